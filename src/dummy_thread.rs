@@ -27,7 +27,7 @@ use ossature_sys::scope::Local;
 use ossature_sys::sync::{handoff, rlock};
 
 use crate::error::{ErrorKind, Result};
-use crate::thread::aloud;
+use crate::thread::report_panics;
 
 #[doc(no_inline)]
 pub use crate::error::Error;
@@ -87,7 +87,7 @@ pub fn start_new_thread(body: impl FnOnce()) -> Result<Ident> {
 
     DEPTH.set(DEPTH.get().saturating_add(1));
     let leave = Leave;
-    aloud(body);
+    report_panics(body);
     drop(leave);
     if INTERRUPTED.replace(false) { Err(interrupted()) } else { Ok(get_ident()) }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Thread;
 use super::hooks::Hooks;
 use super::shutdown::End;
-use crate::thread::aloud;
+use crate::thread::report_panics;
 
 /// What a thread does when it is started.
 pub(super) type Body = Box<dyn FnOnce(&Thread)>;
@@ -67,7 +67,7 @@ impl Core {
                 return;
             }
             for value in values.into_values() {
-                aloud(|| drop(value));
+                report_panics(|| drop(value));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Thread;
 use super::frames::frames;
-use crate::thread::{Escaped, aloud};
+use crate::thread::{Escaped, report_panics};
 use crate::threading::{self, TraceEvent};
 
 /// A panic that ended a thread's work.
@@ -147,8 +147,8 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
     let report = PanicReport::new(thread, escaped);
     // A hook that panics has reported nothing, so both panics are printed.
-    if !excepthook().is_some_and(|hook| aloud(|| hook(&report))) {
-        aloud(|| default_excepthook(&report));
+    if !excepthook().is_some_and(|hook| report_panics(|| hook(&report))) {
+        report_panics(|| default_excepthook(&report));
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
     let Hooks { trace, profile, .. } = frames().hooks.borrow().clone();
     let tell = |moment| {
         if let Some(trace) = &trace {
-            aloud(|| trace(thread, moment));
+            report_panics(|| trace(thread, moment));
         }
     };
     tell(TraceEvent::Start);
@@ -165,7 +165,7 @@ pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
     work();
     if let Some(profile) = &profile {
         let took = start.elapsed();
-        aloud(|| profile(thread, took));
+        report_panics(|| profile(thread, took));
     }
     tell(TraceEvent::End);
 }

@@ -2,7 +2,7 @@
 
 use super::frames::frames;
 use crate::error::{Error, ErrorKind, Result};
-use crate::thread::aloud;
+use crate::thread::report_panics;
 
 /// What shutdown has to do.
 #[derive(Default)]
@@ -68,7 +68,7 @@ pub fn shutdown() {
         std::mem::take(&mut end.callbacks)
     };
     for callback in callbacks.into_iter().rev() {
-        aloud(callback);
+        report_panics(callback);
     }
     frames.end.borrow_mut().closed = true;
 }

@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use ossature_sys::stream::write_without_sigpipe as write;
 use serde::{Deserialize, Serialize};
 
-use crate::multiprocessing::process::era::era;
+use crate::multiprocessing::process::state::process_state;
 
 pub use log::{Level, LevelFilter};
 
@@ -232,7 +232,7 @@ fn print(level: Level, message: fmt::Arguments<'_>) {
     };
     let mut line = Line { bytes: [0; 4096], filled: 0 };
     // Where standard error takes nothing, there is nobody to tell.
-    let _ = writeln!(line, "[{level}/{}] {message}", era().name()).and_then(|()| line.flush());
+    let _ = writeln!(line, "[{level}/{}] {message}", process_state().name()).and_then(|()| line.flush());
 }
 
 /// A line on its way to standard error.

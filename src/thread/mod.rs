@@ -52,9 +52,9 @@ pub(crate) use ident::is_first;
 #[cfg(feature = "multiprocessing")]
 pub(crate) use interrupt::interrupt_event;
 pub(crate) use native::{Counted, Native, Plan, checked};
-pub(crate) use panic::{Escaped, Place, aloud, catch, install, is_exit, text};
+pub(crate) use panic::{Escaped, Place, catch, install, is_exit, report_panics, text};
 #[cfg(feature = "multiprocessing")]
-pub(crate) use panic::{Said, catch_telling, forget_panics, install_anew, speak_as};
+pub(crate) use panic::{PanicPart, catch_and_report, forget_panics, install_anew, set_panic_label};
 
 /// The longest timeout that Python takes, 292 years: it refuses longer ones. Here any `Duration` is a timeout, and one
 /// that the clock cannot count (584 years) means no limit.

@@ -2,7 +2,7 @@
 //!
 //! std prints a panic when it happens, whoever catches it. A thread of [`threading`](crate::threading) reports what
 //! escaped from it, once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints as std does, but
-//! under its name, and tells its parent what escaped. So one hook stands before the one that was installed: in such a
+//! under its name, and sends its parent what escaped. So one hook stands before the one that was installed: in such a
 //! thread it keeps words, place and backtrace of a panic, in every other it passes the panic on. It also passes on what
 //! is about to abort the process, after all that it has kept, for then nobody will report it.
 
@@ -32,18 +32,18 @@ pub(crate) struct Escaped {
 /// A panic that our hook saw.
 struct Kept {
     /// Whether it was printed.
-    told: bool,
+    reported: bool,
     kind: TypeId,
     message: String,
     place: Place,
 }
 
 impl Kept {
-    fn of(info: &PanicHookInfo<'_>, told: bool) -> Self {
+    fn of(info: &PanicHookInfo<'_>, reported: bool) -> Self {
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         let place = Place { location, backtrace: Backtrace::capture() };
         let message = text(info.payload()).unwrap_or("Box<dyn Any>").to_owned();
-        Self { told, kind: info.payload().type_id(), message, place }
+        Self { reported, kind: info.payload().type_id(), message, place }
     }
 
     /// Whether it is this that unwound with `payload`. The hook saw it elsewhere in memory, so kind and words must do.
@@ -64,29 +64,29 @@ impl Kept {
     }
 }
 
-/// What a process has to say of a panic.
-#[cfg_attr(not(feature = "multiprocessing"), expect(dead_code, reason = "only processes have a voice"))]
-pub(crate) enum Said<'p> {
-    /// Its words and place, which nobody else prints.
+/// What is to be printed of a panic of a process.
+#[cfg_attr(not(feature = "multiprocessing"), expect(dead_code, reason = "only processes label their panics"))]
+pub(crate) enum PanicPart<'p> {
+    /// Its message and place, which nothing else prints.
     Whole(&'p str, &'p Place),
-    /// Nothing but whose panic it is, before another prints that panic.
+    /// The name of the process only, before the program's hook prints the panic.
     Name,
     /// The same, and the panic or the one before it ends the process.
     Last(&'p str, &'p Place),
 }
 
-/// How a process speaks of its panics: prints them under its name, and tells its parent the last.
-pub(crate) type Voice = fn(Said<'_>);
+/// Prints a panic of a process under the name of the process, and sends the last one to the parent.
+pub(crate) type PanicLabel = fn(PanicPart<'_>);
 
-/// What the hook does in a thread. One piece and free of allocations, for every child that is born touches it.
+/// What the hook does in a thread. One piece without allocations, because every new child touches it.
 #[derive(Clone, Copy)]
 struct State {
-    /// Of the process whose first thread this is, if we started that.
-    voice: Option<Voice>,
+    /// The label of the process, if this is its first thread and this library started the process.
+    label: Option<PanicLabel>,
     /// Whether a panic is kept.
     keeps: bool,
-    /// Whether one that is kept is also told at once.
-    tells: bool,
+    /// Whether a panic that is kept is also reported at once.
+    reports: bool,
     /// How many there were in [`KEPT`] when the innermost [`catch`] began.
     floor: u32,
     /// How many there are, so that nobody touches an empty list.
@@ -99,7 +99,7 @@ const MANY: u32 = 8;
 
 thread_local! {
     static STATE: Cell<State> =
-        const { Cell::new(State { voice: None, keeps: false, tells: false, floor: 0, kept: 0 }) };
+        const { Cell::new(State { label: None, keeps: false, reports: false, floor: 0, kept: 0 }) };
     static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -126,16 +126,16 @@ fn forget_kept(floor: u32) {
     drop(forgotten);
 }
 
-/// Runs `body`, having panics told as they happen by the [voice](speak_as), and gives back what escaped: only what has
-/// no place is still to be told.
+/// Runs `body`, with panics reported under the [label](set_panic_label) as they happen, and returns what escaped. Only what has
+/// no place is still to be reported.
 #[cfg(feature = "multiprocessing")]
-pub(crate) fn catch_telling<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
+pub(crate) fn catch_and_report<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
     caught(true, body)
 }
 
-fn caught<R>(tells: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
+fn caught<R>(reports: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
     let before = STATE.get();
-    STATE.set(State { keeps: true, tells, floor: before.kept, ..before });
+    STATE.set(State { keeps: true, reports, floor: before.kept, ..before });
     let result = catch_unwind(AssertUnwindSafe(body));
     let after = STATE.replace(before);
     let mut seen = Vec::new();
@@ -148,15 +148,15 @@ fn caught<R>(tells: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
     })
 }
 
-/// Has the calling thread speak as the first of a process, from now on: its panics begin with that one's name.
+/// Makes the calling thread the first of a process, from now on: its panics begin with the name of that process.
 #[cfg(feature = "multiprocessing")]
 #[inline]
-pub(crate) fn speak_as(voice: Voice) {
-    STATE.set(State { voice: Some(voice), keeps: false, tells: false, ..STATE.get() });
+pub(crate) fn set_panic_label(label: PanicLabel) {
+    STATE.set(State { label: Some(label), keeps: false, reports: false, ..STATE.get() });
 }
 
 /// Runs `body` with panics going to the process's hook as they happen, and swallows them; says whether there was none.
-pub(crate) fn aloud(body: impl FnOnce()) -> bool {
+pub(crate) fn report_panics(body: impl FnOnce()) -> bool {
     let before = STATE.get();
     STATE.set(State { keeps: false, ..before });
     let ended = catch_unwind(AssertUnwindSafe(body)); // the hook has reported it
@@ -221,15 +221,15 @@ fn ours(before: Hook) -> Hook {
         let mut seen = Vec::new();
         if ends {
             seen = KEPT.try_with(RefCell::take).unwrap_or_default();
-            seen.iter().filter(|kept| !kept.told).for_each(Kept::print);
+            seen.iter().filter(|kept| !kept.reported).for_each(Kept::print);
         }
-        match state.voice {
-            Some(voice) if ends => {
+        match state.label {
+            Some(label) if ends => {
                 // The first is why there were others.
                 let first = seen.into_iter().next().unwrap_or_else(|| Kept::of(info, true));
-                voice(Said::Last(&first.message, &first.place));
+                label(PanicPart::Last(&first.message, &first.place));
             }
-            Some(voice) => voice(Said::Name),
+            Some(label) => label(PanicPart::Name),
             None => {}
         }
         before(info);
@@ -247,10 +247,10 @@ fn aborts(info: &PanicHookInfo<'_>) -> bool {
 }
 
 fn keep(state: State, info: &PanicHookInfo<'_>) {
-    let voice = state.voice.filter(|_| state.tells);
-    let kept = Kept::of(info, voice.is_some());
-    if let Some(voice) = voice {
-        voice(Said::Whole(&kept.message, &kept.place));
+    let label = state.label.filter(|_| state.reports);
+    let kept = Kept::of(info, label.is_some());
+    if let Some(label) = label {
+        label(PanicPart::Whole(&kept.message, &kept.place));
     }
     let _ = KEPT.try_with(|list| {
         let mut list = list.borrow_mut();

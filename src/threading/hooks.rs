@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Thread;
 use super::registry::era;
-use crate::thread::{Escaped, Pid, Place, aloud, is_exit, text};
+use crate::thread::{Escaped, Pid, Place, is_exit, report_panics, text};
 
 /// What [`set_excepthook`] takes.
 ///
@@ -277,8 +277,8 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
     let report = PanicReport::new(thread, escaped);
     // A hook that panics has reported nothing, so both panics are printed.
-    if !excepthook().is_some_and(|hook| aloud(|| hook(&report))) {
-        aloud(|| default_excepthook(&report));
+    if !excepthook().is_some_and(|hook| report_panics(|| hook(&report))) {
+        report_panics(|| default_excepthook(&report));
     }
 }
 
@@ -291,7 +291,7 @@ pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
     let Hooks { trace, profile, .. } = era.hooks.lock().clone();
     let tell = |moment| {
         if let Some(trace) = &trace {
-            aloud(|| trace(thread, moment));
+            report_panics(|| trace(thread, moment));
         }
     };
     tell(TraceEvent::Start);
@@ -299,7 +299,7 @@ pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
     work();
     let took = start.elapsed();
     if let Some(profile) = &profile {
-        aloud(|| profile(thread, took));
+        report_panics(|| profile(thread, took));
     }
     tell(TraceEvent::End);
 }

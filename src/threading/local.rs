@@ -29,7 +29,7 @@ use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rlock::RLock;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::thread::aloud;
+use crate::thread::report_panics;
 
 /// One thread's value. The lock is that thread's while it looks at the value, and nobody ever waits for it.
 type Slot<T> = Arc<RLock<RefCell<Option<T>>>>;
@@ -123,7 +123,7 @@ impl Mine {
             }
             for one in kept.into_values() {
                 one.leave();
-                aloud(|| drop(one));
+                report_panics(|| drop(one));
             }
         }
     }

@@ -77,7 +77,7 @@ impl<T> Connection<T> {
 
     /// Waits until a value or the end is there, at most until the deadline. Says whether one is there.
     pub fn poll(&self, timeout: impl Into<Deadline>) -> bool {
-        self.incoming.wait_for_news(timeout)
+        self.incoming.wait_for_change(timeout)
     }
 }
 

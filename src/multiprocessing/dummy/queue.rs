@@ -234,7 +234,7 @@ impl<T> Queue<T> {
     }
 
     /// Whether an item, or the end of the queue, comes before the deadline. The item stays.
-    pub(super) fn wait_for_news(&self, timeout: impl Into<Deadline>) -> bool {
+    pub(super) fn wait_for_change(&self, timeout: impl Into<Deadline>) -> bool {
         self.when(timeout.into(), State::has_news).is_some()
     }
 

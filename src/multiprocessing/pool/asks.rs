@@ -13,7 +13,7 @@ use super::job::{Callback, Failure, Job, Outcome};
 use super::waits::Wanted;
 use super::word::{State as Word, state as state_of, word};
 use crate::error::Result;
-use crate::thread::aloud;
+use crate::thread::report_panics;
 
 impl Hub {
     /// Cancels the calls of a job that have not ended. Those that run are ended with their workers.
@@ -140,7 +140,7 @@ impl Hub {
     /// Calls the callbacks of the jobs that are done.
     fn run_due(&self) {
         while let Some(callback) = self.due.take() {
-            aloud(callback); // a panic has been printed
+            report_panics(callback); // a panic has been printed
         }
     }
 }

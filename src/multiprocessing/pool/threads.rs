@@ -11,7 +11,7 @@ use super::chunk::default_chunksize;
 use super::gathered::{Gathered, taken};
 use super::refusal::Refusal;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::process::{untold, usable_cpus};
+use crate::multiprocessing::process::{unreported, usable_cpus};
 use crate::thread;
 use crate::threading::Thread;
 
@@ -87,7 +87,7 @@ impl Shared {
                 state.idle -= 1;
             };
             drop(state);
-            thread::aloud(|| call(true)); // the drop of a value that nobody waits for may panic
+            thread::report_panics(|| call(true)); // the drop of a value that nobody waits for may panic
         }
     }
 
@@ -159,7 +159,7 @@ impl ThreadPool {
         for number in 1..=workers {
             let (shared, initializer) = (pool.shared.clone(), initializer.clone());
             let body = move || {
-                thread::aloud(|| initializer());
+                thread::report_panics(|| initializer());
                 shared.work();
             };
             pool.threads.push(Thread::builder().name(format!("ThreadPoolWorker-{number}")).daemon(true).spawn(body)?);
@@ -310,7 +310,7 @@ impl ThreadPool {
         drop(state);
         self.shared.ready.notify_all();
         for call in calls {
-            thread::aloud(|| call(false)); // the drop of an item may panic, and the others are to be cancelled
+            thread::report_panics(|| call(false)); // the drop of an item may panic, and the others are to be cancelled
         }
     }
 
@@ -347,8 +347,8 @@ impl fmt::Debug for ThreadPool {
 /// Runs a call; a panic is its error.
 fn run<R>(call: impl FnOnce() -> R) -> Result<R> {
     thread::catch(call).map_err(|escaped| {
-        let error = Error::caused(ErrorKind::Remote, None, untold(&escaped));
-        thread::aloud(|| drop(escaped)); // the drop of a payload may panic, too
+        let error = Error::caused(ErrorKind::Remote, None, unreported(&escaped));
+        thread::report_panics(|| drop(escaped)); // the drop of a payload may panic, too
         error
     })
 }
@@ -359,7 +359,7 @@ fn settle<R>(gathered: &Gathered<R>, index: usize, runs: bool, call: impl FnOnce
         gathered.settle(index, Some(run(call)));
     } else {
         gathered.settle(index, None);
-        thread::aloud(|| drop(call));
+        thread::report_panics(|| drop(call));
     }
 }
 

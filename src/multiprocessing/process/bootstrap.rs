@@ -1,4 +1,4 @@
-//! A child's whole life after its birth, however it was born.
+//! All that a child does from its start to its end, whichever start method made it.
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ossature_sys::fd::OwnedFd;
 use ossature_sys::process::{Pid, detach_stdin};
 
+use super::child_config::ChildConfig;
 use super::ends::LettingGo;
-use super::era::Era;
-use super::lifeline::end_with;
 use super::panic;
 use super::parent::Parent;
-use super::passport::Passport;
+use super::parent_death::die_with_parent;
+use super::state::ProcessState;
 use crate::multiprocessing::context::{Context, force_start_method};
 use crate::multiprocessing::logging::{info, warning};
 use crate::multiprocessing::util;
@@ -20,60 +20,60 @@ use crate::{thread, threading};
 /// What a process leaves with whose work panicked.
 const PANICKED: u8 = 1;
 
-/// Makes this process the one that `passport` speaks of, does its work and everything that comes after it; the caller
+/// Makes this process the one that `config` describes, does its work and everything that comes after it; the caller
 /// is to exit at once with the code that this answers with. A panic of the work goes to standard error as it happens,
 /// and into `report` when it has escaped.
 ///
 /// The order is Python's: standard input is replaced, then the callbacks after a fork, the work, the word to
 /// the parent of its panic, the end of the threads, the finalizers and the children, and the flush.
-pub(crate) fn run(passport: Passport, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
-    passport.log.apply();
+pub(crate) fn run(config: ChildConfig, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+    config.log.apply();
     thread::install_anew();
-    run_as(Era::prepare(passport), None, report, body)
+    run_as(ProcessState::prepare(config), None, report, body)
 }
 
-/// [`run`] in a copy of the parent, with an era and the panic hook that were prepared before the fork. The copy closes
+/// [`run`] in a copy of the parent, with a state and the panic hook that were prepared before the fork. The copy closes
 /// the descriptors that it was not given. A copy that is bound to its parent, as a daemon is, ends with its parent. The
 /// kernel reports the parent's end if the parent has a number here.
 pub(crate) fn run_forked(
-    era: Box<Era>,
+    state: Box<ProcessState>,
     parent: Option<Pid>,
     letting_go: Option<LettingGo>,
     report: OwnedFd,
     body: impl FnOnce() -> u8,
 ) -> u8 {
-    let bond = era.parent.as_ref().and_then(Parent::given);
-    let bound = bond.map_or(Ok(()), |pidfd| end_with(pidfd, parent));
-    run_as(era, letting_go, report, || {
+    let bond = state.parent.as_ref().and_then(Parent::given);
+    let bound = bond.map_or(Ok(()), |pidfd| die_with_parent(pidfd, parent));
+    run_as(state, letting_go, report, || {
         bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));
         body()
     })
 }
 
-fn run_as(era: Box<Era>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+fn run_as(state: Box<ProcessState>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // without a descriptor left it stays what it was
     // A copy has its parent's default already, unless it was asked from another context by name.
-    if let Some(method) = era.named.or(era.method.filter(|method| *method != Context::Fork)) {
+    if let Some(method) = state.named.or(state.method.filter(|method| *method != Context::Fork)) {
         force_start_method(method);
     }
-    *era.report.lock() = Some(report);
-    let era = era.enter(letting_go.as_ref());
-    if let Some(Err(errno)) = letting_go.map(|letting_go| letting_go.of(era)) {
+    *state.report.lock() = Some(report);
+    let state = state.enter(letting_go.as_ref());
+    if let Some(Err(errno)) = letting_go.map(|letting_go| letting_go.of(state)) {
         // The process must not begin with ends that it was not given.
         let _ = writeln!(std::io::stderr(), "the new process could not close its parent's descriptors: {errno}");
         return PANICKED;
     }
-    thread::speak_as(panic::voice);
-    util::run_after_fork(era);
+    thread::set_panic_label(panic::label);
+    util::run_after_fork(state);
     info!("child process calling self.run()");
-    let ended = thread::catch_telling(body);
-    let report = era.report.lock().take();
+    let ended = thread::catch_and_report(body);
+    let report = state.report.lock().take();
     let code = match ended {
         Ok(code) => code,
         Err(escaped) if thread::is_exit(&*escaped.payload) => 0,
         Err(escaped) => {
             if let Some(report) = &report {
-                panic::told(&escaped).send(report);
+                panic::reported(&escaped).send(report);
             }
             PANICKED
         }

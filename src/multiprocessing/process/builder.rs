@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ossature_sys::sched::thread_id;
 
+use super::child_config::ChildConfig;
 use super::ends::{Ends, LettingGo};
-use super::era::{Era, era, pid};
-use super::passport::Passport;
+use super::state::{ProcessState, pid, process_state};
 use super::surroundings::Surroundings;
 use super::{Process, Termination};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,15 +60,15 @@ pub struct ProcessBuilder {
     /// The limit of its start, if [`start_timeout`](Self::start_timeout) set one.
     patience: Option<Option<Duration>>,
     /// What it was made in.
-    era: &'static Era,
+    state: &'static ProcessState,
 }
 
 impl ProcessBuilder {
     pub(super) fn new() -> Self {
-        let era = era();
+        let state = process_state();
         Self {
             name: None,
-            number: era.count(),
+            number: state.count(),
             context: None,
             daemon: None,
             authkey: None,
@@ -76,7 +76,7 @@ impl ProcessBuilder {
             supervises: false,
             surroundings: Surroundings::default(),
             patience: None,
-            era,
+            state,
         }
     }
 
@@ -167,7 +167,7 @@ impl ProcessBuilder {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn fork<R: Termination>(self, body: impl FnOnce() -> R) -> Result<Process> {
-        self.begin(Context::Fork, |passport, patience| start::fork::fork(passport, patience, None, || body().report()))
+        self.begin(Context::Fork, |config, patience| start::fork::fork(config, patience, None, || body().report()))
     }
 
     /// Starts the process as a copy of this process that has only the given [`ends`](Ends), and passes them to `body`.
@@ -208,8 +208,8 @@ impl ProcessBuilder {
     #[doc(alias = "close_fds")]
     pub fn fork_with<E: Ends, R: Termination>(self, ends: E, body: impl FnOnce(E) -> R) -> Result<Process> {
         let letting_go = LettingGo::of_all_but(&ends)?;
-        self.begin(Context::Fork, |passport, patience| {
-            start::fork::fork(passport, patience, Some(letting_go), || body(ends).report())
+        self.begin(Context::Fork, |config, patience| {
+            start::fork::fork(config, patience, Some(letting_go), || body(ends).report())
         })
     }
 
@@ -218,7 +218,7 @@ impl ProcessBuilder {
     /// # Errors
     /// `EAGAIN` when the system has no room for another thread, `EMFILE` when no descriptor is left.
     pub fn thread<R: Termination>(self, body: impl FnOnce() -> R + Send + 'static) -> Result<Process> {
-        self.begin(Context::Thread, |passport, _| start::thread::thread(passport, || body().report()))
+        self.begin(Context::Thread, |config, _| start::thread::thread(config, || body().report()))
     }
 
     /// For the supervisor of a pool, which counts as a daemon here: it gets `SIGTERM` at the end of this process, and
@@ -244,10 +244,10 @@ impl ProcessBuilder {
     pub(crate) fn begin(
         self,
         method: Context,
-        start: impl FnOnce(Passport, Patience) -> Result<Started>,
+        start: impl FnOnce(ChildConfig, Patience) -> Result<Started>,
     ) -> Result<Process> {
-        let now = era();
-        if self.era.generation() != now.generation() {
+        let now = process_state();
+        if self.state.generation() != now.generation() {
             let message = "can only start a process object created by current process";
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
@@ -269,8 +269,8 @@ impl ProcessBuilder {
         util::arm()?;
         let (name, identity) = (self.full_name(), self.identity());
         let daemon = self.is_daemon() && !self.supervises;
-        let birth_daemon = daemon || self.supervises;
-        let passport = Passport {
+        let shown_as_daemon = daemon || self.supervises;
+        let config = ChildConfig {
             name: name.clone(),
             identity: identity.clone(),
             named: self.context,
@@ -289,17 +289,21 @@ impl ProcessBuilder {
             sentinel: None,
         };
         let patience = Patience::from_now(self.patience.unwrap_or_else(context::start_timeout));
-        let started = start(passport, patience)?;
-        Ok(Process::begun(now, super::Birth { name, identity, named: self.context, daemon: birth_daemon }, started))
+        let started = start(config, patience)?;
+        Ok(Process::started(
+            now,
+            super::Identity { name, numbers: identity, named: self.context, daemon: shown_as_daemon },
+            started,
+        ))
     }
 
     fn is_daemon(&self) -> bool {
-        self.daemon.unwrap_or(self.era.daemon)
+        self.daemon.unwrap_or(self.state.daemon)
     }
 
     fn identity(&self) -> Vec<u32> {
-        let mut identity = Vec::with_capacity(self.era.identity.len() + 1);
-        identity.extend_from_slice(&self.era.identity);
+        let mut identity = Vec::with_capacity(self.state.identity.len() + 1);
+        identity.extend_from_slice(&self.state.identity);
         identity.push(self.number);
         identity
     }

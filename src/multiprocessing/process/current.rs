@@ -4,8 +4,8 @@ use std::fmt;
 
 use ossature_sys::process::Pid;
 
-use super::era::{Era, era, pid};
 use super::parent_process;
+use super::state::{ProcessState, pid, process_state};
 use crate::error::Result;
 use crate::multiprocessing::connection::AuthKey;
 
@@ -32,7 +32,7 @@ use crate::multiprocessing::connection::AuthKey;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub fn current_process() -> CurrentProcess {
-    CurrentProcess(era())
+    CurrentProcess(process_state())
 }
 
 /// This process, for itself: it cannot be waited for nor ended from here, so there is nothing of that.
@@ -40,7 +40,7 @@ pub fn current_process() -> CurrentProcess {
 /// # Examples
 /// See the example of [`current_process`].
 #[derive(Clone, Copy)]
-pub struct CurrentProcess(&'static Era);
+pub struct CurrentProcess(&'static ProcessState);
 
 impl CurrentProcess {
     /// Its name, for display only.

@@ -7,7 +7,7 @@ use ossature_sys::errno;
 use ossature_sys::fd::Placeholder;
 
 use super::Process;
-use super::era::Era;
+use super::state::ProcessState;
 use crate::error::{Error, Result};
 use crate::multiprocessing::connection::{Connection, Listener, Receiver, Sender};
 
@@ -77,9 +77,9 @@ impl LettingGo {
         self.kept.places.contains(&place)
     }
 
-    /// Closes the descriptors on the list of the child's era, but for the kept ones.
-    pub(super) fn of(self, era: &Era) -> errno::Result<()> {
-        era.descriptors.lock().detach_all_but(&self.kept.places, &self.placeholder)
+    /// Closes the descriptors on the list of the child's state, but for the kept ones.
+    pub(super) fn of(self, state: &ProcessState) -> errno::Result<()> {
+        state.descriptors.lock().detach_all_but(&self.kept.places, &self.placeholder)
     }
 }
 

@@ -14,11 +14,11 @@ use ossature_sys::sync::lock::Lock;
 
 use super::builder::ProcessBuilder;
 use super::ends::Ends;
-use super::era::{Era, pid};
+use super::state::{ProcessState, pid};
 use super::{PanicReport, Termination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
-use crate::multiprocessing::start::{Life, Started};
+use crate::multiprocessing::start::{ChildHandle, Started};
 use crate::thread::joins_itself;
 
 /// A child of this process, or a thread that stands for a process. Clones refer to the same child. Any number of
@@ -75,13 +75,13 @@ use crate::thread::joins_itself;
 ///
 /// [`active_children`]: super::active_children
 #[derive(Clone)]
-pub struct Process(Arc<Core>);
+pub struct Process(Arc<Inner>);
 
-struct Core {
+struct Inner {
     name: Lock<String>,
-    birth: Birth,
-    /// What it is a child of.
-    era: &'static Era,
+    identity: Identity,
+    /// The state of the process that started the child.
+    owner: &'static ProcessState,
     parent: Pid,
     pid: Option<Pid>,
     state: Lock<State>,
@@ -89,17 +89,17 @@ struct Core {
     lent: OnceLock<Sentinel>,
 }
 
-/// What a child was at its start.
-pub(crate) struct Birth {
+/// What a child is from its start on.
+pub(crate) struct Identity {
     pub(crate) name: String,
-    pub(crate) identity: Vec<u32>,
+    pub(crate) numbers: Vec<u32>,
     pub(crate) named: Option<Context>,
     pub(crate) daemon: bool,
 }
 
 struct State {
     /// `None` once the end was seen, and in a forked child that was not given this handle.
-    life: Option<Arc<Life>>,
+    child: Option<Arc<ChildHandle>>,
     report: Option<OwnedFd>,
     end: Option<ExitStatus>,
     panic: Option<PanicReport>,
@@ -108,7 +108,7 @@ struct State {
 
 /// The descriptor that is lent for the child.
 enum Sentinel {
-    Life(Arc<Life>),
+    Child(Arc<ChildHandle>),
     /// Always readable, because the child's end was seen before.
     Ended(EventFd),
     /// No descriptor was free. Standard input is always open, and readable in most processes.
@@ -119,7 +119,7 @@ enum Sentinel {
 enum Now {
     Ended(ExitStatus),
     /// The child lives. A waiter holds this value while it waits.
-    Lives(Arc<Life>),
+    Alive(Arc<ChildHandle>),
     /// Nothing: the child is not a child of this process, and this process was not given the handle.
     Unknown,
 }
@@ -173,21 +173,21 @@ impl Process {
         Self::builder().fork(body)
     }
 
-    /// The handle of what was just started, which stands among the children from now on.
-    pub(super) fn begun(era: &'static Era, mut birth: Birth, started: Started) -> Self {
-        let Started { life, report } = started;
-        let pid_of_it = life.pid();
-        let state = State { life: Some(Arc::new(life)), report, end: None, panic: None, closed: false };
-        let process = Self(Arc::new(Core {
-            name: Lock::new(std::mem::take(&mut birth.name)),
-            birth,
-            era,
+    /// The handle of a child that was just started. The child is on the list of children from now on.
+    pub(super) fn started(owner: &'static ProcessState, mut identity: Identity, started: Started) -> Self {
+        let Started { handle, report } = started;
+        let child_pid = handle.pid();
+        let state = State { child: Some(Arc::new(handle)), report, end: None, panic: None, closed: false };
+        let process = Self(Arc::new(Inner {
+            name: Lock::new(std::mem::take(&mut identity.name)),
+            identity,
+            owner,
             parent: pid(),
-            pid: pid_of_it,
+            pid: child_pid,
             state: Lock::new(state),
             lent: OnceLock::new(),
         }));
-        era.children.lock().push(process.clone());
+        owner.children.lock().push(process.clone());
         process
     }
 
@@ -204,12 +204,12 @@ impl Process {
 
     /// Its number among this process's children, after those of its ancestors.
     pub fn identity(&self) -> &[u32] {
-        &self.0.birth.identity
+        &self.0.identity.numbers
     }
 
     /// Whether it ends with this process.
     pub fn daemon(&self) -> bool {
-        self.0.birth.daemon
+        self.0.identity.daemon
     }
 
     /// Its number: `None` for a thread. After its end was seen another process may have it.
@@ -261,21 +261,21 @@ impl Process {
         let until = timeout.into();
         self.check_parent("can only join a child process")?;
         loop {
-            let life = match self.now()? {
+            let child = match self.now()? {
                 // Another thread has seen the end, and may still be waiting until the child is reaped.
-                Now::Ended(exit) => return Ok(self.look()?.or(Some(exit))),
-                Now::Lives(life) => life,
+                Now::Ended(exit) => return Ok(self.try_reap()?.or(Some(exit))),
+                Now::Alive(child) => child,
                 Now::Unknown => return Ok(None), // excluded by the first question
             };
-            if matches!(&*life, Life::Thread(life) if life.is_here()) {
+            if matches!(&*child, ChildHandle::Thread(thread) if thread.is_here()) {
                 return Err(joins_itself("the process"));
             }
             // This thread holds no lock here, so other threads can wait, ask and signal.
-            if !life.wait_for_news(until)? {
+            if !child.wait_for_change(until)? {
                 return Ok(None);
             }
-            drop(life);
-            if let Some(exit) = self.look()? {
+            drop(child);
+            if let Some(exit) = self.try_reap()? {
                 return Ok(Some(exit));
             }
             if until.is_over()? {
@@ -296,7 +296,7 @@ impl Process {
         }
         // Of a fork server's child the end may be seen and how it came not be known.
         match self.now()? {
-            Now::Lives(life) => Ok(poll(&mut [PollFd::new(&*life, PollFlags::IN)], Deadline::NOW)? == 0),
+            Now::Alive(child) => Ok(poll(&mut [PollFd::new(&*child, PollFlags::IN)], Deadline::NOW)? == 0),
             Now::Ended(_) | Now::Unknown => Ok(false),
         }
     }
@@ -312,19 +312,19 @@ impl Process {
     /// [`ErrorKind::Closed`] after [`close`](Self::close).
     pub fn exit_status(&self) -> Result<Option<ExitStatus>> {
         match self.known()? {
-            None if self.is_ours() => match self.look()? {
-                None if self.has_ended_untold()? => self.join_timeout(Duration::from_millis(100)),
+            None if self.is_ours() => match self.try_reap()? {
+                None if self.has_ended_without_status()? => self.join_timeout(Duration::from_millis(100)),
                 seen => Ok(seen),
             },
             known => Ok(known),
         }
     }
 
-    /// Whether it is a child of the fork server that has ended, of whose end the server has not spoken.
-    fn has_ended_untold(&self) -> Result<bool> {
+    /// Whether it is a child of the fork server that has ended, and whose exit status the server has not sent.
+    fn has_ended_without_status(&self) -> Result<bool> {
         match self.now()? {
-            Now::Lives(life) if matches!(*life, Life::Ward(_)) => {
-                Ok(poll(&mut [PollFd::new(&*life, PollFlags::IN)], Deadline::NOW)? > 0)
+            Now::Alive(child) if matches!(*child, ChildHandle::ServerChild(_)) => {
+                Ok(poll(&mut [PollFd::new(&*child, PollFlags::IN)], Deadline::NOW)? > 0)
             }
             _ => Ok(false),
         }
@@ -357,10 +357,10 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match self.now()? {
             Now::Ended(_) => Ok(()),
-            Now::Lives(life) if matches!(*life, Life::Thread(_)) => {
+            Now::Alive(child) if matches!(*child, ChildHandle::Thread(_)) => {
                 Err(Error::new(ErrorKind::Unsupported, "a thread cannot be signalled: start a process"))
             }
-            Now::Lives(life) => Ok(life.signal(signal)?),
+            Now::Alive(child) => Ok(child.signal(signal)?),
             Now::Unknown => Err(Error::new(
                 ErrorKind::NotAllowed,
                 "can only signal a child process, or one whose handle this process was given by fork_with",
@@ -422,7 +422,7 @@ impl Process {
         }
         let mut state = self.0.state.lock();
         state.closed = true;
-        let rest = (state.life.take(), state.report.take(), state.panic.take());
+        let rest = (state.child.take(), state.report.take(), state.panic.take());
         drop(state);
         drop(rest);
         Ok(())
@@ -430,22 +430,22 @@ impl Process {
 
     /// Whether it is a child of the process that asks.
     fn is_ours(&self) -> bool {
-        self.0.era.generation() == generation()
+        self.0.owner.generation() == generation()
     }
 
     fn check_parent(&self, message: &'static str) -> Result<()> {
         if self.is_ours() { Ok(()) } else { Err(Error::new(ErrorKind::NotAllowed, message)) }
     }
 
-    /// The child's end if it was seen before, otherwise the child's life.
+    /// The child's end if it was seen before, otherwise the child.
     fn now(&self) -> Result<Now> {
         let state = self.0.state.lock();
         if state.closed {
             return Err(Error::new(ErrorKind::Closed, "process object is closed"));
         }
-        Ok(match (state.end, &state.life) {
+        Ok(match (state.end, &state.child) {
             (Some(exit), _) => Now::Ended(exit),
-            (None, Some(life)) => Now::Lives(life.clone()),
+            (None, Some(child)) => Now::Alive(child.clone()),
             (None, None) => Now::Unknown,
         })
     }
@@ -454,7 +454,7 @@ impl Process {
     fn known(&self) -> Result<Option<ExitStatus>> {
         match self.now()? {
             Now::Ended(exit) => Ok(Some(exit)),
-            Now::Lives(_) | Now::Unknown => Ok(None),
+            Now::Alive(_) | Now::Unknown => Ok(None),
         }
     }
 
@@ -465,43 +465,43 @@ impl Process {
 
     /// Closes the descriptors in a sibling that was forked later and does not use them.
     pub(super) fn let_go_in_child(&self) {
-        let rest = self.0.state.try_lock().map(|mut state| (state.life.take(), state.report.take()));
+        let rest = self.0.state.try_lock().map(|mut state| (state.child.take(), state.report.take()));
         drop(rest);
     }
 
     /// Looks whether the child has ended. If so, this reaps the child, reads its report, closes its descriptors and
     /// removes the child from the list of the children.
-    pub(super) fn look(&self) -> Result<Option<ExitStatus>> {
+    pub(super) fn try_reap(&self) -> Result<Option<ExitStatus>> {
         let mut state = self.0.state.lock();
-        let Some(life) = state.life.clone() else { return Ok(state.end) };
+        let Some(child) = state.child.clone() else { return Ok(state.end) };
         if state.end.is_some() {
             drop(state);
-            self.part(&life);
+            self.release(&child);
             return self.known();
         }
-        let Some(exit) = life.reap()? else { return Ok(None) };
+        let Some(exit) = child.reap()? else { return Ok(None) };
         state.end = Some(exit);
         let report = state.report.take();
         if !exit.success() {
-            state.panic = life.panic().or_else(|| PanicReport::receive(report.as_ref()?));
+            state.panic = child.panic().or_else(|| PanicReport::receive(report.as_ref()?));
         }
         drop(state);
-        self.part(&life);
-        drop((report, life));
+        self.release(&child);
+        drop((report, child));
         self.leave();
         Ok(Some(exit))
     }
 
-    /// Drops a life that has ended, once the child is reaped.
-    fn part(&self, life: &Life) {
-        if life.part() {
-            let rest = self.0.state.lock().life.take();
+    /// Drops the handle of a child that has ended, once the child is reaped.
+    fn release(&self, child: &ChildHandle) {
+        if child.join_thread() {
+            let rest = self.0.state.lock().child.take();
             drop(rest);
         }
     }
 
     fn leave(&self) {
-        let mut children = self.0.era.children.lock();
+        let mut children = self.0.owner.children.lock();
         let place = children.iter().position(|child| child == self);
         let gone = place.map(|place| children.remove(place));
         drop(children);
@@ -522,14 +522,14 @@ impl Eq for Process {}
 /// always readable.
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        let sentinel = self.0.lent.get_or_init(|| match self.0.state.lock().life.clone() {
-            Some(life) => Sentinel::Life(life),
+        let sentinel = self.0.lent.get_or_init(|| match self.0.state.lock().child.clone() {
+            Some(child) => Sentinel::Child(child),
             None => EventFd::counter(1)
                 .and_then(AboveStandard::above_standard)
                 .map_or_else(|_| Sentinel::Stdin(std::io::stdin()), Sentinel::Ended),
         });
         match sentinel {
-            Sentinel::Life(life) => life.as_fd(),
+            Sentinel::Child(child) => child.as_fd(),
             Sentinel::Ended(event) => event.as_fd(),
             Sentinel::Stdin(stdin) => stdin.as_fd(),
         }
@@ -541,7 +541,7 @@ as_raw_fd!(Process);
 /// As Python prints it: `<Process name='Process-1' pid=71 parent=70 stopped exitcode=-SIGTERM>`.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = self.0.birth.named.map_or("Process", Context::prefix);
+        let class = self.0.identity.named.map_or("Process", Context::prefix);
         write!(f, "<{class} name='{}'", self.name())?;
         if let Some(pid) = self.pid() {
             write!(f, " pid={}", pid.as_raw_nonzero())?;

@@ -50,10 +50,10 @@
 // | `handle` | a process after its start, for its parent |
 // | `current`, `parent` | this process, and the one that started it |
 // | `ends` | the ends that a forked child keeps or closes |
-// | `era` | what belongs to one process: a forked child begins anew |
-// | `passport`, `bootstrap` | what a child knows of itself, and its whole life |
+// | `state` | what belongs to one process: a forked child begins anew |
+// | `child_config`, `bootstrap` | the configuration of a child, and all that a child does |
 // | `orphans` | a process above the program that reaps orphans |
-// | `lifeline` | how a daemon ends with its parent |
+// | `parent_death` | how a daemon ends with its parent |
 // | `surroundings` | environment, directory, limits, user and signal mask of a child |
 // | `start` | a function with its arguments, in any way |
 // | `termination`, `panic` | what its work answers with, and how that may fail |
@@ -63,15 +63,15 @@ mod start;
 
 pub(crate) mod bootstrap;
 mod builder;
+pub(crate) mod child_config;
 mod current;
 pub(crate) mod ends;
-pub(crate) mod era;
 mod handle;
-pub(crate) mod lifeline;
 mod orphans;
 pub(crate) mod panic;
 mod parent;
-pub(crate) mod passport;
+pub(crate) mod parent_death;
+pub(crate) mod state;
 pub(crate) mod surroundings;
 mod termination;
 pub(crate) mod unsettled;
@@ -83,7 +83,7 @@ use ossature_sys::process::ExitStatus;
 use ossature_sys::signal::{name, numbered};
 
 use crate::error::{Error, ErrorKind, Result};
-use era::era;
+use state::process_state;
 
 #[doc(inline)]
 pub use builder::ProcessBuilder;
@@ -104,17 +104,17 @@ pub use termination::Termination;
 #[doc(inline)]
 pub use value::ProcessValue;
 
-pub(crate) use handle::Birth;
-pub(crate) use panic::untold;
+pub(crate) use handle::Identity;
+pub(crate) use panic::unreported;
 pub(crate) use value::{answer_result, answer_value};
 
 /// The children of this process that have not ended, in the order of their starts. Reaps those that have.
 ///
 /// A forked child begins with none.
 pub fn active_children() -> Vec<Process> {
-    let era = era();
-    era.reap();
-    era.living()
+    let state = process_state();
+    state.reap();
+    state.living()
 }
 
 /// How many processors the system has, usable by this process or not. musl counts the usable ones only, for Python too.

@@ -7,9 +7,9 @@ use ossature_sys::fd::{self, AsFd};
 use ossature_sys::stream::write_without_sigpipe;
 use serde::{Deserialize, Serialize};
 
-use super::era::era;
-use crate::multiprocessing::start::thread::name_here;
-use crate::thread::{Escaped, Place, Said, text};
+use super::state::process_state;
+use crate::multiprocessing::start::thread::process_name_of_thread;
+use crate::thread::{Escaped, PanicPart, Place, text};
 
 /// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE`
 /// asked for one.
@@ -56,31 +56,31 @@ const MAGIC: [u8; 8] = *b"\0osPANIC";
 const HEADER: usize = 6 * 4;
 const WHOLE: usize = MAGIC.len() + HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
 
-/// How a process speaks: see [`speak_as`](crate::thread::speak_as).
-pub(crate) fn voice(said: Said<'_>) {
+/// The label of a process: see [`set_panic_label`](crate::thread::set_panic_label).
+pub(crate) fn label(part: PanicPart<'_>) {
     let mut last = None;
-    match said {
-        Said::Whole(message, place) => return PanicReport::new(message, Some(place)).print(),
-        Said::Last(message, place) => last = Some((message, place)),
-        Said::Name => {}
+    match part {
+        PanicPart::Whole(message, place) => return PanicReport::new(message, Some(place)).print(),
+        PanicPart::Last(message, place) => last = Some((message, place)),
+        PanicPart::Name => {}
     }
-    let name = format!("Process {}:\n", name_here());
+    let name = format!("Process {}:\n", process_name_of_thread());
     let _ = std::io::stderr().write_all(name.as_bytes()); // without a standard error nobody listens
     let Some((message, place)) = last else { return };
-    // Whoever has the lock is about to tell the parent something else.
-    if let Some(pipe) = era().report.try_lock().and_then(|mut pipe| pipe.take()) {
+    // The thread that has the lock is about to send the parent another report.
+    if let Some(pipe) = process_state().report.try_lock().and_then(|mut pipe| pipe.take()) {
         PanicReport::new(message, Some(place)).send(pipe);
     }
 }
 
 /// The report of what escaped from a task, which nobody has printed: whoever waits for the task gets the report.
-pub(crate) fn untold(escaped: &Escaped) -> PanicReport {
+pub(crate) fn unreported(escaped: &Escaped) -> PanicReport {
     let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
     report.cut()
 }
 
 /// The report of what escaped from the work, printed by now: the hook did that when it saw it.
-pub(crate) fn told(escaped: &Escaped) -> PanicReport {
+pub(crate) fn reported(escaped: &Escaped) -> PanicReport {
     let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
     if escaped.place.is_none() {
         report.print();
@@ -140,7 +140,7 @@ impl PanicReport {
 
     /// Prints it to standard error, as one piece.
     fn print(&self) {
-        let mut text = format!("Process {}:\n{self}\n", name_here());
+        let mut text = format!("Process {}:\n{self}\n", process_name_of_thread());
         if self.backtrace.is_empty() {
             text.push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
         }

@@ -10,7 +10,7 @@ use ossature_sys::eventfd::Until;
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, duplicate};
 use ossature_sys::process::{Pid, parent_id, pidfd_open};
 
-use super::era::era;
+use super::state::process_state;
 use crate::error::{Error, Result};
 
 /// What a process knows of its parent.
@@ -42,7 +42,7 @@ impl Parent {
         Self { by_number: false, ..Self::new((self.pid, self.name.clone()), sentinel) }
     }
 
-    /// The descriptor of it that came with the passport.
+    /// The descriptor of it that came with the config.
     pub(super) fn given(&self) -> Option<BorrowedFd<'_>> {
         self.sentinel.get().filter(|_| !self.by_number).map(AsFd::as_fd)
     }
@@ -100,7 +100,7 @@ impl Parent {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub fn parent_process() -> Option<ParentProcess> {
-    era().parent.as_ref().map(ParentProcess)
+    process_state().parent.as_ref().map(ParentProcess)
 }
 
 /// The process that started this one: it can be watched, and waited for, though it is not a child.

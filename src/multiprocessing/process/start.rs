@@ -308,9 +308,9 @@ impl ProcessBuilder {
 
     /// Orders a task of a process that is not a copy.
     pub(crate) fn order(self, method: Context, task: &Registered, arguments: &Packed) -> Result<Process> {
-        self.begin(method, |passport, patience| match method {
-            Context::Forkserver => start::forkserver::forkserver(passport, task, arguments, patience),
-            _ => start::spawn::spawn(passport, task, arguments, patience),
+        self.begin(method, |config, patience| match method {
+            Context::Forkserver => start::forkserver::forkserver(config, task, arguments, patience),
+            _ => start::spawn::spawn(config, task, arguments, patience),
         })
     }
 }

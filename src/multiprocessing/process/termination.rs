@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::multiprocessing::start::thread::name_here;
+use crate::multiprocessing::start::thread::process_name_of_thread;
 
 /// What the body of a process answers with: as [`std::process::Termination`] for `main`, with numbers besides.
 ///
@@ -80,7 +80,7 @@ impl<T: Termination, E: Debug> Termination for Result<T, E> {
         match self {
             Ok(answer) => answer.report(),
             Err(error) => {
-                let text = format!("Process {}:\nError: {error:?}\n", name_here());
+                let text = format!("Process {}:\nError: {error:?}\n", process_name_of_thread());
                 let _ = std::io::stderr().write_all(text.as_bytes()); // without a standard error nobody listens
                 1
             }

@@ -1,18 +1,29 @@
-//! How a child begins: one file for each way. Nothing else knows.
+//! How a child begins: a file or a folder for each start method.
 //!
-//! A start method gets the child's passport and its work, and answers with what the parent has of the child then: its
-//! life, to wait for and to signal, and the pipe through which the child reports a panic. If it fails, nothing is left
-//! of it.
+//! A start method gets the child's configuration and its work. It returns what the parent has of the child then: a
+//! handle, to wait for the child and to signal it, and the pipe through which the child reports a panic. If a start
+//! method fails, nothing is left of the child.
+//!
+//! | stage | of the parent | of the child |
+//! | --- | --- | --- |
+//! | `launch` | forks, or executes the program, or asks the fork server | |
+//! | `send_request` | sends configuration, task and arguments (`wire`) | `run_task_if_child`: receives them |
+//! | `await_reply` | waits for the child's reply | replies that it begins, or why not |
+//! | `run_task` | has a handle | runs the task (`child`) |
 
+mod child;
 pub(crate) mod fork;
 pub(crate) mod forkserver;
+mod image;
 mod leaving;
 mod patience;
+mod pending;
 mod private;
 mod rights;
 mod shortage;
 pub(crate) mod spawn;
 pub(crate) mod thread;
+mod wire;
 
 use std::sync::Arc;
 
@@ -25,11 +36,12 @@ use ossature_sys::process::{Child, ExitStatus, Pid, Signal, id, pidfd_open, pidf
 use self::leaving::Leaving;
 use crate::multiprocessing::process::PanicReport;
 
+pub(crate) use child::run_task_if_child;
 pub(crate) use patience::Patience;
 
 /// What the parent has after a start.
 pub(crate) struct Started {
-    pub(crate) life: Life,
+    pub(crate) handle: ChildHandle,
     /// The end to read from of the pipe that was given to `bootstrap::run`; it must not block. A thread has none.
     pub(crate) report: Option<OwnedFd>,
 }
@@ -55,29 +67,29 @@ pub(in crate::multiprocessing) fn let_go_in_child() {
     forkserver::let_go_in_child();
 }
 
-/// The life of a child, for the parent. Shared by all handles, and waited for by as many threads as like to: nothing
-/// here changes but by the kernel.
-pub(crate) enum Life {
+/// What the parent has of a child. All public handles share it, and any number of threads may wait for the child at
+/// once: only the kernel changes what is in here.
+pub(crate) enum ChildHandle {
     /// A child of this process.
     Child { pid: Pid, pidfd: OwnedFd },
     /// A child of the fork server.
-    Ward(forkserver::Ward),
+    ServerChild(forkserver::ServerChild),
     /// A thread of this process.
-    Thread(Arc<thread::Life>),
+    Thread(Arc<thread::ThreadChild>),
 }
 
-impl From<Child> for Life {
+impl From<Child> for ChildHandle {
     fn from(child: Child) -> Self {
         Self::Child { pid: child.pid(), pidfd: child.into() }
     }
 }
 
-impl Life {
+impl ChildHandle {
     /// `None` for a thread.
     pub(crate) fn pid(&self) -> Option<Pid> {
         match self {
             Self::Child { pid, .. } => Some(*pid),
-            Self::Ward(ward) => Some(ward.pid()),
+            Self::ServerChild(child) => Some(child.pid()),
             Self::Thread(_) => None,
         }
     }
@@ -87,24 +99,24 @@ impl Life {
     pub(crate) fn reap(&self) -> Result<Option<ExitStatus>> {
         match self {
             Self::Child { pidfd, .. } => pidfd_wait(pidfd, Deadline::NOW),
-            Self::Ward(ward) => ward.reap(),
-            Self::Thread(life) => Ok(life.exit_status()),
+            Self::ServerChild(child) => child.reap(),
+            Self::Thread(thread) => Ok(thread.exit_status()),
         }
     }
 
     /// Waits until the ended work is gone, if its end and its disappearance differ. False if the caller is that very
     /// thread. The caller must hold no lock.
-    pub(crate) fn part(&self) -> bool {
+    pub(crate) fn join_thread(&self) -> bool {
         match self {
-            Self::Child { .. } | Self::Ward(_) => true,
-            Self::Thread(life) => life.part(),
+            Self::Child { .. } | Self::ServerChild(_) => true,
+            Self::Thread(thread) => thread.join(),
         }
     }
 
     /// Waits until there may be something to reap; false when the wait ended before.
-    pub(crate) fn wait_for_news(&self, until: Until<'_>) -> Result<bool> {
+    pub(crate) fn wait_for_change(&self, until: Until<'_>) -> Result<bool> {
         match self {
-            Self::Ward(ward) => ward.wait_for_news(until),
+            Self::ServerChild(child) => child.wait_for_change(until),
             _ => until.is_readable(self),
         }
     }
@@ -112,8 +124,8 @@ impl Life {
     /// The panic that ended it, where that does not come through the pipe.
     pub(crate) fn panic(&self) -> Option<PanicReport> {
         match self {
-            Self::Child { .. } | Self::Ward(_) => None,
-            Self::Thread(life) => life.panic(),
+            Self::Child { .. } | Self::ServerChild(_) => None,
+            Self::Thread(thread) => thread.panic(),
         }
     }
 
@@ -124,7 +136,7 @@ impl Life {
                 Err(Errno::SRCH) => Ok(()),
                 sent => sent,
             },
-            Self::Ward(ward) => ward.signal(signal),
+            Self::ServerChild(child) => child.signal(signal),
             // A signal is for a whole process.
             Self::Thread(_) => Err(Errno::OPNOTSUPP),
         }
@@ -132,12 +144,12 @@ impl Life {
 }
 
 /// Readable from its end on.
-impl AsFd for Life {
+impl AsFd for ChildHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Child { pidfd, .. } => pidfd.as_fd(),
-            Self::Ward(ward) => ward.as_fd(),
-            Self::Thread(life) => life.as_fd(),
+            Self::ServerChild(child) => child.as_fd(),
+            Self::Thread(thread) => thread.as_fd(),
         }
     }
 }

@@ -9,13 +9,13 @@ use ossature_sys::process::ExitStatus;
 
 use super::Started;
 use crate::error::Result;
-use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::process::child_config::ChildConfig;
 use crate::multiprocessing::process::{PanicReport, current_process, panic};
-use crate::thread::{Ident, catch_telling, get_ident, is_exit, speak_as};
+use crate::thread::{Ident, catch_and_report, get_ident, is_exit, set_panic_label};
 use crate::threading::Thread;
 
-/// What the thread tells of itself.
-pub(crate) struct Life {
+/// A thread that stands for a process, as its starter sees it.
+pub(crate) struct ThreadChild {
     /// Above zero from the end on.
     ended: EventFd,
     exit: OnceLock<ExitStatus>,
@@ -24,7 +24,7 @@ pub(crate) struct Life {
     here: OnceLock<Ident>,
 }
 
-impl Life {
+impl ThreadChild {
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.exit.get().copied()
     }
@@ -32,7 +32,7 @@ impl Life {
     /// Waits until the thread, which has reported its end, is gone and has dropped its thread-local values. Their
     /// destructors may ask for the thread's own handle, so this call holds no lock. The thread itself does not wait,
     /// and gets false.
-    pub(crate) fn part(&self) -> bool {
+    pub(crate) fn join(&self) -> bool {
         let elsewhere = !self.is_here();
         if elsewhere {
             let _ = self.thread.get().map(Thread::join);
@@ -55,26 +55,26 @@ impl Life {
     }
 }
 
-impl AsFd for Life {
+impl AsFd for ThreadChild {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
 }
 
 thread_local! {
-    static GUISE: RefCell<Option<String>> = const { RefCell::new(None) };
+    static PROCESS_NAME: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// The name of the process that the calling thread is in the guise of, otherwise of this process.
-pub(crate) fn name_here() -> String {
-    // Asked in a panic of whatever moment: also when the thread's values are being dropped.
-    let guise = GUISE.try_with(|name| name.borrow().clone()).ok().flatten();
-    guise.unwrap_or_else(|| current_process().name())
+/// The name of the process that the calling thread stands for, or of this process.
+pub(crate) fn process_name_of_thread() -> String {
+    // A panic may ask at any time, also while the thread's values are dropped.
+    let name = PROCESS_NAME.try_with(|name| name.borrow().clone()).ok().flatten();
+    name.unwrap_or_else(|| current_process().name())
 }
 
 /// Starts a thread that does `body`.
-pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
-    let life = Life {
+pub(crate) fn thread(config: ChildConfig, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
+    let child = ThreadChild {
         ended: EventFd::counter(0)
             .and_then(EventFd::above_standard)
             .map_err(super::shortage::of("cannot start a thread: no eventfd for its end"))?,
@@ -83,22 +83,22 @@ pub(crate) fn thread(passport: Passport, body: impl FnOnce() -> u8 + Send + 'sta
         thread: OnceLock::new(),
         here: OnceLock::new(),
     };
-    let life = Arc::new(life);
-    let (inner, name) = (life.clone(), passport.name.clone());
-    let thread = Thread::builder().name(passport.name).daemon(passport.daemon).spawn(move || {
+    let child = Arc::new(child);
+    let (inner, name) = (child.clone(), config.name.clone());
+    let thread = Thread::builder().name(config.name).daemon(config.daemon).spawn(move || {
         let _ = inner.here.set(get_ident()); // the one time
-        GUISE.set(Some(name));
-        speak_as(panic::voice);
-        let code = match catch_telling(body) {
+        PROCESS_NAME.set(Some(name));
+        set_panic_label(panic::label);
+        let code = match catch_and_report(body) {
             Ok(code) => code,
             Err(escaped) if is_exit(&*escaped.payload) => 0,
             Err(escaped) => {
-                let _ = inner.panic.set(panic::told(&escaped)); // the one time
+                let _ = inner.panic.set(panic::reported(&escaped)); // the one time
                 1
             }
         };
         inner.end(code);
     })?;
-    let _ = life.thread.set(thread); // the one time
-    Ok(Started { life: super::Life::Thread(life), report: None })
+    let _ = child.thread.set(thread); // the one time
+    Ok(Started { handle: super::ChildHandle::Thread(child), report: None })
 }

@@ -11,7 +11,7 @@ use ossature_sys::shm::{Plain, as_bytes, copy_in, from_bytes};
 
 use super::form::Opener;
 use super::{Arguments, Form, Target};
-use crate::multiprocessing::process::{PanicReport, untold};
+use crate::multiprocessing::process::{PanicReport, unreported};
 use crate::multiprocessing::transfer::{Descriptors, Reading, Transfer, Writing, split_measured};
 use crate::thread;
 
@@ -154,8 +154,8 @@ impl Calls<'_> {
             // done once for all that do not panic.
             let ended = thread::catch(|| body(self, &mut index));
             if let Err(escaped) = ended {
-                self.panicked(index, &untold(&escaped));
-                thread::aloud(|| drop(escaped)); // the drop of a payload may panic, too
+                self.panicked(index, &unreported(&escaped));
+                thread::report_panics(|| drop(escaped)); // the drop of a payload may panic, too
                 index += 1;
             }
         }

@@ -10,7 +10,7 @@ use super::{Form, Target, Task, Tasks, libtest, nameable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::managers;
 use crate::multiprocessing::pool;
-use crate::multiprocessing::start::{forkserver, spawn};
+use crate::multiprocessing::start::{self, forkserver};
 
 /// A function that is known on both sides.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ static INTERNAL: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool:
 #[doc(alias = "main")]
 pub fn freeze_support(tasks: Tasks) {
     freeze(tasks);
-    spawn::take_over();
+    start::run_task_if_child();
 }
 
 /// Notes a table, unless it is known.

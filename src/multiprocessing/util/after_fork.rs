@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::multiprocessing::process::era::{Era, era};
-use crate::thread::aloud;
+use crate::multiprocessing::process::state::{ProcessState, process_state};
+use crate::thread::report_panics;
 
 /// In the order of their registration.
 pub(crate) type Callbacks = Vec<Arc<dyn Callback>>;
@@ -20,7 +20,7 @@ impl<T: Send + Sync, F: Fn(&T) + Send + Sync> Callback for Weakly<T, F> {
     fn call(&self) -> bool {
         let Some(object) = self.0.upgrade() else { return false };
         // The process's panic hook reports it, and the next one is called.
-        aloud(|| (self.1)(&object));
+        report_panics(|| (self.1)(&object));
         true
     }
 }
@@ -43,23 +43,23 @@ impl<T: Send + Sync, F: Fn(&T) + Send + Sync> Callback for Weakly<T, F> {
 /// ```
 pub fn register_after_fork<T: Send + Sync + 'static>(object: &Arc<T>, callback: impl Fn(&T) + Send + Sync + 'static) {
     let callback = Arc::new(Weakly(Arc::downgrade(object), callback));
-    era().after_fork.lock().push(callback);
+    process_state().after_fork.lock().push(callback);
 }
 
 /// Calls them, in a child that has just begun.
 #[inline]
-pub(crate) fn run_after_fork(era: &Era) {
-    if !era.after_fork.lock().is_empty() {
-        call_all(era);
+pub(crate) fn run_after_fork(state: &ProcessState) {
+    if !state.after_fork.lock().is_empty() {
+        call_all(state);
     }
 }
 
 #[cold]
-fn call_all(era: &Era) {
+fn call_all(state: &ProcessState) {
     // Outside the lock: they may register others, which are for children of this one.
-    let mut callbacks = std::mem::take(&mut *era.after_fork.lock());
+    let mut callbacks = std::mem::take(&mut *state.after_fork.lock());
     callbacks.retain(|callback| callback.call());
-    let mut list = era.after_fork.lock();
+    let mut list = state.after_fork.lock();
     callbacks.append(&mut list);
     *list = callbacks;
 }

@@ -11,7 +11,7 @@ use ossature_sys::process::at_exit;
 use super::finalize::run_finalizers;
 use crate::error::{Error, Result};
 use crate::multiprocessing::logging::{debug, info, set_late, warning};
-use crate::multiprocessing::process::era::era;
+use crate::multiprocessing::process::state::process_state;
 use crate::multiprocessing::process::{Process, active_children};
 
 /// Has the exit sequence run at the normal end of the program, once in its life; children have it from their parent.
@@ -34,13 +34,13 @@ extern "C" fn last_call() {
 
 /// Finalizers of priority 0 and above, the end of the daemons, the wait for all children, the other finalizers. Once.
 pub(crate) fn exit_sequence() {
-    let era = era();
-    if era.exiting.swap(true, SeqCst) {
+    let state = process_state();
+    if state.exiting.swap(true, SeqCst) {
         return;
     }
     info!("process shutting down");
     debug!("running all \"atexit\" finalizers with priority >= 0");
-    run_finalizers(era, Some(0));
+    run_finalizers(state, Some(0));
     end_daemons();
     // A thread that is a daemon is not waited for: nothing could make it end.
     for child in active_children().into_iter().filter(|child| child.pid().is_some() || !child.daemon()) {
@@ -48,7 +48,7 @@ pub(crate) fn exit_sequence() {
         let _ = child.join();
     }
     debug!("running the remaining \"atexit\" finalizers");
-    run_finalizers(era, None);
+    run_finalizers(state, None);
 }
 
 /// `SIGTERM` to the daemons, and `SIGKILL` to those that have not ended when their time is over.
@@ -111,5 +111,5 @@ pub fn set_daemon_grace(time: impl Into<Option<Duration>>) {
 /// }
 /// ```
 pub fn is_exiting() -> bool {
-    era().exiting.load(SeqCst)
+    process_state().exiting.load(SeqCst)
 }

@@ -6,8 +6,8 @@ use std::fmt;
 use ossature_sys::process::generation;
 
 use super::arm;
-use crate::multiprocessing::process::era::{Era, era};
-use crate::thread::aloud;
+use crate::multiprocessing::process::state::{ProcessState, process_state};
+use crate::thread::report_panics;
 
 /// The finalizers of one process that have not run, by the order of their registration.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Finalizers {
 #[must_use = "dropping it runs the callback: keep it, or `leave` it to the end of the process"]
 pub struct Finalize {
     number: u64,
-    era: &'static Era,
+    state: &'static ProcessState,
 }
 
 impl Finalize {
@@ -81,18 +81,18 @@ impl Finalize {
     }
 
     fn register(priority: Option<i32>, callback: Box<dyn FnOnce() + Send>) -> Self {
-        let era = era();
-        let mut finalizers = era.finalizers.lock();
+        let state = process_state();
+        let mut finalizers = state.finalizers.lock();
         let number = finalizers.next;
         finalizers.next += 1;
         finalizers.list.insert(number, Entry { priority, callback });
-        Self { number, era }
+        Self { number, state }
     }
 
     /// Runs it now; answers whether it did: `false` when it ran before, was cancelled, or belongs to another process. A
     /// panic is reported by the process's panic hook.
     pub fn call(&self) -> bool {
-        self.take().map(|entry| aloud(entry.callback)).is_some()
+        self.take().map(|entry| report_panics(entry.callback)).is_some()
     }
 
     /// Drops the callback without running it.
@@ -103,7 +103,7 @@ impl Finalize {
     /// Whether it is still to run, in this process.
     #[doc(alias = "still_active")]
     pub fn is_active(&self) -> bool {
-        self.is_ours() && self.era.finalizers.lock().list.contains_key(&self.number)
+        self.is_ours() && self.state.finalizers.lock().list.contains_key(&self.number)
     }
 
     /// Leaves it to the end of the process. One without a priority for that is never run.
@@ -112,7 +112,7 @@ impl Finalize {
     }
 
     fn is_ours(&self) -> bool {
-        self.era.generation() == generation()
+        self.state.generation() == generation()
     }
 
     fn take(&self) -> Option<Entry> {
@@ -120,7 +120,7 @@ impl Finalize {
         if !self.is_ours() {
             return None;
         }
-        self.era.finalizers.lock().list.remove(&self.number)
+        self.state.finalizers.lock().list.remove(&self.number)
     }
 }
 
@@ -133,7 +133,7 @@ impl Drop for Finalize {
 impl fmt::Debug for Finalize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let priority = match self.is_ours() {
-            true => self.era.finalizers.lock().list.get(&self.number).map(|entry| entry.priority),
+            true => self.state.finalizers.lock().list.get(&self.number).map(|entry| entry.priority),
             false => None,
         };
         match priority {
@@ -145,9 +145,9 @@ impl fmt::Debug for Finalize {
 }
 
 /// Runs those with a priority for the end of at least `least`; with `None` all of them.
-pub(super) fn run_finalizers(era: &'static Era, least: Option<i32>) {
+pub(super) fn run_finalizers(state: &'static ProcessState, least: Option<i32>) {
     let mut due: Vec<(i32, u64)> = {
-        let finalizers = era.finalizers.lock();
+        let finalizers = state.finalizers.lock();
         if finalizers.list.is_empty() {
             return; // as in most children, which would pay for the first look into the list's code
         }
@@ -158,9 +158,9 @@ pub(super) fn run_finalizers(era: &'static Era, least: Option<i32>) {
     due.sort_unstable();
     for (_, number) in due.into_iter().rev() {
         // One that ran before may have cancelled it.
-        let entry = era.finalizers.lock().list.remove(&number);
+        let entry = state.finalizers.lock().list.remove(&number);
         if let Some(entry) = entry {
-            aloud(entry.callback);
+            report_panics(entry.callback);
         }
     }
 }

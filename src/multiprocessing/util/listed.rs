@@ -15,7 +15,7 @@ use ossature_sys::fd::Placeholder;
 use ossature_sys::socket::Socket;
 use ossature_sys::stream::Stream;
 
-use crate::multiprocessing::process::era::era;
+use crate::multiprocessing::process::state::process_state;
 
 /// The owner of a descriptor, which can put a placeholder under the descriptor's number.
 pub(crate) trait Detach: Send + Sync {
@@ -73,7 +73,7 @@ impl<T: Detach + 'static> Listed<T> {
     pub(crate) fn new(owner: T) -> Self {
         let owner = Arc::new(owner);
         let listed: Weak<T> = Arc::downgrade(&owner);
-        era().descriptors.lock().push(listed);
+        process_state().descriptors.lock().push(listed);
         Self(owner)
     }
 

@@ -31,7 +31,7 @@ use ossature_sys::random;
 use super::Finalize;
 use crate::error::{Error, Result};
 use crate::multiprocessing::logging::info;
-use crate::multiprocessing::process::era::era;
+use crate::multiprocessing::process::state::process_state;
 
 /// How many bytes the address of a Unix socket holds, the null at its end included.
 const SUN_PATH: usize = 108;
@@ -107,7 +107,7 @@ impl TempDir {
 /// ```
 #[doc(alias = "get_temp_dir")]
 pub fn temp_dir() -> Result<PathBuf> {
-    let mut known = era().temp_dir.lock();
+    let mut known = process_state().temp_dir.lock();
     if let Some(told) = known.as_mut() {
         if told.hold.is_none() {
             told.hold = hold(&told.path).map_err(|errno| failed(errno, &told.path))?;

@@ -1,4 +1,4 @@
-//! What the fork server and its clients say to each other.
+//! The messages between the fork server and its clients.
 //!
 //! | from | on | message | descriptors |
 //! | --- | --- | --- | --- |
@@ -7,8 +7,8 @@
 //! | server | the status socket | or the reason why there is none: it cannot be made, or the sender is another user | |
 //! | server | the status socket | at its end, its exit status | |
 //!
-//! Everything else, the order and the arguments, goes over the line from the client to the child itself. So the child
-//! takes orders only from the process that has the other end of the line.
+//! The request and the arguments of a start go over the line from the client to the child itself. So the child takes
+//! a request only from the process that has the other end of the line.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,150 +20,150 @@ use ossature_sys::socket::Socket;
 
 const FORK: u8 = b'F';
 const FORK_FRESH: u8 = b'f';
-const BORN: u8 = b'P';
+const FORKED: u8 = b'P';
 const REFUSED: u8 = b'E';
 const ENDED: u8 = b'X';
 
-/// Which child a client wants.
+/// Which child a client asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum ChildKind {
     /// A spare, where there is one.
     Any,
     /// One that is forked now.
     Fresh,
 }
 
-/// A client's wish for a child.
+/// A request for a child.
 pub(super) struct Request {
-    pub(super) wanted: Wanted,
+    pub(super) kind: ChildKind,
     pub(super) status: Socket,
 }
 
 /// What came over the shared socket.
-pub(super) enum Asked {
-    For(Request),
-    /// A request of another user, with the status socket for the answer.
-    Stranger(Socket, Option<u32>),
+pub(super) enum Incoming {
+    Request(Request),
+    /// A request of another user, with the status socket for the refusal.
+    OtherUser(Socket, Option<u32>),
     /// A message that is not a request.
-    Nonsense,
-    /// Nobody can ask any more.
-    Nobody,
+    Invalid,
+    /// No process can send a request any more.
+    Closed,
 }
 
-/// Asks for a child.
+/// Sends a request for a child.
 ///
 /// # Errors
 /// `EPIPE` or `ECONNRESET` when the server is gone, `ETIMEDOUT` when it does not listen.
-pub(super) fn ask(server: &Socket, request: &Request, deadline: Deadline) -> Result<()> {
-    let word = match request.wanted {
-        Wanted::Any => FORK,
-        Wanted::Fresh => FORK_FRESH,
+pub(super) fn send_request(server: &Socket, request: &Request, deadline: Deadline) -> Result<()> {
+    let kind = match request.kind {
+        ChildKind::Any => FORK,
+        ChildKind::Fresh => FORK_FRESH,
     };
-    server.send_with(&[word], &[request.status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
+    server.send_with(&[kind], &[request.status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
 }
 
 /// Takes a request of one of these users off the shared socket, which passes credentials. Does not wait.
-pub(super) fn asked(requests: &Socket, users: [u32; 2]) -> Result<Asked> {
+pub(super) fn recv_request(requests: &Socket, users: [u32; 2]) -> Result<Incoming> {
     let mut byte = [0];
-    let Some(got) = requests.recv_with::<1>(&mut byte, Deadline::NOW)? else { return Ok(Asked::Nonsense) };
+    let Some(got) = requests.recv_with::<1>(&mut byte, Deadline::NOW)? else { return Ok(Incoming::Invalid) };
     if got.len == 0 {
-        return Ok(Asked::Nobody);
+        return Ok(Incoming::Closed);
     }
     let user = got.credentials.map(|who| who.uid);
     let status =
         got.descriptors.into_iter().next().map(|fd| Socket::try_from(fd).and_then(AboveStandard::above_standard));
-    let (wanted, status) = match (byte, status) {
-        ([FORK], Some(Ok(status))) => (Wanted::Any, status),
-        ([FORK_FRESH], Some(Ok(status))) => (Wanted::Fresh, status),
-        _ => return Ok(Asked::Nonsense),
+    let (kind, status) = match (byte, status) {
+        ([FORK], Some(Ok(status))) => (ChildKind::Any, status),
+        ([FORK_FRESH], Some(Ok(status))) => (ChildKind::Fresh, status),
+        _ => return Ok(Incoming::Invalid),
     };
     Ok(match user.is_some_and(|user| users.contains(&user)) {
-        true => Asked::For(Request { wanted, status }),
-        false => Asked::Stranger(status, user),
+        true => Incoming::Request(Request { kind, status }),
+        false => Incoming::OtherUser(status, user),
     })
 }
 
 /// A child, for its client.
 #[derive(Debug)]
-pub(super) struct Birth {
+pub(super) struct Forked {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) line: Socket,
 }
 
-/// What the server says of one child.
+/// A message of the server about one child.
 #[derive(Debug)]
-pub(super) enum Word {
-    Born(Birth),
+pub(super) enum Reply {
+    Forked(Forked),
     Refused(Errno, String),
     Ended(ExitStatus),
-    /// The server is gone, and will say nothing any more.
-    Silence,
+    /// The server is gone.
+    Closed,
 }
 
-/// Says that the child was born, and hands on the line to it.
+/// Sends the number of a forked child, its pidfd, and the line to it.
 ///
 /// # Errors
 /// `EPIPE` or `ECONNRESET` when the client is gone, `ETOOMANYREFS` when too many descriptors are on their way,
 /// `ENOBUFS`.
-pub(super) fn tell_born(status: &Socket, child: &Child, line: &Socket) -> Result<()> {
-    let word = said(BORN, child.pid().as_raw_nonzero().get());
-    status.send_with(&word, &[child.as_fd(), line.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
+pub(super) fn send_forked(status: &Socket, child: &Child, line: &Socket) -> Result<()> {
+    let message = tagged(FORKED, child.pid().as_raw_nonzero().get());
+    status.send_with(&message, &[child.as_fd(), line.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
 }
 
-/// Says that there is no child, and why.
-pub(super) fn tell_refused(status: &Socket, errno: Errno, reason: &str) -> Result<()> {
-    let mut word = said(REFUSED, errno.raw_os_error()).to_vec();
-    word.extend_from_slice(reason.as_bytes());
-    status.send(&word, Deadline::NOW).map(drop)
+/// Sends the reason why there is no child.
+pub(super) fn send_refused(status: &Socket, errno: Errno, reason: &str) -> Result<()> {
+    let mut message = tagged(REFUSED, errno.raw_os_error()).to_vec();
+    message.extend_from_slice(reason.as_bytes());
+    status.send(&message, Deadline::NOW).map(drop)
 }
 
-/// Says how the child ended.
-pub(super) fn tell_ended(status: &Socket, exit: ExitStatus) -> Result<()> {
+/// Sends how the child ended.
+pub(super) fn send_ended(status: &Socket, exit: ExitStatus) -> Result<()> {
     let (kind, number) = match exit {
         ExitStatus::Code(code) => (0, i32::from(code)),
         ExitStatus::Signal { signal, core_dumped: false } => (1, signal),
         ExitStatus::Signal { signal, core_dumped: true } => (2, signal),
         ExitStatus::Unknown => (3, 0),
     };
-    let [tag, a, b, c, d] = said(ENDED, number);
+    let [tag, a, b, c, d] = tagged(ENDED, number);
     status.send(&[tag, a, b, c, d, kind], Deadline::NOW).map(drop)
 }
 
-fn said(tag: u8, number: i32) -> [u8; 5] {
+fn tagged(tag: u8, number: i32) -> [u8; 5] {
     let [a, b, c, d] = number.to_le_bytes();
     [tag, a, b, c, d]
 }
 
-/// Hears the next word; `None` when the time ran out.
-pub(super) fn hear(status: &Socket, deadline: Deadline) -> Result<Option<Word>> {
+/// Receives the next message of the server; `None` when the time ran out.
+pub(super) fn recv_reply(status: &Socket, deadline: Deadline) -> Result<Option<Reply>> {
     let mut room = [0; 1024];
     let got = match status.recv_with::<2>(&mut room, deadline) {
         Ok(Some(got)) => got,
         Ok(None) => return Ok(None),
-        Err(Errno::CONNRESET) => return Ok(Some(Word::Silence)),
+        Err(Errno::CONNRESET) => return Ok(Some(Reply::Closed)),
         Err(errno) => return Err(errno),
     };
     let mut descriptors = got.descriptors.into_iter();
     let descriptors = descriptors.next().zip(descriptors.next());
-    let Some(([tag, a, b, c, d], rest)) = room.get(..got.len).and_then(|word| word.split_first_chunk()) else {
-        return Ok(Some(Word::Silence));
+    let Some(([tag, a, b, c, d], rest)) = room.get(..got.len).and_then(|message| message.split_first_chunk()) else {
+        return Ok(Some(Reply::Closed));
     };
     let number = i32::from_le_bytes([*a, *b, *c, *d]);
     Ok(Some(match (*tag, descriptors) {
-        (BORN, Some((pidfd, line))) => {
+        (FORKED, Some((pidfd, line))) => {
             let pid = Pid::from_raw(number).ok_or(Errno::PROTO)?;
             let line = Socket::try_from(line)?.above_standard()?;
-            Word::Born(Birth { pid, pidfd: pidfd.above_standard()?, line })
+            Reply::Forked(Forked { pid, pidfd: pidfd.above_standard()?, line })
         }
         // No room here for them.
-        (BORN, None) => return Err(Errno::MFILE),
-        (REFUSED, _) => Word::Refused(Errno::from_raw_os_error(number), String::from_utf8_lossy(rest).into_owned()),
-        (ENDED, _) => Word::Ended(match rest {
+        (FORKED, None) => return Err(Errno::MFILE),
+        (REFUSED, _) => Reply::Refused(Errno::from_raw_os_error(number), String::from_utf8_lossy(rest).into_owned()),
+        (ENDED, _) => Reply::Ended(match rest {
             [0] => ExitStatus::Code(number as u8),
             [core @ (1 | 2)] => ExitStatus::Signal { signal: number, core_dumped: *core == 2 },
             _ => ExitStatus::Unknown,
         }),
-        _ => Word::Silence,
+        _ => Reply::Closed,
     }))
 }

@@ -5,53 +5,54 @@
 //!   spawn, once                -->
 //!   fork, with a socket       -->  fork, unless there is a spare  -->
 //!                              <--  its number, pidfd and line
-//!   order, arguments                                         -->
+//!   request, arguments                                       -->
 //!                                                            <--  begun, or refused and why
 //!                              <--  its exit status
 //! ```
 //!
 //! The server has one thread, as each of its forks proves anew, and as little memory as the program has at
 //! `freeze_support`, so that its forks cost the same however large the client is. All clients share one end of an
-//! unnamed socket, and have it by inheritance: who has it may ask. When the last of them is gone, however that came,
-//! the server sees the end and ends.
+//! unnamed socket, and have it by inheritance: a process that has it may send requests. When the last of them is gone,
+//! the server sees the end of the socket, and ends.
 
-mod link;
+mod children;
+mod handle;
 mod message;
-mod nursery;
 mod server;
-mod ward;
+mod server_child;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
-use ossature_sys::fd::{AsFd, BorrowedFd};
-use ossature_sys::process::{ExitStatus, Signal};
+use ossature_sys::process::ExitStatus;
 use ossature_sys::socket::{Kind, Socket};
 
-use self::message::{Birth, Request, Wanted, Word, hear};
+use self::message::{ChildKind, Forked, Reply, Request, recv_reply};
+use super::pending::PendingChild;
 use super::rights::Rights;
-use super::spawn::{self, Answer, Letter, Order, Who};
-use super::{Life, Patience, Started, own_pidfd, private, shortage};
+use super::spawn;
+use super::wire::{self, StartMessage, StartReply, StartRequest, Who};
+use super::{ChildHandle, Patience, Started, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::process::child_config::ChildConfig;
 use crate::multiprocessing::tasks::{Entrance, Form, Registered, Target, registered};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
-pub(super) use link::{let_go_in_child, reap, use_link};
+pub(super) use handle::{let_go_in_child, reap, use_parents_server};
 pub(in crate::multiprocessing) use server::serve;
-pub(crate) use ward::Ward;
+pub(crate) use server_child::ServerChild;
 
-/// How the next server shall be.
-struct Wishes {
+/// The settings of the next server.
+struct Settings {
     spares: u32,
     preload: Vec<&'static str>,
 }
 
-static WISHES: Mutex<Wishes> = Mutex::new(Wishes { spares: 1, preload: Vec::new() });
+static SETTINGS: Mutex<Settings> = Mutex::new(Settings { spares: 1, preload: Vec::new() });
 
-fn wishes() -> MutexGuard<'static, Wishes> {
-    WISHES.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
+fn settings() -> MutexGuard<'static, Settings> {
+    SETTINGS.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
 }
 
 /// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not
@@ -62,7 +63,7 @@ fn wishes() -> MutexGuard<'static, Wishes> {
 /// # Examples
 /// See the example of [`set_forkserver_preload`].
 pub fn set_forkserver_spares(spares: u32) {
-    wishes().spares = spares;
+    settings().spares = spares;
 }
 
 /// Has the fork server run a task without arguments before it serves, so that its children find done what that does:
@@ -108,7 +109,7 @@ pub fn set_forkserver_spares(spares: u32) {
 /// ```
 pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
     let task = registered(task, Form::Code)?;
-    wishes().preload.push(task.name);
+    settings().preload.push(task.name);
     Ok(())
 }
 
@@ -124,7 +125,7 @@ pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
 /// # Examples
 /// See the example of [`set_forkserver_preload`].
 pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
-    link::stop(timeout.into())
+    handle::stop(timeout.into())
 }
 
 /// Has the fork server start a task.
@@ -132,7 +133,7 @@ pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
 /// # Errors
 /// As [`spawn`](spawn::spawn); `MultiThreaded` when the server has more than one thread.
 pub(crate) fn forkserver(
-    passport: Passport,
+    config: ChildConfig,
     task: &Registered,
     arguments: &Packed,
     patience: Patience,
@@ -156,74 +157,81 @@ pub(crate) fn forkserver(
             ));
         }
     }
-    let changes_rights = passport.surroundings.change_rights();
+    let changes_rights = config.surroundings.change_rights();
     let rights = Rights::now()?;
-    let mut order = Order::new(Some(passport), (task.name, task.form), rights.capabilities)?;
-    order.directory = std::env::current_dir().ok();
-    order.parent = Some(Handle(own_pidfd()?));
-    let (mut wanted, mut silences) = (Wanted::Any, 0);
+    let mut start = StartRequest::new(Some(config), (task.name, task.form), rights.capabilities)?;
+    start.directory = std::env::current_dir().ok();
+    start.parent = Some(Handle(own_pidfd()?));
+    let (mut kind, mut retries) = (ChildKind::Any, 0);
     loop {
-        let (server, way) = link::way(&task.entrance, &rights, patience)?;
-        // The server obeys only its own user.
-        order.server = (!changes_rights).then(|| (Handle(way), rights.clone()));
-        let packed = pack(&order)?;
-        let letter = Letter::of([&packed, arguments]);
-        let Some((ward, line)) = born(server, wanted, patience)? else {
-            // Nothing was begun, for only who knows of a child gives it orders.
-            silences += 1;
-            if silences > SILENCES {
-                return Err(link::lost(patience.deadline));
+        let (server, server_fd) = handle::server_fd(&task.entrance, &rights, patience)?;
+        // The server serves only its own user.
+        start.server = (!changes_rights).then(|| (Handle(server_fd), rights.clone()));
+        let packed = pack(&start)?;
+        let message = StartMessage::of([&packed, arguments]);
+        let Some((child, line)) = request_child(server, kind, patience)? else {
+            // No task was begun: only a process that has the line to a child can send it a request.
+            retries += 1;
+            if retries > MAX_RETRIES {
+                return Err(handle::lost(patience.deadline));
             }
             continue;
         };
-        match spawn::instruct(&line, &letter, &ward, Who::Child, patience) {
-            Ok(Answer::Begun) => return Ok(Started { life: Life::Ward(ward.grown()), report: Some(line.into()) }),
-            Ok(Answer::Refused(reason)) => return Err(spawn::refused(Who::Child, &reason).with_exit(ward.end())),
-            Ok(Answer::Unsettled(unsettled)) => {
-                ward.end();
-                let surroundings = order.passport.map(|passport| passport.surroundings).unwrap_or_default();
+        match wire::send_request(&line, &message, &child, Who::Child, patience) {
+            Ok(StartReply::Begun) => {
+                let handle = ChildHandle::ServerChild(child.into_started());
+                return Ok(Started { handle, report: Some(line.into()) });
+            }
+            Ok(StartReply::Refused(reason)) => return Err(wire::refused(Who::Child, &reason).with_exit(child.end())),
+            Ok(StartReply::Unsettled(unsettled)) => {
+                child.end();
+                let surroundings = start.config.map(|config| config.surroundings).unwrap_or_default();
                 return Err(unsettled.explain(&surroundings));
             }
             // A spare that was killed takes what it is sent until it has finished dying.
-            Ok(Answer::Nothing) if wanted == Wanted::Any => wanted = Wanted::Fresh,
-            Ok(Answer::Nothing | Answer::Ready | Answer::Prove(_)) => {
-                let end = ward.end();
-                // Only the server could have told.
+            Ok(StartReply::Nothing) if kind == ChildKind::Any => kind = ChildKind::Fresh,
+            Ok(StartReply::Nothing | StartReply::Ready | StartReply::Prove(_)) => {
+                let end = child.end();
+                // Only the server could have sent how the child ended.
                 if matches!(end, None | Some(ExitStatus::Unknown)) {
-                    link::part_with(server, patience.deadline)?;
-                    if link::is_gone(server, patience.deadline)? {
-                        return Err(link::lost(patience.deadline));
+                    handle::disconnect(server, patience.deadline)?;
+                    if handle::is_gone(server, patience.deadline)? {
+                        return Err(handle::lost(patience.deadline));
                     }
                 }
                 return Err(spawn::ended_early(Who::Child, end));
             }
-            Err(error) => return Err(error.with_exit(ward.killed())),
+            Err(error) => return Err(error.with_exit(child.killed())),
         }
     }
 }
 
-/// How many servers may be gone when they are asked, one of which may have been killed long ago.
-const SILENCES: u32 = 2;
+/// How many servers in a row may be gone. The first one may have been killed long ago.
+const MAX_RETRIES: u32 = 2;
 
-/// Asks for a child; `None` when the server died before it told of one.
-fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newborn, Socket)>> {
+/// Requests a child; `None` when the server died before it sent one.
+fn request_child(
+    server: u32,
+    kind: ChildKind,
+    patience: Patience,
+) -> Result<Option<(PendingChild<ServerChild>, Socket)>> {
     let deadline = patience.deadline;
     let (status, theirs) = private::pair(Kind::SeqPacket).map_err(shortage::of("no socket to ask the fork server"))?;
-    let request = Request { wanted, status: theirs };
-    if !link::ask(server, &request, deadline)? {
+    let request = Request { kind, status: theirs };
+    if !handle::send_request(server, &request, deadline)? {
         return Ok(None);
     }
     drop(request);
-    match hear(&status, deadline) {
-        Ok(Some(Word::Born(Birth { pid, pidfd, line }))) => {
-            Ok(Some((Newborn(Some(Ward::new(pid, pidfd, status)), patience), line)))
+    match recv_reply(&status, deadline) {
+        Ok(Some(Reply::Forked(Forked { pid, pidfd, line }))) => {
+            Ok(Some((PendingChild::new(ServerChild::new(pid, pidfd, status), patience), line)))
         }
-        Ok(Some(Word::Refused(errno, reason))) if errno == Errno::BUSY => {
+        Ok(Some(Reply::Refused(errno, reason))) if errno == Errno::BUSY => {
             Err(Error::new(ErrorKind::MultiThreaded, format!("the fork server: {reason}")))
         }
-        Ok(Some(Word::Refused(errno, reason))) => Err(shortage::error(&format!("the fork server: {reason}"), errno)),
-        Ok(Some(Word::Ended(_) | Word::Silence)) => {
-            link::part_with(server, deadline)?;
+        Ok(Some(Reply::Refused(errno, reason))) => Err(shortage::error(&format!("the fork server: {reason}"), errno)),
+        Ok(Some(Reply::Ended(_) | Reply::Closed)) => {
+            handle::disconnect(server, deadline)?;
             Ok(None)
         }
         Ok(None) => {
@@ -235,52 +243,5 @@ fn born(server: u32, wanted: Wanted, patience: Patience) -> Result<Option<(Newbo
             Err(Error::new(ErrorKind::StartFailed, message))
         }
         Err(errno) => Err(shortage::error("cannot receive from the fork server", errno)),
-    }
-}
-
-/// A child of the server that has not begun: unless it grows up, it is killed.
-struct Newborn(Option<Ward>, Patience);
-
-impl Newborn {
-    fn grown(mut self) -> Ward {
-        match self.0.take() {
-            Some(ward) => ward,
-            None => unreachable!("taken once, by value"),
-        }
-    }
-
-    /// How a child ended that sent its last message, or closed its socket.
-    fn end(mut self) -> Option<ExitStatus> {
-        let ward = self.0.as_ref()?;
-        let end = ward.wait(self.1.last()).ok().flatten();
-        match end {
-            Some(_) => self.0 = None,
-            None => self.kill(),
-        }
-        end
-    }
-
-    /// Kills a child that did not answer; returns how it ended.
-    fn killed(mut self) -> Option<ExitStatus> {
-        self.kill();
-        self.0.take()?.wait(self.1.last()).ok().flatten()
-    }
-
-    fn kill(&self) {
-        if let Some(ward) = &self.0 {
-            let _ = ward.signal(Signal::KILL); // the server reaps it
-        }
-    }
-}
-
-impl AsFd for Newborn {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_ref().map_or_else(|| unreachable!("taken by value"), Ward::as_fd)
-    }
-}
-
-impl Drop for Newborn {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

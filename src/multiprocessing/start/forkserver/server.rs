@@ -1,4 +1,4 @@
-//! The fork server itself: one process of one thread that forks on request and tells how its children ended.
+//! The fork server itself: one process of one thread that forks on request, and sends how its children ended.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -12,9 +12,10 @@ use ossature_sys::process::{Child, ForkError, Signal, fork, real_user};
 use ossature_sys::signal::{self, Disposition};
 use ossature_sys::socket::{Kind, Socket};
 
-use super::message::{Asked, Request, Wanted, asked, tell_ended, tell_refused};
-use super::nursery::{Link, Nursery, Nursling, number_of};
-use crate::multiprocessing::start::{private, spawn};
+use super::children::{Children, ForkedChild, Role, number_of};
+use super::message::{ChildKind, Incoming, Request, recv_request, send_ended, send_refused};
+use crate::multiprocessing::start::child::run_task;
+use crate::multiprocessing::start::private;
 use crate::multiprocessing::tasks::{Form, look_up};
 use crate::multiprocessing::transfer::{Handle, pack};
 use crate::thread;
@@ -22,7 +23,7 @@ use crate::thread;
 /// The token of the socket that all clients share; the children's are their numbers.
 const REQUESTS: u64 = 0;
 
-/// The task of the fork server: serves until nobody can ask any more.
+/// The task of the fork server: serves until no process can send a request any more.
 ///
 /// `preload` holds the names of tasks without arguments that run first. The server serves whether they succeed or fail.
 /// `client` is the real user of the process that started the server.
@@ -34,7 +35,7 @@ pub(in crate::multiprocessing) fn serve(
 ) -> u8 {
     for name in preload {
         let body = look_up(&name).zip(pack(&()).ok()).and_then(|(task, nothing)| task.open(nothing, Form::Code).ok());
-        // Its panic has been told on standard error.
+        // A panic of the task has been printed on standard error.
         let _ = catch_unwind(AssertUnwindSafe(|| body.map(|body| body())));
     }
     // Here, or each child would make its own.
@@ -48,13 +49,14 @@ pub(in crate::multiprocessing) fn serve(
 struct Server {
     requests: Socket,
     epoll: Epoll,
-    children: Nursery,
+    children: Children,
     /// The numbers of those that wait for work.
     spares: Vec<u64>,
+    /// How many of those there shall be.
     wanted: usize,
-    /// Where the client is told that a child is being made for.
+    /// The status socket of the client for which a child is being forked.
     client: Option<Socket>,
-    /// Whether anybody can ask.
+    /// Whether any process can send a request.
     serving: bool,
     /// Whether children shall be interrupted from the keyboard, as the server was before it chose not to be.
     interrupted: bool,
@@ -73,16 +75,16 @@ impl Server {
         }
         let epoll = Epoll::new()?.above_standard()?;
         epoll.register(&requests, Interest::IN, REQUESTS)?;
-        let (children, spares) = (Nursery::default(), Vec::new());
+        let (children, spares) = (Children::default(), Vec::new());
         let users = [client, real_user()];
         Ok(Self { requests, epoll, children, spares, wanted, client: None, serving: true, interrupted, users })
     }
 
-    /// Serves until nobody can ask any more and the end of every child has been told.
+    /// Serves until no process can send a request any more, and the end of every child has been sent.
     fn run(mut self) -> Result<()> {
         let mut room = [MaybeUninit::uninit(); 32];
         while self.serving || !self.children.is_empty() {
-            // Spares are made when nobody waits.
+            // Spares are made when no request waits.
             let patience = if self.spares.len() < self.wanted { Deadline::NOW } else { Deadline::NEVER };
             let ready = self.epoll.poll(&mut room, patience)?;
             if ready.is_empty() && self.spares.len() < self.wanted {
@@ -90,14 +92,14 @@ impl Server {
             }
             for token in ready.iter().map(|event| event.token()) {
                 if token != REQUESTS {
-                    self.bury(token);
+                    self.reap(token);
                     continue;
                 }
-                match asked(&self.requests, self.users) {
-                    Ok(Asked::For(request)) => self = self.answer(request)?,
-                    Ok(Asked::Stranger(status, user)) => self.decline(&status, user),
-                    Ok(Asked::Nonsense) => {}
-                    Ok(Asked::Nobody) | Err(Errno::CONNRESET | Errno::PIPE) => self.close()?,
+                match recv_request(&self.requests, self.users) {
+                    Ok(Incoming::Request(request)) => self = self.handle(request)?,
+                    Ok(Incoming::OtherUser(status, user)) => self.refuse_user(&status, user),
+                    Ok(Incoming::Invalid) => {}
+                    Ok(Incoming::Closed) | Err(Errno::CONNRESET | Errno::PIPE) => self.close()?,
                     // The message is lost, so its sender finds its socket closed.
                     Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {}
                     Err(errno) => return Err(errno),
@@ -107,71 +109,70 @@ impl Server {
         Ok(())
     }
 
-    /// Ends what is only for those who ask: the spares find nobody at their lines and end. The other children have
-    /// nobody's way to this server, or they could ask, but they may have clients who want to hear of their ends.
+    /// Closes the lines of the spares, which end then. The other children may have clients that wait for their exit
+    /// status.
     fn close(&mut self) -> Result<()> {
         self.serving = false;
         self.wanted = 0;
         self.epoll.unregister(&self.requests)?;
         for spare in self.spares.drain(..) {
-            if let Some(nursling) = self.children.get_mut(spare) {
-                nursling.link = Link::Nobody;
+            if let Some(child) = self.children.get_mut(spare) {
+                child.role = Role::Nobody;
             }
         }
         Ok(())
     }
 
-    /// Tells a process of another user that it does not get a child. The child would have other rights than its client.
-    fn decline(&self, status: &Socket, user: Option<u32>) {
+    /// Refuses a child to a process of another user: the child would have other rights than its client.
+    fn refuse_user(&self, status: &Socket, user: Option<u32>) {
         let [client, _] = self.users;
         let user = user.map_or_else(|| "another".to_owned(), |user| user.to_string());
         let reason = format!(
             "it serves user {client}, and user {user} asked: stop_forkserver lets go of it, and the next start makes one with \
              the rights of this process"
         );
-        let _ = tell_refused(status, Errno::PERM, &reason); // one that is gone wants no answer
+        let _ = send_refused(status, Errno::PERM, &reason); // a client that is gone needs no reply
     }
 
-    /// Gives a client a child, and tells it which.
-    fn answer(mut self, Request { wanted, status }: Request) -> Result<Self> {
-        if let Some(spare) = self.take_spare(wanted) {
+    /// Gives a client a child.
+    fn handle(mut self, Request { kind, status }: Request) -> Result<Self> {
+        if let Some(spare) = self.take_spare(kind) {
             spare.give(status);
             return Ok(self);
         }
         self.client = Some(status);
-        let (mut server, born) = self.bear()?;
-        let child = born.map(|number| server.children.get_mut(number));
+        let (mut server, forked) = self.fork_child()?;
+        let child = forked.map(|number| server.children.get_mut(number));
         match (child, server.client.take()) {
             (Ok(Some(child)), Some(status)) => child.give(status),
-            (Err(ForkError::Os(errno)), Some(status)) => drop(tell_refused(&status, errno, "it cannot fork")),
-            (Err(error), Some(status)) => drop(tell_refused(&status, error.errno(), &error.to_string())),
+            (Err(ForkError::Os(errno)), Some(status)) => drop(send_refused(&status, errno, "it cannot fork")),
+            (Err(error), Some(status)) => drop(send_refused(&status, error.errno(), &error.to_string())),
             _ => {}
         }
         Ok(server)
     }
 
-    /// A spare, if that will do. One that was killed does not listen, of which its client hears by its pidfd.
-    fn take_spare(&mut self, wanted: Wanted) -> Option<&mut Nursling> {
-        match wanted {
-            Wanted::Any => self.spares.pop().and_then(|number| self.children.get_mut(number)),
-            Wanted::Fresh => None,
+    /// A spare, if the client takes one. A spare that was killed does not reply, and its pidfd tells its client why.
+    fn take_spare(&mut self, kind: ChildKind) -> Option<&mut ForkedChild> {
+        match kind {
+            ChildKind::Any => self.spares.pop().and_then(|number| self.children.get_mut(number)),
+            ChildKind::Fresh => None,
         }
     }
 
-    /// Makes a child that waits for work. If it cannot be made, whoever asks for a child needs the same and is told
-    /// why; more are not tried.
+    /// Forks a child that waits for work. If that fails, no more spares are tried: the next client gets the reason.
     fn make_spare(self) -> Result<Self> {
-        let (mut server, born) = self.bear()?;
-        match born {
+        let (mut server, forked) = self.fork_child()?;
+        match forked {
             Ok(number) => server.spares.push(number),
             Err(_) => server.wanted = server.spares.len(),
         }
         Ok(server)
     }
 
-    /// Forks. The child obeys whoever has the other end of its line, and has nothing of the server's. Answers with the
-    /// server and the number of the child.
-    fn bear(self) -> Result<(Self, std::result::Result<u64, ForkError>)> {
+    /// Forks. The child runs the task of the process that has the other end of its line, and has nothing of the
+    /// server's. Returns the server and the number of the child.
+    fn fork_child(self) -> Result<(Self, std::result::Result<u64, ForkError>)> {
         let (line, theirs) = match private::pair(Kind::Stream) {
             Ok(pair) => pair,
             Err(errno) => return Ok((self, Err(errno.into()))),
@@ -186,19 +187,19 @@ impl Server {
             if interrupted {
                 let _ = signal::restore_default(Signal::INT); // no signal that could not be
             }
-            theirs.take().map_or(1, |theirs| spawn::obey(theirs))
+            theirs.take().map_or(1, |theirs| run_task(theirs))
         });
         // Only the child's copy was taken.
         let (mut server, line) = home.ok_or(Errno::CHILD)?;
-        let born = forked.and_then(|child| Ok(server.watch(child)?)).map(|child| {
+        let forked = forked.and_then(|child| Ok(server.watch(child)?)).map(|child| {
             let number = number_of(&child);
-            server.children.insert(Nursling { child, link: Link::Spare(line) });
+            server.children.insert(ForkedChild { process: child, role: Role::Spare(line) });
             number
         });
-        Ok((server, born))
+        Ok((server, forked))
     }
 
-    /// Closes all that a child of it is not to have.
+    /// Closes, in a forked child, all that belongs to the server.
     fn leave(self) {
         let Self { requests, epoll, children, spares, client, .. } = self;
         drop((requests, epoll, client));
@@ -206,12 +207,12 @@ impl Server {
         std::mem::forget(spares); // numbers only
     }
 
-    /// Puts a child on the list of those whose ends are waited for.
+    /// Puts a child on the list of those whose end the server waits for.
     fn watch(&self, mut child: Child) -> Result<Child> {
         match self.epoll.register(&child, Interest::IN, number_of(&child)) {
             Ok(()) => Ok(child),
             Err(errno) => {
-                // Nobody would hear of its end. It has not begun, for no client was told of it.
+                // The server would not see its end. The child has not begun, because no client has its line.
                 child.kill()?;
                 child.wait()?;
                 Err(errno)
@@ -219,16 +220,16 @@ impl Server {
         }
     }
 
-    /// Reaps a child that has ended, and tells its client.
-    fn bury(&mut self, number: u64) {
-        let Some(Nursling { child, link }) = self.children.get_mut(number) else { return };
-        let Ok(Some(exit)) = child.try_wait() else { return };
+    /// Reaps a child that has ended, and sends its client the exit status.
+    fn reap(&mut self, number: u64) {
+        let Some(ForkedChild { process, role }) = self.children.get_mut(number) else { return };
+        let Ok(Some(exit)) = process.try_wait() else { return };
         // The client has the pidfd too, so closing it here would not take it off the list.
-        let _ = self.epoll.unregister(&*child);
-        match link {
-            Link::Spare(_) => self.spares.retain(|spare| *spare != number),
-            Link::Client(status) => drop(tell_ended(status, exit)), // one that is gone wants no answer
-            Link::Nobody => {}
+        let _ = self.epoll.unregister(&*process);
+        match role {
+            Role::Spare(_) => self.spares.retain(|spare| *spare != number),
+            Role::Client(status) => drop(send_ended(status, exit)), // a client that is gone needs no reply
+            Role::Nobody => {}
         }
         self.children.remove(number);
     }

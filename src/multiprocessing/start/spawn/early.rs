@@ -2,10 +2,11 @@
 
 use ossature_sys::process::{ExitStatus, Signal};
 
-use super::{Who, loader};
+use super::loader;
 use crate::error::{Error, ErrorKind};
+use crate::multiprocessing::start::wire::Who;
 
-/// The child ended without a word, and so.
+/// The error of a child that ended and had not replied.
 pub(in crate::multiprocessing::start) fn ended_early(who: Who, end: Option<ExitStatus>) -> Error {
     let exit = end.unwrap_or(ExitStatus::Unknown);
     let why = match exit {
@@ -13,8 +14,8 @@ pub(in crate::multiprocessing::start) fn ended_early(who: Who, end: Option<ExitS
         ExitStatus::Code(127) => ", without a word: the dynamic loader did not find a shared library or a symbol of the program, \
                             or no memory for it: see LD_LIBRARY_PATH and RLIMIT_AS; its message is on standard error"
             .into(),
-        ExitStatus::Code(_) => match loader::guise() {
-            Some(guise) => format!(", without a word: {guise}"),
+        ExitStatus::Code(_) => match loader::started_by_loader() {
+            Some(reason) => format!(", without a word: {reason}"),
             None => ", without a word: it never came to freeze_support(TASKS), which must be the first line of main (of the \
                      test, in a test), or it is another program"
                 .into(),

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
 use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::process::unsettled::Unsettled;
+use crate::multiprocessing::start::image::{not_opened, unreadable};
 use crate::multiprocessing::start::shortage;
 use crate::multiprocessing::tasks::{Entrance, IMAGE};
 
@@ -24,17 +25,18 @@ use crate::multiprocessing::tasks::{Entrance, IMAGE};
 const MARK: &str = "--multiprocessing-fork";
 /// The same for libtest, as the name of a test that nobody can write.
 const MARK_OF_TEST: &str = "multiprocessing-fork";
-/// What libtest is told beside the test's name: this very test, on its own, talking freely.
+/// What libtest gets beside the test's name: this test only, on its own thread, its output not captured.
 const ONE_TEST: [&str; 4] = ["--exact", "--include-ignored", "--nocapture", "--test-threads=1"];
 
 /// Whether this process was started by [`launch`].
-pub(super) fn is_launched() -> bool {
+pub(in crate::multiprocessing::start) fn is_launched() -> bool {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == MARK => arguments.next().is_none(),
         Some(_) => {
-            let as_told = ONE_TEST.iter().all(|told| arguments.next().is_some_and(|argument| argument == *told));
-            as_told && arguments.next().is_some_and(|argument| argument == MARK_OF_TEST)
+            let is_one_test =
+                ONE_TEST.iter().all(|option| arguments.next().is_some_and(|argument| argument == *option));
+            is_one_test && arguments.next().is_some_and(|argument| argument == MARK_OF_TEST)
         }
         None => false,
     }
@@ -49,8 +51,8 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
         Entrance::Main | Entrance::Beside(_) => strings.push(string(MARK.into())?),
         Entrance::Test(name) => {
             strings.push(string(OsString::from(&**name))?);
-            for told in ONE_TEST.into_iter().chain([MARK_OF_TEST]) {
-                strings.push(string(told.into())?);
+            for option in ONE_TEST.into_iter().chain([MARK_OF_TEST]) {
+                strings.push(string(option.into())?);
             }
         }
     }
@@ -132,23 +134,6 @@ fn has_two_users() -> bool {
 
 fn string(text: OsString) -> Result<CString> {
     CString::new(text.into_vec()).map_err(|error| Error::caused(ErrorKind::InvalidInput, None, error))
-}
-
-/// This program's image cannot be read.
-pub(super) fn unreadable(error: std::io::Error) -> Error {
-    let advice = match error.kind() {
-        std::io::ErrorKind::NotFound => " (is /proc mounted?)",
-        std::io::ErrorKind::PermissionDenied => " (the program's file must be readable, not only executable)",
-        _ => "",
-    };
-    not_opened(format!("cannot read this program's own image {IMAGE}{advice}"), &error)
-}
-
-fn not_opened(what: String, error: &std::io::Error) -> Error {
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(errno) => shortage::error(&what, errno),
-        None => Error::new(ErrorKind::Os, format!("{what}: {error}")),
-    }
 }
 
 /// The error of a program that did not start. An option that failed has the same error as with the other methods.

@@ -5,7 +5,7 @@ use std::fs;
 use crate::multiprocessing::tasks::{IMAGE, first_table};
 
 /// The error text if the file that holds this program's tasks is not the file that the kernel runs.
-pub(super) fn guise() -> Option<String> {
+pub(super) fn started_by_loader() -> Option<String> {
     let place = first_table()?;
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let program = maps.lines().find_map(|line| file_at(line, place))?;

@@ -1,4 +1,4 @@
-//! The proof that a child with rights by the program's file demands before it takes orders. The parent proves that the
+//! The proof that a child with rights by the program's file demands before it takes a request. The parent proves that the
 //! kernel would let the parent trace the child.
 //!
 //! ```text
@@ -6,14 +6,14 @@
 //!   preface: its permitted capabilities   -->
 //!                                         <--  prove: the number of a socket here
 //!   pidfd_getfd of that number
-//!   order, arguments, over that socket    -->
+//!   request, arguments, over that socket  -->
 //! ```
 //!
 //! Anybody may start such a program with any argument and any socket. So the other end of standard input proves
 //! nothing. But only a process that may trace another can take a descriptor out of it. Such a process has the same
 //! users and groups and no fewer capabilities, and the security modules allow the access. So the child first gives up
 //! the capabilities that its parent does not have. Any process may ask for that, because nobody gains a right by it.
-//! Then the child makes a pair of sockets, and trusts the orders that come over them.
+//! Then the child makes a pair of sockets, and trusts the request that comes over them.
 //!
 //! Capabilities belong to a thread. A second thread would keep its capabilities and shares the memory, so the child
 //! refuses then.
@@ -25,11 +25,11 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{clear_dumpable, is_dumpable, prove_single_thread, set_dumpable};
 use ossature_sys::socket::{Kind, Socket};
 
-use super::letter::{self, Answer};
 use crate::multiprocessing::start::private;
 use crate::multiprocessing::start::rights::Sets;
+use crate::multiprocessing::start::wire::{StartReply, message};
 
-/// The beginning of a preface, whose first byte never begins a letter. The capability sets follow, 8 bytes each.
+/// The beginning of a preface, whose first byte never begins a message. The capability sets follow, 8 bytes each.
 const MAGIC: [u8; 4] = *b"Cos1";
 const LEN: usize = MAGIC.len() + 3 * 8;
 
@@ -39,12 +39,12 @@ pub(super) fn ask(control: &Socket, sets: Sets) -> Result<()> {
     for set in sets.to_bits() {
         bytes.extend_from_slice(&set.to_le_bytes());
     }
-    letter::send_all(control, &bytes)
+    message::send_all(control, &bytes)
 }
 
 /// Takes a preface if a preface comes; `Some` holds the parent's capabilities.
 fn asked(control: &Socket) -> Result<Option<Sets>> {
-    match letter::is_next(control)? {
+    match message::is_next(control)? {
         Some(true) => return Ok(None),
         Some(false) => {}
         None => return Err(Errno::PIPE),
@@ -66,26 +66,26 @@ fn asked(control: &Socket) -> Result<Option<Sets>> {
 ///
 /// # Errors
 /// `EPIPE` when the parent is gone, `EPROTO` for something else on the socket.
-pub(super) fn forgo(control: &Socket) -> Result<()> {
+pub(in crate::multiprocessing::start) fn forgo(control: &Socket) -> Result<()> {
     match asked(control)? {
-        Some(_) => Answer::Ready.send(control),
+        Some(_) => StartReply::Ready.send(control),
         None => Ok(()),
     }
 }
 
-/// Why a child takes no orders.
-pub(super) enum Unproven {
+/// Why a child takes no request.
+pub(in crate::multiprocessing::start) enum Unproven {
     /// The parent is gone.
     Gone,
     /// The reason, for the parent.
-    Told(String),
+    Report(String),
 }
 
 impl From<Errno> for Unproven {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::PIPE | Errno::CONNRESET => Self::Gone,
-            other => Self::Told(format!("{PRIVILEGED}, and cannot have its parent prove that it may: {other}")),
+            other => Self::Report(format!("{PRIVILEGED}, and cannot have its parent prove that it may: {other}")),
         }
     }
 }
@@ -94,12 +94,12 @@ const PRIVILEGED: &str =
     "it has rights by its file (set-user-ID, set-group-ID, capabilities, or a security module's rule)";
 
 /// The socket over which only a process that may trace this one can send.
-pub(super) fn demand(control: &Socket) -> std::result::Result<Socket, Unproven> {
+pub(in crate::multiprocessing::start) fn demand(control: &Socket) -> std::result::Result<Socket, Unproven> {
     let Some(sets) = asked(control)? else {
-        return Err(Unproven::Told(format!("{PRIVILEGED} that the process which started it may not have")));
+        return Err(Unproven::Report(format!("{PRIVILEGED} that the process which started it may not have")));
     };
     if prove_single_thread().is_err() {
-        return Err(Unproven::Told(format!(
+        return Err(Unproven::Report(format!(
             "{PRIVILEGED}, and such a program calls freeze_support in the one thread of its main"
         )));
     }
@@ -107,7 +107,7 @@ pub(super) fn demand(control: &Socket) -> std::result::Result<Socket, Unproven> 
     let (near, far) = private::pair(Kind::Stream)?;
     let before = is_dumpable()?;
     set_dumpable()?;
-    Answer::Prove(far.as_fd().as_raw_fd()).send(control)?;
+    StartReply::Prove(far.as_fd().as_raw_fd()).send(control)?;
     let mut list = [PollFd::new(&near, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
     poll(&mut list, Deadline::NEVER)?;
     let [taken, _] = list;

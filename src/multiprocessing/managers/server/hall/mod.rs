@@ -40,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, Connection};
 use crate::multiprocessing::logging::debug;
-use crate::thread::{aloud, catch};
+use crate::thread::{catch, report_panics};
 use requests::Handled;
 
 /// The tokens of what is not a client.
@@ -271,7 +271,7 @@ impl Hall {
     fn discard(&self, object: Arc<dyn Served>) {
         let _ = self.helpers.run(Box::new(move || {
             if let Err(escaped) = catch(|| drop(object)) {
-                aloud(|| drop(escaped));
+                report_panics(|| drop(escaped));
             }
         }));
     }

@@ -14,9 +14,9 @@ use crate::multiprocessing::managers::access::{COMMON, Rule};
 use crate::multiprocessing::managers::registry::{Maker, Served};
 use crate::multiprocessing::managers::wire::{Reply, Request, Token, each_proxy};
 use crate::multiprocessing::managers::{Arguments, Exception, Serializer};
-use crate::multiprocessing::process::untold;
+use crate::multiprocessing::process::unreported;
 use crate::multiprocessing::shared_memory::SharedMemory;
-use crate::thread::{aloud, catch};
+use crate::thread::{catch, report_panics};
 
 /// What became of a request.
 pub(super) enum Handled {
@@ -304,8 +304,8 @@ impl Hall {
         let inbox = self.inbox.clone();
         let job = move || {
             let outcome = catch(body).unwrap_or_else(|escaped| {
-                let report = untold(&escaped);
-                aloud(|| drop(escaped)); // the drop of a payload may panic, too
+                let report = unreported(&escaped);
+                report_panics(|| drop(escaped)); // the drop of a payload may panic, too
                 let text = format!("{}\n{}\n", report.location(), report.backtrace().unwrap_or_default());
                 Err(Exception::panicked(report.message(), text))
             });

@@ -1,9 +1,10 @@
-//! Who this process is, and what belongs to it alone: a new one for each process.
+//! The state of this process: its name, its key, its children, and what else belongs to one process only.
 //!
 //! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it, and
-//! with locks held by threads that it does not have. So all of that belongs to an *era*. A child that this module
-//! started enters its own with its passport; any other fork begins one when it is asked for, under the same name. Eras
-//! are never freed: there are as many as forks above this process.
+//! with locks held by threads that the child does not have. So all of that is in a state, and each process has its own.
+//! A child that this module started enters a state that its parent has prepared with its configuration. Any other forked
+//! child begins one at its first question, under the same name. States are never freed: there are as many as forks
+//! above this process.
 
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -13,9 +14,9 @@ use ossature_sys::process::{self, Pid, generation};
 use ossature_sys::sync::lock::Lock;
 
 use super::Process;
+use super::child_config::ChildConfig;
 use super::ends::LettingGo;
 use super::parent::Parent;
-use super::passport::Passport;
 use crate::error::Result;
 use crate::multiprocessing::connection::AuthKey;
 use crate::multiprocessing::context::Context;
@@ -24,7 +25,7 @@ use crate::multiprocessing::util::listed::List;
 use crate::multiprocessing::util::{Callbacks, Finalizers, TempDir};
 
 /// Everything of this module that belongs to one process.
-pub(crate) struct Era {
+pub(crate) struct ProcessState {
     generation: AtomicU32,
     name: Lock<String>,
     pub(crate) identity: Vec<u32>,
@@ -46,24 +47,24 @@ pub(crate) struct Era {
     /// Where the parent hears of a panic.
     pub(crate) report: Lock<Option<OwnedFd>>,
     pub(crate) exiting: AtomicBool,
-    next: OnceLock<Box<Era>>,
+    next: OnceLock<Box<ProcessState>>,
 }
 
-static FIRST: OnceLock<Era> = OnceLock::new();
+static FIRST: OnceLock<ProcessState> = OnceLock::new();
 
 /// What belongs to this process.
-pub(crate) fn era() -> &'static Era {
-    let mut era = FIRST.get_or_init(|| Era::new("MainProcess".into()));
+pub(crate) fn process_state() -> &'static ProcessState {
+    let mut state = FIRST.get_or_init(|| ProcessState::new("MainProcess".into()));
     loop {
-        era = match era.next.get() {
+        state = match state.next.get() {
             Some(next) => next,
-            None if era.generation() == generation() => return era,
-            None => era.next.get_or_init(|| Box::new(era.copied())),
+            None if state.generation() == generation() => return state,
+            None => state.next.get_or_init(|| Box::new(state.copied())),
         };
     }
 }
 
-impl Era {
+impl ProcessState {
     fn new(name: String) -> Self {
         Self {
             generation: AtomicU32::new(generation()),
@@ -86,22 +87,22 @@ impl Era {
         }
     }
 
-    /// The era of a child to come. Made before a fork, for a child pays for every page of memory and of code that it is
-    /// the first to touch, and an allocation there costs it more than the rest of its beginning.
-    pub(crate) fn prepare(passport: Passport) -> Box<Self> {
+    /// The state of a child to come. Made before a fork, because a child pays for every page of memory and of code that
+    /// it is the first to touch. An allocation in the child would cost more than all else that the child does first.
+    pub(crate) fn prepare(config: ChildConfig) -> Box<Self> {
         Box::new(Self {
-            identity: passport.identity,
-            named: passport.named,
-            method: Some(passport.method),
-            daemon: passport.daemon,
-            authkey: Lock::new(Some(passport.authkey)),
-            temp_dir: Lock::new(passport.temp_dir.map(TempDir::told)),
-            parent: Some(Parent::new(passport.parent, passport.sentinel)),
-            ..Self::new(passport.name)
+            identity: config.identity,
+            named: config.named,
+            method: Some(config.method),
+            daemon: config.daemon,
+            authkey: Lock::new(Some(config.authkey)),
+            temp_dir: Lock::new(config.temp_dir.map(TempDir::told)),
+            parent: Some(Parent::new(config.parent, config.sentinel)),
+            ..Self::new(config.name)
         })
     }
 
-    /// Makes this process the one that the era was prepared for, and closes the descriptors that only its parent uses.
+    /// Makes this process the one that the state was prepared for, and closes the descriptors that only its parent uses.
     pub(crate) fn enter(self: Box<Self>, letting_go: Option<&LettingGo>) -> &'static Self {
         let mut last = FIRST.get_or_init(|| Self::new("MainProcess".into()));
         while let Some(next) = last.next.get() {
@@ -205,7 +206,7 @@ impl Era {
         // Outside the lock, which each that has ended takes to leave the list.
         let children = self.living();
         for child in children {
-            let _ = child.look(); // what cannot be learnt now is asked again
+            let _ = child.try_reap(); // what cannot be learnt now is asked again
         }
     }
 

@@ -1,4 +1,4 @@
-//! The way to the server, and what this process knows of it: it starts one, asks it, parts with it.
+//! The handle of the fork server: this process starts a server, sends it requests, and disconnects from it.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -11,30 +11,31 @@ use ossature_sys::socket::{Kind, Socket};
 use ossature_sys::sync::lock::{Guard, Lock};
 
 use super::message::{self, Request};
-use super::{serve, wishes};
+use super::{serve, settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::start::leaving::Leaving;
 use crate::multiprocessing::start::rights::Rights;
-use crate::multiprocessing::start::spawn::{self, Order};
+use crate::multiprocessing::start::spawn;
+use crate::multiprocessing::start::wire::StartRequest;
 use crate::multiprocessing::start::{Patience, private, shortage};
 use crate::multiprocessing::tasks::{Entrance, Form, internal};
 use crate::multiprocessing::transfer::{Handle, pack};
 
-/// The way to the server.
-struct Link {
+/// The socket of the server, and the server.
+struct ServerHandle {
     socket: Socket,
-    /// The server, where this process or the one that it was forked from has spawned it.
-    server: Option<Child>,
+    /// The server, if this process or the process that it was forked from has spawned it.
+    process: Option<Child>,
     /// The rights of the process that started the server: also those of the server and its children.
     rights: Rights,
-    /// The process that made this.
+    /// The process that made this handle.
     generation: u32,
 }
 
-impl Link {
-    fn new(socket: Socket, server: Option<Child>, rights: Rights) -> Self {
-        Self { socket, server, rights, generation: generation() }
+impl ServerHandle {
+    fn new(socket: Socket, process: Option<Child>, rights: Rights) -> Self {
+        Self { socket, process, rights, generation: generation() }
     }
 
     /// Spawns a server.
@@ -46,18 +47,18 @@ impl Link {
         });
         let (socket, theirs) = made.map_err(shortage::of("no socket for the fork server"))?;
         let (spares, preload) = {
-            let wishes = wishes();
-            (wishes.spares, wishes.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
+            let settings = settings();
+            (settings.spares, settings.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
         };
         let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload, rights.real_user()))?;
-        let order = Order::new(None, (internal(serve), Form::Code), rights.capabilities)?;
-        let server = spawn::begin(entrance, &Surroundings::default(), order, &arguments, patience)?.0;
-        Ok(Self::new(socket, Some(server), rights.clone()))
+        let request = StartRequest::new(None, (internal(serve), Form::Code), rights.capabilities)?;
+        let (process, _) = spawn::start_program(entrance, &Surroundings::default(), request, &arguments, patience)?;
+        Ok(Self::new(socket, Some(process), rights.clone()))
     }
 
-    /// Lets go of the server; answers with it if it is this process's child.
-    fn part(self) -> Option<Child> {
-        self.server.filter(|_| self.generation == generation())
+    /// Closes the socket; returns the server if it is a child of this process.
+    fn into_own_child(self) -> Option<Child> {
+        self.process.filter(|_| self.generation == generation())
     }
 }
 
@@ -66,15 +67,15 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What this process knows of its server.
 struct State {
-    link: Option<Link>,
-    /// How many links there were.
+    handle: Option<ServerHandle>,
+    /// How many handles there were.
     made: u32,
-    /// How the server ended that this process parted with last, where it knows and has no other by now.
+    /// How the last server ended, if this process knows that and has no other server by now.
     end: Option<ExitStatus>,
 }
 
 /// Held while a server is started, so it is waited for by deadline.
-static STATE: Lock<State> = Lock::new(State { link: None, made: 0, end: None });
+static STATE: Lock<State> = Lock::new(State { handle: None, made: 0, end: None });
 
 /// Servers that this process has let go of and that have not ended yet.
 static LEAVING: Leaving = Leaving::new();
@@ -88,60 +89,61 @@ fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
 
 /// The socket of the server, which a child may use as well, and the server's number. Starts a server if there is none
 /// with these rights.
-pub(super) fn way(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<(u32, OwnedFd)> {
-    let State { link, made, end } = &mut *state(patience.deadline)?;
+pub(super) fn server_fd(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<(u32, OwnedFd)> {
+    let State { handle, made, end } = &mut *state(patience.deadline)?;
     // The children of a server with other rights would have rights that this process gave up, or lack rights that it
     // has now.
-    if link.as_ref().is_some_and(|link| link.rights != *rights) {
-        link.take().and_then(Link::part).into_iter().for_each(|server| LEAVING.add(server));
+    if handle.as_ref().is_some_and(|handle| handle.rights != *rights) {
+        handle.take().and_then(ServerHandle::into_own_child).into_iter().for_each(|server| LEAVING.add(server));
     }
-    let link = match link {
-        Some(link) => link,
+    let handle = match handle {
+        Some(handle) => handle,
         None => {
-            let started = Link::start(entrance, rights, patience)?;
+            let started = ServerHandle::start(entrance, rights, patience)?;
             (*made, *end) = (made.wrapping_add(1), None);
-            link.insert(started)
+            handle.insert(started)
         }
     };
-    let way =
-        duplicate(&link.socket).map_err(shortage::of("cannot pass the fork server's socket to the new process"))?;
-    Ok((*made, way))
+    let server_fd =
+        duplicate(&handle.socket).map_err(shortage::of("cannot pass the fork server's socket to the new process"))?;
+    Ok((*made, server_fd))
 }
 
-/// Asks the server of that number for a child; false when it does not listen any more, or was replaced meanwhile.
-pub(super) fn ask(server: u32, request: &Request, deadline: Deadline) -> Result<bool> {
+/// Sends a request to the server of that number; false when the server does not listen any more, or was replaced
+/// meanwhile.
+pub(super) fn send_request(server: u32, request: &Request, deadline: Deadline) -> Result<bool> {
     let mut state = state(deadline)?;
     let made = state.made;
-    let Some(link) = state.link.as_ref().filter(|_| made == server) else { return Ok(false) };
-    match message::ask(&link.socket, request, deadline) {
+    let Some(handle) = state.handle.as_ref().filter(|_| made == server) else { return Ok(false) };
+    match message::send_request(&handle.socket, request, deadline) {
         Ok(()) => Ok(true),
         Err(Errno::PIPE | Errno::CONNRESET) => {
-            state.bury(deadline);
+            state.reap(deadline);
             Ok(false)
         }
         Err(errno) => Err(Error::os(errno, "cannot ask the fork server")),
     }
 }
 
-/// Parts with the server of that number, which did not answer, unless it lives, or was replaced meanwhile.
-pub(super) fn part_with(server: u32, deadline: Deadline) -> Result<()> {
+/// Disconnects from the server of that number, which did not reply, unless the server lives, or was replaced meanwhile.
+pub(super) fn disconnect(server: u32, deadline: Deadline) -> Result<()> {
     let mut state = state(deadline)?;
     let made = state.made;
-    let Some(link) = state.link.as_mut().filter(|_| made == server) else { return Ok(()) };
-    // What it lost it lost at its end, which it has come to by now or soon.
+    let Some(handle) = state.handle.as_mut().filter(|_| made == server) else { return Ok(()) };
+    // A server loses its sockets at its end, which has come by now or comes soon.
     let until = deadline.or_sooner(Deadline::after(Duration::from_millis(100)));
-    let end = link.server.as_mut().map(|server| server.wait_timeout(until));
+    let end = handle.process.as_mut().map(|server| server.wait_timeout(until));
     if !matches!(end, Some(Ok(None))) {
-        state.link = None; // reaped, or never this process's to reap
+        state.handle = None; // reaped, or never this process's to reap
         state.end = end.and_then(|end| end.ok().flatten());
     }
     Ok(())
 }
 
-/// Whether this process has parted with the server of that number.
+/// Whether this process has disconnected from the server of that number.
 pub(super) fn is_gone(server: u32, deadline: Deadline) -> Result<bool> {
     let state = state(deadline)?;
-    Ok(state.made != server || state.link.is_none())
+    Ok(state.made != server || state.handle.is_none())
 }
 
 /// Why there is no child after so many attempts.
@@ -164,16 +166,19 @@ pub(super) fn lost(deadline: Deadline) -> Error {
 /// Lets go of the server and waits until it has ended; false when time ran out.
 pub(super) fn stop(deadline: Deadline) -> Result<bool> {
     let Some(mut state) = STATE.lock_timeout(deadline) else { return Ok(false) };
-    let server = state.link.take().and_then(Link::part);
+    let server = state.handle.take().and_then(ServerHandle::into_own_child);
     drop(state);
     server.into_iter().for_each(|server| LEAVING.add(server));
     Ok(LEAVING.wait(deadline)?)
 }
 
 /// Uses the parent's server, in its child.
-pub(in crate::multiprocessing::start) fn use_link(link: OwnedFd, rights: Rights) -> ossature_sys::errno::Result<()> {
-    let socket = Socket::try_from(link)?.above_standard()?;
-    STATE.lock().link = Some(Link::new(socket, None, rights));
+pub(in crate::multiprocessing::start) fn use_parents_server(
+    server_fd: OwnedFd,
+    rights: Rights,
+) -> ossature_sys::errno::Result<()> {
+    let socket = Socket::try_from(server_fd)?.above_standard()?;
+    STATE.lock().handle = Some(ServerHandle::new(socket, None, rights));
     Ok(())
 }
 
@@ -185,16 +190,16 @@ pub(in crate::multiprocessing::start) fn reap() {
 /// Closes, in a forked child, the descriptors of servers that are children of its parent. The socket of the server
 /// stays open.
 pub(in crate::multiprocessing::start) fn let_go_in_child() {
-    let server = STATE.try_lock().and_then(|mut state| state.link.as_mut()?.server.take());
+    let server = STATE.try_lock().and_then(|mut state| state.handle.as_mut()?.process.take());
     drop(server);
     LEAVING.let_go_in_child();
 }
 
 impl State {
     /// Waits for a server that does not listen any more, within the deadline of the start that found it so.
-    fn bury(&mut self, deadline: Deadline) {
-        let Some(mut server) = self.link.take().and_then(Link::part) else { return };
-        // It ends by itself, having lost its sockets; unless something holds it at that, which must not hold this process.
+    fn reap(&mut self, deadline: Deadline) {
+        let Some(mut server) = self.handle.take().and_then(ServerHandle::into_own_child) else { return };
+        // The server ends by itself, because it lost its sockets. What delays that must not delay this process.
         let patience = Deadline::after(GRACE);
         self.end = server.wait_timeout(deadline.or_sooner(patience)).ok().flatten();
         if self.end.is_some() {

@@ -11,30 +11,30 @@ use ossature_sys::poll::{PollFd, PollFlags};
 use ossature_sys::process::{ExitStatus, Pid, Signal, pidfd_send_signal, pidfd_wait};
 use ossature_sys::socket::Socket;
 
-use super::message::{Word, hear};
+use super::message::{Reply, recv_reply};
 use crate::multiprocessing::connection::poll_until;
+use crate::multiprocessing::start::pending::Pending;
 
-/// A process whose parent is the fork server, and which is told of by it.
+/// A process whose parent is the fork server, which sends this process its exit status.
 ///
-/// Its end and the signals to it go by its pidfd, which needs no server. How it ended only the server learns, and says
-/// on the status socket, however late: a server may be slow or stopped. Only if it is gone the kernel is asked (Linux
-/// 6.15), and otherwise nobody knows.
+/// Its end and the signals to it go by its pidfd, which needs no server. Only the server learns how the child ended, and
+/// sends that on the status socket, however late: a server may be slow or stopped. If the server is gone, the kernel is
+/// asked (Linux 6.15); an older kernel does not know.
 #[derive(Debug)]
-pub(crate) struct Ward {
+pub(crate) struct ServerChild {
     pid: Pid,
     pidfd: OwnedFd,
     status: Socket,
-    /// Set when the server is gone and so is the child: until when the kernel is asked how.
+    /// Set when both the server and the child are gone: until when the kernel is asked how the child ended.
     orphaned: OnceLock<Deadline>,
 }
 
-/// How long whoever took over from the server may take to reap a child that has ended, which the kernel needs to tell
-/// how.
+/// How long the new parent of a child may take to reap it. The kernel knows the exit status only after that.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How often to look again meanwhile.
+/// How long to wait before the next look.
 const PAUSE: Duration = Duration::from_millis(1);
 
-impl Ward {
+impl ServerChild {
     pub(super) fn new(pid: Pid, pidfd: OwnedFd, status: Socket) -> Self {
         Self { pid, pidfd, status, orphaned: OnceLock::new() }
     }
@@ -43,34 +43,34 @@ impl Ward {
         self.pid
     }
 
-    /// How it ended, or `None` while that is not known yet, which may be a little longer than it lives. Never waits.
-    /// The answer is to be kept: it is said once.
+    /// How the child ended, or `None` while that is not known yet, which may be a little after its end. Never waits.
+    /// The caller keeps the answer, which comes once.
     pub(crate) fn reap(&self) -> Result<Option<ExitStatus>> {
-        match hear(&self.status, Deadline::NOW)? {
-            Some(Word::Ended(exit)) => Ok(Some(exit)),
-            Some(_) => self.witness(),
+        match recv_reply(&self.status, Deadline::NOW)? {
+            Some(Reply::Ended(exit)) => Ok(Some(exit)),
+            Some(_) => self.status_from_kernel(),
             None => Ok(None),
         }
     }
 
     /// Waits until there may be something to reap; false when the wait ended before.
-    pub(crate) fn wait_for_news(&self, until: Until<'_>) -> Result<bool> {
+    pub(crate) fn wait_for_change(&self, until: Until<'_>) -> Result<bool> {
         let mut list = [PollFd::new(&self.status, PollFlags::IN)];
         poll_until(&mut list, until)?;
         let [status] = list;
         if !status.revents().contains(PollFlags::HUP) {
             return Ok(!status.revents().is_empty());
         }
-        // The server has said everything, or is gone and the child goes on.
+        // The server has sent everything, or is gone and the child goes on.
         if self.status.peek(&mut [0; 8], Deadline::NOW) != Ok(Some(0)) {
             return Ok(true);
         }
         until.is_readable(&self.pidfd)
     }
 
-    /// Waits until it is known how it ended.
-    pub(super) fn wait(&self, deadline: Deadline) -> Result<Option<ExitStatus>> {
-        while self.wait_for_news(deadline.into())? {
+    /// Waits until it is known how the child ended.
+    fn wait(&self, deadline: Deadline) -> Result<Option<ExitStatus>> {
+        while self.wait_for_change(deadline.into())? {
             if let Some(exit) = self.reap()? {
                 return Ok(Some(exit));
             }
@@ -82,8 +82,8 @@ impl Ward {
         Ok(None)
     }
 
-    /// What the kernel remembers, once whoever took over from the server has reaped the child.
-    fn witness(&self) -> Result<Option<ExitStatus>> {
+    /// What the kernel remembers, once the new parent has reaped the child.
+    fn status_from_kernel(&self) -> Result<Option<ExitStatus>> {
         match pidfd_wait(&self.pidfd, Deadline::NOW)? {
             Some(ExitStatus::Unknown) if !self.orphaned.get_or_init(|| Deadline::after(PATIENCE)).has_passed() => {
                 Ok(None)
@@ -104,8 +104,20 @@ impl Ward {
     }
 }
 
+impl Pending for ServerChild {
+    fn kill(&mut self) {
+        let _ = self.signal(Signal::KILL); // the server reaps it
+    }
+
+    fn wait_for_end(&mut self, until: Deadline) -> Option<ExitStatus> {
+        self.wait(until).ok().flatten()
+    }
+
+    fn leave(self) {}
+}
+
 /// Readable from its end on.
-impl AsFd for Ward {
+impl AsFd for ServerChild {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }

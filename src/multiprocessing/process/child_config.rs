@@ -13,7 +13,7 @@ use crate::multiprocessing::process::surroundings::Surroundings;
 
 /// Who a child is. A spawned child gets it first of all; a forked one has it with everything else.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Passport {
+pub(crate) struct ChildConfig {
     pub(crate) name: String,
     /// The numbers of its ancestors and itself among their siblings.
     pub(crate) identity: Vec<u32>,
@@ -42,7 +42,7 @@ pub(crate) struct Passport {
     pub(crate) sentinel: Option<OwnedFd>,
 }
 
-impl Passport {
+impl ChildConfig {
     /// The number of its parent, if the kernel can tell it of the parent's end.
     pub(crate) fn child_of(&self) -> Option<Pid> {
         Pid::from_raw(self.parent.0).filter(|_| self.by_first_thread)

@@ -16,7 +16,7 @@ use ossature_sys::signal::{SignalSet, raise, set_mask};
 /// process. The end of any other thread would count as the parent's; the fork server, which makes the children of
 /// others, may be killed first; and in a new pid namespace the parent has no number. Then a thread of this process
 /// waits.
-pub(crate) fn end_with(pidfd: BorrowedFd<'_>, child_of: Option<Pid>) -> io::Result<()> {
+pub(crate) fn die_with_parent(pidfd: BorrowedFd<'_>, child_of: Option<Pid>) -> io::Result<()> {
     match child_of.map(end_with_parent) {
         Some(Ok(())) => Ok(()),
         Some(Err(_)) | None => wait_for(pidfd.try_clone_to_owned()?),
@@ -36,5 +36,5 @@ fn wait_for(pidfd: OwnedFd) -> io::Result<()> {
     };
     // A signal for the process is for the program's threads, which may have blocked it to take it from a descriptor.
     let _masked = set_mask(SignalSet::FULL)?;
-    Builder::new().name("lifeline".into()).stack_size(64 << 10).spawn(watch).map(drop)
+    Builder::new().name("parent-death".into()).stack_size(64 << 10).spawn(watch).map(drop)
 }

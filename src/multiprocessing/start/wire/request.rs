@@ -1,24 +1,24 @@
-//! What a child is told: who it is, what it shall do, and for whom.
+//! What a child gets before its arguments: its own configuration, its task, and what it has from its parent.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::launch::unreadable;
 use crate::error::Result;
-use crate::multiprocessing::process::passport::Passport;
+use crate::multiprocessing::process::child_config::ChildConfig;
+use crate::multiprocessing::start::image::unreadable;
 use crate::multiprocessing::start::rights::{Rights, Sets};
 use crate::multiprocessing::tasks::{BuildId, Form, max_argument_depth};
 use crate::multiprocessing::transfer::Handle;
 
 /// The first packet to a child; the arguments of its task are the second.
 #[derive(Serialize, Deserialize)]
-pub(in crate::multiprocessing::start) struct Order {
+pub(in crate::multiprocessing::start) struct StartRequest {
     /// The program that the parent runs.
     pub(in crate::multiprocessing::start) build: BuildId,
-    /// Who the child is; `None` for a process that is none of the program's own, the fork server.
-    pub(in crate::multiprocessing::start) passport: Option<Passport>,
+    /// The configuration of the child; `None` for the fork server, which is not a child of the program's own.
+    pub(in crate::multiprocessing::start) config: Option<ChildConfig>,
     /// The parent's pidfd, for a child that cannot open one, or is a daemon and ends with its parent.
     pub(in crate::multiprocessing::start) parent: Option<Handle<OwnedFd>>,
     /// The name of the task.
@@ -27,9 +27,9 @@ pub(in crate::multiprocessing::start) struct Order {
     pub(in crate::multiprocessing::start) form: Form,
     /// How deep the arguments may be nested.
     pub(in crate::multiprocessing::start) depth: usize,
-    /// Where the parent is, unless that directory is no more; for a child that was not born there.
+    /// The working directory of the parent, if it still exists; for a child that was forked elsewhere.
     pub(in crate::multiprocessing::start) directory: Option<PathBuf>,
-    /// Standard output, where the first of the program's words are not for it.
+    /// Standard output, for a child whose own one is /dev/null until then.
     pub(in crate::multiprocessing::start) stdout: Option<Handle<OwnedFd>>,
     /// The socket of the parent's fork server, if there is one, and the rights of that server. The child uses the same
     /// server.
@@ -38,16 +38,16 @@ pub(in crate::multiprocessing::start) struct Order {
     pub(in crate::multiprocessing::start) capabilities: Sets,
 }
 
-impl Order {
-    /// The order to do a task, with nothing beside it.
+impl StartRequest {
+    /// The request to do a task, with nothing beside it.
     pub(in crate::multiprocessing::start) fn new(
-        passport: Option<Passport>,
+        config: Option<ChildConfig>,
         (task, form): (&str, Form),
         capabilities: Sets,
     ) -> Result<Self> {
         let build = BuildId::own().map_err(unreadable)?.clone();
         let task = task.to_owned();
         let (depth, parent, directory) = (max_argument_depth(), None, None);
-        Ok(Self { build, passport, parent, task, form, depth, directory, stdout: None, server: None, capabilities })
+        Ok(Self { build, config, parent, task, form, depth, directory, stdout: None, server: None, capabilities })
     }
 }

@@ -1,0 +1,208 @@
+//! The new process's side: from `freeze_support` to its end.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use ossature_sys::errno::Errno;
+use ossature_sys::fd::AsFd;
+use ossature_sys::process::{detach_stdin, effective_user, exit, is_privileged_by_exec, parent_id, replace_stdout};
+use ossature_sys::socket::Socket;
+
+use super::forkserver;
+use super::spawn::is_launched;
+use super::spawn::proof::{self, Unproven};
+use super::wire::{StartReply, StartRequest, message};
+use crate::multiprocessing::context::Context;
+use crate::multiprocessing::process::bootstrap;
+use crate::multiprocessing::process::child_config::ChildConfig;
+use crate::multiprocessing::process::parent_death::die_with_parent;
+use crate::multiprocessing::process::state::process_state;
+use crate::multiprocessing::process::unsettled::Unsettled;
+use crate::multiprocessing::tasks::{self, Body};
+use crate::multiprocessing::transfer::{self, Bounds, Handle, Trust};
+use crate::thread;
+
+/// The exit code of a process that another program started in this way, or whose parent is gone.
+const EXIT_ORPHAN: u8 = 2;
+
+/// The user that has every right over this process.
+const ROOT: u32 = 0;
+
+/// In a process that was started to run a task, runs it and never returns. Returns at once in any other process.
+pub(crate) fn run_task_if_child() {
+    /// A task may call `freeze_support` too, if it is `main` itself, say.
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if !is_launched() || TAKEN.swap(true, Relaxed) {
+        return;
+    }
+    let control = std::io::stdin().as_fd().try_clone_to_owned();
+    // From here on nothing of it is left under the number 0, for whoever the task may start.
+    let detached = detach_stdin();
+    let control = control.map_err(|_| Errno::BADF).and_then(Socket::try_from);
+    let Ok(control) = control else { started_by_hand() };
+    let Ok(Some(peer)) = control.peer_credentials() else { started_by_hand() };
+    if let Err(errno) = detached {
+        refuse(&control, format!("its standard input cannot be replaced: {errno}"));
+    }
+    // The process at the other end chooses the task and its arguments, and is trusted. Rights that came with the
+    // program's file need a proof, because anybody can start the program with the mark and a socket.
+    if is_privileged_by_exec() {
+        match proof::demand(&control) {
+            Ok(line) => {
+                drop(control);
+                run_task(line)
+            }
+            Err(Unproven::Gone) => exit(EXIT_ORPHAN),
+            Err(Unproven::Report(reason)) => refuse(&control, reason),
+        }
+    }
+    // The number is that of the process that made the pair, as seen here. `None` for both is a parent outside this
+    // namespace.
+    if peer.pid != parent_id() {
+        refuse(&control, "the process that made its standard input is not its parent, or has ended".into());
+    }
+    // A privileged parent may have given this process another user.
+    if ![effective_user(), ROOT].contains(&peer.uid) {
+        refuse(&control, format!("its parent made its standard input as user {}, and it is another user", peer.uid));
+    }
+    match proof::forgo(&control) {
+        Ok(()) => run_task(control),
+        Err(Errno::PIPE | Errno::CONNRESET) => exit(EXIT_ORPHAN),
+        Err(errno) => refuse(&control, format!("its standard input is not that of a task: {errno}")),
+    }
+}
+
+/// Receives the request at the other end of `control`, runs its task, and ends.
+pub(super) fn run_task(control: Socket) -> ! {
+    // A panic of a `Deserialize` is the program's own, and is reported like any other reason.
+    let received = catch_unwind(AssertUnwindSafe(|| receive(&control)));
+    let received = received.unwrap_or_else(|payload| {
+        let text = thread::text(&*payload).unwrap_or("with no text");
+        Err(Refusal::Report(format!("decoding the arguments panicked: {text}")))
+    });
+    let work = match received {
+        Ok(work) => work,
+        Err(Refusal::PeerGone) => exit(EXIT_ORPHAN),
+        Err(Refusal::Report(reason)) => refuse(&control, reason),
+        Err(Refusal::Unsettled(unsettled)) => {
+            let _ = StartReply::Unsettled(unsettled).send(&control); // a parent that is gone wants no answer
+            exit(EXIT_ORPHAN)
+        }
+    };
+    if StartReply::Begun.send(&control).is_err() {
+        exit(EXIT_ORPHAN);
+    }
+    let (config, body) = work;
+    let code = match config {
+        Some(config) => bootstrap::run(config, control.into(), body),
+        None => {
+            drop(control);
+            body()
+        }
+    };
+    exit(code)
+}
+
+/// Why there is nothing to do.
+enum Refusal {
+    /// The parent is gone.
+    PeerGone,
+    /// The reason, for the parent.
+    Report(String),
+    /// The option that failed, for the parent.
+    Unsettled(Unsettled),
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            // Also in the middle of a message.
+            Errno::PIPE | Errno::CONNRESET | Errno::PROTO => Self::PeerGone,
+            other => Self::Report(format!("it could not receive its task: {other}")),
+        }
+    }
+}
+
+/// Receives the request and prepares what it says.
+fn receive(control: &Socket) -> Result<(Option<ChildConfig>, Body), Refusal> {
+    let refused = |reason: String| Err(Refusal::Report(reason));
+    let [request, arguments] = message::receive(control)?;
+    let request: StartRequest = match transfer::unpack(request, Trust::SameProgram, Bounds::OF_KIN) {
+        Ok(request) => request,
+        Err(error) => return refused(format!("{OTHER_BUILD} ({error})")),
+    };
+    if !request.build.is_own() {
+        let advice = if request.build.is_told_anywhere() { "" } else { NO_BUILD_ID };
+        return refused(format!("{OTHER_BUILD}{advice}"));
+    }
+    let Some(task) = tasks::look_up(&request.task) else {
+        return refused(format!(
+            "it knows no task {}: the first freeze_support that it comes to must be given all of them",
+            request.task
+        ));
+    };
+    apply_environment(&request)?;
+    if let Some((Handle(server), rights)) = request.server {
+        forkserver::use_parents_server(server, rights)
+            .map_err(|errno| Refusal::Report(format!("it could not take over the fork server's socket: {errno}")))?;
+    }
+    tasks::set_max_argument_depth(request.depth);
+    if let Some(config) = &request.config {
+        // A proxy among the arguments connects to its manager while it is decoded.
+        process_state().set_authkey(config.authkey.clone());
+    }
+    let body = match task.open(arguments, request.form) {
+        Ok(body) => body,
+        Err(error) => return refused(format!("the arguments of {} cannot be decoded: {error}", request.task)),
+    };
+    if let (Some(config @ ChildConfig { bound: true, .. }), Some(Handle(parent))) = (&request.config, &request.parent) {
+        let ends = die_with_parent(parent.as_fd(), config.child_of());
+        ends.map_err(|error| Refusal::Report(format!("it could not be made to end with its parent: {error}")))?;
+    }
+    let config = request.config.map(|config| ChildConfig { sentinel: request.parent.map(|Handle(fd)| fd), ..config });
+    Ok((config, body))
+}
+
+const OTHER_BUILD: &str = "it is another build of the program; set_executable takes a copy of this very one";
+
+const NO_BUILD_ID: &str = ", and can tell a copy by its build id only, which the linker has not written into this program \
+                      (-C link-arg=-Wl,--build-id)";
+
+/// Makes the process's surroundings those of the request.
+fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
+    let failed =
+        |what: &'static str| move |error: std::io::Error| Refusal::Report(format!("it cannot {what}: {error}"));
+    // An exec by the superuser, or of a file with capabilities, restores capabilities that the parent may have given
+    // up.
+    request.capabilities.limit().map_err(|errno| failed("give up capabilities")(errno.into()))?;
+    if let Some(Handle(stdout)) = &request.stdout {
+        // What libtest said so far goes where it was to go.
+        std::io::stdout().flush().map_err(failed("write to its standard output"))?;
+        replace_stdout(stdout).map_err(|errno| failed("take over the standard output of its parent")(errno.into()))?;
+    }
+    if let Some(directory) = &request.directory {
+        std::env::set_current_dir(directory).map_err(|error| {
+            Refusal::Report(format!("it cannot change to its parent's directory `{}`: {error}", directory.display()))
+        })?;
+    }
+    // A program that was started anew has had its surroundings from the beginning.
+    if let Some(config) = request.config.as_ref().filter(|config| config.method == Context::Forkserver) {
+        config.surroundings.apply().map_err(Refusal::Unsettled)?;
+    }
+    Ok(())
+}
+
+/// Ends a process that cannot take its task, and tells the parent the reason.
+fn refuse(control: &Socket, reason: String) -> ! {
+    // If the parent is gone, the send fails, and the reason is lost.
+    let _ = StartReply::Refused(reason).send(control);
+    exit(EXIT_ORPHAN)
+}
+
+/// Ends a process that has no parent to tell: the program was started by hand.
+fn started_by_hand() -> ! {
+    let text = "started as a worker, but there is no parent: --multiprocessing-fork is not for use by hand\n";
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    exit(EXIT_ORPHAN)
+}

@@ -1,0 +1,142 @@
+//! What goes over the socket from a parent to its child before the work begins.
+//!
+//! The message is two packets, the request and the arguments: a header that tells how many bytes and descriptors there
+//! are of each, then the bytes of both, as one stream. The descriptors come along with the first bytes of the stream, as
+//! many with each system call as the kernel takes. So a short message is one call on both sides.
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::{Errno, Result};
+use ossature_sys::fd::{BorrowedFd, OwnedFd};
+use ossature_sys::socket::{MOST_DESCRIPTORS, Socket};
+
+use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts};
+
+/// What every message begins with, which tells the parent from another process on the socket.
+const MAGIC: [u8; 4] = *b"osP3";
+/// Of each packet: how many descriptors there are that are memory, ends, and of all sorts among them, 4 bytes each; and
+/// the length, 8 bytes.
+const PACKET: usize = 20;
+const HEADER: usize = MAGIC.len() + 2 * PACKET;
+
+/// Request and arguments, ready to be sent.
+pub(in crate::multiprocessing::start) struct StartMessage<'a> {
+    bytes: Vec<u8>,
+    descriptors: Vec<BorrowedFd<'a>>,
+}
+
+impl<'a> StartMessage<'a> {
+    pub(in crate::multiprocessing::start) fn of(packets: [&'a Packed; 2]) -> Self {
+        let len: usize = packets.iter().map(|packet| packet.bytes.len()).sum();
+        let mut bytes = Vec::with_capacity(HEADER + len);
+        bytes.extend_from_slice(&MAGIC);
+        for packet in packets {
+            let Sorts { memory, ends, all } = packet.descriptors.sorts();
+            for number in [memory, ends, all] {
+                bytes.extend_from_slice(&(number as u32).to_le_bytes());
+            }
+            bytes.extend_from_slice(&(packet.bytes.len() as u64).to_le_bytes());
+        }
+        let mut descriptors = Vec::new();
+        for packet in packets {
+            bytes.extend_from_slice(&packet.bytes);
+            descriptors.extend(packet.descriptors.borrowed());
+        }
+        Self { bytes, descriptors }
+    }
+
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it is gone;
+    /// `ETOOMANYREFS` for more descriptors than may be on their way.
+    pub(in crate::multiprocessing::start) fn send(&self, socket: &Socket, deadline: Deadline) -> Result<()> {
+        let (mut bytes, mut descriptors) = (&self.bytes[..], &self.descriptors[..]);
+        while !bytes.is_empty() {
+            let (some, more) = descriptors.split_at(descriptors.len().min(MOST_DESCRIPTORS));
+            // A byte for each message of descriptors, and all the others with the last one; there are more than enough.
+            let part = if more.is_empty() { bytes } else { bytes.get(..1).unwrap_or_default() };
+            let sent = match some {
+                [] => socket.send(part, deadline)?,
+                some => socket.send_with(part, some, deadline)?,
+            };
+            let sent = sent.ok_or(Errno::TIMEDOUT)?;
+            (bytes, descriptors) = (bytes.get(sent..).unwrap_or_default(), more);
+        }
+        Ok(())
+    }
+}
+
+/// Receives request and arguments, for as long as it takes. Nothing comes behind them.
+///
+/// # Errors
+/// `EPIPE` when the other side is gone, `EPROTO` when it sends something else, `EMFILE` when there is no room for
+/// its descriptors.
+pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Packed; 2]> {
+    let mut descriptors = Vec::new();
+    let mut room = [0; 1024];
+    let mut len = 0;
+    while len < HEADER {
+        len += some(socket, room.get_mut(len..).unwrap_or_default(), &mut descriptors)?;
+    }
+    let (header, rest) = room.get(..len).and_then(|got| got.split_at_checked(HEADER)).ok_or(Errno::PROTO)?;
+    let (request, arguments) =
+        header.strip_prefix(&MAGIC).and_then(|packets| packets.split_at_checked(PACKET)).ok_or(Errno::PROTO)?;
+    let [(request, request_len), (arguments, arguments_len)] = [measures(request)?, measures(arguments)?];
+    let whole = request_len.checked_add(arguments_len).ok_or(Errno::NOMEM)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(whole).map_err(|_| Errno::NOMEM)?;
+    bytes.extend_from_slice(rest);
+    let mut len = bytes.len();
+    bytes.resize(whole.max(len), 0);
+    while len < whole {
+        len += some(socket, bytes.get_mut(len..).unwrap_or_default(), &mut descriptors)?;
+    }
+    if len > whole || request.all > descriptors.len() {
+        return Err(Errno::PROTO);
+    }
+    let (of_arguments, further) = (descriptors.split_off(request.all), bytes.split_off(request_len));
+    let packed = |bytes, list, sorts| -> Result<Packed> {
+        let descriptors = Descriptors::arrived(list, sorts).ok_or(Errno::PROTO)?;
+        Ok(Packed { bytes, descriptors })
+    };
+    Ok([packed(bytes, descriptors, request)?, packed(further, of_arguments, arguments)?])
+}
+
+/// What the header says of a packet.
+fn measures(packet: &[u8]) -> Result<(Sorts, usize)> {
+    let (numbers, len) = packet.split_at_checked(12).ok_or(Errno::PROTO)?;
+    let mut numbers = numbers.chunks_exact(4).map(|number| number.try_into().map_or(0, u32::from_le_bytes) as usize);
+    let mut number = || numbers.next().unwrap_or_default();
+    let sorts = Sorts { memory: number(), ends: number(), all: number() };
+    let len = len.try_into().map(u64::from_le_bytes).map_err(|_| Errno::PROTO)?;
+    Ok((sorts, usize::try_from(len).map_err(|_| Errno::NOMEM)?))
+}
+
+/// Receives some bytes, and keeps what comes along with them.
+fn some(socket: &Socket, room: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Result<usize> {
+    let got = socket.recv_with::<MOST_DESCRIPTORS>(room, Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
+    if got.descriptors_lost {
+        return Err(Errno::MFILE);
+    }
+    descriptors.extend(got.descriptors);
+    if got.len == 0 { Err(Errno::PIPE) } else { Ok(got.len) }
+}
+
+/// Sends a few bytes, for which the socket always has room.
+pub(in crate::multiprocessing::start) fn send_all(socket: &Socket, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let sent = socket.send(bytes, Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
+        bytes = bytes.get(sent..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Waits for a byte, and says whether a message comes next; consumes nothing. `None` if the other side is gone.
+pub(in crate::multiprocessing::start) fn is_next(socket: &Socket) -> Result<Option<bool>> {
+    // The first byte of a message with many descriptors arrives alone.
+    let mut first = [0];
+    match socket.peek(&mut first, Deadline::NEVER)? {
+        None | Some(0) => Ok(None),
+        Some(_) => Ok(Some(MAGIC.starts_with(&first))),
+    }
+}
