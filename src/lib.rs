@@ -84,6 +84,7 @@ mod index;
 pub mod mmap;
 #[cfg(feature = "multiprocessing")]
 pub mod multiprocessing;
+mod per_process;
 #[cfg(feature = "readline")]
 pub mod readline;
 #[cfg(feature = "readline")]

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use ossature_sys::sync::lock::Lock;
 
 use super::Thread;
-use super::registry::era;
+use super::registry::registry;
 use crate::thread::{self, Native, is_first};
 
-/// What a thread does between its first and its last breath.
+/// What a thread runs.
 pub(super) type Body = Box<dyn FnOnce(&Thread) + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +22,9 @@ pub(super) enum Kind {
     Ours,
     /// The first thread of the process.
     Main,
-    /// Started by somebody else, and seen here.
+    /// Started outside this module, and seen here.
     Dummy,
-    /// A thread of the house, which stands in no list.
+    /// A thread of this library, which is on no list.
     Service,
 }
 
@@ -104,18 +104,18 @@ impl Core {
 }
 
 /// The calling thread's handle. Without a destructor, which would cost every thread its registration: a thread of this
-/// module takes it out at its end, and the others have [`Farewell`].
+/// module takes it out at its end, and the others have [`UnregisterOnExit`].
 type Here = RefCell<Option<ManuallyDrop<Arc<Core>>>>;
 
 /// Takes a thread that was started elsewhere off the list when it ends.
-struct Farewell;
+struct UnregisterOnExit;
 
-impl Drop for Farewell {
+impl Drop for UnregisterOnExit {
     fn drop(&mut self) {
-        let Some(core) = unsettle() else { return };
+        let Some(core) = take_current() else { return };
         if core.is(Kind::Dummy) && core.native.is_here() {
             if let Some(ident) = core.native.ident() {
-                era().forget(ident);
+                registry().forget(ident);
             }
             core.native.leave();
         }
@@ -130,18 +130,18 @@ const FOREGROUND: u8 = 2;
 thread_local! {
     static HERE: Here = const { RefCell::new(None) };
     static INHERITED: Cell<u8> = const { Cell::new(UNKNOWN) };
-    static FAREWELL: Farewell = const { Farewell };
+    static UNREGISTER: UnregisterOnExit = const { UnregisterOnExit };
 }
 
 /// Makes `core` the handle of the calling thread.
-pub(super) fn settle(core: Arc<Core>) {
+pub(super) fn set_current(core: Arc<Core>) {
     set_inherited(core.daemon.load(Relaxed));
     let before = HERE.replace(Some(ManuallyDrop::new(core)));
     drop(before.map(ManuallyDrop::into_inner));
 }
 
 /// The calling thread has no handle any more.
-pub(super) fn unsettle() -> Option<Arc<Core>> {
+pub(super) fn take_current() -> Option<Arc<Core>> {
     HERE.take().map(ManuallyDrop::into_inner)
 }
 
@@ -163,36 +163,36 @@ pub(super) fn set_inherited(daemon: bool) {
 }
 
 /// The handle that the calling thread has, if it has one and it is this process's.
-pub(super) fn known() -> Option<Arc<Core>> {
-    let core = carried()?;
+pub(super) fn current_registered() -> Option<Arc<Core>> {
+    let core = current_or_inherited()?;
     if !core.native.is_here() {
         // In a forked child: the first use of the registry may make it the main thread.
-        era();
+        registry();
     }
     core.native.is_here().then_some(core)
 }
 
 /// The handle that the calling thread has, or had before its process was forked.
-pub(super) fn carried() -> Option<Arc<Core>> {
+pub(super) fn current_or_inherited() -> Option<Arc<Core>> {
     HERE.with_borrow(|here| here.as_deref().cloned())
 }
 
 /// The handle of the calling thread, made if there is none.
 pub(super) fn current() -> Arc<Core> {
-    if let Some(core) = known() {
+    if let Some(core) = current_registered() {
         return core;
     }
     if is_first() {
-        let main = era().main.clone();
+        let main = registry().main.clone();
         main.native.adopt();
-        settle(main.clone());
+        set_current(main.clone());
         return main;
     }
     let dummy = Arc::new(Core::new(Native::current(), Kind::Dummy, None, true));
     // While the thread's last values are dropped nobody would take it off the list again.
-    if FAREWELL.try_with(|_| ()).is_ok() {
-        settle(dummy.clone());
-        era().put(dummy.clone());
+    if UNREGISTER.try_with(|_| ()).is_ok() {
+        set_current(dummy.clone());
+        registry().put(dummy.clone());
     }
     dummy
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use super::Thread;
-use super::registry::era;
+use super::registry::registry;
 use crate::thread::{Escaped, Pid, Place, is_exit, report_panics, text};
 
 /// What [`set_excepthook`] takes.
@@ -187,7 +187,7 @@ pub fn set_excepthook(hook: Option<ExceptHook>) {
 /// # Examples
 /// See the example of [`PanicReport`].
 pub fn excepthook() -> Option<ExceptHook> {
-    era().hooks.lock().except.clone()
+    registry().hooks.lock().except.clone()
 }
 
 /// Says what every thread that starts later calls before and after its work; `None` for nothing. Rust has no lines or
@@ -228,7 +228,7 @@ pub fn set_trace(hook: Option<TraceHook>) {
 /// See the example of [`set_trace`].
 #[doc(alias = "gettrace")]
 pub fn trace() -> Option<TraceHook> {
-    era().hooks.lock().trace.clone()
+    registry().hooks.lock().trace.clone()
 }
 
 /// Says what every thread that starts later calls after its work, with the time that took; `None` for nothing.
@@ -246,14 +246,14 @@ pub fn set_profile(hook: Option<ProfileHook>) {
 /// See the example of [`set_trace`].
 #[doc(alias = "getprofile")]
 pub fn profile() -> Option<ProfileHook> {
-    era().hooks.lock().profile.clone()
+    registry().hooks.lock().profile.clone()
 }
 
 fn change<H>(replace: impl FnOnce(&mut Hooks) -> Option<H>) {
-    let era = era();
-    let mut hooks = era.hooks.lock();
+    let registry = registry();
+    let mut hooks = registry.hooks.lock();
     let before = replace(&mut hooks);
-    era.hooked.store(hooks.any(), Release);
+    registry.hooked.store(hooks.any(), Release);
     drop(hooks);
     drop(before); // outside the lock: what it captured may come back here
 }
@@ -284,11 +284,11 @@ pub(super) fn report(thread: &Thread, escaped: &Escaped) {
 
 /// Runs the work of a thread between the hooks that were there at its start.
 pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
-    let era = era();
-    if !era.hooked.load(Relaxed) {
+    let registry = registry();
+    if !registry.hooked.load(Relaxed) {
         return work();
     }
-    let Hooks { trace, profile, .. } = era.hooks.lock().clone();
+    let Hooks { trace, profile, .. } = registry.hooks.lock().clone();
     let tell = |moment| {
         if let Some(trace) = &trace {
             report_panics(|| trace(thread, moment));

@@ -33,7 +33,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use ossature_sys::thread_bound::StaysInItsThread;
 
-use super::registry::era;
+use super::registry::registry;
 use super::shutting_down;
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{Ident, get_ident};
@@ -146,11 +146,11 @@ impl InitLock {
     ///   thread. The holder may wait for a lock of that thread, for its end, or for another thread that does.
     /// * [`ErrorKind::ShuttingDown`] once [`shutdown`](super::shutdown()) has begun.
     pub fn acquire(&self) -> Result<InitGuard<'_>> {
-        let (era, me, key) = (era(), get_ident(), self.key());
-        let mut graph = era.graph.lock();
+        let (registry, me, key) = (registry(), get_ident(), self.key());
+        let mut graph = registry.graph.lock();
         loop {
             graph.waiting.remove(&me);
-            if era.ending.load(Acquire) {
+            if registry.ending.load(Acquire) {
                 return Err(shutting_down("can't initialise"));
             }
             if let Entry::Vacant(free) = graph.holders.entry(key) {
@@ -162,7 +162,7 @@ impl InitLock {
                 return Err(circle("what is being initialised"));
             }
             graph.waiting.insert(me, Awaited::Lock(key));
-            graph = era.released.wait(graph);
+            graph = registry.released.wait(graph);
         }
     }
 
@@ -171,20 +171,20 @@ impl InitLock {
     /// # Examples
     /// See the example of [`InitGuard`].
     pub fn is_held(&self) -> bool {
-        era().graph.lock().holders.contains_key(&self.key())
+        registry().graph.lock().holders.contains_key(&self.key())
     }
 }
 
 impl Drop for InitGuard<'_> {
     fn drop(&mut self) {
         HELD.set(HELD.get() - 1);
-        let era = era();
-        if let Entry::Occupied(held) = era.graph.lock().holders.entry(self.lock.key()) {
+        let registry = registry();
+        if let Entry::Occupied(held) = registry.graph.lock().holders.entry(self.lock.key()) {
             if *held.get() == get_ident() {
                 held.remove();
             }
         }
-        era.released.notify_all();
+        registry.released.notify_all();
     }
 }
 
@@ -198,7 +198,7 @@ pub(super) struct Joining(Ident);
 
 impl Drop for Joining {
     fn drop(&mut self) {
-        era().graph.lock().waiting.remove(&self.0);
+        registry().graph.lock().waiting.remove(&self.0);
     }
 }
 
@@ -208,7 +208,7 @@ pub(super) fn joining(thread: Ident) -> Result<Option<Joining>> {
         return Ok(None);
     }
     let me = get_ident();
-    let mut graph = era().graph.lock();
+    let mut graph = registry().graph.lock();
     if graph.leads_to(me, Awaited::End(thread)) {
         return Err(circle("the thread to be joined"));
     }

@@ -1,29 +1,27 @@
-//! Who lives: one table for the process, and a new one for each forked child.
+//! The living threads: one table for the process, and a new one for each forked child.
 //!
-//! A child has a copy of its parent's memory, with locks held by threads that it does not have. So everything here that
-//! has a lock belongs to an *era*, the time between two forks; the first who asks in a child begins the next one, which
-//! takes over from the last what is not locked. Eras are never freed: there are as many as forks above this process.
+//! All of this module that has a lock belongs to one process (see [`PerProcess`]). A forked child takes over what its
+//! parent's threads had not locked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 
-use ossature_sys::process::generation;
 use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
-use super::core::{Core, Kind, carried, current, settle};
+use super::core::{Core, Kind, current, current_or_inherited, set_current};
 use super::hooks::Hooks;
 use super::init::Graph;
 use super::shutdown::End;
 use super::timer::Wheel;
 use super::{Thread, shutting_down};
 use crate::error::Result;
+use crate::per_process::PerProcess;
 use crate::thread::{Ident, Native, get_ident, is_first};
 
 /// Everything of this module that belongs to one process.
-pub(super) struct Era {
-    generation: u32,
+pub(super) struct Registry {
     pub(super) main: Arc<Core>,
     pub(super) table: Lock<Table>,
     pub(super) hooks: Lock<Hooks>,
@@ -34,9 +32,8 @@ pub(super) struct Era {
     pub(super) ending: AtomicBool,
     pub(super) wheel: Wheel,
     pub(super) graph: Lock<Graph>,
-    /// One of the init locks has been released. One for all of them, since what has a lock belongs to an era.
+    /// One of the init locks has been released. One for all of them, since what has a lock belongs to one process.
     pub(super) released: Condition,
-    next: OnceLock<Box<Era>>,
 }
 
 /// The living threads, by their numbers, which is the order in which they were started.
@@ -46,30 +43,22 @@ pub(super) struct Table {
     pub(super) closed: bool,
 }
 
-static FIRST: OnceLock<Era> = OnceLock::new();
+static REGISTRY: PerProcess<Registry> = PerProcess::new();
 
 /// What belongs to this process.
-pub(super) fn era() -> &'static Era {
-    let mut era = FIRST.get_or_init(|| Era::new(None));
-    while era.generation != generation() {
-        era = era.next.get_or_init(|| Box::new(Era::new(Some(era))));
-    }
-    era
+pub(super) fn registry() -> &'static Registry {
+    REGISTRY.get_or_init(Registry::new)
 }
 
-/// What belongs to this process, if anybody has asked for it yet.
+/// What belongs to this process, if anything has asked for it yet.
 #[cfg(feature = "multiprocessing")]
-pub(super) fn begun() -> Option<&'static Era> {
-    let mut era = FIRST.get()?;
-    while era.generation != generation() {
-        era = era.next.get()?;
-    }
-    Some(era)
+pub(super) fn begun() -> Option<&'static Registry> {
+    REGISTRY.get().map(|registry| &**registry)
 }
 
-impl Era {
+impl Registry {
     fn new(before: Option<&Self>) -> Self {
-        let main = match carried().filter(|_| before.is_some() && is_first()) {
+        let main = match current_or_inherited().filter(|_| before.is_some() && is_first()) {
             // The thread that forked goes on here, and is the first.
             Some(core) => {
                 core.become_main();
@@ -82,12 +71,11 @@ impl Era {
         };
         if is_first() {
             // So that a child of it knows which of the handles is its own.
-            settle(main.clone());
+            set_current(main.clone());
         }
         let hooks = before.and_then(|before| Some(before.hooks.try_lock()?.clone())).unwrap_or_default();
         let living = main.native.ident().map(|ident| (ident, main.clone())).into_iter().collect();
         Self {
-            generation: generation(),
             main,
             table: Lock::new(Table { living, closed: false }),
             hooked: AtomicBool::new(hooks.any()),
@@ -99,7 +87,6 @@ impl Era {
                 before.and_then(|before| Some(before.graph.try_lock()?.of(get_ident()))).unwrap_or_default(),
             ),
             released: Condition::new(),
-            next: OnceLock::new(),
         }
     }
 
@@ -163,7 +150,7 @@ impl Table {
 /// ```
 #[doc(alias = "activeCount")]
 pub fn active_count() -> usize {
-    era().table.lock().living.len()
+    registry().table.lock().living.len()
 }
 
 /// The living threads, in the order of their start: the main thread, daemons, and threads started elsewhere that have
@@ -175,7 +162,7 @@ pub fn active_count() -> usize {
 /// # Examples
 /// See the example of [`active_count`].
 pub fn enumerate() -> Vec<Thread> {
-    era().living().into_iter().map(Thread::of).collect()
+    registry().living().into_iter().map(Thread::of).collect()
 }
 
 /// The handle of the calling thread.
@@ -193,5 +180,5 @@ pub fn current_thread() -> Thread {
 /// # Examples
 /// See the example of [`active_count`].
 pub fn main_thread() -> Thread {
-    Thread::of(era().main.clone())
+    Thread::of(registry().main.clone())
 }

@@ -7,7 +7,7 @@ use ossature_sys::futex::Limit;
 
 #[cfg(feature = "multiprocessing")]
 use super::registry::begun;
-use super::registry::era;
+use super::registry::registry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{get_ident, is_first};
 
@@ -48,7 +48,7 @@ pub(super) fn shutting_down(what: &str) -> Error {
 /// ```
 #[doc(alias = "_register_atexit")]
 pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
-    let mut end = era().end.lock();
+    let mut end = registry().end.lock();
     if end.began {
         return Err(shutting_down("can't register a callback"));
     }
@@ -68,11 +68,11 @@ pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
 /// See the example of [`at_shutdown`].
 #[doc(alias = "_shutdown")]
 pub fn shutdown() {
-    let era = era();
+    let registry = registry();
     let callbacks = {
-        let mut end = era.end.lock();
+        let mut end = registry.end.lock();
         end.began = true;
-        era.ending.store(true, Release);
+        registry.ending.store(true, Release);
         std::mem::take(&mut end.callbacks)
     };
     for callback in callbacks.into_iter().rev() {
@@ -80,23 +80,23 @@ pub fn shutdown() {
     }
     if is_first() {
         // Whoever joins the main thread need not wait for longer.
-        era.main.native.leave();
+        registry.main.native.leave();
     }
     let me = Some(get_ident());
     loop {
-        let mut table = era.table.lock();
-        if let Some(core) = table.awaited(&era.main, me) {
+        let mut table = registry.table.lock();
+        if let Some(core) = table.awaited(&registry.main, me) {
             drop(table);
             core.native.join(Limit::NEVER);
             continue;
         }
-        if era.wheel.close() {
+        if registry.wheel.close() {
             table.closed = true;
             return;
         }
         drop(table);
         // A timer is to fire still.
-        era.wheel.wait_until_calm();
+        registry.wheel.wait_until_calm();
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use ossature_sys::futex::Limit;
 use ossature_sys::sync::lock::Lock;
 
-use super::core::{Core, Kind, inherited, known, settle, unsettle};
-use super::registry::era;
+use super::core::{Core, Kind, current_registered, inherited, set_current, take_current};
+use super::registry::registry;
 use super::{hooks, init, local};
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{
@@ -122,10 +122,10 @@ impl<T> Thread<T> {
         let (name, stack) = (core.given_name(), core.stack.unwrap_or_else(stack_size));
         let plan = Plan { name: name.map(|name| name.as_ref().to_owned()), stack };
         let (mut counted, this) = (Counted::new(), Thread::of(core.clone()));
-        let (era, mut listed) = (era(), None);
+        let (registry, mut listed) = (registry(), None);
         thread::install();
         let admit = |ident| {
-            era.enlist(core.clone(), ident)?;
+            registry.enlist(core.clone(), ident)?;
             listed = Some(ident);
             Ok(())
         };
@@ -137,7 +137,7 @@ impl<T> Thread<T> {
             (Ok(_), _) => Ok(()),
             (Err(error), None) => Err(error),
             (Err(error), Some(ident)) => {
-                era.forget(ident);
+                registry.forget(ident);
                 Err(error)
             }
         }
@@ -264,7 +264,7 @@ impl<T> Thread<T> {
     /// In a forked child the calling thread's own handle is this process's once it was looked for.
     fn look(&self) {
         if !self.core.native.is_here() {
-            drop(known());
+            drop(current_registered());
         }
     }
 
@@ -298,15 +298,15 @@ impl Thread {
         impl Drop for Leave {
             fn drop(&mut self) {
                 if let Some(ident) = self.0.ident() {
-                    era().forget(ident);
+                    registry().forget(ident);
                 }
                 drop(self.1.take());
-                drop(unsettle());
+                drop(take_current());
                 self.0.core.native.leave();
             }
         }
         self.core.native.enter();
-        settle(self.core.clone());
+        set_current(self.core.clone());
         let leave = Leave(self, Some(counted));
         let this = &leave.0;
         this.core.name_in_kernel();

@@ -78,7 +78,7 @@ const SYS_EDGES: &[(&str, &str)] = &[
 
 /// The modules of the upper crate, level by level.
 const SRC: &[&[&str]] = &[
-    &["error", "clone", "index"],
+    &["error", "clone", "index", "per_process"],
     &["select", "mmap", "thread", "readline"],
     &["threading", "dummy_thread"],
     &["dummy_threading"],

@@ -11,7 +11,7 @@ use super::ends::LettingGo;
 use super::panic;
 use super::parent::Parent;
 use super::parent_death::die_with_parent;
-use super::state::ProcessState;
+use super::state::{OwnState, ProcessState};
 use crate::multiprocessing::context::{Context, force_start_method};
 use crate::multiprocessing::logging::{info, warning};
 use crate::multiprocessing::util;
@@ -36,7 +36,7 @@ pub(crate) fn run(config: ChildConfig, report: OwnedFd, body: impl FnOnce() -> u
 /// the descriptors that it was not given. A copy that is bound to its parent, as a daemon is, ends with its parent. The
 /// kernel reports the parent's end if the parent has a number here.
 pub(crate) fn run_forked(
-    state: Box<ProcessState>,
+    state: Box<OwnState>,
     parent: Option<Pid>,
     letting_go: Option<LettingGo>,
     report: OwnedFd,
@@ -50,14 +50,14 @@ pub(crate) fn run_forked(
     })
 }
 
-fn run_as(state: Box<ProcessState>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+fn run_as(state: Box<OwnState>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // without a descriptor left it stays what it was
     // A copy has its parent's default already, unless it was asked from another context by name.
     if let Some(method) = state.named.or(state.method.filter(|method| *method != Context::Fork)) {
         force_start_method(method);
     }
     *state.report.lock() = Some(report);
-    let state = state.enter(letting_go.as_ref());
+    let state = ProcessState::enter(state, letting_go.as_ref());
     if let Some(Err(errno)) = letting_go.map(|letting_go| letting_go.of(state)) {
         // The process must not begin with ends that it was not given.
         let _ = writeln!(std::io::stderr(), "the new process could not close its parent's descriptors: {errno}");

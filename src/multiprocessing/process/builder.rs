@@ -7,7 +7,7 @@ use ossature_sys::sched::thread_id;
 
 use super::child_config::ChildConfig;
 use super::ends::{Ends, LettingGo};
-use super::state::{ProcessState, pid, process_state};
+use super::state::{OwnState, pid, process_state};
 use super::surroundings::Surroundings;
 use super::{Process, Termination};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,7 +60,7 @@ pub struct ProcessBuilder {
     /// The limit of its start, if [`start_timeout`](Self::start_timeout) set one.
     patience: Option<Option<Duration>>,
     /// What it was made in.
-    state: &'static ProcessState,
+    state: &'static OwnState,
 }
 
 impl ProcessBuilder {
@@ -247,7 +247,7 @@ impl ProcessBuilder {
         start: impl FnOnce(ChildConfig, Patience) -> Result<Started>,
     ) -> Result<Process> {
         let now = process_state();
-        if self.state.generation() != now.generation() {
+        if !self.state.is_current() {
             let message = "can only start a process object created by current process";
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use ossature_sys::process::Pid;
 
 use super::parent_process;
-use super::state::{ProcessState, pid, process_state};
+use super::state::{OwnState, pid, process_state};
 use crate::error::Result;
 use crate::multiprocessing::connection::AuthKey;
 
@@ -40,7 +40,7 @@ pub fn current_process() -> CurrentProcess {
 /// # Examples
 /// See the example of [`current_process`].
 #[derive(Clone, Copy)]
-pub struct CurrentProcess(&'static ProcessState);
+pub struct CurrentProcess(&'static OwnState);
 
 impl CurrentProcess {
     /// Its name, for display only.

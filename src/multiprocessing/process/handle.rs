@@ -9,12 +9,12 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::eventfd::{EventFd, Until};
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{ExitStatus, Pid, Signal, generation};
+use ossature_sys::process::{ExitStatus, Pid, Signal};
 use ossature_sys::sync::lock::Lock;
 
 use super::builder::ProcessBuilder;
 use super::ends::Ends;
-use super::state::{ProcessState, pid};
+use super::state::{OwnState, pid};
 use super::{PanicReport, Termination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -81,7 +81,7 @@ struct Inner {
     name: Lock<String>,
     identity: Identity,
     /// The state of the process that started the child.
-    owner: &'static ProcessState,
+    owner: &'static OwnState,
     parent: Pid,
     pid: Option<Pid>,
     state: Lock<State>,
@@ -174,7 +174,7 @@ impl Process {
     }
 
     /// The handle of a child that was just started. The child is on the list of children from now on.
-    pub(super) fn started(owner: &'static ProcessState, mut identity: Identity, started: Started) -> Self {
+    pub(super) fn started(owner: &'static OwnState, mut identity: Identity, started: Started) -> Self {
         let Started { handle, report } = started;
         let child_pid = handle.pid();
         let state = State { child: Some(Arc::new(handle)), report, end: None, panic: None, closed: false };
@@ -430,7 +430,7 @@ impl Process {
 
     /// Whether it is a child of the process that asks.
     fn is_ours(&self) -> bool {
-        self.0.owner.generation() == generation()
+        self.0.owner.is_current()
     }
 
     fn check_parent(&self, message: &'static str) -> Result<()> {

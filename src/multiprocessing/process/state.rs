@@ -3,14 +3,12 @@
 //! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it, and
 //! with locks held by threads that the child does not have. So all of that is in a state, and each process has its own.
 //! A child that this module started enters a state that its parent has prepared with its configuration. Any other forked
-//! child begins one at its first question, under the same name. States are never freed: there are as many as forks
-//! above this process.
+//! child begins one at its first question, under the same name.
 
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use ossature_sys::process::{self, Pid, generation};
+use ossature_sys::process::{self, Pid};
 use ossature_sys::sync::lock::Lock;
 
 use super::Process;
@@ -23,10 +21,10 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::start;
 use crate::multiprocessing::util::listed::List;
 use crate::multiprocessing::util::{Callbacks, Finalizers, TempDir};
+use crate::per_process::{Owned, PerProcess};
 
 /// Everything of this module that belongs to one process.
 pub(crate) struct ProcessState {
-    generation: AtomicU32,
     name: Lock<String>,
     pub(crate) identity: Vec<u32>,
     pub(crate) named: Option<Context>,
@@ -47,27 +45,25 @@ pub(crate) struct ProcessState {
     /// Where the parent hears of a panic.
     pub(crate) report: Lock<Option<OwnedFd>>,
     pub(crate) exiting: AtomicBool,
-    next: OnceLock<Box<ProcessState>>,
 }
 
-static FIRST: OnceLock<ProcessState> = OnceLock::new();
+static STATE: PerProcess<ProcessState> = PerProcess::new();
 
-/// What belongs to this process.
-pub(crate) fn process_state() -> &'static ProcessState {
-    let mut state = FIRST.get_or_init(|| ProcessState::new("MainProcess".into()));
-    loop {
-        state = match state.next.get() {
-            Some(next) => next,
-            None if state.generation() == generation() => return state,
-            None => state.next.get_or_init(|| Box::new(state.copied())),
-        };
-    }
+/// The state of this process.
+pub(crate) fn process_state() -> &'static OwnState {
+    STATE.get_or_init(|before| before.map_or_else(ProcessState::first, ProcessState::copied))
 }
+
+/// The state of one process, which knows whether that is this one.
+pub(crate) type OwnState = Owned<ProcessState>;
 
 impl ProcessState {
+    fn first() -> Self {
+        Self::new("MainProcess".into())
+    }
+
     fn new(name: String) -> Self {
         Self {
-            generation: AtomicU32::new(generation()),
             name: Lock::new(name),
             identity: Vec::new(),
             named: None,
@@ -83,14 +79,13 @@ impl ProcessState {
             descriptors: Lock::new(List::new()),
             report: Lock::new(None),
             exiting: AtomicBool::new(false),
-            next: OnceLock::new(),
         }
     }
 
     /// The state of a child to come. Made before a fork, because a child pays for every page of memory and of code that
     /// it is the first to touch. An allocation in the child would cost more than all else that the child does first.
-    pub(crate) fn prepare(config: ChildConfig) -> Box<Self> {
-        Box::new(Self {
+    pub(crate) fn prepare(config: ChildConfig) -> Box<OwnState> {
+        Owned::prepared(Self {
             identity: config.identity,
             named: config.named,
             method: Some(config.method),
@@ -103,31 +98,22 @@ impl ProcessState {
     }
 
     /// Makes this process the one that the state was prepared for, and closes the descriptors that only its parent uses.
-    pub(crate) fn enter(self: Box<Self>, letting_go: Option<&LettingGo>) -> &'static Self {
-        let mut last = FIRST.get_or_init(|| Self::new("MainProcess".into()));
-        while let Some(next) = last.next.get() {
-            last = next;
-        }
-        last.clear_out(letting_go);
-        self.generation.store(generation(), Relaxed);
-        let callbacks = last.hand_on();
-        if callbacks.is_empty() {
-            std::mem::forget(callbacks); // whatever room it has stays the parent's copy, at no price
-        } else {
-            *self.after_fork.lock() = callbacks;
-        }
-        let descriptors = last.hand_on_descriptors();
-        if descriptors.is_empty() {
-            std::mem::forget(descriptors); // as above
-        } else {
-            *self.descriptors.lock() = descriptors;
-        }
-        last.next.get_or_init(|| self)
-    }
-
-    /// Which process it is of.
-    pub(crate) fn generation(&self) -> u32 {
-        self.generation.load(Relaxed)
+    pub(crate) fn enter(prepared: Box<OwnState>, letting_go: Option<&LettingGo>) -> &'static OwnState {
+        STATE.enter(prepared, Self::first, |last, own| {
+            last.clear_out(letting_go);
+            let callbacks = last.hand_on();
+            if callbacks.is_empty() {
+                std::mem::forget(callbacks); // whatever room it has stays the parent's copy, at no price
+            } else {
+                *own.after_fork.lock() = callbacks;
+            }
+            let descriptors = last.hand_on_descriptors();
+            if descriptors.is_empty() {
+                std::mem::forget(descriptors); // as above
+            } else {
+                *own.descriptors.lock() = descriptors;
+            }
+        })
     }
 
     /// For a child that somebody else forked: the same name, and none of the parent's children and finalizers.

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::OnceLock;
 
 use ossature_sys::process::generation;
 use ossature_sys::sync::lock::{Guard, Lock};
+
+use crate::per_process::PerProcess;
 
 /// A lock for the threads of one process, which every forked child finds free, whoever held it in the parent.
 ///
@@ -20,43 +21,32 @@ use ossature_sys::sync::lock::{Guard, Lock};
 /// assert!(LOCK.try_lock().is_none());
 /// ```
 #[doc(alias = "ForkAwareThreadLock")]
-#[derive(Default)]
-pub struct ForkAwareLock(OnceLock<Box<Link>>);
-
-/// The lock of one process, and of the next below it.
-struct Link {
-    generation: u32,
-    lock: Lock<()>,
-    next: ForkAwareLock,
-}
+pub struct ForkAwareLock(PerProcess<Lock<()>>);
 
 impl ForkAwareLock {
     /// A free lock.
     pub const fn new() -> Self {
-        Self(OnceLock::new())
+        Self(PerProcess::new())
     }
 
     /// Takes it, waiting for as long as that takes.
     pub fn lock(&self) -> Guard<'_, ()> {
-        self.mine().lock()
+        self.own().lock()
     }
 
     /// Takes it unless another thread of this process has it.
     pub fn try_lock(&self) -> Option<Guard<'_, ()>> {
-        self.mine().try_lock()
+        self.own().try_lock()
     }
 
-    fn mine(&self) -> &Lock<()> {
-        let now = generation();
-        let mut place = self;
-        loop {
-            let fresh = || Box::new(Link { generation: now, lock: Lock::new(()), next: Self::new() });
-            let link = place.0.get_or_init(fresh);
-            if link.generation == now {
-                return &link.lock;
-            }
-            place = &link.next;
-        }
+    fn own(&self) -> &Lock<()> {
+        self.0.get_or_init(|_| Lock::new(()))
+    }
+}
+
+impl Default for ForkAwareLock {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ossature_sys::process::generation;
-
 use super::arm;
-use crate::multiprocessing::process::state::{ProcessState, process_state};
+use crate::multiprocessing::process::state::{OwnState, process_state};
 use crate::thread::report_panics;
 
 /// The finalizers of one process that have not run, by the order of their registration.
@@ -63,7 +61,7 @@ impl Finalizers {
 #[must_use = "dropping it runs the callback: keep it, or `leave` it to the end of the process"]
 pub struct Finalize {
     number: u64,
-    state: &'static ProcessState,
+    state: &'static OwnState,
 }
 
 impl Finalize {
@@ -112,7 +110,7 @@ impl Finalize {
     }
 
     fn is_ours(&self) -> bool {
-        self.state.generation() == generation()
+        self.state.is_current()
     }
 
     fn take(&self) -> Option<Entry> {
@@ -145,7 +143,7 @@ impl fmt::Debug for Finalize {
 }
 
 /// Runs those with a priority for the end of at least `least`; with `None` all of them.
-pub(super) fn run_finalizers(state: &'static ProcessState, least: Option<i32>) {
+pub(super) fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
     let mut due: Vec<(i32, u64)> = {
         let finalizers = state.finalizers.lock();
         if finalizers.list.is_empty() {

@@ -42,7 +42,7 @@ use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
 
 use super::core::inherited;
-use super::registry::era;
+use super::registry::registry;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) use wheel::Wheel;
@@ -150,7 +150,7 @@ impl Timer {
     pub fn start(&self) -> Result<()> {
         let state = &self.0.state;
         match state.phase.load(Acquire) {
-            INITIAL => era().start(&self.0, Deadline::after(self.interval().max(SOONEST))),
+            INITIAL => registry().start(&self.0, Deadline::after(self.interval().max(SOONEST))),
             // Cancelled before its start, which is only once.
             OVER if state.generation.swap(generation(), AcqRel) == 0 => Ok(()),
             _ => Err(Error::new(ErrorKind::AlreadyStarted, "a timer can be started once: make a new one")),
@@ -164,7 +164,7 @@ impl Timer {
         let state = &self.0.state;
         let cancelled = match state.phase.compare_exchange(INITIAL, OVER, AcqRel, Acquire) {
             Ok(_) => true,
-            Err(PENDING) if state.generation.load(Relaxed) == generation() => era().cancel(&self.0),
+            Err(PENDING) if state.generation.load(Relaxed) == generation() => registry().cancel(&self.0),
             // The parent's timer, which nobody will come to call here.
             Err(PENDING) => state.phase.compare_exchange(PENDING, OVER, AcqRel, Relaxed).is_ok(),
             Err(_) => false,

@@ -36,9 +36,9 @@ use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::{Guard, Lock};
 
 use super::super::Thread;
-use super::super::core::{Core, Kind, set_inherited, settle, unsettle};
+use super::super::core::{Core, Kind, set_current, set_inherited, take_current};
 use super::super::hooks;
-use super::super::registry::{Era, era};
+use super::super::registry::{Registry, registry};
 use super::super::shutting_down;
 use super::queue::Queue;
 use super::{INITIAL, OVER, PENDING, RUNNING, Shot, finish, fire};
@@ -63,11 +63,11 @@ pub(super) fn max_threads() -> usize {
 
 pub(super) fn set_max_threads(most: NonZeroUsize) {
     MAX_THREADS.store(most.get(), Relaxed);
-    era().fill_vacancy();
+    registry().fill_vacancy();
 }
 
 pub(super) fn delayed() -> u64 {
-    era().wheel.timers.lock().delayed
+    registry().wheel.timers.lock().delayed
 }
 
 /// Who waits for the first timer.
@@ -295,7 +295,7 @@ impl Wheel {
     }
 }
 
-impl Era {
+impl Registry {
     pub(super) fn start(&'static self, shot: &Arc<Shot>, at: Deadline) -> Result<()> {
         let state = &shot.state;
         let mut timers = self.wheel.settled();
@@ -398,9 +398,9 @@ impl Era {
         let (thread, plan) = (core.clone(), Plan { name: Some("Timer".into()), stack: 0 });
         let body = move || {
             thread.native.enter();
-            settle(thread.clone());
+            set_current(thread.clone());
             self.serve(&Thread::of(thread.clone()));
-            drop(unsettle());
+            drop(take_current());
             thread.native.leave();
         };
         core.native.start(plan, |_| Ok(()), body).map(drop)

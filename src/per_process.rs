@@ -1,0 +1,97 @@
+//! Values of which each process has its own.
+//!
+//! A forked child has a copy of its parent's memory, with locks in it that are held by threads the child does not have.
+//! So what has a lock, or belongs to one process only, stands in a [`PerProcess`]: the first use in a child makes a
+//! value for the child, from what of the parent's value may be handed on. Values are never freed: there are as many as
+//! forks above this process.
+
+use std::ops::Deref;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use ossature_sys::process::generation;
+
+/// A value for each process, in a chain from the first process of the program to this one.
+pub(crate) struct PerProcess<T> {
+    first: OnceLock<Box<Owned<T>>>,
+}
+
+/// The value of one process.
+pub(crate) struct Owned<T> {
+    /// The process. Written before the value stands in the chain, and not again.
+    generation: AtomicU32,
+    value: T,
+    next: PerProcess<T>,
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self { first: OnceLock::new() }
+    }
+
+    /// The value of this process. If there is none, `make` makes it from the value of the nearest ancestor that has
+    /// one.
+    pub(crate) fn get_or_init(&self, make: impl Fn(Option<&T>) -> T) -> &Owned<T> {
+        let (mut place, mut before) = (self, None);
+        loop {
+            let owned = place.first.get_or_init(|| Box::new(Owned::new(generation(), make(before))));
+            if owned.is_current() {
+                return owned;
+            }
+            (place, before) = (&owned.next, Some(&owned.value));
+        }
+    }
+
+    /// The value of this process, if there is one.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn get(&self) -> Option<&Owned<T>> {
+        let mut owned = self.first.get()?;
+        while !owned.is_current() {
+            owned = owned.next.first.get()?;
+        }
+        Some(owned)
+    }
+
+    /// Makes a prepared value that of this process, a child that was just forked. `hand_on` gets the value of the
+    /// nearest ancestor that has one, which `make` makes if there is none.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn enter(
+        &self,
+        prepared: Box<Owned<T>>,
+        make: impl FnOnce() -> T,
+        hand_on: impl FnOnce(&T, &T),
+    ) -> &Owned<T> {
+        let mut last = self.first.get_or_init(|| Box::new(Owned::new(generation(), make())));
+        while let Some(next) = last.next.first.get() {
+            last = next;
+        }
+        hand_on(&last.value, &prepared.value);
+        prepared.generation.store(generation(), Relaxed);
+        last.next.first.get_or_init(|| prepared)
+    }
+}
+
+impl<T> Owned<T> {
+    fn new(generation: u32, value: T) -> Self {
+        Self { generation: AtomicU32::new(generation), value, next: PerProcess::new() }
+    }
+
+    /// A value for a child to come, which [enters](PerProcess::enter) it.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn prepared(value: T) -> Box<Self> {
+        Box::new(Self::new(0, value))
+    }
+
+    /// Whether the value belongs to this process.
+    pub(crate) fn is_current(&self) -> bool {
+        self.generation.load(Relaxed) == generation()
+    }
+}
+
+impl<T> Deref for Owned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
