@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ossature_sys::process::generation;
 
-/// A value for each process, in a chain from the first process of the program to this one.
+/// A value for each process, in a chain from the first process of the program to this one. The last value counts.
 pub(crate) struct PerProcess<T> {
     first: OnceLock<Box<Owned<T>>>,
 }
@@ -32,28 +32,30 @@ impl<T> PerProcess<T> {
     /// The value of this process. If there is none, `make` makes it from the value of the nearest ancestor that has
     /// one.
     pub(crate) fn get_or_init(&self, make: impl Fn(Option<&T>) -> T) -> &Owned<T> {
-        let (mut place, mut before) = (self, None);
+        let new = |before| Box::new(Owned::new(generation(), make(before)));
+        let mut owned = self.first.get_or_init(|| new(None));
         loop {
-            let owned = place.first.get_or_init(|| Box::new(Owned::new(generation(), make(before))));
-            if owned.is_current() {
-                return owned;
-            }
-            (place, before) = (&owned.next, Some(&owned.value));
+            owned = match owned.next.first.get() {
+                Some(next) => next,
+                None if owned.is_current() => return owned,
+                None => owned.next.first.get_or_init(|| new(Some(&owned.value))),
+            };
         }
     }
 
     /// The value of this process, if there is one.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn get(&self) -> Option<&Owned<T>> {
-        let mut owned = self.first.get()?;
-        while !owned.is_current() {
-            owned = owned.next.first.get()?;
+        let mut last = self.first.get()?;
+        while let Some(next) = last.next.first.get() {
+            last = next;
         }
-        Some(owned)
+        last.is_current().then_some(last)
     }
 
-    /// Makes a prepared value that of this process, a child that was just forked. `hand_on` gets the value of the
-    /// nearest ancestor that has one, which `make` makes if there is none.
+    /// Makes a prepared value that of this process, a child that was just started. `hand_on` gets the value that was the
+    /// last before: of the nearest ancestor that has one, or of this process, if the program began anew. `make` makes
+    /// one if there is none.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn enter(
         &self,

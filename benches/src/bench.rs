@@ -10,7 +10,7 @@ use crate::placement::Placement;
 use crate::report::{Bar, Line, Unit};
 use crate::rounds::{Rounds, Samples};
 
-/// One bench of the house: its area, and what was asked of it.
+/// One bench: its area, and the rows that were asked for.
 #[derive(Debug)]
 pub struct Bench {
     area: &'static str,

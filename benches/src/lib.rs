@@ -1,4 +1,4 @@
-//! The harness of every bench of the house: rivals beside us in interleaved rounds, one `RATIO` line for each row and
+//! The harness of every bench: rivals beside us in interleaved rounds, one `RATIO` line for each row and
 //! rival.
 //!
 //! | module | what it knows |

@@ -29,6 +29,9 @@ use crate::futex::{Limit, WordLock};
 use crate::sync::gate::{Gate, PrivateGate};
 #[cfg(not(loom))]
 use crate::sync::gate::{LocalGate, SharedGate};
+#[cfg(not(loom))]
+use crate::sync::participants::SlotTable;
+use crate::sync::participants::{Counter, Participants};
 use crate::sync::permits::{NoTable, Permits};
 #[cfg(not(loom))]
 use crate::sync::queue::{LocalQueue, SharedQueue};
@@ -36,9 +39,6 @@ use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::readers::{Counted, Readers};
 #[cfg(not(loom))]
 pub use crate::sync::robust::Form;
-#[cfg(not(loom))]
-use crate::sync::roster::Table;
-use crate::sync::roster::{Headcount, Roster};
 #[cfg(not(loom))]
 use crate::sync::{local::LocalLock, permits::Slots, readers, rlock::OwnedWord, shared::SharedLock};
 
@@ -138,7 +138,7 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     type Queue: Queue + Send + Sync;
     /// How the parties of a barrier of this scope are known.
     #[doc(hidden)]
-    type Roster: Roster<Self::Gate>;
+    type Participants: Participants<Self::Gate>;
     /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
     type Outcome<G>;
 
@@ -164,7 +164,7 @@ impl Scope for Private {
     type Permits = NoTable;
     type Readers = Counted<PrivateGate>;
     type Queue = PrivateQueue;
-    type Roster = Headcount;
+    type Participants = Counter;
     type Outcome<G> = G;
 
     #[inline(always)]
@@ -189,7 +189,7 @@ impl Scope for Shared {
     type Permits = Slots;
     type Readers = readers::Slots;
     type Queue = SharedQueue;
-    type Roster = Table;
+    type Participants = SlotTable;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]
@@ -211,7 +211,7 @@ impl Scope for Local {
     type Permits = NoTable;
     type Readers = Counted<LocalGate>;
     type Queue = LocalQueue;
-    type Roster = Headcount;
+    type Participants = Counter;
     type Outcome<G> = Result<G, Refused>;
 
     #[inline(always)]

@@ -386,7 +386,7 @@ fn line(told: &mut File) -> String {
 }
 
 /// A process with a server and a child of its own, and their numbers; what they say, and what the child waits for.
-fn household(daemon: bool) -> (Process, Pid, Pid, File, File) {
+fn parent_with_child(daemon: bool) -> (Process, Pid, Pid, File, File) {
     let ((mut told, tell), (go, say_go)) = (pipe(), pipe());
     let arguments = (Handle(tell), Handle(go), daemon);
     let client = Process::builder().context(Context::Spawn).start(live_and_be_killed, arguments).unwrap();
@@ -396,7 +396,7 @@ fn household(daemon: bool) -> (Process, Pid, Pid, File, File) {
 }
 
 fn server_ends_with_its_last_user_though_all_are_killed() {
-    let (client, server, child, mut told, mut go) = household(false);
+    let (client, server, child, mut told, mut go) = parent_with_child(false);
     client.kill().unwrap();
     assert_eq!(code_of(&client), Some(-9));
     // The child is a user as well, and no daemon.
@@ -409,7 +409,7 @@ fn server_ends_with_its_last_user_though_all_are_killed() {
 
 fn daemon_dies_with_its_client_though_the_server_did() {
     for server_first in [false, true] {
-        let (client, server, child, mut told, _go) = household(true);
+        let (client, server, child, mut told, _go) = parent_with_child(true);
         if server_first {
             kill(server);
             assert!(pidfd_open(child).is_ok(), "it lives as long as its client does");

@@ -119,7 +119,7 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     ("start", "tasks"),
     ("tasks", "start"),
     ("tasks", "process"),
-    // Points right, and closes a cycle: a pool's supervisor and workers are tasks of the house.
+    // Points right, and closes a cycle: a pool's supervisor and workers are tasks of this library.
     ("tasks", "pool"),
     // The same for the process of a manager's server.
     ("tasks", "managers"),

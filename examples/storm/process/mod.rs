@@ -1,11 +1,11 @@
 //! The storm's use of [`Process`]: children, fork servers and whole parents die while they start, work and end.
 //!
-//! Two generations below the storm: a *household*, itself a [`Process`] by fork, starts children under every
+//! Two generations below the storm: a *parent*, itself a [`Process`] by fork, starts children under every
 //! [`Context`](ossature::multiprocessing::Context), daemons among them, joins each from up to three threads at once and looks what came of it. The
-//! storm strikes one of its descendants, a fork server as well as any other, or the household itself; at times it lets it
+//! storm strikes one of its descendants, a fork server as well as any other, or the parent itself; at times it lets it
 //! end in peace, with daemons left. Being a subreaper, the storm inherits whoever is left, and nobody may be.
 //!
-//! A death counts as inside when the household or a child of it was starting or ending.
+//! A death counts as inside when the parent or a child of it was starting or ending.
 //!
 //! | must hold | or else |
 //! | --- | --- |
@@ -13,11 +13,11 @@
 //! | a start fails only if somebody died meanwhile | `broken` |
 //! | no task is begun that was not started, or more than once | `broken` |
 //! | after each turn there is no zombie, no child that is still listed, no descriptor more than before | `broken` |
-//! | daemons, half-started children and the fork server are gone with the household | `broken` |
+//! | daemons, half-started children and the fork server are gone with the parent | `broken` |
 //! | every wait is over within ten seconds | `hangs` |
 
 mod family;
-mod household;
+mod parent;
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -40,14 +40,14 @@ use crate::{PATIENCE, Tally};
 use family::Relative;
 
 /// What spawned children run.
-pub static TASKS: Tasks = tasks![household::work, crate::pool::set_up, crate::pool::call];
+pub static TASKS: Tasks = tasks![parent::work, crate::pool::set_up, crate::pool::call];
 
 shareable! {
-    /// What storm, household and children tell each other.
+    /// What storm, parent and children tell each other.
     pub struct Board {
-        /// Above zero when the household is to end.
+        /// Above zero when the parent is to end.
         end: AtomicU32,
-        /// How many turns the household has had, from its warming up on.
+        /// How many turns the parent has had, from its warming up on.
         turns: AtomicU32,
         /// How many tasks were begun.
         begun: AtomicU32,
@@ -86,8 +86,8 @@ impl Board {
 
 pub struct ProcessStorm {
     board: Shm<Board>,
-    household: Option<Process>,
-    /// The process group of the last household and of all its descendants; children of other trials are in another.
+    parent: Option<Process>,
+    /// The process group of the last parent and of all its descendants; children of other trials are in another.
     group: Option<Pid>,
 }
 
@@ -96,7 +96,7 @@ pub fn make() -> Box<dyn Trial> {
     let board = Board::init(number(), number(), number(), number(), number(), number(), number());
     let board = Shm::place(board).expect("memory for the storm");
     become_subreaper().expect("the kernel knows subreapers");
-    Box::new(ProcessStorm { board, household: None, group: None })
+    Box::new(ProcessStorm { board, parent: None, group: None })
 }
 
 impl Trial for ProcessStorm {
@@ -104,7 +104,7 @@ impl Trial for ProcessStorm {
         let broken = self.board.broken.load(SeqCst);
         match random.below(16) {
             0 => self.end_in_peace(random, tally),
-            1..=4 => self.strike_household(random, tally),
+            1..=4 => self.strike_parent(random, tally),
             _ => self.strike_relative(random, tally),
         }
         tally.broken += self.board.broken.load(SeqCst) - broken;
@@ -112,31 +112,31 @@ impl Trial for ProcessStorm {
 }
 
 impl ProcessStorm {
-    /// The household, which has warmed up.
-    fn household(&mut self, random: &mut Random, tally: &mut Tally) -> Option<Process> {
-        if self.household.is_none() {
+    /// The parent, which has warmed up.
+    fn parent(&mut self, random: &mut Random, tally: &mut Tally) -> Option<Process> {
+        if self.parent.is_none() {
             for number in [&self.board.end, &self.board.turns, &self.board.phase] {
                 number.store(0, SeqCst);
             }
             let (board, seed) = (&self.board, random.below(u64::MAX >> 11));
-            let started = Process::builder().name("household").fork(|| household::run(board, seed));
-            let household = started.unwrap_or_else(|error| {
-                eprintln!("storm: cannot start a household: {error}");
+            let started = Process::builder().name("parent").fork(|| parent::run(board, seed));
+            let parent = started.unwrap_or_else(|error| {
+                eprintln!("storm: cannot start a parent: {error}");
                 std::process::exit(2)
             });
-            self.group = household.pid();
-            self.household = Some(household);
+            self.group = parent.pid();
+            self.parent = Some(parent);
             self.turns_pass(0, tally);
         }
-        self.household.clone().filter(|_| tally.hangs == 0)
+        self.parent.clone().filter(|_| tally.hangs == 0)
     }
 
-    /// Waits until the household has had more turns than so many.
+    /// Waits until the parent has had more turns than so many.
     fn turns_pass(&self, turns: u32, tally: &mut Tally) {
         let began = Instant::now();
         while self.board.turns.load(SeqCst) <= turns {
             if began.elapsed() >= PATIENCE {
-                return tally.hang(&format!("a household takes no turn any more; {}", self.state()));
+                return tally.hang(&format!("a parent takes no turn any more; {}", self.state()));
             }
             self.reap_orphans();
             thread::yield_now();
@@ -150,21 +150,20 @@ impl ProcessStorm {
         }
     }
 
-    /// Descendants of the household that are children of the storm now; the dead that nobody waited for included.
+    /// Descendants of the parent that are children of the storm now; the dead that nobody waited for included.
     fn orphans(&self) -> Vec<Relative> {
-        let household = self.household.as_ref().and_then(Process::pid);
-        let of_the_household =
-            |child: &Relative| Some(child.pid) != household && group_of(Some(child.pid)) == Ok(self.group);
-        family::children(id()).into_iter().filter(of_the_household).collect()
+        let parent = self.parent.as_ref().and_then(Process::pid);
+        let of_the_parent = |child: &Relative| Some(child.pid) != parent && group_of(Some(child.pid)) == Ok(self.group);
+        family::children(id()).into_iter().filter(of_the_parent).collect()
     }
 
     fn state(&self) -> String {
-        let family = self.household.as_ref().and_then(Process::pid).map(family::below).unwrap_or_default();
+        let family = self.parent.as_ref().and_then(Process::pid).map(family::below).unwrap_or_default();
         format!("phase {}, struck {}, {family:?}", self.board.phase.load(SeqCst), self.board.struck.load(SeqCst))
     }
 
     fn strike_relative(&mut self, random: &mut Random, tally: &mut Tally) {
-        let Some(pid) = self.household(random, tally).and_then(|household| household.pid()) else { return };
+        let Some(pid) = self.parent(random, tally).and_then(|parent| parent.pid()) else { return };
         self.wait_a_while(random);
         let family = family::below(pid);
         if family.is_empty() {
@@ -187,36 +186,36 @@ impl ProcessStorm {
         self.turns_pass(self.board.turns.load(SeqCst) + 1, tally);
     }
 
-    fn strike_household(&mut self, random: &mut Random, tally: &mut Tally) {
-        let Some(household) = self.household(random, tally) else { return };
+    fn strike_parent(&mut self, random: &mut Random, tally: &mut Tally) {
+        let Some(parent) = self.parent(random, tally) else { return };
         self.wait_a_while(random);
         let phase = self.board.phase.load(SeqCst);
         let stopped = random.below(4) == 0;
         if stopped {
-            household.signal(Signal::STOP).expect("a child can be sent a signal");
+            parent.signal(Signal::STOP).expect("a child can be sent a signal");
             pause(random);
             tally.stops += 1;
         }
-        household.kill().expect("a child can be killed");
+        parent.kill().expect("a child can be killed");
         tally.kills += 1;
         tally.died_inside += u32::from(Board::is_narrow(phase));
-        self.ended(&household, -9, tally);
+        self.ended(&parent, -9, tally);
     }
 
     fn end_in_peace(&mut self, random: &mut Random, tally: &mut Tally) {
-        let Some(household) = self.household(random, tally) else { return };
+        let Some(parent) = self.parent(random, tally) else { return };
         self.board.end.store(1, SeqCst);
-        self.ended(&household, 0, tally);
+        self.ended(&parent, 0, tally);
     }
 
-    /// The household is at its end: it has this code, and nobody is left of it.
-    fn ended(&mut self, household: &Process, due: i32, tally: &mut Tally) {
-        match household.join_timeout(PATIENCE).map(|exit| exit.and_then(ExitStatus::python_code)) {
+    /// The parent is at its end: it has this code, and nobody is left of it.
+    fn ended(&mut self, parent: &Process, due: i32, tally: &mut Tally) {
+        match parent.join_timeout(PATIENCE).map(|exit| exit.and_then(ExitStatus::python_code)) {
             Ok(Some(code)) if code == due => {}
-            Ok(None) => return tally.hang(&format!("a household does not end; {}", self.state())),
-            other => tally.broke(&format!("a household ended with {other:?} instead of {due}")),
+            Ok(None) => return tally.hang(&format!("a parent does not end; {}", self.state())),
+            other => tally.broke(&format!("a parent ended with {other:?} instead of {due}")),
         }
-        self.household = None;
+        self.parent = None;
         let struck = if due == 0 { "ended in peace" } else { "was killed" };
         let began = Instant::now();
         loop {
@@ -255,7 +254,7 @@ impl ProcessStorm {
 fn bury(orphan: &Relative, why: &str, tally: &mut Tally) {
     let Some(pidfd) = orphan.open() else { return };
     if matches!(pidfd_wait(&pidfd, PATIENCE), Ok(None)) {
-        tally.broke(&format!("{orphan:?} lives though its household {why}"));
+        tally.broke(&format!("{orphan:?} lives though its parent {why}"));
         if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
             let _ = pidfd_wait(&pidfd, PATIENCE); // told of already
         }
@@ -265,12 +264,12 @@ fn bury(orphan: &Relative, why: &str, tally: &mut Tally) {
 impl Drop for ProcessStorm {
     fn drop(&mut self) {
         let mut tally = Tally::default();
-        if let Some(household) = self.household.take() {
-            household.kill().expect("a child can be killed");
-            self.ended(&household, -9, &mut tally);
+        if let Some(parent) = self.parent.take() {
+            parent.kill().expect("a child can be killed");
+            self.ended(&parent, -9, &mut tally);
         }
         resign_subreaper().expect("the kernel knows subreapers");
-        assert!(tally.hangs == 0 && tally.broken == 0, "the last household leaves nobody");
+        assert!(tally.hangs == 0 && tally.broken == 0, "the last parent leaves nobody");
     }
 }
 

@@ -62,7 +62,7 @@ struct Frozen {
 /// The tables given so far: few and short, so a walk over them is as fast as any index.
 static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
 
-/// The tasks of the house itself, known to every program.
+/// The tasks of this library, known to every program.
 static INTERNAL: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::work, managers::serve::<()>];
 
 /// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.
@@ -181,14 +181,14 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<
     ))
 }
 
-/// The name of a task of the house itself.
+/// The name of a task of this library.
 pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
     let key = TypeId::of::<F>();
     // One that is missing there is refused by the child, by this name.
     INTERNAL.tasks().iter().find(|task| task.key() == key).map_or(type_name::<F>(), Task::name)
 }
 
-/// A task of the house itself, to be started like one of the program's.
+/// A task of this library, to be started like a task of the program.
 ///
 /// # Errors
 /// `UnknownTask` when no table was given yet, because a new process would not come to `freeze_support`.

@@ -9,7 +9,7 @@ use loom::sync::{Condvar, Mutex};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait};
-use crate::sync::half::Half;
+use crate::sync::split_word::SplitWord;
 
 loom::lazy_static! {
     static ref KERNEL: Futex = Futex { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
@@ -105,11 +105,11 @@ pub fn wait(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Wait {
     wait_while(address(word), || word.load(SeqCst) == expected, limit)
 }
 
-pub(crate) fn wait_at(state: &Half, holds: impl Fn(u64) -> bool, limit: Limit<'_>) -> Wait {
+pub(crate) fn wait_at(state: &SplitWord, holds: impl Fn(u64) -> bool, limit: Limit<'_>) -> Wait {
     wait_while(address(state), || holds(state.load(SeqCst)), limit)
 }
 
-pub(crate) fn wake_at(state: &Half, count: u32) {
+pub(crate) fn wake_at(state: &SplitWord, count: u32) {
     wake_on(address(state), count);
 }
 

@@ -6,7 +6,7 @@ extern crate std;
 
 pub mod exchange;
 mod kernel;
-mod mortal;
+mod killable;
 #[doc(hidden)]
 #[path = "../kqueue/linux/sleepers.rs"]
 pub mod queue_sleepers;
@@ -23,8 +23,8 @@ use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
 pub use self::kernel::{sleepers, urgent, wait, wake};
 pub(crate) use self::kernel::{wait_at, wait_while, wake_at, wake_on};
-pub(crate) use self::mortal::step;
-pub use self::mortal::{Mortal, MortalUnits, doomed, mourned, stopped};
+pub(crate) use self::killable::step;
+pub use self::killable::{Killable, KillableUnits, doomed, mourned, stopped};
 
 /// The lock of threads.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Waiter for Participant<'_> {
 
     fn won(&mut self) {}
 
-    fn in_a_hurry(&self) -> bool {
+    fn is_nonblocking(&self) -> bool {
         false
     }
 

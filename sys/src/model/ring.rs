@@ -9,7 +9,7 @@ use std::vec::Vec;
 use loom::sync::Mutex;
 
 use super::kernel::{address, wait_while, wake_on};
-use super::mortal::{MortalGate, step};
+use super::killable::{KillableGate, step};
 use super::{Robust, Taken};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
@@ -35,7 +35,7 @@ pub struct Ring {
     room: Bell,
     idle: Bell,
     receipt: Receipt,
-    gate: MortalGate,
+    gate: KillableGate,
     closed: AtomicU32,
     watch: Watch,
     /// 1 while the watcher's descriptor is readable.
@@ -66,7 +66,7 @@ impl Ring {
             room: Bell::default(),
             idle: Bell::default(),
             receipt: Receipt::default(),
-            gate: MortalGate::default(),
+            gate: KillableGate::default(),
             closed: AtomicU32::new(0),
             watch: Watch::default(),
             readable: AtomicU32::new(1),
@@ -86,14 +86,14 @@ impl Ring {
     }
 
     /// Frees the number of a dead participant, as an enrolment does.
-    pub fn bury(&self, who: u32) {
-        self.gate.covered(|| inherit(self)).unwrap();
+    pub fn reclaim(&self, who: u32) {
+        self.gate.protected(|| inherit(self)).unwrap();
         self.dead[who as usize].store(0, SeqCst);
     }
 
     /// Ends the sending.
     pub fn close(&self) {
-        self.gate.covered(|| close(self));
+        self.gate.protected(|| close(self));
     }
 
     /// Whether the sending has ended.
@@ -127,13 +127,13 @@ impl Ring {
 }
 
 impl Flow for Ring {
-    type Gate = MortalGate;
+    type Gate = KillableGate;
 
     fn track(&self) -> Track<'_> {
         Track { positions: &self.positions, cells: &self.cells }
     }
 
-    fn gate(&self) -> &MortalGate {
+    fn gate(&self) -> &KillableGate {
         &self.gate
     }
 
@@ -188,7 +188,7 @@ impl User<'_> {
     /// Sends a number as a message of so many granules.
     pub fn send(&mut self, number: u32, granules: u64, limit: Limit<'_>) -> bool {
         let Self { ring, who, cursor, spin, .. } = self;
-        ring.gate.covered(|| {
+        ring.gate.protected(|| {
             let Ok(claim) = reserve(*ring, cursor, spin, granules, *who, limit) else { return false };
             for offset in 0..granules {
                 ring.place(claim.at + offset).store(number, Relaxed);
@@ -213,7 +213,7 @@ impl User<'_> {
             }
             let Self { ring, .. } = self;
             ring.readable.swap(0, SeqCst);
-            match ring.gate.covered(|| look(*ring)).unwrap() {
+            match ring.gate.protected(|| look(*ring)).unwrap() {
                 Look::Done => {}
                 Look::Readable => ring.readable.store(1, SeqCst),
                 Look::Again => {
@@ -229,7 +229,7 @@ impl User<'_> {
 
     fn recv_or_stop(&mut self, limit: Limit<'_>) -> Result<u32, Stop> {
         let Self { ring, who, reader, spin, .. } = self;
-        ring.gate.covered(|| {
+        ring.gate.protected(|| {
             let how = |seen: Claim| ring.track().receive(seen, |info| Ok::<_, ()>(ring.numbers(seen, info)));
             let numbers = take(*ring, reader, spin, *who, how, limit)?.unwrap();
             received(*ring);
@@ -240,7 +240,7 @@ impl User<'_> {
     /// Takes a number, then gives its record back.
     pub fn recv_claimed(&mut self, limit: Limit<'_>) -> Option<u32> {
         let Self { ring, who, reader, spin, .. } = self;
-        ring.gate.covered(|| {
+        ring.gate.protected(|| {
             loop {
                 let how = |seen| ring.track().claim(seen, State::Copying, *who);
                 let claim = take(*ring, reader, spin, *who, how, limit).ok()?;
@@ -335,7 +335,7 @@ impl User<'_> {
     pub fn recv_packet(&mut self, packets: &Packets, limit: Limit<'_>) -> Option<u32> {
         let Self { ring, who, reader, spin, .. } = self;
         let mut post = packets;
-        ring.gate.covered(|| {
+        ring.gate.protected(|| {
             let track = ring.track();
             let how = |seen: Claim| {
                 if receipt::is_token(track.info(seen)) {

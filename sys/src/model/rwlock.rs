@@ -11,7 +11,7 @@ use std::vec::Vec;
 use loom::cell::UnsafeCell;
 
 use super::kernel::{address, sleep_any, wake_on};
-use super::mortal::{mourned, step};
+use super::killable::{mourned, step};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::{Limit, Wait};
@@ -41,7 +41,7 @@ fn me() -> u32 {
     with_list(|list| list.id)
 }
 
-fn pend(word: &Word) {
+fn set_pending(word: &Word) {
     with_list(|list| list.pending = Some(word));
     step();
 }
@@ -100,7 +100,7 @@ impl Waiter for Waits<'_> {
 
     fn won(&mut self) {}
 
-    fn in_a_hurry(&self) -> bool {
+    fn is_nonblocking(&self) -> bool {
         self.1.is_now()
     }
 
@@ -119,7 +119,7 @@ fn sleep_on(word: &Word, expected: u32) -> Wait {
 // SAFETY: as for the lock of processes, whose word this is.
 unsafe impl RawLock for Turn {
     fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        pend(&self.word);
+        set_pending(&self.word);
         let taken = self.word.take_free(me())
             || match self.word.take(me(), &mut Waits(&self.word, limit)) {
                 Take::Taken { died } => {
@@ -140,7 +140,7 @@ unsafe impl RawLock for Turn {
     }
 
     unsafe fn release(&self) {
-        pend(&self.word);
+        set_pending(&self.word);
         unlink(&self.word);
         if !self.word.release_free() {
             self.word.release_contended(0, || {
@@ -177,8 +177,8 @@ impl Share for Word {
         self
     }
 
-    fn pend(&self) {
-        pend(self);
+    fn set_pending(&self) {
+        set_pending(self);
     }
 
     fn settle(&self) {

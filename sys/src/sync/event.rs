@@ -29,7 +29,7 @@
 //! (After 2^30 raises the number repeats.)
 //!
 //! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper, since
-//! the setter's pending entry is the state itself. That one finds `MANY` if there are others, and wakes them, covered
+//! the setter's pending entry is the state itself. That one finds `MANY` if there are others, and wakes them, protected
 //! in the same way. A `set` of a flag that is up already wakes whom `LEFT` tells of, should the setter have been
 //! stopped half-way.
 //!
@@ -50,8 +50,8 @@ use crate::scope::{Private, Refused, Scope};
 #[cfg(not(loom))]
 use crate::shm::{Fingerprint, Init, InitWith, Shareable};
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::half::Half;
 use crate::sync::spin::Spin;
+use crate::sync::split_word::SplitWord;
 
 const ONE_SLEEPS: u64 = 1 << 30;
 const SEVERAL_SLEEP: u64 = 2 << 30;
@@ -92,7 +92,7 @@ const MANY: u64 = 1 << 63;
 /// ```
 #[repr(C)]
 pub struct Event<S: Scope = Private> {
-    state: Half,
+    state: SplitWord,
     spin: Spin,
     scope: PhantomData<fn() -> S>,
 }
@@ -101,13 +101,13 @@ impl Event {
     /// An event for threads, its flag down; usable in a `static`.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
+        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
     }
 
     /// An event for threads, its flag down.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
+        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
     }
 }
 
@@ -121,15 +121,15 @@ impl Default for Event {
 impl Event<Local> {
     /// An event for a single thread, its flag down.
     pub const fn local() -> Self {
-        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
+        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
     }
 }
 
 #[cfg(loom)]
-impl Event<crate::model::Mortal> {
+impl Event<crate::model::Killable> {
     /// An event for participants who may die, its flag down.
-    pub fn mortal() -> Self {
-        Self { state: Half::new(0), spin: Spin::new(), scope: PhantomData }
+    pub fn killable() -> Self {
+        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
     }
 }
 
@@ -171,7 +171,7 @@ impl<S: Scope> Event<S> {
     /// The whole of `set`, when somebody may sleep.
     #[cold]
     fn set_and_wake(&self) {
-        S::Gate::covered_at(&self.state, || {
+        S::Gate::protected_at(&self.state, || {
             let mut seen = self.state.load(Relaxed);
             let left = loop {
                 let next = if seen & FLAG == UP { seen } else { raised(seen) };
@@ -254,7 +254,7 @@ impl<S: Scope> Event<S> {
         if S::Gate::CAN_SPIN && self.spin.until(|| freed(self.state.load(Acquire))) {
             return Ok(true);
         }
-        S::Gate::covered_at(&self.state, || {
+        S::Gate::protected_at(&self.state, || {
             let mut slept = false;
             loop {
                 let seen = self.state.load(Acquire);
@@ -277,7 +277,7 @@ impl<S: Scope> Event<S> {
                     continue;
                 }
                 match S::Gate::sleep_at(&self.state, announced, limit) {
-                    Woke::Look | Woke::Inherit => slept = true,
+                    Woke::Look | Woke::PeerDied => slept = true,
                     Woke::TimedOut => return Ok(freed(self.state.load(Acquire))),
                     Woke::Never => return Err(Refused::WouldDeadlock),
                 }

@@ -5,18 +5,18 @@
 //! each shared object has a *gate*, a word that is always 0. Sleepers wait on `[word, gate]`; wakers and sleepers alike
 //! keep the kernel's pending entry pointing at the gate over their critical stretch. A thread that is killed there has
 //! a pending word without an owner, so the kernel wakes one sleeper at the gate. That one looks at everything anew and
-//! does the dead one's part, itself covered.
+//! does the dead one's part, itself protected.
 //!
 //! | kernel | what it has | what we do |
 //! | --- | --- | --- |
 //! | 5.16 and later | futex_waitv | sleep on word and gate at once |
 //! | before | neither | look every 10 ms: the change is seen, late |
 //!
-//! Where nobody sleeps on anything but one word, and that word is the lower half of a [`Half`] without any bit of an
+//! Where nobody sleeps on anything but one word, and that word is the lower half of a [`SplitWord`] without any bit of an
 //! owner, it serves as its own gate. (Before Linux 6.2 the kernel did not wake at such a word unless it was 0: there
 //! sleepers look every 50 ms.)
 //!
-//! In a thread whose list the kernel does not know, nothing can be covered: it looks every 50 ms when it sleeps, and
+//! In a thread whose list the kernel does not know, nothing can be protected: it looks every 50 ms when it sleeps, and
 //! whom it was about to wake when it was killed stays asleep until the next wake.
 //!
 //! In `Private` no thread dies alone and in `Local` nobody sleeps, so there both parts are nothing.
@@ -30,9 +30,9 @@ use crate::deadline::Deadline;
 #[cfg(not(loom))]
 use crate::futex::{self, Reach, Waiter};
 use crate::futex::{Limit, Wait};
-use crate::sync::half::Half;
 #[cfg(not(loom))]
-use crate::sync::robust::{Here, wakes_are_passed_on};
+use crate::sync::robust::{RobustList, wakes_are_passed_on};
+use crate::sync::split_word::SplitWord;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Woke {
     /// A wake chose this sleeper, or the word had another value: look again.
     Look,
     /// Somebody died half-way: look again, and do what the dead one may have left undone.
-    Inherit,
+    PeerDied,
     /// The time ran out or the wait was cancelled, and no wake was meant for this sleeper.
     TimedOut,
     /// Nobody could ever end this wait.
@@ -51,9 +51,9 @@ pub enum Woke {
 pub trait Gate {
     /// Runs a critical stretch: should the thread be killed in it, one sleeper of this gate inherits what it left
     /// undone.
-    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R;
+    fn protected<R>(&self, critical: impl FnOnce() -> R) -> R;
 
-    /// Sleeps while `word` holds `expected`. To be called in a covered stretch.
+    /// Sleeps while `word` holds `expected`. To be called in a protected stretch.
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
 
     /// The same, and between processes only if `none` holds 0 when the sleep begins.
@@ -68,14 +68,14 @@ pub trait Gate {
 
     /// Runs a critical stretch whose only sleepers sleep on `state` itself, the lower half of which never looks as if
     /// it had an owner: should the thread be killed in it, one of them is woken.
-    fn covered_at<R>(state: &Half, critical: impl FnOnce() -> R) -> R;
+    fn protected_at<R>(state: &SplitWord, critical: impl FnOnce() -> R) -> R;
 
     /// Falls asleep if `state` is still `announced`: any change of its upper half since ends the sleep before it
-    /// begins. To be called in a stretch that is covered there.
-    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke;
+    /// begins. To be called in a stretch that is protected there.
+    fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke;
 
     /// Wakes sleepers of `state`.
-    fn wake_at(state: &Half, count: u32);
+    fn wake_at(state: &SplitWord, count: u32);
 
     /// [`sleep`](Self::sleep) of the model, on what has no word of its own there.
     #[cfg(loom)]
@@ -97,7 +97,7 @@ impl Gate for PrivateGate {
     const CAN_SPIN: bool = true;
 
     #[inline(always)]
-    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
+    fn protected<R>(&self, critical: impl FnOnce() -> R) -> R {
         critical()
     }
 
@@ -138,25 +138,25 @@ impl Gate for PrivateGate {
     }
 
     #[inline(always)]
-    fn covered_at<R>(_state: &Half, critical: impl FnOnce() -> R) -> R {
+    fn protected_at<R>(_state: &SplitWord, critical: impl FnOnce() -> R) -> R {
         critical()
     }
 
     // Nothing is pending in this scope, so it can sleep on the half that every change of interest changes.
     #[cfg(not(loom))]
-    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
+    fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke {
         Self.sleep(state.upper(), (announced >> 32) as u32, limit)
     }
 
     #[cfg(loom)]
-    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
+    fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke {
         match crate::model::wait_at(state, |now| now >> 32 == announced >> 32, limit) {
             Wait::Woken | Wait::Changed => Woke::Look,
             Wait::TimedOut => Woke::TimedOut,
         }
     }
 
-    fn wake_at(state: &Half, count: u32) {
+    fn wake_at(state: &SplitWord, count: u32) {
         #[cfg(not(loom))]
         Self.wake(state.upper(), count);
         #[cfg(loom)]
@@ -200,10 +200,13 @@ impl SharedGate {
             used += 1;
         }
         let Some(words) = words.get(..used) else { return (Woke::Look, 0) };
-        let until =
-            if Here::now().is_some() { limit.deadline() } else { limit.deadline().or_sooner(Deadline::after(SLICE)) };
+        let until = if RobustList::current().is_some() {
+            limit.deadline()
+        } else {
+            limit.deadline().or_sooner(Deadline::after(SLICE))
+        };
         match futex::wait_any_at(words, until) {
-            Ok((Wait::Woken, at)) if at + 1 == used => (Woke::Inherit, count),
+            Ok((Wait::Woken, at)) if at + 1 == used => (Woke::PeerDied, count),
             Ok((Wait::Woken, at)) if at < shifted => {
                 (if limit.is_cancelled() { Woke::TimedOut } else { Woke::Look }, count)
             }
@@ -220,11 +223,11 @@ impl Gate for SharedGate {
     const CAN_SPIN: bool = true;
 
     #[inline]
-    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
-        let Some((here, _)) = Here::now() else { return critical() };
-        here.pend_word(&self.0);
+    fn protected<R>(&self, critical: impl FnOnce() -> R) -> R {
+        let Some((here, _)) = RobustList::current() else { return critical() };
+        here.set_pending_word(&self.0);
         let answer = critical();
-        here.settle();
+        here.clear_pending();
         answer
     }
 
@@ -245,21 +248,21 @@ impl Gate for SharedGate {
         futex::wake(word, count, Reach::Shared).unwrap_or(1)
     }
 
-    fn covered_at<R>(state: &Half, critical: impl FnOnce() -> R) -> R {
-        let Some((here, _)) = Here::now() else { return critical() };
-        here.pend_word(state.futex());
+    fn protected_at<R>(state: &SplitWord, critical: impl FnOnce() -> R) -> R {
+        let Some((here, _)) = RobustList::current() else { return critical() };
+        here.set_pending_word(state.futex());
         let answer = critical();
-        here.settle();
+        here.clear_pending();
         answer
     }
 
-    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
-        let passed_on = wakes_are_passed_on() && Here::now().is_some();
+    fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke {
+        let passed_on = wakes_are_passed_on() && RobustList::current().is_some();
         let until = if passed_on { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
         if limit.is_cancelled() {
             return Woke::TimedOut;
         }
-        // Woken and covered it is at the lower half. The upper one is looked at when the sleeper is queued there already, so a
+        // Woken and protected it is at the lower half. The upper one is looked at when the sleeper is queued there already, so a
         // change that this look misses finds a sleeper to wake.
         let lower = Waiter::new(state.futex(), announced as u32, Reach::Shared);
         // No thread is ever woken at this word, so the cheaper kind of word is enough.
@@ -276,7 +279,7 @@ impl Gate for SharedGate {
         }
     }
 
-    fn wake_at(state: &Half, count: u32) {
+    fn wake_at(state: &SplitWord, count: u32) {
         // There is no error to hear of: the word is mapped.
         let _ = futex::wake(state.futex(), count, Reach::Shared);
     }
@@ -292,7 +295,7 @@ impl Gate for LocalGate {
     const CAN_SPIN: bool = false;
 
     #[inline(always)]
-    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
+    fn protected<R>(&self, critical: impl FnOnce() -> R) -> R {
         critical()
     }
 
@@ -306,13 +309,13 @@ impl Gate for LocalGate {
     }
 
     #[inline(always)]
-    fn covered_at<R>(_state: &Half, critical: impl FnOnce() -> R) -> R {
+    fn protected_at<R>(_state: &SplitWord, critical: impl FnOnce() -> R) -> R {
         critical()
     }
 
-    fn sleep_at(_state: &Half, _announced: u64, limit: Limit<'_>) -> Woke {
+    fn sleep_at(_state: &SplitWord, _announced: u64, limit: Limit<'_>) -> Woke {
         if limit.is_never() { Woke::Never } else { Woke::TimedOut }
     }
 
-    fn wake_at(_state: &Half, _count: u32) {}
+    fn wake_at(_state: &SplitWord, _count: u32) {}
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `0` | free: nobody's |
 //! | thread id + `WAITERS` | held by that thread, in whose list it is linked |
-//! | `DIED`, mostly + `WAITERS` | its holder died; it stays so until somebody [buries](Lease::bury) it |
+//! | `DIED`, mostly + `WAITERS` | its holder died; it stays so until somebody [reclaims](Lease::reclaim) it |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
@@ -16,7 +16,7 @@
 //! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is
 //! woken looks at everything, and wakes the next if there is more to do.
 //!
-//! **The holder** of a lease is identified by its robust list, not only by its number: see [`Here::linked`]. A lease
+//! **The holder** of a lease is identified by its robust list, not only by its number: see [`RobustList::linked`]. A lease
 //! whose holder's death was not reported stays held. A later thread with the same number is not mistaken for the
 //! holder.
 //!
@@ -28,7 +28,7 @@
 
 use crate::futex::{Reach, Waiter};
 use crate::scope::Refused;
-use crate::sync::robust::{Form, Here, LEASE, Node, form, gettid};
+use crate::sync::robust::{Form, LEASE, Node, RobustList, form, gettid};
 use crate::sync::word::{DIED, OWNER, WAITERS, half};
 
 /// What a lease says.
@@ -68,15 +68,15 @@ impl Lease {
     /// # Errors
     /// [`Unlisted`](Refused::Unlisted) and [`TooMany`](Refused::TooMany), before anything is taken.
     pub(crate) fn claim(&self) -> Result<bool, Refused> {
-        let Some((here, id)) = Here::now() else { return self.claim_unlinked() };
+        let Some((here, id)) = RobustList::current() else { return self.claim_unlinked() };
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
-        here.pend(&self.0);
+        here.set_pending(&self.0);
         let taken = self.0.word.swap_half(0, id | WAITERS);
         if taken {
             self.0.kind.store(LEASE, core::sync::atomic::Ordering::Relaxed);
             here.link(&self.0, depth);
         }
-        here.settle();
+        here.clear_pending();
         Ok(taken)
     }
 
@@ -90,7 +90,7 @@ impl Lease {
 
     /// Whether the calling thread holds the lease.
     pub(crate) fn is_mine(&self) -> bool {
-        match Here::now() {
+        match RobustList::current() {
             Some((here, id)) => self.0.word.futex() & OWNER == id && here.linked(&self.0).is_some(),
             None => form() == Form::Pthread && self.0.word.futex() & OWNER == gettid(),
         }
@@ -98,17 +98,17 @@ impl Lease {
 
     /// Gives the lease back. For anyone but its holder, a forked child of it for one, this does nothing.
     pub(crate) fn release(&self) {
-        let Some((here, id)) = Here::now() else {
+        let Some((here, id)) = RobustList::current() else {
             if form() != Form::Node {
                 self.0.word.swap_half(gettid() | WAITERS, 0);
             }
             return;
         };
         let Some(linked) = here.linked(&self.0) else { return };
-        here.pend(linked);
+        here.set_pending(linked);
         here.unlink(linked);
         self.0.word.swap_half(id | WAITERS, 0);
-        here.settle();
+        here.clear_pending();
     }
 
     /// What it says now. Whatever is decided about it, a burial or a sleep, goes by this one look, so that it holds for
@@ -126,7 +126,7 @@ impl Lease {
 
     /// Frees a lease whose holder died, as it was seen: the death has been dealt with. False when somebody else has
     /// freed it.
-    pub(crate) fn bury(&self, seen: Look) -> bool {
+    pub(crate) fn reclaim(&self, seen: Look) -> bool {
         seen.holder() == Holder::Dead && self.0.word.reset_from(seen.0)
     }
 

@@ -55,7 +55,7 @@
 // | `interrupt` | a signal that ends waits |
 // | `event` | a flag that one sets and many wait for |
 // | `barrier` | a place where a number of parties wait for each other |
-// | `roster` | who takes part in a barrier, and who of them is inside |
+// | `participants` | who takes part in a barrier, and who of them is inside |
 // | `condition` | waiting, with a lock let go, until something changes |
 // | `queue` | those who wait for a condition, in order of arrival: one for each scope |
 // | `semaphore` | a number of units that many take and give back |
@@ -65,7 +65,7 @@
 // | `units` | the count of a semaphore, as a protocol of its own |
 // | `permits` | where the units of permits live |
 // | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
-// | `half` | a state of 64 bits, of which the lower 32 can be slept on |
+// | `split_word` | a state of 64 bits, of which the lower 32 can be slept on |
 // | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
 // | `spin` | looking before sleeping, and learning whether that helps |
 // | `private` | the raw lock of threads: one futex word |
@@ -85,7 +85,6 @@ pub mod exchange;
 #[cfg(not(loom))]
 pub(crate) mod fallback;
 pub(crate) mod gate;
-pub(crate) mod half;
 #[cfg(not(loom))]
 pub mod handoff;
 #[cfg(not(loom))]
@@ -98,6 +97,7 @@ pub(crate) mod lease;
 pub(crate) mod local;
 #[cfg(not(loom))]
 pub mod lock;
+pub(crate) mod participants;
 pub(crate) mod permits;
 pub(crate) mod private;
 pub(crate) mod queue;
@@ -107,7 +107,6 @@ pub mod ring;
 pub mod rlock;
 #[cfg(not(loom))]
 pub(crate) mod robust;
-pub(crate) mod roster;
 #[cfg(not(loom))]
 pub mod rwlock;
 #[cfg(not(loom))]
@@ -115,6 +114,7 @@ pub mod semaphore;
 #[cfg(not(loom))]
 pub(crate) mod shared;
 pub(crate) mod spin;
+pub(crate) mod split_word;
 #[cfg(not(loom))]
 pub(crate) mod thread_number;
 pub(crate) mod units;

@@ -12,7 +12,7 @@
 //! in the slow path sees the flag, puts the state back, wakes the next and answers with the refusal.
 //!
 //! **The holder** is the thread that has the node in its list. The number alone proves nothing: a death that the kernel
-//! did not report (see [`Here::room`]) leaves the number in the word, and the kernel gives the number to another
+//! did not report (see [`RobustList::room`]) leaves the number in the word, and the kernel gives the number to another
 //! thread. That thread waits like all others and does not get the lock. But if that thread dies while it waits, its
 //! death frees the lock.
 //!
@@ -32,7 +32,7 @@ use crate::errno::{Errno, Result as ErrnoResult};
 use crate::futex::{Limit, Reach, Wait};
 use crate::scope::{Owned, RawLock, Refused};
 use crate::sync::fallback;
-use crate::sync::robust::{Form, Here, LOCK, Node, form, gettid, wakes_are_passed_on};
+use crate::sync::robust::{Form, LOCK, Node, RobustList, form, gettid, wakes_are_passed_on};
 use crate::sync::word::{DIED, OWNER, Take, Waiter};
 
 /// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
@@ -100,19 +100,19 @@ impl SharedLock {
             // SAFETY: in this form.
             return unsafe { self.take_fallback(limit) };
         }
-        let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
+        let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
-        here.pend(&self.node);
+        here.set_pending(&self.node);
         let answer = self.take_pending(here, id, limit);
         if answer == Ok(true) {
             here.link(&self.node, depth);
         }
-        here.settle();
+        here.clear_pending();
         answer
     }
 
     /// Takes the word. The node is pending, and stays so.
-    fn take_pending(&self, here: Here<'_>, id: u32, limit: Limit<'_>) -> Result<bool, Refused> {
+    fn take_pending(&self, here: RobustList<'_>, id: u32, limit: Limit<'_>) -> Result<bool, Refused> {
         match self.node.word.take(id, &mut Sleeper::new(self, here, limit)) {
             Take::Taken { died } => self.taken(died),
             Take::Own => Err(Refused::WouldDeadlock),
@@ -153,24 +153,24 @@ impl SharedLock {
             return unsafe { fallback::release(self.mutex()) };
         }
         // A thread without a list took nothing: it is a forked child's, which inherited the guard.
-        let Some((here, _)) = Here::now() else { return };
+        let Some((here, _)) = RobustList::current() else { return };
         // A forked child is not the owner, and neither is a thread that has the number of an owner whose death was not
         // reported.
         let Some(linked) = here.linked(&self.node) else { return };
-        here.pend(linked);
+        here.set_pending(linked);
         here.unlink(linked);
         if leave != 0 || !self.node.word.release_free() {
             self.free_contended(leave);
         }
-        here.settle();
+        here.clear_pending();
     }
 
     /// The rest of a release, when the node is unlinked but somebody waits for the word.
     #[cold]
     #[inline(never)]
-    fn release_contended(&self, here: Here<'_>) {
+    fn release_contended(&self, here: RobustList<'_>) {
         self.free_contended(0);
-        here.settle();
+        here.clear_pending();
     }
 
     /// # Safety
@@ -196,7 +196,7 @@ impl SharedLock {
     /// [`is_mine`](Owned::is_mine) when the list has several entries, or nothing is known yet.
     #[inline(never)]
     fn is_mine_among_others(&self) -> bool {
-        match Here::now() {
+        match RobustList::current() {
             // The number comes first: it is wrong for nearly every thread that asks and is not the holder.
             Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
             None if form() == Form::Pthread && self.spin.load(Relaxed) == gettid() => {
@@ -243,7 +243,7 @@ pub(crate) fn outlast(limit: Limit<'_>) {
 /// One taker of one lock, for as long as it waits.
 struct Sleeper<'l> {
     lock: &'l SharedLock,
-    here: Here<'l>,
+    here: RobustList<'l>,
     limit: Limit<'l>,
     learned: u32,
     paused: u32,
@@ -251,7 +251,7 @@ struct Sleeper<'l> {
 }
 
 impl<'l> Sleeper<'l> {
-    fn new(lock: &'l SharedLock, here: Here<'l>, limit: Limit<'l>) -> Self {
+    fn new(lock: &'l SharedLock, here: RobustList<'l>, limit: Limit<'l>) -> Self {
         Self { lock, here, limit, learned: lock.spin.load(Relaxed), paused: 0, gap: FIRST_GAP }
     }
 
@@ -294,7 +294,7 @@ impl Waiter for Sleeper<'_> {
         self.learn(PAUSES_MAX);
     }
 
-    fn in_a_hurry(&self) -> bool {
+    fn is_nonblocking(&self) -> bool {
         self.limit.is_now()
     }
 
@@ -320,11 +320,11 @@ const EXPLORE_EVERY: u32 = 32;
 unsafe impl RawLock for SharedLock {
     #[inline]
     fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        if let Some(here) = Here::alone() {
-            here.pend(&self.node);
+        if let Some(here) = RobustList::if_empty() {
+            here.set_pending(&self.node);
             if self.node.word.take_free(here.id()) {
                 here.link_alone(&self.node);
-                here.settle();
+                here.clear_pending();
                 return Ok(true);
             }
         }
@@ -333,15 +333,15 @@ unsafe impl RawLock for SharedLock {
 
     #[inline]
     unsafe fn release(&self) {
-        let Some(here) = Here::holding_only(&self.node) else {
+        let Some(here) = RobustList::if_only(&self.node) else {
             return self.release_slow(0);
         };
-        here.pend(&self.node);
+        here.set_pending(&self.node);
         here.unlink_alone();
         if !self.node.word.release_free() {
             return self.release_contended(here);
         }
-        here.settle();
+        here.clear_pending();
     }
 
     fn is_held(&self) -> bool {
@@ -396,9 +396,9 @@ unsafe impl RawLock for SharedLock {
 unsafe impl Owned for SharedLock {
     #[inline]
     fn is_mine(&self) -> bool {
-        if Here::alone().is_some() {
+        if RobustList::if_empty().is_some() {
             return false;
         }
-        Here::holding_only(&self.node).is_some() || self.is_mine_among_others()
+        RobustList::if_only(&self.node).is_some() || self.is_mine_among_others()
     }
 }

@@ -50,9 +50,9 @@ use crate::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::futex::Limit;
 use crate::scope::{Refused, Scope};
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::half::Half;
 use crate::sync::permits::Permits;
 use crate::sync::spin::Spin;
+use crate::sync::split_word::SplitWord;
 
 const SLEEPERS: u64 = 1 << 32;
 pub(crate) const MOVING: u64 = 1 << 33;
@@ -102,7 +102,7 @@ impl core::error::Error for Overflow {}
 #[derive(Debug)]
 #[repr(C)]
 pub struct Units<S: Scope> {
-    state: Half,
+    state: SplitWord,
     bound: AtomicU32,
     spin: Spin,
     gate: S::Gate,
@@ -121,12 +121,12 @@ impl<S: Scope> Units<S> {
     #[cfg(not(loom))]
     #[inline]
     pub(crate) const fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
-        Self { state: Half::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+        Self { state: SplitWord::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
     }
 
     #[cfg(loom)]
     pub(crate) fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
-        Self { state: Half::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+        Self { state: SplitWord::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
     }
 
     /// The number of units in slots, by the state.
@@ -137,7 +137,7 @@ impl<S: Scope> Units<S> {
 
     /// The same state in the next generation, if there are sleepers. The carry out of the word is lost.
     #[inline(always)]
-    const fn moved_on(state: u64) -> u64 {
+    const fn bump_generation(state: u64) -> u64 {
         state.wrapping_add((state & SLEEPERS) << if S::Permits::TABLED { ABOVE } else { ABOVE_NO_TABLE })
     }
 
@@ -169,7 +169,7 @@ impl<S: Scope> Units<S> {
     pub(crate) fn take(&self) -> bool {
         let mut seen = self.state.load(Relaxed);
         while count(seen) != 0 {
-            match self.state.change(seen, Self::moved_on(seen - 1), Acquire) {
+            match self.state.change(seen, Self::bump_generation(seen - 1), Acquire) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -185,41 +185,41 @@ impl<S: Scope> Units<S> {
 
     #[cold]
     fn take_slow<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
-        self.look_for_a_while(table, limit);
+        self.spin_for(table, limit);
         let mut inherited = false;
         loop {
-            match self.gate.covered(|| self.wait(table, limit, &mut inherited)) {
+            match self.gate.protected(|| self.wait(table, limit, &mut inherited)) {
                 Step::Done(answer) => return answer,
-                Step::Table if !table.bring_out(self, limit)? => return Ok(false),
+                Step::Table if !table.move_to_count(self, limit)? => return Ok(false),
                 Step::Table | Step::Again => {}
             }
         }
     }
 
     /// Spins while there is nothing to take, if that pays.
-    pub(crate) fn look_for_a_while<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) {
+    pub(crate) fn spin_for<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) {
         if S::Gate::CAN_SPIN && !limit.is_now() {
-            self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.lying() != 0);
+            self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.free_in_slots() != 0);
         }
     }
 
-    /// The covered part of a wait.
+    /// The protected part of a wait.
     fn wait<T: Permits<S>>(&self, table: &T, limit: Limit<'_>, inherited: &mut bool) -> Step<bool> {
         loop {
             let seen = self.state();
-            let lying = table.lying();
+            let free_in_slots = table.free_in_slots();
             if count(seen) != 0 {
-                let left = Self::moved_on(seen - 1) | if *inherited { SLEEPERS } else { 0 };
+                let left = Self::bump_generation(seen - 1) | if *inherited { SLEEPERS } else { 0 };
                 if self.state.change(seen, left, Acquire).is_err() {
                     continue;
                 }
                 if *inherited {
-                    self.wake(count(left).saturating_add(lying));
+                    self.wake(count(left).saturating_add(free_in_slots));
                 }
                 return Step::Done(Ok(true));
             }
-            if lying != 0 {
-                self.pass_on(lying);
+            if free_in_slots != 0 {
+                self.pass_on(free_in_slots);
                 return Step::Table;
             }
             if let Some(step) = self.sleep(table, seen, limit, inherited) {
@@ -228,7 +228,7 @@ impl<S: Scope> Units<S> {
         }
     }
 
-    /// Sleeps on a state in which there was nothing to take; `None` when it is to look again. To be called covered.
+    /// Sleeps on a state in which there was nothing to take; `None` when it is to look again. To be called protected.
     pub(crate) fn sleep<T: Permits<S>, R: Default>(
         &self,
         table: &T,
@@ -239,7 +239,7 @@ impl<S: Scope> Units<S> {
         if limit.is_now() {
             return Some(Step::Done(Ok(R::default())));
         }
-        let announced = if seen & SLEEPERS != 0 { seen } else { Self::moved_on(seen | SLEEPERS) };
+        let announced = if seen & SLEEPERS != 0 { seen } else { Self::bump_generation(seen | SLEEPERS) };
         if announced != seen && self.state.change(seen, announced, SeqCst).is_err() {
             return None;
         }
@@ -249,14 +249,14 @@ impl<S: Scope> Units<S> {
         let woke = self.gate.sleep_while(self.key(), || half(self.state()) == half(announced), limit);
         match woke {
             Woke::Look => None,
-            Woke::Inherit => {
+            Woke::PeerDied => {
                 *inherited = true;
                 // The dead one may have cleared the bit and not woken those who came to sleep just before.
                 self.state.set(SLEEPERS);
                 if !table.may_need_mending() {
                     return None;
                 }
-                self.pass_on(table.lying());
+                self.pass_on(table.free_in_slots());
                 Some(Step::Table)
             }
             Woke::TimedOut => Some(Step::Done(Ok(R::default()))),
@@ -265,11 +265,11 @@ impl<S: Scope> Units<S> {
     }
 
     /// Lets others care for what is free, because the caller is about to give up its cover.
-    pub(crate) fn pass_on(&self, lying: u32) {
+    pub(crate) fn pass_on(&self, free_in_slots: u32) {
         // As it is now: who has come to sleep since the caller's last look may not know of what that has found.
         let seen = self.state();
         if has_sleepers(seen) {
-            self.wake(count(seen).saturating_add(lying));
+            self.wake(count(seen).saturating_add(free_in_slots));
         }
     }
 
@@ -314,13 +314,13 @@ impl<S: Scope> Units<S> {
 
     #[cold]
     fn give_and_wake(&self, units: u32) -> Result<(), Overflow> {
-        self.gate.covered(|| {
+        self.gate.protected(|| {
             let mut seen = self.state.load(Relaxed);
             let left = loop {
                 if self.is_beyond(seen, units) {
                     return Err(Overflow);
                 }
-                let left = Self::moved_on(seen + u64::from(units));
+                let left = Self::bump_generation(seen + u64::from(units));
                 match self.state.change(seen, left, Release) {
                     Ok(_) => break left,
                     Err(now) => seen = now,
@@ -334,7 +334,7 @@ impl<S: Scope> Units<S> {
         })
     }
 
-    /// Wakes one because a slot was freed. To be called covered.
+    /// Wakes one because a slot was freed. To be called protected.
     pub(crate) fn wake_for_slot(&self) {
         let seen = self.state();
         if has_sleepers(seen) && self.wake(1) == 0 && self.state.change(seen, seen & !SLEEPERS, SeqCst).is_ok() {
@@ -347,7 +347,7 @@ impl<S: Scope> Units<S> {
     pub(crate) fn change(&self, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let mut seen = self.state();
         loop {
-            let left = Self::moved_on(change(seen)?);
+            let left = Self::bump_generation(change(seen)?);
             match self.state.change(seen, left, SeqCst) {
                 Ok(_) => return Some(left),
                 Err(now) => seen = now,

@@ -123,7 +123,7 @@ pub(crate) trait Waiter {
     /// A try after such a pause took the word.
     fn won(&mut self);
     /// Whether there is no time to wait at all.
-    fn in_a_hurry(&self) -> bool;
+    fn is_nonblocking(&self) -> bool;
     /// Whether this taker holds the word, which has its number. Another thread may have had the number before, and its
     /// death may not have been reported.
     fn is_holder(&self) -> bool;
@@ -213,7 +213,7 @@ impl Word {
             if held & OWNER == owner && waiter.is_holder() {
                 return Take::Own;
             }
-            if waiter.in_a_hurry() {
+            if waiter.is_nonblocking() {
                 return Take::TimedOut;
             }
             if !spun {

@@ -467,7 +467,7 @@ fn watched_receiver_is_killed() {
         if stands {
             end(doomed);
         }
-        // Half copied it counts as unread, and is there again when it is looked for.
+        // SplitWord copied it counts as unread, and is there again when it is looked for.
         if ring.len().unwrap() > 0 {
             assert!(is_readable(&readiness, LATE), "missed after {steps} instructions");
             assert_eq!(readiness.clear(), Ok(false), "after {steps} instructions");

@@ -67,7 +67,7 @@ pub fn until_asleep(thread: i32) {
     });
 }
 
-/// [`within`] ten seconds: the house's patience.
+/// [`within`] ten seconds: the patience of these tests.
 #[track_caller]
 pub fn soon<R>(body: impl FnOnce() -> R) -> R {
     within(Duration::from_secs(10), body)

@@ -4,7 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 use ossature_sys::futex::Cancel;
-use ossature_sys::model::{Mortal, doomed, sleepers, stopped, urgent};
+use ossature_sys::model::{Killable, doomed, sleepers, stopped, urgent};
 use ossature_sys::scope::Private;
 use ossature_sys::sync::event::Event;
 
@@ -146,7 +146,7 @@ fn cancelled_waiter_takes_nobody_s_wake() {
 /// More than any participant makes in these models, so that the last of them does not die.
 const STEPS: u32 = 8;
 
-fn mortal_waiter(event: &Arc<Event<Mortal>>, steps: Option<u32>) -> JoinHandle<()> {
+fn killable_waiter(event: &Arc<Event<Killable>>, steps: Option<u32>) -> JoinHandle<()> {
     let event = event.clone();
     thread::spawn(move || {
         let wait = || event.wait().unwrap();
@@ -161,8 +161,8 @@ fn mortal_waiter(event: &Arc<Event<Mortal>>, steps: Option<u32>) -> JoinHandle<(
 fn what_a_killed_setter_has_raised_is_heard_by_all() {
     for steps in 0..STEPS {
         explore(move || {
-            let event = Arc::new(Event::mortal());
-            let waiters = [(); 2].map(|()| mortal_waiter(&event, None));
+            let event = Arc::new(Event::killable());
+            let waiters = [(); 2].map(|()| killable_waiter(&event, None));
             if doomed(steps, || event.set()).is_none() && !event.is_set() {
                 event.set();
             }
@@ -177,8 +177,8 @@ fn what_a_killed_setter_has_raised_is_heard_by_all() {
 fn killed_waiter_takes_nobody_s_wake() {
     for steps in 0..STEPS {
         explore(move || {
-            let event = Arc::new(Event::mortal());
-            let waiters = [Some(steps), None].map(|steps| mortal_waiter(&event, steps));
+            let event = Arc::new(Event::killable());
+            let waiters = [Some(steps), None].map(|steps| killable_waiter(&event, steps));
             event.set();
             for waiter in waiters {
                 waiter.join().unwrap();
@@ -191,8 +191,8 @@ fn killed_waiter_takes_nobody_s_wake() {
 fn heir_of_a_killed_setter_may_be_killed_too() {
     for steps in 0..STEPS {
         explore(move || {
-            let event = Arc::new(Event::mortal());
-            let waiters = [Some(steps), None].map(|steps| mortal_waiter(&event, steps));
+            let event = Arc::new(Event::killable());
+            let waiters = [Some(steps), None].map(|steps| killable_waiter(&event, steps));
             // Covered, raised, and killed before the wake.
             if doomed(1, || event.set()).is_none() && !event.is_set() {
                 event.set();
@@ -208,8 +208,8 @@ fn heir_of_a_killed_setter_may_be_killed_too() {
 fn killed_setter_is_not_in_the_way_of_a_clear_and_another_set() {
     for steps in 0..STEPS {
         explore(move || {
-            let event = Arc::new(Event::mortal());
-            let waiters = [(); 2].map(|()| mortal_waiter(&event, None));
+            let event = Arc::new(Event::killable());
+            let waiters = [(); 2].map(|()| killable_waiter(&event, None));
             let _ = doomed(steps, || event.set());
             event.clear();
             event.set();
@@ -244,8 +244,8 @@ fn until_sleep(count: usize) {
 fn set_of_a_raised_flag_wakes_whom_a_stopped_setter_has_left() {
     for steps in 0..STEPS {
         explore(move || {
-            let event = Arc::new(Event::mortal());
-            let waiters = [(); 2].map(|()| mortal_waiter(&event, None));
+            let event = Arc::new(Event::killable());
+            let waiters = [(); 2].map(|()| killable_waiter(&event, None));
             let _ = stopped(steps, || event.set());
             event.set();
             for waiter in waiters {
@@ -258,13 +258,13 @@ fn set_of_a_raised_flag_wakes_whom_a_stopped_setter_has_left() {
 #[test]
 fn heir_of_a_killed_setter_wakes_the_sleepers_of_two_raises() {
     explore(|| {
-        let event = Arc::new(Event::mortal());
-        let first = mortal_waiter(&event, None);
+        let event = Arc::new(Event::killable());
+        let first = killable_waiter(&event, None);
         until_sleep(1);
         // Covered, raised, and stopped or killed before the wake.
         assert_eq!(stopped(1, || event.set()), None);
         event.clear();
-        let second = mortal_waiter(&event, None);
+        let second = killable_waiter(&event, None);
         until_sleep(2);
         assert_eq!(doomed(1, || event.set()), None);
         first.join().unwrap();
@@ -275,8 +275,8 @@ fn heir_of_a_killed_setter_wakes_the_sleepers_of_two_raises() {
 #[test]
 fn urgent_sleeper_passes_on_the_wake_of_those_before_it() {
     explore(|| {
-        let event = Arc::new(Event::mortal());
-        let first = mortal_waiter(&event, None);
+        let event = Arc::new(Event::killable());
+        let first = killable_waiter(&event, None);
         until_sleep(1);
         let setter = {
             let event = event.clone();

@@ -354,7 +354,7 @@ fn number_that_is_used_again_loses_and_repeats_no_message() {
             let first = mourned(steps, ring.death_of(2), || ring.join(2).recv_claimed(Limit::NOW));
             let mut got = vec![first.flatten()];
             if first.is_none() {
-                ring.bury(2);
+                ring.reclaim(2);
                 got.push(ring.join(2).recv_claimed(Limit::NOW));
             }
             got.push(slow.join().unwrap());

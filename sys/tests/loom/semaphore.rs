@@ -3,14 +3,14 @@
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 use ossature_sys::futex::{Cancel, Limit};
-use ossature_sys::model::{MortalUnits, doomed};
+use ossature_sys::model::{KillableUnits, doomed};
 
 use crate::explore;
 
 /// More steps than any participant makes here, so that the last of them does not die.
 const STEPS: u32 = 8;
 
-fn taker(units: &Arc<MortalUnits>) -> JoinHandle<()> {
+fn taker(units: &Arc<KillableUnits>) -> JoinHandle<()> {
     let units = units.clone();
     thread::spawn(move || assert!(units.take(Limit::NEVER)))
 }
@@ -18,7 +18,7 @@ fn taker(units: &Arc<MortalUnits>) -> JoinHandle<()> {
 #[test]
 fn one_release_of_two_serves_two() {
     explore(|| {
-        let units = Arc::new(MortalUnits::new(0));
+        let units = Arc::new(KillableUnits::new(0));
         let takers = [(); 2].map(|()| taker(&units));
         units.give(2);
         for taker in takers {
@@ -31,7 +31,7 @@ fn one_release_of_two_serves_two() {
 #[test]
 fn two_releases_serve_two() {
     explore(|| {
-        let units = Arc::new(MortalUnits::new(0));
+        let units = Arc::new(KillableUnits::new(0));
         let takers = [(); 2].map(|()| taker(&units));
         units.give(1);
         units.give(1);
@@ -45,7 +45,7 @@ fn two_releases_serve_two() {
 #[test]
 fn unit_that_goes_round_serves_everybody() {
     explore(|| {
-        let units = Arc::new(MortalUnits::new(1));
+        let units = Arc::new(KillableUnits::new(1));
         let others = [(); 2].map(|()| {
             let units = units.clone();
             thread::spawn(move || {
@@ -65,7 +65,7 @@ fn unit_that_goes_round_serves_everybody() {
 #[test]
 fn cancelled_taker_leaves_the_unit_to_another() {
     explore(|| {
-        let (units, cancel) = (Arc::new(MortalUnits::new(0)), Arc::new(Cancel::new()));
+        let (units, cancel) = (Arc::new(KillableUnits::new(0)), Arc::new(Cancel::new()));
         let hasty = {
             let (units, cancel) = (units.clone(), cancel.clone());
             thread::spawn(move || {
@@ -87,7 +87,7 @@ fn cancelled_taker_leaves_the_unit_to_another() {
 fn killed_release_is_done_or_not_begun() {
     for steps in 0..STEPS {
         explore(move || {
-            let units = Arc::new(MortalUnits::new(0));
+            let units = Arc::new(KillableUnits::new(0));
             let takers = [(); 2].map(|()| taker(&units));
             // One more than is needed, so that what is left says whether the killed one gave.
             let survived = doomed(steps, || units.give(2)).is_some();
@@ -104,7 +104,7 @@ fn killed_release_is_done_or_not_begun() {
 fn what_a_killed_release_gave_is_had_by_those_who_sleep() {
     for steps in 0..STEPS {
         explore(move || {
-            let units = Arc::new(MortalUnits::new(0));
+            let units = Arc::new(KillableUnits::new(0));
             let taker = taker(&units);
             let survived = doomed(steps, || units.give(2)).is_some();
             if !survived && units.value() == 0 {
@@ -121,7 +121,7 @@ fn what_a_killed_release_gave_is_had_by_those_who_sleep() {
 fn killed_taker_leaves_the_wake_to_another() {
     for steps in 0..STEPS {
         explore(move || {
-            let units = Arc::new(MortalUnits::new(0));
+            let units = Arc::new(KillableUnits::new(0));
             let doomed_one = {
                 let units = units.clone();
                 // Who took a unit has it, dead or alive: it is given back for it below.

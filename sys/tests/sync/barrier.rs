@@ -10,14 +10,14 @@ use ossature_sys::scope::{Local, Private, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::barrier::{Barrier, Broken, WaitError};
 
-use crate::board::{tally, until};
-use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
+use crate::ledger::{counters, until};
+use crate::world::{Alone, Killable, Processes, Threads, WithPeers, World};
 
 stamp! { "barrier":
     in all: one_party_never_waits, barrier_of_no_parties_is_refused, wait_within_ones_own_action_is_an_error,
         party_dropped_by_the_action_stays_until_its_wait_ends;
     in alone: wait_that_could_never_end_is_an_error;
-    in company: each_party_gets_its_number_in_order_of_arrival, parties_go_in_lockstep_for_hundreds_of_cycles,
+    in peers: each_party_gets_its_number_in_order_of_arrival, parties_go_in_lockstep_for_hundreds_of_cycles,
         cycle_does_not_begin_before_the_last_has_drained, last_to_arrive_runs_its_action_before_the_others_go,
         action_that_panics_breaks_it_and_the_panic_goes_on, action_that_answers_an_error_breaks_it_with_that_error,
         running_out_of_time_breaks_it_for_everybody,
@@ -63,10 +63,10 @@ fn until_waiting<W: World>(barrier: &Barrier<W::Scope>, parties: u32) {
 }
 
 /// Nobody is inside: after a reset two cycles go well.
-fn serves_after_reset<W: Company>(barrier: &Barrier<W::Scope>) {
+fn serves_after_reset<W: WithPeers>(barrier: &Barrier<W::Scope>) {
     W::settle(barrier.reset()).unwrap();
     assert!(!barrier.is_broken());
-    W::crowd(
+    W::with_peers(
         barrier.parties() as usize - 1,
         |_| (0..2).for_each(|_| assert!(barrier.wait().is_ok())),
         |_| (0..2).for_each(|_| assert!(barrier.wait().is_ok())),
@@ -121,20 +121,20 @@ fn wait_that_could_never_end_is_an_error<W: Barriers>() {
 }
 
 /// CPython: BarrierTests.test_wait_return.
-fn each_party_gets_its_number_in_order_of_arrival<W: Company + Barriers>() {
+fn each_party_gets_its_number_in_order_of_arrival<W: WithPeers + Barriers>() {
     let barrier = W::barrier(3);
     let barrier = &*barrier;
     assert_eq!((barrier.parties(), barrier.waiting(), barrier.is_broken()), (3, 0, false));
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             let index = me.index() as u32;
             me.until_told(index + 1);
             assert_eq!(barrier.wait(), Ok(index));
         },
-        |crowd| {
+        |peers| {
             for index in 1..=2 {
-                crowd.tell(index);
+                peers.tell(index);
                 until_waiting::<W>(barrier, index);
             }
             assert_eq!(barrier.wait(), Ok(2));
@@ -144,9 +144,9 @@ fn each_party_gets_its_number_in_order_of_arrival<W: Company + Barriers>() {
 }
 
 /// CPython: BarrierTests.test_barrier, test_barrier_10, test_wait_return.
-fn parties_go_in_lockstep_for_hundreds_of_cycles<W: Company + Barriers>() {
+fn parties_go_in_lockstep_for_hundreds_of_cycles<W: WithPeers + Barriers>() {
     const CYCLES: u32 = 300;
-    let (barrier, count) = (W::barrier(4), tally());
+    let (barrier, count) = (W::barrier(4), counters());
     let barrier = &*barrier;
     let (arrived, acted, numbers) = (&count[0], &count[1], &count[2]);
     let party = |enrolled: bool| {
@@ -163,17 +163,17 @@ fn parties_go_in_lockstep_for_hundreds_of_cycles<W: Company + Barriers>() {
             barrier.wait_with(|| assert_eq!(numbers.swap(0, SeqCst), 0b1111, "each number once")).unwrap();
         }
     };
-    W::crowd(3, |me| party(me.index() < 2), |_| party(false));
+    W::with_peers(3, |me| party(me.index() < 2), |_| party(false));
     assert_eq!((acted.load(SeqCst), barrier.waiting(), barrier.is_broken()), (CYCLES, 0, false));
 }
 
 /// Four at a barrier for two: whoever comes too early waits for the drain, and nobody is counted in two cycles.
-fn cycle_does_not_begin_before_the_last_has_drained<W: Company + Barriers>() {
+fn cycle_does_not_begin_before_the_last_has_drained<W: WithPeers + Barriers>() {
     const WAITS: u32 = 600;
-    let (barrier, count) = (W::barrier(2), tally());
+    let (barrier, count) = (W::barrier(2), counters());
     let barrier = &*barrier;
     let started = &count[2];
-    W::crowd(
+    W::with_peers(
         4,
         |_| {
             while started.fetch_add(1, SeqCst) < WAITS {
@@ -186,8 +186,8 @@ fn cycle_does_not_begin_before_the_last_has_drained<W: Company + Barriers>() {
 }
 
 /// CPython: BarrierTests.test_action.
-fn last_to_arrive_runs_its_action_before_the_others_go<W: Company + Barriers>() {
-    let (barrier, acted) = (W::barrier(5), tally());
+fn last_to_arrive_runs_its_action_before_the_others_go<W: WithPeers + Barriers>() {
+    let (barrier, acted) = (W::barrier(5), counters());
     let barrier = &*barrier;
     let wait = |is_last: bool| {
         let act = || {
@@ -198,7 +198,7 @@ fn last_to_arrive_runs_its_action_before_the_others_go<W: Company + Barriers>() 
         assert_eq!(barrier.wait_with(act).unwrap() == 4, is_last);
         assert_eq!(acted[0].load(SeqCst), 1);
     };
-    W::crowd(
+    W::with_peers(
         4,
         |_| wait(false),
         |_| {
@@ -208,10 +208,10 @@ fn last_to_arrive_runs_its_action_before_the_others_go<W: Company + Barriers>() 
     );
 }
 
-fn action_that_panics_breaks_it_and_the_panic_goes_on<W: Company + Barriers>() {
+fn action_that_panics_breaks_it_and_the_panic_goes_on<W: WithPeers + Barriers>() {
     let barrier = W::barrier(2);
     let barrier = &*barrier;
-    W::crowd_of_one(
+    W::with_one_peer(
         || assert_eq!(barrier.wait(), Err(Broken::Panicked)),
         || {
             until_waiting::<W>(barrier, 1);
@@ -224,11 +224,11 @@ fn action_that_panics_breaks_it_and_the_panic_goes_on<W: Company + Barriers>() {
 }
 
 /// CPython's `threading.Barrier._release`: any exception of the action breaks the barrier.
-fn action_that_answers_an_error_breaks_it_with_that_error<W: Company + Barriers>() {
+fn action_that_answers_an_error_breaks_it_with_that_error<W: WithPeers + Barriers>() {
     let barrier = W::barrier(2);
     let barrier = &*barrier;
     let act = || Err::<(), _>("no room");
-    W::crowd_of_one(
+    W::with_one_peer(
         || assert_eq!(barrier.wait(), Err(Broken::Failed)),
         || {
             until_waiting::<W>(barrier, 1);
@@ -241,11 +241,11 @@ fn action_that_answers_an_error_breaks_it_with_that_error<W: Company + Barriers>
 }
 
 /// CPython: BarrierTests.test_timeout, test_default_timeout.
-fn running_out_of_time_breaks_it_for_everybody<W: Company + Barriers>() {
+fn running_out_of_time_breaks_it_for_everybody<W: WithPeers + Barriers>() {
     let barrier = W::barrier(3);
     let barrier = &*barrier;
     let span = Duration::from_millis(10);
-    W::crowd_of_one(
+    W::with_one_peer(
         || assert_eq!(barrier.wait(), Err(Broken::TimedOut)),
         || {
             until_waiting::<W>(barrier, 1);
@@ -264,10 +264,10 @@ fn running_out_of_time_breaks_it_for_everybody<W: Company + Barriers>() {
     serves_after_reset::<W>(barrier);
 }
 
-fn timeout_during_the_action_breaks_it_for_the_actor_too<W: Company + Barriers>() {
-    let (barrier, told) = (W::barrier(2), tally());
+fn timeout_during_the_action_breaks_it_for_the_actor_too<W: WithPeers + Barriers>() {
+    let (barrier, told) = (W::barrier(2), counters());
     let barrier = &*barrier;
-    W::crowd_of_one(
+    W::with_one_peer(
         || {
             assert_eq!(barrier.wait_timeout(Duration::from_millis(40)), Err(Broken::TimedOut));
             told[0].store(1, SeqCst);
@@ -286,10 +286,10 @@ fn timeout_during_the_action_breaks_it_for_the_actor_too<W: Company + Barriers>(
     serves_after_reset::<W>(barrier);
 }
 
-fn abort_breaks_it_until_reset<W: Company + Barriers>() {
+fn abort_breaks_it_until_reset<W: WithPeers + Barriers>() {
     let barrier = W::barrier(3);
     let barrier = &*barrier;
-    W::crowd(
+    W::with_peers(
         2,
         |_| assert_eq!(barrier.wait(), Err(Broken::Aborted)),
         |_| {
@@ -304,10 +304,10 @@ fn abort_breaks_it_until_reset<W: Company + Barriers>() {
 }
 
 /// CPython: BarrierTests.test_abort, test_abort_and_reset.
-fn party_that_leaves_by_an_abort_frees_the_others<W: Company + Barriers>() {
-    let (first, second, count) = (W::barrier(5), W::barrier(5), tally());
+fn party_that_leaves_by_an_abort_frees_the_others<W: WithPeers + Barriers>() {
+    let (first, second, count) = (W::barrier(5), W::barrier(5), counters());
     let (first, second) = (&*first, &*second);
-    W::crowd(
+    W::with_peers(
         5,
         |_| {
             let number = first.wait().unwrap();
@@ -331,10 +331,10 @@ fn party_that_leaves_by_an_abort_frees_the_others<W: Company + Barriers>() {
 }
 
 /// CPython: BarrierTests.test_reset.
-fn reset_sends_off_those_who_wait_and_serves_the_next<W: Company + Barriers>() {
-    let (barrier, count) = (W::barrier(5), tally());
+fn reset_sends_off_those_who_wait_and_serves_the_next<W: WithPeers + Barriers>() {
+    let (barrier, count) = (W::barrier(5), counters());
     let barrier = &*barrier;
-    W::crowd(
+    W::with_peers(
         5,
         |_| {
             if barrier.wait().unwrap() == 2 {
@@ -354,16 +354,16 @@ fn reset_sends_off_those_who_wait_and_serves_the_next<W: Company + Barriers>() {
     assert!(!barrier.is_broken());
 }
 
-fn reset_of_an_empty_barrier_changes_nothing<W: Company + Barriers>() {
+fn reset_of_an_empty_barrier_changes_nothing<W: WithPeers + Barriers>() {
     let barrier = W::barrier(2);
     W::settle(barrier.reset()).unwrap();
     serves_after_reset::<W>(&barrier);
 }
 
-fn party_may_leave_while_others_wait<W: Company + Barriers>() {
+fn party_may_leave_while_others_wait<W: WithPeers + Barriers>() {
     let barrier = W::barrier(2);
     let barrier = &*barrier;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             if me.index() == 0 {
@@ -373,39 +373,39 @@ fn party_may_leave_while_others_wait<W: Company + Barriers>() {
                 assert_eq!(W::settle(barrier.join()).unwrap().wait(), Ok(1));
             }
         },
-        |crowd| {
+        |peers| {
             until_waiting::<W>(barrier, 1);
             let party = W::settle(barrier.join()).unwrap();
             assert_eq!(party.waiting(), 1);
             drop(party);
-            crowd.tell(1);
+            peers.tell(1);
         },
     );
 }
 
-fn cancelled_wait_breaks_it_for_everybody<W: Company + Barriers>() {
+fn cancelled_wait_breaks_it_for_everybody<W: WithPeers + Barriers>() {
     let (barrier, cancel) = (W::barrier(3), Cancel::new());
     let barrier = &*barrier;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.about_to_wait();
             let limit = if me.index() == 0 { cancel.within(AN_HOUR) } else { AN_HOUR.into() };
             assert_eq!(barrier.wait_timeout(limit), Err(Broken::TimedOut));
         },
-        |crowd| {
+        |peers| {
             until_waiting::<W>(barrier, 2);
-            crowd.until_all_sleep(1);
+            peers.until_all_sleep(1);
             cancel.cancel();
         },
     );
     serves_after_reset::<W>(barrier);
 }
 
-fn stopped_party_is_waited_for<W: Mortal + Barriers>() {
+fn stopped_party_is_waited_for<W: Killable + Barriers>() {
     let barrier = W::barrier(3);
     let barrier = &*barrier;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             let _party = W::settle(barrier.join()).unwrap();
@@ -413,14 +413,14 @@ fn stopped_party_is_waited_for<W: Mortal + Barriers>() {
             assert!(barrier.wait().is_ok());
             assert!(barrier.wait().is_ok());
         },
-        |crowd| {
+        |peers| {
             until_waiting::<W>(barrier, 2);
-            crowd.until_all_sleep(1);
-            crowd.stop(0);
+            peers.until_all_sleep(1);
+            peers.stop(0);
             // It counts as there, and is the only one that does not go on.
             assert_eq!(barrier.wait(), Ok(2));
             assert!(!barrier.is_broken(), "to stand still is not to die");
-            crowd.go_on(0);
+            peers.go_on(0);
             assert!(barrier.wait().is_ok());
         },
     );

@@ -9,13 +9,13 @@ use ossature_sys::scope::{Local, Private, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::event::Event;
 
-use crate::board::{tally, until};
-use crate::world::{Alone, Company, Processes, Threads, World};
+use crate::ledger::{counters, until};
+use crate::world::{Alone, Processes, Threads, WithPeers, World};
 
 stamp! { "event":
     in all: flag_is_raised_and_lowered, wait_for_a_raised_flag_does_not_wait, running_out_of_time_is_false;
     in alone: wait_that_could_never_end_is_an_error;
-    in company: set_frees_everybody, flag_stays_up_for_those_who_come_later, set_followed_by_clear_frees_those_who_waited,
+    in peers: set_frees_everybody, flag_stays_up_for_those_who_come_later, set_followed_by_clear_frees_those_who_waited,
         cleared_flag_holds_those_who_come_later, timed_wait_lasts_its_time, timed_wait_is_freed_by_a_set,
         what_was_written_before_set_is_seen_after_wait, setter_and_waiter_take_turns;
     in threads: wait_ends_when_it_is_cancelled, cancelled_wait_leaves_the_others_waiting;
@@ -94,12 +94,12 @@ fn wait_that_could_never_end_is_an_error<W: Events>() {
 }
 
 /// CPython: EventTests.test_notify, both times.
-fn set_frees_everybody<W: Company + Events>() {
-    let (event, freed) = (W::event(), tally());
+fn set_frees_everybody<W: WithPeers + Events>() {
+    let (event, freed) = (W::event(), counters());
     let event = &*event;
     for _ in 0..2 {
         freed[0].store(0, SeqCst);
-        W::crowd(
+        W::with_peers(
             5,
             |me| {
                 me.about_to_wait();
@@ -107,8 +107,8 @@ fn set_frees_everybody<W: Company + Events>() {
                 freed[0].fetch_add(1, SeqCst);
                 assert_eq!(W::settle(event.wait()), Ok(()), "the flag is still up");
             },
-            |crowd| {
-                crowd.until_all_sleep(1);
+            |peers| {
+                peers.until_all_sleep(1);
                 assert_eq!(freed[0].load(SeqCst), 0, "nobody is free before the set");
                 event.set();
             },
@@ -119,27 +119,27 @@ fn set_frees_everybody<W: Company + Events>() {
 }
 
 /// CPython: EventTests.test_timeout, second half.
-fn flag_stays_up_for_those_who_come_later<W: Company + Events>() {
+fn flag_stays_up_for_those_who_come_later<W: WithPeers + Events>() {
     let event = W::event();
     let event = &*event;
     event.set();
     for _ in 0..2 {
-        W::crowd(3, |_| assert_eq!(W::settle(event.wait_timeout(Duration::ZERO)), Ok(true)), |_| ());
+        W::with_peers(3, |_| assert_eq!(W::settle(event.wait_timeout(Duration::ZERO)), Ok(true)), |_| ());
     }
 }
 
 /// CPython: EventTests.test_set_and_clear.
-fn set_followed_by_clear_frees_those_who_waited<W: Company + Events>() {
+fn set_followed_by_clear_frees_those_who_waited<W: WithPeers + Events>() {
     let event = W::event();
     let event = &*event;
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             me.about_to_wait();
             assert_eq!(W::settle(event.wait_timeout(Duration::from_secs(3600))), Ok(true));
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             event.set();
             event.clear();
         },
@@ -147,10 +147,10 @@ fn set_followed_by_clear_frees_those_who_waited<W: Company + Events>() {
     assert!(!event.is_set());
 }
 
-fn cleared_flag_holds_those_who_come_later<W: Company + Events>() {
+fn cleared_flag_holds_those_who_come_later<W: WithPeers + Events>() {
     let event = W::event();
     let event = &*event;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             if me.index() == 1 {
@@ -159,24 +159,24 @@ fn cleared_flag_holds_those_who_come_later<W: Company + Events>() {
             me.about_to_wait();
             assert_eq!(W::settle(event.wait()), Ok(()));
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             event.set();
             event.clear();
-            crowd.tell(1);
-            crowd.until_ended(0);
-            crowd.until_asleep(1, 1);
+            peers.tell(1);
+            peers.until_ended(0);
+            peers.until_asleep(1, 1);
             event.set();
         },
     );
 }
 
 /// CPython: EventTests.test_timeout, first half.
-fn timed_wait_lasts_its_time<W: Company + Events>() {
+fn timed_wait_lasts_its_time<W: WithPeers + Events>() {
     let event = W::event();
     let event = &*event;
     let span = Duration::from_millis(15);
-    W::crowd(
+    W::with_peers(
         5,
         |_| {
             assert_eq!(W::settle(event.wait_timeout(Duration::ZERO)), Ok(false));
@@ -189,10 +189,10 @@ fn timed_wait_lasts_its_time<W: Company + Events>() {
 }
 
 /// CPython: _TestEvent.test_event, where a process raises the flag.
-fn timed_wait_is_freed_by_a_set<W: Company + Events>() {
-    let (event, told) = (W::event(), tally());
+fn timed_wait_is_freed_by_a_set<W: WithPeers + Events>() {
+    let (event, told) = (W::event(), counters());
     let event = &*event;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             me.about_to_wait();
@@ -201,8 +201,8 @@ fn timed_wait_is_freed_by_a_set<W: Company + Events>() {
             told[0].store(1, SeqCst);
             event.set();
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             event.set();
             until("the flag is seen", || told[0].load(SeqCst) == 1);
             assert_eq!(W::settle(event.wait()), Ok(()));
@@ -210,11 +210,11 @@ fn timed_wait_is_freed_by_a_set<W: Company + Events>() {
     );
 }
 
-fn what_was_written_before_set_is_seen_after_wait<W: Company + Events>() {
-    let (event, data) = (W::event(), tally());
+fn what_was_written_before_set_is_seen_after_wait<W: WithPeers + Events>() {
+    let (event, data) = (W::event(), counters());
     let event = &*event;
     for round in 1..=50 {
-        W::crowd_of_one(
+        W::with_one_peer(
             || {
                 assert_eq!(W::settle(event.wait()), Ok(()));
                 assert!(data.iter().all(|word| word.load(Relaxed) == round));
@@ -229,7 +229,7 @@ fn what_was_written_before_set_is_seen_after_wait<W: Company + Events>() {
 }
 
 /// A lost wake-up would stop it.
-fn setter_and_waiter_take_turns<W: Company + Events>() {
+fn setter_and_waiter_take_turns<W: WithPeers + Events>() {
     const ROUNDS: u32 = 2_000;
     let (ping, pong) = (W::event(), W::event());
     let (ping, pong) = (&*ping, &*pong);
@@ -249,21 +249,21 @@ fn setter_and_waiter_take_turns<W: Company + Events>() {
             wait(pong);
         }
     };
-    W::crowd_of_one(answer, call);
+    W::with_one_peer(answer, call);
 }
 
-fn wait_ends_when_it_is_cancelled<W: Company + Events>() {
+fn wait_ends_when_it_is_cancelled<W: WithPeers + Events>() {
     let (event, cancel) = (W::event(), Cancel::new());
     let event = &*event;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             me.about_to_wait();
             assert_eq!(W::settle(event.wait_timeout(&cancel)), Ok(false));
             assert_eq!(W::settle(event.wait_timeout(cancel.within(Duration::from_secs(3600)))), Ok(false));
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             cancel.cancel();
         },
     );
@@ -271,10 +271,10 @@ fn wait_ends_when_it_is_cancelled<W: Company + Events>() {
     assert_eq!(W::settle(event.wait_timeout(&cancel)), Ok(true), "what is there needs no wait");
 }
 
-fn cancelled_wait_leaves_the_others_waiting<W: Company + Events>() {
+fn cancelled_wait_leaves_the_others_waiting<W: WithPeers + Events>() {
     let (event, cancel) = (W::event(), Cancel::new());
     let event = &*event;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.about_to_wait();
@@ -285,51 +285,51 @@ fn cancelled_wait_leaves_the_others_waiting<W: Company + Events>() {
             };
             assert_eq!(freed, Ok(me.index() == 1));
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             cancel.cancel();
-            crowd.until_ended(0);
-            crowd.until_asleep(1, 1);
+            peers.until_ended(0);
+            peers.until_asleep(1, 1);
             event.set();
         },
     );
 }
 
-fn killed_waiter_takes_nobody_with_it<W: Company + Events>() {
+fn killed_waiter_takes_nobody_with_it<W: WithPeers + Events>() {
     let event = W::event();
     let event = &*event;
-    W::crowd(
+    W::with_peers(
         4,
         |me| {
             me.about_to_wait();
             assert_eq!(W::settle(event.wait()), Ok(()));
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
-            crowd.kill(1);
+        |peers| {
+            peers.until_all_sleep(1);
+            peers.kill(1);
             // Whoever inherits from the dead finds nothing to do, and sleeps on.
             for index in [0, 2, 3] {
-                crowd.until_asleep(index, 1);
+                peers.until_asleep(index, 1);
             }
             event.set();
         },
     );
 }
 
-fn killed_waiters_are_forgotten<W: Company + Events>() {
+fn killed_waiters_are_forgotten<W: WithPeers + Events>() {
     let event = W::event();
     let event = &*event;
     for _ in 0..3 {
-        W::crowd(
+        W::with_peers(
             2,
             |me| {
                 me.about_to_wait();
                 assert_eq!(W::settle(event.wait()), Ok(()));
             },
-            |crowd| {
-                crowd.until_all_sleep(1);
-                crowd.kill(0);
-                crowd.kill(1);
+            |peers| {
+                peers.until_all_sleep(1);
+                peers.kill(0);
+                peers.kill(1);
             },
         );
         assert!(!event.is_set(), "a death is not a set");

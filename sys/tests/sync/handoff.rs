@@ -10,14 +10,14 @@ use ossature_sys::scope::{Local, Private, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::handoff::{HandoffLock, NotLocked};
 
-use crate::board::tally;
-use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
+use crate::ledger::counters;
+use crate::world::{Alone, Killable, Processes, Threads, WithPeers, World};
 
 stamp! { "handoff":
     in all: it_is_taken_and_released, release_of_a_free_lock_is_an_error, it_is_released_behind_a_body_and_on_unwind,
         lock_is_whole_after_a_wait_that_timed_out;
     in alone: wait_that_could_never_end_is_an_error;
-    in company: another_releases_it, taken_lock_is_taken_again_when_another_releases, those_who_wait_get_it_one_by_one;
+    in peers: another_releases_it, taken_lock_is_taken_again_when_another_releases, those_who_wait_get_it_one_by_one;
     in threads: wait_ends_when_it_is_cancelled;
     in processes: killed_holder_leaves_it_taken;
 }
@@ -105,7 +105,7 @@ fn wait_that_could_never_end_is_an_error<W: Handoffs>() {
 }
 
 /// CPython: LockTests.test_different_thread.
-fn another_releases_it<W: Company + Handoffs>() {
+fn another_releases_it<W: WithPeers + Handoffs>() {
     let lock = W::lock();
     let lock = &*lock;
     W::settle(lock.acquire()).unwrap();
@@ -118,18 +118,18 @@ fn another_releases_it<W: Company + Handoffs>() {
 }
 
 /// CPython: LockTests.test_reacquire.
-fn taken_lock_is_taken_again_when_another_releases<W: Company + Handoffs>() {
+fn taken_lock_is_taken_again_when_another_releases<W: WithPeers + Handoffs>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             W::settle(lock.acquire()).unwrap();
             me.about_to_wait();
             W::settle(lock.acquire()).unwrap();
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             lock.release().unwrap();
         },
     );
@@ -137,11 +137,11 @@ fn taken_lock_is_taken_again_when_another_releases<W: Company + Handoffs>() {
 }
 
 /// CPython: BaseLockTests.test_acquire_contended.
-fn those_who_wait_get_it_one_by_one<W: Company + Handoffs>() {
-    let (lock, inside) = (W::lock(), tally());
+fn those_who_wait_get_it_one_by_one<W: WithPeers + Handoffs>() {
+    let (lock, inside) = (W::lock(), counters());
     let lock = &*lock;
     W::settle(lock.acquire()).unwrap();
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             me.about_to_wait();
@@ -152,8 +152,8 @@ fn those_who_wait_get_it_one_by_one<W: Company + Handoffs>() {
             };
             W::settle(lock.with(turn)).unwrap();
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             assert_eq!(inside[1].load(SeqCst), 0);
             lock.release().unwrap();
         },
@@ -161,18 +161,18 @@ fn those_who_wait_get_it_one_by_one<W: Company + Handoffs>() {
     assert_eq!((inside[1].load(SeqCst), lock.locked()), (5, false));
 }
 
-fn wait_ends_when_it_is_cancelled<W: Company + Handoffs>() {
+fn wait_ends_when_it_is_cancelled<W: WithPeers + Handoffs>() {
     let (lock, cancel) = (W::lock(), Cancel::new());
     let lock = &*lock;
     W::settle(lock.acquire()).unwrap();
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.about_to_wait();
             assert_eq!(W::settle(lock.acquire_timeout(&cancel)), Ok(false));
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             cancel.cancel();
         },
     );
@@ -180,10 +180,10 @@ fn wait_ends_when_it_is_cancelled<W: Company + Handoffs>() {
     assert_eq!(W::settle(lock.acquire_timeout(&cancel)), Ok(true));
 }
 
-fn killed_holder_leaves_it_taken<W: Mortal + Handoffs>() {
+fn killed_holder_leaves_it_taken<W: Killable + Handoffs>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             if me.index() == 1 {
@@ -199,12 +199,12 @@ fn killed_holder_leaves_it_taken<W: Mortal + Handoffs>() {
             me.about_to_wait();
             W::settle(lock.acquire()).unwrap();
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
-            crowd.tell(1);
-            crowd.until_asleep(1, 1);
-            crowd.kill(0);
-            crowd.until_asleep(1, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
+            peers.tell(1);
+            peers.until_asleep(1, 1);
+            peers.kill(0);
+            peers.until_asleep(1, 1);
             assert_eq!(lock.release(), Ok(()), "anyone may");
         },
     );

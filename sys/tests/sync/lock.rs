@@ -12,14 +12,14 @@ use ossature_sys::scope::{Local, Private, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::lock::Lock;
 
-use crate::board::{tally, until};
-use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
+use crate::ledger::{counters, until};
+use crate::world::{Alone, Killable, Processes, Threads, WithPeers, World};
 
 stamp! { "lock":
     in all: guard_lends_the_data, held_lock_is_not_taken_again, dropping_the_guard_frees_it_even_on_unwind,
         lock_is_whole_after_a_wait_that_timed_out, abandoning_is_told_where_it_can_be;
     in fallible: waiting_for_oneself_is_refused;
-    in company: held_lock_is_not_anothers, those_who_wait_get_it_one_after_the_other, waiter_takes_it_again_and_again,
+    in peers: held_lock_is_not_anothers, those_who_wait_get_it_one_after_the_other, waiter_takes_it_again_and_again,
         released_lock_is_free_to_the_others, everybody_counts_right, timed_wait_ends_at_its_deadline_and_not_before,
         timed_wait_gets_a_lock_that_is_released_meanwhile, locks_are_released_in_any_order, held_lock_may_be_dropped;
     in threads: wait_ends_when_it_is_cancelled;
@@ -103,7 +103,7 @@ fn lock_is_whole_after_a_wait_that_timed_out<W: Locks>() {
 }
 
 /// CPython: BaseLockTests.test_acquire_destroy.
-fn held_lock_may_be_dropped<W: Company + Locks>() {
+fn held_lock_may_be_dropped<W: WithPeers + Locks>() {
     // By another, for whoever has leaked a guard of a shared lock does not fork any more.
     W::other(|| {
         let lock = W::lock();
@@ -134,10 +134,10 @@ fn waiting_for_oneself_is_refused<W: Locks>() {
 }
 
 /// CPython: LockTests.test_try_acquire_contended.
-fn held_lock_is_not_anothers<W: Company + Locks>() {
+fn held_lock_is_not_anothers<W: WithPeers + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.until_told(1);
@@ -145,21 +145,21 @@ fn held_lock_is_not_anothers<W: Company + Locks>() {
             assert!(W::settle(lock.try_lock()).unwrap().is_none());
             assert!(W::settle(lock.lock_timeout(Deadline::NOW)).unwrap().is_none());
         },
-        |crowd| {
+        |peers| {
             // Taken now only: a process that holds a shared lock does not fork.
             let _held = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_ended(0);
-            crowd.until_ended(1);
+            peers.tell(1);
+            peers.until_ended(0);
+            peers.until_ended(1);
         },
     );
 }
 
 /// CPython: LockTests.test_acquire_contended.
-fn those_who_wait_get_it_one_after_the_other<W: Company + Locks>() {
-    let (lock, inside) = (W::lock(), tally());
+fn those_who_wait_get_it_one_after_the_other<W: WithPeers + Locks>() {
+    let (lock, inside) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             me.until_told(1);
@@ -169,10 +169,10 @@ fn those_who_wait_get_it_one_after_the_other<W: Company + Locks>() {
             *guard += 1;
             inside[0].fetch_sub(1, SeqCst);
         },
-        |crowd| {
+        |peers| {
             let guard = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
             assert_eq!(*guard, 0);
         },
     );
@@ -181,7 +181,7 @@ fn those_who_wait_get_it_one_after_the_other<W: Company + Locks>() {
 }
 
 /// CPython: BaseLockTests.test_with, where others take what was released.
-fn released_lock_is_free_to_the_others<W: Company + Locks>() {
+fn released_lock_is_free_to_the_others<W: WithPeers + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
     for round in 1..=2 {
@@ -191,20 +191,20 @@ fn released_lock_is_free_to_the_others<W: Company + Locks>() {
     }
 }
 
-fn everybody_counts_right<W: Company + Locks>() {
+fn everybody_counts_right<W: WithPeers + Locks>() {
     const TURNS: u64 = 5_000;
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(4, |_| (0..TURNS).for_each(|_| *W::settle(lock.lock()).unwrap() += 1), |_| ());
+    W::with_peers(4, |_| (0..TURNS).for_each(|_| *W::settle(lock.lock()).unwrap() += 1), |_| ());
     assert_eq!(*W::settle(lock.lock()).unwrap(), 4 * TURNS);
 }
 
 /// CPython: BaseLockTests.test_timeout.
-fn timed_wait_ends_at_its_deadline_and_not_before<W: Company + Locks>() {
+fn timed_wait_ends_at_its_deadline_and_not_before<W: WithPeers + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
     let span = Duration::from_millis(15);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.until_told(1);
@@ -212,11 +212,11 @@ fn timed_wait_ends_at_its_deadline_and_not_before<W: Company + Locks>() {
             assert!(W::settle(lock.lock_timeout(span)).unwrap().is_none());
             assert!(began.elapsed() >= span, "{:?}", began.elapsed());
         },
-        |crowd| {
+        |peers| {
             let _held = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_ended(0);
-            crowd.until_ended(1);
+            peers.tell(1);
+            peers.until_ended(0);
+            peers.until_ended(1);
         },
     );
     // A free lock is not waited for.
@@ -224,31 +224,31 @@ fn timed_wait_ends_at_its_deadline_and_not_before<W: Company + Locks>() {
     assert!(W::settle(lock.lock_timeout(Duration::MAX)).unwrap().is_some());
 }
 
-fn timed_wait_gets_a_lock_that_is_released_meanwhile<W: Company + Locks>() {
+fn timed_wait_gets_a_lock_that_is_released_meanwhile<W: WithPeers + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             me.until_told(1);
             me.about_to_wait();
             assert!(W::settle(lock.lock_timeout(Duration::from_secs(3600))).unwrap().is_some());
         },
-        |crowd| {
+        |peers| {
             let held = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_asleep(0, 1);
+            peers.tell(1);
+            peers.until_asleep(0, 1);
             drop(held);
         },
     );
 }
 
 /// A lost wake-up would stop it.
-fn waiter_takes_it_again_and_again<W: Company + Locks>() {
+fn waiter_takes_it_again_and_again<W: WithPeers + Locks>() {
     const ROUNDS: u64 = 300;
-    let (lock, turn) = (W::lock(), tally());
+    let (lock, turn) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             for round in 1..=ROUNDS {
@@ -257,10 +257,10 @@ fn waiter_takes_it_again_and_again<W: Company + Locks>() {
                 turn[0].store(round as u32, SeqCst);
             }
         },
-        |crowd| {
+        |peers| {
             for round in 1..=ROUNDS {
                 let mut held = W::settle(lock.lock()).unwrap();
-                crowd.tell(round as u32);
+                peers.tell(round as u32);
                 *held = round;
                 drop(held);
                 until("the other had its turn", || turn[0].load(SeqCst) == round as u32);
@@ -269,7 +269,7 @@ fn waiter_takes_it_again_and_again<W: Company + Locks>() {
     );
 }
 
-fn locks_are_released_in_any_order<W: Company + Locks>() {
+fn locks_are_released_in_any_order<W: WithPeers + Locks>() {
     let locks: [_; 4] = std::array::from_fn(|_| W::lock());
     for mut choice in 0..24_usize {
         let mut held: Vec<_> = locks.iter().map(|lock| W::settle(lock.lock()).unwrap()).collect();
@@ -283,10 +283,10 @@ fn locks_are_released_in_any_order<W: Company + Locks>() {
     W::other(|| assert!(locks.iter().all(|lock| *W::settle(lock.try_lock()).unwrap().unwrap() == 24)));
 }
 
-fn wait_ends_when_it_is_cancelled<W: Company + Locks>() {
+fn wait_ends_when_it_is_cancelled<W: WithPeers + Locks>() {
     let (lock, cancel) = (W::lock(), Cancel::new());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.until_told(1);
@@ -294,13 +294,13 @@ fn wait_ends_when_it_is_cancelled<W: Company + Locks>() {
             let taken = W::settle(lock.lock_timeout(cancel.within(Duration::from_secs(3600)))).unwrap();
             assert!(taken.is_none());
         },
-        |crowd| {
+        |peers| {
             let held = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
             cancel.cancel();
-            crowd.until_ended(0);
-            crowd.until_ended(1);
+            peers.until_ended(0);
+            peers.until_ended(1);
             drop(held);
         },
     );
@@ -308,7 +308,7 @@ fn wait_ends_when_it_is_cancelled<W: Company + Locks>() {
     assert!(W::settle(lock.lock_timeout(&cancel)).unwrap().is_some(), "free: no wait to cancel");
 }
 
-fn holder_that_ends_abandons_it<W: Mortal + Locks>() {
+fn holder_that_ends_abandons_it<W: Killable + Locks>() {
     needs!(robust_lists);
     let lock = W::lock();
     let lock = &*lock;
@@ -326,20 +326,20 @@ fn holder_that_ends_abandons_it<W: Mortal + Locks>() {
     W::other(|| assert!(!lock.lock().unwrap().abandoned()));
 }
 
-fn given_up_lock_refuses_everyone_even_those_who_slept<W: Mortal + Locks>() {
+fn given_up_lock_refuses_everyone_even_those_who_slept<W: Killable + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             me.until_told(1);
             me.about_to_wait();
             assert_eq!(lock.lock().map(drop), Err(Refused::Unrecoverable));
         },
-        |crowd| {
+        |peers| {
             let held = lock.lock().unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
             held.mark_unrecoverable();
         },
     );
@@ -347,10 +347,10 @@ fn given_up_lock_refuses_everyone_even_those_who_slept<W: Mortal + Locks>() {
     assert_eq!(lock.lock_timeout(Duration::from_secs(3600)).map(drop), Err(Refused::Unrecoverable));
 }
 
-fn killed_holder_abandons_it<W: Mortal + Locks>() {
-    let (lock, count) = (W::lock(), tally());
+fn killed_holder_abandons_it<W: Killable + Locks>() {
+    let (lock, count) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             if me.index() == 0 {
@@ -367,33 +367,33 @@ fn killed_holder_abandons_it<W: Mortal + Locks>() {
             assert!(guard.abandoned());
             assert_eq!(*guard, 7);
         },
-        |crowd| {
+        |peers| {
             until("the doomed one holds it", || count[0].load(SeqCst) == 1);
-            crowd.tell(1);
-            crowd.until_asleep(1, 1);
-            crowd.until_asleep(2, 1);
-            crowd.kill(0);
+            peers.tell(1);
+            peers.until_asleep(1, 1);
+            peers.until_asleep(2, 1);
+            peers.kill(0);
         },
     );
 }
 
-fn killed_waiter_takes_nobody_with_it<W: Mortal + Locks>() {
+fn killed_waiter_takes_nobody_with_it<W: Killable + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             me.until_told(1);
             me.about_to_wait();
             *lock.lock().unwrap() += 1;
         },
-        |crowd| {
+        |peers| {
             let held = lock.lock().unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
-            crowd.kill(0);
-            crowd.until_asleep(1, 1);
-            crowd.until_asleep(2, 1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
+            peers.kill(0);
+            peers.until_asleep(1, 1);
+            peers.until_asleep(2, 1);
             drop(held);
         },
     );

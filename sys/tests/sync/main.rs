@@ -12,15 +12,15 @@ mod harness;
 mod needs;
 #[macro_use]
 mod stamp;
-mod board;
+mod ledger;
 mod world;
 
 mod barrier;
-mod company;
 mod condition;
 mod event;
 mod handoff;
 mod lock;
+mod peers;
 mod rlock;
 mod rwlock;
 mod semaphore;
@@ -30,7 +30,7 @@ use ossature_sys::scope::{Form, Shared};
 fn main() {
     let mut tests = Vec::new();
     for module in [
-        company::TESTS,
+        peers::TESTS,
         lock::TESTS,
         rlock::TESTS,
         rwlock::TESTS,

@@ -12,13 +12,13 @@ use ossature_sys::scope::{Local, Private, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::rlock::RLock;
 
-use crate::board::{tally, until};
-use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
+use crate::ledger::{counters, until};
+use crate::world::{Alone, Killable, Processes, Threads, WithPeers, World};
 
 stamp! { "rlock":
     in all: holder_enters_again_and_leaves_as_often, levels_are_counted, guards_may_leave_in_any_order,
         unwinding_gives_every_level_back, holder_with_a_limit_does_not_wait;
-    in company: others_wait_for_the_last_level, lock_of_another_is_not_mine, waiter_begins_at_its_first_level,
+    in peers: others_wait_for_the_last_level, lock_of_another_is_not_mine, waiter_begins_at_its_first_level,
         those_who_wait_get_it_one_after_the_other, timed_wait_ends_at_its_deadline_and_not_before, everybody_counts_right;
     in threads: wait_ends_when_it_is_cancelled;
     in shared: holder_that_ends_with_several_levels_abandons_it, given_up_lock_refuses_everyone_even_those_who_slept;
@@ -121,10 +121,10 @@ fn holder_with_a_limit_does_not_wait<W: RLocks>() {
 }
 
 /// CPython: BaseLockTests.test_try_acquire_contended.
-fn others_wait_for_the_last_level<W: Company + RLocks>() {
-    let (lock, tried) = (W::lock(), tally());
+fn others_wait_for_the_last_level<W: WithPeers + RLocks>() {
+    let (lock, tried) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             for step in 1..=2 {
@@ -136,44 +136,44 @@ fn others_wait_for_the_last_level<W: Company + RLocks>() {
             me.about_to_wait();
             assert_eq!(W::settle(lock.lock()).unwrap().load(SeqCst), 1);
         },
-        |crowd| {
+        |peers| {
             let outer = W::settle(lock.lock()).unwrap();
             let inner = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
+            peers.tell(1);
             until("the other has tried", || tried[0].load(SeqCst) == 1);
             drop(inner);
-            crowd.tell(2);
+            peers.tell(2);
             until("the other has tried again", || tried[0].load(SeqCst) == 2);
-            crowd.until_asleep(0, 1);
+            peers.until_asleep(0, 1);
             outer.store(1, SeqCst);
         },
     );
 }
 
 /// CPython: RLockTests.test__is_owned, test_recursion_count.
-fn lock_of_another_is_not_mine<W: Company + RLocks>() {
+fn lock_of_another_is_not_mine<W: WithPeers + RLocks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             me.until_told(1);
             assert!(lock.is_locked() && !lock.is_mine());
             assert_eq!(lock.depth(), 0);
         },
-        |crowd| {
+        |peers| {
             let _levels = (W::settle(lock.lock()).unwrap(), W::settle(lock.lock()).unwrap());
-            crowd.tell(1);
-            crowd.until_ended(0);
+            peers.tell(1);
+            peers.until_ended(0);
             assert_eq!(lock.depth(), 2);
         },
     );
 }
 
-fn waiter_begins_at_its_first_level<W: Company + RLocks>() {
+fn waiter_begins_at_its_first_level<W: WithPeers + RLocks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             me.until_told(1);
@@ -184,10 +184,10 @@ fn waiter_begins_at_its_first_level<W: Company + RLocks>() {
             assert_eq!(lock.depth(), 2);
             drop((outer, inner));
         },
-        |crowd| {
+        |peers| {
             let levels = [0; 5].map(|_| W::settle(lock.lock()).unwrap());
-            crowd.tell(1);
-            crowd.until_asleep(0, 1);
+            peers.tell(1);
+            peers.until_asleep(0, 1);
             drop(levels);
         },
     );
@@ -195,10 +195,10 @@ fn waiter_begins_at_its_first_level<W: Company + RLocks>() {
 }
 
 /// CPython: BaseLockTests.test_acquire_contended.
-fn those_who_wait_get_it_one_after_the_other<W: Company + RLocks>() {
-    let (lock, inside) = (W::lock(), tally());
+fn those_who_wait_get_it_one_after_the_other<W: WithPeers + RLocks>() {
+    let (lock, inside) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             me.until_told(1);
@@ -210,10 +210,10 @@ fn those_who_wait_get_it_one_after_the_other<W: Company + RLocks>() {
             again.fetch_add(1, SeqCst);
             inside[0].fetch_sub(1, SeqCst);
         },
-        |crowd| {
+        |peers| {
             let guard = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
             assert_eq!(guard.load(SeqCst), 0);
         },
     );
@@ -221,11 +221,11 @@ fn those_who_wait_get_it_one_after_the_other<W: Company + RLocks>() {
 }
 
 /// CPython: BaseLockTests.test_timeout.
-fn timed_wait_ends_at_its_deadline_and_not_before<W: Company + RLocks>() {
+fn timed_wait_ends_at_its_deadline_and_not_before<W: WithPeers + RLocks>() {
     let lock = W::lock();
     let lock = &*lock;
     let span = Duration::from_millis(15);
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             me.until_told(1);
@@ -233,19 +233,19 @@ fn timed_wait_ends_at_its_deadline_and_not_before<W: Company + RLocks>() {
             assert!(W::settle(lock.lock_timeout(span)).unwrap().is_none());
             assert!(began.elapsed() >= span, "{:?}", began.elapsed());
         },
-        |crowd| {
+        |peers| {
             let _held = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_ended(0);
+            peers.tell(1);
+            peers.until_ended(0);
         },
     );
 }
 
-fn everybody_counts_right<W: Company + RLocks>() {
+fn everybody_counts_right<W: WithPeers + RLocks>() {
     const TURNS: u32 = 3_000;
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         4,
         |_| {
             for _ in 0..TURNS {
@@ -260,27 +260,27 @@ fn everybody_counts_right<W: Company + RLocks>() {
     assert_eq!(W::settle(lock.lock()).unwrap().load(SeqCst), 4 * TURNS);
 }
 
-fn wait_ends_when_it_is_cancelled<W: Company + RLocks>() {
+fn wait_ends_when_it_is_cancelled<W: WithPeers + RLocks>() {
     let (lock, cancel) = (W::lock(), Cancel::new());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             me.until_told(1);
             me.about_to_wait();
             assert!(W::settle(lock.lock_timeout(&cancel)).unwrap().is_none());
         },
-        |crowd| {
+        |peers| {
             let _held = W::settle(lock.lock()).unwrap();
-            crowd.tell(1);
-            crowd.until_asleep(0, 1);
+            peers.tell(1);
+            peers.until_asleep(0, 1);
             cancel.cancel();
-            crowd.until_ended(0);
+            peers.until_ended(0);
         },
     );
 }
 
-fn holder_that_ends_with_several_levels_abandons_it<W: Mortal + RLocks>() {
+fn holder_that_ends_with_several_levels_abandons_it<W: Killable + RLocks>() {
     needs!(robust_lists);
     let lock = W::lock();
     let lock = &*lock;
@@ -295,21 +295,21 @@ fn holder_that_ends_with_several_levels_abandons_it<W: Mortal + RLocks>() {
     W::other(|| assert!(!lock.lock().unwrap().abandoned()));
 }
 
-fn given_up_lock_refuses_everyone_even_those_who_slept<W: Mortal + RLocks>() {
+fn given_up_lock_refuses_everyone_even_those_who_slept<W: Killable + RLocks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.until_told(1);
             me.about_to_wait();
             assert_eq!(lock.lock().map(drop), Err(Refused::Unrecoverable));
         },
-        |crowd| {
+        |peers| {
             let outer = lock.lock().unwrap();
             let inner = lock.lock().unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
             inner.mark_unrecoverable();
             drop(outer);
         },
@@ -317,10 +317,10 @@ fn given_up_lock_refuses_everyone_even_those_who_slept<W: Mortal + RLocks>() {
     assert_eq!(lock.try_lock().map(drop), Err(Refused::Unrecoverable));
 }
 
-fn killed_holder_abandons_every_level<W: Mortal + RLocks>() {
-    let (lock, held) = (W::lock(), tally());
+fn killed_holder_abandons_every_level<W: Killable + RLocks>() {
+    let (lock, held) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             if me.index() == 0 {
@@ -336,11 +336,11 @@ fn killed_holder_abandons_every_level<W: Mortal + RLocks>() {
             assert!(guard.abandoned());
             assert_eq!(lock.depth(), 1);
         },
-        |crowd| {
+        |peers| {
             until("the doomed one holds it", || held[0].load(SeqCst) == 1);
-            crowd.tell(1);
-            crowd.until_asleep(1, 1);
-            crowd.kill(0);
+            peers.tell(1);
+            peers.until_asleep(1, 1);
+            peers.kill(0);
         },
     );
 }

@@ -10,14 +10,14 @@ use ossature_sys::scope::{Local, Private, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::semaphore::{Overflow, Semaphore};
 
-use crate::board::{tally, until};
-use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
+use crate::ledger::{counters, until};
+use crate::world::{Alone, Killable, Processes, Threads, WithPeers, World};
 
 stamp! { "semaphore":
     in all: units_are_taken_until_there_is_none, release_beyond_the_bound_changes_nothing, permit_comes_back_when_dropped,
         forgotten_permit_does_not_come_back, limited_wait_for_nothing_is_false, released_units_may_exceed_the_first;
     in alone: wait_that_could_never_end_is_an_error;
-    in company: as_many_go_on_as_there_are_units, release_of_many_frees_as_many, waiter_goes_on_when_a_permit_is_dropped,
+    in peers: as_many_go_on_as_there_are_units, release_of_many_frees_as_many, waiter_goes_on_when_a_permit_is_dropped,
         units_are_released_by_others, limited_wait_lasts_its_time, limited_wait_gets_a_unit_that_is_released_meanwhile,
         never_more_inside_than_units, permits_and_bare_units_mix, units_carry_what_was_written_before;
     in threads: wait_ends_when_it_is_cancelled;
@@ -176,12 +176,12 @@ fn wait_that_could_never_end_is_an_error<W: Semaphores>() {
 }
 
 /// CPython: BaseSemaphoreTests.test_acquire_contended, test_try_acquire_contended, test_default_value.
-fn as_many_go_on_as_there_are_units<W: Company + Semaphores>() {
-    let (semaphore, passed) = (W::plain(4), tally());
+fn as_many_go_on_as_there_are_units<W: WithPeers + Semaphores>() {
+    let (semaphore, passed) = (W::plain(4), counters());
     let semaphore = &*semaphore;
     W::settle(semaphore.acquire()).unwrap();
     let is_passed = |n| until("they have passed", || passed[0].load(SeqCst) == n);
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             for _ in 0..2 {
@@ -190,7 +190,7 @@ fn as_many_go_on_as_there_are_units<W: Company + Semaphores>() {
                 passed[0].fetch_add(1, SeqCst);
             }
         },
-        |crowd| {
+        |peers| {
             is_passed(3);
             for expected in 4..=10 {
                 assert_eq!(W::settle(semaphore.try_acquire()), Ok(false));
@@ -198,17 +198,17 @@ fn as_many_go_on_as_there_are_units<W: Company + Semaphores>() {
                 semaphore.release(1).unwrap();
                 is_passed(expected);
             }
-            (0..5).for_each(|index| crowd.until_ended(index));
+            (0..5).for_each(|index| peers.until_ended(index));
         },
     );
     assert_eq!(semaphore.value(), 0);
 }
 
 /// CPython: BaseSemaphoreTests.test_multirelease.
-fn release_of_many_frees_as_many<W: Company + Semaphores>() {
-    let (semaphore, served) = (W::plain(0), tally());
+fn release_of_many_frees_as_many<W: WithPeers + Semaphores>() {
+    let (semaphore, served) = (W::plain(0), counters());
     let semaphore = &*semaphore;
-    W::crowd(
+    W::with_peers(
         6,
         |me| {
             me.about_to_wait();
@@ -219,8 +219,8 @@ fn release_of_many_frees_as_many<W: Company + Semaphores>() {
             }
             served[0].fetch_add(1, SeqCst);
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             semaphore.release(4).unwrap();
             until("four are served", || served[0].load(SeqCst) >= 4);
             assert_eq!((served[0].load(SeqCst), semaphore.value()), (4, 0));
@@ -230,10 +230,10 @@ fn release_of_many_frees_as_many<W: Company + Semaphores>() {
     assert_eq!((served[0].load(SeqCst), semaphore.value()), (6, 2));
 }
 
-fn waiter_goes_on_when_a_permit_is_dropped<W: Company + Semaphores>() {
+fn waiter_goes_on_when_a_permit_is_dropped<W: WithPeers + Semaphores>() {
     let semaphore = W::bounded(1);
     let semaphore = &*semaphore;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             me.until_told(1);
@@ -245,17 +245,17 @@ fn waiter_goes_on_when_a_permit_is_dropped<W: Company + Semaphores>() {
                 drop(W::settle(semaphore.permit()).unwrap());
             }
         },
-        |crowd| {
+        |peers| {
             let permit = W::settle(semaphore.permit()).unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
             drop(permit);
         },
     );
     assert_eq!(semaphore.value(), 1);
 }
 
-fn units_are_released_by_others<W: Company + Semaphores>() {
+fn units_are_released_by_others<W: WithPeers + Semaphores>() {
     let semaphore = W::bounded(2);
     let semaphore = &*semaphore;
     W::settle(semaphore.acquire()).unwrap();
@@ -269,11 +269,11 @@ fn units_are_released_by_others<W: Company + Semaphores>() {
     assert_eq!(semaphore.release(1), Ok(()));
 }
 
-fn limited_wait_lasts_its_time<W: Company + Semaphores>() {
+fn limited_wait_lasts_its_time<W: WithPeers + Semaphores>() {
     let semaphore = W::plain(0);
     let semaphore = &*semaphore;
     let span = Duration::from_millis(15);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             let began = Instant::now();
@@ -288,10 +288,10 @@ fn limited_wait_lasts_its_time<W: Company + Semaphores>() {
     );
 }
 
-fn limited_wait_gets_a_unit_that_is_released_meanwhile<W: Company + Semaphores>() {
+fn limited_wait_gets_a_unit_that_is_released_meanwhile<W: WithPeers + Semaphores>() {
     let semaphore = W::plain(0);
     let semaphore = &*semaphore;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.about_to_wait();
@@ -301,8 +301,8 @@ fn limited_wait_gets_a_unit_that_is_released_meanwhile<W: Company + Semaphores>(
                 assert!(W::settle(semaphore.permit_timeout(AN_HOUR)).unwrap().is_some());
             }
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             semaphore.release(1).unwrap();
             semaphore.release(1).unwrap();
         },
@@ -310,10 +310,10 @@ fn limited_wait_gets_a_unit_that_is_released_meanwhile<W: Company + Semaphores>(
     assert_eq!(semaphore.value(), 1, "the permit came back");
 }
 
-fn take_turns<W: Company + Semaphores>(turns: u32, turn: impl Fn(u32, &Semaphore<W::Scope>) + Sync) {
-    let (semaphore, inside) = (W::bounded(2), tally());
+fn take_turns<W: WithPeers + Semaphores>(turns: u32, turn: impl Fn(u32, &Semaphore<W::Scope>) + Sync) {
+    let (semaphore, inside) = (W::bounded(2), counters());
     let semaphore = &*semaphore;
-    W::crowd(
+    W::with_peers(
         4,
         |_| {
             for round in 0..turns {
@@ -329,11 +329,11 @@ fn take_turns<W: Company + Semaphores>(turns: u32, turn: impl Fn(u32, &Semaphore
     assert_eq!(semaphore.value(), 2);
 }
 
-fn never_more_inside_than_units<W: Company + Semaphores>() {
+fn never_more_inside_than_units<W: WithPeers + Semaphores>() {
     take_turns::<W>(10_000, |_, _| ());
 }
 
-fn permits_and_bare_units_mix<W: Company + Semaphores>() {
+fn permits_and_bare_units_mix<W: WithPeers + Semaphores>() {
     take_turns::<W>(1_500, |round, semaphore| match round % 3 {
         0 => drop(W::settle(semaphore.permit()).unwrap()),
         1 => drop(W::settle(semaphore.permit_timeout(Duration::from_micros(30))).unwrap()),
@@ -342,11 +342,11 @@ fn permits_and_bare_units_mix<W: Company + Semaphores>() {
 }
 
 /// A producer and a consumer with a slot each way: a lost wake-up would stop it.
-fn units_carry_what_was_written_before<W: Company + Semaphores>() {
+fn units_carry_what_was_written_before<W: WithPeers + Semaphores>() {
     const ITEMS: u32 = 1_000;
-    let (full, empty, slot) = (W::plain(0), W::plain(1), tally());
+    let (full, empty, slot) = (W::plain(0), W::plain(1), counters());
     let (full, empty) = (&*full, &*empty);
-    W::crowd_of_one(
+    W::with_one_peer(
         || {
             for item in 0..ITEMS {
                 W::settle(full.acquire()).unwrap();
@@ -364,10 +364,10 @@ fn units_carry_what_was_written_before<W: Company + Semaphores>() {
     );
 }
 
-fn wait_ends_when_it_is_cancelled<W: Company + Semaphores>() {
+fn wait_ends_when_it_is_cancelled<W: WithPeers + Semaphores>() {
     let (semaphore, cancel) = (W::plain(0), Cancel::new());
     let semaphore = &*semaphore;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             me.about_to_wait();
@@ -377,12 +377,12 @@ fn wait_ends_when_it_is_cancelled<W: Company + Semaphores>() {
                 _ => assert_eq!(W::settle(semaphore.acquire()), Ok(())),
             }
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             cancel.cancel();
-            crowd.until_ended(0);
-            crowd.until_ended(1);
-            crowd.until_asleep(2, 1);
+            peers.until_ended(0);
+            peers.until_ended(1);
+            peers.until_asleep(2, 1);
             semaphore.release(1).unwrap();
         },
     );
@@ -390,29 +390,29 @@ fn wait_ends_when_it_is_cancelled<W: Company + Semaphores>() {
     assert_eq!(W::settle(semaphore.acquire_timeout(&cancel)), Ok(true), "what is there needs no wait");
 }
 
-fn killed_waiters_take_no_unit<W: Mortal + Semaphores>() {
+fn killed_waiters_take_no_unit<W: Killable + Semaphores>() {
     let semaphore = W::plain(0);
     let semaphore = &*semaphore;
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             me.about_to_wait();
             W::settle(semaphore.acquire()).unwrap();
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
-            crowd.kill(0);
-            crowd.kill(3);
+        |peers| {
+            peers.until_all_sleep(1);
+            peers.kill(0);
+            peers.kill(3);
             semaphore.release(3).unwrap();
         },
     );
     assert_eq!(semaphore.value(), 0, "the three others have them");
 }
 
-fn killed_acquirer_takes_its_unit_with_it<W: Mortal + Semaphores>() {
+fn killed_acquirer_takes_its_unit_with_it<W: Killable + Semaphores>() {
     let semaphore = W::bounded(1);
     let semaphore = &*semaphore;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             W::settle(semaphore.acquire()).unwrap();
@@ -421,9 +421,9 @@ fn killed_acquirer_takes_its_unit_with_it<W: Mortal + Semaphores>() {
                 std::thread::park();
             }
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
-            crowd.kill(0);
+        |peers| {
+            peers.until_asleep(0, 1);
+            peers.kill(0);
         },
     );
     assert!(semaphore.is_locked(), "as with Python: nobody knows whose it was");

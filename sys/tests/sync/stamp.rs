@@ -5,7 +5,7 @@
 /// | group | worlds |
 /// | --- | --- |
 /// | `all` | private by threads, shared by threads, shared by processes, local |
-/// | `company` | all but local: where there is somebody else |
+/// | `peers` | all but local: where there is somebody else |
 /// | `shared` | shared by threads, shared by processes: where somebody may die |
 /// | `threads` | private and shared by threads: where what is not in shared memory is seen by all |
 /// | `fallible` | all but private: where a refusal is an answer |
@@ -20,7 +20,7 @@ macro_rules! stamp {
         };
     };
     (@ all $file:literal $name:ident) => { stamp!(# $file $name: private shared processes local) };
-    (@ company $file:literal $name:ident) => { stamp!(# $file $name: private shared processes) };
+    (@ peers $file:literal $name:ident) => { stamp!(# $file $name: private shared processes) };
     (@ shared $file:literal $name:ident) => { stamp!(# $file $name: shared processes) };
     (@ threads $file:literal $name:ident) => { stamp!(# $file $name: private shared) };
     (@ fallible $file:literal $name:ident) => { stamp!(# $file $name: shared processes local) };

@@ -9,7 +9,7 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::process::fork;
 use ossature_sys::scope::{Local, Private, Refused, Scope, Shared};
 
-use crate::board::{Board, Crowd, MOST, Me, PATIENCE};
+use crate::ledger::{Ledger, MOST, Me, PATIENCE, Peers};
 
 /// How long participants of a test that has failed already may take to end.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
@@ -28,26 +28,26 @@ pub trait World: 'static {
 }
 
 /// A world in which there is somebody else.
-pub trait Company: World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue: Sync, Roster: Sync>> {
+pub trait WithPeers: World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue: Sync, Participants: Sync>> {
     /// Runs `each` in `size` participants beside `main`. Fails if one of them fails, or does not end.
-    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R;
+    fn with_peers<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Peers<'_>) -> R) -> R;
 
     /// Runs `body` in one other participant, beside `main`.
-    fn crowd_of_one<R>(body: impl Fn() + Sync, main: impl FnOnce() -> R) -> R {
-        Self::crowd(1, |_| body(), |_| main())
+    fn with_one_peer<R>(body: impl Fn() + Sync, main: impl FnOnce() -> R) -> R {
+        Self::with_peers(1, |_| body(), |_| main())
     }
 
     /// Runs `body` in one other participant to its end, and nothing beside it.
     #[track_caller]
     fn other(body: impl Fn() + Sync) {
-        Self::crowd(1, |_| body(), |_| ());
+        Self::with_peers(1, |_| body(), |_| ());
     }
 }
 
 /// A world in which a participant may die without the others.
-pub trait Mortal: Company<Scope = Shared> {}
-impl Mortal for Threads<Shared> {}
-impl Mortal for Processes {}
+pub trait Killable: WithPeers<Scope = Shared> {}
+impl Killable for Threads<Shared> {}
+impl Killable for Processes {}
 
 /// Threads of this process, waiting in scope `S`.
 pub struct Threads<S>(PhantomData<S>);
@@ -76,62 +76,62 @@ impl World for Alone {
     type Scope = Local;
 }
 
-impl Company for Threads<Private> {
-    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+impl WithPeers for Threads<Private> {
+    fn with_peers<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Peers<'_>) -> R) -> R {
         threads(size, each, main)
     }
 }
 
-impl Company for Threads<Shared> {
-    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+impl WithPeers for Threads<Shared> {
+    fn with_peers<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Peers<'_>) -> R) -> R {
         threads(size, each, main)
     }
 }
 
-fn threads<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+fn threads<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Peers<'_>) -> R) -> R {
     assert!(size <= MOST);
-    let board = Board::new();
-    let (board, each) = (&board, &each);
+    let ledger = Ledger::new();
+    let (ledger, each) = (&ledger, &each);
     let result = thread::scope(|scope| {
-        let crew: Vec<_> = (0..size).map(|index| scope.spawn(move || board.sit(index, each))).collect();
-        let crowd = Crowd { board, size, children: &[] };
-        let result = catch_unwind(AssertUnwindSafe(|| main(&crowd)));
-        if !board.all_ended(size, if result.is_ok() { PATIENCE } else { LITTLE_PATIENCE }) {
+        let crew: Vec<_> = (0..size).map(|index| scope.spawn(move || ledger.sit(index, each))).collect();
+        let peers = Peers { ledger, size, children: &[] };
+        let result = catch_unwind(AssertUnwindSafe(|| main(&peers)));
+        if !ledger.all_ended(size, if result.is_ok() { PATIENCE } else { LITTLE_PATIENCE }) {
             // Threads cannot be ended from outside, so neither can the tests go on.
-            eprintln!("HANG: {}", board.complaints(size));
+            eprintln!("HANG: {}", ledger.complaints(size));
             std::process::exit(1);
         }
         for member in crew {
-            member.join().expect("its panic is on the board");
+            member.join().expect("its panic is on the ledger");
         }
         result
     });
-    finish(result, board.complaints(size))
+    finish(result, ledger.complaints(size))
 }
 
-impl Company for Processes {
-    fn crowd<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Crowd<'_>) -> R) -> R {
+impl WithPeers for Processes {
+    fn with_peers<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Peers<'_>) -> R) -> R {
         assert!(size <= MOST);
-        let board = Board::new();
+        let ledger = Ledger::new();
         let start = |index| {
             fork(|| {
                 // SAFETY: prctl(2) takes plain numbers here; the child shall not outlive a test that hangs.
                 unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-                board.sit(index, &each);
+                ledger.sit(index, &each);
                 0
             })
             .expect("a child")
         };
         let mut children: Vec<_> = (0..size).map(start).collect();
-        let crowd = Crowd { board: &board, size, children: &children };
-        let result = catch_unwind(AssertUnwindSafe(|| main(&crowd)));
+        let peers = Peers { ledger: &ledger, size, children: &children };
+        let result = catch_unwind(AssertUnwindSafe(|| main(&peers)));
         let patience = Deadline::after(if result.is_ok() { PATIENCE } else { LITTLE_PATIENCE });
         let mut complaints = String::new();
         for (index, child) in children.iter_mut().enumerate() {
             let exit = child.wait_timeout(patience).expect("one's child");
-            complaints += &match exit.filter(|exit| !board.expects(index, *exit)) {
+            complaints += &match exit.filter(|exit| !ledger.expects(index, *exit)) {
                 Some(exit) => format!("participant {index} ended by itself: {exit:?}\n"),
-                None => board.complaint(index).unwrap_or_default(),
+                None => ledger.complaint(index).unwrap_or_default(),
             };
         }
         for mut child in children {

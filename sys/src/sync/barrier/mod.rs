@@ -48,7 +48,7 @@
 //! the barrier whole again.
 //!
 //! **Cost.** A wait takes the internal lock twice, and sleeps unless it is the last. A cycle is one system call for
-//! each that sleeps and one that wakes them all. In `Shared` each wait looks at the seats that were ever used.
+//! each that sleeps and one that wakes them all. In `Shared` each wait looks at the slots that were ever used.
 //!
 //! Orderings: the internal lock orders what the parties wrote before they arrived with what they read after they left.
 
@@ -81,8 +81,8 @@ use crate::sync::gate::{Gate, PrivateGate, Woke};
 #[cfg(not(loom))]
 use crate::sync::local::LocalLock;
 #[cfg(not(loom))]
-use crate::sync::roster::SEATS;
-use crate::sync::roster::{Headcount, Roster};
+use crate::sync::participants::SLOTS;
+use crate::sync::participants::{Counter, Participants};
 #[cfg(not(loom))]
 use crate::sync::shared::SharedLock;
 use crate::sync::spin::Spin;
@@ -129,7 +129,7 @@ pub struct Barrier<S: Scope = Private> {
     parties: u32,
     spin: Spin,
     gate: S::Gate,
-    roster: S::Roster,
+    participants: S::Participants,
 }
 
 impl Barrier {
@@ -146,7 +146,7 @@ impl Barrier {
             parties,
             spin: Spin::new(),
             gate: PrivateGate,
-            roster: Headcount::new(),
+            participants: Counter::new(),
         }
     }
 
@@ -163,7 +163,7 @@ impl Barrier {
             parties,
             spin: Spin::new(),
             gate: PrivateGate,
-            roster: Headcount::new(),
+            participants: Counter::new(),
         }
     }
 }
@@ -183,7 +183,7 @@ impl Barrier<Local> {
             parties,
             spin: Spin::new(),
             gate: crate::sync::gate::LocalGate,
-            roster: Headcount::new(),
+            participants: Counter::new(),
         }
     }
 }
@@ -194,7 +194,7 @@ impl Barrier<Shared> {
     /// `EINVAL` for no parties and for more than 120 parties, because at most 120 can watch each other.
     pub fn shared(parties: u32) -> impl Init<Self> {
         let write = move |place: *mut Self| {
-            if parties == 0 || parties as usize > SEATS {
+            if parties == 0 || parties as usize > SLOTS {
                 return Err(Errno::INVAL);
             }
             // SAFETY: the place is valid for writes of a whole barrier (the caller's obligation).
@@ -225,7 +225,7 @@ unsafe impl Shareable for Barrier<Shared> {
         // SAFETY: `place` points to a barrier in a mapping (the caller's obligation), which may be read beside writers.
         let barrier = unsafe { &*place };
         visit.note(barrier.lock.is_linked_here());
-        barrier.roster.note_nodes(visit);
+        barrier.participants.note_nodes(visit);
     }
 }
 
@@ -265,8 +265,8 @@ impl<S: Scope> Barrier<S> {
 
     fn enrol(&self, limit: Limit<'_>) -> Result<Option<Party<'_, S>>, Refused> {
         let Some(_held) = self.enter(limit)? else { return Ok(None) };
-        let seat = self.roster.keep(|| self.renew())?;
-        Ok(Some(Party { barrier: self, seat, forks: crate::process::generation(), stays: PhantomData }))
+        let slot = self.participants.keep(|| self.renew())?;
+        Ok(Some(Party { barrier: self, slot, forks: crate::process::generation(), stays: PhantomData }))
     }
 
     /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
@@ -377,7 +377,7 @@ impl<S: Scope> Barrier<S> {
         loop {
             let seen = self.state.load(Acquire);
             let waiting = match seen & PHASE {
-                FILLING | ACTING if !self.roster.has_dead() => self.roster.inside(),
+                FILLING | ACTING if !self.participants.has_dead() => self.participants.inside(),
                 _ => 0,
             };
             if !changed(seen, self.state.load(Acquire)) {
@@ -389,7 +389,7 @@ impl<S: Scope> Barrier<S> {
     /// Whether it is broken, or will be when the present cycle has drained.
     #[doc(alias = "broken")]
     pub fn is_broken(&self) -> bool {
-        matches!(self.state.load(Acquire) & PHASE, BROKEN | DOOMED) || self.roster.has_dead()
+        matches!(self.state.load(Acquire) & PHASE, BROKEN | DOOMED) || self.participants.has_dead()
     }
 
     /// Takes the internal lock within the limit, and handles deaths; `None` when the limit has passed.
@@ -404,19 +404,19 @@ impl<S: Scope> Barrier<S> {
             }
         }
         let held = Held(self);
-        if self.lock.abandoned() || self.roster.has_dead() {
+        if self.lock.abandoned() || self.participants.has_dead() {
             held.mourn();
         }
         Ok(Some(held))
     }
 
     fn pass<A: FnOnce() -> bool>(&self, limit: Limit<'_>, action: Option<A>) -> Result<u32, Broken> {
-        if self.roster.acts_here() {
+        if self.participants.acts_here() {
             return Err(Broken::WouldDeadlock);
         }
         let Some(mut held) = self.enter(limit)? else { return self.leave_unlocked(None, None) };
-        let seat = self.roster.seat(|| self.renew())?;
-        if self.roster.is_inside(seat) {
+        let slot = self.participants.slot(|| self.renew())?;
+        if self.participants.is_inside(slot) {
             return Err(Broken::WouldDeadlock);
         }
         let mut number = None;
@@ -425,19 +425,19 @@ impl<S: Scope> Barrier<S> {
             let seen = self.state.load(Acquire);
             match (seen & PHASE, number) {
                 (FILLING, None) => {
-                    let next = self.roster.inside();
-                    self.roster.sit(seat);
+                    let next = self.participants.inside();
+                    self.participants.enter(slot);
                     if next + 1 >= self.parties {
-                        return self.complete(held, seat, next, limit, action);
+                        return self.complete(held, slot, next, limit, action);
                     }
                     number = Some(next);
                 }
                 (DRAINING | DOOMED, Some(number)) => {
-                    held.leave(seat, true);
+                    held.leave(slot, true);
                     return Ok(number);
                 }
                 (BROKEN | RESETTING, Some(_)) | (BROKEN, None) => {
-                    held.leave(seat, number.is_some());
+                    held.leave(slot, number.is_some());
                     return Err(why(seen));
                 }
                 (DRAINING | DOOMED | RESETTING, None) if held.settle() => continue,
@@ -445,17 +445,17 @@ impl<S: Scope> Barrier<S> {
             }
             if limit.is_now() {
                 self.break_up(TIMED_OUT);
-                held.leave(seat, number.is_some());
+                held.leave(slot, number.is_some());
                 return Err(Broken::TimedOut);
             }
             drop(held);
             let woke = self.sleep(seen, limit);
             held = match self.enter(limit) {
                 Ok(Some(held)) => held,
-                Ok(None) => return self.leave_unlocked(Some(seat), number),
+                Ok(None) => return self.leave_unlocked(Some(slot), number),
                 // A party that cannot take part any more breaks the barrier like a party whose time ran out.
                 Err(refused) => {
-                    return self.leave_unlocked(Some(seat), number).map_err(|_| refused.into());
+                    return self.leave_unlocked(Some(slot), number).map_err(|_| refused.into());
                 }
             };
             let ended = match woke {
@@ -466,7 +466,7 @@ impl<S: Scope> Barrier<S> {
             if ended == Broken::TimedOut {
                 self.break_up(TIMED_OUT);
             }
-            held.leave(seat, number.is_some());
+            held.leave(slot, number.is_some());
             return Err(ended);
         }
     }
@@ -475,7 +475,7 @@ impl<S: Scope> Barrier<S> {
     fn complete<'b, A: FnOnce() -> bool>(
         &'b self,
         held: Held<'b, S>,
-        seat: usize,
+        slot: usize,
         number: u32,
         limit: Limit<'_>,
         mut action: Option<A>,
@@ -488,7 +488,7 @@ impl<S: Scope> Barrier<S> {
                 FILLING if action.is_some() => {
                     if self.change(seen, ACTING) {
                         drop(held.take());
-                        action.take().into_iter().for_each(|action| self.act(seat, limit, action));
+                        action.take().into_iter().for_each(|action| self.act(slot, limit, action));
                         // To end the cycle needs no lock: no party comes inside before this thread has left.
                         held = self.enter(limit).unwrap_or_default();
                     }
@@ -498,26 +498,26 @@ impl<S: Scope> Barrier<S> {
                 _ => break Err(why(seen)),
             }
         };
-        self.leave(held, seat);
+        self.leave(held, slot);
         answer
     }
 
     /// Runs the action. If it panics or answers false, the barrier breaks.
-    fn act(&self, seat: usize, limit: Limit<'_>, action: impl FnOnce() -> bool) {
-        let unwinding = Acting { barrier: self, seat, limit };
-        self.roster.act();
+    fn act(&self, slot: usize, limit: Limit<'_>, action: impl FnOnce() -> bool) {
+        let unwinding = Acting { barrier: self, slot, limit };
+        self.participants.act();
         let done = action();
-        self.roster.acted();
+        self.participants.acted();
         core::mem::forget(unwinding);
         if !done {
             self.break_up(FAILED);
         }
     }
 
-    fn leave(&self, held: Option<Held<'_, S>>, seat: usize) {
+    fn leave(&self, held: Option<Held<'_, S>>, slot: usize) {
         match held {
-            Some(held) => held.leave(seat, true),
-            None => self.go(seat, true),
+            Some(held) => held.leave(slot, true),
+            None => self.go(slot, true),
         }
     }
 
@@ -526,7 +526,7 @@ impl<S: Scope> Barrier<S> {
         if S::Gate::CAN_SPIN && self.spin.until(news) {
             return Woke::Look;
         }
-        self.gate.covered(|| {
+        self.gate.protected(|| {
             loop {
                 let now = self.state.load(Relaxed);
                 if changed(seen, now) {
@@ -536,8 +536,8 @@ impl<S: Scope> Barrier<S> {
                     break;
                 }
             }
-            let woke = self.roster.sleep(&self.gate, &self.state, seen | SLEEPERS, limit);
-            if woke == Woke::Inherit {
+            let woke = self.participants.sleep(&self.gate, &self.state, seen | SLEEPERS, limit);
+            if woke == Woke::PeerDied {
                 // Whoever changed the phase died before all were awake.
                 self.gate.wake(&self.state, u32::MAX);
             }
@@ -549,16 +549,16 @@ impl<S: Scope> Barrier<S> {
 /// Breaks the barrier when an action panics.
 struct Acting<'b, 'l, S: Scope> {
     barrier: &'b Barrier<S>,
-    seat: usize,
+    slot: usize,
     limit: Limit<'l>,
 }
 
 impl<S: Scope> Drop for Acting<'_, '_, S> {
     fn drop(&mut self) {
-        self.barrier.roster.acted();
+        self.barrier.participants.acted();
         self.barrier.break_up(PANICKED);
         let held = self.barrier.enter(self.limit).unwrap_or_default();
-        self.barrier.leave(held, self.seat);
+        self.barrier.leave(held, self.slot);
     }
 }
 

@@ -6,7 +6,7 @@ use core::ops::Deref;
 
 use crate::scope::{Private, Scope};
 use crate::sync::barrier::Barrier;
-use crate::sync::roster::Roster;
+use crate::sync::participants::Participants;
 use crate::thread_bound::StaysInItsThread;
 
 /// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the
@@ -42,7 +42,7 @@ use crate::thread_bound::StaysInItsThread;
 #[must_use = "the enrolment ends at once if the party is not kept"]
 pub struct Party<'b, S: Scope = Private> {
     pub(super) barrier: &'b Barrier<S>,
-    pub(super) seat: usize,
+    pub(super) slot: usize,
     /// In which process it was made.
     pub(super) forks: u32,
     /// Raw pointers are not Send, so neither is the party.
@@ -60,16 +60,16 @@ impl<S: Scope> Deref for Party<'_, S> {
 
 impl<S: Scope> fmt::Debug for Party<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Party").field("seat", &self.seat).finish_non_exhaustive()
+        f.debug_struct("Party").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 
 impl<S: Scope> Drop for Party<'_, S> {
     fn drop(&mut self) {
-        // A forked child may have joined in the very seat of a parent that has died since.
+        // A forked child may have joined in the very slot of a parent that has died since.
         if self.forks != crate::process::generation() {
             return;
         }
-        self.barrier.roster.forgo(self.seat);
+        self.barrier.participants.release_kept(self.slot);
     }
 }

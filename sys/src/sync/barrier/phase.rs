@@ -25,7 +25,7 @@ use crate::atomic::Ordering::{AcqRel, Acquire};
 use crate::scope::{RawLock, Scope};
 use crate::sync::barrier::{Barrier, Broken};
 use crate::sync::gate::Gate;
-use crate::sync::roster::Roster;
+use crate::sync::participants::Participants;
 
 pub(super) const PHASE: u32 = 0b111;
 pub(super) const FILLING: u32 = 0;
@@ -57,7 +57,7 @@ pub(super) fn why(state: u32) -> Broken {
 impl<S: Scope> Barrier<S> {
     /// Goes to another phase, and wakes the sleepers; false if the state has changed since it was read.
     pub(super) fn change(&self, seen: u32, to: u32) -> bool {
-        self.gate.covered(|| {
+        self.gate.protected(|| {
             let next = (seen & !(PHASE | REASON | SLEEPERS)).wrapping_add(CHANGE) | to;
             let mut now = seen;
             loop {
@@ -102,7 +102,7 @@ impl<S: Scope> Barrier<S> {
 
     /// Ends a wait that cannot take the internal lock in time, in one step that depends on the state.
     #[cold]
-    pub(super) fn leave_unlocked(&self, seat: Option<usize>, number: Option<u32>) -> Result<u32, Broken> {
+    pub(super) fn leave_unlocked(&self, slot: Option<usize>, number: Option<u32>) -> Result<u32, Broken> {
         let answer = loop {
             let seen = self.state.load(Acquire);
             let to = match (seen & PHASE, number) {
@@ -116,20 +116,20 @@ impl<S: Scope> Barrier<S> {
                 break Err(Broken::TimedOut);
             }
         };
-        if let Some(seat) = seat {
-            self.go(seat, number.is_some());
+        if let Some(slot) = slot {
+            self.go(slot, number.is_some());
         }
         answer
     }
 
     /// Leaves without the internal lock. This wakes the parties that wait until all have left. The first of them that
     /// takes the lock sees that this party has left.
-    pub(super) fn go(&self, seat: usize, inside: bool) {
+    pub(super) fn go(&self, slot: usize, inside: bool) {
         if inside {
-            self.roster.rise(seat);
+            self.participants.leave(slot);
             self.renew();
         }
-        self.roster.part(seat);
+        self.participants.release_unless_kept(slot);
     }
 }
 
@@ -141,7 +141,7 @@ impl<S: Scope> Held<'_, S> {
     #[cold]
     pub(super) fn mourn(&self) {
         self.0.break_up(DIED);
-        self.0.roster.bury();
+        self.0.participants.reclaim();
         self.settle();
         self.0.lock.mark_consistent();
     }
@@ -156,7 +156,7 @@ impl<S: Scope> Held<'_, S> {
                 DOOMED => BROKEN | (seen & REASON),
                 _ => return false,
             };
-            if self.0.roster.inside() != 0 {
+            if self.0.participants.inside() != 0 {
                 return false;
             }
             if self.0.change(seen, next) {
@@ -170,7 +170,7 @@ impl<S: Scope> Held<'_, S> {
         loop {
             let seen = self.0.state.load(Acquire);
             let to = match seen & PHASE {
-                FILLING if self.0.roster.inside() == 0 => break,
+                FILLING if self.0.participants.inside() == 0 => break,
                 FILLING | ACTING | BROKEN => RESETTING,
                 DOOMED => DRAINING,
                 _ => break,
@@ -182,12 +182,12 @@ impl<S: Scope> Held<'_, S> {
         self.settle();
     }
 
-    pub(super) fn leave(&self, seat: usize, inside: bool) {
+    pub(super) fn leave(&self, slot: usize, inside: bool) {
         if inside {
-            self.0.roster.rise(seat);
+            self.0.participants.leave(slot);
             self.settle();
         }
-        self.0.roster.part(seat);
+        self.0.participants.release_unless_kept(slot);
     }
 }
 

@@ -21,7 +21,7 @@ pub trait Permits<S: Scope> {
     const TABLED: bool = false;
 
     /// How many units lie here that nobody has, those on their way included.
-    fn lying(&self) -> u32;
+    fn free_in_slots(&self) -> u32;
 
     /// How many of them can be had at once.
     fn free(&self) -> u32;
@@ -42,7 +42,7 @@ pub trait Permits<S: Scope> {
     ///
     /// # Errors
     /// Why the table cannot be changed.
-    fn bring_out(&self, units: &Units<S>, limit: Limit<'_>) -> Result<bool, Refused>;
+    fn move_to_count(&self, units: &Units<S>, limit: Limit<'_>) -> Result<bool, Refused>;
 
     /// Whether somebody who died may have left a unit half-way.
     fn may_need_mending(&self) -> bool;
@@ -60,7 +60,7 @@ impl<S: Scope> Permits<S> for NoTable {
     type Ticket = ();
 
     #[inline(always)]
-    fn lying(&self) -> u32 {
+    fn free_in_slots(&self) -> u32 {
         0
     }
 
@@ -84,7 +84,7 @@ impl<S: Scope> Permits<S> for NoTable {
         true
     }
 
-    fn bring_out(&self, _units: &Units<S>, _limit: Limit<'_>) -> Result<bool, Refused> {
+    fn move_to_count(&self, _units: &Units<S>, _limit: Limit<'_>) -> Result<bool, Refused> {
         Ok(true)
     }
 

@@ -45,7 +45,7 @@ use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, Reach, Waiter};
 use crate::scope::{RawLock, Refused, Shared};
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::robust::{Form, Here, LOCK, Node, form};
+use crate::sync::robust::{Form, LOCK, Node, RobustList, form};
 use crate::sync::shared::SharedLock;
 use crate::sync::units::{MOVING, SLOTTED, Step, Units, count};
 use crate::sync::word::{DIED, OWNER, WAITERS};
@@ -151,12 +151,12 @@ impl Slots {
         if form() == Form::Pthread {
             return units.take_within(&NoTable, limit).map(|taken| taken.then(|| Ticket::of(NOWHERE)));
         }
-        let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
+        let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
-        units.look_for_a_while(self, limit);
+        units.spin_for(self, limit);
         let mut inherited = false;
         loop {
-            match units.gate().covered(|| self.wait(units, here, id, depth, limit, &mut inherited)) {
+            match units.gate().protected(|| self.wait(units, here, id, depth, limit, &mut inherited)) {
                 Step::Done(answer) => return answer,
                 Step::Table if !self.bring_in(units, limit)? => return Ok(None),
                 Step::Table | Step::Again => {}
@@ -164,11 +164,11 @@ impl Slots {
         }
     }
 
-    /// The covered part of a wait for a permit.
+    /// The protected part of a wait for a permit.
     fn wait(
         &self,
         units: &Units<Shared>,
-        here: Here<'_>,
+        here: RobustList<'_>,
         id: u32,
         depth: u32,
         limit: Limit<'_>,
@@ -176,20 +176,20 @@ impl Slots {
     ) -> Step<Option<Ticket>> {
         loop {
             let seen = units.state();
-            let lying = self.lying();
+            let free_in_slots = self.free_in_slots();
             if let Some((at, slot)) = self.find_free().and_then(|at| Some((at, self.slots.get(at as usize)?))) {
                 // While it is pending the kernel cares for a free slot, but before Linux 6.2 not for a dead one's.
                 let cared_for = u32::from(slot.word.futex_ordered() == FREE);
-                units.pass_on(lying.saturating_sub(cared_for));
-                here.pend(slot);
+                units.pass_on(free_in_slots.saturating_sub(cared_for));
+                here.set_pending(slot);
                 if change_free(slot, id | WAITERS) {
                     here.link(slot, depth);
                     return Step::Done(Ok(Some(Ticket::of(at))));
                 }
                 return Step::Again;
             }
-            if count(seen) != 0 || lying != 0 {
-                units.pass_on(lying);
+            if count(seen) != 0 || free_in_slots != 0 {
+                units.pass_on(free_in_slots);
                 return Step::Table;
             }
             if let Some(step) = units.sleep(self, seen, limit, inherited) {
@@ -198,7 +198,7 @@ impl Slots {
         }
     }
 
-    /// Runs `change` with the table's lock held, covered, everything mended; `None` when the time ran out.
+    /// Runs `change` with the table's lock held, protected, everything mended; `None` when the time ran out.
     fn locked<R>(
         &self,
         units: &Units<Shared>,
@@ -213,7 +213,7 @@ impl Slots {
             looks -= 1;
             spin_hint();
         }
-        let answer = units.gate().covered(|| {
+        let answer = units.gate().protected(|| {
             if self.lock.abandoned() {
                 self.mend(units);
             }
@@ -280,7 +280,7 @@ impl Slots {
     #[cold]
     #[inline(never)]
     fn wake_one(units: &Units<Shared>) {
-        units.gate().covered(|| units.wake_for_slot());
+        units.gate().protected(|| units.wake_for_slot());
     }
 
     #[cold]
@@ -291,23 +291,23 @@ impl Slots {
             return;
         };
         // A thread without a list holds nothing, nor does a forked child of the holder.
-        let Some((here, _)) = Here::now() else { return };
+        let Some((here, _)) = RobustList::current() else { return };
         // A thread with the number of a dead thread whose death was not reported does not own the slot either.
         let Some(slot) = here.linked(slot) else { return };
-        here.pend(slot);
+        here.set_pending(slot);
         here.unlink(slot);
         self.free_slot(units, here, slot, at);
     }
 
     /// Frees a slot that is this thread's, unlinked and pending, and wakes one who waits.
     #[inline(always)]
-    fn free_slot(&self, units: &Units<Shared>, here: Here<'_>, slot: &Node, at: u32) {
+    fn free_slot(&self, units: &Units<Shared>, here: RobustList<'_>, slot: &Node, at: u32) {
         slot.word.free();
         self.hint.store(at, Relaxed);
         if crate::sync::units::has_sleepers(units.state()) {
             return Self::wake_one(units);
         }
-        here.settle();
+        here.clear_pending();
     }
 }
 
@@ -316,7 +316,7 @@ impl Permits<Shared> for Slots {
 
     const TABLED: bool = true;
 
-    fn lying(&self) -> u32 {
+    fn free_in_slots(&self) -> u32 {
         self.halves().filter(|&half| is_free(half) || is_on_its_way(half)).count() as u32
     }
 
@@ -327,14 +327,14 @@ impl Permits<Shared> for Slots {
     #[inline]
     fn take(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<Option<Ticket>, Refused> {
         let at = self.hint.load(Relaxed);
-        if let (Some(slot), Some(here)) = (self.slots.get(at as usize), Here::alone()) {
-            here.pend(slot);
+        if let (Some(slot), Some(here)) = (self.slots.get(at as usize), RobustList::if_empty()) {
+            here.set_pending(slot);
             if slot.word.take_free(here.id() | WAITERS) {
                 here.link_alone(slot);
-                here.settle();
+                here.clear_pending();
                 return Ok(Some(Ticket::of(at)));
             }
-            here.settle();
+            here.clear_pending();
         }
         self.take_slow(units, limit)
     }
@@ -342,8 +342,8 @@ impl Permits<Shared> for Slots {
     #[inline]
     fn give(&self, units: &Units<Shared>, ticket: &Ticket) {
         if let Some(slot) = self.slots.get(ticket.at as usize) {
-            if let Some(here) = Here::holding_only(slot) {
-                here.pend(slot);
+            if let Some(here) = RobustList::if_only(slot) {
+                here.set_pending(slot);
                 here.unlink_alone();
                 return self.free_slot(units, here, slot, ticket.at);
             }
@@ -353,7 +353,7 @@ impl Permits<Shared> for Slots {
 
     fn disown(&self, units: &Units<Shared>, ticket: &Ticket, limit: Limit<'_>) -> bool {
         let Some(slot) = self.slots.get(ticket.at as usize) else { return true };
-        let Some((here, id)) = Here::now() else { return true };
+        let Some((here, id)) = RobustList::current() else { return true };
         let Some(slot) = here.linked(slot) else { return true };
         let moved = self.locked(units, limit, || {
             // What is linked and not this thread's by its word is nothing to the kernel.
@@ -366,7 +366,7 @@ impl Permits<Shared> for Slots {
         matches!(moved, Ok(Some(())))
     }
 
-    fn bring_out(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<bool, Refused> {
+    fn move_to_count(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<bool, Refused> {
         let moved = self.locked(units, limit, || {
             let free = self.in_use().iter().find(|slot| change_free(slot, LEAVING));
             let Some(slot) = free else { return };
@@ -400,7 +400,7 @@ impl Permits<Shared> for Slots {
         }
         match units.gate().sleep_on(&mut words, 2 + slots.len(), limit) {
             // A holder's death wakes one who watches its slot.
-            (Woke::Look, at) if (1..=slots.len()).contains(&at) => Woke::Inherit,
+            (Woke::Look, at) if (1..=slots.len()).contains(&at) => Woke::PeerDied,
             (woke, _) => woke,
         }
     }

@@ -20,7 +20,7 @@
 //!
 //! **A notified waiter's** death is seen by those behind it: a sleeper sleeps on its own word and on the leases of
 //! those that were before it. Only those can have been notified while it still sleeps, so should one die with a
-//! notification, somebody who needs it hears of it. A watcher is covered by the gate until it has passed the
+//! notification, somebody who needs it hears of it. A watcher is protected by the gate until it has passed the
 //! notification on; a sleeper that had nobody before it neither watches nor inherits anything, and sleeps on its own
 //! word alone.
 //!
@@ -33,10 +33,10 @@ use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::futex::{self, Limit, Reach, Wait, Waiter};
 use crate::scope::Refused;
 use crate::sync::gate::{Gate, SharedGate, Woke};
-use crate::sync::half::Half;
 use crate::sync::lease::{Holder, Lease, Look};
-use crate::sync::robust::Here;
+use crate::sync::robust::RobustList;
 use crate::sync::spin::Spin;
+use crate::sync::split_word::SplitWord;
 
 /// How many may wait at a time. `futex_waitv` takes 128 words, of which the gate, a place's own word and a `Cancel` are
 /// three.
@@ -78,7 +78,7 @@ const fn age(word: u64, now: u32) -> u32 {
 #[derive(Debug)]
 struct Place {
     lease: Lease,
-    word: Half,
+    word: SplitWord,
 }
 
 impl Place {
@@ -100,11 +100,11 @@ impl Place {
     }
 
     /// Frees a place whose holder died, when nothing is left to do for it. Both are as they were seen.
-    fn bury(&self, lease: Look, word: u64) {
+    fn reclaim(&self, lease: Look, word: u64) {
         // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
         let _ = self.word.change(word, NONE, AcqRel);
         if self.word.load(Acquire) == NONE {
-            self.lease.bury(lease);
+            self.lease.reclaim(lease);
         }
     }
 }
@@ -155,7 +155,7 @@ impl SharedQueue {
             if !dead {
                 break;
             }
-            self.gate.covered(|| self.complete());
+            self.gate.protected(|| self.complete());
         }
         Err(Refused::TableFull)
     }
@@ -180,7 +180,7 @@ impl SharedQueue {
             let (lease, word) = place.look();
             if waits(word) && age(word, now) > first.map_or(0, |(_, oldest)| age(oldest, now)) {
                 if lease.holder() == Holder::Dead {
-                    place.bury(lease, word);
+                    place.reclaim(lease, word);
                 } else {
                     first = Some((place, word));
                 }
@@ -213,7 +213,7 @@ impl SharedQueue {
             if is_notified(word) {
                 while self.first(now).is_some_and(|(first, seen)| !self.tell(first, seen)) {}
             }
-            place.bury(lease, word);
+            place.reclaim(lease, word);
         }
     }
 
@@ -240,7 +240,7 @@ impl SharedQueue {
             let word = place.word.load(Acquire);
             place.lease.holder() != Holder::Nobody && !(waits(word) && age(word, now) <= age(asleep, now))
         };
-        if !self.in_use().iter().any(before) && Here::now().is_some() {
+        if !self.in_use().iter().any(before) && RobustList::current().is_some() {
             while !mine.is_notified() {
                 if futex::sleep(mine.word.futex(), ASLEEP, Reach::Shared, limit) == Wait::TimedOut {
                     return;
@@ -248,11 +248,11 @@ impl SharedQueue {
             }
             return;
         }
-        self.gate.covered(|| {
+        self.gate.protected(|| {
             while !mine.is_notified() {
                 match self.sleep_once(mine, before, limit) {
                     Woke::Look => {}
-                    Woke::Inherit => self.complete(),
+                    Woke::PeerDied => self.complete(),
                     Woke::TimedOut | Woke::Never => return,
                 }
             }
@@ -273,13 +273,13 @@ impl SharedQueue {
                     }
                 }
                 // It died before anyone watched it.
-                Holder::Dead => return Woke::Inherit,
+                Holder::Dead => return Woke::PeerDied,
                 Holder::Nobody => {}
             }
         }
         match self.gate.sleep_on(&mut words, count, limit) {
             // A lease that was watched: its holder died.
-            (Woke::Look, at) if (1..count).contains(&at) => Woke::Inherit,
+            (Woke::Look, at) if (1..count).contains(&at) => Woke::PeerDied,
             (woke, _) => woke,
         }
     }
@@ -315,7 +315,7 @@ impl Queue for SharedQueue {
         let mut notified = 0;
         while notified < count {
             let Some((first, seen)) = self.first(now) else { break };
-            notified += u32::from(SharedGate::covered_at(&first.word, || self.tell(first, seen)));
+            notified += u32::from(SharedGate::protected_at(&first.word, || self.tell(first, seen)));
         }
         notified
     }

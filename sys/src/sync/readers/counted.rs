@@ -153,7 +153,7 @@ impl<G: Gate> Counted<G> {
                 continue;
             }
             match self.gate.sleep(&self.word, announced, limit) {
-                Woke::Look | Woke::Inherit => {}
+                Woke::Look | Woke::PeerDied => {}
                 Woke::TimedOut => return Ok(false),
                 Woke::Never => return Err(Refused::WouldDeadlock),
             }

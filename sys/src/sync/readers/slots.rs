@@ -19,7 +19,7 @@ use super::table::{self, Entry, Share};
 use super::{ABANDONED, CLOSED, Readers};
 use crate::futex::{self, Limit, Reach};
 use crate::scope::Refused;
-use crate::sync::robust::{Form, Here, LOCK, Node, form};
+use crate::sync::robust::{Form, LOCK, Node, RobustList, form};
 use crate::sync::shared::outlast;
 use crate::sync::spin::Spin;
 use crate::sync::word::{OWNER, Word};
@@ -65,7 +65,7 @@ const TURN: u32 = u32::MAX;
 /// A slot in the hands of a thread whose list is empty but for it.
 struct Only<'s> {
     slot: &'s Slot,
-    here: Here<'s>,
+    here: RobustList<'s>,
 }
 
 /// A slot in the hands of any thread.
@@ -73,7 +73,7 @@ struct Among<'s> {
     slot: &'s Slot,
     /// The same node, where this thread has linked it: perhaps in another mapping.
     node: &'s Node,
-    here: Here<'s>,
+    here: RobustList<'s>,
     depth: u32,
 }
 
@@ -98,13 +98,13 @@ impl Share for Only<'_> {
     }
 
     #[inline(always)]
-    fn pend(&self) {
-        self.here.pend(&self.slot.node);
+    fn set_pending(&self) {
+        self.here.set_pending(&self.slot.node);
     }
 
     #[inline(always)]
     fn settle(&self) {
-        self.here.settle();
+        self.here.clear_pending();
     }
 
     #[inline(always)]
@@ -133,12 +133,12 @@ impl Share for Among<'_> {
         &self.slot.node.word
     }
 
-    fn pend(&self) {
-        self.here.pend(self.node);
+    fn set_pending(&self) {
+        self.here.set_pending(self.node);
     }
 
     fn settle(&self) {
-        self.here.settle();
+        self.here.clear_pending();
     }
 
     fn link(&self) {
@@ -200,7 +200,7 @@ impl Slots {
     }
 
     /// The calling thread's slot, and its node where the thread linked it.
-    fn own<'s>(&'s self, here: Here<'s>, id: u32) -> Option<(u32, &'s Slot)> {
+    fn own<'s>(&'s self, here: RobustList<'s>, id: u32) -> Option<(u32, &'s Slot)> {
         let mine = |slot: &Slot| slot.node.word.futex() & OWNER == id && here.linked(&slot.node).is_some();
         self.in_use().iter().enumerate().find(|(_, slot)| mine(slot)).map(|(at, slot)| (at as u32, slot))
     }
@@ -213,7 +213,7 @@ impl Slots {
         if form() == Form::Pthread {
             return Ok(has_turn.then(|| Ticket::of(TURN)));
         }
-        let Some((here, id)) = Here::now() else { return Err(Refused::Unlisted) };
+        let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };
         if let Some((at, slot)) = self.own(here, id) {
             if let Some(deeper) = slot.deeper.load(Relaxed).checked_add(1) {
                 slot.deeper.store(deeper, Relaxed);
@@ -256,7 +256,7 @@ impl Slots {
     #[inline(never)]
     fn leave_slow(&self, slot: &Slot) {
         // A thread without a list has no share, nor does a forked child of the reader.
-        let Some((here, _)) = Here::now() else { return };
+        let Some((here, _)) = RobustList::current() else { return };
         let Some(node) = here.linked(&slot.node) else { return };
         match slot.deeper.load(Relaxed) {
             0 => table::leave(&Among { slot, node, here, depth: 0 }, &self.state),
@@ -270,7 +270,7 @@ impl Readers for Slots {
 
     #[inline]
     fn enter(&self) -> Result<Option<Ticket>, Refused> {
-        if let (false, Some(here)) = (self.is_closed(), Here::alone()) {
+        if let (false, Some(here)) = (self.is_closed(), RobustList::if_empty()) {
             let id = here.id();
             let at = place(id, self.used.load(Acquire));
             if let Some(slot) = self.slots.get(at as usize) {
@@ -294,17 +294,17 @@ impl Readers for Slots {
     #[inline]
     fn leave(&self, ticket: &Ticket) {
         let Some(slot) = self.slots.get(ticket.at as usize) else { return };
-        match Here::holding_only(&slot.node) {
+        match RobustList::if_only(&slot.node) {
             Some(here) if slot.deeper.load(Relaxed) == 0 => table::leave(&Only { slot, here }, &self.state),
             _ => self.leave_slow(slot),
         }
     }
 
     fn has_own(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        if Here::alone().is_some() {
+        if RobustList::if_empty().is_some() {
             return Ok(false);
         }
-        let Some((here, id)) = Here::now() else { return Ok(false) };
+        let Some((here, id)) = RobustList::current() else { return Ok(false) };
         if self.own(here, id).is_none() {
             return Ok(false);
         }

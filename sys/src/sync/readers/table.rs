@@ -43,7 +43,7 @@ pub(crate) trait Share {
     /// Its word.
     fn word(&self) -> &Word;
     /// Names it as what the coming steps are about.
-    fn pend(&self);
+    fn set_pending(&self);
     /// The steps are done.
     fn settle(&self);
     /// Puts it into the thread's list.
@@ -86,7 +86,7 @@ fn is_closed(state: &AtomicU32) -> bool {
 /// look.
 #[inline(always)]
 pub(crate) fn enter(share: &impl Share, state: &AtomicU32, id: u32, has_turn: bool) -> Entry {
-    share.pend();
+    share.set_pending();
     let entry = if !take(share, id | WAITERS) {
         Entry::Taken
     } else if !has_turn && is_closed(state) {
@@ -121,7 +121,7 @@ fn back_out(share: &impl Share, state: &AtomicU32) {
 /// Gives the share back.
 #[inline(always)]
 pub(crate) fn leave(share: &impl Share, state: &AtomicU32) {
-    share.pend();
+    share.set_pending();
     share.unlink();
     give(share, state);
     share.settle();

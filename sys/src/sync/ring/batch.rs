@@ -90,7 +90,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, base, who, cursor, room_spin, .. } = self;
         let ring = same(ring, *base)?;
-        ring.gate().covered(|| {
+        ring.gate().protected(|| {
             let reserved = reserve(ring, cursor, room_spin, granules, *who, Limit::NOW);
             let Some(claim) = in_time(reserved)? else { return Ok(false) };
             let mut at = 0;

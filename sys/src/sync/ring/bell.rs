@@ -50,7 +50,7 @@ impl Bell {
         &self.0
     }
 
-    /// Wakes up to `count` sleepers. To be called in a covered stretch.
+    /// Wakes up to `count` sleepers. To be called in a protected stretch.
     #[cold]
     pub(crate) fn ring(&self, gate: &impl Gate, count: u32) {
         let rung = self.0.fetch_add(RUNG, SeqCst).wrapping_add(RUNG);

@@ -1,7 +1,7 @@
 //! The protocol of the records together with its waits: written once for the ring in shared memory and for the model
 //! checker.
 //!
-//! Every function here runs in a covered stretch, from the first look to the last wake. A thread that is killed in it
+//! Every function here runs in a protected stretch, from the first look to the last wake. A thread that is killed in it
 //! has the kernel wake one sleeper, who [inherits](inherit).
 //!
 //! | waits | until | woken by |
@@ -130,7 +130,7 @@ fn record_is_done(ring: &impl Flow) {
 }
 
 /// Tells those who watch the ring by a descriptor. What they are told of comes after this, and who was killed in
-/// between is covered by [`look`]; or it came before, and they look again by themselves.
+/// between is protected by [`look`]; or it came before, and they look again by themselves.
 #[inline(always)]
 pub(crate) fn announce(ring: &impl Flow) {
     ring.watch().announce(|| ring.raise());
@@ -232,7 +232,7 @@ fn reserve_slow(
         if ring.is_closed() {
             return Err(Stop::Closed);
         }
-        if ring.sleep(ring.room(), expected, blocked, limit) == Woke::Inherit {
+        if ring.sleep(ring.room(), expected, blocked, limit) == Woke::PeerDied {
             inherit(ring)?;
         }
     }
@@ -334,7 +334,7 @@ fn take_slow<T>(
             let trims_at = ring.trims_at().filter(|_| !core::mem::replace(&mut trimmed, true));
             let until = trims_at.map_or(limit, |at| limit.or_sooner(at));
             match ring.sleep(ring.messages(), expected, blocked, until) {
-                Woke::Inherit => inherit(ring)?,
+                Woke::PeerDied => inherit(ring)?,
                 Woke::TimedOut if trims_at.is_some() && !limit.is_over() => {
                     trim(ring, who)?;
                 }

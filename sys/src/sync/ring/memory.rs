@@ -214,7 +214,7 @@ impl Ring {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(&self) {
-        self.control().gate.covered(|| close(self));
+        self.control().gate.protected(|| close(self));
     }
 
     /// Whether the ring was [closed](Self::close).
@@ -258,7 +258,7 @@ impl Ring {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn blocked_by(&self) -> Result<Option<(Pid, Pid)>, RingError> {
-        let blocked = self.control().gate.covered(|| reclaim(self));
+        let blocked = self.control().gate.protected(|| reclaim(self));
         let Blocked::By(who) = blocked? else { return Ok(None) };
         let table = self.table();
         let Some(entry) = table.get(who) else { return Ok(None) };
@@ -275,7 +275,7 @@ impl Ring {
     /// # Errors
     /// As for [`len`](Self::len).
     pub fn reclaim_lost(&self) -> Result<usize, RingError> {
-        let lost = self.control().gate.covered(|| {
+        let lost = self.control().gate.protected(|| {
             let mut lost = 0;
             for entry in self.table().0 {
                 let look = entry.lease.look();
@@ -311,7 +311,7 @@ impl Ring {
         &self.control().received.0
     }
 
-    /// Lets those look again who wait for a record to be done: it has another owner. In a covered stretch.
+    /// Lets those look again who wait for a record to be done: it has another owner. In a protected stretch.
     pub(super) fn wake_watchers(&self) {
         for bell in [self.room(), self.idle()] {
             if bell.has_sleepers() {
@@ -422,7 +422,7 @@ impl Ring {
             if let Some(who) = self.table().enrol(process)? {
                 return Ok(who);
             }
-            let walk = || gate.covered(|| inherit(self));
+            let walk = || gate.protected(|| inherit(self));
             if self.table().free_the_dead(walk)? {
                 if let Some(who) = self.table().enrol(process)? {
                     return Ok(who);
@@ -527,7 +527,7 @@ impl Flow for Ring {
         let until = if futex::waits_on_several() { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
         match self.gate().sleep_on(&mut words, count, until) {
             // The kernel wakes one of those who watch a lease: this one tells the others.
-            (Woke::Look, 1) if count == 2 => Woke::Inherit,
+            (Woke::Look, 1) if count == 2 => Woke::PeerDied,
             (woke, _) => woke,
         }
     }

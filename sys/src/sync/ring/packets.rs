@@ -339,7 +339,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, base, who, reader, message_spin, .. } = self;
         let ring = same(ring, *base)?;
-        ring.gate().covered(|| {
+        ring.gate().protected(|| {
             let track = ring.track();
             let how = |seen: Claim| {
                 let info = track.info(seen);

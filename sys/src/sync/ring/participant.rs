@@ -174,7 +174,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Self { ring, base, who, cursor, room_spin, .. } = self;
         let ring = same(ring, *base)?;
         let granules = granules_in(ring, message.len())?;
-        ring.gate().covered(|| {
+        ring.gate().protected(|| {
             let reserved = reserve(ring, cursor, room_spin, granules, *who, limit);
             let Some(claim) = in_time(reserved)? else { return Ok(false) };
             // SAFETY: the record is this participant's, and as many granules long as the message needs.
@@ -238,7 +238,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, base, who, reader, message_spin, .. } = self;
         let ring = same(ring, *base)?;
-        ring.gate().covered(|| {
+        ring.gate().protected(|| {
             let track = ring.track();
             let how = |seen: Claim| {
                 if !as_task && seen.word.granules() <= AT_ONCE {
@@ -309,7 +309,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Self { ring, base, who, cursor, claim, room_spin, .. } = self;
         let ring = same(ring, *base)?;
         let granules = granules_in(ring, len)?;
-        let reserved = ring.gate().covered(|| reserve(ring, cursor, room_spin, granules, *who, limit));
+        let reserved = ring.gate().protected(|| reserve(ring, cursor, room_spin, granules, *who, limit));
         *claim = in_time(reserved)?;
         mark_exclusive(ring, *who, claim.is_some());
         Ok(claim.is_some())
@@ -344,7 +344,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Self { ring, base, who, reader, claim, message_spin, .. } = self;
         let ring = same(ring, *base)?;
-        let taken = ring.gate().covered(|| {
+        let taken = ring.gate().protected(|| {
             let how = |seen| ring.track().claim(seen, State::Held, *who);
             let taken = take(ring, reader, message_spin, *who, how, limit);
             if taken.is_ok() {
@@ -387,7 +387,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             return Ok(false);
         }
         let ring = same(&self.ring, self.base)?;
-        Ok(ring.gate().covered(|| trim(ring, self.who))?)
+        Ok(ring.gate().protected(|| trim(ring, self.who))?)
     }
 
     /// The ring, if this is still the process and the ring that the participant is enrolled in.
@@ -404,7 +404,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Some(claim) = claim.take() else { return Err(RingError::Lost) };
         mark_exclusive(ring, *who, false);
-        ring.gate().covered(|| publish(ring, claim, info(len, tag)))?;
+        ring.gate().protected(|| publish(ring, claim, info(len, tag)))?;
         Ok(())
     }
 
@@ -418,7 +418,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Some(claim) = claim.take() else { return };
         mark_exclusive(ring, *who, false);
         // An error says that it is given up already.
-        let _ = ring.gate().covered(|| finish(ring, claim));
+        let _ = ring.gate().protected(|| finish(ring, claim));
     }
 
     /// Begins an operation: in a forked child enrols anew, gives a record up whose guard was forgotten. False if the
@@ -455,7 +455,7 @@ impl<R: Deref<Target = Ring>> Drop for Participant<R> {
         let Some(ring) = self.here() else { return };
         if let Some(entry) = ring.table().get(self.who) {
             // Its tasks count no more. The number is free only after that.
-            ring.gate().covered(|| {
+            ring.gate().protected(|| {
                 if entry.in_hand.swap(0, SeqCst) != 0 {
                     ring.idle().ring(ring.gate(), u32::MAX);
                 }

@@ -86,7 +86,7 @@ impl<'r> Table<'r> {
             walk()?;
             for (at, entry) in self.0.iter().enumerate() {
                 if dead.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 != 0) {
-                    entry.lease.bury(entry.lease.look());
+                    entry.lease.reclaim(entry.lease.look());
                 }
             }
         }

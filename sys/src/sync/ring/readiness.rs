@@ -132,7 +132,7 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
         }
         let mut events = [const { MaybeUninit::<Event>::uninit() }; MOST];
         self.epoll.poll(&mut events, Deadline::NOW).map_err(RingError::Os)?;
-        let seen = ring.gate().covered(|| look(ring));
+        let seen = ring.gate().protected(|| look(ring));
         let kept = match seen {
             Ok(Look::Done) => return Ok(true),
             Ok(Look::Again) => self.timer.set_once(SLICE),

@@ -18,7 +18,7 @@
 //! | a participant | the same, others went past | a receiver that finds the participant alive |
 //!
 //! The count makes each taking a word of its own. So nobody frees the word of a later holder that has the number of a
-//! dead one. Whoever buries a number frees the word first.
+//! dead one. Whoever reclaims a number frees the word first.
 //!
 //! | first packet | what it is | what the holder of the word does |
 //! | --- | --- | --- |
@@ -33,7 +33,7 @@
 //! | behind the receipt of its packet | the word, and a token without a packet | the packet is lost; the next holder finds a higher number or none |
 //! | behind the giving back of the record | the word | the packet is lost with the receiver |
 //!
-//! All of that is in the covered stretch of the receiver. So the kernel wakes a sleeper in its stead. Who is about to
+//! All of that is in the protected stretch of the receiver. So the kernel wakes a sleeper in its stead. Who is about to
 //! sleep meanwhile watches the holder's lease. A receiver that is *stopped* in it keeps the others from packets: they
 //! go past all tokens, and take the other messages.
 //!
@@ -161,7 +161,7 @@ pub(crate) enum Missing<E> {
 }
 
 /// Receives the packet of the oldest token, for a walk that has found the token `seen`. `give_back` gives its record
-/// back. To be called in a covered stretch.
+/// back. To be called in a protected stretch.
 pub(crate) fn receive<F: Flow, P: Post>(
     ring: &F,
     post: &mut P,
@@ -224,7 +224,7 @@ pub(crate) fn send<E>(
     packet: impl FnOnce(u64) -> Result<bool, E>,
     limit: Limit<'_>,
 ) -> Result<bool, Unsent<E>> {
-    let reserved = ring.gate().covered(|| reserve(ring, cursor, spin, granules, who, limit));
+    let reserved = ring.gate().protected(|| reserve(ring, cursor, spin, granules, who, limit));
     let token = match reserved {
         Ok(token) => token,
         Err(Stop::Over) => return Ok(false),
@@ -233,12 +233,12 @@ pub(crate) fn send<E>(
     match packet(token.at) {
         Ok(true) => {
             // If it is lost, so is the packet: see the table.
-            let published = ring.gate().covered(|| publish(ring, token, TOKEN));
+            let published = ring.gate().protected(|| publish(ring, token, TOKEN));
             published.map(|()| true).map_err(|Lost| Unsent::Lost)
         }
         unsent => {
             // An error says that it is given up already.
-            let _ = ring.gate().covered(|| finish(ring, token));
+            let _ = ring.gate().protected(|| finish(ring, token));
             unsent.map_err(Unsent::Post)
         }
     }

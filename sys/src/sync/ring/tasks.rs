@@ -101,7 +101,7 @@ impl Ring {
         look: impl Fn() -> Result<Look, Stop>,
         limit: Limit<'_>,
     ) -> Result<bool, RingError> {
-        let waited = self.gate().covered(|| {
+        let waited = self.gate().protected(|| {
             loop {
                 if let Look::Yes = look()? {
                     return Ok(true);
@@ -111,7 +111,7 @@ impl Ring {
                 }
                 let expected = bell.announce();
                 let Look::NotYet(blocked) = look()? else { return Ok(true) };
-                if self.sleep(bell, expected, blocked, limit) == Woke::Inherit {
+                if self.sleep(bell, expected, blocked, limit) == Woke::PeerDied {
                     inherit(self)?;
                 }
             }
@@ -192,7 +192,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         if in_hand == 0 {
             return Ok(false);
         }
-        ring.gate().covered(|| {
+        ring.gate().protected(|| {
             entry.in_hand.store(in_hand - 1, SeqCst);
             if ring.idle().has_sleepers() {
                 ring.idle().ring(ring.gate(), u32::MAX);

@@ -25,7 +25,7 @@ impl Track<'_> {
 }
 
 /// Gives memory back, if nothing stands in the ring and there is more than what stays; false otherwise. To be called in a
-/// covered stretch.
+/// protected stretch.
 #[cold]
 pub(crate) fn trim(ring: &impl Flow, who: u32) -> Result<bool, Refused> {
     // At most: to the end of the lap, then to the granule, then the record.

@@ -3,7 +3,7 @@
 //! Every thread has one robust list, and libc owns it: its head lies in libc's thread descriptor, and libc told the
 //! kernel where. We never call `set_robust_list`, which would disable libc's own; we link our nodes into that list, in
 //! the form that libc's robust mutexes have. When the thread dies, by SIGKILL too, the kernel goes through the list,
-//! and through the one entry that [`Here::pend`] names, and marks each word that the dead thread still owns.
+//! and through the one entry that [`RobustList::pend`] names, and marks each word that the dead thread still owns.
 //!
 //! | libc, word size | futex word before `next` | list | proved by |
 //! | --- | --- | --- | --- |
@@ -16,7 +16,7 @@
 //! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether
 //! this thread's head is registered is checked at each use, since the kernel's offset is stored in it.
 //!
-//! **The order of stores** is what makes it survive a kill between any two instructions. `pend(node)` comes before the
+//! **The order of stores** is what makes it survive a kill between any two instructions. `set_pending(node)` comes before the
 //! word is touched and is cleared only after the node is linked (or the word is free again and whoever had to be woken
 //! is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
 //! the dying thread itself, in program order, so compiler fences are all it takes.
@@ -33,7 +33,7 @@
 //! | a process forks | forgets that the list is registered, but leaves its entries in it | they are dropped in the child |
 //!
 //! **A list that is not registered** (musl, before a thread's first process-shared mutex) may contain private recursive
-//! mutexes, which stay. After a fork the list may also contain the parent's mutexes, which [`Here::keep_own_entries`]
+//! mutexes, which stay. After a fork the list may also contain the parent's mutexes, which [`RobustList::keep_own_entries`]
 //! removes. None of our nodes is lost. Before the registration the list has no node; during the registration its one
 //! new entry is a mutex on the stack, which is removed again. A thread that is killed in between holds no lock for
 //! which others wait.
@@ -65,15 +65,15 @@ use crate::sync::word::OWNER;
 
 /// The calling thread and its list. Made anew for each operation and never kept.
 #[derive(Clone, Copy)]
-pub(crate) struct Here<'t> {
+pub(crate) struct RobustList<'t> {
     head: &'t Head,
     stays: PhantomData<*const ()>,
 }
 
-impl Here<'_> {
+impl RobustList<'_> {
     /// The calling thread, if it is known without asking and its list is empty: the state of nearly every first lock.
     #[inline(always)]
-    pub(crate) fn alone() -> Option<Self> {
+    pub(crate) fn if_empty() -> Option<Self> {
         let here = Self::guess();
         // musl registers a head late, with its first robust mutex; until then this field of it is 0.
         if cfg!(target_env = "musl") && here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
@@ -87,7 +87,7 @@ impl Here<'_> {
     /// That also proves that this thread owns the node's word: glibc empties the list of a forked child, and musl
     /// unregisters it.
     #[inline(always)]
-    pub(crate) fn holding_only(node: &Node) -> Option<Self> {
+    pub(crate) fn if_only(node: &Node) -> Option<Self> {
         let here = Self::guess();
         if cfg!(target_env = "musl") && here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
             return None;
@@ -101,7 +101,7 @@ impl Here<'_> {
     fn guess() -> Self {
         let this = thread_pointer();
         let head = this.wrapping_offset(HEAD.load(Relaxed)).cast::<Head>();
-        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `Here` is not kept.
+        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not kept.
         Self { head: unsafe { &*head }, stays: PhantomData }
     }
 
@@ -120,12 +120,12 @@ impl Here<'_> {
 
     /// The calling thread and its id; `None` if the form is not [`Form::Node`], and for a thread whose list is not
     /// registered with the kernel.
-    pub(crate) fn now() -> Option<(Self, u32)> {
+    pub(crate) fn current() -> Option<(Self, u32)> {
         if form() != Form::Node {
             return None;
         }
         let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
-        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `Here` is not kept.
+        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not kept.
         let here = Self { head: unsafe { &*head }, stays: PhantomData };
         if here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET && !here.register() {
             return None;
@@ -203,17 +203,17 @@ impl Here<'_> {
     }
 
     /// Names the node that the coming stores are about. The kernel looks at it if the thread dies before
-    /// [`settle`](Self::settle).
+    /// [`clear_pending`](Self::clear_pending).
     #[inline(always)]
-    pub(crate) fn pend(self, node: &Node) {
+    pub(crate) fn set_pending(self, node: &Node) {
         self.head.pending.store(node.entry(), Relaxed);
         compiler_fence(SeqCst);
     }
 
-    /// Names a word that is always 0. If the thread dies before [`settle`](Self::settle), the kernel wakes one sleeper
+    /// Names a word that is always 0. If the thread dies before [`clear_pending`](Self::clear_pending), the kernel wakes one sleeper
     /// there.
     #[inline(always)]
-    pub(crate) fn pend_word(self, word: &AtomicU32) {
+    pub(crate) fn set_pending_word(self, word: &AtomicU32) {
         let entry = (core::ptr::from_ref(word) as usize).wrapping_add_signed(-FUTEX_OFFSET);
         self.head.pending.store(entry, Relaxed);
         compiler_fence(SeqCst);
@@ -221,7 +221,7 @@ impl Here<'_> {
 
     /// The stores that [`pend`](Self::pend) announced are done.
     #[inline(always)]
-    pub(crate) fn settle(self) {
+    pub(crate) fn clear_pending(self) {
         compiler_fence(SeqCst);
         self.head.pending.store(0, Relaxed);
     }
@@ -336,13 +336,13 @@ pub(crate) const HOLDINGS_MAX: u32 = 1900;
 /// Whether the calling thread's list has room for one more entry, for instance a robust mutex of libc. True if the list
 /// is not known here.
 pub(crate) fn has_room() -> bool {
-    Here::now().is_none_or(|(here, _)| here.room().is_some())
+    RobustList::current().is_none_or(|(here, _)| here.room().is_some())
 }
 
 /// Whether the calling thread has the mutex or node at that address in its list.
 pub(crate) fn lists(address: usize) -> bool {
     let entry = address.wrapping_add(core::mem::offset_of!(Node, next));
-    Here::now().is_some_and(|(here, _)| here.entries().any(|listed| listed == entry))
+    RobustList::current().is_some_and(|(here, _)| here.entries().any(|listed| listed == entry))
 }
 
 /// Clears the list in a forked child. musl leaves the parent's entries in the list, and the child would write into
@@ -362,7 +362,7 @@ fn forget_the_parents_list_after_a_fork() {
 /// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust
 /// mutexes.
 pub(crate) fn holds_exclusively() -> bool {
-    match Here::now() {
+    match RobustList::current() {
         None => crate::sync::fallback::holds_any(),
         Some((here, _)) => here.entries().any(|entry| node_at(entry).1 != LEASE),
     }

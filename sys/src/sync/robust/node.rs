@@ -14,7 +14,7 @@ pub(crate) struct Node {
     /// The kind of the node. A pthread mutex has the owner's id or a count here, and neither has the top bit. musl may
     /// keep its count of waiters here; a number other than 0 makes musl wake a thread.
     pub(crate) kind: AtomicU32,
-    /// How many entries the list had with this one, at most. [`Here::room`] uses this bound.
+    /// How many entries the list had with this one, at most. [`RobustList::room`] uses this bound.
     #[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
     pub(super) depth: AtomicU32,
     #[cfg(target_pointer_width = "64")]

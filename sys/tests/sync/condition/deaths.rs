@@ -6,8 +6,8 @@ use ossature_sys::scope::Refused;
 use ossature_sys::sync::condition::Wait;
 
 use super::Conditions;
-use crate::board::{tally, until};
-use crate::world::Mortal;
+use crate::ledger::{counters, until};
+use crate::world::Killable;
 
 stamp! { "condition":
     in shared: lock_given_up_meanwhile_ends_the_wait, abandoned_data_is_not_looked_at;
@@ -15,18 +15,18 @@ stamp! { "condition":
         killed_holder_does_not_notify;
 }
 
-fn lock_given_up_meanwhile_ends_the_wait<W: Mortal + Conditions>() {
+fn lock_given_up_meanwhile_ends_the_wait<W: Killable + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             let guard = lock.lock().unwrap();
             me.about_to_wait();
             assert_eq!(condition.wait(guard).err(), Some(Refused::Unrecoverable));
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             let guard = lock.lock().unwrap();
             condition.notify(1);
             guard.mark_unrecoverable();
@@ -34,10 +34,10 @@ fn lock_given_up_meanwhile_ends_the_wait<W: Mortal + Conditions>() {
     );
 }
 
-fn abandoned_data_is_not_looked_at<W: Mortal + Conditions>() {
+fn abandoned_data_is_not_looked_at<W: Killable + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             let guard = lock.lock().unwrap();
@@ -57,8 +57,8 @@ fn abandoned_data_is_not_looked_at<W: Mortal + Conditions>() {
             let (_guard, ended) = condition.wait_for(guard, |_| true, None).unwrap();
             assert_eq!(ended, Wait::Ready);
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             let guard = lock.lock().unwrap();
             condition.notify(1);
             guard.abandon();
@@ -66,10 +66,10 @@ fn abandoned_data_is_not_looked_at<W: Mortal + Conditions>() {
     );
 }
 
-fn killed_waiters_are_passed_over<W: Mortal + Conditions>() {
+fn killed_waiters_are_passed_over<W: Killable + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             me.until_told(me.index() as u32 + 1);
@@ -78,24 +78,24 @@ fn killed_waiters_are_passed_over<W: Mortal + Conditions>() {
             let guard = condition.wait(guard).unwrap();
             assert!(!guard.abandoned(), "who waits does not hold the lock");
         },
-        |crowd| {
-            crowd.line_up();
-            crowd.kill(0);
-            crowd.kill(2);
+        |peers| {
+            peers.line_up();
+            peers.kill(0);
+            peers.kill(2);
             for (dead, next) in [(0, 1), (2, 3)] {
                 assert_eq!(condition.notify(1), 1, "{dead} is passed over");
-                crowd.until_ended(next);
+                peers.until_ended(next);
             }
-            crowd.until_asleep(4, 1);
+            peers.until_asleep(4, 1);
             assert_eq!(condition.notify_all(), 1);
         },
     );
 }
 
-fn notifier_does_not_wait_for_a_stopped_waiter<W: Mortal + Conditions>() {
+fn notifier_does_not_wait_for_a_stopped_waiter<W: Killable + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             me.until_told(me.index() as u32 + 1);
@@ -103,22 +103,22 @@ fn notifier_does_not_wait_for_a_stopped_waiter<W: Mortal + Conditions>() {
             me.about_to_wait();
             drop(condition.wait(guard).unwrap());
         },
-        |crowd| {
-            crowd.line_up();
-            crowd.stop(0);
+        |peers| {
+            peers.line_up();
+            peers.stop(0);
             assert_eq!(condition.notify(2), 2);
-            crowd.until_ended(1);
+            peers.until_ended(1);
             assert_eq!(condition.notify(1), 1);
-            crowd.until_ended(2);
-            crowd.go_on(0);
+            peers.until_ended(2);
+            peers.go_on(0);
         },
     );
 }
 
-fn killed_holder_does_not_notify<W: Mortal + Conditions>() {
-    let (lock, condition, held) = (W::lock(), W::condition(), tally());
+fn killed_holder_does_not_notify<W: Killable + Conditions>() {
+    let (lock, condition, held) = (W::lock(), W::condition(), counters());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             if me.index() == 1 {
@@ -134,12 +134,12 @@ fn killed_holder_does_not_notify<W: Mortal + Conditions>() {
             let guard = condition.wait(guard).unwrap();
             assert!(guard.abandoned());
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
-            crowd.tell(1);
+        |peers| {
+            peers.until_asleep(0, 1);
+            peers.tell(1);
             until("the doomed one holds the lock", || held[0].load(SeqCst) == 1);
-            crowd.kill(1);
-            crowd.until_asleep(0, 1);
+            peers.kill(1);
+            peers.until_asleep(0, 1);
             assert_eq!(condition.notify(1), 1);
         },
     );

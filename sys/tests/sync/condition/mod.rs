@@ -14,14 +14,14 @@ use ossature_sys::sync::condition::{Condition, Wait};
 use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rlock::RLock;
 
-use crate::board::{tally, until};
-use crate::world::{Alone, Company, Processes, Threads, World};
+use crate::ledger::{counters, until};
+use crate::world::{Alone, Processes, Threads, WithPeers, World};
 
 stamp! { "condition":
     in all: wait_without_a_notification_is_false, notification_that_meets_nobody_is_gone, condition_is_asked_before_any_wait,
         condition_is_asked_again_when_the_time_has_run_out;
     in alone: wait_that_could_never_end_is_an_error;
-    in company: notifications_go_in_order_of_arrival_to_so_many_and_no_more, everybody_is_freed_at_once,
+    in peers: notifications_go_in_order_of_arrival_to_so_many_and_no_more, everybody_is_freed_at_once,
         later_waiter_takes_no_earlier_notification, waiter_lets_the_lock_go, freed_waiter_waits_for_the_lock,
         timed_wait_lasts_its_time, waiter_that_timed_out_leaves_the_notification_to_the_next,
         every_notification_frees_exactly_one, waits_until_the_condition_holds, waits_for_a_condition_in_vain,
@@ -156,11 +156,11 @@ fn wait_that_could_never_end_is_an_error<W: Conditions>() {
 }
 
 /// CPython: ConditionTests.test_notify, _TestCondition.test_notify, test_notify_n.
-fn notifications_go_in_order_of_arrival_to_so_many_and_no_more<W: Company + Conditions>() {
+fn notifications_go_in_order_of_arrival_to_so_many_and_no_more<W: WithPeers + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
     for _ in 0..2 {
-        W::crowd(
+        W::with_peers(
             6,
             |me| {
                 me.until_told(me.index() as u32 + 1);
@@ -168,19 +168,19 @@ fn notifications_go_in_order_of_arrival_to_so_many_and_no_more<W: Company + Cond
                 me.about_to_wait();
                 drop(W::settle(condition.wait(guard)).unwrap());
             },
-            |crowd| {
-                crowd.line_up();
+            |peers| {
+                peers.line_up();
                 let guard = W::settle(lock.lock()).unwrap();
                 assert_eq!(condition.notify(0), 0);
                 assert_eq!(condition.notify(1), 1);
                 drop(guard);
-                crowd.until_ended(0);
+                peers.until_ended(0);
                 assert_eq!(condition.notify(3), 3, "without the lock too");
-                (1..=3).for_each(|index| crowd.until_ended(index));
-                (4..=5).for_each(|index| crowd.until_asleep(index, 1));
+                (1..=3).for_each(|index| peers.until_ended(index));
+                (4..=5).for_each(|index| peers.until_asleep(index, 1));
                 assert_eq!(condition.notify(1), 1);
-                crowd.until_ended(4);
-                crowd.until_asleep(5, 1);
+                peers.until_ended(4);
+                peers.until_asleep(5, 1);
                 assert_eq!(condition.notify(5), 1);
                 assert_eq!(condition.notify(5), 0);
             },
@@ -189,10 +189,10 @@ fn notifications_go_in_order_of_arrival_to_so_many_and_no_more<W: Company + Cond
 }
 
 /// CPython: ConditionTests.test_notify, its last phase; _TestCondition.test_notify_all.
-fn everybody_is_freed_at_once<W: Company + Conditions>() {
+fn everybody_is_freed_at_once<W: WithPeers + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         6,
         |me| {
             for limit in [Some(Duration::from_millis(2)), None] {
@@ -203,8 +203,8 @@ fn everybody_is_freed_at_once<W: Company + Conditions>() {
                 *guard += 1;
             }
         },
-        |crowd| {
-            crowd.until_all_sleep(2);
+        |peers| {
+            peers.until_all_sleep(2);
             let guard = W::settle(lock.lock()).unwrap();
             assert_eq!(*guard, 6, "each has timed out once");
             assert_eq!(condition.notify_all(), 6);
@@ -214,10 +214,10 @@ fn everybody_is_freed_at_once<W: Company + Conditions>() {
     assert_eq!(condition.notify_all(), 0);
 }
 
-fn later_waiter_takes_no_earlier_notification<W: Company + Conditions>() {
+fn later_waiter_takes_no_earlier_notification<W: WithPeers + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             if me.index() == 1 {
@@ -227,23 +227,23 @@ fn later_waiter_takes_no_earlier_notification<W: Company + Conditions>() {
             me.about_to_wait();
             drop(W::settle(condition.wait(guard)).unwrap());
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             let guard = W::settle(lock.lock()).unwrap();
             assert_eq!(condition.notify(5), 1);
-            crowd.tell(1);
+            peers.tell(1);
             drop(guard);
-            crowd.until_ended(0);
-            crowd.until_asleep(1, 1);
+            peers.until_ended(0);
+            peers.until_asleep(1, 1);
             assert_eq!(condition.notify(1), 1);
         },
     );
 }
 
-fn waiter_lets_the_lock_go<W: Company + Conditions>() {
+fn waiter_lets_the_lock_go<W: WithPeers + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             let guard = W::settle(lock.lock()).unwrap();
@@ -251,8 +251,8 @@ fn waiter_lets_the_lock_go<W: Company + Conditions>() {
             let guard = W::settle(condition.wait(guard)).unwrap();
             assert_eq!(*guard, 9, "what the notifier wrote is seen");
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             let mut guard = W::settle(lock.try_lock()).unwrap().expect("nobody holds it");
             *guard = 9;
             condition.notify(1);
@@ -261,10 +261,10 @@ fn waiter_lets_the_lock_go<W: Company + Conditions>() {
 }
 
 /// CPython: ConditionTests.test_notify: nobody has moved before the notifier releases.
-fn freed_waiter_waits_for_the_lock<W: Company + Conditions>() {
-    let (lock, condition, inside) = (W::lock(), W::condition(), tally());
+fn freed_waiter_waits_for_the_lock<W: WithPeers + Conditions>() {
+    let (lock, condition, inside) = (W::lock(), W::condition(), counters());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             let guard = W::settle(lock.lock()).unwrap();
@@ -274,13 +274,13 @@ fn freed_waiter_waits_for_the_lock<W: Company + Conditions>() {
             inside[0].fetch_sub(1, SeqCst);
             drop(guard);
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             let guard = W::settle(lock.lock()).unwrap();
             inside[0].store(7, SeqCst);
             assert_eq!(condition.notify_all(), 3);
             // Asleep again, or still: none of them can have gone on.
-            crowd.until_all_sleep(1);
+            peers.until_all_sleep(1);
             inside[0].store(0, SeqCst);
             drop(guard);
         },
@@ -288,11 +288,11 @@ fn freed_waiter_waits_for_the_lock<W: Company + Conditions>() {
 }
 
 /// CPython: ConditionTests.test_timeout.
-fn timed_wait_lasts_its_time<W: Company + Conditions>() {
+fn timed_wait_lasts_its_time<W: WithPeers + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
     let span = Duration::from_millis(15);
-    W::crowd(
+    W::with_peers(
         5,
         |_| {
             let guard = W::settle(lock.lock()).unwrap();
@@ -305,10 +305,10 @@ fn timed_wait_lasts_its_time<W: Company + Conditions>() {
     );
 }
 
-fn waiter_that_timed_out_leaves_the_notification_to_the_next<W: Company + Conditions>() {
-    let (lock, condition, came) = (W::lock(), W::condition(), tally());
+fn waiter_that_timed_out_leaves_the_notification_to_the_next<W: WithPeers + Conditions>() {
+    let (lock, condition, came) = (W::lock(), W::condition(), counters());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.until_told(me.index() as u32 + 1);
@@ -318,27 +318,27 @@ fn waiter_that_timed_out_leaves_the_notification_to_the_next<W: Company + Condit
             let (_guard, notified) = W::settle(condition.wait_timeout(guard, limit)).unwrap();
             assert_eq!(notified, me.index() == 1);
         },
-        |crowd| {
+        |peers| {
             for index in 0..2 {
-                crowd.tell(index + 1);
+                peers.tell(index + 1);
                 // It has the lock before it counts, and lets it go when it is in the queue.
                 until("it waits", || {
                     came[0].load(SeqCst) == index + 1 && W::settle(lock.try_lock()).unwrap().is_some()
                 });
             }
-            crowd.until_ended(0);
+            peers.until_ended(0);
             assert_eq!(condition.notify(1), 1);
         },
     );
 }
 
 /// Neither lost nor invented: as many waits are told of a notification as notifications are told of a waiter.
-fn every_notification_frees_exactly_one<W: Company + Conditions>() {
+fn every_notification_frees_exactly_one<W: WithPeers + Conditions>() {
     const WAITS: u32 = 150;
-    let (lock, condition, count) = (W::lock(), W::condition(), tally());
+    let (lock, condition, count) = (W::lock(), W::condition(), counters());
     let (lock, condition) = (&*lock, &*condition);
     let (freed, met, over) = (&count[0], &count[1], &count[2]);
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             for turn in 0..WAITS {
@@ -363,10 +363,10 @@ fn every_notification_frees_exactly_one<W: Company + Conditions>() {
 }
 
 /// CPython: ConditionTests.test_waitfor, _TestCondition.test_waitfor.
-fn waits_until_the_condition_holds<W: Company + Conditions>() {
-    let (lock, condition, asked) = (W::lock(), W::condition(), tally());
+fn waits_until_the_condition_holds<W: WithPeers + Conditions>() {
+    let (lock, condition, asked) = (W::lock(), W::condition(), counters());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             let guard = W::settle(lock.lock()).unwrap();
@@ -395,11 +395,11 @@ fn waits_until_the_condition_holds<W: Company + Conditions>() {
 }
 
 /// CPython: ConditionTests.test_waitfor_timeout, _TestCondition.test_waitfor_timeout.
-fn waits_for_a_condition_in_vain<W: Company + Conditions>() {
+fn waits_for_a_condition_in_vain<W: WithPeers + Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
     let span = Duration::from_millis(20);
-    W::crowd(
+    W::with_peers(
         1,
         |_| {
             let guard = W::settle(lock.lock()).unwrap();
@@ -418,11 +418,11 @@ fn waits_for_a_condition_in_vain<W: Company + Conditions>() {
 }
 
 /// A queue of at most two: a lost wake-up would stop it.
-fn two_conditions_share_one_lock<W: Company + Conditions>() {
+fn two_conditions_share_one_lock<W: WithPeers + Conditions>() {
     const ITEMS: u32 = 500;
     let (lock, filled, emptied) = (W::lock(), W::condition(), W::condition());
-    let (lock, filled, emptied, taken) = (&*lock, &*filled, &*emptied, tally());
-    W::crowd(
+    let (lock, filled, emptied, taken) = (&*lock, &*filled, &*emptied, counters());
+    W::with_peers(
         4,
         |me| {
             for _ in 0..ITEMS {
@@ -447,10 +447,10 @@ fn two_conditions_share_one_lock<W: Company + Conditions>() {
 }
 
 /// CPython: ConditionTests.test_acquire.
-fn every_level_is_let_go_and_taken_again<W: Company + Conditions>() {
+fn every_level_is_let_go_and_taken_again<W: WithPeers + Conditions>() {
     let (lock, condition) = (W::rlock(), W::condition());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             let outer = W::settle(lock.lock()).unwrap();
@@ -466,8 +466,8 @@ fn every_level_is_let_go_and_taken_again<W: Company + Conditions>() {
             drop(outer);
             assert!(!lock.is_mine());
         },
-        |crowd| {
-            crowd.until_asleep(0, 1);
+        |peers| {
+            peers.until_asleep(0, 1);
             let guard = W::settle(lock.try_lock()).unwrap().expect("no level is left");
             guard.store(5, SeqCst);
             condition.notify(1);
@@ -476,10 +476,10 @@ fn every_level_is_let_go_and_taken_again<W: Company + Conditions>() {
     assert!(!lock.is_locked());
 }
 
-fn wait_ends_when_it_is_cancelled<W: Company + Conditions>() {
+fn wait_ends_when_it_is_cancelled<W: WithPeers + Conditions>() {
     let (lock, condition, cancel) = (W::lock(), W::condition(), Cancel::new());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             let guard = W::settle(lock.lock()).unwrap();
@@ -491,18 +491,18 @@ fn wait_ends_when_it_is_cancelled<W: Company + Conditions>() {
                 assert_eq!(ended, Wait::TimedOut);
             }
         },
-        |crowd| {
-            crowd.until_all_sleep(1);
+        |peers| {
+            peers.until_all_sleep(1);
             cancel.cancel();
         },
     );
     assert_eq!(condition.notify(1), 0, "they are out of the queue");
 }
 
-fn cancelled_waiter_leaves_the_notification_to_the_next<W: Company + Conditions>() {
+fn cancelled_waiter_leaves_the_notification_to_the_next<W: WithPeers + Conditions>() {
     let (lock, condition, cancel) = (W::lock(), W::condition(), Cancel::new());
     let (lock, condition) = (&*lock, &*condition);
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.until_told(me.index() as u32 + 1);
@@ -511,10 +511,10 @@ fn cancelled_waiter_leaves_the_notification_to_the_next<W: Company + Conditions>
             let limit = if me.index() == 0 { cancel.within(None) } else { AN_HOUR.into() };
             assert_eq!(W::settle(condition.wait_timeout(guard, limit)).unwrap().1, me.index() == 1);
         },
-        |crowd| {
-            crowd.line_up();
+        |peers| {
+            peers.line_up();
             cancel.cancel();
-            crowd.until_ended(0);
+            peers.until_ended(0);
             assert_eq!(condition.notify(1), 1);
         },
     );

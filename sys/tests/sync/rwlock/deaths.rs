@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use ossature_sys::scope::Refused;
 
 use super::{LONG, Locks};
-use crate::board::{tally, until};
-use crate::world::Mortal;
+use crate::ledger::{counters, until};
+use crate::world::Killable;
 
 stamp! { "rwlock":
     in shared: reader_that_ends_leaves_its_share, writer_that_ends_abandons,
@@ -15,7 +15,7 @@ stamp! { "rwlock":
     in processes: killed_reader_lets_the_writer_in, killed_writer_abandons_it, killed_waiters_take_nobody_with_them;
 }
 
-fn reader_that_ends_leaves_its_share<W: Mortal + Locks>() {
+fn reader_that_ends_leaves_its_share<W: Killable + Locks>() {
     needs!(robust_lists);
     let lock = W::lock();
     let lock = &*lock;
@@ -31,7 +31,7 @@ fn reader_that_ends_leaves_its_share<W: Mortal + Locks>() {
     }
 }
 
-fn writer_that_ends_abandons<W: Mortal + Locks>() {
+fn writer_that_ends_abandons<W: Killable + Locks>() {
     needs!(robust_lists);
     let lock = W::lock();
     let lock = &*lock;
@@ -52,10 +52,10 @@ fn writer_that_ends_abandons<W: Mortal + Locks>() {
     W::other(|| assert!(!lock.read().unwrap().abandoned()));
 }
 
-fn unrecoverable_lock_refuses_even_those_who_slept<W: Mortal + Locks>() {
+fn unrecoverable_lock_refuses_even_those_who_slept<W: Killable + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         4,
         |me| {
             me.until_told(1);
@@ -66,10 +66,10 @@ fn unrecoverable_lock_refuses_even_those_who_slept<W: Mortal + Locks>() {
                 assert_eq!(lock.write().map(drop), Err(Refused::Unrecoverable));
             }
         },
-        |crowd| {
+        |peers| {
             let held = lock.write().unwrap();
-            crowd.tell(1);
-            crowd.until_all_sleep(1);
+            peers.tell(1);
+            peers.until_all_sleep(1);
             held.mark_unrecoverable();
         },
     );
@@ -79,11 +79,11 @@ fn unrecoverable_lock_refuses_even_those_who_slept<W: Mortal + Locks>() {
     assert_eq!(format!("{lock:?}"), "RwLock { data: <Unrecoverable> }");
 }
 
-fn killed_reader_lets_the_writer_in<W: Mortal + Locks>() {
+fn killed_reader_lets_the_writer_in<W: Killable + Locks>() {
     needs!(robust_lists);
-    let (lock, count) = (W::lock(), tally());
+    let (lock, count) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         4,
         |me| {
             if me.index() < 2 {
@@ -103,25 +103,25 @@ fn killed_reader_lets_the_writer_in<W: Mortal + Locks>() {
                 assert!(!guard.abandoned());
             }
         },
-        |crowd| {
+        |peers| {
             until("the doomed ones read", || count[0].load(SeqCst) == 2);
             for index in [2, 3] {
-                crowd.tell(index as u32);
-                crowd.until_asleep(index, 1);
+                peers.tell(index as u32);
+                peers.until_asleep(index, 1);
             }
-            crowd.kill(0);
-            crowd.until_asleep(2, 1);
-            crowd.kill(1);
+            peers.kill(0);
+            peers.until_asleep(2, 1);
+            peers.kill(1);
         },
     );
     assert!(!lock.is_locked());
 }
 
-fn killed_writer_abandons_it<W: Mortal + Locks>() {
+fn killed_writer_abandons_it<W: Killable + Locks>() {
     needs!(robust_lists);
-    let (lock, count) = (W::lock(), tally());
+    let (lock, count) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             if me.index() == 0 {
@@ -143,21 +143,21 @@ fn killed_writer_abandons_it<W: Mortal + Locks>() {
             };
             assert_eq!(seen, (true, [7, 0]));
         },
-        |crowd| {
+        |peers| {
             until("the doomed one writes", || count[0].load(SeqCst) == 1);
-            crowd.tell(1);
-            crowd.until_asleep(1, 1);
-            crowd.until_asleep(2, 1);
-            crowd.kill(0);
+            peers.tell(1);
+            peers.until_asleep(1, 1);
+            peers.until_asleep(2, 1);
+            peers.kill(0);
         },
     );
 }
 
-fn killed_waiters_take_nobody_with_them<W: Mortal + Locks>() {
+fn killed_waiters_take_nobody_with_them<W: Killable + Locks>() {
     needs!(robust_lists);
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         4,
         |me| {
             me.until_told(1 + me.index() as u32);
@@ -168,11 +168,11 @@ fn killed_waiters_take_nobody_with_them<W: Mortal + Locks>() {
                 assert!(!lock.read().unwrap().abandoned());
             }
         },
-        |crowd| {
+        |peers| {
             // The first writer has the turn and waits for this reader; the others wait for the turn.
             let reads = lock.read().unwrap();
-            crowd.line_up();
-            crowd.kill(0);
+            peers.line_up();
+            peers.kill(0);
             drop(reads);
         },
     );

@@ -14,15 +14,15 @@ use ossature_sys::scope::{Form, Local, Private, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::rwlock::RwLock;
 
-use crate::board::{tally, until};
-use crate::world::{Alone, Company, Mortal, Processes, Threads, World};
+use crate::ledger::{counters, until};
+use crate::world::{Alone, Killable, Processes, Threads, WithPeers, World};
 
 stamp! { "rwlock":
     in all: guards_lend_the_data, shares_are_counted, writer_excludes, dropping_frees_it_even_on_unwind,
         lock_is_whole_after_waits_that_timed_out, abandoning_is_told_where_it_can_be,
         debug_shows_the_data_or_that_it_cannot;
     in fallible: reader_does_not_become_the_writer, writer_that_wants_more_is_refused;
-    in company: many_read_at_a_time, readers_keep_a_writer_out, waiting_writer_comes_before_new_readers,
+    in peers: many_read_at_a_time, readers_keep_a_writer_out, waiting_writer_comes_before_new_readers,
         readers_and_writers_that_wait_are_all_served, writer_is_not_starved, reader_is_not_starved,
         pairs_are_never_seen_half_written, timed_waits_end_at_their_deadline_and_not_before,
         writer_that_gives_up_lets_readers_in, locked_lock_may_be_dropped;
@@ -195,13 +195,13 @@ fn writer_that_wants_more_is_refused<W: Locks>() {
     assert!(W::settle(lock.read()).is_ok());
 }
 
-fn many_read_at_a_time<W: Company + Locks>() {
+fn many_read_at_a_time<W: WithPeers + Locks>() {
     if !shares::<W>() {
         return;
     }
-    let (lock, inside) = (W::lock(), tally());
+    let (lock, inside) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         5,
         |me| {
             me.until_told(1);
@@ -210,10 +210,10 @@ fn many_read_at_a_time<W: Company + Locks>() {
             until("all read at the same time", || inside[0].load(SeqCst) == 6);
             assert_eq!(*guard, [0, 0]);
         },
-        |crowd| {
+        |peers| {
             let _reads = W::settle(lock.read()).unwrap();
             inside[0].fetch_add(1, SeqCst);
-            crowd.tell(1);
+            peers.tell(1);
             until("all read at the same time", || inside[0].load(SeqCst) == 6);
             assert!(lock.readers() >= 1);
         },
@@ -221,13 +221,13 @@ fn many_read_at_a_time<W: Company + Locks>() {
     assert_eq!(lock.readers(), 0);
 }
 
-fn readers_keep_a_writer_out<W: Company + Locks>() {
+fn readers_keep_a_writer_out<W: WithPeers + Locks>() {
     if !shares::<W>() {
         return;
     }
-    let (lock, inside) = (W::lock(), tally());
+    let (lock, inside) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             if me.index() == 2 {
@@ -242,27 +242,27 @@ fn readers_keep_a_writer_out<W: Company + Locks>() {
             me.until_told(2 + me.index() as u32);
             assert_eq!(guard[0], 0);
         },
-        |crowd| {
+        |peers| {
             until("both read", || inside[0].load(SeqCst) == 2);
-            crowd.tell(1);
-            crowd.until_asleep(2, 1);
+            peers.tell(1);
+            peers.until_asleep(2, 1);
             assert!(lock.is_writing() && lock.readers() == 2);
-            crowd.tell(2);
-            crowd.until_ended(0);
-            crowd.until_asleep(2, 1);
-            crowd.tell(3);
+            peers.tell(2);
+            peers.until_ended(0);
+            peers.until_asleep(2, 1);
+            peers.tell(3);
         },
     );
     assert_eq!(*W::settle(lock.read()).unwrap(), [1, 0]);
 }
 
-fn waiting_writer_comes_before_new_readers<W: Company + Locks>() {
+fn waiting_writer_comes_before_new_readers<W: WithPeers + Locks>() {
     if !shares::<W>() {
         return;
     }
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         2,
         |me| {
             me.until_told(1 + me.index() as u32);
@@ -274,18 +274,18 @@ fn waiting_writer_comes_before_new_readers<W: Company + Locks>() {
                 assert_eq!(W::settle(lock.read()).unwrap()[0], 1, "behind the writer");
             }
         },
-        |crowd| {
+        |peers| {
             let reads = W::settle(lock.read()).unwrap();
-            crowd.line_up();
+            peers.line_up();
             assert_eq!(reads[0], 0);
         },
     );
 }
 
-fn readers_and_writers_that_wait_are_all_served<W: Company + Locks>() {
+fn readers_and_writers_that_wait_are_all_served<W: WithPeers + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         6,
         |me| {
             me.until_told(1 + me.index() as u32);
@@ -296,9 +296,9 @@ fn readers_and_writers_that_wait_are_all_served<W: Company + Locks>() {
                 W::settle(lock.write()).unwrap()[0] += 1;
             }
         },
-        |crowd| {
+        |peers| {
             let writes = W::settle(lock.write()).unwrap();
-            crowd.line_up();
+            peers.line_up();
             assert_eq!(writes[0], 0);
         },
     );
@@ -307,10 +307,10 @@ fn readers_and_writers_that_wait_are_all_served<W: Company + Locks>() {
 }
 
 /// Readers come all the time and overlap; the writer gets in.
-fn writer_is_not_starved<W: Company + Locks>() {
-    let (lock, counts) = (W::lock(), tally());
+fn writer_is_not_starved<W: WithPeers + Locks>() {
+    let (lock, counts) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         4,
         |_| {
             while counts[0].load(SeqCst) == 0 {
@@ -332,10 +332,10 @@ fn writer_is_not_starved<W: Company + Locks>() {
 }
 
 /// Writers come all the time; the reader gets in.
-fn reader_is_not_starved<W: Company + Locks>() {
-    let (lock, counts) = (W::lock(), tally());
+fn reader_is_not_starved<W: WithPeers + Locks>() {
+    let (lock, counts) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         3,
         |_| {
             while counts[0].load(SeqCst) == 0 {
@@ -356,11 +356,11 @@ fn reader_is_not_starved<W: Company + Locks>() {
     );
 }
 
-fn pairs_are_never_seen_half_written<W: Company + Locks>() {
+fn pairs_are_never_seen_half_written<W: WithPeers + Locks>() {
     const TURNS: u64 = 2_000;
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         4,
         |me| {
             for turn in 0..TURNS {
@@ -382,7 +382,7 @@ fn pairs_are_never_seen_half_written<W: Company + Locks>() {
     assert!(!lock.is_locked());
 }
 
-fn timed_waits_end_at_their_deadline_and_not_before<W: Company + Locks>() {
+fn timed_waits_end_at_their_deadline_and_not_before<W: WithPeers + Locks>() {
     let lock = W::lock();
     let lock = &*lock;
     let span = Duration::from_millis(15);
@@ -390,7 +390,7 @@ fn timed_waits_end_at_their_deadline_and_not_before<W: Company + Locks>() {
         if read && !shares::<W>() {
             return;
         }
-        W::crowd(
+        W::with_peers(
             2,
             |me| {
                 me.until_told(1);
@@ -404,12 +404,12 @@ fn timed_waits_end_at_their_deadline_and_not_before<W: Company + Locks>() {
                     assert!(began.elapsed() >= span, "{:?}", began.elapsed());
                 }
             },
-            |crowd| {
+            |peers| {
                 let _writes = (!read).then(|| W::settle(lock.write()).unwrap());
                 let _reads = read.then(|| W::settle(lock.read()).unwrap());
-                crowd.tell(1);
-                crowd.until_ended(0);
-                crowd.until_ended(1);
+                peers.tell(1);
+                peers.until_ended(0);
+                peers.until_ended(1);
             },
         );
         assert!(!lock.is_locked());
@@ -417,13 +417,13 @@ fn timed_waits_end_at_their_deadline_and_not_before<W: Company + Locks>() {
 }
 
 /// The writer had kept them out while it waited.
-fn writer_that_gives_up_lets_readers_in<W: Company + Locks>() {
+fn writer_that_gives_up_lets_readers_in<W: WithPeers + Locks>() {
     if !shares::<W>() {
         return;
     }
-    let (lock, counts) = (W::lock(), tally());
+    let (lock, counts) = (W::lock(), counters());
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         3,
         |me| {
             me.until_told(1 + me.index() as u32);
@@ -435,9 +435,9 @@ fn writer_that_gives_up_lets_readers_in<W: Company + Locks>() {
                 counts[0].fetch_add(1, SeqCst);
             }
         },
-        |crowd| {
+        |peers| {
             let reads = W::settle(lock.read()).unwrap();
-            crowd.line_up();
+            peers.line_up();
             until("both read beside this one", || counts[0].load(SeqCst) == 2);
             drop(reads);
         },
@@ -445,7 +445,7 @@ fn writer_that_gives_up_lets_readers_in<W: Company + Locks>() {
     assert!(!lock.is_locked());
 }
 
-fn locked_lock_may_be_dropped<W: Company + Locks>() {
+fn locked_lock_may_be_dropped<W: WithPeers + Locks>() {
     // By another, for whoever has leaked a guard of a shared lock does not fork any more.
     W::other(|| {
         let lock = W::lock();
@@ -460,7 +460,7 @@ fn locked_lock_may_be_dropped<W: Company + Locks>() {
     });
 }
 
-fn waits_end_when_they_are_cancelled<W: Company + Locks>() {
+fn waits_end_when_they_are_cancelled<W: WithPeers + Locks>() {
     let (lock, cancel) = (W::lock(), Cancel::new());
     let lock = &*lock;
     for read in [false, true] {
@@ -468,7 +468,7 @@ fn waits_end_when_they_are_cancelled<W: Company + Locks>() {
             return;
         }
         cancel.reset();
-        W::crowd(
+        W::with_peers(
             2,
             |me| {
                 me.until_told(1 + me.index() as u32);
@@ -482,13 +482,13 @@ fn waits_end_when_they_are_cancelled<W: Company + Locks>() {
                     assert!(W::settle(lock.read_timeout(limit)).unwrap().is_none() || read);
                 }
             },
-            |crowd| {
+            |peers| {
                 let _writes = (!read).then(|| W::settle(lock.write()).unwrap());
                 let _reads = read.then(|| W::settle(lock.read()).unwrap());
-                crowd.line_up();
+                peers.line_up();
                 cancel.cancel();
-                crowd.until_ended(0);
-                crowd.until_ended(1);
+                peers.until_ended(0);
+                peers.until_ended(1);
             },
         );
         assert!(!lock.is_locked());
@@ -498,25 +498,25 @@ fn waits_end_when_they_are_cancelled<W: Company + Locks>() {
 }
 
 /// Otherwise each would wait for the other.
-fn reader_reads_again_beside_a_waiting_writer<W: Mortal + Locks>() {
+fn reader_reads_again_beside_a_waiting_writer<W: Killable + Locks>() {
     if !shares::<W>() {
         return;
     }
     let lock = W::lock();
     let lock = &*lock;
-    W::crowd(
+    W::with_peers(
         1,
         |me| {
             me.until_told(1);
             me.about_to_wait();
             lock.write().unwrap()[0] = 1;
         },
-        |crowd| {
+        |peers| {
             let reads = lock.read().unwrap();
-            crowd.line_up();
+            peers.line_up();
             let again = lock.read().unwrap();
             drop(reads);
-            crowd.until_asleep(0, 1);
+            peers.until_asleep(0, 1);
             assert_eq!(again[0], 0, "the writer waits for the last level");
             let third = lock.try_read().unwrap().expect("at once");
             drop((again, third));
@@ -525,13 +525,13 @@ fn reader_reads_again_beside_a_waiting_writer<W: Mortal + Locks>() {
     assert_eq!(lock.read().unwrap()[0], 1);
 }
 
-fn one_reader_more_than_fit_is_told<W: Mortal + Locks>() {
+fn one_reader_more_than_fit_is_told<W: Killable + Locks>() {
     if !shares::<W>() {
         return;
     }
     const MOST: usize = 120;
     let lock = W::lock();
-    let (lock, counts) = (&*lock, tally());
+    let (lock, counts) = (&*lock, counters());
     std::thread::scope(|scope| {
         for _ in 0..MOST {
             scope.spawn(|| {

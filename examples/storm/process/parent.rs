@@ -70,7 +70,7 @@ pub fn run(board: &Shm<Board>, seed: u64) -> u8 {
             board.breaks(&format!("{more} descriptors stay open after {jobs:?}"));
         }
     }
-    // The end of the household is theirs; nobody joins them here.
+    // The end of the parent is theirs; nobody joins them here.
     for context in CONTEXTS.into_iter().filter(|&context| context != Context::Thread) {
         let job = Job { context, daemon: true, endless: true, microseconds: 0, code: 0 };
         if let Err(error) = job.start(board) {
@@ -135,7 +135,7 @@ impl Job {
         let process = context != Context::Thread;
         let daemon = process && random.below(2) == 0;
         let microseconds = [0, 50, 300, 1_000][random.below(4) as usize];
-        // None but a daemon may be without an end: the others outlive a household that is killed.
+        // None but a daemon may be without an end: the others outlive a parent that is killed.
         Self { context, daemon, endless: daemon && random.below(2) == 0, microseconds, code: random.below(200) as u8 }
     }
 

@@ -1,7 +1,7 @@
 //! A scope whose participants may die: the gate of processes, with the kernel's part played here.
 //!
 //! A participant dies between any two steps of its critical stretch at which others can notice: when it has been
-//! covered, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper at the
+//! protected, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper at the
 //! gate that was pending, as it does for a word without an owner. A participant may also stop there for ever: then
 //! nobody is woken.
 
@@ -17,26 +17,26 @@ use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait, WordLock};
 use crate::scope::{Refused, Scope, sealed};
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::half::Half;
+use crate::sync::participants::Counter;
 use crate::sync::permits::NoTable;
 use crate::sync::queue::PrivateQueue;
 use crate::sync::readers::Counted;
-use crate::sync::roster::Headcount;
+use crate::sync::split_word::SplitWord;
 use crate::sync::units::Units;
 
 /// Waiting between participants who may die.
 #[derive(Debug)]
-pub enum Mortal {}
+pub enum Killable {}
 
-impl sealed::Sealed for Mortal {}
+impl sealed::Sealed for Killable {}
 
-impl Scope for Mortal {
+impl Scope for Killable {
     type Lock = WordLock;
-    type Gate = MortalGate;
+    type Gate = KillableGate;
     type Queue = PrivateQueue;
-    type Roster = Headcount;
+    type Participants = Counter;
     type Permits = NoTable;
-    type Readers = Counted<MortalGate>;
+    type Readers = Counted<KillableGate>;
     type Outcome<G> = Result<G, Refused>;
 
     fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
@@ -50,7 +50,7 @@ impl Scope for Mortal {
 
 /// Only its address matters.
 #[derive(Debug, Default)]
-pub struct MortalGate(u32);
+pub struct KillableGate(u32);
 
 loom::thread_local! {
     /// How many steps this participant has left, if it is to die.
@@ -121,10 +121,10 @@ fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
     answer
 }
 
-impl Gate for MortalGate {
+impl Gate for KillableGate {
     const CAN_SPIN: bool = false;
 
-    fn covered<R>(&self, critical: impl FnOnce() -> R) -> R {
+    fn protected<R>(&self, critical: impl FnOnce() -> R) -> R {
         covered_by(address(self), critical)
     }
 
@@ -146,7 +146,7 @@ impl Gate for MortalGate {
         let woken = sleep_any(&words, || holds() && !limit.is_cancelled());
         step();
         match woken {
-            Some(at) if at + 1 == words.len() => Woke::Inherit,
+            Some(at) if at + 1 == words.len() => Woke::PeerDied,
             Some(at) if at + 2 == words.len() => Woke::Look,
             Some(_) if limit.is_cancelled() => Woke::TimedOut,
             Some(_) | None => Woke::Look,
@@ -160,11 +160,11 @@ impl Gate for MortalGate {
         woken
     }
 
-    fn covered_at<R>(state: &Half, critical: impl FnOnce() -> R) -> R {
+    fn protected_at<R>(state: &SplitWord, critical: impl FnOnce() -> R) -> R {
         covered_by(address(state), critical)
     }
 
-    fn sleep_at(state: &Half, announced: u64, limit: Limit<'_>) -> Woke {
+    fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke {
         step();
         let ended = wait_at(state, |now| now == announced, limit);
         step();
@@ -174,7 +174,7 @@ impl Gate for MortalGate {
         }
     }
 
-    fn wake_at(state: &Half, count: u32) {
+    fn wake_at(state: &SplitWord, count: u32) {
         step();
         wake_at(state, count);
         step();
@@ -183,12 +183,12 @@ impl Gate for MortalGate {
 
 /// The units of a semaphore between participants who may die.
 #[derive(Debug)]
-pub struct MortalUnits(Units<Mortal>);
+pub struct KillableUnits(Units<Killable>);
 
-impl MortalUnits {
+impl KillableUnits {
     /// So many.
     pub fn new(value: u32) -> Self {
-        Self(Units::new(value, u32::MAX, MortalGate::default()))
+        Self(Units::new(value, u32::MAX, KillableGate::default()))
     }
 
     /// Takes one, within the limit.

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::board::tally;
-use crate::world::Company;
+use crate::ledger::counters;
+use crate::world::WithPeers;
 
-stamp! { "company":
-    in company: failure_of_a_participant_fails_the_test_with_its_text, failure_of_the_test_is_the_one_that_is_told,
+stamp! { "peers":
+    in peers: failure_of_a_participant_fails_the_test_with_its_text, failure_of_the_test_is_the_one_that_is_told,
         everybody_takes_part_once;
     in processes: participant_that_is_not_killed_by_the_test_must_end_well;
 }
@@ -22,20 +22,20 @@ fn said(test: impl FnOnce()) -> String {
     panic.downcast::<String>().map_or_else(|panic| panic.downcast::<&str>().unwrap().to_string(), |text| *text)
 }
 
-fn failure_of_a_participant_fails_the_test_with_its_text<W: Company>() {
+fn failure_of_a_participant_fails_the_test_with_its_text<W: WithPeers>() {
     let text = said(|| {
-        W::crowd(3, |me| assert!(me.index() != 1, "planted in {}", me.index()), |_| ());
+        W::with_peers(3, |me| assert!(me.index() != 1, "planted in {}", me.index()), |_| ());
     });
     assert_eq!(text, "participant 1 failed: planted in 1\n");
 }
 
-fn failure_of_the_test_is_the_one_that_is_told<W: Company>() {
+fn failure_of_the_test_is_the_one_that_is_told<W: WithPeers>() {
     let text = said(|| {
-        W::crowd(
+        W::with_peers(
             2,
             |me| me.until_told(1),
-            |crowd| {
-                crowd.tell(1);
+            |peers| {
+                peers.tell(1);
                 panic!("planted in the test");
             },
         )
@@ -43,20 +43,20 @@ fn failure_of_the_test_is_the_one_that_is_told<W: Company>() {
     assert_eq!(text, "planted in the test");
 }
 
-fn everybody_takes_part_once<W: Company>() {
-    let seen = tally();
-    let answer = W::crowd(
+fn everybody_takes_part_once<W: WithPeers>() {
+    let seen = counters();
+    let answer = W::with_peers(
         8,
         |me| {
             seen[me.index()].fetch_add(1, SeqCst);
         },
-        |crowd| crowd.size,
+        |peers| peers.size,
     );
     assert_eq!(answer, 8);
     assert!(seen[..8].iter().all(|seat| seat.load(SeqCst) == 1));
 }
 
-fn participant_that_is_not_killed_by_the_test_must_end_well<W: Company>() {
+fn participant_that_is_not_killed_by_the_test_must_end_well<W: WithPeers>() {
     let text = said(|| W::other(|| ossature_sys::process::exit(3)));
     assert!(text.starts_with("participant 0") && text.contains("Code(3)"), "{text}");
 }

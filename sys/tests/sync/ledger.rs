@@ -14,7 +14,7 @@ use ossature_sys::signal::Signal;
 
 /// The most participants beside the test.
 pub const MOST: usize = 8;
-/// The house's patience.
+/// How long a participant may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 const RUNNING: u32 = 0;
@@ -43,14 +43,14 @@ shareable! {
 }
 
 /// A word for each participant and each thing worth telling.
-pub struct Board(Shm<Table>);
+pub struct Ledger(Shm<Table>);
 
 /// Counters that every participant of every world sees.
 pub type Tally = Shm<[AtomicU32; 16]>;
 
 /// Sixteen counters at 0.
-pub fn tally() -> Tally {
-    Shm::place(array(|_| AtomicU32::new(0))).expect("memory for a tally")
+pub fn counters() -> Tally {
+    Shm::place(array(|_| AtomicU32::new(0))).expect("memory for a counters")
 }
 
 /// Waits until it is so, and says what was waited for when it never is.
@@ -84,13 +84,13 @@ fn state(id: u32) -> Option<char> {
     task(id, "stat").rsplit(") ").next().and_then(|rest| rest.chars().next())
 }
 
-impl Board {
+impl Ledger {
     pub fn new() -> Self {
         let seat = |_| {
             let zero = || AtomicU32::new(0);
             Seat::init(zero(), zero(), zero(), array(|_| AtomicU8::new(0)))
         };
-        Self(Shm::place(Table::init(array(seat), AtomicU32::new(0))).expect("memory for a board"))
+        Self(Shm::place(Table::init(array(seat), AtomicU32::new(0))).expect("memory for a ledger"))
     }
 
     /// A participant's whole life: what it fails with is written down.
@@ -162,7 +162,7 @@ impl Me<'_> {
         self.index
     }
 
-    /// Waits until the test has [told](Crowd::tell) that it has come so far.
+    /// Waits until the test has [told](Peers::tell) that it has come so far.
     #[track_caller]
     pub fn until_told(&self, step: u32) {
         until(&format!("the test comes to its step {step}"), || self.told.load(SeqCst) >= step);
@@ -175,23 +175,23 @@ impl Me<'_> {
 }
 
 /// The participants, as the test sees them.
-pub struct Crowd<'b> {
-    pub board: &'b Board,
+pub struct Peers<'b> {
+    pub ledger: &'b Ledger,
     pub size: usize,
     /// One for each if they are processes.
     pub children: &'b [Child],
 }
 
-impl Crowd<'_> {
+impl Peers<'_> {
     /// Lets go on who waits for the test to come so far.
     pub fn tell(&self, step: u32) {
-        self.board.0.told.store(step, SeqCst);
+        self.ledger.0.told.store(step, SeqCst);
     }
 
     /// Waits until the participant sleeps in the wait that it announced as its `nth`, from 1.
     #[track_caller]
     pub fn until_asleep(&self, index: usize, nth: u32) {
-        let seat = &self.board.0.seats[index];
+        let seat = &self.ledger.0.seats[index];
         let asleep = || {
             assert_eq!(seat.end.load(SeqCst), RUNNING, "participant {index} ended instead of waiting");
             seat.waits.load(SeqCst) >= nth && state(seat.id.load(SeqCst)) == Some('S')
@@ -208,15 +208,15 @@ impl Crowd<'_> {
     /// Waits until the participant has ended.
     #[track_caller]
     pub fn until_ended(&self, index: usize) {
-        until(&format!("participant {index} ends"), || self.board.0.seats[index].end.load(SeqCst) != RUNNING);
+        until(&format!("participant {index} ends"), || self.ledger.0.seats[index].end.load(SeqCst) != RUNNING);
     }
 
     /// Kills the participant, a process, and waits until it is dead.
     #[track_caller]
     pub fn kill(&self, index: usize) {
         self.children[index].kill().expect("one may kill one's child");
-        self.board.0.seats[index].end.store(KILLED, SeqCst);
-        let id = self.board.0.seats[index].id.load(SeqCst);
+        self.ledger.0.seats[index].end.store(KILLED, SeqCst);
+        let id = self.ledger.0.seats[index].id.load(SeqCst);
         until(&format!("participant {index} dies"), || !matches!(state(id), Some('R' | 'S' | 'D' | 'T' | 't')));
     }
 
@@ -224,7 +224,7 @@ impl Crowd<'_> {
     #[track_caller]
     pub fn stop(&self, index: usize) {
         self.children[index].signal(Signal::STOP).expect("one may stop one's child");
-        let id = self.board.0.seats[index].id.load(SeqCst);
+        let id = self.ledger.0.seats[index].id.load(SeqCst);
         until(&format!("participant {index} stops"), || state(id) == Some('T'));
     }
 

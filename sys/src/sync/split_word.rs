@@ -11,9 +11,9 @@ use core::sync::atomic::AtomicU32;
 /// The state. Zero bytes are 0.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub struct Half(AtomicU64);
+pub struct SplitWord(AtomicU64);
 
-impl Half {
+impl SplitWord {
     #[cfg(not(loom))]
     pub(crate) const fn new(state: u64) -> Self {
         Self(AtomicU64::new(state))
