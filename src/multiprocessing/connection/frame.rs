@@ -30,7 +30,7 @@
 //! header is there.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::Sorts;
+use crate::multiprocessing::transfer::FdCounts;
 
 /// What is asked of memory at once for a message that is announced; beyond it twice what has come.
 const AT_ONCE: usize = 1 << 20;
@@ -41,7 +41,7 @@ const AT_ONCE_OF_KIN: usize = 256 << 20;
 /// The header that 8 bytes of length follow.
 const LONG: u32 = 0xffff_ffff;
 /// The header, less the number of descriptors, that 8 bytes of length with descriptors follow.
-const RIDDEN: u32 = 0x8000_0000;
+const WITH_FDS: u32 = 0x8000_0000;
 /// The most descriptors of a message.
 pub(crate) const MOST_DESCRIPTORS: usize = ossature_sys::socket::MOST_DESCRIPTORS;
 
@@ -66,10 +66,10 @@ impl Header {
     }
 
     /// Of a message that so many descriptors, 1 to [`MOST_DESCRIPTORS`], ride on. They go with the 5th byte.
-    pub(crate) fn with_descriptors(len: usize, riders: Sorts) -> Self {
+    pub(crate) fn with_descriptors(len: usize, fd_counts: FdCounts) -> Self {
         let [ends, memory, all] =
-            [riders.ends, riders.memory, riders.all].map(|count| count.min(MOST_DESCRIPTORS) as u32);
-        Self::long(RIDDEN | ends << 16 | memory << 8 | all, len)
+            [fd_counts.ends, fd_counts.memory, fd_counts.all].map(|count| count.min(MOST_DESCRIPTORS) as u32);
+        Self::long(WITH_FDS | ends << 16 | memory << 8 | all, len)
     }
 
     fn long(first: u32, len: usize) -> Self {
@@ -85,11 +85,11 @@ impl Header {
 }
 
 /// What a header says of descriptors, if it does.
-fn riders(header: u32) -> Option<Sorts> {
+fn fd_counts(header: u32) -> Option<FdCounts> {
     let [top, ends, memory, all] = header.to_be_bytes();
-    let riders = Sorts { memory: memory.into(), ends: ends.into(), all: all.into() };
-    let possible = u32::from(top) == RIDDEN >> 24 && (1..=MOST_DESCRIPTORS).contains(&riders.all);
-    (possible && riders.is_possible()).then_some(riders)
+    let fd_counts = FdCounts { memory: memory.into(), ends: ends.into(), all: all.into() };
+    let possible = u32::from(top) == WITH_FDS >> 24 && (1..=MOST_DESCRIPTORS).contains(&fd_counts.all);
+    (possible && fd_counts.is_possible()).then_some(fd_counts)
 }
 
 /// How long a message may be, and who says so.
@@ -131,7 +131,7 @@ pub(crate) struct Incoming {
     have: u8,
     /// How long the header is, as far as is known.
     need: u8,
-    riders: Sorts,
+    fd_counts: FdCounts,
     takes_descriptors: bool,
     limit: Limit,
     /// How much memory is asked for before a byte of the message is there.
@@ -150,7 +150,7 @@ impl Incoming {
             header: [0; 12],
             have: 0,
             need: 4,
-            riders: Sorts { memory: 0, ends: 0, all: 0 },
+            fd_counts: FdCounts { memory: 0, ends: 0, all: 0 },
             takes_descriptors: true,
             limit: Limit::NONE,
             at_once: AT_ONCE,
@@ -219,10 +219,10 @@ impl Incoming {
         let len = match first {
             short if short <= i32::MAX as u32 => u64::from(short),
             _ if self.have == 12 => u64::from(middle) << 32 | u64::from(last),
-            LONG => return self.needs_more(Sorts::default()),
+            LONG => return self.needs_more(FdCounts::default()),
             other => {
-                if let Some(riders) = riders(other).filter(|_| self.takes_descriptors) {
-                    return self.needs_more(riders);
+                if let Some(fd_counts) = fd_counts(other).filter(|_| self.takes_descriptors) {
+                    return self.needs_more(fd_counts);
                 }
                 let message = format!("bad message: it begins with {other:#010x}, which is no length");
                 return Err(Error::new(ErrorKind::Decode, message));
@@ -233,9 +233,9 @@ impl Incoming {
         Ok(len == 0)
     }
 
-    fn needs_more(&mut self, riders: Sorts) -> Result<bool> {
+    fn needs_more(&mut self, fd_counts: FdCounts) -> Result<bool> {
         self.need = 12;
-        self.riders = riders;
+        self.fd_counts = fd_counts;
         Ok(false)
     }
 
@@ -252,8 +252,8 @@ impl Incoming {
     }
 
     /// How many descriptors ride on the very next byte.
-    pub(crate) fn descriptors_due(&self) -> Option<Sorts> {
-        (self.riders.all > 0 && self.have == 4).then_some(self.riders)
+    pub(crate) fn descriptors_due(&self) -> Option<FdCounts> {
+        (self.fd_counts.all > 0 && self.have == 4).then_some(self.fd_counts)
     }
 
     /// How long the message is, while none of it is there yet.
@@ -297,7 +297,7 @@ impl Incoming {
 
     /// Forgets the message, to be ready for the next one.
     pub(crate) fn reset(&mut self) {
-        (self.have, self.need, self.riders, self.len, self.filled) = (0, 4, Sorts::default(), None, 0);
+        (self.have, self.need, self.fd_counts, self.len, self.filled) = (0, 4, FdCounts::default(), None, 0);
         self.body = Vec::new();
     }
 

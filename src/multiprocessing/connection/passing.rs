@@ -7,15 +7,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::{Access, Connection, Receiver, Sender};
 use crate::error::{Error, ErrorKind};
-use crate::multiprocessing::transfer::{self, Sort, Trust, received_trust, refuse_to_receive, refuse_to_send};
+use crate::multiprocessing::transfer::{self, FdKind, Trust, received_trust, refuse_to_receive, refuse_to_send};
 
 /// The descriptor's place, whether it receives, whether it sends, and whether kin is at the other end.
 ///
 /// The last one says only in which list the descriptor is: into that of kin's ends nothing else can put one.
 type Wire = (u32, bool, bool, bool);
 
-fn sort(kin: bool) -> Sort {
-    if kin { Sort::End } else { Sort::Handle }
+fn kind(kin: bool) -> FdKind {
+    if kin { FdKind::End } else { FdKind::Handle }
 }
 
 fn put<S: Serializer>(
@@ -32,13 +32,13 @@ fn put<S: Serializer>(
         return Err(refuse_to_send(Error::new(ErrorKind::InvalidInput, message)));
     }
     let kin = trust == Trust::SameProgram;
-    let wire: Wire = (transfer::put(end, sort(kin))?, receives, sends, kin);
+    let wire: Wire = (transfer::put(end, kind(kin))?, receives, sends, kin);
     wire.serialize(serializer)
 }
 
 fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Error> {
     let (place, receives, sends, kin): Wire = Deserialize::deserialize(deserializer)?;
-    let fd = transfer::take(place, sort(kin))?;
+    let fd = transfer::take(place, kind(kin))?;
     let fd = fd
         .above_standard()
         .map_err(|errno| refuse_to_receive(Error::os(errno, "an end that came in a message cannot be opened")))?;

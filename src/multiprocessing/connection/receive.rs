@@ -12,7 +12,7 @@ use super::frame::{Incoming, Limit, MOST_DESCRIPTORS};
 use super::handshake::is_challenge;
 use super::too_short::BufferTooShort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, Packed, Sorts, Trust};
+use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, FdCounts, Packed, Trust};
 
 /// What has come of the next message.
 #[derive(Debug)]
@@ -279,7 +279,7 @@ impl Partial {
         &mut self,
         stream: &Stream,
         trust: Trust,
-        due: Sorts,
+        due: FdCounts,
         until: Until<'_>,
     ) -> Result<Option<usize>> {
         let refused = || {

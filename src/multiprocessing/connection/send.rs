@@ -134,7 +134,7 @@ impl Sending {
             return Ok(Sent::Nothing);
         }
         let mut rest = self.rest.borrow_mut();
-        rest.outgoing.push_raw(Header::with_descriptors(bytes.len(), descriptors.sorts()).as_bytes());
+        rest.outgoing.push_raw(Header::with_descriptors(bytes.len(), descriptors.fd_counts()).as_bytes());
         rest.outgoing.push_raw(&bytes);
         let total = rest.outgoing.rest().len();
         (rest.descriptors, rest.before) = (descriptors, 4);
@@ -179,7 +179,7 @@ fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()
         let message = "open files, connections and shared memory travel over Unix sockets only: use pipe(), not pipe_one_way() or TCP";
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    let count = descriptors.sorts().all;
+    let count = descriptors.fd_counts().all;
     if count > MOST_DESCRIPTORS {
         let message = format!("a message carries at most {MOST_DESCRIPTORS} descriptors, and this value has {count}");
         return Err(Error::new(ErrorKind::InvalidInput, message));

@@ -112,7 +112,7 @@ impl Chunk {
     /// Adds the call whose arguments begin there, and have descriptors.
     #[cold]
     fn close_call_with(&mut self, from: usize, descriptors: Descriptors) -> Result<Option<Box<Self>>> {
-        let count = descriptors.sorts().all;
+        let count = descriptors.fd_counts().all;
         if count > MOST_DESCRIPTORS {
             let text = format!(
                 "the arguments of {} hold {count} descriptors, and a call takes at most {MOST_DESCRIPTORS}: give the others in \
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!((chunk.count(), alone.count(), alone.is_alone()), (1, 1, true));
         assert_eq!(split_name(&alone.bytes), (&b"a::task"[..], &b"\x02\x01\x00"[..]));
         let again = alone.rest(0).unwrap();
-        assert_eq!((again.rare().descriptors.sorts().all, again.bytes), (1, alone.bytes));
+        assert_eq!((again.rare().descriptors.fd_counts().all, again.bytes), (1, alone.bytes));
         let many: Vec<_> = (0..254).map(|_| file()).collect();
         let error = Chunk::new(&job, Form::Value).push(&writing, &many).map(drop).unwrap_err();
         assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("254"), "{error}");

@@ -33,7 +33,7 @@ use super::board::Seat;
 use super::ground::{Ground, raise};
 use super::hub::{Hub, Inner};
 use super::word::{State as Word, word};
-use crate::multiprocessing::transfer::{Descriptors, Sorts};
+use crate::multiprocessing::transfer::{Descriptors, FdCounts};
 
 /// The bytes of a packet.
 const LENGTH: usize = size_of::<u64>() + 4 * size_of::<u32>();
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) type Label = (u64, u32);
 
 fn head((sequence, index): Label, descriptors: &Descriptors) -> [u8; LENGTH] {
-    let Sorts { memory, ends, all } = descriptors.sorts();
+    let FdCounts { memory, ends, all } = descriptors.fd_counts();
     let mut bytes = [0; LENGTH];
     let (first, rest) = bytes.split_at_mut(size_of::<u64>());
     first.copy_from_slice(&sequence.to_ne_bytes());
@@ -61,8 +61,9 @@ fn open(bytes: &[u8], list: Vec<OwnedFd>, lost: bool) -> Option<(Label, Descript
     let (sequence, rest) = bytes.split_first_chunk::<8>()?;
     let mut numbers = rest.chunks_exact(4).map(|bytes| bytes.try_into().map_or(0, u32::from_ne_bytes));
     let (index, memory, ends, all) = (numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?);
-    let sorts = Sorts { memory: memory as usize, ends: ends as usize, all: all as usize };
-    let descriptors = if lost { Descriptors::lost(sorts.all.max(1)) } else { Descriptors::arrived(list, sorts)? };
+    let fd_counts = FdCounts { memory: memory as usize, ends: ends as usize, all: all as usize };
+    let descriptors =
+        if lost { Descriptors::lost(fd_counts.all.max(1)) } else { Descriptors::arrived(list, fd_counts)? };
     Some(((u64::from_ne_bytes(*sequence), index), descriptors))
 }
 
@@ -180,7 +181,7 @@ impl Ground {
 
     /// Sends the descriptors of a result to the parent, waiting for room; or why they cannot go.
     pub(super) fn send_parcel(&self, label: Label, descriptors: &Descriptors) -> Result<(), String> {
-        let count = descriptors.sorts().all;
+        let count = descriptors.fd_counts().all;
         let (head, list) = (head(label, descriptors), descriptors.borrowed());
         let mut given_up = Deadline::NEVER;
         loop {
@@ -206,11 +207,11 @@ mod tests {
     #[test]
     fn a_packet_says_whose_descriptors_it_has() {
         let file = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let sorts = Sorts { memory: 0, ends: 1, all: 2 };
-        let descriptors = Descriptors::arrived(vec![file(), file()], sorts).unwrap();
+        let fd_counts = FdCounts { memory: 0, ends: 1, all: 2 };
+        let descriptors = Descriptors::arrived(vec![file(), file()], fd_counts).unwrap();
         let bytes = head((1 << 40 | 3, 7), &descriptors);
         let (label, came) = open(&bytes, vec![file(), file()], false).unwrap();
-        assert_eq!((label, came.sorts()), ((1 << 40 | 3, 7), sorts));
+        assert_eq!((label, came.fd_counts()), ((1 << 40 | 3, 7), fd_counts));
         assert!(open(&bytes, vec![file()], false).is_none(), "one is missing");
         assert!(open(&bytes[..LENGTH - 1], Vec::new(), false).is_none());
         let (label, lost) = open(&bytes, Vec::new(), true).unwrap();

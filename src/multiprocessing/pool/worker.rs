@@ -366,7 +366,7 @@ impl Outlet for Telling<'_, '_> {
         worker.end_in_time();
         let carried = !descriptors.is_empty();
         if carried {
-            let count = descriptors.sorts().all;
+            let count = descriptors.fd_counts().all;
             let sent = match count > MOST_DESCRIPTORS {
                 true => Err(format!("it holds {count} descriptors, and a result carries at most {MOST_DESCRIPTORS}")),
                 false => worker.ground.send_parcel((self.sequence, index), &descriptors),

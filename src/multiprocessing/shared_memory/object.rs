@@ -25,12 +25,12 @@ const ROOT: u32 = 0;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
+pub(crate) enum FdKind {
     Memory,
     Semaphore,
 }
 
-impl Sort {
+impl FdKind {
     /// The file of an object of this name.
     fn file(self, name: &Name) -> errno::Result<Name> {
         match self {
@@ -58,7 +58,7 @@ impl Sort {
     }
 }
 
-impl fmt::Display for Sort {
+impl fmt::Display for FdKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Memory => "shared memory",
@@ -78,7 +78,7 @@ pub(crate) enum Naming<'n> {
 /// descriptor, and lets go of that before it drops this.
 #[derive(Debug)]
 pub(crate) struct Object {
-    sort: Sort,
+    sort: FdKind,
     name: String,
     file: Name,
     id: Id,
@@ -98,7 +98,7 @@ impl Drop for Unfinished {
 impl Object {
     /// Makes an object: `make` under a private name, then `fill` under the lock; then it gets its name.
     pub(crate) fn create<M, T>(
-        sort: Sort,
+        sort: FdKind,
         naming: Naming<'_>,
         tracked: bool,
         make: impl Fn(&Name) -> errno::Result<(OwnedFd, M)>,
@@ -136,7 +136,7 @@ impl Object {
     }
 
     /// Opens an object that exists, and locks it if it is tracked.
-    pub(crate) fn open(sort: Sort, name: &str) -> Result<(Self, OwnedFd, Status)> {
+    pub(crate) fn open(sort: FdKind, name: &str) -> Result<(Self, OwnedFd, Status)> {
         let (name, file) = checked(sort, name)?;
         remove_unused();
         let deadline = Deadline::after(PATIENCE);
@@ -216,14 +216,14 @@ impl Drop for Object {
 }
 
 /// Removes the name of whatever object has it.
-pub(super) fn unlink(sort: Sort, name: &str) -> Result<()> {
+pub(super) fn unlink(sort: FdKind, name: &str) -> Result<()> {
     let (name, file) = checked(sort, name)?;
     posix_ipc::unlink(&file).map_err(|errno| failed(errno, sort, &name))
 }
 
 /// Makes an object under a private name, and locks it.
 fn begin<M>(
-    sort: Sort,
+    sort: FdKind,
     make: impl Fn(&Name) -> errno::Result<(OwnedFd, M)>,
 ) -> errno::Result<(Unfinished, OwnedFd, M)> {
     for _ in 0..TRIES {
@@ -264,10 +264,10 @@ pub(crate) fn check_file_size(len: usize) -> errno::Result<()> {
 }
 
 /// A name without the slash of C, and its file.
-fn checked(sort: Sort, name: &str) -> Result<(String, Name)> {
+fn checked(sort: FdKind, name: &str) -> Result<(String, Name)> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     let file = Name::new(bare.as_bytes()).and_then(|name| sort.file(&name)).map_err(|_| {
-        let most = if sort == Sort::Memory { 255 } else { 251 };
+        let most = if sort == FdKind::Memory { 255 } else { 251 };
         let message = format!(
             "{name:?} cannot be the name of a {sort}: a name has 1 to {most} bytes, and no slash or null behind the first"
         );
@@ -277,7 +277,7 @@ fn checked(sort: Sort, name: &str) -> Result<(String, Name)> {
 }
 
 #[cold]
-pub(crate) fn failed(errno: Errno, sort: Sort, name: &str) -> Error {
+pub(crate) fn failed(errno: Errno, sort: FdKind, name: &str) -> Error {
     let object = if name.is_empty() { format!("a {sort}") } else { format!("the {sort} {name}") };
     let why = match errno {
         Errno::EXIST => "has been made already: open it, or unlink its name first",

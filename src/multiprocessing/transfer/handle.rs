@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::fd_kind::FdKind;
 use super::list::{put, take};
-use super::sorts::Sort;
 
 /// Something that owns a descriptor, to be sent: a `File`, a `TcpStream`, a `UnixListener`, an `OwnedFd`.
 ///
@@ -69,7 +69,7 @@ impl<'de, T: From<OwnedFd>> Deserialize<'de> for Handle<T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn serialize<T: AsFd, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    put(value, Sort::Handle)?.serialize(serializer)
+    put(value, FdKind::Handle)?.serialize(serializer)
 }
 
 /// Takes the descriptor that came along.
@@ -80,5 +80,5 @@ pub fn serialize<T: AsFd, S: Serializer>(value: &T, serializer: S) -> Result<S::
 /// # Examples
 /// See the example of [`serialize()`].
 pub fn deserialize<'de, T: From<OwnedFd>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    take(Deserialize::deserialize(deserializer)?, Sort::Handle).map(T::from)
+    take(Deserialize::deserialize(deserializer)?, FdKind::Handle).map(T::from)
 }

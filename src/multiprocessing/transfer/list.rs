@@ -12,10 +12,10 @@ use ossature_sys::shm::is_shared_memory;
 use serde::{de, ser};
 
 use super::Trust;
-use super::sorts::{Descriptors, Sort, Sorts};
+use super::fd_kind::{Descriptors, FdCounts, FdKind};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The lists of one value that is being sent: one of each sort.
+/// The lists of one value that is being sent: one of each kind.
 #[derive(Default)]
 struct Out {
     memory: Vec<OwnedFd>,
@@ -25,11 +25,11 @@ struct Out {
 }
 
 impl Out {
-    fn of(&mut self, sort: Sort) -> &mut Vec<OwnedFd> {
-        match sort {
-            Sort::Memory => &mut self.memory,
-            Sort::End => &mut self.ends,
-            Sort::Handle => &mut self.handles,
+    fn of(&mut self, kind: FdKind) -> &mut Vec<OwnedFd> {
+        match kind {
+            FdKind::Memory => &mut self.memory,
+            FdKind::End => &mut self.ends,
+            FdKind::Handle => &mut self.handles,
         }
     }
 }
@@ -37,7 +37,7 @@ impl Out {
 /// The lists of one value that is being received, one behind the other.
 struct In {
     descriptors: Vec<Option<OwnedFd>>,
-    sorts: Sorts,
+    fd_counts: FdCounts,
     trust: Trust,
     refusal: Option<Error>,
 }
@@ -164,9 +164,9 @@ pub(super) struct Arriving(());
 
 impl Arriving {
     pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Self {
-        let (descriptors, sorts) = descriptors.into_parts();
+        let (descriptors, fd_counts) = descriptors.into_parts();
         let descriptors = descriptors.into_iter().map(Some).collect();
-        push(&IN, In { descriptors, sorts, trust, refusal: None });
+        push(&IN, In { descriptors, fd_counts, trust, refusal: None });
         Self(())
     }
 
@@ -205,12 +205,12 @@ fn take_out() -> Result<Descriptors> {
     refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
 }
 
-/// Puts a copy of a descriptor on the list of its sort, of the value that is being sent, and answers its place there.
-pub(crate) fn put<E: ser::Error>(fd: impl AsFd, sort: Sort) -> std::result::Result<u32, E> {
+/// Puts a copy of a descriptor on the list of its kind, of the value that is being sent, and answers its place there.
+pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Result<u32, E> {
     let copy = duplicate(fd);
     let put = |list: &mut Out| match copy {
         Ok(copy) => {
-            let list = list.of(sort);
+            let list = list.of(kind);
             let place = list.len();
             list.push(copy);
             u32::try_from(place).ok()
@@ -248,27 +248,27 @@ pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
     E::custom(text)
 }
 
-/// Takes a descriptor off the list of its sort, of the value that is being received.
+/// Takes a descriptor off the list of its kind, of the value that is being received.
 ///
-/// The place is the word of the value's bytes, which any value may have; the sort is that of the list in which the sender's
+/// The place is the word of the value's bytes, which any value may have; the kind is that of the list in which the sender's
 /// library put it.
-pub(crate) fn take<E: de::Error>(place: u32, sort: Sort) -> std::result::Result<OwnedFd, E> {
+pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Result<OwnedFd, E> {
     let take = |list: &mut In| {
-        if sort == Sort::Memory && list.trust != Trust::SameProgram {
+        if kind == FdKind::Memory && list.trust != Trust::SameProgram {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
                 "shared memory from a stranger: it is taken only from this program's own pipes and from authenticated peers on Unix sockets",
             ));
         }
-        let of_sort = list.descriptors.get_mut(list.sorts.range(sort));
+        let of_kind = list.descriptors.get_mut(list.fd_counts.range(kind));
         let place = usize::try_from(place).ok();
-        let found = of_sort.zip(place).and_then(|(of_sort, place)| of_sort.get_mut(place)).and_then(Option::take);
+        let found = of_kind.zip(place).and_then(|(of_kind, place)| of_kind.get_mut(place)).and_then(Option::take);
         // A stranger puts what it likes into any list; what safe code shall never write to is looked at itself.
-        let found = found.filter(|fd| sort == Sort::Memory || !is_shared_memory(fd));
+        let found = found.filter(|fd| kind == FdKind::Memory || !is_shared_memory(fd));
         found.ok_or_else(|| {
             Error::new(
                 ErrorKind::Decode,
-                "a message names a descriptor that did not come with it, or is of another sort",
+                "a message names a descriptor that did not come with it, or is of another kind",
             )
         })
     };

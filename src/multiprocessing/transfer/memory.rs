@@ -25,8 +25,8 @@ use ossature_sys::shm::{AttachError, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::fd_kind::FdKind;
 use super::list::{put, refuse_to_receive, take};
-use super::sorts::Sort;
 
 /// Shared memory, to be sent: both sides have the same afterwards.
 ///
@@ -128,7 +128,7 @@ impl<T: Shareable> Attach for Lock<[T], Shared> {
 pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer: S) -> Result<S::Ok, S::Error> {
     // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed otherwise.
     let descriptor = unsafe { shm.descriptor() };
-    put(descriptor, Sort::Memory)?.serialize(serializer)
+    put(descriptor, FdKind::Memory)?.serialize(serializer)
 }
 
 /// Attaches to the memory that came along.
@@ -140,7 +140,7 @@ pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer:
 /// # Examples
 /// See the example of [`serialize()`].
 pub fn deserialize<'de, T: ?Sized + Attach, D: Deserializer<'de>>(deserializer: D) -> Result<Shm<T>, D::Error> {
-    let memory = take(Deserialize::deserialize(deserializer)?, Sort::Memory)?;
+    let memory = take(Deserialize::deserialize(deserializer)?, FdKind::Memory)?;
     T::attach(OfKin(memory)).map_err(|error| refuse_to_receive(error.into()))
 }
 
@@ -161,7 +161,7 @@ pub(crate) mod ring {
     use ossature_sys::sync::ring::{Packets, Ring};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::{Sort, put, refuse_to_receive, take};
+    use super::{FdKind, put, refuse_to_receive, take};
     use crate::error::Error;
 
     /// Sends copies of the descriptors: of the memory, of its event, and of both ends over which memory may come.
@@ -169,20 +169,20 @@ pub(crate) mod ring {
         // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed
         // otherwise.
         let descriptor = unsafe { ring.descriptor() };
-        let memory: u32 = put(descriptor, Sort::Memory)?;
+        let memory: u32 = put(descriptor, FdKind::Memory)?;
         // The event is no memory: nothing but readiness is lost if safe code puts another handle in its place.
-        let event: Option<u32> = ring.event().map(|event| put(event, Sort::Handle)).transpose()?;
+        let event: Option<u32> = ring.event().map(|event| put(event, FdKind::Handle)).transpose()?;
         let [near, far] = packets.ends();
-        let ends: (u32, u32) = (put(near, Sort::End)?, put(far, Sort::End)?);
+        let ends: (u32, u32) = (put(near, FdKind::End)?, put(far, FdKind::End)?);
         (memory, event, ends).serialize(serializer)
     }
 
     /// Attaches to the memory that came along, and takes the event and the ends.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Ring, Packets), D::Error> {
         let (memory, event, (near, far)) = <(u32, Option<u32>, (u32, u32))>::deserialize(deserializer)?;
-        let memory = take(memory, Sort::Memory)?;
-        let event = event.map(|event| take(event, Sort::Handle)).transpose()?;
-        let (near, far) = (take(near, Sort::End)?, take(far, Sort::End)?);
+        let memory = take(memory, FdKind::Memory)?;
+        let event = event.map(|event| take(event, FdKind::Handle)).transpose()?;
+        let (near, far) = (take(near, FdKind::End)?, take(far, FdKind::End)?);
         let packets = Packets::from_ends(near, far).map_err(|errno| {
             refuse_to_receive::<D::Error>(Error::os(
                 errno,

@@ -55,13 +55,13 @@
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is an error that
 //! says so.
 
+mod fd_kind;
 mod form;
 pub mod handle;
 mod list;
 pub mod memory;
 mod packet;
 mod several;
-mod sorts;
 mod values;
 mod way;
 
@@ -76,12 +76,12 @@ pub use self::memory::{Attach, Memory};
 #[doc(inline)]
 pub use self::values::{Inbound, Outbound, Transfer};
 
+pub(crate) use self::fd_kind::{Descriptors, FdCounts, FdKind};
 pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};
 pub(crate) use self::list::{put, received_trust, refuse_to_receive, refuse_to_send, take};
 pub(crate) use self::packet::{Came, Packet};
 pub(crate) use self::several::{LONG, Reading, Writing, put_measured, split_measured};
-pub(crate) use self::sorts::{Descriptors, Sort, Sorts};
 pub(crate) use self::way::Way;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -2,7 +2,7 @@
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`HEADER`] bytes | how many descriptors of each sort there are; whether the bytes are memory; how many bytes |
+//! | [`HEADER`] bytes | how many descriptors of each kind there are; whether the bytes are memory; how many bytes |
 //! | bytes | those of the value, unless they are memory |
 //! | descriptors | the memory with the bytes, if they are memory; then those in the value |
 //!
@@ -19,7 +19,7 @@ use ossature_sys::process::{Resource, rlimit};
 use ossature_sys::socket::MOST_DESCRIPTORS;
 use serde::de::DeserializeOwned;
 
-use super::{Bounds, Descriptors, Packed, Sorts, Trust, unpack_slice};
+use super::{Bounds, Descriptors, FdCounts, Packed, Trust, unpack_slice};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Three numbers of descriptors, where the bytes are, and their length.
@@ -42,15 +42,15 @@ impl Packet {
     /// `RLIMIT_FSIZE`, when there is no memory for the bytes.
     pub(crate) fn new(packed: Packed, longest: usize, what: &str) -> Result<Self> {
         let Packed { bytes, descriptors } = packed;
-        let sorts = descriptors.sorts();
+        let fd_counts = descriptors.fd_counts();
         let in_memory = bytes.len() > longest.saturating_sub(HEADER);
-        let count = sorts.all + usize::from(in_memory);
+        let count = fd_counts.all + usize::from(in_memory);
         if count > MOST_DESCRIPTORS {
             let text = format!("{what} carries at most {MOST_DESCRIPTORS} descriptors, and this value needs {count}");
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
         let mut head = Vec::with_capacity(HEADER + if in_memory { 0 } else { bytes.len() });
-        for number in [sorts.memory, sorts.ends, sorts.all, usize::from(in_memory)] {
+        for number in [fd_counts.memory, fd_counts.ends, fd_counts.all, usize::from(in_memory)] {
             head.extend_from_slice(&(number as u32).to_le_bytes()); // at most `MOST_DESCRIPTORS`
         }
         head.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -108,12 +108,12 @@ impl Came {
             let bytes = header.get(at * 4..at * 4 + 4).and_then(|bytes| bytes.try_into().ok());
             bytes.map_or(0, u32::from_le_bytes) as usize
         };
-        let sorts = Sorts { memory: number(0), ends: number(1), all: number(2) };
+        let fd_counts = FdCounts { memory: number(0), ends: number(1), all: number(2) };
         if lost {
             let text = format!(
                 "{} descriptors came with a value, and this process could not open all of them; the value is lost: close \
                  some files, or raise RLIMIT_NOFILE",
-                sorts.all.max(1)
+                fd_counts.all.max(1)
             );
             return Err(Error::os(Errno::MFILE, text));
         }
@@ -129,7 +129,7 @@ impl Came {
             let mapped = Region::sealed(&memory, length);
             Bytes::Memory(mapped.map_err(|errno| Error::os(errno, "cannot map a value that came as memory"))?)
         };
-        let descriptors = Descriptors::arrived(list, sorts).ok_or_else(foreign)?;
+        let descriptors = Descriptors::arrived(list, fd_counts).ok_or_else(foreign)?;
         Ok(Self { bytes, descriptors })
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::form;
 use super::list::{Arriving, Leaving, put, take};
-use super::{Bounds, Descriptors, Packed, Sort, Sorts, Trust};
+use super::{Bounds, Descriptors, FdCounts, FdKind, Packed, Trust};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first byte of a length that takes [`FURTHER`] more bytes. A shorter length is one byte.
@@ -220,7 +220,7 @@ impl Packed {
         let borrowed = self.descriptors.borrowed();
         let copies: std::result::Result<Vec<_>, _> = borrowed.into_iter().map(duplicate).collect();
         let copies = copies.map_err(|errno| Error::os(errno, "a descriptor cannot be copied to be sent"))?;
-        let descriptors = Descriptors::arrived(copies, self.descriptors.sorts()).unwrap_or_default(); // as many as there were
+        let descriptors = Descriptors::arrived(copies, self.descriptors.fd_counts()).unwrap_or_default(); // as many as there were
         Ok(Self { bytes: self.bytes.clone(), descriptors })
     }
 }
@@ -228,15 +228,15 @@ impl Packed {
 /// A packed value inside another value: its descriptors travel among those of the other, each as what it is.
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let Sorts { memory, ends, all } = self.descriptors.sorts();
-        let sort = |at: usize| match at {
-            at if at < memory => Sort::Memory,
-            at if at < memory + ends => Sort::End,
-            _ => Sort::Handle,
+        let FdCounts { memory, ends, all } = self.descriptors.fd_counts();
+        let kind = |at: usize| match at {
+            at if at < memory => FdKind::Memory,
+            at if at < memory + ends => FdKind::End,
+            _ => FdKind::Handle,
         };
         let mut places = Vec::with_capacity(all);
         for (at, fd) in self.descriptors.borrowed().into_iter().enumerate() {
-            places.push(put::<S::Error>(fd, sort(at))?);
+            places.push(put::<S::Error>(fd, kind(at))?);
         }
         (&self.bytes, memory, ends, places).serialize(serializer)
     }
@@ -245,18 +245,18 @@ impl Serialize for Packed {
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let (bytes, memory, ends, places): (Vec<u8>, usize, usize, Vec<u32>) = Deserialize::deserialize(deserializer)?;
-        let sorts = Sorts { memory, ends, all: places.len() };
+        let fd_counts = FdCounts { memory, ends, all: places.len() };
         let mut list = Vec::with_capacity(places.len());
         for (at, place) in places.into_iter().enumerate() {
-            let sort = match at {
-                at if at < memory => Sort::Memory,
-                at if at < memory.saturating_add(ends) => Sort::End,
-                _ => Sort::Handle,
+            let kind = match at {
+                at if at < memory => FdKind::Memory,
+                at if at < memory.saturating_add(ends) => FdKind::End,
+                _ => FdKind::Handle,
             };
-            list.push(take::<D::Error>(place, sort)?);
+            list.push(take::<D::Error>(place, kind)?);
         }
         let descriptors =
-            Descriptors::arrived(list, sorts).ok_or_else(|| de::Error::custom("descriptors without a sort"))?;
+            Descriptors::arrived(list, fd_counts).ok_or_else(|| de::Error::custom("descriptors without a kind"))?;
         Ok(Self { bytes, descriptors })
     }
 }

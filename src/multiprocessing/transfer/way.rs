@@ -12,7 +12,7 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::socket::{Kind, MOST_DESCRIPTORS, Socket};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Sort, put, refuse_to_receive, take};
+use super::{FdKind, put, refuse_to_receive, take};
 use crate::error::Error;
 
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Way {
 
 impl Serialize for Way {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let ends: (u32, u32) = (put(&self.near, Sort::End)?, put(&self.far, Sort::End)?);
+        let ends: (u32, u32) = (put(&self.near, FdKind::End)?, put(&self.far, FdKind::End)?);
         ends.serialize(serializer)
     }
 }
@@ -78,7 +78,8 @@ impl<'de> Deserialize<'de> for Way {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let (near, far): (u32, u32) = Deserialize::deserialize(deserializer)?;
         let end = |place: u32| {
-            let socket = Socket::try_from(take::<D::Error>(place, Sort::End)?).and_then(AboveStandard::above_standard);
+            let socket =
+                Socket::try_from(take::<D::Error>(place, FdKind::End)?).and_then(AboveStandard::above_standard);
             socket.map_err(|errno| {
                 refuse_to_receive(Error::os(errno, "a socket that came in a message cannot be opened"))
             })

@@ -9,11 +9,11 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::{BorrowedFd, OwnedFd};
 use ossature_sys::socket::{MOST_DESCRIPTORS, Socket};
 
-use crate::multiprocessing::transfer::{Descriptors, Packed, Sorts};
+use crate::multiprocessing::transfer::{Descriptors, FdCounts, Packed};
 
 /// What every message begins with, which tells the parent from another process on the socket.
 const MAGIC: [u8; 4] = *b"osP3";
-/// Of each packet: how many descriptors there are that are memory, ends, and of all sorts among them, 4 bytes each; and
+/// Of each packet: how many descriptors there are that are memory, ends, and of all kinds together, 4 bytes each; and
 /// the length, 8 bytes.
 const PACKET: usize = 20;
 const HEADER: usize = MAGIC.len() + 2 * PACKET;
@@ -30,7 +30,7 @@ impl<'a> StartMessage<'a> {
         let mut bytes = Vec::with_capacity(HEADER + len);
         bytes.extend_from_slice(&MAGIC);
         for packet in packets {
-            let Sorts { memory, ends, all } = packet.descriptors.sorts();
+            let FdCounts { memory, ends, all } = packet.descriptors.fd_counts();
             for number in [memory, ends, all] {
                 bytes.extend_from_slice(&(number as u32).to_le_bytes());
             }
@@ -95,21 +95,21 @@ pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Pac
         return Err(Errno::PROTO);
     }
     let (of_arguments, further) = (descriptors.split_off(request.all), bytes.split_off(request_len));
-    let packed = |bytes, list, sorts| -> Result<Packed> {
-        let descriptors = Descriptors::arrived(list, sorts).ok_or(Errno::PROTO)?;
+    let packed = |bytes, list, fd_counts| -> Result<Packed> {
+        let descriptors = Descriptors::arrived(list, fd_counts).ok_or(Errno::PROTO)?;
         Ok(Packed { bytes, descriptors })
     };
     Ok([packed(bytes, descriptors, request)?, packed(further, of_arguments, arguments)?])
 }
 
 /// What the header says of a packet.
-fn measures(packet: &[u8]) -> Result<(Sorts, usize)> {
+fn measures(packet: &[u8]) -> Result<(FdCounts, usize)> {
     let (numbers, len) = packet.split_at_checked(12).ok_or(Errno::PROTO)?;
     let mut numbers = numbers.chunks_exact(4).map(|number| number.try_into().map_or(0, u32::from_le_bytes) as usize);
     let mut number = || numbers.next().unwrap_or_default();
-    let sorts = Sorts { memory: number(), ends: number(), all: number() };
+    let fd_counts = FdCounts { memory: number(), ends: number(), all: number() };
     let len = len.try_into().map(u64::from_le_bytes).map_err(|_| Errno::PROTO)?;
-    Ok((sorts, usize::try_from(len).map_err(|_| Errno::NOMEM)?))
+    Ok((fd_counts, usize::try_from(len).map_err(|_| Errno::NOMEM)?))
 }
 
 /// Receives some bytes, and keeps what comes along with them.

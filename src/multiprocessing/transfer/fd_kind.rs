@@ -1,7 +1,7 @@
-//! Descriptors on their way, each among those of its sort.
+//! Descriptors on their way, each among those of its kind.
 //!
 //! What a descriptor leads to is told beside the value, never in it: a value's bytes are whatever safe code makes them, and
-//! a file must not become memory by them. So each sort has a list of its own, a place is a place in one of them, and
+//! a file must not become memory by them. So each kind has a list of its own, a place is a place in one of them, and
 //! the header of a message, which the connection writes, says how long they are.
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What a descriptor leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
+pub(crate) enum FdKind {
     /// Shared memory, which only [`memory`](super::memory) puts there.
     Memory,
     /// An end of a connection at whose other end is kin, which only a connection puts there.
@@ -18,27 +18,27 @@ pub(crate) enum Sort {
     Handle,
 }
 
-/// How many descriptors there are of each sort: the first are memory, then come the ends, and handles are the rest.
+/// How many descriptors there are of each kind: the first are memory, then come the ends, and handles are the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sorts {
+pub(crate) struct FdCounts {
     pub(crate) memory: usize,
     pub(crate) ends: usize,
     pub(crate) all: usize,
 }
 
-impl Sorts {
-    /// Whether such numbers can be: no more of two sorts than there are of all.
+impl FdCounts {
+    /// Whether such numbers can be: no more of two kinds than there are of all.
     pub(crate) fn is_possible(self) -> bool {
         self.memory.checked_add(self.ends).is_some_and(|some| some <= self.all)
     }
 
-    /// Where those of a sort are.
-    pub(super) fn range(self, sort: Sort) -> Range<usize> {
+    /// Where those of a kind are.
+    pub(super) fn range(self, kind: FdKind) -> Range<usize> {
         let ends = self.memory.saturating_add(self.ends);
-        match sort {
-            Sort::Memory => 0..self.memory,
-            Sort::End => self.memory..ends,
-            Sort::Handle => ends..self.all,
+        match kind {
+            FdKind::Memory => 0..self.memory,
+            FdKind::End => self.memory..ends,
+            FdKind::Handle => ends..self.all,
         }
     }
 }
@@ -47,29 +47,29 @@ impl Sorts {
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     list: Vec<OwnedFd>,
-    sorts: Sorts,
+    fd_counts: FdCounts,
     /// So many came and could not be had here: the message means nothing without them, though its bytes do.
     lost: usize,
 }
 
 impl Descriptors {
     pub(crate) const fn new() -> Self {
-        Self { list: Vec::new(), sorts: Sorts { memory: 0, ends: 0, all: 0 }, lost: 0 }
+        Self { list: Vec::new(), fd_counts: FdCounts { memory: 0, ends: 0, all: 0 }, lost: 0 }
     }
 
     /// Those of a value.
     pub(super) fn of(memory: Vec<OwnedFd>, ends: Vec<OwnedFd>, handles: Vec<OwnedFd>) -> Self {
         let all = memory.len() + ends.len() + handles.len();
-        let sorts = Sorts { memory: memory.len(), ends: ends.len(), all };
+        let fd_counts = FdCounts { memory: memory.len(), ends: ends.len(), all };
         let mut list = memory;
         list.extend(ends);
         list.extend(handles);
-        Self { list, sorts, lost: 0 }
+        Self { list, fd_counts, lost: 0 }
     }
 
     /// Those that came with a message that said this of them; `None` when it cannot be true.
-    pub(crate) fn arrived(list: Vec<OwnedFd>, sorts: Sorts) -> Option<Self> {
-        (list.len() == sorts.all && sorts.is_possible()).then_some(Self { list, sorts, lost: 0 })
+    pub(crate) fn arrived(list: Vec<OwnedFd>, fd_counts: FdCounts) -> Option<Self> {
+        (list.len() == fd_counts.all && fd_counts.is_possible()).then_some(Self { list, fd_counts, lost: 0 })
     }
 
     /// In place of so many that this process could not open.
@@ -87,8 +87,8 @@ impl Descriptors {
         self.list.is_empty() && self.lost == 0
     }
 
-    pub(crate) fn sorts(&self) -> Sorts {
-        self.sorts
+    pub(crate) fn fd_counts(&self) -> FdCounts {
+        self.fd_counts
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -97,7 +97,7 @@ impl Descriptors {
 
     /// Whether there are some that only kin may have: memory, and the way to one who takes memory from there.
     pub(crate) fn are_for_kin(&self) -> bool {
-        self.sorts.memory > 0 || self.sorts.ends > 0
+        self.fd_counts.memory > 0 || self.fd_counts.ends > 0
     }
 
     /// All of them, in their order.
@@ -109,7 +109,7 @@ impl Descriptors {
         *self = Self::default();
     }
 
-    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, Sorts) {
-        (self.list, self.sorts)
+    pub(super) fn into_parts(self) -> (Vec<OwnedFd>, FdCounts) {
+        (self.list, self.fd_counts)
     }
 }
