@@ -53,9 +53,9 @@ impl<T> PerProcess<T> {
         last.is_current().then_some(last)
     }
 
-    /// Makes a prepared value that of this process, a child that was just started. `hand_on` gets the value that was the
-    /// last before: of the nearest ancestor that has one, or of this process, if the program began anew. `make` makes
-    /// one if there is none.
+    /// Makes a prepared value that of this process, a child that was just started. `hand_on` gets the value that was
+    /// the last before: of the nearest ancestor that has one, or of this process, if the program began anew. `make`
+    /// makes one if there is none.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn enter(
         &self,

@@ -126,8 +126,8 @@ fn forget_kept(floor: u32) {
     drop(forgotten);
 }
 
-/// Runs `body`, with panics reported under the [label](set_panic_label) as they happen, and returns what escaped. Only what has
-/// no place is still to be reported.
+/// Runs `body`, with panics reported under the [label](set_panic_label) as they happen, and returns what escaped. Only
+/// what has no place is still to be reported.
 #[cfg(feature = "multiprocessing")]
 pub(crate) fn catch_and_report<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
     caught(true, body)

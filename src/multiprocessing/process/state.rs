@@ -2,8 +2,8 @@
 //!
 //! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it, and
 //! with locks held by threads that the child does not have. So all of that is in a state, and each process has its own.
-//! A child that this module started enters a state that its parent has prepared with its configuration. Any other forked
-//! child begins one at its first question, under the same name.
+//! A child that this module started enters a state that its parent has prepared with its configuration. Any other
+//! forked child begins one at its first question, under the same name.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -97,7 +97,8 @@ impl ProcessState {
         })
     }
 
-    /// Makes this process the one that the state was prepared for, and closes the descriptors that only its parent uses.
+    /// Makes this process the one that the state was prepared for, and closes the descriptors that only its parent
+    /// uses.
     pub(crate) fn enter(prepared: Box<OwnState>, letting_go: Option<&LettingGo>) -> &'static OwnState {
         STATE.enter(prepared, Self::first, |last, own| {
             last.clear_out(letting_go);

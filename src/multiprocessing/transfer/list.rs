@@ -1,6 +1,7 @@
 //! The lists of descriptors that travel beside the value that this thread is sending or receiving.
 //!
-//! Serialising one value may send another, so the lists are stacked; a list is taken off when its value is done, by unwinding too.
+//! Serialising one value may send another, so the lists are stacked; a list is taken off when its value is done, by
+//! unwinding too.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
@@ -51,8 +52,9 @@ struct Marks {
     used: bool,
 }
 
-/// The lists of this thread: that of the value at work, and those of the values around it. Never dropped, so that values can
-/// be sent in a finalizer too, when std has dropped what the main thread had to drop; an empty stack owns nothing.
+/// The lists of this thread: that of the value at work, and those of the values around it. Never dropped, so that
+/// values can be sent in a finalizer too, when std has dropped what the main thread had to drop; an empty stack owns
+/// nothing.
 struct Stacked<L> {
     top: RefCell<Option<L>>,
     marks: Cell<Marks>,
@@ -250,8 +252,8 @@ pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
 
 /// Takes a descriptor off the list of its kind, of the value that is being received.
 ///
-/// The place is the word of the value's bytes, which any value may have; the kind is that of the list in which the sender's
-/// library put it.
+/// The place is the word of the value's bytes, which any value may have; the kind is that of the list in which the
+/// sender's library put it.
 pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Result<OwnedFd, E> {
     let take = |list: &mut In| {
         if kind == FdKind::Memory && list.trust != Trust::SameProgram {

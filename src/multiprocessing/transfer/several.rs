@@ -220,7 +220,8 @@ impl Packed {
         let borrowed = self.descriptors.borrowed();
         let copies: std::result::Result<Vec<_>, _> = borrowed.into_iter().map(duplicate).collect();
         let copies = copies.map_err(|errno| Error::os(errno, "a descriptor cannot be copied to be sent"))?;
-        let descriptors = Descriptors::arrived(copies, self.descriptors.fd_counts()).unwrap_or_default(); // as many as there were
+        // There are as many as there were.
+        let descriptors = Descriptors::arrived(copies, self.descriptors.fd_counts()).unwrap_or_default();
         Ok(Self { bytes: self.bytes.clone(), descriptors })
     }
 }

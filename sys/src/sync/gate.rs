@@ -12,8 +12,8 @@
 //! | 5.16 and later | futex_waitv | sleep on word and gate at once |
 //! | before | neither | look every 10 ms: the change is seen, late |
 //!
-//! Where nobody sleeps on anything but one word, and that word is the lower half of a [`SplitWord`] without any bit of an
-//! owner, it serves as its own gate. (Before Linux 6.2 the kernel did not wake at such a word unless it was 0: there
+//! Where nobody sleeps on anything but one word, and that word is the lower half of a [`SplitWord`] without any bit of
+//! an owner, it serves as its own gate. (Before Linux 6.2 the kernel did not wake at such a word unless it was 0: there
 //! sleepers look every 50 ms.)
 //!
 //! In a thread whose list the kernel does not know, nothing can be protected: it looks every 50 ms when it sleeps, and
@@ -184,7 +184,8 @@ impl SharedGate {
             return (Woke::TimedOut, 0);
         }
         let gate = Waiter::new(&self.0, 0, Reach::Shared);
-        // The gate stands last, so that its wake is never hidden behind another; a cancelling first, so that it hides none.
+        // The gate stands last, so that its wake is never hidden behind another; a cancelling first, so that it hides
+        // none.
         let mut used = count;
         let mut shifted = 0;
         if let Some(watched) = limit.watched() {
@@ -262,8 +263,8 @@ impl Gate for SharedGate {
         if limit.is_cancelled() {
             return Woke::TimedOut;
         }
-        // Woken and protected it is at the lower half. The upper one is looked at when the sleeper is queued there already, so a
-        // change that this look misses finds a sleeper to wake.
+        // Woken and protected it is at the lower half. The upper one is looked at when the sleeper is queued there
+        // already, so a change that this look misses finds a sleeper to wake.
         let lower = Waiter::new(state.futex(), announced as u32, Reach::Shared);
         // No thread is ever woken at this word, so the cheaper kind of word is enough.
         let upper = Waiter::new(state.upper(), (announced >> 32) as u32, Reach::Private);

@@ -16,8 +16,8 @@
 //! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is
 //! woken looks at everything, and wakes the next if there is more to do.
 //!
-//! **The holder** of a lease is identified by its robust list, not only by its number: see [`RobustList::linked`]. A lease
-//! whose holder's death was not reported stays held. A later thread with the same number is not mistaken for the
+//! **The holder** of a lease is identified by its robust list, not only by its number: see [`RobustList::linked`]. A
+//! lease whose holder's death was not reported stays held. A later thread with the same number is not mistaken for the
 //! holder.
 //!
 //! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a

@@ -17,9 +17,9 @@ use crate::multiprocessing::start::pending::Pending;
 
 /// A process whose parent is the fork server, which sends this process its exit status.
 ///
-/// Its end and the signals to it go by its pidfd, which needs no server. Only the server learns how the child ended, and
-/// sends that on the status socket, however late: a server may be slow or stopped. If the server is gone, the kernel is
-/// asked (Linux 6.15); an older kernel does not know.
+/// Its end and the signals to it go by its pidfd, which needs no server. Only the server learns how the child ended,
+/// and sends that on the status socket, however late: a server may be slow or stopped. If the server is gone, the
+/// kernel is asked (Linux 6.15); an older kernel does not know.
 #[derive(Debug)]
 pub(crate) struct ServerChild {
     pid: Pid,

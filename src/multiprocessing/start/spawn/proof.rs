@@ -1,5 +1,5 @@
-//! The proof that a child with rights by the program's file demands before it takes a request. The parent proves that the
-//! kernel would let the parent trace the child.
+//! The proof that a child with rights by the program's file demands before it takes a request. The parent proves that
+//! the kernel would let the parent trace the child.
 //!
 //! ```text
 //! parent                                      child, privileged by its exec

@@ -1,8 +1,8 @@
 //! What goes over the socket from a parent to its child before the work begins.
 //!
 //! The message is two packets, the request and the arguments: a header that tells how many bytes and descriptors there
-//! are of each, then the bytes of both, as one stream. The descriptors come along with the first bytes of the stream, as
-//! many with each system call as the kernel takes. So a short message is one call on both sides.
+//! are of each, then the bytes of both, as one stream. The descriptors come along with the first bytes of the stream,
+//! as many with each system call as the kernel takes. So a short message is one call on both sides.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};

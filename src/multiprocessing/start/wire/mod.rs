@@ -61,8 +61,8 @@ pub(super) fn send_request(
 /// Waits for the next reply of a child.
 pub(super) fn await_reply(control: &Socket, child: &impl AsFd, who: Who, patience: Patience) -> Result<StartReply> {
     let deadline = patience.deadline;
-    // Whatever a child said that has ended is there. Another process may still have its socket, so the end of the stream
-    // may not come.
+    // Whatever a child said that has ended is there. Another process may still have its socket, so the end of the
+    // stream may not come.
     let (end, otherwise) = match has_ended_silent(control, child.as_fd(), deadline)? {
         true => (Deadline::NOW, Some(StartReply::Nothing)),
         false => (deadline, None),

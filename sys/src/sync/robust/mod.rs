@@ -16,10 +16,10 @@
 //! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether
 //! this thread's head is registered is checked at each use, since the kernel's offset is stored in it.
 //!
-//! **The order of stores** is what makes it survive a kill between any two instructions. `set_pending(node)` comes before the
-//! word is touched and is cleared only after the node is linked (or the word is free again and whoever had to be woken
-//! is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
-//! the dying thread itself, in program order, so compiler fences are all it takes.
+//! **The order of stores** is what makes it survive a kill between any two instructions. `set_pending(node)` comes
+//! before the word is touched and is cleared only after the node is linked (or the word is free again and whoever had
+//! to be woken is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all
+//! of it from the dying thread itself, in program order, so compiler fences are all it takes.
 //!
 //! **What libc does to the list.** glibc leaves a thread's end to the kernel, and reads nothing of an entry but its
 //! links, when its own mutexes are linked beside it; a forked child begins with an empty list. musl does more:
@@ -33,10 +33,10 @@
 //! | a process forks | forgets that the list is registered, but leaves its entries in it | they are dropped in the child |
 //!
 //! **A list that is not registered** (musl, before a thread's first process-shared mutex) may contain private recursive
-//! mutexes, which stay. After a fork the list may also contain the parent's mutexes, which [`RobustList::keep_own_entries`]
-//! removes. None of our nodes is lost. Before the registration the list has no node; during the registration its one
-//! new entry is a mutex on the stack, which is removed again. A thread that is killed in between holds no lock for
-//! which others wait.
+//! mutexes, which stay. After a fork the list may also contain the parent's mutexes, which
+//! [`RobustList::keep_own_entries`] removes. None of our nodes is lost. Before the registration the list has no node;
+//! during the registration its one new entry is a mutex on the stack, which is removed again. A thread that is killed
+//! in between holds no lock for which others wait.
 //!
 //! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2
 //! (some stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that
@@ -101,7 +101,8 @@ impl RobustList<'_> {
     fn guess() -> Self {
         let this = thread_pointer();
         let head = this.wrapping_offset(HEAD.load(Relaxed)).cast::<Head>();
-        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not kept.
+        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not
+        // kept.
         Self { head: unsafe { &*head }, stays: PhantomData }
     }
 
@@ -125,7 +126,8 @@ impl RobustList<'_> {
             return None;
         }
         let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
-        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not kept.
+        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not
+        // kept.
         let here = Self { head: unsafe { &*head }, stays: PhantomData };
         if here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET && !here.register() {
             return None;
@@ -210,8 +212,8 @@ impl RobustList<'_> {
         compiler_fence(SeqCst);
     }
 
-    /// Names a word that is always 0. If the thread dies before [`clear_pending`](Self::clear_pending), the kernel wakes one sleeper
-    /// there.
+    /// Names a word that is always 0. If the thread dies before [`clear_pending`](Self::clear_pending), the kernel
+    /// wakes one sleeper there.
     #[inline(always)]
     pub(crate) fn set_pending_word(self, word: &AtomicU32) {
         let entry = (core::ptr::from_ref(word) as usize).wrapping_add_signed(-FUTEX_OFFSET);
@@ -318,7 +320,8 @@ impl RobustList<'_> {
                 return None;
             }
             let this = entry & !1;
-            // SAFETY: an entry of this thread's list stays mapped while it is linked (pthreads' rule, and ours by `Shm`).
+            // SAFETY: an entry of this thread's list stays mapped while it is linked (pthreads' rule, and ours by
+            // `Shm`).
             entry = unsafe { link_at(this) }.load(Relaxed);
             Some(this)
         })
