@@ -1,4 +1,5 @@
-//! Finds a leak in a wrapper of system calls, by failing every call of the wrapper in turn. docs/guide/fuzzing.md explains how.
+//! Finds a leak in a wrapper of system calls, by failing every call of the wrapper in turn. docs/guide/fuzzing.md
+//! explains how.
 //!
 //! ```console
 //! RUSTFLAGS="--cfg ossature_faults" cargo run --example faulty_wrapper --target-dir target/faults

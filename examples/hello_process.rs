@@ -1,4 +1,5 @@
-//! A process says hello: the first program of Python's chapter on `multiprocessing`, started in every way that there is.
+//! A process says hello: the first program of Python's chapter on `multiprocessing`, started in every way that there
+//! is.
 //!
 //! `cargo run --example hello_process [-- NAME]`; with `--self-test` it checks what it prints.
 

@@ -1,7 +1,7 @@
 //! A job board on a manager: workers of this program, and of CPython, take jobs from one queue and note their results.
 //!
-//! `cargo run --example job_board [-- --workers N] [--jobs N]`. A CPython joins while it runs: the program prints the lines.
-//! With `--self-test` it checks what it prints.
+//! `cargo run --example job_board [-- --workers N] [--jobs N]`. A CPython joins while it runs: the program prints the
+//! lines. With `--self-test` it checks what it prints.
 
 #[path = "family/front.rs"]
 mod front;

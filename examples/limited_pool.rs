@@ -1,5 +1,5 @@
-//! A server that stands three connections at a time and six workers that want more: the limited resource of Python's chapter
-//! on semaphores.
+//! A server that stands three connections at a time and six workers that want more: the limited resource of Python's
+//! chapter on semaphores.
 //!
 //! `cargo run --example limited_pool`; with `--self-test` it checks that no connection was refused.
 

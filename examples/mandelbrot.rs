@@ -1,7 +1,7 @@
 //! A Mandelbrot picture, computed by a pool into a shared array, and written as PNG.
 //!
-//! `cargo run --release --example mandelbrot -- --out picture.png`. The rows do not travel: each worker writes its own into
-//! memory that all have.
+//! `cargo run --release --example mandelbrot -- --out picture.png`. The rows do not travel: each worker writes its own
+//! into memory that all have.
 
 #[path = "family/front.rs"]
 mod front;

@@ -1,8 +1,8 @@
-//! Two processes append to one file under one lock: one with a guard, one that takes and releases it by hand. Their lines
-//! never mix.
+//! Two processes append to one file under one lock: one with a guard, one that takes and releases it by hand. Their
+//! lines never mix.
 //!
-//! `cargo run --example mp_lock [-- --file PATH]`; without a path the file is a temporary one. With `--self-test` it checks
-//! what it prints.
+//! `cargo run --example mp_lock [-- --file PATH]`; without a path the file is a temporary one. With `--self-test` it
+//! checks what it prints.
 
 #[path = "family/front.rs"]
 mod front;

@@ -1,5 +1,5 @@
-//! Queues that feed workers: the manual's program, which ends the workers by a STOP for each, and the same with a queue that is
-//! shut down.
+//! Queues that feed workers: the manual's program, which ends the workers by a STOP for each, and the same with a queue
+//! that is shut down.
 //!
 //! `cargo run --example mp_workers [-- --shutdown]`. With `--self-test` it checks what both print.
 

@@ -1,5 +1,5 @@
-//! One process opens a file, another one reads it: the open file itself travels through a pipe, so that the reader needs
-//! neither its name nor the right to open it.
+//! One process opens a file, another one reads it: the open file itself travels through a pipe, so that the reader
+//! needs neither its name nor the right to open it.
 //!
 //! `cargo run --example pass_file`; with `--self-test` it checks what it prints.
 

@@ -1,7 +1,8 @@
 //! One queue for programs on several machines: the remote manager of Python's manual, with a count that others watch.
 //!
-//! `cargo run --example remote_queue -- --serve`, then in other terminals `-- --port P --put TEXT`, `-- --port P --get` and
-//! `-- --port P --watch`. A program in Python joins as the server says. With `--self-test` it checks what it prints.
+//! `cargo run --example remote_queue -- --serve`, then in other terminals `-- --port P --put TEXT`, `-- --port P --get`
+//! and `-- --port P --watch`. A program in Python joins as the server says. With `--self-test` it checks what it
+//! prints.
 
 #[path = "family/front.rs"]
 mod front;

@@ -8,8 +8,8 @@
 //! `--help` lists the options, and docs/guide/scheduler.md walks through this program.
 //!
 //! A turn is `SIGCONT` at its beginning and `SIGSTOP` at its end, to the command's process group. One wait covers the
-//! timer of the turn, the pidfds of all commands and the signals: nothing is polled, and no number is signalled that could have become
-//! another's.
+//! timer of the turn, the pidfds of all commands and the signals: nothing is polled, and no number is signalled that
+//! could have become another's.
 #![deny(unsafe_code)]
 
 #[path = "family/own.rs"]

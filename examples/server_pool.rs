@@ -1,8 +1,8 @@
-//! A pool of server processes: all of them accept on one socket, which they have inherited, and the kernel gives each client to one
-//! that is free.
+//! A pool of server processes: all of them accept on one socket, which they have inherited, and the kernel gives each
+//! client to one that is free.
 //!
-//! `cargo run --example server_pool -- [PORT]` serves until it is interrupted; each connection is told who serves it, and its
-//! messages come back. With `--self-test` the parent is the clients, too.
+//! `cargo run --example server_pool -- [PORT]` serves until it is interrupted; each connection is told who serves it,
+//! and its messages come back. With `--self-test` the parent is the clients, too.
 
 #[path = "family/front.rs"]
 mod front;

@@ -1,8 +1,8 @@
-//! Looks into a running manager: lists its objects, completes their names and methods with TAB, calls the methods, shows
-//! the results.
+//! Looks into a running manager: lists its objects, completes their names and methods with TAB, calls the methods,
+//! shows the results.
 //!
-//! `cargo run --example shell -- ADDRESS KEY` connects to a manager of Rust or of CPython; with `--self-test` a session with a
-//! server of its own is typed in.
+//! `cargo run --example shell -- ADDRESS KEY` connects to a manager of Rust or of CPython; with `--self-test` a session
+//! with a server of its own is typed in.
 //!
 //! ```text
 //! manager> objects

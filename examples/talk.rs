@@ -5,9 +5,10 @@
 //! cargo run --example talk -- client localhost:6000
 //! ```
 //!
-//! The client sends each line of its standard input and prints what comes back. The address may be a path as well, or `@name`
-//! for an abstract one; without one it is `/tmp/ossature-talk`. Either side may be a CPython: what goes over is bytes, and the key is
-//! `b"secret password"`. The server ends when a client says `stop`. With `--self-test` it talks to itself.
+//! The client sends each line of its standard input and prints what comes back. The address may be a path as well, or
+//! `@name` for an abstract one; without one it is `/tmp/ossature-talk`. Either side may be a CPython: what goes over is
+//! bytes, and the key is `b"secret password"`. The server ends when a client says `stop`. With `--self-test` it talks
+//! to itself.
 
 #[path = "family/front.rs"]
 mod front;

@@ -1,5 +1,5 @@
-//! A Python program asks this one for work, and sends back what it computed. Both know a key, and nothing that comes over
-//! the connection is run.
+//! A Python program asks this one for work, and sends back what it computed. Both know a key, and nothing that comes
+//! over the connection is run.
 
 #[path = "family/guided.rs"]
 mod guided;

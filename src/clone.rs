@@ -56,16 +56,16 @@ pub trait TryClone: Sized {
     /// A second handle of the same object.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` without room for
-    /// a mapping.
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` without
+    /// room for a mapping.
     fn try_clone(&self) -> Result<Self>;
 }
 
 /// Declares structs whose fields are handles, and gives them [`TryClone`](crate::TryClone).
 ///
 /// Attributes, visibilities and type parameters with one bound each are the struct's own. Every field must be
-/// `TryClone`; the compiler's error names the field's type and the remedy. If a field cannot be cloned, the clones of the
-/// fields before it are dropped.
+/// `TryClone`; the compiler's error names the field's type and the remedy. If a field cannot be cloned, the clones of
+/// the fields before it are dropped.
 ///
 /// # Examples
 /// ```standalone_crate

@@ -127,7 +127,8 @@ pub enum ErrorKind {
     /// The task was cancelled, or its pool was terminated, before it ended.
     #[doc(alias = "CancelledError")]
     Cancelled,
-    /// The pool was closed or terminated and takes no more tasks; or the queue was shut down (Python's `queue.ShutDown`).
+    /// The pool was closed or terminated and takes no more tasks; or the queue was shut down (Python's
+    /// `queue.ShutDown`).
     ShutDown,
 }
 
@@ -393,7 +394,8 @@ impl From<StartError> for Error {
     }
 }
 
-/// [`ErrorKind::ShutDown`] for a closed ring, [`ErrorKind::Os`] for the sockets of packets, [`ErrorKind::TooLong`] for a message or a buffer of the wrong size.
+/// [`ErrorKind::ShutDown`] for a closed ring, [`ErrorKind::Os`] for the sockets of packets, [`ErrorKind::TooLong`] for
+/// a message or a buffer of the wrong size.
 impl From<RingError> for Error {
     fn from(error: RingError) -> Self {
         match error {

@@ -1,5 +1,5 @@
-//! What processes print of their own doings, line by line. Each case is a process of its own, whose standard error is read:
-//! a main without libtest, so that the cases may fork.
+//! What processes print of their own doings, line by line. Each case is a process of its own, whose standard error is
+//! read: a main without libtest, so that the cases may fork.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]

@@ -1,9 +1,9 @@
 //! What the compiler answers to natural mistakes: `tests/mistakes` has a program for each.
 //!
 //! A program begins with what its answer says. `//> text` is a text of the first line of the answer, which names the
-//! mistake. `//~ text` is a text of the answer, in the order of the answer.
-//! `//- text` is a text that may not be in the answer. `//= check` means that the type checker answers, `//= build` that the
-//! code generator does, and `//= run` that the program itself does. `//= passes` means that the program compiles.
+//! mistake. `//~ text` is a text of the answer, in the order of the answer. `//- text` is a text that may not be in the
+//! answer. `//= check` means that the type checker answers, `//= build` that the code generator does, and `//= run`
+//! that the program itself does. `//= passes` means that the program compiles.
 //!
 //! The texts are key words, because the compiler's own words change from version to version. All answers are printed by
 //! `OSSATURE_SHOW_MISTAKES=1 cargo test --test mistakes -- --nocapture`.

@@ -1,5 +1,5 @@
-//! Nothing of the lower half allocates, and neither do lock, unlock, wait and register through the upper names: a counting
-//! allocator watches this thread through every call.
+//! Nothing of the lower half allocates, and neither do lock, unlock, wait and register through the upper names: a
+//! counting allocator watches this thread through every call.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

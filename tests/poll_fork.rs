@@ -1,4 +1,5 @@
-//! The poll object and the selectors across a fork: a binary of its own, because a child holds copies of whatever other tests have open.
+//! The poll object and the selectors across a fork: a binary of its own, because a child holds copies of whatever other
+//! tests have open.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -14,8 +15,8 @@ fn a_forked_child_has_a_set_of_its_own() {
     let mut poll = Poll::new();
     poll.register(near.as_fd(), PollFlags::OUT);
     poll.register(other.as_fd(), PollFlags::IN);
-    // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that another
-    // thread may hold, and leaves by _exit without returning.
+    // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that
+    // another thread may hold, and leaves by _exit without returning.
     match unsafe { ossature::sys::process::fork_unchecked() }.unwrap() {
         None => {
             let inherited = poll.poll(Duration::ZERO).is_ok_and(|ready| ready.len() == 1);
@@ -39,8 +40,8 @@ fn shares_nothing<'a>(mut selector: impl Selector<&'a UnixStream, ()>, streams: 
     let [writable, silent, late] = streams;
     let token = selector.register(writable, Interest::WRITE, ()).unwrap();
     let other = selector.register(silent, Interest::READ, ()).unwrap();
-    // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that another
-    // thread may hold, and leaves by _exit without returning.
+    // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that
+    // another thread may hold, and leaves by _exit without returning.
     match unsafe { ossature::sys::process::fork_unchecked() }.unwrap() {
         None => {
             let is = |found: ossature::Result<Vec<_>>, expected| found.is_ok_and(|found| found == [expected]);
@@ -75,8 +76,8 @@ fn a_forked_child_has_a_selector_of_its_own() {
 
 /// Runs `body` in a child, which answers whether all was as it should be.
 fn in_a_child(body: impl FnOnce() -> bool) {
-    // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that another
-    // thread may hold, and leaves by _exit without returning.
+    // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that
+    // another thread may hold, and leaves by _exit without returning.
     match unsafe { ossature::sys::process::fork_unchecked() }.unwrap() {
         // SAFETY: _exit has no preconditions.
         None => unsafe { libc::_exit(i32::from(!body())) },

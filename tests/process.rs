@@ -1,6 +1,7 @@
 //! Processes: their names, handles and ends. A main of its own with one thread, so that fork is safe.
 //!
-//! What holds for every way of starting a process is in `lives.rs` and `finalizers.rs`, once for each world of `worlds.rs`.
+//! What holds for every way of starting a process is in `lives.rs` and `finalizers.rs`, once for each world of
+//! `worlds.rs`.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]

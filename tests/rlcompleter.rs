@@ -1,4 +1,5 @@
-//! Completion of names: the portable cases of CPython's `test_rlcompleter`, and what each row of the specification says.
+//! Completion of names: the portable cases of CPython's `test_rlcompleter`, and what each row of the specification
+//! says.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};

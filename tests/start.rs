@@ -1,5 +1,5 @@
-//! How a task gets into a new process, and what becomes of it where it cannot. A main of its own with one thread, because that
-//! is what the new process begins with as well.
+//! How a task gets into a new process, and what becomes of it where it cannot. A main of its own with one thread,
+//! because that is what the new process begins with as well.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]
@@ -121,7 +121,8 @@ fn main() {
         Some(privileged::ATTACK) => return privileged::attack(),
         _ => {}
     }
-    // Open until this process ends, so that nobody takes it for left behind: here, or the first test that needs it had it more.
+    // Open until this process ends, so that nobody takes it for left behind: here, or the first test that needs it had
+    // it more.
     ossature::multiprocessing::util::temp_dir().expect("a directory can be made");
     let mut tests = Vec::new();
     for module in [

@@ -1,5 +1,5 @@
-//! What concerns a whole process: its threads counted, its end, its children. A main of its own with one thread, so that fork is
-//! safe; each test runs in a forked child, which may have as many threads as it likes.
+//! What concerns a whole process: its threads counted, its end, its children. A main of its own with one thread, so
+//! that fork is safe; each test runs in a forked child, which may have as many threads as it likes.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]
@@ -96,8 +96,8 @@ fn apart(body: impl FnOnce()) {
 /// Runs `body` in a child of a process that may have other threads.
 #[track_caller]
 fn inside(body: impl FnOnce()) {
-    // SAFETY: the child allocates and starts threads, which glibc and musl allow after a fork, takes no lock that another thread
-    // may hold but those of the modules under test, and leaves by _exit without returning.
+    // SAFETY: the child allocates and starts threads, which glibc and musl allow after a fork, takes no lock that
+    // another thread may hold but those of the modules under test, and leaves by _exit without returning.
     match unsafe { fork_unchecked() }.expect("forks") {
         None => {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));

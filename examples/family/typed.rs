@@ -10,8 +10,8 @@ use ossature::sys::fd;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::tty::{Pty, WindowSize, set_window_size};
 
-/// A terminal on which each of the keys is typed as soon as the prompt before it is shown. The thread ends, with all that
-/// was shown, when the terminal is dropped.
+/// A terminal on which each of the keys is typed as soon as the prompt before it is shown. The thread ends, with all
+/// that was shown, when the terminal is dropped.
 pub fn terminal(script: Vec<(&'static str, &'static str)>) -> ossature::Result<(Terminal, JoinHandle<String>)> {
     let Pty { controller, terminal } = Pty::open()?;
     set_window_size(&terminal, WindowSize { rows: 24, columns: 80, ..WindowSize::default() })?;

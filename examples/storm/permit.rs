@@ -1,6 +1,7 @@
 //! The storm's use of a semaphore's permits: one unit, which must be there once, and once only, whoever dies.
 //!
-//! Between two kills the parent takes the unit bare and releases it, so that the next permit has to move it to a slot again.
+//! Between two kills the parent takes the unit bare and releases it, so that the next permit has to move it to a slot
+//! again.
 
 use core::hint::spin_loop;
 use core::time::Duration;

@@ -1,7 +1,7 @@
 //! The storm's use of [`Pool`]: workers and supervisors die, and are stopped, while they run calls.
 //!
-//! A round gives out calls, strikes once, and takes every result. Each call notes in shared memory that it has begun. Every
-//! fourth call has a descriptor among its arguments, and gives it back.
+//! A round gives out calls, strikes once, and takes every result. Each call notes in shared memory that it has begun.
+//! Every fourth call has a descriptor among its arguments, and gives it back.
 //!
 //! | must hold | or else |
 //! | --- | --- |
@@ -166,7 +166,8 @@ impl Trial for PoolStorm {
     }
 }
 
-/// Kills a worker that runs a call, the supervisor, or all at once; or stops a worker or the supervisor, which is the answer.
+/// Kills a worker that runs a call, the supervisor, or all at once; or stops a worker or the supervisor, which is the
+/// answer.
 fn strike(notes: &Notes, random: &mut Random, tally: &mut Tally) -> Option<u32> {
     let supervisor = || active_children().into_iter().find(|child| child.name() == "PoolSupervisor");
     if random.below(8) == 0 {

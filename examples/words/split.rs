@@ -25,8 +25,8 @@ impl Splitter {
         self.words
     }
 
-    /// How many bytes to feed at a time: as many as stay in the cache, and more when a word has no end, lest its beginning be
-    /// looked at again and again.
+    /// How many bytes to feed at a time: as many as stay in the cache, and more when a word has no end, lest its
+    /// beginning be looked at again and again.
     pub fn appetite(&self) -> usize {
         self.kept.max(1 << 16)
     }
@@ -99,8 +99,8 @@ fn spaces(bytes: &[u8]) -> u64 {
     mask
 }
 
-/// A set bit for each byte of eight that is white space, without a branch: sums of seven bits tell in the eighth whether a
-/// byte is at least 9, at least 14, and equal to 32.
+/// A set bit for each byte of eight that is white space, without a branch: sums of seven bits tell in the eighth
+/// whether a byte is at least 9, at least 14, and equal to 32.
 #[inline]
 fn spaces_of_eight(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;

@@ -1,5 +1,5 @@
-//! The workers: a pool, each of whose calls counts one share. The pool gives the share of a worker that is killed to another
-//! worker.
+//! The workers: a pool, each of whose calls counts one share. The pool gives the share of a worker that is killed to
+//! another worker.
 
 use std::error::Error;
 use std::fmt;

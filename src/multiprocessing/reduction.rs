@@ -1,7 +1,8 @@
-//! Open files from process to process as CPython's `multiprocessing.reduction` passes them: one byte and a control message.
+//! Open files from process to process as CPython's `multiprocessing.reduction` passes them: one byte and a control
+//! message.
 //!
-//! Between programs in Rust a [`transfer::Handle`](crate::multiprocessing::transfer::Handle) inside a value does more. This is for a CPython at
-//! the other side, whose `send_handle`, `recv_handle`, `sendfds` and `recvfds` these are.
+//! Between programs in Rust a [`transfer::Handle`](crate::multiprocessing::transfer::Handle) inside a value does more.
+//! This is for a CPython at the other side, whose `send_handle`, `recv_handle`, `sendfds` and `recvfds` these are.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -63,12 +64,13 @@ pub fn recv_handle(connection: &Connection) -> Result<OwnedFd> {
     handles.into_iter().flatten().next().ok_or_else(|| invalid("no descriptor"))
 }
 
-/// Sends copies of 1 to 253 descriptors, and waits to have them acknowledged if that is asked for: Python's `sendfds`. False when the deadline was over
-/// before, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
+/// Sends copies of 1 to 253 descriptors, and waits to have them acknowledged if that is asked for: Python's `sendfds`.
+/// False when the deadline was over before, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
 ///
 /// # Errors
-/// [`InvalidInput`](ErrorKind::InvalidInput) for no or too many descriptors, within a message, and when the connection is no Unix socket;
-/// [`Closed`](ErrorKind::Closed); [`Decode`](ErrorKind::Decode) for another answer than `A`; [`Os`](ErrorKind::Os).
+/// [`InvalidInput`](ErrorKind::InvalidInput) for no or too many descriptors, within a message, and when the connection
+/// is no Unix socket; [`Closed`](ErrorKind::Closed); [`Decode`](ErrorKind::Decode) for another answer than `A`;
+/// [`Os`](ErrorKind::Os).
 ///
 /// # Examples
 /// ```
@@ -116,11 +118,11 @@ pub fn send_handles<'c>(
     }
 }
 
-/// Takes `count` descriptors, 1 to 253, and acknowledges them if that is asked for: Python's `recvfds`. `None` when they did not come by the
-/// deadline, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
+/// Takes `count` descriptors, 1 to 253, and acknowledges them if that is asked for: Python's `recvfds`. `None` when
+/// they did not come by the deadline, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
 ///
-/// As in Python they are taken from whoever is at the other end: a CPython does not say who it is with them. Call this where
-/// [`trust`](Connection::trust) or [`peer_credentials`](Connection::peer_credentials) tell enough.
+/// As in Python they are taken from whoever is at the other end: a CPython does not say who it is with them. Call this
+/// where [`trust`](Connection::trust) or [`peer_credentials`](Connection::peer_credentials) tell enough.
 ///
 /// # Errors
 /// [`Closed`](ErrorKind::Closed) when the other side has closed the connection; [`Decode`](ErrorKind::Decode) when

@@ -79,8 +79,8 @@ impl fmt::Display for ResourceType {
 
 /// The pipe to a resource tracker of CPython.
 ///
-/// The tracker lives as long as any process has the pipe, so this keeps it alive. What was registered stays so when this
-/// is dropped.
+/// The tracker lives as long as any process has the pipe, so this keeps it alive. What was registered stays so when
+/// this is dropped.
 ///
 /// # Examples
 /// See the example of the [module](self).
@@ -92,8 +92,8 @@ impl ResourceTracker {
     /// The tracker whose pipe this process inherited under a number. The pipe is opened once more, through `/proc`.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) if the tracker has ended; [`InvalidInput`](ErrorKind::InvalidInput) if the number is
-    /// not open or not a pipe; [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `EACCES`.
+    /// [`Closed`](ErrorKind::Closed) if the tracker has ended; [`InvalidInput`](ErrorKind::InvalidInput) if the number
+    /// is not open or not a pipe; [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `EACCES`.
     pub fn inherited(number: u32) -> Result<Self> {
         let told = |errno| match errno {
             Errno::NOENT | Errno::INVAL => {
@@ -121,9 +121,10 @@ impl ResourceTracker {
     /// Lets the tracker remove the name at its end. A name that is registered several times counts once.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) if the tracker has ended; [`InvalidInput`](ErrorKind::InvalidInput) for a name that no
-    /// tracker of CPython 3.8 to 3.13 can read: one that is not ASCII, has a colon or the end of a line in it, or is too
-    /// long for a line of 512 bytes; [`Os`](ErrorKind::Os) with `ETIMEDOUT` if it does not read for ten seconds.
+    /// [`Closed`](ErrorKind::Closed) if the tracker has ended; [`InvalidInput`](ErrorKind::InvalidInput) for a name
+    /// that no tracker of CPython 3.8 to 3.13 can read: one that is not ASCII, has a colon or the end of a line in it,
+    /// or is too long for a line of 512 bytes; [`Os`](ErrorKind::Os) with `ETIMEDOUT` if it does not read for ten
+    /// seconds.
     pub fn register(&self, name: &str, kind: ResourceType) -> Result<()> {
         self.tell("REGISTER", name, kind)
     }

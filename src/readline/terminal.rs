@@ -85,9 +85,9 @@ const MOST_WAITING: usize = 1 << 16;
 ///
 /// If one of them is not a terminal, lines are read as they are, without editing and without escape sequences.
 ///
-/// SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGTSTP give the terminal back before they take their effect, if the thread that
-/// reads the line gets them. No handler is installed, so another thread that does not block them may get them first. The
-/// program blocks them with [`signal::block`] where it starts such threads: threads inherit what is blocked.
+/// SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGTSTP give the terminal back before they take their effect, if the thread
+/// that reads the line gets them. No handler is installed, so another thread that does not block them may get them
+/// first. The program blocks them with [`signal::block`] where it starts such threads: threads inherit what is blocked.
 ///
 /// # Examples
 /// ```

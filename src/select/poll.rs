@@ -25,9 +25,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// first. If there are more, and the last time most of the set was ready, ppoll answers for all descriptors.
 ///
 /// A set **owns** what is registered, as a [selector](crate::select::selectors) does: anything `AsFd`, which is a
-/// `&socket`, a `BorrowedFd`, an `Arc` of a socket or the socket itself. [`unregister`](Self::unregister) gives the object
-/// back. So none can be closed while in it. With borrowed objects the compiler refuses the program that would have seen
-/// `POLLNVAL`:
+/// `&socket`, a `BorrowedFd`, an `Arc` of a socket or the socket itself. [`unregister`](Self::unregister) gives the
+/// object back. So none can be closed while in it. With borrowed objects the compiler refuses the program that would
+/// have seen `POLLNVAL`:
 ///
 /// ```compile_fail,E0505
 /// use ossature::select::{Poll, PollFlags};
@@ -39,8 +39,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 ///
 /// A descriptor that unsafe code had closed before it was registered still answers [`PollFlags::NVAL`]; one that it
-/// closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at once, an
-/// error in Python, do not compile.
+/// closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at once,
+/// an error in Python, do not compile.
 ///
 /// A forked child goes on with a set of its own: what parent and child register is no concern of the other's.
 ///
@@ -176,8 +176,8 @@ impl<F: AsFd> Poll<F> {
     /// If an object with the same descriptor is in already, `file` takes its place in the order, and that object is
     /// dropped.
     ///
-    /// An object lends the same descriptor for as long as it is registered, as all of std and of this crate do. One that
-    /// lends another later is not waited for.
+    /// An object lends the same descriptor for as long as it is registered, as all of std and of this crate do. One
+    /// that lends another later is not waited for.
     pub fn register(&mut self, file: F, events: PollFlags) {
         self.own_the_set();
         let number = number(file.as_fd());
@@ -241,8 +241,8 @@ impl<F: AsFd> Poll<F> {
     /// Waits until something registered is ready; yields each ready object with what is the case, in order of
     /// registration. Nothing when the time ran out.
     ///
-    /// The set stays borrowed until the last was yielded. To unregister objects meanwhile, collect clones of the `Arc`s or
-    /// references first, or use a [selector](crate::select::selectors), whose tokens name what it owns.
+    /// The set stays borrowed until the last was yielded. To unregister objects meanwhile, collect clones of the `Arc`s
+    /// or references first, or use a [selector](crate::select::selectors), whose tokens name what it owns.
     ///
     /// Differs from Python: the timeout is not in milliseconds but in whatever it says.
     ///
@@ -452,7 +452,8 @@ fn look_in_set<F>(
 }
 
 /// Whether the kernel's set learns of everything in `events`. It looks at a descriptor again only when a wake-up names
-/// something that was asked for, and drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable: `OUT`).
+/// something that was asked for, and drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable:
+/// `OUT`).
 fn wakes_name_it(events: PollFlags) -> bool {
     let read = PollFlags::RDNORM | PollFlags::RDBAND;
     let write = PollFlags::WRNORM | PollFlags::WRBAND;

@@ -171,7 +171,8 @@ impl Native {
         if !limit.is_never() || self.adopted.load(Relaxed) {
             return self.done.wait_timeout(limit);
         }
-        // One of those who wait does so in the kernel's way, which costs the thread nothing at its end; the others wait here.
+        // One of those who wait does so in the kernel's way, which costs the thread nothing at its end; the others wait
+        // here.
         let mut os = self.os.lock();
         if let Some(handle) = os.take() {
             let _ = handle.join(); // what it panicked with was reported where it was caught

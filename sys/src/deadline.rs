@@ -116,7 +116,8 @@ impl Deadline {
         }
     }
 
-    /// The instant in nanoseconds of the monotonic clock, which all processes of a machine share; for memory that they share.
+    /// The instant in nanoseconds of the monotonic clock, which all processes of a machine share; for memory that they
+    /// share.
     ///
     /// # Examples
     /// ```

@@ -291,7 +291,8 @@ impl Epoll {
         let room = events.len().min(MOST_EVENTS) as c_int;
         let place = events.as_mut_ptr().cast();
         raw::call_c("epoll_wait", || {
-            // SAFETY: the kernel writes at most `room` events from `place` on, which are ours, in the layout asserted above.
+            // SAFETY: the kernel writes at most `room` events from `place` on, which are ours, in the layout asserted
+            // above.
             unsafe { libc::epoll_wait(self.fd.as_raw_fd(), place, room, millis) }
         })
         .map(|filled| filled as usize) // not negative: that is the error branch

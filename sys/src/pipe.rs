@@ -77,15 +77,15 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
     raw::call("pipe2", || rustix::pipe::pipe_with(flags))
 }
 
-/// `open("/proc/self/fd/NUMBER", O_WRONLY | O_NONBLOCK | O_CLOEXEC)`: the writing end of the pipe behind a descriptor of
-/// this process, opened once more.
+/// `open("/proc/self/fd/NUMBER", O_WRONLY | O_NONBLOCK | O_CLOEXEC)`: the writing end of the pipe behind a descriptor
+/// of this process, opened once more.
 ///
 /// For a pipe that the program that started this one let it inherit, and told it by number. The inherited descriptor is
 /// not touched. The new one belongs to the caller, and does not share its flags.
 ///
 /// # Errors
-/// `ENOENT` if the number is not open or `/proc` is not there, `EINVAL` if it is not a pipe, `EACCES`; `ENXIO` if it is a
-/// named pipe that nobody reads; `EMFILE` or `ENFILE` if no descriptor is left.
+/// `ENOENT` if the number is not open or `/proc` is not there, `EINVAL` if it is not a pipe, `EACCES`; `ENXIO` if it is
+/// a named pipe that nobody reads; `EMFILE` or `ENFILE` if no descriptor is left.
 ///
 /// # Examples
 /// ```

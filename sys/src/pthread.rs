@@ -168,8 +168,8 @@ impl Options {
     pub fn leak(self) -> Result<&'static Mutex> {
         let region = Region::anonymous(size_of::<Mutex>())?;
         let place = region.as_ptr().cast();
-        // SAFETY: a fresh mapping at the start of a page, large enough; nobody else knows of it; leaked below, and if that is not
-        // reached it was not set up. Forked children run the same program.
+        // SAFETY: a fresh mapping at the start of a page, large enough; nobody else knows of it; leaked below, and if
+        // that is not reached it was not set up. Forked children run the same program.
         let mutex = unsafe { self.init_at(place) }?;
         region.leak();
         Ok(mutex)
@@ -283,8 +283,8 @@ impl Mutex {
     #[cfg(not(loom))]
     fn is_listed_when_held(&self) -> bool {
         let kind = self.as_ptr().cast::<u8>().wrapping_add(KIND_AT).cast::<u32>();
-        // SAFETY: the field lies inside the mutex, aligned, and is set before the mutex is used; libc itself reads it without a
-        // lock, and may set bits in it later, none of these.
+        // SAFETY: the field lies inside the mutex, aligned, and is set before the mutex is used; libc itself reads it
+        // without a lock, and may set bits in it later, none of these.
         let kind = unsafe { AtomicU32::from_ptr(kind) }.load(Relaxed);
         kind & LISTED != 0
     }
@@ -390,7 +390,8 @@ impl Mutex {
 #[cfg(target_env = "gnu")]
 pub(crate) fn on_the_steady_clock(deadline: Deadline) -> raw::pthread::LongTimespec {
     let at = deadline.timespec_at().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-    // A `long` may have 32 bits, which count the seconds since boot for 68 years; beyond that the caller's loop waits again.
+    // A `long` may have 32 bits, which count the seconds since boot for 68 years; beyond that the caller's loop waits
+    // again.
     let tv_sec = at.tv_sec.min(i64::from(i32::MAX)) as _;
     raw::pthread::LongTimespec { tv_sec, tv_nsec: at.tv_nsec as _ }
 }
@@ -431,7 +432,8 @@ static GUARDS: AtomicU64 = AtomicU64::new(0);
 /// Counts one more guard; answers the generation that it belongs to.
 fn count_taken() -> u32 {
     let here = generation();
-    // A program cannot have 2^32 guards: each is several bytes long, and a leaked one is followed by a deadlock or an error.
+    // A program cannot have 2^32 guards: each is several bytes long, and a leaked one is followed by a deadlock or an
+    // error.
     let more = |guards| Some(if of_generation(guards, here) { guards + 1 } else { u64::from(here) << 32 | 1 });
     let _ = GUARDS.fetch_update(Relaxed, Relaxed, more);
     here

@@ -101,8 +101,8 @@ pub fn cbreak(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
-/// `tcsetattr(fd, TCSADRAIN, ...)` as line editors want it, until the answer is dropped: every byte comes as it is typed,
-/// also those that would be signals, and nothing is echoed.
+/// `tcsetattr(fd, TCSADRAIN, ...)` as line editors want it, until the answer is dropped: every byte comes as it is
+/// typed, also those that would be signals, and nothing is echoed.
 ///
 /// Flow control (`IXON`) and the translation of output (`OPOST`) stay as the user set them. The characters that are not
 /// signals any more are those of [`special_characters`].

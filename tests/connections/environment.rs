@@ -62,7 +62,8 @@ fn manage(part: &str, sockets: impl FnOnce() -> Vec<OwnedFd>, who: For, count: &
     well(child);
 }
 
-/// Puts copies of these descriptors, open across exec, at 3 and the numbers after it, and closes the number behind them.
+/// Puts copies of these descriptors, open across exec, at 3 and the numbers after it, and closes the number behind
+/// them.
 fn hand_over(sockets: Vec<OwnedFd>) {
     let count = sockets.len() as RawFd;
     // Beyond the numbers that are about to be taken.

@@ -251,7 +251,8 @@ fn memory_is_bounded_by_the_length_of_a_strangers_message() {
     assert_eq!(received::<u8>(&mut peer, &connection, &[7]).0.unwrap(), 7);
 }
 
-/// The most memory that a value takes at the very bound that it needs, as a multiple of the bound; beyond the bound it is refused.
+/// The most memory that a value takes at the very bound that it needs, as a multiple of the bound; beyond the bound it
+/// is refused.
 fn factor<T: Serialize + DeserializeOwned>(value: &T) -> f64 {
     let (mut peer, connection) = stranger();
     let message = postcard::to_allocvec(value).unwrap();

@@ -95,7 +95,8 @@ fn what_came_before_a_passing_error_is_kept() {
         for cut in 1..12 {
             for (nth, into) in (1..5).flat_map(|nth| [(nth, true), (nth, false)]) {
                 let (far, mut raw) = bare();
-                // The first part alone, so that a call is refused after a short read; where there is none, it finds nothing.
+                // The first part alone, so that a call is refused after a short read; where there is none, it finds
+                // nothing.
                 raw.write_all(&frame[..cut]).unwrap();
                 let rule = Rule::on("recv", Fault::Fail(errno)).nth(nth).arm().unwrap();
                 let mut buffer = [0; 64];
@@ -133,8 +134,8 @@ fn out_of_descriptors_is_an_error_before_anything_is_sent() {
     drop(rule);
 }
 
-/// The limit of a wait may carry a `CancelFd`. Without one, no call is added: a receive without a deadline on a blocking
-/// stream is one call for the header and one for the message, as it was.
+/// The limit of a wait may carry a `CancelFd`. Without one, no call is added: a receive without a deadline on a
+/// blocking stream is one call for the header and one for the message, as it was.
 #[test]
 fn wait_without_a_cancel_makes_no_call_more() {
     let _alone = crate::alone();

@@ -183,8 +183,8 @@ fn one_story(seed: u64, story: Story) {
                 stir(&mut random, &mut objects[one]);
             }
         }
-        // A pseudo-terminal passes bytes on by a kernel thread, so the two looks may fall on either side of that: what must
-        // agree is where they settle.
+        // A pseudo-terminal passes bytes on by a kernel thread, so the two looks may fall on either side of that: what
+        // must agree is where they settle.
         let mut tries = 0..200;
         loop {
             let wanted = oracle(&model);

@@ -93,7 +93,8 @@ impl OnTerminal {
         self.seen.push_str(&String::from_utf8_lossy(&piece[..len]));
     }
 
-    /// Waits for the end of the program and of all its processes: how the program ended, how long that took, and the screen.
+    /// Waits for the end of the program and of all its processes: how the program ended, how long that took, and the
+    /// screen.
     fn end(mut self, since: Instant) -> (ExitStatus, Duration, String) {
         let exit = self.child.wait_timeout(Duration::from_secs(30)).unwrap().expect("it ends");
         for process in &self.processes {

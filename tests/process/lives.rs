@@ -1,4 +1,5 @@
-//! The lives of children as their parent sees them: CPython's `_TestProcess` and `_TestSubclassingProcess`, in every world.
+//! The lives of children as their parent sees them: CPython's `_TestProcess` and `_TestSubclassingProcess`, in every
+//! world.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};

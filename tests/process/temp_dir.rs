@@ -115,7 +115,8 @@ fn few_descriptors_are_an_error_and_leave_no_directory() {
     }
 }
 
-/// A process below `base` that was killed with a directory of its own, if `kill`; otherwise it lives until the handle is killed.
+/// A process below `base` that was killed with a directory of its own, if `kill`; otherwise it lives until the handle
+/// is killed.
 fn with_directory(base: &Path, scratch: &Scratch) -> (ossature::sys::process::Child, String) {
     let said = scratch.path(&format!("said-{}", fs::read_dir(scratch.path("")).unwrap().count()));
     let child = ossature::sys::process::fork(|| {

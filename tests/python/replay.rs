@@ -1,5 +1,5 @@
-//! The handshakes of `golden/` again, with ours in the place of each side in turn: given the same random bytes it says the same,
-//! byte by byte, and comes to the same end.
+//! The handshakes of `golden/` again, with ours in the place of each side in turn: given the same random bytes it says
+//! the same, byte by byte, and comes to the same end.
 
 use std::fs;
 use std::path::Path;

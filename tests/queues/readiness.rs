@@ -127,7 +127,8 @@ fn descriptor_goes_into_select_and_epoll() {
     }
 }
 
-/// The one that gets waits at the descriptor only. The last item of each putter is noticed although the putter was killed.
+/// The one that gets waits at the descriptor only. The last item of each putter is noticed although the putter was
+/// killed.
 fn descriptor_hears_beside_killed_putters() {
     let queue = Queue::bounded(50).unwrap();
     let readiness = queue.readiness().unwrap();

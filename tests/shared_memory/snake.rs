@@ -32,8 +32,8 @@ pub struct Snake {
     pub new: bool,
 }
 
-/// Runs a test with each CPython that has `multiprocessing.shared_memory`, and gives each of them as much time as a test
-/// has.
+/// Runs a test with each CPython that has `multiprocessing.shared_memory`, and gives each of them as much time as a
+/// test has.
 pub fn with_each(test: impl Fn(&Python)) {
     begin_anew();
     for python in installed().iter().filter(|python| python.version >= (3, 8, 0)) {

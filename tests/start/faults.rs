@@ -1,5 +1,5 @@
-//! Every foreign call of a start fails in each way that it can: an error with its reason, or a start all the same; nothing
-//! is left behind, and the next start works.
+//! Every foreign call of a start fails in each way that it can: an error with its reason, or a start all the same;
+//! nothing is left behind, and the next start works.
 
 use std::time::Duration;
 

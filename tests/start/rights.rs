@@ -122,7 +122,8 @@ pub fn start_and_lower(what: String) {
                 let effective = ids.split_whitespace().nth(1).unwrap();
                 assert!(theirs.split_whitespace().skip(1).all(|id| id == effective), "{theirs}, of {own}");
             }
-            // An exec takes away what is not in force, unless the user is root, and then what is not in the bounding set.
+            // An exec takes away what is not in force, unless the user is root, and then what is not in the bounding
+            // set.
             None if own.starts_with("Cap") => assert_eq!(bits(theirs) & !bits(own), 0, "{theirs}, of {own}"),
             None => assert_eq!(theirs, own),
         }
@@ -201,8 +202,8 @@ fn way_to_the_server() -> Socket {
     Socket::try_from(found.remove(0)).unwrap()
 }
 
-/// Asks the server for a child, without the comparison that this library makes before; answers with the tag, the errno and the
-/// text of the answer.
+/// Asks the server for a child, without the comparison that this library makes before; answers with the tag, the errno
+/// and the text of the answer.
 fn ask(server: &Socket) -> (u8, i32, String) {
     let (status, theirs) = Socket::pair(Kind::SeqPacket).unwrap();
     server.send_with(b"F", &[theirs.as_fd()], PATIENCE).unwrap().unwrap();

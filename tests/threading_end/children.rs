@@ -12,7 +12,8 @@ use ossature::threading::{self, Event, Local, Thread, Timer, active_count, curre
 
 use crate::{apart, inside, waiting};
 
-// test_is_alive_after_fork, test_main_thread_after_fork, test_2_join_in_forked_process, test_clear_threads_states_after_fork
+// test_is_alive_after_fork, test_main_thread_after_fork, test_2_join_in_forked_process,
+// test_clear_threads_states_after_fork
 pub fn a_child_has_the_main_thread_only() {
     apart(|| {
         let (end, running) = waiting();
@@ -101,7 +102,8 @@ pub fn a_thread_that_forks_while_it_initialises_goes_on_in_the_child() {
     });
 }
 
-// test_main_thread_after_fork_from_foreign_thread, test_main_thread_after_fork_from_dummy_thread, test_dummy_thread_after_fork
+// test_main_thread_after_fork_from_foreign_thread, test_main_thread_after_fork_from_dummy_thread,
+// test_dummy_thread_after_fork
 pub fn a_forking_thread_from_elsewhere_is_main_in_the_child() {
     apart(|| {
         for asks_before in [true, false] {
@@ -128,7 +130,8 @@ pub fn a_fork_in_the_middle_of_it_leaves_no_lock_held() {
         let busy: Vec<_> = (0..2)
             .map(|n| {
                 let stop = stop.clone();
-                // Nothing of it allocates while it holds a lock of ours, and the allocator's are made usable in the child.
+                // Nothing of it allocates while it holds a lock of ours, and the allocator's are made usable in the
+                // child.
                 Thread::spawn(move || {
                     while !stop.is_set() {
                         let timer = Timer::new(Duration::from_secs(3600), || ());

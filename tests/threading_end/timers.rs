@@ -227,8 +227,8 @@ pub fn without_a_further_thread_timers_wait_for_one() {
     });
 }
 
-/// Whether there can be a first thread is not known while another start is about to find out. Such a timer is not taken in the hope
-/// of it: nobody would come to call it.
+/// Whether there can be a first thread is not known while another start is about to find out. Such a timer is not taken
+/// in the hope of it: nobody would come to call it.
 pub fn every_timer_that_was_started_is_called() {
     const STARTERS: usize = 4;
     apart(|| {

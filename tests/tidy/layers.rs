@@ -106,8 +106,8 @@ const MULTIPROCESSING: &[&[&str]] = &[
     &["dummy"],
 ];
 
-/// The edges of `multiprocessing` within a level, and the one that points right. What a process is, how it starts and how it
-/// ends know each other: these edges close cycles.
+/// The edges of `multiprocessing` within a level, and the one that points right. What a process is, how it starts and
+/// how it ends know each other: these edges close cycles.
 const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     ("process", "start"),
     ("process", "tasks"),
@@ -127,8 +127,8 @@ const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
     ("logging", "process"),
     ("util", "process"),
     ("util", "logging"),
-    // Points right, and closes a cycle: a listener's file goes with the process, and lies in the process's directory; the process
-    // has the key of its connections.
+    // Points right, and closes a cycle: a listener's file goes with the process, and lies in the process's directory;
+    // the process has the key of its connections.
     ("connection", "util"),
     // A handle of a process is cloned, too.
     ("cloned", "process"),

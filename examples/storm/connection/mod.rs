@@ -1,8 +1,9 @@
-//! The storm's use of [`Connection`]: a peer dies within a message, and the survivor gets whole messages and then the end.
+//! The storm's use of [`Connection`]: a peer dies within a message, and the survivor gets whole messages and then the
+//! end.
 //!
-//! Three processes. The *peer* sends, receives or echoes messages until it dies; each round has a new one. The *survivor* has the
-//! other end and lives through all rounds. The storm itself gives both their ends, to the survivor over a connection
-//! too, strikes the peer at a random instant, and waits for the survivor's verdict.
+//! Three processes. The *peer* sends, receives or echoes messages until it dies; each round has a new one. The
+//! *survivor* has the other end and lives through all rounds. The storm itself gives both their ends, to the survivor
+//! over a connection too, strikes the peer at a random instant, and waits for the survivor's verdict.
 //!
 //! A death counts as inside when the survivor found the end within a message, or when the peer was receiving one.
 //!

@@ -32,7 +32,8 @@ impl Relative {
     /// A descriptor of it and nobody else, if it is still there.
     pub fn open(&self) -> Option<OwnedFd> {
         let pidfd = pidfd_open(self.pid).ok()?;
-        // The number may have gone to another between the look and the opening; one that has this parent is not another's.
+        // The number may have gone to another between the look and the opening; one that has this parent is not
+        // another's.
         (self.field(1)? == self.parent.as_raw_nonzero().to_string()).then_some(pidfd)
     }
 

@@ -1,9 +1,10 @@
 //! The storm's use of [`Process`]: children, fork servers and whole parents die while they start, work and end.
 //!
 //! Two generations below the storm: a *parent*, itself a [`Process`] by fork, starts children under every
-//! [`Context`](ossature::multiprocessing::Context), daemons among them, joins each from up to three threads at once and looks what came of it. The
-//! storm strikes one of its descendants, a fork server as well as any other, or the parent itself; at times it lets it
-//! end in peace, with daemons left. Being a subreaper, the storm inherits whoever is left, and nobody may be.
+//! [`Context`](ossature::multiprocessing::Context), daemons among them, joins each from up to three threads at once and
+//! looks what came of it. The storm strikes one of its descendants, a fork server as well as any other, or the parent
+//! itself; at times it lets it end in peace, with daemons left. Being a subreaper, the storm inherits whoever is left,
+//! and nobody may be.
 //!
 //! A death counts as inside when the parent or a child of it was starting or ending.
 //!
@@ -143,7 +144,8 @@ impl ProcessStorm {
         }
     }
 
-    /// Does what the first process of a system does: a child whose fork server was killed is known to have ended by this.
+    /// Does what the first process of a system does: a child whose fork server was killed is known to have ended by
+    /// this.
     fn reap_orphans(&self) {
         for orphan in self.orphans().iter().filter(|orphan| orphan.is_zombie()) {
             let _ = orphan.open().map(|pidfd| pidfd_wait(&pidfd, Duration::ZERO)); // now, or next time

@@ -34,7 +34,8 @@ struct Job {
 
 /// The work of every child.
 pub fn work(Memory(board): Memory<Board>, length: Duration, code: u8) -> u8 {
-    // Some are deaf to all but what they are ended by in peace, as a program is that takes its signals from a descriptor.
+    // Some are deaf to all but what they are ended by in peace, as a program is that takes its signals from a
+    // descriptor.
     let deaf = if code % 2 == 1 { SignalSet::FULL.without(Signal::TERM) } else { SignalSet::EMPTY };
     let _deaf = block(deaf);
     board.begun.fetch_add(1, SeqCst);

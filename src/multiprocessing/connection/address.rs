@@ -45,8 +45,8 @@ pub enum Address {
     /// A path of 1 to 107 bytes. Whoever may write to the file may connect.
     #[doc(alias = "AF_UNIX")]
     Unix(PathBuf),
-    /// A name of at most 107 bytes that is in no file system and vanishes with its listener. Every user of this machine (of
-    /// the network namespace) may connect: use a key.
+    /// A name of at most 107 bytes that is in no file system and vanishes with its listener. Every user of this machine
+    /// (of the network namespace) may connect: use a key.
     Abstract(Vec<u8>),
 }
 
@@ -99,7 +99,8 @@ impl Address {
         }
     }
 
-    /// How far one is believed there that has proved to know the key: shared memory comes only over the sockets of one machine.
+    /// How far one is believed there that has proved to know the key: shared memory comes only over the sockets of one
+    /// machine.
     pub(super) fn trust_with(&self, key: &AuthKey) -> Trust {
         match self.family() {
             Family::Unix => key.trust(),

@@ -10,7 +10,8 @@ impl TryFrom<&Address> for Value {
     /// A pair, or a text; bytes for an abstract name that is not a text.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for what Python's `multiprocessing` has no form for: IPv6, and a path that is not a text.
+    /// [`ErrorKind::InvalidInput`] for what Python's `multiprocessing` has no form for: IPv6, and a path that is not a
+    /// text.
     ///
     /// # Examples
     /// ```

@@ -11,8 +11,8 @@ use crate::error::Result;
 /// [`answer_challenge`].
 ///
 /// # Errors
-/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when it does not know it, [`Closed`](crate::ErrorKind::Closed) when it has gone,
-/// [`TooLong`](crate::ErrorKind::TooLong) for an answer of more than 256 bytes.
+/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when it does not know it, [`Closed`](crate::ErrorKind::Closed) when it
+/// has gone, [`TooLong`](crate::ErrorKind::TooLong) for an answer of more than 256 bytes.
 ///
 /// # Examples
 /// ```
@@ -64,8 +64,8 @@ pub fn deliver_challenge_timeout<'c>(
 ///
 /// # Errors
 /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not accept it or sends no challenge,
-/// [`Closed`](crate::ErrorKind::Closed) when it has gone, [`TooLong`](crate::ErrorKind::TooLong) for a challenge of more than 256
-/// bytes.
+/// [`Closed`](crate::ErrorKind::Closed) when it has gone, [`TooLong`](crate::ErrorKind::TooLong) for a challenge of
+/// more than 256 bytes.
 ///
 /// # Examples
 /// See the example of [`deliver_challenge`].

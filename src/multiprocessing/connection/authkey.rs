@@ -14,8 +14,9 @@ use crate::multiprocessing::transfer::Trust;
 /// Clones share one copy, which is wiped from memory with the last of them. It shows nothing of itself when printed,
 /// and has no serialised form, so that it cannot travel in a message by mistake.
 ///
-/// Differs from Python, where any byte string will do and can be printed: this one is made from bytes explicitly. An empty
-/// key is a key like any other, one that everybody knows: who proves to know it is a [`Untrusted`](Trust::Untrusted) still.
+/// Differs from Python, where any byte string will do and can be printed: this one is made from bytes explicitly. An
+/// empty key is a key like any other, one that everybody knows: who proves to know it is a
+/// [`Untrusted`](Trust::Untrusted) still.
 ///
 /// # Examples
 /// ```

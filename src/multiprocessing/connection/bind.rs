@@ -17,9 +17,10 @@
 //! the end. So the next holder checks that the locked file is still there under its name. A listener removes its own
 //! socket file while its socket still lives, so another listener never mistakes the file for dead.
 //!
-//! **Who may remove the lock file** ends the exclusion: a second listener then makes and locks another file. The lock is
-//! compared with the file under its name once more before a removal. Between that look and the removal an outsider can
-//! still do harm. It takes write permission in the directory, which is also permission to remove the socket file itself.
+//! **Who may remove the lock file** ends the exclusion: a second listener then makes and locks another file. The lock
+//! is compared with the file under its name once more before a removal. Between that look and the removal an outsider
+//! can still do harm. It takes write permission in the directory, which is also permission to remove the socket file
+//! itself.
 //!
 //! **Other programs** do not lock. Their bind(2) makes the file a moment before the file names the socket. So a file
 //! counts as dead only from an age of [`YOUNG`] on.

@@ -17,11 +17,11 @@ use crate::multiprocessing::transfer::Trust;
 /// Connects to a [`Listener`](super::Listener), ours or CPython's, without a key.
 ///
 /// If the listener has a key, its first message is a challenge. The first receive then fails with
-/// [`ErrorKind::Auth`](crate::ErrorKind::Auth), unless [`answer_challenge`](super::answer_challenge) takes the challenge.
-/// With a key: [`ConnectBuilder`].
+/// [`ErrorKind::Auth`](crate::ErrorKind::Auth), unless [`answer_challenge`](super::answer_challenge) takes the
+/// challenge. With a key: [`ConnectBuilder`].
 ///
-/// Differs from Python: its client gets the challenge as a message. This fails at once when the connection is refused, as
-/// Python 3 does; Python 2.7 tried again for twenty seconds.
+/// Differs from Python: its client gets the challenge as a message. This fails at once when the connection is refused,
+/// as Python 3 does; Python 2.7 tried again for twenty seconds.
 ///
 /// # Errors
 /// As for [`ConnectBuilder::connect`].
@@ -45,8 +45,8 @@ where
     ConnectBuilder::new().connect(address)
 }
 
-/// As [`connect()`]; `None` when the connection was not there by the deadline, or when a [`CancelFd`](super::CancelFd) ended
-/// the wait.
+/// As [`connect()`]; `None` when the connection was not there by the deadline, or when a [`CancelFd`](super::CancelFd)
+/// ended the wait.
 ///
 /// # Errors
 /// As for [`ConnectBuilder::connect`].
@@ -154,10 +154,10 @@ impl ConnectBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not there,
-    /// `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the handshake;
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys, or the listener does not follow the
-    /// handshake or did not finish it in time, perhaps because it has no key;
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not
+    /// there, `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the handshake;
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys, or the listener does not
+    /// follow the handshake or did not finish it in time, perhaps because it has no key;
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when it went away within it.
     pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Connection>
     where
@@ -171,11 +171,12 @@ impl ConnectBuilder {
         }
     }
 
-    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline, if that is sooner
-    /// than the end of the [handshake's time](Self::handshake_timeout), or when a [`CancelFd`](super::CancelFd) ended the wait.
+    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline, if that is
+    /// sooner than the end of the [handshake's time](Self::handshake_timeout), or when a [`CancelFd`](super::CancelFd)
+    /// ended the wait.
     ///
-    /// The lookup of a host's name has neither a deadline nor a `CancelFd`. No descriptor tells that a listener at a path
-    /// has room for one more peer, so the call sees the `CancelFd` up to 10 ms late while the listener has none.
+    /// The lookup of a host's name has neither a deadline nor a `CancelFd`. No descriptor tells that a listener at a
+    /// path has room for one more peer, so the call sees the `CancelFd` up to 10 ms late while the listener has none.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).

@@ -52,7 +52,8 @@ pub struct Receiver {
 
 /// The half of a [`Connection`] that sends.
 ///
-/// Dropping it does not tell the other side, which sees an end when both halves are gone; [`finish`](Self::finish) does.
+/// Dropping it does not tell the other side, which sees an end when both halves are gone; [`finish`](Self::finish)
+/// does.
 ///
 /// # Examples
 /// See the example of [`Receiver`].
@@ -193,8 +194,8 @@ impl Sender {
 
     /// Ends this direction: the other side receives what was sent, and then an end. The other half goes on.
     ///
-    /// Nobody can send any more then who has this end, a forked copy included. (A pipe of one direction ends when nobody has its
-    /// writing end any more; there this only sends what was kept.)
+    /// Nobody can send any more then who has this end, a forked copy included. (A pipe of one direction ends when
+    /// nobody has its writing end any more; there this only sends what was kept.)
     ///
     /// # Errors
     /// As for [`flush`](Self::flush), which it waits for; [`Os`](ErrorKind::Os) with `ENOTCONN`.

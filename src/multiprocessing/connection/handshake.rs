@@ -6,8 +6,9 @@
 //! | | `{sha256}` and the HMAC of what followed `#CHALLENGE#` |
 //! | `#WELCOME#` or `#FAILURE#` | |
 //!
-//! Both sides do both: the listener delivers first, the client answers first (and sends its challenge with its answer). CPython up to 3.11 sends 20 random bytes without
-//! a name, and answers with a bare HMAC-MD5 of 16 bytes; such a challenge and such an answer are known by their lengths.
+//! Both sides do both: the listener delivers first, the client answers first (and sends its challenge with its answer).
+//! CPython up to 3.11 sends 20 random bytes without a name, and answers with a bare HMAC-MD5 of 16 bytes; such a
+//! challenge and such an answer are known by their lengths.
 
 use std::borrow::Cow;
 
@@ -186,8 +187,8 @@ impl Handshake {
         self
     }
 
-    /// What is to be sent now, if it is this side's turn: to be asked until there is nothing more, at the beginning and after
-    /// each [`incoming`](Self::incoming). A handshake that failed may still have to say so.
+    /// What is to be sent now, if it is this side's turn: to be asked until there is nothing more, at the beginning and
+    /// after each [`incoming`](Self::incoming). A handshake that failed may still have to say so.
     pub fn outgoing(&mut self) -> Option<Payload> {
         if std::mem::take(&mut self.refusal) {
             return Some(Payload::of(&[FAILURE]));
@@ -226,8 +227,8 @@ impl Handshake {
     ///
     /// # Errors
     /// [`ErrorKind::Auth`] when the other side does not know the key, uses too weak a digest, or does not follow the
-    /// handshake. The connection is of no use then; what [`outgoing`](Self::outgoing) still gives should be sent before it
-    /// is closed.
+    /// handshake. The connection is of no use then; what [`outgoing`](Self::outgoing) still gives should be sent before
+    /// it is closed.
     pub fn incoming(&mut self, message: &[u8]) -> Result<()> {
         if message.len() > LIMIT {
             return self.fail("the other side said more than a handshake has to say");
@@ -259,8 +260,8 @@ impl Handshake {
         matches!(self.stage, Stage::Done)
     }
 
-    /// Whether the message that is awaited is the last one, behind which what follows the handshake may come. Behind every other
-    /// the other side waits for an answer.
+    /// Whether the message that is awaited is the last one, behind which what follows the handshake may come. Behind
+    /// every other the other side waits for an answer.
     pub(super) fn awaits_the_last_word(&self) -> bool {
         matches!(self.stage, Stage::Welcomed) && self.then.is_none()
     }

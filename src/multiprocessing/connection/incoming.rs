@@ -74,7 +74,8 @@ impl<F: FnMut(Error)> Incoming<'_, F> {
     /// The next connection; `None` if no peer completed its handshake by the deadline.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) as for [`Listener::accept`], never [`ErrorKind::Auth`](crate::ErrorKind::Auth).
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) as for [`Listener::accept`], never
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth).
     pub fn next_timeout<'c>(&mut self, timeout: impl Into<Until<'c>>) -> Result<Option<Connection>> {
         let until = timeout.into();
         loop {

@@ -20,17 +20,19 @@ use crate::multiprocessing::util::{Finalize, Listed};
 
 /// An address at which others can connect.
 ///
-/// With a key, everyone who connects must prove to know it, and gets the same proof, as with CPython's. The handshakes of
-/// many go on side by side inside [`accept`](Self::accept): one who says nothing, or little and slowly, keeps nobody waiting.
-/// Each has [its time](ListenerBuilder::handshake_timeout) for it and their number [has a limit](ListenerBuilder::handshakes).
+/// With a key, everyone who connects must prove to know it, and gets the same proof, as with CPython's. The handshakes
+/// of many go on side by side inside [`accept`](Self::accept): one who says nothing, or little and slowly, keeps nobody
+/// waiting. Each has [its time](ListenerBuilder::handshake_timeout) for it and their number [has a
+/// limit](ListenerBuilder::handshakes).
 ///
 /// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener. Each
 /// thread takes the next handshake that is ready, and no thread waits for another. Several forked processes may accept,
 /// too. Each of them should allow only [one handshake](ListenerBuilder::handshakes) at a time, because a process cannot
 /// pass a peer on to another process that is idle.
 ///
-/// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the process that
-/// made it. A listener that is killed leaves its file, and the next [`bind`](ListenerBuilder::bind) removes that.
+/// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the
+/// process that made it. A listener that is killed leaves its file, and the next [`bind`](ListenerBuilder::bind)
+/// removes that.
 ///
 /// **Several processes** can accept on one listener; each connection goes to one of them. A forked child inherits the
 /// listener. A child that was started in any other way gets the descriptor, as an argument or in a message.
@@ -131,8 +133,9 @@ impl Listener {
     /// Waits for somebody to connect and, if there is a key, to prove that it knows it.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, by going away too; that connection is closed, and the
-    /// listener can go on. [`incoming`](Self::incoming) passes such failures to a hook, and goes on by itself.
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, by going away too; that connection is
+    /// closed, and the listener can go on. [`incoming`](Self::incoming) passes such failures to a hook, and goes on by
+    /// itself.
     ///
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor was free for a second, or
     /// until an earlier deadline. Peers that want to connect keep waiting. The same with `ENOMEM` or `ENOBUFS`; the
@@ -178,14 +181,14 @@ impl Listener {
         }
     }
 
-    /// The address at which this listens, as the system says it: names are numbers there, and a port that was left to the
-    /// system is known.
+    /// The address at which this listens, as the system says it: names are numbers there, and a port that was left to
+    /// the system is known.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The address of the peer that was accepted last; `None` before the first, and for one whose socket has no address, as is
-    /// usual for paths (there Python has an empty text). Does not wait for a thread that accepts.
+    /// The address of the peer that was accepted last; `None` before the first, and for one whose socket has no
+    /// address, as is usual for paths (there Python has an empty text). Does not wait for a thread that accepts.
     pub fn last_accepted(&self) -> Option<Address> {
         self.last_accepted.lock().clone()
     }
@@ -265,8 +268,8 @@ impl ListenerBuilder {
         self
     }
 
-    /// How many handshakes go on at once: 128 unless said, and at least one. Each takes a descriptor and less than a KiB. Where
-    /// there are as many, the oldest makes room for a new one as soon as it has had half a second.
+    /// How many handshakes go on at once: 128 unless said, and at least one. Each takes a descriptor and less than a
+    /// KiB. Where there are as many, the oldest makes room for a new one as soon as it has had half a second.
     pub fn handshakes(mut self, most: usize) -> Self {
         self.rules.most = most;
         self
@@ -291,8 +294,8 @@ impl ListenerBuilder {
     /// say so. If several listeners of this crate start at once, exactly one gets the path. Each locks a file beside
     /// the path, `.NAME.bind-lock`, while it binds, and then removes that file. If a listener cannot lock the file
     /// within a second, the listener removes no socket file. Choose a directory in which only trusted users may write:
-    /// a user who can remove the lock file, or the socket file, can take the path. This call never removes the file of a bound socket, even
-    /// before that socket listens, or a file of another kind.
+    /// a user who can remove the lock file, or the socket file, can take the path. This call never removes the file of
+    /// a bound socket, even before that socket listens, or a file of another kind.
     ///
     /// Differs from Python, where such a file is an error until somebody removes the file.
     ///
@@ -309,16 +312,18 @@ impl ListenerBuilder {
     }
 
     /// Makes a listener of a socket that listens already: one that came from another process as a
-    /// [`Handle`](crate::multiprocessing::transfer::Handle), or that a service manager opened. The address is what the system says
-    /// of it, and the [backlog](Self::backlog) stays as it is. The file of a path is never removed by this listener.
+    /// [`Handle`](crate::multiprocessing::transfer::Handle), or that a service manager opened. The address is what the
+    /// system says of it, and the [backlog](Self::backlog) stays as it is. The file of a path is never removed by this
+    /// listener.
     ///
-    /// The socket is made non-blocking, for every process that has it: of several that wait for the same client one gets it and
-    /// the others wait on. A program that shares it without this crate has to expect `EAGAIN`. It is closed on exec.
+    /// The socket is made non-blocking, for every process that has it: of several that wait for the same client one
+    /// gets it and the others wait on. A program that shares it without this crate has to expect `EAGAIN`. It is closed
+    /// on exec.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is not a socket, or no stream, does not listen, or has
-    /// an address of another family than those of [`Address`]; it is closed then, and otherwise as it was.
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is not a socket, or no stream, does not
+    /// listen, or has an address of another family than those of [`Address`]; it is closed then, and otherwise as it
+    /// was. [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
     ///
     /// # Examples
     /// ```

@@ -63,11 +63,11 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 /// An end that only receives, and the end that only sends to it: Python's `Pipe(duplex=False)`. Fork a child
 /// [with its end](crate::multiprocessing::Process::fork_with), as for [`pipe()`].
 ///
-/// It is an ordinary pipe of the system, which carries no descriptors: values with open files or shared memory in them take a
-/// [`pipe()`].
+/// It is an ordinary pipe of the system, which carries no descriptors: values with open files or shared memory in them
+/// take a [`pipe()`].
 ///
-/// **Long messages.** A pipe holds 64 KiB, so a message of 1 MiB takes sixteen turns of writer and reader. A pipe that holds
-/// 1 MiB takes the message in one turn, and passes it on about three times as fast:
+/// **Long messages.** A pipe holds 64 KiB, so a message of 1 MiB takes sixteen turns of writer and reader. A pipe that
+/// holds 1 MiB takes the message in one turn, and passes it on about three times as fast:
 /// ```
 /// use ossature::multiprocessing::connection::pipe_one_way;
 /// use ossature::sys::pipe::set_capacity;
@@ -78,9 +78,9 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 /// assert_eq!(reader.recv_bytes()?.len(), 1 << 19);
 /// # Ok::<(), ossature::Error>(())
 /// ```
-/// The kernel bounds what all pipes of a user without privileges hold (`/proc/sys/fs/pipe-user-pages-soft`, 64 MiB as a rule).
-/// Beyond it `set_capacity` fails with `EPERM`, and a new pipe of any program of that user holds two pages. So a pipe keeps
-/// its size here unless the program asks.
+/// The kernel bounds what all pipes of a user without privileges hold (`/proc/sys/fs/pipe-user-pages-soft`, 64 MiB as a
+/// rule). Beyond it `set_capacity` fails with `EPERM`, and a new pipe of any program of that user holds two pages. So a
+/// pipe keeps its size here unless the program asks.
 ///
 /// # Errors
 /// As for [`pipe()`].

@@ -353,9 +353,10 @@ macro_rules! receives {
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is not a
             /// `T`, or costs more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows,
-            /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for shared memory
-            /// that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not have as many
-            /// more descriptors open as came along. The message is gone then, and the next one can be received.
+            /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for
+            /// shared memory that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not
+            /// have as many more descriptors open as came along. The message is gone then, and the next one can be
+            /// received.
             pub fn recv<T: Inbound>(&self) -> Result<T> {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
@@ -403,11 +404,11 @@ macro_rules! receives {
             /// Waits for the next message, as bytes: Python's `recv_bytes()`. Descriptors that came along are closed.
             ///
             /// # Errors
-            /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's `EOFError`), also within
-            /// a message; [`Decode`](crate::ErrorKind::Decode) for bytes that are not a message, and
-            /// [`TooLong`](crate::ErrorKind::TooLong) for a message beyond [`max_message`](Self::max_message), after
-            /// which nothing can be received any more; [`Auth`](crate::ErrorKind::Auth) if the listener asks this
-            /// client for a key and the client has none;
+            /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's
+            /// `EOFError`), also within a message; [`Decode`](crate::ErrorKind::Decode) for bytes that are not a
+            /// message, and [`TooLong`](crate::ErrorKind::TooLong) for a message beyond
+            /// [`max_message`](Self::max_message), after which nothing can be received any more;
+            /// [`Auth`](crate::ErrorKind::Auth) if the listener asks this client for a key and the client has none;
             /// [`Os`](crate::ErrorKind::Os).
             pub fn recv_bytes(&self) -> Result<Vec<u8>> {
                 self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
@@ -423,8 +424,8 @@ macro_rules! receives {
                 self.recv_bytes_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// [`recv_bytes`](Self::recv_bytes) within the deadline; `None` when that is over. What has come of a message by then is
-            /// kept, and the next call goes on with it.
+            /// [`recv_bytes`](Self::recv_bytes) within the deadline; `None` when that is over. What has come of a
+            /// message by then is kept, and the next call goes on with it.
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes).
@@ -450,10 +451,10 @@ macro_rules! receives {
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a message longer
-            /// than the buffer: its
-            /// [source](std::error::Error::source) is a [`BufferTooShort`](crate::multiprocessing::connection::BufferTooShort), which has the message, and
-            /// the next one can be received. (One beyond [`max_message`](Self::max_message) too is not read, and
-            /// nothing can be received any more.)
+            /// than the buffer: its [source](std::error::Error::source) is a
+            /// [`BufferTooShort`](crate::multiprocessing::connection::BufferTooShort), which has the message, and the
+            /// next one can be received. (One beyond [`max_message`](Self::max_message) too is not read, and nothing
+            /// can be received any more.)
             pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize> {
                 self.recv_bytes_into_timeout(buffer, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
@@ -473,7 +474,8 @@ macro_rules! receives {
             /// The longest message that is taken by calls that name no limit; `usize::MAX` means no limit.
             ///
             /// Unless [set](Self::set_max_message) it is 256 MiB from a
-            /// [stranger](crate::multiprocessing::transfer::Trust), who could otherwise have this process ask for memory until there is none, and no limit from kin.
+            /// [stranger](crate::multiprocessing::transfer::Trust), who could otherwise have this process ask for
+            /// memory until there is none, and no limit from kin.
             ///
             /// Differs from Python, which has none.
             pub fn max_message(&self) -> usize {
@@ -511,11 +513,12 @@ macro_rules! receives {
 
             /// Sets how deep a received value may be nested, also from kin.
             ///
-            /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level.
-            /// A linked list takes two levels for each link. So 128 levels are 64 nodes of `struct L(u8,
+            /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level. A
+            /// linked list takes two levels for each link. So 128 levels are 64 nodes of `struct L(u8,
             /// Option<Box<L>>)`. Decoding a level takes stack, so a thread that reads deeper values needs a larger
             /// stack. The limit holds for this end in this process. The depth of a
-            /// [pickle](crate::multiprocessing::connection::pickle) is also limited to [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH).
+            /// [pickle](crate::multiprocessing::connection::pickle) is also limited to
+            /// [`MAX_DEPTH`](crate::multiprocessing::connection::pickle::MAX_DEPTH).
             ///
             /// # Examples
             /// ```
@@ -585,7 +588,8 @@ macro_rules! receives {
             /// `poll(None)`.
             ///
             /// # Errors
-            /// [`Closed`](crate::ErrorKind::Closed) when this is not open for receiving, [`Os`](crate::ErrorKind::Os) with `ENOMEM`.
+            /// [`Closed`](crate::ErrorKind::Closed) when this is not open for receiving, [`Os`](crate::ErrorKind::Os)
+            /// with `ENOMEM`.
             pub fn poll<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<bool> {
                 self.receiving.must_be_open()?;
                 Ok(timeout.into().is_readable(self.stream())?)

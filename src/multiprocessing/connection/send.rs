@@ -12,12 +12,12 @@ use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Descriptors, Packed, Trust};
 
-/// Up to this many bytes, header included, header and message are put side by side on the stack and sent by the shortest
-/// call; beyond it the kernel gathers them.
+/// Up to this many bytes, header included, header and message are put side by side on the stack and sent by the
+/// shortest call; beyond it the kernel gathers them.
 const SMALL: usize = 512;
 
-/// From this many bytes on the header goes by a call of its own. Behind the four bytes of a header the kernel's pieces of a
-/// message begin within a word, and are copied a fifth slower at both ends.
+/// From this many bytes on the header goes by a call of its own. Behind the four bytes of a header the kernel's pieces
+/// of a message begin within a word, and are copied a fifth slower at both ends.
 const LONG: usize = 256 << 10;
 
 /// What did not go yet of the last message.
@@ -198,15 +198,16 @@ macro_rules! sends {
             /// Sends a value, with the open files and the shared memory in it, at most 253 descriptors: see
             /// [`transfer`](crate::multiprocessing::transfer).
             ///
-            /// **Bytes.** A value that is a `Vec<u8>`, `[u8]`, `String` or `str` is copied whole. Inside another value a
-            /// `String` is copied whole too, and so is what serialises as bytes (`serde_bytes::ByteBuf`). A `Vec<u8>`
-            /// inside another value is a list to serde, and goes byte by byte. That takes two to three times as long as a
-            /// `String`, and ten times without optimisation. [`send_bytes`](Self::send_bytes) makes no copy.
+            /// **Bytes.** A value that is a `Vec<u8>`, `[u8]`, `String` or `str` is copied whole. Inside another value
+            /// a `String` is copied whole too, and so is what serialises as bytes (`serde_bytes::ByteBuf`). A `Vec<u8>`
+            /// inside another value is a list to serde, and goes byte by byte. That takes two to three times as long as
+            /// a `String`, and ten times without optimisation. [`send_bytes`](Self::send_bytes) makes no copy.
             ///
             /// # Errors
-            /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value cannot be
-            /// serialised, or has descriptors in it that cannot go this way, or more than 253; [`NotAllowed`](crate::ErrorKind::NotAllowed)
-            /// for shared memory to a stranger, and for a connection to kin. Nothing is sent then.
+            /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value
+            /// cannot be serialised, or has descriptors in it that cannot go this way, or more than 253;
+            /// [`NotAllowed`](crate::ErrorKind::NotAllowed) for shared memory to a stranger, and for a connection to
+            /// kin. Nothing is sent then.
             pub fn send<T: Outbound + ?Sized>(&self, value: &T) -> Result<()> {
                 self.send_timeout(value, Deadline::NEVER).map(drop)
             }
@@ -226,8 +227,8 @@ macro_rules! sends {
             /// Sends one message: Python's `send_bytes(buffer)`. An empty one is a message too.
             ///
             /// # Errors
-            /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (with `EPIPE` or `ECONNRESET`), or when
-            /// this is not open for sending; [`Os`](crate::ErrorKind::Os).
+            /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (with `EPIPE` or
+            /// `ECONNRESET`), or when this is not open for sending; [`Os`](crate::ErrorKind::Os).
             pub fn send_bytes(&self, message: &[u8]) -> Result<()> {
                 self.send_bytes_timeout(message, Deadline::NEVER).map(drop)
             }
@@ -248,7 +249,8 @@ macro_rules! sends {
             /// Sends `size` bytes from `offset` on: Python's `send_bytes(buffer, offset, size)`.
             ///
             /// # Errors
-            /// As for [`send_bytes`](Self::send_bytes); [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not all in `buffer`.
+            /// As for [`send_bytes`](Self::send_bytes); [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not
+            /// all in `buffer`.
             pub fn send_bytes_range(&self, buffer: &[u8], offset: usize, size: usize) -> Result<()> {
                 let wrong = || {
                     let message = format!("no {size} bytes from {offset} on in a buffer of {}", buffer.len());

@@ -1,7 +1,7 @@
 //! Threads under the names of processes: Python's `multiprocessing.dummy`.
 //!
-//! The names are those of processes, for a program that is tried with threads first. The calls differ where threads need
-//! less: closures take the place of tasks, and values move without serialisation.
+//! The names are those of processes, for a program that is tried with threads first. The calls differ where threads
+//! need less: closures take the place of tasks, and values move without serialisation.
 //!
 //! | Python | here |
 //! | --- | --- |

@@ -1,7 +1,8 @@
-//! Where the bytes of chunks lie that do not fit into their slots: room in a memory file, given out by the parent alone.
+//! Where the bytes of chunks lie that do not fit into their slots: room in a memory file, given out by the parent
+//! alone.
 //!
-//! The memory file is long, and has pages as far as room was ever given out. The pages are found before the room is given
-//! out, so a full machine is an error of the parent and no worker ends by `SIGBUS`.
+//! The memory file is long, and has pages as far as room was ever given out. The pages are found before the room is
+//! given out, so a full machine is an error of the parent and no worker ends by `SIGBUS`.
 
 use std::collections::BTreeMap;
 

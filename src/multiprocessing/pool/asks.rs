@@ -64,7 +64,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes back the chunks of some jobs that nobody has claimed; their calls end as cancelled. Says whether there were any.
+    /// Takes back the chunks of some jobs that nobody has claimed; their calls end as cancelled. Says whether there
+    /// were any.
     fn withdraw(&self, inner: &mut Inner, of: impl Fn(&Arc<Job>) -> bool) -> bool {
         let (mut kept, mut withdrawn) = (VecDeque::new(), Vec::new());
         for chunk in std::mem::take(&mut inner.queue) {

@@ -17,9 +17,9 @@
 //! Whoever has news stores it, then looks for sleepers. Both sides are sequentially consistent, so one of them sees the
 //! other. A wake that is lost with a killed worker is repaired by the supervisor, which wakes everybody at every death.
 //!
-//! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes nobody while a worker looks for each
-//! unclaimed chunk. It wakes a worker before it sleeps if a chunk is unclaimed then, for who has looked may have been stopped or
-//! killed.
+//! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes nobody while a worker looks for
+//! each unclaimed chunk. It wakes a worker before it sleeps if a chunk is unclaimed then, for who has looked may have
+//! been stopped or killed.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -232,8 +232,8 @@ impl Board {
         slots.iter().filter(is_ready).count()
     }
 
-    /// Sleeps until there may be work for the worker of the seat at `place`. The caller looks for work in `look` once the
-    /// sleep is announced.
+    /// Sleeps until there may be work for the worker of the seat at `place`. The caller looks for work in `look` once
+    /// the sleep is announced.
     pub(super) fn sleep(&self, seat: &Seat, place: usize, until: Deadline, look: impl FnOnce() -> bool) {
         let (word, bit) = bit_of(place);
         let Some(asleep) = self.asleep.get(word) else { return };
@@ -255,8 +255,8 @@ impl Board {
         };
     }
 
-    /// Whether as many workers look for chunks as there are chunks below `published` that nobody has claimed, as far as the
-    /// hints say.
+    /// Whether as many workers look for chunks as there are chunks below `published` that nobody has claimed, as far as
+    /// the hints say.
     pub(super) fn has_enough_lookers(&self, published: u64) -> bool {
         let unclaimed = published.saturating_sub(self.next.word.load(Relaxed));
         let lookers: u32 = self.looking.iter().map(|bits| bits.load(Relaxed).count_ones()).sum();
@@ -354,7 +354,8 @@ impl Seat {
         self.begun.store(running(sequence, index), Release);
     }
 
-    /// The word that [`begin`](Self::begin) writes, and what it is for the first call of a chunk. Each further call adds one.
+    /// The word that [`begin`](Self::begin) writes, and what it is for the first call of a chunk. Each further call
+    /// adds one.
     pub(super) fn beginning(&self, sequence: u64) -> (&AtomicU64, u64) {
         (&self.begun, running(sequence, 0))
     }

@@ -119,9 +119,10 @@ impl PoolBuilder {
     /// Has each worker first run `target` with `args`, which may hold locks, shared memory and open files.
     ///
     /// A worker that starts later gets the same arguments again. So the name of a
-    /// [`SharedMemory`](crate::multiprocessing::shared_memory::SharedMemory) in them must stay as long as the pool: after
-    /// `unlink` a new worker cannot open the block, and the pool breaks as described below. An
-    /// [`Array`](crate::multiprocessing::Array) or a [`Value`](crate::multiprocessing::Value) has no name that could go.
+    /// [`SharedMemory`](crate::multiprocessing::shared_memory::SharedMemory) in them must stay as long as the pool:
+    /// after `unlink` a new worker cannot open the block, and the pool breaks as described below. An
+    /// [`Array`](crate::multiprocessing::Array) or a [`Value`](crate::multiprocessing::Value) has no name that could
+    /// go.
     ///
     /// A worker whose initializer panics, or makes an exit code other than 0, ends. After five such workers in turn the
     /// pool is broken: every call fails with [`StartFailed`](ErrorKind::StartFailed) and the reason.

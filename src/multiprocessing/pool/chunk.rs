@@ -18,8 +18,8 @@ pub(super) struct Chunk {
     pub(super) job: Arc<Job>,
     /// The index in the job of the first call.
     pub(super) base: usize,
-    /// The name of the task, then the arguments of each call, with their length before them; nothing while it is published
-    /// with room in the arena, where they lie.
+    /// The name of the task, then the arguments of each call, with their length before them; nothing while it is
+    /// published with room in the arena, where they lie.
     pub(super) bytes: Vec<u8>,
     /// How many calls there are, and where the arguments of the last one end.
     count: u32,

@@ -36,8 +36,8 @@ pub(super) fn claim<'w>(
     None
 }
 
-/// Makes the chunk of a dead worker `Dead`, if that worker has it. `tell` notes what the parent must know, and answers the
-/// number of the chunk.
+/// Makes the chunk of a dead worker `Dead`, if that worker has it. `tell` notes what the parent must know, and answers
+/// the number of the chunk.
 pub(super) fn bury(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() -> u64) -> bool {
     let before = slot.load(Acquire);
     if state(before) != State::Claimed(ticket) {
@@ -48,7 +48,8 @@ pub(super) fn bury(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() -> u64) ->
     slot.compare_exchange(before, word(State::Dead(ticket), sequence), AcqRel, Relaxed).is_ok()
 }
 
-/// Says that a worker is about to sleep on its word `wakes`, and what that word is. The worker looks for work afterwards.
+/// Says that a worker is about to sleep on its word `wakes`, and what that word is. The worker looks for work
+/// afterwards.
 pub(super) fn announce(asleep: &AtomicU64, bit: u64, wakes: &AtomicU32) -> u32 {
     let seen = wakes.load(SeqCst); // before the bit, with which a wake begins
     asleep.fetch_or(bit, SeqCst);
@@ -56,8 +57,8 @@ pub(super) fn announce(asleep: &AtomicU64, bit: u64, wakes: &AtomicU32) -> u32 {
     seen
 }
 
-/// Wakes so many workers that sleep, after work for them was stored, the first of them first. `wake` wakes the worker of a
-/// bit, of the word at a place, and says whether it slept.
+/// Wakes so many workers that sleep, after work for them was stored, the first of them first. `wake` wakes the worker
+/// of a bit, of the word at a place, and says whether it slept.
 ///
 /// The bit of a worker that is woken is taken from it, so that the next wake is another worker's. A worker that did not
 /// sleep looks again by itself, unless it was stopped or killed at that point; so another one is woken in its place.

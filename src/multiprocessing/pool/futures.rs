@@ -116,8 +116,8 @@ impl Executor {
         self.0.apply_async(target, args).map(Future::from)
     }
 
-    /// The results of `target` for each item, in the order of the items: see [`Pool::imap`]. A limit for a result goes to
-    /// [`next_timeout`](IMapIterator::next_timeout), and Python's `chunksize` and `buffersize` to
+    /// The results of `target` for each item, in the order of the items: see [`Pool::imap`]. A limit for a result goes
+    /// to [`next_timeout`](IMapIterator::next_timeout), and Python's `chunksize` and `buffersize` to
     /// [`chunksize`](Pool::chunksize) and [`lookahead`](super::Chunked::lookahead) of the [pool](Self::pool).
     ///
     /// # Errors

@@ -194,8 +194,8 @@ impl Ground {
         }
     }
 
-    /// Wakes every worker that sleeps, for a change that all must see. Whoever was to wake a worker may have been killed, so
-    /// nobody's bit says enough.
+    /// Wakes every worker that sleeps, for a change that all must see. Whoever was to wake a worker may have been
+    /// killed, so nobody's bit says enough.
     pub(super) fn wake_all_workers(&self) {
         for seat in self.seats() {
             seat.wake();

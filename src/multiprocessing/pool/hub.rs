@@ -266,8 +266,8 @@ impl Hub {
         })
     }
 
-    /// The same for one chunk. If the caller will [wait](Self::wait) for its outcome, workers that look for chunks are let find
-    /// it, and no other is woken.
+    /// The same for one chunk. If the caller will [wait](Self::wait) for its outcome, workers that look for chunks are
+    /// let find it, and no other is woken.
     pub(super) fn submit_one(&self, chunk: Chunk, waits: bool) -> Result<()> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;

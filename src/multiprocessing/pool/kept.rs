@@ -1,7 +1,7 @@
 //! The values of a map's calls, as bytes, until somebody takes all of them.
 //!
-//! Values that follow each other are one span, whatever their number. So a map needs memory for the bytes of its values and
-//! no place for each call.
+//! Values that follow each other are one span, whatever their number. So a map needs memory for the bytes of its values
+//! and no place for each call.
 
 use std::collections::BTreeMap;
 

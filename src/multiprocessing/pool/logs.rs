@@ -1,5 +1,5 @@
-//! Log records of workers on their way to the logger of the parent: through a pipe, so that a worker that is killed later
-//! loses none.
+//! Log records of workers on their way to the logger of the parent: through a pipe, so that a worker that is killed
+//! later loses none.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock, PoisonError};

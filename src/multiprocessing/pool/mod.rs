@@ -65,8 +65,9 @@
 //! killed, the calls that were running end as `WorkerDied`, and the next call of the pool, or one that waits, starts
 //! another supervisor.
 //!
-//! **Descriptors.** A call and its result may have open files, locks, values, connections and queues in them, 253 at most: see
-//! [`transfer`](crate::multiprocessing::transfer). Such a call goes to a worker alone, and may begin before earlier ones.
+//! **Descriptors.** A call and its result may have open files, locks, values, connections and queues in them, 253 at
+//! most: see [`transfer`](crate::multiprocessing::transfer). Such a call goes to a worker alone, and may begin before
+//! earlier ones.
 //!
 //! **No thread in this process.** A thread that waits for a result collects the results of all. If a process makes no
 //! call for long, its workers wait as soon as their outcomes fill their streams, 128 KiB each.
@@ -372,8 +373,8 @@ impl Pool {
     /// Calls `target` with each item, in the workers, and waits for all values, which come in the order of the items.
     ///
     /// Items go to workers in chunks, by default as many to a chunk as make four chunks for each worker;
-    /// [`chunksize`](Self::chunksize) says otherwise. Every call is made, also after another has failed. (Python's calls
-    /// behind a failed one in the same chunk are not made.)
+    /// [`chunksize`](Self::chunksize) says otherwise. Every call is made, also after another has failed. (Python's
+    /// calls behind a failed one in the same chunk are not made.)
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async), and as [`AsyncResult::get`] of the first item in order that has no value.
@@ -401,8 +402,8 @@ impl Pool {
         self.whole().map_async(target, items)
     }
 
-    /// As [`map`](Self::map), for numbers and plain structs: items and values are copied byte by byte through shared memory,
-    /// and none is serialised. For short calls this is several times faster.
+    /// As [`map`](Self::map), for numbers and plain structs: items and values are copied byte by byte through shared
+    /// memory, and none is serialised. For short calls this is several times faster.
     ///
     /// The items of a chunk and their values have 16 MiB at most, whatever the chunk size. When a worker dies, only the
     /// running call is charged, as with `map`.

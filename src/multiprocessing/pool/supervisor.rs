@@ -1,7 +1,8 @@
 //! The supervisor: a process of one thread that starts workers, hears of their ends, and starts others in their place.
 //!
-//! The parent may compute for hours meanwhile, and may have threads. A worker is a fork of the supervisor, cheap and with
-//! nothing of the parent's. (In a test of libtest the supervisor has a second thread, and starts workers by spawn.)
+//! The parent may compute for hours meanwhile, and may have threads. A worker is a fork of the supervisor, cheap and
+//! with nothing of the parent's. (In a test of libtest the supervisor has a second thread, and starts workers by
+//! spawn.)
 //!
 //! | what ends | what follows |
 //! | --- | --- |
@@ -73,7 +74,8 @@ pub(in crate::multiprocessing) fn work(
     }
 }
 
-/// Supervises until the pool has ended; the exit code. `arguments` are those of the initializer. Every worker holds `line`.
+/// Supervises until the pool has ended; the exit code. `arguments` are those of the initializer. Every worker holds
+/// `line`.
 pub(super) fn run(
     ground: &Ground,
     setup: &Setup,
@@ -142,7 +144,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Starts a worker for each empty seat, if there may be work for it. Says whether a seat stays empty that should not.
+    /// Starts a worker for each empty seat, if there may be work for it. Says whether a seat stays empty that should
+    /// not.
     fn fill(&mut self) -> bool {
         let board = self.ground.board();
         let mut vacant = false;

@@ -212,8 +212,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Claims a chunk of the board or one that a packet names, if there is any. In turns, so that neither kind waits for the
-    /// other for ever.
+    /// Claims a chunk of the board or one that a packet names, if there is any. In turns, so that neither kind waits
+    /// for the other for ever.
     fn claim(&mut self) -> Option<(usize, Descriptors)> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
         let of_the_board = || board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));

@@ -23,10 +23,9 @@ use crate::thread::{Escaped, PanicPart, Place, text};
 /// The hook of a forked child is its parent's for everything else: for panics of its other threads of
 /// [std](std::thread), and for those of its finalizers and callbacks. A line with the name of the process goes before
 /// these. After such a line the hook also sees panics that abort: those that cannot unwind, and all of them in a
-/// program that is built with `panic = "abort"`. The parent of such a process sees a signal, and the report of the first
-/// panic of its first thread. A hook that
-/// the work itself sets is called as it panics, and what escapes is printed at the end, with neither place nor
-/// backtrace.
+/// program that is built with `panic = "abort"`. The parent of such a process sees a signal, and the report of the
+/// first panic of its first thread. A hook that the work itself sets is called as it panics, and what escapes is
+/// printed at the end, with neither place nor backtrace.
 ///
 /// # Examples
 /// ```standalone_crate

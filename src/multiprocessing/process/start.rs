@@ -13,8 +13,8 @@ impl Process {
     /// Starts a process by the default method, which runs `target` with `args` and ends with the exit code of its
     /// [answer](Termination): see [`ProcessBuilder::start`].
     ///
-    /// The arguments are owned, since they go to another process: of a shared object give a clone, `value.try_clone()?`, and
-    /// of a `&str` a `String`.
+    /// The arguments are owned, since they go to another process: of a shared object give a clone,
+    /// `value.try_clone()?`, and of a `&str` a `String`.
     ///
     /// # Errors
     /// As [`ProcessBuilder::start`].

@@ -100,7 +100,8 @@ impl<T: Transfer> ProcessValue<T> {
     }
 
     /// The same until the deadline; `None` when the time ran out, or when a
-    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. What has come by then is kept for the next call.
+    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. What has come by then is kept for the
+    /// next call.
     ///
     /// The deadline bounds the arrival of the value. A value that has arrived is decoded to its end.
     ///

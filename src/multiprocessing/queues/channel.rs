@@ -1,8 +1,8 @@
 //! A queue whose receivers learn that no sender is left.
 //!
-//! The senders hold the writing end of a pipe open, and the receivers the reading end. The kernel closes the end of a process
-//! that dies, whichever way, and knows of ends that are on their way to another process. So the pipe ends with the last
-//! sender, and nobody counts.
+//! The senders hold the writing end of a pipe open, and the receivers the reading end. The kernel closes the end of a
+//! process that dies, whichever way, and knows of ends that are on their way to another process. So the pipe ends with
+//! the last sender, and nobody counts.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -26,11 +26,11 @@ use crate::multiprocessing::transfer::handle;
 /// Makes a channel between processes: a queue that ends when the last sender is gone, as those of `std::sync::mpsc` and
 /// crossbeam.
 ///
-/// A sender is gone when it was dropped, or when its process has ended, killed or not. A sender that is on its way to another
-/// process is not gone. With Python's queues, a get waits for ever for a producer that was killed.
+/// A sender is gone when it was dropped, or when its process has ended, killed or not. A sender that is on its way to
+/// another process is not gone. With Python's queues, a get waits for ever for a producer that was killed.
 ///
-/// **Fork.** A forked child has copies of all that its parent has, the senders included. It counts as a sender until it ends,
-/// even if it never sends. Start children by spawn, or make the channel behind the fork.
+/// **Fork.** A forked child has copies of all that its parent has, the senders included. It counts as a sender until it
+/// ends, even if it never sends. Start children by spawn, or make the channel behind the fork.
 ///
 /// # Errors
 /// As for [`Queue::new`].
@@ -271,8 +271,8 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.recv_timeout(Deadline::NOW)
     }
 
-    /// Receives an item within the time; `None` when the time is over, or a [`CancelFd`](crate::multiprocessing::connection::CancelFd)
-    /// ends the wait.
+    /// Receives an item within the time; `None` when the time is over, or a
+    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ends the wait.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).

@@ -80,15 +80,14 @@
 //! four such items.
 //!
 //! **Descriptors.** An item may have open files, locks, values, connections and queues in it, at most 253 descriptors:
-//! see
-//! [`transfer`](crate::multiprocessing::transfer). They travel through a pair of sockets that each queue has. There is room for
-//! some hundred items with descriptors, as the kernel's `net.core.wmem_default` says; `put` waits while there is none,
-//! and while this user has more descriptors on their way than `RLIMIT_NOFILE`. Two threads do not put such items at
-//! once: while one of them is stopped in `put`, the other waits, within its limit. Nor do two get them at once: while
-//! one is stopped in `get`, the others get the other items. The descriptors of an item are open until somebody gets the
-//! item, or until all processes have dropped the queue; those of a process that was killed in `put`, until the next put
-//! or get of an item with descriptors. A process that is killed in `get` may take such an item with it. A `get` in a
-//! process that can open no more descriptors loses the item, and says so.
+//! see [`transfer`](crate::multiprocessing::transfer). They travel through a pair of sockets that each queue has. There
+//! is room for some hundred items with descriptors, as the kernel's `net.core.wmem_default` says; `put` waits while
+//! there is none, and while this user has more descriptors on their way than `RLIMIT_NOFILE`. Two threads do not put
+//! such items at once: while one of them is stopped in `put`, the other waits, within its limit. Nor do two get them at
+//! once: while one is stopped in `get`, the others get the other items. The descriptors of an item are open until
+//! somebody gets the item, or until all processes have dropped the queue; those of a process that was killed in `put`,
+//! until the next put or get of an item with descriptors. A process that is killed in `get` may take such an item with
+//! it. A `get` in a process that can open no more descriptors loses the item, and says so.
 //!
 //! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only
 //! if no item is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a

@@ -51,7 +51,8 @@ pub struct Queue<T> {
 #[derive(Serialize, Deserialize)]
 struct Bound {
     most: usize,
-    /// Held by whoever puts an item. How many items there are at most: those that were counted last, and those put since.
+    /// Held by whoever puts an item. How many items there are at most: those that were counted last, and those put
+    /// since.
     #[serde(with = "memory")]
     at_most: Shm<Lock<u64, Shared>>,
 }
@@ -192,8 +193,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Makes a descriptor that is readable while there may be an item, for [`wait`](crate::multiprocessing::connection::wait), poll,
-    /// epoll and event loops.
+    /// Makes a descriptor that is readable while there may be an item, for
+    /// [`wait`](crate::multiprocessing::connection::wait), poll, epoll and event loops.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EMFILE` without descriptors.
@@ -264,7 +265,8 @@ impl<T: Serialize> Queue<T> {
     ///
     /// # Errors
     /// [`PutError`], with the item: [`ShutDown`](PutError::ShutDown), or [`Failed`](PutError::Failed) for an item that
-    /// cannot be encoded, that has more than 253 descriptors in it, or for which the system has no memory or no descriptor.
+    /// cannot be encoded, that has more than 253 descriptors in it, or for which the system has no memory or no
+    /// descriptor.
     pub fn put(&self, item: T) -> std::result::Result<(), PutError<T>> {
         self.put_timeout(item, Limit::NEVER)
     }
@@ -296,8 +298,8 @@ impl<T: Serialize> Queue<T> {
         }
     }
 
-    /// Sends unless there are as many items as there may be. The others who put wait for the lock meanwhile, so nobody waits for
-    /// room while holding it.
+    /// Sends unless there are as many items as there may be. The others who put wait for the lock meanwhile, so nobody
+    /// waits for room while holding it.
     fn send_within(&self, bound: &Bound, item: &Item, limit: Limit<'_>) -> Result<bool> {
         let most = bound.most as u64;
         loop {

@@ -11,12 +11,13 @@ use crate::error::{Error, Result};
 
 /// A descriptor for a queue: readable while there may be an item, and once the queue is shut down and empty.
 ///
-/// It may be readable although there is no item. Whoever finds it readable gets items until there is none: a get without an
-/// item, as [`try_get`](super::Queue::try_get) answers `None`, makes it unreadable. It is never unreadable while there is an
-/// item, whichever process is killed. For an item that a killed process had begun to get, it becomes readable within 10 ms.
+/// It may be readable although there is no item. Whoever finds it readable gets items until there is none: a get
+/// without an item, as [`try_get`](super::Queue::try_get) answers `None`, makes it unreadable. It is never unreadable
+/// while there is an item, whichever process is killed. For an item that a killed process had begun to get, it becomes
+/// readable within 10 ms.
 ///
-/// It is one for all handles that this process has made of one by `try_clone`, and belongs to this process. A forked child asks
-/// for its own.
+/// It is one for all handles that this process has made of one by `try_clone`, and belongs to this process. A forked
+/// child asks for its own.
 ///
 /// # Examples
 /// Several queues at once, by [`wait`](crate::multiprocessing::connection::wait):

@@ -21,9 +21,9 @@ use crate::multiprocessing::transfer::Handle;
 /// what CPython does to names. A block needs no descriptor. Dropping it is Python's `close`.
 ///
 /// The bytes may change at any time, so they are copied in and out, and a value of several bytes may be seen half
-/// written. A [`NamedLock`](crate::multiprocessing::sync::NamedLock) excludes others, in Python too. The file of a block
-/// can be cut short by any program of the same user; an access to what is lost ends the process with SIGBUS. Neither
-/// this library nor CPython does that.
+/// written. A [`NamedLock`](crate::multiprocessing::sync::NamedLock) excludes others, in Python too. The file of a
+/// block can be cut short by any program of the same user; an access to what is lost ends the process with SIGBUS.
+/// Neither this library nor CPython does that.
 ///
 /// A block that is sent to another process is opened there by its name, and is in use meanwhile.
 ///
@@ -66,9 +66,9 @@ impl SharedMemory {
     /// Opens a block that exists: `SharedMemory(name=name)`.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EACCES` if it belongs to a user other than the
-    /// effective one and root, who could cut it short (CPython opens it if its mode allows that), `EBUSY` if another
-    /// program holds an exclusive lock on it for longer than a second, `EMFILE` without a descriptor, `ENOMEM`;
+    /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EACCES` if it belongs to a user other than
+    /// the effective one and root, who could cut it short (CPython opens it if its mode allows that), `EBUSY` if
+    /// another program holds an exclusive lock on it for longer than a second, `EMFILE` without a descriptor, `ENOMEM`;
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which its maker
     /// may not have filled yet.
     pub fn open(name: &str) -> Result<Self> {
@@ -255,7 +255,8 @@ pub struct SharedMemoryBuilder {
 }
 
 impl SharedMemoryBuilder {
-    /// Sets the name, with or without the slash of C. Without this call the name has CPython's form: `psm_` and 8 digits.
+    /// Sets the name, with or without the slash of C. Without this call the name has CPython's form: `psm_` and 8
+    /// digits.
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..self }
     }

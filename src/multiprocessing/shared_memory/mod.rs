@@ -52,9 +52,9 @@
 //! | `fstat` and `lstat` show one file; `unlink` | none | exclusive | finds nothing |
 //!
 //! A name appears in one step, with all its memory and with its first contents. Who opens an object takes the shared
-//! lock and then looks whether the object still has its name. So the exclusive lock excludes every user of this library,
-//! and of several that drop an object at once the last one gets it. If another object took the name before the second
-//! `renameat2`, that object gets its name back.
+//! lock and then looks whether the object still has its name. So the exclusive lock excludes every user of this
+//! library, and of several that drop an object at once the last one gets it. If another object took the name before the
+//! second `renameat2`, that object gets its name back.
 //!
 //! # With CPython
 //!
@@ -70,8 +70,8 @@
 //! ```
 //!
 //! CPython takes no lock. So one of our objects that only CPython still uses counts as unused, and its name is removed:
-//! the Python program keeps the memory, and nobody else can open it. The remedy is either `track(false)` and `unlink` by
-//! somebody, or one line in the Python program, by which it becomes a user like any other until its block is closed:
+//! the Python program keeps the memory, and nobody else can open it. The remedy is either `track(false)` and `unlink`
+//! by somebody, or one line in the Python program, by which it becomes a user like any other until its block is closed:
 //!
 //! ```python
 //! fcntl.flock(shm._fd, fcntl.LOCK_SH)

@@ -74,8 +74,8 @@ pub(crate) enum Naming<'n> {
     Random,
 }
 
-/// A name in `/dev/shm` that is removed with its last user, if it is tracked. The owner holds the lock, by a mapping or a
-/// descriptor, and lets go of that before it drops this.
+/// A name in `/dev/shm` that is removed with its last user, if it is tracked. The owner holds the lock, by a mapping or
+/// a descriptor, and lets go of that before it drops this.
 #[derive(Debug)]
 pub(crate) struct Object {
     sort: FdKind,
@@ -254,8 +254,8 @@ fn has_name(file: &Name, id: Id) -> errno::Result<bool> {
     }
 }
 
-/// Refuses a file of more bytes than this process may write. Beyond this limit the kernel sends SIGXFSZ, which by default
-/// ends the program.
+/// Refuses a file of more bytes than this process may write. Beyond this limit the kernel sends SIGXFSZ, which by
+/// default ends the program.
 pub(crate) fn check_file_size(len: usize) -> errno::Result<()> {
     match rlimit(Resource::Fsize)?.current {
         Some(most) if len as u64 > most => Err(Errno::FBIG),

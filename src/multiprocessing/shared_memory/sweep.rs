@@ -46,7 +46,8 @@ pub(crate) fn remove_unused() {
     }
 }
 
-/// Removes a name if its object is one that this library removes, is the given one, and is not in use; says whether it did.
+/// Removes a name if its object is one that this library removes, is the given one, and is not in use; says whether it
+/// did.
 pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
     let is_private = is_private(name.as_bytes());
     let is_ours = |it: &Status| {

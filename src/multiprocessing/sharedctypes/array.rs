@@ -19,8 +19,8 @@ use crate::multiprocessing::transfer::memory;
 /// An array in shared memory behind a lock of its own: Python's `multiprocessing.Array`.
 ///
 /// It is a [`Lock`] for every process that maps it, whose methods it has: [`lock`](Lock::lock) is Python's `get_lock()`
-/// and gives a guard that lends the data as a slice, which is also how to iterate; [`len`](Lock::len) takes no lock. The
-/// methods here take and release the lock themselves, so two calls are two turns.
+/// and gives a guard that lends the data as a slice, which is also how to iterate; [`len`](Lock::len) takes no lock.
+/// The methods here take and release the lock themselves, so two calls are two turns.
 ///
 /// [`Index`]es and [ranges](Span) may be negative, counted from the end.
 ///
@@ -52,8 +52,8 @@ impl<T: Shareable> Array<T> {
     /// Makes an array in shared memory of `len` items, the one at `index` from `init(index)`.
     ///
     /// # Errors
-    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
+    /// memory, with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
     pub fn from_fn<I: Init<T>>(len: usize, init: impl FnMut(usize) -> I) -> Result<Self> {
         Ok(Self(Shm::place_locked_slice(len, init).map_err(Error::placing("an array"))?, Slot::default()))
     }
@@ -62,7 +62,8 @@ impl<T: Shareable> Array<T> {
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
-    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
+    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run
+    /// then.
     #[inline]
     pub fn with<R>(&self, change: impl FnOnce(&mut [T]) -> R) -> Result<R> {
         self.1.turn(&self.0, change)
@@ -142,8 +143,8 @@ impl<T: Shareable + Copy> Array<T> {
     /// Replaces the items of a range: Python's `a[2:5] = items`.
     ///
     /// # Errors
-    /// Those of all; [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places, because an
-    /// array keeps its size.
+    /// Those of all; [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places,
+    /// because an array keeps its size.
     pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
         let range = span.resolve(self.len());
         if range.len() != items.len() {
@@ -165,8 +166,8 @@ impl<T: Number> Array<T> {
     /// Zeroes for a length, or the items given, for a [type code](TypeCode) that must be that of `T`.
     ///
     /// # Errors
-    /// As [`from_fn`](Self::from_fn); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another
-    /// type.
+    /// As [`from_fn`](Self::from_fn); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of
+    /// another type.
     ///
     /// # Examples
     /// ```

@@ -201,8 +201,8 @@ impl CodedArray {
     /// Replaces one item. A whole number may become a fraction, rounded; a fraction does not become a whole number.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) when it is not there; [`InvalidInput`](ErrorKind::InvalidInput) when the value
-    /// does not fit the type.
+    /// [`OutOfRange`](ErrorKind::OutOfRange) when it is not there; [`InvalidInput`](ErrorKind::InvalidInput) when the
+    /// value does not fit the type.
     pub fn set(&self, index: impl Index, value: impl Into<Scalar>) -> Result<()> {
         let value = value.into();
         if self.cells.set(index, value)? {
@@ -226,7 +226,8 @@ impl CodedArray {
     }
 }
 
-/// A value in shared memory without a lock, of the type that a code names when the program runs: a [`CodedArray`] of one.
+/// A value in shared memory without a lock, of the type that a code names when the program runs: a [`CodedArray`] of
+/// one.
 ///
 /// ```
 /// use ossature::multiprocessing::sharedctypes::{CodedValue, Scalar, TypeCode};

@@ -124,8 +124,8 @@ mod sealed {
 
 pub(super) use sealed::Guarded;
 
-/// The hold of a [`Value`](super::Value) or an [`Array`](super::Array) that keeps the value instead of borrowing it; dropping
-/// it releases the lock. It lends the data.
+/// The hold of a [`Value`](super::Value) or an [`Array`](super::Array) that keeps the value instead of borrowing it;
+/// dropping it releases the lock. It lends the data.
 ///
 /// Not `Send`: the lock belongs to the thread that took it.
 ///

@@ -12,12 +12,12 @@ use crate::multiprocessing::transfer::memory;
 
 /// A value in shared memory without a lock: Python's `RawValue`, and `Value(..., lock=False)`.
 ///
-/// It is a [`Racy`] cell: [`get`](Racy::get) and [`set`](Racy::set) are one atomic load or store each, of a whole value up
-/// to the width of a machine word. A wider one may be seen half old and half new. Nothing waits and nothing can be
+/// It is a [`Racy`] cell: [`get`](Racy::get) and [`set`](Racy::set) are one atomic load or store each, of a whole value
+/// up to the width of a machine word. A wider one may be seen half old and half new. Nothing waits and nothing can be
 /// abandoned; reading, adding and writing back loses what others wrote meanwhile.
 ///
-/// A struct with padding is refused, because the bytes between the fields have no value that could be copied. Name them as
-/// fields: the layout stays the same, also for a C program.
+/// A struct with padding is refused, because the bytes between the fields have no value that could be copied. Name them
+/// as fields: the layout stays the same, also for a C program.
 ///
 /// ```
 /// use ossature::multiprocessing::RawValue;
@@ -52,7 +52,8 @@ impl<T: Plain> RawValue<T> {
     /// Makes a value in shared memory.
     ///
     /// # Errors
-    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory.
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
+    /// memory.
     pub fn new(value: T) -> Result<Self> {
         Ok(Self(Shm::place(Racy::new(value)).map_err(Error::placing("a value"))?))
     }
@@ -75,7 +76,8 @@ impl<T: Number> RawValue<T> {
     /// As [`new`](Self::new), for a [type code](TypeCode) that must be that of `T`.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another type.
+    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another
+    /// type.
     pub fn typed(code: char, value: T) -> Result<Self> {
         TypeCode::checked::<T>(code)?;
         Self::new(value)
@@ -129,7 +131,8 @@ impl<T: Plain> RawArray<T> {
     /// Makes an array of `len` zeroes.
     ///
     /// # Errors
-    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory.
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
+    /// memory.
     pub fn new(len: usize) -> Result<Self> {
         let memory = Shm::<[Racy<T>]>::place_slice(len, |_| Zeroed);
         Ok(Self(memory.map_err(Error::placing("an array"))?))
@@ -216,7 +219,8 @@ impl<T: Number> RawArray<T> {
     /// Zeroes for a length, or the items given, for a [type code](TypeCode) that must be that of `T`.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another type.
+    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another
+    /// type.
     pub fn typed(code: char, items: impl Items<T>) -> Result<Self> {
         TypeCode::checked::<T>(code)?;
         items.given().map_or_else(|len| Self::new(len), Self::from_slice)

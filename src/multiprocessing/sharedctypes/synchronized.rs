@@ -47,8 +47,8 @@ pub trait Acquire {
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned) when a holder died and nobody has repaired what it guards,
-    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds it.
-    /// `body` has not run then.
+    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this
+    /// thread holds it. `body` has not run then.
     fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O>;
 }
 
@@ -90,8 +90,8 @@ impl<A: ?Sized + Acquire> Acquire for &A {
 
 /// A raw object and the lock that every access through here takes: Python's `Synchronized` and `SynchronizedArray`.
 ///
-/// Others may have the raw object too, so the data is only copied in and out, and never lent. Where nobody needs it raw,
-/// [`Value`] and [`Array`] do better: their lock and data lie together, and their guards lend the data.
+/// Others may have the raw object too, so the data is only copied in and out, and never lent. Where nobody needs it
+/// raw, [`Value`] and [`Array`] do better: their lock and data lie together, and their guards lend the data.
 ///
 /// With a lock of its own it can be [sent](crate::multiprocessing::transfer), object and lock.
 ///
@@ -136,8 +136,8 @@ impl<'de, R: Deserialize<'de>> Deserialize<'de> for Synchronized<R> {
 #[derive(Serialize)]
 struct Borrowed<'s>(#[serde(serialize_with = "memory::serialize")] &'s Shm<Lock<u8, Shared>>);
 
-/// A raw object behind a new lock: Python's `synchronized(obj)`. Clones share the object, not this lock: whoever should wait
-/// for it uses this `Synchronized`.
+/// A raw object behind a new lock: Python's `synchronized(obj)`. Clones share the object, not this lock: whoever should
+/// wait for it uses this `Synchronized`.
 ///
 /// ```
 /// use ossature::multiprocessing::{RawArray, sharedctypes::synchronized};
@@ -163,7 +163,8 @@ pub fn synchronized<R: Raw>(raw: R) -> Result<Synchronized<R>> {
     Ok(synchronized_with(raw, lock))
 }
 
-/// A raw object behind a lock that there is: Python's `synchronized(obj, lock)` and the argument `lock` of `Value` and `Array`.
+/// A raw object behind a lock that there is: Python's `synchronized(obj, lock)` and the argument `lock` of `Value` and
+/// `Array`.
 ///
 /// ```
 /// use ossature::multiprocessing::{RawValue, Value, sharedctypes::synchronized_with};

@@ -7,7 +7,8 @@ use ossature_sys::shm::{Init, Plain};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A C type by the letter that Python's `array`, `Value` and `Array` know it by. Byte order and alignment are the machine's.
+/// A C type by the letter that Python's `array`, `Value` and `Array` know it by. Byte order and alignment are the
+/// machine's.
 ///
 /// In Rust the type of a value is known when the program is compiled, so a code does not choose it. The constructors
 /// named `typed` only check that the code is that of the type. [`CodedValue`](super::CodedValue) chooses its type at

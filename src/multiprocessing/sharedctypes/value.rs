@@ -21,8 +21,8 @@ use crate::multiprocessing::transfer::memory;
 /// and gives a guard that lends the data, [`try_lock`](Lock::try_lock) and [`lock_timeout`](Lock::lock_timeout) do so
 /// if they can. The methods here take and release the lock themselves, so two calls are two turns.
 ///
-/// A process gets a value as an argument, by [`try_clone`](Self::try_clone): `Process::spawn(task, (count.try_clone()?,))`.
-/// The task takes a `Value<T>`, not a reference.
+/// A process gets a value as an argument, by [`try_clone`](Self::try_clone): `Process::spawn(task,
+/// (count.try_clone()?,))`. The task takes a `Value<T>`, not a reference.
 ///
 /// Structs made with [`shareable!`](crate::sys::shareable) are placed by their `init`; those that are `plain`, like
 /// numbers, by themselves:
@@ -89,8 +89,8 @@ impl<T: Shareable> Value<T> {
     /// Makes a value in shared memory.
     ///
     /// # Errors
-    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
+    /// memory, with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
     pub fn new(init: impl Init<T>) -> Result<Self> {
         Ok(Self(Shm::place(Lock::<T, Shared>::shared(init)).map_err(Error::placing("a value"))?, Slot::default()))
     }
@@ -99,7 +99,8 @@ impl<T: Shareable> Value<T> {
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
-    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run then.
+    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the lock already; `change` has not run
+    /// then.
     #[inline]
     pub fn with<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R> {
         self.1.turn(&self.0, change)
@@ -130,12 +131,12 @@ impl<T: Shareable + Copy> Value<T> {
         self.1.turn(&self.0, |value| *value)
     }
 
-    /// Replaces the value, in one turn of the lock: Python's `v.value = ...`. All of it is replaced, so an abandoned value is
-    /// whole again.
+    /// Replaces the value, in one turn of the lock: Python's `v.value = ...`. All of it is replaced, so an abandoned
+    /// value is whole again.
     ///
     /// # Errors
-    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread holds the
-    /// lock already.
+    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this
+    /// thread holds the lock already.
     #[inline]
     pub fn set(&self, value: T) -> Result<()> {
         self.1.locked(&self.0, |guard| {
@@ -151,7 +152,8 @@ impl<T: Number> Value<T> {
     /// As [`new`](Self::new), for a [type code](TypeCode) that must be that of `T`.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another type.
+    /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another
+    /// type.
     ///
     /// # Examples
     /// ```

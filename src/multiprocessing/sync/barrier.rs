@@ -75,8 +75,8 @@ impl Barrier {
         }
     }
 
-    /// Enrols the calling thread until the answer is dropped: should it die meanwhile, the barrier breaks at once, whether it
-    /// waited or computed.
+    /// Enrols the calling thread until the answer is dropped: should it die meanwhile, the barrier breaks at once,
+    /// whether it waited or computed.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EAGAIN` when 120 threads have joined or wait, or this one holds 1,900 shared locks.
@@ -111,8 +111,8 @@ impl Barrier {
         Ok(self.0.wait_timeout(limit)?)
     }
 
-    /// Waits, and runs the action if this is the last to arrive, before the others are let go. The action answers `()`, or a
-    /// `Result<(), E>`.
+    /// Waits, and runs the action if this is the last to arrive, before the others are let go. The action answers `()`,
+    /// or a `Result<(), E>`.
     ///
     /// ```
     /// use ossature::{ErrorKind, multiprocessing::Barrier};
@@ -126,9 +126,9 @@ impl Barrier {
     /// ```
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait). An action that panics breaks the barrier, and the panic goes on. An action that answers
-    /// an error breaks the barrier, and its error is the [source](std::error::Error::source) of this one. The other parties
-    /// get [`Broken::Failed`](crate::sys::sync::barrier::Broken::Failed).
+    /// As for [`wait`](Self::wait). An action that panics breaks the barrier, and the panic goes on. An action that
+    /// answers an error breaks the barrier, and its error is the [source](std::error::Error::source) of this one. The
+    /// other parties get [`Broken::Failed`](crate::sys::sync::barrier::Broken::Failed).
     pub fn wait_with<A: Action<Failure: Into<Error>>>(&self, action: impl FnOnce() -> A) -> Result<u32> {
         self.wait_with_timeout(Limit::NEVER, action)
     }

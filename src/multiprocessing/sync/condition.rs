@@ -29,13 +29,13 @@ shareable! {
 /// A lock that its holder may take again, and a queue of those who wait for a notification: Python's
 /// `multiprocessing.Condition()`.
 ///
-/// A wait lets every level of the lock go and takes them all again. Differs from Python: a notifier never waits for those it
-/// has woken, so a killed one cannot stop it; [`wait_for`](Self::wait_for) does not ask on what a killed holder may have
-/// left half changed. At most 120 may wait at a time.
+/// A wait lets every level of the lock go and takes them all again. Differs from Python: a notifier never waits for
+/// those it has woken, so a killed one cannot stop it; [`wait_for`](Self::wait_for) does not ask on what a killed
+/// holder may have left half changed. At most 120 may wait at a time.
 ///
-/// Python's `Condition(lock)`, also several conditions over one lock, is [`with_lock`](Self::with_lock). Where the lock guards
-/// data in memory, a [`condition::Condition`](crate::sys::sync::condition::Condition) beside the lock in one struct of shared
-/// memory does better:
+/// Python's `Condition(lock)`, also several conditions over one lock, is [`with_lock`](Self::with_lock). Where the lock
+/// guards data in memory, a [`condition::Condition`](crate::sys::sync::condition::Condition) beside the lock in one
+/// struct of shared memory does better:
 ///
 /// ```
 /// use ossature::sys::{scope::Shared, shareable, shm::Shm, sync::condition::Condition, sync::lock::Lock};
@@ -225,7 +225,8 @@ impl Condition {
 held_by_one!(Condition, RLockGuard);
 
 impl<L: ConditionLock> Condition<L> {
-    /// A condition over a lock that there is: Python's `Condition(lock)`. The lock's own methods are the condition's, too.
+    /// A condition over a lock that there is: Python's `Condition(lock)`. The lock's own methods are the condition's,
+    /// too.
     ///
     /// For several conditions over one lock, give each a [clone](Lock::try_clone) of the lock: a second mapping of the
     /// same lock. With a [`HandoffLock`] any process may release what another took, as in Python.
@@ -268,16 +269,17 @@ impl<L: ConditionLock> Condition<L> {
     /// Lets the lock go, waits for a notification and takes the lock again, as deep as before.
     ///
     /// # Errors
-    /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock;
-    /// [`Os`](crate::ErrorKind::Os) with `EAGAIN` when 120 wait already: it has the lock still.
-    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable) when that happened to the lock meanwhile: it does not have it any more.
-    /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and nobody has repaired what it left.
+    /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock; [`Os`](crate::ErrorKind::Os)
+    /// with `EAGAIN` when 120 wait already: it has the lock still. [`Unrecoverable`](crate::ErrorKind::Unrecoverable)
+    /// when that happened to the lock meanwhile: it does not have it any more.
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and nobody has repaired what
+    /// it left.
     pub fn wait(&self) -> Result<()> {
         self.wait_timeout(Limit::NEVER).map(drop)
     }
 
-    /// [`wait`](Self::wait) within the limit: false when that was over without a notification. The lock is waited for as long
-    /// as it takes, whatever the limit.
+    /// [`wait`](Self::wait) within the limit: false when that was over without a notification. The lock is waited for
+    /// as long as it takes, whatever the limit.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -289,7 +291,8 @@ impl<L: ConditionLock> Condition<L> {
         Ok(notified)
     }
 
-    /// Waits until `ready` answers true, which is asked with the lock held, first before any wait; the answer is its last one.
+    /// Waits until `ready` answers true, which is asked with the lock held, first before any wait; the answer is its
+    /// last one.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait); when a holder died and nobody has repaired what it left, `ready` is not asked.

@@ -53,8 +53,8 @@ impl Event {
         self.0.is_set()
     }
 
-    /// Raises the flag and frees everybody who waits. Should the setter be killed before it has woken them, they are woken all
-    /// the same.
+    /// Raises the flag and frees everybody who waits. Should the setter be killed before it has woken them, they are
+    /// woken all the same.
     pub fn set(&self) {
         self.0.set();
     }

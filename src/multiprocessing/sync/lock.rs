@@ -70,9 +70,9 @@ impl Lock {
     /// A free lock in shared memory.
     ///
     /// # Errors
-    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without memory,
-    /// with `EOPNOTSUPP` if the system has no robust lists, as under some emulators: no lock would survive a death
-    /// there.
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
+    /// memory, with `EOPNOTSUPP` if the system has no robust lists, as under some emulators: no lock would survive a
+    /// death there.
     pub fn new() -> Result<Self> {
         Ok(Self(Shm::place(lock::Lock::shared(())).map_err(Error::placing("a lock"))?))
     }
@@ -117,7 +117,8 @@ held_by_one!(Lock, LockGuard);
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RLock(#[serde(with = "memory")] Shm<rlock::RLock<(), Shared>>);
 
-/// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it gives the level back.
+/// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it gives the
+/// level back.
 ///
 /// # Examples
 /// See the example of [`RLock`].

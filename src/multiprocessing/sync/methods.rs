@@ -7,7 +7,8 @@ macro_rules! owner {
             /// A second mapping of the same memory, for an owner of its own.
             ///
             /// # Errors
-            /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
+            /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the
+            /// mapping.
             pub fn try_clone(&self) -> Result<Self> {
                 Ok(Self(self.0.try_clone().map_err(Error::cloning(concat!("this ", stringify!($Face))))?))
             }
@@ -33,9 +34,9 @@ macro_rules! held_by_one {
             /// Takes the lock, waiting for as long as it takes; dropping the guard releases it.
             ///
             /// # Errors
-            /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread
-            /// holds a [`Lock`](crate::multiprocessing::Lock) already; [`Os`](crate::ErrorKind::Os) with `EAGAIN` when it
-            /// holds 1,900 others.
+            /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock)
+            /// when this thread holds a [`Lock`](crate::multiprocessing::Lock) already; [`Os`](crate::ErrorKind::Os)
+            /// with `EAGAIN` when it holds 1,900 others.
             #[inline]
             pub fn lock(&self) -> Result<$Guard<'_>> {
                 Ok(self.raw().lock()?)

@@ -1,8 +1,8 @@
 //! Locks and semaphores that any program of the same user can open by name, CPython among them.
 //!
 //! They are the C library's named semaphores, which CPython's `multiprocessing.Lock` and its kin are made of. The
-//! [`Lock`](super::Lock) and [`Semaphore`](super::Semaphore) of this library do better between the processes of one Rust
-//! program: they have owners, and survive the death of a holder.
+//! [`Lock`](super::Lock) and [`Semaphore`](super::Semaphore) of this library do better between the processes of one
+//! Rust program: they have owners, and survive the death of a holder.
 //!
 //! ```
 //! use std::time::Duration;
@@ -303,8 +303,8 @@ impl NamedLock {
     /// Makes a free lock under a name of CPython's form: `mp-` and eight letters.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `ENOSPC` or `ENOMEM` without memory, `EFBIG`
-    /// beyond `RLIMIT_FSIZE`, `ENOENT` and `EACCES` if there is no usable `/dev/shm`.
+    /// [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `ENOSPC` or `ENOMEM` without memory,
+    /// `EFBIG` beyond `RLIMIT_FSIZE`, `ENOENT` and `EACCES` if there is no usable `/dev/shm`.
     pub fn create() -> Result<Self> {
         Named::create(Naming::Random, 1, 1).map(Self::of)
     }
@@ -312,8 +312,8 @@ impl NamedLock {
     /// Makes a free lock under this name.
     ///
     /// # Errors
-    /// As for [`create`](Self::create), `EEXIST` if something has the name; [`InvalidInput`](ErrorKind::InvalidInput) for
-    /// a name that cannot be one.
+    /// As for [`create`](Self::create), `EEXIST` if something has the name; [`InvalidInput`](ErrorKind::InvalidInput)
+    /// for a name that cannot be one.
     ///
     /// # Examples
     /// ```
@@ -332,9 +332,8 @@ impl NamedLock {
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EINVAL` if it is not a semaphore of this C
-    /// library, `EACCES` if it belongs to a user other than the effective one and root, `EBUSY` if others keep replacing
-    /// its file, `EMFILE`; [`InvalidInput`](ErrorKind::InvalidInput) for a name
-    /// that cannot be one.
+    /// library, `EACCES` if it belongs to a user other than the effective one and root, `EBUSY` if others keep
+    /// replacing its file, `EMFILE`; [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one.
     pub fn open(name: &str) -> Result<Self> {
         Named::open(name, 1).map(Self::of)
     }

@@ -75,8 +75,8 @@ impl Semaphore {
     /// Takes a unit, waiting for as long as it takes.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks and permits, with `EPERM` where a sandbox
-    /// hides its robust list; both only beside permits.
+    /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks and permits, with `EPERM` where a
+    /// sandbox hides its robust list; both only beside permits.
     pub fn acquire(&self) -> Result<()> {
         Ok(self.0.acquire()?)
     }
@@ -100,7 +100,8 @@ impl Semaphore {
     /// Gives a unit back, whoever took it.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) when that is one too many (Python's `ValueError`); nothing was released.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when that is one too many (Python's `ValueError`); nothing was
+    /// released.
     pub fn release(&self) -> Result<()> {
         self.release_many(1)
     }
@@ -161,14 +162,14 @@ impl Semaphore {
 
 owner!(Semaphore, semaphore::Semaphore<Shared>);
 
-/// A semaphore that never has more units than it began with: Python's `multiprocessing.BoundedSemaphore`. It lends the methods of
-/// [`Semaphore`].
+/// A semaphore that never has more units than it began with: Python's `multiprocessing.BoundedSemaphore`. It lends the
+/// methods of [`Semaphore`].
 ///
 /// Differs from Python: the bound is kept by one atomic step, so it holds however many release at a time.
 ///
 /// The bound is in the shared memory, whose type is that of a [`Semaphore`]. So a process can receive this value as a
-/// `Semaphore`, and the bound holds there too. A `Semaphore` that is received as a `BoundedSemaphore` has no bound: send
-/// and receive the same type.
+/// `Semaphore`, and the bound holds there too. A `Semaphore` that is received as a `BoundedSemaphore` has no bound:
+/// send and receive the same type.
 ///
 /// ```
 /// use ossature::multiprocessing::BoundedSemaphore;

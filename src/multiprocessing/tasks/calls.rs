@@ -150,8 +150,8 @@ impl Calls<'_> {
         let mut index = 0;
         while index < self.count {
             self.outlet.begin(index);
-            // A panic of a `Deserialize`, of the task and of a `Serialize` are one. To catch costs as much as a short call, so it is
-            // done once for all that do not panic.
+            // A panic of a `Deserialize`, of the task and of a `Serialize` are one. To catch costs as much as a short
+            // call, so it is done once for all that do not panic.
             let ended = thread::catch(|| body(self, &mut index));
             if let Err(escaped) = ended {
                 self.panicked(index, &unreported(&escaped));

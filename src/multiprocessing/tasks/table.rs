@@ -79,7 +79,8 @@ pub struct Task {
 /// ```
 #[macro_export]
 macro_rules! tasks {
-    // A closure behind any number of paths. The keyword `move` counts as the last path, because a path cannot begin with it.
+    // A closure behind any number of paths. The keyword `move` counts as the last path, because a path cannot begin
+    // with it.
     ($($task:ident $(:: $part:ident)* $(::< $($type:ty),* >)?),* $(,)? | $($rest:tt)*) => {
         $crate::tasks!(@closure)
     };

@@ -1,8 +1,8 @@
 //! Descriptors on their way, each among those of its kind.
 //!
-//! What a descriptor leads to is told beside the value, never in it: a value's bytes are whatever safe code makes them, and
-//! a file must not become memory by them. So each kind has a list of its own, a place is a place in one of them, and
-//! the header of a message, which the connection writes, says how long they are.
+//! What a descriptor leads to is told beside the value, never in it: a value's bytes are whatever safe code makes them,
+//! and a file must not become memory by them. So each kind has a list of its own, a place is a place in one of them,
+//! and the header of a message, which the connection writes, says how long they are.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,5 +1,6 @@
-//! Whatever owns a descriptor, inside a value that is sent: `#[serde(with = "ossature::multiprocessing::transfer::handle")]` on a field
-//! that is a `File`, a `TcpStream`, an `OwnedFd` or anything else that is `AsFd` and can be made from an `OwnedFd`.
+//! Whatever owns a descriptor, inside a value that is sent: `#[serde(with =
+//! "ossature::multiprocessing::transfer::handle")]` on a field that is a `File`, a `TcpStream`, an `OwnedFd` or
+//! anything else that is `AsFd` and can be made from an `OwnedFd`.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -10,8 +11,8 @@ use super::list::{put, take};
 
 /// Something that owns a descriptor, to be sent: a `File`, a `TcpStream`, a `UnixListener`, an `OwnedFd`.
 ///
-/// The receiver may take it as another type than it was sent as; calls that do not fit then fail, as they would with any wrong
-/// descriptor.
+/// The receiver may take it as another type than it was sent as; calls that do not fit then fail, as they would with
+/// any wrong descriptor.
 ///
 /// ```
 /// use std::io::{Read, Write};

@@ -1,8 +1,8 @@
-//! Shared memory inside a value that is sent: `#[serde(with = "ossature::multiprocessing::transfer::memory")]` on a field that is a
-//! [`Shm`]. The one file of this crate that vouches for memory.
+//! Shared memory inside a value that is sent: `#[serde(with = "ossature::multiprocessing::transfer::memory")]` on a
+//! field that is a [`Shm`]. The one file of this crate that vouches for memory.
 //!
-//! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made only of
-//! memory that they follow it in. The lists of a transfer see to both:
+//! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made
+//! only of memory that they follow it in. The lists of a transfer see to both:
 //!
 //! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code makes as it
 //!   likes. The list of memory is filled by [`serialize`] below alone, which is reached with a `Shm` in hand, and the header
@@ -12,10 +12,11 @@
 //! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type, size, seals
 //!   and layout are checked on attaching: no other type has the fingerprint of this one.
 //!
-//! What is trusted is that over a connection between kin only this library speaks. Safe code can break that with its own
-//! hands: it takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or writes frames of its own
-//! making with `SCM_RIGHTS`, or it reopens memory by `/proc/self/fd`. That is no misuse of a value but writing the program's
-//! memory from outside, as with `/proc/self/mem`, and Rust's promises end there; SECURITY.md says so.
+//! What is trusted is that over a connection between kin only this library speaks. Safe code can break that with its
+//! own hands: it takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or
+//! writes frames of its own making with `SCM_RIGHTS`, or it reopens memory by `/proc/self/fd`. That is no misuse of a
+//! value but writing the program's memory from outside, as with `/proc/self/mem`, and Rust's promises end there;
+//! SECURITY.md says so.
 #![allow(unsafe_code, reason = "see above: the descriptor is given to kin and taken from kin only")]
 
 use std::os::fd::OwnedFd;
@@ -78,8 +79,9 @@ pub struct OfKin(OwnedFd);
 
 impl<T: Shareable> Attach for T {
     fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
-        // SAFETY: `OfKin` is made by `deserialize` below alone, of a descriptor from the list of memory that kin's library sent; there
-        // only `serialize` puts one, that of a `Shm`. So every holder attached to it in this way, inherited it, or vouched for itself.
+        // SAFETY: `OfKin` is made by `deserialize` below alone, of a descriptor from the list of memory that kin's
+        // library sent; there only `serialize` puts one, that of a `Shm`. So every holder attached to it in this way,
+        // inherited it, or vouched for itself.
         unsafe { Shm::from_fd(memory.0) }
     }
 }
@@ -126,7 +128,8 @@ impl<T: Shareable> Attach for Lock<[T], Shared> {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed otherwise.
+    // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed
+    // otherwise.
     let descriptor = unsafe { shm.descriptor() };
     put(descriptor, FdKind::Memory)?.serialize(serializer)
 }
@@ -134,8 +137,8 @@ pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer:
 /// Attaches to the memory that came along.
 ///
 /// # Errors
-/// When nothing is being received, when no such memory came or it was taken already, when it came from a stranger, and for whatever
-/// [`AttachError`] says.
+/// When nothing is being received, when no such memory came or it was taken already, when it came from a stranger, and
+/// for whatever [`AttachError`] says.
 ///
 /// # Examples
 /// See the example of [`serialize()`].
@@ -166,8 +169,8 @@ pub(crate) mod ring {
 
     /// Sends copies of the descriptors: of the memory, of its event, and of both ends over which memory may come.
     pub(crate) fn serialize<S: Serializer>(ring: &Ring, packets: &Packets, serializer: S) -> Result<S::Ok, S::Error> {
-        // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed
-        // otherwise.
+        // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is
+        // closed otherwise.
         let descriptor = unsafe { ring.descriptor() };
         let memory: u32 = put(descriptor, FdKind::Memory)?;
         // The event is no memory: nothing but readiness is lost if safe code puts another handle in its place.
@@ -190,8 +193,8 @@ pub(crate) mod ring {
             ))
         })?;
         let ring = match event {
-            // SAFETY: the memory is from the list of memory that kin's library sent, where only `serialize` functions of this
-            // file put one; a header of another type is refused.
+            // SAFETY: the memory is from the list of memory that kin's library sent, where only `serialize` functions
+            // of this file put one; a header of another type is refused.
             Some(event) => unsafe { Ring::from_fds(memory, event) },
             // SAFETY: as above.
             None => unsafe { Ring::from_fd(memory) },

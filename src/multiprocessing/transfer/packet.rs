@@ -6,9 +6,9 @@
 //! | bytes | those of the value, unless they are memory |
 //! | descriptors | the memory with the bytes, if they are memory; then those in the value |
 //!
-//! Only this library writes such datagrams, to sockets that only kin has. So the header says which descriptor is memory, as
-//! the header of a frame does on a connection between kin. The memory with the bytes is sealed: nobody can change or shorten
-//! it while another reads.
+//! Only this library writes such datagrams, to sockets that only kin has. So the header says which descriptor is
+//! memory, as the header of a frame does on a connection between kin. The memory with the bytes is sealed: nobody can
+//! change or shorten it while another reads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -38,8 +38,8 @@ impl Packet {
     /// Makes a packet of at most `longest` bytes. `what` is what carries it, for errors.
     ///
     /// # Errors
-    /// `InvalidInput` for more descriptors than a packet carries; `Os` with `ENOSPC`, `ENOMEM`, `EMFILE`, or `EFBIG` beyond
-    /// `RLIMIT_FSIZE`, when there is no memory for the bytes.
+    /// `InvalidInput` for more descriptors than a packet carries; `Os` with `ENOSPC`, `ENOMEM`, `EMFILE`, or `EFBIG`
+    /// beyond `RLIMIT_FSIZE`, when there is no memory for the bytes.
     pub(crate) fn new(packed: Packed, longest: usize, what: &str) -> Result<Self> {
         let Packed { bytes, descriptors } = packed;
         let fd_counts = descriptors.fd_counts();
@@ -99,8 +99,8 @@ impl Came {
     /// Opens a datagram that came with these descriptors, or without them since they were lost.
     ///
     /// # Errors
-    /// `Decode` for what no process of this program sends; `Os` with `EMFILE` for lost descriptors, and with `ENOMEM` when
-    /// the memory cannot be mapped.
+    /// `Decode` for what no process of this program sends; `Os` with `EMFILE` for lost descriptors, and with `ENOMEM`
+    /// when the memory cannot be mapped.
     pub(crate) fn open(datagram: &[u8], descriptors: impl IntoIterator<Item = OwnedFd>, lost: bool) -> Result<Self> {
         let mut list: Vec<OwnedFd> = descriptors.into_iter().collect();
         let (header, inline) = datagram.split_first_chunk::<HEADER>().ok_or_else(foreign)?;

@@ -165,8 +165,8 @@ impl<'b> Reading<'b> {
         self.read(bytes)
     }
 
-    /// Reads the values that `bytes` have, each with its length before it. Between them nothing else runs, so the list is
-    /// not paused.
+    /// Reads the values that `bytes` have, each with its length before it. Between them nothing else runs, so the list
+    /// is not paused.
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -1,7 +1,7 @@
 //! A pair of sockets over which kin sends datagrams with descriptors to kin, in one direction.
 //!
-//! Each process has both ends, so that a datagram is kept while nobody receives. Only this library writes and reads there:
-//! as an end of a connection between kin, a way goes to kin only.
+//! Each process has both ends, so that a datagram is kept while nobody receives. Only this library writes and reads
+//! there: as an end of a connection between kin, a way goes to kin only.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 

@@ -280,7 +280,8 @@ impl KqueueBackend {
 /// What READ and WRITE are to a queue.
 const FILTERS: [(Interest, Filter); 2] = [(Interest::READ, Filter::READ), (Interest::WRITE, Filter::WRITE)];
 
-/// The change that watches `fd`. The token is cut to the width of a kevent's number; the descriptor tells it from others.
+/// The change that watches `fd`. The token is cut to the width of a kevent's number; the descriptor tells it from
+/// others.
 fn knote(fd: BorrowedFd<'_>, filter: Filter, token: Token) -> Kevent {
     // An open descriptor's number is not negative.
     Kevent::new(fd.as_raw_fd() as usize, filter).with_udata(token.to_bits() as usize)

@@ -310,8 +310,8 @@ pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 /// # Examples
 /// See the example of [`Refused`].
 pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
-/// Over the [`Kqueue`](crate::select::Kqueue) of this library: plain files are welcome, and are ready unless they are at
-/// their end.
+/// Over the [`Kqueue`](crate::select::Kqueue) of this library: plain files are welcome, and are ready unless they are
+/// at their end.
 ///
 /// # Examples
 /// ```
@@ -431,8 +431,8 @@ fn unknown() -> Error {
 }
 
 impl<F, T> Selecting<KqueueBackend, F, T> {
-    /// The descriptor of the queue, which is readable while something is ready. In a forked child there is none until the
-    /// first call of the selector.
+    /// The descriptor of the queue, which is readable while something is ready. In a forked child there is none until
+    /// the first call of the selector.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `EMFILE` and the like at the first call, with `EBADF` in a forked child.

@@ -1,5 +1,6 @@
-//! The lower half at work without std and without an allocator: an event loop over a pipe, an event counter, a timer and
-//! a signal, then memory that is shared, and a lock in it. Prints `OK` and ends with 0; otherwise prints what failed and ends with 1.
+//! The lower half at work without std and without an allocator: an event loop over a pipe, an event counter, a timer
+//! and a signal, then memory that is shared, and a lock in it. Prints `OK` and ends with 0; otherwise prints what
+//! failed and ends with 1.
 #![no_std]
 #![no_main]
 

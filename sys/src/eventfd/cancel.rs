@@ -8,9 +8,9 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, PollFlags, either_ready, ready}
 /// Ends waits for descriptors from outside: a descriptor that is readable from [`cancel`](Self::cancel) until
 /// [`reset`](Self::reset).
 ///
-/// What a [`Cancel`](crate::futex::Cancel) is to waits for memory. It ends every wait with it, now and later. Operations that
-/// need not wait still succeed. A selector or an epoll set takes it as one more descriptor. A forked child has the same
-/// one, and so does whoever gets its descriptor.
+/// What a [`Cancel`](crate::futex::Cancel) is to waits for memory. It ends every wait with it, now and later.
+/// Operations that need not wait still succeed. A selector or an epoll set takes it as one more descriptor. A forked
+/// child has the same one, and so does whoever gets its descriptor.
 ///
 /// Any call of this crate that takes a deadline can be ended by it, through an [`Until`]:
 ///
@@ -99,11 +99,11 @@ impl AboveStandard for CancelFd {
     }
 }
 
-/// When a wait for a descriptor ends without what it waits for: at a [`Deadline`], when a [`CancelFd`] says so, or at the
-/// sooner of both.
+/// When a wait for a descriptor ends without what it waits for: at a [`Deadline`], when a [`CancelFd`] says so, or at
+/// the sooner of both.
 ///
-/// Made from a `Duration`, an `Option<Duration>`, a [`Deadline`] or a `&CancelFd`; [`CancelFd::within`] makes one of both.
-/// Without a `CancelFd` it adds no system call to the wait.
+/// Made from a `Duration`, an `Option<Duration>`, a [`Deadline`] or a `&CancelFd`; [`CancelFd::within`] makes one of
+/// both. Without a `CancelFd` it adds no system call to the wait.
 ///
 /// # Examples
 /// ```

@@ -195,8 +195,8 @@ pub(crate) fn wait_any_at(waiters: &[Waiter<'_>], deadline: Deadline) -> Result<
         return Err(Errno::INVAL);
     }
     let until = deadline.timespec_at();
-    // SAFETY: `Waiter` is a transparent wrapper of `sys::Wait` (a second, zero-sized field apart), so a slice of the one
-    // has the layout of a slice of the other, and it is borrowed for as long.
+    // SAFETY: `Waiter` is a transparent wrapper of `sys::Wait` (a second, zero-sized field apart), so a slice of the
+    // one has the layout of a slice of the other, and it is borrowed for as long.
     let raw_waiters = unsafe { core::slice::from_raw_parts(waiters.as_ptr().cast::<sys::Wait>(), waiters.len()) };
     let answer = retry(|| {
         raw::call("futex_waitv", || {
@@ -233,11 +233,12 @@ pub(crate) fn waits_on_several() -> bool {
 ///
 /// `TimedOut`, by the clock or by cancelling, says that no wake of the word met this sleeper.
 pub(crate) fn sleep(word: &AtomicU32, expected: u32, reach: Reach, limit: Limit<'_>) -> Wait {
-    // The only errors are a word outside the address space, which a reference excludes, and a sandbox that forbids the call;
-    // whoever sleeps looks again, which is right after any wake.
+    // The only errors are a word outside the address space, which a reference excludes, and a sandbox that forbids the
+    // call; whoever sleeps looks again, which is right after any wake.
     let Some(watched) = limit.watched() else {
         let deadline = limit.deadline();
-        // The timer of futex(2) may come late by the thread's timer slack, 50 us as a rule. That of futex_waitv has none.
+        // The timer of futex(2) may come late by the thread's timer slack, 50 us as a rule. That of futex_waitv has
+        // none.
         let ended = if deadline != Deadline::NEVER && waits_on_several() {
             wait_any(&[Waiter::new(word, expected, reach)], deadline)
         } else {

@@ -61,8 +61,8 @@ impl Semaphore {
     /// `sem_open(name, O_CREAT | O_EXCL, mode, value)`: makes a semaphore of a new name.
     ///
     /// # Errors
-    /// `EEXIST` if something has the name, `EINVAL` for a value above [`MAX_VALUE`], `ENAMETOOLONG`, `ENOENT` if there is
-    /// no `/dev/shm`, `EACCES`, `ENOSPC`, `EMFILE`, `ENOMEM`.
+    /// `EEXIST` if something has the name, `EINVAL` for a value above [`MAX_VALUE`], `ENAMETOOLONG`, `ENOENT` if there
+    /// is no `/dev/shm`, `EACCES`, `ENOSPC`, `EMFILE`, `ENOMEM`.
     pub fn create(name: &Name, mode: u32, value: u32) -> Result<Self> {
         let flags = libc::O_CREAT | libc::O_EXCL;
         // SAFETY: the name ends with a null; with O_CREAT the call takes these two further arguments.
@@ -72,8 +72,9 @@ impl Semaphore {
 
     /// `sem_init(sem, 1, value)`: what the file of a semaphore of this value contains.
     ///
-    /// Who writes these bytes into a new file makes a semaphore as [`create`](Self::create) does, under a name and in steps
-    /// of its own. A process that is killed inside glibc's `sem_open` leaves a file `sem.` and six letters behind.
+    /// Who writes these bytes into a new file makes a semaphore as [`create`](Self::create) does, under a name and in
+    /// steps of its own. A process that is killed inside glibc's `sem_open` leaves a file `sem.` and six letters
+    /// behind.
     ///
     /// # Errors
     /// `EINVAL` for a value above [`MAX_VALUE`].
@@ -101,8 +102,8 @@ impl Semaphore {
 
     /// `sem_open(name, 0)`: opens a semaphore that exists.
     ///
-    /// Differs from the C call: a file that is too short for a semaphore is refused. The C library would map it, and the
-    /// first use would end in SIGBUS.
+    /// Differs from the C call: a file that is too short for a semaphore is refused. The C library would map it, and
+    /// the first use would end in SIGBUS.
     ///
     /// # Errors
     /// `ENOENT` if nothing has the name, `EINVAL` if what has the name is not a semaphore of this C library and word
@@ -257,11 +258,11 @@ impl Semaphore {
 
 impl Drop for Semaphore {
     fn drop(&mut self) {
-        // SAFETY: for the `sem_open` that made this value, which nobody can use any more. It is called again only if the
-        // first call failed. sem_close(3) looks the address up first, and answers EINVAL if its record is gone.
+        // SAFETY: for the `sem_open` that made this value, which nobody can use any more. It is called again only if
+        // the first call failed. sem_close(3) looks the address up first, and answers EINVAL if its record is gone.
         let close = || raw::call_c("sem_close", || unsafe { libc::sem_close(self.sem.as_ptr()) });
-        // The second call matters only if the first did not reach the C library: then the record and the mapping are still
-        // there. glibc removes the record even if munmap(2) fails; the mapping stays then.
+        // The second call matters only if the first did not reach the C library: then the record and the mapping are
+        // still there. glibc removes the record even if munmap(2) fails; the mapping stays then.
         let _ = close().or_else(|_| close());
     }
 }

@@ -81,7 +81,8 @@ impl Child {
             return Ok(self.end);
         }
         let Some(end) = pidfd::wait(self.pidfd.as_fd(), timeout.into())? else { return Ok(None) };
-        // Who only witnessed the end may learn the status later, when the parent has reaped: do not settle for "unknown".
+        // Who only witnessed the end may learn the status later, when the parent has reaped: do not settle for
+        // "unknown".
         if end.exit != ExitStatus::Unknown || self.is_ours() {
             self.end = Some(end.exit);
             self.usage = end.usage;
@@ -201,8 +202,8 @@ crate::fd::as_raw_fd!(Child);
 impl From<Child> for OwnedFd {
     fn from(child: Child) -> Self {
         let child = ManuallyDrop::new(child);
-        // SAFETY: the field is valid for reads, and as `child` is never dropped nor used again this is its one owner; the
-        // other fields have nothing to free.
+        // SAFETY: the field is valid for reads, and as `child` is never dropped nor used again this is its one owner;
+        // the other fields have nothing to free.
         unsafe { core::ptr::read(&child.pidfd) }
     }
 }

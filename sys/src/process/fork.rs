@@ -118,9 +118,9 @@ impl ForkError {
 /// ```
 pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     may_fork()?;
-    // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in shared
-    // memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a second
-    // return. The closure's own copies and borrows are copied with the memory they lie in.
+    // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in
+    // shared memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a
+    // second return. The closure's own copies and borrows are copied with the memory they lie in.
     match unsafe { fork_unchecked() }? {
         Some(started) => Ok(started),
         None => run(child),
@@ -149,9 +149,9 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
 /// ```
 pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkError> {
     may_fork()?;
-    // SAFETY: this is the only thread and holds no lock in shared memory, as for `fork`. One process returns from here, the
-    // child, with a copy of everything; the other one runs one closure and exits, so nothing on the stack is used by
-    // both.
+    // SAFETY: this is the only thread and holds no lock in shared memory, as for `fork`. One process returns from here,
+    // the child, with a copy of everything; the other one runs one closure and exits, so nothing on the stack is used
+    // by both.
     match unsafe { fork_unchecked() }? {
         Some(started) => run(|| watch(started)),
         None => Ok(()),
@@ -251,8 +251,8 @@ fn descriptor_is_free() -> errno::Result<()> {
 
 /// Ends and reaps a child for which there is no descriptor: an error must not leave a process behind.
 pub(super) fn abandon(pid: Pid) {
-    // The number is still its own: nobody has reaped it, says the doc of `fork`. If the kernel did, both calls fail and there
-    // is nothing to end.
+    // The number is still its own: nobody has reaped it, says the doc of `fork`. If the kernel did, both calls fail and
+    // there is nothing to end.
     let _ = raw::call("kill", || rustix::process::kill_process(pid, super::Signal::KILL));
     let _ = retry(|| raw_process::waitid(WaitFor::Pid(pid), libc::WEXITED, &mut RawUsage::default()));
 }

@@ -28,9 +28,9 @@ static FIT: AtomicI32 = AtomicI32::new(FIRST);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The function that the loader calls before `main`, in the program's only thread.
-// SAFETY: the section is an array of pointers to functions, which the loader calls as C functions, also in a library at its
-// dlopen. The function takes no arguments, so which arguments a loader passes (glibc: argc, argv and the environment; musl:
-// none) does not matter.
+// SAFETY: the section is an array of pointers to functions, which the loader calls as C functions, also in a library at
+// its dlopen. The function takes no arguments, so which arguments a loader passes (glibc: argc, argv and the
+// environment; musl: none) does not matter.
 #[unsafe(link_section = ".init_array")]
 static AT_LOAD: extern "C" fn() = find;
 
@@ -50,8 +50,8 @@ extern "C" fn find() {
 
 /// A number from the environment.
 fn variable<N: FromStr>(name: &CStr) -> Option<N> {
-    // SAFETY: the name ends with a zero. Whoever changes the environment promises that nothing reads it meanwhile, but through
-    // the lock of its own language; before `main` nobody changes it, and for a dlopen `take` demands the same.
+    // SAFETY: the name ends with a zero. Whoever changes the environment promises that nothing reads it meanwhile, but
+    // through the lock of its own language; before `main` nobody changes it, and for a dlopen `take` demands the same.
     let text = unsafe { libc::getenv(name.as_ptr()) };
     if text.is_null() {
         return None;
@@ -180,7 +180,8 @@ fn check(fd: RawFd) -> core::result::Result<(), ListenFdsError> {
     let (mut listens, mut size): (c_int, _) = (0, size_of::<c_int>() as libc::socklen_t);
     let asked = raw::call_c("getsockopt", || {
         let place = (&raw mut listens).cast();
-        // SAFETY: the kernel writes at most `size` bytes to `listens`, which is an int of its own, and the new size to `size`.
+        // SAFETY: the kernel writes at most `size` bytes to `listens`, which is an int of its own, and the new size to
+        // `size`.
         unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, place, &raw mut size) }
     });
     match asked {
@@ -199,7 +200,8 @@ impl Iterator for ListenFds {
         }
         let fd = self.next;
         self.next += 1;
-        // SAFETY: `take` found this number open, and each number is given out once. `take` argues that it has no other owner.
+        // SAFETY: `take` found this number open, and each number is given out once. `take` argues that it has no other
+        // owner.
         Some(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
@@ -242,7 +244,8 @@ pub fn remove_variable_if_alone(name: &CStr) -> Result<bool> {
         return Ok(false);
     }
     raw::call_c("unsetenv", || {
-        // SAFETY: the name ends with a zero. This is the only thread, so nothing reads or writes the environment meanwhile.
+        // SAFETY: the name ends with a zero. This is the only thread, so nothing reads or writes the environment
+        // meanwhile.
         unsafe { libc::unsetenv(name.as_ptr()) }
     })
     .map(|_| true)

@@ -284,8 +284,8 @@ pub(crate) fn set_mask(mask: &Mask) -> Result<Mask> {
     raw::call_long("sigprocmask", || {
         let new: *const Mask = mask;
         let old: *mut Mask = &mut old;
-        // SAFETY: rt_sigprocmask(2) reads and writes sets of the size given, which both places have. A thread that blocks
-        // libc's own signals for a moment only delays them.
+        // SAFETY: rt_sigprocmask(2) reads and writes sets of the size given, which both places have. A thread that
+        // blocks libc's own signals for a moment only delays them.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigprocmask,

@@ -44,7 +44,8 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         let whole = self.guard + ROOM;
-        // SAFETY: the mapping is this value's own; the child that ran on it has executed its program or ended, or never was.
+        // SAFETY: the mapping is this value's own; the child that ran on it has executed its program or ended, or never
+        // was.
         let _ = raw::call("munmap", || unsafe { munmap(self.lowest.as_ptr(), whole) });
     }
 }
@@ -74,8 +75,8 @@ pub(crate) unsafe fn clone3_here(
         ..args
     };
     let answer = raw::call("clone3", || {
-        // SAFETY: the stack is mapped, is this child's alone and outlives it, for CLONE_VFORK holds this thread until the
-        // child needs memory no longer; the rest is the caller's promise.
+        // SAFETY: the stack is mapped, is this child's alone and outlives it, for CLONE_VFORK holds this thread until
+        // the child needs memory no longer; the rest is the caller's promise.
         match unsafe { enter(&args, child, data) } {
             error @ -4095..0 => Err(Errno::from_raw_os_error(-(error as i32))),
             pid => Ok(pid),
@@ -93,8 +94,8 @@ pub(crate) unsafe fn clone3_here(
 unsafe fn enter(args: &CloneArgs, child: extern "C" fn(*const c_void) -> !, data: *const c_void) -> c_long {
     let args: *const CloneArgs = args;
     let answer: c_long;
-    // SAFETY: syscall changes rax, rcx and r11 only. In the parent rax is not zero and nothing else has happened. The child has
-    // its own stack pointer, aligned as the call of a C function needs it, and `child` does not return.
+    // SAFETY: syscall changes rax, rcx and r11 only. In the parent rax is not zero and nothing else has happened. The
+    // child has its own stack pointer, aligned as the call of a C function needs it, and `child` does not return.
     unsafe {
         core::arch::asm!(
             "syscall",

@@ -29,8 +29,8 @@ use crate::mmap::{Protection, Region, copy};
 pub fn copy_out<T: Plain>(region: &Region, offset: usize, into: &mut [T]) -> Result<()> {
     let len = size_of_val(into);
     let from = region.range(offset, len, Protection::READ)?;
-    // SAFETY: `range` found that many readable bytes there, mapped for as long as `region` is borrowed; `into` is ours alone
-    // and as long, and every mixture of bytes is a valid item.
+    // SAFETY: `range` found that many readable bytes there, mapped for as long as `region` is borrowed; `into` is ours
+    // alone and as long, and every mixture of bytes is a valid item.
     unsafe { copy::load(from.as_ptr(), into.as_mut_ptr().cast(), len) };
     Ok(())
 }
@@ -45,8 +45,8 @@ pub fn copy_out<T: Plain>(region: &Region, offset: usize, into: &mut [T]) -> Res
 pub fn copy_in<T: Plain>(region: &Region, offset: usize, items: &[T]) -> Result<()> {
     let len = size_of_val(items);
     let to = region.range(offset, len, Protection::WRITE)?;
-    // SAFETY: `range` found that many writable bytes there, mapped for as long as `region` is borrowed; `items` is a slice
-    // and so no shared memory, as long, and without padding.
+    // SAFETY: `range` found that many writable bytes there, mapped for as long as `region` is borrowed; `items` is a
+    // slice and so no shared memory, as long, and without padding.
     unsafe { copy::store(items.as_ptr().cast(), to.as_ptr(), len) };
     Ok(())
 }
@@ -62,8 +62,8 @@ pub fn copy_in<T: Plain>(region: &Region, offset: usize, items: &[T]) -> Result<
 /// See the example of [`copy_out`].
 pub fn cells(region: &Region) -> Result<&[Racy<u8>]> {
     let start = region.range(0, region.len(), Protection::READ | Protection::WRITE)?;
-    // SAFETY: `range` found that many readable and writable bytes there, mapped for as long as `region` is borrowed; a cell
-    // has the layout of its byte, is only reached by atomics, and may be written through a shared reference.
+    // SAFETY: `range` found that many readable and writable bytes there, mapped for as long as `region` is borrowed; a
+    // cell has the layout of its byte, is only reached by atomics, and may be written through a shared reference.
     Ok(unsafe { core::slice::from_raw_parts(start.as_ptr().cast(), region.len()) })
 }
 
@@ -85,8 +85,8 @@ pub fn cells(region: &Region) -> Result<&[Racy<u8>]> {
 pub fn load<T: Plain>(region: &Region, offset: usize) -> Result<T> {
     let from = region.range(offset, size_of::<T>(), Protection::READ)?;
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: `range` found that many readable bytes there, mapped for as long as `region` is borrowed; `value` is ours alone
-    // and as long.
+    // SAFETY: `range` found that many readable bytes there, mapped for as long as `region` is borrowed; `value` is ours
+    // alone and as long.
     unsafe { copy::load(from.as_ptr(), value.as_mut_ptr().cast(), size_of::<T>()) };
     // SAFETY: every byte was written, and every mixture of bytes is a valid item.
     Ok(unsafe { value.assume_init() })
@@ -107,8 +107,8 @@ pub fn load<T: Plain>(region: &Region, offset: usize) -> Result<T> {
 /// # extern crate std;
 /// ```
 pub fn as_bytes<T: Plain>(items: &[T]) -> &[u8] {
-    // SAFETY: the slice is as many bytes long and is borrowed for as long; a plain value has no padding, so each byte was
-    // written.
+    // SAFETY: the slice is as many bytes long and is borrowed for as long; a plain value has no padding, so each byte
+    // was written.
     unsafe { core::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items)) }
 }
 
@@ -117,8 +117,8 @@ pub fn as_bytes<T: Plain>(items: &[T]) -> &[u8] {
 /// # Examples
 /// See the example of [`as_bytes`].
 pub fn as_bytes_mut<T: Plain>(items: &mut [T]) -> &mut [u8] {
-    // SAFETY: the slice is as many bytes long and is borrowed for as long, by nobody else; a plain value has no padding, and
-    // every mixture of bytes is a valid value.
+    // SAFETY: the slice is as many bytes long and is borrowed for as long, by nobody else; a plain value has no
+    // padding, and every mixture of bytes is a valid value.
     unsafe { core::slice::from_raw_parts_mut(items.as_mut_ptr().cast(), size_of_val(items)) }
 }
 

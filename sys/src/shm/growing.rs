@@ -1,8 +1,8 @@
 //! Memory of a fixed size whose pages come when they are needed.
 //!
 //! The file has its whole size from the beginning and is sealed, so every process can map all of it at once. But only
-//! the parts that were [backed](Growing::back) have pages. Whoever uses a part backs it first, so a full machine is an error
-//! there and not a SIGBUS later.
+//! the parts that were [backed](Growing::back) have pages. Whoever uses a part backs it first, so a full machine is an
+//! error there and not a SIGBUS later.
 
 use core::ptr::NonNull;
 
@@ -22,8 +22,8 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
-    /// Makes memory for a `T` and `more` bytes behind it, all zero. `len` is what attaching processes learn. Nothing but the
-    /// header has pages yet.
+    /// Makes memory for a `T` and `more` bytes behind it, all zero. `len` is what attaching processes learn. Nothing
+    /// but the header has pages yet.
     pub(crate) fn make<T: Shareable>(more: usize, len: usize) -> Result<Self> {
         let header = Header::of_growing::<T>(more, len);
         let bytes =
@@ -43,8 +43,8 @@ impl Growing {
         Ok(memory)
     }
 
-    /// Attaches to such memory that another process made, and says the `len` of its maker. `more` computes the number of bytes
-    /// behind the `T`.
+    /// Attaches to such memory that another process made, and says the `len` of its maker. `more` computes the number
+    /// of bytes behind the `T`.
     pub(crate) fn attach<T: Shareable>(
         memory: OwnedFd,
         more: impl FnOnce(usize) -> Option<usize>,
@@ -91,8 +91,8 @@ impl Growing {
         memfd::allocate(self.memory.as_fd(), offset, offset.saturating_add(len))
     }
 
-    /// `fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len)`: gives the pages of a part of the file back,
-    /// which is zero afterwards.
+    /// `fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len)`: gives the pages of a part of the
+    /// file back, which is zero afterwards.
     ///
     /// # Errors
     /// `ENOMEM` without memory for the kernel itself.

@@ -137,7 +137,8 @@ impl<T: Shareable> Shm<T> {
     pub fn place(init: impl Init<T>) -> Result<Self> {
         let (memory, region) = make(Header::of::<T>())?;
         let value = value_in::<T>(&region);
-        // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and nobody else has it.
+        // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and nobody else
+        // has it.
         unsafe { init.init(value.as_ptr()) }?;
         Ok(Self::over(value, region, memory))
     }

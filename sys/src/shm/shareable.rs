@@ -194,7 +194,8 @@ macro_rules! atomics {
 numbers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
 atomics!(AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize AtomicI8 AtomicI16 AtomicI32 AtomicI64 AtomicIsize);
 
-// SAFETY: nothing at all holds no pointer. It cannot be placed by itself, but inside a lock that guards nothing in memory.
+// SAFETY: nothing at all holds no pointer. It cannot be placed by itself, but inside a lock that guards nothing in
+// memory.
 unsafe impl Shareable for () {
     const FINGERPRINT: Fingerprint = Description::of("nothing").fingerprint();
 }
@@ -463,8 +464,8 @@ macro_rules! shareable {
             // The checks of the struct run even if the struct is never placed.
             const _: $crate::shm::Fingerprint = <$name as $crate::shm::Shareable>::FINGERPRINT;
 
-            // SAFETY: every field is Shareable, there are no others, the layout is C's, all of which is checked above; and there
-            // is no Drop, which is checked where it is placed.
+            // SAFETY: every field is Shareable, there are no others, the layout is C's, all of which is checked above;
+            // and there is no Drop, which is checked where it is placed.
             unsafe impl $crate::shm::Shareable for $name {
                 const FINGERPRINT: $crate::shm::Fingerprint = FIELDS.fingerprint();
                 const LOCKS: bool = FIELDS.locks();

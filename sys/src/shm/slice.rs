@@ -97,8 +97,8 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
         }
         let (memory, region) = make(header)?;
         let value = locked_in::<T>(&region, len);
-        // SAFETY: the region is new, large enough and aligned for a header and this lock (`Header::of_locked`), and nobody
-        // else has it.
+        // SAFETY: the region is new, large enough and aligned for a header and this lock (`Header::of_locked`), and
+        // nobody else has it.
         unsafe { Lock::init_slice(value.as_ptr(), init) }?;
         Ok(Self::over(value, region, memory))
     }

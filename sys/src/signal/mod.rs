@@ -218,8 +218,8 @@ fn kernel_sigtimedwait(
     let time = unsafe { timeout.as_ref() }.map(|time| [time.tv_sec as i64, time.tv_nsec as i64]);
     let time = time.as_ref().map_or(ptr::null(), |time| time.as_ptr());
     raw::call_long("sigtimedwait", || {
-        // SAFETY: set and time (or null) are initialised, laid out as the kernel's, and outlive the call; `place` is a whole
-        // siginfo_t.
+        // SAFETY: set and time (or null) are initialised, laid out as the kernel's, and outlive the call; `place` is a
+        // whole siginfo_t.
         unsafe { libc::syscall(CALL, ptr::from_ref(set), place, time, SET_BYTES) }
     })?;
     Ok(())

@@ -139,10 +139,10 @@ where
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {
         self.raw.check_holder()?;
-        // SAFETY: this thread took the lock and has not released it since: that is what `is_mine` says. Guards of it that live
-        // still lend nothing, for the data is `()`. When they are dropped the raw lock is released by a thread that may not
-        // hold it any more, which no lock of this kind minds: one of scope `Shared` looks at its owner first (and a robust
-        // mutex refuses), one of scope `Local` is a flag of this thread.
+        // SAFETY: this thread took the lock and has not released it since: that is what `is_mine` says. Guards of it
+        // that live still lend nothing, for the data is `()`. When they are dropped the raw lock is released by a
+        // thread that may not hold it any more, which no lock of this kind minds: one of scope `Shared` looks at its
+        // owner first (and a robust mutex refuses), one of scope `Local` is a flag of this thread.
         unsafe { self.raw.release() };
         Ok(())
     }
@@ -257,7 +257,8 @@ pub unsafe trait Named {
     fn take_again(&self, levels: u32) -> Result<(), Refused>;
 }
 
-// SAFETY: letting go releases the lock, if this thread holds it, and taking again is an ordinary take; the data is `()`.
+// SAFETY: letting go releases the lock, if this thread holds it, and taking again is an ordinary take; the data is
+// `()`.
 unsafe impl<S: Scope> Named for Lock<(), S>
 where
     S::Lock: Owned,

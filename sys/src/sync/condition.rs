@@ -159,7 +159,8 @@ unsafe impl Shareable for Condition<Shared> {
     const LOCKS: bool = true;
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
-        // SAFETY: `place` points to a condition in a mapping (the caller's obligation); atomics may be read beside writers.
+        // SAFETY: `place` points to a condition in a mapping (the caller's obligation); atomics may be read beside
+        // writers.
         visit.note(unsafe { &*place }.queue.is_linked_here());
     }
 }

@@ -58,8 +58,8 @@ pub fn interrupt_on(signal: Signal, waits: &'static Cancel, event: &'static Canc
     WAITS.store(ptr::from_ref(waits).cast_mut(), Release);
     EVENT.store(ptr::from_ref(event).cast_mut(), Release);
     // SAFETY: the handler makes async-signal-safe calls only (a futex call, a write, sigaction, raise), takes no lock,
-    // allocates nothing and puts errno back; it is a function, which lives for ever; it is for no fault of an instruction
-    // unless somebody asks for that, and then it ends the process at the second arrival of the signal.
+    // allocates nothing and puts errno back; it is a function, which lives for ever; it is for no fault of an
+    // instruction unless somebody asks for that, and then it ends the process at the second arrival of the signal.
     let before = unsafe { handle(signal, interrupt, Flags::RESTART, SignalSet::EMPTY) }?;
     ASKED.fetch_or(bit(signal.as_raw()), AcqRel);
     Ok(before)

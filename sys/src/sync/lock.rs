@@ -238,8 +238,8 @@ unsafe impl<T: Shareable, I: Init<T>> Init<Lock<T, Shared>> for SharedInit<I> {
     }
 }
 
-// SAFETY: a shared lock holds no pointer that anyone but its holder follows, has no Drop, is repr(C), and any state that a
-// killed process leaves is one of the states of the word's table; the data is Shareable itself.
+// SAFETY: a shared lock holds no pointer that anyone but its holder follows, has no Drop, is repr(C), and any state
+// that a killed process leaves is one of the states of the word's table; the data is Shareable itself.
 unsafe impl<T: ?Sized + Shareable> Shareable for Lock<T, Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("Lock", T::FINGERPRINT);
     const LOCKS: bool = true;
@@ -469,8 +469,8 @@ impl<T: ?Sized, S: Scope> DerefMut for Guard<'_, T, S> {
 impl<T: ?Sized, S: Scope> Drop for Guard<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the guard proves that this thread took the lock and has not released it; of a lock around nothing, whose
-        // `release` may have been called meanwhile, see there.
+        // SAFETY: the guard proves that this thread took the lock and has not released it; of a lock around nothing,
+        // whose `release` may have been called meanwhile, see there.
         unsafe { self.lock.raw.release() };
     }
 }
@@ -481,11 +481,12 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Guard<'_, T, S> {
     }
 }
 
-// SAFETY: the guard proves that this thread holds the lock; letting go releases it, and taking again is an ordinary take.
+// SAFETY: the guard proves that this thread holds the lock; letting go releases it, and taking again is an ordinary
+// take.
 unsafe impl<T: ?Sized, S: Scope> Held for Guard<'_, T, S> {
     type Scope = S;
-    // A lock of threads does not know its holder, so a wait with its guard is never refused. Around nothing the lock can be
-    // released by name beside the guard, and the guard lends nothing then.
+    // A lock of threads does not know its holder, so a wait with its guard is never refused. Around nothing the lock
+    // can be released by name beside the guard, and the guard lends nothing then.
     type Answer<A> = S::Outcome<A>;
 
     fn answer<A>(result: Result<A, Refused>) -> S::Outcome<A> {

@@ -111,8 +111,8 @@ unsafe impl RawLock for OwnedWord {
     }
 }
 
-// SAFETY: a thread finds its own number there only if it stored it itself and has not cleared it since: no other thread of the
-// process ever has that number, and `NOBODY` is none.
+// SAFETY: a thread finds its own number there only if it stored it itself and has not cleared it since: no other thread
+// of the process ever has that number, and `NOBODY` is none.
 unsafe impl Owned for OwnedWord {
     #[inline]
     fn is_mine(&self) -> bool {
@@ -171,8 +171,8 @@ pub struct RLock<T: ?Sized, S: Scope = Private> {
     data: T,
 }
 
-// SAFETY: only one thread at a time gets a reference, so the data need only be Send; the raw lock says itself whether it may
-// be shared.
+// SAFETY: only one thread at a time gets a reference, so the data need only be Send; the raw lock says itself whether
+// it may be shared.
 unsafe impl<T: ?Sized + Send, S: Scope> Sync for RLock<T, S> where S::RLock: Sync {}
 
 impl<T> RLock<T> {
@@ -232,8 +232,8 @@ impl<T> RLock<T, Shared> {
     }
 }
 
-// SAFETY: as for `Lock`: no pointer that anyone but the holder follows, no Drop, repr(C), any state of the raw lock is one of
-// its table's, any depth is overwritten by the next taker; the data is Shareable itself, and never lent mutably.
+// SAFETY: as for `Lock`: no pointer that anyone but the holder follows, no Drop, repr(C), any state of the raw lock is
+// one of its table's, any depth is overwritten by the next taker; the data is Shareable itself, and never lent mutably.
 unsafe impl<T: Shareable> Shareable for RLock<T, Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("RLock", T::FINGERPRINT);
     const LOCKS: bool = true;
@@ -437,8 +437,9 @@ impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
     #[doc(alias = "give_up")]
     pub fn mark_unrecoverable(self) {
         if S::RLock::CAN_BE_UNRECOVERABLE {
-            // SAFETY: the guard proves that this thread holds the lock. Guards of other levels lend on to this thread alone,
-            // since nobody else gets in any more, and find when they are dropped that the lock is no longer theirs.
+            // SAFETY: the guard proves that this thread holds the lock. Guards of other levels lend on to this thread
+            // alone, since nobody else gets in any more, and find when they are dropped that the lock is no longer
+            // theirs.
             unsafe { self.lock.raw.mark_unrecoverable() };
         }
     }
@@ -466,8 +467,8 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLockGuard<'_, T, S> {
     }
 }
 
-// SAFETY: `check` says whether this thread holds the lock; letting go releases every level of it. Guards of other levels go on
-// lending `&T` while another thread has the lock and is lent it as well: `T` is `Sync`.
+// SAFETY: `check` says whether this thread holds the lock; letting go releases every level of it. Guards of other
+// levels go on lending `&T` while another thread has the lock and is lent it as well: `T` is `Sync`.
 unsafe impl<T: ?Sized + Sync, S: Scope> Held for RLockGuard<'_, T, S> {
     type Scope = S;
     type Answer<A> = Result<A, Refused>;

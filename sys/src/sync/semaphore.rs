@@ -158,7 +158,8 @@ impl Semaphore<Shared> {
 
     fn placed(value: u32, bound: u32) -> impl Init<Self> {
         let write = move |place: *mut Self| {
-            // SAFETY: `place` is valid for writes of a whole semaphore (the caller's obligation), so its field is in bounds.
+            // SAFETY: `place` is valid for writes of a whole semaphore (the caller's obligation), so its field is in
+            // bounds.
             let units = unsafe { &raw mut (*place).units };
             // SAFETY: as above.
             unsafe { units.write(Units::new(value, bound, SharedGate::default())) };
@@ -172,8 +173,8 @@ impl Semaphore<Shared> {
     }
 }
 
-// SAFETY: no pointer that anyone but a slot's holder follows, no Drop, repr(C); every state that a killed process leaves is
-// one of the tables'.
+// SAFETY: no pointer that anyone but a slot's holder follows, no Drop, repr(C); every state that a killed process
+// leaves is one of the tables'.
 unsafe impl Shareable for Semaphore<Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive("Semaphore");
     const LOCKS: bool = true;

@@ -315,8 +315,8 @@ const LONGEST_GAP: u32 = 64;
 /// One slow take in so many spins for as long as that.
 const EXPLORE_EVERY: u32 = 32;
 
-// SAFETY: the word has one owner from its take to its release, since a take only succeeds on a word without one, and the
-// kernel clears an owner only after its death. Takes are Acquire and releases Release.
+// SAFETY: the word has one owner from its take to its release, since a take only succeeds on a word without one, and
+// the kernel clears an owner only after its death. Takes are Acquire and releases Release.
 unsafe impl RawLock for SharedLock {
     #[inline]
     fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
@@ -391,8 +391,8 @@ unsafe impl RawLock for SharedLock {
     }
 }
 
-// SAFETY: a node is in the calling thread's list from its take to its release, and in no other's; and libc gives a forked
-// child an empty list (with musl `robust` does).
+// SAFETY: a node is in the calling thread's list from its take to its release, and in no other's; and libc gives a
+// forked child an empty list (with musl `robust` does).
 unsafe impl Owned for SharedLock {
     #[inline]
     fn is_mine(&self) -> bool {

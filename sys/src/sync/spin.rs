@@ -2,10 +2,10 @@
 //!
 //! A partner on another processor that answers within some microseconds is met without a system call; on one processor
 //! no look can succeed, because the partner does not run meanwhile. Each object learns which it is: a useful look
-//! allows the longest next time, a useless one halves what is allowed. When none is allowed any more, one happens now and
-//! then all the same, to notice that times have changed. The first two of those follow each other. Between the next ones
-//! one look is left out, then three, seven and so on, up to 127. So a short disturbance costs little, and so does a
-//! processor that is shared for long.
+//! allows the longest next time, a useless one halves what is allowed. When none is allowed any more, one happens now
+//! and then all the same, to notice that times have changed. The first two of those follow each other. Between the next
+//! ones one look is left out, then three, seven and so on, up to 127. So a short disturbance costs little, and so does
+//! a processor that is shared for long.
 //!
 //! | bits | meaning |
 //! | --- | --- |

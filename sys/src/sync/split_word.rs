@@ -63,8 +63,8 @@ impl SplitWord {
     #[cfg(not(loom))]
     fn half(&self, at: usize) -> &AtomicU32 {
         let half = (&raw const self.0).cast::<u32>().cast_mut().wrapping_add(at);
-        // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but by the
-        // kernel's own atomic instructions.
+        // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but
+        // by the kernel's own atomic instructions.
         unsafe { AtomicU32::from_ptr(half) }
     }
 }

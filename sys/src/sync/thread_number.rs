@@ -131,7 +131,8 @@ mod place {
     #[inline(always)]
     pub(super) fn load() -> u64 {
         let number: u64;
-        // SAFETY: reads the variable above, which every thread has and only itself writes; touches registers of the compiler's.
+        // SAFETY: reads the variable above, which every thread has and only itself writes; touches registers of the
+        // compiler's.
         unsafe { access!(load, value = out(reg) number, options(nostack, preserves_flags, readonly, pure)) };
         number
     }
@@ -211,7 +212,8 @@ mod place {
     /// guard in another value may be dropped later.
     unsafe extern "C" fn keep<const WORD: usize>(value: *mut c_void) {
         if let Some(key) = KEYS.get(WORD).and_then(|key| key.load(Acquire).checked_sub(1)) {
-            // SAFETY: a key that was made and is never deleted. In a thread that ends there is nobody to hear of a failure.
+            // SAFETY: a key that was made and is never deleted. In a thread that ends there is nobody to hear of a
+            // failure.
             unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, value) };
         }
     }

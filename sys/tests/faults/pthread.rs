@@ -16,8 +16,8 @@ fn a_mutex_is_set_up_and_used_whatever_fails() {
     let region = Region::anonymous(size_of::<Mutex>()).expect("a page");
     let place = region.as_ptr().cast::<Mutex>();
     sweep("pthread", &[], || -> Result<()> {
-        // SAFETY: a page of its own that outlives the sweep, and no run is going on any more: a mutex that a failed unlock
-        // left locked is neither robust nor linked to anything, and is set up afresh.
+        // SAFETY: a page of its own that outlives the sweep, and no run is going on any more: a mutex that a failed
+        // unlock left locked is neither robust nor linked to anything, and is set up afresh.
         let mutex = unsafe { Options::new().kind(Kind::ErrorChecking).init_at(place) }?;
         mutex.lock()?.unlock()?;
         if let Some(guard) = mutex.try_lock()? {

@@ -1,4 +1,5 @@
-//! The helper of this binary: fail the nth call of an operation, for every n and every errno, and look for what is lost.
+//! The helper of this binary: fail the nth call of an operation, for every n and every errno, and look for what is
+//! lost.
 #![allow(dead_code, reason = "each module uses its part")]
 
 use std::cell::Cell;
@@ -19,8 +20,8 @@ const LARGE: u64 = 100 << 20;
 
 /// Holds the other tests of this binary back: descriptors and mappings are counted for the whole process.
 ///
-/// A test that opens something outside of [`sweep`] and its like takes this first; taking it again in the same thread is
-/// allowed.
+/// A test that opens something outside of [`sweep`] and its like takes this first; taking it again in the same thread
+/// is allowed.
 #[must_use = "others run as soon as this is dropped"]
 pub fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -49,8 +50,8 @@ impl Drop for Alone {
 /// call failing.
 ///
 /// Asserts that the undisturbed run ends well and makes a foreign call at all, that every other run ends within the
-/// house's patience, and that the same descriptors are open and the same memory is mapped after each run as before.
-/// For each call of the C functions named in `retried` (those that can sleep, so a signal can interrupt them) it asserts
+/// house's patience, and that the same descriptors are open and the same memory is mapped after each run as before. For
+/// each call of the C functions named in `retried` (those that can sleep, so a signal can interrupt them) it asserts
 /// that EINTR is not the caller's concern: the operation ends well.
 ///
 /// What `operation` opens it must close by itself before it returns: a value it hands back would be a leak.

@@ -1,4 +1,5 @@
-//! The barrier between processes: cycles, and what the death of a party does when it waits, computes, acts or has not come.
+//! The barrier between processes: cycles, and what the death of a party does when it waits, computes, acts or has not
+//! come.
 //!
 //! Who waits here has a long limit: to be told of a death and not of the time is the point.
 
@@ -285,8 +286,9 @@ fn all_but_one_killed_together_free_the_one() {
     }
 }
 
-/// Three parties go round and round, resetting what is broken; one after the other is killed wherever it may be and replaced.
-/// What the others wait for is the replacement, so a wait that runs out of time was left alone by a death or a wake.
+/// Three parties go round and round, resetting what is broken; one after the other is killed wherever it may be and
+/// replaced. What the others wait for is the replacement, so a wait that runs out of time was left alone by a death or
+/// a wake.
 fn barrier_outlives_hundreds_of_kills_at_any_instant() {
     if !deaths_are_seen() {
         return;

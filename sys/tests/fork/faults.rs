@@ -85,8 +85,8 @@ fn unblock() {
 
 fn failed_fork_leaves_nothing() {
     let (refused, survived) = sweep(|| fork(|| 0).map_err(ForkError::errno));
-    // SIGCHLD's action, the fork and the child's pidfd: nothing makes up for those; nor for want of descriptors or memory
-    // when one is opened to see.
+    // SIGCHLD's action, the fork and the child's pidfd: nothing makes up for those; nor for want of descriptors or
+    // memory when one is opened to see.
     assert!(refused >= 3 * ERRNOS.len() as u64 + 2, "{refused}");
     // For unshare the link count does.
     assert!(survived >= ERRNOS.len() as u64, "{survived}");
@@ -290,7 +290,8 @@ fn forgotten_wakes_are_made_up_for_on_old_kernels() {
     }
 }
 
-/// A release whose wake never comes is what a releaser leaves that is killed between its store and its wake, on such a kernel.
+/// A release whose wake never comes is what a releaser leaves that is killed between its store and its wake, on such a
+/// kernel.
 fn forgotten_wake_delays_only_a_moment() {
     if std::env::var_os(OLD).is_none() {
         return println!("SKIPPED: newer kernels do not forget; run by forgotten_wakes_are_made_up_for_on_old_kernels");

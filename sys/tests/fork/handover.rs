@@ -1,5 +1,5 @@
-//! The schedules in which a robust lock can forget a sleeper, made certain: everyone on one processor, and the parent, as a
-//! real-time process, runs until it sleeps, so a woken child cannot move before the parent says so.
+//! The schedules in which a robust lock can forget a sleeper, made certain: everyone on one processor, and the parent,
+//! as a real-time process, runs until it sleeps, so a woken child cannot move before the parent says so.
 //!
 //! In the second of them a pthread robust mutex leaves the survivor asleep beside a free lock.
 

@@ -207,8 +207,8 @@ fn await_threads(most: u64) {
     }
 }
 
-/// Waits a while until the same descriptors are open as before. A thread that a server has told to end closes what it has
-/// a moment after the server's end. Returns what is open if it is something else.
+/// Waits a while until the same descriptors are open as before. A thread that a server has told to end closes what it
+/// has a moment after the server's end. Returns what is open if it is something else.
 fn await_descriptors(before: &BTreeMap<i32, String>) -> Option<BTreeMap<i32, String>> {
     let end = Instant::now() + Duration::from_secs(2) * slowness();
     loop {

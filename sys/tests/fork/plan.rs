@@ -343,7 +343,8 @@ fn dies_with_its_parent(identity: Identity<'_>) {
     .unwrap();
     drop(writer);
     assert_eq!(child.wait(), Ok(ExitStatus::Code(1)));
-    // The end of the file comes when the program is dead. (It must not stand still: the kernel ends a stopped group without a parent.)
+    // The end of the file comes when the program is dead. (It must not stand still: the kernel ends a stopped group
+    // without a parent.)
     assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 

@@ -206,8 +206,8 @@ fn killed_chosen_permit_taker_leaves_the_unit_to_another() {
     }
 }
 
-/// Runs `turn` in a child one instruction at a time and kills it after 1, 1 + stride, ... of them, each time with another
-/// semaphore of one unit; `check` looks at what is left.
+/// Runs `turn` in a child one instruction at a time and kills it after 1, 1 + stride, ... of them, each time with
+/// another semaphore of one unit; `check` looks at what is left.
 fn at_any_instant(
     stride: usize,
     prepare: impl Fn(&Semaphore<Shared>),

@@ -1,5 +1,5 @@
-//! The barrier where its behaviour does not depend on who takes part, which `tests/sync` covers: one's own action, the table of
-//! parties, leaked ones.
+//! The barrier where its behaviour does not depend on who takes part, which `tests/sync` covers: one's own action, the
+//! table of parties, leaked ones.
 
 use std::thread::{self, Scope as Threads, ScopedJoinHandle};
 

@@ -1,4 +1,5 @@
-//! The condition where its behaviour does not depend on who takes part, which `tests/sync` covers: the size of its table.
+//! The condition where its behaviour does not depend on who takes part, which `tests/sync` covers: the size of its
+//! table.
 
 use std::sync::mpsc::channel;
 use std::thread;

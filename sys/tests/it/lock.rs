@@ -66,7 +66,8 @@ fn a_depth_that_a_killed_process_leaves_stops_no_take() {
     let (first, second) = (Shm::place(Lock::shared(1)).unwrap(), Shm::place(Lock::shared(2)).unwrap());
     let _held = first.lock().unwrap();
     let depth = (&raw const *first).cast::<u32>().cast_mut().wrapping_add(3);
-    // SAFETY: the fourth word of a lock is its node's depth, an atomic of this layout version, for as long as `first` lives.
+    // SAFETY: the fourth word of a lock is its node's depth, an atomic of this layout version, for as long as `first`
+    // lives.
     let depth = unsafe { AtomicU32::from_ptr(depth) };
     depth.store(u32::MAX, Relaxed);
     assert_eq!(*second.lock().unwrap(), 2);

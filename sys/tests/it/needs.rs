@@ -29,8 +29,8 @@ pub fn own_nodes() -> bool {
     there("list of a known form", Shared::form() == Form::Node)
 }
 
-/// Locks that may be released through another mapping of their memory. In the pthread form glibc for 32 bits looks for the
-/// mutex in the thread's list under the address of the release, for ever.
+/// Locks that may be released through another mapping of their memory. In the pthread form glibc for 32 bits looks for
+/// the mutex in the thread's list under the address of the release, for ever.
 #[must_use]
 pub fn other_mappings() -> bool {
     there(
@@ -49,7 +49,8 @@ pub fn robust_mutexes() -> bool {
     there("robust mutex", Options::new().robust().leak().is_ok())
 }
 
-/// A kernel that walks the list of a thread that dies. No list is registered by asking: a head without a size is refused.
+/// A kernel that walks the list of a thread that dies. No list is registered by asking: a head without a size is
+/// refused.
 #[must_use]
 pub fn robust_lists() -> bool {
     // SAFETY: set_robust_list(2) looks at the size first, and reads nothing there at all.

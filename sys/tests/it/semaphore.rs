@@ -1,4 +1,5 @@
-//! The semaphore where its behaviour does not depend on who takes part, which `tests/sync` covers: what is Send, and the table of permits.
+//! The semaphore where its behaviour does not depend on who takes part, which `tests/sync` covers: what is Send, and
+//! the table of permits.
 
 use std::sync::mpsc::channel;
 use std::thread;

@@ -306,8 +306,8 @@ fn mapped(file: u64, address: usize) -> bool {
     })
 }
 
-/// The schedule of a guard that is leaked and then unmapped: libc, taking another robust mutex, would write into whatever
-/// is mapped there next.
+/// The schedule of a guard that is leaked and then unmapped: libc, taking another robust mutex, would write into
+/// whatever is mapped there next.
 #[test]
 fn mapping_with_a_leaked_guard_is_leaked_too() {
     needs!(shared_locks);

@@ -7,9 +7,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `body` under a deadline. A body that is still running then is a hang: the stacks cannot be unwound from outside,
-/// so the name of the test, the wait channel of each of its threads and the place of this call are printed and the
-/// process aborts.
+/// Runs `body` under a deadline. A body that is still running then is a hang: the stacks cannot be unwound from
+/// outside, so the name of the test, the wait channel of each of its threads and the place of this call are printed and
+/// the process aborts.
 #[track_caller]
 pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
     let limit = limit * slowness();

@@ -90,8 +90,8 @@ fn barrier_may_be_aborted_while_its_action_runs() {
     });
 }
 
-/// A party leaves without the internal lock while another completes the next cycle: the word changes in between, and the action of
-/// that cycle is not passed over.
+/// A party leaves without the internal lock while another completes the next cycle: the word changes in between, and
+/// the action of that cycle is not passed over.
 #[test]
 fn wait_that_completes_a_cycle_beside_a_late_leaver_has_run_its_action() {
     fn pass(barrier: &Barrier, limit: Limit<'_>) {

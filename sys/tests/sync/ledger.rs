@@ -1,5 +1,5 @@
-//! What participants tell each other and the test, in shared memory in every world: who they are, that they are about to
-//! wait, how they ended.
+//! What participants tell each other and the test, in shared memory in every world: who they are, that they are about
+//! to wait, how they ended.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -234,8 +234,8 @@ impl Peers<'_> {
         self.children[index].signal(Signal::CONT).expect("one may wake one's child");
     }
 
-    /// Has the participants begin one after the other: each waits [to be told](Me::until_told) one more than its index, and
-    /// the next begins when it sleeps in its first wait.
+    /// Has the participants begin one after the other: each waits [to be told](Me::until_told) one more than its index,
+    /// and the next begins when it sleeps in its first wait.
     #[track_caller]
     pub fn line_up(&self) {
         for index in 0..self.size {

@@ -1,4 +1,5 @@
-//! Threads that run inside their start. The cases of CPython's `test_dummy_threading.py` are named where they are asked.
+//! Threads that run inside their start. The cases of CPython's `test_dummy_threading.py` are named where they are
+//! asked.
 
 mod frames;
 mod hooks;

@@ -85,7 +85,8 @@ fn a_listener_that_is_busy_blames_nobody() {
     soon(|| {
         let listener = patient(TIME);
         let mut peer = raw(&listener);
-        // The peer has its challenge, and has not answered yet, when the listener goes away for longer than the peer's time.
+        // The peer has its challenge, and has not answered yet, when the listener goes away for longer than the peer's
+        // time.
         assert!(listener.accept_timeout(Duration::from_millis(1)).unwrap().is_none());
         let asked = challenge(&mut peer);
         thread::sleep(TIME + Duration::from_millis(100));
@@ -105,7 +106,8 @@ fn the_time_of_a_peer_ends_though_the_thread_that_welcomed_it_left() {
                 let staying = scope.spawn(|| listener.accept());
                 thread::sleep(Duration::from_millis(10)); // it waits by now, and knows of no peer
                 let _silent = raw(&listener);
-                // This thread does not sleep, so it is mostly the one that welcomes the peer, before it leaves for good.
+                // This thread does not sleep, so it is mostly the one that welcomes the peer, before it leaves for
+                // good.
                 if listener.accept_timeout(Duration::from_millis(1)).is_err() {
                     drop(raw(&listener)); // the peer's time was over here already
                 }
@@ -225,7 +227,8 @@ fn what_an_honest_client_said_before_opens_no_door_again() {
     });
 }
 
-/// Runs the client's side of a handshake by hand, with `behind` right behind its answer and challenge, or behind its last word.
+/// Runs the client's side of a handshake by hand, with `behind` right behind its answer and challenge, or behind its
+/// last word.
 fn by_hand(peer: &mut UnixStream, behind: [&[u8]; 2]) -> std::io::Result<()> {
     let asked = challenge(peer);
     answer_by_hand(peer, &asked, behind)
@@ -311,7 +314,8 @@ fn a_flood_makes_the_oldest_go_and_not_the_honest() {
         assert!((7..=10).contains(&failed), "{failed} had to go for the rest and the honest one to be heard");
         // The first that came are those that were put out.
         for (index, peer) in flood.iter().enumerate() {
-            // An end may be late: a process that another test starts just now has a copy of it until it executes its program.
+            // An end may be late: a process that another test starts just now has a copy of it until it executes its
+            // program.
             peer.set_nonblocking(index >= failed).unwrap();
             let mut rest = Vec::new();
             let end = { peer }.read_to_end(&mut rest).is_ok();

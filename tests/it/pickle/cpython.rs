@@ -159,7 +159,8 @@ impl Random {
         (0..length).map(|_| self.next() as u8).collect()
     }
 
-    /// What no other key is equal to, in any Python: to the second one text and bytes can be the same, to both 1 and True.
+    /// What no other key is equal to, in any Python: to the second one text and bytes can be the same, to both 1 and
+    /// True.
     fn key(&mut self, depth: u32) -> Value {
         match self.below(if depth == 0 { 3 } else { 5 }) {
             0 => self.int(),
@@ -325,8 +326,8 @@ fn has_equal_keys(value: &Value) -> bool {
     }
 }
 
-/// Where CPython reads less than we do: it keeps the memo in an array, however high the numbers are; from protocol 3 on, it no
-/// longer takes the names of Python 2; and the older ones do not know the newer protocols.
+/// Where CPython reads less than we do: it keeps the memo in an array, however high the numbers are; from protocol 3
+/// on, it no longer takes the names of Python 2; and the older ones do not know the newer protocols.
 const EXCUSES: [&str; 3] =
     ["MemoryError", "ModuleNotFoundError No module named '__builtin__'", "ValueError unsupported pickle protocol"];
 

@@ -1,4 +1,5 @@
-//! What is called at a start, an end, a panic. The hooks are the process's, so each test listens for its own threads only.
+//! What is called at a start, an end, a panic. The hooks are the process's, so each test listens for its own threads
+//! only.
 
 use std::panic::{Location, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};

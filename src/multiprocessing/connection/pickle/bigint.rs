@@ -119,10 +119,12 @@ pub(super) fn decimal(text: &[u8]) -> Option<Value> {
     Some(integer(&bytes))
 }
 
-/// As many decimal digits as CPython reads of an integer, unless told otherwise (`sys.int_info.default_max_str_digits`).
+/// As many decimal digits as CPython reads of an integer, unless told otherwise
+/// (`sys.int_info.default_max_str_digits`).
 pub(super) const MAX_DIGITS: usize = 4300;
 
-/// The sign and the hexadecimal digits of the magnitude would need arithmetic: the bytes as they are, the highest first.
+/// The sign and the hexadecimal digits of the magnitude would need arithmetic: the bytes as they are, the highest
+/// first.
 impl fmt::Debug for BigInt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BigInt(0x")?;

@@ -63,8 +63,8 @@ pub(super) enum Kind<'a> {
     Class(Class),
     /// Another class or function, whose name is kept.
     Global(Box<Global>),
-    /// What calling a class would have made of the first so many items of another node, or of its bytes. That node is not
-    /// copied: one argument could be used by many. It may still get more items, which are none of this.
+    /// What calling a class would have made of the first so many items of another node, or of its bytes. That node is
+    /// not copied: one argument could be used by many. It may still get more items, which are none of this.
     Made(Made, Id, usize),
 }
 

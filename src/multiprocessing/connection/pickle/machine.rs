@@ -577,8 +577,8 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// The part of a line that is read. No known name is longer, so a line that is cut here has none. The text that stands for bytes
-/// which are not text takes more memory than those bytes.
+/// The part of a line that is read. No known name is longer, so a line that is cut here has none. The text that stands
+/// for bytes which are not text takes more memory than those bytes.
 fn shown(line: &[u8]) -> Cow<'_, str> {
     const MOST: usize = 80 * 4;
     String::from_utf8_lossy(line.get(..MOST).unwrap_or(line))

@@ -98,7 +98,8 @@ impl Receiving {
 macro_rules! receives_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {
-            /// Waits for the next message, and reads the plain data in it that CPython's `send(obj)` wrote, in any version.
+            /// Waits for the next message, and reads the plain data in it that CPython's `send(obj)` wrote, in any
+            /// version.
             ///
             /// The connection's [`max_depth`](Self::max_depth) limits the value, and so does its
             /// [`max_decoded`](Self::max_decoded) if that was set. For other settings use

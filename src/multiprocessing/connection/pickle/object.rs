@@ -1,7 +1,7 @@
 //! What a pickle names and never makes here: classes and objects, as plain records of their names and arguments.
 //!
-//! Only a decoder that was told to [keep](super::Decoder::objects) them reads them. A manager's protocol needs a few: exceptions,
-//! tokens and proxies. Nothing is imported and nothing is called; the name stays a text.
+//! Only a decoder that was told to [keep](super::Decoder::objects) them reads them. A manager's protocol needs a few:
+//! exceptions, tokens and proxies. Nothing is imported and nothing is called; the name stays a text.
 
 use std::fmt;
 
@@ -45,7 +45,8 @@ impl fmt::Display for Global {
     }
 }
 
-/// An object of a Python program, as its pickle describes it: what it is made by, with what, and what state it then gets.
+/// An object of a Python program, as its pickle describes it: what it is made by, with what, and what state it then
+/// gets.
 ///
 /// # Examples
 /// ```
@@ -94,8 +95,8 @@ pub(crate) const GLOBAL: &str = "\0ossature::Global";
 /// The name under which serde's newtypes are [`Value::Object`]: a pair of global and arguments.
 pub(crate) const OBJECT: &str = "\0ossature::Object";
 
-/// The value of what a pickle describes. Plain data in a costume (a list from the view of a dict, the numbers of an array) is
-/// that data; other objects stay records.
+/// The value of what a pickle describes. Plain data in a costume (a list from the view of a dict, the numbers of an
+/// array) is that data; other objects stay records.
 pub(super) fn value_of(made_by: Global, args: Vec<Value>, state: Value) -> Value {
     match (made_by.module(), made_by.name(), args.as_slice()) {
         ("builtins" | "__builtin__", "list", [Value::List(_)]) => args.into_iter().next().unwrap_or_default(),

@@ -5,8 +5,8 @@ use super::object::{Global, Object};
 
 /// A plain Python value.
 ///
-/// A closed set: decoding never makes anything else, and never runs anything. Containers hold their items in the order in
-/// which they were written, and two sets with the same items in another order are not equal here. Where a dict was
+/// A closed set: decoding never makes anything else, and never runs anything. Containers hold their items in the order
+/// in which they were written, and two sets with the same items in another order are not equal here. Where a dict was
 /// written with one key twice, the last one counts, as in Python: [`get`](Self::get) finds it.
 ///
 /// ```
@@ -62,7 +62,8 @@ pub enum Value {
     Set(Vec<Value>),
     /// `frozenset`.
     FrozenSet(Vec<Value>),
-    /// The name of a class or function, which a decoder of plain data refuses: [`Decoder::objects`](super::Decoder::objects).
+    /// The name of a class or function, which a decoder of plain data refuses:
+    /// [`Decoder::objects`](super::Decoder::objects).
     Global(Box<Global>),
     /// An object of a class, as its pickle describes it; likewise.
     Object(Box<Object>),

@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// `value` as a pickle of protocol 2, the highest that Python 2.7 reads.
 ///
-/// Text is `unicode` there and `str` in Python 3; bytes are `str` there and `bytes` in Python 3, and everything else is the
-/// same on both sides. Nothing is shared: each value is written where it stands.
+/// Text is `unicode` there and `str` in Python 3; bytes are `str` there and `bytes` in Python 3, and everything else is
+/// the same on both sides. Nothing is shared: each value is written where it stands.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Value, encode};
@@ -218,7 +218,8 @@ impl Writer {
         }
     }
 
-    /// An opcode for a length of 1, 4 or 8 bytes, the shortest that there is, and the length. The longest needs protocol 4.
+    /// An opcode for a length of 1, 4 or 8 bytes, the shortest that there is, and the length. The longest needs
+    /// protocol 4.
     fn counted(&mut self, what: &str, [short, usual, long]: [Option<u8>; 3], length: usize) -> Result<()> {
         if let (Some(opcode), Ok(length)) = (short, u8::try_from(length)) {
             self.out.extend([opcode, length]);

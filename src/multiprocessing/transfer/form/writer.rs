@@ -25,7 +25,8 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    /// Spreads the number over eight bytes, seven bits in each, and stores them at once. Byte by byte it takes twice as long.
+    /// Spreads the number over eight bytes, seven bits in each, and stores them at once. Byte by byte it takes twice as
+    /// long.
     #[inline]
     fn long_varint(&mut self, number: u64) {
         let bits = u64::BITS - number.leading_zeros();

@@ -121,16 +121,16 @@ impl Plan<'_> {
         // The address left as a number; the kernel writes through it.
         let _ = (&raw mut pidfd).expose_provenance();
         let birth = Birth { plan: self, writer, rest: Rest { handlers: false, cgroup: false, parent, mask } };
-        // SAFETY: `start` has blocked all signals. The steps make raw calls and functions of libc that only call the kernel,
-        // take no lock and own nothing, so nothing is freed. What they write lies in `moved` of the plan's descriptors, which
-        // no other thread can see (a `Cell`) and the next start writes anew, and in this thread's errno. `birth` and
-        // `pidfd` outlive the call.
+        // SAFETY: `start` has blocked all signals. The steps make raw calls and functions of libc that only call the
+        // kernel, take no lock and own nothing, so nothing is freed. What they write lies in `moved` of the plan's
+        // descriptors, which no other thread can see (a `Cell`) and the next start writes anew, and in this thread's
+        // errno. `birth` and `pidfd` outlive the call.
         let in_this_memory = || unsafe { vfork::clone3_here(args, Birth::live, from_ref(&birth).cast()) };
         // A change of the user makes the memory undumpable. The child would share that memory with this process.
         let born = if self.identity.is_empty() { in_this_memory() } else { Err(Errno::OPNOTSUPP) };
         let born = match born {
-            // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps, which make
-            // raw calls only and end in exec or exit; `pidfd` is a C int that outlives the call.
+            // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps,
+            // which make raw calls only and end in exec or exit; `pidfd` is a C int that outlives the call.
             Err(Errno::OPNOTSUPP) => unsafe { raw_process::clone3(&args) },
             born => born,
         };

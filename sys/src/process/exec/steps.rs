@@ -68,8 +68,8 @@ impl Plan<'_> {
     fn run(&self, image: RawFd) -> StartError {
         let (argv, envp) = (self.argv(), self.envp());
         let errno = match self.program {
-            // SAFETY: both lists were checked to end with a null pointer when the plan was made (libc's own does), and the
-            // strings are borrowed by the plan.
+            // SAFETY: both lists were checked to end with a null pointer when the plan was made (libc's own does), and
+            // the strings are borrowed by the plan.
             Program::Path(path) => unsafe { raw_process::execve(path.as_ptr(), argv, envp) },
             // SAFETY: as above.
             Program::Image(_) => unsafe { raw_process::execveat(image, argv, envp) },

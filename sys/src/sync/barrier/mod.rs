@@ -214,8 +214,8 @@ impl Barrier<Shared> {
     }
 }
 
-// SAFETY: atomics, a number that is not written again, no Drop, repr(C); any phase is one of the table's or is waited for,
-// any count follows from the leases, and the lock is one that survives death.
+// SAFETY: atomics, a number that is not written again, no Drop, repr(C); any phase is one of the table's or is waited
+// for, any count follows from the leases, and the lock is one that survives death.
 #[cfg(not(loom))]
 unsafe impl Shareable for Barrier<Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive("Barrier");
@@ -484,7 +484,8 @@ impl<S: Scope> Barrier<S> {
         let answer = loop {
             let seen = self.state.load(Acquire);
             match seen & PHASE {
-                // Should the word change meanwhile, by a late leaver of the cycle before say, the action is still to be run.
+                // Should the word change meanwhile, by a late leaver of the cycle before say, the action is still to be
+                // run.
                 FILLING if action.is_some() => {
                     if self.change(seen, ACTING) {
                         drop(held.take());

@@ -122,8 +122,8 @@ fn learn() -> Form {
             HEAD_WITHOUT_ID.store(distance, Relaxed);
             // SAFETY: as above.
             let place = id_place(this, unsafe { &*head });
-            // SAFETY: the place lies inside the descriptor, between its beginning and its head, in every version of this
-            // libc, and is readable whatever it means.
+            // SAFETY: the place lies inside the descriptor, between its beginning and its head, in every version of
+            // this libc, and is readable whatever it means.
             if unsafe { *place } == gettid() {
                 HEAD.store(distance, Relaxed);
             }

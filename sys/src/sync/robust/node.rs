@@ -60,8 +60,8 @@ impl Node {
     /// The futex half of the word, for the kernel alone: this crate reads and writes the whole word only.
     pub(crate) fn futex(&self) -> &AtomicU32 {
         let half = (&raw const self.word).cast::<u32>().cast_mut().wrapping_add(FUTEX_AT / 4);
-        // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but by
-        // the kernel's own atomic instructions.
+        // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but
+        // by the kernel's own atomic instructions.
         unsafe { AtomicU32::from_ptr(half) }
     }
 
@@ -98,7 +98,8 @@ pub(super) fn node_at(entry: usize) -> (*const Node, u32) {
 /// # Safety
 /// `entry` is an entry of the calling thread's list.
 pub(super) unsafe fn futex_at<'l>(entry: usize) -> &'l AtomicU32 {
-    // SAFETY: the futex word lies at this distance in nodes and in libc's mutexes alike, and is only changed atomically.
+    // SAFETY: the futex word lies at this distance in nodes and in libc's mutexes alike, and is only changed
+    // atomically.
     unsafe { &*core::ptr::with_exposed_provenance::<AtomicU32>(entry.wrapping_add_signed(FUTEX_OFFSET)) }
 }
 

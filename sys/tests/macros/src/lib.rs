@@ -72,8 +72,9 @@
 //! assert_eq!(same.field, 7);
 //! ```
 //!
-//! One that says something else each time does not get past the check of the one and into the struct as another. The list
-//! says what it is at its first expansion, at its second, and so on, of which the first is the struct's, and the second after a derive:
+//! One that says something else each time does not get past the check of the one and into the struct as another. The
+//! list says what it is at its first expansion, at its second, and so on, of which the first is the struct's, and the
+//! second after a derive:
 //!
 //! ```compile_fail
 //! ossature_sys::shareable! {
