@@ -36,8 +36,7 @@ const RESTARTS: u32 = 3;
 /// How long a child may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-// ---- the work
-// ---------------------------------------------------------------------------------------------------------
+// ---- the work ----
 
 /// A child inherits the signals that its supervisor holds back, and this one wants to be told.
 fn listen_to_signals() {
@@ -67,8 +66,7 @@ fn stubborn() {
 
 static TASKS: Tasks = tasks![steady, shaky, once, stubborn];
 
-// ---- the supervision
-// --------------------------------------------------------------------------------------------------
+// ---- the supervision ----
 
 struct Ward {
     name: &'static str,
