@@ -5,20 +5,57 @@ cd "$root"
 export CARGO_TERM_COLOR=never
 tools=$root/target/tools
 mkdir -p "$tools"
+# Whether somebody can answer a question. Steps have no terminal of their own, so this is asked here.
+asks=
+if [ -t 0 ] && [ -z "${CI:-}" ]; then asks=1; fi
 
-# need PACKAGE...: installs the Debian packages that are missing.
-need() {
-  local package missing=()
+# on_fedora NAME: the packages of Fedora that stand for one of Debian, by scripts/packages.
+on_fedora() {
+  local debian fedora
+  while read -r debian fedora; do
+    [ "$debian" = "$1" ] || continue
+    [ "$fedora" = - ] && { echo "scripts/packages: Fedora has no $1, which this step needs: run it on Debian" >&2; return 1; }
+    echo "$fedora"
+    return 0
+  done <scripts/packages
+  echo "scripts/packages does not list $1: add its line" >&2
+  return 1
+}
+
+# missing PACKAGE...: those of them that are not installed, in the words of this machine's package manager.
+missing() {
+  local package here
   for package; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    if command -v dpkg-query >/dev/null; then
+      dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+    else
+      here=$(on_fedora "$package") || return
+      # shellcheck disable=SC2086 # one name of Debian may be several of Fedora
+      rpm -q $here >/dev/null 2>&1 || echo $here
+    fi
   done
-  ((${#missing[@]})) || return 0
-  local sudo=()
+}
+
+# need PACKAGE...: installs what is missing of these packages, by Debian's names. Asks first where somebody can answer.
+need() {
+  local packages sudo=() answer
+  packages=$(missing "$@") || return
+  [ -n "$packages" ] || return 0
+  mapfile -t packages < <(tr ' ' '\n' <<<"$packages")
+  if [ -n "$asks" ]; then
+    printf 'install %s? [y/N] ' "${packages[*]}" >/dev/tty
+    read -r answer </dev/tty
+    [[ $answer = [yY]* ]] || { echo "not installed: ${packages[*]}" >&2; return 1; }
+  fi
   ((EUID == 0)) || sudo=(sudo -n)
+  if command -v dnf >/dev/null && ! command -v apt-get >/dev/null; then
+    "${sudo[@]}" dnf install -y -q "${packages[@]}" </dev/null >"$tools/dnf.log" 2>&1 || { tail -n 20 "$tools/dnf.log" >&2; return 1; }
+    return
+  fi
   if [ ! -e "$tools/apt-updated" ]; then
     "${sudo[@]}" apt-get update -qq </dev/null && touch "$tools/apt-updated"
   fi
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" \
     </dev/null >"$tools/apt.log" 2>&1 || { tail -n 20 "$tools/apt.log" >&2; return 1; }
 }
 

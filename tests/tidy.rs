@@ -1,4 +1,4 @@
-//! The house rules that a machine can check: rows, layers, unsafe code and its arguments, docs, leftovers.
+//! The rules of the project that a machine can check: rows, layers, unsafe code and its arguments, docs, leftovers.
 //!
 //! Each rule is a function from a file's path and text to its complaints, so that [`every_rule_finds_a_planted_defect`]
 //! can try it on a file that breaks it.
@@ -9,6 +9,8 @@ mod examples;
 mod guide;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/packages.rs"]
+mod packages;
 #[path = "tidy/targets.rs"]
 mod targets;
 
