@@ -1,5 +1,5 @@
-//! What a stranger may send in whatever pieces: messages come as a plain model of the format says, bounded, or an error does; and
-//! what is sent in pieces arrives as it was.
+//! What a stranger may send in whatever pieces: messages come as a plain model of the format says, bounded, or an error
+//! does; and what is sent in pieces arrives as it was.
 #![no_main]
 
 use std::io::Write;

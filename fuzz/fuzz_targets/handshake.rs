@@ -1,5 +1,5 @@
-//! Handshakes against strangers and against each other: no message without the key ever ends one well, and two sides meet if and
-//! only if they have the same key and each accepts what the other uses.
+//! Handshakes against strangers and against each other: no message without the key ever ends one well, and two sides
+//! meet if and only if they have the same key and each accepts what the other uses.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -60,7 +60,8 @@ fuzz_target!(|input: Input| {
         }
     }
     let accepted = asked.min(other_asked) >= least.max(other_least);
-    // HMAC fills short keys up with zeros, and hashes long ones: no two keys of a fuzzer's that mean the same are that long.
+    // HMAC fills short keys up with zeros, and hashes long ones: no two keys of a fuzzer's that mean the same are that
+    // long.
     let bare = |key: &[u8]| key.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     let [one, other] = input.keys.each_ref().map(|key| &key[..bare(key)]);
     let long = input.keys.iter().any(|key| key.len() > 64);

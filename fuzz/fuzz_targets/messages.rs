@@ -30,7 +30,8 @@ enum Any {
 
 type Wide = (Option<[u64; 32]>, f32);
 
-/// What collections may reserve beyond their items, what a sequence may ask for before it is refused, and the text of an error.
+/// What collections may reserve beyond their items, what a sequence may ask for before it is refused, and the text of
+/// an error.
 fn most(bound: usize, length: usize) -> usize {
     4 * bound + 4 * length + (1 << 20) + 4096
 }

@@ -1,5 +1,5 @@
-//! Maps against a vector: reads, writes, searches, moves and lengths at any place, for every kind of map, and a file that
-//! is cut meanwhile.
+//! Maps against a vector: reads, writes, searches, moves and lengths at any place, for every kind of map, and a file
+//! that is cut meanwhile.
 #![no_main]
 
 use std::io::{BufRead, Read, Seek, SeekFrom, Write};
@@ -154,7 +154,8 @@ fuzz_target!(|input: (Kind, Vec<u8>, u16, Vec<Step>)| {
                 if !matches!(kind, Kind::Shared) {
                     continue;
                 }
-                // Somebody cuts the file; what is left is there, the rest is an error, and then the file is whole again.
+                // Somebody cuts the file; what is left is there, the rest is an error, and then the file is whole
+                // again.
                 let left = usize::from(by) % len;
                 memory.set_len(u64::from(offset) + left as u64).unwrap();
                 assert_eq!(map.slice(..left).unwrap(), &model[..left]);

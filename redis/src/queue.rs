@@ -166,8 +166,8 @@ impl<T: Transfer> Queue<T> {
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for what cannot be serialised,
-    ///   [`Unsupported`](ErrorKind::Unsupported) for descriptors and shared memory, [`TooLong`](ErrorKind::TooLong) above
-    ///   512 MiB.
+    ///   [`Unsupported`](ErrorKind::Unsupported) for descriptors and shared memory, [`TooLong`](ErrorKind::TooLong)
+    ///   above 512 MiB.
     /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](QueueBuilder::outage). The
     ///   item may be there; [`put_once`](Self::put_once) lets the caller repeat the put.
     pub fn put(&self, item: impl Borrow<T>) -> Result<()> {

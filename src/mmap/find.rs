@@ -32,8 +32,8 @@ struct Room {
 }
 
 impl Room {
-    /// For a search in `len` bytes of a map. There is room for `before` bytes before the new ones, and for `after` behind
-    /// them.
+    /// For a search in `len` bytes of a map. There is room for `before` bytes before the new ones, and for `after`
+    /// behind them.
     fn new(map: &Mmap, len: usize, (before, after): (usize, usize)) -> Self {
         // As long as what is kept, so that a long needle is not copied again for every few bytes.
         let least = |step: usize| step.max(before.max(after)).min(len + PAGE).next_multiple_of(PAGE);

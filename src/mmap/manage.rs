@@ -23,13 +23,14 @@ impl Mmap {
     /// [shared memory](Self::anonymous) does not grow: its new pages would belong to nothing. To share memory that
     /// grows, map a [`Memfd`](ossature_sys::mmap::Memfd).
     ///
-    /// Differs from Python's `resize`: what a file holds *behind* the map is kept; a file that somebody has shortened is
-    /// not made longer again; and on an error the file is as long as before.
+    /// Differs from Python's `resize`: what a file holds *behind* the map is kept; a file that somebody has shortened
+    /// is not made longer again; and on an error the file is as long as before.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when `len` is 0, to grow shared memory without a file, for a map that keeps no
     /// descriptor and for one that is private; [`ErrorKind::Truncated`] when the file is shorter than the map;
-    /// [`ErrorKind::Os`] with `EACCES` for a read-only map, `EPERM` when a seal forbids it, `ENOSPC`, `EFBIG`, `ENOMEM`.
+    /// [`ErrorKind::Os`] with `EACCES` for a read-only map, `EPERM` when a seal forbids it, `ENOSPC`, `EFBIG`,
+    /// `ENOMEM`.
     ///
     /// # Examples
     /// ```
@@ -178,13 +179,13 @@ impl Mmap {
 
     /// `madvise(...)`: gives up what the pages of a range hold, which must be whole pages.
     ///
-    /// After [`Discard::Free`] and [`Discard::Poison`] the map lends no slices any more: the kernel takes the bytes away
-    /// when it likes.
+    /// After [`Discard::Free`] and [`Discard::Poison`] the map lends no slices any more: the kernel takes the bytes
+    /// away when it likes.
     ///
     /// # Errors
     /// As [`advise`](Self::advise); [`ErrorKind::InvalidInput`] when the range begins or ends within a page, except at
-    /// the end of the map; [`ErrorKind::Unsupported`] for [huge pages](super::Flags::HUGETLB), after whose loss an access could
-    /// end in SIGBUS; [`ErrorKind::Os`] with `EACCES` for a hole in a file that is not mapped for writing.
+    /// the end of the map; [`ErrorKind::Unsupported`] for [huge pages](super::Flags::HUGETLB), after whose loss an
+    /// access could end in SIGBUS; [`ErrorKind::Os`] with `EACCES` for a hole in a file that is not mapped for writing.
     ///
     /// # Examples
     /// ```
@@ -224,7 +225,8 @@ impl Mmap {
     /// `madvise(...)`: says what forked children find in a range. The range is widened to whole pages.
     ///
     /// After [`Inherit::Nothing`] each call on the map fails in a child, until [`Inherit::Pages`] is said of the whole
-    /// map. After that and after [`Inherit::Zeros`] the map lends no slices any more, which a child could have borrowed.
+    /// map. After that and after [`Inherit::Zeros`] the map lends no slices any more, which a child could have
+    /// borrowed.
     ///
     /// # Errors
     /// As [`advise`](Self::advise).
@@ -249,8 +251,8 @@ impl Mmap {
     ///
     /// # Errors
     /// [`ErrorKind::OutOfRange`] when one of them is not within the map (nothing is copied), [`ErrorKind::Os`] with
-    /// `EACCES` when the map is read-only, [`ErrorKind::Truncated`] when the file was cut short, in which case a part may
-    /// be copied.
+    /// `EACCES` when the map is read-only, [`ErrorKind::Truncated`] when the file was cut short, in which case a part
+    /// may be copied.
     ///
     /// # Examples
     /// ```
@@ -289,8 +291,8 @@ impl Mmap {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a map of a file, and for a name of more than 79 bytes or with one of the
-    /// characters ``[]\$` `` or one that is not printable ASCII; [`ErrorKind::Unsupported`] when the kernel keeps no such names:
-    /// before Linux 5.17, for shared memory before 6.2, or built without them.
+    /// characters ``[]\$` `` or one that is not printable ASCII; [`ErrorKind::Unsupported`] when the kernel keeps no
+    /// such names: before Linux 5.17, for shared memory before 6.2, or built without them.
     ///
     /// # Examples
     /// ```

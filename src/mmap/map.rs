@@ -79,8 +79,8 @@ impl Map {
             Ok(Err(why)) => return Err(unproven(&why)),
             // Before Linux 6.7 a memory file that is sealed against writing cannot be mapped shared.
             Err(Errno::PERM) if is_sealed(file, offset + len as u64) == Ok(true) => {
-                // SAFETY: the file is sealed against writing and shrinking, seals are never taken back, and it is long enough: the
-                // bytes are there and never change.
+                // SAFETY: the file is sealed against writing and shrinking, seals are never taken back, and it is long
+                // enough: the bytes are there and never change.
                 call(|| unsafe { maker.map_copy_read_only(file) }).map_err(cannot_map)?
             }
             Err(errno) => return Err(cannot_map(errno)),
@@ -143,9 +143,9 @@ impl Map {
         let answer = match &self.kind {
             Kind::Memory(region) => call(region),
             Kind::File(raw) => match NonNull::new(raw.as_mut_ptr()) {
-                // SAFETY: memmap2 keeps these bytes mapped while `raw` is borrowed, with this protection and pages of the ordinary
-                // size. Slices of them are lent by `as_slice` and `as_mut_slice` of `self` only; no call copies in while one is in
-                // use, because each that does has `&mut` of the `Mmap`.
+                // SAFETY: memmap2 keeps these bytes mapped while `raw` is borrowed, with this protection and pages of
+                // the ordinary size. Slices of them are lent by `as_slice` and `as_mut_slice` of `self` only; no call
+                // copies in while one is in use, because each that does has `&mut` of the `Mmap`.
                 Some(start) => call(&*unsafe { RegionRef::new(start, raw.len(), self.protection) }),
                 None => Err(Errno::FAULT),
             },
@@ -162,9 +162,9 @@ impl Map {
         match &self.kind {
             // SAFETY: private memory without a file, which is written through `&mut self` only.
             Kind::Memory(region) => Some(unsafe { region.as_slice_unchecked() }),
-            // SAFETY: mapped while `raw` is borrowed, at most isize::MAX bytes, initialised by the kernel. That nobody else writes
-            // them or takes them away is proven by the kernel, or vouched for by the caller of `map_trusted`; this process writes
-            // through `&mut self` only.
+            // SAFETY: mapped while `raw` is borrowed, at most isize::MAX bytes, initialised by the kernel. That nobody
+            // else writes them or takes them away is proven by the kernel, or vouched for by the caller of
+            // `map_trusted`; this process writes through `&mut self` only.
             Kind::File(raw) => Some(unsafe { std::slice::from_raw_parts(raw.as_ptr(), raw.len()) }),
             Kind::Nothing => None,
         }
@@ -190,8 +190,8 @@ impl Map {
             Kind::File(raw) => retry(|| {
                 let may_move = RemapOptions::new().may_move(true);
                 faults::call("mremap", || {
-                    // SAFETY: `&mut self` shows that nothing is borrowed from the map. Its new pages lie within the file, or are
-                    // reached by copies that fail: `resize` sees to the first.
+                    // SAFETY: `&mut self` shows that nothing is borrowed from the map. Its new pages lie within the
+                    // file, or are reached by copies that fail: `resize` sees to the first.
                     let remapped = unsafe { raw.remap(len, may_move) };
                     remapped.map_err(|error| raw_errno(&error))
                 })
@@ -206,8 +206,8 @@ impl Map {
         if matches!(how, Discard::Free | Discard::Poison) {
             self.lends = Lends::Nothing;
         }
-        // SAFETY: no value lies in these bytes but as bytes, which are copied or lent as such; nothing is borrowed from `self` now,
-        // and nothing will be if the advice takes effect later.
+        // SAFETY: no value lies in these bytes but as bytes, which are copied or lent as such; nothing is borrowed from
+        // `self` now, and nothing will be if the advice takes effect later.
         self.with(|region| unsafe { region.discard(offset, len, how) })
     }
 
@@ -221,8 +221,8 @@ impl Map {
         if how == Inherit::Nothing {
             self.home.get_or_insert_with(generation);
         }
-        // SAFETY: a child neither uses nor unmaps what it does not have: `with` and `drop` compare `home`. Slices are not lent any
-        // more.
+        // SAFETY: a child neither uses nor unmaps what it does not have: `with` and `drop` compare `home`. Slices are
+        // not lent any more.
         self.with(|region| unsafe { region.inherit(offset, len, how) })?;
         if how == Inherit::Pages && whole {
             self.home = None;

@@ -240,9 +240,10 @@ impl MmapOptions {
     /// [`Mmap::anonymous`] and [`Mmap::private`] are short for it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when the length is not given or 0, or an offset is given, or for options that exclude
-    /// each other; [`ErrorKind::Unsupported`] for memory that could be executed; [`ErrorKind::Os`] with `ENOMEM` when
-    /// there is not that much memory or too few huge pages, `EINVAL` for flags that no memory without a file has.
+    /// [`ErrorKind::InvalidInput`] when the length is not given or 0, or an offset is given, or for options that
+    /// exclude each other; [`ErrorKind::Unsupported`] for memory that could be executed; [`ErrorKind::Os`] with
+    /// `ENOMEM` when there is not that much memory or too few huge pages, `EINVAL` for flags that no memory without a
+    /// file has.
     ///
     /// # Examples
     /// See the example of [`MmapOptions`].

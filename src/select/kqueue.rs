@@ -10,8 +10,8 @@ use ossature_sys::kqueue::{self, Filter, Flags, Kevent, refusal};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The event queue of the BSDs and macOS, on Linux the one of [`sys::kqueue`](crate::sys::kqueue), where the differences
-/// from a BSD are listed. Closed when dropped.
+/// The event queue of the BSDs and macOS, on Linux the one of [`sys::kqueue`](crate::sys::kqueue), where the
+/// differences from a BSD are listed. Closed when dropped.
 ///
 /// The numbers of a [`Kevent`] have types with their C names: [`Filter`], [`Flags`], [`Notes`](super::Notes). Python's
 /// `KQ_FILTER_READ` is [`Filter::READ`], `KQ_EV_ADD` is [`Flags::ADD`], `KQ_NOTE_WRITE` is `Notes::WRITE`.
@@ -57,12 +57,13 @@ impl Kqueue {
     /// Makes the changes in their order, then waits for events and lists at most `max_events` of them.
     ///
     /// A change that fails is listed as an event with [`Flags::ERROR`] and the error's number in its data; if one did,
-    /// the call does not wait. An empty list means that the time ran out. With no room for events the call does not wait.
+    /// the call does not wait. An empty list means that the time ran out. With no room for events the call does not
+    /// wait.
     ///
     /// # Errors
     /// * [`ErrorKind::InvalidInput`]: the queue is closed, or belongs to the parent of this process.
-    /// * [`ErrorKind::Unsupported`]: Linux cannot do what a change asks for, and there is no room for its event. The message
-    ///   says why.
+    /// * [`ErrorKind::Unsupported`]: Linux cannot do what a change asks for, and there is no room for its event. The
+    ///   message says why.
     /// * [`ErrorKind::Os`]: another change failed, and there is no room for its event; or what the kernel says.
     pub fn control(
         &self,
@@ -95,8 +96,8 @@ impl Kqueue {
     /// The queue's own descriptor, which is readable while the queue has something to report.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] as for [`control`](Self::control), [`ErrorKind::Os`] with `EMFILE` and the like at the
-    /// first call.
+    /// [`ErrorKind::InvalidInput`] as for [`control`](Self::control), [`ErrorKind::Os`] with `EMFILE` and the like at
+    /// the first call.
     pub fn fileno(&self) -> Result<BorrowedFd<'_>> {
         self.open()?.descriptor().map_err(|errno| Error::os(errno, "kqueue: has no descriptor"))
     }

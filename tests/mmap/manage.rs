@@ -159,7 +159,8 @@ fn every_advice_reaches_the_kernel() {
     }
     map.discard(.., Discard::DontNeed).unwrap();
     assert_eq!(map.get(3).unwrap(), 0);
-    // Privileged, and it takes the machine's memory away: only that it is asked for is tried, with a page that is not there.
+    // Privileged, and it takes the machine's memory away: only that it is asked for is tried, with a page that is not
+    // there.
     let given = file(b"x");
     let mut read = Mmap::new(&given, Access::Read).unwrap();
     given.set_len(0).unwrap();

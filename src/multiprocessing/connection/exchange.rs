@@ -78,9 +78,11 @@ impl Exchange {
         }
     }
 
-    /// Goes on as far as it can without waiting; to be called when the socket is ready for what is [wanted](Self::wanted).
+    /// Goes on as far as it can without waiting; to be called when the socket is ready for what is
+    /// [wanted](Self::wanted).
     ///
-    /// What there is to be said goes out at once in the end, since every message of its own wakes the other side once more.
+    /// What there is to be said goes out at once in the end, since every message of its own wakes the other side once
+    /// more.
     ///
     /// # Errors
     /// [`ErrorKind::Auth`] for what the other side said wrong, which has been told so then, if it has to be;
@@ -120,8 +122,8 @@ impl Exchange {
         }
     }
 
-    /// Receives what there is, which is the handshake's for as long as the other side has to wait for an answer, or else only as
-    /// much as belongs to the message; says how much of it went into the message.
+    /// Receives what there is, which is the handshake's for as long as the other side has to wait for an answer, or
+    /// else only as much as belongs to the message; says how much of it went into the message.
     fn receive(&mut self) -> Result<Option<usize>> {
         let last = self.handshake.awaits_the_last_word();
         let room = if last { self.incoming.space() } else { &mut self.ahead.bytes };

@@ -282,11 +282,12 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for no workers or more than 1024, and for
-    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) or a [`task_timeout`](Self::task_timeout) of 0, and for no sets or
-    ///   an empty set of processors.
+    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) or a [`task_timeout`](Self::task_timeout) of 0, and for no
+    ///   sets or an empty set of processors.
     /// * [`Interrupted`](ErrorKind::Interrupted) when a signal came meanwhile for which the program has called
     ///   [`interrupt_on`](crate::thread::interrupt_on).
-    /// * [`NotAllowed`](ErrorKind::NotAllowed) in a worker of a pool, and in every other daemon: it may have no children.
+    /// * [`NotAllowed`](ErrorKind::NotAllowed) in a worker of a pool, and in every other daemon: it may have no
+    ///   children.
     /// * [`Unsupported`](ErrorKind::Unsupported) with [`Thread`](Context::Thread).
     /// * Those of [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start), and with
     ///   [`Fork`](Context::Fork) of [`ProcessBuilder::fork`](crate::multiprocessing::process::ProcessBuilder::fork).

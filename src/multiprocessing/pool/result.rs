@@ -166,8 +166,9 @@ impl<R: Transfer> AsyncResult<R> {
     /// # Errors
     /// * [`Remote`](ErrorKind::Remote) when the task panicked. The [source](std::error::Error::source) is the
     ///   [`PanicReport`](crate::multiprocessing::process::PanicReport), with place and backtrace.
-    /// * [`WorkerDied`](ErrorKind::WorkerDied) when its worker was killed or ended while it ran the task. The text has the words
-    ///   of a panic that ended the worker: one that cannot unwind, or any in a program that is built with `panic = "abort"`.
+    /// * [`WorkerDied`](ErrorKind::WorkerDied) when its worker was killed or ended while it ran the task. The text has
+    ///   the words of a panic that ended the worker: one that cannot unwind, or any in a program that is built with
+    ///   `panic = "abort"`.
     /// * [`TaskFailed`](ErrorKind::TaskFailed) with the text of the error that a task started as
     ///   [`apply_result`](super::Pool::apply_result) returned.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) when the value cannot be serialised (Python's `MaybeEncodingError`).

@@ -4,13 +4,13 @@
 //! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made
 //! only of memory that they follow it in. The lists of a transfer see to both:
 //!
-//! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code makes as it
-//!   likes. The list of memory is filled by [`serialize`] below alone, which is reached with a `Shm` in hand, and the header
-//!   of the frame, which only the connection writes, says which descriptors were in it.
-//! * A value with memory in it, or with an end of a connection between kin, over which memory is taken, is sent to kin only, and
-//!   memory is taken from kin only.
-//! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type, size, seals
-//!   and layout are checked on attaching: no other type has the fingerprint of this one.
+//! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code
+//!   makes as it likes. The list of memory is filled by [`serialize`] below alone, which is reached with a `Shm` in
+//!   hand, and the header of the frame, which only the connection writes, says which descriptors were in it.
+//! * A value with memory in it, or with an end of a connection between kin, over which memory is taken, is sent to kin
+//!   only, and memory is taken from kin only.
+//! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type,
+//!   size, seals and layout are checked on attaching: no other type has the fingerprint of this one.
 //!
 //! What is trusted is that over a connection between kin only this library speaks. Safe code can break that with its
 //! own hands: it takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or

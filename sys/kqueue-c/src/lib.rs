@@ -1,13 +1,14 @@
-//! kqueue(2) and kevent(2) for C: a table from descriptors to the queues of `ossature_sys`, and the reading of C's lists.
+//! kqueue(2) and kevent(2) for C: a table from descriptors to the queues of `ossature_sys`, and the reading of C's
+//! lists.
 //!
-//! A program closes a queue by close(2), which nobody tells this library. The queue behind the number is dropped when the
-//! number is free at the next call of kqueue(2), or given to a queue.
+//! A program closes a queue by close(2), which nobody tells this library. The queue behind the number is dropped when
+//! the number is free at the next call of kqueue(2), or given to a queue.
 //!
-//! The table has a node for each number, whose word counts who uses the queue in it: 1 for the table, and 1 for each call
-//! that is inside. Who leaves last drops the queue, and then the word is 0 (`DROPPING` meanwhile, which nobody enters);
-//! whoever makes the next queue with this number writes it and sets 1. Orderings: a user takes `Acquire`, a maker
-//! publishes `Release`, and a user that leaves does both, so the drop comes after every use. A forked child enters no node
-//! that its parent filled: the parent's calls stay counted there, and their threads are gone.
+//! The table has a node for each number, whose word counts who uses the queue in it: 1 for the table, and 1 for each
+//! call that is inside. Who leaves last drops the queue, and then the word is 0 (`DROPPING` meanwhile, which nobody
+//! enters); whoever makes the next queue with this number writes it and sets 1. Orderings: a user takes `Acquire`, a
+//! maker publishes `Release`, and a user that leaves does both, so the drop comes after every use. A forked child
+//! enters no node that its parent filled: the parent's calls stay counted there, and their threads are gone.
 #![no_std]
 
 use core::cell::UnsafeCell;
@@ -101,8 +102,8 @@ fn make() -> Result<c_int> {
     let queue = Kqueue::new()?;
     let node = emptied(queue.descriptor()?.as_raw_fd())?;
     let descriptor = queue.give_descriptor()?;
-    // SAFETY: the word is 0 or the parent's, and the kernel gave the number to this thread alone. The old value was dropped,
-    // or is zeroed, or the parent's, of which this child may have closed everything.
+    // SAFETY: the word is 0 or the parent's, and the kernel gave the number to this thread alone. The old value was
+    // dropped, or is zeroed, or the parent's, of which this child may have closed everything.
     unsafe { node.queue.get().write(Some(queue)) };
     node.users.store(1, Release);
     node.generation.store(generation(), Release);
@@ -132,7 +133,8 @@ unsafe fn control(
     let (given, room) = (if changes.is_null() { 0 } else { given }, if events.is_null() { 0 } else { room });
     let mut answers = 0;
     for n in 0..given {
-        // SAFETY: within the caller's list. Both lists may be one array: there are never more answers than changes were read.
+        // SAFETY: within the caller's list. Both lists may be one array: there are never more answers than changes were
+        // read.
         let change = unsafe { changes.add(n).read() };
         let errno = match queue.change_and_mask(&change) {
             Ok(()) if !change.flags().contains(Flags::RECEIPT) => continue,

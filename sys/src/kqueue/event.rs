@@ -467,7 +467,8 @@ impl Kevent {
         self.0.udata as usize
     }
 
-    /// The error that an event with [`Flags::ERROR`] carries; `None` for other events, and for the receipt of a success.
+    /// The error that an event with [`Flags::ERROR`] carries; `None` for other events, and for the receipt of a
+    /// success.
     pub fn error(&self) -> Option<Errno> {
         let number = i32::try_from(self.data()).ok().filter(|&number| number != 0)?;
         self.flags().contains(Flags::ERROR).then(|| Errno::from_raw_os_error(number))

@@ -36,7 +36,8 @@ impl Region {
     #[inline]
     pub fn copy_out(&self, offset: usize, into: &mut [u8]) -> Result<()> {
         let from = self.range(offset, into.len(), Protection::READ)?;
-        // SAFETY: `range` found that many readable bytes there, mapped for as long as `self` is borrowed; `into` is ours alone.
+        // SAFETY: `range` found that many readable bytes there, mapped for as long as `self` is borrowed; `into` is
+        // ours alone.
         unsafe { copy::load(from.as_ptr(), into.as_mut_ptr(), into.len()) };
         Ok(())
     }
@@ -50,8 +51,8 @@ impl Region {
     #[inline]
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<()> {
         let to = self.range(offset, bytes.len(), Protection::WRITE)?;
-        // SAFETY: `range` found that many writable bytes there, mapped for as long as `self` is borrowed; `bytes` is a slice
-        // and so no shared memory.
+        // SAFETY: `range` found that many writable bytes there, mapped for as long as `self` is borrowed; `bytes` is a
+        // slice and so no shared memory.
         unsafe { copy::store(bytes.as_ptr(), to.as_ptr(), bytes.len()) };
         Ok(())
     }
@@ -89,8 +90,8 @@ impl Region {
     #[inline]
     pub fn atomic_u32(&self, offset: usize) -> Result<&AtomicU32> {
         let place = self.aligned::<AtomicU32>(offset)?;
-        // SAFETY: readable, writable and aligned, says `aligned`; every number is valid; mapped for as long as `self` is
-        // borrowed; in safe code bytes are reached only by atomics of this width and by copies that act as atomics.
+        // SAFETY: readable, writable and aligned, says `aligned`; every number is valid; mapped for as long as `self`
+        // is borrowed; in safe code bytes are reached only by atomics of this width and by copies that act as atomics.
         Ok(unsafe { place.as_ref() })
     }
 
@@ -98,8 +99,8 @@ impl Region {
     #[inline]
     pub fn as_slice(&self) -> Option<&[u8]> {
         let settled = self.backing == Backing::Sealed && self.protection.contains(Protection::READ);
-        // SAFETY: the file was found sealed against writing and shrinking, and seals are never taken back; the mapping is
-        // private and `protect` never makes it writable.
+        // SAFETY: the file was found sealed against writing and shrinking, and seals are never taken back; the mapping
+        // is private and `protect` never makes it writable.
         settled.then(|| unsafe { self.as_slice_unchecked() })
     }
 
@@ -117,7 +118,8 @@ impl Region {
     #[inline]
     pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
         let ours = self.backing == Backing::Private && self.protection.contains(Protection::READ | Protection::WRITE);
-        // SAFETY: anonymous private memory is seen by no other process, and `&mut self` excludes every other way to it here.
+        // SAFETY: anonymous private memory is seen by no other process, and `&mut self` excludes every other way to it
+        // here.
         ours.then(|| unsafe { self.as_mut_slice_unchecked() })
     }
 
@@ -146,8 +148,8 @@ impl Region {
     /// ```
     #[inline]
     pub unsafe fn as_slice_unchecked(&self) -> &[u8] {
-        // SAFETY: mapped for as long as `self` is borrowed, at most isize::MAX bytes, initialised by the kernel; unchanged, as
-        // the caller promises.
+        // SAFETY: mapped for as long as `self` is borrowed, at most isize::MAX bytes, initialised by the kernel;
+        // unchanged, as the caller promises.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 

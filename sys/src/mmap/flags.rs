@@ -54,8 +54,8 @@ bitflags! {
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         #[doc(alias = "MAP_32BIT")]
         const LOW_32_BITS = 0x40;
-        /// Of huge pages that the administrator has set aside; [`Flags::huge`] adds their size. A forked child that uses
-        /// private ones, which parent and child then need twice, may end by SIGBUS when no more are left.
+        /// Of huge pages that the administrator has set aside; [`Flags::huge`] adds their size. A forked child that
+        /// uses private ones, which parent and child then need twice, may end by SIGBUS when no more are left.
         #[doc(alias = "MAP_HUGETLB")]
         const HUGETLB = libc::MAP_HUGETLB as u32;
         const _ = !0;

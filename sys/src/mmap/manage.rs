@@ -207,7 +207,8 @@ impl Region {
             Inherit::Contents => Raw::LinuxKeepOnFork,
         };
         let (base, len) = self.pages(offset, len)?;
-        // SAFETY: the range lies within this mapping; nothing changes in this process, and the caller answers for the child.
+        // SAFETY: the range lies within this mapping; nothing changes in this process, and the caller answers for the
+        // child.
         unsafe { madvise(base, len, advice) }
     }
 
@@ -333,8 +334,8 @@ impl Region {
         }
         let (base, whole) = (self.base(), self.whole());
         let flags = MprotectFlags::from_bits_retain(protection.bits());
-        // SAFETY: this mapping is ours; `&mut self` shows that nothing is borrowed from it, and every later access checks
-        // `self.protection`.
+        // SAFETY: this mapping is ours; `&mut self` shows that nothing is borrowed from it, and every later access
+        // checks `self.protection`.
         retry(|| raw::call("mprotect", || unsafe { rustix::mm::mprotect(base, whole, flags) }))?;
         self.protection = protection;
         Ok(())
@@ -369,7 +370,8 @@ impl Region {
         }
         let whole = whole_len(self.skew, len, self.page).ok_or(Errno::NOMEM)?;
         let (base, old) = (self.base(), self.whole());
-        // SAFETY: this mapping is ours; `&mut self` shows that nothing is borrowed from it, so it may move and lose its end.
+        // SAFETY: this mapping is ours; `&mut self` shows that nothing is borrowed from it, so it may move and lose its
+        // end.
         let base =
             retry(|| raw::call("mremap", || unsafe { rustix::mm::mremap(base, old, whole, MremapFlags::MAYMOVE) }))?;
         // mremap(2) never answers with address 0.

@@ -131,14 +131,15 @@ impl Memfd {
     /// file may be longer and have a part of its memory.
     ///
     /// # Errors
-    /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is 0.
+    /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is
+    /// 0.
     #[doc(alias = "fallocate")]
     pub fn reserve(&self, len: u64) -> Result<()> {
         reserve(self.as_fd(), len)
     }
 
-    /// As [`reserve`](Self::reserve), for the bytes from `from` to `to` alone, which nobody uses yet: after an error they
-    /// are zero and have no memory. The cost does not depend on `from`.
+    /// As [`reserve`](Self::reserve), for the bytes from `from` to `to` alone, which nobody uses yet: after an error
+    /// they are zero and have no memory. The cost does not depend on `from`.
     ///
     /// # Errors
     /// As for [`reserve`](Self::reserve); `EINVAL` unless `from` is less than `to`.
@@ -198,8 +199,8 @@ fn is_possible(len: u64) -> Result<()> {
 
 /// `fallocate(fd, 0, from, to - from)`, in steps. What was found before an error stays, and so does what was there.
 ///
-/// A signal makes the kernel give back what one call has found, and begin again. With a signal every few milliseconds, one
-/// long call would never end.
+/// A signal makes the kernel give back what one call has found, and begin again. With a signal every few milliseconds,
+/// one long call would never end.
 pub(crate) fn allocate(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
     let mut at = from;
     loop {

@@ -129,8 +129,8 @@ pub struct Region {
 
 // SAFETY: a mapping belongs to the process, not to a thread: any thread may use and unmap it.
 unsafe impl Send for Region {}
-// SAFETY: through `&Region` bytes are only reached by copies that act as relaxed atomics, by atomics, or, where nobody can
-// write, by `&[u8]`.
+// SAFETY: through `&Region` bytes are only reached by copies that act as relaxed atomics, by atomics, or, where nobody
+// can write, by `&[u8]`.
 unsafe impl Sync for Region {}
 
 /// `sysconf(_SC_PAGESIZE)`: the size of a page on this machine, in bytes; a power of two.
@@ -165,9 +165,9 @@ impl Region {
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, when not exactly one of [`Flags::SHARED`] and [`Flags::PRIVATE`] is given, for a flag
-    /// that [`Flags`] does not name, for [`Flags::HUGETLB`] without a size or with [`Flags::NORESERVE`] (an access could
-    /// end in SIGBUS), and for a size of pages that the machine does not have; `ENOMEM` when there is not that much
-    /// memory, or when too few huge pages are set aside.
+    /// that [`Flags`] does not name, for [`Flags::HUGETLB`] without a size or with [`Flags::NORESERVE`] (an access
+    /// could end in SIGBUS), and for a size of pages that the machine does not have; `ENOMEM` when there is not that
+    /// much memory, or when too few huge pages are set aside.
     ///
     /// # Examples
     /// ```
@@ -386,11 +386,12 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         let (base, whole) = (self.base(), self.whole());
-        // SAFETY: this mapping was made (or moved) by this value, which nobody can use any more; slices and atomics lent from
-        // it borrow it, so none is left. Unless it succeeds munmap(2) changes nothing, and it is called again only then.
+        // SAFETY: this mapping was made (or moved) by this value, which nobody can use any more; slices and atomics
+        // lent from it borrow it, so none is left. Unless it succeeds munmap(2) changes nothing, and it is called again
+        // only then.
         let unmap = || raw::call("munmap", || unsafe { rustix::mm::munmap(base, whole) });
-        // It fails only where it would split what the kernel had merged and the process has too many mappings, which another
-        // thread may be mending. After the second time the memory is lost to the process, and nothing worse.
+        // It fails only where it would split what the kernel had merged and the process has too many mappings, which
+        // another thread may be mending. After the second time the memory is lost to the process, and nothing worse.
         let _ = unmap().or_else(|_| unmap());
     }
 }

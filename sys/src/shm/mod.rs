@@ -146,8 +146,8 @@ impl<T: Shareable> Shm<T> {
     /// Attaches to memory that another process made.
     ///
     /// # Errors
-    /// [`AttachError`]: the memory is not sealed, is too short, is of another program, type or ABI, or was made in another
-    /// pid namespace, where the ids in its locks mean other threads.
+    /// [`AttachError`]: the memory is not sealed, is too short, is of another program, type or ABI, or was made in
+    /// another pid namespace, where the ids in its locks mean other threads.
     ///
     /// # Safety
     /// Every process that has the descriptor follows the protocol of `T`: it uses the memory through `Shm` only, or as

@@ -245,7 +245,8 @@ fn only_a_memory_file_sealed_against_writing_and_shrinking_is_lent() {
     assert_eq!(Region::shared(&memory, 7).unwrap_err(), Errno::PERM);
     region.protect(Protection::empty()).unwrap();
     assert!(region.as_slice().is_none());
-    // A pipe takes no seals. A file of tmpfs or hugetlbfs does, and is made with one against more of them; others do not.
+    // A pipe takes no seals. A file of tmpfs or hugetlbfs does, and is made with one against more of them; others do
+    // not.
     let (reader, _writer) = ossature_sys::pipe::pipe(ossature_sys::pipe::Flags::empty()).unwrap();
     assert_eq!(Region::sealed(reader, 7).unwrap_err(), Errno::INVAL);
     let refused = Region::sealed(file(b"settled"), 7).unwrap_err();

@@ -21,7 +21,8 @@ pub(super) fn interest(slot: &Slot) -> Interest {
     let wanted = if slot.filter == Filter::READ.number() { Interest::IN | Interest::RDHUP } else { Interest::OUT };
     let flags = Flags::from_bits_retain(slot.flags);
     if flags.contains(Flags::CLEAR) || has_low_water(slot) {
-        // What is there but below the mark would be reported over and over: such a knote is looked at from the active list.
+        // What is there but below the mark would be reported over and over: such a knote is looked at from the active
+        // list.
         return wanted | Interest::ET;
     }
     if flags.contains(Flags::DISPATCH) { wanted | Interest::ONESHOT } else { wanted }

@@ -239,7 +239,8 @@ impl Kqueue {
             let (sooner, epoch) = state.begin_sleep()?;
             let set = state.set_number();
             drop(state);
-            // SAFETY: the set is closed with the queue only, which `self` keeps; `renew` replaces what is behind the number.
+            // SAFETY: the set is closed with the queue only, which `self` keeps; `renew` replaces what is behind the
+            // number.
             let set = unsafe { BorrowedFd::borrow_raw(set) };
             let slept = ready(set, PollFlags::IN, deadline.or_sooner(sooner));
             state = self.locked()?;

@@ -65,7 +65,8 @@ use x86_64::transfer;
 #[cfg(all(target_arch = "aarch64", not(miri)))]
 #[inline]
 unsafe fn transfer(from: *const u8, into: *mut u8, len: usize) {
-    // SAFETY: each part moves as many bytes as it takes from the count, which is `len` at first and never drops below zero.
+    // SAFETY: each part moves as many bytes as it takes from the count, which is `len` at first and never drops below
+    // zero.
     unsafe {
         core::arch::asm!(
             "subs {n}, {n}, #64",
@@ -118,8 +119,8 @@ unsafe fn transfer(from: *const u8, into: *mut u8, len: usize) {
         let from = unsafe { from.add(at) };
         // SAFETY: within the caller's range.
         let into = unsafe { into.add(at) };
-        // SAFETY: readable, and a byte is always aligned; a relaxed load of one byte is a plain load on every machine, so memory
-        // that may not be written is fine.
+        // SAFETY: readable, and a byte is always aligned; a relaxed load of one byte is a plain load on every machine,
+        // so memory that may not be written is fine.
         let from = unsafe { AtomicU8::from_ptr(from.cast_mut()) };
         // SAFETY: writable, and a byte is always aligned.
         let into = unsafe { AtomicU8::from_ptr(into) };

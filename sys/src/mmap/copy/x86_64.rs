@@ -127,8 +127,8 @@ unsafe fn many(from: *const u8, into: *mut u8, len: usize) {
         ..LONG if has_wide_registers() => unsafe { blocks(from, into, len) },
         // SAFETY: more than 160 bytes, and the processor has the instructions.
         HUGE.. if has_wide_registers() => unsafe { past_the_caches(from, into, len) },
-        // SAFETY: moves exactly `len` bytes upwards (the ABI keeps the direction flag clear) between ranges that the caller
-        // vouches for.
+        // SAFETY: moves exactly `len` bytes upwards (the ABI keeps the direction flag clear) between ranges that the
+        // caller vouches for.
         _ => unsafe {
             asm!("rep movsb", inout("rcx") len => _, inout("rsi") from => _, inout("rdi") into => _,
                 options(nostack, preserves_flags));
@@ -140,8 +140,9 @@ unsafe fn many(from: *const u8, into: *mut u8, len: usize) {
 /// As for [`transfer`], `len` is at least 128, and the processor has AVX.
 #[inline]
 unsafe fn blocks(from: *const u8, into: *mut u8, len: usize) {
-    // SAFETY: blocks of 128 bytes as long as one begins before the last 128 bytes, so each ends within; then those last. What `vzeroupper` does to the other vector registers is within what a call
-    // may do to them, which is what is declared.
+    // SAFETY: blocks of 128 bytes as long as one begins before the last 128 bytes, so each ends within; then those
+    // last. What `vzeroupper` does to the other vector registers is within what a call may do to them, which is what is
+    // declared.
     unsafe {
         asm!(
             "lea rax, [rsi + rdx - 128]",
@@ -181,9 +182,10 @@ unsafe fn blocks(from: *const u8, into: *mut u8, len: usize) {
 /// As for [`transfer`], `len` is at least 160, and the processor has AVX.
 #[inline]
 unsafe fn past_the_caches(from: *const u8, into: *mut u8, len: usize) {
-    // SAFETY: 32 bytes; then, from the first multiple of 32 behind `into`, which those 32 reach, blocks of 128 as long as one
-    // begins before the last 128 bytes, so each ends within; then those last. `sfence` brings the stores that went past the
-    // caches before whatever is stored later, as all other stores are. Prefetching reads nothing. The registers as in `blocks`.
+    // SAFETY: 32 bytes; then, from the first multiple of 32 behind `into`, which those 32 reach, blocks of 128 as long
+    // as one begins before the last 128 bytes, so each ends within; then those last. `sfence` brings the stores that
+    // went past the caches before whatever is stored later, as all other stores are. Prefetching reads nothing. The
+    // registers as in `blocks`.
     unsafe {
         asm!(
             "vmovdqu ymm0, [rsi]",

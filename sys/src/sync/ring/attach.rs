@@ -10,8 +10,8 @@ use crate::shm::AttachError;
 use crate::shm::growing::Growing;
 
 impl Ring {
-    /// Makes a ring that can have a [`Readiness`](super::Readiness). It has an eventfd(2) beside its memory, which every
-    /// process that attaches has to have too.
+    /// Makes a ring that can have a [`Readiness`](super::Readiness). It has an eventfd(2) beside its memory, which
+    /// every process that attaches has to have too.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -53,8 +53,9 @@ impl Ring {
         Self::attach(memory, None)
     }
 
-    /// Attaches to a [`pollable`](Self::pollable) ring that another process made, by the descriptors of its memory and of its
-    /// [`event`](Self::event). With another event, readers who wait by a descriptor do not hear of what this process sends.
+    /// Attaches to a [`pollable`](Self::pollable) ring that another process made, by the descriptors of its memory and
+    /// of its [`event`](Self::event). With another event, readers who wait by a descriptor do not hear of what this
+    /// process sends.
     ///
     /// # Errors
     /// As for [`from_fd`](Self::from_fd).

@@ -6,7 +6,8 @@
 //! | `1..32` | how often the bell was rung |
 //!
 //! A sleeper sets the bit, looks once more, and sleeps while the word is as it announced. Whoever has something for the
-//! sleepers looks at the bit afterwards. One of both sees what the other did, since all of it is in one order (`SeqCst`).
+//! sleepers looks at the bit afterwards. One of both sees what the other did, since all of it is in one order
+//! (`SeqCst`).
 //!
 //! The bit is cleared when a ring has woken nobody. Somebody may have fallen asleep in between; so after the clearing
 //! everybody is woken once more, and announces again.

@@ -75,8 +75,9 @@ impl<R: Deref<Target = Ring>> DerefMut for Record<'_, R> {
     fn deref_mut(&mut self) -> &mut [u8] {
         let (Some(claim), Some(ring)) = (self.participant.claim, self.participant.here()) else { return &mut [] };
         let start = ring.message_at(claim);
-        // SAFETY: the record is at least that long and this participant's alone until it is published: no other thread has
-        // its number, and no other process has this guard, since fork refuses. Its bytes were written before, or are zero.
+        // SAFETY: the record is at least that long and this participant's alone until it is published: no other thread
+        // has its number, and no other process has this guard, since fork refuses. Its bytes were written before, or
+        // are zero.
         unsafe { core::slice::from_raw_parts_mut(start.as_ptr(), self.len) }
     }
 }
@@ -139,7 +140,8 @@ impl<R: Deref<Target = Ring>> fmt::Debug for Message<'_, R> {
 fn bytes<R: Deref<Target = Ring>>(participant: &Participant<R>, len: usize) -> &[u8] {
     let (Some(claim), Some(ring)) = (participant.claim, participant.here()) else { return &[] };
     let start = ring.message_at(claim);
-    // SAFETY: the record is at least that long (checked when it was reserved or taken) and this participant's alone until
-    // the guard is dropped: no other thread has its number, and no other process has this guard, since fork refuses.
+    // SAFETY: the record is at least that long (checked when it was reserved or taken) and this participant's alone
+    // until the guard is dropped: no other thread has its number, and no other process has this guard, since fork
+    // refuses.
     unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }
 }

@@ -134,12 +134,12 @@ pub(super) fn more(granules: usize) -> Option<usize> {
 }
 
 impl Ring {
-    /// Makes a ring with room for `capacity` bytes of messages: at least 64 KiB, at most 4 GiB, rounded up to a power of two.
-    /// Each message takes a whole number of 64 bytes.
+    /// Makes a ring with room for `capacity` bytes of messages: at least 64 KiB, at most 4 GiB, rounded up to a power
+    /// of two. Each message takes a whole number of 64 bytes.
     ///
     /// # Errors
-    /// As for [`Shm::place`](crate::shm::Shm::place); `EOPNOTSUPP` also where locks have the pthread form. The capacity costs addresses (`ENOMEM` if there are not enough of
-    /// them), and pages only as they are used.
+    /// As for [`Shm::place`](crate::shm::Shm::place); `EOPNOTSUPP` also where locks have the pthread form. The capacity
+    /// costs addresses (`ENOMEM` if there are not enough of them), and pages only as they are used.
     pub fn new(capacity: usize) -> ErrnoResult<Self> {
         // Without nodes nobody would hear of a death, and a fork beside a record in place would not be refused.
         if form() != Form::Node {
@@ -196,8 +196,8 @@ impl Ring {
         self.track().backed() as usize * GRANULE
     }
 
-    /// Ends the sending, for everybody: senders get [`Closed`](RingError::Closed), and receivers get it once they have received
-    /// what was sent. Nothing opens the ring again.
+    /// Ends the sending, for everybody: senders get [`Closed`](RingError::Closed), and receivers get it once they have
+    /// received what was sent. Nothing opens the ring again.
     ///
     /// # Examples
     /// ```
@@ -238,8 +238,8 @@ impl Ring {
         Ok(self.track().count(1)? == 0)
     }
 
-    /// The process and the thread whose record stands before all others, if the ring waits for one: it reserved the record
-    /// and did not publish it, or it took a message and did not give it back.
+    /// The process and the thread whose record stands before all others, if the ring waits for one: it reserved the
+    /// record and did not publish it, or it took a message and did not give it back.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -267,8 +267,8 @@ impl Ring {
         Ok(process.zip(Pid::from_raw(thread as i32)))
     }
 
-    /// Gives back what threads hold that have ended without the kernel's report, and says how many such threads there were.
-    /// The kernel loses the report if it kills a process for want of memory, or while it writes a core dump.
+    /// Gives back what threads hold that have ended without the kernel's report, and says how many such threads there
+    /// were. The kernel loses the report if it kills a process for want of memory, or while it writes a core dump.
     ///
     /// For a supervisor that knows of the death otherwise. Asks the kernel for each participant.
     ///
@@ -290,8 +290,8 @@ impl Ring {
     }
 
     pub(super) fn control(&self) -> &Control {
-        // SAFETY: the control lies inside the mapping, which lives as long as `self`, was initialised before anyone got the
-        // ring, and is changed by atomics only.
+        // SAFETY: the control lies inside the mapping, which lives as long as `self`, was initialised before anyone got
+        // the ring, and is changed by atomics only.
         unsafe { self.memory.value::<Control>().as_ref() }
     }
 
@@ -301,8 +301,8 @@ impl Ring {
 
     fn records(&self) -> Track<'_> {
         let first = self.part(PARTICIPANTS * size_of::<Entry>()).cast::<Cell>();
-        // SAFETY: the cells lie inside the mapping (`more`), are aligned (each part is a multiple of 64 bytes long), valid as
-        // zero bytes, and changed by atomics only.
+        // SAFETY: the cells lie inside the mapping (`more`), are aligned (each part is a multiple of 64 bytes long),
+        // valid as zero bytes, and changed by atomics only.
         let cells = unsafe { core::slice::from_raw_parts(first.as_ptr(), self.granules) };
         Track { positions: self.positions(), cells }
     }
@@ -322,7 +322,8 @@ impl Ring {
 
     pub(super) fn table(&self) -> Table<'_> {
         let used = (self.control().used.load(Acquire) as usize).min(PARTICIPANTS);
-        // SAFETY: the entries lie inside the mapping (`more`), are aligned, valid as zero bytes, and changed by atomics only.
+        // SAFETY: the entries lie inside the mapping (`more`), are aligned, valid as zero bytes, and changed by atomics
+        // only.
         Table(unsafe { core::slice::from_raw_parts(self.part(0).cast::<Entry>().as_ptr(), used) })
     }
 

@@ -39,8 +39,8 @@
 //! | while it reads in place | the message is lost |
 //!
 //! **Descriptors** travel beside the messages as [`Packets`]: [`send_packet`](Participant::send_packet) and
-//! [`recv_packet`](Participant::recv_packet). What holds for messages holds for them, but for this: a receiver that is killed
-//! while it receives a packet may lose the packet. While one is stopped there, the others receive messages only.
+//! [`recv_packet`](Participant::recv_packet). What holds for messages holds for them, but for this: a receiver that is
+//! killed while it receives a packet may lose the packet. While one is stopped there, the others receive messages only.
 //!
 //! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind
 //! that record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) tells whom a full ring waits for.

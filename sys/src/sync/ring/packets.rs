@@ -167,8 +167,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     ///
     /// # Errors
     /// As for [`send`](Self::send); [`Packets`](RingError::Packets) with `EMSGSIZE` for more than
-    /// [`LONGEST`](Packets::LONGEST) bytes, `EINVAL` for none or for more than 253 descriptors, and `ETOOMANYREFS` if for a
-    /// second too many were on their way, none of them in these packets.
+    /// [`LONGEST`](Packets::LONGEST) bytes, `EINVAL` for none or for more than 253 descriptors, and `ETOOMANYREFS` if
+    /// for a second too many were on their way, none of them in these packets.
     ///
     /// # Examples
     /// See the example of [`Packets`].
@@ -265,8 +265,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     ///
     /// # Errors
     /// As for [`recv`](Self::recv); [`TooSmall`](RingError::TooSmall) for a packet and less than
-    /// [`BUFFER`](Packets::BUFFER) bytes; [`Packets`](RingError::Packets) when the kernel has no memory for the receipt, and
-    /// the packet stays.
+    /// [`BUFFER`](Packets::BUFFER) bytes; [`Packets`](RingError::Packets) when the kernel has no memory for the
+    /// receipt, and the packet stays.
     ///
     /// # Examples
     /// See the example of [`Packets`].

@@ -75,8 +75,8 @@ pub struct Participant<R: Deref<Target = Ring>> {
     stays: PhantomData<StaysInItsThread>,
 }
 
-/// Messages of at most so many granules are received in one step: a copy that comes too late costs less than a second change
-/// of the record.
+/// Messages of at most so many granules are received in one step: a copy that comes too late costs less than a second
+/// change of the record.
 pub(super) const AT_ONCE: u64 = 16;
 
 /// What [`Participant::recv`] has received.
@@ -289,7 +289,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(Record::new(self, len))
     }
 
-    /// Reserves a message of `len` bytes within the limit. Returns `None` if the time ran out or the wait was cancelled.
+    /// Reserves a message of `len` bytes within the limit. Returns `None` if the time ran out or the wait was
+    /// cancelled.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -359,8 +360,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         measured(taken, ring.track().info(taken)).map(Some)
     }
 
-    /// Gives memory above 1 MiB back to the system, if no message is in the ring; false if one is, or there is no more memory
-    /// than that. Others can go on meanwhile, in that first MiB.
+    /// Gives memory above 1 MiB back to the system, if no message is in the ring; false if one is, or there is no more
+    /// memory than that. Others can go on meanwhile, in that first MiB.
     ///
     /// A receiver that sleeps for a second in an empty ring does so by itself.
     ///
@@ -533,15 +534,16 @@ pub(super) fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
     Ok(Received { len, tag: info as u32 })
 }
 
-/// Copies a message that this participant has taken, or that is ready: the copy may be of what others write meanwhile then.
+/// Copies a message that this participant has taken, or that is ready: the copy may be of what others write meanwhile
+/// then.
 #[inline]
 pub(super) fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -> Result<Received, RingError> {
     let received = measured(claim, info)?;
     if received.len > bytes.len() {
         return Err(RingError::TooSmall { needed: received.len });
     }
-    // SAFETY: the record lies in the ring's memory and is at least that long (`measured`); the buffer is as long. Others write
-    // the memory by such copies and by atomics only.
+    // SAFETY: the record lies in the ring's memory and is at least that long (`measured`); the buffer is as long.
+    // Others write the memory by such copies and by atomics only.
     unsafe { copy::load(ring.message_at(claim).as_ptr(), bytes.as_mut_ptr(), received.len) };
     Ok(received)
 }

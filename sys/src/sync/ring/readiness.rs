@@ -1,8 +1,9 @@
 //! A ring as a descriptor.
 //!
-//! Each watcher has an epoll set of its own, in which the ring's event is edge-triggered: the event is written and never read,
-//! so no watcher takes another's news away. Clearing takes the news out of the set; making the set readable registers the
-//! event anew. The set is the process's own, so a watcher that is killed while it clears takes its descriptor with it.
+//! Each watcher has an epoll set of its own, in which the ring's event is edge-triggered: the event is written and
+//! never read, so no watcher takes another's news away. Clearing takes the news out of the set; making the set readable
+//! registers the event anew. The set is the process's own, so a watcher that is killed while it clears takes its
+//! descriptor with it.
 
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -22,9 +23,9 @@ use crate::timerfd::{Clock, TimerFd};
 
 /// A descriptor of a [`pollable`](Ring::pollable) ring: readable while there may be a message, or the ring is closed.
 ///
-/// It may be readable although there is nothing; it is never unreadable while there is a message, whoever is killed. Whoever
-/// finds it readable receives without waiting until there is nothing, and then [clears](Self::clear) it. For a message that a
-/// killed or stopped receiver had begun to copy, it becomes readable within 10 ms.
+/// It may be readable although there is nothing; it is never unreadable while there is a message, whoever is killed.
+/// Whoever finds it readable receives without waiting until there is nothing, and then [clears](Self::clear) it. For a
+/// message that a killed or stopped receiver had begun to copy, it becomes readable within 10 ms.
 ///
 /// It belongs to the process that made it. A forked child makes its own.
 ///
@@ -65,7 +66,8 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
     /// Makes a descriptor for the ring. It is readable at first.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` for a ring that is not [`pollable`](Ring::pollable); `EMFILE` and `ENFILE` without descriptors, `ENOMEM`.
+    /// `EOPNOTSUPP` for a ring that is not [`pollable`](Ring::pollable); `EMFILE` and `ENFILE` without descriptors,
+    /// `ENOMEM`.
     pub fn new(ring: R) -> ErrnoResult<Self> {
         let target: &Ring = &ring;
         let epoll = Epoll::new()?.above_standard()?;
@@ -115,10 +117,11 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
         self.epoll.register(fd, Interest::IN, 0)
     }
 
-    /// Makes the descriptor unreadable until there may be a message; false, and the descriptor stays readable, if there is one
-    /// or the ring is closed and empty.
+    /// Makes the descriptor unreadable until there may be a message; false, and the descriptor stays readable, if there
+    /// is one or the ring is closed and empty.
     ///
-    /// To be called by a receiver that found nothing. In a forked child this changes nothing, and says whether there is nothing.
+    /// To be called by a receiver that found nothing. In a forked child this changes nothing, and says whether there is
+    /// nothing.
     ///
     /// # Errors
     /// [`OtherRing`](RingError::OtherRing), [`Os`](RingError::Os); as for [`Ring::len`].

@@ -7,8 +7,8 @@ use crate::atomic::Ordering::SeqCst;
 use crate::scope::Refused;
 
 impl Track<'_> {
-    /// Reserves the granule at `head` and all behind it in the lap, if that is the granule behind the first [`KEEP`] ones, and
-    /// writes padding up to there otherwise. `None` if somebody else has reserved a record there.
+    /// Reserves the granule at `head` and all behind it in the lap, if that is the granule behind the first [`KEEP`]
+    /// ones, and writes padding up to there otherwise. `None` if somebody else has reserved a record there.
     fn reserve_rest(self, who: u32) -> Option<Result<Claim, ()>> {
         let at = self.head();
         let seen = Word(self.cell(at).word.load(SeqCst));
@@ -24,8 +24,8 @@ impl Track<'_> {
     }
 }
 
-/// Gives memory back, if nothing stands in the ring and there is more than what stays; false otherwise. To be called in a
-/// protected stretch.
+/// Gives memory back, if nothing stands in the ring and there is more than what stays; false otherwise. To be called in
+/// a protected stretch.
 #[cold]
 pub(crate) fn trim(ring: &impl Flow, who: u32) -> Result<bool, Refused> {
     // At most: to the end of the lap, then to the granule, then the record.

@@ -6,8 +6,8 @@
 //! | `1` | all descriptors were made readable, and none was cleared since |
 //! | `2..64` | how often a descriptor was cleared |
 //!
-//! A message is *announced*: the descriptors are made readable before its record becomes ready. So no death leaves a message
-//! that nobody was told of. A watcher that clears its descriptor looks at all records afterwards:
+//! A message is *announced*: the descriptors are made readable before its record becomes ready. So no death leaves a
+//! message that nobody was told of. A watcher that clears its descriptor looks at all records afterwards:
 //!
 //! | record | what the watcher does |
 //! | --- | --- |
@@ -28,12 +28,12 @@
 //! | 3. sets bit `1`, if no clearing came in between | 3. looks at all records |
 //! | 4. publishes, if the record is not passed | |
 //!
-//! A producer whose step 2 is before a watcher's step 2 has reserved its record before that watcher's step 3. So the watcher
-//! finds the record ready, or has it passed. Bit `1` is set by one who has raised after the last clearing was counted, so
-//! after the step 1 of every watcher that has come to its step 3.
+//! A producer whose step 2 is before a watcher's step 2 has reserved its record before that watcher's step 3. So the
+//! watcher finds the record ready, or has it passed. Bit `1` is set by one who has raised after the last clearing was
+//! counted, so after the step 1 of every watcher that has come to its step 3.
 //!
-//! A closing is announced in the same way: the ring is first *closing*, then the descriptors are raised, then the ring is
-//! closed. A watcher that finds the ring closing closes it.
+//! A closing is announced in the same way: the ring is first *closing*, then the descriptors are raised, then the ring
+//! is closed. A watcher that finds the ring closing closes it.
 
 use super::bell::in_one_order;
 use super::track::{Claim, Recovered, Relation, Track};
@@ -57,8 +57,8 @@ impl Watch {
         self.0.fetch_or(WATCHED, SeqCst);
     }
 
-    /// Makes the descriptors readable, if there are any and they may be unreadable. Called between the reserving of a record
-    /// and its publishing.
+    /// Makes the descriptors readable, if there are any and they may be unreadable. Called between the reserving of a
+    /// record and its publishing.
     #[inline(always)]
     pub(crate) fn announce(&self, raise: impl FnOnce()) {
         in_one_order();
