@@ -123,9 +123,9 @@ impl PoolBuilder {
     /// # Errors
     /// * [`Closed`](ErrorKind::Closed) when no server answers within [`connect_timeout`](Self::connect_timeout).
     /// * [`Auth`](ErrorKind::Auth) for a wrong user or password.
-    /// * [`Unsupported`](ErrorKind::Unsupported) for a server that is not Redis 7 or Valkey or forbids what the pool
-    ///   does, for `rediss:` in a program without the feature `tls`, and for a program without a build id that accepts
-    ///   no version.
+    /// * [`Unsupported`](ErrorKind::Unsupported) for a server that is not Redis 7 or Valkey, or that forbids what the
+    ///   pool does. Also for `rediss:` in a program without the feature `tls`, and for a program without a build id
+    ///   that accepts no version.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for a text that is not an address or not a name.
     ///
     /// Each names the address.

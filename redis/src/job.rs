@@ -181,8 +181,8 @@ impl Job {
         ((CHUNK.as_nanos() / pace.as_nanos().max(1)) as usize).clamp(1, CALLS)
     }
 
-    /// How many chunks may be under way for so many processes: three for each, and more of short ones, for about the
-    /// time of a chunk, so that every request carries several.
+    /// How many chunks may be under way for so many processes. There are three for each process, and more of short
+    /// ones: enough for about the time of a chunk, so that every request carries several.
     pub(crate) fn window(&self, processes: usize) -> usize {
         let least = processes.saturating_mul(3).max(8);
         let (Some(pace), Some(calls)) = (self.pace, self.manner.chunksize) else { return least };

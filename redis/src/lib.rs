@@ -174,8 +174,8 @@
 //! A chunk that was lost at a fail-over may still run at a worker that the new server knows nothing of. The first that
 //! finishes takes the number away; the other's answer is dropped.
 //!
-//! What a worker hears at a beat has all that it has claimed. What it does not know of goes back: the answer to its
-//! claim was lost on the way, or a replica took over that had not heard of the chunk's end.
+//! What a worker hears at a beat has all that it has claimed. A chunk that the worker does not know of goes back.
+//! Either the answer to its claim was lost on the way, or a replica took over that had not heard of the chunk's end.
 //!
 //! A sweep is done by every beat of a worker or client. If nobody has looked for half a lease, the server was away;
 //! then all leases begin anew, because their holders could not renew them.

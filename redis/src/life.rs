@@ -479,9 +479,9 @@ impl Life {
         }
     }
 
-    /// What the server says this worker has, and it has not: the answer to a claim was lost on the way, or a replica
-    /// took over that had not heard of the end. The thread that takes chunks must have come around twice since it was
-    /// first seen.
+    /// The chunks that the server counts as this worker's, and that the worker does not have. Either the answer to a
+    /// claim was lost on the way, or a replica took over that had not heard of the end. The thread that takes chunks
+    /// must have come around twice since it was first seen.
     fn forgotten(
         &self,
         claimed: Vec<(String, String)>,

@@ -90,8 +90,8 @@ impl Place {
         }
     }
 
-    /// The same, for what changes something. It gets a number of its own, and keeps the number while it is repeated; so
-    /// it is done once, and no later call is taken for one whose end is not known.
+    /// The same, for what changes something. The call gets a number of its own, and keeps the number while it is
+    /// repeated. So the call is done once, and no later call is taken for one whose end is not known.
     pub(crate) fn change<T>(
         &self,
         until: Deadline,

@@ -356,8 +356,8 @@ impl Pool {
         self.hub.state().healed
     }
 
-    /// The chunks of this pool that could not be made, the eldest first, a thousand at most: what is not of this
-    /// protocol, and calls whose host was lost as often as they may be tried.
+    /// The chunks of this pool that could not be run, the eldest first, a thousand at most. They are not of this
+    /// protocol, or their host was lost as often as they may be tried.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when the server is away.

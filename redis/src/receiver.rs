@@ -1,9 +1,9 @@
 //! Whoever reads: takes in ends, says that the client lives, and heals what the server has lost.
 //!
-//! The client has the inputs of every call that it waits for. So after each reconnection, and after two beats of
-//! silence, it asks the server which of its chunks are neither waiting nor claimed, takes in all ends that are there,
-//! and gives the rest out again under the same numbers. While chunks end it asks for some at each second beat, and
-//! comes to each in turn.
+//! The client has the inputs of every call that it waits for. So the receiver asks the server after each reconnection,
+//! and after two beats of silence, which of its chunks are neither waiting nor claimed. It takes in all ends that are
+//! there, and gives the rest out again under the same numbers. While chunks end it asks for some at each second beat,
+//! and comes to each in turn.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};

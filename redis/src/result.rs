@@ -165,8 +165,8 @@ impl<R: Transfer> AsyncResult<R> {
     /// * [`Remote`](ErrorKind::Remote) when the task panicked. The [source](std::error::Error::source) is the
     ///   [`PanicReport`](ossature::multiprocessing::process::PanicReport).
     /// * [`WorkerDied`](ErrorKind::WorkerDied) when its process died or took longer than
-    ///   [`task_timeout`](crate::PoolBuilder::task_timeout), with [`Error::pid`] and [`Error::exit_status`], the text
-    ///   naming the host; and when its host was not heard of any more, without either.
+    ///   [`task_timeout`](crate::PoolBuilder::task_timeout), with [`Error::pid`] and [`Error::exit_status`]; the text
+    ///   names the host. Also when its host does not report any more; then the error has neither.
     /// * [`TaskFailed`](ErrorKind::TaskFailed) with the text of the error that a task started as
     ///   [`apply_result`](crate::Pool::apply_result) returned.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) when the value cannot be serialised, or holds a descriptor.

@@ -180,13 +180,14 @@ return 0
 "#;
 
 /// A worker takes its turn: it ends chunks with their answers, begins what it had taken ahead, and takes more. ARGV:
-/// worker, ttl, how many to run, how many ahead, how many labels, how many ends, the labels; of each end label, id,
-/// client, number, whether its bytes lie beside the stream, and answer; of each beginning label, id, client and number.
+/// worker, ttl, how many to run, how many ahead, how many labels, how many ends, the labels. Then of each end: label,
+/// id, client, number, whether its bytes lie beside the stream, and answer. Then of each beginning: label, id, client
+/// and number.
 ///
-/// Answers for each beginning whether it may, and `false` to a worker without a lease, otherwise kind, label, id,
-/// client, number, bytes of each chunk that was taken, and whether these lay beside the stream. A worker whose answer
-/// was lost on the way asks again: an end counts once, a beginning is the worker's already, and what was taken for it
-/// goes back after two beats.
+/// Answers for each beginning whether the worker may begin, and `false` to a worker without a lease. Otherwise it
+/// answers with kind, label, id, client, number and bytes of each chunk that was taken, and whether the bytes lay
+/// beside the stream. A worker whose answer was lost on the way asks again. An end counts once, and a beginning is the
+/// worker's already. What was taken for it goes back after two beats.
 ///
 /// Six commands for the end of a chunk, and three for its claim.
 const TURN: &str = concat!(
@@ -348,9 +349,9 @@ local P = KEYS[1]
 return redis.call('XADD', P .. ':dead', 'MAXLEN', '~', 1000, '*', 'label', ARGV[1], 'why', ARGV[2], 'c', ARGV[3], 'b', ARGV[4])
 "#;
 
-/// The calls of a queue's user that change something have numbers, and the last that was done stands in a key of the
-/// user's: one whose answer was lost on the way is repeated under its number, and is one. `repeated(P, user, number)`
-/// says whether it was done; `note(P, user, number, ttl)` says that it was.
+/// The calls by which a queue's user changes something have numbers. The last call that was done stands in a key of the
+/// user's. A call whose answer was lost on the way is repeated under its number, and is done once. `repeated(P, user,
+/// number)` says whether it was done; `note(P, user, number, ttl)` says that it was.
 macro_rules! numbered {
     () => {
         r#"

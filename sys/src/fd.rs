@@ -508,8 +508,8 @@ pub(crate) fn either_ready(
 /// Makes `attempt`, a call that answers `EAGAIN` instead of sleeping, until it has something or the deadline has
 /// passed.
 ///
-/// The attempt comes first and once more after the wait, so `NOW` costs exactly one call and what arrives at the last
-/// moment is not lost; a competitor that is always quicker cannot hold the caller beyond the deadline.
+/// The attempt comes first and once more after the wait, so `NOW` costs exactly one call. What arrives at the last
+/// moment is not lost. A competitor that is always quicker cannot hold the caller beyond the deadline.
 pub(crate) fn by_deadline<T>(
     fd: BorrowedFd<'_>,
     wanted: PollFlags,

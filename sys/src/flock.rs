@@ -55,8 +55,8 @@ impl FileLock {
     /// locks a lock file, and makes the file if there is none. `None` while another holds a lock on the file.
     ///
     /// # Errors
-    /// `EACCES`, `ENOENT`, `ENOTDIR`, `EISDIR`, `EROFS` for the path, `ELOOP` for a symbolic link; `EMFILE` or `ENFILE`
-    /// when no descriptor is left; `EOPNOTSUPP` and others from file systems without such locks; `ENOLCK`, `ENOMEM`,
+    /// `EACCES`, `ENOENT`, `ENOTDIR`, `EISDIR`, `EROFS` for the path, `ELOOP` for a symbolic link. `EMFILE` or `ENFILE`
+    /// when no descriptor is left. `EOPNOTSUPP` and others from file systems without such locks. `ENOLCK`, `ENOMEM`,
     /// `ENOSPC`.
     #[doc(alias = "LOCK_EX")]
     pub fn try_create(path: &CStr) -> Result<Option<Self>> {
@@ -115,7 +115,7 @@ impl Drop for FileLock {
 /// `flock(fd, LOCK_SH | LOCK_NB)`: a shared lock on an open file, and whether it could be had.
 ///
 /// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
-/// process and in those that it forked, and until no process maps the file through one of them.
+/// process and in those that it forked. It also lasts while a process maps the file through one of these descriptors.
 ///
 /// # Errors
 /// `EOPNOTSUPP` and others from file systems without such locks; `ENOLCK`, `ENOMEM`.

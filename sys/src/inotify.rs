@@ -155,7 +155,7 @@ impl Inotify {
     /// these events instead.
     ///
     /// # Errors
-    /// `ENOENT`, `EACCES` and `ENOTDIR` for the path, `EEXIST` with [`Events::MASK_CREATE`] when it is watched already,
+    /// `ENOENT`, `EACCES` and `ENOTDIR` for the path, `EEXIST` with [`Events::MASK_CREATE`] when it is watched already.
     /// `EINVAL` when `events` names nothing to watch for, `ENOSPC` when the user has too many watches, `ENOMEM`.
     #[doc(alias = "inotify_add_watch")]
     pub fn add(&self, path: &CStr, events: Events) -> Result<Watch> {

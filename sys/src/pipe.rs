@@ -84,8 +84,8 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
 /// not touched. The new one belongs to the caller, and does not share its flags.
 ///
 /// # Errors
-/// `ENOENT` if the number is not open or `/proc` is not there, `EINVAL` if it is not a pipe, `EACCES`; `ENXIO` if it is
-/// a named pipe that nobody reads; `EMFILE` or `ENFILE` if no descriptor is left.
+/// `ENOENT` if the number is not open or `/proc` is not there, `EINVAL` if it is not a pipe, `EACCES`. `ENXIO` if it is
+/// a named pipe that nobody reads. `EMFILE` or `ENFILE` if no descriptor is left.
 ///
 /// # Examples
 /// ```

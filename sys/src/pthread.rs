@@ -243,8 +243,8 @@ impl Mutex {
     /// `pthread_mutex_lock(mutex)`: waits for the mutex for as long as it takes.
     ///
     /// # Errors
-    /// `EDEADLK` when this thread holds it and it checks errors, `EAGAIN` when it is recursive and held too often,
-    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent, `ENOLCK` when it is robust and this thread
+    /// `EDEADLK` when this thread holds it and it checks errors, `EAGAIN` when it is recursive and held too often.
+    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent. `ENOLCK` when it is robust and this thread
     /// holds 1,900 robust mutexes and shared locks already.
     #[doc(alias = "pthread_mutex_lock")]
     pub fn lock(&self) -> Result<Guard<'_>> {

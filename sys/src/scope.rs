@@ -71,9 +71,9 @@ pub enum Shared {}
 
 #[cfg(not(loom))]
 impl Shared {
-    /// How the locks of this scope survive a death in this process: [`Form::Node`] on x86_64, aarch64, riscv64, s390x,
-    /// i686 and armv7 with glibc or musl under a Linux kernel, [`Form::Pthread`] or [`Form::Unsupported`] under
-    /// emulators that do not tell where libc's list is.
+    /// How the locks of this scope survive a death in this process. It is [`Form::Node`] on x86_64, aarch64, riscv64,
+    /// s390x, i686 and armv7 with glibc or musl under a Linux kernel. It is [`Form::Pthread`] or [`Form::Unsupported`]
+    /// under emulators that do not tell where libc's list is.
     ///
     /// The form is determined once, by asking the kernel. Processes with different forms cannot attach to each other's
     /// memory.

@@ -119,8 +119,8 @@ impl Stream {
         self.carrier
     }
 
-    /// `read(fd, ...)` or `recv(fd, ...)`: waits for bytes, reads some and says how many: 0 at the end of the stream or
-    /// for an empty buffer, `None` when there was nothing by the deadline.
+    /// `read(fd, ...)` or `recv(fd, ...)`: waits for bytes, reads some and returns how many. 0 means the end of the
+    /// stream or an empty buffer. `None` means that there was nothing by the deadline.
     ///
     /// # Errors
     /// `ECONNRESET` when the peer of a socket went without reading everything, `EBADF` for a descriptor that is not
@@ -263,9 +263,9 @@ impl Stream {
     /// descriptors; `None` when there was no room by the deadline, and then nothing was written.
     ///
     /// # Errors
-    /// As for [`write`](Self::write); `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
-    /// `ENOTSOCK` when this is not a socket, `EOPNOTSUPP` when it is none of this machine (where the kernel would drop
-    /// the descriptors without a word), `ETOOMANYREFS` when too many of this user are on their way.
+    /// As for [`write`](Self::write). `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
+    /// `ENOTSOCK` when this is not a socket. `EOPNOTSUPP` when it is not a socket of this machine (there the kernel
+    /// would drop the descriptors without an error). `ETOOMANYREFS` when too many of this user are on their way.
     pub fn write_with(
         &self,
         bytes: &[u8],

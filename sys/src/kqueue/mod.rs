@@ -1,8 +1,8 @@
 //! The event queue of the BSDs and macOS: one record for each change, one record for each event, seven kinds of events.
 //!
 //! On FreeBSD, NetBSD, OpenBSD, DragonFly and macOS this is the system's own call. On Linux it is a [`Kqueue`] of this
-//! crate's own over epoll, timers, signalfd, pidfds and inotify: without a helper thread, without memory of the
-//! allocator, and with no limit on the number of knotes but the memory.
+//! crate's own over epoll, timers, signalfd, pidfds and inotify. It needs no helper thread and no memory of the
+//! allocator. Only the memory limits the number of knotes.
 //!
 //! A *knote* is what a change adds: an ident, a filter and what is wanted of them. At most one knote of a queue has the
 //! same ident and filter.

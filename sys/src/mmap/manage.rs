@@ -138,7 +138,7 @@ impl Region {
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region, `EINVAL` when the kernel does not know the advice or it does
-    /// not fit this memory, `EAGAIN` and `ENOMEM` when the kernel is short of memory.
+    /// not fit this memory. `EAGAIN` and `ENOMEM` when the kernel is short of memory.
     ///
     /// # Examples
     /// See the example of [`Advice`].
@@ -216,7 +216,7 @@ impl Region {
     /// drop.
     ///
     /// # Errors
-    /// `ERANGE` when the range is not within the region, `ENOMEM` and `EAGAIN` when there is not that much memory or
+    /// `ERANGE` when the range is not within the region. `ENOMEM` and `EAGAIN` when there is not that much memory or
     /// `RLIMIT_MEMLOCK` is in the way, `EPERM` when that limit is 0.
     ///
     /// # Examples
@@ -348,7 +348,7 @@ impl Region {
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, or to grow a region that cannot: a shared anonymous one (the new pages would fault) or
-    /// a [sealed](Self::sealed) one; `ENOMEM` when there is not that much memory or address space.
+    /// a [sealed](Self::sealed) one. `ENOMEM` when there is not that much memory or address space.
     ///
     /// # Examples
     /// ```

@@ -164,10 +164,10 @@ impl Region {
     /// [`private`](Self::private) and [`anonymous`](Self::anonymous) give.
     ///
     /// # Errors
-    /// `EINVAL` when `len` is 0, when not exactly one of [`Flags::SHARED`] and [`Flags::PRIVATE`] is given, for a flag
-    /// that [`Flags`] does not name, for [`Flags::HUGETLB`] without a size or with [`Flags::NORESERVE`] (an access
-    /// could end in SIGBUS), and for a size of pages that the machine does not have; `ENOMEM` when there is not that
-    /// much memory, or when too few huge pages are set aside.
+    /// `EINVAL` when `len` is 0, when not exactly one of [`Flags::SHARED`] and [`Flags::PRIVATE`] is given, and for a
+    /// flag that [`Flags`] does not name. Also for [`Flags::HUGETLB`] without a size or with [`Flags::NORESERVE`] (an
+    /// access could end in SIGBUS), and for a size of pages that the machine does not have. `ENOMEM` when there is not
+    /// that much memory, or when too few huge pages are set aside.
     ///
     /// # Examples
     /// ```
@@ -236,11 +236,11 @@ impl Region {
 
     /// `mmap(NULL, len, PROT_READ, MAP_SHARED, fd, offset)`: part of a file, to be read.
     ///
-    /// Differs from the C call: `offset` need not be a multiple of the page size, and a range that is not within a
-    /// regular file is refused instead of faulting later.
+    /// Differs from the C call: `offset` need not be a multiple of the page size. A range that is not within a regular
+    /// file is refused instead of faulting later.
     ///
     /// # Errors
-    /// `EINVAL` when `len` is 0, `ERANGE` when the range ends behind the end of a regular file, `EACCES` when the
+    /// `EINVAL` when `len` is 0, `ERANGE` when the range ends behind the end of a regular file. `EACCES` when the
     /// descriptor is not open for reading, `ENODEV` when such a file cannot be mapped (a pipe, a directory), `ENOMEM`.
     pub fn file_read(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
         Self::map(Some(fd.as_fd()), offset, len, Protection::READ, MapFlags::SHARED, Backing::File)

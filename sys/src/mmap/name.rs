@@ -15,8 +15,8 @@ impl Region {
     ///
     /// # Errors
     /// `EINVAL` when the name is longer than 79 bytes, has one of the characters ``[]\$` `` or one that cannot be
-    /// printed, or when the kernel was built without such names, as kernels before Linux 5.17 are; `EBADF` when there
-    /// is a file behind the memory, or the memory is shared and the kernel older than Linux 6.2; `ENOMEM`.
+    /// printed. Also when the kernel was built without such names, as kernels before Linux 5.17 are. `EBADF` when there
+    /// is a file behind the memory, or the memory is shared and the kernel older than Linux 6.2. `ENOMEM`.
     ///
     /// # Examples
     /// ```

@@ -14,7 +14,7 @@ impl Region {
     /// the file afterwards where that matters.
     ///
     /// # Errors
-    /// `ERANGE` when the range is not within the region, `EACCES` when it may not be read, `EFAULT` when a page is not
+    /// `ERANGE` when the range is not within the region, `EACCES` when it may not be read. `EFAULT` when a page is not
     /// there: the file was cut short, the device failed, or the pages of this device cannot be copied. `into` may hold
     /// the bytes before that page then. `ENOSYS` and `EPERM` when the kernel was built without the call, or a sandbox
     /// forbids the call.

@@ -1,9 +1,9 @@
 //! A scope whose participants may die: the gate of processes, with the kernel's part played here.
 //!
-//! A participant dies between any two steps of its critical stretch at which others can notice: when it has been
-//! protected, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper at
-//! the gate that was pending, as it does for a word without an owner. A participant may also stop there for ever: then
-//! nobody is woken.
+//! A participant dies between any two steps of its critical stretch at which others can notice. These are: when it has
+//! been protected, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper
+//! at the gate that was pending, as it does for a word without an owner. A participant may also stop there for ever:
+//! then nobody is woken.
 
 use super::std;
 use core::cell::Cell;

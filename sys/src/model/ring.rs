@@ -1,5 +1,5 @@
 //! A ring between participants who may die at any change of a word. The messages are numbers that are read and written
-//! with no order of their own, so a copy that is out of order has the number of another message, or none.
+//! with no order of their own. So a copy that is out of order has the number of another message, or none.
 
 use super::std;
 use std::collections::VecDeque;

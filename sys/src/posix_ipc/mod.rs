@@ -207,7 +207,7 @@ pub fn unlink(name: &Name) -> Result<()> {
 /// `renameat2(from, to, RENAME_NOREPLACE)`: gives an object another name, in one step.
 ///
 /// # Errors
-/// `EEXIST` if something has the new name, `ENOENT` if nothing has the old one, `EACCES` or `EPERM` for the object of
+/// `EEXIST` if something has the new name, `ENOENT` if nothing has the old one. `EACCES` or `EPERM` for the object of
 /// another user, `EINVAL` if the file system cannot do it.
 ///
 /// # Examples

@@ -228,12 +228,12 @@ pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
     }
 }
 
-/// Brings up the usual errors before there is a child that might have begun its work: that no descriptor is left for
-/// its pidfd, or that the system gives none at all.
+/// Reports the usual errors before there is a child that might have begun its work. These are: no descriptor is left
+/// for its pidfd, or the system gives no pidfd at all.
 ///
-/// What is opened to see it is closed again before the fork: the child would have to close it too, and pays for every
-/// page of code and data that it touches for the first time. Once pidfds are known to work a path descriptor is asked
-/// for, at a third of the price.
+/// The descriptors that this check opens are closed again before the fork. Otherwise the child would have to close them
+/// too. A child pays for every page of code and data that it touches for the first time. Once pidfds are known to work
+/// a path descriptor is asked for, at a third of the price.
 fn descriptor_is_free() -> errno::Result<()> {
     static PIDFDS_WORK: AtomicBool = AtomicBool::new(false);
     if PIDFDS_WORK.load(Relaxed) {

@@ -50,8 +50,8 @@ impl Identity<'_> {
     /// taken effect.
     ///
     /// # Errors
-    /// `EPERM` without the right to change them, `EINVAL` for a number that the user namespace does not know or for
-    /// more groups than the kernel allows (65,536), `EAGAIN` when the user has as many processes as it may have.
+    /// `EPERM` without the right to change them. `EINVAL` for a number that the user namespace does not know or for
+    /// more groups than the kernel allows (65,536). `EAGAIN` when the user has as many processes as it may have.
     #[doc(alias = "setuid")]
     #[doc(alias = "setgid")]
     #[doc(alias = "setgroups")]

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! [`Plan`] starts another program. The plan lies in the caller's memory and says what the child shall be: its
-//! descriptors, limits, group, cgroup, ... Between clone and exec no lock is taken and no code of the user's runs. This
-//! form works beside any number of threads.
+//! descriptors, limits, group, cgroup and so on. Between clone and exec no lock is taken and no code of the user's
+//! runs. This form works beside any number of threads.
 //!
 //! ```
 //! use ossature_sys::process::{Argument, ExitStatus, Plan};

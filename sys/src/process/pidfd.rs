@@ -93,9 +93,9 @@ pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
 
 /// Waits until the process of `pidfd` has ended, and tells how. `None` when the time ran out.
 ///
-/// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). Of any other process the end is
-/// seen, and the status as far as the kernel tells it: [`ExitStatus::Unknown`] before Linux 6.15, and as long as its
-/// parent has not reaped it.
+/// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). For any other process this sees the
+/// end, and the status as far as the kernel tells it. The status is [`ExitStatus::Unknown`] before Linux 6.15, and as
+/// long as its parent has not reaped it.
 ///
 /// # Errors
 /// `EBADF` when the descriptor is not a pidfd.

@@ -4,10 +4,11 @@
 //! name of the C function. Without `--cfg ossature_faults` that compiles to the call itself; with it, the one hook of
 //! [`faults`](crate::faults) may fail, shorten, delay or kill there.
 //!
-//! The exceptions can neither fail in use nor lose anything: `clock_gettime`, `getpid`, `getppid`, `getuid`, `geteuid`,
-//! `getgid`, `getegid`, `gettid`, `pthread_self`, `sched_yield`, `sched_getcpu`, `sysconf`, `getauxval`, `umask`, the
-//! `flock` that releases a lock, the pause of `nanosleep`, `_exit`, the `kill` by which a process ends itself, and the
-//! functions on a `sigset_t`, which are no system calls; and the calls of the hook itself and of its sweep.
+//! The exceptions can neither fail in use nor lose anything. They are `clock_gettime`, `getpid`, `getppid`, `getuid`,
+//! `geteuid`, `getgid`, `getegid`, `gettid`, `pthread_self`, `sched_yield`, `sched_getcpu`, `sysconf`, `getauxval` and
+//! `umask`. So are the `flock` that releases a lock, the pause of `nanosleep`, `_exit`, and the `kill` by which a
+//! process ends itself. The functions on a `sigset_t` are not system calls. The calls of the hook itself and of its
+//! sweep are exceptions too.
 
 pub(crate) mod image;
 pub(crate) mod process;

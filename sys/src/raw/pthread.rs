@@ -45,8 +45,8 @@ pub(crate) unsafe fn init(mutex: *mut pthread_mutex_t, wanted: &Attributes) -> R
     done
 }
 
-/// A time as the call below has it: the C type `long` twice, whichever width `time_t` has for the libc crate, because
-/// the plain name of the symbol stands for the old layout on 32-bit machines.
+/// A time as the call below has it: the C type `long` twice, whichever width `time_t` has for the libc crate. The plain
+/// name of the symbol stands for the old layout on 32-bit machines.
 #[repr(C)]
 #[cfg_attr(not(target_env = "gnu"), allow(dead_code, reason = "only glibc has the call"))]
 pub(crate) struct LongTimespec {

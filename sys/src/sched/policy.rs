@@ -220,8 +220,8 @@ pub fn scheduling(thread: Option<Pid>) -> Result<Scheduling> {
 ///
 /// # Errors
 /// `EPERM` when the policy or the nice value needs a privilege or a limit (`RLIMIT_RTPRIO`, `RLIMIT_NICE`) that is
-/// missing, or a deadline thread is bound to some processors only; `EINVAL` when a priority or a time is out of range;
-/// `EBUSY` when there is no room for the deadline; `ESRCH` when there is no such thread.
+/// missing. Also when a deadline thread is bound to some processors only. `EINVAL` when a priority or a time is out of
+/// range. `EBUSY` when there is no room for the deadline. `ESRCH` when there is no such thread.
 ///
 /// # Examples
 /// See the example of [`Scheduling`].

@@ -130,7 +130,7 @@ impl<T: Shareable> Shm<T> {
     /// [`shareable!`](crate::shareable) structs have a function that makes one.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved, `EFBIG` when
+    /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved. `EFBIG` when
     /// the value is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent). `EOPNOTSUPP` for a type
     /// with a lock if [`Shared::form`](crate::scope::Shared::form) is [`Unsupported`](crate::scope::Form::Unsupported):
     /// the kernel has no robust lists, so no process would learn of a holder's death.
@@ -146,8 +146,8 @@ impl<T: Shareable> Shm<T> {
     /// Attaches to memory that another process made.
     ///
     /// # Errors
-    /// [`AttachError`]: the memory is not sealed, is too short, is of another program, type or ABI, or was made in
-    /// another pid namespace, where the ids in its locks mean other threads.
+    /// [`AttachError`]: the memory is not sealed, is too short, or is of another program, type or ABI. Or it was made
+    /// in another pid namespace, where the ids in its locks mean other threads.
     ///
     /// # Safety
     /// Every process that has the descriptor follows the protocol of `T`: it uses the memory through `Shm` only, or as

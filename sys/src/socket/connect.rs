@@ -23,7 +23,7 @@ impl Socket {
     ///
     /// # Errors
     /// `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not there, `EACCES`, `ENETUNREACH`,
-    /// `EHOSTUNREACH`, `ETIMEDOUT` when the network gave up before the deadline, `EISCONN` when it is connected
+    /// `EHOSTUNREACH`. `ETIMEDOUT` when the network gave up before the deadline. `EISCONN` when it is connected
     /// already, `EPROTOTYPE` when the other side is of another kind.
     pub fn connect(&self, address: &Address, timeout: impl Into<Deadline>) -> Result<bool> {
         let deadline = timeout.into();

@@ -245,8 +245,8 @@ impl Socket {
     /// that process and no fewer capabilities, or may trace every process.
     ///
     /// # Errors
-    /// `EPERM` when the caller may not trace that process, `EBADF` when the number is not open there, `ENOTSOCK` when
-    /// the number is not a socket's, `ESRCH` when that process has ended, `EMFILE` when no descriptor is left here.
+    /// `EPERM` when the caller may not trace that process, `ESRCH` when that process has ended. `EBADF` when the number
+    /// is not open there, `ENOTSOCK` when the number is not a socket's. `EMFILE` when no descriptor is left here.
     ///
     /// # Examples
     /// ```

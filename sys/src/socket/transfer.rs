@@ -54,7 +54,7 @@ impl Socket {
     }
 
     /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and with the first of
-    /// them these descriptors; `None` when there was no room by the deadline, and then nothing was sent.
+    /// them these descriptors. `None` when there was no room by the deadline; then nothing was sent.
     ///
     /// The receiver gets descriptors of its own for the same open files; the sender's may be closed at once.
     ///

@@ -24,9 +24,9 @@ use crate::sync::robust::Node;
 const_assert!(size_of::<pthread_mutex_t>() <= size_of::<Node>());
 const_assert!(align_of::<pthread_mutex_t>() <= align_of::<Node>());
 
-/// How many of these mutexes this process holds. A thread that forks is alone, so its own count is this, or more: a
-/// thread that ended with a leaked guard is not subtracted, and then fork refuses and mappings stay, which is the safe
-/// side.
+/// How many of these mutexes this process holds. A thread that forks is alone, so this count is the thread's own, or
+/// larger. A thread that ended with a leaked guard is not subtracted. Then fork refuses and mappings stay, which is the
+/// safe side.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn holds_any() -> bool {

@@ -1,10 +1,10 @@
 //! How waiters sleep on a word, and how a wake survives the death of those who pass it on.
 //!
-//! Whatever is not a lock has no owner whose death the kernel could report. What has to survive is the wake: a setter
-//! may be killed between its store and its wake, and a sleeper that a wake has chosen may be killed before it acts. So
-//! each shared object has a *gate*, a word that is always 0. Sleepers wait on `[word, gate]`; wakers and sleepers alike
-//! keep the kernel's pending entry pointing at the gate over their critical stretch. A thread that is killed there has
-//! a pending word without an owner, so the kernel wakes one sleeper at the gate. That one looks at everything anew and
+//! Whatever is not a lock has no owner whose death the kernel could report. What has to survive is the wake. A setter
+//! may be killed between its store and its wake. A sleeper that a wake has chosen may be killed before it acts. So each
+//! shared object has a *gate*, a word that is always 0. Sleepers wait on `[word, gate]`; wakers and sleepers alike keep
+//! the kernel's pending entry pointing at the gate over their critical stretch. A thread that is killed there has a
+//! pending word without an owner, so the kernel wakes one sleeper at the gate. That one looks at everything anew and
 //! does the dead one's part, itself protected.
 //!
 //! | kernel | what it has | what we do |
@@ -16,8 +16,8 @@
 //! an owner, it serves as its own gate. (Before Linux 6.2 the kernel did not wake at such a word unless it was 0: there
 //! sleepers look every 50 ms.)
 //!
-//! In a thread whose list the kernel does not know, nothing can be protected: it looks every 50 ms when it sleeps, and
-//! whom it was about to wake when it was killed stays asleep until the next wake.
+//! In a thread whose list the kernel does not know, nothing can be protected. Such a thread looks every 50 ms when it
+//! sleeps. If it is killed, the sleeper that it was about to wake stays asleep until the next wake.
 //!
 //! In `Private` no thread dies alone and in `Local` nobody sleeps, so there both parts are nothing.
 
@@ -66,8 +66,8 @@ pub trait Gate {
     /// Wakes sleepers of `word`, and says how many there were, or 1 if that is not known.
     fn wake(&self, word: &AtomicU32, count: u32) -> u32;
 
-    /// Runs a critical stretch whose only sleepers sleep on `state` itself, the lower half of which never looks as if
-    /// it had an owner: should the thread be killed in it, one of them is woken.
+    /// Runs a critical stretch whose only sleepers sleep on `state` itself. The lower half of `state` never looks as if
+    /// it had an owner. If the thread is killed in the stretch, one of the sleepers is woken.
     fn protected_at<R>(state: &SplitWord, critical: impl FnOnce() -> R) -> R;
 
     /// Falls asleep if `state` is still `announced`: any change of its upper half since ends the sleep before it
@@ -176,9 +176,9 @@ const SLICE: Duration = Duration::from_millis(50);
 
 #[cfg(not(loom))]
 impl SharedGate {
-    /// [`Gate::sleep`] on several words at once: answers the place of the one that was woken, of the last if several
-    /// were, and the number of words when it was the gate. `words` has room behind its first `count` entries for two
-    /// more.
+    /// [`Gate::sleep`] on several words at once. Returns the place of the one that was woken, or of the last if several
+    /// were. Returns the number of words when it was the gate. `words` has room behind its first `count` entries for
+    /// two more.
     pub(crate) fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
         if limit.is_cancelled() {
             return (Woke::TimedOut, 0);

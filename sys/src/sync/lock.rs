@@ -1,7 +1,7 @@
 //! Mutual exclusion around data.
 //!
-//! One source for three scopes. `Lock<T>` is for threads and works in a `static`; `Lock<T, Shared>` lives in a
-//! [`Shm`](crate::shm::Shm) and survives the death of any process at any instruction; `Lock<T, Local>` is for code that
+//! One source for three scopes. `Lock<T>` is for threads and works in a `static`. `Lock<T, Shared>` lives in a
+//! [`Shm`](crate::shm::Shm) and survives the death of any process at any instruction. `Lock<T, Local>` is for code that
 //! is generic over the scope but runs in one thread.
 //!
 //! ```

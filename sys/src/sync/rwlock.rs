@@ -87,9 +87,9 @@
 //! 1,073,741,823 read guards; one more waits for a guard to be dropped, and is refused in `Local`.
 //!
 //! **Beside others.** The reader-writer locks of POSIX have no robust form: a killed reader of a `pthread_rwlock_t`
-//! keeps writers out for ever, and a killed writer everybody. That this one goes on is shown in three ways: a model
-//! with a death at every change of a word (`sys/tests/loom/rwlock.rs`), a kill after every instruction, and kills at
-//! random instants (`examples/storm`, `rwlock --step` and `rwlock`).
+//! keeps writers out for ever, and a killed writer everybody. Three kinds of tests show that this lock goes on. One is
+//! a model with a death at every change of a word (`sys/tests/loom/rwlock.rs`). The others are a kill after every
+//! instruction, and kills at random instants (`examples/storm`, `rwlock --step` and `rwlock`).
 //!
 //! What a [`Lock`](super::lock::Lock) cannot see, this lock cannot see either.
 //!

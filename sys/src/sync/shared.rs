@@ -1,24 +1,24 @@
 //! The raw lock of processes: the word of `word`, linked into the list of `robust`.
 //!
 //! **A take.** Look for room in the list, name the node as pending, take the word, link the node, clear pending. A word
-//! that is not free leads to the slow path, through which the node stays pending, the sleep included: should the thread
-//! be killed after it was chosen by a wake, the kernel passes the wake on.
+//! that is not free leads to the slow path, through which the node stays pending, the sleep included. If the thread is
+//! killed after a wake has chosen it, the kernel passes the wake on.
 //!
 //! **A release.** Name the node as pending, unlink it, free the word, wake one if the word says so, clear pending.
 //!
-//! **Abandonment** is a flag beside the word: set by the taker that finds the word marked by the kernel, before it lets
-//! anyone see the data; killed before that, it leaves the word marked again. It stays until a holder repairs. A lock
-//! that was **marked as unrecoverable** rests in the state `DIED + WAITERS`, which no fast path takes; whoever takes it
-//! in the slow path sees the flag, puts the state back, wakes the next and answers with the refusal.
+//! **Abandonment** is a flag beside the word. The taker that finds the word marked by the kernel sets the flag before
+//! it lets anyone see the data. If the taker is killed before that, the word is marked again. It stays until a holder
+//! repairs. A lock that was **marked as unrecoverable** rests in the state `DIED + WAITERS`, which no fast path takes.
+//! A thread that takes it in the slow path sees the flag, puts the state back, wakes the next and returns the refusal.
 //!
 //! **The holder** is the thread that has the node in its list. The number alone proves nothing: a death that the kernel
 //! did not report (see [`RobustList::room`]) leaves the number in the word, and the kernel gives the number to another
 //! thread. That thread waits like all others and does not get the lock. But if that thread dies while it waits, its
 //! death frees the lock.
 //!
-//! **Spinning** is ever rarer tries: each one takes the cache line from the holder, so between tries that failed the
-//! holder is left to work at full speed, and a party that wants the lock all the time gets it in stretches of some
-//! dozen turns instead of paying the line's way for each. Whether to spin at all is learned by each lock, between
+//! **Spinning** tries ever more rarely, because each try takes the cache line from the holder. Between tries that
+//! failed the holder works at full speed. A party that wants the lock all the time gets it in stretches of some dozen
+//! turns. It does not pay for moving the line at each turn. Whether to spin at all is learned by each lock, between
 //! processes: a useful spin allows the longest, a useless one halves what is allowed. On one core, where no spin can
 //! succeed, that is soon nothing; one slow take in thirty-two spins all the same, to notice that times have changed.
 

@@ -1,8 +1,8 @@
 //! A state of 64 bits, either half of which can be slept on.
 //!
-//! One compare-exchange covers what the kernel compares and what tells one use of it from the next. Where the lower
-//! half never has any of the bits of an owner (the lower 30), it may itself be the kernel's pending entry: a thread
-//! that dies then has the kernel wake one sleeper there.
+//! One compare-exchange covers what the kernel compares and what tells one use of it from the next. The lower half may
+//! itself be the kernel's pending entry, if it never has any of the bits of an owner (the lower 30). When a thread dies
+//! then, the kernel wakes one sleeper there.
 
 use crate::atomic::{AtomicU64, Ordering};
 #[cfg(not(loom))]

@@ -22,10 +22,10 @@
 //! Every change of a word with the sleepers' bit starts a generation, but for the clearing of the bit.
 //!
 //! **Why no wake is lost.** A waiter sleeps only on the very state in which it saw the count at 0, and each release
-//! issues as many wakes as it adds units. The bit is cleared only by a release whose wake found nobody, and only from
-//! the state that it left, in which the count is not 0: nobody can have fallen asleep on that. So the bit is there
-//! while anyone sleeps. (Where a [slot](super::permits) was freed, the count says nothing, and everybody is woken once
-//! more after the clearing.)
+//! issues as many wakes as it adds units. Only a release whose wake found nobody clears the bit, and only from the
+//! state that it left, in which the count is not 0. No thread can have fallen asleep on that. So the bit is there while
+//! anyone sleeps. (Where a [slot](super::permits) was freed, the count says nothing, and everybody is woken once more
+//! after the clearing.)
 //!
 //! **Why the generation may wrap.** A waiter can be delayed between its read and the kernel's compare while others
 //! change the word so often that the generation has the same value again. Between processes the generation has 23 bits,

@@ -25,13 +25,13 @@
 //! takes the word. If another thread took it meanwhile, the kernel does nothing at that death, so this other thread's
 //! release must wake the next sleeper: it inherits the bit.
 //!
-//! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. The
-//! one who may clear it is a release whose wake found nobody, but only if the word was not taken in between: else it
-//! could clear the bit of somebody else's release, whose chosen sleeper might then die beside a third holder that does
-//! not know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange sees. So
-//! the bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
+//! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. A
+//! release whose wake found nobody may clear it, but only if the word was not taken in between. Otherwise it could
+//! clear the bit of another thread's release. The sleeper that this release chose might then die beside a third holder
+//! that does not know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange
+//! sees. So the bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
 //!
-//! **How long a generation lasts.** The clearing compare-exchange is wrong only in one case: the releaser is stopped
+//! **How long a generation lasts.** The clearing compare-exchange is wrong only in one case. The releaser is stopped
 //! between its wake and that step while exactly 2^32 such takes (2^31 with musl) are made, or a multiple. Each of these
 //! takes a word that was contended or whose holder died, so each comes from the slow path. At ten million takes a
 //! second, more than two cores can pass one cache line to and fro, that is seven minutes (musl: four). The wrong step
@@ -254,8 +254,8 @@ impl Word {
         }
     }
 
-    /// Takes a word that nobody holds, and that is as it was left plainly free, without a look first: a look would
-    /// fetch the cache line once to read and once more to write, and the holder could have the word again in between.
+    /// Takes a word that nobody holds, and that is as it was left plainly free, without a look first. A look would
+    /// fetch the cache line once to read and once more to write. The holder could have the word again in between.
     /// `seen` is the state as last seen, and is brought up to date.
     fn try_unseen(&self, owner: u32, seen: &mut u64) -> Try {
         let free = with_half(*seen, 0);

@@ -31,8 +31,8 @@
 //! generation comes from an entry that nobody can name any more, because its descriptor was closed while a duplicate
 //! lives. Then both sets are made anew, in `renew.rs`.
 //!
-//! **Fairness.** A collection takes what is active in memory and what is ready in the kernel by turns, and each list is
-//! a queue: what was reported and is still the case goes to its end.
+//! **Fairness.** A collection takes what is active in memory and what is ready in the kernel by turns. Each list is a
+//! queue: what was reported and is still the case goes to its end.
 
 mod change;
 mod collect;

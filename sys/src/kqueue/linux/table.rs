@@ -1,8 +1,8 @@
 //! The knotes of a queue: slots in a mapping of their own, found by ident and filter, and their lists.
 //!
 //! Links are numbers of slots from 1 on, and 0 is the end, so zeroed memory is an empty table. A slot is two things at
-//! once: the place of a knote, and one cell each of the arrays that have as many cells as there are slots (the heads of
-//! both hash tables, the two heaps). So one mapping grows with everything in it.
+//! once. It is the place of a knote. It is also one cell in each array that has as many cells as there are slots. These
+//! are the heads of both hash tables, and the two heaps. So one mapping grows with everything in it.
 //!
 //! | list | who stands in it |
 //! | --- | --- |

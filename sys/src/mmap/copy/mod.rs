@@ -2,17 +2,17 @@
 //!
 //! Rust has no such copy yet (RFC 3301, atomic byte-wise memcpy, is open). What these functions promise is relaxed
 //! atomic loads or stores of each byte, in no order and some of them twice. Byte by byte that is eight times slower
-//! than it need be, so on the common machines the copy is a short piece of assembly: to the compiler it is an opaque
-//! operation whose effect is exactly that of the relaxed atomics, and the machine is allowed to do many at a time.
+//! than it need be. So on the common machines the copy is a short piece of assembly. To the compiler it is an opaque
+//! operation whose effect is exactly that of the relaxed atomics. The machine may do many of them at a time.
 //!
 //! On x86_64 a copy of any length but the longest ends with a move that is as wide as those before it and overlaps
-//! them: that is what happens twice, and saves the small steps at the end.
+//! them. That move copies bytes twice, and saves the small steps at the end.
 
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// Whether the copy is the assembly. Where it is not, it is one atomic for each byte, which memory that is otherwise
-/// used by wider atomics must not mix with: there an owner of such memory copies by its own width.
+/// Whether the copy is the assembly. Where it is not, it is one atomic for each byte. Memory that is otherwise used by
+/// wider atomics must not mix with these. There an owner of such memory copies by its own width.
 pub(crate) const IS_ASSEMBLY: bool = cfg!(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)));
 
 /// Copies `len` bytes out of shared memory.

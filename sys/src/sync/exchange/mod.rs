@@ -1,7 +1,8 @@
 //! Calls between two processes through shared memory, one at a time: a request there, a reply back.
 //!
-//! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps: the
-//! server in `epoll_wait(2)` on its *bell*, an eventfd, and the client on a word of the memory, for a bounded time too.
+//! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps. The
+//! server sleeps in `epoll_wait(2)` on its *bell*, an eventfd. The client sleeps on a word of the memory, for a bounded
+//! time too.
 //!
 //! **Neither side believes the other.** The memory holds no pointers, no locks and no references: words are atomics,
 //! and bytes are copied out before anybody decodes them. A length is read once, together with the number of its call,

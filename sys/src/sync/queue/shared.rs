@@ -21,7 +21,7 @@
 //! **A notified waiter's** death is seen by those behind it: a sleeper sleeps on its own word and on the leases of
 //! those that were before it. Only those can have been notified while it still sleeps, so should one die with a
 //! notification, somebody who needs it hears of it. A watcher is protected by the gate until it has passed the
-//! notification on; a sleeper that had nobody before it neither watches nor inherits anything, and sleeps on its own
+//! notification on. A sleeper that had nobody before it neither watches nor inherits anything, and sleeps on its own
 //! word alone.
 //!
 //! Orderings: entering and notifying are `Release`, looking at words `Acquire`. A place is entered while the user's

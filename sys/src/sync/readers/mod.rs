@@ -39,8 +39,8 @@
 //! | a writer that waits for shares | a dead turn, [`CLOSED`] | whoever takes the turn next opens |
 //! | a writer that writes | a dead turn, [`WRITING`] | whoever takes the turn next marks the data as [`ABANDONED`] and opens, in one store |
 //!
-//! Nobody else sleeps at a share than the writer that has the turn. So a wake at a share cannot be lost with the one
-//! whom it chose: if the writer dies, its turn is dead, and the next one looks at all shares anew. Everybody else
+//! Nobody else sleeps at a share than the writer that has the turn. So a wake at a share cannot be lost with the thread
+//! that it chose. If the writer dies, its turn is dead, and the next writer looks at all shares anew. Everybody else
 //! sleeps at the turn, which passes wakes on by itself (see [`shared`](super::shared)).
 //!
 //! **Policy.** The turn decides, among writers and those readers who came while a writer had it. From the instant at

@@ -24,9 +24,9 @@
 //!
 //! A writer's turn is linked all the time, so nothing is pending while it waits for shares: its death is the turn's.
 //!
-//! **The writer** goes through the shares that were ever used, and sleeps at each until it is free. No new reader
-//! comes meanwhile (one that does not know of the writer yet backs out), so it need not look at a share twice, nor
-//! watch two at once: the number of shares has no limit in the kernel.
+//! **The writer** goes through the shares that were ever used, and sleeps at each until it is free. No new reader comes
+//! meanwhile: a reader that does not know of the writer yet backs out. So the writer need not look at a share twice,
+//! nor watch two at once. The number of shares has no limit in the kernel.
 
 use crate::atomic::Ordering::{Relaxed, Release, SeqCst};
 use crate::atomic::{AtomicU32, in_one_order};

@@ -238,7 +238,7 @@ impl Ring {
         Ok(self.track().count(1)? == 0)
     }
 
-    /// The process and the thread whose record stands before all others, if the ring waits for one: it reserved the
+    /// The process and the thread whose record stands before all others, if the ring waits for one. It reserved the
     /// record and did not publish it, or it took a message and did not give it back.
     ///
     /// # Errors

@@ -166,9 +166,9 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     /// sent are closed when the next packet is sent or received.
     ///
     /// # Errors
-    /// As for [`send`](Self::send); [`Packets`](RingError::Packets) with `EMSGSIZE` for more than
-    /// [`LONGEST`](Packets::LONGEST) bytes, `EINVAL` for none or for more than 253 descriptors, and `ETOOMANYREFS` if
-    /// for a second too many were on their way, none of them in these packets.
+    /// As for [`send`](Self::send). [`Packets`](RingError::Packets) with `EMSGSIZE` for more than
+    /// [`LONGEST`](Packets::LONGEST) bytes, `EINVAL` for none or for more than 253 descriptors. `ETOOMANYREFS` if for a
+    /// second too many were on their way, none of them in these packets.
     ///
     /// # Examples
     /// See the example of [`Packets`].

@@ -13,8 +13,8 @@
 //! | a thread's | dead | the kernel |
 //! | dead | free | whoever enrols, with the table's lock held, after a walk over all records that begins after the death was seen |
 //!
-//! So a number in a record always means the thread that has written it there, and a record of a dead participant can be
-//! told from all others by the number alone.
+//! So a number in a record always means the thread that has written it there. The number alone tells a record of a dead
+//! participant from all others.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::SeqCst;

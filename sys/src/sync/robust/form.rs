@@ -35,8 +35,8 @@ const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
 pub enum Form {
     /// A node of our own in libc's robust list: any participant may die at any instruction.
     Node,
-    /// A pthread robust mutex, because the list's form is not known here: a dead holder is reported, but a waiter that
-    /// is killed when it has been chosen and before it takes the lock may leave the others asleep beside it.
+    /// A pthread robust mutex, because the list's form is not known here. A dead holder is reported. But a waiter may
+    /// be killed when it has been chosen and before it takes the lock, and leave the others asleep beside it.
     ///
     /// Some emulators (qemu's of user space) have no robust lists, and the C library makes the mutex all the same. No
     /// process learns of a death there. On 32-bit machines glibc searches its list for the address of the release. A

@@ -3,7 +3,8 @@
 //! Every thread has one robust list, and libc owns it: its head lies in libc's thread descriptor, and libc told the
 //! kernel where. We never call `set_robust_list`, which would disable libc's own; we link our nodes into that list, in
 //! the form that libc's robust mutexes have. When the thread dies, by SIGKILL too, the kernel goes through the list,
-//! and through the one entry that [`RobustList::pend`] names, and marks each word that the dead thread still owns.
+//! and through the one entry that [`RobustList::set_pending`] names. It marks each word that the dead thread still
+//! owns.
 //!
 //! | libc, word size | futex word before `next` | list | proved by |
 //! | --- | --- | --- | --- |
@@ -12,17 +13,17 @@
 //! | musl | 28 or 12 | double | the same, after a robust mutex has made musl register its head |
 //! | none, or another form | | | nothing fits: the pthread form of `fallback`, if libc can make such a mutex |
 //!
-//! The head is found without a system call: it lies at a constant distance from the thread pointer, learned once from
-//! `get_robust_list(2)`; the thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether
+//! The head is found without a system call. It lies at a constant distance from the thread pointer, learned once from
+//! `get_robust_list(2)`. The thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether
 //! this thread's head is registered is checked at each use, since the kernel's offset is stored in it.
 //!
 //! **The order of stores** is what makes it survive a kill between any two instructions. `set_pending(node)` comes
-//! before the word is touched and is cleared only after the node is linked (or the word is free again and whoever had
-//! to be woken is awake), so at every instant the node of an owned word is in the list or pending. The kernel reads all
+//! before the word is touched. It is cleared only after the node is linked (or the word is free again and whoever had
+//! to be woken is awake). So at every instant the node of an owned word is in the list or pending. The kernel reads all
 //! of it from the dying thread itself, in program order, so compiler fences are all it takes.
 //!
 //! **What libc does to the list.** glibc leaves a thread's end to the kernel, and reads nothing of an entry but its
-//! links, when its own mutexes are linked beside it; a forked child begins with an empty list. musl does more:
+//! links, when its own mutexes are linked beside it. A forked child begins with an empty list. musl does more:
 //!
 //! | musl | reads or writes of an entry | so |
 //! | --- | --- | --- |
@@ -39,9 +40,9 @@
 //! in between holds no lock for which others wait.
 //!
 //! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2
-//! (some stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those a release that
-//! is killed between its store and its wake, or a chosen sleeper killed beside a free lock, would leave the others
-//! asleep, so there everyone sleeps in slices of 50 ms and looks.
+//! (some stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those systems a
+//! release may be killed between its store and its wake, or a chosen sleeper beside a free lock. That would leave the
+//! others asleep, so there every sleeper wakes each 50 ms and looks.
 //!
 //! Source: get_robust_list(2), and robust-futex-ABI in the kernel's locking documents.
 
