@@ -1,9 +1,9 @@
 //! Values of which each process has its own.
 //!
 //! A forked child has a copy of its parent's memory, with locks in it that are held by threads the child does not have.
-//! So what has a lock, or belongs to one process only, stands in a [`PerProcess`]: the first use in a child makes a
-//! value for the child, from what of the parent's value may be handed on. Values are never freed: there are as many as
-//! forks above this process.
+//! So what has a lock, or belongs to one process only, stands in a [`PerProcess`]. The first use in a child makes a
+//! value for the child, from the parts of the parent's value that may be handed on. Values are never freed: there are
+//! as many as forks above this process.
 
 use std::ops::Deref;
 use std::sync::OnceLock;

@@ -7,8 +7,8 @@
 //! | a file, through the descriptor | `pread`, or `process_vm_readv` where that is forbidden | `process_vm_writev`, or `pwrite` |
 //! | a private map that was written; a file without the descriptor | `process_vm_readv` | `process_vm_writev` |
 //!
-//! After a copy by the kernel into or out of the pages of a file, its length is compared: the rest of the last page of
-//! a shorter file is there, and holds zeros that are lost.
+//! After a copy by the kernel into or out of the pages of a file, its length is compared. The rest of the last page of
+//! a shorter file is there, but holds zeros that are lost.
 
 use std::fs::File;
 

@@ -19,16 +19,16 @@ const STEP: usize = 64 << 10;
 impl Mmap {
     /// Makes the map `len` bytes long, and its file longer or shorter with it. The map may move; the position stays.
     ///
-    /// A shared map of a file that was open for writing can be resized, and so can memory without a file, except that
-    /// [shared memory](Self::anonymous) does not grow: its new pages would belong to nothing. To share memory that
+    /// A shared map of a file that was open for writing can be resized, and so can memory without a file. But [shared
+    /// memory](Self::anonymous) does not grow, because its new pages would belong to nothing. To share memory that
     /// grows, map a [`Memfd`](ossature_sys::mmap::Memfd).
     ///
-    /// Differs from Python's `resize`: what a file holds *behind* the map is kept; a file that somebody has shortened
-    /// is not made longer again; and on an error the file is as long as before.
+    /// Differs from Python's `resize`: what a file holds *behind* the map is kept. A file that somebody has shortened
+    /// is not made longer again. On an error the file is as long as before.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when `len` is 0, to grow shared memory without a file, for a map that keeps no
-    /// descriptor and for one that is private; [`ErrorKind::Truncated`] when the file is shorter than the map;
+    /// descriptor and for one that is private. [`ErrorKind::Truncated`] when the file is shorter than the map.
     /// [`ErrorKind::Os`] with `EACCES` for a read-only map, `EPERM` when a seal forbids it, `ENOSPC`, `EFBIG`,
     /// `ENOMEM`.
     ///
@@ -183,9 +183,9 @@ impl Mmap {
     /// away when it likes.
     ///
     /// # Errors
-    /// As [`advise`](Self::advise); [`ErrorKind::InvalidInput`] when the range begins or ends within a page, except at
-    /// the end of the map; [`ErrorKind::Unsupported`] for [huge pages](super::Flags::HUGETLB), after whose loss an
-    /// access could end in SIGBUS; [`ErrorKind::Os`] with `EACCES` for a hole in a file that is not mapped for writing.
+    /// As [`advise`](Self::advise). [`ErrorKind::InvalidInput`] when the range begins or ends within a page, except at
+    /// the end of the map. [`ErrorKind::Unsupported`] for [huge pages](super::Flags::HUGETLB): an access after their
+    /// loss could end in SIGBUS. [`ErrorKind::Os`] with `EACCES` for a hole in a file that is not mapped for writing.
     ///
     /// # Examples
     /// ```
@@ -250,9 +250,9 @@ impl Mmap {
     /// Copies a range to `to`, both within the map; they may overlap.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfRange`] when one of them is not within the map (nothing is copied), [`ErrorKind::Os`] with
-    /// `EACCES` when the map is read-only, [`ErrorKind::Truncated`] when the file was cut short, in which case a part
-    /// may be copied.
+    /// [`ErrorKind::OutOfRange`] when one of them is not within the map; then nothing is copied. [`ErrorKind::Os`] with
+    /// `EACCES` when the map is read-only. [`ErrorKind::Truncated`] when the file was cut short; then a part may be
+    /// copied.
     ///
     /// # Examples
     /// ```
@@ -290,8 +290,8 @@ impl Mmap {
     /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...)`: the name of memory without a file in `/proc/PID/maps`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a map of a file, and for a name of more than 79 bytes or with one of the
-    /// characters ``[]\$` `` or one that is not printable ASCII; [`ErrorKind::Unsupported`] when the kernel keeps no
+    /// [`ErrorKind::InvalidInput`] for a map of a file. Also for a name that has more than 79 bytes, one of the
+    /// characters ``[]\$` `` or one that is not printable ASCII. [`ErrorKind::Unsupported`] when the kernel keeps no
     /// such names: before Linux 5.17, for shared memory before 6.2, or built without them.
     ///
     /// # Examples

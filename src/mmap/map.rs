@@ -1,5 +1,5 @@
-//! The mapping itself, and the one file of this module that may say `unsafe`: memmap2 makes and owns the maps of files,
-//! [`Region`] those without a file, and here is decided of which bytes a slice is lent.
+//! The mapping itself. This is the one file of this module that may say `unsafe`. memmap2 makes and owns the maps of
+//! files, and [`Region`] those without a file. This file decides of which bytes a slice is lent.
 
 #![allow(unsafe_code, reason = "memmap2's constructors and the slices need it; each argues why")]
 

@@ -33,9 +33,9 @@
 //! the kernel makes the copy: a file that was cut short is [`ErrorKind::Truncated`], and no signal is sent. That costs
 //! a system call for each access, so take whole records, not bytes.
 //!
-//! [`Mmap::as_slice`] lends the bytes where nothing changes them behind the caller's back: of private memory, of a file
-//! that the kernel proves to be unchangeable ([`MmapOptions::map_proven`]), and of one for which the caller vouches
-//! ([`MmapOptions::map_trusted`], which is `unsafe`).
+//! [`Mmap::as_slice`] lends the bytes where nothing else changes them. That holds for private memory, and for a file
+//! that the kernel proves to be unchangeable ([`MmapOptions::map_proven`]). It also holds for a file for which the
+//! caller vouches ([`MmapOptions::map_trusted`], which is `unsafe`).
 
 mod copy;
 mod find;
@@ -199,9 +199,9 @@ impl Mmap {
     /// The byte at an index; -1 is the last one. Python's `m[index]`.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfRange`] when there is no such byte (Python's `IndexError`), [`ErrorKind::Truncated`] when the
-    /// file was cut short, [`ErrorKind::Unsupported`] when a sandbox forbids the only way to the bytes,
-    /// [`ErrorKind::NotAllowed`] in a forked child from which the map was [kept](Self::inherit), [`ErrorKind::Os`] with
+    /// [`ErrorKind::OutOfRange`] when there is no such byte (Python's `IndexError`). [`ErrorKind::Truncated`] when the
+    /// file was cut short. [`ErrorKind::Unsupported`] when a sandbox forbids the only way to the bytes.
+    /// [`ErrorKind::NotAllowed`] in a forked child from which the map was [kept](Self::inherit). [`ErrorKind::Os`] with
     /// `EIO` when the device failed.
     ///
     /// # Examples

@@ -39,8 +39,8 @@ pub enum Access {
 
 /// What is mapped, and how: made by [`Mmap::options`], ended by [`map`](Self::map) or one of its kin.
 ///
-/// Differs from Python's constructor: an offset need not be a multiple of the page size, and the rest of a file is
-/// mapped when no length is given instead of the length 0.
+/// Differs from Python's constructor: an offset need not be a multiple of the page size. The rest of a file is mapped
+/// when no length is given, not when the length is 0.
 ///
 /// # Examples
 /// ```
@@ -170,10 +170,10 @@ impl MmapOptions {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when the length is 0, when the file is empty, when the offset or the end is beyond
-    /// the end of a regular file, when the length of another file is not given, or for options that exclude each other;
-    /// [`ErrorKind::Unsupported`] for memory that could be both written and executed, and for flags that fit no file;
-    /// [`ErrorKind::Os`] with `EACCES` when the descriptor is not open for that, `ENODEV` for what cannot be mapped (a
-    /// pipe, a directory), `EPERM` when a seal forbids it, `ENOMEM`.
+    /// the end of a regular file. Also when the length of another file is not given, and for options that exclude each
+    /// other. [`ErrorKind::Unsupported`] for memory that could be both written and executed, and for flags that fit no
+    /// file. [`ErrorKind::Os`] with `EACCES` when the descriptor is not open for that, `ENODEV` for what cannot be
+    /// mapped (a pipe, a directory), `EPERM` when a seal forbids it, `ENOMEM`.
     ///
     /// # Examples
     /// See the example of [`MmapOptions`].
@@ -241,7 +241,7 @@ impl MmapOptions {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when the length is not given or 0, or an offset is given, or for options that
-    /// exclude each other; [`ErrorKind::Unsupported`] for memory that could be executed; [`ErrorKind::Os`] with
+    /// exclude each other. [`ErrorKind::Unsupported`] for memory that could be executed. [`ErrorKind::Os`] with
     /// `ENOMEM` when there is not that much memory or too few huge pages, `EINVAL` for flags that no memory without a
     /// file has.
     ///

@@ -125,9 +125,9 @@ pub fn send_handles<'c>(
 /// where [`trust`](Connection::trust) or [`peer_credentials`](Connection::peer_credentials) tell enough.
 ///
 /// # Errors
-/// [`Closed`](ErrorKind::Closed) when the other side has closed the connection; [`Decode`](ErrorKind::Decode) when
-/// there came bytes without descriptors, another number of descriptors, or shared memory of this program, which only
-/// [`Memory`](crate::multiprocessing::transfer::Memory) takes (all that came is closed);
+/// [`Closed`](ErrorKind::Closed) when the other side has closed the connection. [`Decode`](ErrorKind::Decode) for bytes
+/// without descriptors, for another number of descriptors, or for shared memory of this program, which only
+/// [`Memory`](crate::multiprocessing::transfer::Memory) takes; all that came is closed.
 /// [`InvalidInput`](ErrorKind::InvalidInput) and [`Os`](ErrorKind::Os) as for [`send_handles`].
 ///
 /// # Examples

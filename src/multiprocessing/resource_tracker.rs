@@ -121,10 +121,10 @@ impl ResourceTracker {
     /// Lets the tracker remove the name at its end. A name that is registered several times counts once.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) if the tracker has ended; [`InvalidInput`](ErrorKind::InvalidInput) for a name
-    /// that no tracker of CPython 3.8 to 3.13 can read: one that is not ASCII, has a colon or the end of a line in it,
-    /// or is too long for a line of 512 bytes; [`Os`](ErrorKind::Os) with `ETIMEDOUT` if it does not read for ten
-    /// seconds.
+    /// [`Closed`](ErrorKind::Closed) if the tracker has ended. [`InvalidInput`](ErrorKind::InvalidInput) for a name
+    /// that no tracker of CPython 3.8 to 3.13 can read. Such a name is not ASCII, has a colon or the end of a line in
+    /// it, or is too long for a line of 512 bytes. [`Os`](ErrorKind::Os) with `ETIMEDOUT` if the tracker does not read
+    /// for ten seconds.
     pub fn register(&self, name: &str, kind: ResourceType) -> Result<()> {
         self.tell("REGISTER", name, kind)
     }

@@ -50,8 +50,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The settings of CPython's `readline` after its import: `TAB` inserts a tab, `ESC TAB` and `ESC ESC` complete, a
-    /// paste has no brackets, the application is "python", and kills by key sequences do not join.
+    /// The settings of CPython's `readline` after its import. `TAB` inserts a tab, `ESC TAB` and `ESC ESC` complete,
+    /// and a paste has no brackets. The application is "python", and kills by key sequences do not join.
     ///
     /// In Python the import reads the init file. Here [`Editor::read_init_file`] does, when it is called.
     pub fn python_compat() -> Self {

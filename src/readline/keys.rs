@@ -37,9 +37,9 @@ fn push(key: u8, convert_meta: bool, keys: &mut Vec<u8>) {
     }
 }
 
-/// The bytes of a key sequence or macro in its quoted form, without the quotes: `\C-x`, `\M-a`, `\e`, `\\`, `\"`, `\'`,
-/// `\a`, `\b`, `\d`, `\f`, `\n`, `\r`, `\t`, `\v`, `\nnn` in octal, `\xHH`. A backslash before another character is
-/// left out.
+/// The bytes of a key sequence or macro in its quoted form, without the quotes. The escapes are `\C-x`, `\M-a`, `\e`,
+/// `\\`, `\"`, `\'`, `\a`, `\b`, `\d`, `\f`, `\n`, `\r`, `\t`, `\v`, `\nnn` in octal, and `\xHH`. A backslash before
+/// another character is left out.
 #[doc(alias = "rl_translate_keyseq")]
 pub(crate) fn bytes(text: &[u8], convert_meta: bool) -> Vec<u8> {
     let mut keys = Vec::with_capacity(text.len());

@@ -11,8 +11,8 @@
 //! | a panic, an error, the end of the line | the terminal's settings are put back by a guard |
 //!
 //! No signal handler is installed. The signals are blocked in the calling thread for the length of the call, and read
-//! from a descriptor. The kernel gives a signal of the process to another thread that does not block the signal; so in
-//! a program with several threads the characters of the terminal are what works, and the other signals act as ever.
+//! from a descriptor. The kernel gives a signal of the process to another thread that does not block the signal. So in
+//! a program with several threads the characters of the terminal work, and the other signals act as ever.
 
 mod printer;
 

@@ -16,8 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The numbers of a [`Kevent`] have types with their C names: [`Filter`], [`Flags`], [`Notes`](super::Notes). Python's
 /// `KQ_FILTER_READ` is [`Filter::READ`], `KQ_EV_ADD` is [`Flags::ADD`], `KQ_NOTE_WRITE` is `Notes::WRITE`.
 ///
-/// Differs from Python: a queue cannot be made from a descriptor of another one (`kqueue.fromfd`), because on Linux the
-/// descriptor is only the face of what this object keeps in memory.
+/// Differs from Python: a queue cannot be made from a descriptor of another one (`kqueue.fromfd`). On Linux the
+/// descriptor is only a part of the queue; the rest is in this object's memory.
 ///
 /// # Examples
 /// ```

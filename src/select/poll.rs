@@ -452,8 +452,7 @@ fn look_in_set<F>(
 }
 
 /// Whether the kernel's set learns of everything in `events`. It looks at a descriptor again only when a wake-up names
-/// something that was asked for, and drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable:
-/// `OUT`).
+/// an event that was asked for. Drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable: `OUT`).
 fn wakes_name_it(events: PollFlags) -> bool {
     let read = PollFlags::RDNORM | PollFlags::RDBAND;
     let write = PollFlags::WRNORM | PollFlags::WRBAND;

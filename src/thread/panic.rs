@@ -2,8 +2,8 @@
 //!
 //! std prints a panic when it happens, whoever catches it. A thread of [`threading`](crate::threading) reports what
 //! escaped from it, once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints as std does, but
-//! under its name, and sends its parent what escaped. So one hook stands before the one that was installed: in such a
-//! thread it keeps words, place and backtrace of a panic, in every other it passes the panic on. It also passes on what
+//! under its name, and sends its parent what escaped. So one hook stands before the one that was installed. In such a
+//! thread it keeps words, place and backtrace of a panic; in every other it passes the panic on. It also passes on what
 //! is about to abort the process, after all that it has kept, for then nobody will report it.
 
 use std::any::{Any, TypeId};
@@ -279,8 +279,8 @@ pub(crate) fn is_exit(payload: &(dyn Any + Send)) -> bool {
 /// Ends the calling thread: unwinds its stack, so that every value is dropped, and prints nothing.
 ///
 /// Like Python's `SystemExit` this is a panic that nobody reports: `catch_unwind` stops it. In the first thread of a
-/// program it unwinds `main`, and the program ends with code 101; `std::process::exit` ends the process from any thread
-/// (Python's `sys.exit` in a thread ends that thread only, as this does).
+/// program it unwinds `main`, and the program ends with code 101. `std::process::exit` ends the process from any
+/// thread. Python's `sys.exit` in a thread ends that thread only, as this does.
 ///
 /// ```
 /// let thread = ossature::threading::Thread::spawn(|| -> u32 { ossature::thread::exit() })?;

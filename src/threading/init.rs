@@ -1,8 +1,8 @@
 //! Initialising something once, by whoever comes first, with an error where a plain lock would hang.
 //!
-//! Some threads would wait for ever: two that initialise each other's objects, one that needs what it is just making,
-//! or one that waits for a thread that waits for the object. Here the thread that closes the circle gets
-//! [`ErrorKind::WouldDeadlock`], and can undo what it holds.
+//! Some threads would wait for ever. Examples are two threads that initialise each other's objects, and a thread that
+//! needs what it is just making. A third is a thread that waits for a thread that waits for the object. Here the thread
+//! that closes the circle gets [`ErrorKind::WouldDeadlock`], and can undo what it holds.
 //!
 //! ```
 //! use ossature::{ErrorKind, Result};

@@ -153,12 +153,12 @@ impl ConnectBuilder {
     /// [not for ever](Self::handshake_timeout).
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is [no address](Address);
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a value that is not an [address](Address).
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not
-    /// there, `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the handshake;
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys, or the listener does not
-    /// follow the handshake or did not finish it in time, perhaps because it has no key;
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when it went away within it.
+    /// there, `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the handshake.
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys. Also when the listener does
+    /// not follow the handshake or did not finish it in time, perhaps because it has no key.
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when the listener went away within the handshake.
     pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Connection>
     where
         Error: From<A::Error>,
@@ -171,12 +171,12 @@ impl ConnectBuilder {
         }
     }
 
-    /// As [`connect`](Self::connect); `None` when connection and handshake were not done by the deadline, if that is
-    /// sooner than the end of the [handshake's time](Self::handshake_timeout), or when a [`CancelFd`](super::CancelFd)
-    /// ended the wait.
+    /// As [`connect`](Self::connect). `None` when connection and handshake were not done by the deadline, if that is
+    /// sooner than the end of the [handshake's time](Self::handshake_timeout). Also `None` when a
+    /// [`CancelFd`](super::CancelFd) ended the wait.
     ///
     /// The lookup of a host's name has neither a deadline nor a `CancelFd`. No descriptor tells that a listener at a
-    /// path has room for one more peer, so the call sees the `CancelFd` up to 10 ms late while the listener has none.
+    /// path has room for one more peer. So while the listener has none, the call sees the `CancelFd` up to 10 ms late.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).

@@ -50,8 +50,8 @@ impl ListenerBuilder {
     /// [`reap_orphans`](crate::multiprocessing::process::reap_orphans), which gives it another number: call this first.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a variable that is not a number, for more or
-    /// fewer names than descriptors, and for a descriptor that is not open, does not listen, or was opened by this
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a variable that is not a number, and for more or
+    /// fewer names than descriptors. Also for a descriptor that is not open, does not listen, or was opened by this
     /// program. Nothing is taken then. The same for a socket that [`adopt`](Self::adopt) refuses; all sockets are
     /// closed then. [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
     ///

@@ -85,8 +85,8 @@ impl Exchange {
     /// more.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`] for what the other side said wrong, which has been told so then, if it has to be;
-    /// [`ErrorKind::Closed`] when it has gone; [`ErrorKind::Os`] for what the system refused here.
+    /// [`ErrorKind::Auth`] for a wrong message of the other side, which gets a reply if the protocol has one.
+    /// [`ErrorKind::Closed`] when the other side has gone. [`ErrorKind::Os`] for what the system refused here.
     pub(super) fn advance(&mut self) -> Result<()> {
         while !self.handshake.is_done() && self.listen()? {
             let message = self.incoming.take();
@@ -122,8 +122,8 @@ impl Exchange {
         }
     }
 
-    /// Receives what there is, which is the handshake's for as long as the other side has to wait for an answer, or
-    /// else only as much as belongs to the message; says how much of it went into the message.
+    /// Receives what has arrived. While the other side has to wait for an answer, all of it belongs to the handshake.
+    /// Otherwise only as much is received as belongs to the message. Returns how much of it went into the message.
     fn receive(&mut self) -> Result<Option<usize>> {
         let last = self.handshake.awaits_the_last_word();
         let room = if last { self.incoming.space() } else { &mut self.ahead.bytes };

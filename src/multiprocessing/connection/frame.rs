@@ -7,9 +7,9 @@
 //! | `0x80_ee_mm_nn`, then 8 bytes | the same, and `nn` descriptors, 1 to 253, ride on the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections between kin. Ours only: CPython neither sends nor knows it |
 //! | anything else | nothing: a stranger, or somebody out of step |
 //!
-//! A machine never asks for a byte beyond the message that it is in, so another process that has the connection too
-//! finds the next message whole; and it asks for memory only as bytes arrive, whatever length a stranger announces. The
-//! length that a process of this program announces is [believed](Incoming::believe), up to a bound.
+//! A machine never asks for a byte beyond the message that it is in. So another process that has the connection too
+//! finds the next message whole. A machine asks for memory only as bytes arrive, whatever length a stranger announces.
+//! The length that a process of this program announces is [believed](Incoming::believe), up to a bound.
 //!
 //! **Driving them without blocking** (an event loop, or a handshake beside others): for each connection keep an
 //! [`Incoming`] made by [`with_limit`](Incoming::with_limit), and an [`Outgoing`].

@@ -7,8 +7,8 @@
 //! | `#WELCOME#` or `#FAILURE#` | |
 //!
 //! Both sides do both: the listener delivers first, the client answers first (and sends its challenge with its answer).
-//! CPython up to 3.11 sends 20 random bytes without a name, and answers with a bare HMAC-MD5 of 16 bytes; such a
-//! challenge and such an answer are known by their lengths.
+//! CPython up to 3.11 sends 20 random bytes without a name, and answers with a bare HMAC-MD5 of 16 bytes. Such a
+//! challenge and such an answer are recognised by their lengths.
 
 use std::borrow::Cow;
 

@@ -187,7 +187,7 @@ impl Listener {
         &self.address
     }
 
-    /// The address of the peer that was accepted last; `None` before the first, and for one whose socket has no
+    /// The address of the peer that was accepted last. `None` before the first, and for a peer whose socket has no
     /// address, as is usual for paths (there Python has an empty text). Does not wait for a thread that accepts.
     pub fn last_accepted(&self) -> Option<Address> {
         self.last_accepted.lock().clone()
@@ -300,10 +300,10 @@ impl ListenerBuilder {
     /// Differs from Python, where such a file is an error until somebody removes the file.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a value that is not an [address](Address);
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a value that is not an [address](Address).
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EADDRINUSE` when a process has the address, or when a file that
-    /// must stay is at the path; `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, `ENOTDIR` for the address, `EMFILE` and others as
-    /// of socket(2).
+    /// must stay is at the path. Also with `EADDRNOTAVAIL`, `EACCES`, `ENOENT`, `ENOTDIR` for the address, `EMFILE` and
+    /// others as of socket(2).
     pub fn bind<A: TryInto<Address>>(self, address: A) -> Result<Listener>
     where
         Error: From<A::Error>,
@@ -321,9 +321,9 @@ impl ListenerBuilder {
     /// on exec.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is not a socket, or no stream, does not
-    /// listen, or has an address of another family than those of [`Address`]; it is closed then, and otherwise as it
-    /// was. [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is not a socket, is not a stream, does not
+    /// listen, or has an address of another family than those of [`Address`]. Then the socket is closed; otherwise it
+    /// is as before. [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOBUFS`.
     ///
     /// # Examples
     /// ```

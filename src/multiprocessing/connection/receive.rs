@@ -127,8 +127,8 @@ impl Receiving {
         self.closed.get().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Closed, why)))
     }
 
-    /// The next message, which may be as long as the call's limit says, if it names one; `None` when it was not whole
-    /// by the deadline, and what has come is kept.
+    /// The next message, which may be as long as the call's limit says, if it names one. `None` when the message was
+    /// not whole by the deadline; what has come is kept.
     pub(super) fn message(
         &self,
         stream: &Stream,
@@ -351,12 +351,11 @@ macro_rules! receives {
             /// types can be mistaken, give each connection one enum as its message.
             ///
             /// # Errors
-            /// As for [`recv_bytes`](Self::recv_bytes); [`Decode`](crate::ErrorKind::Decode) when the message is not a
-            /// `T`, or costs more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows,
+            /// As for [`recv_bytes`](Self::recv_bytes). [`Decode`](crate::ErrorKind::Decode) when the message is not a
+            /// `T`, or costs more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows.
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for
-            /// shared memory that cannot be taken, [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not
-            /// have as many more descriptors open as came along. The message is gone then, and the next one can be
-            /// received.
+            /// shared memory that cannot be taken. [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not
+            /// open as many more descriptors as came along. The message is gone then, and the next one can be received.
             pub fn recv<T: Inbound>(&self) -> Result<T> {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
@@ -405,11 +404,10 @@ macro_rules! receives {
             ///
             /// # Errors
             /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (Python's
-            /// `EOFError`), also within a message; [`Decode`](crate::ErrorKind::Decode) for bytes that are not a
-            /// message, and [`TooLong`](crate::ErrorKind::TooLong) for a message beyond
-            /// [`max_message`](Self::max_message), after which nothing can be received any more;
-            /// [`Auth`](crate::ErrorKind::Auth) if the listener asks this client for a key and the client has none;
-            /// [`Os`](crate::ErrorKind::Os).
+            /// `EOFError`), also within a message. [`Decode`](crate::ErrorKind::Decode) for bytes that are not a
+            /// message, [`TooLong`](crate::ErrorKind::TooLong) for a message beyond [`max_message`](Self::max_message);
+            /// nothing can be received after either. [`Auth`](crate::ErrorKind::Auth) if the listener asks this client
+            /// for a key and the client has none. [`Os`](crate::ErrorKind::Os).
             pub fn recv_bytes(&self) -> Result<Vec<u8>> {
                 self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }

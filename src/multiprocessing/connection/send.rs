@@ -204,8 +204,8 @@ macro_rules! sends {
             /// a `String`, and ten times without optimisation. [`send_bytes`](Self::send_bytes) makes no copy.
             ///
             /// # Errors
-            /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value
-            /// cannot be serialised, or has descriptors in it that cannot go this way, or more than 253;
+            /// As for [`send_bytes`](Self::send_bytes). [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value
+            /// cannot be serialised, has descriptors in it that cannot go this way, or has more than 253.
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) for shared memory to a stranger, and for a connection to
             /// kin. Nothing is sent then.
             pub fn send<T: Outbound + ?Sized>(&self, value: &T) -> Result<()> {

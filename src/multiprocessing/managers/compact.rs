@@ -9,8 +9,8 @@
 //! Lengths and counts are two bytes; all numbers are little-endian. Only short plain data has this form. What it leaves
 //! out, among it exceptions and proxies, goes over the socket as a pickle.
 //!
-//! Reading believes nothing: each length is checked against what is left, a value is nested at most [`DEPTH`] deep, and
-//! the memory is at most that of one [`Value`] for each byte.
+//! The reader trusts nothing. Each length is checked against what is left. A value is nested at most [`DEPTH`] deep,
+//! and the memory is at most that of one [`Value`] for each byte.
 
 use super::wire::Request;
 use crate::multiprocessing::connection::pickle::Value;

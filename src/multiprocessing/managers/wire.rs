@@ -43,9 +43,9 @@ pub(super) enum Reply {
 const REQUEST_DEPTH: usize = pickle::DEPTH;
 
 /// How deep a reply may be nested: some levels more than a request. A request has two levels around a value, the
-/// request itself and the arguments. A reply may have more around the same value: `items` of a dict has three (the
-/// reply, a list, a pair), and CPython writes the list as a call of `list`, which are two more. A value that one client
-/// could store would otherwise be one that another client cannot read.
+/// request itself and the arguments. A reply may have more around the same value. `items` of a dict has three levels
+/// (the reply, a list, a pair). CPython writes the list as a call of `list`, which are two more. A value that one
+/// client could store would otherwise be one that another client cannot read.
 const REPLY_DEPTH: usize = REQUEST_DEPTH + 8;
 
 /// How much of a traceback is sent.

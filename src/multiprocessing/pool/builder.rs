@@ -119,8 +119,8 @@ impl PoolBuilder {
     /// Has each worker first run `target` with `args`, which may hold locks, shared memory and open files.
     ///
     /// A worker that starts later gets the same arguments again. So the name of a
-    /// [`SharedMemory`](crate::multiprocessing::shared_memory::SharedMemory) in them must stay as long as the pool:
-    /// after `unlink` a new worker cannot open the block, and the pool breaks as described below. An
+    /// [`SharedMemory`](crate::multiprocessing::shared_memory::SharedMemory) in them must stay as long as the pool.
+    /// After `unlink` a new worker cannot open the block, and the pool breaks as described below. An
     /// [`Array`](crate::multiprocessing::Array) or a [`Value`](crate::multiprocessing::Value) has no name that could
     /// go.
     ///
@@ -227,8 +227,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Has log records of the workers go to the logger of this process: those of the crate `log`, up to the greatest
-    /// level that is set here when the pool is built.
+    /// Sends log records of the workers to the logger of this process. These are the records of the crate `log`, up to
+    /// the greatest level that is set here when the pool is built.
     ///
     /// A record arrives when this process next waits for the pool, asks it for a result, joins it or drops it, before
     /// the outcome of the call. A worker that is killed loses none. A record has at most 4 KiB, longer texts are cut. A

@@ -1,5 +1,5 @@
-//! The steps by which chunks are claimed and buried, and by which workers and the parent fall asleep and are woken:
-//! what they do to the words of the board, and nothing else. The model checker runs these lines.
+//! The steps by which chunks are claimed and buried, and by which workers and the parent fall asleep and are woken.
+//! This file has what the steps do to the words of the board, and nothing else. The model checker runs these lines.
 
 use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use super::atomic::{AtomicU32, AtomicU64, fence};

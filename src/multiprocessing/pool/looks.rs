@@ -8,8 +8,8 @@ const MOST: u32 = 200;
 /// The fewest: about the time in which a worker that is awake makes a short call and tells of it.
 const LEAST: u32 = 25;
 
-/// The looks of one process. Looks that find something make for as many as there may be, and those that find nothing
-/// for half as many: where the other side sleeps, or waits for this processor, they only delay.
+/// The looks of one process. Looks that find something allow as many looks as there may be. Looks that find nothing
+/// allow half as many: where the other side sleeps, or waits for this processor, they only delay.
 pub(super) struct Looks(AtomicU32);
 
 impl Default for Looks {

@@ -290,8 +290,8 @@ impl Supervisor<'_> {
         self.ground.wake_all_workers();
     }
 
-    /// Tells the parent of the end of a worker, whether it listens or not: a worker that was killed may have taken the
-    /// `listening` of the parent, and have ended before it raised the news.
+    /// Tells the parent of the end of a worker, whether the parent listens or not. A worker that was killed may have
+    /// taken the `listening` of the parent, and have ended before it raised the news.
     fn tell_of_end(&self) {
         self.ground.board().ends.fetch_add(1, SeqCst);
         raise(self.ground.news());

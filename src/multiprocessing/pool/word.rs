@@ -13,9 +13,9 @@
 //! life of a worker; the remainder by the number of seats is the worker's seat. So a worker that is killed at any
 //! instruction has claimed the chunk, and the word names the worker, or has not claimed the chunk.
 //!
-//! Only the parent makes a slot `Ready` or `Packed`, and only out of `Free`. So a claim by a worker that was stopped
-//! for so long that the sequence has come round takes a chunk that is ready now: the worker reads what the chunk is
-//! only afterwards.
+//! Only the parent makes a slot `Ready` or `Packed`, and only out of `Free`. So a worker may be stopped for so long
+//! that the sequence has come round. Its claim then takes a chunk that is ready now, because the worker reads what the
+//! chunk is only afterwards.
 
 /// What a slot holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -20,12 +20,13 @@ use crate::{thread, threading};
 /// What a process leaves with whose work panicked.
 const PANICKED: u8 = 1;
 
-/// Makes this process the one that `config` describes, does its work and everything that comes after it; the caller
-/// is to exit at once with the code that this answers with. A panic of the work goes to standard error as it happens,
-/// and into `report` when it has escaped.
+/// Makes this process the one that `config` describes, does its work and everything that comes after it. The caller
+/// must exit at once with the code that this function returns. A panic of the work goes to standard error as it
+/// happens, and into `report` when it has escaped.
 ///
-/// The order is Python's: standard input is replaced, then the callbacks after a fork, the work, the word to
-/// the parent of its panic, the end of the threads, the finalizers and the children, and the flush.
+/// The order is Python's. First standard input is replaced, then come the callbacks after a fork, the work, and the
+/// message to the parent about its panic. The end of the threads, the finalizers and the children, and the flush
+/// follow.
 pub(crate) fn run(config: ChildConfig, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     config.log.apply();
     thread::install_anew();

@@ -255,8 +255,8 @@ impl Process {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn join_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<ExitStatus>> {
-        /// How often to look again at what the kernel calls ended and cannot be reaped yet: while a tracer has it, or
-        /// nobody has reaped what a fork server left behind.
+        /// How often to look again at a child that the kernel calls ended and that cannot be reaped yet. A tracer may
+        /// have the child, or nobody has reaped what a fork server left behind.
         const PAUSE: Duration = Duration::from_millis(1);
         let until = timeout.into();
         self.check_parent("can only join a child process")?;

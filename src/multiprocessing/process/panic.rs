@@ -14,11 +14,11 @@ use crate::thread::{Escaped, PanicPart, Place, text};
 /// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE`
 /// asked for one.
 ///
-/// As with Python, whose `sys.excepthook` is not called in a child, the report takes the place of the program's panic
-/// hook, whenever that was set: each panic of the work is printed once, to standard error under the name of the
-/// process, and when it happens, as Rust does. So it is there before any destructor runs, also when the work then
-/// catches it, or when one of the destructors blocks or panics as well. The panic that escaped from the work is told to
-/// the parent here.
+/// The report takes the place of the program's panic hook, whenever that was set. So it is with Python, whose
+/// `sys.excepthook` is not called in a child. Each panic of the work is printed once, to standard error under the name
+/// of the process, and when it happens, as Rust does. So it is there before any destructor runs, also when the work
+/// then catches it, or when one of the destructors blocks or panics as well. The panic that escaped from the work is
+/// told to the parent here.
 ///
 /// The hook of a forked child is its parent's for everything else: for panics of its other threads of
 /// [std](std::thread), and for those of its finalizers and callbacks. A line with the name of the process goes before

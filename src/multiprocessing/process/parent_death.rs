@@ -13,9 +13,9 @@ use ossature_sys::signal::{SignalSet, raise, set_mask};
 /// Kills this process as soon as its parent, the process of `pidfd`, has ended; at once if it has ended already.
 ///
 /// The kernel does it where it can, for `child_of`: the parent's number, if the first thread of the parent made this
-/// process. The end of any other thread would count as the parent's; the fork server, which makes the children of
-/// others, may be killed first; and in a new pid namespace the parent has no number. Then a thread of this process
-/// waits.
+/// process. The end of any other thread would count as the parent's. The fork server, which makes the children of
+/// others, may be killed first. In a new pid namespace the parent has no number. In these three cases a thread of this
+/// process waits.
 pub(crate) fn die_with_parent(pidfd: BorrowedFd<'_>, child_of: Option<Pid>) -> io::Result<()> {
     match child_of.map(end_with_parent) {
         Some(Ok(())) => Ok(()),

@@ -1,8 +1,8 @@
 //! The state of this process: its name, its key, its children, and what else belongs to one process only.
 //!
-//! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it, and
-//! with locks held by threads that the child does not have. So all of that is in a state, and each process has its own.
-//! A child that this module started enters a state that its parent has prepared with its configuration. Any other
+//! A forked child has a copy of its parent's memory, with the parent's children and the parent's callbacks in it. It
+//! also has locks held by threads that the child does not have. So all of that is in a state, and each process has its
+//! own. A child that this module started enters a state that its parent has prepared with its configuration. Any other
 //! forked child begins one at its first question, under the same name.
 
 use std::os::fd::OwnedFd;

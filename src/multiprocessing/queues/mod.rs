@@ -62,8 +62,8 @@
 //! [`Sender`], as those of `std::sync::mpsc` and crossbeam do.
 //!
 //! **How it differs from Python's.** There is no feeder thread. `put` encodes the item, writes it into shared memory
-//! and returns: the item is there for every process. So an item that cannot be encoded is an error of `put`, a process
-//! with items in a queue can end and be joined, and there is nothing to join or cancel at its end. What Python needs
+//! and returns: the item is there for every process. So an item that cannot be encoded is an error of `put`. A process
+//! with items in a queue can end and be joined. At its end there is nothing to join or cancel. What Python needs
 //! `close`, `join_thread` and `cancel_join_thread` for does not exist.
 //!
 //! **When a process is killed** in `put`, the item is in the queue or not. When it is killed in `get`, another process
@@ -81,18 +81,18 @@
 //!
 //! **Descriptors.** An item may have open files, locks, values, connections and queues in it, at most 253 descriptors:
 //! see [`transfer`](crate::multiprocessing::transfer). They travel through a pair of sockets that each queue has. There
-//! is room for some hundred items with descriptors, as the kernel's `net.core.wmem_default` says; `put` waits while
+//! is room for some hundred items with descriptors, as the kernel's `net.core.wmem_default` says. `put` waits while
 //! there is none, and while this user has more descriptors on their way than `RLIMIT_NOFILE`. Two threads do not put
 //! such items at once: while one of them is stopped in `put`, the other waits, within its limit. Nor do two get them at
 //! once: while one is stopped in `get`, the others get the other items. The descriptors of an item are open until
-//! somebody gets the item, or until all processes have dropped the queue; those of a process that was killed in `put`,
-//! until the next put or get of an item with descriptors. A process that is killed in `get` may take such an item with
-//! it. A `get` in a process that can open no more descriptors loses the item, and says so.
+//! somebody gets the item, or until all processes have dropped the queue. If a process was killed in `put`, its
+//! descriptors are open until the next put or get of an item with descriptors. A process that is killed in `get` may
+//! take such an item with it. A `get` in a process that can open no more descriptors loses the item, and says so.
 //!
 //! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only
 //! if no item is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a
-//! bounded queue waits for another put that counts its item. Each of both takes no time; if the other process is
-//! stopped in it, the call gives up after 10 ms, and then answers as if there were no room or no item.
+//! bounded queue waits for another put that counts its item. Each of both takes no time. If the other process is
+//! stopped in it, the call gives up after 10 ms. The call then answers as if there were no room or no item.
 //!
 //! **Order.** The items of one thread come in the order of their `put`. The items of several threads have no order
 //! among them.

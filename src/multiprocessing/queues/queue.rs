@@ -264,9 +264,9 @@ impl<T: Serialize> Queue<T> {
     /// Puts an item into the queue. Waits for room. The item is there for every process when this call returns.
     ///
     /// # Errors
-    /// [`PutError`], with the item: [`ShutDown`](PutError::ShutDown), or [`Failed`](PutError::Failed) for an item that
-    /// cannot be encoded, that has more than 253 descriptors in it, or for which the system has no memory or no
-    /// descriptor.
+    /// [`PutError`], with the item. [`ShutDown`](PutError::ShutDown) after a shutdown. [`Failed`](PutError::Failed) for
+    /// an item that cannot be encoded, that has more than 253 descriptors in it, or for which the system has no memory
+    /// or no descriptor.
     pub fn put(&self, item: T) -> std::result::Result<(), PutError<T>> {
         self.put_timeout(item, Limit::NEVER)
     }
@@ -333,8 +333,8 @@ impl<T: DeserializeOwned> Queue<T> {
     /// Gets an item. Waits for one.
     ///
     /// # Errors
-    /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty, [`Decode`](ErrorKind::Decode) when
-    /// the item is of another type, [`Os`](ErrorKind::Os) with `EMFILE` when descriptors came with the item that this
+    /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty. [`Decode`](ErrorKind::Decode) when
+    /// the item is of another type. [`Os`](ErrorKind::Os) with `EMFILE` when descriptors came with the item that this
     /// process cannot open. The item is lost then.
     pub fn get(&self) -> Result<T> {
         loop {

@@ -1,6 +1,6 @@
-//! The participants of the calling thread: a thread joins the ring of a queue at its first use, and stays until it
-//! ends, or until it drops the last handle of the queue. Another thread's participant stays until that thread ends or
-//! joins another.
+//! The participants of the calling thread. A thread joins the ring of a queue at its first use. The thread stays until
+//! it ends, or until it drops the last handle of the queue. Another thread's participant stays until that thread ends
+//! or joins another.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

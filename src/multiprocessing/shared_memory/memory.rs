@@ -66,11 +66,11 @@ impl SharedMemory {
     /// Opens a block that exists: `SharedMemory(name=name)`.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EACCES` if it belongs to a user other than
-    /// the effective one and root, who could cut it short (CPython opens it if its mode allows that), `EBUSY` if
-    /// another program holds an exclusive lock on it for longer than a second, `EMFILE` without a descriptor, `ENOMEM`;
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which its maker
-    /// may not have filled yet.
+    /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, and `EBUSY` if another program holds an
+    /// exclusive lock on it for longer than a second. `EACCES` if it belongs to a user other than the effective one and
+    /// root, who could cut it short (CPython opens it if its mode allows that). `EMFILE` without a descriptor,
+    /// `ENOMEM`. [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which
+    /// its maker may not have filled yet.
     pub fn open(name: &str) -> Result<Self> {
         let (object, fd, status) = Object::open(FdKind::Memory, name)?;
         let len = usize::try_from(status.len).map_err(|_| failed(Errno::NOMEM, FdKind::Memory, object.name()))?;
@@ -271,9 +271,9 @@ impl SharedMemoryBuilder {
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EEXIST` if something has the name, `ENOSPC` if `/dev/shm` is full, `ENOMEM` for more
-    /// than the machine has, `EFBIG` beyond `RLIMIT_FSIZE`, `EMFILE` or `ENFILE` without a descriptor, `ENOENT` and
-    /// `EACCES` if there is no usable `/dev/shm`; [`InvalidInput`](ErrorKind::InvalidInput) for a size of 0 and for a
-    /// name that cannot be one.
+    /// than the machine has, `EFBIG` beyond `RLIMIT_FSIZE`. Also with `EMFILE` or `ENFILE` without a descriptor,
+    /// `ENOENT` and `EACCES` if there is no usable `/dev/shm`. [`InvalidInput`](ErrorKind::InvalidInput) for a size of
+    /// 0 and for a name that cannot be one.
     pub fn create(self, size: usize) -> Result<SharedMemory> {
         self.create_with(size, |_| Ok(()))
     }

@@ -3,7 +3,8 @@
 //! [`SharedMemory`] is a block of bytes, [`ShareableList`] a list of numbers and texts in such a block. Both have
 //! CPython's layout and names, so that a Python program opens what a Rust program made, and the other way round. For
 //! memory between the processes of one Rust program, a [`Value`](super::Value), an [`Array`](super::Array) or a
-//! [`Shm`](crate::sys::shm::Shm) is the better choice: it has types and locks, and no name that could be left behind.
+//! [`Shm`](crate::sys::shm::Shm) is the better choice. These have types and locks, and no name that could be left
+//! behind.
 //!
 //! ```
 //! use ossature::multiprocessing::shared_memory::{ShareableList, SharedMemory};

@@ -17,9 +17,10 @@ use crate::multiprocessing::transfer::memory;
 
 /// A value in shared memory behind a lock of its own: Python's `multiprocessing.Value`.
 ///
-/// It is a [`Lock`] for every process that maps it, whose methods it has: [`lock`](Lock::lock) is Python's `get_lock()`
-/// and gives a guard that lends the data, [`try_lock`](Lock::try_lock) and [`lock_timeout`](Lock::lock_timeout) do so
-/// if they can. The methods here take and release the lock themselves, so two calls are two turns.
+/// It is a [`Lock`] for every process that maps it, and has the methods of a lock. [`lock`](Lock::lock) is Python's
+/// `get_lock()` and gives a guard that lends the data. [`try_lock`](Lock::try_lock) and
+/// [`lock_timeout`](Lock::lock_timeout) do so if they can. The methods here take and release the lock themselves, so
+/// two calls are two turns.
 ///
 /// A process gets a value as an argument, by [`try_clone`](Self::try_clone): `Process::spawn(task,
 /// (count.try_clone()?,))`. The task takes a `Value<T>`, not a reference.

@@ -1,8 +1,8 @@
 //! How a child begins: a file or a folder for each start method.
 //!
-//! A start method gets the child's configuration and its work. It returns what the parent has of the child then: a
-//! handle, to wait for the child and to signal it, and the pipe through which the child reports a panic. If a start
-//! method fails, nothing is left of the child.
+//! A start method gets the child's configuration and its work. It then returns what the parent has of the child: a
+//! handle and a pipe. The parent waits for the child and signals it by the handle. The child reports a panic through
+//! the pipe. If a start method fails, nothing is left of the child.
 //!
 //! | stage | of the parent | of the child |
 //! | --- | --- | --- |

@@ -20,9 +20,9 @@ impl Patience {
         Self { within, deadline: within.into() }
     }
 
-    /// How long to wait for the end of a child that ends by itself or was killed: within the limit, for at most a
-    /// second and for at least a tenth. A killed child ends within that tenth, unless it is in an uninterruptible sleep
-    /// or under a tracer. Such a child is reaped later.
+    /// How long to wait for the end of a child that ends by itself or was killed. The wait stays within the limit, and
+    /// takes at most a second and at least a tenth. A killed child ends within that tenth, unless it is in an
+    /// uninterruptible sleep or under a tracer. Such a child is reaped later.
     pub(super) fn last(self) -> Deadline {
         let [least, most] = [LEAST, MOST].map(Deadline::after);
         self.deadline.clamp(least, most)

@@ -29,9 +29,9 @@ shareable! {
 /// A lock that its holder may take again, and a queue of those who wait for a notification: Python's
 /// `multiprocessing.Condition()`.
 ///
-/// A wait lets every level of the lock go and takes them all again. Differs from Python: a notifier never waits for
-/// those it has woken, so a killed one cannot stop it; [`wait_for`](Self::wait_for) does not ask on what a killed
-/// holder may have left half changed. At most 120 may wait at a time.
+/// A wait lets every level of the lock go and takes them all again. Differs from Python: a notifier never waits for the
+/// threads that it has woken, so a killed one cannot stop it. [`wait_for`](Self::wait_for) does not call its predicate
+/// on what a killed holder may have left half changed. At most 120 may wait at a time.
 ///
 /// Python's `Condition(lock)`, also several conditions over one lock, is [`with_lock`](Self::with_lock). Where the lock
 /// guards data in memory, a [`condition::Condition`](crate::sys::sync::condition::Condition) beside the lock in one

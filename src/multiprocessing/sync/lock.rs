@@ -71,8 +71,8 @@ impl Lock {
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
-    /// memory, with `EOPNOTSUPP` if the system has no robust lists, as under some emulators: no lock would survive a
-    /// death there.
+    /// memory. Also with `EOPNOTSUPP` if the system has no robust lists, as under some emulators: no lock would survive
+    /// a death there.
     pub fn new() -> Result<Self> {
         Ok(Self(Shm::place(lock::Lock::shared(())).map_err(Error::placing("a lock"))?))
     }

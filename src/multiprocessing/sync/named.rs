@@ -332,8 +332,8 @@ impl NamedLock {
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EINVAL` if it is not a semaphore of this C
-    /// library, `EACCES` if it belongs to a user other than the effective one and root, `EBUSY` if others keep
-    /// replacing its file, `EMFILE`; [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one.
+    /// library, and `EMFILE`. `EACCES` if it belongs to a user other than the effective one and root, `EBUSY` if others
+    /// keep replacing its file. [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one.
     pub fn open(name: &str) -> Result<Self> {
         Named::open(name, 1).map(Self::of)
     }

@@ -1,8 +1,8 @@
 //! Descriptors on their way, each among those of its kind.
 //!
-//! What a descriptor leads to is told beside the value, never in it: a value's bytes are whatever safe code makes them,
-//! and a file must not become memory by them. So each kind has a list of its own, a place is a place in one of them,
-//! and the header of a message, which the connection writes, says how long they are.
+//! The kind of a descriptor is sent beside the value, never in it. A value's bytes are whatever safe code makes them,
+//! and a file must not become memory by them. So each kind has a list of its own, and a place is a place in one of the
+//! lists. The header of a message says how long the lists are, and the connection writes the header.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! Whatever owns a descriptor, inside a value that is sent: `#[serde(with =
+//! Whatever owns a descriptor, inside a value that is sent. Write `#[serde(with =
 //! "ossature::multiprocessing::transfer::handle")]` on a field that is a `File`, a `TcpStream`, an `OwnedFd` or
 //! anything else that is `AsFd` and can be made from an `OwnedFd`.
 

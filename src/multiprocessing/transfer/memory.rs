@@ -6,17 +6,17 @@
 //!
 //! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code
 //!   makes as it likes. The list of memory is filled by [`serialize`] below alone, which is reached with a `Shm` in
-//!   hand, and the header of the frame, which only the connection writes, says which descriptors were in it.
-//! * A value with memory in it, or with an end of a connection between kin, over which memory is taken, is sent to kin
-//!   only, and memory is taken from kin only.
+//!   hand. The header of the frame says which descriptors were in the list, and only the connection writes the header.
+//! * A value with memory in it is sent to kin only, and memory is taken from kin only. The same holds for a value with
+//!   an end of a connection between kin, because memory is taken over such a connection.
 //! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type,
 //!   size, seals and layout are checked on attaching: no other type has the fingerprint of this one.
 //!
-//! What is trusted is that over a connection between kin only this library speaks. Safe code can break that with its
-//! own hands: it takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or
-//! writes frames of its own making with `SCM_RIGHTS`, or it reopens memory by `/proc/self/fd`. That is no misuse of a
-//! value but writing the program's memory from outside, as with `/proc/self/mem`, and Rust's promises end there;
-//! SECURITY.md says so.
+//! What is trusted is that over a connection between kin only this library speaks. Safe code can break that on purpose.
+//! It takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or writes
+//! frames of its own making with `SCM_RIGHTS`. Or it reopens memory by `/proc/self/fd`. That is no misuse of a value
+//! but writing the program's memory from outside, as with `/proc/self/mem`, and Rust's promises end there; SECURITY.md
+//! says so.
 #![allow(unsafe_code, reason = "see above: the descriptor is given to kin and taken from kin only")]
 
 use std::os::fd::OwnedFd;

@@ -49,8 +49,8 @@
 //! processes, by which memory could come. Other descriptors are exchanged with processes of the same user too.
 //!
 //! **How many.** At most 253 descriptors travel with one message or one item of a queue, as many as the kernel takes at
-//! once; a value with more is refused, and has to go in several. A lock, a value, a file and an end of a connection are
-//! one each, a queue is four or five. An item of a queue that is long needs one for its bytes. The arguments of a
+//! once. A value with more is refused; send it in several messages. A lock, a value, a file and an end of a connection
+//! are one each, a queue is four or five. An item of a queue that is long needs one for its bytes. The arguments of a
 //! process may have more.
 //!
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is

@@ -86,8 +86,8 @@ impl TempDir {
 /// A killed process leaves its directory, or a directory `.ossature-` and letters that it had begun to make. The next
 /// program that makes a directory in the same place removes it, unless a child of the killed process still uses it.
 ///
-/// The directory is below `/tmp`, `/var/tmp` or `/usr/tmp` instead if it cannot be made below [`std::env::temp_dir`],
-/// or if the path of a socket in it would be too long for an address.
+/// If the directory cannot be made below [`std::env::temp_dir`], it is below `/tmp`, `/var/tmp` or `/usr/tmp` instead.
+/// The same happens if the path of a socket in it would be too long for an address.
 ///
 /// Differs from Python, which leaves the directory of a killed process, and fails if `TMPDIR` became unusable after its
 /// first use.

@@ -103,8 +103,8 @@ impl Editor {
         self.machine.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS)
     }
 
-    /// Sets the characters that quote words: a word goes on to the end of its quotes, whatever delimiters they have,
-    /// and a word that is complete is closed by its quote. None at first, as in GNU readline.
+    /// Sets the characters that quote words. A word goes on to the end of its quotes, whatever delimiters they have. A
+    /// word that is complete is closed by its quote. None at first, as in GNU readline.
     ///
     /// Even without them, the quote `"` or `'` right before the word is closed behind a word that is complete and ends
     /// the line.

@@ -403,7 +403,7 @@ impl Screen {
         self.clear_rows(wanted, existing, out);
     }
 
-    /// The rows that a colour of the prompt goes through, if something changes within the colour: they are written as a
+    /// The rows that a colour of the prompt goes through, if something changes within the colour. They are written as a
     /// whole, since each row's colour begins in the row above.
     fn coloured_rows(&self, wanted: usize) -> Range<usize> {
         let is_invisible = |cell: &frame::Cell| cell.width == 0;

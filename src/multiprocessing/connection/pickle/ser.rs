@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// `value` as plain data.
 ///
 /// Tuples and tuple structs become tuples, other sequences lists, maps and structs dicts (the fields' names are the
-/// keys); `None` and `()` become `None`; a variant without content becomes its name, one with content a dict of its
+/// keys). `None` and `()` become `None`. A variant without content becomes its name, one with content a dict of its
 /// name and the content. What serde sees as bytes becomes bytes, but a `Vec<u8>` is a list of numbers to it.
 ///
 /// ```

@@ -25,8 +25,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] if a dict has a key that Python could not hash, or a set such an item; if the value is
-/// nested more than [`MAX_DEPTH`] deep; if a text or integer is longer than the protocol can say (4 GiB and 2 GiB).
+/// [`ErrorKind::InvalidInput`] if a dict has a key that Python could not hash, or a set such an item. Also if the value
+/// is nested more than [`MAX_DEPTH`] deep. Also if a text or integer is longer than the protocol can say (4 GiB and 2
+/// GiB).
 pub fn encode(value: &Value) -> Result<Vec<u8>> {
     Encoder::new().encode(value)
 }

@@ -206,8 +206,8 @@ impl PoolProxy {
     /// Gives a call of `target` with `args` to a worker of the server. Does not wait for the value.
     ///
     /// # Errors
-    /// As for [`Proxy::call`]; [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks;
-    /// [`Remote`](ErrorKind::Remote) for a server of another program or build, and for a pool that was closed;
+    /// As for [`Proxy::call`]. [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
+    /// [`Remote`](ErrorKind::Remote) for a server of another program or build, and for a pool that was closed.
     /// [`Unsupported`](ErrorKind::Unsupported) when `args` hold a descriptor or shared memory.
     pub fn apply_async<F, Args>(&self, target: F, args: Args) -> Result<AsyncResultProxy<F::Output>>
     where

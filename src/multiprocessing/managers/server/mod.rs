@@ -1,12 +1,12 @@
 //! The process, or thread, in which shared objects live.
 //!
-//! A thread at the [`door`] does handshakes, the [`hall`] is the loop that serves all clients, the [`house`] is its
-//! table of objects and references, and [`helpers`] run the methods of the program's own types.
+//! A thread at the [`door`] does handshakes. The [`hall`] is the loop that serves all clients. The [`house`] is its
+//! table of objects and references. The [`helpers`] run the methods of the program's own types.
 //!
 //! **One loop, one thread.** All objects of the house belong to the loop, so none of them has a lock, and the calls of
-//! all clients have one order: who waited first is served first, and what a client that dies held is released in one
-//! step. Loops on several cores would share the objects and the references, with a lock around each. Methods of the
-//! program's own types run on the threads of the helpers, on all cores.
+//! all clients have one order. The client that waited first is served first. What a client that dies held is released
+//! in one step. Loops on several cores would share the objects and the references, with a lock around each. Methods of
+//! the program's own types run on the threads of the helpers, on all cores.
 
 pub(super) mod desk;
 mod door;

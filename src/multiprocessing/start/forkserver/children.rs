@@ -69,7 +69,7 @@ impl Children {
         }
     }
 
-    /// Closes what the children have here and leaves the memory as it is: a forked child pays for every page that it is
+    /// Closes what the children have here and leaves the memory as it is. A forked child pays for every page that it is
     /// the first to write to, more than for the page.
     pub(super) fn leave(mut self) {
         self.0.drain(..).for_each(drop);

@@ -1,7 +1,7 @@
 //! What goes over the socket from a parent to its child before the work begins.
 //!
-//! The message is two packets, the request and the arguments: a header that tells how many bytes and descriptors there
-//! are of each, then the bytes of both, as one stream. The descriptors come along with the first bytes of the stream,
+//! The message is two packets, the request and the arguments. A header tells how many bytes and descriptors there are
+//! of each. Then come the bytes of both, as one stream. The descriptors come along with the first bytes of the stream,
 //! as many with each system call as the kernel takes. So a short message is one call on both sides.
 
 use ossature_sys::deadline::Deadline;
