@@ -11,6 +11,8 @@ mod guide;
 mod layers;
 #[path = "tidy/packages.rs"]
 mod packages;
+#[path = "tidy/prose.rs"]
+mod prose;
 #[path = "tidy/targets.rs"]
 mod targets;
 
