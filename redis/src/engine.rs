@@ -146,7 +146,7 @@ pub(crate) trait Engine {
     /// Which chunks are neither waiting nor claimed: they have ended, or are lost.
     fn missing(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<Vec<u64>>;
 
-    /// The numbers of the chunks that the client is said to wait for.
+    /// The numbers of the chunks that the client waits for, by its own report.
     fn numbers(&mut self, client: &Client) -> Outcome<Vec<u64>>;
 
     /// Adds the chunks that are not there yet, forgets the ends that the client has seen, and waits for others: in one

@@ -334,7 +334,7 @@ impl<T: Transfer> Queue<T> {
     /// Says that an item which was got is finished.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) when it was said as often as items were put (Python's `ValueError`);
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when it was called as often as items were put (Python's `ValueError`);
     /// [`Closed`](ErrorKind::Closed).
     pub fn task_done(&self) -> Result<()> {
         let limit = Deadline::after(self.place.outage);
@@ -347,7 +347,7 @@ impl<T: Transfer> Queue<T> {
         }
     }
 
-    /// Waits until every item that was put is said to be finished.
+    /// Waits until the receivers have reported every item that was put as finished.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed).

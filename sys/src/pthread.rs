@@ -120,7 +120,7 @@ impl Options {
         Self { kind, ..self }
     }
 
-    /// The death of an owner is told to the next taker.
+    /// The next taker learns of the death of an owner.
     #[doc(alias = "PTHREAD_MUTEX_ROBUST")]
     pub fn robust(self) -> Self {
         Self { robust: true, ..self }
@@ -487,7 +487,7 @@ impl Guard<'_> {
     /// Without it a mutex whose owner died is unusable for ever as soon as this guard is dropped.
     ///
     /// # Errors
-    /// `EINVAL` when the owner before did not die, or it was said already; `EPERM` in a forked child.
+    /// `EINVAL` when the owner before did not die, or the mutex was marked already; `EPERM` in a forked child.
     #[doc(alias = "pthread_mutex_consistent")]
     pub fn make_consistent(&mut self) -> Result<()> {
         self.check_process()?;

@@ -96,7 +96,7 @@ impl Traces {
         self.threads
     }
 
-    /// What is different from `before`, if anything is. Fewer threads are no difference: they end by themselves.
+    /// What is different from `before`, if anything is. Fewer threads are not a difference: they end by themselves.
     pub(crate) fn since(&self, before: &Self) -> Option<Left> {
         if (Self { threads: before.threads, ..*self }) == *before && self.threads <= before.threads {
             return None;
@@ -230,7 +230,7 @@ impl Left {
         self.mapped
     }
 
-    /// How many more threads there are; fewer are no difference.
+    /// How many more threads there are; fewer are not a difference.
     pub fn threads(&self) -> i64 {
         self.threads
     }

@@ -1,4 +1,4 @@
-//! What the kernel is told about a region: advice, locks, write-back, protection, a new length.
+//! Calls about a region: advice, locks, write-back, protection, a new length.
 
 use core::ffi::c_void;
 use core::ptr::NonNull;

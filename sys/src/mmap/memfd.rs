@@ -92,7 +92,7 @@ impl Memfd {
         }
     }
 
-    /// Takes a descriptor for what it is said to be: a memfd, perhaps of another process.
+    /// Takes a descriptor as a memfd, perhaps of another process.
     ///
     /// Nothing is believed: every later call asks the kernel.
     ///

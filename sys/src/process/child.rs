@@ -197,8 +197,7 @@ impl AsFd for Child {
 
 crate::fd::as_raw_fd!(Child);
 
-/// The pidfd alone: whoever has it reaps the child, by [`pidfd_wait`](super::pidfd_wait), from as many threads as like
-/// to.
+/// The pidfd alone. Its owner reaps the child by [`pidfd_wait`](super::pidfd_wait), from any number of threads.
 impl From<Child> for OwnedFd {
     fn from(child: Child) -> Self {
         let child = ManuallyDrop::new(child);

@@ -37,8 +37,8 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core file.
         core_dumped: bool,
     },
-    /// The process ended, but its status is not available: somebody else reaped the process, or the kernel was told to.
-    /// Linux before 6.15 does not keep the status then. A status is never invented.
+    /// The process ended, but its status is not available: somebody else reaped the process, or the kernel did so at a
+    /// request. Linux before 6.15 does not keep the status then. A status is never invented.
     Unknown,
 }
 

@@ -130,7 +130,7 @@ pub(crate) fn pidfd_exit_status(fd: BorrowedFd<'_>) -> Result<Option<u32>> {
     // SAFETY: the opcode carries the size of `Info`, which is what the kernel reads and writes at the pointer.
     let ask = unsafe { rustix::ioctl::Updater::<PIDFD_GET_INFO, Info>::new(&mut info) };
     raw::call("ioctl", || {
-        // SAFETY: as argued where the request was made; on a descriptor that is no pidfd the kernel answers ENOTTY.
+        // SAFETY: as argued where the request was made; on a descriptor that is not a pidfd the kernel answers ENOTTY.
         unsafe { rustix::ioctl::ioctl(fd, ask) }
     })?;
     Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))

@@ -153,7 +153,7 @@ pub fn timer_slack() -> Result<Duration> {
 }
 
 /// `prctl(PR_SET_TIMERSLACK, slack)`: how late the calling thread's timed waits may end. Threads under a real-time
-/// policy have none, whatever is said here.
+/// policy have none, whatever value is set here.
 ///
 /// # Errors
 /// `EINVAL` for zero (which to the kernel means the default: [`reset_timer_slack`]), `ERANGE` beyond the width of a C

@@ -136,7 +136,7 @@ impl UnixAddress {
         raw::call("unlink", || rustix::fs::unlink(path))
     }
 
-    /// Whether it is no name at all.
+    /// Whether the address has no name at all.
     pub fn is_unnamed(&self) -> bool {
         self.len == 0
     }

@@ -81,10 +81,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Limits.** In `Shared` 120 threads can read at a time; one more is told [`TableFull`](Refused::TableFull). The
-//! table makes a shared lock 8 kB large. Where the locks have the [pthread form](crate::scope::Form::Pthread),
-//! readers exclude each other, and a thread that reads cannot read twice. In `Private` and `Local` there can be
-//! 1,073,741,823 read guards; one more waits for a guard to be dropped, and is refused in `Local`.
+//! **Limits.** In `Shared` 120 threads can read at a time; one more gets [`TableFull`](Refused::TableFull). The table
+//! makes a shared lock 8 kB large. Where the locks have the [pthread form](crate::scope::Form::Pthread), readers
+//! exclude each other, and a thread that reads cannot read twice. In `Private` and `Local` there can be 1,073,741,823
+//! read guards; one more waits for a guard to be dropped, and is refused in `Local`.
 //!
 //! **Beside others.** The reader-writer locks of POSIX have no robust form: a killed reader of a `pthread_rwlock_t`
 //! keeps writers out for ever, and a killed writer everybody. Three kinds of tests show that this lock goes on. One is

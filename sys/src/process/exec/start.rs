@@ -184,7 +184,7 @@ impl Plan<'_> {
     }
 }
 
-/// What a child in this process's memory is told.
+/// What a child in this process's memory gets from this process.
 struct Birth<'a> {
     plan: &'a Plan<'a>,
     writer: &'a OwnedFd,

@@ -102,8 +102,8 @@ impl Words<'_> {
         self.asked.store(pack(before, 0), SeqCst);
     }
 
-    /// The number and the length of the request after the one of that number. Any other number is no request: one that
-    /// was taken back, or what nobody writes who follows the protocol.
+    /// The number and the length of the request after the one of that number. Any other number is not a request: one
+    /// that was taken back, or what nobody writes who follows the protocol.
     #[inline]
     pub(crate) fn request(&self, last: u32) -> Option<(u32, u32)> {
         let word = self.asked.load(Acquire);

@@ -32,7 +32,7 @@
 //! **The cover.** Before a waiter gives up the cover of the gate, it wakes as many others as there are units beside the
 //! one that it is about to take. So its death leaves no unit that nobody knows of.
 //!
-//! **Clearing the sleepers' bit** after a slot was freed is no step of the slot's word, so somebody may have come to
+//! **Clearing the sleepers' bit** after a slot was freed is not a step of the slot's word. So somebody may have come to
 //! sleep meanwhile, and found the unit taken again. So everybody is woken once more when the bit has been cleared.
 
 use core::marker::PhantomData;

@@ -29,7 +29,7 @@
 //! **Beside other descriptors.** A [`pollable`](Ring::pollable) ring has a [`Readiness`]: a descriptor for poll(2),
 //! epoll(7) and event loops, which is readable while there may be a message.
 //!
-//! **When a participant is killed**, at any instruction, the others go on at once:
+//! **When a participant is killed**, at any instruction, the others carry on immediately:
 //!
 //! | killed | what becomes of the message |
 //! | --- | --- |
