@@ -309,7 +309,9 @@ impl Mmap {
         let bytes = name.to_bytes();
         let fits = |byte: &u8| (b' '..=b'~').contains(byte) && !b"[]\\$`".contains(byte);
         if bytes.len() > 79 || !bytes.iter().all(fits) {
-            return Err(invalid(format!("{name:?} is no name for memory: at most 79 printable bytes without []\\$`")));
+            return Err(invalid(format!(
+                "{name:?} is not a name for memory: at most 79 printable bytes without []\\$`"
+            )));
         }
         if self.map.is_file() {
             return Err(invalid("a map of a file has the name of the file"));

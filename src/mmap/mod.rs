@@ -63,7 +63,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Mapped memory with a position: of a file, or without one. Unmapped when dropped.
 ///
 /// Differs from Python's `mmap`: it is closed by its drop, so that no call meets a closed map, and whatever borrows its
-/// bytes keeps it from being dropped or resized. A read-only map is told by an error, as in Python, not by its type.
+/// bytes keeps it from being dropped or resized. A read-only map has the same type; a write to it is an error, as in
+/// Python.
 ///
 /// # Examples
 /// ```

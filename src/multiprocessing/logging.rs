@@ -272,7 +272,7 @@ impl Write for Line {
     }
 }
 
-/// How a process logs: what a child that is not a copy of its parent is told.
+/// How a process logs. A child that is not a copy of its parent gets this from its parent.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct LogSetup(u8);
 

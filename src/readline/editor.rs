@@ -430,7 +430,7 @@ impl Editor {
 
     /// Carries out lines of an init file.
     ///
-    /// Python prints what is wrong and goes on; here the caller is told.
+    /// Python prints what is wrong and goes on; here the caller gets an error.
     ///
     /// ```
     /// let mut editor = ossature::readline::Editor::new();

@@ -1,4 +1,4 @@
-//! What a terminal is told when a line begins, and told to undo when the line ends: the marks of a paste, the keypad.
+//! What a terminal switches on when a line begins, and off when the line ends: the marks of a paste, the keypad.
 
 use super::variables::Variables;
 

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::namespace::{Kind, Namespace, Symbol};
 
-/// Keys that are no names, such as those with blanks, are left out, because nobody could write them after a dot. Arrays
-/// and plain values have nothing inside.
+/// Keys that are not names, such as those with blanks, are left out, because nobody could write them after a dot.
+/// Arrays and plain values have nothing inside.
 ///
 /// ```
 /// use ossature::rlcompleter::Completer;

@@ -42,7 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at once,
 /// an error in Python, do not compile.
 ///
-/// A forked child goes on with a set of its own: what parent and child register is no concern of the other's.
+/// A forked child goes on with a set of its own: what one of both registers does not concern the other.
 ///
 /// # Examples
 /// ```

@@ -57,8 +57,8 @@ pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits for every thread and timer
-/// that is no daemon. To be called at the end of `main`, or by a [`ShutdownGuard`]; Rust ends a process without it at
-/// the return of `main`, and stops all threads where they are.
+/// that is not a daemon. To be called at the end of `main`, or by a [`ShutdownGuard`]; Rust ends a process without it
+/// at the return of `main`, and stops all threads where they are.
 ///
 /// From its beginning nothing can be registered or [lazily initialised](super::init) any more; threads can be started
 /// until the last one that is waited for has ended, and then no more. Panics of callbacks are reported by the process's

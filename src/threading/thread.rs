@@ -226,7 +226,7 @@ impl<T> Thread<T> {
         Thread::of(self.core.clone())
     }
 
-    /// Its name, which means nothing and may be another thread's too.
+    /// Its name, for display only. Another thread may have the same name.
     #[doc(alias = "getName")]
     pub fn name(&self) -> String {
         self.core.name()

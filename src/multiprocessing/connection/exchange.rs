@@ -144,7 +144,7 @@ impl Exchange {
         if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::OUT }
     }
 
-    /// Whether both sides know the key, and everything was said.
+    /// Whether both sides know the key, and every message was sent.
     pub(super) fn is_done(&self) -> bool {
         self.outgoing.is_empty() && self.handshake.is_done()
     }

@@ -224,7 +224,7 @@ impl Incoming {
                 if let Some(fd_counts) = fd_counts(other).filter(|_| self.takes_descriptors) {
                     return self.needs_more(fd_counts);
                 }
-                let message = format!("bad message: it begins with {other:#010x}, which is no length");
+                let message = format!("bad message: it begins with {other:#010x}, which is not a length");
                 return Err(Error::new(ErrorKind::Decode, message));
             }
         };

@@ -166,7 +166,7 @@ impl Receiver {
         &self.stream
     }
 
-    /// How far the other side is believed.
+    /// How far the peer is trusted.
     pub fn trust(&self) -> Trust {
         self.trust
     }
@@ -187,7 +187,7 @@ impl Sender {
         &self.stream
     }
 
-    /// How far the other side is believed.
+    /// How far the peer is trusted.
     pub fn trust(&self) -> Trust {
         self.trust
     }

@@ -86,7 +86,7 @@ pub struct Handshake {
     delivers: bool,
     /// The digest of the answer that this side gave.
     answered_by: Digest,
-    /// What was found wrong is told to the other side before the end.
+    /// The other side gets a report of what was wrong before the end.
     refusal: bool,
 }
 
@@ -255,7 +255,7 @@ impl Handshake {
         }
     }
 
-    /// Whether everything was said and heard, and both sides know the key.
+    /// Whether every message was sent and received, and both sides know the key.
     pub fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
     }

@@ -321,7 +321,7 @@ impl Partial {
 const NOBODY: u32 = 65534;
 
 /// Whether the kernel says of the sender of these very bytes that it runs as this user, or as root. (Who made the
-/// connection is no answer: a pair of sockets is this process's own, whoever has the other end by now.)
+/// connection is not an answer: a pair of sockets is this process's own, whoever has the other end by now.)
 fn may_send_descriptors(sender: Credentials) -> bool {
     let is_known = sender.pid.is_some() || sender.uid != NOBODY;
     is_known && (sender.uid == 0 || sender.uid == effective_user())

@@ -66,7 +66,7 @@ pub fn encode(value: &Value) -> Result<Vec<u8>> {
 /// The value of a document.
 ///
 /// # Errors
-/// [`Decode`](ErrorKind::Decode) for bytes that are no document of one value.
+/// [`Decode`](ErrorKind::Decode) for bytes that are not a document of one value.
 #[doc(alias = "XmlListener")]
 #[doc(alias = "_xml_loads")]
 pub fn decode(bytes: &[u8]) -> Result<Value> {

@@ -74,7 +74,7 @@ pub(super) fn read_request(bytes: &[u8]) -> Option<Request> {
     reader.0.is_empty().then_some(Request { ident, method, args, kwds })
 }
 
-/// Reads what a method returned; `None` if the bytes are no value.
+/// Reads what a method returned; `None` if the bytes are not a value.
 pub(super) fn read_reply(bytes: &[u8]) -> Option<Value> {
     let mut reader = Reader(bytes);
     let value = reader.value(1)?;

@@ -103,7 +103,7 @@ pub struct ManagerBuilder<T = ()> {
     types: std::marker::PhantomData<fn() -> T>,
 }
 
-/// What the server's process is told.
+/// What the server's process gets from the process that starts it.
 #[derive(Serialize, Deserialize)]
 #[doc(hidden)]
 pub struct Setup {
@@ -121,7 +121,7 @@ impl fmt::Debug for Setup {
 /// `tasks![managers::serve::<(Counter,)>]`. Nobody calls it.
 ///
 /// # Errors
-/// As for [`ManagerBuilder::bind`]; the process that starts the server is told.
+/// As for [`ManagerBuilder::bind`]; the process that starts the server gets the error.
 ///
 /// # Examples
 /// See the example of [`managed!`](crate::managed).

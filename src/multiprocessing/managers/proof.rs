@@ -6,7 +6,7 @@
 //! | the image | `/proc/PID/exe`: the file, its length and when it was last written |
 //! | the pid namespace | `/proc/PID/ns/pid` |
 //!
-//! Nothing of this is said by the other side. A process whose number was given to another one since may be taken for
+//! Nothing of this comes from the other side. A process whose number was given to another one since may be taken for
 //! that one. So the answer decides which way calls go, and not what is believed of them.
 
 use std::fs::metadata;

@@ -107,7 +107,7 @@ impl Kept {
     /// The values in the order of their calls.
     ///
     /// # Errors
-    /// `Decode` for bytes that are no such value.
+    /// `Decode` for bytes that are not such a value.
     pub(super) fn read<R: DeserializeOwned>(mut self, count: usize) -> Result<Vec<R>> {
         self.spans.sort_by_key(|span| span.first);
         let mut values = Vec::with_capacity(count);

@@ -59,7 +59,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Each is told whether to run; otherwise it is cancelled.
+    /// Each call's argument says whether it runs; otherwise it is cancelled.
     calls: VecDeque<Call>,
     /// How many threads sleep until there is a call.
     idle: usize,

@@ -1,8 +1,8 @@
 //! What a thread waits for, and of what the workers tell the thread that sleeps for all.
 //!
-//! A thread that waits for one outcome is told of each. A thread that waits alone for all outcomes of a job is not told
-//! of each. It is told once the last chunk of the job is claimed, or once workers are about to have no more to do. Then
-//! it collects many outcomes at once, and no worker has paid for a wake meanwhile.
+//! A thread that waits for one outcome gets news of each. A thread that waits alone for all outcomes of a job does not.
+//! It gets news once the last chunk of the job is claimed, or once workers are about to have no more to do. Then it
+//! collects many outcomes at once, and no worker has paid for a wake meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

@@ -17,7 +17,7 @@ use crate::multiprocessing::logging::{LogSetup, warning};
 use crate::multiprocessing::start::{self, Patience, Started};
 use crate::multiprocessing::util;
 
-/// A process that was not started yet: its name and what else it inherits unless it is said here.
+/// A process that is not started yet: its name and the other things that it inherits unless they are set here.
 ///
 /// Making one uses up a number of this process's children, started or not.
 ///
@@ -235,7 +235,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// The way it shall be started, if that was said.
+    /// The start method, if one was set.
     pub(crate) fn wanted(&self) -> Option<Context> {
         self.context
     }

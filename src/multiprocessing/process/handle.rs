@@ -191,7 +191,7 @@ impl Process {
         process
     }
 
-    /// Its name, which means nothing.
+    /// Its name, for display only.
     pub fn name(&self) -> String {
         self.0.name.lock().clone()
     }

@@ -147,7 +147,7 @@ impl PanicReport {
     }
 
     /// Writes it into a pipe or socket that does not block; what does not fit is missing, which the reader says. A
-    /// parent that is gone is no reason to die by `SIGPIPE`: this process has its finalizers to run.
+    /// parent that is gone is not a reason to die by `SIGPIPE`: this process has its finalizers to run.
     pub(crate) fn send(&self, pipe: impl AsFd) {
         let parts = [&self.message, &self.location, &self.backtrace];
         let mut bytes = Vec::with_capacity(WHOLE);

@@ -73,7 +73,7 @@ impl<T> JoinableQueue<T> {
         Queue::new().map(Self)
     }
 
-    /// Makes a queue of at most so many items. 0 is no bound.
+    /// Makes a queue of at most so many items. 0 means no bound.
     ///
     /// # Errors
     /// As for [`Queue::new`].

@@ -67,7 +67,8 @@
 //! `close`, `join_thread` and `cancel_join_thread` for does not exist.
 //!
 //! **When a process is killed** in `put`, the item is in the queue or not. When it is killed in `get`, another process
-//! gets the item, unless the call had it already. The other processes go on at once, and no other item is lost or torn.
+//! gets the item, unless the call had it already. The other processes carry on immediately, and no other item is lost
+//! or torn.
 //!
 //! **Capacity.** A queue has room for 16 MiB of encoded items, or as many bytes as the builder says. Each item takes a
 //! whole number of 64 bytes: 16 MiB are 262,144 items of up to 64 bytes, or 16,384 of 1 KiB. `put` waits while the

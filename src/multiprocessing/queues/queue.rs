@@ -88,7 +88,7 @@ impl QueueBuilder {
         Self { maxsize: None, capacity: CAPACITY }
     }
 
-    /// Sets how many items there may be. 0 is no bound, as in Python.
+    /// Sets how many items there may be. 0 means no bound, as in Python.
     pub fn maxsize(mut self, items: usize) -> Self {
         self.maxsize = (items > 0).then_some(items);
         self
@@ -132,7 +132,7 @@ impl<T> Queue<T> {
         QueueBuilder::new().build()
     }
 
-    /// Makes a queue of at most so many items: Python's `Queue(maxsize)`. 0 is no bound.
+    /// Makes a queue of at most so many items: Python's `Queue(maxsize)`. 0 means no bound.
     ///
     /// # Errors
     /// As for [`new`](Self::new).

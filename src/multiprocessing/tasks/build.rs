@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// The image that a process runs, told in two ways.
 ///
 /// Reading the file costs one system call. The file is the same for every child of this very image, also when the
-/// binary was replaced or removed meanwhile. A copy of the file elsewhere is told by the number that the linker wrote
-/// into it, if it did.
+/// binary was replaced or removed meanwhile. A copy of the file elsewhere is recognised by the number that the linker
+/// wrote into it, if it did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct BuildId {
     file: FileId,

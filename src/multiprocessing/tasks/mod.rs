@@ -14,7 +14,7 @@
 //!
 //! static TASKS: Tasks = tasks![greet];
 //!
-//! // The first line of main: a process that was started to run a task does so here, and never comes back.
+//! // The first line of main: a process that was started to run a task does so here, and never returns.
 //! multiprocessing::freeze_support(TASKS);
 //! assert_eq!(TASKS.names().count(), 1);
 //! ```

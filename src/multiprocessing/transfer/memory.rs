@@ -14,9 +14,9 @@
 //!
 //! What is trusted is that over a connection between kin only this library speaks. Safe code can break that on purpose.
 //! It takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or writes
-//! frames of its own making with `SCM_RIGHTS`. Or it reopens memory by `/proc/self/fd`. That is no misuse of a value
-//! but writing the program's memory from outside, as with `/proc/self/mem`, and Rust's promises end there; SECURITY.md
-//! says so.
+//! frames of its own making with `SCM_RIGHTS`. Or it reopens memory by `/proc/self/fd`. That does not misuse a value.
+//! It writes the program's memory from outside, as with `/proc/self/mem`. Rust's promises end there; SECURITY.md says
+//! so.
 #![allow(unsafe_code, reason = "see above: the descriptor is given to kin and taken from kin only")]
 
 use std::os::fd::OwnedFd;
@@ -173,7 +173,7 @@ pub(crate) mod ring {
         // closed otherwise.
         let descriptor = unsafe { ring.descriptor() };
         let memory: u32 = put(descriptor, FdKind::Memory)?;
-        // The event is no memory: nothing but readiness is lost if safe code puts another handle in its place.
+        // The event is not memory: nothing but readiness is lost if safe code puts another handle in its place.
         let event: Option<u32> = ring.event().map(|event| put(event, FdKind::Handle)).transpose()?;
         let [near, far] = packets.ends();
         let ends: (u32, u32) = (put(near, FdKind::End)?, put(far, FdKind::End)?);

@@ -425,7 +425,7 @@ impl Backend for FirstUsable {
     }
 }
 
-/// Sorts what is ready by its token, and makes one of what is told of a token twice.
+/// Sorts what is ready by its token, and merges two reports of one token.
 fn merge_interests(ready: &mut Vec<(Token, Interest)>) {
     ready.sort_unstable_by_key(|(token, _)| *token);
     ready.dedup_by(|later, kept| {

@@ -96,7 +96,7 @@ pub enum OldStr {
 /// Reads a pickle of plain data in any protocol.
 ///
 /// # Errors
-/// [`ErrorKind::Decode`](crate::error::ErrorKind::Decode): the bytes are no whole pickle, or one of more than plain
+/// [`ErrorKind::Decode`](crate::error::ErrorKind::Decode): the bytes are not a whole pickle, or one of more than plain
 /// data. The message names the opcode and its offset.
 pub fn decode(bytes: &[u8]) -> Result<Value> {
     Decoder::new().decode(bytes)

@@ -55,7 +55,7 @@ impl Inbox {
     }
 }
 
-/// Accepts clients until it is told to stop.
+/// Accepts clients until a request to stop.
 pub(super) fn keep(listener: &Listener, inbox: &Inbox, stop: &CancelFd) {
     while !stop.is_cancelled().unwrap_or(true) {
         match listener.accept_timeout(stop) {

@@ -37,7 +37,7 @@ pub(crate) const IDLE: usize = 1 << 20;
 pub(crate) struct Bounds {
     /// How deep values may be nested.
     pub(crate) depth: usize,
-    /// How many bytes of memory the items, texts and bytes of the value may take; `usize::MAX` is no bound.
+    /// How many bytes of memory the items, texts and bytes of the value may take; `usize::MAX` means no bound.
     pub(crate) memory: usize,
     /// How many items may take no bytes.
     pub(crate) idle: usize,

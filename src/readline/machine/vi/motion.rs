@@ -128,7 +128,7 @@ pub(super) fn word_end(text: &[u8], mut place: usize, count: i32, big: bool) -> 
     place
 }
 
-/// `^`: the first character that is no blank.
+/// `^`: the first character that is not a blank.
 pub(super) fn first_print(text: &[u8]) -> usize {
     text.iter().take_while(|&&byte| is_blank(byte)).count()
 }

@@ -54,7 +54,7 @@ const READ: usize = 4096;
 /// A reply of at most so many bytes always has room.
 const SHORT: usize = 4096;
 
-/// How long the loop goes on after it was told to stop, for replies that are under way.
+/// How long the loop goes on after a request to stop, for replies that are under way.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The version of what goes beyond CPython's protocol.
@@ -139,7 +139,7 @@ impl Hall {
         })
     }
 
-    /// Serves until it is told to stop.
+    /// Serves until a request to stop.
     pub(super) fn run(mut self) -> Result<()> {
         let mut room = [MaybeUninit::<Event>::uninit(); 64];
         let mut ready: Vec<(u64, Interest)> = Vec::with_capacity(room.len());
@@ -514,7 +514,7 @@ impl Hall {
         Ok(())
     }
 
-    /// Drops objects that nobody refers to any more. Who waits for one is told.
+    /// Drops objects that nobody refers to any more. A client that waits for one gets an error.
     fn bury(&mut self, gone: Vec<(String, Entry)>) {
         for (ident, entry) in gone {
             if entry.parked > 0 {
