@@ -115,8 +115,8 @@ pub fn address(bytes: &mut Unstructured<'_>) -> Result<Address> {
     })
 }
 
-/// Up to `most` open descriptors, each with its other side where it has one that is open: ends of pipes, sockets and a
-/// file, some with a byte to read.
+/// Up to `most` open descriptors, each with its other side where it has one that is open. They are ends of pipes,
+/// sockets and a file, some with a byte to read.
 ///
 /// # Errors
 /// As of `arbitrary`; `IncorrectFormat` when the process has no descriptor left.

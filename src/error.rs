@@ -1,5 +1,5 @@
-//! The one error of the upper half: what kind it is, a message that names the object and the remedy, and the kernel's
-//! number behind it if there is one.
+//! The one error of the upper half. It has a kind, a message that names the object and the remedy, and the kernel's
+//! number if there is one.
 //!
 //! ```
 //! use ossature::error::ErrorKind;

@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::frames::living;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A value for each thread, made in the thread by its first use: what is started does not see that of who started it,
-/// which is there again afterwards. A thread's values die at its end, those of the main thread with the thread of the
-/// system.
+/// A value for each thread, made in the thread by its first use. A started thread does not see the value of the thread
+/// that started it, which is there again afterwards. A thread's values die at its end, those of the main thread with
+/// the thread of the system.
 ///
 /// Differs from [`threading::Local`](crate::threading::Local): when it dies, values in other threads of the system stay
 /// until the end of those; so they need not be `Send`.

@@ -158,7 +158,7 @@ impl Mmap {
     /// [`discard`](Self::discard) and [`inherit`](Self::inherit).
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfRange`] when the range begins outside the map, [`ErrorKind::Os`] with `EINVAL` when the kernel
+    /// [`ErrorKind::OutOfRange`] when the range begins outside the map. [`ErrorKind::Os`] with `EINVAL` when the kernel
     /// does not know the advice or it does not fit this map, `EAGAIN`, `ENOMEM`.
     ///
     /// # Examples

@@ -29,7 +29,7 @@
 //!
 //! # When others change the file
 //! Other processes may write a mapped file, or cut it short. In Python, and in most libraries, the next access to the
-//! lost pages ends the process with SIGBUS; a `&[u8]` of such bytes is undefined behaviour. Here each call copies, and
+//! lost pages ends the process with SIGBUS. A `&[u8]` of such bytes is undefined behaviour. Here each call copies, and
 //! the kernel makes the copy: a file that was cut short is [`ErrorKind::Truncated`], and no signal is sent. That costs
 //! a system call for each access, so take whole records, not bytes.
 //!
@@ -62,9 +62,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Mapped memory with a position: of a file, or without one. Unmapped when dropped.
 ///
-/// Differs from Python's `mmap`: it is closed by its drop, so that no call meets a closed map, and whatever borrows its
-/// bytes keeps it from being dropped or resized. A read-only map has the same type; a write to it is an error, as in
-/// Python.
+/// Differs from Python's `mmap`: it is closed by its drop, so no call meets a closed map. Whatever borrows its bytes
+/// keeps it from being dropped or resized. A read-only map has the same type; a write to it is an error, as in Python.
 ///
 /// # Examples
 /// ```

@@ -197,8 +197,8 @@ impl MmapOptions {
         Ok(self.made(map, Some(file), regular, shape.access))
     }
 
-    /// Maps a file that nobody can change any more, so that [`Mmap::as_slice`] lends its bytes: a memory file that is
-    /// sealed against writing and shrinking, or a file with fs-verity.
+    /// Maps a file that nobody can change any more, so that [`Mmap::as_slice`] lends its bytes. Such a file is a memory
+    /// file that is sealed against writing and shrinking, or a file with fs-verity.
     ///
     /// The kernel is asked for the proof, and the proof lasts. A file system that another program serves (FUSE) proves
     /// nothing. The options about access, flags and protection do not apply.

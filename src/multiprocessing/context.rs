@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// other two have a `main` of their own (`harness = false`).
 ///
 /// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works beside threads and in
-/// tests (Python had `fork` up to 3.13 and has `forkserver` since). Locks and whatever else is in shared memory may go
+/// tests. Python had `fork` up to 3.13 and has `forkserver` since. Locks and whatever else is in shared memory may go
 /// to processes of every method, since they travel as descriptors.
 ///
 /// `Spawn` and `Forkserver` find the program in /proc, so /proc must be mounted when a process is started. They cannot

@@ -65,8 +65,8 @@ pub fn get_logger() -> &'static Logger {
     &Logger(())
 }
 
-/// From now on, messages are printed to standard error as `[LEVEL/PROCESSNAME] message`, by this process and by
-/// children that it starts from then on, however it starts them.
+/// From now on, this process prints messages to standard error as `[LEVEL/PROCESSNAME] message`. Children that it
+/// starts from then on do so too, however it starts them.
 ///
 /// Without a level the one that was set before is kept; if none was, it is `Warn`. Differs from Python: a second call
 /// changes only the level, where Python prints everything twice from then on, and `LevelFilter::Off` is off.

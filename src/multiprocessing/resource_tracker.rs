@@ -92,8 +92,8 @@ impl ResourceTracker {
     /// The tracker whose pipe this process inherited under a number. The pipe is opened once more, through `/proc`.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) if the tracker has ended; [`InvalidInput`](ErrorKind::InvalidInput) if the number
-    /// is not open or not a pipe; [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `EACCES`.
+    /// [`Closed`](ErrorKind::Closed) if the tracker has ended. [`InvalidInput`](ErrorKind::InvalidInput) if the number
+    /// is not open or not a pipe. [`Os`](ErrorKind::Os) with `EMFILE` or `ENFILE` without a descriptor, `EACCES`.
     pub fn inherited(number: u32) -> Result<Self> {
         let told = |errno| match errno {
             Errno::NOENT | Errno::INVAL => {

@@ -1,7 +1,7 @@
 //! The line: bytes, the point, the mark. Nothing here knows of keys, of history or of a terminal.
 //!
-//! Bytes, since what is typed may not be UTF-8. A *character* is what a move steps over: a character of UTF-8 with the
-//! characters of width zero that follow it, or a single byte that belongs to no character.
+//! Bytes, since what is typed may not be UTF-8. A *character* is what a move steps over. It is a character of UTF-8
+//! with the characters of width zero that follow it, or a single byte that belongs to no character.
 
 use std::borrow::Cow;
 use std::ops::Range;

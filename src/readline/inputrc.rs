@@ -147,8 +147,9 @@ impl Settings {
         reading.errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Reads an init file: the named one, or else the one that was read last, or else the one of the environment
-    /// variable INPUTRC, or else `~/.inputrc`, or else `/etc/inputrc`. Returns the bad lines; the others count.
+    /// Reads an init file: the named one, or else the one that was read last. Otherwise it is the one of the
+    /// environment variable INPUTRC, or else `~/.inputrc`, or else `/etc/inputrc`. Returns the bad lines; the others
+    /// count.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] if the file cannot be read, `ENOENT` if it is missing; [`ErrorKind::TooLong`] above 4 MiB.

@@ -197,8 +197,8 @@ impl Keymap {
         Place::try_from(self.nodes.len() - 1).expect("a key sequence of an init file takes less than four gigabytes")
     }
 
-    /// Every bound sequence that begins with `prefix`, in the order of its bytes, longer sequences before the shorter
-    /// one that they begin with, as GNU readline lists them. With each, whether longer sequences begin with it.
+    /// Every bound sequence that begins with `prefix`, in the order of its bytes. Longer sequences come before the
+    /// shorter one that they begin with, as GNU readline lists them. With each, whether longer sequences begin with it.
     pub(crate) fn below(&self, prefix: &[u8]) -> Vec<(Vec<u8>, &Binding, bool)> {
         let mut found = Vec::new();
         let mut keys = prefix.to_vec();

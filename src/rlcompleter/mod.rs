@@ -178,7 +178,7 @@ impl<N: Namespace> Completer<N> {
     /// sorted, each with the whole text before it. A text that begins with something else than names and dots has no
     /// matches, nor has one that names nothing.
     ///
-    /// Names with a leading underscore are offered if the part after the dot has one, or if there are no others; the
+    /// Names with a leading underscore are offered if the part after the dot has one, or if there are no others. The
     /// same holds for two underscores.
     pub fn attr_matches(&self, text: &str) -> Vec<String> {
         let Some((path, part)) = split(text) else { return Vec::new() };

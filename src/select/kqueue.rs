@@ -56,9 +56,9 @@ impl Kqueue {
 
     /// Makes the changes in their order, then waits for events and lists at most `max_events` of them.
     ///
-    /// A change that fails is listed as an event with [`Flags::ERROR`] and the error's number in its data; if one did,
-    /// the call does not wait. An empty list means that the time ran out. With no room for events the call does not
-    /// wait.
+    /// A change that fails is listed as an event with [`Flags::ERROR`] and the error's number in its data. If a change
+    /// failed, the call does not wait. An empty list means that the time ran out. With no room for events the call does
+    /// not wait.
     ///
     /// # Errors
     /// * [`ErrorKind::InvalidInput`]: the queue is closed, or belongs to the parent of this process.

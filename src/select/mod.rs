@@ -23,8 +23,8 @@
 //! assert!(ready.read.len() == 1 && std::ptr::eq(*ready.read[0], readers[1]));
 //! ```
 //!
-//! Every backend is there on Linux, so Python's habit of testing for names has no counterpart; whether a kernel object
-//! can really be made now is what [`Epoll::new`] answers.
+//! Every backend is there on Linux, so Python's habit of testing for names has no counterpart. [`Epoll::new`] answers
+//! whether a kernel object can really be made now.
 
 mod kqueue;
 mod poll;

@@ -17,14 +17,14 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// It uses an epoll set of the kernel, made at the first registration. So the cost of a call depends on how many
 /// descriptors are ready and not on how many there are, and a call allocates nothing. Some descriptors are asked by
-/// ppoll in the same call, at the cost of poll(2): plain files, which epoll refuses, and what epoll tells less of than
-/// poll(2). These are terminals and other devices, whose drivers do not announce every change, and events with `RDNORM`
-/// but not `IN`, or `WRNORM` but not `OUT`.
+/// ppoll in the same call, at the cost of poll(2). These are plain files, which epoll refuses, and those of which epoll
+/// tells less than poll(2). These are terminals and other devices, whose drivers do not announce every change, and
+/// events with `RDNORM` but not `IN`, or `WRNORM` but not `OUT`.
 ///
 /// An event costs three times as much from epoll as from ppoll. So a set of 128 descriptors or more takes a few events
 /// first. If there are more, and the last time most of the set was ready, ppoll answers for all descriptors.
 ///
-/// A set **owns** what is registered, as a [selector](crate::select::selectors) does: anything `AsFd`, which is a
+/// A set **owns** what is registered, as a [selector](crate::select::selectors) does. An object is anything `AsFd`: a
 /// `&socket`, a `BorrowedFd`, an `Arc` of a socket or the socket itself. [`unregister`](Self::unregister) gives the
 /// object back. So none can be closed while in it. With borrowed objects the compiler refuses the program that would
 /// have seen `POLLNVAL`:
@@ -38,9 +38,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// poll.poll(None).unwrap();
 /// ```
 ///
-/// A descriptor that unsafe code had closed before it was registered still answers [`PollFlags::NVAL`]; one that it
-/// closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at once,
-/// an error in Python, do not compile.
+/// A descriptor that unsafe code had closed before it was registered still answers [`PollFlags::NVAL`]. A descriptor
+/// that it closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at
+/// once, an error in Python, do not compile.
 ///
 /// A forked child goes on with a set of its own: what one of both registers does not concern the other.
 ///

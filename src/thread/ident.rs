@@ -112,8 +112,8 @@ pub(crate) fn is_first() -> bool {
     get_native_id() == process::id()
 }
 
-/// Names the calling thread for `ps`, `top` and debuggers: the first 15 bytes of `name`, fewer where a character or a
-/// null would be cut in two.
+/// Names the calling thread for `ps`, `top` and debuggers. The name is the first 15 bytes of `name`, fewer where a
+/// character or a null would be cut in two.
 ///
 /// # Errors
 /// What the sandbox says that forbids prctl(2).

@@ -17,8 +17,8 @@ static INTERRUPTS: Cancel = Cancel::new();
 /// The number of the signal that [`interrupt_main`] simulated last; 0 for none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// Simulates the arrival of a signal in the main thread: ends its waits that watch [`interrupts`], and if the signal
-/// has a handler, has it run there. Nothing happens if the signal is ignored.
+/// Simulates the arrival of a signal in the main thread. It ends its waits that watch [`interrupts`], and if the signal
+/// has a handler, the handler runs there. Nothing happens if the signal is ignored.
 ///
 /// Differs from Python: a signal without a handler ends the waits as well, as Python's own handler of `SIGINT` does.
 /// The default action of the signal, such as ending the process, is never done.
@@ -82,8 +82,8 @@ pub fn take_interrupt() -> Option<Signal> {
     interrupt::interrupted().or(simulated)
 }
 
-/// Has a signal, such as `SIGINT` of Ctrl-C, end the waits of the main thread that watch [`interrupts`], and every wait
-/// for a pool of processes, from now on. The library does so in no program that does not call this.
+/// Lets a signal, such as `SIGINT` of Ctrl-C, end waits from now on. These are the waits of the main thread that watch
+/// [`interrupts`], and every wait for a pool of processes. The library does so in no program that does not call this.
 ///
 /// A wait for a [`Pool`](crate::multiprocessing::Pool) then fails with [`Interrupted`](crate::ErrorKind::Interrupted),
 /// and the pool ends with all its workers. Call this before the first pool is made: the processes of such a pool leave

@@ -80,7 +80,7 @@ impl Native {
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`], what `admit` says, or `EAGAIN` when the system has no room for another thread or
-    /// its stack: after those two it can be started again.
+    /// its stack. After the last two it can be started again.
     pub(crate) fn start(
         &self,
         plan: Plan,

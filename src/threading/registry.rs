@@ -167,7 +167,7 @@ pub fn enumerate() -> Vec<Thread> {
 
 /// The handle of the calling thread.
 ///
-/// A thread that was not started with this module gets one named `Dummy-N`, which is a daemon, cannot be joined, and is
+/// A thread that was not started with this module gets one named `Dummy-N`. It is a daemon, cannot be joined, and is
 /// taken off the list when the thread ends.
 #[doc(alias = "currentThread")]
 pub fn current_thread() -> Thread {

@@ -57,10 +57,10 @@ pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits for every thread and timer
-/// that is not a daemon. To be called at the end of `main`, or by a [`ShutdownGuard`]; Rust ends a process without it
-/// at the return of `main`, and stops all threads where they are.
+/// that is not a daemon. Call it at the end of `main`, or use a [`ShutdownGuard`]. Rust ends a process without it at
+/// the return of `main`, and stops all threads where they are.
 ///
-/// From its beginning nothing can be registered or [lazily initialised](super::init) any more; threads can be started
+/// From its beginning nothing can be registered or [lazily initialised](super::init) any more. Threads can be started
 /// until the last one that is waited for has ended, and then no more. Panics of callbacks are reported by the process's
 /// panic hook. A second call waits as well.
 ///

@@ -193,8 +193,8 @@ impl<T> Thread<T> {
     /// # Errors
     /// * [`ErrorKind::Panicked`] with the words of the panic. It was reported by the
     ///   [`excepthook`](super::set_excepthook) already.
-    /// * [`ErrorKind::NoResult`] when it was taken before, when the thread left by [`exit`](super::exit) or stayed in
-    ///   the parent of a forked child, and for a handle from [`enumerate`](super::enumerate) and the like.
+    /// * [`ErrorKind::NoResult`] when it was taken before, and when the thread left by [`exit`](super::exit) or stayed
+    ///   in the parent of a forked child. Also for a handle from [`enumerate`](super::enumerate) and the like.
     /// * As for [`join`](Self::join).
     pub fn result(&self) -> Result<T> {
         self.join()?;
@@ -215,7 +215,7 @@ impl<T> Thread<T> {
         }
     }
 
-    /// Takes what it left, a value or the payload of a panic, as std's `join` gives it; `None` when it has left nothing
+    /// Takes what it left, a value or the payload of a panic, as std's `join` gives it. `None` when it has left nothing
     /// yet or it was taken. Does not wait.
     pub fn take(&self) -> Option<std::thread::Result<T>> {
         self.left.as_ref()?.lock().take()

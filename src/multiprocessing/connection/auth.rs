@@ -63,9 +63,9 @@ pub fn deliver_challenge_timeout<'c>(
 /// Proves to the other side that this one knows the key: the half that belongs to [`deliver_challenge`].
 ///
 /// # Errors
-/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not accept it or sends no challenge,
-/// [`Closed`](crate::ErrorKind::Closed) when it has gone, [`TooLong`](crate::ErrorKind::TooLong) for a challenge of
-/// more than 256 bytes.
+/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not accept it or sends no challenge.
+/// [`Closed`](crate::ErrorKind::Closed) when the other side has gone. [`TooLong`](crate::ErrorKind::TooLong) for a
+/// challenge of more than 256 bytes.
 ///
 /// # Examples
 /// See the example of [`deliver_challenge`].

@@ -187,7 +187,7 @@ impl Handshake {
         self
     }
 
-    /// What is to be sent now, if it is this side's turn: to be asked until there is nothing more, at the beginning and
+    /// What is to be sent now, if it is this side's turn. Call it until there is nothing more, at the beginning and
     /// after each [`incoming`](Self::incoming). A handshake that failed may still have to say so.
     pub fn outgoing(&mut self) -> Option<Payload> {
         if std::mem::take(&mut self.refusal) {

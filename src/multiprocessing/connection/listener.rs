@@ -181,7 +181,7 @@ impl Listener {
         }
     }
 
-    /// The address at which this listens, as the system says it: names are numbers there, and a port that was left to
+    /// The address at which this listens, as the system says it. Names are numbers there, and a port that was left to
     /// the system is known.
     pub fn address(&self) -> &Address {
         &self.address
@@ -293,8 +293,8 @@ impl ListenerBuilder {
     /// a file; [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging)
     /// say so. If several listeners of this crate start at once, exactly one gets the path. Each locks a file beside
     /// the path, `.NAME.bind-lock`, while it binds, and then removes that file. If a listener cannot lock the file
-    /// within a second, the listener removes no socket file. Choose a directory in which only trusted users may write:
-    /// a user who can remove the lock file, or the socket file, can take the path. This call never removes the file of
+    /// within a second, the listener removes no socket file. Choose a directory in which only trusted users may write.
+    /// A user who can remove the lock file, or the socket file, can take the path. This call never removes the file of
     /// a bound socket, even before that socket listens, or a file of another kind.
     ///
     /// Differs from Python, where such a file is an error until somebody removes the file.
@@ -316,9 +316,9 @@ impl ListenerBuilder {
     /// system says of it, and the [backlog](Self::backlog) stays as it is. The file of a path is never removed by this
     /// listener.
     ///
-    /// The socket is made non-blocking, for every process that has it: of several that wait for the same client one
-    /// gets it and the others wait on. A program that shares it without this crate has to expect `EAGAIN`. It is closed
-    /// on exec.
+    /// The socket is made non-blocking, for every process that has it. Of several processes that wait for the same
+    /// client one gets it, and the others wait on. A program that shares it without this crate has to expect `EAGAIN`.
+    /// It is closed on exec.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is not a socket, is not a stream, does not

@@ -268,8 +268,8 @@ impl Connection {
         })
     }
 
-    /// Whether messages can be received: not at an end that only sends, nor after a message that was refused as too
-    /// long or as no message.
+    /// Whether messages can be received. They cannot at an end that only sends, nor after a message that was refused as
+    /// too long or as not a message.
     pub fn readable(&self) -> bool {
         self.receiving.is_open()
     }
@@ -336,8 +336,8 @@ impl Connection {
     /// An end to receive and one to send, for two threads. [`reunite`](Self::reunite) makes one connection of both
     /// again.
     ///
-    /// While one thread waits in the receiving end, the sending end gives the descriptor, can be waited for with
-    /// [`wait`], and can [`shut the connection down`](Sender::shutdown), which ends that wait.
+    /// While one thread waits in the receiving end, the sending end gives the descriptor and can be waited for with
+    /// [`wait`]. It can also [`shut the connection down`](Sender::shutdown), which ends that wait.
     ///
     /// # Examples
     /// ```

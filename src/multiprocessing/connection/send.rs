@@ -13,11 +13,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Descriptors, Packed, Trust};
 
 /// Up to this many bytes, header included, header and message are put side by side on the stack and sent by the
-/// shortest call; beyond it the kernel gathers them.
+/// shortest call. Beyond it the kernel gathers them.
 const SMALL: usize = 512;
 
 /// From this many bytes on the header goes by a call of its own. Behind the four bytes of a header the kernel's pieces
-/// of a message begin within a word, and are copied a fifth slower at both ends.
+/// of a message begin within a word. They are then copied a fifth slower at both ends.
 const LONG: usize = 256 << 10;
 
 /// What did not go yet of the last message.

@@ -8,8 +8,8 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Waits until one of the objects has something to read, an end included, and answers the places of all that have, in
-/// their order: Python's `multiprocessing.connection.wait`.
+/// Waits until one of the objects has something to read, an end included. Returns the places of all that have, in their
+/// order: Python's `multiprocessing.connection.wait`.
 ///
 /// Connections, listeners, sockets, processes, the [`readiness`](crate::multiprocessing::Queue::readiness) of queues:
 /// whatever is `AsFd`. When the deadline is over, or a [`CancelFd`](super::CancelFd) ends the wait, the answer is

@@ -8,7 +8,7 @@ use crate::multiprocessing::connection::pickle::{Global, Object, Value};
 
 /// An exception that crosses between a server and its clients: a class, arguments and the text of a traceback.
 ///
-/// A method of a served object that returns `Err` raises one. An `Exception` keeps its class; any other error becomes a
+/// A method of a served object that returns `Err` raises one. An `Exception` keeps its class. Any other error becomes a
 /// `RuntimeError` with the text of the error, and the name of its Rust type as the attribute `rust_type`. A client in
 /// Rust gets an [`Error`] of the kind [`Remote`](ErrorKind::Remote) whose [source](std::error::Error::source) is the
 /// exception; a client in Python gets the exception itself.

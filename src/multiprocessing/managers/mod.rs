@@ -49,7 +49,7 @@
 //! makes no system call. What is awake looks for some microseconds, and then sleeps.
 //!
 //! **Clients that mean no good.** [`Limits`] bounds what clients take, [`Access`] says who may call what. A client
-//! waits for what does not depend on others for at most the [`reply_timeout`], and finds within two minutes that the
+//! waits for what does not depend on others for at most the [`reply_timeout`]. It finds within two minutes that the
 //! other machine of a TCP connection has gone.
 
 mod access;

@@ -228,7 +228,7 @@ impl Proxy {
 
     /// Calls a method as [`call`](Self::call) does, and waits at most that long; `None` when the time is over.
     ///
-    /// Then the thread's connection to the server is closed: the server forgets a call that waits, and releases the
+    /// Then the thread's connection to the server is closed. The server forgets a call that waits, and releases the
     /// locks that this thread has acquired there. A method of the program's own type runs on, and its result is
     /// dropped.
     ///

@@ -168,8 +168,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Says on which processors the workers run: the first worker on those of the first set, and so on; after the last
-    /// set comes the first one again. The replacement of a worker runs where that worker ran.
+    /// Sets the processors on which the workers run. The first worker runs on those of the first set, and so on; after
+    /// the last set comes the first one again. The replacement of a worker runs where that worker ran.
     ///
     /// A worker whose set has no usable processor ends before it is ready, as one whose initializer fails.
     ///
@@ -201,8 +201,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Has a worker end after a chunk, and another start in its place, once it has had more than so many bytes of
-    /// memory at a time.
+    /// Ends a worker after a chunk, once the worker has had more than so many bytes of memory at a time. Another worker
+    /// starts in its place.
     ///
     /// What counts is the greatest resident memory that the worker ever had (`ru_maxrss`), pages that it shares with
     /// its parent included. A call that needs more than there is is another matter: it ends as
@@ -282,7 +282,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for no workers or more than 1024, and for
-    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) or a [`task_timeout`](Self::task_timeout) of 0, and for no
+    ///   [`max_tasks_per_child`](Self::max_tasks_per_child) or a [`task_timeout`](Self::task_timeout) of 0. Also for no
     ///   sets or an empty set of processors.
     /// * [`Interrupted`](ErrorKind::Interrupted) when a signal came meanwhile for which the program has called
     ///   [`interrupt_on`](crate::thread::interrupt_on).

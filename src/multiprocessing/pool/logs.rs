@@ -1,4 +1,4 @@
-//! Log records of workers on their way to the logger of the parent: through a pipe, so that a worker that is killed
+//! Log records of workers on their way to the logger of the parent. They go through a pipe, so a worker that is killed
 //! later loses none.
 
 use std::os::fd::OwnedFd;

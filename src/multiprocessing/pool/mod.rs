@@ -62,7 +62,7 @@
 //! **Who starts workers.** The pool starts one process, its *supervisor*, by the method of its
 //! [context](PoolBuilder::context). The supervisor has one thread. It forks the workers and waits for their ends.
 //! Workers end with their supervisor, and the supervisor ends with the process that made the pool. If the supervisor is
-//! killed, the calls that were running end as `WorkerDied`, and the next call of the pool, or one that waits, starts
+//! killed, the calls that were running end as `WorkerDied`. The next call of the pool, or one that waits, starts
 //! another supervisor.
 //!
 //! **Descriptors.** A call and its result may have open files, locks, values, connections and queues in them, 253 at
@@ -245,7 +245,7 @@ impl Pool {
         self.give_one(target, args, Form::Value, true)?.get()
     }
 
-    /// As [`apply`](Self::apply), for a function that returns a `Result`: returns its value, or an error with the text
+    /// As [`apply`](Self::apply), for a function that returns a `Result`. Returns its value, or an error with the text
     /// of its error, which may be of any type that is `Debug`.
     ///
     /// # Errors

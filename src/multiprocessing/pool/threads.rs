@@ -20,7 +20,7 @@ use crate::threading::Thread;
 /// Values go from thread to thread as they are. A panic of a call is the error of its result, of the kind
 /// [`Remote`](ErrorKind::Remote), and its thread goes on.
 ///
-/// A thread cannot be ended from outside: [`terminate`](Self::terminate) cancels what has not begun, and
+/// A thread cannot be ended from outside. [`terminate`](Self::terminate) cancels what has not begun.
 /// [`join`](Self::join) and the drop of the pool wait for the calls that run.
 ///
 /// # Examples
@@ -231,7 +231,7 @@ impl ThreadPool {
         Ok(ThreadMapResult { gathered })
     }
 
-    /// Calls `f` with each item. The values come one after the other, in the order of the items, and items are drawn as
+    /// Calls `f` with each item. The values come one after the other, in the order of the items. Items are drawn as
     /// values are taken, at most four for each thread ahead.
     ///
     /// # Errors

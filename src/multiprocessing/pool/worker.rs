@@ -7,8 +7,8 @@
 //! | write its outcome, made visible by one store | that call running, or its outcome visible |
 //! | after the last call, the word to `Done` | `Claimed`, and every outcome visible |
 //!
-//! So the parent knows of a dead worker which calls have ended (their outcomes are visible), which one was running, and
-//! that no other call has begun.
+//! So the parent knows of a dead worker which calls have ended, because their outcomes are visible. It knows which one
+//! was running, and that no other call has begun.
 
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use std::sync::atomic::fence;

@@ -98,8 +98,8 @@ impl ProcessBuilder {
     /// [`end_with_parent`](ossature_sys::process::end_with_parent) after the change. Every other daemon has a small
     /// thread that watches the parent.
     ///
-    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped, and lets the daemon
-    /// live on when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after what
+    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. Python lets the
+    /// daemon live on when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after what
     /// [`set_daemon_grace`](crate::multiprocessing::util::set_daemon_grace) says.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
@@ -179,7 +179,7 @@ impl ProcessBuilder {
     ///
     /// The parent drops `ends` when this call returns, also with an error. Pass a reference to an end that the parent
     /// keeps, for example to a listener at a path. The parent made the path, so the parent removes it when its last
-    /// owner there is dropped. A listener that is passed by value therefore loses its path at once: the child still has
+    /// owner there is dropped. A listener that is passed by value therefore loses its path at once. The child still has
     /// the socket, but nobody can connect by the path any more.
     ///
     /// The child has everything else as with [`fork`](Self::fork): memory, locks, shared memory, and the descriptors of

@@ -24,14 +24,14 @@ use crate::thread::joins_itself;
 /// A child of this process, or a thread that stands for a process. Clones refer to the same child. Any number of
 /// threads may wait for the child, each with its own deadline.
 ///
-/// As a descriptor it is Python's *sentinel*: readable once the child has ended, so it can stand in a poll, an epoll or
+/// As a descriptor it is Python's *sentinel*, readable once the child has ended. So it can stand in a poll, an epoll or
 /// a [`Selector`](crate::select::selectors) beside anything else.
 ///
 /// The handles close their descriptors once the child's end was seen. Only a descriptor that was lent (`AsFd`) stays
 /// open.
 ///
-/// Dropping all handles neither waits nor ends anything: the child goes on, and is reaped by [`active_children`], by
-/// the next start, or at this process's end, which waits for it.
+/// Dropping all handles neither waits nor ends anything: the child goes on. It is reaped by [`active_children`], by the
+/// next start, or at this process's end, which waits for it.
 ///
 /// # Examples
 /// A child that is asked, waited for and closed:
@@ -369,7 +369,7 @@ impl Process {
     }
 
     /// Asks it to end, with `SIGTERM`: by default that ends it at once, where it is. Neither destructors nor finalizers
-    /// run, its own children go on, and a pipe or queue in use may be left in the middle of a message. Locks of
+    /// run, and its own children go on. A pipe or queue in use may be left in the middle of a message. Locks of
     /// [`sync`](crate::multiprocessing::sync) are not left locked: they tell the next holder.
     ///
     /// **A child that blocks `SIGTERM` does not end by it.** Children begin with `SIGTERM` unblocked, whatever this

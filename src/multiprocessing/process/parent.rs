@@ -78,8 +78,8 @@ impl Parent {
 
 /// The process that started this one; `None` in the first, and in one that was not started by this module.
 ///
-/// A process that was forked by other means has the parent of the process that forked it, if that process called this
-/// function before the fork. Otherwise the parent counts as ended.
+/// A process that was forked by other means has the parent of the process that forked it. That process must have called
+/// this function before the fork. Otherwise the parent counts as ended.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -125,7 +125,7 @@ impl ParentProcess {
     /// Whether it has not ended yet.
     ///
     /// # Errors
-    /// `EMFILE` when no descriptor is left for the first look; `ESRCH` in a new pid namespace, outside of which the
+    /// `EMFILE` when no descriptor is left for the first look. `ESRCH` in a new pid namespace, outside of which the
     /// parent has no number, unless this is a daemon.
     pub fn is_alive(&self) -> Result<bool> {
         Ok(!self.join_timeout(Deadline::NOW)?)
@@ -134,7 +134,7 @@ impl ParentProcess {
     /// Waits for its end.
     ///
     /// # Errors
-    /// `EMFILE` when no descriptor is left for the first look; `ESRCH` in a new pid namespace, outside of which the
+    /// `EMFILE` when no descriptor is left for the first look. `ESRCH` in a new pid namespace, outside of which the
     /// parent has no number, unless this is a daemon.
     pub fn join(&self) -> Result<()> {
         self.join_timeout(Deadline::NEVER).map(drop)
@@ -144,7 +144,7 @@ impl ParentProcess {
     /// ends the wait; says whether it has ended.
     ///
     /// # Errors
-    /// `EMFILE` when no descriptor is left for the first look; `ESRCH` in a new pid namespace, outside of which the
+    /// `EMFILE` when no descriptor is left for the first look. `ESRCH` in a new pid namespace, outside of which the
     /// parent has no number, unless this is a daemon.
     pub fn join_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<bool> {
         let sentinel = self.0.sentinel()?;

@@ -150,10 +150,10 @@ impl Process {
 }
 
 impl ProcessBuilder {
-    /// Starts it by the method of its [context](Self::context), otherwise by the default one: it runs `target` with
-    /// `args` and ends with the exit code of the answer.
+    /// Starts it by the method of its [context](Self::context), otherwise by the default one. The process runs `target`
+    /// with `args` and ends with the exit code of the answer.
     ///
-    /// A process that is not a copy of this one gets the arguments as serde values, which may hold connections, locks,
+    /// A process that is not a copy of this one gets the arguments as serde values. These may hold connections, locks,
     /// shared memory and open files. Otherwise the process has only this process's environment, directory, standard
     /// output and standard error. With [`Forkserver`](Context::Forkserver) only the directory is this process's; that
     /// context lists what comes from the server. The process must know the function by name, from the table that was
@@ -162,15 +162,15 @@ impl ProcessBuilder {
     ///
     /// With [`Fork`](Context::Fork) the process is a copy, and has copies of all pipe ends of this process besides its
     /// arguments. So a task that ends with its pipe does not end there: use [`fork_with`](Self::fork_with). This call
-    /// closes nothing in the copy, as Python's fork does not: a function may use a queue or pipe of a `static` that is
+    /// closes nothing in the copy, as Python's fork does not. A function may use a queue or pipe of a `static` that is
     /// not among its arguments.
     ///
     /// # Errors
     /// * [`UnknownTask`](crate::ErrorKind::UnknownTask) when `target` stands in no table, or none was given yet.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) when `args` cannot be serialised.
-    /// * [`StartFailed`](crate::ErrorKind::StartFailed) when the new process ended, refused the task or was not heard
-    ///   of within [`set_start_timeout`](crate::multiprocessing::set_start_timeout) or
-    ///   [`start_timeout`](Self::start_timeout): the message says why, and
+    /// * [`StartFailed`](crate::ErrorKind::StartFailed) when the new process ended, refused the task or did not answer
+    ///   within [`set_start_timeout`](crate::multiprocessing::set_start_timeout) or
+    ///   [`start_timeout`](Self::start_timeout). The message says why, and
     ///   [`Error::exit_status`](crate::Error::exit_status) how the process ended.
     /// * [`Os`](crate::ErrorKind::Os) when it could not be made: `EAGAIN`, `ENOMEM`, `EMFILE`; `ENOENT`, `EACCES` and
     ///   others of `execve` for the program of [`set_executable`](crate::multiprocessing::set_executable).

@@ -131,8 +131,8 @@ impl ProcessBuilder {
     /// with the rights of this process, before [`uid`](Self::uid) and [`gid`](Self::gid) take effect.
     ///
     /// A relative path begins at the working directory of this process. If that directory was removed, the start fails
-    /// with `ENOENT`, but not with [`Context::Forkserver`]: the child begins in the working directory of the server,
-    /// and a relative path begins there. Give an absolute path if the directory of this process may be removed.
+    /// with `ENOENT`. With [`Context::Forkserver`] it does not: the child begins in the working directory of the
+    /// server, and a relative path begins there. Give an absolute path if the directory of this process may be removed.
     #[doc(alias = "chdir")]
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Self {
         self.surroundings.directory = Some(directory.as_ref().to_owned());

@@ -90,17 +90,17 @@
 //! descriptors are open until the next put or get of an item with descriptors. A process that is killed in `get` may
 //! take such an item with it. A `get` in a process that can open no more descriptors loses the item, and says so.
 //!
-//! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room, and a `try_get` answers `None` only
-//! if no item is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a
-//! bounded queue waits for another put that counts its item. Each of both takes no time. If the other process is
-//! stopped in it, the call gives up after 10 ms. The call then answers as if there were no room or no item.
+//! **Calls that do not wait.** A `try_put` answers `Full` only if there is no room. A `try_get` answers `None` only if
+//! no item is there that nobody else is getting. The first call of a thread joins the queue. A `try_put` of a bounded
+//! queue waits for another put that counts its item. Each of both takes no time. If the other process is stopped in it,
+//! the call gives up after 10 ms. The call then answers as if there were no room or no item.
 //!
 //! **Order.** The items of one thread come in the order of their `put`. The items of several threads have no order
 //! among them.
 //!
 //! **What an item may be**: any type that serde can write and read, as an argument of a process. A queue itself may be
-//! an argument of a process or an item of a queue, and may be sent over a connection between processes of this program.
-//! Anywhere else it is refused, because memory could come through it.
+//! an argument of a process or an item of a queue. It may also be sent over a connection between processes of this
+//! program. Anywhere else it is refused, because memory could come through it.
 
 mod channel;
 mod error;

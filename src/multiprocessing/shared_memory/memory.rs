@@ -17,13 +17,13 @@ use crate::multiprocessing::transfer::Handle;
 
 /// A block of memory that any program of the same user can open by name: Python's `SharedMemory`.
 ///
-/// The name of a block that was made here lasts as long as a process uses the block; see the [module](super), also for
+/// The name of a block that was made here lasts as long as a process uses the block. See the [module](super), also for
 /// what CPython does to names. A block needs no descriptor. Dropping it is Python's `close`.
 ///
 /// The bytes may change at any time, so they are copied in and out, and a value of several bytes may be seen half
-/// written. A [`NamedLock`](crate::multiprocessing::sync::NamedLock) excludes others, in Python too. The file of a
-/// block can be cut short by any program of the same user; an access to what is lost ends the process with SIGBUS.
-/// Neither this library nor CPython does that.
+/// written. A [`NamedLock`](crate::multiprocessing::sync::NamedLock) excludes others, in Python too. Any program of the
+/// same user can cut the file of a block short. An access to what is lost ends the process with SIGBUS. Neither this
+/// library nor CPython does that.
 ///
 /// A block that is sent to another process is opened there by its name, and is in use meanwhile.
 ///
@@ -216,7 +216,7 @@ impl fmt::Debug for SharedMemory {
 /// Removes a name, of whatever block has it: `SharedMemory(name).unlink()`.
 ///
 /// # Errors
-/// [`Os`](ErrorKind::Os) with `ENOENT` if no block has the name, `EACCES` or `EPERM` if it belongs to another user;
+/// [`Os`](ErrorKind::Os) with `ENOENT` if no block has the name, `EACCES` or `EPERM` if it belongs to another user.
 /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one.
 ///
 /// # Examples

@@ -59,9 +59,9 @@
 //!
 //! # With CPython
 //!
-//! A CPython before 3.13 registers a block with its resource tracker when it *attaches*, and at its end the tracker
-//! removes the name, whoever else uses the block. From then on nobody else can open it; those who have it go on. The
-//! remedy is in the Python program, after it has attached:
+//! A CPython before 3.13 registers a block with its resource tracker when it *attaches*. At its end the tracker removes
+//! the name, whoever else uses the block. From then on nobody else can open it; those who have it go on. The remedy is
+//! in the Python program, after it has attached:
 //!
 //! ```python
 //! shm = SharedMemory(name=name, track=False)                      # 3.13 and newer
@@ -70,9 +70,10 @@
 //! resource_tracker.unregister("/" + shm.name, "shared_memory")
 //! ```
 //!
-//! CPython takes no lock. So one of our objects that only CPython still uses counts as unused, and its name is removed:
-//! the Python program keeps the memory, and nobody else can open it. The remedy is either `track(false)` and `unlink`
-//! by somebody, or one line in the Python program, by which it becomes a user like any other until its block is closed:
+//! CPython takes no lock. So one of our objects that only CPython still uses counts as unused, and its name is removed.
+//! The Python program keeps the memory, and nobody else can open it. The remedy is either `track(false)` and `unlink`
+//! by somebody, or one line in the Python program. By that line it becomes a user like any other until its block is
+//! closed:
 //!
 //! ```python
 //! fcntl.flock(shm._fd, fcntl.LOCK_SH)

@@ -72,8 +72,8 @@ macro_rules! fractions {
 whole_numbers!(u8 u16 u32 u64 i8 i16 i32 i64);
 fractions!(f32 f64);
 
-/// An array in shared memory without a lock, of the type that a code names when the program runs: for bindings, and for
-/// layouts that are read from a file. Where the type is known, [`RawArray`] does better.
+/// An array in shared memory without a lock, of the type that a code names when the program runs. It is for bindings,
+/// and for layouts that are read from a file. Where the type is known, [`RawArray`] does better.
 ///
 /// Items are read and written as [`Scalar`]s. [`of`](Self::of) lends the whole array under its Rust type.
 ///

@@ -12,7 +12,7 @@ use crate::multiprocessing::transfer::memory;
 
 /// A value in shared memory without a lock: Python's `RawValue`, and `Value(..., lock=False)`.
 ///
-/// It is a [`Racy`] cell: [`get`](Racy::get) and [`set`](Racy::set) are one atomic load or store each, of a whole value
+/// It is a [`Racy`] cell. [`get`](Racy::get) and [`set`](Racy::set) are one atomic load or store each, of a whole value
 /// up to the width of a machine word. A wider one may be seen half old and half new. Nothing waits and nothing can be
 /// abandoned; reading, adding and writing back loses what others wrote meanwhile.
 ///

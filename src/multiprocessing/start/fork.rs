@@ -17,7 +17,7 @@ use crate::multiprocessing::process::surroundings::Surroundings;
 use crate::multiprocessing::process::unsettled::{self, Unsettled};
 use crate::thread;
 
-/// Starts a copy of this process that runs `body`, which may borrow: the copy has its own copy of everything, except
+/// Starts a copy of this process that runs `body`, which may borrow. The copy has its own copy of everything, except
 /// for the ends that the child closes.
 pub(crate) fn fork(
     mut config: ChildConfig,

@@ -32,7 +32,7 @@
 //! [`NamedBoundedSemaphore`].
 //!
 //! **A limit** of a wait is a `Duration`, an `Option<Duration>`, a [`Deadline`](crate::sys::deadline::Deadline) or a
-//! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock; when it is over the answer is `false` or `None`.
+//! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock. When it is over the answer is `false` or `None`.
 //!
 //! **When a holder of a lock was killed**, the data that the lock guards may be half changed. The error is
 //! [`Abandoned`](crate::ErrorKind::Abandoned):

@@ -2,7 +2,7 @@
 //!
 //! They are the C library's named semaphores, which CPython's `multiprocessing.Lock` and its kin are made of. The
 //! [`Lock`](super::Lock) and [`Semaphore`](super::Semaphore) of this library do better between the processes of one
-//! Rust program: they have owners, and survive the death of a holder.
+//! Rust program. They have owners, and survive the death of a holder.
 //!
 //! ```
 //! use std::time::Duration;

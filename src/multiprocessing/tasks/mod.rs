@@ -1,9 +1,9 @@
-//! What a process is started with: a plain function and its arguments, known on both sides because the function stands
+//! What a process is started with: a plain function and its arguments. Both sides know the function because it stands
 //! in the program's table of tasks.
 //!
-//! A program that was just executed knows nothing of its parent's closures and addresses. So the parent says a *name*,
-//! and the child looks it up in the same [table](crate::tasks!), which it hands to [`freeze_support`] as the first
-//! thing it does.
+//! A program that was just executed knows nothing of its parent's closures and addresses. So the parent sends a *name*,
+//! and the child looks it up in the same [table](crate::tasks!). The child hands the table to [`freeze_support`] as the
+//! first thing it does.
 //!
 //! ```
 //! use ossature::multiprocessing::{self, Tasks, tasks};

@@ -11,7 +11,7 @@ use super::list::{put, take};
 
 /// Something that owns a descriptor, to be sent: a `File`, a `TcpStream`, a `UnixListener`, an `OwnedFd`.
 ///
-/// The receiver may take it as another type than it was sent as; calls that do not fit then fail, as they would with
+/// The receiver may take it as another type than it was sent as. Calls that do not fit then fail, as they would with
 /// any wrong descriptor.
 ///
 /// ```

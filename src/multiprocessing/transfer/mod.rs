@@ -1,8 +1,9 @@
 //! Values with open files and shared memory in them, on their way to another process.
 //!
 //! Values between processes are serde's, and the number of a descriptor means nothing in another process. So while a
-//! value is being sent, each owner of a descriptor puts a copy of it on a list, and writes its place in the list. The
-//! list travels beside the bytes. The other side takes each descriptor off the list once, and closes what nobody took.
+//! value is being sent, each owner of a descriptor puts a copy of it on a list. The owner writes its place in the list.
+//! The list travels beside the bytes. The other side takes each descriptor off the list once, and closes what nobody
+//! took.
 //!
 //! | to send | write |
 //! | --- | --- |

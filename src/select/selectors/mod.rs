@@ -1,8 +1,8 @@
 //! Readiness with your own objects and data attached: Python's `selectors` module.
 //!
-//! A selector **owns** what is registered: anything `AsFd`, which is a socket itself, an `Arc` of one, a `&socket` or a
-//! `BorrowedFd`, as the program likes. An event loop that accepts connections needs that: a selector that only borrowed
-//! could never let a connection go. The object keeps the descriptor open, as in Python's keys, and
+//! A selector **owns** what is registered. An object is anything `AsFd`: a socket itself, an `Arc` of one, a `&socket`
+//! or a `BorrowedFd`, as the program likes. An event loop that accepts connections needs that: a selector that only
+//! borrowed could never let a connection go. The object keeps the descriptor open, as in Python's keys, and
 //! [`unregister`](Selector::unregister) gives the object back. Events come as [`Token`]s, which are never used twice.
 //! The token of an object that was taken out finds nothing, even if its number has been opened again.
 //!

@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// `value` as a `T`, the way back of [`to_value`](super::to_value).
 ///
-/// More is taken than is given: any sequence or set for any sequence of the right length, a `bytes` for a `Vec<u8>`, an
-/// int for a float.
+/// The reader accepts more forms than the writer makes: any sequence or set for any sequence of the right length, a
+/// `bytes` for a `Vec<u8>`, an int for a float.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Value, from_value};

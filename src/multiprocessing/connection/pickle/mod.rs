@@ -155,8 +155,7 @@ impl Decoder {
     ///
     /// The default is 64 times the length of the pickle, or 16 MiB if that is more. A list of small numbers takes 32
     /// bytes for each number, and reading the list takes less than twice as much. Two kinds of pickles exceed 64 bytes
-    /// for each byte: a pickle that puts copies of one object into many places, and a pickle that holds mostly nested
-    /// empty containers.
+    /// for each byte. One puts copies of one object into many places, the other holds mostly nested empty containers.
     ///
     /// # Examples
     /// ```

@@ -6,7 +6,7 @@ use super::object::{Global, Object};
 /// A plain Python value.
 ///
 /// A closed set: decoding never makes anything else, and never runs anything. Containers hold their items in the order
-/// in which they were written, and two sets with the same items in another order are not equal here. Where a dict was
+/// in which they were written. Two sets with the same items in another order are not equal here. Where a dict was
 /// written with one key twice, the last one counts, as in Python: [`get`](Self::get) finds it.
 ///
 /// ```

@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// `value` as a pickle of protocol 2, the highest that Python 2.7 reads.
 ///
-/// Text is `unicode` there and `str` in Python 3; bytes are `str` there and `bytes` in Python 3, and everything else is
-/// the same on both sides. Nothing is shared: each value is written where it stands.
+/// Text is `unicode` there and `str` in Python 3. Bytes are `str` there and `bytes` in Python 3. Everything else is the
+/// same on both sides. Nothing is shared: each value is written where it stands.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Value, encode};

@@ -20,8 +20,8 @@ const LATE: &str = "multiprocessing.context.TimeoutError";
 typed! {
     /// A proxy of a pool of processes on a server.
     ///
-    /// The workers are children of the server, at most 1,024 of all pools together, and run the tasks of the program:
-    /// client and server have to be of one build. Any client that knows the key may run any task of the table, with any
+    /// The workers are children of the server, at most 1,024 of all pools together, and run the tasks of the program.
+    /// Client and server have to be of one build. Any client that knows the key may run any task of the table, with any
     /// arguments. Arguments and values hold no descriptors.
     ///
     /// A client of CPython cannot name tasks: the calls of its pool proxy are errors. A pool of CPython is driven by
