@@ -1,4 +1,4 @@
-//! A set of descriptors kept by the kernel, which tells those that are ready: the cost of waiting depends on how many
+//! A set of descriptors kept by the kernel, which reports those that are ready. The cost of waiting depends on how many
 //! are ready, not on how many there are.
 //!
 //! Each registration carries a `token` of the caller's choice that comes back with its events. What is ready is written
@@ -24,7 +24,7 @@
 //! * **The open file description, not the number.** A closed descriptor goes on producing events while a duplicate
 //!   (dup, fork, a passed descriptor) lives, and [`Epoll::unregister`] can no longer name it. Unregister before
 //!   closing, and ignore a token that you no longer know.
-//! * **Fork shares the set.** A forked child has the same set, not a copy: registrations made by one act on the other,
+//! * **Fork shares the set.** A forked child has the same set, not a copy. Registrations made by one act on the other,
 //!   and each event goes to one of them. A child that wants its own makes a new one.
 //! * **Plain files are refused** with `EPERM`: they are always ready. [`poll`](mod@crate::poll) says so instead.
 //! * **Sets nest**: an `Epoll` is readable while it has something to report, and can be registered in another, five

@@ -58,8 +58,8 @@ bitflags! {
 /// `pipe2(fds, flags | O_CLOEXEC)`: a new pipe, as the end to read from and the end to write to.
 ///
 /// # Errors
-/// `EMFILE` or `ENFILE` when the process or the system has no descriptor left; `ENFILE` also when the user's pipes hold
-/// too many pages already; `EINVAL` for unknown flags.
+/// `EMFILE` or `ENFILE` when the process or the system has no descriptor left. `ENFILE` also when the user's pipes hold
+/// too many pages already. `EINVAL` for unknown flags.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,7 @@
 //! Process-shared pthread mutexes, for memory that programs in other languages lock too.
 //!
 //! This module is for memory whose other side is C. Between Rust programs the locks of [`sync`](crate::sync) promise
-//! more: if a thread dies before it wakes with a pthread mutex, the mutex can stay unlocked beside a sleeping waiter.
+//! more. If a thread dies before it wakes with a pthread mutex, the mutex can stay unlocked beside a sleeping waiter.
 //!
 //! A [`Mutex`] has no constructor, because it must never move: libc's list of held robust mutexes points into it. It is
 //! set up in place, in shared memory ([`Options::init_at`]) or for the life of the process ([`Options::leak`]), or

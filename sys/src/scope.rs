@@ -6,7 +6,7 @@
 //! | [`Shared`] | every process that maps it | only in a [`Shm`](crate::shm::Shm) | the next taker gets it at once, told so | the guard, or why not |
 //! | [`Local`] | one thread, which never sleeps | anywhere in that thread | cannot happen | the guard, or why not |
 //!
-//! `Private` cannot fail, so it hands out the bare guard. The other two hand out a `Result`: a holder may have marked a
+//! `Private` cannot fail, so it hands out the bare guard. The other two return a `Result`. A holder may have marked a
 //! `Shared` object as unrecoverable, and a `Local` wait could only wait for ever. [`Scope::settle`] turns each of them
 //! into a `Result` for code that is generic over the scope.
 //!

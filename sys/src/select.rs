@@ -264,7 +264,7 @@ impl<'a> Iterator for Iter<'_, 'a> {
 ///
 /// # Errors
 /// * `EBADF`: a member is not open (which borrowed descriptors exclude).
-/// * `EINVAL`: the bit array of a set that is not empty is too short for the highest member of another: give the sets
+/// * `EINVAL`: the bit array of a set that is not empty is too short for the highest member of another. Give the sets
 ///   arrays of one length.
 /// * `ENOMEM`: the kernel lacks memory for its copies.
 #[doc(alias = "pselect")]

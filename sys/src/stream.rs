@@ -260,7 +260,7 @@ impl Stream {
     }
 
     /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: writes some of `bytes` and with the first of them these
-    /// descriptors; `None` when there was no room by the deadline, and then nothing was written.
+    /// descriptors. `None` when there was no room by the deadline; then nothing was written.
     ///
     /// # Errors
     /// As for [`write`](Self::write). `EINVAL` for descriptors without a byte to carry them or more than 253 of them,

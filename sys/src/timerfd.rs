@@ -172,7 +172,7 @@ impl TimerFd {
         self.set_raw(TimerfdTimerFlags::empty(), ZERO, ZERO)
     }
 
-    /// `timerfd_gettime(fd, ...)`: how long until the next expiration, zero where an interval's expiration is due;
+    /// `timerfd_gettime(fd, ...)`: how long until the next expiration, zero where an interval's expiration is due.
     /// `None` when it is not set or has expired for the last time.
     ///
     /// # Errors
@@ -186,8 +186,8 @@ impl TimerFd {
         Ok(is_set.then_some(left))
     }
 
-    /// `read(fd, &count, 8)`: how often the timer has expired since it was set or last asked; waits for the first, and
-    /// says `None` when there was none by the deadline.
+    /// `read(fd, &count, 8)`: how often the timer has expired since it was set or last asked. Waits for the first, and
+    /// returns `None` when there was none by the deadline.
     ///
     /// # Errors
     /// `ECANCELED` when the wall clock was set under

@@ -1,6 +1,6 @@
 //! Terminals: raw mode that is undone, the window's size, pseudo-terminals, the foreground process group.
 //!
-//! [`raw`] and [`cbreak`] answer a guard that puts the former settings back when it is dropped, so a panic or an early
+//! [`raw`] and [`cbreak`] return a guard that puts the former settings back when it is dropped. So a panic or an early
 //! return never leaves the user's terminal without echo.
 //!
 //! ```
@@ -74,8 +74,8 @@ pub fn raw(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
-/// `tcsetattr(fd, TCSADRAIN, ...)` without `ICANON` and `ECHO`: every byte comes as it is typed and is not echoed,
-/// while Ctrl-C and its like stay signals, until the answer is dropped.
+/// `tcsetattr(fd, TCSADRAIN, ...)` without `ICANON` and `ECHO`, until the answer is dropped. Every byte comes as it is
+/// typed and is not echoed, while Ctrl-C and its like stay signals.
 ///
 /// Differs from Python's `tty.setcbreak` like [`raw`] from `tty.setraw`.
 ///
@@ -101,7 +101,7 @@ pub fn cbreak(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
-/// `tcsetattr(fd, TCSADRAIN, ...)` as line editors want it, until the answer is dropped: every byte comes as it is
+/// `tcsetattr(fd, TCSADRAIN, ...)` as line editors want it, until the answer is dropped. Every byte comes as it is
 /// typed, also those that would be signals, and nothing is echoed.
 ///
 /// Flow control (`IXON`) and the translation of output (`OPOST`) stay as the user set them. The characters that are not

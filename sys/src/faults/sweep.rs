@@ -163,7 +163,7 @@ impl<'a> Sweep<'a> {
     /// Runs `operation` twice undisturbed, then once for each of its calls and each of the errors.
     ///
     /// Only calls of the thread that runs the sweep are counted and fail. What `operation` returns is dropped after the
-    /// injected error is taken back, and before the process is looked at; what `operation` drops itself is a part of
+    /// injected error is taken back, and before the process is looked at. What `operation` drops itself is a part of
     /// it. The first run may set up what lasts for the life of the process.
     ///
     /// # Errors

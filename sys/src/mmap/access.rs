@@ -3,7 +3,7 @@
 //! Safe code reaches a byte that others may write in two ways only. *Copies* go as if each byte were a relaxed atomic
 //! of its own, in assembly where that is faster. *Atomics* are of one width, four bytes at multiples of four, so two of
 //! them are the same place or do not touch. The language leaves open what overlapping atomics of different widths do. A
-//! copy beside an atomic on the same bytes may see or leave half of a word, and orders nothing: bring one to rest
+//! copy beside an atomic on the same bytes may see or leave half of a word, and orders nothing. Bring one to rest
 //! before using the other.
 
 use core::ptr::NonNull;

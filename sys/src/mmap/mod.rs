@@ -1,5 +1,5 @@
-//! Mapped memory: a [`Region`] is unmapped when it is dropped, knows whether its bytes may change under the reader, and
-//! lends a slice only where they cannot.
+//! Mapped memory. A [`Region`] is unmapped when it is dropped, and knows whether its bytes may change under the reader.
+//! It lends a slice only where they cannot.
 //!
 //! | made by | seen by | safe access |
 //! | --- | --- | --- |
@@ -94,7 +94,7 @@ enum Backing {
 
 /// A mapping of this process, unmapped when dropped.
 ///
-/// Differs from Python's `mmap`: has no position, an offset need not be a multiple of the page size, and is never
+/// Differs from Python's `mmap`: it has no position, and an offset need not be a multiple of the page size. It is never
 /// unmapped while a borrow of it lives.
 ///
 /// # Examples

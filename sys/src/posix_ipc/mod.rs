@@ -73,7 +73,7 @@ impl Name {
     /// Checks a name.
     ///
     /// # Errors
-    /// `EINVAL` if the name is empty, `.` or `..`, or has a slash or a null in it; `ENAMETOOLONG` if it is longer than
+    /// `EINVAL` if the name is empty, `.` or `..`, or has a slash or a null in it. `ENAMETOOLONG` if it is longer than
     /// 255 bytes.
     pub fn new(name: &[u8]) -> Result<Self> {
         if name.len() > NAME_MAX {
@@ -241,9 +241,9 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
     retry(|| raw::call("fchmod", || rustix::fs::fchmod(fd.as_fd(), Mode::from_raw_mode(mode))))
 }
 
-/// `fallocate(fd, 0, 0, len)`: finds the memory for `len` bytes now and makes the object that long, so that a full file
-/// system is an error here and not a SIGBUS later. Where the file system has no such call, the bytes are written,
-/// which makes an empty object that long. After an error, the object may have a part of the memory.
+/// `fallocate(fd, 0, 0, len)`: finds the memory for `len` bytes now and makes the object that long. So a full file
+/// system is an error here and not a SIGBUS later. Where the file system has no such call, the bytes are written, which
+/// makes an empty object that long. After an error, the object may have a part of the memory.
 ///
 /// # Errors
 /// `ENOSPC` if the file system is full or at its limit, `ENOMEM` for more than the machine has, `EFBIG` beyond

@@ -29,8 +29,8 @@ use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
 pub enum ForkError {
     /// The process has more than one thread: the others would be missing in the child, with whatever they hold.
     ///
-    /// Threads that the kernel made for io_uring count as well: its workers while they run, and an `SQPOLL` thread for
-    /// as long as its ring is open. They share the memory like any other.
+    /// Threads that the kernel made for io_uring count as well. These are its workers while they run, and an `SQPOLL`
+    /// thread for as long as its ring is open. They share the memory like any other.
     MultiThreaded,
     /// Neither unshare(2) nor /proc could say whether the process has one thread only.
     Unproven,
@@ -105,7 +105,7 @@ impl ForkError {
 ///   leaked a [guard of a pthread mutex](crate::pthread::Guard).
 /// * [`ForkError::SigchldIgnored`] when `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// * [`ForkError::Os`]: `EAGAIN` when the user or cgroup has too many processes, `ENOMEM`, `EMFILE` when there is no
-///   descriptor for the pidfd. No child is left then, unless somebody else reaps it: a handler of `SIGCHLD` that waits
+///   descriptor for the pidfd. No child is left then, unless somebody else reaps it. A handler of `SIGCHLD` that waits
 ///   for any child (`waitpid(-1, ...)`) must not run during the call. If it reaped the child just now, the pidfd would
 ///   be refused with `ESRCH` or, if the number was given to another child at once, lead to that one.
 ///

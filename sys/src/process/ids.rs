@@ -216,7 +216,7 @@ pub fn set_umask(mask: u32) -> u32 {
 
 /// `killpg(group, signal)`: sends a signal to every process of a group.
 ///
-/// A group is only a number: keep a child of yours in it unreaped as long as you signal it, then the number stays its
+/// A group is only a number. Keep a child of yours in it unreaped as long as you signal it; then the number stays its
 /// own.
 ///
 /// # Errors

@@ -2,8 +2,8 @@
 //! descriptors. A wait for a child has a deadline, and never meets another process that got the same number.
 //!
 //! [`fork`] takes a closure and answers with a [`Child`]. The closure may borrow, for the child has its own copy of the
-//! stack and never returns into it. It is a safe function because it refuses whenever it would not be safe: beside a
-//! second thread, and while the thread holds a lock in shared memory.
+//! stack and never returns into it. It is a safe function because it refuses whenever it would not be safe. It refuses
+//! beside a second thread, and while the thread holds a lock in shared memory.
 //!
 //! ```standalone_crate
 //! use core::time::Duration;

@@ -11,7 +11,7 @@ use crate::errno::{Errno, Result};
 /// the end of another process, polls a pidfd.
 ///
 /// The children of this process do not inherit it. An exec leaves it in force. An exec of a program with set-user-ID,
-/// set-group-ID or capabilities ends it, and so does every change of the effective user or group: call this again after
+/// set-group-ID or capabilities ends it, and so does every change of the effective user or group. Call this again after
 /// that. See [`set_parent_death_signal`].
 ///
 /// # Errors

@@ -15,8 +15,8 @@ use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
 /// `pidfd_open(pid, 0)`: a descriptor for a process, closed on exec, readable once it has ended. Its number is 3 or
 /// above.
 ///
-/// For a process other than a child of this one `pid` is only a number: it may end and the number be given to another
-/// before the call. Check through another channel (its parent, its socket) after opening.
+/// For a process other than a child of this one `pid` is only a number. The process may end and the number be given to
+/// another before the call. Check through another channel (its parent, its socket) after opening.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process, `EMFILE` when no descriptor is left, `EINVAL` when `pid` is a thread that

@@ -1,7 +1,7 @@
 //! Who runs where, when and before whom: the calls that a scheduler in user space is written on.
 //!
-//! A *thread* is named by its number (`gettid`), `None` being the calling one; a process is named by its first thread,
-//! and only that thread is meant. New threads and processes inherit all of this unless [`Flags::RESET_ON_FORK`] says
+//! A *thread* is named by its number (`gettid`); `None` is the calling one. A process is named by its first thread, and
+//! only that thread is meant. New threads and processes inherit all of this unless [`Flags::RESET_ON_FORK`] says
 //! otherwise.
 //!
 //! ```

@@ -30,7 +30,7 @@
 //! is, however it ended. It cannot shrink, and its pages are reserved, so no access ends in SIGBUS.
 //!
 //! **Never unmapped under the kernel.** While a thread of this process holds a lock in it, a mapping is part of that
-//! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not, so dropping a `Shm`
+//! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not. So dropping a `Shm`
 //! looks: a mapping in which something is still linked is leaked, not unmapped.
 //!
 //! **Attached as the same type.** The memory begins with a header that records the placed type. Its [`Fingerprint`] is

@@ -166,7 +166,7 @@ const LONGEST: Duration = Duration::from_secs(1 << 30);
 /// `sigtimedwait(set, &info, timeout)`: takes one pending signal of `set`, waiting for it; `None` when there was none
 /// by the deadline.
 ///
-/// The signals must be blocked in this thread, and for signals sent to the process in every other thread too: otherwise
+/// The signals must be blocked in this thread, and for signals sent to the process in every other thread too. Otherwise
 /// what the signal usually does happens instead. Signals outside of `set` that are handled meanwhile do not end the
 /// wait.
 ///

@@ -45,7 +45,7 @@ impl Socket {
         raw::call("getsockopt", || sockopt::socket_error(&self.0))?.map(|()| true)
     }
 
-    /// No poll reports room in the queue of a listener of family `Unix`: only a blocking connect waits for it, for as
+    /// No poll reports room in the queue of a listener of family `Unix`. Only a blocking connect waits for it, for as
     /// long as the send timeout says.
     #[cold]
     fn connect_when_there_is_room(&self, address: &Address, deadline: Deadline) -> Result<bool> {

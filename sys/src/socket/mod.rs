@@ -153,7 +153,7 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 /// An open socket, non-blocking inside.
 ///
 /// Made from an `OwnedFd` it is switched to non-blocking, and so is every other descriptor of the same open file
-/// description; made into one it stays so ([`set_nonblocking`] undoes it).
+/// description. Made into one it stays so ([`set_nonblocking`] undoes it).
 ///
 /// # Examples
 /// A connection:
@@ -269,8 +269,8 @@ impl Socket {
 
     /// `bind(fd, address, ...)`: gives the socket its own address.
     ///
-    /// Binding to a path makes a file there, which stays until somebody removes it; binding to
-    /// [`UnixAddress::UNNAMED`] lets the kernel choose an abstract name, and to port 0 a port.
+    /// Binding to a path makes a file there, which stays until somebody removes it. Binding to [`UnixAddress::UNNAMED`]
+    /// lets the kernel choose an abstract name, and to port 0 a port.
     ///
     /// # Errors
     /// `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` for the address, `ENOENT` and `ENOTDIR` for a path, `EINVAL` when the

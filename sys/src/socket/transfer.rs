@@ -59,7 +59,7 @@ impl Socket {
     /// The receiver gets descriptors of its own for the same open files; the sender's may be closed at once.
     ///
     /// # Errors
-    /// As for [`send`](Self::send); `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
+    /// As for [`send`](Self::send). `EINVAL` for descriptors without a byte to carry them or more than 253 of them.
     /// `ETOOMANYREFS` when too many of this user are on their way.
     #[doc(alias = "SCM_RIGHTS")]
     #[doc(alias = "socket.send_fds")]

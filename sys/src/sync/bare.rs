@@ -1,5 +1,5 @@
-//! Locks around nothing, taken and released without a guard: for what lies outside of memory, a file for one, and where
-//! the release stands in another function than the take.
+//! Locks around nothing, taken and released without a guard. They are for what lies outside of memory, such as a file,
+//! and for a lock that one function takes and another releases.
 //!
 //! ```
 //! use ossature_sys::{shm::Shm, sync::bare::NotOwner, sync::lock::Lock};

@@ -20,7 +20,7 @@
 //! assert_eq!(*ITEMS.lock(), 0);
 //! ```
 //!
-//! A wait takes the guard and gives it back, so that nobody can use the data meanwhile; every level of an
+//! A wait takes the guard and gives it back, so that nobody can use the data meanwhile. Every level of an
 //! [`RLock`](super::rlock::RLock) is let go and taken again. Waiters stand in a queue in order of arrival, and each has
 //! a word of its own:
 //!
@@ -43,7 +43,7 @@
 //! **One lock for each condition.** All that wait for a condition at the same time use the same lock. Otherwise the
 //! order of the queue is chance, and in `Shared` a death may lose a notification.
 //!
-//! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's list; the table
+//! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's list. The table
 //! makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
 //!
 //! **Cost.** A notification nobody waits for is a look at the queue, without a system call; one that meets a waiter
@@ -63,7 +63,7 @@ use crate::sync::queue::{PrivateQueue, Queue};
 
 /// A queue of those who wait for a change of what a lock guards.
 ///
-/// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it, so several conditions
+/// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it. So several conditions
 /// may share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you
 /// have given it back, and the waiter does not run into it.
 ///
@@ -257,8 +257,8 @@ impl<S: Scope> Condition<S> {
         G::answer(self.wait_within(guard, limit.into()))
     }
 
-    /// Waits until `ready` answers true, which is asked with the lock held: first before any wait, then after each
-    /// notification and once when the time has run out.
+    /// Waits until `ready` returns true, which is called with the lock held. It is called before any wait, after each
+    /// notification, and once when the time has run out.
     ///
     /// # Errors
     /// As for [`wait_timeout`](Self::wait_timeout); in `Local` [`WouldDeadlock`](Refused::WouldDeadlock) without a

@@ -25,7 +25,7 @@
 //! | `LEFT`, `MANY` | neither, if nothing happened since | the `set` that has woken them |
 //!
 //! **A waiter is freed by a raise**, not by the flag. A waiter that sleeps when the flag goes up sees another number of
-//! raises, and goes on, even if the flag is down again by then. It falls asleep only on the number that it has seen.
+//! raises. It goes on, even if the flag is down again by then. It falls asleep only on the number that it has seen.
 //! (After 2^30 raises the number repeats.)
 //!
 //! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper, since
@@ -64,8 +64,8 @@ const MANY: u64 = 1 << 63;
 
 /// A flag to wait for.
 ///
-/// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`] nobody
-/// could raise the flag meanwhile, so a wait without a limit is an error, and one with a limit answers at once.
+/// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`] nobody could raise the
+/// flag meanwhile. So a wait without a limit is an error, and one with a limit answers at once.
 ///
 /// A thread that is stopped in [`set`](Self::set), not dead, may have raised the flag without waking the sleepers. They
 /// sleep on until that thread goes on, or until their limit.

@@ -58,7 +58,7 @@
 //! **What it cannot see.** A guard that is leaked (`mem::forget`) holds the lock until its thread ends, and that end
 //! counts as a death. Do not keep a reference to the data beyond it. A holder whose data another thread works on must
 //! outlive that work. A signal handler must not take a shared lock: it would overwrite what the interrupted take has
-//! announced. A holder that dumps core hands over when the dump is written, and one that runs out of memory may lose
+//! announced. A holder that dumps core hands over when the dump is written. A holder that runs out of memory may lose
 //! its list to the kernel's reaper.
 //!
 //! | scope | state word, bits | meaning |
@@ -90,7 +90,7 @@ use crate::thread_bound::StaysInItsThread;
 
 /// Data that one taker at a time may use.
 ///
-/// Differs from Python's `threading.Lock`: the data is inside, it is released by dropping the guard, and in scope
+/// Differs from Python's `threading.Lock`: the data is inside, and dropping the guard releases the lock. In scope
 /// [`Shared`] it belongs to the thread that took it.
 ///
 /// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.

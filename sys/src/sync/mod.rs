@@ -13,8 +13,8 @@
 //! | one takes, another releases | [`HandoffLock`] |
 //! | a signal, such as that of Ctrl-C, ends waits | [`interrupt`] |
 //!
-//! The scope says who may wait, as a type parameter of each: [`Private`], the threads of this process; [`Shared`],
-//! every process that maps the memory; [`Local`], one thread. A wait ends at a [`Limit`]: a duration, a
+//! The scope says who may wait, as a type parameter of each. [`Private`] means the threads of this process, [`Shared`]
+//! every process that maps the memory, [`Local`] one thread. A wait ends at a [`Limit`]: a duration, a
 //! [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
 //!
 //! ```

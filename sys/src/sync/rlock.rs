@@ -136,8 +136,8 @@ unsafe impl Owned for OwnedWord {
 
 /// Data that one thread at a time may look at, as deep as it likes.
 ///
-/// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard, so it
-/// cannot be given back by another thread.
+/// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard. So
+/// another thread cannot give it back.
 ///
 /// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
 ///
@@ -256,7 +256,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
     ///
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it
-    /// is as if the lock were not this thread's: it waits for itself in `Private`, and is told
+    /// is as if the lock were not this thread's. The thread waits for itself in `Private`, and gets
     /// [`WouldDeadlock`](Refused::WouldDeadlock) in the others.
     #[doc(alias = "acquire")]
     #[inline]

@@ -45,9 +45,9 @@
 //! | one that releases | it is there, and a sleeper is woken for each, or it is as if there had been no release |
 //! | one that waits, chosen by a wake or not | another waiter is woken in its place |
 //!
-//! The kernel gives a dead holder's permit back. In scope `Shared` its unit lives in a slot of the semaphore, and the
-//! word of the slot is linked into the holder's robust list as a lock is. There can be 120 permits of one semaphore at
-//! a time, and any number of units without an owner. A unit moves to a slot when a permit is wanted and no slot has a
+//! The kernel gives a dead holder's permit back. In scope `Shared` its unit lives in a slot of the semaphore. The word
+//! of the slot is linked into the holder's robust list as a lock is. There can be 120 permits of one semaphore at a
+//! time, and any number of units without an owner. A unit moves to a slot when a permit is wanted and no slot has a
 //! free one. Until a bare unit is wanted and the count is 0, the unit stays there. Where the locks have the [pthread
 //! form](crate::scope::Form::Pthread) a permit's unit is like any other, and is gone with its holder.
 //!

@@ -22,7 +22,7 @@
 //! | `DIED` + `WAITERS`, for ever | itself | a lock that was marked as unrecoverable |
 //!
 //! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it
-//! takes the word. If another thread took it meanwhile, the kernel does nothing at that death, so this other thread's
+//! takes the word. If another thread took it meanwhile, the kernel does nothing at that death. So this other thread's
 //! release must wake the next sleeper: it inherits the bit.
 //!
 //! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. A

@@ -20,7 +20,7 @@ impl Plan<'_> {
     /// `clone3(CLONE_PIDFD | CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND, ...)`, then the plan, then `execve`: starts
     /// the program.
     ///
-    /// The calling thread sleeps until the program runs or could not be run, so a failure is an error here and never a
+    /// The calling thread sleeps until the program runs or could not be run. So a failure is an error here and never a
     /// child that ends for no reason. On x86-64 that costs the same however large this process is; elsewhere its page
     /// tables are copied. A kernel or sandbox without clone3 gets fork and pidfd_open.
     ///
