@@ -559,8 +559,8 @@ macro_rules! receives {
             /// byte of the message and 264 bytes of memory. The limit counts the contents of sequences, maps, texts and
             /// boxes, at the size of their types, before their allocation. A collection may reserve more than its
             /// items: a `Vec` up to as much again, a hash table up to three times as much. A sequence beyond the limit
-            /// may reserve at most 1 MiB. The limit does not count this reserve, or memory that a type allocates without
-            /// serde's knowledge. It holds for this end in this process.
+            /// may reserve at most 1 MiB. The limit does not count this reserve, or memory that a type allocates
+            /// without serde's knowledge. It holds for this end in this process.
             ///
             /// For a pickle this limit is the decoder's
             /// [`max_memory`](crate::multiprocessing::connection::pickle::Decoder::max_memory).
