@@ -7,9 +7,9 @@
 //! | `Session` | to objects and to the server, for a thread of a client in Rust | the same |
 //! | `Control` | references that the client gives back, without replies; questions to the server, with replies | ends it, and the session with it |
 //!
-//! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one, so a client
-//! that sends much ahead, or does not read, costs one request, what one read brought behind it, and one reply. All
-//! connections of a client together have a bound for these.
+//! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one. So a
+//! client that sends much ahead, or does not read, costs one request, what the same read brought behind it, and one
+//! reply. All connections of a client together have a bound for these.
 //!
 //! A connection of a `Session` may have [shared memory](exchange) beside it, by which requests come, one at a time with
 //! those of the socket. A reply to such a request goes by the memory too, if it is short and plain data.
