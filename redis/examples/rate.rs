@@ -275,8 +275,8 @@ fn memory(line: &mut Connection) -> f64 {
     info.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).unwrap().parse().unwrap()
 }
 
-/// RQ and Celery on the same server, if a Python is named that has them: `--python PATH`. Calls `told` with each name, row
-/// and value, as they come.
+/// RQ and Celery on the same server, if a Python is named that has them: `--python PATH`. Calls `told` with each name,
+/// row and value, as they come.
 fn rivals(server: &Server, mut told: impl FnMut(&str, &str, f64)) {
     let words: Vec<String> = std::env::args().collect();
     let Some(python) = words.iter().position(|word| word == "--python").and_then(|at| words.get(at + 1)) else {
