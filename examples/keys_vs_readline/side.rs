@@ -190,8 +190,10 @@ impl Side {
         }
         self.quiet()?;
         // GNU readline treats what is typed ahead otherwise in places: a macro does not record it, for example.
-        let pieces = if slowly { 1 } else { case.keys.len().max(1) };
-        for piece in case.keys.chunks(pieces) {
+        let mut rest = &case.keys[..];
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(if slowly { one_key(rest) } else { rest.len() });
+            rest = after;
             fd::write_all(&self.pty.controller, piece, Deadline::after(PATIENCE))?;
             if slowly {
                 self.quiet()?;
@@ -280,6 +282,17 @@ impl Drop for Side {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How many bytes the first key has. Those behind an escape go with the escape: on a busy machine they could come later
+/// than the editors wait for them, and for one editor only.
+fn one_key(keys: &[u8]) -> usize {
+    let length = match keys {
+        [0x1b, b'[' | b'O', rest @ ..] => 3 + rest.iter().take_while(|byte| !matches!(byte, 0x40..=0x7e)).count(),
+        [0x1b, ..] => 2,
+        _ => 1,
+    };
+    length.min(keys.len())
 }
 
 /// A folder for the socket, removed at the end.
