@@ -9,7 +9,7 @@ use ossature_sys::posix_ipc::{self, Name};
 use ossature_sys::shm::{self, Plain, Racy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::object::{self, FdKind, Naming, Object, check_file_size, failed};
+use super::object::{self, Naming, Object, ObjectKind, check_file_size, failed};
 use super::sweep::MODE;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::sharedctypes::Span;
@@ -72,13 +72,13 @@ impl SharedMemory {
     /// `ENOMEM`. [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which
     /// its maker may not have filled yet.
     pub fn open(name: &str) -> Result<Self> {
-        let (object, fd, status) = Object::open(FdKind::Memory, name)?;
-        let len = usize::try_from(status.len).map_err(|_| failed(Errno::NOMEM, FdKind::Memory, object.name()))?;
+        let (object, fd, status) = Object::open(ObjectKind::Memory, name)?;
+        let len = usize::try_from(status.len).map_err(|_| failed(Errno::NOMEM, ObjectKind::Memory, object.name()))?;
         if len == 0 {
             let message = format!("the shared memory {name} is empty: its maker has not given it a size (yet)");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let region = Region::shared(&fd, len).map_err(|errno| failed(errno, FdKind::Memory, object.name()))?;
+        let region = Region::shared(&fd, len).map_err(|errno| failed(errno, ObjectKind::Memory, object.name()))?;
         Ok(Self(Arc::new(Block { region, object })))
     }
 
@@ -223,7 +223,7 @@ impl fmt::Debug for SharedMemory {
 /// See the example of [`SharedMemoryBuilder`].
 #[doc(alias = "shm_unlink")]
 pub fn unlink(name: &str) -> Result<()> {
-    object::unlink(FdKind::Memory, name)
+    object::unlink(ObjectKind::Memory, name)
 }
 
 /// A block before it is made.
@@ -289,8 +289,8 @@ impl SharedMemoryBuilder {
         let naming = self.name.as_deref().map_or(Naming::Random, Naming::Given);
         let named = self.name.as_deref().unwrap_or_default();
         let make = |private: &Name| posix_ipc::create(private, MODE).map(|fd| (fd, ()));
-        let (object, _, region) = Object::create(FdKind::Memory, naming, !self.untracked, make, |fd, ()| {
-            let region = reserve(fd, size).map_err(|errno| failed(errno, FdKind::Memory, named))?;
+        let (object, _, region) = Object::create(ObjectKind::Memory, naming, !self.untracked, make, |fd, ()| {
+            let region = reserve(fd, size).map_err(|errno| failed(errno, ObjectKind::Memory, named))?;
             fill(&region)?;
             Ok(region)
         })?;

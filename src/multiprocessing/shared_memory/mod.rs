@@ -107,5 +107,5 @@ pub use list::{Iter, ShareableList, ShareableListBuilder};
 #[doc(inline)]
 pub use memory::{SharedMemory, SharedMemoryBuilder, unlink};
 
-pub(crate) use object::{FdKind, Naming, Object, check_file_size, failed};
+pub(crate) use object::{Naming, Object, ObjectKind, check_file_size, failed};
 pub(crate) use sweep::remove_unused;

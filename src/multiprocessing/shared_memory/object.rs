@@ -25,12 +25,12 @@ const ROOT: u32 = 0;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FdKind {
+pub(crate) enum ObjectKind {
     Memory,
     Semaphore,
 }
 
-impl FdKind {
+impl ObjectKind {
     /// The file of an object of this name.
     fn file(self, name: &Name) -> errno::Result<Name> {
         match self {
@@ -58,7 +58,7 @@ impl FdKind {
     }
 }
 
-impl fmt::Display for FdKind {
+impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Memory => "shared memory",
@@ -78,7 +78,7 @@ pub(crate) enum Naming<'n> {
 /// a descriptor, and lets go of that before it drops this.
 #[derive(Debug)]
 pub(crate) struct Object {
-    sort: FdKind,
+    kind: ObjectKind,
     name: String,
     file: Name,
     id: Id,
@@ -98,20 +98,20 @@ impl Drop for Unfinished {
 impl Object {
     /// Makes an object: `make` under a private name, then `fill` under the lock; then it gets its name.
     pub(crate) fn create<M, T>(
-        sort: FdKind,
+        kind: ObjectKind,
         naming: Naming<'_>,
         tracked: bool,
         make: impl Fn(&Name) -> errno::Result<(OwnedFd, M)>,
         fill: impl FnOnce(&OwnedFd, M) -> Result<T>,
     ) -> Result<(Self, OwnedFd, T)> {
         let given = match naming {
-            Naming::Given(name) => Some(checked(sort, name)?),
+            Naming::Given(name) => Some(checked(kind, name)?),
             Naming::Random => None,
         };
         remove_unused();
         let wanted = given.as_ref().map_or("", |(name, _)| name);
-        let failed = |errno| failed(errno, sort, wanted);
-        let (unfinished, fd, made) = begin(sort, make).map_err(failed)?;
+        let failed = |errno| failed(errno, kind, wanted);
+        let (unfinished, fd, made) = begin(kind, make).map_err(failed)?;
         let value = fill(&fd, made)?;
         let id = Status::of(&fd).map_err(failed)?.id;
         if tracked {
@@ -121,13 +121,13 @@ impl Object {
         loop {
             let (name, file) = match &given {
                 Some(given) => given.clone(),
-                None => checked(sort, &sort.random_name().map_err(failed)?)?,
+                None => checked(kind, &kind.random_name().map_err(failed)?)?,
             };
             tries += 1;
             match posix_ipc::rename(&unfinished.0, &file) {
                 Ok(()) => {
                     let tracked = tracked.into();
-                    return Ok((Self { sort, name, file, id, tracked }, fd, value));
+                    return Ok((Self { kind, name, file, id, tracked }, fd, value));
                 }
                 Err(Errno::EXIST) if given.is_none() && tries < TRIES => {}
                 Err(errno) => return Err(failed(errno)),
@@ -136,16 +136,16 @@ impl Object {
     }
 
     /// Opens an object that exists, and locks it if it is tracked.
-    pub(crate) fn open(sort: FdKind, name: &str) -> Result<(Self, OwnedFd, Status)> {
-        let (name, file) = checked(sort, name)?;
+    pub(crate) fn open(kind: ObjectKind, name: &str) -> Result<(Self, OwnedFd, Status)> {
+        let (name, file) = checked(kind, name)?;
         remove_unused();
         let deadline = Deadline::after(PATIENCE);
-        let failed = |errno| failed(errno, sort, &name);
+        let failed = |errno| failed(errno, kind, &name);
         loop {
             let fd = posix_ipc::open(&file).map_err(failed)?;
             let status = Status::of(&fd).map_err(failed)?;
             if !status.is_file {
-                return Err(Error::new(ErrorKind::InvalidInput, format!("{name} is a file, but not one of a {sort}")));
+                return Err(Error::new(ErrorKind::InvalidInput, format!("{name} is a file, but not one of a {kind}")));
             }
             // Any user may take a free name, and the owner of a file may cut it short. Root may do that to every file.
             if status.user != effective_user() && status.user != ROOT {
@@ -153,7 +153,7 @@ impl Object {
             }
             let tracked = status.mode & TRACKED != 0;
             if !tracked || has_lock(&fd, &file, status.id).map_err(failed)? {
-                let object = Self { sort, name, file, id: status.id, tracked: tracked.into() };
+                let object = Self { kind, name, file, id: status.id, tracked: tracked.into() };
                 return Ok((object, fd, status));
             }
             // Its name is being removed, or was removed a moment ago; the next look tells.
@@ -166,9 +166,9 @@ impl Object {
 
     /// A descriptor that keeps the object in use while it is on its way to another process.
     pub(crate) fn keeper(&self) -> Result<OwnedFd> {
-        let (again, fd, _) = Self::open(self.sort, &self.name)?;
+        let (again, fd, _) = Self::open(self.kind, &self.name)?;
         again.tracked.store(false, Relaxed); // it has nothing to remove: this object is in use
-        if again.id == self.id { Ok(fd) } else { Err(failed(Errno::NOENT, self.sort, &self.name)) }
+        if again.id == self.id { Ok(fd) } else { Err(failed(Errno::NOENT, self.kind, &self.name)) }
     }
 
     /// Whether it is the file behind this descriptor.
@@ -191,7 +191,7 @@ impl Object {
 
     /// Leaves the name to [`unlink`](Self::unlink), of an object that this process made or opened.
     pub(crate) fn untrack(&self, fd: &OwnedFd) -> Result<()> {
-        posix_ipc::set_mode(fd, MODE).map_err(|errno| failed(errno, self.sort, &self.name))?;
+        posix_ipc::set_mode(fd, MODE).map_err(|errno| failed(errno, self.kind, &self.name))?;
         self.tracked.store(false, Relaxed);
         Ok(())
     }
@@ -200,8 +200,8 @@ impl Object {
     pub(crate) fn unlink(&self) -> Result<()> {
         match take_away(&self.file, self.id) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(failed(Errno::NOENT, self.sort, &self.name)),
-            Err(errno) => Err(failed(errno, self.sort, &self.name)),
+            Ok(false) => Err(failed(Errno::NOENT, self.kind, &self.name)),
+            Err(errno) => Err(failed(errno, self.kind, &self.name)),
         }
     }
 }
@@ -216,19 +216,19 @@ impl Drop for Object {
 }
 
 /// Removes the name of whatever object has it.
-pub(super) fn unlink(sort: FdKind, name: &str) -> Result<()> {
-    let (name, file) = checked(sort, name)?;
-    posix_ipc::unlink(&file).map_err(|errno| failed(errno, sort, &name))
+pub(super) fn unlink(kind: ObjectKind, name: &str) -> Result<()> {
+    let (name, file) = checked(kind, name)?;
+    posix_ipc::unlink(&file).map_err(|errno| failed(errno, kind, &name))
 }
 
 /// Makes an object under a private name, and locks it.
 fn begin<M>(
-    sort: FdKind,
+    kind: ObjectKind,
     make: impl Fn(&Name) -> errno::Result<(OwnedFd, M)>,
 ) -> errno::Result<(Unfinished, OwnedFd, M)> {
     for _ in 0..TRIES {
         let name = private_name()?;
-        let file = sort.file(&name)?;
+        let file = kind.file(&name)?;
         let (fd, made) = match make(&name) {
             Err(Errno::EXIST) => continue,
             done => done?,
@@ -264,12 +264,12 @@ pub(crate) fn check_file_size(len: usize) -> errno::Result<()> {
 }
 
 /// A name without the slash of C, and its file.
-fn checked(sort: FdKind, name: &str) -> Result<(String, Name)> {
+fn checked(kind: ObjectKind, name: &str) -> Result<(String, Name)> {
     let bare = name.strip_prefix('/').unwrap_or(name);
-    let file = Name::new(bare.as_bytes()).and_then(|name| sort.file(&name)).map_err(|_| {
-        let most = if sort == FdKind::Memory { 255 } else { 251 };
+    let file = Name::new(bare.as_bytes()).and_then(|name| kind.file(&name)).map_err(|_| {
+        let most = if kind == ObjectKind::Memory { 255 } else { 251 };
         let message = format!(
-            "{name:?} cannot be the name of a {sort}: a name has 1 to {most} bytes, and no slash or null behind the first"
+            "{name:?} cannot be the name of a {kind}: a name has 1 to {most} bytes, and no slash or null behind the first"
         );
         Error::new(ErrorKind::InvalidInput, message)
     })?;
@@ -277,8 +277,8 @@ fn checked(sort: FdKind, name: &str) -> Result<(String, Name)> {
 }
 
 #[cold]
-pub(crate) fn failed(errno: Errno, sort: FdKind, name: &str) -> Error {
-    let object = if name.is_empty() { format!("a {sort}") } else { format!("the {sort} {name}") };
+pub(crate) fn failed(errno: Errno, kind: ObjectKind, name: &str) -> Error {
+    let object = if name.is_empty() { format!("a {kind}") } else { format!("the {kind} {name}") };
     let why = match errno {
         Errno::EXIST => "has been made already: open it, or unlink its name first",
         Errno::NOENT => {

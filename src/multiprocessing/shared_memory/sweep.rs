@@ -63,7 +63,7 @@ pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
     if !is_ours(&status) || !try_lock_exclusive(&object)? {
         return Ok(false);
     }
-    // Who had the lock before may have removed the name, and another object may have it by now.
+    // The process that had the lock before may have removed the name, and another object may have it by now.
     if Status::of_name(name)?.id != status.id {
         return Ok(false);
     }

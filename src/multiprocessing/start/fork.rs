@@ -36,7 +36,7 @@ pub(crate) fn fork(
     }
     thread::install_anew(); // here, where it costs no copy of a page
     let surroundings = std::mem::take(&mut config.surroundings);
-    let (mut settings_report, tell) = match surroundings.are_usual() {
+    let (mut surroundings_report, tell) = match surroundings.are_usual() {
         true => (None, None),
         false => private::pipe()
             .map(|(report, tell)| (Some(report), Some(tell)))
@@ -44,7 +44,7 @@ pub(crate) fn fork(
     };
     let (mut reader, state) = (Some(reader), ProcessState::prepare(config));
     let child = process::fork(|| {
-        drop((reader.take(), settings_report.take()));
+        drop((reader.take(), surroundings_report.take()));
         if let Err(unsettled) = surroundings.apply() {
             let _ = tell.map(|tell| write(&tell, &unsettled.to_bytes())); // a parent that is gone wants no answer
             return UNSETTLED;
@@ -56,7 +56,7 @@ pub(crate) fn fork(
         ForkError::Os(errno) => shortage::error("cannot fork", errno),
         other => other.into(),
     })?;
-    let child = match settings_report {
+    let child = match surroundings_report {
         Some(report) => await_surroundings(&report, child, &surroundings, patience)?,
         None => child,
     };

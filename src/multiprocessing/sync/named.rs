@@ -61,7 +61,7 @@ use ossature_sys::posix_ipc::{self, MAX_VALUE, Name, Semaphore};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::shared_memory::{FdKind, Naming, Object, check_file_size, failed};
+use crate::multiprocessing::shared_memory::{Naming, Object, ObjectKind, check_file_size, failed};
 use crate::multiprocessing::transfer::Handle;
 
 /// How often a semaphore is opened whose name other files take meanwhile.
@@ -90,7 +90,7 @@ impl Named {
         };
         let fill = |file: &OwnedFd, private: Name| {
             let failed =
-                |errno| failed(errno, FdKind::Semaphore, if let Naming::Given(name) = naming { name } else { "" });
+                |errno| failed(errno, ObjectKind::Semaphore, if let Naming::Given(name) = naming { name } else { "" });
             let image = Semaphore::image(value).map_err(failed)?;
             check_file_size(image.len()).map_err(failed)?;
             match fd::write(file, &image).map_err(failed)? {
@@ -98,7 +98,7 @@ impl Named {
                 _ => Err(failed(Errno::NOSPC)),
             }
         };
-        let (object, file, semaphore) = Object::create(FdKind::Semaphore, naming, true, make, fill)?;
+        let (object, file, semaphore) = Object::create(ObjectKind::Semaphore, naming, true, make, fill)?;
         Ok(Self { semaphore, file, object, bound })
     }
 
@@ -111,7 +111,7 @@ impl Named {
             Error::os(errno, format!("the semaphore {name} cannot be opened, or is of another C library or word size"))
         };
         for _ in 0..TRIES {
-            let (object, file, _) = Object::open(FdKind::Semaphore, name)?;
+            let (object, file, _) = Object::open(ObjectKind::Semaphore, name)?;
             let c_name = Name::new(object.name().as_bytes());
             let opened = c_name.and_then(|name| open(&name));
             // The C library opens the file by its name once more, and another file may have taken the name meanwhile.
