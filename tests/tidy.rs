@@ -1,8 +1,10 @@
-//! The rules of the project that a machine can check: rows, layers, unsafe code and its arguments, docs, leftovers.
+//! The rules of the project that a machine can check: behaviours, layers, unsafe code, docs, leftovers.
 //!
 //! Each rule is a function from a file's path and text to its complaints, so that [`every_rule_finds_a_planted_defect`]
 //! can try it on a file that breaks it.
 
+#[path = "tidy/behaviour.rs"]
+mod behaviour;
 #[path = "tidy/examples.rs"]
 mod examples;
 #[path = "tidy/guide.rs"]
@@ -260,111 +262,8 @@ fn every_rule_finds_a_planted_defect() {
     assert_eq!(unsafe_stays_below_the_line("src/select.rs", "// unsafe\nlet s = \"unsafe\";"), Complaints::new());
 }
 
-// ---- rows ---------------------------------------------------------------------------------------------------------
-
-/// The families of rows and the highest number in each: ids run from 1 without a gap.
-const FAMILIES: &[(&str, usize)] = &[
-    ("SEL", 114),
-    ("MM", 73),
-    ("TLL", 24),
-    ("THR", 93),
-    ("DTL", 14),
-    ("DTH", 17),
-    ("MP", 280),
-    ("WF", 112),
-    ("RL", 45),
-    ("RC", 8),
-    ("RLX", 40),
-];
-
-fn rows(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Complaints {
-    let mut wrong = Vec::new();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    for line in &lines {
-        let fields: Vec<&str> = line.split('\t').collect();
-        let &[id, section, owner, name, state, evidence] = fields.as_slice() else {
-            wrong.push(format!("{line}: {} fields, not 6", fields.len()));
-            continue;
-        };
-        if section.is_empty() || !matches!(owner, "A" | "B" | "C" | "D" | "E" | "F" | "G" | "K") || name.is_empty() {
-            wrong.push(format!("{id}: section, owner or name is missing"));
-        }
-        match (state, evidence.trim()) {
-            ("open", "") => {}
-            ("open", _) => wrong.push(format!("{id}: open, yet with evidence")),
-            ("differs" | "none", reason) if reason.len() > 10 => {}
-            ("differs" | "none", _) => wrong.push(format!("{id}: {state} without a reason")),
-            ("done", "") => wrong.push(format!("{id}: done without a test")),
-            ("done", tests) => wrong.extend(tests.split_whitespace().filter_map(|test| absent(id, test, read))),
-            _ => wrong.push(format!("{id}: {state} is not a state")),
-        }
-    }
-    let has = |id: &str| lines.iter().filter(|line| line.split('\t').next() == Some(id)).count();
-    for (family, highest) in FAMILIES {
-        for id in (1..=*highest).map(|n| format!("{family}-{n}")) {
-            match has(&id) {
-                1 => {}
-                n => wrong.push(format!("{id} stands there {n} times")),
-            }
-        }
-    }
-    let total: usize = FAMILIES.iter().map(|(_, highest)| highest).sum();
-    assert_eq!(total, 820, "the specification has 820 rows");
-    if lines.len() != total {
-        wrong.push(format!("{} rows, not {total}", lines.len()));
-    }
-    wrong
-}
-
-/// The complaint about a test that is not there: `path/to/file.rs::name_of_the_test`.
-fn absent(id: &str, test: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let Some((path, name)) = test.split_once("::") else { return Some(format!("{id}: {test} is not file::test")) };
-    let Some(text) = read(path) else { return Some(format!("{id}: there is no file {path}")) };
-    // A behaviour that is stamped for several worlds is generic over them.
-    let function = ["(", "<"].iter().any(|next| text.contains(&format!("fn {name}{next}")));
-    let stamp = |line: &str| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with([':', '(']));
-    let there = function || text.lines().any(stamp);
-    (!there).then(|| format!("{id}: {path} has no test {name}"))
-}
-
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
-}
-
-#[test]
-fn every_row_is_there_once_and_its_test_exists() {
-    let wrong = rows(&read("docs/rows.tsv").expect("docs/rows.tsv is there"), &read);
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-}
-
-#[test]
-fn a_planted_row_is_found() {
-    let good = read("docs/rows.tsv").expect("docs/rows.tsv is there");
-    let test = |path: &str| (path == "tests/a.rs").then(|| "#[test]\nfn shown() {}".to_owned());
-    let any = |path: &str| test(path).or_else(|| read(path));
-    let with = |row: &str| {
-        let mut lines: Vec<&str> = good.lines().filter(|line| !line.starts_with("RC-8\t")).collect();
-        lines.push(row);
-        rows(&lines.join("\n"), &any)
-    };
-    assert_eq!(with("RC-8\t16.8\tG\tname\tdone\ttests/a.rs::shown"), Complaints::new());
-    assert_eq!(with("RC-8\t16.8\tG\tname\tdiffers\tbecause of a reason"), Complaints::new());
-    for bad in [
-        "RC-8\t16.8\tG\tname\tdone\t",
-        "RC-8\t16.8\tG\tname\tdone\ttests/a.rs::hidden",
-        "RC-8\t16.8\tG\tname\tdone\ttests/none.rs::shown",
-        "RC-8\t16.8\tG\tname\tdone\tshown",
-        "RC-8\t16.8\tG\tname\tdiffers\t",
-        "RC-8\t16.8\tG\tname\tnone\t",
-        "RC-8\t16.8\tG\tname\topen\ttests/a.rs::shown",
-        "RC-8\t16.8\tG\tname\tready\t",
-        "RC-8\t16.8\tH\tname\topen\t",
-    ] {
-        assert_eq!(with(bad).len(), 1, "{bad}: {:?}", with(bad));
-    }
-    // A row that took another's place, and one that lost a field: both the row and the gap show.
-    assert_eq!(with("RC-7\t16.8\tG\tname\topen\t").len(), 2);
-    assert!(!with("RC-8\t16.8\tG\tname\topen").is_empty());
 }
 
 // ---- the front door -----------------------------------------------------------------------------------------------
