@@ -64,7 +64,7 @@ fn unsafe_stays_below_the_line(path: &str, text: &str) -> Complaints {
         wrong.push(format!("{path}: does not deny unsafe code"));
     }
     // The file that maps files may, and the one that attaches to memory which only the transfer layer knows to be
-    // kin's.
+    // of the same program.
     if !["src/mmap/map.rs", "src/multiprocessing/transfer/memory.rs"].contains(&path) {
         let code = code_of(text).into_iter().enumerate();
         let words = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");

@@ -37,7 +37,7 @@ pub enum Access {
     Copy = 3,
 }
 
-/// What is mapped, and how: made by [`Mmap::options`], ended by [`map`](Self::map) or one of its kin.
+/// What is mapped, and how: made by [`Mmap::options`], ended by [`map`](Self::map) or a method like it.
 ///
 /// Differs from Python's constructor: an offset need not be a multiple of the page size. The rest of a file is mapped
 /// when no length is given, not when the length is 0.

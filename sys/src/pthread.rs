@@ -386,7 +386,8 @@ impl Mutex {
     }
 }
 
-/// The instant of a deadline that is not [`Deadline::NEVER`], as `pthread_mutex_clocklock` and its kin take it.
+/// The instant of a deadline that is not [`Deadline::NEVER`], as `pthread_mutex_clocklock` and functions like it take
+/// it.
 #[cfg(target_env = "gnu")]
 pub(crate) fn on_the_steady_clock(deadline: Deadline) -> raw::pthread::LongTimespec {
     let at = deadline.timespec_at().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });

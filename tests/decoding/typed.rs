@@ -106,7 +106,7 @@ fn whatever_can_contain_itself_counts() {
 }
 
 #[test]
-fn depth_can_be_set_and_holds_for_kin() {
+fn depth_can_be_set_and_holds_within_the_program() {
     fn tree(depth: usize) -> Tree {
         (1..depth).fold(Tree::Leaf, |inner, _| Tree::Node(Box::new(inner)))
     }
@@ -158,7 +158,7 @@ fn items_that_take_no_bytes_are_counted() {
         near.send(&vec![(); 1 << 20]).unwrap();
         assert_eq!(far.recv::<Vec<()>>().unwrap().len(), 1 << 20);
         near.send(&vec![(); (1 << 20) + 1]).unwrap();
-        assert!(far.recv::<Vec<()>>().is_err(), "kin too");
+        assert!(far.recv::<Vec<()>>().is_err(), "the same program too");
         // Fields of a type are the type's affair.
         let (mut peer, connection) = stranger();
         let message = postcard::to_allocvec(&vec![((), 1_u8); (1 << 20) + 1]).unwrap();
@@ -309,7 +309,7 @@ fn the_bound_is_exact_for_items() {
 
 /// A long message from a process of this program is in memory once, as bytes and as the value that it is.
 #[test]
-fn bytes_of_kin_are_in_memory_once() {
+fn bytes_within_the_program_are_in_memory_once() {
     const LENGTH: usize = 8 << 20;
     let (near, far) = pipe().unwrap();
     let message = vec![7_u8; LENGTH];

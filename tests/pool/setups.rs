@@ -95,7 +95,7 @@ fn one_chunk_each_never_stalls() {
     assert!(squares.into_iter().eq((0..1000).map(|n| n * n)));
 }
 
-// Python's issue 10332 and its kin: a pool with maxtasksperchild stops at times under load.
+// Python's issue 10332 and others like it: a pool with maxtasksperchild stops at times under load.
 fn workers_of_one_call_follow_each_other() {
     // All of them take minutes on a machine with other work. `scripts/long pool-lives` asks for all.
     let all = std::env::var_os("OSSATURE_ALL_LIVES").is_some();

@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
     ("item_of_another_type_is_an_error_of_get", item_of_another_type),
     ("join_waits_for_every_task", join_waits_for_every_task),
     ("task_done_once_for_each_item", task_done_once_for_each_item),
-    ("queue_goes_to_kin_over_a_connection_and_to_nobody_else", queue_goes_to_kin),
+    ("queue_goes_over_a_connection_of_the_program_and_to_nobody_else", queue_goes_within_the_program),
     ("queue_without_items_takes_few_pages", queue_without_items_takes_few_pages),
     ("threads_of_one_process_use_one_queue", threads_use_one_queue),
     ("put_that_waits_for_room_lets_others_put", put_that_waits_for_room_lets_others_put),
@@ -198,7 +198,7 @@ fn task_done_once_for_each_item() {
     assert!(tasks.join_timeout(Duration::ZERO).unwrap());
 }
 
-fn queue_goes_to_kin() {
+fn queue_goes_within_the_program() {
     let queue = Queue::<String>::bounded(4).unwrap();
     let (near, far) = pipe().unwrap();
     near.send(&queue).unwrap();

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `0..=0x7fff_ffff` as 4 bytes, the highest first | so many bytes follow |
 //! | `0xffff_ffff`, then 8 bytes, the highest first | so many bytes follow; sent only beyond `0x7fff_ffff`, taken for any length |
-//! | `0x80_ee_mm_nn`, then 8 bytes | the same, and `nn` descriptors, 1 to 253, ride on the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections between kin. Ours only: CPython neither sends nor knows it |
+//! | `0x80_ee_mm_nn`, then 8 bytes | the same, and `nn` descriptors, 1 to 253, ride on the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections within the same program. Ours only: CPython neither sends nor knows it |
 //! | anything else | nothing: a stranger, or somebody out of step |
 //!
 //! A machine never asks for a byte beyond the message that it is in. So another process that has the connection too
@@ -36,7 +36,7 @@ use crate::multiprocessing::transfer::FdCounts;
 const AT_ONCE: usize = 1 << 20;
 
 /// The same for a message from a process of this program. The kernel gives such memory as bytes are put there.
-const AT_ONCE_OF_KIN: usize = 256 << 20;
+const AT_ONCE_OF_SAME_PROGRAM: usize = 256 << 20;
 
 /// The header that 8 bytes of length follow.
 const LONG: u32 = 0xffff_ffff;
@@ -179,8 +179,8 @@ impl Incoming {
 
     /// Asks for the memory of a whole message as soon as its length is known: the other side is a process of this
     /// program.
-    pub(crate) fn believe(&mut self, kin: bool) {
-        self.at_once = if kin { AT_ONCE_OF_KIN } else { AT_ONCE };
+    pub(crate) fn believe(&mut self, same_program: bool) {
+        self.at_once = if same_program { AT_ONCE_OF_SAME_PROGRAM } else { AT_ONCE };
     }
 
     /// Where the next bytes go: never empty, and never longer than what belongs to this message.

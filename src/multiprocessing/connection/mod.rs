@@ -34,7 +34,7 @@
 //! **One reader and one writer.** Bytes of two processes that read the same end, or write to it, at a time are mixed.
 //! Give each process an end of its own, or a lock.
 //!
-//! **Long messages.** From kin a message may have any length. From a stranger it may have 256 MiB, unless
+//! **Long messages.** From the same program a message may have any length. From a stranger it may have 256 MiB, unless
 //! [`set_max_message`](Connection::set_max_message) says otherwise, or the call names a limit of its own.
 //!
 //! **The value of a message** is bounded too: the [depth](Connection::set_max_depth) of its nesting and, from a

@@ -9,13 +9,15 @@ use super::{Access, Connection, Receiver, Sender};
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::transfer::{self, FdKind, Trust, received_trust, refuse_to_receive, refuse_to_send};
 
-/// The descriptor's place, whether it receives, whether it sends, and whether kin is at the other end.
+/// The descriptor's place, whether it receives, whether it sends, and whether the other end belongs to the same
+/// program.
 ///
-/// The last one says only in which list the descriptor is: into that of kin's ends nothing else can put one.
+/// The last one says only in which list the descriptor is: nothing else can put one into that of ends of the same
+/// program.
 type Wire = (u32, bool, bool, bool);
 
-fn kind(kin: bool) -> FdKind {
-    if kin { FdKind::End } else { FdKind::Handle }
+fn kind(same_program: bool) -> FdKind {
+    if same_program { FdKind::End } else { FdKind::Handle }
 }
 
 fn put<S: Serializer>(
@@ -31,14 +33,14 @@ fn put<S: Serializer>(
             "a part of a message has come, or has still to go, at this end of the connection: finish it first";
         return Err(refuse_to_send(Error::new(ErrorKind::InvalidInput, message)));
     }
-    let kin = trust == Trust::SameProgram;
-    let wire: Wire = (transfer::put(end, kind(kin))?, receives, sends, kin);
+    let same_program = trust == Trust::SameProgram;
+    let wire: Wire = (transfer::put(end, kind(same_program))?, receives, sends, same_program);
     wire.serialize(serializer)
 }
 
 fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Error> {
-    let (place, receives, sends, kin): Wire = Deserialize::deserialize(deserializer)?;
-    let fd = transfer::take(place, kind(kin))?;
+    let (place, receives, sends, same_program): Wire = Deserialize::deserialize(deserializer)?;
+    let fd = transfer::take(place, kind(same_program))?;
     let fd = fd
         .above_standard()
         .map_err(|errno| refuse_to_receive(Error::os(errno, "an end that came in a message cannot be opened")))?;
@@ -49,7 +51,7 @@ fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Err
         (false, false) => return Err(de::Error::custom("a connection that neither receives nor sends")),
     };
     // A stranger's word for another is a stranger's.
-    let trust = if kin { received_trust() } else { Trust::Untrusted };
+    let trust = if same_program { received_trust() } else { Trust::Untrusted };
     Connection::with_trust(fd, access, trust).map_err(refuse_to_receive)
 }
 

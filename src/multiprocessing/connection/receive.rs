@@ -473,7 +473,7 @@ macro_rules! receives {
             ///
             /// Unless [set](Self::set_max_message) it is 256 MiB from a
             /// [stranger](crate::multiprocessing::transfer::Trust), who could otherwise have this process ask for
-            /// memory until there is none, and no limit from kin.
+            /// memory until there is none, and no limit from the same program.
             ///
             /// Differs from Python, which has none.
             pub fn max_message(&self) -> usize {
@@ -509,7 +509,7 @@ macro_rules! receives {
                 self.receiving.depth()
             }
 
-            /// Sets how deep a received value may be nested, also from kin.
+            /// Sets how deep a received value may be nested, also one from the same program.
             ///
             /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level. A
             /// linked list takes two levels for each link. So 128 levels are 64 nodes of `struct L(u8,
@@ -546,7 +546,7 @@ macro_rules! receives {
             /// means no limit.
             ///
             /// `None` if no limit was set. Then a value from a [stranger](crate::multiprocessing::transfer::Trust) may
-            /// take 16 MiB plus 32 bytes for each byte of its message. A value from kin has no limit.
+            /// take 16 MiB plus 32 bytes for each byte of its message. A value from the same program has no limit.
             ///
             /// Differs from Python, which has no limit.
             pub fn max_decoded(&self) -> Option<usize> {

@@ -184,7 +184,7 @@ fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()
         let message = format!("a message carries at most {MOST_DESCRIPTORS} descriptors, and this value has {count}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    if descriptors.are_for_kin() && trust != Trust::SameProgram {
+    if descriptors.are_for_the_same_program() && trust != Trust::SameProgram {
         let message = "shared memory, and an end of a connection over which it may come, are given only to this program's own processes: over pipe(), or a Unix socket with an authentication key";
         return Err(Error::new(ErrorKind::NotAllowed, message));
     }
@@ -206,8 +206,8 @@ macro_rules! sends {
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes). [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value
             /// cannot be serialised, has descriptors in it that cannot go this way, or has more than 253.
-            /// [`NotAllowed`](crate::ErrorKind::NotAllowed) for shared memory to a stranger, and for a connection to
-            /// kin. Nothing is sent then.
+            /// [`NotAllowed`](crate::ErrorKind::NotAllowed) for shared memory to a stranger, and for an end of a
+            /// connection within the program. Nothing is sent then.
             pub fn send<T: Outbound + ?Sized>(&self, value: &T) -> Result<()> {
                 self.send_timeout(value, Deadline::NEVER).map(drop)
             }

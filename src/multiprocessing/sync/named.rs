@@ -1,8 +1,8 @@
 //! Locks and semaphores that any program of the same user can open by name, CPython among them.
 //!
-//! They are the C library's named semaphores, which CPython's `multiprocessing.Lock` and its kin are made of. The
-//! [`Lock`](super::Lock) and [`Semaphore`](super::Semaphore) of this library do better between the processes of one
-//! Rust program. They have owners, and survive the death of a holder.
+//! They are the C library's named semaphores, which CPython's `multiprocessing.Lock` and the classes like it are made
+//! of. The [`Lock`](super::Lock) and [`Semaphore`](super::Semaphore) of this library do better between the processes of
+//! one Rust program. They have owners, and survive the death of a holder.
 //!
 //! ```
 //! use std::time::Duration;

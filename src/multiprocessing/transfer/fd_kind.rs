@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) enum FdKind {
     /// Shared memory, which only [`memory`](super::memory) puts there.
     Memory,
-    /// An end of a connection at whose other end is kin, which only a connection puts there.
+    /// An end of a connection whose other end belongs to the same program, which only a connection puts there.
     End,
     /// Anything else.
     Handle,
@@ -95,8 +95,9 @@ impl Descriptors {
         self.list.is_empty()
     }
 
-    /// Whether there are some that only kin may have: memory, and the way to one who takes memory from there.
-    pub(crate) fn are_for_kin(&self) -> bool {
+    /// Whether there are some that only processes of the same program may have: memory, and the way to one who takes
+    /// memory from there.
+    pub(crate) fn are_for_the_same_program(&self) -> bool {
         self.fd_counts.memory > 0 || self.fd_counts.ends > 0
     }
 

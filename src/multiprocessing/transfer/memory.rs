@@ -7,17 +7,17 @@
 //! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code
 //!   makes as it likes. The list of memory is filled by [`serialize`] below alone, which is reached with a `Shm` in
 //!   hand. The header of the frame says which descriptors were in the list, and only the connection writes the header.
-//! * A value with memory in it is sent to kin only, and memory is taken from kin only. The same holds for a value with
-//!   an end of a connection between kin, because memory is taken over such a connection.
+//! * A value with memory in it is sent to processes of the same program only, and memory is taken from them only. The
+//!   same holds for an end of a connection within the same program, because memory is taken over such a connection.
 //! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type,
 //!   size, seals and layout are checked on attaching: no other type has the fingerprint of this one.
 //!
-//! What is trusted is that over a connection between kin only this library speaks. Safe code can break that on purpose.
-//! It takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or writes
-//! frames of its own making with `SCM_RIGHTS`. Or it reopens memory by `/proc/self/fd`. That does not misuse a value.
-//! It writes the program's memory from outside, as with `/proc/self/mem`. Rust's promises end there; SECURITY.md says
-//! so.
-#![allow(unsafe_code, reason = "see above: the descriptor is given to kin and taken from kin only")]
+//! What is trusted is that only this library speaks over a connection within the same program. Safe code can break that
+//! on purpose. It takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or
+//! writes frames of its own making with `SCM_RIGHTS`. Or it reopens memory by `/proc/self/fd`. That does not misuse a
+//! value. It writes the program's memory from outside, as with `/proc/self/mem`. Rust's promises end there; SECURITY.md
+//! says so.
+#![allow(unsafe_code, reason = "see above: descriptors of memory stay within the same program")]
 
 use std::os::fd::OwnedFd;
 
@@ -67,34 +67,34 @@ pub struct Memory<T: ?Sized + Shareable>(pub Shm<T>);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub trait Attach: Shareable {
-    /// Attaches to memory of kin, which only this module can have.
+    /// Attaches to memory of the same program, which only this module can have.
     #[doc(hidden)]
-    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError>;
+    fn attach(memory: OfSameProgram) -> Result<Shm<Self>, AttachError>;
 }
 
-/// The descriptor of memory that kin sent as memory.
+/// The descriptor of memory that a process of the same program sent as memory.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct OfKin(OwnedFd);
+pub struct OfSameProgram(OwnedFd);
 
 impl<T: Shareable> Attach for T {
-    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
-        // SAFETY: `OfKin` is made by `deserialize` below alone, of a descriptor from the list of memory that kin's
-        // library sent; there only `serialize` puts one, that of a `Shm`. So every holder attached to it in this way,
-        // inherited it, or vouched for itself.
+    fn attach(memory: OfSameProgram) -> Result<Shm<Self>, AttachError> {
+        // SAFETY: `OfSameProgram` is made by `deserialize` below alone, of a descriptor from the list of memory that
+        // the library of the same program sent; there only `serialize` puts one, that of a `Shm`. So every holder
+        // attached to it in this way, inherited it, or vouched for itself.
         unsafe { Shm::from_fd(memory.0) }
     }
 }
 
 impl<T: Shareable> Attach for [T] {
-    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
+    fn attach(memory: OfSameProgram) -> Result<Shm<Self>, AttachError> {
         // SAFETY: as for a single value.
         unsafe { Shm::slice_from_fd(memory.0) }
     }
 }
 
 impl<T: Shareable> Attach for Lock<[T], Shared> {
-    fn attach(memory: OfKin) -> Result<Shm<Self>, AttachError> {
+    fn attach(memory: OfSameProgram) -> Result<Shm<Self>, AttachError> {
         // SAFETY: as for a single value.
         unsafe { Shm::locked_slice_from_fd(memory.0) }
     }
@@ -128,8 +128,8 @@ impl<T: Shareable> Attach for Lock<[T], Shared> {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is closed
-    // otherwise.
+    // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches to
+    // the copy by `deserialize`; otherwise the copy is closed.
     let descriptor = unsafe { shm.descriptor() };
     put(descriptor, FdKind::Memory)?.serialize(serializer)
 }
@@ -144,7 +144,7 @@ pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer:
 /// See the example of [`serialize()`].
 pub fn deserialize<'de, T: ?Sized + Attach, D: Deserializer<'de>>(deserializer: D) -> Result<Shm<T>, D::Error> {
     let memory = take(Deserialize::deserialize(deserializer)?, FdKind::Memory)?;
-    T::attach(OfKin(memory)).map_err(|error| refuse_to_receive(error.into()))
+    T::attach(OfSameProgram(memory)).map_err(|error| refuse_to_receive(error.into()))
 }
 
 impl<T: ?Sized + Shareable> Serialize for Memory<T> {
@@ -169,8 +169,8 @@ pub(crate) mod ring {
 
     /// Sends copies of the descriptors: of the memory, of its event, and of both ends over which memory may come.
     pub(crate) fn serialize<S: Serializer>(ring: &Ring, packets: &Packets, serializer: S) -> Result<S::Ok, S::Error> {
-        // SAFETY: the copy on the list goes to kin only (see above), which attaches to it by `deserialize`, and is
-        // closed otherwise.
+        // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches
+        // to the copy by `deserialize`; otherwise the copy is closed.
         let descriptor = unsafe { ring.descriptor() };
         let memory: u32 = put(descriptor, FdKind::Memory)?;
         // The event is not memory: nothing but readiness is lost if safe code puts another handle in its place.
@@ -193,8 +193,8 @@ pub(crate) mod ring {
             ))
         })?;
         let ring = match event {
-            // SAFETY: the memory is from the list of memory that kin's library sent, where only `serialize` functions
-            // of this file put one; a header of another type is refused.
+            // SAFETY: the memory is from the list of memory that the library of the same program sent, where only
+            // `serialize` functions of this file put one; a header of another type is refused.
             Some(event) => unsafe { Ring::from_fds(memory, event) },
             // SAFETY: as above.
             None => unsafe { Ring::from_fd(memory) },

@@ -6,9 +6,9 @@
 //! | bytes | those of the value, unless they are memory |
 //! | descriptors | the memory with the bytes, if they are memory; then those in the value |
 //!
-//! Only this library writes such datagrams, to sockets that only kin has. So the header says which descriptor is
-//! memory, as the header of a frame does on a connection between kin. The memory with the bytes is sealed: nobody can
-//! change or shorten it while another reads.
+//! Only this library writes such datagrams, to sockets that only processes of the same program have. So the header says
+//! which descriptor is memory, as the header of a frame does on a connection within the same program. The memory with
+//! the bytes is sealed: nobody can change or shorten it while another reads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

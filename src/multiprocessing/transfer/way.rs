@@ -1,7 +1,8 @@
-//! A pair of sockets over which kin sends datagrams with descriptors to kin, in one direction.
+//! A pair of sockets over which processes of the same program send each other datagrams with descriptors, in one
+//! direction.
 //!
 //! Each process has both ends, so that a datagram is kept while nobody receives. Only this library writes and reads
-//! there: as an end of a connection between kin, a way goes to kin only.
+//! there: as an end of a connection within the same program, a way goes to processes of the same program only.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 

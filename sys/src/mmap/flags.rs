@@ -12,7 +12,7 @@ const HUGE_SHIFT: u32 = 26;
 const HUGE_MASK: u32 = 0x3f;
 
 bitflags! {
-    /// The kind of a mapping. `MAP_FIXED` and its kin have no name here: they replace mappings of others.
+    /// The kind of a mapping. `MAP_FIXED` and flags like it have no name here: they replace mappings of others.
     ///
     /// # Examples
     /// ```

@@ -77,7 +77,7 @@ fn connections_and_their_access_travel() {
     assert!(reader.readable() && !reader.writable() && writer.writable() && !writer.readable());
     writer.send("all is well").unwrap();
     assert_eq!(reader.recv::<String>().unwrap(), "all is well");
-    // The word of kin that a connection is kin's holds.
+    // The word of the same program that a connection stays within the program holds.
     let (one, other) = pipe().unwrap();
     near.send(&other).unwrap();
     drop(other);
@@ -155,8 +155,8 @@ fn strangers_of_the_same_user_exchange_files_but_no_memory() {
 
     let memory = RawValue::new(5_u32).unwrap();
     assert_eq!(kind(near.send(&memory)), ErrorKind::NotAllowed);
-    // Kin at one end only: its descriptors come, and are not taken.
-    let (near, far) = kin_and_stranger();
+    // The same program at one end only: its descriptors come, and are not taken.
+    let (near, far) = same_program_and_stranger();
     near.send(&memory).unwrap();
     assert_eq!(kind(far.recv::<RawValue<u32>>()), ErrorKind::NotAllowed);
     near.send(&7).unwrap();
@@ -197,8 +197,8 @@ fn strangers_that_do_not_say_who_they_are_send_no_files() {
     assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0, "it is closed");
 }
 
-/// An end that takes the other for kin, and one that does not.
-fn kin_and_stranger() -> (Connection, Connection) {
+/// An end that takes the other for the same program, and one that does not.
+fn same_program_and_stranger() -> (Connection, Connection) {
     let (near, far) = pipe().unwrap();
     (near, Connection::from_fd(far.into(), Access::Both).unwrap())
 }
@@ -261,20 +261,20 @@ fn file_is_never_had_as_memory_whatever_the_bytes_say() {
 }
 
 #[test]
-fn file_is_never_had_as_the_way_to_kin_whatever_the_bytes_say() {
+fn file_is_never_taken_as_an_end_of_the_program_whatever_the_bytes_say() {
     let (near, far) = pipe().unwrap();
     let (end, _other) = UnixStream::pair().unwrap();
     near.send(&(Handle(&end), true, true, true)).unwrap();
     assert_eq!(kind(far.recv::<Connection>()), ErrorKind::Decode);
     near.send(&(Handle(&end), true, true, false)).unwrap();
     assert_eq!(far.recv::<Connection>().unwrap().trust(), Trust::Untrusted);
-    // Nor is kin's end had as a file.
+    // Nor can an end of the same program be taken as a file.
     near.send(&pipe().unwrap().0).unwrap();
     assert_eq!(kind(far.recv::<(Handle<File>, bool, bool, bool)>()), ErrorKind::Decode);
 }
 
 #[test]
-fn strangers_are_not_given_the_way_to_kin() {
+fn strangers_are_not_given_ends_of_the_program() {
     let (near, far) = strangers();
     let (one, other) = pipe().unwrap();
     assert_eq!(kind(near.send(&one)), ErrorKind::NotAllowed);
@@ -319,17 +319,17 @@ fn mixed_descriptors_find_their_places() {
     let (near, far) = pipe().unwrap();
     let memory = |n: u32| Memory(Shm::place(n).unwrap());
     let ends: Vec<Connection> = (0..3).map(|_| strangers().0).collect();
-    let (kin, kin_too) = pipe().unwrap();
+    let (end, end_too) = pipe().unwrap();
     let inode = |fd: &File| std::os::unix::fs::MetadataExt::ino(&fd.metadata().unwrap());
     let (null, zero) = (file(), File::open("/dev/zero").unwrap());
-    near.send(&(Handle(&null), memory(1), &kin, &ends, memory(2), (Handle(&zero), &kin_too, memory(3)))).unwrap();
+    near.send(&(Handle(&null), memory(1), &end, &ends, memory(2), (Handle(&zero), &end_too, memory(3)))).unwrap();
     type Mixed =
         (Handle<File>, Memory<u32>, Connection, Vec<Connection>, Memory<u32>, (Handle<File>, Connection, Memory<u32>));
-    let (first, one, kin, ends, two, (second, kin_too, three)): Mixed = far.recv().unwrap();
+    let (first, one, end, ends, two, (second, end_too, three)): Mixed = far.recv().unwrap();
     assert_eq!((inode(&first.0), inode(&second.0)), (inode(&null), inode(&zero)));
     assert_eq!([one, two, three].map(|memory| *memory.0), [1, 2, 3]);
-    kin.send(&memory(4)).unwrap();
-    assert_eq!(*kin_too.recv::<Memory<u32>>().unwrap().0, 4);
+    end.send(&memory(4)).unwrap();
+    assert_eq!(*end_too.recv::<Memory<u32>>().unwrap().0, 4);
     assert!(ends.len() == 3 && ends.iter().all(|end| end.trust() == Trust::Untrusted));
 }
 

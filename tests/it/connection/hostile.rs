@@ -66,7 +66,7 @@ fn messages_beyond_the_limit_are_refused_unread_and_end_the_receiving() {
 }
 
 #[test]
-fn strangers_send_no_more_than_is_allowed_and_kin_what_it_likes() {
+fn strangers_send_no_more_than_is_allowed_and_the_program_what_it_likes() {
     const USUAL: u32 = 256 << 20;
     type Receive = fn(&Connection) -> ossature::Result<()>;
     let ways: [Receive; 5] = [

@@ -31,8 +31,8 @@ fn what_the_client_sends_the_listener_gets() {
                 let server = listener.accept().unwrap();
                 assert_eq!(server.recv_bytes().unwrap(), b"hello");
                 server.send_bytes(b"bye").unwrap();
-                let kin = has_key && !matches!(address_of(&listener), Address::Inet(..));
-                let trust = if kin { Trust::SameProgram } else { Trust::Untrusted };
+                let same_program = has_key && !matches!(address_of(&listener), Address::Inet(..));
+                let trust = if same_program { Trust::SameProgram } else { Trust::Untrusted };
                 assert_eq!((client.join().unwrap(), server.trust()), ((b"bye".to_vec(), trust), trust));
             });
         }
@@ -219,7 +219,7 @@ fn an_empty_key_lets_in_only_who_has_it() {
             let client = std::thread::spawn(move || {
                 ConnectBuilder::new().authkey(&AuthKey::from(theirs)).connect(address).map(|client| client.trust())
             });
-            // Everybody knows it, so nobody is kin by it.
+            // Everybody knows it, so the key proves no program.
             let let_in = [listener.accept().map(|connection| connection.trust()), client.join().unwrap()];
             for trust in let_in {
                 assert_eq!(trust.ok(), is_let_in.then_some(Trust::Untrusted));

@@ -168,7 +168,7 @@ fn a_half_has_its_deadline() {
 }
 
 #[test]
-fn only_who_has_proved_itself_is_kin() {
+fn only_who_has_proved_itself_is_trusted() {
     soon(|| {
         let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         let [near, far] = [near, far].map(|end| Connection::from_fd(end.into(), Access::Both).unwrap());
