@@ -17,12 +17,10 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 use core::time::Duration;
 
-use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
-use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{AsRawFd, IntoRawFd};
 use ossature_sys::kqueue::{Flags, Kevent, Kqueue};
-use ossature_sys::{mmap::Region, process::generation};
+use ossature_sys::{deadline::Deadline, eventfd::EventFd, mmap::Region, process::generation};
 
 struct Node {
     users: AtomicU32,

@@ -140,6 +140,31 @@ static void duplicated(void)
 	assert(close(asked.fd) == 0);
 }
 
+/* kevent64 of macOS, whose records are longer than ours. A program that looks for it finds nothing, so it is not linked
+ * to a call that would read them wrongly. */
+struct kevent64_s {
+	uint64_t ident;
+	int16_t filter;
+	uint16_t flags;
+	uint32_t fflags;
+	int64_t data;
+	uint64_t udata;
+	uint64_t ext[2];
+};
+#ifdef __cplusplus
+extern "C"
+#else
+extern
+#endif
+int kevent64(int kq, const struct kevent64_s *changelist, int nchanges, struct kevent64_s *eventlist, int nevents,
+    unsigned flags, const struct timespec *timeout) __attribute__((weak));
+
+static void absent(void)
+{
+	assert(sizeof(struct kevent64_s) >= sizeof(struct kevent) + 2 * sizeof(uint64_t));
+	assert(kevent64 == NULL);
+}
+
 static void threads(void)
 {
 	pthread_t waiting, changing[THREADS];
@@ -199,6 +224,7 @@ int main(void)
 	reused();
 	closed();
 	duplicated();
+	absent();
 	threads();
 	forked();
 	return 0;

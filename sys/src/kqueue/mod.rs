@@ -45,6 +45,7 @@
 //! | RECEIPT without room for it | the changes after it are not made | they are | `a_receipt_without_room_stops_nothing` |
 //! | C: a queue's number after close(2) | `EBADF` | kevent(2) takes it until the next kqueue(2) finds it free | `closed` in `sys/kqueue-c/tests/hostile.c` |
 //! | C: a duplicate of a queue's number | the same queue | can be polled; kevent(2) answers `EBADF` | `duplicated` in `sys/kqueue-c/tests/hostile.c` |
+//! | C: kevent64 of macOS | there | not exported: a `struct kevent64_s` has two words more (`ext`), which no knote here keeps. Use kevent(2) | `absent` in `sys/kqueue-c/tests/hostile.c` |
 //! | a signal handler during a wait | `EINTR` | the wait goes on | `a_signal_handler_does_not_end_a_wait` |
 //!
 //! Source: kqueue(2) of the BSDs; on Linux epoll(7), timerfd_create(2), signalfd(2), pidfd_open(2), inotify(7).
