@@ -84,7 +84,6 @@ compile_error!("ossature-sys runs on Linux only, 5.10 or newer: use it under `cf
 // What the BSDs and macOS have of this crate.
 pub mod deadline;
 pub mod errno;
-#[cfg(not(loom))]
 pub mod kqueue;
 
 /// The system's descriptor types.
@@ -157,7 +156,6 @@ pub mod tty;
 #[cfg(target_os = "linux")]
 pub mod scope;
 #[cfg(target_os = "linux")]
-#[cfg(not(loom))]
 pub mod shm;
 #[cfg(target_os = "linux")]
 pub mod sync;

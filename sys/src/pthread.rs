@@ -37,7 +37,6 @@
 use core::cell::UnsafeCell;
 use core::marker::{PhantomData, PhantomPinned};
 use core::ptr::NonNull;
-#[cfg(not(loom))]
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
@@ -49,7 +48,6 @@ use crate::errno::{Errno, Result};
 use crate::mmap::Region;
 use crate::process::generation;
 use crate::raw;
-#[cfg(not(loom))]
 use crate::sync::robust;
 use crate::thread_bound::StaysInItsThread;
 
@@ -180,7 +178,6 @@ impl Options {
 const LAST_SECOND: i64 = if size_of::<libc::timespec>() == 8 { i32::MAX as i64 } else { i64::MAX };
 
 /// Where libc keeps the kind of a mutex. The place is part of the ABI, because static initialisers contain it.
-#[cfg(not(loom))]
 const KIND_AT: usize = match (cfg!(target_env = "musl"), size_of::<usize>()) {
     (true, _) => 0,
     (false, 8) => 16,
@@ -188,7 +185,6 @@ const KIND_AT: usize = match (cfg!(target_env = "musl"), size_of::<usize>()) {
 };
 /// The bits in the kind of a mutex that libc keeps in its holder's list; at least one of them is set. With glibc this
 /// is the robust bit, with musl the bits of every kind but the normal one.
-#[cfg(not(loom))]
 const LISTED: u32 = if cfg!(target_env = "musl") { 15 } else { 16 };
 
 /// A process-shared pthread mutex in its place: shared with C as `pthread_mutex_t`.
@@ -272,7 +268,6 @@ impl Mutex {
 
     /// Checks the limit, because the kernel would no longer see an earlier lock beyond its own limit.
     fn check_room(&self) -> Result<()> {
-        #[cfg(not(loom))]
         if self.is_listed_when_held() && !robust::has_room() && !robust::lists(self.as_ptr() as usize) {
             return Err(Errno::NOLCK);
         }
@@ -280,7 +275,6 @@ impl Mutex {
     }
 
     /// Whether libc has the mutex in its holder's robust list.
-    #[cfg(not(loom))]
     fn is_listed_when_held(&self) -> bool {
         let kind = self.as_ptr().cast::<u8>().wrapping_add(KIND_AT).cast::<u32>();
         // SAFETY: the field lies inside the mutex, aligned, and is set before the mutex is used; libc itself reads it

@@ -27,19 +27,14 @@ use core::fmt;
 
 use crate::futex::{Limit, WordLock};
 use crate::sync::gate::{Gate, PrivateGate};
-#[cfg(not(loom))]
 use crate::sync::gate::{LocalGate, SharedGate};
-#[cfg(not(loom))]
 use crate::sync::participants::SlotTable;
 use crate::sync::participants::{Counter, Participants};
 use crate::sync::permits::{NoTable, Permits};
-#[cfg(not(loom))]
 use crate::sync::queue::{LocalQueue, SharedQueue};
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::readers::{Counted, Readers};
-#[cfg(not(loom))]
 pub use crate::sync::robust::Form;
-#[cfg(not(loom))]
 use crate::sync::{local::LocalLock, permits::Slots, readers, rlock::OwnedWord, shared::SharedLock};
 
 /// Waiting within this process.
@@ -69,7 +64,6 @@ pub enum Private {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {}
 
-#[cfg(not(loom))]
 impl Shared {
     /// How the locks of this scope survive a death in this process. It is [`Form::Node`] on x86_64, aarch64, riscv64,
     /// s390x, i686 and armv7 with glibc or musl under a Linux kernel. It is [`Form::Pthread`] or [`Form::Unsupported`]
@@ -122,7 +116,6 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// The raw lock of this scope.
     type Lock: RawLock;
     /// The raw lock of this scope that knows its holder, below a lock that its holder may take again.
-    #[cfg(not(loom))]
     type RLock: Owned;
     /// How a waiter of this scope sleeps, and how the one who wakes it is covered against dying half-way.
     #[doc(hidden)]
@@ -158,7 +151,6 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
 
 impl Scope for Private {
     type Lock = WordLock;
-    #[cfg(not(loom))]
     type RLock = OwnedWord;
     type Gate = PrivateGate;
     type Permits = NoTable;
@@ -181,7 +173,6 @@ impl Scope for Private {
     }
 }
 
-#[cfg(not(loom))]
 impl Scope for Shared {
     type Lock = SharedLock;
     type RLock = SharedLock;
@@ -203,7 +194,6 @@ impl Scope for Shared {
     }
 }
 
-#[cfg(not(loom))]
 impl Scope for Local {
     type Lock = LocalLock;
     type RLock = LocalLock;

@@ -59,9 +59,9 @@ const SYS_EDGES: &[(&str, &str)] = &[
     ("posix_ipc", "mmap"),
     ("posix_ipc", "pthread"),
     ("signalfd", "signal"),
-    // Under the model checker a futex is made of its own parts, and what sleeps on one knows.
+    // Under the model checker atomics and futexes are made of its own parts.
+    ("atomic", "model"),
     ("futex", "model"),
-    ("sync", "model"),
     ("scope", "sync"),
     ("sync", "scope"),
     ("process", "signal"),

@@ -1,11 +1,11 @@
 //! How long to wait, and what may end a wait sooner.
 
-#[cfg(not(loom))]
 use super::Reach;
 use super::Waiter;
 use crate::atomic::{
     AtomicU32,
     Ordering::{Acquire, Release},
+    const_unless_loom,
 };
 use crate::deadline::Deadline;
 
@@ -54,26 +54,18 @@ impl Default for Cancel {
 const CANCELLED: u32 = 1;
 
 impl Cancel {
-    /// Nothing is cancelled yet.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self(AtomicU32::new(0))
-    }
-
-    /// Nothing is cancelled yet.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self(AtomicU32::new(0))
+    const_unless_loom! {
+        /// Nothing is cancelled yet.
+        pub const fn new() -> Self {
+            Self(AtomicU32::new(0))
+        }
     }
 
     /// Ends every wait that watches this, now and later.
     pub fn cancel(&self) {
         self.0.store(CANCELLED, Release);
         // There is no error to hear of: the word is mapped.
-        #[cfg(not(loom))]
         let _ = super::wake(&self.0, u32::MAX, Reach::Private);
-        #[cfg(loom)]
-        crate::model::wake(&self.0, u32::MAX);
     }
 
     /// Whether it was cancelled and not reset since.
@@ -153,18 +145,9 @@ impl<'c> Limit<'c> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
-    /// The word that tells of the cancelling.
-    #[cfg(loom)]
-    pub(crate) fn cancelling(self) -> Option<&'c AtomicU32> {
-        self.cancel.map(|cancel| &cancel.0)
-    }
-
     /// The word to watch beside the one that is waited for.
     pub(crate) fn watched(self) -> Option<Waiter<'c>> {
-        #[cfg(not(loom))]
-        return self.cancel.map(|cancel| Waiter::new(&cancel.0, 0, Reach::Private));
-        #[cfg(loom)]
-        None
+        self.cancel.map(|cancel| Waiter::new(&cancel.0, 0, Reach::Private))
     }
 }
 

@@ -12,7 +12,7 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::{Limit, Wait};
-use crate::atomic::{AtomicU32, spin_hint};
+use crate::atomic::{AtomicU32, const_unless_loom, spin_hint};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -53,16 +53,11 @@ impl Default for WordLock {
 }
 
 impl WordLock {
-    /// A free lock.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self(AtomicU32::new(FREE))
-    }
-
-    /// A free lock.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self(AtomicU32::new(FREE))
+    const_unless_loom! {
+        /// A free lock.
+        pub const fn new() -> Self {
+            Self(AtomicU32::new(FREE))
+        }
     }
 
     /// Takes the lock, waiting within the limit; false when the time ran out or the wait was cancelled.
@@ -89,7 +84,6 @@ impl WordLock {
     ///
     /// # Safety
     /// Nobody relies on being alone after a take.
-    #[cfg(not(loom))]
     #[inline]
     pub(crate) unsafe fn release_if_held(&self) -> bool {
         let before = self.0.swap(FREE, Release);
@@ -141,22 +135,13 @@ impl WordLock {
         self.0.load(Relaxed)
     }
 
-    #[cfg(not(loom))]
     fn sleep(&self, limit: Limit<'_>) -> Wait {
         super::sleep(&self.0, CONTENDED, super::Reach::Private, limit)
-    }
-
-    #[cfg(loom)]
-    fn sleep(&self, limit: Limit<'_>) -> Wait {
-        crate::model::wait(&self.0, CONTENDED, limit)
     }
 
     #[cold]
     fn wake(&self) {
         // As for sleep: there is no error to hear of.
-        #[cfg(not(loom))]
         let _ = super::wake(&self.0, 1, super::Reach::Private);
-        #[cfg(loom)]
-        crate::model::wake(&self.0, 1);
     }
 }

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use loom::sync::{Condvar, Mutex};
 
-use crate::atomic::AtomicU32;
+use super::futex::Word;
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait};
 use crate::sync::split_word::SplitWord;
@@ -91,8 +91,7 @@ pub(crate) fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit
     if limit.is_cancelled() {
         return Wait::TimedOut;
     }
-    let cancelling = limit.cancelling().map(address);
-    let words: Vec<usize> = cancelling.into_iter().chain([word]).collect();
+    let words: Vec<usize> = limit.watched().map(|watched| watched.address()).into_iter().chain([word]).collect();
     match sleep_any(&words, || holds() && !limit.is_cancelled()) {
         Some(at) if at + 1 == words.len() => Wait::Woken,
         Some(_) if limit.is_cancelled() => Wait::TimedOut,
@@ -101,8 +100,8 @@ pub(crate) fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit
 }
 
 /// Sleeps on the word while it has this value.
-pub fn wait(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Wait {
-    wait_while(address(word), || word.load(SeqCst) == expected, limit)
+pub fn wait(word: &impl Word, expected: u32, limit: Limit<'_>) -> Wait {
+    wait_while(address(word), || word.value() == expected, limit)
 }
 
 pub(crate) fn wait_at(state: &SplitWord, holds: impl Fn(u64) -> bool, limit: Limit<'_>) -> Wait {
@@ -114,7 +113,7 @@ pub(crate) fn wake_at(state: &SplitWord, count: u32) {
 }
 
 /// Wakes so many that sleep on the word, and says how many.
-pub fn wake(word: &AtomicU32, count: u32) -> u32 {
+pub fn wake(word: &impl Word, count: u32) -> u32 {
     wake_on(address(word), count)
 }
 

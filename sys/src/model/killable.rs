@@ -16,11 +16,13 @@ use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait, WordLock};
 use crate::scope::{Refused, Scope, sealed};
+use crate::sync::event::Event;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::participants::Counter;
 use crate::sync::permits::NoTable;
 use crate::sync::queue::PrivateQueue;
 use crate::sync::readers::Counted;
+use crate::sync::rlock::OwnedWord;
 use crate::sync::split_word::SplitWord;
 use crate::sync::units::Units;
 
@@ -32,6 +34,7 @@ impl sealed::Sealed for Killable {}
 
 impl Scope for Killable {
     type Lock = WordLock;
+    type RLock = OwnedWord;
     type Gate = KillableGate;
     type Queue = PrivateQueue;
     type Participants = Counter;
@@ -45,6 +48,13 @@ impl Scope for Killable {
 
     fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
         outcome
+    }
+}
+
+impl Event<Killable> {
+    /// An event for participants who may die, its flag down.
+    pub fn killable() -> Self {
+        Self::unset()
     }
 }
 
@@ -121,6 +131,26 @@ fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
     answer
 }
 
+impl KillableGate {
+    /// [`Gate::sleep`] while `holds` says so.
+    pub(super) fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke {
+        step();
+        if limit.is_cancelled() {
+            return Woke::TimedOut;
+        }
+        let cancelling = limit.watched().map(|watched| watched.address());
+        let words: Vec<usize> = cancelling.into_iter().chain([key, address(self)]).collect();
+        let woken = sleep_any(&words, || holds() && !limit.is_cancelled());
+        step();
+        match woken {
+            Some(at) if at + 1 == words.len() => Woke::PeerDied,
+            Some(at) if at + 2 == words.len() => Woke::Look,
+            Some(_) if limit.is_cancelled() => Woke::TimedOut,
+            Some(_) | None => Woke::Look,
+        }
+    }
+}
+
 impl Gate for KillableGate {
     const CAN_SPIN: bool = false;
 
@@ -133,29 +163,8 @@ impl Gate for KillableGate {
     }
 
     fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
-        self.wake_key(address(word), count)
-    }
-
-    fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke {
         step();
-        if limit.is_cancelled() {
-            return Woke::TimedOut;
-        }
-        let cancelling = limit.cancelling().map(address);
-        let words: Vec<usize> = cancelling.into_iter().chain([key, address(self)]).collect();
-        let woken = sleep_any(&words, || holds() && !limit.is_cancelled());
-        step();
-        match woken {
-            Some(at) if at + 1 == words.len() => Woke::PeerDied,
-            Some(at) if at + 2 == words.len() => Woke::Look,
-            Some(_) if limit.is_cancelled() => Woke::TimedOut,
-            Some(_) | None => Woke::Look,
-        }
-    }
-
-    fn wake_key(&self, key: usize, count: u32) -> u32 {
-        step();
-        let woken = wake_on(key, count);
+        let woken = wake_on(address(word), count);
         step();
         woken
     }

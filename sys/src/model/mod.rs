@@ -4,7 +4,9 @@
 
 extern crate std;
 
+pub(crate) mod atomic;
 pub mod exchange;
+pub(crate) mod futex;
 mod kernel;
 mod killable;
 #[doc(hidden)]
@@ -15,14 +17,13 @@ pub mod rwlock;
 
 use core::cell::Cell;
 
-use self::kernel::sleep_any;
+use self::kernel::{sleep_any, wake_on};
 use crate::futex::{Limit, Wait, WordLock};
 use crate::scope::Refused;
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::word::{Take, WAITERS, Waiter, Word};
 
 pub use self::kernel::{sleepers, urgent, wait, wake};
-pub(crate) use self::kernel::{wait_at, wait_while, wake_at, wake_on};
 pub(crate) use self::killable::step;
 pub use self::killable::{Killable, KillableUnits, doomed, mourned, stopped};
 

@@ -180,7 +180,6 @@ pub fn may_fork() -> Result<(), ForkError> {
     }
     // First, because only of a thread that is alone can it be told everywhere what it holds.
     prove_single_thread()?;
-    #[cfg(not(loom))]
     if crate::sync::robust::holds_exclusively() || crate::pthread::holds_any() {
         return Err(ForkError::LockHeld);
     }

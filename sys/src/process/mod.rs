@@ -74,6 +74,5 @@ pub use stdin::detach_stdin;
 pub use stdout::replace_stdout;
 pub use usage::Usage;
 
-#[cfg(not(loom))]
 pub(crate) use namespace::pid_namespace;
 pub(crate) use pidfd::pause;

@@ -53,11 +53,10 @@
 
 use core::fmt;
 
+use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-#[cfg(not(loom))]
 use crate::scope::{Local, Shared};
 use crate::scope::{Private, Refused, Scope};
-#[cfg(not(loom))]
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::queue::{PrivateQueue, Queue};
 
@@ -116,16 +115,11 @@ pub enum Wait {
 }
 
 impl Condition {
-    /// A condition for threads, usable in a `static`.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self { queue: PrivateQueue::new() }
-    }
-
-    /// A condition for threads.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self { queue: PrivateQueue::new() }
+    const_unless_loom! {
+        /// A condition for threads, usable in a `static`.
+        pub const fn new() -> Self {
+            Self { queue: PrivateQueue::new() }
+        }
     }
 }
 
@@ -135,7 +129,6 @@ impl Default for Condition {
     }
 }
 
-#[cfg(not(loom))]
 impl Condition<Local> {
     /// A condition for a single thread.
     pub const fn local() -> Self {
@@ -143,7 +136,6 @@ impl Condition<Local> {
     }
 }
 
-#[cfg(not(loom))]
 impl Condition<Shared> {
     /// What [`Shm::place`](crate::shm::Shm::place) makes a shared condition of.
     pub fn shared() -> impl Init<Self> {
@@ -153,7 +145,6 @@ impl Condition<Shared> {
 }
 
 // SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one that the others complete.
-#[cfg(not(loom))]
 unsafe impl Shareable for Condition<Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive("Condition");
     const LOCKS: bool = true;

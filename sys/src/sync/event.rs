@@ -43,11 +43,10 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-#[cfg(not(loom))]
 use crate::scope::{Local, Shared};
 use crate::scope::{Private, Refused, Scope};
-#[cfg(not(loom))]
 use crate::shm::{Fingerprint, Init, InitWith, Shareable};
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::spin::Spin;
@@ -98,16 +97,11 @@ pub struct Event<S: Scope = Private> {
 }
 
 impl Event {
-    /// An event for threads, its flag down; usable in a `static`.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
-    }
-
-    /// An event for threads, its flag down.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
+    const_unless_loom! {
+        /// An event for threads, its flag down; usable in a `static`.
+        pub const fn new() -> Self {
+            Self::unset()
+        }
     }
 }
 
@@ -117,23 +111,15 @@ impl Default for Event {
     }
 }
 
-#[cfg(not(loom))]
 impl Event<Local> {
-    /// An event for a single thread, its flag down.
-    pub const fn local() -> Self {
-        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
+    const_unless_loom! {
+        /// An event for a single thread, its flag down.
+        pub const fn local() -> Self {
+            Self::unset()
+        }
     }
 }
 
-#[cfg(loom)]
-impl Event<crate::model::Killable> {
-    /// An event for participants who may die, its flag down.
-    pub fn killable() -> Self {
-        Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
-    }
-}
-
-#[cfg(not(loom))]
 impl Event<Shared> {
     /// What [`Shm::place`](crate::shm::Shm::place) makes a shared event of, its flag down.
     pub fn shared() -> impl Init<Self> {
@@ -143,13 +129,18 @@ impl Event<Shared> {
 }
 
 // SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one of the table's.
-#[cfg(not(loom))]
 unsafe impl Shareable for Event<Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive("Event");
     const LOCKS: bool = true;
 }
 
 impl<S: Scope> Event<S> {
+    const_unless_loom! {
+        pub(crate) const fn unset() -> Self {
+            Self { state: SplitWord::new(0), spin: Spin::new(), scope: PhantomData }
+        }
+    }
+
     /// Raises the flag and frees everybody who waits.
     #[inline]
     pub fn set(&self) {

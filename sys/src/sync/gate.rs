@@ -21,16 +21,12 @@
 //!
 //! In `Private` no thread dies alone and in `Local` nobody sleeps, so there both parts are nothing.
 
-#[cfg(not(loom))]
 use core::time::Duration;
 
 use crate::atomic::AtomicU32;
-#[cfg(not(loom))]
 use crate::deadline::Deadline;
-#[cfg(not(loom))]
 use crate::futex::{self, Reach, Waiter};
 use crate::futex::{Limit, Wait};
-#[cfg(not(loom))]
 use crate::sync::robust::{RobustList, wakes_are_passed_on};
 use crate::sync::split_word::SplitWord;
 
@@ -57,7 +53,6 @@ pub trait Gate {
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
 
     /// The same, and between processes only if `none` holds 0 when the sleep begins.
-    #[cfg(not(loom))]
     fn sleep_without(&self, word: &AtomicU32, expected: u32, none: &AtomicU32, limit: Limit<'_>) -> Woke {
         let _ = none;
         self.sleep(word, expected, limit)
@@ -77,14 +72,6 @@ pub trait Gate {
     /// Wakes sleepers of `state`.
     fn wake_at(state: &SplitWord, count: u32);
 
-    /// [`sleep`](Self::sleep) of the model, on what has no word of its own there.
-    #[cfg(loom)]
-    fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke;
-
-    /// [`wake`](Self::wake) of the model.
-    #[cfg(loom)]
-    fn wake_key(&self, key: usize, count: u32) -> u32;
-
     /// Whether looking for a while before sleeping can help.
     const CAN_SPIN: bool;
 }
@@ -101,7 +88,6 @@ impl Gate for PrivateGate {
         critical()
     }
 
-    #[cfg(not(loom))]
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
         match futex::sleep(word, expected, Reach::Private, limit) {
             Wait::Woken | Wait::Changed => Woke::Look,
@@ -109,32 +95,8 @@ impl Gate for PrivateGate {
         }
     }
 
-    #[cfg(loom)]
-    fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
-        match crate::model::wait(word, expected, limit) {
-            Wait::Woken | Wait::Changed => Woke::Look,
-            Wait::TimedOut => Woke::TimedOut,
-        }
-    }
-
     fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
-        #[cfg(not(loom))]
-        return futex::wake(word, count, Reach::Private).unwrap_or(1);
-        #[cfg(loom)]
-        return crate::model::wake(word, count);
-    }
-
-    #[cfg(loom)]
-    fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke {
-        match crate::model::wait_while(key, holds, limit) {
-            Wait::Woken | Wait::Changed => Woke::Look,
-            Wait::TimedOut => Woke::TimedOut,
-        }
-    }
-
-    #[cfg(loom)]
-    fn wake_key(&self, key: usize, count: u32) -> u32 {
-        crate::model::wake_on(key, count)
+        futex::wake(word, count, Reach::Private).unwrap_or(1)
     }
 
     #[inline(always)]
@@ -143,38 +105,23 @@ impl Gate for PrivateGate {
     }
 
     // Nothing is pending in this scope, so it can sleep on the half that every change of interest changes.
-    #[cfg(not(loom))]
     fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke {
         Self.sleep(state.upper(), (announced >> 32) as u32, limit)
     }
 
-    #[cfg(loom)]
-    fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke {
-        match crate::model::wait_at(state, |now| now >> 32 == announced >> 32, limit) {
-            Wait::Woken | Wait::Changed => Woke::Look,
-            Wait::TimedOut => Woke::TimedOut,
-        }
-    }
-
     fn wake_at(state: &SplitWord, count: u32) {
-        #[cfg(not(loom))]
         Self.wake(state.upper(), count);
-        #[cfg(loom)]
-        crate::model::wake_at(state, count);
     }
 }
 
 /// The gate of processes: a word that is always 0. Zero bytes are one.
-#[cfg(not(loom))]
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct SharedGate(AtomicU32);
 
 /// How long a sleeper that nobody can cover sleeps at a stretch.
-#[cfg(not(loom))]
 const SLICE: Duration = Duration::from_millis(50);
 
-#[cfg(not(loom))]
 impl SharedGate {
     /// [`Gate::sleep`] on several words at once. Returns the place of the one that was woken, or of the last if several
     /// were. Returns the number of words when it was the gate. `words` has room behind its first `count` entries for
@@ -219,7 +166,6 @@ impl SharedGate {
     }
 }
 
-#[cfg(not(loom))]
 impl Gate for SharedGate {
     const CAN_SPIN: bool = true;
 
@@ -287,11 +233,9 @@ impl Gate for SharedGate {
 }
 
 /// The gate of a single thread: nobody could wake who sleeps.
-#[cfg(not(loom))]
 #[derive(Debug, Default)]
 pub struct LocalGate;
 
-#[cfg(not(loom))]
 impl Gate for LocalGate {
     const CAN_SPIN: bool = false;
 

@@ -23,6 +23,7 @@
 
 use core::fmt;
 
+use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
 use crate::scope::{Local, Private, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Shareable};
@@ -77,9 +78,11 @@ impl fmt::Display for NotLocked {
 impl core::error::Error for NotLocked {}
 
 impl HandoffLock {
-    /// A free lock for threads, usable in a `static`.
-    pub const fn new() -> Self {
-        Self { units: Units::new(1, 1, PrivateGate) }
+    const_unless_loom! {
+        /// A free lock for threads, usable in a `static`.
+        pub const fn new() -> Self {
+            Self { units: Units::new(1, 1, PrivateGate) }
+        }
     }
 }
 
@@ -90,9 +93,11 @@ impl Default for HandoffLock {
 }
 
 impl HandoffLock<Local> {
-    /// A free lock for a single thread.
-    pub const fn local() -> Self {
-        Self { units: Units::new(1, 1, LocalGate) }
+    const_unless_loom! {
+        /// A free lock for a single thread.
+        pub const fn local() -> Self {
+            Self { units: Units::new(1, 1, LocalGate) }
+        }
     }
 }
 

@@ -79,6 +79,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
+use crate::atomic::const_unless_loom;
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
@@ -130,16 +131,11 @@ pub struct Lock<T: ?Sized, S: Scope = Private> {
 unsafe impl<T: ?Sized + Send, S: Scope> Sync for Lock<T, S> where S::Lock: Sync {}
 
 impl<T> Lock<T> {
-    /// A free lock for threads, usable in a `static`.
-    #[cfg(not(loom))]
-    pub const fn new(data: T) -> Self {
-        Self { raw: WordLock::new(), data: UnsafeCell::new(data) }
-    }
-
-    /// A free lock for threads.
-    #[cfg(loom)]
-    pub fn new(data: T) -> Self {
-        Self { raw: WordLock::new(), data: UnsafeCell::new(data) }
+    const_unless_loom! {
+        /// A free lock for threads, usable in a `static`.
+        pub const fn new(data: T) -> Self {
+            Self { raw: WordLock::new(), data: UnsafeCell::new(data) }
+        }
     }
 }
 

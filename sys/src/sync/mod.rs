@@ -76,26 +76,18 @@
 // | `local` | the raw lock of a single thread |
 // | `thread_number` | a number for each thread that is never used again |
 
-#[cfg(not(loom))]
 pub mod bare;
 pub mod barrier;
 pub mod condition;
 pub mod event;
 pub mod exchange;
-#[cfg(not(loom))]
 pub(crate) mod fallback;
 pub(crate) mod gate;
-#[cfg(not(loom))]
 pub mod handoff;
-#[cfg(not(loom))]
 pub mod hold;
-#[cfg(not(loom))]
 pub mod interrupt;
-#[cfg(not(loom))]
 pub(crate) mod lease;
-#[cfg(not(loom))]
 pub(crate) mod local;
-#[cfg(not(loom))]
 pub mod lock;
 pub(crate) mod participants;
 pub(crate) mod permits;
@@ -103,26 +95,19 @@ pub(crate) mod private;
 pub(crate) mod queue;
 pub(crate) mod readers;
 pub mod ring;
-#[cfg(not(loom))]
 pub mod rlock;
-#[cfg(not(loom))]
 pub(crate) mod robust;
-#[cfg(not(loom))]
 pub mod rwlock;
-#[cfg(not(loom))]
 pub mod semaphore;
-#[cfg(not(loom))]
 pub(crate) mod shared;
 pub(crate) mod spin;
 pub(crate) mod split_word;
-#[cfg(not(loom))]
 pub(crate) mod thread_number;
 pub(crate) mod units;
 pub(crate) mod word;
 
 #[doc(inline)]
 pub use self::{barrier::Barrier, condition::Condition, event::Event};
-#[cfg(not(loom))]
 #[doc(inline)]
 pub use self::{
     handoff::HandoffLock,

@@ -24,27 +24,20 @@
 //! leases, which order themselves. A party that leaves without the lock then changes the barrier's state (`AcqRel`). So
 //! a party that has seen the change does not count the leaver any more.
 
-#[cfg(not(loom))]
 use core::sync::atomic::AtomicU32 as Plain;
-#[cfg(not(loom))]
 use core::sync::atomic::AtomicUsize;
-#[cfg(not(loom))]
 use core::sync::atomic::Ordering::SeqCst;
 
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::Relaxed;
+use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-#[cfg(not(loom))]
 use crate::futex::{Reach, Waiter};
 use crate::scope::Refused;
-#[cfg(not(loom))]
 use crate::shm::Nodes;
-#[cfg(not(loom))]
 use crate::sync::gate::SharedGate;
 use crate::sync::gate::{Gate, Woke};
-#[cfg(not(loom))]
 use crate::sync::lease::{Holder, Lease};
-#[cfg(not(loom))]
 use crate::sync::robust::thread_pointer;
 
 /// The parties of one barrier. The functions that give slots, count or reclaim are called under the barrier's lock.
@@ -100,19 +93,14 @@ pub struct Counter {
     inside: AtomicU32,
     /// The thread pointer of the thread in its action, or 0. That thread lives during its action, so no other thread
     /// has the same.
-    #[cfg(not(loom))]
     actor: AtomicUsize,
 }
 
 impl Counter {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Self { inside: AtomicU32::new(0), actor: AtomicUsize::new(0) }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new() -> Self {
-        Self { inside: AtomicU32::new(0) }
+    const_unless_loom! {
+        pub(crate) const fn new() -> Self {
+            Self { inside: AtomicU32::new(0), actor: AtomicUsize::new(0) }
+        }
     }
 }
 
@@ -145,21 +133,19 @@ impl<G: Gate> Participants<G> for Counter {
         self.inside.fetch_sub(1, Relaxed);
     }
 
-    #[cfg(not(loom))]
     fn act(&self) {
         self.actor.store(thread_pointer() as usize, Relaxed);
     }
 
-    #[cfg(not(loom))]
     fn acted(&self) {
         self.actor.store(0, Relaxed);
     }
 
-    #[cfg(not(loom))]
     #[inline]
     fn acts_here(&self) -> bool {
         let actor = self.actor.load(Relaxed);
-        actor != 0 && actor == thread_pointer() as usize
+        // The threads of a model are all of one thread of libc.
+        !cfg!(loom) && actor != 0 && actor == thread_pointer() as usize
     }
 
     #[inline]
@@ -181,15 +167,11 @@ impl<G: Gate> Participants<G> for Counter {
 }
 
 /// How many slots a table has: a sleeper watches them all, beside three words more, and the kernel takes 128.
-#[cfg(not(loom))]
 pub(crate) const SLOTS: usize = 120;
 
-#[cfg(not(loom))]
 const INSIDE: u32 = 1;
-#[cfg(not(loom))]
 const KEPT: u32 = 2;
 
-#[cfg(not(loom))]
 #[derive(Debug)]
 #[repr(C)]
 struct Slot {
@@ -197,7 +179,6 @@ struct Slot {
     note: Plain,
 }
 
-#[cfg(not(loom))]
 impl Slot {
     fn has_inside(&self) -> bool {
         self.note.load(SeqCst) & INSIDE != 0 && matches!(self.lease.holder(), Holder::Thread(_))
@@ -210,7 +191,6 @@ impl Slot {
 }
 
 /// The slots of a barrier between processes. Zero bytes are a table of free ones.
-#[cfg(not(loom))]
 #[derive(Debug)]
 #[repr(C)]
 pub struct SlotTable {
@@ -219,7 +199,6 @@ pub struct SlotTable {
     slots: [Slot; SLOTS],
 }
 
-#[cfg(not(loom))]
 impl SlotTable {
     fn used(&self) -> &[Slot] {
         self.slots.get(..self.used.load(SeqCst) as usize).unwrap_or(&self.slots)
@@ -252,7 +231,6 @@ impl SlotTable {
     }
 }
 
-#[cfg(not(loom))]
 impl Participants<SharedGate> for SlotTable {
     fn slot(&self, widen: impl FnOnce()) -> Result<usize, Refused> {
         match self.used().iter().position(|slot| slot.lease.is_mine()) {

@@ -47,6 +47,7 @@ use core::ops::Deref;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::atomic::const_unless_loom;
 use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
@@ -78,8 +79,10 @@ pub struct OwnedWord {
 const NOBODY: u64 = u64::MAX;
 
 impl OwnedWord {
-    const fn new() -> Self {
-        Self { word: WordLock::new(), owner: AtomicU64::new(NOBODY) }
+    const_unless_loom! {
+        const fn new() -> Self {
+            Self { word: WordLock::new(), owner: AtomicU64::new(NOBODY) }
+        }
     }
 }
 
@@ -176,9 +179,11 @@ pub struct RLock<T: ?Sized, S: Scope = Private> {
 unsafe impl<T: ?Sized + Send, S: Scope> Sync for RLock<T, S> where S::RLock: Sync {}
 
 impl<T> RLock<T> {
-    /// A free lock for threads, usable in a `static`.
-    pub const fn new(data: T) -> Self {
-        Self { raw: OwnedWord::new(), depth: AtomicU32::new(0), data }
+    const_unless_loom! {
+        /// A free lock for threads, usable in a `static`.
+        pub const fn new(data: T) -> Self {
+            Self { raw: OwnedWord::new(), depth: AtomicU32::new(0), data }
+        }
     }
 
     /// The data, without the lock: nobody else has it any more.

@@ -113,6 +113,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
+use crate::atomic::const_unless_loom;
 use crate::futex::{Limit, WordLock};
 use crate::scope::{Local, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
@@ -172,10 +173,12 @@ pub struct RwLock<T: ?Sized, S: Scope = Private> {
 unsafe impl<T: ?Sized + Send + Sync, S: Scope> Sync for RwLock<T, S> where S::Lock: Sync {}
 
 impl<T> RwLock<T> {
-    /// A free lock for threads, usable in a `static`.
-    pub const fn new(data: T) -> Self {
-        let raw = Turns { turn: WordLock::new(), readers: Counted::new(PrivateGate) };
-        Self { raw, data: UnsafeCell::new(data) }
+    const_unless_loom! {
+        /// A free lock for threads, usable in a `static`.
+        pub const fn new(data: T) -> Self {
+            let raw = Turns { turn: WordLock::new(), readers: Counted::new(PrivateGate) };
+            Self { raw, data: UnsafeCell::new(data) }
+        }
     }
 
     /// The data, without the lock: nobody else has it any more.
@@ -204,10 +207,12 @@ impl<T> From<T> for RwLock<T> {
 }
 
 impl<T> RwLock<T, Local> {
-    /// A free lock for a single thread.
-    pub const fn local(data: T) -> Self {
-        let raw = Turns { turn: LocalLock::new(), readers: Counted::new(LocalGate) };
-        Self { raw, data: UnsafeCell::new(data) }
+    const_unless_loom! {
+        /// A free lock for a single thread.
+        pub const fn local(data: T) -> Self {
+            let raw = Turns { turn: LocalLock::new(), readers: Counted::new(LocalGate) };
+            Self { raw, data: UnsafeCell::new(data) }
+        }
     }
 }
 

@@ -66,6 +66,7 @@
 
 use core::fmt;
 
+use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
 use crate::scope::{Local, Private, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
@@ -117,26 +118,34 @@ pub struct Semaphore<S: Scope = Private> {
 }
 
 impl Semaphore {
-    /// A semaphore for threads with that many units; usable in a `static`.
-    pub const fn new(value: u32) -> Self {
-        Self { units: Units::new(value, u32::MAX, PrivateGate), permits: NoTable }
+    const_unless_loom! {
+        /// A semaphore for threads with that many units; usable in a `static`.
+        pub const fn new(value: u32) -> Self {
+            Self { units: Units::new(value, u32::MAX, PrivateGate), permits: NoTable }
+        }
     }
 
-    /// The same, never to have more units than that.
-    pub const fn bounded(value: u32) -> Self {
-        Self { units: Units::new(value, value, PrivateGate), permits: NoTable }
+    const_unless_loom! {
+        /// The same, never to have more units than that.
+        pub const fn bounded(value: u32) -> Self {
+            Self { units: Units::new(value, value, PrivateGate), permits: NoTable }
+        }
     }
 }
 
 impl Semaphore<Local> {
-    /// A semaphore for a single thread with that many units.
-    pub const fn local(value: u32) -> Self {
-        Self { units: Units::new(value, u32::MAX, LocalGate), permits: NoTable }
+    const_unless_loom! {
+        /// A semaphore for a single thread with that many units.
+        pub const fn local(value: u32) -> Self {
+            Self { units: Units::new(value, u32::MAX, LocalGate), permits: NoTable }
+        }
     }
 
-    /// The same, never to have more units than that.
-    pub const fn local_bounded(value: u32) -> Self {
-        Self { units: Units::new(value, value, LocalGate), permits: NoTable }
+    const_unless_loom! {
+        /// The same, never to have more units than that.
+        pub const fn local_bounded(value: u32) -> Self {
+            Self { units: Units::new(value, value, LocalGate), permits: NoTable }
+        }
     }
 }
 

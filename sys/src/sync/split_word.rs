@@ -4,9 +4,7 @@
 //! itself be the kernel's pending entry, if it never has any of the bits of an owner (the lower 30). When a thread dies
 //! then, the kernel wakes one sleeper there.
 
-use crate::atomic::{AtomicU64, Ordering};
-#[cfg(not(loom))]
-use core::sync::atomic::AtomicU32;
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, const_unless_loom, half};
 
 /// The state. Zero bytes are 0.
 #[derive(Debug, Default)]
@@ -14,14 +12,10 @@ use core::sync::atomic::AtomicU32;
 pub struct SplitWord(AtomicU64);
 
 impl SplitWord {
-    #[cfg(not(loom))]
-    pub(crate) const fn new(state: u64) -> Self {
-        Self(AtomicU64::new(state))
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new(state: u64) -> Self {
-        Self(AtomicU64::new(state))
+    const_unless_loom! {
+        pub(crate) const fn new(state: u64) -> Self {
+            Self(AtomicU64::new(state))
+        }
     }
 
     #[inline(always)]
@@ -29,7 +23,6 @@ impl SplitWord {
         self.0.load(order)
     }
 
-    #[cfg(not(loom))]
     #[inline(always)]
     pub(crate) fn store(&self, state: u64, order: Ordering) {
         self.0.store(state, order);
@@ -49,22 +42,12 @@ impl SplitWord {
     }
 
     /// The lower half, for the kernel alone: everybody else reads and writes the whole.
-    #[cfg(not(loom))]
     pub(crate) fn futex(&self) -> &AtomicU32 {
-        self.half(if cfg!(target_endian = "little") { 0 } else { 1 })
+        half(&self.0, false)
     }
 
     /// The upper half, for the kernel alone.
-    #[cfg(not(loom))]
     pub(crate) fn upper(&self) -> &AtomicU32 {
-        self.half(if cfg!(target_endian = "little") { 1 } else { 0 })
-    }
-
-    #[cfg(not(loom))]
-    fn half(&self, at: usize) -> &AtomicU32 {
-        let half = (&raw const self.0).cast::<u32>().cast_mut().wrapping_add(at);
-        // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but
-        // by the kernel's own atomic instructions.
-        unsafe { AtomicU32::from_ptr(half) }
+        half(&self.0, true)
     }
 }

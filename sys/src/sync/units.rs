@@ -44,9 +44,10 @@
 //! the table is freed beside this word: either its holder sees the bit, or the waiter sees the slot free.
 
 use core::fmt;
-use core::sync::atomic::AtomicU32;
 
+use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
 use crate::scope::{Refused, Scope};
 use crate::sync::gate::{Gate, Woke};
@@ -118,15 +119,11 @@ pub(crate) enum Step<R> {
 }
 
 impl<S: Scope> Units<S> {
-    #[cfg(not(loom))]
-    #[inline]
-    pub(crate) const fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
-        Self { state: SplitWord::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
-        Self { state: SplitWord::new(u64::from(value)), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+    const_unless_loom! {
+        #[inline]
+        pub(crate) const fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
+            Self { state: SplitWord::new(value as u64), bound: AtomicU32::new(bound), spin: Spin::new(), gate }
+        }
     }
 
     /// The number of units in slots, by the state.
@@ -153,13 +150,11 @@ impl<S: Scope> Units<S> {
     }
 
     /// The half that is slept on, for the kernel alone.
-    #[cfg(not(loom))]
     pub(crate) fn word(&self) -> &AtomicU32 {
         self.state.upper()
     }
 
     /// The other half, the count, for the kernel to compare with 0.
-    #[cfg(not(loom))]
     pub(crate) fn count_word(&self) -> &AtomicU32 {
         self.state.futex()
     }
@@ -243,10 +238,7 @@ impl<S: Scope> Units<S> {
         if announced != seen && self.state.change(seen, announced, SeqCst).is_err() {
             return None;
         }
-        #[cfg(not(loom))]
         let woke = table.sleep(self, half(announced), limit);
-        #[cfg(loom)]
-        let woke = self.gate.sleep_while(self.key(), || half(self.state()) == half(announced), limit);
         match woke {
             Woke::Look => None,
             Woke::PeerDied => {
@@ -278,16 +270,7 @@ impl<S: Scope> Units<S> {
         if sleepers == 0 {
             return 0;
         }
-        #[cfg(not(loom))]
-        return self.gate.wake(self.word(), sleepers);
-        #[cfg(loom)]
-        return self.gate.wake_key(self.key(), sleepers);
-    }
-
-    /// What the model's kernel knows the futex half by.
-    #[cfg(loom)]
-    fn key(&self) -> usize {
-        core::ptr::from_ref(&self.state) as usize
+        self.gate.wake(self.word(), sleepers)
     }
 
     /// Whether that many more would be too many.

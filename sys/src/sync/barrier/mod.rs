@@ -68,22 +68,16 @@ use self::phase::{
     changed, why,
 };
 use crate::atomic::Ordering::{Acquire, Relaxed};
-use crate::atomic::{AtomicU32, spin_hint};
-#[cfg(not(loom))]
+use crate::atomic::{AtomicU32, const_unless_loom, spin_hint};
 use crate::errno::Errno;
 use crate::futex::{Limit, WordLock};
-#[cfg(not(loom))]
 use crate::scope::{Local, Shared};
 use crate::scope::{Private, RawLock, Refused, Scope};
-#[cfg(not(loom))]
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{Gate, PrivateGate, Woke};
-#[cfg(not(loom))]
 use crate::sync::local::LocalLock;
-#[cfg(not(loom))]
 use crate::sync::participants::SLOTS;
 use crate::sync::participants::{Counter, Participants};
-#[cfg(not(loom))]
 use crate::sync::shared::SharedLock;
 use crate::sync::spin::Spin;
 
@@ -133,62 +127,46 @@ pub struct Barrier<S: Scope = Private> {
 }
 
 impl Barrier {
-    /// A barrier for `parties` threads, usable in a `static`.
-    ///
-    /// # Panics
-    /// If `parties` is zero. In a `static` that is an error of the compiler.
-    #[cfg(not(loom))]
-    pub const fn new(parties: u32) -> Self {
-        assert!(parties != 0, "a barrier takes one party at least, not 0");
-        Self {
-            lock: WordLock::new(),
-            state: AtomicU32::new(FILLING),
-            parties,
-            spin: Spin::new(),
-            gate: PrivateGate,
-            participants: Counter::new(),
-        }
-    }
-
-    /// A barrier for `parties` threads.
-    ///
-    /// # Panics
-    /// If `parties` is zero.
-    #[cfg(loom)]
-    pub fn new(parties: u32) -> Self {
-        assert!(parties != 0, "a barrier takes one party at least, not 0");
-        Self {
-            lock: WordLock::new(),
-            state: AtomicU32::new(FILLING),
-            parties,
-            spin: Spin::new(),
-            gate: PrivateGate,
-            participants: Counter::new(),
+    const_unless_loom! {
+        /// A barrier for `parties` threads, usable in a `static`.
+        ///
+        /// # Panics
+        /// If `parties` is zero. In a `static` that is an error of the compiler.
+        pub const fn new(parties: u32) -> Self {
+            assert!(parties != 0, "a barrier takes one party at least, not 0");
+            Self {
+                lock: WordLock::new(),
+                state: AtomicU32::new(FILLING),
+                parties,
+                spin: Spin::new(),
+                gate: PrivateGate,
+                participants: Counter::new(),
+            }
         }
     }
 }
 
-#[cfg(not(loom))]
 impl Barrier<Local> {
-    /// A barrier for a single thread. A wait never blocks: with more than one party every wait ends at once with an
-    /// error.
-    ///
-    /// # Panics
-    /// If `parties` is zero.
-    pub const fn local(parties: u32) -> Self {
-        assert!(parties != 0, "a barrier takes one party at least, not 0");
-        Self {
-            lock: LocalLock::new(),
-            state: AtomicU32::new(FILLING),
-            parties,
-            spin: Spin::new(),
-            gate: crate::sync::gate::LocalGate,
-            participants: Counter::new(),
+    const_unless_loom! {
+        /// A barrier for a single thread. A wait never blocks: with more than one party every wait ends at once with an
+        /// error.
+        ///
+        /// # Panics
+        /// If `parties` is zero.
+        pub const fn local(parties: u32) -> Self {
+            assert!(parties != 0, "a barrier takes one party at least, not 0");
+            Self {
+                lock: LocalLock::new(),
+                state: AtomicU32::new(FILLING),
+                parties,
+                spin: Spin::new(),
+                gate: crate::sync::gate::LocalGate,
+                participants: Counter::new(),
+            }
         }
     }
 }
 
-#[cfg(not(loom))]
 impl Barrier<Shared> {
     /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared barrier. Placing fails with
     /// `EINVAL` for no parties and for more than 120 parties, because at most 120 can watch each other.
@@ -216,7 +194,6 @@ impl Barrier<Shared> {
 
 // SAFETY: atomics, a number that is not written again, no Drop, repr(C); any phase is one of the table's or is waited
 // for, any count follows from the leases, and the lock is one that survives death.
-#[cfg(not(loom))]
 unsafe impl Shareable for Barrier<Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive("Barrier");
     const LOCKS: bool = true;

@@ -1,15 +1,12 @@
 //! Where the units of permits live: with all the others, or in slots that outlive their holders.
 
-#[cfg(not(loom))]
 mod slots;
 
 use crate::futex::Limit;
 use crate::scope::{Refused, Scope};
-#[cfg(not(loom))]
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::units::Units;
 
-#[cfg(not(loom))]
 pub(crate) use slots::*;
 
 /// Where the units of permits live, beside the count.
@@ -48,7 +45,6 @@ pub trait Permits<S: Scope> {
     fn may_need_mending(&self) -> bool;
 
     /// Sleeps while the futex half holds `expected`, no unit is in the count, and nothing changes here.
-    #[cfg(not(loom))]
     fn sleep(&self, units: &Units<S>, expected: u32, limit: Limit<'_>) -> Woke;
 }
 
@@ -93,7 +89,6 @@ impl<S: Scope> Permits<S> for NoTable {
         false
     }
 
-    #[cfg(not(loom))]
     #[inline]
     fn sleep(&self, units: &Units<S>, expected: u32, limit: Limit<'_>) -> Woke {
         units.gate().sleep_without(units.word(), expected, units.count_word(), limit)

@@ -1,18 +1,14 @@
 //! Those who wait for a [`Condition`](super::condition::Condition), in order of arrival: one queue for each scope.
 
-#[cfg(not(loom))]
 mod local;
 mod private;
-#[cfg(not(loom))]
 mod shared;
 
 use crate::futex::Limit;
 use crate::scope::Refused;
 
-#[cfg(not(loom))]
 pub(crate) use local::LocalQueue;
 pub(crate) use private::PrivateQueue;
-#[cfg(not(loom))]
 pub(crate) use shared::SharedQueue;
 
 /// A queue of waiters.

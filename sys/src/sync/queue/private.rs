@@ -6,6 +6,7 @@ use core::ptr;
 use super::Queue;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::atomic::const_unless_loom;
 use crate::futex::{Limit, WordLock};
 use crate::scope::Refused;
 use crate::sync::gate::{Gate, PrivateGate, Woke};
@@ -40,25 +41,15 @@ unsafe impl Send for PrivateQueue {}
 unsafe impl Sync for PrivateQueue {}
 
 impl PrivateQueue {
-    #[cfg(not(loom))]
-    pub(crate) const fn new() -> Self {
-        Self {
-            lock: WordLock::new(),
-            first: Cell::new(ptr::null()),
-            last: Cell::new(ptr::null()),
-            any: AtomicU32::new(0),
-            spin: Spin::new(),
-        }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new() -> Self {
-        Self {
-            lock: WordLock::new(),
-            first: Cell::new(ptr::null()),
-            last: Cell::new(ptr::null()),
-            any: AtomicU32::new(0),
-            spin: Spin::new(),
+    const_unless_loom! {
+        pub(crate) const fn new() -> Self {
+            Self {
+                lock: WordLock::new(),
+                first: Cell::new(ptr::null()),
+                last: Cell::new(ptr::null()),
+                any: AtomicU32::new(0),
+                spin: Spin::new(),
+            }
         }
     }
 

@@ -22,6 +22,7 @@ use core::time::Duration;
 use super::Readers;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::atomic::const_unless_loom;
 use crate::deadline::Deadline;
 use crate::futex::Limit;
 use crate::scope::Refused;
@@ -45,14 +46,10 @@ pub struct Counted<G> {
 }
 
 impl<G> Counted<G> {
-    #[cfg(not(loom))]
-    pub(crate) const fn new(gate: G) -> Self {
-        Self { word: AtomicU32::new(0), spin: Spin::new(), gate }
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn new(gate: G) -> Self {
-        Self { word: AtomicU32::new(0), spin: Spin::new(), gate }
+    const_unless_loom! {
+        pub(crate) const fn new(gate: G) -> Self {
+            Self { word: AtomicU32::new(0), spin: Spin::new(), gate }
+        }
     }
 
     #[inline(always)]

@@ -52,7 +52,6 @@
 //! what a writer wrote is seen by later readers, and what a reader read is read before a later writer writes.
 
 mod counted;
-#[cfg(not(loom))]
 mod slots;
 pub(crate) mod table;
 
@@ -60,7 +59,6 @@ use crate::futex::Limit;
 use crate::scope::{RawLock, Refused};
 
 pub(crate) use counted::Counted;
-#[cfg(not(loom))]
 pub(crate) use slots::Slots;
 
 /// No new reader gets in: a writer has the turn.

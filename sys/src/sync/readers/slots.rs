@@ -13,10 +13,11 @@
 
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use core::sync::atomic::{AtomicU32, compiler_fence};
+use core::sync::atomic::compiler_fence;
 
 use super::table::{self, Entry, Share};
 use super::{ABANDONED, CLOSED, Readers};
+use crate::atomic::AtomicU32;
 use crate::futex::{self, Limit, Reach};
 use crate::scope::Refused;
 use crate::sync::robust::{Form, LOCK, Node, RobustList, form};

@@ -12,22 +12,15 @@
 //! The bit is cleared when a ring has woken nobody. Somebody may have fallen asleep in between; so after the clearing
 //! everybody is woken once more, and announces again.
 
-use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
+use crate::atomic::{AtomicU32, in_one_order};
 use crate::sync::gate::Gate;
-
-/// The model checker knows the one order of `SeqCst` for fences only.
-#[inline(always)]
-pub(super) fn in_one_order() {
-    #[cfg(loom)]
-    loom::sync::atomic::fence(SeqCst);
-}
 
 const SLEEPERS: u32 = 1;
 const RUNG: u32 = 2;
 
 /// The word. Zero bytes are a bell that was never rung.
-#[cfg_attr(not(loom), repr(transparent))]
+#[repr(transparent)]
 #[derive(Debug, Default)]
 pub(crate) struct Bell(AtomicU32);
 

@@ -10,7 +10,6 @@
 //! | a receiver, for a message | a message is published | its sender |
 
 use super::bell::Bell;
-use super::bell::in_one_order;
 use super::receipt::Receipt;
 use super::take::Taking;
 use super::track::{Blocked, Claim, Reader, Recovered, Track};
@@ -18,6 +17,7 @@ use super::trim::trim;
 use super::watch::{Seen, Watch};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
+use crate::atomic::in_one_order;
 use crate::deadline::Deadline;
 use crate::futex::Limit;
 use crate::scope::Refused;

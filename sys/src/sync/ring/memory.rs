@@ -9,8 +9,8 @@
 
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicU32, AtomicU64};
 use core::time::Duration;
 
 use super::bell::Bell;
@@ -22,6 +22,7 @@ use super::receipt::Receipt;
 use super::track::{BACKED, Blocked, Cell, Claim, KEEP, Line, Positions, Track};
 use super::watch::Watch;
 use super::word::GRANULES_MAX;
+use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
 use crate::eventfd::EventFd;

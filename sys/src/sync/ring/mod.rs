@@ -91,36 +91,25 @@
 // | asleep | the gate | as above |
 // | enrolling | the lease | the lease is free or dead |
 
-#[cfg(not(loom))]
 mod attach;
-#[cfg(not(loom))]
 mod batch;
 pub(crate) mod bell;
-#[cfg(not(loom))]
 mod claim;
-#[cfg(not(loom))]
 mod error;
 pub(crate) mod flow;
-#[cfg(not(loom))]
 mod memory;
-#[cfg(not(loom))]
 mod packets;
-#[cfg(not(loom))]
 mod participant;
-#[cfg(not(loom))]
 mod participants;
-#[cfg(not(loom))]
 mod readiness;
 pub(crate) mod receipt;
 pub(crate) mod take;
-#[cfg(not(loom))]
 mod tasks;
 pub(crate) mod track;
 pub(crate) mod trim;
 pub(crate) mod watch;
 pub(crate) mod word;
 
-#[cfg(not(loom))]
 pub use self::{
     claim::{Message, Record},
     error::RingError,

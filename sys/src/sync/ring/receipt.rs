@@ -43,13 +43,13 @@
 //! | behind the sending of the packet | the same, and a packet | the receiver of the next token drops the packet; so does the next sender, if there is no token |
 //! | behind the publishing | the lock | the packet is received |
 
-use super::bell::in_one_order;
 use super::flow::{Flow, Lost, Stop, finish, publish, reclaim, reserve};
 use super::take::Taking;
 use super::track::{Claim, Track};
 use super::word::WHO_MAX;
-use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::SeqCst;
+use crate::atomic::in_one_order;
+use crate::atomic::{AtomicU64, step};
 use crate::futex::Limit;
 use crate::scope::Refused;
 use crate::sync::gate::Gate;
@@ -69,7 +69,7 @@ const PASSED: u64 = 1 << 13;
 const COUNTED: u64 = 1 << 14;
 
 /// The word. Zero bytes are that of a new ring.
-#[cfg_attr(not(loom), repr(transparent))]
+#[repr(transparent)]
 #[derive(Debug, Default)]
 pub(crate) struct Receipt(AtomicU64);
 
@@ -116,8 +116,7 @@ impl Receipt {
     }
 
     fn change(&self, from: u64, to: u64) -> Result<(), u64> {
-        #[cfg(loom)]
-        crate::model::step();
+        step();
         let changed = self.0.compare_exchange(from, to, SeqCst, SeqCst);
         in_one_order();
         changed.map(drop)

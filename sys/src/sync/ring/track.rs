@@ -44,17 +44,17 @@
 //! the granules from the last reader to the next writer: `AcqRel` and `Acquire`.
 
 use super::word::{State, Word};
-use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::atomic::{AtomicU64, step};
 use crate::scope::Refused;
 
 /// What is on a cache line of its own.
-#[cfg_attr(not(loom), repr(C, align(64)))]
+#[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub(crate) struct Line<T>(pub(crate) T);
 
 /// The positions that all share. Zero bytes are those of a new ring, but for `mark`.
-#[cfg_attr(not(loom), repr(C))]
+#[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
     pub(crate) head: Line<AtomicU64>,
@@ -65,7 +65,7 @@ pub(crate) struct Positions {
 }
 
 /// What consumers share.
-#[cfg_attr(not(loom), repr(C))]
+#[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     /// The lower half of the position, and above it the lower half of `late` as the consumer knew it.
@@ -74,7 +74,7 @@ pub(crate) struct Read {
 }
 
 /// What belongs to a granule beside its bytes.
-#[cfg_attr(not(loom), repr(C))]
+#[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
     pub(super) word: AtomicU64,
@@ -212,8 +212,7 @@ impl<'r> Track<'r> {
     }
 
     pub(super) fn change(self, claim: Claim, to: Word) -> Result<(), Word> {
-        #[cfg(loom)]
-        crate::model::step();
+        step();
         let word = &self.cell(claim.at).word;
         word.compare_exchange(claim.word.0, to.0, SeqCst, Acquire).map_or_else(|now| Err(Word(now)), |_| Ok(()))
     }

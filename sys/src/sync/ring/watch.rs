@@ -35,11 +35,11 @@
 //! A closing is announced in the same way: the ring is first *closing*, then the descriptors are raised, then the ring
 //! is closed. A watcher that finds the ring closing closes it.
 
-use super::bell::in_one_order;
 use super::track::{Claim, Recovered, Relation, Track};
 use super::word::{State, Word};
 use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
+use crate::atomic::in_one_order;
 use crate::scope::Refused;
 
 const WATCHED: u64 = 1;
@@ -47,7 +47,7 @@ const RAISED: u64 = 2;
 const CLEARED: u64 = 4;
 
 /// The word. Zero bytes are a ring that no descriptor has ever watched.
-#[cfg_attr(not(loom), repr(transparent))]
+#[repr(transparent)]
 #[derive(Debug, Default)]
 pub(crate) struct Watch(AtomicU64);
 

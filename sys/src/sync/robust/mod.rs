@@ -48,7 +48,7 @@
 
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
-use core::sync::atomic::{AtomicU32, compiler_fence};
+use core::sync::atomic::compiler_fence;
 
 mod form;
 mod node;
@@ -216,7 +216,7 @@ impl RobustList<'_> {
     /// Names a word that is always 0. If the thread dies before [`clear_pending`](Self::clear_pending), the kernel
     /// wakes one sleeper there.
     #[inline(always)]
-    pub(crate) fn set_pending_word(self, word: &AtomicU32) {
+    pub(crate) fn set_pending_word(self, word: &crate::atomic::AtomicU32) {
         let entry = (core::ptr::from_ref(word) as usize).wrapping_add_signed(-FUTEX_OFFSET);
         self.head.pending.store(entry, Relaxed);
         compiler_fence(SeqCst);

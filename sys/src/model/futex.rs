@@ -1,0 +1,91 @@
+//! The futex of the model: the calls of `futex(2)`, over the sleepers of [`kernel`](super::kernel).
+//!
+//! No time passes in a model, so no deadline ends a wait.
+
+use core::sync::atomic::Ordering::SeqCst;
+use std::vec::Vec;
+
+use super::kernel::{sleep_any, wake_on};
+use super::std;
+use crate::atomic::AtomicU32;
+use crate::deadline::Deadline;
+use crate::errno::{Errno, Result};
+use crate::futex::{Reach, WAIT_ANY_MAX, Wait};
+
+/// What can be slept on: a word of the model, or a plain one of what no model runs.
+pub trait Word: core::fmt::Debug + Sync {
+    /// Its value.
+    fn value(&self) -> u32;
+}
+
+impl Word for AtomicU32 {
+    fn value(&self) -> u32 {
+        self.load(SeqCst)
+    }
+}
+
+impl Word for loom::sync::atomic::AtomicU32 {
+    fn value(&self) -> u32 {
+        self.load(SeqCst)
+    }
+}
+
+impl Word for core::sync::atomic::AtomicU32 {
+    fn value(&self) -> u32 {
+        self.load(SeqCst)
+    }
+}
+
+pub(crate) type FutexWord = dyn Word;
+
+/// One word of [`wait_any_at`]: sleep while it holds the expected value.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter<'w> {
+    word: &'w FutexWord,
+    expected: u32,
+}
+
+impl<'w> Waiter<'w> {
+    /// Sleep while `word` holds `expected`.
+    pub fn new(word: &'w FutexWord, expected: u32, _reach: Reach) -> Self {
+        Self { word, expected }
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        core::ptr::from_ref(self.word).cast::<()>() as usize
+    }
+}
+
+/// Sleeps while `word` holds `expected`.
+///
+/// # Errors
+/// None.
+pub fn wait(word: &FutexWord, expected: u32, reach: Reach, timeout: impl Into<Deadline>) -> Result<Wait> {
+    wait_any_at(&[Waiter::new(word, expected, reach)], timeout.into()).map(|(ended, _)| ended)
+}
+
+/// Wakes at most `count` sleepers and says how many there were.
+///
+/// # Errors
+/// None.
+pub fn wake(word: &FutexWord, count: u32, _reach: Reach) -> Result<u32> {
+    Ok(wake_on(Waiter::new(word, 0, Reach::Private).address(), count))
+}
+
+/// Sleeps while every word holds its expected value, and says which was woken.
+///
+/// # Errors
+/// `EINVAL` as in the kernel.
+pub fn wait_any_at(waiters: &[Waiter<'_>], _deadline: Deadline) -> Result<(Wait, usize)> {
+    if waiters.is_empty() || waiters.len() > WAIT_ANY_MAX {
+        return Err(Errno::INVAL);
+    }
+    let words: Vec<usize> = waiters.iter().map(Waiter::address).collect();
+    let hold = || waiters.iter().all(|waiter| waiter.word.value() == waiter.expected);
+    Ok(sleep_any(&words, hold).map_or((Wait::Changed, 0), |woken| (Wait::Woken, woken)))
+}
+
+/// Whether it can sleep on several words.
+pub fn waits_on_several() -> bool {
+    true
+}
