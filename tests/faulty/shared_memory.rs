@@ -1,12 +1,14 @@
 //! Named memory and semaphores when the system says no: present only under `--cfg ossature_faults`.
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use ossature::multiprocessing::shared_memory::{ShareableList, SharedMemory};
 use ossature::multiprocessing::sync::NamedSemaphore;
 use ossature::sys::errno::Errno;
 use ossature::sys::faults::sweep::Sweep;
+use ossature::sys::faults::{Fault, Rule};
 
 /// Fails each call of `life` in turn; afterwards the next block removes whatever is left.
 fn sweep(name: &str, life: impl Fn() -> ossature::Result<()>) {
@@ -41,4 +43,35 @@ fn named_semaphores_are_made_and_removed_whatever_fails() {
         NamedSemaphore::open(&name)?.acquire_timeout(Duration::from_millis(1))?;
         semaphore.release()
     });
+}
+
+/// The last user of a block has opened it by its name to remove that, and stands still before the lock. Meanwhile
+/// another one removes the block and gives the name to a new block.
+#[test]
+fn a_remover_leaves_a_name_that_another_block_took() {
+    let _alone = crate::alone();
+    let name = format!("ossature-faulty-taken-{}", std::process::id());
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let old = SharedMemory::builder().name(&name).create(8).unwrap();
+        let waits = Rule::on("flock", Fault::Delay(pause)).nth(1).everywhere().arm().unwrap();
+        let (new, renames) = thread::scope(|scope| {
+            let remover = scope.spawn(|| {
+                let moves = Rule::on("renameat2", Fault::Count).arm().unwrap();
+                drop(old);
+                moves.seen()
+            });
+            while waits.hits() == 0 {
+                thread::yield_now();
+            }
+            let new = SharedMemory::builder().name(&name).create(16).unwrap();
+            (new, remover.join().unwrap())
+        });
+        assert_eq!(SharedMemory::open(&name).unwrap().len(), new.len());
+        match renames {
+            0 => return,
+            1 => pause *= 2, // it removed its own block, so the other one came too late
+            _ => panic!("the name of a block in use was taken away and given back"),
+        }
+    }
 }

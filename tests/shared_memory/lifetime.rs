@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
@@ -12,8 +11,7 @@ use ossature::multiprocessing::shared_memory::{ShareableList, SharedMemory, unli
 use ossature::multiprocessing::{Process, Value};
 use ossature::sys::errno::Errno;
 use ossature::sys::flock::{try_lock_exclusive, try_lock_shared};
-use ossature::sys::process::{Child, ExitStatus, Signal, fork};
-use ossature::sys::ptrace::{self, State};
+use ossature::sys::process::{Child, ExitStatus, fork};
 
 use crate::harness::{Test, killed_holding, pipe, rest};
 use crate::{exists, file, fresh};
@@ -27,7 +25,6 @@ pub const TESTS: &[Test] = &[
     ("untracked_names_stay", untracked_names_stay),
     ("what_a_killed_maker_or_remover_left_is_removed", what_a_killed_maker_or_remover_left_is_removed),
     ("names_of_others_are_never_removed", names_of_others_are_never_removed),
-    ("a_remover_leaves_a_name_that_another_block_took", a_remover_leaves_a_name_that_another_block_took),
     ("an_exclusive_lock_of_a_stranger_is_an_error", an_exclusive_lock_of_a_stranger_is_an_error),
     ("a_name_that_lost_its_object_is_found_out", a_name_that_lost_its_object_is_found_out),
     ("blocks_need_no_descriptor", blocks_need_no_descriptor),
@@ -235,58 +232,6 @@ fn names_of_others_are_never_removed() {
     std::fs::remove_file(file(&marked)).unwrap();
     std::fs::remove_file(file(&link)).unwrap();
     std::fs::remove_dir(file(&folder)).unwrap();
-}
-
-/// The remover has opened the unused object and stands still before the lock. Meanwhile another process removes the
-/// object and gives its name to a new block.
-fn a_remover_leaves_a_name_that_another_block_took() {
-    let name = fresh();
-    killed_holding(|| SharedMemory::builder().name(&name).create(8).unwrap());
-    // It opens the folder first, so that the object has the second free number.
-    let [folder, object] = [(); 2].map(|()| File::open("/dev/null").unwrap());
-    let number = object.as_raw_fd();
-    drop((folder, object));
-    let mut remover = fork(|| {
-        ptrace::stop_for_tracer().unwrap();
-        next_one();
-        0
-    })
-    .unwrap();
-    let stopped =
-        |child: &mut Child, signal: Signal| match ptrace::wait(child, Duration::from_secs(20)).unwrap().unwrap() {
-            State::Stopped(by) => {
-                assert_eq!(by, signal.as_raw());
-                true
-            }
-            State::Ended(exit) => {
-                assert_eq!(exit, ExitStatus::Code(0));
-                false
-            }
-        };
-    assert!(stopped(&mut remover, Signal::STOP));
-    let opened = format!("/proc/{}/fd/{number}", remover.pid().as_raw_nonzero());
-    while std::fs::read_link(&opened).ok() != Some(file(&name)) {
-        match ptrace::single_step(&remover) {
-            Err(Errno::IO) => {
-                kill(remover);
-                next_one();
-                return println!("SKIPPED: this processor does not step");
-            }
-            done => done.unwrap(),
-        }
-        assert!(stopped(&mut remover, Signal::TRAP), "it ended before it had the object");
-    }
-    let taker = SharedMemory::builder().name(&name).create(16).unwrap();
-    let id = file(&name).metadata().unwrap().ino();
-    while {
-        ptrace::single_step(&remover).unwrap();
-        stopped(&mut remover, Signal::TRAP)
-    } {
-        assert!(file(&name).metadata().is_ok_and(|it| it.ino() == id), "a block in use lost its name");
-    }
-    assert_eq!(SharedMemory::open(&name).unwrap().len(), 16);
-    drop(taker);
-    assert!(!exists(&name));
 }
 
 fn an_exclusive_lock_of_a_stranger_is_an_error() {
