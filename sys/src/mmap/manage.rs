@@ -1,9 +1,9 @@
 //! Calls about a region: advice, locks, write-back, protection, a new length.
 
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
 
-use rustix::mm::{MlockFlags, MprotectFlags, MremapFlags, MsyncFlags};
+use rustix::mm::{MlockFlags, MprotectFlags, MremapFlags};
 
 use super::{Backing, Protection, Region, whole_len};
 use crate::errno::{Errno, Result, retry};
@@ -291,7 +291,7 @@ impl Region {
     #[doc(alias = "msync")]
     #[doc(alias = "flush")]
     pub fn sync(&self, offset: usize, len: usize) -> Result<()> {
-        self.msync(offset, len, MsyncFlags::SYNC)
+        self.msync(offset, len, libc::MS_SYNC)
     }
 
     /// `msync(..., MS_ASYNC)`: asks for the pages of a range to be written to the file some time.
@@ -299,13 +299,14 @@ impl Region {
     /// # Errors
     /// As [`sync`](Self::sync).
     pub fn sync_later(&self, offset: usize, len: usize) -> Result<()> {
-        self.msync(offset, len, MsyncFlags::ASYNC)
+        self.msync(offset, len, libc::MS_ASYNC)
     }
 
-    fn msync(&self, offset: usize, len: usize, flags: MsyncFlags) -> Result<()> {
+    /// By libc: where rustix calls libc too, as on s390x, it takes the answer -1 for the error number.
+    fn msync(&self, offset: usize, len: usize, flags: c_int) -> Result<()> {
         let (base, len) = self.pages(offset, len)?;
         // SAFETY: the range lies within this mapping; msync(2) without MS_INVALIDATE changes no byte of it.
-        retry(|| raw::call("msync", || unsafe { rustix::mm::msync(base, len, flags) }))
+        retry(|| raw::call_c("msync", || unsafe { libc::msync(base, len, flags) }).map(drop))
     }
 
     /// `mprotect(...)`: changes what may be done with the whole region.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::NonNull;
 use std::sync::atomic::Ordering::SeqCst;
 
 use ossature_sys::errno::Errno;
@@ -490,6 +491,15 @@ fn a_borrowed_region_leaves_the_mapping_to_its_owner() {
         assert_eq!((same.len(), same.as_slice()), (page_size(), None));
     }
     assert_eq!(&bytes(&owner)[..6], b"bones\x07");
+}
+
+/// No page is mapped at so low an address.
+#[test]
+fn pages_that_are_gone_are_not_written_to_their_file() {
+    let nowhere = NonNull::new(std::ptr::without_provenance_mut(page_size())).unwrap();
+    // SAFETY: no byte is there, and a sync reads and writes none.
+    let gone = unsafe { RegionRef::new(nowhere, 1, Protection::READ) };
+    assert_eq!([gone.sync(0, 1), gone.sync_later(0, 1)], [Err(Errno::NOMEM); 2]);
 }
 
 #[test]
