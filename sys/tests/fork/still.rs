@@ -39,6 +39,7 @@ pub const TESTS: &[Test] = &[
     ("condition_keeps_its_limit_beside_one_that_stands_still", condition_keeps_its_limit),
     ("waiter_whose_generation_came_round_finds_the_unit", waiter_whose_generation_came_round_finds_the_unit),
     ("sender_that_stands_still_for_several_laps_sends_its_message_once", sender_stands_still_for_laps),
+    ("sender_that_stands_still_while_memory_is_given_back_sends_its_message", sender_stands_still_beside_a_trim),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -390,5 +391,40 @@ fn sender_stands_still_for_laps() {
             assert!(steps > 100, "there was something to do");
             return;
         }
+    }
+}
+
+/// The words of the memory that is given back are unused again, as the sender has seen them.
+fn sender_stands_still_beside_a_trim() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let mut trims = 0;
+    for steps in (0..).step_by(harness::stride(3)) {
+        let ring = Ring::new(2 << 20).unwrap();
+        let mut user = ring.join().unwrap();
+        // It ends behind what is kept. As it is unread, the sender does not begin the next lap.
+        user.send(&[1; 1_200_000]).unwrap();
+        let begin = || ring.join().unwrap();
+        let Some(mut late) = standing_behind(begin, |mut user| user.send(&[2]).unwrap()) else { return };
+        let stands = go_on(&mut late, steps);
+        assert_eq!(user.read().unwrap()[0], 1);
+        let is_given_back = user.trim().unwrap();
+        if stands {
+            ptrace::resume(&late).unwrap();
+            let ended = late.wait_timeout(LATE).unwrap();
+            if ended.is_none() {
+                end(late);
+            }
+            assert_eq!(ended, Some(ExitStatus::Code(0)), "after {steps} instructions");
+        }
+        let came = user.read_timeout(Limit::NOW).unwrap().map(|message| message[0]);
+        assert_eq!(came, Some(2), "after {steps} instructions");
+        if !is_given_back {
+            // It has reserved its record.
+            assert!(steps > 100 && trims > 10, "{trims} times memory was given back, {steps} instructions");
+            return;
+        }
+        trims += 1;
     }
 }

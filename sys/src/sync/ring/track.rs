@@ -28,6 +28,9 @@
 //! others have the room of the first granules, which all have memory. A producer looks at `head` before it looks at
 //! `mark`: once it sees more room than that, it sees the lowered `mark` too. Whoever dies in it leaves a record without
 //! a message.
+//! The words in the hole are unused again. So a producer that was stopped between its look at such a word and its
+//! compare-exchange succeeds, although the ring has moved on. `head` is past it by then, which it looks at once more.
+//! Its word stands in the middle of a later record then, where words mean nothing.
 //!
 //! **Order.** Messages of one producer are taken in the order of their publishing. A consumer that goes past a record
 //! in writing marks the record as skipped. The producer that publishes a skipped record counts `late` up, before it can
@@ -270,6 +273,11 @@ impl<'r> Track<'r> {
                     }
                     let word = Word::of(State::Writing, who, granules, self.lap(at));
                     if self.change(Claim { at, word: seen }, word).is_ok() {
+                        if seen.state() == State::Unused && self.head() > at {
+                            // It was used since it was seen, and memory was given back: nobody looks here any more.
+                            at = self.catch_up(at)?;
+                            continue;
+                        }
                         *cursor = at + granules;
                         if tail.0.load(Relaxed) < *cursor {
                             tail.0.store(*cursor, Release);

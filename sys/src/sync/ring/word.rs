@@ -9,7 +9,7 @@
 //!
 //! | state | meaning | whose number |
 //! | --- | --- | --- |
-//! | 0 | nobody has used this granule as the first of a record | |
+//! | 0 | nobody has used this granule as the first of a record, or its memory was given back since | |
 //! | writing | reserved by a producer | the producer's |
 //! | skipped | the same, and a consumer has gone past the record | the producer's |
 //! | ready | a message | the producer's; 0 if the message was taken before |
@@ -33,7 +33,8 @@
 //! | held | done | anyone, if the consumer died |
 //!
 //! Each change is one compare-exchange from the exact word that was seen. So a participant that was stopped for long
-//! changes nothing that has moved on, unless exactly 2^32 laps have passed.
+//! changes nothing that has moved on, unless exactly 2^32 laps have passed, or memory was
+//! [given back](super::track) meanwhile.
 
 use core::fmt;
 
