@@ -48,6 +48,12 @@ enum Said {
         named: Vec<(String, Item)>,
         xml: bool,
     },
+    /// A request in the compact form over the socket.
+    Compact {
+        object: u8,
+        method: u8,
+        rest: Vec<u8>,
+    },
     /// A word of the shared memory at some place, a request there, and the bell.
     Memory {
         place: u8,
@@ -260,8 +266,18 @@ impl World {
         written.unwrap_or_default() // what cannot be written is an empty message
     }
 
+    /// A request in the compact form, as far as the names of object and method.
+    fn compact(&self, object: u8, method: u8, rest: &[u8]) -> Vec<u8> {
+        let text = |text: &str| [&(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat();
+        let name = METHODS[usize::from(method) % METHODS.len()];
+        [vec![1], text(self.ident(object).as_str().unwrap_or_default()), text(name), rest.to_vec()].concat()
+    }
+
     /// Notes the objects of which a reply tells.
     fn note(&mut self, reply: &[u8]) {
+        if reply.first() == Some(&1) {
+            return; // in the compact form, which tells of none
+        }
         // Deeper than a request: a reply may have a value of it in a pair in a list.
         let value = match reply.first() {
             Some(b'<') => xmlrpc::decode(reply).unwrap_or_default(),
@@ -288,6 +304,7 @@ impl World {
                 return raw(connection.as_fd().try_clone_to_owned().expect("a descriptor").into(), &bytes);
             }
             Said::Memory { place, word, bytes, rings } => return self.write(place, word, &bytes, rings),
+            Said::Compact { object, method, rest } => self.compact(object, method, &rest),
             Said::Message(bytes) if bytes.windows(8).any(|part| part == b"shutdown") => return, // it would be obeyed
             Said::Message(bytes) => bytes,
             Said::Request { object, method, args, named, xml } => self.request(object, method, args, named, xml),
@@ -365,7 +382,7 @@ fn is_told_apart(clients: &[Client]) -> bool {
                 Said::Request { args, named, .. } => {
                     args.iter().all(plain) && named.iter().all(|(_, item)| plain(item))
                 }
-                Said::Bytes(_) | Said::Message(_) | Said::Memory { .. } => false,
+                Said::Bytes(_) | Said::Message(_) | Said::Memory { .. } | Said::Compact { .. } => false,
             })
     })
 }

@@ -27,11 +27,12 @@
 //! # Ok::<(), ossature_sys::errno::Errno>(())
 //! ```
 //!
-//! Source: read(2), writev(2), pwritev2(2), recv(2), sendmsg(2).
+//! Source: read(2), writev(2), pwritev2(2), recv(2), sendmsg(2), socket(7).
 
 mod sigpipe;
 
 use core::sync::atomic::AtomicBool;
+use core::time::Duration;
 
 use rustix::io::IoSlice;
 use rustix::net::{AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, sockopt};
@@ -142,6 +143,52 @@ impl Stream {
             let part = buffer.get_mut(..raw::allowed("read", buffer.len())).unwrap_or_default();
             raw::call("read", || rustix::io::read(fd, part))
         })
+    }
+
+    /// `setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, ...)`: how long [`read_in_one_call`](Self::read_in_one_call) waits at
+    /// most; `None` for as long as it takes. The timeout belongs to the socket, not to this descriptor of it. The other
+    /// methods keep to their own deadlines.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` when this is not a socket, `EINVAL` for no time at all.
+    #[doc(alias = "SO_RCVTIMEO")]
+    pub fn set_receive_timeout(&self, timeout: Option<Duration>) -> Result<()> {
+        raw::call("setsockopt", || sockopt::set_socket_timeout(&self.fd, sockopt::Timeout::Recv, timeout))
+    }
+
+    /// `recv(fd, ...)`, once: waits for bytes within the timeout of the [socket](Self::set_receive_timeout), and
+    /// returns how many were read. `None` if there were none by then, if a signal came, or at once on a non-blocking
+    /// descriptor.
+    ///
+    /// A read with a deadline takes two calls, because only `ppoll` takes a deadline.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read), and `ENOTSOCK` when this is not a socket.
+    ///
+    /// # Examples
+    /// ```
+    /// use core::time::Duration;
+    /// use std::os::unix::net::UnixStream;
+    /// use ossature_sys::stream::Stream;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (near, far) = UnixStream::pair()?;
+    /// let (near, far) = (Stream::new(near.into())?, Stream::new(far.into())?);
+    /// far.set_receive_timeout(Some(Duration::from_millis(10)))?;
+    /// let mut buffer = [0; 4];
+    /// assert_eq!(far.read_in_one_call(&mut buffer)?, None, "nothing came");
+    /// near.write([b"head", b""], None)?;
+    /// assert_eq!(far.read_in_one_call(&mut buffer)?, Some(4));
+    /// # Ok(()) }
+    /// ```
+    #[inline]
+    pub fn read_in_one_call(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        let part = buffer.get_mut(..raw::allowed("recv", buffer.len())).unwrap_or_default();
+        match raw::call("recv", || rustix::net::recv(&self.fd, part, RecvFlags::empty())) {
+            Ok((len, _)) => Ok(Some(len)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// `pwritev2(fd, ..., RWF_NOSIGNAL)`, `send(fd, ..., MSG_NOSIGNAL)` or `sendmsg`: waits for room, writes some bytes

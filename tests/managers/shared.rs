@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use ossature::ErrorKind;
-use ossature::multiprocessing::connection::pickle::Value;
-use ossature::multiprocessing::connection::{Connection, pipe};
+use ossature::multiprocessing::connection::pickle::{self, Decoder, Value};
+use ossature::multiprocessing::connection::{Address, AuthKey, Connection, Listener, pipe};
 use ossature::multiprocessing::managers::{Exception, Limits, Proxy, Serializer};
 use ossature::multiprocessing::reduction::{Acknowledgement, recv_handles};
 use ossature::multiprocessing::{Context, Manager, Process};
@@ -36,6 +36,8 @@ pub const TESTS: &[Test] = &[
     ("client_killed_in_a_call_leaves_nothing", client_killed_in_a_call_leaves_nothing),
     ("memory_is_for_sessions_and_has_a_bound", memory_is_for_sessions_and_has_a_bound),
     ("garbage_in_the_memory_ends_its_connection_only", garbage_in_the_memory_ends_its_connection_only),
+    ("compact_form_over_the_socket_is_for_sessions", compact_form_over_the_socket_is_for_sessions),
+    ("server_gets_the_compact_form_if_it_reads_that", server_gets_the_compact_form_if_it_reads_that),
     ("second_request_waits_for_the_reply_to_the_first", second_request_waits_for_the_reply_to_the_first),
     ("bell_that_rings_for_ever_holds_up_nobody", bell_that_rings_for_ever_holds_up_nobody),
     ("words_of_a_client_that_writes_anything_hold_up_nobody", words_of_a_client_that_writes_anything_hold_up_nobody),
@@ -310,7 +312,7 @@ fn raw(here: &Here, session: &Session) -> Raw {
 /// A request without arguments, in the compact form.
 fn compact(ident: &str, method: &str) -> Vec<u8> {
     let text = |text: &str| [&(text.len() as u16).to_le_bytes()[..], text.as_bytes()].concat();
-    [text(ident), text(method), vec![0; 4]].concat()
+    [vec![1], text(ident), text(method), vec![0; 4]].concat()
 }
 
 impl Raw {
@@ -352,9 +354,9 @@ fn garbage_in_the_memory_ends_its_connection_only() {
     let here = Here::start_with_unix::<()>(Limits::default());
     let list = here.create("list");
     let session = Session::begin(&here, NEAR);
-    let deep = [compact(&list, "append")[..list.len() + 10].to_vec(), vec![1, 0], [8, 1, 0].repeat(200)].concat();
+    let deep = [compact(&list, "append")[..list.len() + 11].to_vec(), vec![1, 0], [8, 1, 0].repeat(200)].concat();
     let mut other = raw(&here, &session);
-    for garbage in [b"".to_vec(), vec![0xff; 100], compact(&list, "pop")[..19].to_vec(), deep] {
+    for garbage in [b"".to_vec(), vec![0xff; 100], compact(&list, "pop")[..20].to_vec(), deep] {
         let mut client = raw(&here, &session);
         client.client.ask(&garbage).unwrap();
         assert!(client.is_closed(), "{garbage:?}");
@@ -365,6 +367,64 @@ fn garbage_in_the_memory_ends_its_connection_only() {
     client.memory.atomic_u32(0).unwrap().store(1 << 13 | (ROOM as u32 + 1), SeqCst);
     client.bell.try_add(1).unwrap();
     assert!(client.is_closed(), "a length that no message has");
+}
+
+fn compact_form_over_the_socket_is_for_sessions() {
+    for here in [Here::start_with_unix::<()>(Limits::default()), Here::start_with::<()>(Limits::default())] {
+        let list = here.create("list");
+        let session = Session::begin(&here, NEAR);
+        let said = |connection: &Connection, message: &[u8]| {
+            connection.send_bytes(message).unwrap();
+            connection.recv_bytes_timeout(LONG).unwrap().expect("an answer in time")
+        };
+        let pickled = |bytes: &[u8]| {
+            let value = Decoder::new().decode(bytes).unwrap();
+            value.as_items().unwrap()[0].as_str().unwrap().to_owned()
+        };
+        // The mark, the tag of an int, and the int.
+        let none_yet = [&[1, 3][..], &[0; 8]].concat();
+        assert_eq!(said(&session.calls, &compact(&list, "__len__")), none_yet);
+        assert_eq!(pickled(&said(&session.calls, &compact(&list, "no such"))), "#TRACEBACK", "no plain data");
+        for garbage in [&[1][..], &[1, 255, 255, 255], &compact(&list, "__len__")[..9]] {
+            assert_eq!(pickled(&said(&session.calls, garbage)), "#TRACEBACK", "{garbage:?}");
+        }
+        // A reply has the form of its request.
+        assert_eq!(ask(&session.calls, list.as_str().into(), "__len__", none()), ("#RETURN".to_owned(), 0.into()));
+        let long = Value::Tuple(vec!["x".repeat(ROOM).into()]);
+        assert_eq!(ask(&session.calls, list.as_str().into(), "append", long).0, "#RETURN");
+        assert_eq!(pickled(&said(&session.calls, &compact(&list, "pop"))), "#RETURN", "longer than that form has");
+        assert_eq!(said(&session.calls, &compact(&list, "__len__")), none_yet);
+        // A client in Python has no such form.
+        assert_eq!(pickled(&said(&here.accepted(), &compact(&list, "__len__"))), "#TRACEBACK");
+    }
+}
+
+fn server_gets_the_compact_form_if_it_reads_that() {
+    let key = AuthKey::from("abracadabra");
+    for (told, mark) in [(Value::None, 0x80), (true.into(), 1)] {
+        let listener = Listener::builder().authkey(&key).bind(&Address::from((NEAR, 0))).unwrap();
+        let address = listener.address().clone();
+        let marks = thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                let manager = Manager::connect(address, &key).unwrap();
+                assert_eq!(manager.create("list", ()).unwrap_err().kind(), ErrorKind::Remote);
+            });
+            let returned = |value: Value| pickle::encode(&Value::Tuple(vec!["#RETURN".into(), value])).unwrap();
+            let answer = |connection: &Connection, reply: &[u8]| {
+                let request = connection.recv_bytes_timeout(LONG).unwrap().expect("a request in time");
+                connection.send_bytes(reply).unwrap();
+                request[0]
+            };
+            let control = listener.accept().unwrap();
+            let mut marks = vec![answer(&control, &returned("a secret".into()))];
+            let calls = listener.accept().unwrap();
+            let refused = pickle::encode(&Value::from(("#TRACEBACK", "no list here"))).unwrap();
+            marks.extend([&returned(told), &returned(Value::None), &refused].map(|reply| answer(&calls, reply)));
+            client.join().unwrap();
+            marks
+        });
+        assert_eq!(marks, [0x80, 0x80, 0x80, mark], "the request that makes a connection is no part of it yet");
+    }
 }
 
 fn second_request_waits_for_the_reply_to_the_first() {

@@ -27,6 +27,9 @@ impl Arguments {
         let given = args.len();
         let mut values = args;
         values.resize(names.len(), Value::None);
+        if kwds.is_empty() {
+            return Ok(values);
+        }
         let mut seen = vec![false; names.len()];
         for (name, value) in kwds {
             let place = names.iter().position(|known| *known == name);

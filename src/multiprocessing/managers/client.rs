@@ -28,7 +28,7 @@ use super::wire::{Reply, Request};
 use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection};
+use crate::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, Sent};
 use crate::multiprocessing::process::current_process;
 
 /// How long giving back a reference may take.
@@ -255,7 +255,13 @@ impl Client {
             drop(link);
             let connection = self.dial(until)?;
             match self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.late())? {
-                Reply::Return(_) => return Ok(Line::new(connection, is_rust, self.serializer)),
+                Reply::Return(value) => {
+                    let mut line = Line::new(connection, is_rust, self.serializer);
+                    if value == Value::Bool(true) {
+                        line.set_reads_compact();
+                    }
+                    return Ok(line);
+                }
                 // Another server is there by now.
                 _ => self.link.lock_timeout(until).ok_or_else(|| self.late())?.kind = Kind::Unknown,
             }
@@ -302,8 +308,9 @@ impl Client {
             return self.once(request, until.min(soon())).map(Some);
         }
         let mut mine = self.take_mine().filter(|line| line.is_own());
+        let is_written = mine.as_mut().is_some_and(|line| line.writes(&request));
         let mut gone = None;
-        if let Some(mut line) = mine.take_if(|line| line.writes(&request)) {
+        if let Some(mut line) = mine.take_if(|line| is_written && line.shares_memory()) {
             match line.call(until) {
                 Ok(Called::Reply(reply)) => {
                     self.keep_mine(line);
@@ -320,31 +327,14 @@ impl Client {
                 }
             }
         }
-        let bytes = match request.encode(self.serializer) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                mine.into_iter().for_each(|line| self.keep_mine(line));
-                return Err(error);
-            }
-        };
-        // A server that ended since has not seen this call, if not a byte of it could be sent.
         let mut sent = None;
-        if let Some(line) = &mut mine {
-            if line.tells_by_send() {
-                match line.send(&bytes, until) {
-                    Err(error) if error.kind() == ErrorKind::Closed => mine = None,
-                    done => sent = Some(done?),
-                }
-            } else if !line.is_idle() {
-                mine = None;
-            }
+        if is_written {
+            sent = send_by(mine.take(), |line| line.send_written(until))?;
         }
-        let mut line = match mine {
-            Some(line) => line,
-            // If no other server is there, the call has ended with the one that was.
-            None => self.join_thread(until.min(soon())).map_err(|error| gone.map_or(error, |gone| self.ended(gone)))?,
+        let (mut line, sent) = match sent {
+            Some(sent) => sent,
+            None => self.send(mine, request, gone, until)?,
         };
-        let sent = sent.map_or_else(|| line.send(&bytes, until), Ok)?;
         if !sent.is_complete() {
             return Ok(None);
         }
@@ -358,6 +348,32 @@ impl Client {
                 other
             }
         }
+    }
+
+    /// Sends a call over the socket as a pickle or a document, by this connection or a new one. `gone` is the end of
+    /// the server that the call did not reach.
+    fn send(
+        &self,
+        mine: Option<Box<Line>>,
+        request: Request,
+        gone: Option<Error>,
+        until: Deadline,
+    ) -> Result<(Box<Line>, Sent)> {
+        let bytes = match request.encode(self.serializer) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                mine.into_iter().for_each(|line| self.keep_mine(line));
+                return Err(error);
+            }
+        };
+        if let Some(sent) = send_by(mine, |line| line.send(&bytes, until))? {
+            return Ok(sent);
+        }
+        // If no other server is there, the call has ended with the one that was.
+        let line = self.join_thread(until.min(soon()));
+        let line = line.map_err(|error| gone.map_or(error, |gone| self.ended(gone)))?;
+        let sent = line.send(&bytes, until)?;
+        Ok((line, sent))
     }
 
     /// Sends a call by a connection of its own, and does not wait for the reply.
@@ -422,6 +438,20 @@ impl Client {
     pub(super) fn shut_down(&self, patience: Duration) -> bool {
         let request = Request { method: "shutdown".to_owned(), ..Request::default() };
         self.once(request, Deadline::after(patience)).is_ok()
+    }
+}
+
+/// Sends by a connection whose server may have ended since the last call. `None` when it has: the server has not seen
+/// this call, because not a byte of it could be sent.
+fn send_by(line: Option<Box<Line>>, send: impl Fn(&Line) -> Result<Sent>) -> Result<Option<(Box<Line>, Sent)>> {
+    let Some(mut line) = line else { return Ok(None) };
+    let tells_by_send = line.tells_by_send();
+    if !tells_by_send && !line.is_idle() {
+        return Ok(None);
+    }
+    match send(&line) {
+        Err(error) if tells_by_send && error.kind() == ErrorKind::Closed => Ok(None),
+        sent => Ok(Some((line, sent?))),
     }
 }
 

@@ -1,19 +1,29 @@
-//! The compact form of requests and replies, for calls through shared memory.
+//! The compact form of requests and replies between a client and a server of this library, through shared memory and
+//! over a socket.
 //!
 //! | what | bytes |
 //! | --- | --- |
+//! | message | [`MARK`], then a request or a reply |
 //! | request | the object's name, the method's name, the arguments (count, values), the named ones (count, pairs of text and value) |
 //! | reply | the value that a method returned |
 //! | value | a tag, then: nothing, 8 bytes of a number, a length and bytes, or a count and values |
 //!
-//! Lengths and counts are two bytes; all numbers are little-endian. Only short plain data has this form. What it leaves
-//! out, among it exceptions and proxies, goes over the socket as a pickle.
+//! Lengths and counts are two bytes; all numbers are little-endian. Only plain data of at most [`MOST`] bytes has this
+//! form. What it leaves out, among it exceptions and proxies, goes over the socket as a pickle.
 //!
 //! The reader trusts nothing. Each length is checked against what is left. A value is nested at most [`DEPTH`] deep,
 //! and the memory is at most that of one [`Value`] for each byte.
 
+use ossature_sys::sync::exchange;
+
 use super::wire::Request;
 use crate::multiprocessing::connection::pickle::Value;
+
+/// The first byte of each message. No pickle begins with it, and no document of XML-RPC.
+const MARK: u8 = 1;
+
+/// How long a message is at most: what shared memory has room for.
+pub(super) const MOST: usize = exchange::ROOM;
 
 /// How deep a value may be nested.
 const DEPTH: usize = 16;
@@ -38,10 +48,14 @@ pub(super) struct Unfit;
 
 type Fits<T = ()> = Result<T, Unfit>;
 
-/// Writes a request, if it has a compact form of at most `most` bytes.
-pub(super) fn write_request(request: &Request, most: usize, out: &mut Vec<u8>) -> Fits {
-    out.clear();
-    let mut writer = Writer { out, most };
+/// Whether a message is in the compact form, as far as its first byte tells.
+pub(super) fn is_compact(message: &[u8]) -> bool {
+    message.first() == Some(&MARK)
+}
+
+/// Writes a request, if it has a compact form.
+pub(super) fn write_request(request: &Request, out: &mut Vec<u8>) -> Fits {
+    let mut writer = Writer::begin(out);
     // No object has the empty name.
     writer.bytes(request.ident.as_deref().unwrap_or_default().as_bytes())?;
     writer.bytes(request.method.as_bytes())?;
@@ -54,17 +68,16 @@ pub(super) fn write_request(request: &Request, most: usize, out: &mut Vec<u8>) -
     writer.room()
 }
 
-/// Writes what a method returned, if it has a compact form of at most `most` bytes.
-pub(super) fn write_reply(value: &Value, most: usize, out: &mut Vec<u8>) -> Fits {
-    out.clear();
-    let mut writer = Writer { out, most };
+/// Writes what a method returned, if that has a compact form.
+pub(super) fn write_reply(value: &Value, out: &mut Vec<u8>) -> Fits {
+    let mut writer = Writer::begin(out);
     writer.value(value, 1)?;
     writer.room()
 }
 
 /// Reads a request; `None` if the bytes are none.
 pub(super) fn read_request(bytes: &[u8]) -> Option<Request> {
-    let mut reader = Reader(bytes);
+    let mut reader = Reader::begin(bytes)?;
     let ident = reader.text()?;
     let method = reader.text()?;
     let args = reader.items(1)?;
@@ -76,40 +89,46 @@ pub(super) fn read_request(bytes: &[u8]) -> Option<Request> {
 
 /// Reads what a method returned; `None` if the bytes are not a value.
 pub(super) fn read_reply(bytes: &[u8]) -> Option<Value> {
-    let mut reader = Reader(bytes);
+    let mut reader = Reader::begin(bytes)?;
     let value = reader.value(1)?;
     reader.0.is_empty().then_some(value)
 }
 
-struct Writer<'o> {
-    out: &'o mut Vec<u8>,
-    most: usize,
-}
+struct Writer<'o>(&'o mut Vec<u8>);
 
-impl Writer<'_> {
+impl<'o> Writer<'o> {
+    fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.clear();
+        out.push(MARK);
+        Self(out)
+    }
+
     fn room(&self) -> Fits {
-        if self.out.len() > self.most { Err(Unfit) } else { Ok(()) }
+        if self.0.len() > MOST { Err(Unfit) } else { Ok(()) }
     }
 
     fn count(&mut self, count: usize) -> Fits {
-        self.out.extend_from_slice(&u16::try_from(count).map_err(|_| Unfit)?.to_le_bytes());
+        self.0.extend_from_slice(&u16::try_from(count).map_err(|_| Unfit)?.to_le_bytes());
         self.room()
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Fits {
         self.count(bytes.len())?;
-        self.out.extend_from_slice(bytes); // less than 64 KiB
+        if bytes.len() > MOST {
+            return Err(Unfit);
+        }
+        self.0.extend_from_slice(bytes);
         Ok(())
     }
 
     fn tagged(&mut self, tag: u8, bytes: &[u8]) -> Fits {
-        self.out.push(tag);
+        self.0.push(tag);
         self.bytes(bytes)
     }
 
     fn number(&mut self, tag: u8, bytes: [u8; 8]) {
-        self.out.push(tag);
-        self.out.extend_from_slice(&bytes);
+        self.0.push(tag);
+        self.0.extend_from_slice(&bytes);
     }
 
     fn items(&mut self, items: &[Value], depth: usize) -> Fits {
@@ -118,7 +137,7 @@ impl Writer<'_> {
     }
 
     fn keys(&mut self, tag: u8, keys: &[Value]) -> Fits {
-        self.out.push(tag);
+        self.0.push(tag);
         self.count(keys.len())?;
         keys.iter().try_for_each(|key| self.key(key))
     }
@@ -133,24 +152,24 @@ impl Writer<'_> {
             return Err(Unfit);
         }
         match value {
-            Value::None => self.out.push(NONE),
-            Value::Bool(false) => self.out.push(FALSE),
-            Value::Bool(true) => self.out.push(TRUE),
+            Value::None => self.0.push(NONE),
+            Value::Bool(false) => self.0.push(FALSE),
+            Value::Bool(true) => self.0.push(TRUE),
             Value::Int(number) => self.number(INT, number.to_le_bytes()),
             Value::Float(number) => self.number(FLOAT, number.to_le_bytes()),
             Value::Text(text) => self.tagged(TEXT, text.as_bytes())?,
             Value::Bytes(bytes) => self.tagged(BYTES, bytes)?,
             Value::ByteArray(bytes) => self.tagged(BYTE_ARRAY, bytes)?,
             Value::List(items) => {
-                self.out.push(LIST);
+                self.0.push(LIST);
                 self.items(items, depth + 1)?;
             }
             Value::Tuple(items) => {
-                self.out.push(TUPLE);
+                self.0.push(TUPLE);
                 self.items(items, depth + 1)?;
             }
             Value::Dict(pairs) => {
-                self.out.push(DICT);
+                self.0.push(DICT);
                 self.count(pairs.len())?;
                 for (key, value) in pairs {
                     self.key(key)?;
@@ -174,6 +193,10 @@ fn is_key(value: &Value) -> bool {
 struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
+    fn begin(message: &'b [u8]) -> Option<Self> {
+        message.strip_prefix(&[MARK]).map(Self)
+    }
+
     fn take(&mut self, length: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -275,13 +298,13 @@ mod tests {
     fn requests_and_replies_come_back_as_they_were() {
         let mut out = Vec::new();
         for value in samples() {
-            write_reply(&value, 4096, &mut out).unwrap();
+            write_reply(&value, &mut out).unwrap();
             assert_eq!(read_reply(&out).as_ref(), Some(&value));
         }
         for ident in [None, Some("80000000".to_owned())] {
             let kwds = vec![("flag".to_owned(), true.into()), ("n".to_owned(), Value::Int(2))];
             let request = Request { ident, method: "__getitem__".to_owned(), args: samples(), kwds };
-            write_request(&request, 4096, &mut out).unwrap();
+            write_request(&request, &mut out).unwrap();
             assert_eq!(read_request(&out), Some(request));
         }
     }
@@ -291,7 +314,7 @@ mod tests {
         let mut out = Vec::new();
         let request =
             Request { ident: Some("a".to_owned()), method: "b".to_owned(), args: samples(), kwds: Vec::new() };
-        write_request(&request, 4096, &mut out).unwrap();
+        write_request(&request, &mut out).unwrap();
         for length in 0..out.len() {
             assert_eq!(read_request(&out[..length]), None, "{length} bytes of it");
         }
@@ -303,7 +326,7 @@ mod tests {
                 // What is read is a message that has such bytes.
                 if let Some(read) = read_request(&out) {
                     let mut again = Vec::new();
-                    write_request(&read, 4096, &mut again).unwrap();
+                    write_request(&read, &mut again).unwrap();
                     assert_eq!(again, out);
                 }
             }
@@ -315,25 +338,36 @@ mod tests {
     #[test]
     fn what_is_long_deep_or_no_plain_data_is_left_out() {
         let mut out = Vec::new();
-        let long = Value::Bytes(vec![0; 97]);
-        assert_eq!(write_reply(&long, 100, &mut out), Ok(()));
-        assert_eq!(write_reply(&long, 99, &mut out), Err(Unfit));
-        assert_eq!(write_reply(&Value::Bytes(vec![0; 1 << 16]), 1 << 20, &mut out), Err(Unfit));
-        assert_eq!(write_reply(&nested(DEPTH), 4096, &mut out), Ok(()));
+        // The mark, a tag and a length are four bytes.
+        assert_eq!(write_reply(&Value::Bytes(vec![0; MOST - 4]), &mut out), Ok(()));
+        assert_eq!(write_reply(&Value::Bytes(vec![0; MOST - 3]), &mut out), Err(Unfit));
+        assert_eq!(write_reply(&Value::Bytes(vec![0; 1 << 16]), &mut out), Err(Unfit));
+        assert_eq!(write_reply(&nested(DEPTH), &mut out), Ok(()));
         assert_eq!(read_reply(&out), Some(nested(DEPTH)));
-        assert_eq!(write_reply(&nested(DEPTH + 1), 4096, &mut out), Err(Unfit));
+        assert_eq!(write_reply(&nested(DEPTH + 1), &mut out), Err(Unfit));
         let by_hand = [[LIST, 1, 0]; DEPTH].concat();
-        assert_eq!(read_reply(&[&by_hand[..], &[NONE]].concat()), None, "too deep");
+        assert_eq!(read_reply(&[&[MARK], &by_hand[..], &[NONE]].concat()), None, "too deep");
         let complex = Value::Complex(1.0, 2.0);
-        assert_eq!(write_reply(&Value::List(vec![complex]), 4096, &mut out), Err(Unfit));
+        assert_eq!(write_reply(&Value::List(vec![complex]), &mut out), Err(Unfit));
         let unhashable = Value::Set(vec![Value::List(Vec::new())]);
-        assert_eq!(write_reply(&unhashable, 4096, &mut out), Err(Unfit));
-        assert_eq!(read_reply(&[SET, 1, 0, LIST, 0, 0]), None);
+        assert_eq!(write_reply(&unhashable, &mut out), Err(Unfit));
+        assert_eq!(read_reply(&[MARK, SET, 1, 0, LIST, 0, 0]), None);
+    }
+
+    #[test]
+    fn messages_have_a_mark_that_no_pickle_has() {
+        let mut out = Vec::new();
+        write_reply(&Value::None, &mut out).unwrap();
+        assert!(is_compact(&out) && !is_compact(b"") && !is_compact(b"\x80\x02N.") && !is_compact(b"<?xml"));
+        for mark in (0..=255).filter(|mark| *mark != MARK) {
+            out[0] = mark;
+            assert_eq!((read_reply(&out), read_request(&out)), (None, None));
+        }
     }
 
     #[test]
     fn great_counts_take_no_memory() {
-        assert_eq!(read_reply(&[LIST, 0xff, 0xff]), None);
-        assert_eq!(read_reply(&[TEXT, 0xff, 0xff, b'a']), None);
+        assert_eq!(read_reply(&[MARK, LIST, 0xff, 0xff]), None);
+        assert_eq!(read_reply(&[MARK, TEXT, 0xff, 0xff, b'a']), None);
     }
 }

@@ -5,8 +5,11 @@
 //! | the socket | every connection | two messages, and the sleep and the wake of both sides |
 //! | shared memory | a connection over a Unix socket between two processes of one program | no system call while both sides are awake |
 //!
-//! The way is chosen when the connection is made. A request that is long, or more than plain data, goes by the socket
-//! in any case, and so does such a reply. The socket stays the sign of life: it hangs up when the server ends.
+//! The way is chosen when the connection is made. Short plain data has a [compact] form, which a server of this library
+//! says that it reads. A request that is long, or more than plain data, goes by the socket as a pickle in any case, and
+//! so does such a reply. The socket stays the sign of life: it hangs up when the server ends.
+
+use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::eventfd::Until;
@@ -14,6 +17,7 @@ use ossature_sys::process::generation;
 use ossature_sys::stream::StreamKind;
 use ossature_sys::sync::exchange;
 
+use super::client::reply_timeout;
 use super::wire::{Reply, Request};
 use super::{Serializer, compact, proof};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +30,10 @@ use crate::multiprocessing::reduction::{Acknowledgement, recv_handles};
 /// How much is read at once.
 const READ: usize = 1024;
 
+/// How much longer than its limit a wait may take. The kernel counts the timeouts of sockets in ticks, so that is no
+/// news.
+const SLACK: Duration = Duration::from_millis(1);
+
 /// A connection for calls.
 pub(super) struct Line {
     socket: Socket,
@@ -34,6 +42,10 @@ pub(super) struct Line {
     /// Whether the server is one of this library.
     is_rust: bool,
     serializer: Serializer,
+    /// Whether the server reads the compact form over the socket.
+    reads_compact: bool,
+    /// Room for a request in the compact form.
+    request: Vec<u8>,
     memory: Option<Memory>,
 }
 
@@ -42,12 +54,13 @@ struct Socket {
     connection: Connection,
     incoming: Ahead,
     room: [u8; READ],
+    /// The timeout of the socket for reads: the reply timeout when the connection was made.
+    receive_timeout: Option<Duration>,
 }
 
 /// The memory that the server has too, and room for messages.
 struct Memory {
     exchange: exchange::Client,
-    request: Vec<u8>,
     reply: [u8; exchange::ROOM],
 }
 
@@ -73,8 +86,17 @@ enum Waited {
 impl Line {
     pub(super) fn new(connection: Connection, is_rust: bool, serializer: Serializer) -> Box<Self> {
         let incoming = Ahead::with_limit(Limit::of_connection(connection.max_message()));
-        let socket = Socket { connection, incoming, room: [0; READ] };
-        Box::new(Self { socket, generation: generation(), is_rust, serializer, memory: None })
+        let timeout = reply_timeout();
+        // Without it a reply takes a call more.
+        let receive_timeout = connection.stream().set_receive_timeout(Some(timeout)).is_ok().then_some(timeout);
+        let socket = Socket { connection, incoming, room: [0; READ], receive_timeout };
+        let (generation, reads_compact, request) = (generation(), false, Vec::new());
+        Box::new(Self { socket, generation, is_rust, serializer, reads_compact, request, memory: None })
+    }
+
+    /// Notes that the server reads the compact form over the socket too.
+    pub(super) fn set_reads_compact(&mut self) {
+        self.reads_compact = self.is_rust && self.serializer == Serializer::Pickle;
     }
 
     /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting:
@@ -114,6 +136,11 @@ impl Line {
         self.socket.incoming.has_begun() || self.socket.connection.poll(Deadline::NOW).unwrap_or(true)
     }
 
+    /// Sends the request that was [written](Self::writes) over the socket.
+    pub(super) fn send_written(&self, until: Deadline) -> Result<Sent> {
+        self.send(&self.request, until)
+    }
+
     /// Sends a call over the socket.
     pub(super) fn send(&self, call: &[u8], until: Deadline) -> Result<Sent> {
         self.socket.connection.send_bytes_timeout(call, until)
@@ -134,9 +161,16 @@ impl Line {
         loop {
             match self.socket.receive(until)? {
                 Some(knock) if knock.is_empty() && self.memory.is_some() => {}
-                other => return other.map(|bytes| Reply::decode(&bytes, self.serializer)).transpose(),
+                other => return other.map(|bytes| self.decode(&bytes)).transpose(),
             }
         }
+    }
+
+    fn decode(&self, reply: &[u8]) -> Result<Reply> {
+        if self.reads_compact && compact::is_compact(reply) {
+            return compact_reply(reply);
+        }
+        Reply::decode(reply, self.serializer)
     }
 
     // ---- through shared memory --------------------------------------------------------------------------------------
@@ -173,37 +207,32 @@ impl Line {
         };
         if let Ok([memory, bell]) = <[_; 2]>::try_from(handles) {
             if let Ok(exchange) = exchange::Client::new(memory, bell) {
-                self.memory = Some(Memory { exchange, request: Vec::new(), reply: [0; exchange::ROOM] });
+                self.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
             }
         }
         Ok(true)
     }
 
-    /// Writes a request for [`call`](Self::call), if it can go through shared memory.
+    /// Writes a request for [`call`](Self::call) or [`send_written`](Self::send_written), if it has the compact form
+    /// and the server reads that.
     pub(super) fn writes(&mut self, request: &Request) -> bool {
-        let Some(memory) = &mut self.memory else { return false };
-        compact::write_request(request, exchange::ROOM, &mut memory.request).is_ok()
+        (self.memory.is_some() || self.reads_compact) && compact::write_request(request, &mut self.request).is_ok()
     }
 
     /// Calls with the request that was [written](Self::writes).
     pub(super) fn call(&mut self, until: Deadline) -> Result<Called> {
         let Some(memory) = &mut self.memory else { return Ok(Called::Late) };
-        memory.exchange.ask(&memory.request).map_err(broken)?;
+        memory.exchange.ask(&self.request).map_err(broken)?;
         let waited = match memory.exchange.wait(until).map_err(broken)? {
             true => Waited::Here,
             false => wait_longer(&memory.exchange, &mut self.socket, until)?,
         };
         match waited {
             Waited::Here => match memory.exchange.reply(&mut memory.reply).map_err(broken)? {
-                Some(bytes) => {
-                    let value = compact::read_reply(bytes).ok_or_else(|| {
-                        Error::new(ErrorKind::Decode, "the manager's server put no reply into the shared memory")
-                    })?;
-                    Ok(Called::Reply(Reply::Return(value)))
-                }
+                Some(bytes) => compact_reply(bytes).map(Called::Reply),
                 None => Ok(self.reply(until)?.map_or(Called::Late, Called::Reply)),
             },
-            Waited::Message(bytes) => Reply::decode(&bytes, self.serializer).map(Called::Reply),
+            Waited::Message(bytes) => self.decode(&bytes).map(Called::Reply),
             Waited::Late => {
                 memory.exchange.retract().map_err(broken)?;
                 Ok(Called::Late)
@@ -217,17 +246,34 @@ impl Line {
 impl Socket {
     /// The next message; `None` when the time is over.
     fn receive(&mut self, until: Deadline) -> Result<Option<Vec<u8>>> {
-        let Self { connection, incoming, room } = self;
+        let Self { connection, incoming, room, receive_timeout } = self;
         let stream = connection.stream();
         // The server takes its time, so the wait comes first. Without a limit it is a part of the read.
         let waits = until != Deadline::NEVER && until != Deadline::NOW;
+        // So it is with the usual limit, which the socket has too.
+        let mut in_one_call = receive_timeout.is_some_and(|timeout| waits && leaves(until, timeout));
         incoming.next(room, |space| {
+            if std::mem::take(&mut in_one_call) {
+                if let Some(n) = stream.read_in_one_call(space)? {
+                    return Ok(Some(n));
+                }
+            }
             if waits && !Until::from(until).is_readable(stream)? {
                 return Ok(None);
             }
             stream.read(space, until)
         })
     }
+}
+
+/// Whether that much time is left, or some microseconds less.
+fn leaves(until: Deadline, span: Duration) -> bool {
+    until.remaining().is_some_and(|left| left.saturating_add(SLACK) >= span)
+}
+
+fn compact_reply(bytes: &[u8]) -> Result<Reply> {
+    let no_reply = || Error::new(ErrorKind::Decode, "the manager's server sent no reply, but other bytes");
+    compact::read_reply(bytes).map(Reply::Return).ok_or_else(no_reply)
 }
 
 /// Waits for a message on the socket: a knock, a reply, or the end of the server.
@@ -264,7 +310,7 @@ mod tests {
         let (near, far) = pipe().unwrap();
         let mut line = Line::new(near, true, Serializer::Pickle);
         let exchange = exchange::Client::new(memory, bell).unwrap();
-        line.memory = Some(Memory { exchange, request: Vec::new(), reply: [0; exchange::ROOM] });
+        line.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
         assert!(line.writes(&Request { method: "dummy".to_owned(), ..Request::default() }));
         (line, server, far)
     }
@@ -282,6 +328,25 @@ mod tests {
         while server.take(&mut [0; exchange::ROOM]).unwrap().is_none() {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn reply_is_awaited_within_its_limit_whatever_the_socket_has() {
+        let (near, far) = pipe().unwrap();
+        let mut line = Line::new(near, true, Serializer::Pickle);
+        let timeout = line.socket.receive_timeout.expect("a socket has one");
+        assert_eq!(timeout, reply_timeout());
+        assert!(leaves(Deadline::after(timeout), timeout) && !leaves(Deadline::after(timeout / 2), timeout));
+        assert_eq!(line.reply(Deadline::after(SLACK)).unwrap(), None, "long before the timeout of the socket");
+        // A shorter timeout of the socket does not end the wait.
+        line.socket.connection.stream().set_receive_timeout(Some(SLACK)).unwrap();
+        line.socket.receive_timeout = Some(SLACK);
+        let until = Deadline::after(20 * SLACK);
+        assert_eq!(line.reply(until).unwrap(), None);
+        assert!(until.has_passed());
+        let reply = Reply::Return(Value::Int(7));
+        far.send_bytes(&reply.encode(Serializer::Pickle).unwrap()).unwrap();
+        assert_eq!(line.reply(Deadline::after(timeout)).unwrap(), Some(reply));
     }
 
     #[test]
@@ -318,7 +383,7 @@ mod tests {
     #[test]
     fn reply_of_a_server_that_ends_at_once_is_not_lost() {
         let mut value = Vec::new();
-        compact::write_reply(&Value::Int(7), exchange::ROOM, &mut value).unwrap();
+        compact::write_reply(&Value::Int(7), &mut value).unwrap();
         let called = called(|mut server, far| {
             take(&mut server);
             server.answer(&value).unwrap();

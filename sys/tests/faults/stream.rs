@@ -41,6 +41,8 @@ fn everything_ends_and_leaks_nothing() {
         one.write_with_credentials(b"x", &[one.as_fd()], SPAN)?;
         other.read_with_credentials::<1>(&mut [0; 4], SPAN)?;
         other.read(&mut [0; 4], SPAN)?;
+        other.set_receive_timeout(Some(SPAN))?;
+        other.read_in_one_call(&mut [0; 4])?;
         one.shutdown(Shutdown::Both)
     });
     sweep("pipe", &["read", "pwritev2", "ppoll"], || {
@@ -62,6 +64,12 @@ fn refusals_come_back() {
     fails_with("sendmsg", Errno::NOBUFS, || one.write([b"x", b"y"], None));
     fails_with("sendmsg", Errno::TOOMANYREFS, || one.write_with(b"x", &[one.as_fd()], None));
     fails_with("recv", Errno::CONNRESET, || other.read(&mut [0; 1], None));
+    fails_with("recv", Errno::CONNRESET, || other.read_in_one_call(&mut [0; 1]));
+    fails_with("setsockopt", Errno::NOMEM, || other.set_receive_timeout(None));
+    {
+        let _signal = Rule::on("recv", Fault::Fail(Errno::INTR)).arm().unwrap();
+        assert_eq!(other.read_in_one_call(&mut [0; 1]), Ok(None), "the caller knows how much time is left");
+    }
     fails_with("recvmsg", Errno::NOMEM, || other.read_with::<1>(&mut [0; 1], None).map(drop));
     fails_with("sendmsg", Errno::PERM, || one.write_with_credentials(b"x", &[], None));
     for call in ["getsockopt", "setsockopt", "recvmsg"] {

@@ -186,3 +186,33 @@ fn peers_ends_and_broken_pipes_are_told() {
     let mut file = std::fs::File::from(OwnedFd::from(far));
     assert_eq!(file.read(&mut [0; 1]).unwrap(), 0, "the same descriptor");
 }
+
+#[test]
+fn a_socket_waits_in_the_call_for_its_own_timeout() {
+    soon(|| {
+        for (carrier, writer, reader) in all() {
+            let mut buffer = [0; 4];
+            let set = reader.set_receive_timeout(Some(SPAN));
+            if carrier == StreamKind::File {
+                assert_eq!((set, reader.read_in_one_call(&mut buffer)), (Err(Errno::NOTSOCK), Err(Errno::NOTSOCK)));
+                continue;
+            }
+            let begun = Instant::now();
+            assert_eq!((set, reader.read_in_one_call(&mut buffer)), (Ok(()), Ok(None)));
+            assert!(begun.elapsed() >= SPAN);
+            // Other calls keep to their own deadlines, longer or shorter.
+            let later = Deadline::after(3 * SPAN);
+            assert_eq!(reader.read(&mut buffer, later), Ok(None));
+            assert!(later.has_passed());
+            assert_eq!(reader.set_receive_timeout(Some(Duration::ZERO)), Err(Errno::INVAL));
+            reader.set_receive_timeout(None).unwrap();
+            assert_eq!(reader.read(&mut buffer, Duration::ZERO), Ok(None), "at once");
+            assert_eq!(writer.write([b"head", b""], None), Ok(Some(4)));
+            assert_eq!(reader.read_in_one_call(&mut buffer), Ok(Some(4)));
+            set_nonblocking(&reader).unwrap();
+            assert_eq!(reader.read_in_one_call(&mut buffer), Ok(None), "at once");
+            writer.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(reader.read_in_one_call(&mut buffer), Ok(Some(0)), "the end");
+        }
+    });
+}

@@ -37,27 +37,45 @@ pub(super) const METHODS: &[&str] = &[
     "values",
 ];
 
-/// What stands for a key: the bytes of its pickle, where numbers that are equal have the same.
+/// What stands for a key: equal keys have the same bytes, whatever their types. Short kinds have a letter and their
+/// bytes, the others are pickles, which no letter begins.
 pub(super) fn key_of(value: &Value) -> Raised<Vec<u8>> {
-    fn plain(value: &Value) -> Value {
-        match value {
-            Value::Bool(flag) => Value::Int((*flag).into()),
-            // 2 to the 53rd: beyond it floats skip integers.
-            Value::Float(number) if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 => {
-                Value::Int(*number as i64)
-            }
-            Value::Tuple(items) => Value::Tuple(items.iter().map(plain).collect()),
-            Value::FrozenSet(items) => {
-                let mut items: Vec<_> = items.iter().map(plain).collect();
-                items.sort_by_key(|item| encode(item).unwrap_or_default());
-                Value::FrozenSet(items)
-            }
-            other => other.clone(),
-        }
+    let tagged = |tag: u8, bytes: &[u8]| {
+        let mut key = Vec::with_capacity(1 + bytes.len());
+        key.push(tag);
+        key.extend_from_slice(bytes);
+        Ok(key)
+    };
+    match value {
+        Value::Text(text) => tagged(b't', text.as_bytes()),
+        Value::Bytes(bytes) => tagged(b'b', bytes),
+        other => match plain(other) {
+            Value::Int(number) => tagged(b'i', &number.to_le_bytes()),
+            // A pickle of protocol 2 refuses an item of a set that Python cannot hash.
+            plain => encode(&Value::Set(vec![plain])).map_err(|_| {
+                let what = value.type_name();
+                type_error(format!("unhashable type: '{what}'"))
+            }),
+        },
     }
-    let unhashable = |what: &str| type_error(format!("unhashable type: '{what}'"));
-    // A pickle of protocol 2 refuses such an item of a set.
-    encode(&Value::Set(vec![plain(value)])).map_err(|_| unhashable(value.type_name()))
+}
+
+/// The value, with one form for all numbers that are equal.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Bool(flag) => Value::Int((*flag).into()),
+        // 2 to the 53rd: beyond it floats skip integers.
+        Value::Float(number) if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 => {
+            Value::Int(*number as i64)
+        }
+        Value::Tuple(items) => Value::Tuple(items.iter().map(plain).collect()),
+        Value::FrozenSet(items) => {
+            let mut items: Vec<_> = items.iter().map(plain).collect();
+            items.sort_by_key(|item| encode(item).unwrap_or_default());
+            Value::FrozenSet(items)
+        }
+        other => other.clone(),
+    }
 }
 
 #[derive(Default)]

@@ -99,6 +99,9 @@ pub(super) struct Peer {
     pub(super) exchange: Option<exchange::Server>,
     /// Whether the request that is carried out came by it. So does the reply go, if it can.
     pub(super) by_memory: bool,
+    /// Whether the request that is carried out came in the compact form over the socket. So does the reply go, if it
+    /// can.
+    pub(super) is_compact: bool,
     /// To be closed once the reply has gone.
     pub(super) last: bool,
     /// What the client took by its last request. It goes back if the client says that the reply was not read.
@@ -132,6 +135,7 @@ impl Peer {
             busy: false,
             exchange: None,
             by_memory: false,
+            is_compact: false,
             last: false,
             taken: Vec::new(),
             waits: None,

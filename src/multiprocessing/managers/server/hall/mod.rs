@@ -27,7 +27,7 @@ use super::super::client::keep_alive;
 use super::super::limits::Limits;
 use super::super::registry::{self, Registry, Served};
 use super::super::wire::{Reply, Request, each_proxy};
-use super::super::{Exception, Serializer};
+use super::super::{Exception, Serializer, compact};
 use super::desk::Desk;
 use super::door::{Inbox, News};
 use super::helpers::Helpers;
@@ -92,6 +92,8 @@ pub(super) struct Hall {
     segments: Segments,
     address: Address,
     limits: Limits,
+    /// Room for a reply in the compact form.
+    message: Vec<u8>,
     /// What goes through shared memory.
     shared: shared::Shared,
     stopping: Option<Instant>,
@@ -134,6 +136,7 @@ impl Hall {
             segments: Segments::new(limits.segments),
             address,
             limits,
+            message: Vec::new(),
             shared: shared::Shared::default(),
             stopping: None,
         })
@@ -411,7 +414,7 @@ impl Hall {
         if !self.peers.contains_key(&owner) {
             return; // it has gone meanwhile
         }
-        if self.reply_by_memory(owner, reply) {
+        if self.reply_by_memory(owner, reply) || self.reply_compactly(owner, reply) {
             return;
         }
         let serializer = self.peers.get(&owner).map(|peer| peer.serializer).unwrap_or_default();
@@ -443,12 +446,32 @@ impl Hall {
                 }
             }
         }
+        match bytes {
+            Ok(bytes) => self.say(owner, &bytes),
+            Err(_) => self.end(owner),
+        }
+    }
+
+    /// Replies over the socket in the compact form, if the request came so and the reply can go so. It is no longer
+    /// than what always has room, and has no proxies.
+    fn reply_compactly(&mut self, owner: Owner, reply: &Reply) -> bool {
+        const { assert!(compact::MOST <= SHORT) };
+        let Reply::Return(value) = reply else { return false };
+        let mut message = std::mem::take(&mut self.message);
+        let is_compact = self.peers.get(&owner).is_some_and(|peer| peer.is_compact);
+        let goes = is_compact && compact::write_reply(value, &mut message).is_ok();
+        if goes {
+            self.say(owner, &message);
+        }
+        self.message = message;
+        goes
+    }
+
+    /// Sends the reply to a request, which is answered by that.
+    fn say(&mut self, owner: Owner, message: &[u8]) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
-        peer.busy = false;
-        peer.waits = None;
-        let Ok(bytes) = bytes else { return self.end(owner) };
-        peer.asked = 0;
-        peer.say(&bytes);
+        (peer.busy, peer.waits, peer.asked) = (false, None, 0);
+        peer.say(message);
         if peer.speak().is_err() || (peer.has_spoken() && peer.last) {
             return self.end(owner);
         }

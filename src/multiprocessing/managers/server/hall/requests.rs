@@ -9,11 +9,12 @@ use super::super::local::{Answer, Body, Call, Made, Outcome, Owner, Step};
 use super::super::peer::{Role, Taken};
 use super::super::segments::Segments;
 use super::{Hall, Parked, VERSION};
+use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::access::{COMMON, Rule};
 use crate::multiprocessing::managers::registry::{Maker, Served};
 use crate::multiprocessing::managers::wire::{Reply, Request, Token, each_proxy};
-use crate::multiprocessing::managers::{Arguments, Exception, Serializer};
+use crate::multiprocessing::managers::{Arguments, Exception, Serializer, compact};
 use crate::multiprocessing::process::unreported;
 use crate::multiprocessing::shared_memory::SharedMemory;
 use crate::thread::{catch, report_panics};
@@ -48,9 +49,15 @@ impl Hall {
         peer.asked = message.len();
         peer.count_buffers();
         peer.last = peer.role == Role::First;
-        peer.serializer = Serializer::of(message);
         peer.by_memory = false;
-        let request = Request::decode(message, peer.serializer);
+        peer.is_compact = matches!(peer.role, Role::Session(_)) && compact::is_compact(message);
+        peer.serializer = if peer.is_compact { Serializer::Pickle } else { Serializer::of(message) };
+        let request = if peer.is_compact {
+            let no_request = || Error::new(ErrorKind::Decode, "no request is in the compact form");
+            compact::read_request(message).ok_or_else(no_request)
+        } else {
+            Request::decode(message, peer.serializer)
+        };
         self.carry_out(owner, request);
     }
 
@@ -190,7 +197,7 @@ impl Hall {
             let session = self.house.session_of(&secret);
             let session = session.ok_or_else(|| Exception::new("KeyError", "no such session"))?;
             self.becomes(owner, Role::Session(session));
-            return Ok(Value::None);
+            return Ok(true.into()); // the compact form is read here, too
         }
         let tally = self.desk.caller.clone();
         let (session, secret) = self.house.begin(&tally).map_err(Exception::of)?;

@@ -45,7 +45,6 @@ pub(super) struct Shared {
     rung: Vec<Owner>,
     patience: Patience,
     request: Box<[u8; exchange::ROOM]>,
-    reply: Vec<u8>,
 }
 
 struct Awake {
@@ -62,7 +61,6 @@ impl Default for Shared {
             rung: Vec::new(),
             patience: Patience::default(),
             request: Box::new([0; exchange::ROOM]),
-            reply: Vec::new(),
         }
     }
 }
@@ -197,11 +195,9 @@ impl Hall {
     pub(super) fn reply_by_memory(&mut self, owner: Owner, reply: &Reply) -> bool {
         let Some(peer) = self.peers.get_mut(&owner) else { return false };
         let Some(exchange) = peer.exchange.as_mut().filter(|_| peer.by_memory) else { return false };
-        let message = &mut self.shared.reply;
+        let message = &mut self.message;
         let wake = match reply {
-            Reply::Return(value) if compact::write_reply(value, exchange::ROOM, message).is_ok() => {
-                exchange.answer(message)
-            }
+            Reply::Return(value) if compact::write_reply(value, message).is_ok() => exchange.answer(message),
             _ => {
                 // The client hears of it by the message itself.
                 let _ = exchange.answer_elsewhere();
