@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Exception;
-use super::server::tally::Who;
+use super::server::usage::Who;
 
 /// Some of the clients that know the key of a server.
 ///

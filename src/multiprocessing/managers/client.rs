@@ -3,7 +3,7 @@
 //! | connection | carries |
 //! | --- | --- |
 //! | control, one for the process | the session: when it ends, the server takes back what the process had. References that are given back go by it, without replies; questions about the objects go by it too, with replies |
-//! | one for each thread that calls | calls and replies, by turns, through [shared memory](super::line) if that can be; locks belong to it |
+//! | one for each thread that calls | calls and replies, by turns, through [shared memory](super::call_connection) if that can be; locks belong to it |
 //! | one for each call in flight | that call and its reply; idle ones are kept for the next call |
 //!
 //! A server in Python knows no sessions: there a reference is counted by a connection of its own, as its own clients
@@ -22,8 +22,8 @@ use ossature_sys::process::generation;
 use ossature_sys::socket;
 use ossature_sys::sync::lock::Lock;
 
-use super::line::{Called, Line};
-use super::server::hall::VERSION;
+use super::call_connection::{CallConnection, Called};
+use super::server::event_loop::VERSION;
 use super::wire::{Reply, Request};
 use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
@@ -71,7 +71,7 @@ pub fn set_reply_timeout(limit: Duration) {
 }
 
 /// When a server that should answer at once is late.
-fn soon() -> Deadline {
+fn reply_deadline() -> Deadline {
     Deadline::after(reply_timeout())
 }
 
@@ -85,7 +85,7 @@ pub(super) struct Client {
     serializer: Serializer,
     link: Lock<Link>,
     /// Idle connections for calls in flight.
-    spare: Lock<Vec<Box<Line>>>,
+    spare: Lock<Vec<Box<CallConnection>>>,
 }
 
 struct Link {
@@ -105,36 +105,36 @@ struct Control {
     connection: Connection,
     serializer: Serializer,
     /// Replies to questions whose askers no longer wait. They come first.
-    late: usize,
+    unread_replies: usize,
     /// References to give back that could not be sent yet.
-    debts: VecDeque<String>,
+    pending_decrefs: VecDeque<String>,
 }
 
 impl Control {
     /// Gives references back, as far as the server takes the messages by then.
-    fn pay(&mut self, until: Deadline) {
-        while let Some(ident) = self.debts.front() {
+    fn send_pending(&mut self, until: Deadline) {
+        while let Some(ident) = self.pending_decrefs.front() {
             let sent = decref(ident)
                 .encode(self.serializer)
                 .and_then(|bytes| self.connection.send_bytes_timeout(&bytes, until));
             match sent {
                 Ok(sent) if !sent.has_begun() => return,
                 // Sent, or the server is gone and counts no more.
-                _ => drop(self.debts.pop_front()),
+                _ => drop(self.pending_decrefs.pop_front()),
             }
         }
     }
 
     /// Asks, and waits for the reply; `None` when the time is over.
     fn ask(&mut self, request: &[u8], until: Deadline) -> Result<Option<Vec<u8>>> {
-        self.pay(until);
-        if !self.debts.is_empty() || !self.connection.send_bytes_timeout(request, until)?.has_begun() {
+        self.send_pending(until);
+        if !self.pending_decrefs.is_empty() || !self.connection.send_bytes_timeout(request, until)?.has_begun() {
             return Ok(None);
         }
-        self.late += 1;
+        self.unread_replies += 1;
         while let Some(reply) = self.connection.recv_bytes_timeout(until)? {
-            self.late -= 1;
-            if self.late == 0 {
+            self.unread_replies -= 1;
+            if self.unread_replies == 0 {
                 return Ok(Some(reply));
             }
         }
@@ -148,7 +148,7 @@ fn decref(ident: &str) -> Request {
 
 thread_local! {
     /// This thread's connections, with the numbers of their clients. There are few.
-    static MINE: RefCell<Vec<(u64, Box<Line>)>> = const { RefCell::new(Vec::new()) };
+    static CONNECTIONS: RefCell<Vec<(u64, Box<CallConnection>)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Client {
@@ -166,9 +166,9 @@ impl Client {
         self.serializer
     }
 
-    fn dial(&self, until: Deadline) -> Result<Connection> {
+    fn connect(&self, until: Deadline) -> Result<Connection> {
         let builder = ConnectBuilder::new().authkey(&self.key);
-        let connection = builder.connect_timeout(&self.address, until)?.ok_or_else(|| self.late())?;
+        let connection = builder.connect_timeout(&self.address, until)?.ok_or_else(|| self.timeout_error())?;
         if let Address::Inet(..) = self.address {
             let _ = keep_alive(&connection); // the other side may be gone already, as it will turn out
         }
@@ -176,7 +176,7 @@ impl Client {
     }
 
     /// The error for a server that did not answer in time.
-    pub(super) fn late(&self) -> Error {
+    pub(super) fn timeout_error(&self) -> Error {
         let message = format!(
             "the manager at {} did not answer in time: the server is stopped, overloaded or cut off (`managers::set_reply_timeout` sets the limit)",
             self.address
@@ -186,8 +186,8 @@ impl Client {
 
     /// One request on a new connection, which the server closes after the reply.
     fn once(&self, request: Request, until: Deadline) -> Result<Reply> {
-        let connection = self.dial(until)?;
-        self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.late())
+        let connection = self.connect(until)?;
+        self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.timeout_error())
     }
 
     /// Sends a request and waits for the reply; `None` when the time is over.
@@ -216,16 +216,21 @@ impl Client {
     }
 
     /// Finds out what the server is, and begins a session.
-    fn meet<'l>(&self, link: &'l mut Link, until: Deadline) -> Result<&'l mut Kind> {
+    fn identify<'l>(&self, link: &'l mut Link, until: Deadline) -> Result<&'l mut Kind> {
         if link.generation != generation() {
             *link = Link { generation: generation(), kind: Kind::Unknown }; // the session is the parent's
         }
         if let Kind::Unknown = link.kind {
-            let connection = self.dial(until)?;
+            let connection = self.connect(until)?;
             let request = self.hello(None).encode(self.serializer)?;
-            link.kind = match self.exchange(&connection, &request, until)?.ok_or_else(|| self.late())? {
+            link.kind = match self.exchange(&connection, &request, until)?.ok_or_else(|| self.timeout_error())? {
                 Reply::Return(Value::Text(secret)) => {
-                    let control = Control { connection, serializer: self.serializer, late: 0, debts: VecDeque::new() };
+                    let control = Control {
+                        connection,
+                        serializer: self.serializer,
+                        unread_replies: 0,
+                        pending_decrefs: VecDeque::new(),
+                    };
                     Kind::Rust { secret, control: Box::new(control) }
                 }
                 _ => Kind::Python,
@@ -236,16 +241,16 @@ impl Client {
 
     /// Whether the server is one of this library.
     pub(super) fn is_rust(&self) -> Result<bool> {
-        let until = soon();
-        let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
-        Ok(matches!(self.meet(&mut link, until)?, Kind::Rust { .. }))
+        let until = reply_deadline();
+        let mut link = self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?;
+        Ok(matches!(self.identify(&mut link, until)?, Kind::Rust { .. }))
     }
 
     /// A connection for calls.
-    fn join(&self, until: Deadline) -> Result<Box<Line>> {
+    fn join(&self, until: Deadline) -> Result<Box<CallConnection>> {
         for _ in 0..2 {
-            let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
-            let (is_rust, request) = match self.meet(&mut link, until)? {
+            let mut link = self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?;
+            let (is_rust, request) = match self.identify(&mut link, until)? {
                 Kind::Rust { secret, .. } => (true, self.hello(Some(secret))),
                 _ => {
                     let args = vec![name().into()];
@@ -253,31 +258,34 @@ impl Client {
                 }
             };
             drop(link);
-            let connection = self.dial(until)?;
-            match self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.late())? {
+            let connection = self.connect(until)?;
+            match self
+                .exchange(&connection, &request.encode(self.serializer)?, until)?
+                .ok_or_else(|| self.timeout_error())?
+            {
                 Reply::Return(value) => {
-                    let mut line = Line::new(connection, is_rust, self.serializer);
+                    let mut line = CallConnection::new(connection, is_rust, self.serializer);
                     if value == Value::Bool(true) {
                         line.set_reads_compact();
                     }
                     return Ok(line);
                 }
                 // Another server is there by now.
-                _ => self.link.lock_timeout(until).ok_or_else(|| self.late())?.kind = Kind::Unknown,
+                _ => self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?.kind = Kind::Unknown,
             }
         }
         Err(Error::new(ErrorKind::Closed, format!("the manager at {} let no connection in", self.address)))
     }
 
     /// A connection for the calls of one thread: through shared memory if that can be.
-    fn join_thread(&self, until: Deadline) -> Result<Box<Line>> {
+    fn join_thread(&self, until: Deadline) -> Result<Box<CallConnection>> {
         let mut line = self.join(until)?;
-        if line.share(until)? { Ok(line) } else { Err(self.late()) }
+        if line.share(until)? { Ok(line) } else { Err(self.timeout_error()) }
     }
 
     /// Takes this thread's connection.
-    fn take_mine(&self) -> Option<Box<Line>> {
-        let taken = MINE.try_with(|mine| {
+    fn take_connection(&self) -> Option<Box<CallConnection>> {
+        let taken = CONNECTIONS.try_with(|mine| {
             let mut mine = mine.borrow_mut();
             let place = mine.iter().position(|(id, _)| *id == self.id)?;
             Some(mine.swap_remove(place).1)
@@ -286,18 +294,18 @@ impl Client {
     }
 
     /// Keeps this thread's connection for the next call. Not so while the thread ends; then the connection is closed.
-    fn keep_mine(&self, line: Box<Line>) {
-        let _ = MINE.try_with(|mine| mine.borrow_mut().push((self.id, line)));
+    fn keep_connection(&self, line: Box<CallConnection>) {
+        let _ = CONNECTIONS.try_with(|mine| mine.borrow_mut().push((self.id, line)));
     }
 
     /// Whether the calls of this thread go through shared memory.
     pub(super) fn shares_memory(&self) -> Result<bool> {
-        let line = match self.take_mine().filter(|line| line.is_own()) {
+        let line = match self.take_connection().filter(|line| line.is_own()) {
             Some(line) => line,
-            None => self.join_thread(soon())?,
+            None => self.join_thread(reply_deadline())?,
         };
         let shares = line.shares_memory();
-        self.keep_mine(line);
+        self.keep_connection(line);
         Ok(shares)
     }
 
@@ -305,24 +313,24 @@ impl Client {
     /// that the server forgets the call.
     pub(super) fn call(&self, request: Request, until: Deadline) -> Result<Option<Reply>> {
         if request.ident.is_none() && !self.is_rust()? {
-            return self.once(request, until.min(soon())).map(Some);
+            return self.once(request, until.min(reply_deadline())).map(Some);
         }
-        let mut mine = self.take_mine().filter(|line| line.is_own());
+        let mut mine = self.take_connection().filter(|line| line.is_own());
         let is_written = mine.as_mut().is_some_and(|line| line.writes(&request));
         let mut gone = None;
         if let Some(mut line) = mine.take_if(|line| is_written && line.shares_memory()) {
             match line.call(until) {
                 Ok(Called::Reply(reply)) => {
-                    self.keep_mine(line);
+                    self.keep_connection(line);
                     return Ok(Some(reply));
                 }
                 Ok(Called::Unseen(error)) => gone = Some(error),
-                Ok(Called::Late) => {
-                    line.give_up();
+                Ok(Called::TimedOut) => {
+                    line.abandon();
                     return Ok(None);
                 }
                 Err(error) => {
-                    line.give_up();
+                    line.abandon();
                     return Err(self.ended(error));
                 }
             }
@@ -340,11 +348,11 @@ impl Client {
         }
         match line.reply(until).map_err(|error| self.ended(error)) {
             Ok(Some(reply)) => {
-                self.keep_mine(line);
+                self.keep_connection(line);
                 Ok(Some(reply))
             }
             other => {
-                line.give_up();
+                line.abandon();
                 other
             }
         }
@@ -354,15 +362,15 @@ impl Client {
     /// the server that the call did not reach.
     fn send(
         &self,
-        mine: Option<Box<Line>>,
+        mine: Option<Box<CallConnection>>,
         request: Request,
         gone: Option<Error>,
         until: Deadline,
-    ) -> Result<(Box<Line>, Sent)> {
+    ) -> Result<(Box<CallConnection>, Sent)> {
         let bytes = match request.encode(self.serializer) {
             Ok(bytes) => bytes,
             Err(error) => {
-                mine.into_iter().for_each(|line| self.keep_mine(line));
+                mine.into_iter().for_each(|line| self.keep_connection(line));
                 return Err(error);
             }
         };
@@ -370,37 +378,37 @@ impl Client {
             return Ok(sent);
         }
         // If no other server is there, the call has ended with the one that was.
-        let line = self.join_thread(until.min(soon()));
+        let line = self.join_thread(until.min(reply_deadline()));
         let line = line.map_err(|error| gone.map_or(error, |gone| self.ended(gone)))?;
         let sent = line.send(&bytes, until)?;
         Ok((line, sent))
     }
 
     /// Sends a call by a connection of its own, and does not wait for the reply.
-    pub(super) fn launch(self: &Arc<Self>, request: Request) -> Result<Flight> {
-        let (bytes, ready) = (request.encode(self.serializer)?, soon());
+    pub(super) fn send_async(self: &Arc<Self>, request: Request) -> Result<PendingCall> {
+        let (bytes, ready) = (request.encode(self.serializer)?, reply_deadline());
         let idle = std::iter::from_fn(|| self.spare.lock().pop()).find_map(|mut line| line.is_idle().then_some(line));
         let line = match idle {
             Some(line) => line,
             None => self.join(ready)?,
         };
         if !line.send(&bytes, ready)?.is_complete() {
-            return Err(self.late());
+            return Err(self.timeout_error());
         }
-        Ok(Flight { client: self.clone(), line: Some(line) })
+        Ok(PendingCall { client: self.clone(), line: Some(line) })
     }
 
     /// Asks the server itself, after all references that this process has given back so far.
     pub(super) fn ask_after_all(&self, method: &str) -> Result<Value> {
         let request = Request { method: method.to_owned(), ..Request::default() };
-        let until = soon();
-        let mut link = self.link.lock_timeout(until).ok_or_else(|| self.late())?;
-        if let Kind::Rust { control, .. } = self.meet(&mut link, until)? {
+        let until = reply_deadline();
+        let mut link = self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?;
+        if let Kind::Rust { control, .. } = self.identify(&mut link, until)? {
             let reply = control.ask(&request.encode(self.serializer)?, until).map_err(|error| self.ended(error));
             if reply.is_err() {
                 link.kind = Kind::Unknown; // the server is gone
             }
-            return answer_of(method, Reply::decode(&reply?.ok_or_else(|| self.late())?, self.serializer)?);
+            return answer_of(method, Reply::decode(&reply?.ok_or_else(|| self.timeout_error())?, self.serializer)?);
         }
         drop(link);
         self.ask(method, Vec::new(), Vec::new())
@@ -409,7 +417,7 @@ impl Client {
     /// Asks the server itself.
     pub(super) fn ask(&self, method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Value> {
         let request = Request { ident: None, method: method.to_owned(), args, kwds };
-        let reply = self.call(request, soon())?.ok_or_else(|| self.late())?;
+        let reply = self.call(request, reply_deadline())?.ok_or_else(|| self.timeout_error())?;
         answer_of(method, reply)
     }
 
@@ -423,9 +431,9 @@ impl Client {
         match &mut link.kind {
             Kind::Unknown => {}
             Kind::Rust { control, .. } => {
-                let limit = if control.debts.is_empty() { Deadline::after(SHORT) } else { Deadline::NOW };
-                control.debts.push_back(ident.to_owned());
-                control.pay(limit);
+                let limit = if control.pending_decrefs.is_empty() { Deadline::after(SHORT) } else { Deadline::NOW };
+                control.pending_decrefs.push_back(ident.to_owned());
+                control.send_pending(limit);
             }
             Kind::Python => {
                 drop(link);
@@ -443,7 +451,10 @@ impl Client {
 
 /// Sends by a connection whose server may have ended since the last call. `None` when it has: the server has not seen
 /// this call, because not a byte of it could be sent.
-fn send_by(line: Option<Box<Line>>, send: impl Fn(&Line) -> Result<Sent>) -> Result<Option<(Box<Line>, Sent)>> {
+fn send_by(
+    line: Option<Box<CallConnection>>,
+    send: impl Fn(&CallConnection) -> Result<Sent>,
+) -> Result<Option<(Box<CallConnection>, Sent)>> {
     let Some(mut line) = line else { return Ok(None) };
     let tells_by_send = line.tells_by_send();
     if !tells_by_send && !line.is_idle() {
@@ -456,15 +467,15 @@ fn send_by(line: Option<Box<Line>>, send: impl Fn(&Line) -> Result<Sent>) -> Res
 }
 
 /// A call whose reply nobody has waited for yet.
-pub(super) struct Flight {
+pub(super) struct PendingCall {
     pub(super) client: Arc<Client>,
     /// Not there any more when the reply has come.
-    line: Option<Box<Line>>,
+    line: Option<Box<CallConnection>>,
 }
 
-impl Flight {
+impl PendingCall {
     /// The connection, in the process that has made the call.
-    fn own(&self) -> Result<&Line> {
+    fn own(&self) -> Result<&CallConnection> {
         let over = || Error::new(ErrorKind::NoResult, "the result of this call was given before, or its error");
         let line = self.line.as_ref().ok_or_else(over)?;
         if line.is_own() {
@@ -474,15 +485,15 @@ impl Flight {
     }
 
     /// Whether the reply has begun to arrive, or the server has ended.
-    pub(super) fn has_news(&self) -> Result<bool> {
-        Ok(self.own()?.has_news())
+    pub(super) fn is_readable(&self) -> Result<bool> {
+        Ok(self.own()?.is_readable())
     }
 
     /// Waits for the reply; `None` when the time is over, and the call is in flight still.
     ///
     /// # Errors
     /// Any error is the end of the call.
-    pub(super) fn land(&mut self, until: Deadline) -> Result<Option<Reply>> {
+    pub(super) fn wait(&mut self, until: Deadline) -> Result<Option<Reply>> {
         self.own()?;
         let Some(mut line) = self.line.take() else { return Ok(None) };
         match line.reply(until).map_err(|error| self.client.ended(error)) {
@@ -498,17 +509,17 @@ impl Flight {
                 Ok(None)
             }
             Err(error) => {
-                line.give_up();
+                line.abandon();
                 Err(error)
             }
         }
     }
 }
 
-impl Drop for Flight {
+impl Drop for PendingCall {
     fn drop(&mut self) {
         if let Some(line) = &self.line {
-            line.give_up();
+            line.abandon();
         }
     }
 }
@@ -516,7 +527,7 @@ impl Drop for Flight {
 impl Drop for Client {
     fn drop(&mut self) {
         // Other threads close theirs at their ends.
-        drop(self.take_mine());
+        drop(self.take_connection());
     }
 }
 

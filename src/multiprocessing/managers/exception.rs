@@ -128,10 +128,10 @@ impl Exception {
         };
         let mut object = Object::new(Global::new(module, name), self.args.clone());
         let attributes = [("rust_type", &self.rust_type), ("traceback", &self.traceback)];
-        let told = attributes.into_iter().filter_map(|(name, text)| Some((name, text.clone()?)));
-        let told = Value::dict(told);
-        if told != Value::Dict(Vec::new()) {
-            object.state = told;
+        let given = attributes.into_iter().filter_map(|(name, text)| Some((name, text.clone()?)));
+        let given = Value::dict(given);
+        if given != Value::Dict(Vec::new()) {
+            object.state = given;
         }
         object.into()
     }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use ossature_sys::deadline::Deadline;
 use serde::Serialize;
 
-use super::client::Flight;
+use super::client::PendingCall;
 use super::outgoing::{Outgoing, arguments};
 use super::proxy::Proxy;
 use super::registry::Returned;
@@ -54,7 +54,7 @@ const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Sem
 /// ```
 #[must_use = "the call is given up when this is dropped"]
 pub struct CallResult<R> {
-    flight: Flight,
+    pending: PendingCall,
     /// Keeps the object.
     proxy: Proxy,
     /// Keeps the objects that the call names until the call has its reply.
@@ -83,8 +83,8 @@ impl Proxy {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let Outgoing { values, proxies } = arguments(args)?;
-        let flight = self.launch(method, values)?;
-        Ok(CallResult { flight, proxy: self.clone(), _sent: proxies, method: method.to_owned(), kind: PhantomData })
+        let pending = self.send_async(method, values)?;
+        Ok(CallResult { pending, proxy: self.clone(), _sent: proxies, method: method.to_owned(), kind: PhantomData })
     }
 }
 
@@ -106,8 +106,8 @@ impl<R: Returned> CallResult<R> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_timeout(&mut self, timeout: impl Into<Deadline>) -> Result<Option<R::There>> {
-        let reply = self.flight.land(timeout.into())?;
-        reply.map(|reply| self.proxy.landed::<R>(reply)).transpose()
+        let reply = self.pending.wait(timeout.into())?;
+        reply.map(|reply| self.proxy.result_of::<R>(reply)).transpose()
     }
 
     /// Whether the result, or the end of the server, has begun to arrive.
@@ -115,7 +115,7 @@ impl<R: Returned> CallResult<R> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn ready(&self) -> Result<bool> {
-        self.flight.has_news()
+        self.pending.is_readable()
     }
 }
 

@@ -67,7 +67,7 @@ pub struct Manager {
 struct Started {
     process: Process,
     /// The server ends when this end is closed.
-    lifeline: Lock<Option<Connection>>,
+    parent_death: Lock<Option<Connection>>,
     patience: Duration,
 }
 
@@ -125,16 +125,16 @@ impl fmt::Debug for Setup {
 ///
 /// # Examples
 /// See the example of [`managed!`](crate::managed).
-pub fn serve<T: Types>(lifeline: Connection, setup: Setup) -> Result<()> {
+pub fn serve<T: Types>(parent_death: Connection, setup: Setup) -> Result<()> {
     let _ignored = signal::ignore(Signal::INT); // an interrupt of the terminal is for the program, which then shuts down
     let bound = current_process().authkey().and_then(|key| bind::<T>(&setup.address, &key, setup.limits));
     match bound {
         Ok(server) => {
-            lifeline.send(&Ok::<_, String>(server.address().clone()))?;
-            server.lifeline(lifeline).serve_forever()
+            parent_death.send(&Ok::<_, String>(server.address().clone()))?;
+            server.parent_death(parent_death).serve_forever()
         }
         Err(error) => {
-            lifeline.send(&Err::<Address, _>(error.to_string()))?;
+            parent_death.send(&Err::<Address, _>(error.to_string()))?;
             Err(error)
         }
     }
@@ -385,7 +385,7 @@ impl Manager {
 impl Started {
     fn end(&self, client: &Client) -> Result<()> {
         client.shut_down(self.patience);
-        drop(self.lifeline.lock().take());
+        drop(self.parent_death.lock().take());
         if self.process.join_timeout(self.patience)?.is_none() {
             self.process.terminate()?;
             if self.process.join_timeout(self.patience)?.is_none() {
@@ -484,12 +484,12 @@ impl<T: Types> ManagerBuilder<T> {
     pub fn start(mut self, context: Context) -> Result<Manager> {
         let (address, key) = self.settings()?;
         let builder = Process::builder().named_as("SyncManager").context(context);
-        let (lifeline, theirs) = pipe()?;
+        let (parent_death, theirs) = pipe()?;
         if context == Context::Thread {
-            let server = bind::<T>(&address, &key, self.limits)?.lifeline(theirs);
+            let server = bind::<T>(&address, &key, self.limits)?.parent_death(theirs);
             let address = server.address().clone();
             let process = builder.thread(move || server.serve_forever())?;
-            return started(process, lifeline, address, &key, self.patience);
+            return started(process, parent_death, address, &key, self.patience);
         }
         let setup = Setup { address, limits: self.limits };
         let builder = builder.authkey(key.clone());
@@ -505,9 +505,9 @@ impl<T: Types> ManagerBuilder<T> {
                 builder.order(context, &task, &arguments)?
             }
         };
-        let bound = lifeline.recv_timeout::<std::result::Result<Address, String>>(PATIENCE);
+        let bound = parent_death.recv_timeout::<std::result::Result<Address, String>>(PATIENCE);
         let why = match bound {
-            Ok(Some(Ok(address))) => return started(process, lifeline, address, &key, self.patience),
+            Ok(Some(Ok(address))) => return started(process, parent_death, address, &key, self.patience),
             Ok(Some(Err(why))) => why,
             Ok(None) => "it did not say where it listens".to_owned(),
             Err(error) => error.to_string(),
@@ -539,14 +539,14 @@ impl<T: Types> ManagerBuilder<T> {
 
 fn started(
     process: Process,
-    lifeline: Connection,
+    parent_death: Connection,
     address: Address,
     key: &AuthKey,
     patience: Duration,
 ) -> Result<Manager> {
     known::remember(&address, key, Serializer::Pickle);
     let client = known::client_of(&address)?;
-    let started = Started { process, lifeline: Lock::new(Some(lifeline)), patience };
+    let started = Started { process, parent_death: Lock::new(Some(parent_death)), patience };
     Ok(Manager { client, started: Some(started) })
 }
 

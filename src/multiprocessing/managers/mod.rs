@@ -55,13 +55,13 @@
 mod access;
 mod arguments;
 mod builtin;
+mod call_connection;
 mod client;
 mod compact;
 mod exception;
 mod in_flight;
 mod known;
 mod limits;
-mod line;
 mod macros;
 mod manager;
 #[cfg(feature = "readline")]

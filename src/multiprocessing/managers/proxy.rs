@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::client::{Client, Flight, reply_timeout};
+use super::client::{Client, PendingCall, reply_timeout};
 use super::outgoing::{self, Outgoing, arguments};
 use super::registry::{Arrived, Returned};
 use super::wire::{Reply, Request, Token, class_of, each_proxy};
@@ -274,7 +274,7 @@ impl Proxy {
         let until = Deadline::after(limit.saturating_add(reply_timeout()));
         let Outgoing { values, proxies: _kept } = arguments(args)?;
         let reply = self.call_until::<R>(method, values, Vec::new(), until)?;
-        reply.ok_or_else(|| self.0.client.late())
+        reply.ok_or_else(|| self.0.client.timeout_error())
     }
 
     fn call_until<R: Returned>(
@@ -286,13 +286,13 @@ impl Proxy {
     ) -> Result<Option<R::There>> {
         let request = self.request(method, args, kwds)?;
         let reply = self.0.client.call(request, until)?;
-        reply.map(|reply| self.landed::<R>(reply)).transpose()
+        reply.map(|reply| self.result_of::<R>(reply)).transpose()
     }
 
     /// Sends a call that is waited for later.
-    pub(super) fn launch(&self, method: &str, args: Vec<Value>) -> Result<Flight> {
+    pub(super) fn send_async(&self, method: &str, args: Vec<Value>) -> Result<PendingCall> {
         let request = self.request(method, args, Vec::new())?;
-        self.0.client.launch(request)
+        self.0.client.send_async(request)
     }
 
     /// A call of this process, which counts the object before its first one.
@@ -307,7 +307,7 @@ impl Proxy {
     }
 
     /// What a reply holds for the caller.
-    pub(super) fn landed<R: Returned>(&self, reply: Reply) -> Result<R::There> {
+    pub(super) fn result_of<R: Returned>(&self, reply: Reply) -> Result<R::There> {
         let client = &self.0.client;
         match reply {
             Reply::Return(value) => arrive(client, value, |value| R::arrive(Arrived::Value(value))),

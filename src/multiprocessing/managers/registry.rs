@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::access::{Access, COMMON, Clients, Rule};
 use super::builtin;
-use super::server::desk::Desk;
+use super::server::call_context::CallContext;
 use super::server::local::{Body, Made};
 use super::server::pool::{PoolResults, ServedPool};
 use super::{Arguments, Exception, Proxy};
@@ -186,8 +186,8 @@ pub fn answer_result<T: Returned, E: Display + Any>(result: std::result::Result<
 /// How an object of one type is made.
 #[derive(Clone, Copy)]
 pub(super) enum Maker {
-    /// In the loop of the server: the types of the house.
-    Here(fn(Arguments, &mut Desk) -> std::result::Result<Made, Exception>),
+    /// In the loop of the server: built-in types.
+    Here(fn(Arguments, &mut CallContext) -> std::result::Result<Made, Exception>),
     /// On a helper thread, because it may take its time.
     Apart(fn(Arguments) -> std::result::Result<Arc<dyn Served>, Exception>),
 }

@@ -100,7 +100,7 @@ impl Reply {
             // An exception has no form in XML-RPC. The text of a traceback is a `RemoteError` there.
             Self::Error(exception) if serializer == Serializer::XmlRpc => {
                 let traceback = exception.traceback().unwrap_or_default();
-                return Ok(told("#TRACEBACK", &format!("{exception}\n{traceback}"), serializer));
+                return Ok(text_reply("#TRACEBACK", &format!("{exception}\n{traceback}"), serializer));
             }
             Self::Return(value) => ("#RETURN", value.clone()),
             Self::Error(exception) => ("#ERROR", exception.to_value()),
@@ -108,8 +108,8 @@ impl Reply {
                 let exposed = exposed.iter().map(|name| Value::from(name.as_str())).collect();
                 ("#PROXY", Value::Tuple(vec![Value::Tuple(exposed), token.to_value()?]))
             }
-            Self::Traceback(text) => return Ok(told("#TRACEBACK", text, serializer)),
-            Self::Unserializable(text) => return Ok(told("#UNSERIALIZABLE", text, serializer)),
+            Self::Traceback(text) => return Ok(text_reply("#TRACEBACK", text, serializer)),
+            Self::Unserializable(text) => return Ok(text_reply("#UNSERIALIZABLE", text, serializer)),
         };
         serializer.encode(&Value::Tuple(vec![kind.into(), payload]))
     }
@@ -136,7 +136,7 @@ impl Reply {
 
 /// A reply whose payload is a `str` in Python 2 too, whose clients insist on that: `BINSTRING`, of ASCII so that Python
 /// 3 reads it.
-fn told(kind: &str, text: &str, serializer: Serializer) -> Vec<u8> {
+fn text_reply(kind: &str, text: &str, serializer: Serializer) -> Vec<u8> {
     let is_plain = |c: &char| matches!(c, '\t' | '\n' | ' '..='~') || c.is_ascii() && serializer == Serializer::Pickle;
     let ascii: String = text.chars().map(|c| if is_plain(&c) { c } else { '?' }).take(LONGEST_TEXT).collect();
     if serializer == Serializer::XmlRpc {

@@ -3,9 +3,9 @@
 use super::slice::Index;
 use super::{Raised, args, int, iterate, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::{Global, Object, Value};
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
-use crate::multiprocessing::managers::server::tally::Charge;
+use crate::multiprocessing::managers::server::usage::Charge;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
@@ -88,11 +88,11 @@ impl Code {
     }
 }
 
-pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     let [code, items, _lock] = args(arguments, ["typecode", "sequence", "lock"])?;
     let code = Code::of(&code)?;
     let items = iterate(items)?.into_iter().map(|item| code.check(item)).collect::<Raised<Vec<_>>>()?;
-    let _charge = desk.charge_for(&items)?; // an item is replaced by one of the same size
+    let _charge = context.charge_for(&items)?; // an item is replaced by one of the same size
     Ok(made("Array", METHODS, Array { code, items, _charge }))
 }
 
@@ -161,7 +161,7 @@ impl Array {
 }
 
 impl Local for Array {
-    fn call(&mut self, call: Call<'_>, _: &mut Desk) -> Step {
+    fn call(&mut self, call: Call<'_>, _: &mut CallContext) -> Step {
         self.carry_out(call).map(Answer::Value).into()
     }
 

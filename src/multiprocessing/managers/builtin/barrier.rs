@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Raised, args, int, limit, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Step, Waiter};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
@@ -19,7 +19,7 @@ struct Barrier {
     waiting: BTreeMap<Waiter, usize>,
 }
 
-pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [parties, action, timeout] = args(arguments, ["parties", "action", "timeout"])?;
     if action != Value::None {
         return Err(type_error("an action cannot be called here: let the party with number 0 do it"));
@@ -35,13 +35,13 @@ fn broken() -> Exception {
 }
 
 impl Barrier {
-    fn break_it(&mut self, desk: &mut Desk) {
+    fn break_it(&mut self, context: &mut CallContext) {
         for waiter in std::mem::take(&mut self.waiting).into_keys() {
-            desk.answer(waiter, Err(broken()));
+            context.answer(waiter, Err(broken()));
         }
     }
 
-    fn wait(&mut self, timeout: &Value, waiter: Waiter, desk: &mut Desk) -> Raised<Step> {
+    fn wait(&mut self, timeout: &Value, waiter: Waiter, context: &mut CallContext) -> Raised<Step> {
         let until = limit(if *timeout == Value::None { &self.timeout } else { timeout })?;
         if self.broken {
             return Err(broken());
@@ -49,33 +49,33 @@ impl Barrier {
         let number = self.waiting.len();
         if number + 1 == self.parties {
             for (waiter, number) in std::mem::take(&mut self.waiting) {
-                desk.answer_value(waiter, number);
+                context.answer_value(waiter, number);
             }
             return Ok(Step::Done(Ok(number.into())));
         }
         if until == Deadline::NOW {
             self.broken = true;
-            self.break_it(desk);
+            self.break_it(context);
             return Err(broken());
         }
         self.waiting.insert(waiter, number);
         Ok(Step::Park(until))
     }
 
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Step> {
         let value: Value = match call.method {
             "wait" => {
                 let [timeout] = args(call.arguments, ["timeout"])?;
-                return self.wait(&timeout, call.waiter, desk);
+                return self.wait(&timeout, call.waiter, context);
             }
             "abort" => {
                 self.broken = true;
-                self.break_it(desk);
+                self.break_it(context);
                 Value::None
             }
             "reset" => {
                 self.broken = false;
-                self.break_it(desk);
+                self.break_it(context);
                 Value::None
             }
             "__getattribute__" => {
@@ -94,20 +94,20 @@ impl Barrier {
 }
 
 impl Local for Barrier {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn late(&mut self, waiter: Waiter, desk: &mut Desk) -> Option<Outcome> {
-        self.forget(waiter, desk);
+    fn timed_out(&mut self, waiter: Waiter, context: &mut CallContext) -> Option<Outcome> {
+        self.cancel(waiter, context);
         Some(Err(broken()))
     }
 
     /// Nobody else can take the place of the party.
-    fn forget(&mut self, waiter: Waiter, desk: &mut Desk) {
+    fn cancel(&mut self, waiter: Waiter, context: &mut CallContext) {
         if self.waiting.remove(&waiter).is_some() {
             self.broken = true;
-            self.break_it(desk);
+            self.break_it(context);
         }
     }
 

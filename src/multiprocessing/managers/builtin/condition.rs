@@ -6,7 +6,7 @@ use super::lock::acquire;
 use super::mutex::Mutex;
 use super::{Raised, args, int, limit, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Owner, Step, Waiter};
 use crate::multiprocessing::managers::{Arguments, Exception};
 
@@ -19,7 +19,7 @@ struct Condition {
     sleeping: BTreeMap<Waiter, (Owner, u32)>,
 }
 
-pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [lock] = args(arguments, ["lock"])?;
     if lock != Value::None {
         return Err(type_error("a condition of a manager has a lock of its own"));
@@ -35,25 +35,25 @@ impl Condition {
         Err(Exception::new("RuntimeError", format!("cannot {what} un-acquired lock")))
     }
 
-    fn notify(&mut self, n: usize, desk: &mut Desk) {
+    fn notify(&mut self, n: usize, context: &mut CallContext) {
         for _ in 0..n {
             let Some((waiter, (owner, depth))) = self.sleeping.pop_first() else { return };
-            self.mutex.enter(waiter, owner, depth, true.into(), desk);
+            self.mutex.enter(waiter, owner, depth, true.into(), context);
         }
     }
 
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Step> {
         match call.method {
             "acquire" => return acquire(&mut self.mutex, true, call),
             "release" => {
                 self.must_hold(call.owner, "release")?;
-                self.mutex.release(desk);
+                self.mutex.release(context);
             }
             "wait" => {
                 let [timeout] = args(call.arguments, ["timeout"])?;
                 let until = limit(&timeout)?;
                 self.must_hold(call.owner, "wait on")?;
-                let depth = self.mutex.release_all(desk);
+                let depth = self.mutex.release_all(context);
                 self.sleeping.insert(call.waiter, (call.owner, depth));
                 return Ok(Step::Park(until));
             }
@@ -61,11 +61,11 @@ impl Condition {
                 let [n] = args(call.arguments, ["n"])?;
                 let n = if n == Value::None { 1 } else { int(&n)? };
                 self.must_hold(call.owner, "notify on")?;
-                self.notify(usize::try_from(n).unwrap_or(0), desk);
+                self.notify(usize::try_from(n).unwrap_or(0), context);
             }
             "notify_all" | "notifyAll" => {
                 self.must_hold(call.owner, "notify on")?;
-                self.notify(usize::MAX, desk);
+                self.notify(usize::MAX, context);
             }
             other => return Err(no_method("Condition", other)),
         }
@@ -74,30 +74,30 @@ impl Condition {
 }
 
 impl Local for Condition {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
     /// One who slept needs the lock again before the answer; one who waits for the lock does not get it.
-    fn late(&mut self, waiter: Waiter, desk: &mut Desk) -> Option<Outcome> {
+    fn timed_out(&mut self, waiter: Waiter, context: &mut CallContext) -> Option<Outcome> {
         if let Some((owner, depth)) = self.sleeping.remove(&waiter) {
-            self.mutex.enter(waiter, owner, depth, false.into(), desk);
+            self.mutex.enter(waiter, owner, depth, false.into(), context);
             return None;
         }
         if self.mutex.was_notified(waiter) {
             return None; // it was notified in time, and has the lock as soon as it is free
         }
-        self.mutex.forget(waiter);
+        self.mutex.cancel(waiter);
         Some(Ok(false.into()))
     }
 
-    fn forget(&mut self, waiter: Waiter, _: &mut Desk) {
+    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
         self.sleeping.remove(&waiter);
-        self.mutex.forget(waiter);
+        self.mutex.cancel(waiter);
     }
 
-    fn left(&mut self, owner: Owner, desk: &mut Desk) {
-        self.mutex.left(owner, desk);
+    fn client_gone(&mut self, owner: Owner, context: &mut CallContext) {
+        self.mutex.client_gone(owner, context);
     }
 
     fn repr(&self) -> String {

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Raised, args, iterate, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::{Value, encode};
-use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
-use crate::multiprocessing::managers::server::tally::cost;
+use crate::multiprocessing::managers::server::usage::cost;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
@@ -167,9 +167,9 @@ fn entries(mut arguments: Arguments) -> Raised<Vec<(Value, Value)>> {
     Ok(pairs)
 }
 
-pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     let mut dict = Dict(Table::default());
-    dict.update(entries(arguments)?, desk)?;
+    dict.update(entries(arguments)?, context)?;
     Ok(made("dict", METHODS, dict))
 }
 
@@ -178,15 +178,15 @@ fn key_error(key: Value) -> Exception {
 }
 
 impl Dict {
-    fn update(&mut self, pairs: Vec<(Value, Value)>, desk: &mut Desk) -> Raised<()> {
+    fn update(&mut self, pairs: Vec<(Value, Value)>, context: &mut CallContext) -> Raised<()> {
         for (key, value) in pairs {
-            let item = desk.keep_under(value, 2 * cost(&key))?;
+            let item = context.keep_under(value, 2 * cost(&key))?;
             self.0.insert(key, item)?;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Answer> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Answer> {
         let Call { method, mut arguments, .. } = call;
         // Python tells an absent default from `None`.
         let given = arguments.args.len() + arguments.kwds.len();
@@ -199,7 +199,7 @@ impl Dict {
             }
             "__setitem__" => {
                 let [key, value] = args(arguments, ["key", "value"])?;
-                self.update(vec![(key, value)], desk)?;
+                self.update(vec![(key, value)], context)?;
                 Value::None
             }
             "__delitem__" => {
@@ -220,7 +220,7 @@ impl Dict {
                 if let Some(item) = self.0.get(&key)? {
                     return Ok(Answer::Value(item.value.clone()));
                 }
-                self.update(vec![(key, default.clone())], desk)?;
+                self.update(vec![(key, default.clone())], context)?;
                 default
             }
             "pop" => {
@@ -246,7 +246,7 @@ impl Dict {
                     self.0.keys(),
                     self.0.len.clone(),
                     "dictionary",
-                    desk,
+                    context,
                 )?));
             }
             "copy" => Value::Dict(self.0.pairs()),
@@ -256,12 +256,12 @@ impl Dict {
             }
             "update" => {
                 let pairs = entries(std::mem::take(&mut arguments))?;
-                self.update(pairs, desk)?;
+                self.update(pairs, context)?;
                 Value::None
             }
             "__ior__" => {
                 let [other] = args(arguments, ["value"])?;
-                self.update(pairs_of(other)?, desk)?;
+                self.update(pairs_of(other)?, context)?;
                 Value::None
             }
             "__or__" | "__ror__" => {
@@ -285,8 +285,8 @@ impl Dict {
 }
 
 impl Local for Dict {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        Step::Done(self.carry_out(call, desk))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        Step::Done(self.carry_out(call, context))
     }
 
     fn value(&self) -> Outcome {

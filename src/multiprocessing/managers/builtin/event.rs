@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Raised, args, limit, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Arguments;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step, Waiter};
 
 pub(super) const METHODS: &[&str] = &["clear", "is_set", "isSet", "set", "wait"];
@@ -16,19 +16,19 @@ struct Event {
     waiting: BTreeSet<Waiter>,
 }
 
-pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [] = args(arguments, [])?;
     Ok(made("Event", METHODS, Event::default()))
 }
 
 impl Event {
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Step> {
         let value: Value = match call.method {
             "is_set" | "isSet" => self.is_set.into(),
             "set" => {
                 self.is_set = true;
                 for waiter in std::mem::take(&mut self.waiting) {
-                    desk.answer_value(waiter, true);
+                    context.answer_value(waiter, true);
                 }
                 Value::None
             }
@@ -52,11 +52,11 @@ impl Event {
 }
 
 impl Local for Event {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn forget(&mut self, waiter: Waiter, _: &mut Desk) {
+    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
         self.waiting.remove(&waiter);
     }
 

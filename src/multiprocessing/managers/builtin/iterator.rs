@@ -8,9 +8,9 @@ use std::vec;
 use super::{Raised, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Exception;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step};
-use crate::multiprocessing::managers::server::tally::Charge;
+use crate::multiprocessing::managers::server::usage::Charge;
 
 pub(super) const METHODS: &[&str] = &["__next__", "next", "send", "throw", "close"];
 
@@ -24,13 +24,18 @@ struct Iterator {
 }
 
 /// Iterates over the keys for as long as the container has as many items as now.
-pub(super) fn over(keys: Vec<Value>, now: Arc<AtomicUsize>, what: &'static str, desk: &mut Desk) -> Raised<Made> {
-    let (then, _charge) = (keys.len(), desk.charge_for(&keys)?);
+pub(super) fn over(
+    keys: Vec<Value>,
+    now: Arc<AtomicUsize>,
+    what: &'static str,
+    context: &mut CallContext,
+) -> Raised<Made> {
+    let (then, _charge) = (keys.len(), context.charge_for(&keys)?);
     Ok(made("Iterator", METHODS, Iterator { keys: keys.into_iter(), now, then, what, _charge }))
 }
 
 impl Local for Iterator {
-    fn call(&mut self, call: Call<'_>, _: &mut Desk) -> Step {
+    fn call(&mut self, call: Call<'_>, _: &mut CallContext) -> Step {
         Step::Done(match call.method {
             "__next__" | "next" if self.now.load(Relaxed) != self.then => {
                 Err(Exception::new("RuntimeError", format!("{} changed size during iteration", self.what)))

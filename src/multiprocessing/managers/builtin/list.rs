@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use super::slice::Index;
 use super::{Raised, args, int, iterate, made, no_method, same, truth, type_error};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
-use crate::multiprocessing::managers::server::tally::cost;
+use crate::multiprocessing::managers::server::usage::cost;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
@@ -41,10 +41,10 @@ pub(super) const METHODS: &[&str] = &[
 
 struct List(Vec<Item>);
 
-pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     let [items] = args(arguments, ["iterable"])?;
     let items = if items == Value::None { Vec::new() } else { iterate(items)? };
-    let items = desk.keep_all(items)?;
+    let items = context.keep_all(items)?;
     Ok(made("list", METHODS, List(items)))
 }
 
@@ -54,13 +54,13 @@ impl List {
     }
 
     /// The items several times, if the caller has room for them: before they are made.
-    fn repeated(&self, times: &Value, desk: &mut Desk) -> Raised<Vec<Value>> {
+    fn repeated(&self, times: &Value, context: &mut CallContext) -> Raised<Vec<Value>> {
         let times = usize::try_from(int(times)?).unwrap_or(0);
         if self.0.is_empty() {
             return Ok(Vec::new()); // however often: counting up to the number would hold up the other clients
         }
         let once = self.0.iter().map(|item| cost(&item.value)).fold(0, usize::saturating_add);
-        drop(desk.charge(once.saturating_mul(times))?);
+        drop(context.charge(once.saturating_mul(times))?);
         Ok((0..times).flat_map(|_| self.copy()).collect())
     }
 
@@ -76,16 +76,16 @@ impl List {
         }
     }
 
-    fn set(&mut self, index: Index, value: Value, desk: &mut Desk) -> Raised<()> {
+    fn set(&mut self, index: Index, value: Value, context: &mut CallContext) -> Raised<()> {
         match index {
             Index::One(place) => {
-                let item = desk.keep(value)?;
+                let item = context.keep(value)?;
                 if let Some(slot) = self.0.get_mut(place) {
                     *slot = item;
                 }
             }
             Index::Many(places, start, true) => {
-                let items = desk.keep_all(iterate(value)?)?;
+                let items = context.keep_all(iterate(value)?)?;
                 let start = start.min(self.0.len());
                 self.0.splice(start..start + places.len(), items);
             }
@@ -98,7 +98,7 @@ impl List {
                     return Err(Exception::new("ValueError", message));
                 }
                 for (place, value) in places.into_iter().zip(values) {
-                    let item = desk.keep(value)?;
+                    let item = context.keep(value)?;
                     if let Some(slot) = self.0.get_mut(place) {
                         *slot = item;
                     }
@@ -138,7 +138,7 @@ impl List {
         }
     }
 
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Value> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Value> {
         let Call { method, arguments, .. } = call;
         let len = self.0.len();
         Ok(match method {
@@ -152,7 +152,7 @@ impl List {
             }
             "__setitem__" => {
                 let [index, value] = args(arguments, ["index", "value"])?;
-                self.set(Index::of(&index, len, "list assignment")?, value, desk)?;
+                self.set(Index::of(&index, len, "list assignment")?, value, context)?;
                 Value::None
             }
             "__delitem__" => {
@@ -166,7 +166,7 @@ impl List {
             }
             "__setslice__" => {
                 let [start, stop, value] = args(arguments, ["start", "stop", "value"])?;
-                self.set(Index::slice(&start, &stop, &Value::None, len)?, value, desk)?;
+                self.set(Index::slice(&start, &stop, &Value::None, len)?, value, context)?;
                 Value::None
             }
             "__delslice__" => {
@@ -176,13 +176,13 @@ impl List {
             }
             "append" => {
                 let [value] = args(arguments, ["object"])?;
-                let item = desk.keep(value)?;
+                let item = context.keep(value)?;
                 self.0.push(item);
                 Value::None
             }
             "extend" | "__iadd__" => {
                 let [values] = args(arguments, ["iterable"])?;
-                let items = desk.keep_all(iterate(values)?)?;
+                let items = context.keep_all(iterate(values)?)?;
                 self.0.extend(items);
                 Value::None
             }
@@ -190,7 +190,7 @@ impl List {
                 let [index, value] = args(arguments, ["index", "object"])?;
                 let index = int(&index)?;
                 let index = if index < 0 { index.saturating_add(len as i64) } else { index };
-                let item = desk.keep(value)?;
+                let item = context.keep(value)?;
                 self.0.insert(usize::try_from(index).unwrap_or(0).min(len), item);
                 Value::None
             }
@@ -257,12 +257,12 @@ impl List {
             }
             "__mul__" | "__rmul__" => {
                 let [times] = args(arguments, ["value"])?;
-                Value::List(self.repeated(&times, desk)?)
+                Value::List(self.repeated(&times, context)?)
             }
             "__imul__" => {
                 let [times] = args(arguments, ["value"])?;
-                let values = self.repeated(&times, desk)?;
-                self.0 = desk.keep_all(values)?;
+                let values = self.repeated(&times, context)?;
+                self.0 = context.keep_all(values)?;
                 Value::None
             }
             other => return Err(no_method("list", other)),
@@ -286,8 +286,8 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 impl Local for List {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).map(Answer::Value).into()
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).map(Answer::Value).into()
     }
 
     fn value(&self) -> Outcome {

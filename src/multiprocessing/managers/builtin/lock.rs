@@ -3,7 +3,7 @@
 use super::mutex::Mutex;
 use super::{Raised, acquire_limit, args, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Owner, Step, Waiter};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
@@ -15,12 +15,12 @@ struct Lock {
     reentrant: bool,
 }
 
-pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [] = args(arguments, [])?;
     Ok(made("Lock", METHODS, Lock { mutex: Mutex::default(), reentrant: false }))
 }
 
-pub(super) fn make_reentrant(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make_reentrant(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [] = args(arguments, [])?;
     Ok(made("RLock", METHODS, Lock { mutex: Mutex::default(), reentrant: true }))
 }
@@ -40,7 +40,7 @@ pub(super) fn acquire(mutex: &mut Mutex, reentrant: bool, call: Call<'_>) -> Rai
 }
 
 impl Lock {
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Step> {
         let value = match call.method {
             "acquire" => return acquire(&mut self.mutex, self.reentrant, call),
             "locked" => self.mutex.is_held().into(),
@@ -49,7 +49,7 @@ impl Lock {
             }
             "release" if !self.mutex.is_held() => return Err(Exception::new("RuntimeError", "release unlocked lock")),
             "release" => {
-                self.mutex.release(desk);
+                self.mutex.release(context);
                 Value::None
             }
             other => return Err(no_method("lock", other)),
@@ -59,16 +59,16 @@ impl Lock {
 }
 
 impl Local for Lock {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn forget(&mut self, waiter: Waiter, _: &mut Desk) {
-        self.mutex.forget(waiter);
+    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
+        self.mutex.cancel(waiter);
     }
 
-    fn left(&mut self, owner: Owner, desk: &mut Desk) {
-        self.mutex.left(owner, desk);
+    fn client_gone(&mut self, owner: Owner, context: &mut CallContext) {
+        self.mutex.client_gone(owner, context);
     }
 
     fn repr(&self) -> String {

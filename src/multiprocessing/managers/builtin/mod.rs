@@ -1,7 +1,7 @@
 //! The types that every server has, and their proxies.
 //!
-//! The objects ([`Local`]) live in the loop of the server and are changed by one call at a time. They speak Python's
-//! names and exceptions, because clients of CPython call them too. The proxies are typed, and speak Rust's.
+//! The objects ([`Local`]) live in the loop of the server and are changed by one call at a time. They have Python's
+//! names and exceptions, because clients of CPython call them too. The proxies are typed, and have Rust's.
 
 mod array;
 mod barrier;
@@ -26,7 +26,7 @@ mod value;
 use ossature_sys::deadline::Deadline;
 use std::time::Duration;
 
-use super::server::desk::{Desk, no_method};
+use super::server::call_context::{CallContext, no_method};
 use super::server::local::{Body, Local, Made};
 use super::{Arguments, Exception};
 use crate::multiprocessing::connection::pickle::Value;
@@ -41,7 +41,7 @@ pub use proxies::{
 };
 
 type Raised<T> = Result<T, Exception>;
-type Make = fn(Arguments, &mut Desk) -> Raised<Made>;
+type Make = fn(Arguments, &mut CallContext) -> Raised<Made>;
 
 /// The types by their names in Python, with their methods.
 pub(super) const TYPES: &[(&str, &[&str], Make)] = &[

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Owner, Waiter};
 
 #[derive(Default)]
@@ -54,43 +54,43 @@ impl Mutex {
     }
 
     /// Gives one level back; the next waiter follows after the last.
-    pub(super) fn release(&mut self, desk: &mut Desk) {
+    pub(super) fn release(&mut self, context: &mut CallContext) {
         self.depth = self.depth.saturating_sub(1);
         if self.depth == 0 {
-            self.pass_on(desk);
+            self.pass_on(context);
         }
     }
 
     /// Gives all levels back, and says how many.
-    pub(super) fn release_all(&mut self, desk: &mut Desk) -> u32 {
+    pub(super) fn release_all(&mut self, context: &mut CallContext) -> u32 {
         let depth = std::mem::take(&mut self.depth);
-        self.pass_on(desk);
+        self.pass_on(context);
         depth
     }
 
-    pub(super) fn pass_on(&mut self, desk: &mut Desk) {
+    pub(super) fn pass_on(&mut self, context: &mut CallContext) {
         self.owner = None;
         if let Some((waiter, claim)) = self.waiting.pop_first() {
             (self.owner, self.depth) = (Some(claim.owner), claim.depth);
-            desk.answer_value(waiter, claim.answer);
+            context.answer_value(waiter, claim.answer);
         }
     }
 
     /// After a wait for a notification: waits for the lock again, or gets it at once.
-    pub(super) fn enter(&mut self, waiter: Waiter, owner: Owner, depth: u32, answer: Value, desk: &mut Desk) {
+    pub(super) fn enter(&mut self, waiter: Waiter, owner: Owner, depth: u32, answer: Value, context: &mut CallContext) {
         self.waiting.insert(waiter, Claim { owner, depth, answer, notified: true });
         if self.owner.is_none() {
-            self.pass_on(desk);
+            self.pass_on(context);
         }
     }
 
-    pub(super) fn forget(&mut self, waiter: Waiter) {
+    pub(super) fn cancel(&mut self, waiter: Waiter) {
         self.waiting.remove(&waiter);
     }
 
-    pub(super) fn left(&mut self, owner: Owner, desk: &mut Desk) {
+    pub(super) fn client_gone(&mut self, owner: Owner, context: &mut CallContext) {
         if self.is_held_by(owner) {
-            self.release_all(desk);
+            self.release_all(context);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Raised, args, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Arguments;
-use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::wire::repr;
 
@@ -13,11 +13,12 @@ pub(super) const METHODS: &[&str] = &["__getattribute__", "__setattr__", "__dela
 
 struct Namespace(BTreeMap<String, Item>);
 
-pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     if !arguments.args.is_empty() {
         return Err(type_error("Namespace takes names only"));
     }
-    let names = arguments.kwds.into_iter().map(|(name, value)| desk.keep_under(value, name.len()).map(|it| (name, it)));
+    let names =
+        arguments.kwds.into_iter().map(|(name, value)| context.keep_under(value, name.len()).map(|it| (name, it)));
     let names = names.collect::<Raised<_>>()?;
     Ok(made("Namespace", METHODS, Namespace(names)))
 }
@@ -30,7 +31,7 @@ fn name(value: Value) -> Raised<String> {
 }
 
 impl Namespace {
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Value> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Value> {
         match call.method {
             "__getattribute__" => {
                 let [key] = args(call.arguments, ["name"])?;
@@ -40,7 +41,7 @@ impl Namespace {
             "__setattr__" => {
                 let [key, value] = args(call.arguments, ["name", "value"])?;
                 let key = name(key)?;
-                let item = desk.keep_under(value, key.len())?;
+                let item = context.keep_under(value, key.len())?;
                 self.0.insert(key, item);
                 Ok(Value::None)
             }
@@ -55,8 +56,8 @@ impl Namespace {
 }
 
 impl Local for Namespace {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).map(Answer::Value).into()
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).map(Answer::Value).into()
     }
 
     /// The names with their values. Python sends an object of its class, which is none of ours.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{Raised, acquire_limit, args, int, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Step, Waiter};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
@@ -23,7 +23,7 @@ struct Queue {
     shut: bool,
 }
 
-pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [most] = args(arguments, ["maxsize"])?;
     let most = if most == Value::None { 0 } else { int(&most)? };
     let most = usize::try_from(most).ok().filter(|most| *most > 0).unwrap_or(usize::MAX);
@@ -46,33 +46,33 @@ fn shut_down() -> Exception {
 
 impl Queue {
     /// Hands an item to the getter that has waited longest, or puts it to the others.
-    fn accept(&mut self, item: Item, desk: &mut Desk) {
+    fn accept(&mut self, item: Item, context: &mut CallContext) {
         self.unfinished += 1;
         match self.getters.pop_first() {
-            Some((getter, ())) => desk.answer_value(getter, item.value.clone()),
+            Some((getter, ())) => context.answer_value(getter, item.value.clone()),
             None => self.items.push_back(item),
         }
     }
 
     /// There is room: the putter that has waited longest puts its item.
-    fn refill(&mut self, desk: &mut Desk) {
+    fn refill(&mut self, context: &mut CallContext) {
         while self.items.len() < self.most {
             let Some((putter, item)) = self.putters.pop_first() else { return };
-            desk.answer_value(putter, ());
-            self.accept(item, desk);
+            context.answer_value(putter, ());
+            self.accept(item, context);
         }
     }
 
-    fn put(&mut self, value: Value, until: Deadline, waiter: Waiter, desk: &mut Desk) -> Step {
+    fn put(&mut self, value: Value, until: Deadline, waiter: Waiter, context: &mut CallContext) -> Step {
         if self.shut {
             return Step::Done(Err(shut_down()));
         }
-        let item = match desk.keep(value) {
+        let item = match context.keep(value) {
             Ok(item) => item,
             Err(exception) => return Step::Done(Err(exception)),
         };
         if self.items.len() < self.most {
-            self.accept(item, desk);
+            self.accept(item, context);
             return Step::Done(Ok(Value::None.into()));
         }
         if until == Deadline::NOW {
@@ -82,9 +82,9 @@ impl Queue {
         Step::Park(until)
     }
 
-    fn get(&mut self, until: Deadline, waiter: Waiter, desk: &mut Desk) -> Step {
+    fn get(&mut self, until: Deadline, waiter: Waiter, context: &mut CallContext) -> Step {
         if let Some(item) = self.items.pop_front() {
-            self.refill(desk);
+            self.refill(context);
             return Step::Done(Ok(item.value.clone().into()));
         }
         if self.shut {
@@ -97,70 +97,70 @@ impl Queue {
         Step::Park(until)
     }
 
-    fn task_done(&mut self, desk: &mut Desk) -> Raised<Value> {
+    fn task_done(&mut self, context: &mut CallContext) -> Raised<Value> {
         let Some(left) = self.unfinished.checked_sub(1) else {
             return Err(Exception::new("ValueError", "task_done() called too many times"));
         };
         self.unfinished = left;
         if left == 0 {
-            self.joined(desk);
+            self.joined(context);
         }
         Ok(Value::None)
     }
 
-    fn joined(&mut self, desk: &mut Desk) {
+    fn joined(&mut self, context: &mut CallContext) {
         for joiner in std::mem::take(&mut self.joiners).into_keys() {
-            desk.answer_value(joiner, ());
+            context.answer_value(joiner, ());
         }
     }
 
-    fn shut_down(&mut self, immediately: bool, desk: &mut Desk) {
+    fn shut_down(&mut self, immediately: bool, context: &mut CallContext) {
         self.shut = true;
         if immediately {
             self.unfinished = self.unfinished.saturating_sub(self.items.len() as u64);
             self.items.clear();
             if self.unfinished == 0 {
-                self.joined(desk);
+                self.joined(context);
             }
         }
         let getters = std::mem::take(&mut self.getters).into_keys();
         let putters = std::mem::take(&mut self.putters).into_keys();
         for waiter in getters.chain(putters) {
-            desk.answer(waiter, Err(shut_down()));
+            context.answer(waiter, Err(shut_down()));
         }
     }
 
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Step> {
         let Call { method, arguments, waiter, .. } = call;
         let value: Value = match method {
             "put" => {
                 let [item, block, timeout] = args(arguments, ["item", "block", "timeout"])?;
-                return Ok(self.put(item, wait_limit(&block, &timeout)?, waiter, desk));
+                return Ok(self.put(item, wait_limit(&block, &timeout)?, waiter, context));
             }
             "put_nowait" => {
                 let [item] = args(arguments, ["item"])?;
-                return Ok(self.put(item, Deadline::NOW, waiter, desk));
+                return Ok(self.put(item, Deadline::NOW, waiter, context));
             }
             "get" => {
                 let [block, timeout] = args(arguments, ["block", "timeout"])?;
-                return Ok(self.get(wait_limit(&block, &timeout)?, waiter, desk));
+                return Ok(self.get(wait_limit(&block, &timeout)?, waiter, context));
             }
             "get_nowait" => {
                 let [] = args(arguments, [])?;
-                return Ok(self.get(Deadline::NOW, waiter, desk));
+                return Ok(self.get(Deadline::NOW, waiter, context));
             }
             "join" if self.unfinished > 0 => {
                 self.joiners.insert(waiter, ());
                 return Ok(Step::Park(Deadline::NEVER));
             }
             "join" => Value::None,
-            "task_done" => self.task_done(desk)?,
+            "task_done" => self.task_done(context)?,
             "qsize" => self.items.len().into(),
             "empty" => self.items.is_empty().into(),
             "full" => (self.items.len() >= self.most).into(),
             "shutdown" => {
                 let [immediate] = args(arguments, ["immediate"])?;
-                self.shut_down(super::truth(&immediate), desk);
+                self.shut_down(super::truth(&immediate), context);
                 Value::None
             }
             other => return Err(no_method("Queue", other)),
@@ -181,17 +181,17 @@ fn wait_limit(block: &Value, timeout: &Value) -> Raised<Deadline> {
 }
 
 impl Local for Queue {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn late(&mut self, waiter: Waiter, desk: &mut Desk) -> Option<Outcome> {
+    fn timed_out(&mut self, waiter: Waiter, context: &mut CallContext) -> Option<Outcome> {
         let is_putter = self.putters.contains_key(&waiter);
-        self.forget(waiter, desk);
+        self.cancel(waiter, context);
         Some(Err(if is_putter { full() } else { empty() }))
     }
 
-    fn forget(&mut self, waiter: Waiter, _: &mut Desk) {
+    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
         self.getters.remove(&waiter);
         self.putters.remove(&waiter);
         self.joiners.remove(&waiter);

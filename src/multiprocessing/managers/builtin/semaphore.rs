@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Raised, acquire_limit, args, int, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step, Waiter};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
@@ -23,18 +23,18 @@ fn count_of(arguments: Arguments) -> Raised<u64> {
     u64::try_from(value).map_err(|_| Exception::new("ValueError", "semaphore initial value must be >= 0"))
 }
 
-pub(super) fn make(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let count = count_of(arguments)?;
     Ok(made("Semaphore", METHODS, Semaphore { count, most: None, waiting: BTreeSet::new() }))
 }
 
-pub(super) fn make_bounded(arguments: Arguments, _: &mut Desk) -> Raised<Made> {
+pub(super) fn make_bounded(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let count = count_of(arguments)?;
     Ok(made("BoundedSemaphore", METHODS, Semaphore { count, most: Some(count), waiting: BTreeSet::new() }))
 }
 
 impl Semaphore {
-    fn release(&mut self, n: &Value, desk: &mut Desk) -> Raised<Value> {
+    fn release(&mut self, n: &Value, context: &mut CallContext) -> Raised<Value> {
         let n = if *n == Value::None { 1 } else { int(n)? };
         let n = u64::try_from(n).ok().filter(|n| *n > 0);
         let n = n.ok_or_else(|| Exception::new("ValueError", "n must be one or more"))?;
@@ -43,12 +43,12 @@ impl Semaphore {
         while self.count > 0 {
             let Some(waiter) = self.waiting.pop_first() else { break };
             self.count -= 1;
-            desk.answer_value(waiter, true);
+            context.answer_value(waiter, true);
         }
         Ok(Value::None)
     }
 
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Step> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Step> {
         match call.method {
             "acquire" => {
                 let [blocking, timeout] = args(call.arguments, ["blocking", "timeout"])?;
@@ -65,7 +65,7 @@ impl Semaphore {
             }
             "release" => {
                 let [n] = args(call.arguments, ["n"])?;
-                self.release(&n, desk).map(|value| Step::Done(Ok(value.into())))
+                self.release(&n, context).map(|value| Step::Done(Ok(value.into())))
             }
             other => Err(no_method("Semaphore", other)),
         }
@@ -73,11 +73,11 @@ impl Semaphore {
 }
 
 impl Local for Semaphore {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        self.carry_out(call, desk).unwrap_or_else(|exception| Step::Done(Err(exception)))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn forget(&mut self, waiter: Waiter, _: &mut Desk) {
+    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
         self.waiting.remove(&waiter);
     }
 

@@ -3,9 +3,9 @@
 use super::dict::{Table, key_of};
 use super::{Raised, args, iterate, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::desk::Desk;
+use crate::multiprocessing::managers::server::call_context::CallContext;
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
-use crate::multiprocessing::managers::server::tally::cost;
+use crate::multiprocessing::managers::server::usage::cost;
 use crate::multiprocessing::managers::wire::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
@@ -50,10 +50,10 @@ pub(super) const METHODS: &[&str] = &[
 
 struct Set(Table);
 
-pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     let [items] = args(arguments, ["iterable"])?;
     let mut set = Set(Table::default());
-    set.become_items(if items == Value::None { Vec::new() } else { iterate(items)? }, desk)?;
+    set.become_items(if items == Value::None { Vec::new() } else { iterate(items)? }, context)?;
     Ok(made("set", METHODS, set))
 }
 
@@ -103,17 +103,17 @@ fn combined(operation: Operation, a: Vec<Value>, b: Vec<Value>) -> Raised<Vec<Va
 }
 
 impl Set {
-    fn become_items(&mut self, items: Vec<Value>, desk: &mut Desk) -> Raised<()> {
+    fn become_items(&mut self, items: Vec<Value>, context: &mut CallContext) -> Raised<()> {
         let items = distinct(items)?;
         self.0.clear();
         for item in items {
-            let kept = desk.keep_under(item.clone(), 2 * cost(&item))?;
+            let kept = context.keep_under(item.clone(), 2 * cost(&item))?;
             self.0.insert(item, kept)?;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, call: Call<'_>, desk: &mut Desk) -> Raised<Answer> {
+    fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Answer> {
         use Operation::{And, Or, Sub, Xor};
         let Call { method, arguments, .. } = call;
         let ours = || self.0.keys();
@@ -130,7 +130,7 @@ impl Set {
             "__ior__" | "update" => (Or, true, false),
             "__isub__" | "difference_update" => (Sub, true, false),
             "__ixor__" | "symmetric_difference_update" => (Xor, true, false),
-            _ => return self.others(method, arguments, desk).map(Answer::Value),
+            _ => return self.others(method, arguments, context).map(Answer::Value),
         };
         let mut items = ours();
         // The methods take any number of others, the operators one.
@@ -140,13 +140,13 @@ impl Set {
             items = combined(operation, a, b)?;
         }
         if changes {
-            self.become_items(items, desk)?;
+            self.become_items(items, context)?;
             return Ok(Answer::Value(Value::None));
         }
         Ok(Answer::Value(Value::Set(items)))
     }
 
-    fn others(&mut self, method: &str, arguments: Arguments, desk: &mut Desk) -> Raised<Value> {
+    fn others(&mut self, method: &str, arguments: Arguments, context: &mut CallContext) -> Raised<Value> {
         let count = self.0.count();
         Ok(match method {
             "__len__" => args(arguments, []).map(|[]| count.into())?,
@@ -157,7 +157,7 @@ impl Set {
             "add" => {
                 let [item] = args(arguments, ["item"])?;
                 if self.0.get(&item)?.is_none() {
-                    let kept = desk.keep_under(item.clone(), 2 * cost(&item))?;
+                    let kept = context.keep_under(item.clone(), 2 * cost(&item))?;
                     self.0.insert(item, kept)?;
                 }
                 Value::None
@@ -199,8 +199,8 @@ impl Set {
 }
 
 impl Local for Set {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
-        Step::Done(self.carry_out(call, desk))
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
+        Step::Done(self.carry_out(call, context))
     }
 
     fn value(&self) -> Outcome {

@@ -3,7 +3,7 @@
 use super::{Raised, args, made, no_method};
 use crate::multiprocessing::connection::pickle::Value as Data;
 use crate::multiprocessing::managers::Arguments;
-use crate::multiprocessing::managers::server::desk::{Desk, Item};
+use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
 use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::wire::repr;
 
@@ -15,17 +15,17 @@ struct Value {
     item: Item,
 }
 
-pub(super) fn make(arguments: Arguments, desk: &mut Desk) -> Raised<Made> {
+pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     let [code, value, _lock] = args(arguments, ["typecode", "value", "lock"])?;
-    Ok(made("Value", METHODS, Value { code, item: desk.keep(value)? }))
+    Ok(made("Value", METHODS, Value { code, item: context.keep(value)? }))
 }
 
 impl Local for Value {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step {
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
         match call.method {
             "get" => args(call.arguments, []).map(|[]| self.item.value.clone()).into(),
             "set" => {
-                let set = args(call.arguments, ["value"]).and_then(|[value]| desk.keep(value));
+                let set = args(call.arguments, ["value"]).and_then(|[value]| context.keep(value));
                 set.map(|item| self.item = item).map(|()| Data::None).into()
             }
             other => Step::Done(Err(no_method("Value", other))),

@@ -22,7 +22,7 @@ struct Inner {
 #[derive(Default)]
 struct Shared {
     inner: Mutex<Inner>,
-    news: Condvar,
+    changed: Condvar,
 }
 
 /// The helper threads of a server.
@@ -49,7 +49,7 @@ impl Shared {
                 break;
             }
             inner.idle += 1;
-            let (woken, waited) = self.news.wait_timeout(inner, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (woken, waited) = self.changed.wait_timeout(inner, IDLE).unwrap_or_else(PoisonError::into_inner);
             inner = woken;
             inner.idle -= 1;
             if waited.timed_out() && inner.jobs.is_empty() {
@@ -72,7 +72,7 @@ impl Helpers {
         inner.jobs.push_back(job);
         if inner.idle >= inner.jobs.len() || inner.threads >= self.most {
             drop(inner);
-            self.shared.news.notify_one();
+            self.shared.changed.notify_one();
             return true;
         }
         inner.threads += 1;
@@ -98,7 +98,7 @@ impl Drop for Helpers {
         inner.closed = true;
         let left = std::mem::take(&mut inner.jobs);
         drop(inner);
-        self.shared.news.notify_all();
+        self.shared.changed.notify_all();
         drop(left); // without the lock, as above
     }
 }
@@ -124,11 +124,11 @@ mod tests {
         assert!(helpers.run(Box::new(move || {
             let _ = wait.recv(); // until `go` is gone
         })));
-        let (tell, told) = channel();
-        let probe = Probe(helpers.shared.clone(), tell);
+        let (sender, receiver) = channel();
+        let probe = Probe(helpers.shared.clone(), sender);
         assert!(helpers.run(Box::new(move || drop(probe))), "waits behind the first");
         drop(helpers);
-        assert_eq!(told.try_recv(), Ok(true));
+        assert_eq!(receiver.try_recv(), Ok(true));
         drop(go);
     }
 }

@@ -1,4 +1,4 @@
-//! An object of the house, which lives in the loop of the server and never waits there.
+//! A built-in object, which lives in the loop of the server and never waits there.
 //!
 //! A call that cannot be answered yet is *parked*: the object notes the number of the waiter, and answers it in a later
 //! call. So a thousand blocked clients take no thread, and waiters are served in the order in which they came.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::registry::Served;
 use super::super::{Arguments, Exception};
-use super::desk::Desk;
+use super::call_context::CallContext;
 use crate::multiprocessing::connection::pickle::Value;
 use ossature_sys::deadline::Deadline;
 
@@ -63,7 +63,8 @@ impl<T: Into<Value>> From<T> for Answer {
 /// What became of a call.
 pub(in super::super) enum Step {
     Done(Outcome),
-    /// The object has noted the waiter, and answers it later; at that instant its [`late`](Local::late) is asked.
+    /// The object has noted the waiter, and answers it later. At that instant its [`timed_out`](Local::timed_out) is
+    /// asked.
     Park(Deadline),
 }
 
@@ -73,22 +74,22 @@ impl<T: Into<Answer>> From<Result<T, Exception>> for Step {
     }
 }
 
-/// An object of the house.
+/// A built-in object.
 pub(in super::super) trait Local: Send {
-    fn call(&mut self, call: Call<'_>, desk: &mut Desk) -> Step;
+    fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step;
 
     /// The answer to a waiter whose time is over, whom the object forgets; `None` for one who has to wait for a lock
     /// yet.
-    fn late(&mut self, waiter: Waiter, desk: &mut Desk) -> Option<Outcome> {
-        self.forget(waiter, desk);
+    fn timed_out(&mut self, waiter: Waiter, context: &mut CallContext) -> Option<Outcome> {
+        self.cancel(waiter, context);
         Some(Ok(false.into()))
     }
 
     /// Forgets a waiter whose client is gone.
-    fn forget(&mut self, _waiter: Waiter, _desk: &mut Desk) {}
+    fn cancel(&mut self, _waiter: Waiter, _desk: &mut CallContext) {}
 
     /// Takes back what a client held that is gone.
-    fn left(&mut self, _owner: Owner, _desk: &mut Desk) {}
+    fn client_gone(&mut self, _owner: Owner, _desk: &mut CallContext) {}
 
     /// A copy of the object: `#GETVALUE`.
     fn value(&self) -> Outcome {

@@ -1,29 +1,29 @@
 //! The process, or thread, in which shared objects live.
 //!
-//! A thread at the [`door`] does handshakes. The [`hall`] is the loop that serves all clients. The [`house`] is its
-//! table of objects and references. The [`helpers`] run the methods of the program's own types.
+//! A thread at the [`acceptor`] does handshakes. The [`event_loop`] serves all clients. The [`object_table`] has the
+//! objects and the references. The [`helpers`] run the methods of the program's own types.
 //!
-//! **One loop, one thread.** All objects of the house belong to the loop, so none of them has a lock, and the calls of
+//! **One loop, one thread.** All built-in objects belong to the loop, so none of them has a lock, and the calls of
 //! all clients have one order. The client that waited first is served first. What a client that dies held is released
 //! in one step. Loops on several cores would share the objects and the references, with a lock around each. Methods of
 //! the program's own types run on the threads of the helpers, on all cores.
 
-pub(super) mod desk;
-mod door;
-pub(super) mod hall;
+mod acceptor;
+pub(super) mod call_context;
+pub(super) mod event_loop;
 mod helpers;
-mod house;
 pub(super) mod local;
+mod object_table;
 mod peer;
 pub(super) mod pool;
 mod segments;
-pub(super) mod tally;
+pub(super) mod usage;
 
 use std::fmt;
 use std::sync::Arc;
 
-use self::door::{Inbox, News};
-use self::hall::Hall;
+use self::acceptor::{Inbox, Notification};
+use self::event_loop::EventLoop;
 use super::Serializer;
 use super::known;
 use super::limits::Limits;
@@ -56,7 +56,7 @@ pub struct Server {
     limits: Limits,
     key: AuthKey,
     inbox: Arc<Inbox>,
-    lifeline: Option<Connection>,
+    parent_death: Option<Connection>,
 }
 
 /// Ends a [`Server`] from another thread of its process.
@@ -68,18 +68,18 @@ pub struct Stopper(Arc<Inbox>);
 
 impl Server {
     pub(super) fn bind(address: &Address, key: &AuthKey, registry: Registry, limits: Limits) -> Result<Self> {
-        registry.rules()?; // a wrong access list is told here
+        registry.rules()?; // a wrong access list is an error here
         let listener = Listener::builder()
             .authkey(key)
             .handshakes(limits.handshakes)
             .handshake_timeout(limits.handshake_timeout)
             .bind(address)?;
-        Ok(Self { listener, registry, limits, key: key.clone(), inbox: Arc::new(Inbox::new()?), lifeline: None })
+        Ok(Self { listener, registry, limits, key: key.clone(), inbox: Arc::new(Inbox::new()?), parent_death: None })
     }
 
     /// The end of a connection whose other end the server's life depends on.
-    pub(super) fn lifeline(mut self, lifeline: Connection) -> Self {
-        self.lifeline = Some(lifeline);
+    pub(super) fn parent_death(mut self, parent_death: Connection) -> Self {
+        self.parent_death = Some(parent_death);
         self
     }
 
@@ -100,15 +100,15 @@ impl Server {
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) when the system has no room for the server.
     pub fn serve_forever(self) -> Result<()> {
-        let Self { listener, registry, limits, key, inbox, lifeline } = self;
+        let Self { listener, registry, limits, key, inbox, parent_death } = self;
         known::remember(listener.address(), &key, Serializer::Pickle); // for proxies that come back to their own server
         let stop = CancelFd::new().map_err(|errno| Error::os(errno, "cannot make a server"))?;
-        let hall = Hall::new(inbox.clone(), lifeline, listener.address().clone(), registry, limits)?;
+        let event_loop = EventLoop::new(inbox.clone(), parent_death, listener.address().clone(), registry, limits)?;
         std::thread::scope(|scope| {
-            let door = std::thread::Builder::new().name("manager-door".to_owned());
-            let door = door.spawn_scoped(scope, || door::keep(&listener, &inbox, &stop));
-            door.map_err(|error| Error::from(error).with_message("cannot start the thread of a server"))?;
-            let served = hall.run();
+            let acceptor = std::thread::Builder::new().name("manager-accept".to_owned());
+            let acceptor = acceptor.spawn_scoped(scope, || acceptor::accept_clients(&listener, &inbox, &stop));
+            acceptor.map_err(|error| Error::from(error).with_message("cannot start the thread of a server"))?;
+            let served = event_loop.run();
             let _ = stop.cancel(); // fails for no reason that could be mended here
             served
         })
@@ -118,7 +118,7 @@ impl Server {
 impl Stopper {
     /// Ends the server. Replies that are under way still go, for at most a second.
     pub fn stop(&self) {
-        self.0.push(News::Stop);
+        self.0.push(Notification::Stop);
     }
 }
 

@@ -29,9 +29,9 @@ use ossature_sys::epoll::Interest;
 use ossature_sys::sync::exchange;
 
 use super::super::Serializer;
-use super::house::Holder;
 use super::local::{Owner, Waiter};
-use super::tally::{Charge, Tally, What};
+use super::object_table::Holder;
+use super::usage::{Charge, Resource, Usage};
 use crate::error::Result;
 use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::connection::ahead::Ahead;
@@ -78,7 +78,7 @@ pub(super) enum Taken {
 }
 
 /// What there is to do for a connection that was ready.
-pub(super) enum Heard {
+pub(super) enum Received {
     Message(Vec<u8>),
     /// Nothing is whole.
     Nothing,
@@ -111,7 +111,7 @@ pub(super) struct Peer {
     /// Objects that it may hold: locks and the like.
     pub(super) touched: HashSet<String>,
     /// When its first request has to be there.
-    pub(super) late: Option<Instant>,
+    pub(super) first_request_by: Option<Instant>,
     /// What is registered with the epoll set.
     pub(super) interest: Interest,
     /// How long the request is that is carried out.
@@ -122,11 +122,16 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(connection: Connection, tally: &Arc<Tally>, message: usize, late: Option<Instant>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        usage: &Arc<Usage>,
+        message: usize,
+        first_request_by: Option<Instant>,
+    ) -> Self {
         Self {
             asked: 0,
-            buffers: Charge::new(tally, What::Buffers, 0),
-            _place: Charge::new(tally, What::Connections, 1),
+            buffers: Charge::new(usage, Resource::Buffers, 0),
+            _place: Charge::new(usage, Resource::Connections, 1),
             connection,
             incoming: Ahead::with_limit(Limit::of_connection(message)),
             outgoing: Outgoing::default(),
@@ -140,7 +145,7 @@ impl Peer {
             taken: Vec::new(),
             waits: None,
             touched: HashSet::new(),
-            late,
+            first_request_by,
             interest: Interest::empty(),
         }
     }
@@ -150,14 +155,14 @@ impl Peer {
     }
 
     /// The client.
-    pub(super) fn tally(&self) -> &Arc<Tally> {
-        self.buffers.tally()
+    pub(super) fn usage(&self) -> &Arc<Usage> {
+        self.buffers.usage()
     }
 
     /// Counts what is buffered here; how much that is for all connections of the client.
     pub(super) fn count_buffers(&mut self) -> usize {
         self.buffers.set(self.asked + self.incoming.held() + self.outgoing.rest().len());
-        self.tally().of(What::Buffers)
+        self.usage().of(Resource::Buffers)
     }
 
     /// What the epoll set shall report.
@@ -174,38 +179,38 @@ impl Peer {
     /// Whether a request is in the shared memory that may be carried out now.
     pub(super) fn is_asking(&self) -> bool {
         let asks = || self.exchange.as_ref().is_some_and(|exchange| exchange.has_request().unwrap_or_default());
-        !self.busy && self.has_spoken() && asks()
+        !self.busy && self.is_flushed() && asks()
     }
 
     /// Reads on, up to the end of one message at least.
-    pub(super) fn listen(&mut self, room: &mut [u8]) -> Heard {
+    pub(super) fn receive(&mut self, room: &mut [u8]) -> Received {
         let stream = self.connection.stream();
         match self.incoming.next(room, |space| stream.read(space, Deadline::NOW)) {
-            Ok(Some(message)) => Heard::Message(message),
-            Ok(None) => Heard::Nothing,
-            Err(_) => Heard::End,
+            Ok(Some(message)) => Received::Message(message),
+            Ok(None) => Received::Nothing,
+            Err(_) => Received::End,
         }
     }
 
     /// Whether bytes of a later request are here, for which no descriptor will be ready any more, and it may be read.
     pub(super) fn has_more(&self) -> bool {
-        !self.busy && self.has_spoken() && self.incoming.has_rest()
+        !self.busy && self.is_flushed() && self.incoming.has_rest()
     }
 
     /// Who takes references by this connection.
     pub(super) fn holder(&self) -> Holder {
         match self.role {
             Role::Session(id) | Role::Control(id) => Holder::Session(id),
-            Role::First | Role::Objects => Holder::Python(self.tally().clone()),
+            Role::First | Role::Objects => Holder::Python(self.usage().clone()),
         }
     }
 
-    pub(super) fn say(&mut self, message: &[u8]) {
+    pub(super) fn enqueue(&mut self, message: &[u8]) {
         self.outgoing.push(message);
     }
 
     /// Writes what there is to say, as far as there is room; an error when the other side is gone.
-    pub(super) fn speak(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         while !self.outgoing.is_empty() {
             match self.connection.stream().write([self.outgoing.rest(), &[]], Deadline::NOW)? {
                 Some(n) => self.outgoing.advance(n),
@@ -215,7 +220,7 @@ impl Peer {
         Ok(())
     }
 
-    pub(super) fn has_spoken(&self) -> bool {
+    pub(super) fn is_flushed(&self) -> bool {
         self.outgoing.is_empty()
     }
 }

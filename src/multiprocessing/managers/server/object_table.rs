@@ -5,7 +5,7 @@
 //! | a client in Rust (session) | `create`, `incref`, a proxy in a reply, `claim` | `decref`, the end of its control connection |
 //! | a client in Python | `create`, `incref`, `#PROXY` | `decref` |
 //! | a proxy under way (ticket) | `lend` | `claim`; a while after the end of the session that lent it |
-//! | a value in an object of the house | storing it | its removal |
+//! | a value in a built-in object | storing it | its removal |
 //!
 //! An object goes with its last reference. A client gives back only what it has taken: the references of others are not
 //! its to count. Only the clients in Python give back for each other, because nothing tells them apart over TCP.
@@ -21,7 +21,7 @@ use super::super::access::{Entered, Rule};
 use super::super::limits::Limits;
 use super::local::{Body, Made, Owner};
 use super::peer::SessionId;
-use super::tally::{Charge, Tally, What, Who, too_much};
+use super::usage::{Charge, Resource, Usage, Who, too_much};
 use crate::error::{Error, Result};
 
 /// How long a proxy may be under way after its sender has ended.
@@ -32,9 +32,9 @@ const UNDER_WAY: Duration = Duration::from_secs(600);
 pub(super) enum Holder {
     Session(SessionId),
     /// A client in Python.
-    Python(Arc<Tally>),
-    /// An object of the house, or a ticket.
-    House,
+    Python(Arc<Usage>),
+    /// A built-in object, or a ticket.
+    Server,
 }
 
 pub(super) struct Entry {
@@ -68,7 +68,7 @@ struct Ticket {
     _charge: Charge,
 }
 
-pub(super) struct House {
+pub(super) struct ObjectTable {
     pub(super) objects: HashMap<String, Entry>,
     pub(super) sessions: HashMap<SessionId, Session>,
     /// The sessions by their secrets.
@@ -90,7 +90,7 @@ fn secret() -> Result<String> {
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
-impl House {
+impl ObjectTable {
     pub(super) fn new(limits: Limits) -> Result<Self> {
         let mut epoch = [0; 4];
         random::fill(&mut epoch).map_err(|errno| Error::os(errno, "cannot make a server"))?;
@@ -121,9 +121,9 @@ impl House {
 
     fn full(&self, holder: &Holder) -> Option<Exception> {
         let count = match holder {
-            Holder::Session(id) => self.sessions.get(id)?.charge.tally().of(What::References),
-            Holder::Python(tally) => tally.of(What::References),
-            Holder::House => return None,
+            Holder::Session(id) => self.sessions.get(id)?.charge.usage().of(Resource::References),
+            Holder::Python(usage) => usage.of(Resource::References),
+            Holder::Server => return None,
         };
         let most = self.limits.references;
         (count >= most).then(|| too_much(&format!("holds {count} references"), most, "references"))
@@ -172,11 +172,11 @@ impl House {
                 *session.refs.entry(ident.to_owned()).or_default() += 1;
                 session.charge.set(session.charge.amount() + 1);
             }
-            Holder::Python(tally) => match entry.python.iter_mut().find(|it| Arc::ptr_eq(it.tally(), tally)) {
+            Holder::Python(usage) => match entry.python.iter_mut().find(|it| Arc::ptr_eq(it.usage(), usage)) {
                 Some(charge) => charge.set(charge.amount() + 1),
-                None => entry.python.push(Charge::new(tally, What::References, 1)),
+                None => entry.python.push(Charge::new(usage, Resource::References, 1)),
             },
-            Holder::House => {}
+            Holder::Server => {}
         }
         entry.refs += 1;
         Ok(())
@@ -196,8 +196,8 @@ impl House {
                 }
                 session.charge.set(session.charge.amount() - 1);
             }
-            Holder::Python(tally) => {
-                let own = entry.python.iter().position(|it| Arc::ptr_eq(it.tally(), tally));
+            Holder::Python(usage) => {
+                let own = entry.python.iter().position(|it| Arc::ptr_eq(it.usage(), usage));
                 let place = own.or_else(|| entry.python.len().checked_sub(1)).ok_or_else(foreign)?;
                 let charge = entry.python.get_mut(place).ok_or_else(foreign)?;
                 charge.set(charge.amount() - 1);
@@ -205,17 +205,17 @@ impl House {
                     entry.python.swap_remove(place);
                 }
             }
-            Holder::House => {}
+            Holder::Server => {}
         }
         entry.refs = entry.refs.saturating_sub(1);
         Ok(if entry.refs == 0 { self.objects.remove(ident) } else { None })
     }
 
     /// Begins a session.
-    pub(super) fn begin(&mut self, tally: &Arc<Tally>) -> Result<(SessionId, String)> {
+    pub(super) fn begin(&mut self, usage: &Arc<Usage>) -> Result<(SessionId, String)> {
         let secret = secret()?;
         self.next_session += 1;
-        let charge = Charge::new(tally, What::References, 0);
+        let charge = Charge::new(usage, Resource::References, 0);
         let session = Session { secret: secret.clone(), refs: HashMap::new(), charge, tickets: HashSet::new() };
         self.sessions.insert(self.next_session, session);
         self.secrets.insert(secret.clone(), self.next_session);
@@ -256,9 +256,9 @@ impl House {
             return Err(full);
         }
         let ticket = secret().map_err(Exception::of)?;
-        self.take(ident, &Holder::House)?;
+        self.take(ident, &Holder::Server)?;
         let session = self.sessions.get_mut(&lender).ok_or_else(|| Exception::new("KeyError", "no such session"))?;
-        let _charge = Charge::new(session.charge.tally(), What::References, 1);
+        let _charge = Charge::new(session.charge.usage(), Resource::References, 1);
         session.tickets.insert(ticket.clone());
         self.tickets.insert(ticket.clone(), Ticket { ident: ident.to_owned(), lender, over: None, _charge });
         Ok(ticket)
@@ -275,7 +275,7 @@ impl House {
         self.take(ident, &Holder::Session(session))?;
         if self.tickets.get(ticket).is_some_and(|known| known.ident == ident) {
             self.turn_in(ticket);
-            let _ = self.give_back(ident, &Holder::House); // not the last: the session has one
+            let _ = self.give_back(ident, &Holder::Server); // not the last: the session has one
         }
         Ok(())
     }
@@ -294,7 +294,7 @@ impl House {
     /// Tears up a ticket of which its lender has not heard; its object, if nobody else refers to it.
     pub(super) fn revoke(&mut self, name: &str) -> Option<(String, Entry)> {
         let ticket = self.turn_in(name)?;
-        let entry = self.give_back(&ticket.ident, &Holder::House).ok().flatten()?;
+        let entry = self.give_back(&ticket.ident, &Holder::Server).ok().flatten()?;
         Some((ticket.ident, entry))
     }
 
@@ -304,11 +304,11 @@ impl House {
     }
 
     /// Tears up tickets whose time is over; the objects that nobody else refers to.
-    pub(super) fn tear_up(&mut self, now: Instant) -> Vec<(String, Entry)> {
+    pub(super) fn expire_tickets(&mut self, now: Instant) -> Vec<(String, Entry)> {
         let mut gone = Vec::new();
         while let Some((_, name)) = self.over.first().filter(|(over, _)| *over <= now).cloned() {
             let Some(ticket) = self.turn_in(&name) else { break };
-            let entry = self.give_back(&ticket.ident, &Holder::House);
+            let entry = self.give_back(&ticket.ident, &Holder::Server);
             gone.extend(entry.ok().flatten().map(|entry| (ticket.ident, entry)));
         }
         gone

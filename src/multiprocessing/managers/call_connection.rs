@@ -30,12 +30,12 @@ use crate::multiprocessing::reduction::{Acknowledgement, recv_handles};
 /// How much is read at once.
 const READ: usize = 1024;
 
-/// How much longer than its limit a wait may take. The kernel counts the timeouts of sockets in ticks, so that is no
-/// news.
+/// How much longer than its limit a wait may take. The kernel counts the timeouts of sockets in ticks, so that makes no
+/// difference.
 const SLACK: Duration = Duration::from_millis(1);
 
 /// A connection for calls.
-pub(super) struct Line {
+pub(super) struct CallConnection {
     socket: Socket,
     /// The process that has made it.
     generation: u32,
@@ -68,7 +68,7 @@ struct Memory {
 pub(super) enum Called {
     Reply(Reply),
     /// The time is over.
-    Late,
+    TimedOut,
     /// The server has gone, and has not begun with the call.
     Unseen(Error),
 }
@@ -79,11 +79,11 @@ enum Waited {
     Here,
     /// It came by the socket.
     Message(Vec<u8>),
-    Late,
+    TimedOut,
     Gone(Error),
 }
 
-impl Line {
+impl CallConnection {
     pub(super) fn new(connection: Connection, is_rust: bool, serializer: Serializer) -> Box<Self> {
         let incoming = Ahead::with_limit(Limit::of_connection(connection.max_message()));
         let timeout = reply_timeout();
@@ -101,10 +101,10 @@ impl Line {
 
     /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting:
     /// what the server is not told it takes back with the session.
-    pub(super) fn give_up(&self) {
+    pub(super) fn abandon(&self) {
         if self.is_rust && self.is_own() {
-            let told = Request::unread().encode(self.serializer);
-            let _ = told.and_then(|bytes| self.socket.connection.send_bytes_timeout(&bytes, Deadline::NOW));
+            let message = Request::unread().encode(self.serializer);
+            let _ = message.and_then(|bytes| self.socket.connection.send_bytes_timeout(&bytes, Deadline::NOW));
         }
     }
 
@@ -120,9 +120,9 @@ impl Line {
             return false;
         }
         if self.memory.is_some() {
-            return self.hear_knocks().is_ok();
+            return self.take_knocks().is_ok();
         }
-        !self.has_news()
+        !self.is_readable()
     }
 
     /// Whether a send says that the server has ended, without a byte sent. Over TCP the first send may go well then.
@@ -132,7 +132,7 @@ impl Line {
     }
 
     /// Whether a message has begun to arrive, or the server has ended.
-    pub(super) fn has_news(&self) -> bool {
+    pub(super) fn is_readable(&self) -> bool {
         self.socket.incoming.has_begun() || self.socket.connection.poll(Deadline::NOW).unwrap_or(true)
     }
 
@@ -147,7 +147,7 @@ impl Line {
     }
 
     /// Takes the knocks that are left from earlier waits.
-    fn hear_knocks(&mut self) -> Result<()> {
+    fn take_knocks(&mut self) -> Result<()> {
         while let Some(message) = self.socket.receive(Deadline::NOW)? {
             if !message.is_empty() {
                 return Err(Error::new(ErrorKind::Decode, "the manager's server sent a reply that nobody waits for"));
@@ -221,7 +221,7 @@ impl Line {
 
     /// Calls with the request that was [written](Self::writes).
     pub(super) fn call(&mut self, until: Deadline) -> Result<Called> {
-        let Some(memory) = &mut self.memory else { return Ok(Called::Late) };
+        let Some(memory) = &mut self.memory else { return Ok(Called::TimedOut) };
         memory.exchange.ask(&self.request).map_err(broken)?;
         let waited = match memory.exchange.wait(until).map_err(broken)? {
             true => Waited::Here,
@@ -230,12 +230,12 @@ impl Line {
         match waited {
             Waited::Here => match memory.exchange.reply(&mut memory.reply).map_err(broken)? {
                 Some(bytes) => compact_reply(bytes).map(Called::Reply),
-                None => Ok(self.reply(until)?.map_or(Called::Late, Called::Reply)),
+                None => Ok(self.reply(until)?.map_or(Called::TimedOut, Called::Reply)),
             },
             Waited::Message(bytes) => self.decode(&bytes).map(Called::Reply),
-            Waited::Late => {
+            Waited::TimedOut => {
                 memory.exchange.retract().map_err(broken)?;
-                Ok(Called::Late)
+                Ok(Called::TimedOut)
             }
             Waited::Gone(error) if !memory.exchange.was_taken().map_err(broken)? => Ok(Called::Unseen(error)),
             Waited::Gone(error) => Err(error),
@@ -283,7 +283,7 @@ fn wait_longer(exchange: &exchange::Client, socket: &mut Socket, until: Deadline
         let ended = match socket.receive(until) {
             Ok(Some(knock)) if knock.is_empty() => continue,
             Ok(Some(message)) => Waited::Message(message),
-            Ok(None) => Waited::Late,
+            Ok(None) => Waited::TimedOut,
             Err(error) => Waited::Gone(error),
         };
         exchange.wake().map_err(broken)?;
@@ -305,10 +305,10 @@ mod tests {
     use crate::multiprocessing::connection::pipe;
 
     /// A line whose server is written by hand: its side of the memory, and of the socket.
-    fn by_hand() -> (Box<Line>, exchange::Server, Connection) {
+    fn by_hand() -> (Box<CallConnection>, exchange::Server, Connection) {
         let (server, memory, bell) = exchange::Server::new().unwrap();
         let (near, far) = pipe().unwrap();
-        let mut line = Line::new(near, true, Serializer::Pickle);
+        let mut line = CallConnection::new(near, true, Serializer::Pickle);
         let exchange = exchange::Client::new(memory, bell).unwrap();
         line.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
         assert!(line.writes(&Request { method: "dummy".to_owned(), ..Request::default() }));
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn reply_is_awaited_within_its_limit_whatever_the_socket_has() {
         let (near, far) = pipe().unwrap();
-        let mut line = Line::new(near, true, Serializer::Pickle);
+        let mut line = CallConnection::new(near, true, Serializer::Pickle);
         let timeout = line.socket.receive_timeout.expect("a socket has one");
         assert_eq!(timeout, reply_timeout());
         assert!(leaves(Deadline::after(timeout), timeout) && !leaves(Deadline::after(timeout / 2), timeout));
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn call_that_is_late_is_taken_back() {
         let (mut line, mut server, _far) = by_hand();
-        assert!(matches!(line.call(Deadline::NOW), Ok(Called::Late)));
+        assert!(matches!(line.call(Deadline::NOW), Ok(Called::TimedOut)));
         assert_eq!(server.take(&mut [0; exchange::ROOM]), Ok(None));
     }
 

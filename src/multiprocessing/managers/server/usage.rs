@@ -57,18 +57,18 @@ impl fmt::Display for Who {
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum What {
+pub(in super::super) enum Resource {
     References,
     Connections,
     /// Bytes of requests that are not whole or not answered, and of replies that were not read.
     Buffers,
-    /// Bytes of values in objects of the house.
+    /// Bytes of values in built-in objects.
     Kept,
 }
 
 /// What one client has taken. Only the loop of the server writes it, so the counts order nothing else.
 #[derive(Debug, Default)]
-pub(in super::super) struct Tally {
+pub(in super::super) struct Usage {
     pub(super) who: Who,
     references: AtomicUsize,
     connections: AtomicUsize,
@@ -76,17 +76,17 @@ pub(in super::super) struct Tally {
     kept: AtomicUsize,
 }
 
-impl Tally {
-    pub(in super::super) fn of(&self, what: What) -> usize {
+impl Usage {
+    pub(in super::super) fn of(&self, what: Resource) -> usize {
         self.count(what).load(Relaxed)
     }
 
-    fn count(&self, what: What) -> &AtomicUsize {
+    fn count(&self, what: Resource) -> &AtomicUsize {
         match what {
-            What::References => &self.references,
-            What::Connections => &self.connections,
-            What::Buffers => &self.buffers,
-            What::Kept => &self.kept,
+            Resource::References => &self.references,
+            Resource::Connections => &self.connections,
+            Resource::Buffers => &self.buffers,
+            Resource::Kept => &self.kept,
         }
     }
 }
@@ -94,19 +94,19 @@ impl Tally {
 /// A part of what a client has taken.
 #[derive(Debug)]
 pub(in super::super) struct Charge {
-    tally: Arc<Tally>,
-    what: What,
+    usage: Arc<Usage>,
+    what: Resource,
     amount: usize,
 }
 
 impl Charge {
-    pub(in super::super) fn new(tally: &Arc<Tally>, what: What, amount: usize) -> Self {
-        tally.count(what).fetch_add(amount, Relaxed);
-        Self { tally: tally.clone(), what, amount }
+    pub(in super::super) fn new(usage: &Arc<Usage>, what: Resource, amount: usize) -> Self {
+        usage.count(what).fetch_add(amount, Relaxed);
+        Self { usage: usage.clone(), what, amount }
     }
 
-    pub(super) fn tally(&self) -> &Arc<Tally> {
-        &self.tally
+    pub(super) fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 
     pub(super) fn amount(&self) -> usize {
@@ -114,7 +114,7 @@ impl Charge {
     }
 
     pub(super) fn set(&mut self, amount: usize) {
-        let count = self.tally.count(self.what);
+        let count = self.usage.count(self.what);
         count.fetch_add(amount, Relaxed);
         count.fetch_sub(self.amount, Relaxed);
         self.amount = amount;
@@ -129,24 +129,24 @@ impl Drop for Charge {
 
 /// The clients of a server.
 #[derive(Default)]
-pub(super) struct Tallies {
-    known: HashMap<Who, Weak<Tally>>,
+pub(super) struct Usages {
+    known: HashMap<Who, Weak<Usage>>,
     /// How many may be known until those that are gone are looked for.
     enough: usize,
 }
 
-impl Tallies {
-    pub(super) fn of(&mut self, who: Who) -> Arc<Tally> {
-        if let Some(tally) = self.known.get(&who).and_then(Weak::upgrade) {
-            return tally;
+impl Usages {
+    pub(super) fn of(&mut self, who: Who) -> Arc<Usage> {
+        if let Some(usage) = self.known.get(&who).and_then(Weak::upgrade) {
+            return usage;
         }
         if self.known.len() >= self.enough {
-            self.known.retain(|_, tally| tally.strong_count() > 0);
+            self.known.retain(|_, usage| usage.strong_count() > 0);
             self.enough = 2 * self.known.len() + 64;
         }
-        let tally = Arc::new(Tally { who, ..Tally::default() });
-        self.known.insert(who, Arc::downgrade(&tally));
-        tally
+        let usage = Arc::new(Usage { who, ..Usage::default() });
+        self.known.insert(who, Arc::downgrade(&usage));
+        usage
     }
 }
 
@@ -182,19 +182,19 @@ mod tests {
 
     #[test]
     fn charges_go_back_and_clients_that_are_gone_are_forgotten() {
-        let mut tallies = Tallies::default();
-        let ann = tallies.of(Who::Process { process: 1, user: 0 });
-        let mut charge = Charge::new(&ann, What::Kept, 7);
+        let mut usages = Usages::default();
+        let ann = usages.of(Who::Process { process: 1, user: 0 });
+        let mut charge = Charge::new(&ann, Resource::Kept, 7);
         charge.set(9);
-        assert!(Arc::ptr_eq(&ann, &tallies.of(Who::Process { process: 1, user: 0 })));
+        assert!(Arc::ptr_eq(&ann, &usages.of(Who::Process { process: 1, user: 0 })));
         drop(ann);
-        let ann = tallies.of(Who::Process { process: 1, user: 0 });
-        assert_eq!((ann.of(What::Kept), ann.of(What::References)), (9, 0), "the charge has kept it");
+        let ann = usages.of(Who::Process { process: 1, user: 0 });
+        assert_eq!((ann.of(Resource::Kept), ann.of(Resource::References)), (9, 0), "the charge has kept it");
         drop(charge);
-        assert_eq!(ann.of(What::Kept), 0);
+        assert_eq!(ann.of(Resource::Kept), 0);
         for process in 2..1000 {
-            tallies.of(Who::Process { process, user: 0 });
+            usages.of(Who::Process { process, user: 0 });
         }
-        assert!(tallies.known.len() < 200, "{}", tallies.known.len());
+        assert!(usages.known.len() < 200, "{}", usages.known.len());
     }
 }

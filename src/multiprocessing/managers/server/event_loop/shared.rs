@@ -20,7 +20,7 @@ use ossature_sys::sync::exchange::{self, Patience, Wake};
 use super::super::super::{Serializer, compact, proof};
 use super::super::local::Owner;
 use super::super::peer::Peer;
-use super::Hall;
+use super::EventLoop;
 use super::requests::Handled;
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::logging::debug;
@@ -65,7 +65,7 @@ impl Default for Shared {
     }
 }
 
-impl Hall {
+impl EventLoop {
     /// Gives a client shared memory, if it runs this program and there is room. The reply says whether it comes.
     pub(super) fn share(&mut self, owner: Owner) -> Handled {
         let Some(peer) = self.peers.get_mut(&owner) else { return Handled::Silent };
@@ -83,12 +83,12 @@ impl Hall {
         peer.exchange = Some(server);
         self.shared.count += 1;
         let sent = Reply::Return(true.into()).encode(peer.serializer).and_then(|reply| {
-            peer.say(&reply);
-            peer.speak()?;
+            peer.enqueue(&reply);
+            peer.flush()?;
             let handles = [memory.as_fd(), bell.as_fd()];
             // An idle connection has room for both.
             let sent =
-                peer.has_spoken() && send_handles(peer.connection(), &handles, Acknowledgement::None, Deadline::NOW)?;
+                peer.is_flushed() && send_handles(peer.connection(), &handles, Acknowledgement::None, Deadline::NOW)?;
             if sent { Ok(()) } else { Err(Error::new(ErrorKind::Closed, "the client does not read")) }
         });
         if let Err(error) = sent {
@@ -205,14 +205,14 @@ impl Hall {
             }
         };
         (peer.busy, peer.waits) = (false, None);
-        let told = match wake {
+        let is_sent = match wake {
             Ok(Wake::Knock) => {
-                peer.say(&[]);
-                peer.speak().is_ok()
+                peer.enqueue(&[]);
+                peer.flush().is_ok()
             }
             done => done.is_ok(),
         };
-        if told {
+        if is_sent {
             self.watch(owner)
         } else {
             self.end(owner)

@@ -19,9 +19,9 @@ use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::shared_memory::SharedMemory;
 
 /// What other threads tell the loop.
-pub(super) enum News {
+pub(super) enum Notification {
     /// A client that knows the key.
-    Came(Box<Connection>),
+    Connected(Box<Connection>),
     /// A method has returned, on a helper thread. The access list is that of its object.
     Returned(Owner, Outcome, Option<Arc<Rule>>),
     /// An object was made, or not.
@@ -32,34 +32,34 @@ pub(super) enum News {
     Stop,
 }
 
-/// The letterbox of the loop.
+/// The inbox of the loop.
 pub(super) struct Inbox {
-    news: Lock<VecDeque<News>>,
+    notifications: Lock<VecDeque<Notification>>,
     pub(super) wake: EventFd,
 }
 
 impl Inbox {
     pub(super) fn new() -> Result<Self> {
         let wake = EventFd::counter(0).map_err(|errno| Error::os(errno, "cannot make a server"))?;
-        Ok(Self { news: Lock::default(), wake })
+        Ok(Self { notifications: Lock::default(), wake })
     }
 
-    pub(super) fn push(&self, news: News) {
-        self.news.lock().push_back(news);
+    pub(super) fn push(&self, notification: Notification) {
+        self.notifications.lock().push_back(notification);
         let _ = self.wake.try_add(1); // a full counter is readable
     }
 
-    pub(super) fn take(&self) -> VecDeque<News> {
+    pub(super) fn take(&self) -> VecDeque<Notification> {
         let _ = self.wake.try_take();
-        std::mem::take(&mut *self.news.lock())
+        std::mem::take(&mut *self.notifications.lock())
     }
 }
 
 /// Accepts clients until a request to stop.
-pub(super) fn keep(listener: &Listener, inbox: &Inbox, stop: &CancelFd) {
+pub(super) fn accept_clients(listener: &Listener, inbox: &Inbox, stop: &CancelFd) {
     while !stop.is_cancelled().unwrap_or(true) {
         match listener.accept_timeout(stop) {
-            Ok(Some(connection)) => inbox.push(News::Came(Box::new(connection))),
+            Ok(Some(connection)) => inbox.push(Notification::Connected(Box::new(connection))),
             Ok(None) => {}
             // Somebody without the key; or the system is short of something, and `accept` has waited by itself.
             Err(error) if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Closed) => {

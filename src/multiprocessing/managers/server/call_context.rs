@@ -1,4 +1,4 @@
-//! What an object of the house has at hand while it carries out a call.
+//! What a built-in object has at hand while it carries out a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use ossature_sys::sync::lock::Lock;
 use super::super::Exception;
 use super::super::wire::{Token, each_proxy};
 use super::local::{Outcome, Waiter};
-use super::tally::{Charge, Tally, What, cost, too_much};
+use super::usage::{Charge, Resource, Usage, cost, too_much};
 use crate::multiprocessing::connection::Address;
 use crate::multiprocessing::connection::pickle::Value;
 
 /// The answers to waiters, and the references that values hold.
-pub(in super::super) struct Desk {
+pub(in super::super) struct CallContext {
     address: Address,
     pub(super) answers: Vec<(Waiter, Outcome)>,
     /// References to take: objects to which a kept value refers.
     pub(super) taken: Vec<String>,
     pub(super) given_back: Arc<Lock<Vec<String>>>,
     /// The client whose call is carried out.
-    pub(super) caller: Arc<Tally>,
+    pub(super) caller: Arc<Usage>,
     /// How many bytes one client may keep.
     most: usize,
 }
 
-impl Desk {
+impl CallContext {
     pub(super) fn new(address: Address, most: usize) -> Self {
         let (answers, taken) = (Vec::new(), Vec::new());
         Self { address, answers, taken, given_back: Arc::default(), caller: Arc::default(), most }
@@ -33,7 +33,7 @@ impl Desk {
 
     /// How many bytes more the caller may keep.
     pub(in super::super) fn room(&self) -> usize {
-        self.most.saturating_sub(self.caller.of(What::Kept))
+        self.most.saturating_sub(self.caller.of(Resource::Kept))
     }
 
     /// Charges the caller for so many bytes of memory.
@@ -42,10 +42,10 @@ impl Desk {
     /// A `MemoryError` when the caller has as much as it may have.
     pub(in super::super) fn charge(&mut self, bytes: usize) -> Result<Charge, Exception> {
         if bytes > self.room() {
-            let has = format!("keeps {} bytes here and wants to keep {bytes} more", self.caller.of(What::Kept));
+            let has = format!("keeps {} bytes here and wants to keep {bytes} more", self.caller.of(Resource::Kept));
             return Err(too_much(&has, self.most, "client_memory"));
         }
-        Ok(Charge::new(&self.caller, What::Kept, bytes))
+        Ok(Charge::new(&self.caller, Resource::Kept, bytes))
     }
 
     /// Charges the caller for values.
@@ -102,7 +102,7 @@ impl Desk {
     }
 }
 
-/// A value in an object of the house, and what it keeps alive.
+/// A value in a built-in object, and what it keeps alive.
 #[derive(Debug)]
 pub(in super::super) struct Item {
     pub(in super::super) value: Value,

@@ -2,13 +2,13 @@
 //!
 //! | what is ready | what follows |
 //! | --- | --- |
-//! | a connection, with a request to an object of the house | carried out at once, or parked |
-//! | with a request to another object | carried out on a helper thread; the reply comes by the letterbox |
+//! | a connection, with a request to a built-in object | carried out at once, or parked |
+//! | with a request to another object | carried out on a helper thread; the reply comes by the inbox |
 //! | its [shared memory](shared), or the bell of it | likewise |
 //! | with its end | its parked call is forgotten, what it held is released, with a control connection the session ends |
-//! | the letterbox | new clients, replies of helpers |
+//! | the inbox | new clients, replies of helpers |
 //! | a timer | a parked call whose time is over, a client without a first request, a proxy under way for too long |
-//! | the lifeline | the process that started the server has ended: the server ends |
+//! | the connection to the parent | the process that started the server has ended: the server ends |
 
 mod requests;
 mod shared;
@@ -28,14 +28,14 @@ use super::super::limits::Limits;
 use super::super::registry::{self, Registry, Served};
 use super::super::wire::{Reply, Request, each_proxy};
 use super::super::{Exception, Serializer, compact};
-use super::desk::Desk;
-use super::door::{Inbox, News};
+use super::acceptor::{Inbox, Notification};
+use super::call_context::CallContext;
 use super::helpers::Helpers;
-use super::house::{Entry, Holder, House};
 use super::local::{Body, Made, Owner, Waiter};
-use super::peer::{Heard, Peer, Peers, Role, Taken};
+use super::object_table::{Entry, Holder, ObjectTable};
+use super::peer::{Peer, Peers, Received, Role, Taken};
 use super::segments::Segments;
-use super::tally::{Tallies, What, Who, too_much};
+use super::usage::{Resource, Usages, Who, too_much};
 use crate::error::{Error, Result};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, Connection};
@@ -45,7 +45,7 @@ use requests::Handled;
 
 /// The tokens of what is not a client.
 const WAKE: u64 = 0;
-const LIFELINE: u64 = 1;
+const PARENT_DEATH: u64 = 1;
 const FIRST: u64 = 2;
 
 /// How much is read from a connection at once.
@@ -66,18 +66,18 @@ struct Parked {
     until: Option<Instant>,
 }
 
-pub(super) struct Hall {
+pub(super) struct EventLoop {
     epoll: Epoll,
     inbox: Arc<Inbox>,
-    lifeline: Option<Connection>,
+    parent_death: Option<Connection>,
     peers: Peers,
     /// Room for what is read.
     room: Box<[u8; READ]>,
     /// Connections of which bytes are here that no descriptor will tell of.
     more: Vec<Owner>,
     next: u64,
-    house: House,
-    desk: Desk,
+    table: ObjectTable,
+    context: CallContext,
     parked: HashMap<Waiter, Parked>,
     timers: BTreeSet<(Instant, Waiter)>,
     /// Clients whose first request has to come.
@@ -87,7 +87,7 @@ pub(super) struct Hall {
     rules: HashMap<String, Arc<Rule>>,
     /// Who may end the server and look at it.
     control: Clients,
-    tallies: Tallies,
+    usages: Usages,
     helpers: Helpers,
     segments: Segments,
     address: Address,
@@ -99,10 +99,10 @@ pub(super) struct Hall {
     stopping: Option<Instant>,
 }
 
-impl Hall {
+impl EventLoop {
     pub(super) fn new(
         inbox: Arc<Inbox>,
-        lifeline: Option<Connection>,
+        parent_death: Option<Connection>,
         address: Address,
         registry: Registry,
         limits: Limits,
@@ -110,28 +110,28 @@ impl Hall {
         let failed = |errno| Error::os(errno, "cannot make a server");
         let epoll = Epoll::new().and_then(AboveStandard::above_standard).map_err(failed)?;
         epoll.register(&inbox.wake, Interest::IN, WAKE).map_err(failed)?;
-        if let Some(lifeline) = &lifeline {
-            epoll.register(lifeline, Interest::IN, LIFELINE).map_err(failed)?;
+        if let Some(parent_death) = &parent_death {
+            epoll.register(parent_death, Interest::IN, PARENT_DEATH).map_err(failed)?;
         }
-        let desk = Desk::new(address.clone(), limits.client_memory);
+        let context = CallContext::new(address.clone(), limits.client_memory);
         let (rules, control) = (registry.rules()?, registry.controllers());
         Ok(Self {
             epoll,
             inbox,
-            lifeline,
+            parent_death,
             peers: Peers::default(),
             room: Box::new([0; READ]),
             more: Vec::new(),
             next: FIRST,
-            house: House::new(limits.clone())?,
-            desk,
+            table: ObjectTable::new(limits.clone())?,
+            context,
             parked: HashMap::new(),
             timers: BTreeSet::new(),
             expected: BTreeSet::new(),
             registry,
             rules,
             control,
-            tallies: Tallies::default(),
+            usages: Usages::default(),
             helpers: Helpers::new(limits.helpers),
             segments: Segments::new(limits.segments),
             address,
@@ -162,8 +162,8 @@ impl Hall {
             let more = std::mem::take(&mut self.more);
             for (token, flags) in &ready {
                 match *token {
-                    WAKE => self.read_news(),
-                    LIFELINE => self.lifeline_is_ready(),
+                    WAKE => self.take_notifications(),
+                    PARENT_DEATH => self.parent_has_ended(),
                     bell if bell & shared::BELL != 0 => self.bell_rang(bell & !shared::BELL),
                     owner => self.ready(owner, *flags),
                 }
@@ -177,7 +177,7 @@ impl Hall {
             self.answer_bells();
             self.time_passes();
             if let Some(since) = self.stopping {
-                if since.elapsed() >= LINGER || self.peers.values().all(|peer| peer.has_spoken()) {
+                if since.elapsed() >= LINGER || self.peers.values().all(|peer| peer.is_flushed()) {
                     return Ok(());
                 }
             }
@@ -188,12 +188,12 @@ impl Hall {
         let timers = self.timers.first().map(|(at, _)| *at);
         let expected = self.expected.first().map(|(at, _)| *at);
         let stop = self.stopping.map(|since| since + LINGER);
-        [timers, expected, stop, self.house.next_over()].into_iter().flatten().min()
+        [timers, expected, stop, self.table.next_over()].into_iter().flatten().min()
     }
 
-    fn lifeline_is_ready(&mut self) {
-        if let Some(lifeline) = self.lifeline.take() {
-            let _ = self.epoll.unregister(&lifeline);
+    fn parent_has_ended(&mut self) {
+        if let Some(parent_death) = self.parent_death.take() {
+            let _ = self.epoll.unregister(&parent_death);
         }
         self.stop();
     }
@@ -218,46 +218,46 @@ impl Hall {
             let Some(parked) = self.parked.get_mut(&waiter) else { continue };
             parked.until = None;
             let ident = parked.ident.clone();
-            self.with_local(&ident, |local, desk| {
-                if let Some(outcome) = local.late(waiter, desk) {
-                    desk.answer(waiter, outcome);
+            self.with_local(&ident, |local, context| {
+                if let Some(outcome) = local.timed_out(waiter, context) {
+                    context.answer(waiter, outcome);
                 }
             });
-            self.settle();
+            self.apply_changes();
         }
-        if self.house.next_over().is_some_and(|over| over <= now) {
-            let gone = self.house.tear_up(now);
-            self.bury(gone);
+        if self.table.next_over().is_some_and(|over| over <= now) {
+            let gone = self.table.expire_tickets(now);
+            self.remove_all(gone);
         }
     }
 
-    fn read_news(&mut self) {
-        for news in self.inbox.take() {
-            match news {
-                News::Came(connection) => self.came(*connection),
-                News::Returned(owner, outcome, by) => {
+    fn take_notifications(&mut self) {
+        for notification in self.inbox.take() {
+            match notification {
+                Notification::Connected(connection) => self.add_client(*connection),
+                Notification::Returned(owner, outcome, by) => {
                     let reply = match outcome {
                         Ok(registry::Answer::Value(value)) => Reply::Return(value),
                         Ok(registry::Answer::Object(object)) if !self.peers.contains_key(&owner) => {
                             self.discard(object);
                             continue;
                         }
-                        Ok(registry::Answer::Object(object)) => self.hand(owner, object.into(), by.as_ref()),
+                        Ok(registry::Answer::Object(object)) => self.return_object(owner, object.into(), by.as_ref()),
                         Err(exception) => Reply::Error(exception),
                     };
                     self.reply(owner, &reply);
                 }
-                News::Made(owner, Ok(object), _) if !self.peers.contains_key(&owner) => self.discard(object),
-                News::Made(owner, made, rule) => {
+                Notification::Made(owner, Ok(object), _) if !self.peers.contains_key(&owner) => self.discard(object),
+                Notification::Made(owner, made, rule) => {
                     let made = made.and_then(|object| self.create(owner, object.into(), rule.as_ref()));
                     self.answer(owner, made);
                 }
-                News::Opened(owner, memory) => {
+                Notification::Opened(owner, memory) => {
                     // A block whose client has gone is kept too: the client may have heard of it from another one.
                     let kept = memory.and_then(|memory| self.segments.keep(memory));
                     self.answer(owner, kept.map(|()| Value::None));
                 }
-                News::Stop => self.stop(),
+                Notification::Stop => self.stop(),
             }
         }
     }
@@ -281,13 +281,13 @@ impl Hall {
 
     // ---- connections ----------------------------------------------------------------------------------------------
 
-    fn came(&mut self, connection: Connection) {
+    fn add_client(&mut self, connection: Connection) {
         if self.peers.len() >= self.limits.connections {
             debug!("the manager's server closes a connection: Limits::connections allows no more");
             return;
         }
-        let tally = self.tallies.of(Who::of(&connection));
-        if tally.of(What::Connections) >= self.limits.client_connections {
+        let usage = self.usages.of(Who::of(&connection));
+        if usage.of(Resource::Connections) >= self.limits.client_connections {
             debug!("the manager's server closes a connection: Limits::client_connections allows its client no more");
             return;
         }
@@ -297,7 +297,7 @@ impl Hall {
         let owner = self.next;
         self.next += 1;
         let late = Instant::now().checked_add(self.limits.handshake_timeout);
-        let mut peer = Peer::new(connection, &tally, self.limits.message, late);
+        let mut peer = Peer::new(connection, &usage, self.limits.message, late);
         peer.interest = peer.wanted();
         if self.epoll.register(peer.connection(), peer.interest, owner).is_ok() {
             self.expected.extend(late.map(|late| (late, owner)));
@@ -308,7 +308,7 @@ impl Hall {
     fn ready(&mut self, owner: Owner, flags: Interest) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         if flags.contains(Interest::OUT) {
-            if peer.speak().is_err() {
+            if peer.flush().is_err() {
                 return self.end(owner);
             }
             peer.count_buffers();
@@ -317,12 +317,12 @@ impl Hall {
             if flags.intersects(Interest::RDHUP | Interest::HUP | Interest::ERR) {
                 return self.end(owner);
             }
-        } else if peer.has_spoken() {
+        } else if peer.is_flushed() {
             if peer.last {
                 return self.end(owner);
             }
-            match peer.listen(&mut self.room[..]) {
-                Heard::Message(message)
+            match peer.receive(&mut self.room[..]) {
+                Received::Message(message)
                     if matches!(peer.role, Role::Session(_)) && flags.intersects(Interest::RDHUP | Interest::HUP) =>
                 {
                     if Request::decode(&message, Serializer::of(&message)).is_ok_and(|request| request.is_unread()) {
@@ -330,15 +330,15 @@ impl Hall {
                     }
                     return self.end(owner);
                 }
-                Heard::Message(message) => self.handle(owner, &message),
-                Heard::End => return self.end(owner),
-                Heard::Nothing if peer.count_buffers() > self.limits.client_buffers => {
+                Received::Message(message) => self.handle(owner, &message),
+                Received::End => return self.end(owner),
+                Received::Nothing if peer.count_buffers() > self.limits.client_buffers => {
                     debug!(
                         "the manager's server closes a connection: Limits::client_buffers allows its client no more"
                     );
                     return self.end(owner);
                 }
-                Heard::Nothing => {}
+                Received::Nothing => {}
             }
         }
         self.watch(owner);
@@ -366,19 +366,19 @@ impl Hall {
         if let Some(exchange) = peer.exchange.take() {
             self.unshare(owner, &exchange);
         }
-        if let Some(late) = peer.late {
+        if let Some(late) = peer.first_request_by {
             self.expected.remove(&(late, owner));
         }
-        if !peer.has_spoken() {
+        if !peer.is_flushed() {
             let holder = peer.holder();
             self.give_back_all(&holder, std::mem::take(&mut peer.taken));
         }
         if let Some(parked) = peer.waits.and_then(|waiter| Some((waiter, self.unpark(waiter)?))) {
-            self.with_local(&parked.1.ident, |local, desk| local.forget(parked.0, desk));
+            self.with_local(&parked.1.ident, |local, context| local.cancel(parked.0, context));
         }
         for ident in &peer.touched {
-            self.with_local(ident, |local, desk| local.left(owner, desk));
-            if let Some(entry) = self.house.objects.get_mut(ident) {
+            self.with_local(ident, |local, context| local.client_gone(owner, context));
+            if let Some(entry) = self.table.objects.get_mut(ident) {
                 entry.touched_by.remove(&owner);
             }
         }
@@ -387,26 +387,26 @@ impl Hall {
             for other in others.map(|(owner, _)| *owner).collect::<Vec<_>>() {
                 self.end(other);
             }
-            let gone = self.house.end(session);
-            self.bury(gone);
+            let gone = self.table.end(session);
+            self.remove_all(gone);
         }
-        self.settle();
+        self.apply_changes();
     }
 
-    fn with_local(&mut self, ident: &str, body: impl FnOnce(&mut dyn super::local::Local, &mut Desk)) {
-        if let Some(Entry { made: Made { body: Body::Here(local), .. }, .. }) = self.house.objects.get_mut(ident) {
-            body(&mut **local, &mut self.desk);
+    fn with_local(&mut self, ident: &str, body: impl FnOnce(&mut dyn super::local::Local, &mut CallContext)) {
+        if let Some(Entry { made: Made { body: Body::Here(local), .. }, .. }) = self.table.objects.get_mut(ident) {
+            body(&mut **local, &mut self.context);
         }
     }
 
     fn holder(&self, owner: Owner) -> Holder {
         // A client that has just gone takes nothing: what was for it goes too.
-        self.peers.get(&owner).map_or(Holder::House, Peer::holder)
+        self.peers.get(&owner).map_or(Holder::Server, Peer::holder)
     }
 
     /// Whom the kernel names as the client of a connection.
     fn who(&self, owner: Owner) -> Who {
-        self.peers.get(&owner).map_or(Who::Unknown, |peer| peer.tally().who)
+        self.peers.get(&owner).map_or(Who::Unknown, |peer| peer.usage().who)
     }
 
     /// Sends a reply. The proxies in it are counted for the client, if it has a session.
@@ -441,13 +441,13 @@ impl Hall {
                 // One that is gone is unknown to the client, too. One that the client may not use is not counted for
                 // it.
                 let allowed = self.may_use(owner, &ident);
-                if allowed.and_then(|()| self.house.take(&ident, &holder)).is_ok() {
+                if allowed.and_then(|()| self.table.take(&ident, &holder)).is_ok() {
                     self.has_taken(owner, Taken::Reference(ident));
                 }
             }
         }
         match bytes {
-            Ok(bytes) => self.say(owner, &bytes),
+            Ok(bytes) => self.send(owner, &bytes),
             Err(_) => self.end(owner),
         }
     }
@@ -461,18 +461,18 @@ impl Hall {
         let is_compact = self.peers.get(&owner).is_some_and(|peer| peer.is_compact);
         let goes = is_compact && compact::write_reply(value, &mut message).is_ok();
         if goes {
-            self.say(owner, &message);
+            self.send(owner, &message);
         }
         self.message = message;
         goes
     }
 
     /// Sends the reply to a request, which is answered by that.
-    fn say(&mut self, owner: Owner, message: &[u8]) {
+    fn send(&mut self, owner: Owner, message: &[u8]) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         (peer.busy, peer.waits, peer.asked) = (false, None, 0);
-        peer.say(message);
-        if peer.speak().is_err() || (peer.has_spoken() && peer.last) {
+        peer.enqueue(message);
+        if peer.flush().is_err() || (peer.is_flushed() && peer.last) {
             return self.end(owner);
         }
         peer.count_buffers();
@@ -481,7 +481,7 @@ impl Hall {
 
     /// The error in place of a reply that is too much for a client that does not read.
     fn refused(&self, owner: Owner, length: usize) -> Option<Reply> {
-        let unread = self.peers.get(&owner)?.tally().of(What::Buffers);
+        let unread = self.peers.get(&owner)?.usage().of(Resource::Buffers);
         let most = self.limits.client_buffers;
         (length > SHORT && unread.saturating_add(length) > most).then(|| {
             let has = format!("has {unread} bytes unread or unfinished and would get {length} more");
@@ -496,7 +496,7 @@ impl Hall {
         if let Some(until) = parked.until {
             self.timers.remove(&(until, waiter));
         }
-        if let Some(entry) = self.house.objects.get_mut(&parked.ident) {
+        if let Some(entry) = self.table.objects.get_mut(&parked.ident) {
             entry.parked -= 1;
         }
         Some(parked)
@@ -524,26 +524,26 @@ impl Hall {
                 // It may have been given back meanwhile.
                 Taken::Reference(ident) => drop(self.give_back(holder, &ident)),
                 Taken::Ticket(name) => {
-                    let gone = self.house.revoke(&name);
-                    self.bury(gone.into_iter().collect());
+                    let gone = self.table.revoke(&name);
+                    self.remove_all(gone.into_iter().collect());
                 }
             }
         }
     }
 
     fn give_back(&mut self, holder: &Holder, ident: &str) -> std::result::Result<(), Exception> {
-        let gone = self.house.give_back(ident, holder)?;
-        self.bury(gone.map(|entry| (ident.to_owned(), entry)).into_iter().collect());
+        let gone = self.table.give_back(ident, holder)?;
+        self.remove_all(gone.map(|entry| (ident.to_owned(), entry)).into_iter().collect());
         Ok(())
     }
 
     /// Drops objects that nobody refers to any more. A client that waits for one gets an error.
-    fn bury(&mut self, gone: Vec<(String, Entry)>) {
+    fn remove_all(&mut self, gone: Vec<(String, Entry)>) {
         for (ident, entry) in gone {
             if entry.parked > 0 {
                 let waiters = self.parked.iter().filter(|(_, parked)| parked.ident == ident);
                 for waiter in waiters.map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
-                    self.desk.answer(waiter, Err(self.house.unknown(&ident)));
+                    self.context.answer(waiter, Err(self.table.unknown(&ident)));
                 }
             }
             for owner in &entry.touched_by {
@@ -551,12 +551,12 @@ impl Hall {
                     peer.touched.remove(&ident);
                 }
             }
-            self.throw_away(entry.made);
+            self.drop_object(entry.made);
         }
     }
 
     /// Drops an object, that of a program's own type on a helper thread.
-    fn throw_away(&self, made: Made) {
+    fn drop_object(&self, made: Made) {
         match made.body {
             Body::Here(local) => drop(local),
             Body::Apart(object) => self.discard(object),
@@ -564,26 +564,26 @@ impl Hall {
     }
 
     /// Does what objects have left to do: references that kept values take and give back, answers to parked calls.
-    fn settle(&mut self) {
+    fn apply_changes(&mut self) {
         loop {
-            for ident in std::mem::take(&mut self.desk.taken) {
-                let _ = self.house.take(&ident, &Holder::House); // an object that is gone cannot be kept
+            for ident in std::mem::take(&mut self.context.taken) {
+                let _ = self.table.take(&ident, &Holder::Server); // an object that is gone cannot be kept
             }
-            let given_back = std::mem::take(&mut *self.desk.given_back.lock());
-            let answers = std::mem::take(&mut self.desk.answers);
+            let given_back = std::mem::take(&mut *self.context.given_back.lock());
+            let answers = std::mem::take(&mut self.context.answers);
             if given_back.is_empty() && answers.is_empty() {
                 return;
             }
             for (waiter, outcome) in answers {
                 if let Some(parked) = self.unpark(waiter) {
-                    let by = self.house.objects.get(&parked.ident).and_then(|entry| entry.rule().cloned());
+                    let by = self.table.objects.get(&parked.ident).and_then(|entry| entry.rule().cloned());
                     let reply = self.local_reply(parked.owner, outcome, by.as_ref());
                     self.reply(parked.owner, &reply);
                 }
             }
             for ident in given_back {
-                if let Ok(Some(entry)) = self.house.give_back(&ident, &Holder::House) {
-                    self.bury(vec![(ident, entry)]);
+                if let Ok(Some(entry)) = self.table.give_back(&ident, &Holder::Server) {
+                    self.remove_all(vec![(ident, entry)]);
                 }
             }
         }

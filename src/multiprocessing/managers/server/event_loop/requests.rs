@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::door::News;
-use super::super::house::Entry;
+use super::super::acceptor::Notification;
 use super::super::local::{Answer, Body, Call, Made, Outcome, Owner, Step};
+use super::super::object_table::Entry;
 use super::super::peer::{Role, Taken};
 use super::super::segments::Segments;
-use super::{Hall, Parked, VERSION};
+use super::{EventLoop, Parked, VERSION};
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::access::{COMMON, Rule};
@@ -42,7 +42,7 @@ fn traceback(exception: &Exception) -> String {
     format!("{exception}\n")
 }
 
-impl Hall {
+impl EventLoop {
     pub(super) fn handle(&mut self, owner: Owner, message: &[u8]) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         peer.busy = true;
@@ -65,7 +65,7 @@ impl Hall {
     pub(super) fn carry_out(&mut self, owner: Owner, request: crate::error::Result<Request>) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         let role = peer.role;
-        self.desk.caller = peer.tally().clone();
+        self.context.caller = peer.usage().clone();
         if !request.as_ref().is_ok_and(Request::is_unread) {
             peer.taken.clear(); // the last reply was read
         }
@@ -103,7 +103,7 @@ impl Hall {
                 }
             }
         }
-        self.settle();
+        self.apply_changes();
     }
 
     /// A request to the server itself.
@@ -122,11 +122,11 @@ impl Hall {
                 self.stop();
                 none(Ok(()))
             }
-            "debug_info" => Ok(self.house.debug_info(self.who(owner)).into()).into(),
-            "number_of_objects" => Ok(self.house.objects.len().into()).into(),
+            "debug_info" => Ok(self.table.debug_info(self.who(owner)).into()).into(),
+            "number_of_objects" => Ok(self.table.objects.len().into()).into(),
             "incref" => none(arguments.take(&["ident"]).and_then(|(ident,): (String,)| {
                 let holder = self.holder(owner);
-                self.may_use(owner, &ident).and_then(|()| self.house.take(&ident, &holder))?;
+                self.may_use(owner, &ident).and_then(|()| self.table.take(&ident, &holder))?;
                 self.has_taken(owner, Taken::Reference(ident));
                 Ok(())
             })),
@@ -142,7 +142,9 @@ impl Hall {
             "ossature" if is_first => self.hello(owner, arguments).into(),
             "track_segment" if self.segments.is_open() => match Segments::asked(arguments) {
                 // Opening looks at all of /dev/shm, and may wait for another program.
-                Ok(name) => self.help(move || SharedMemory::open(&name).map_err(Exception::of), owner, News::Opened),
+                Ok(name) => {
+                    self.help(move || SharedMemory::open(&name).map_err(Exception::of), owner, Notification::Opened)
+                }
                 Err(exception) => none(Err(exception)),
             },
             "release_segment" if self.segments.is_open() => none(self.segments.release(arguments)),
@@ -152,7 +154,7 @@ impl Hall {
                 .take(&["ident"])
                 .and_then(|(ident,): (String,)| match role {
                     Role::Session(id) => {
-                        let ticket = self.may_use(owner, &ident).and_then(|()| self.house.lend(&ident, id))?;
+                        let ticket = self.may_use(owner, &ident).and_then(|()| self.table.lend(&ident, id))?;
                         self.has_taken(owner, Taken::Ticket(ticket.clone()));
                         Ok(Value::Text(ticket))
                     }
@@ -162,7 +164,7 @@ impl Hall {
             "claim" if !is_first => {
                 none(arguments.take(&["ticket", "ident"]).and_then(|(ticket, ident): (String, String)| match role {
                     Role::Session(id) => {
-                        self.may_use(owner, &ident).and_then(|()| self.house.claim(&ticket, &ident, id))?;
+                        self.may_use(owner, &ident).and_then(|()| self.table.claim(&ticket, &ident, id))?;
                         self.has_taken(owner, Taken::Reference(ident));
                         Ok(())
                     }
@@ -180,7 +182,7 @@ impl Hall {
         if let Some(peer) = self.peers.get_mut(&owner) {
             peer.role = role;
             peer.last = false;
-            if let Some(late) = peer.late.take() {
+            if let Some(late) = peer.first_request_by.take() {
                 self.expected.remove(&(late, owner));
             }
         }
@@ -194,24 +196,24 @@ impl Hall {
             return Err(Exception::new("ValueError", format!("version {version} is not known here; {VERSION} is")));
         }
         if let Some(secret) = secret {
-            let session = self.house.session_of(&secret);
+            let session = self.table.session_of(&secret);
             let session = session.ok_or_else(|| Exception::new("KeyError", "no such session"))?;
             self.becomes(owner, Role::Session(session));
             return Ok(true.into()); // the compact form is read here, too
         }
-        let tally = self.desk.caller.clone();
-        let (session, secret) = self.house.begin(&tally).map_err(Exception::of)?;
+        let usage = self.context.caller.clone();
+        let (session, secret) = self.table.begin(&usage).map_err(Exception::of)?;
         self.becomes(owner, Role::Control(session));
         Ok(secret.into())
     }
 
     /// Whether the access list lets the client use an object. One that is not there is for others to tell.
     pub(super) fn may_use(&self, owner: Owner, ident: &str) -> Result<(), Exception> {
-        self.house.objects.get(ident).map_or(Ok(()), |entry| entry.check(self.who(owner)))
+        self.table.objects.get(ident).map_or(Ok(()), |entry| entry.check(self.who(owner)))
     }
 
-    /// Whether the access lists let the client use all objects of which there are proxies in a request. An object of
-    /// the house that keeps such a proxy refers to its object.
+    /// Whether the access lists let the client use all objects of which there are proxies in a request. A built-in
+    /// object that keeps such a proxy refers to its object.
     fn may_name(&self, owner: Owner, request: &Request) -> Result<(), Exception> {
         let mut allowed = Ok(());
         if self.rules.is_empty() {
@@ -233,7 +235,7 @@ impl Hall {
             Ok(token) => token.ident,
             Err(error) => return Err(Exception::new("TypeError", error.to_string())),
         };
-        let entry = self.house.objects.get(&ident).ok_or_else(|| self.house.unknown(&ident))?;
+        let entry = self.table.objects.get(&ident).ok_or_else(|| self.table.unknown(&ident))?;
         entry.check(self.who(owner))?;
         Ok(exposed(&entry.made, entry.rule()))
     }
@@ -256,11 +258,11 @@ impl Hall {
                 Err(Exception::new("KeyError", format!("no type {shown} is registered here; there are {known}"))).into()
             }
             Some(Maker::Here(make)) => {
-                let made = make(arguments, &mut self.desk);
+                let made = make(arguments, &mut self.context);
                 made.and_then(|made| self.create(owner, made, rule.as_ref())).into()
             }
             Some(Maker::Apart(make)) => {
-                self.help(move || make(arguments), owner, move |owner, made| News::Made(owner, made, rule))
+                self.help(move || make(arguments), owner, move |owner, made| Notification::Made(owner, made, rule))
             }
         }
     }
@@ -268,9 +270,9 @@ impl Hall {
     pub(super) fn create(&mut self, owner: Owner, made: Made, rule: Option<&Arc<Rule>>) -> Result<Value, Exception> {
         let methods = exposed(&made, rule);
         let holder = self.holder(owner);
-        let ident = self.house.add(made, rule, &holder).map_err(|refused| {
+        let ident = self.table.add(made, rule, &holder).map_err(|refused| {
             let (exception, made) = *refused;
-            self.throw_away(made);
+            self.drop_object(made);
             exception
         })?;
         self.has_taken(owner, Taken::Reference(ident.clone()));
@@ -278,14 +280,14 @@ impl Hall {
     }
 
     /// Serves an object that a method returned, of an object under the rule `by`.
-    pub(super) fn hand(&mut self, owner: Owner, made: Made, by: Option<&Arc<Rule>>) -> Reply {
+    pub(super) fn return_object(&mut self, owner: Owner, made: Made, by: Option<&Arc<Rule>>) -> Reply {
         let typeid = made.typeid.to_owned();
         let rule = self.rules.get(&typeid).cloned().or_else(|| by.and_then(|by| by.of_handed()));
         let methods = allowed(&made, rule.as_ref()).map(str::to_owned).collect();
         let holder = self.holder(owner);
         let may_use = rule.as_ref().map_or(Ok(()), |rule| rule.check_call(self.who(owner)));
         let added = match may_use {
-            Ok(()) => self.house.add(made, rule.as_ref(), &holder),
+            Ok(()) => self.table.add(made, rule.as_ref(), &holder),
             Err(refused) => Err(Box::new((refused, made))),
         };
         match added {
@@ -295,18 +297,18 @@ impl Hall {
             }
             Err(refused) => {
                 let (exception, made) = *refused;
-                self.throw_away(made);
+                self.drop_object(made);
                 Reply::Error(exception)
             }
         }
     }
 
-    /// Has a helper thread run `body`, and its result posted as `news`.
+    /// Has a helper thread run `body`, and its result posted by `notify`.
     fn help<T: Send + 'static>(
         &mut self,
         body: impl FnOnce() -> Result<T, Exception> + Send + 'static,
         owner: Owner,
-        news: impl FnOnce(Owner, Result<T, Exception>) -> News + Send + 'static,
+        notify: impl FnOnce(Owner, Result<T, Exception>) -> Notification + Send + 'static,
     ) -> Handled {
         let inbox = self.inbox.clone();
         let job = move || {
@@ -316,7 +318,7 @@ impl Hall {
                 let text = format!("{}\n{}\n", report.location(), report.backtrace().unwrap_or_default());
                 Err(Exception::panicked(report.message(), text))
             });
-            inbox.push(news(owner, outcome));
+            inbox.push(notify(owner, outcome));
         };
         if self.helpers.run(Box::new(job)) {
             return Handled::Later;
@@ -328,8 +330,8 @@ impl Hall {
         let Request { ident, method, args, kwds } = request;
         let ident = ident.unwrap_or_default();
         let who = self.who(owner);
-        let Some(entry) = self.house.objects.get_mut(&ident) else {
-            return Handled::Reply(Reply::Traceback(traceback(&self.house.unknown(&ident))));
+        let Some(entry) = self.table.objects.get_mut(&ident) else {
+            return Handled::Reply(Reply::Traceback(traceback(&self.table.unknown(&ident))));
         };
         if let Err(refused) = entry.check(who) {
             return Handled::Reply(Reply::Traceback(traceback(&refused)));
@@ -342,14 +344,14 @@ impl Hall {
         let local = match &mut entry.made.body {
             Body::Apart(object) => {
                 let object: Arc<dyn Served> = object.clone();
-                let news = move |owner, outcome| News::Returned(owner, outcome, rule);
-                return self.help(move || object.call(&method, arguments), owner, news);
+                let notify = move |owner, outcome| Notification::Returned(owner, outcome, rule);
+                return self.help(move || object.call(&method, arguments), owner, notify);
             }
             Body::Here(local) => local,
         };
         let waiter = self.next;
         self.next += 1;
-        let step = local.call(Call { method: &method, arguments, owner, waiter }, &mut self.desk);
+        let step = local.call(Call { method: &method, arguments, owner, waiter }, &mut self.context);
         if matches!(method.as_str(), "acquire" | "wait") {
             entry.touched_by.insert(owner);
             if let Some(peer) = self.peers.get_mut(&owner).filter(|peer| !peer.touched.contains(&ident)) {
@@ -374,7 +376,7 @@ impl Hall {
     pub(super) fn local_reply(&mut self, owner: Owner, outcome: Outcome, by: Option<&Arc<Rule>>) -> Reply {
         match outcome {
             Ok(Answer::Value(value)) => Reply::Return(value),
-            Ok(Answer::Object(made)) => self.hand(owner, made, by),
+            Ok(Answer::Object(made)) => self.return_object(owner, made, by),
             Err(exception) => Reply::Error(exception),
         }
     }
