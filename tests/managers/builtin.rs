@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ossature::multiprocessing::connection::pickle::Value;
 use ossature::multiprocessing::managers::Exception;
 use ossature::multiprocessing::{Context, Manager};
 
@@ -172,6 +173,10 @@ fn dicts_have_pythons_corners() {
     assert_eq!(dict.display().unwrap(), "{'a': 1, 1: 'int'}");
     let keys = dict.call::<ossature::multiprocessing::managers::Proxy>("__iter__", ()).unwrap();
     assert_eq!(keys.call::<String>("__next__", ()).unwrap(), "a");
+    let [text, bytes] = [Value::Text("b".to_owned()), Value::Bytes(b"b".to_vec())];
+    dict.call_with::<()>("__setitem__", vec![text.clone(), 3.into()], Vec::new()).unwrap();
+    dict.call_with::<()>("__setitem__", vec![bytes, 4.into()], Vec::new()).unwrap();
+    assert_eq!(dict.call_with::<u8>("__getitem__", vec![text], Vec::new()).unwrap(), 3, "bytes are another key");
     dict.call::<()>("__delitem__", ("a",)).unwrap();
     let error = keys.call::<String>("__next__", ()).unwrap_err();
     assert_eq!(error.to_string(), "RuntimeError: dictionary changed size during iteration");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ossature::multiprocessing::Manager;
 use ossature::multiprocessing::connection::Connection;
 use ossature::multiprocessing::connection::pickle::{Value, encode};
-use ossature::multiprocessing::managers::{Handed, Limits};
+use ossature::multiprocessing::managers::{Handed, Limits, Proxy, Serializer};
 
 use crate::LONG;
 use crate::access::{pickled_proxy, references};
@@ -129,6 +129,13 @@ fn references_of_a_reply_that_is_replaced_go_back() {
     let (kind, text) = ask(&session.calls, outer.as_str().into(), "#GETVALUE", none());
     assert!(kind == "#TRACEBACK" && text.as_str().unwrap().contains("client_buffers"), "{text:?}");
     assert_eq!(references(&here, &inner), "2");
+
+    // A proxy has no form in XML-RPC.
+    let xml = Manager::connect_with(here.address.clone(), &here.key, Serializer::XmlRpc).unwrap();
+    let dict = xml.create("dict", ()).unwrap();
+    let before = xml.number_of_objects().unwrap();
+    assert!(dict.call::<Proxy>("__iter__", ()).is_err());
+    assert_eq!(xml.number_of_objects().unwrap(), before);
 }
 
 fn call_whose_time_is_over_leaves_no_object() {

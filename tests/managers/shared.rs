@@ -1,6 +1,7 @@
 //! Calls through shared memory: who has them, that they do the same, and that nobody is held up by anybody in them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use ossature::sys::sync::exchange::{Client, ROOM};
 use crate::LONG;
 use crate::deaths::becomes_so;
 use crate::harness::Test;
-use crate::hostile::{Here, NEAR, Session, ask, none};
+use crate::hostile::{Here, NEAR, Session, ask, hear, none};
 use crate::served::{AccountProxy, Bank};
 
 pub const TESTS: &[Test] = &[
@@ -33,6 +34,7 @@ pub const TESTS: &[Test] = &[
     ("server_that_dies_ends_a_call_it_has_not_begun", server_that_dies_ends_a_call_it_has_not_begun),
     ("call_to_a_server_that_was_replaced_reaches_the_next", call_to_a_server_that_was_replaced_reaches_the_next),
     ("forked_child_has_memory_of_its_own", forked_child_has_memory_of_its_own),
+    ("call_of_a_client_killed_meanwhile_is_not_carried_out", call_of_a_client_killed_meanwhile_is_not_carried_out),
     ("client_killed_in_a_call_leaves_nothing", client_killed_in_a_call_leaves_nothing),
     ("memory_is_for_sessions_and_has_a_bound", memory_is_for_sessions_and_has_a_bound),
     ("garbage_in_the_memory_ends_its_connection_only", garbage_in_the_memory_ends_its_connection_only),
@@ -40,6 +42,7 @@ pub const TESTS: &[Test] = &[
     ("server_gets_the_compact_form_if_it_reads_that", server_gets_the_compact_form_if_it_reads_that),
     ("second_request_waits_for_the_reply_to_the_first", second_request_waits_for_the_reply_to_the_first),
     ("bell_that_rings_for_ever_holds_up_nobody", bell_that_rings_for_ever_holds_up_nobody),
+    ("clients_that_ask_without_end_hold_up_nobody", clients_that_ask_without_end_hold_up_nobody),
     ("words_of_a_client_that_writes_anything_hold_up_nobody", words_of_a_client_that_writes_anything_hold_up_nobody),
 ];
 
@@ -235,9 +238,9 @@ fn server_that_dies_ends_a_call_it_has_not_begun() {
 }
 
 fn call_to_a_server_that_was_replaced_reaches_the_next() {
-    for exchanges in [256, 0] {
+    for (exchanges, is_tcp) in [(256, false), (0, false), (0, true)] {
         let builder = || Manager::builder().limits(Limits { exchanges, ..Limits::default() });
-        let first = builder().start(Context::Spawn).unwrap();
+        let first = if is_tcp { builder().address((NEAR, 0)) } else { builder() }.start(Context::Spawn).unwrap();
         let (address, key) = (first.address().clone(), ossature::multiprocessing::current_process().authkey().unwrap());
         let list = first.create("list", ()).unwrap();
         assert_eq!(list.shares_memory().unwrap(), exchanges > 0);
@@ -262,6 +265,33 @@ fn forked_child_has_memory_of_its_own() {
     (0..100).for_each(|number| list.push(&number).unwrap());
     assert!(child.unwrap().join().unwrap().success());
     assert_eq!(list.len().unwrap(), 201);
+}
+
+fn call_of_a_client_killed_meanwhile_is_not_carried_out() {
+    for exchanges in [256, 0] {
+        let limits = Limits { exchanges, ..Limits::default() };
+        let manager = Manager::builder().limits(limits).start(Context::Spawn).unwrap();
+        let (list, server) = (manager.list::<u8>([]).unwrap(), manager.process().unwrap());
+        for pause in [20, 40] {
+            let (near, far) = pipe().unwrap();
+            let child = Process::fork(|| {
+                assert_eq!(list.len().unwrap(), 0);
+                far.send(&list.as_ref().shares_memory().unwrap()).unwrap();
+                far.recv::<bool>().unwrap();
+                list.push(&1)
+            })
+            .unwrap();
+            assert_eq!(near.recv_timeout::<bool>(LONG).unwrap(), Some(exchanges > 0));
+            server.signal(Signal::STOP).unwrap();
+            becomes_so(|| is_stopped(server.pid().unwrap().as_raw_nonzero().get()));
+            near.send(&true).unwrap();
+            thread::sleep(Duration::from_millis(pause)); // nothing tells that the request is there
+            child.kill().unwrap();
+            child.join().unwrap();
+            server.signal(Signal::CONT).unwrap();
+            assert_eq!(list.len().unwrap(), 0, "the end is seen with the request");
+        }
+    }
 }
 
 fn client_killed_in_a_call_leaves_nothing() {
@@ -356,6 +386,10 @@ fn garbage_in_the_memory_ends_its_connection_only() {
     let session = Session::begin(&here, NEAR);
     let deep = [compact(&list, "append")[..list.len() + 11].to_vec(), vec![1, 0], [8, 1, 0].repeat(200)].concat();
     let mut other = raw(&here, &session);
+    other.client.ask(&compact(&list, "no such")).unwrap();
+    assert!(other.waits());
+    assert_eq!(other.client.reply(&mut [0; ROOM]), Ok(None), "no plain data: it comes by the socket");
+    assert_eq!(hear(&other.connection).0, "#TRACEBACK");
     for garbage in [b"".to_vec(), vec![0xff; 100], compact(&list, "pop")[..20].to_vec(), deep] {
         let mut client = raw(&here, &session);
         client.client.ask(&garbage).unwrap();
@@ -402,7 +436,7 @@ fn compact_form_over_the_socket_is_for_sessions() {
 fn server_gets_the_compact_form_if_it_reads_that() {
     let key = AuthKey::from("abracadabra");
     for (told, mark) in [(Value::None, 0x80), (true.into(), 1)] {
-        let listener = Listener::builder().authkey(&key).bind(&Address::from((NEAR, 0))).unwrap();
+        let listener = Listener::builder().authkey(&key).bind(Address::from((NEAR, 0))).unwrap();
         let address = listener.address().clone();
         let marks = thread::scope(|scope| {
             let client = scope.spawn(|| {
@@ -464,6 +498,28 @@ fn bell_that_rings_for_ever_holds_up_nobody() {
             assert!(other.waits());
             assert_eq!(here.once("number_of_objects", none()).1, Value::Int(1));
         }
+    });
+}
+
+fn clients_that_ask_without_end_hold_up_nobody() {
+    let here = Here::start_with_unix::<()>(Limits::default());
+    let list = here.create("list");
+    let session = Session::begin(&here, NEAR);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for mut client in [(); 3].map(|()| raw(&here, &session)) {
+            let (list, over) = (&list, &over);
+            scope.spawn(move || {
+                while !over.load(SeqCst) {
+                    client.client.ask(&compact(list, "__len__")).unwrap();
+                    assert!(client.waits());
+                }
+            });
+        }
+        for _ in 0..20 {
+            assert_eq!(here.once("dummy", none()).0, "#RETURN", "over a socket");
+        }
+        over.store(true, SeqCst);
     });
 }
 

@@ -301,25 +301,36 @@ fn broken(errno: ossature_sys::errno::Errno) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use ossature_sys::mmap::Region;
+
     use super::*;
     use crate::multiprocessing::connection::pipe;
 
-    /// A line whose server is written by hand: its side of the memory, and of the socket.
-    fn by_hand() -> (Box<CallConnection>, exchange::Server, Connection) {
+    /// A connection whose server is written by hand: its side of the memory, and of the socket; and the memory.
+    fn by_hand() -> (Box<CallConnection>, exchange::Server, Connection, Region) {
         let (server, memory, bell) = exchange::Server::new().unwrap();
         let (near, far) = pipe().unwrap();
+        let region = Region::shared(&memory, 8192).unwrap();
         let mut line = CallConnection::new(near, true, Serializer::Pickle);
         let exchange = exchange::Client::new(memory, bell).unwrap();
         line.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
         assert!(line.writes(&Request { method: "dummy".to_owned(), ..Request::default() }));
-        (line, server, far)
+        (line, server, far, region)
     }
 
     /// What a call says when the server does this while the client waits for a knock.
     fn called(serve: impl FnOnce(exchange::Server, Connection) + Send) -> Result<Called> {
-        let (mut line, server, far) = by_hand();
+        let (mut line, server, far, region) = by_hand();
         std::thread::scope(|scope| {
-            scope.spawn(move || serve(server, far));
+            scope.spawn(move || {
+                // The word that says how the client sleeps, and what it says then.
+                while region.atomic_u32(4).unwrap().load(SeqCst) != 2 {
+                    std::thread::yield_now();
+                }
+                serve(server, far);
+            });
             line.call(Deadline::NEVER)
         })
     }
@@ -351,7 +362,7 @@ mod tests {
 
     #[test]
     fn call_that_is_late_is_taken_back() {
-        let (mut line, mut server, _far) = by_hand();
+        let (mut line, mut server, _far, _) = by_hand();
         assert!(matches!(line.call(Deadline::NOW), Ok(Called::TimedOut)));
         assert_eq!(server.take(&mut [0; exchange::ROOM]), Ok(None));
     }
@@ -386,7 +397,7 @@ mod tests {
         compact::write_reply(&Value::Int(7), &mut value).unwrap();
         let called = called(|mut server, far| {
             take(&mut server);
-            server.answer(&value).unwrap();
+            assert_eq!(server.answer(&value), Ok(exchange::Wake::Knock));
             drop(far); // instead of a knock
         });
         assert!(matches!(called, Ok(Called::Reply(Reply::Return(Value::Int(7))))));
