@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::eventfd::Until;
+use ossature_sys::fd::set_blocking;
 use ossature_sys::process::generation;
 use ossature_sys::stream::StreamKind;
 use ossature_sys::sync::exchange;
@@ -86,9 +87,10 @@ enum Waited {
 impl CallConnection {
     pub(super) fn new(connection: Connection, is_rust: bool, serializer: Serializer) -> Box<Self> {
         let incoming = Ahead::with_limit(Limit::of_connection(connection.max_message()));
-        let timeout = reply_timeout();
-        // Without it a reply takes a call more.
-        let receive_timeout = connection.stream().set_receive_timeout(Some(timeout)).is_ok().then_some(timeout);
+        let (timeout, stream) = (reply_timeout(), connection.stream());
+        // A socket that connected within a deadline does not block. Without both a reply takes a call or two more.
+        let set = set_blocking(stream).and_then(|()| stream.set_receive_timeout(Some(timeout)));
+        let receive_timeout = set.is_ok().then_some(timeout);
         let socket = Socket { connection, incoming, room: [0; READ], receive_timeout };
         let (generation, reads_compact, request) = (generation(), false, Vec::new());
         Box::new(Self { socket, generation, is_rust, serializer, reads_compact, request, memory: None })
@@ -303,6 +305,7 @@ fn broken(errno: ossature_sys::errno::Errno) -> Error {
 mod tests {
     use std::sync::atomic::Ordering::SeqCst;
 
+    use ossature_sys::fd::set_nonblocking;
     use ossature_sys::mmap::Region;
 
     use super::*;
@@ -344,6 +347,7 @@ mod tests {
     #[test]
     fn reply_is_awaited_within_its_limit_whatever_the_socket_has() {
         let (near, far) = pipe().unwrap();
+        set_nonblocking(near.stream()).unwrap(); // as a socket that connected is
         let mut line = CallConnection::new(near, true, Serializer::Pickle);
         let timeout = line.socket.receive_timeout.expect("a socket has one");
         assert_eq!(timeout, reply_timeout());
@@ -352,6 +356,9 @@ mod tests {
         // A shorter timeout of the socket does not end the wait.
         line.socket.connection.stream().set_receive_timeout(Some(SLACK)).unwrap();
         line.socket.receive_timeout = Some(SLACK);
+        let begun = std::time::Instant::now();
+        assert_eq!(line.socket.connection.stream().read_in_one_call(&mut [0; 4]), Ok(None));
+        assert!(begun.elapsed() >= SLACK, "it waits in the call");
         let until = Deadline::after(20 * SLACK);
         assert_eq!(line.reply(until).unwrap(), None);
         assert!(until.has_passed());
