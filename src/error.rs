@@ -204,6 +204,10 @@ impl Error {
                     ": this system keeps no robust list, so nobody would hear of the death of a holder; \
                      run the program under a Linux kernel instead of an emulator, or use threads and their locks"
                 }
+                Errno::MFILE | Errno::NFILE => {
+                    ": each object takes a descriptor; make many at once by `many`, which takes one for all, \
+                     or raise RLIMIT_NOFILE (`ulimit -n`)"
+                }
                 Errno::FBIG => ": larger than a file may be here; raise RLIMIT_FSIZE (`ulimit -f`)",
                 _ => "",
             };

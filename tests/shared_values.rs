@@ -4,6 +4,9 @@
 #[allow(dead_code, reason = "the harness serves another binary too")]
 mod harness;
 
+#[path = "shared_values/many.rs"]
+mod many;
+
 use harness::{Test, killed_holding};
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::pipe;
@@ -23,7 +26,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() {
-    harness::run(TESTS)
+    harness::run(&[TESTS, many::TESTS].concat())
 }
 
 const TURNS: u64 = 10_000;

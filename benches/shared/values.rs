@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
+use std::time::Instant;
 
 use ossature::multiprocessing::{RawValue, Value};
 use ossature_benches::bench::Bench;
 use ossature_benches::python::Python;
 use ossature_benches::report::{Bar, Line, Unit};
-use ossature_benches::rounds::Rounds;
+use ossature_benches::rounds::{Rounds, median};
 
 const SETUP: &[&str] = &[
     "from multiprocessing import sharedctypes",
@@ -38,6 +39,27 @@ pub fn rows(bench: &Bench) {
             *value = value.wrapping_add(1);
         }
     });
+    many(bench);
+}
+
+/// How many values are made at once.
+const MANY: usize = 100_000;
+
+/// What each of many values costs, made together: no rival makes them so, and the limit is a number.
+fn many(bench: &Bench) {
+    let row = "value-of-many";
+    if !bench.wants(row) {
+        return;
+    }
+    let each = (0..bench.scaled(40)).map(|_| {
+        let start = Instant::now();
+        let values = Value::many(MANY, |_| 0_i32).expect("shared memory");
+        let made = start.elapsed();
+        drop(black_box(values));
+        made.as_nanos() as f64 / MANY as f64
+    });
+    let (row, ours, rival, theirs) = (row.to_owned(), median(each), "limit".to_owned(), Some(100.0));
+    bench.print(Line { row, unit: Unit::Nanoseconds, ours, rival, theirs, ratio: None, bar: Bar::AtMost(1.0) });
 }
 
 fn row<F: FnMut()>(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::index::{other_length, place};
 use super::{Index, Items, Number, Span, TypeCode};
 use crate::error::{Error, Result};
-use crate::multiprocessing::transfer::memory;
+use crate::multiprocessing::transfer::{Placed, memory};
 
 /// A value in shared memory without a lock: Python's `RawValue`, and `Value(..., lock=False)`.
 ///
@@ -38,15 +38,15 @@ use crate::multiprocessing::transfer::memory;
 /// use ossature::multiprocessing::RawValue;
 ///
 /// let progress = RawValue::new(0.25)?;
-/// let same = progress.try_clone()?; // another mapping of the same memory
+/// let same = progress.try_clone()?; // another handle of the same value
 /// same.set(0.5);
-/// assert_eq!((progress.get(), progress.as_shm().get()), (0.5, 0.5));
+/// assert_eq!((progress.get(), same.get()), (0.5, 0.5));
 /// assert_eq!(RawValue::typed('i', 7)?.get(), 7);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
-pub struct RawValue<T: Plain>(#[serde(with = "memory")] Shm<Racy<T>>);
+pub struct RawValue<T: Plain>(Placed<Racy<T>>);
 
 impl<T: Plain> RawValue<T> {
     /// Makes a value in shared memory.
@@ -55,20 +55,35 @@ impl<T: Plain> RawValue<T> {
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
     /// memory.
     pub fn new(value: T) -> Result<Self> {
-        Ok(Self(Shm::place(Racy::new(value)).map_err(Error::placing("a value"))?))
+        Placed::new(Racy::new(value), "a value").map(Self)
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Makes `count` values, which share one mapping and one descriptor. The value at `index` is `init(index)`. Each
+    /// may be sent alone. The memory is there as long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::RawValue;
+    ///
+    /// let counts = RawValue::many(10_000, |index| index as u64)?; // one descriptor
+    /// counts[3].set(9);
+    /// assert_eq!((counts[3].get(), counts[4].get()), (9, 4));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize, mut init: impl FnMut(usize) -> T) -> Result<Vec<Self>> {
+        Ok(Placed::many(count, |index| Racy::new(init(index)), "a block of values")?.map(Self).collect())
+    }
+
+    /// Another handle of the same value, for an owner of its own. It has a mapping of its own, unless the value is one
+    /// of many that were made together.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone().map_err(Error::cloning("a value"))?))
-    }
-
-    /// The shared memory itself, for what only [`Shm`] can do.
-    pub fn as_shm(&self) -> &Shm<Racy<T>> {
-        &self.0
+        self.0.try_clone("a value").map(Self)
     }
 }
 
@@ -86,7 +101,7 @@ impl<T: Number> RawValue<T> {
 
 impl<T: Plain> From<Shm<Racy<T>>> for RawValue<T> {
     fn from(shm: Shm<Racy<T>>) -> Self {
-        Self(shm)
+        Self(shm.into())
     }
 }
 

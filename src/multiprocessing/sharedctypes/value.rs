@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::held::{Guarded, OwnedGuard, Slot, held};
 use super::{Number, TypeCode};
-use crate::error::{Error, Result};
-use crate::multiprocessing::transfer::memory;
+use crate::error::Result;
+use crate::multiprocessing::transfer::Placed;
 
 /// A value in shared memory behind a lock of its own: Python's `multiprocessing.Value`.
 ///
@@ -53,9 +53,9 @@ use crate::multiprocessing::transfer::memory;
 /// use ossature::multiprocessing::Value;
 ///
 /// let count = Value::new(5_u64)?;
-/// let same = count.try_clone()?; // another mapping of the same memory
+/// let same = count.try_clone()?; // another handle of the same value
 /// same.with(|count| *count *= 2)?;
-/// assert_eq!((count.get()?, *count.as_shm().lock()?), (10, 10));
+/// assert_eq!((count.get()?, *count.lock()?), (10, 10));
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
@@ -82,7 +82,7 @@ use crate::multiprocessing::transfer::memory;
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "T: Shareable")]
 #[doc(alias = "SynchronizedBase")]
-pub struct Value<T>(#[serde(with = "memory")] Shm<Lock<T, Shared>>, #[serde(skip)] Slot);
+pub struct Value<T>(Placed<Lock<T, Shared>>, #[serde(skip)] Slot);
 
 held!(Value, T);
 
@@ -93,7 +93,31 @@ impl<T: Shareable> Value<T> {
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
     /// memory, with `EOPNOTSUPP` if the system has no robust lists, as under some emulators.
     pub fn new(init: impl Init<T>) -> Result<Self> {
-        Ok(Self(Shm::place(Lock::<T, Shared>::shared(init)).map_err(Error::placing("a value"))?, Slot::default()))
+        Placed::new(Lock::<T, Shared>::shared(init), "a value").map(Self::over)
+    }
+
+    /// Makes `count` values, which share one mapping and one descriptor. The value at `index` is `init(index)`. Each
+    /// may be sent alone. The memory is there as long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Value;
+    ///
+    /// let counts = Value::many(10_000, |index| index as u64)?; // one descriptor
+    /// counts[3].with(|count| *count += 1)?;
+    /// assert_eq!((counts[3].get()?, counts[4].get()?), (4, 4));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many<I: Init<T>>(count: usize, mut init: impl FnMut(usize) -> I) -> Result<Vec<Self>> {
+        let init = |index| Lock::<T, Shared>::shared(init(index));
+        Ok(Placed::many(count, init, "a block of values")?.map(Self::over).collect())
+    }
+
+    fn over(placed: Placed<Lock<T, Shared>>) -> Self {
+        Self(placed, Slot::default())
     }
 
     /// Runs `change` on the data in one turn of the lock.
@@ -107,17 +131,13 @@ impl<T: Shareable> Value<T> {
         self.1.turn(&self.0, change)
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Another handle of the same value, for an owner of its own. It has a mapping of its own, unless the value is one
+    /// of many that were made together.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone().map_err(Error::cloning("a value"))?, Slot::default()))
-    }
-
-    /// The shared memory itself, for what only [`Shm`] can do.
-    pub fn as_shm(&self) -> &Shm<Lock<T, Shared>> {
-        &self.0
+        self.0.try_clone("a value").map(Self::over)
     }
 }
 
@@ -173,7 +193,7 @@ impl<T: Number> Value<T> {
 
 impl<T: Shareable> From<Shm<Lock<T, Shared>>> for Value<T> {
     fn from(shm: Shm<Lock<T, Shared>>) -> Self {
-        Self(shm, Slot::default())
+        Self::over(shm.into())
     }
 }
 

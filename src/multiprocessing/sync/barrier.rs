@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::memory;
+use crate::multiprocessing::transfer::Placed;
 
 /// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
 ///
@@ -56,7 +56,7 @@ use crate::multiprocessing::transfer::memory;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Barrier(#[serde(with = "memory")] Shm<barrier::Barrier<Shared>>);
+pub struct Barrier(Placed<barrier::Barrier<Shared>>);
 
 impl Barrier {
     /// A barrier for `parties` parties in shared memory.
@@ -65,14 +65,26 @@ impl Barrier {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120; otherwise as for
     /// [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new(parties: u32) -> Result<Self> {
-        let wrong = || {
-            Error::new(ErrorKind::InvalidInput, format!("a barrier of processes takes 1 to 120 parties, not {parties}"))
-        };
-        match Shm::place(barrier::Barrier::shared(parties)) {
-            Ok(barrier) => Ok(Self(barrier)),
-            Err(Errno::INVAL) => Err(wrong()),
-            Err(errno) => Err(Error::placing("a barrier")(errno)),
-        }
+        Placed::new(barrier::Barrier::shared(parties), "a barrier").map(Self).map_err(named(parties))
+    }
+
+    /// Makes `count` barriers for `parties` parties, which share one mapping and one descriptor. Each may be sent
+    /// alone. The memory is there as long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Barrier;
+    ///
+    /// let barriers = Barrier::many(100, 2)?; // one descriptor
+    /// assert_eq!((barriers.len(), barriers[3].parties()), (100, 2));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize, parties: u32) -> Result<Vec<Self>> {
+        let barriers = Placed::many(count, |_| barrier::Barrier::shared(parties), "a block of barriers");
+        Ok(barriers.map_err(named(parties))?.map(Self).collect())
     }
 
     /// Enrols the calling thread until the answer is dropped: should it die meanwhile, the barrier breaks at once,
@@ -186,3 +198,13 @@ impl Barrier {
 }
 
 owner!(Barrier, barrier::Barrier<Shared>);
+
+/// Says what is wrong with the number of parties, if that is the error.
+fn named(parties: u32) -> impl Fn(Error) -> Error {
+    move |error| match error.errno() {
+        Some(Errno::INVAL) => {
+            Error::new(ErrorKind::InvalidInput, format!("a barrier of processes takes 1 to 120 parties, not {parties}"))
+        }
+        _ => error,
+    }
+}

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
-use ossature_sys::shm::Shm;
+use ossature_sys::shm::Init;
 use ossature_sys::sync::bare::{ByName, Named, NotOwner};
 use ossature_sys::sync::condition::{self, Held as _, Wait};
 use ossature_sys::sync::{handoff, lock, rlock};
@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::held_by_one;
 use super::{HandoffLock, Lock, RLock, RLockGuard};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
-use crate::multiprocessing::transfer::memory;
+use crate::multiprocessing::transfer::Placed;
 
 shareable! {
     struct Monitor {
@@ -82,7 +82,7 @@ shareable! {
 /// changed.acquire()?;
 /// assert!(!changed.wait_timeout(Duration::from_millis(1))?, "nobody notifies");
 /// changed.release()?;
-/// let same = changed.try_clone()?; // another mapping of the same memory
+/// let same = changed.try_clone()?; // another handle of the same condition
 /// assert!(same.try_acquire()? && changed.locked());
 /// same.release()?;
 /// # Ok::<(), ossature::Error>(())
@@ -127,14 +127,14 @@ mod sealed {
 /// # Examples
 /// See the example of [`Condition`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct OwnLock(#[serde(with = "memory")] Shm<Monitor>);
+pub struct OwnLock(Placed<Monitor>);
 
 /// The queue of a condition over another lock, in memory of its own.
 ///
 /// # Examples
 /// See the example of [`Condition::with_lock`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Queue(#[serde(with = "memory")] Shm<condition::Condition<Shared>>);
+pub struct Queue(Placed<condition::Condition<Shared>>);
 
 impl ConditionLock for OwnLock {
     type Raw = rlock::RLock<(), Shared>;
@@ -149,7 +149,7 @@ impl ConditionLock for OwnLock {
     }
 
     fn again(&self, (): &()) -> Result<(Self, ())> {
-        Ok((Self(self.0.try_clone().map_err(Error::cloning("this Condition"))?), ()))
+        Ok((Self(self.0.try_clone("this Condition")?), ()))
     }
 }
 
@@ -160,7 +160,7 @@ macro_rules! condition_lock {
             type Queue = Queue;
 
             fn by_name(&self) -> std::result::Result<ByName<'_, Self::Raw>, NotOwner> {
-                self.as_shm().by_name()
+                self.as_raw().by_name()
             }
 
             fn queue<'q>(&'q self, beside: &'q Queue) -> &'q condition::Condition<Shared> {
@@ -168,7 +168,7 @@ macro_rules! condition_lock {
             }
 
             fn again(&self, beside: &Queue) -> Result<(Self, Queue)> {
-                let queue = beside.0.try_clone().map_err(Error::cloning("this Condition"))?;
+                let queue = beside.0.try_clone("this Condition")?;
                 Ok((self.try_clone()?, Queue(queue)))
             }
         }
@@ -199,8 +199,27 @@ impl Condition {
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new() -> Result<Self> {
-        let parts = Monitor::init(rlock::RLock::shared(()), condition::Condition::shared());
-        Ok(Self { lock: OwnLock(Shm::place(parts).map_err(Error::placing("a condition"))?), queue: () })
+        Ok(Self { lock: OwnLock(Placed::new(parts(), "a condition")?), queue: () })
+    }
+
+    /// Makes `count` conditions, each with a lock of its own, which share one mapping and one descriptor. Each may be
+    /// sent alone. The memory is there as long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Condition;
+    ///
+    /// let changed = Condition::many(10)?; // one descriptor
+    /// changed[3].acquire()?;
+    /// assert!(changed[3].locked() && !changed[4].locked());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize) -> Result<Vec<Self>> {
+        let monitors = Placed::many(count, |_| parts(), "a block of conditions")?;
+        Ok(monitors.map(|monitor| Self { lock: OwnLock(monitor), queue: () }).collect())
     }
 
     /// How many levels of the lock the calling thread holds.
@@ -214,12 +233,16 @@ impl Condition {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn depth(&self) -> u32 {
-        self.raw().depth()
+        self.as_raw().depth()
     }
 
-    fn raw(&self) -> &rlock::RLock<(), Shared> {
+    fn as_raw(&self) -> &rlock::RLock<(), Shared> {
         &self.lock.0.lock
     }
+}
+
+fn parts() -> impl Init<Monitor> {
+    Monitor::init(rlock::RLock::shared(()), condition::Condition::shared())
 }
 
 held_by_one!(Condition, RLockGuard);
@@ -253,11 +276,12 @@ impl<L: ConditionLock> Condition<L> {
     where
         L: ConditionLock<Queue = Queue>,
     {
-        let queue = Shm::place(condition::Condition::shared()).map_err(Error::placing("a condition"))?;
+        let queue = Placed::new(condition::Condition::shared(), "a condition")?;
         Ok(Self { lock, queue: Queue(queue) })
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Another handle of the same condition, for an owner of its own. It has a mapping of its own, unless the condition
+    /// is one of many that were made together.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.

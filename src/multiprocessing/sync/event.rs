@@ -7,8 +7,8 @@ use ossature_sys::sync::event;
 use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
-use crate::error::{Error, Result};
-use crate::multiprocessing::transfer::memory;
+use crate::error::Result;
+use crate::multiprocessing::transfer::Placed;
 
 /// A flag that one sets and many wait for: Python's `multiprocessing.Event`.
 ///
@@ -36,7 +36,7 @@ use crate::multiprocessing::transfer::memory;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Event(#[serde(with = "memory")] Shm<event::Event<Shared>>);
+pub struct Event(Placed<event::Event<Shared>>);
 
 impl Event {
     /// An event in shared memory, its flag down.
@@ -44,7 +44,26 @@ impl Event {
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(event::Event::shared()).map_err(Error::placing("an event"))?))
+        Placed::new(event::Event::shared(), "an event").map(Self)
+    }
+
+    /// Makes `count` events, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Event;
+    ///
+    /// let events = Event::many(100)?; // one descriptor
+    /// events[3].set();
+    /// assert!(events[3].is_set() && !events[4].is_set());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize) -> Result<Vec<Self>> {
+        Ok(Placed::many(count, |_| event::Event::shared(), "a block of events")?.map(Self).collect())
     }
 
     /// Whether the flag is up.

@@ -7,8 +7,8 @@ use ossature_sys::sync::handoff;
 use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
-use crate::error::{Error, Result};
-use crate::multiprocessing::transfer::memory;
+use crate::error::Result;
+use crate::multiprocessing::transfer::Placed;
 
 /// A lock without an owner: what Python's `multiprocessing.Lock` is when one process acquires and another releases it.
 ///
@@ -37,7 +37,7 @@ use crate::multiprocessing::transfer::memory;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct HandoffLock(#[serde(with = "memory")] Shm<handoff::HandoffLock<Shared>>);
+pub struct HandoffLock(Placed<handoff::HandoffLock<Shared>>);
 
 impl HandoffLock {
     /// A free lock in shared memory.
@@ -45,7 +45,26 @@ impl HandoffLock {
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(handoff::HandoffLock::shared()).map_err(Error::placing("a handoff lock"))?))
+        Placed::new(handoff::HandoffLock::shared(), "a handoff lock").map(Self)
+    }
+
+    /// Makes `count` locks, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::HandoffLock;
+    ///
+    /// let locks = HandoffLock::many(100)?; // one descriptor
+    /// locks[3].acquire()?;
+    /// assert!(locks[3].locked() && !locks[4].locked());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize) -> Result<Vec<Self>> {
+        Ok(Placed::many(count, |_| handoff::HandoffLock::shared(), "a block of handoff locks")?.map(Self).collect())
     }
 
     /// Takes the lock, waiting for as long as it takes.

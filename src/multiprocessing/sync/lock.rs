@@ -7,9 +7,9 @@ use ossature_sys::sync::{lock, rlock};
 use serde::{Deserialize, Serialize};
 
 use super::methods::{held_by_one, owner};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
-use crate::multiprocessing::transfer::memory;
+use crate::multiprocessing::transfer::Placed;
 
 /// A lock that one thread of all processes holds: Python's `multiprocessing.Lock`.
 ///
@@ -50,15 +50,15 @@ use crate::multiprocessing::transfer::memory;
 /// assert!(lock.lock_timeout(Duration::from_millis(1))?.is_none(), "its time ran out");
 /// drop(guard);
 ///
-/// let same = lock.try_clone()?; // another mapping of the same memory
+/// let same = lock.try_clone()?; // another handle of the same lock
 /// let _guard = same.lock()?;
-/// assert!(lock.as_shm().is_locked());
+/// assert!(lock.as_raw().is_locked());
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
 /// [`HandoffLock`]: crate::multiprocessing::HandoffLock
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Lock(#[serde(with = "memory")] Shm<lock::Lock<(), Shared>>);
+pub struct Lock(Placed<lock::Lock<(), Shared>>);
 
 /// The hold of a [`Lock`]; dropping it releases the lock.
 ///
@@ -74,11 +74,26 @@ impl Lock {
     /// memory. Also with `EOPNOTSUPP` if the system has no robust lists, as under some emulators: no lock would survive
     /// a death there.
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(lock::Lock::shared(())).map_err(Error::placing("a lock"))?))
+        Placed::new(lock::Lock::shared(()), "a lock").map(Self)
     }
 
-    pub(super) fn raw(&self) -> &lock::Lock<(), Shared> {
-        &self.0
+    /// Makes `count` locks, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Lock;
+    ///
+    /// let locks = Lock::many(10_000)?; // one descriptor
+    /// let held = locks[3].lock()?;
+    /// assert!(locks[3].locked() && !locks[4].locked());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize) -> Result<Vec<Self>> {
+        Ok(Placed::many(count, |_| lock::Lock::shared(()), "a block of locks")?.map(Self).collect())
     }
 }
 
@@ -115,7 +130,7 @@ held_by_one!(Lock, LockGuard);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct RLock(#[serde(with = "memory")] Shm<rlock::RLock<(), Shared>>);
+pub struct RLock(Placed<rlock::RLock<(), Shared>>);
 
 /// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it gives the
 /// level back.
@@ -130,16 +145,31 @@ impl RLock {
     /// # Errors
     /// As for [`Lock::new`].
     pub fn new() -> Result<Self> {
-        Ok(Self(Shm::place(rlock::RLock::shared(())).map_err(Error::placing("an rlock"))?))
+        Placed::new(rlock::RLock::shared(()), "an rlock").map(Self)
+    }
+
+    /// Makes `count` locks, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::RLock;
+    ///
+    /// let locks = RLock::many(100)?; // one descriptor
+    /// locks[3].acquire()?;
+    /// assert_eq!((locks[3].depth(), locks[4].depth()), (1, 0));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize) -> Result<Vec<Self>> {
+        Ok(Placed::many(count, |_| rlock::RLock::shared(()), "a block of rlocks")?.map(Self).collect())
     }
 
     /// How many levels the calling thread holds.
     pub fn depth(&self) -> u32 {
         self.0.depth()
-    }
-
-    pub(super) fn raw(&self) -> &rlock::RLock<(), Shared> {
-        &self.0
     }
 }
 

@@ -1,33 +1,34 @@
 //! The methods that several faces have, written once.
 
-/// What owns a `Shm` in its only field.
+/// What owns a `Placed` in its only field.
 macro_rules! owner {
     ($Face:ident, $Inner:ty) => {
         impl $Face {
-            /// A second mapping of the same memory, for an owner of its own.
+            /// Another handle of the same object, for an owner of its own. It has a mapping of its own, unless the
+            /// object is one of many that were made together.
             ///
             /// # Errors
             /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the
             /// mapping.
             pub fn try_clone(&self) -> Result<Self> {
-                Ok(Self(self.0.try_clone().map_err(Error::cloning(concat!("this ", stringify!($Face))))?))
+                self.0.try_clone(concat!("this ", stringify!($Face))).map(Self)
             }
 
-            /// The shared memory itself, for what only [`Shm`] can do.
-            pub fn as_shm(&self) -> &Shm<$Inner> {
+            /// The primitive as it lies in shared memory, for what only the lower crate's type can do.
+            pub fn as_raw(&self) -> &$Inner {
                 &self.0
             }
         }
 
         impl From<Shm<$Inner>> for $Face {
             fn from(shm: Shm<$Inner>) -> Self {
-                Self(shm)
+                Self(shm.into())
             }
         }
     };
 }
 
-/// What is held by one thread at a time, whose lock around nothing is `self.raw()`.
+/// What is held by one thread at a time, whose lock around nothing is `self.as_raw()`.
 macro_rules! held_by_one {
     ($Face:ty, $Guard:ident) => {
         impl $Face {
@@ -39,7 +40,7 @@ macro_rules! held_by_one {
             /// with `EAGAIN` when it holds 1,900 others.
             #[inline]
             pub fn lock(&self) -> Result<$Guard<'_>> {
-                Ok(self.raw().lock()?)
+                Ok(self.as_raw().lock()?)
             }
 
             /// [`lock`](Self::lock) without waiting; `None` if the lock is not free.
@@ -48,7 +49,7 @@ macro_rules! held_by_one {
             /// As for [`lock`](Self::lock), but never `WouldDeadlock`.
             #[inline]
             pub fn try_lock(&self) -> Result<Option<$Guard<'_>>> {
-                Ok(self.raw().try_lock()?)
+                Ok(self.as_raw().try_lock()?)
             }
 
             /// [`lock`](Self::lock) within the limit; `None` when the limit has passed.
@@ -57,7 +58,7 @@ macro_rules! held_by_one {
             /// As for [`lock`](Self::lock), but `WouldDeadlock` only for a limit that never ends.
             #[inline]
             pub fn lock_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<$Guard<'_>>> {
-                Ok(self.raw().lock_timeout(limit)?)
+                Ok(self.as_raw().lock_timeout(limit)?)
             }
 
             /// Takes the lock, waiting for as long as it takes, until [`release`](Self::release).
@@ -96,7 +97,7 @@ macro_rules! held_by_one {
             /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold it (Python's `ValueError` or
             /// `AssertionError`): only the thread that took it can release it.
             pub fn release(&self) -> Result<()> {
-                Ok(self.raw().release()?)
+                Ok(self.as_raw().release()?)
             }
 
             /// Runs `body` while the lock is held, which is released on unwinding too: Python's `with`.
@@ -111,13 +112,13 @@ macro_rules! held_by_one {
             /// Whether somebody holds it, as it was a moment ago.
             #[doc(alias = "is_locked")]
             pub fn locked(&self) -> bool {
-                self.raw().is_locked()
+                self.as_raw().is_locked()
             }
 
             /// Whether the calling thread holds it.
             #[doc(alias = "_is_mine")]
             pub fn is_mine(&self) -> bool {
-                self.raw().is_mine()
+                self.as_raw().is_mine()
             }
         }
 

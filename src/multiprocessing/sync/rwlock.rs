@@ -9,7 +9,7 @@ use ossature_sys::sync::rwlock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::memory;
+use crate::multiprocessing::transfer::Placed;
 
 /// Data in shared memory that many may read at a time, or one may write. Python has no such lock.
 ///
@@ -68,15 +68,15 @@ use crate::multiprocessing::transfer::memory;
 /// let write: WriteGuard<'_, u32> = lock.write()?;
 /// assert!(lock.try_read()?.is_none() && lock.read_timeout(Duration::from_millis(1))?.is_none());
 /// drop(write);
-/// let same = lock.try_clone()?; // another mapping of the same memory
+/// let same = lock.try_clone()?; // another handle of the same lock
 /// let read: ReadGuard<'_, u32> = same.read()?;
 /// assert!(!read.abandoned());
-/// assert_eq!(lock.as_shm().readers(), 1);
+/// assert_eq!(lock.as_raw().readers(), 1);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "T: Shareable")]
-pub struct RwLock<T>(#[serde(with = "memory")] Shm<rwlock::RwLock<T, Shared>>);
+pub struct RwLock<T>(Placed<rwlock::RwLock<T, Shared>>);
 
 /// A share of an [`RwLock`]; dropping it gives the share back.
 ///
@@ -96,7 +96,27 @@ impl<T: Shareable> RwLock<T> {
     /// # Errors
     /// As for [`Lock::new`](super::Lock::new).
     pub fn new(init: impl Init<T>) -> Result<Self> {
-        Ok(Self(Shm::place(rwlock::RwLock::<T, Shared>::shared(init)).map_err(Error::placing("an rwlock"))?))
+        Placed::new(rwlock::RwLock::<T, Shared>::shared(init), "an rwlock").map(Self)
+    }
+
+    /// Makes `count` locks, which share one mapping and one descriptor. The data of the lock at `index` is
+    /// `init(index)`. Each may be sent alone. The memory is there as long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::RwLock;
+    ///
+    /// let locks = RwLock::many(100, |index| index as u32)?; // one descriptor
+    /// *locks[3].write()? += 1;
+    /// assert_eq!((*locks[3].read()?, *locks[4].read()?), (4, 4));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many<I: Init<T>>(count: usize, mut init: impl FnMut(usize) -> I) -> Result<Vec<Self>> {
+        let init = |index| rwlock::RwLock::<T, Shared>::shared(init(index));
+        Ok(Placed::many(count, init, "a block of rwlocks")?.map(Self).collect())
     }
 
     /// Begins to read, waiting for as long as a writer is there.
@@ -182,16 +202,17 @@ impl<T: Shareable> RwLock<T> {
         self.0.is_locked()
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Another handle of the same lock, for an owner of its own. It has a mapping of its own, unless the lock is one of
+    /// many that were made together.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
-        Ok(Self(self.0.try_clone().map_err(Error::cloning("this RwLock"))?))
+        self.0.try_clone("this RwLock").map(Self)
     }
 
-    /// The shared memory itself, for what only [`Shm`] can do.
-    pub fn as_shm(&self) -> &Shm<rwlock::RwLock<T, Shared>> {
+    /// The lock as it lies in shared memory, for what only the lower crate's type can do.
+    pub fn as_raw(&self) -> &rwlock::RwLock<T, Shared> {
         &self.0
     }
 }
@@ -213,6 +234,6 @@ impl<T: Shareable + fmt::Debug> fmt::Debug for RwLock<T> {
 
 impl<T: Shareable> From<Shm<rwlock::RwLock<T, Shared>>> for RwLock<T> {
     fn from(shm: Shm<rwlock::RwLock<T, Shared>>) -> Self {
-        Self(shm)
+        Self(shm.into())
     }
 }

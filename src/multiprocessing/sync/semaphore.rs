@@ -4,13 +4,13 @@ use std::ops::Deref;
 
 use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
-use ossature_sys::shm::{Init, Shm};
+use ossature_sys::shm::Shm;
 use ossature_sys::sync::semaphore;
 use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::memory;
+use crate::multiprocessing::transfer::Placed;
 
 /// The largest value of a semaphore, as POSIX has it.
 pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
@@ -54,13 +54,13 @@ pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 /// drop(seat);
 /// seats.release_many(3)?;
 ///
-/// let same = seats.try_clone()?; // another mapping of the same memory
-/// assert_eq!((same.get_value(), same.as_shm().value()), (4, 4));
+/// let same = seats.try_clone()?; // another handle of the same semaphore
+/// assert_eq!((same.get_value(), same.as_raw().value()), (4, 4));
 /// assert_eq!(same.with(|| seats.get_value())?, 3);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Semaphore(#[serde(with = "memory")] Shm<semaphore::Semaphore<Shared>>);
+pub struct Semaphore(Placed<semaphore::Semaphore<Shared>>);
 
 impl Semaphore {
     /// A semaphore of that many units in shared memory.
@@ -69,7 +69,29 @@ impl Semaphore {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for more than [`SEM_VALUE_MAX`]; otherwise as for
     /// [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new(value: u32) -> Result<Self> {
-        placed(value, semaphore::Semaphore::shared_up_to(value, SEM_VALUE_MAX))
+        checked(value)?;
+        Placed::new(semaphore::Semaphore::shared_up_to(value, SEM_VALUE_MAX), "a semaphore").map(Self)
+    }
+
+    /// Makes `count` semaphores of `value` units each, which share one mapping and one descriptor. Each may be sent
+    /// alone. The memory is there as long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Semaphore;
+    ///
+    /// let seats = Semaphore::many(100, 2)?; // one descriptor
+    /// seats[3].acquire()?;
+    /// assert_eq!((seats[3].get_value(), seats[4].get_value()), (1, 2));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize, value: u32) -> Result<Vec<Self>> {
+        checked(value)?;
+        let init = |_| semaphore::Semaphore::shared_up_to(value, SEM_VALUE_MAX);
+        Ok(Placed::many(count, init, "a block of semaphores")?.map(Self).collect())
     }
 
     /// Takes a unit, waiting for as long as it takes.
@@ -188,7 +210,28 @@ impl BoundedSemaphore {
     /// # Errors
     /// As for [`Semaphore::new`].
     pub fn new(value: u32) -> Result<Self> {
-        placed(value, semaphore::Semaphore::shared_bounded(value)).map(Self)
+        checked(value)?;
+        Placed::new(semaphore::Semaphore::shared_bounded(value), "a semaphore").map(Semaphore).map(Self)
+    }
+
+    /// Makes `count` semaphores of `value` units each, which share one mapping and one descriptor. Each may be sent
+    /// alone. The memory is there as long as any process has one of them.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::BoundedSemaphore;
+    ///
+    /// let seats = BoundedSemaphore::many(100, 2)?; // one descriptor
+    /// assert!(seats[3].release().is_err(), "no more than two");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn many(count: usize, value: u32) -> Result<Vec<Self>> {
+        checked(value)?;
+        let init = |_| semaphore::Semaphore::shared_bounded(value);
+        Ok(Placed::many(count, init, "a block of semaphores")?.map(Semaphore).map(Self).collect())
     }
 
     /// A second mapping of the same memory, for an owner of its own.
@@ -219,10 +262,10 @@ impl Deref for BoundedSemaphore {
     }
 }
 
-fn placed(value: u32, init: impl Init<semaphore::Semaphore<Shared>>) -> Result<Semaphore> {
+fn checked(value: u32) -> Result<()> {
     if value > SEM_VALUE_MAX {
         let message = format!("a semaphore may begin with at most {SEM_VALUE_MAX} units, not with {value}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    Ok(Semaphore(Shm::place(init).map_err(Error::placing("a semaphore"))?))
+    Ok(())
 }

@@ -3,9 +3,11 @@
 //! Serialising one value may send another, so the lists are stacked; a list is taken off when its value is done, by
 //! unwinding too.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::thread::LocalKey;
 
 use ossature_sys::fd::duplicate;
@@ -22,8 +24,13 @@ struct Out {
     memory: Vec<OwnedFd>,
     ends: Vec<OwnedFd>,
     handles: Vec<OwnedFd>,
+    /// Memory that several objects of the value lie in, and its place. Kept, so that no other memory takes its address.
+    blocks: Vec<(Block, u32)>,
     refusal: Option<Error>,
 }
+
+/// Memory that many objects lie in, of any type.
+type Block = Arc<dyn Any + Send + Sync>;
 
 impl Out {
     fn of(&mut self, kind: FdKind) -> &mut Vec<OwnedFd> {
@@ -40,6 +47,8 @@ struct In {
     descriptors: Vec<Option<OwnedFd>>,
     fd_counts: FdCounts,
     trust: Trust,
+    /// Memory that was taken already and that several objects lie in, with its place.
+    blocks: Vec<(u32, Block)>,
     refusal: Option<Error>,
 }
 
@@ -168,7 +177,7 @@ impl Arriving {
     pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Self {
         let (descriptors, fd_counts) = descriptors.into_parts();
         let descriptors = descriptors.into_iter().map(Some).collect();
-        push(&IN, In { descriptors, fd_counts, trust, refusal: None });
+        push(&IN, In { descriptors, fd_counts, trust, blocks: Vec::new(), refusal: None });
         Self(())
     }
 
@@ -203,7 +212,7 @@ impl Drop for Arriving {
 #[cold]
 fn take_out() -> Result<Descriptors> {
     set_used(&OUT, false);
-    let Out { memory, ends, handles, refusal } = on_top(&OUT, std::mem::take).unwrap_or_default();
+    let Out { memory, ends, handles, refusal, .. } = on_top(&OUT, std::mem::take).unwrap_or_default();
     refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
 }
 
@@ -232,6 +241,19 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Re
              use Connection::send, a queue or the arguments of a process",
         )),
     }
+}
+
+/// [`put`] for memory that several objects of the value may lie in: the first puts a copy, and all get its place.
+pub(super) fn put_once<E: ser::Error>(fd: impl AsFd, block: Block) -> std::result::Result<u32, E> {
+    let find =
+        |list: &mut Out| list.blocks.iter().find(|(known, _)| Arc::ptr_eq(known, &block)).map(|(_, place)| *place);
+    let known = if marks(&OUT).paused { None } else { on_top(&OUT, find).flatten() };
+    if let Some(place) = known {
+        return Ok(place);
+    }
+    let place = put(fd, FdKind::Memory)?;
+    on_top(&OUT, |list| list.blocks.push((block, place)));
+    Ok(place)
 }
 
 /// Keeps why the value cannot be sent or received, for the one who asked for it, and answers the serialiser's error.
@@ -280,6 +302,22 @@ pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Resul
         Some(Err(refusal)) => Err(refuse_to_receive(refusal)),
         None => Err(E::custom("open files, connections and shared memory can be deserialised only from a message")),
     }
+}
+
+/// [`take`] for memory that several objects of the value lie in: the first takes the descriptor and attaches to it, and
+/// all get what that gave.
+pub(super) fn take_once<E: de::Error>(
+    place: u32,
+    attach: impl FnOnce(OwnedFd) -> std::result::Result<Block, E>,
+) -> std::result::Result<Block, E> {
+    let find = |list: &mut In| list.blocks.iter().find(|(at, _)| *at == place).map(|(_, block)| Arc::clone(block));
+    let known = if marks(&IN).paused { None } else { on_top(&IN, find).flatten() };
+    if let Some(block) = known {
+        return Ok(block);
+    }
+    let block = attach(take(place, FdKind::Memory)?)?;
+    on_top(&IN, |list| list.blocks.push((place, Arc::clone(&block))));
+    Ok(block)
 }
 
 /// How far the sender of the value that is being received is believed.

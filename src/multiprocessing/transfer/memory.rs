@@ -5,8 +5,9 @@
 //! only of memory that they follow it in. The lists of a transfer see to both:
 //!
 //! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code
-//!   makes as it likes. The list of memory is filled by [`serialize`] below alone, which is reached with a `Shm` in
-//!   hand. The header of the frame says which descriptors were in the list, and only the connection writes the header.
+//!   makes as it likes. The list of memory is filled by the functions `put` below alone, which are reached with a
+//!   `Shm` in hand. The header of the frame says which descriptors were in the list, and only the connection writes
+//!   the header.
 //! * A value with memory in it is sent to processes of the same program only, and memory is taken from them only. The
 //!   same holds for an end of a connection within the same program, because memory is taken over such a connection.
 //! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type,
@@ -24,10 +25,10 @@ use std::os::fd::OwnedFd;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{AttachError, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::fd_kind::FdKind;
-use super::list::{put, refuse_to_receive, take};
+use super::list::{self, refuse_to_receive};
 
 /// Shared memory, to be sent: both sides have the same afterwards.
 ///
@@ -79,9 +80,9 @@ pub struct OfSameProgram(OwnedFd);
 
 impl<T: Shareable> Attach for T {
     fn attach(memory: OfSameProgram) -> Result<Shm<Self>, AttachError> {
-        // SAFETY: `OfSameProgram` is made by `deserialize` below alone, of a descriptor from the list of memory that
-        // the library of the same program sent; there only `serialize` puts one, that of a `Shm`. So every holder
-        // attached to it in this way, inherited it, or vouched for itself.
+        // SAFETY: `OfSameProgram` is made by the functions `take` below alone, of a descriptor from the list of memory
+        // that the library of the same program sent; there only the functions `put` put one, that of a `Shm`. So every
+        // holder attached to it in this way, inherited it, or vouched for itself.
         unsafe { Shm::from_fd(memory.0) }
     }
 }
@@ -128,10 +129,15 @@ impl<T: Shareable> Attach for Lock<[T], Shared> {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    put(shm)?.serialize(serializer)
+}
+
+/// Puts a copy of the memory's descriptor on the list of the value that is being sent, and answers its place.
+pub(super) fn put<T: ?Sized + Shareable, E: ser::Error>(shm: &Shm<T>) -> Result<u32, E> {
     // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches to
-    // the copy by `deserialize`; otherwise the copy is closed.
+    // the copy by `take`; otherwise the copy is closed.
     let descriptor = unsafe { shm.descriptor() };
-    put(descriptor, FdKind::Memory)?.serialize(serializer)
+    list::put(descriptor, FdKind::Memory)
 }
 
 /// Attaches to the memory that came along.
@@ -143,7 +149,12 @@ pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer:
 /// # Examples
 /// See the example of [`serialize()`].
 pub fn deserialize<'de, T: ?Sized + Attach, D: Deserializer<'de>>(deserializer: D) -> Result<Shm<T>, D::Error> {
-    let memory = take(Deserialize::deserialize(deserializer)?, FdKind::Memory)?;
+    take(Deserialize::deserialize(deserializer)?)
+}
+
+/// Attaches to the memory that came at this place of the list.
+pub(super) fn take<T: ?Sized + Attach, E: de::Error>(place: u32) -> Result<Shm<T>, E> {
+    let memory = list::take(place, FdKind::Memory)?;
     T::attach(OfSameProgram(memory)).map_err(|error| refuse_to_receive(error.into()))
 }
 
@@ -159,13 +170,101 @@ impl<'de, T: ?Sized + Attach> Deserialize<'de> for Memory<T> {
     }
 }
 
+/// One memory with many objects in it, which several owners in this process have together.
+///
+/// A process finds a block that it has by the identity of the file, which no two files have at a time. So a sender
+/// cannot make one block pass for another, whatever it writes.
+pub(super) mod block {
+    use std::any::{Any, TypeId};
+    use std::collections::HashMap;
+    use std::os::fd::OwnedFd;
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+    use ossature_sys::shm::{FileId, Shareable, Shm};
+    use serde::{de, ser};
+
+    use super::{Attach, OfSameProgram, list, refuse_to_receive};
+    use crate::error::{Error, ErrorKind, Result};
+    use crate::per_process::PerProcess;
+
+    type Key = (FileId, TypeId);
+
+    /// The blocks of this process, as long as somebody has them.
+    #[derive(Default)]
+    struct Known {
+        blocks: HashMap<Key, Weak<dyn Any + Send + Sync>>,
+        /// At so many blocks those that nobody has any more are removed.
+        next_sweep: usize,
+    }
+
+    static KNOWN: PerProcess<Mutex<Known>> = PerProcess::new();
+
+    fn known() -> MutexGuard<'static, Known> {
+        KNOWN.get_or_init(|_| Mutex::default()).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    impl Known {
+        fn find<T: Shareable>(&self, key: &Key) -> Option<Arc<Shm<[T]>>> {
+            self.blocks.get(key)?.upgrade()?.downcast().ok()
+        }
+
+        fn note<T: Shareable>(&mut self, key: Key, block: &Arc<Shm<[T]>>) {
+            if self.blocks.len() >= self.next_sweep {
+                self.blocks.retain(|_, block| block.strong_count() > 0);
+                self.next_sweep = 2 * self.blocks.len() + 16;
+            }
+            let block: Arc<dyn Any + Send + Sync> = Arc::clone(block) as _;
+            self.blocks.insert(key, Arc::downgrade(&block));
+        }
+    }
+
+    /// Memory that this process made, to be had by several owners.
+    pub(in super::super) fn new<T: Shareable>(memory: Shm<[T]>) -> Result<Arc<Shm<[T]>>> {
+        let key = (memory.file_id()?, TypeId::of::<T>());
+        let block = Arc::new(memory);
+        known().note(key, &block);
+        Ok(block)
+    }
+
+    /// Puts a copy of the block's descriptor on the list, once for a value, and answers its place.
+    pub(in super::super) fn put<T: Shareable, E: ser::Error>(block: &Arc<Shm<[T]>>) -> std::result::Result<u32, E> {
+        // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches
+        // to the copy by `take`; otherwise the copy is closed.
+        let descriptor = unsafe { block.descriptor() };
+        list::put_once(descriptor, Arc::clone(block) as _)
+    }
+
+    /// The block at this place of the list: the one that this process has already, or else attached to anew.
+    pub(in super::super) fn take<T: Shareable, E: de::Error>(place: u32) -> std::result::Result<Arc<Shm<[T]>>, E> {
+        let block = list::take_once(place, |memory| {
+            attach::<T>(memory).map(|block| block as _).map_err(refuse_to_receive::<E>)
+        })?;
+        block.downcast().map_err(|_| {
+            let message = "a message names one block of shared memory as two types";
+            refuse_to_receive(Error::new(ErrorKind::Incompatible, message))
+        })
+    }
+
+    fn attach<T: Shareable>(memory: OwnedFd) -> Result<Arc<Shm<[T]>>> {
+        let key = (FileId::of(&memory)?, TypeId::of::<T>());
+        let mut known = known();
+        if let Some(block) = known.find(&key) {
+            return Ok(block);
+        }
+        let block = Arc::new(<[T]>::attach(OfSameProgram(memory))?);
+        known.note(key, &block);
+        Ok(block)
+    }
+}
+
 /// A ring of messages, and the way of its packets, inside a value that is sent.
 pub(crate) mod ring {
     use ossature_sys::sync::ring::{Packets, Ring};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::{FdKind, put, refuse_to_receive, take};
+    use super::{FdKind, refuse_to_receive};
     use crate::error::Error;
+    use crate::multiprocessing::transfer::list::{put, take};
 
     /// Sends copies of the descriptors: of the memory, of its event, and of both ends over which memory may come.
     pub(crate) fn serialize<S: Serializer>(ring: &Ring, packets: &Packets, serializer: S) -> Result<S::Ok, S::Error> {

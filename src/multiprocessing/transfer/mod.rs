@@ -51,8 +51,8 @@
 //!
 //! **How many.** At most 253 descriptors travel with one message or one item of a queue, as many as the kernel takes at
 //! once. A value with more is refused; send it in several messages. A lock, a value, a file and an end of a connection
-//! are one each, a queue is four or five. An item of a queue that is long needs one for its bytes. The arguments of a
-//! process may have more.
+//! are one each, a queue is four or five. Objects that were made together by `many` are one for all. An item of a queue
+//! that is long needs one for its bytes. The arguments of a process may have more.
 //!
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is
 //! an error that says so.
@@ -63,6 +63,7 @@ pub mod handle;
 mod list;
 pub mod memory;
 mod packet;
+mod placed;
 mod several;
 mod values;
 mod way;
@@ -83,6 +84,7 @@ pub(crate) use self::form::{Bounds, DEPTH};
 use self::list::{Arriving, Leaving};
 pub(crate) use self::list::{put, received_trust, refuse_to_receive, refuse_to_send, take};
 pub(crate) use self::packet::{Came, Packet};
+pub(crate) use self::placed::Placed;
 pub(crate) use self::several::{LONG, Reading, Writing, put_measured, split_measured};
 pub(crate) use self::way::Way;
 use crate::error::{Error, ErrorKind, Result};

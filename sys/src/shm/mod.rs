@@ -59,6 +59,7 @@
 
 mod bytes;
 mod cells;
+mod file_id;
 mod fingerprint;
 pub(crate) mod growing;
 mod header;
@@ -73,6 +74,7 @@ use core::ptr::NonNull;
 
 pub use bytes::{as_bytes, as_bytes_mut, cells, copy_in, copy_out, from_bytes, load};
 pub use cells::{OutOfBounds, RacySlice};
+pub use file_id::FileId;
 pub use fingerprint::{Description, Fingerprint};
 #[doc(hidden)]
 pub use fingerprint::{Fields, PlainFields};

@@ -22,6 +22,7 @@ fn shared_memory_is_made_and_given_back_whatever_fails() {
     sweep("place", &retried, || -> Result<()> {
         let lock = Shm::place(Shared32::shared(7))?;
         let again = lock.try_clone()?;
+        assert_eq!(lock.file_id()?, again.file_id()?);
         drop(Shm::place_slice(3, |_| Shared32::shared(1))?);
         drop(Shm::place_locked_slice(3, |_| 1_u32)?.try_clone()?);
         *again.lock().expect("free") += 1;

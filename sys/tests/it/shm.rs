@@ -9,7 +9,8 @@ use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::{
-    AttachError, Description, Fields, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed, is_shared_memory,
+    AttachError, Description, Fields, FileId, OutOfBounds, Plain, Racy, RacySlice, Shareable, Shm, Zeroed,
+    is_shared_memory,
 };
 use ossature_sys::sync::lock::Lock;
 
@@ -47,6 +48,14 @@ fn attached_memory_is_the_same_memory() {
     assert_eq!(board.turns.load(Relaxed), 4);
     assert_eq!(*board.score.lock().unwrap(), [1, 2, 30, 4]);
     assert_eq!(board.seen.get(), u64::MAX);
+}
+
+#[test]
+fn file_id_is_that_of_the_file() {
+    let (one, other) = (Shm::place(1_u32).unwrap(), Shm::place(1_u32).unwrap());
+    assert_eq!(one.file_id(), Ok(FileId::of(descriptor(&one)).unwrap()));
+    assert_eq!(one.file_id(), one.try_clone().unwrap().file_id());
+    assert_ne!(one.file_id(), other.file_id());
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! One object in shared memory: alone in its memory, or one of many that lie there together.
+//!
+//! An object of its own takes a descriptor, a mapping and at least one page. Many objects of one type can lie side by
+//! side in one *block*: one memory file with a slice in it. All handles of a process into one block share the mapping
+//! and the descriptor, and are counted; the last one unmaps the block. The kernel keeps the memory while any process
+//! maps it, so an object lives as long as any handle into its block, wherever that handle is.
+//!
+//! An object that is alone goes to another process as [`Memory`](super::Memory) does, by the place of its descriptor in
+//! the list. One of many goes as the place with [`AMONG`] added, and its index. However many handles of one
+//! block are in a message, the descriptor goes once. A process that has the block already, by a handle that it made or
+//! received, finds its own mapping again and closes the copy that came.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ossature_sys::shm::{Init, Shareable, Shm};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::list::refuse_to_receive;
+use super::memory::{self, block};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Added to the place of a block: an index follows. No list is so long.
+const AMONG: u32 = 1 << 31;
+
+/// An object in shared memory.
+pub(crate) struct Placed<T>(Home<T>);
+
+/// Where it lies.
+enum Home<T> {
+    Alone(Shm<T>),
+    /// The index is below the length of the block.
+    Among(Arc<Shm<[T]>>, usize),
+}
+
+impl<T: Shareable> Placed<T> {
+    /// An object alone in its memory. `object` names the object for the error, and `many` the call that makes many.
+    pub(crate) fn new(init: impl Init<T>, object: &'static str) -> Result<Self> {
+        Shm::place(init).map(Self::from).map_err(Error::placing(object))
+    }
+
+    /// So many objects in one memory, the one at `index` from `init(index)`.
+    pub(crate) fn many<I: Init<T>>(
+        count: usize,
+        init: impl FnMut(usize) -> I,
+        object: &'static str,
+    ) -> Result<impl Iterator<Item = Self>> {
+        let block = match count {
+            0 => None,
+            _ => Some(block::new(Shm::place_slice(count, init).map_err(Error::placing(object))?)?),
+        };
+        let among = move |index| block.clone().map(|block| Self(Home::Among(block, index)));
+        Ok((0..count).filter_map(among))
+    }
+
+    /// Another owner of the same object: with a second mapping if the object is alone, of the same mapping otherwise.
+    pub(crate) fn try_clone(&self, object: &'static str) -> Result<Self> {
+        match &self.0 {
+            Home::Alone(shm) => shm.try_clone().map(Self::from).map_err(Error::cloning(object)),
+            Home::Among(block, index) => Ok(Self(Home::Among(Arc::clone(block), *index))),
+        }
+    }
+}
+
+impl<T> From<Shm<T>> for Placed<T> {
+    fn from(shm: Shm<T>) -> Self {
+        Self(Home::Alone(shm))
+    }
+}
+
+impl<T: Shareable> Deref for Placed<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match &self.0 {
+            Home::Alone(shm) => shm,
+            Home::Among(block, index) => &block[*index],
+        }
+    }
+}
+
+impl<T: Shareable + fmt::Debug> fmt::Debug for Placed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shm").field(&**self).finish()
+    }
+}
+
+impl<T: Shareable> Serialize for Placed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match &self.0 {
+            Home::Alone(shm) => memory::serialize(shm, serializer),
+            Home::Among(block, index) => (block::put::<T, S::Error>(block)? | AMONG, index).serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Shareable> Deserialize<'de> for Placed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_tuple(2, PlacedVisitor(PhantomData))
+    }
+}
+
+/// Reads a place, and an index behind it where the place says so.
+struct PlacedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Shareable> Visitor<'de> for PlacedVisitor<T> {
+    type Value = Placed<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the place of shared memory")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<Placed<T>, A::Error> {
+        let missing = || A::Error::custom("a message ends before the place of shared memory");
+        let place: u32 = sequence.next_element()?.ok_or_else(missing)?;
+        if place & AMONG == 0 {
+            return memory::take(place).map(Placed::from);
+        }
+        let index: usize = sequence.next_element()?.ok_or_else(missing)?;
+        let block = block::take::<T, A::Error>(place & !AMONG)?;
+        if index < block.len() {
+            return Ok(Placed(Home::Among(block, index)));
+        }
+        let message = format!("a message names object {index} of a block that has {} objects", block.len());
+        Err(refuse_to_receive(Error::new(ErrorKind::Decode, message)))
+    }
+}
