@@ -59,7 +59,7 @@ fn ended(answer: Result<()>) -> Result<Wait> {
     }
 }
 
-/// One word of [`wait_any`]: sleep while it holds the expected value.
+/// One word of [`wait_any`](super::wait_any): sleep while it holds the expected value.
 ///
 /// # Examples
 /// ```
