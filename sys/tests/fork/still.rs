@@ -399,8 +399,7 @@ fn sender_stands_still_beside_a_trim() {
     if !deaths_are_seen() {
         return;
     }
-    let mut trims = 0;
-    for steps in (0..).step_by(harness::stride(3)) {
+    for (trims, steps) in (0..).step_by(harness::stride(3)).enumerate() {
         let ring = Ring::new(2 << 20).unwrap();
         let mut user = ring.join().unwrap();
         // It ends behind what is kept. As it is unread, the sender does not begin the next lap.
@@ -425,6 +424,5 @@ fn sender_stands_still_beside_a_trim() {
             assert!(steps > 100 && trims > 10, "{trims} times memory was given back, {steps} instructions");
             return;
         }
-        trims += 1;
     }
 }
