@@ -230,3 +230,35 @@ impl core::fmt::Debug for Deadline {
         }
     }
 }
+
+/// Repeats `call` while a signal handler interrupts it, handing it what is left of the deadline each time.
+///
+/// `None` stands for [`Deadline::NEVER`]; once the deadline has passed `call` is given zero, so that it looks once more
+/// and does not sleep.
+///
+/// # Errors
+/// Whatever `call` returns, other than `EINTR`.
+///
+/// # Examples
+/// ```
+/// use core::time::Duration;
+/// use ossature_sys::{deadline::{Deadline, retry_until}, errno::Errno};
+///
+/// let mut answers = [Err(Errno::INTR), Ok(())].into_iter();
+/// let minute = Deadline::after(Duration::from_secs(60));
+/// let answer = retry_until(minute, |left| {
+///     assert!(left.is_some_and(|left| left.tv_sec <= 60), "a call gets what is left");
+///     answers.next().unwrap()
+/// });
+/// assert_eq!(answer, Ok(()));
+/// ```
+#[inline]
+pub fn retry_until<T>(deadline: Deadline, mut call: impl FnMut(Option<&Timespec>) -> Result<T>) -> Result<T> {
+    loop {
+        let left = deadline.timespec_left();
+        match call(left.as_ref()) {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+}

@@ -42,8 +42,8 @@ use core::mem::MaybeUninit;
 use rustix::event::epoll as kernel;
 use static_assertions::{assert_eq_size, assert_impl_all};
 
-use crate::deadline::{Deadline, Timespec};
-use crate::errno::{Errno, Result, retry_until};
+use crate::deadline::{Deadline, Timespec, retry_until};
+use crate::errno::{Errno, Result};
 use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, above_standard};
 use crate::raw;
 

@@ -12,8 +12,6 @@
 
 pub use rustix::io::Errno;
 
-use crate::deadline::{Deadline, Timespec};
-
 /// What every fallible call of this crate returns.
 ///
 /// # Examples
@@ -43,38 +41,6 @@ pub type Result<T> = core::result::Result<T, Errno>;
 pub fn retry<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match call() {
-            Err(Errno::INTR) => {}
-            done => return done,
-        }
-    }
-}
-
-/// Repeats `call` while a signal handler interrupts it, handing it what is left of the deadline each time.
-///
-/// `None` stands for [`Deadline::NEVER`]; once the deadline has passed `call` is given zero, so that it looks once more
-/// and does not sleep.
-///
-/// # Errors
-/// Whatever `call` returns, other than `EINTR`.
-///
-/// # Examples
-/// ```
-/// use core::time::Duration;
-/// use ossature_sys::{deadline::Deadline, errno::{Errno, retry_until}};
-///
-/// let mut answers = [Err(Errno::INTR), Ok(())].into_iter();
-/// let minute = Deadline::after(Duration::from_secs(60));
-/// let answer = retry_until(minute, |left| {
-///     assert!(left.is_some_and(|left| left.tv_sec <= 60), "a call gets what is left");
-///     answers.next().unwrap()
-/// });
-/// assert_eq!(answer, Ok(()));
-/// ```
-#[inline]
-pub fn retry_until<T>(deadline: Deadline, mut call: impl FnMut(Option<&Timespec>) -> Result<T>) -> Result<T> {
-    loop {
-        let left = deadline.timespec_left();
-        match call(left.as_ref()) {
             Err(Errno::INTR) => {}
             done => return done,
         }

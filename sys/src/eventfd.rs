@@ -29,8 +29,8 @@ use core::time::Duration;
 
 use rustix::event::EventfdFlags;
 
-use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, retry, retry_until};
+use crate::deadline::{Deadline, retry_until};
+use crate::errno::{Errno, Result, retry};
 use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_standard, by_deadline, read_u64, ready};
 use crate::raw;
 

@@ -25,8 +25,8 @@ use rustix::io::{DupFlags, FdFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::PIPE_BUF;
 
-use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, retry, retry_until};
+use crate::deadline::{Deadline, retry_until};
+use crate::errno::{Errno, Result, retry};
 use crate::raw;
 
 mod at;

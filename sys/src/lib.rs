@@ -95,6 +95,8 @@ pub mod fd {
 #[cfg(target_os = "linux")]
 mod atomic;
 #[cfg(target_os = "linux")]
+mod generation;
+#[cfg(target_os = "linux")]
 mod raw;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
@@ -139,6 +141,8 @@ pub mod ptrace;
 #[cfg(target_os = "linux")]
 pub mod random;
 #[cfg(target_os = "linux")]
+mod robust;
+#[cfg(target_os = "linux")]
 pub mod sched;
 #[cfg(target_os = "linux")]
 pub mod signal;
@@ -154,8 +158,9 @@ pub mod timerfd;
 pub mod tty;
 
 #[cfg(target_os = "linux")]
-pub mod scope;
-#[cfg(target_os = "linux")]
 pub mod shm;
 #[cfg(target_os = "linux")]
 pub mod sync;
+#[cfg(target_os = "linux")]
+#[doc(inline)]
+pub use sync::scope;

@@ -22,8 +22,8 @@
 
 use static_assertions::{assert_eq_align, assert_eq_size};
 
-use crate::deadline::Deadline;
-use crate::errno::{Result, retry_until};
+use crate::deadline::{Deadline, retry_until};
+use crate::errno::Result;
 use crate::fd::{AsFd, BorrowedFd};
 use crate::raw;
 

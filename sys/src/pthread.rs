@@ -45,10 +45,10 @@ use libc::pthread_mutex_t;
 
 use crate::deadline::{Deadline, Timespec};
 use crate::errno::{Errno, Result};
+use crate::generation::generation;
 use crate::mmap::Region;
-use crate::process::generation;
 use crate::raw;
-use crate::sync::robust;
+use crate::robust;
 use crate::thread_bound::StaysInItsThread;
 
 /// What happens when the owner locks once more, and when somebody else unlocks.

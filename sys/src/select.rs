@@ -32,8 +32,8 @@ use core::marker::PhantomData;
 use rustix::event::FdSetElement;
 use static_assertions::{assert_eq_align, assert_eq_size};
 
-use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, retry_until};
+use crate::deadline::{Deadline, retry_until};
+use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use crate::poll::{PollFd, PollFlags, poll};
 use crate::raw;

@@ -14,7 +14,7 @@ use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd;
 use ossature_sys::mmap::{Memfd, Region, Seals};
 use ossature_sys::pipe::{Flags, pipe};
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::{LockBackend, Shared};
 use ossature_sys::shm::{Racy, Shm};
 use ossature_sys::signal::{self, Signal, SignalSet};
 use ossature_sys::signalfd::SignalFd;
@@ -98,7 +98,7 @@ fn cells() -> Result<()> {
 /// A lock that every process can take and any holder may die with.
 fn lock() -> Result<()> {
     // An emulator may lack the list by which the kernel tells of a holder's death.
-    if Shared::form() == Form::Unsupported {
+    if Shared::backend() == LockBackend::Unsupported {
         say("no lock: the kernel keeps no robust list\n");
         return Ok(());
     }

@@ -11,10 +11,10 @@ use crate::atomic::Ordering;
 
 /// A word, or a view of a half of an [`AtomicU64`], which only the kernel's part reads.
 #[derive(Debug)]
-pub struct AtomicU32(Word);
+pub struct AtomicU32(Kind);
 
 #[derive(Debug)]
-enum Word {
+enum Kind {
     Whole(Whole32),
     Half { state: Arc<Whole64>, shift: u32 },
 }
@@ -28,21 +28,21 @@ impl Default for AtomicU32 {
 impl AtomicU32 {
     /// A word of its own.
     pub fn new(value: u32) -> Self {
-        Self(Word::Whole(Whole32::new(value)))
+        Self(Kind::Whole(Whole32::new(value)))
     }
 
     fn whole(&self) -> &Whole32 {
         match &self.0 {
-            Word::Whole(word) => word,
-            Word::Half { .. } => unreachable!("a half is read by the kernel only"),
+            Kind::Whole(word) => word,
+            Kind::Half { .. } => unreachable!("a half is read by the kernel only"),
         }
     }
 
     /// Its value.
     pub fn load(&self, order: Ordering) -> u32 {
         match &self.0 {
-            Word::Whole(word) => word.load(order),
-            Word::Half { state, shift } => (state.load(order) >> shift) as u32,
+            Kind::Whole(word) => word.load(order),
+            Kind::Half { state, shift } => (state.load(order) >> shift) as u32,
         }
     }
 
@@ -115,7 +115,7 @@ impl AtomicU64 {
     /// A state.
     pub fn new(value: u64) -> Self {
         let state = Arc::new(Whole64::new(value));
-        let half = |shift| AtomicU32(Word::Half { state: state.clone(), shift });
+        let half = |shift| AtomicU32(Kind::Half { state: state.clone(), shift });
         Self { halves: [half(0), half(32)], state }
     }
 }

@@ -13,30 +13,30 @@ use crate::errno::{Errno, Result};
 use crate::futex::{Reach, WAIT_ANY_MAX, Wait};
 
 /// What can be slept on: a word of the model, or a plain one of what no model runs.
-pub trait Word: core::fmt::Debug + Sync {
+pub trait Sleepable: core::fmt::Debug + Sync {
     /// Its value.
     fn value(&self) -> u32;
 }
 
-impl Word for AtomicU32 {
+impl Sleepable for AtomicU32 {
     fn value(&self) -> u32 {
         self.load(SeqCst)
     }
 }
 
-impl Word for loom::sync::atomic::AtomicU32 {
+impl Sleepable for loom::sync::atomic::AtomicU32 {
     fn value(&self) -> u32 {
         self.load(SeqCst)
     }
 }
 
-impl Word for core::sync::atomic::AtomicU32 {
+impl Sleepable for core::sync::atomic::AtomicU32 {
     fn value(&self) -> u32 {
         self.load(SeqCst)
     }
 }
 
-pub(crate) type FutexWord = dyn Word;
+pub(crate) type FutexWord = dyn Sleepable;
 
 /// One word of [`wait_any_at`]: sleep while it holds the expected value.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use loom::sync::{Condvar, Mutex};
 
-use super::futex::Word;
+use super::futex::Sleepable;
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait};
 use crate::sync::split_word::SplitWord;
@@ -100,7 +100,7 @@ pub(crate) fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit
 }
 
 /// Sleeps on the word while it has this value.
-pub fn wait(word: &impl Word, expected: u32, limit: Limit<'_>) -> Wait {
+pub fn wait(word: &impl Sleepable, expected: u32, limit: Limit<'_>) -> Wait {
     wait_while(address(word), || word.value() == expected, limit)
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn wake_at(state: &SplitWord, count: u32) {
 }
 
 /// Wakes so many that sleep on the word, and says how many.
-pub fn wake(word: &impl Word, count: u32) -> u32 {
+pub fn wake(word: &impl Sleepable, count: u32) -> u32 {
     wake_on(address(word), count)
 }
 

@@ -15,7 +15,6 @@ use super::kernel::{address, sleep_any, wait_at, wake_at, wake_on};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait, WordLock};
-use crate::scope::{Refused, Scope, sealed};
 use crate::sync::event::Event;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::participants::Counter;
@@ -23,6 +22,7 @@ use crate::sync::permits::NoTable;
 use crate::sync::queue::PrivateQueue;
 use crate::sync::readers::Counted;
 use crate::sync::rlock::OwnedWord;
+use crate::sync::scope::{Refused, Scope, sealed};
 use crate::sync::split_word::SplitWord;
 use crate::sync::units::Units;
 

@@ -19,9 +19,9 @@ use core::cell::Cell;
 
 use self::kernel::{sleep_any, wake_on};
 use crate::futex::{Limit, Wait, WordLock};
-use crate::scope::Refused;
+use crate::robust::word::{LockWord, Take, WAITERS, WaitPolicy};
 use crate::sync::queue::{PrivateQueue, Queue};
-use crate::sync::word::{Take, WAITERS, Waiter, Word};
+use crate::sync::scope::Refused;
 
 pub use self::kernel::{sleepers, urgent, wait, wake};
 pub(crate) use self::killable::step;
@@ -52,7 +52,7 @@ impl Private {
 
 /// The word of the lock that survives death, with the kernel's part played by [`Robust::die`].
 #[derive(Debug)]
-pub struct Robust(Word);
+pub struct Robust(LockWord);
 
 /// How a participant's take ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +66,13 @@ pub enum Taken {
 }
 
 struct Participant<'w> {
-    word: &'w Word,
+    word: &'w LockWord,
     dies_when_chosen: bool,
     killed: bool,
     paused: bool,
 }
 
-impl Waiter for Participant<'_> {
+impl WaitPolicy for Participant<'_> {
     fn sleep(&mut self, expected: u32) -> Wait {
         let ended = match sleep_any(&[core::ptr::from_ref(self.word) as usize], || self.word.futex() == expected) {
             Some(_) => Wait::Woken,
@@ -108,7 +108,7 @@ impl Robust {
     /// A free one.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
-        Self(Word::new())
+        Self(LockWord::new())
     }
 
     /// Takes it as `id`, the fast path first.

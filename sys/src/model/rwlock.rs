@@ -15,18 +15,18 @@ use super::killable::{mourned, step};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::{Limit, Wait};
-use crate::scope::{RawLock, Refused};
+use crate::robust::word::{LockWord, OWNER, Take, WaitPolicy};
 use crate::sync::gate::PrivateGate;
 use crate::sync::readers::table::{self, Entry, Share};
 use crate::sync::readers::{ABANDONED, CLOSED, Counted, Readers, Turns};
-use crate::sync::word::{OWNER, Take, Waiter, Word};
+use crate::sync::scope::{RawLock, Refused};
 
 /// What the kernel knows of a participant.
 #[derive(Default)]
 struct List {
     id: u32,
-    linked: Vec<*const Word>,
-    pending: Option<*const Word>,
+    linked: Vec<*const LockWord>,
+    pending: Option<*const LockWord>,
 }
 
 loom::thread_local! {
@@ -41,7 +41,7 @@ fn me() -> u32 {
     with_list(|list| list.id)
 }
 
-fn set_pending(word: &Word) {
+fn set_pending(word: &LockWord) {
     with_list(|list| list.pending = Some(word));
     step();
 }
@@ -51,13 +51,13 @@ fn settle() {
     with_list(|list| list.pending = None);
 }
 
-fn link(word: &Word) {
+fn link(word: &LockWord) {
     step();
     with_list(|list| list.linked.push(word));
     step();
 }
 
-fn unlink(word: &Word) {
+fn unlink(word: &LockWord) {
     step();
     with_list(|list| list.linked.retain(|linked| !core::ptr::eq(*linked, word)));
     step();
@@ -80,13 +80,13 @@ fn walk() {
 /// The turn.
 #[derive(Debug)]
 struct Turn {
-    word: Word,
+    word: LockWord,
     abandoned: AtomicU32,
 }
 
-struct Waits<'t>(&'t Word, Limit<'t>);
+struct Waits<'t>(&'t LockWord, Limit<'t>);
 
-impl Waiter for Waits<'_> {
+impl WaitPolicy for Waits<'_> {
     fn sleep(&mut self, expected: u32) -> Wait {
         step();
         let ended = sleep_on(self.0, expected);
@@ -109,7 +109,7 @@ impl Waiter for Waits<'_> {
     }
 }
 
-fn sleep_on(word: &Word, expected: u32) -> Wait {
+fn sleep_on(word: &LockWord, expected: u32) -> Wait {
     match sleep_any(&[address(word)], || word.futex() == expected) {
         Some(_) => Wait::Woken,
         None => Wait::Changed,
@@ -169,11 +169,11 @@ unsafe impl RawLock for Turn {
 #[derive(Debug)]
 struct Shares {
     state: AtomicU32,
-    words: [Word; 2],
+    words: [LockWord; 2],
 }
 
-impl Share for Word {
-    fn word(&self) -> &Word {
+impl Share for LockWord {
+    fn word(&self) -> &LockWord {
         self
     }
 
@@ -258,7 +258,7 @@ impl Readers for Shares {
     }
 
     fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        let sleep = |word: &Word, expected| {
+        let sleep = |word: &LockWord, expected| {
             step();
             let ended = sleep_on(word, expected);
             step();
@@ -338,8 +338,8 @@ impl RwLock {
     /// A free one.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
-        let turn = Turn { word: Word::new(), abandoned: AtomicU32::new(0) };
-        let readers = Shares { state: AtomicU32::new(0), words: [Word::new(), Word::new()] };
+        let turn = Turn { word: LockWord::new(), abandoned: AtomicU32::new(0) };
+        let readers = Shares { state: AtomicU32::new(0), words: [LockWord::new(), LockWord::new()] };
         Self { lock: Turns { turn, readers }, pair: Pair::new() }
     }
 

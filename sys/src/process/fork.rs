@@ -180,7 +180,7 @@ pub fn may_fork() -> Result<(), ForkError> {
     }
     // First, because only of a thread that is alone can it be told everywhere what it holds.
     prove_single_thread()?;
-    if crate::sync::robust::holds_exclusively() || crate::pthread::holds_any() {
+    if crate::robust::holds_exclusively() || crate::pthread::holds_any() {
         return Err(ForkError::LockHeld);
     }
     Ok(())

@@ -39,7 +39,6 @@ mod credentials;
 mod exec;
 mod exit;
 mod fork;
-mod generation;
 mod identity;
 mod ids;
 mod limits;
@@ -53,13 +52,13 @@ mod usage;
 
 pub use rustix::process::{Pid, Resource, Rlimit, Signal};
 
+pub use crate::generation::generation;
 pub use at_exit::at_exit;
 pub use child::{Child, reap_any};
 pub use credentials::{Capabilities, Credentials, clear_dumpable, is_dumpable, set_dumpable, supplementary_groups};
 pub use exec::{Argument, Group, Inherit, MissingEnd, Plan, Stage, StartError};
 pub use exit::{ExitStatus, exit};
 pub use fork::{ForkError, continue_in_child, fork, fork_unchecked, may_fork, prove_single_thread};
-pub use generation::generation;
 pub use identity::Identity;
 pub use ids::{
     become_subreaper, effective_group, effective_user, group_of, id, is_privileged_by_exec, is_subreaper, new_session,

@@ -6,8 +6,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 use super::{ExitStatus, Pid, Signal, Usage};
-use crate::deadline::Deadline;
-use crate::errno::{Errno, Result, retry, retry_until};
+use crate::deadline::{Deadline, retry_until};
+use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, RawFd, above_standard};
 use crate::raw;
 use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};

@@ -13,18 +13,16 @@ use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use crate::mmap::memfd::{len_of as len_of_file, seals_of};
 use crate::process::{id, pid_namespace};
 use crate::raw;
-use crate::scope::Shared;
-use crate::sync::lock::Lock;
-use crate::sync::robust::{Form, form};
+use crate::robust::{LockBackend, lock_backend};
 
 /// The first bytes of the memory. Written once, before anyone else can have the descriptor.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     magic: u64,
     abi: u64,
     /// Of the whole memory, header included.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     len: u64,
     align: u64,
     fingerprint: Fingerprint,
@@ -54,11 +52,14 @@ impl Header {
         Self::describing::<[T]>(Layout::array::<T>(len).ok(), len, align_of::<T>())
     }
 
-    /// The header of memory for one lock around `len` values.
-    pub(super) fn of_locked<T: Shareable>(len: usize) -> Self {
+    /// The header of memory for one `U` around `len` values, laid out and aligned like this.
+    pub(crate) fn of_unsized<T: Shareable, U: ?Sized + Shareable>(
+        layout: Option<Layout>,
+        len: usize,
+        align: usize,
+    ) -> Self {
         const { fits_in_shared_memory::<T>() };
-        let layout = Lock::<[T], Shared>::layout(len);
-        Self::describing::<Lock<[T], Shared>>(layout, len, align_of::<Lock<T, Shared>>())
+        Self::describing::<U>(layout, len, align)
     }
 
     /// The header of [growing](super::growing) memory for a `T` and `more` bytes behind it.
@@ -134,15 +135,15 @@ const fn fits_in_shared_memory<T>() {
     assert!(size_of::<T>() > 0, "a value without size has nothing to share: put it beside a number or into a `Lock`");
 }
 
-/// The version of the layouts, the form of the locks, the word size and the libc, each in a byte or more.
+/// The version of the layouts, the backend of the locks, the word size and the libc, each in a byte or more.
 fn abi() -> u64 {
     let libc = if cfg!(target_env = "musl") { 2 } else { 1 };
-    let form = match form() {
-        Form::Node => 1,
-        Form::Pthread => 2,
-        Form::Unsupported => 3,
+    let backend = match lock_backend() {
+        LockBackend::Node => 1,
+        LockBackend::Pthread => 2,
+        LockBackend::Unsupported => 3,
     };
-    VERSION << 24 | form << 16 | (size_of::<usize>() as u64) << 8 | libc
+    VERSION << 24 | backend << 16 | (size_of::<usize>() as u64) << 8 | libc
 }
 
 /// Reads the header of memory that somebody else made, after checking that it cannot shrink.
@@ -190,7 +191,7 @@ pub fn is_shared_memory(fd: &OwnedFd) -> bool {
 }
 
 /// The number of values, as the header says; checked by [`Header::admit`] against the size.
-pub(super) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
+pub(crate) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
     usize::try_from(read(memory)?.len).map_err(|_| AttachError::OtherType)
 }
 
@@ -241,7 +242,7 @@ pub enum AttachError {
     NotSealed,
     /// It does not begin with this library's header.
     NotOurs,
-    /// It was made by another version, libc or word size, or where locks have another form.
+    /// It was made by another version, libc or word size, or where locks have another backend.
     OtherAbi,
     /// It holds another type: other fields, offsets, length or size.
     OtherType,

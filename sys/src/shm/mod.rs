@@ -79,12 +79,12 @@ pub use fingerprint::{Description, Fingerprint};
 #[doc(hidden)]
 pub use fingerprint::{Fields, PlainFields};
 pub use header::{AttachError, is_shared_memory};
+pub(crate) use header::{Header, len_of};
 pub use racy::Racy;
 pub use shareable::{Init, Nodes, Plain, Shareable, Zeroed, array};
 #[doc(hidden)]
 pub use shareable::{InitWith, init_field, visit_field};
 
-use self::header::Header;
 use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
 use crate::mmap::{Memfd, Region, Seals};
@@ -134,8 +134,9 @@ impl<T: Shareable> Shm<T> {
     /// # Errors
     /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved. `EFBIG` when
     /// the value is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent). `EOPNOTSUPP` for a type
-    /// with a lock if [`Shared::form`](crate::scope::Shared::form) is [`Unsupported`](crate::scope::Form::Unsupported):
-    /// the kernel has no robust lists, so no process would learn of a holder's death.
+    /// with a lock if [`Shared::backend`](crate::scope::Shared::backend) is
+    /// [`Unsupported`](crate::scope::LockBackend::Unsupported): the kernel has no robust lists, so no process would
+    /// learn of a holder's death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
         let (memory, region) = make(Header::of::<T>())?;
         let value = value_in::<T>(&region);
@@ -171,7 +172,7 @@ impl<T: Shareable> Shm<T> {
 
 impl<T: ?Sized + Shareable> Shm<T> {
     /// `value` is valid, and lies in `region`, which maps `memory`.
-    fn over(value: NonNull<T>, region: Region, memory: OwnedFd) -> Self {
+    pub(crate) fn over(value: NonNull<T>, region: Region, memory: OwnedFd) -> Self {
         Self { value, region: Some(region), memory, is_linked: is_linked::<T> }
     }
 
@@ -184,7 +185,7 @@ impl<T: ?Sized + Shareable> Shm<T> {
         self.memory.as_fd()
     }
 
-    fn map_again(&self) -> Result<(OwnedFd, Region)> {
+    pub(crate) fn map_again(&self) -> Result<(OwnedFd, Region)> {
         let memory = above_standard(duplicate(&self.memory)?)?;
         let region = Region::shared(&memory, self.region.as_ref().map_or(0, Region::len))?;
         Ok((memory, region))
@@ -229,7 +230,7 @@ impl<T: ?Sized + Shareable + fmt::Debug> fmt::Debug for Shm<T> {
     }
 }
 
-fn make(header: Header) -> Result<(OwnedFd, Region)> {
+pub(crate) fn make(header: Header) -> Result<(OwnedFd, Region)> {
     let len = usize::try_from(header.size).map_err(|_| Errno::NOMEM)?;
     let memory = Memfd::new(c"ossature")?;
     // Beyond this limit the kernel sends SIGXFSZ, which by default ends the program.
@@ -246,7 +247,7 @@ fn make(header: Header) -> Result<(OwnedFd, Region)> {
     Ok((above_standard(memory.into())?, region))
 }
 
-fn attach(memory: OwnedFd, expected: Header) -> core::result::Result<(OwnedFd, Region), AttachError> {
+pub(crate) fn attach(memory: OwnedFd, expected: Header) -> core::result::Result<(OwnedFd, Region), AttachError> {
     let found = header::read(&memory)?;
     expected.admit(&found, &memory)?;
     let len = usize::try_from(expected.size).map_err(|_| AttachError::Os(Errno::NOMEM))?;
@@ -256,7 +257,7 @@ fn attach(memory: OwnedFd, expected: Header) -> core::result::Result<(OwnedFd, R
 }
 
 /// Where the value lies behind the header: `Header::of` made room for it.
-fn value_in<T>(region: &Region) -> NonNull<T> {
+pub(crate) fn value_in<T>(region: &Region) -> NonNull<T> {
     // SAFETY: the region is longer than the value's offset (`Header::of`).
     unsafe { region.as_ptr().add(Header::value_offset(align_of::<T>())) }.cast()
 }

@@ -4,15 +4,17 @@
 use core::mem::MaybeUninit;
 
 use rustix::io::IoSlice;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, UCred};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred};
 use rustix::process::{getegid, geteuid, getpid};
 
 use super::ancillary::{self, Received};
-use super::transfer::SEND;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, PollFlags, by_deadline};
 use crate::raw;
+
+/// Sending never raises SIGPIPE; waiting is ours, whatever the mode of the descriptor.
+pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// The most descriptors that one message carries.
 ///

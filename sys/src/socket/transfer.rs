@@ -1,17 +1,15 @@
 //! Sending and receiving by a deadline.
 
 use rustix::fd::BorrowedFd;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::RecvFlags;
 
 use super::ancillary::Received;
+use super::rights::SEND;
 use super::{Address, Socket, rights};
 use crate::deadline::Deadline;
 use crate::errno::Result;
 use crate::fd::{AsFd, PollFlags, by_deadline};
 use crate::raw;
-
-/// Sending never raises SIGPIPE; waiting is ours, whatever the mode of the descriptor.
-pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 impl Socket {
     /// `send(fd, bytes, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and says how many, waiting for room;

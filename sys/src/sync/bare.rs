@@ -63,12 +63,12 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::futex::Limit;
-pub use crate::scope::NotOwner;
-use crate::scope::{Owned, Private, RawLock, Refused, Scope};
 use crate::sync::condition::Held;
 use crate::sync::handoff::HandoffLock;
 use crate::sync::lock::Lock;
 use crate::sync::rlock::RLock;
+pub use crate::sync::scope::NotOwner;
+use crate::sync::scope::{Owned, Private, RawLock, Refused, Scope};
 use crate::thread_bound::StaysInItsThread;
 
 /// What `Lock` and `RLock` have.

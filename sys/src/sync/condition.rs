@@ -55,10 +55,10 @@ use core::fmt;
 
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-use crate::scope::{Local, Shared};
-use crate::scope::{Private, Refused, Scope};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::queue::{PrivateQueue, Queue};
+use crate::sync::scope::{Local, Shared};
+use crate::sync::scope::{Private, Refused, Scope};
 
 /// A queue of those who wait for a change of what a lock guards.
 ///

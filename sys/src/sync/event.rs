@@ -45,10 +45,10 @@ use core::marker::PhantomData;
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-use crate::scope::{Local, Shared};
-use crate::scope::{Private, Refused, Scope};
 use crate::shm::{Fingerprint, Init, InitWith, Shareable};
 use crate::sync::gate::{Gate, Woke};
+use crate::sync::scope::{Local, Shared};
+use crate::sync::scope::{Private, Refused, Scope};
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
 

@@ -27,7 +27,7 @@ use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
 use crate::futex::{self, Reach, Waiter};
 use crate::futex::{Limit, Wait};
-use crate::sync::robust::{RobustList, wakes_are_passed_on};
+use crate::robust::{RobustList, wakes_are_passed_on};
 use crate::sync::split_word::SplitWord;
 
 /// How a sleep ended.

@@ -25,10 +25,10 @@ use core::fmt;
 
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-use crate::scope::{Local, Private, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
 use crate::sync::permits::NoTable;
+use crate::sync::scope::{Local, Private, Refused, Scope, Shared};
 use crate::sync::units::{Units, count};
 
 /// A lock without an owner.

@@ -25,8 +25,8 @@
 use core::mem;
 
 use crate::process::generation;
-use crate::scope::{NotOwner, RawLock, Shared};
 use crate::sync::lock::{Guard, Lock};
+use crate::sync::scope::{NotOwner, RawLock, Shared};
 use crate::sync::thread_number;
 
 /// The hold of one shared lock by one thread.

@@ -22,14 +22,14 @@
 //!
 //! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a
 //! death. A forked child holds none of its parent's. Where the locks have the [pthread
-//! form](super::robust::Form::Pthread), nothing is linked and no death is seen.
+//! form](crate::robust::LockBackend::Pthread), nothing is linked and no death is seen.
 //!
 //! Orderings: claims are `Acquire`, releases are `Release`, deaths are looked for with `Acquire`.
 
 use crate::futex::{Reach, Waiter};
-use crate::scope::Refused;
-use crate::sync::robust::{Form, LEASE, Node, RobustList, form, gettid};
-use crate::sync::word::{DIED, OWNER, WAITERS, half};
+use crate::robust::word::{DIED, OWNER, WAITERS, half};
+use crate::robust::{LEASE, LockBackend, Node, RobustList, gettid, lock_backend};
+use crate::sync::scope::Refused;
 
 /// What a lease says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Lease {
 
     #[cold]
     fn claim_unlinked(&self) -> Result<bool, Refused> {
-        if form() == Form::Node {
+        if lock_backend() == LockBackend::Node {
             return Err(Refused::Unlisted);
         }
         Ok(self.0.word.swap_half(0, gettid() | WAITERS))
@@ -92,14 +92,14 @@ impl Lease {
     pub(crate) fn is_mine(&self) -> bool {
         match RobustList::current() {
             Some((here, id)) => self.0.word.futex() & OWNER == id && here.linked(&self.0).is_some(),
-            None => form() == Form::Pthread && self.0.word.futex() & OWNER == gettid(),
+            None => lock_backend() == LockBackend::Pthread && self.0.word.futex() & OWNER == gettid(),
         }
     }
 
     /// Gives the lease back. For anyone but its holder, a forked child of it for one, this does nothing.
     pub(crate) fn release(&self) {
         let Some((here, id)) = RobustList::current() else {
-            if form() != Form::Node {
+            if lock_backend() != LockBackend::Node {
                 self.0.word.swap_half(gettid() | WAITERS, 0);
             }
             return;
@@ -142,7 +142,7 @@ impl Lease {
 
     /// Whether the holder has something exclusively, beside which a fork is refused. Called by the holder.
     pub(crate) fn set_exclusive(&self, exclusive: bool) {
-        let kind = if exclusive { crate::sync::robust::LOCK } else { LEASE };
+        let kind = if exclusive { crate::robust::LOCK } else { LEASE };
         self.0.kind.store(kind, core::sync::atomic::Ordering::Relaxed);
     }
 
@@ -153,6 +153,6 @@ impl Lease {
 
     /// Whether a thread of this process holds it through this mapping: then it must not be unmapped.
     pub(crate) fn is_linked_here(&self) -> bool {
-        form() == Form::Node && self.0.is_linked_here()
+        lock_backend() == LockBackend::Node && self.0.is_linked_here()
     }
 }

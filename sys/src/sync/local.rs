@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use crate::futex::Limit;
-use crate::scope::{Owned, RawLock, Refused};
+use crate::sync::scope::{Owned, RawLock, Refused};
 
 /// A flag that cannot leave its thread.
 #[derive(Debug, Default)]

@@ -82,10 +82,10 @@ use core::ops::{Deref, DerefMut};
 use crate::atomic::const_unless_loom;
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, WordLock};
-use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, Nodes, Shareable};
 use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
+use crate::sync::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::sync::shared::SharedLock;
 use crate::thread_bound::StaysInItsThread;
 

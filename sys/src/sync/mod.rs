@@ -46,11 +46,13 @@
 //
 // | file | idea |
 // | --- | --- |
+// | `scope` | who may wait on a primitive: what each scope is made of, and why one is refused |
 // | `lock` | mutual exclusion around data, the guard |
 // | `rlock` | mutual exclusion that its holder may enter again |
 // | `rwlock` | many readers or one writer around data, the guards |
 // | `readers` | its protocol: the turn, and the shares of readers, one kind for each way to die |
 // | `bare` | `Lock` and `RLock` around nothing, taken and released without a guard |
+// | `locked_slice` | placing a lock around a slice in shared memory |
 // | `hold` | the hold of a shared lock apart from its guard |
 // | `interrupt` | a signal that ends waits |
 // | `event` | a flag that one sets and many wait for |
@@ -69,10 +71,7 @@
 // | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
 // | `spin` | looking before sleeping, and learning whether that helps |
 // | `private` | the raw lock of threads: one futex word |
-// | `word` | the state word of the lock that survives death, as a protocol of its own |
-// | `robust` | the list that the kernel walks when a thread dies, and our entries in it |
-// | `shared` | the raw lock of processes: word and list together |
-// | `fallback` | the raw lock of processes where that list cannot be used: a pthread robust mutex |
+// | `shared` | the raw lock of processes: word and list of `robust` together |
 // | `local` | the raw lock of a single thread |
 // | `thread_number` | a number for each thread that is never used again |
 
@@ -81,7 +80,6 @@ pub mod barrier;
 pub mod condition;
 pub mod event;
 pub mod exchange;
-pub(crate) mod fallback;
 pub(crate) mod gate;
 pub mod handoff;
 pub mod hold;
@@ -89,6 +87,7 @@ pub mod interrupt;
 pub(crate) mod lease;
 pub(crate) mod local;
 pub mod lock;
+mod locked_slice;
 pub(crate) mod participants;
 pub(crate) mod permits;
 pub(crate) mod private;
@@ -96,16 +95,17 @@ pub(crate) mod queue;
 pub(crate) mod readers;
 pub mod ring;
 pub mod rlock;
-pub(crate) mod robust;
 pub mod rwlock;
+pub mod scope;
 pub mod semaphore;
 pub(crate) mod shared;
 pub(crate) mod spin;
 pub(crate) mod split_word;
 pub(crate) mod thread_number;
 pub(crate) mod units;
-pub(crate) mod word;
 
+#[doc(inline)]
+pub use self::scope::{Local, Private, Shared};
 #[doc(inline)]
 pub use self::{barrier::Barrier, condition::Condition, event::Event};
 #[doc(inline)]
@@ -118,5 +118,3 @@ pub use self::{
 };
 #[doc(inline)]
 pub use crate::futex::{Cancel, Limit};
-#[doc(inline)]
-pub use crate::scope::{Local, Private, Shared};

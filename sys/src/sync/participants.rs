@@ -33,12 +33,12 @@ use crate::atomic::Ordering::Relaxed;
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
 use crate::futex::{Reach, Waiter};
-use crate::scope::Refused;
+use crate::robust::thread_pointer;
 use crate::shm::Nodes;
 use crate::sync::gate::SharedGate;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::lease::{Holder, Lease};
-use crate::sync::robust::thread_pointer;
+use crate::sync::scope::Refused;
 
 /// The parties of one barrier. The functions that give slots, count or reclaim are called under the barrier's lock.
 pub trait Participants<G: Gate> {

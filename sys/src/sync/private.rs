@@ -1,7 +1,7 @@
 //! The raw lock of threads: the small private lock of `futex`, which cannot refuse.
 
 use crate::futex::{Limit, WordLock};
-use crate::scope::{RawLock, Refused};
+use crate::sync::scope::{RawLock, Refused};
 
 // SAFETY: the word leaves free only by the compare-exchange or swap of one taker, which alone then sees it free before,
 // and returns to free only in release. Acquire on the way in and Release on the way out order what the holders write.

@@ -49,10 +49,10 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::atomic::const_unless_loom;
 use crate::futex::{Limit, WordLock};
-use crate::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::condition::Held;
 use crate::sync::local::LocalLock;
+use crate::sync::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared};
 use crate::sync::shared::SharedLock;
 use crate::sync::thread_number;
 use crate::thread_bound::StaysInItsThread;

@@ -82,7 +82,7 @@
 //! ```
 //!
 //! **Limits.** In `Shared` 120 threads can read at a time; one more gets [`TableFull`](Refused::TableFull). The table
-//! makes a shared lock 8 kB large. Where the locks have the [pthread form](crate::scope::Form::Pthread), readers
+//! makes a shared lock 8 kB large. Where the locks have the [pthread form](crate::scope::LockBackend::Pthread), readers
 //! exclude each other, and a thread that reads cannot read twice. In `Private` and `Local` there can be 1,073,741,823
 //! read guards; one more waits for a guard to be dropped, and is refused in `Local`.
 //!
@@ -115,11 +115,11 @@ use core::ops::{Deref, DerefMut};
 
 use crate::atomic::const_unless_loom;
 use crate::futex::{Limit, WordLock};
-use crate::scope::{Local, Private, RawLock, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate};
 use crate::sync::local::LocalLock;
 use crate::sync::readers::{Counted, Readers, Slots, Turns};
+use crate::sync::scope::{Local, Private, RawLock, Refused, Scope, Shared};
 use crate::sync::shared::SharedLock;
 use crate::thread_bound::StaysInItsThread;
 

@@ -49,7 +49,7 @@
 //! of the slot is linked into the holder's robust list as a lock is. There can be 120 permits of one semaphore at a
 //! time, and any number of units without an owner. A unit moves to a slot when a permit is wanted and no slot has a
 //! free one. Until a bare unit is wanted and the count is 0, the unit stays there. Where the locks have the [pthread
-//! form](crate::scope::Form::Pthread) a permit's unit is like any other, and is gone with its holder.
+//! form](crate::scope::LockBackend::Pthread) a permit's unit is like any other, and is gone with its holder.
 //!
 //! **When a participant is stopped** (by a debugger, `SIGSTOP` or a frozen control group), it may be moving a unit
 //! between the count and a slot. A call with a limit still ends in time. A call with [`Limit::NOW`] waits some
@@ -68,10 +68,10 @@ use core::fmt;
 
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-use crate::scope::{Local, Private, Refused, Scope, Shared};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
 use crate::sync::permits::{NoTable, Permits, Slots};
+use crate::sync::scope::{Local, Private, Refused, Scope, Shared};
 pub use crate::sync::units::Overflow;
 use crate::sync::units::{Units, count};
 

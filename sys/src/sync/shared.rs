@@ -30,10 +30,10 @@ use crate::atomic::spin_hint;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
 use crate::futex::{Limit, Reach, Wait};
-use crate::scope::{Owned, RawLock, Refused};
-use crate::sync::fallback;
-use crate::sync::robust::{Form, LOCK, Node, RobustList, form, gettid, wakes_are_passed_on};
-use crate::sync::word::{DIED, OWNER, Take, Waiter};
+use crate::robust::fallback;
+use crate::robust::word::{DIED, OWNER, Take, WaitPolicy};
+use crate::robust::{LOCK, LockBackend, Node, RobustList, gettid, lock_backend, wakes_are_passed_on};
+use crate::sync::scope::{Owned, RawLock, Refused};
 
 /// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
 #[repr(C)]
@@ -57,8 +57,8 @@ impl SharedLock {
     pub(crate) unsafe fn init(place: *mut Self) -> ErrnoResult<()> {
         // SAFETY: all-zero bytes are a free lock: each field is an atomic number, or padding.
         unsafe { place.write_bytes(0, 1) };
-        match form() {
-            Form::Node => {
+        match lock_backend() {
+            LockBackend::Node => {
                 // SAFETY: the place was just made a valid lock.
                 let lock = unsafe { &*place };
                 lock.node.kind.store(LOCK, Relaxed);
@@ -67,16 +67,16 @@ impl SharedLock {
                 Ok(())
             }
             // SAFETY: the node is at least as large as a mutex and as aligned (asserted there), and stays where it is.
-            Form::Pthread => unsafe { fallback::init(place.cast()) },
-            Form::Unsupported => Err(Errno::OPNOTSUPP),
+            LockBackend::Pthread => unsafe { fallback::init(place.cast()) },
+            LockBackend::Unsupported => Err(Errno::OPNOTSUPP),
         }
     }
 
     /// Whether a thread of this process holds the lock through this mapping: then it must not be unmapped.
     pub(crate) fn is_linked_here(&self) -> bool {
-        match form() {
-            Form::Node => self.node.is_linked_here(),
-            Form::Pthread | Form::Unsupported => fallback::holds_any(),
+        match lock_backend() {
+            LockBackend::Node => self.node.is_linked_here(),
+            LockBackend::Pthread | LockBackend::Unsupported => fallback::holds_any(),
         }
     }
 
@@ -96,7 +96,7 @@ impl SharedLock {
 
     /// [`take`](RawLock::take), refused at once if this thread has the lock.
     fn take_of_others(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        if form() == Form::Pthread {
+        if lock_backend() == LockBackend::Pthread {
             // SAFETY: in this form.
             return unsafe { self.take_fallback(limit) };
         }
@@ -145,7 +145,7 @@ impl SharedLock {
     #[cold]
     #[inline(never)]
     fn release_slow(&self, leave: u32) {
-        if form() == Form::Pthread {
+        if lock_backend() == LockBackend::Pthread {
             if self.spin.load(Relaxed) == gettid() {
                 self.spin.store(0, Relaxed);
             }
@@ -179,10 +179,12 @@ impl SharedLock {
     #[inline(never)]
     unsafe fn take_fallback(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         // SAFETY: in this form `init` made a mutex at this place.
-        match unsafe { fallback::take(self.mutex(), limit) }? {
-            fallback::Taken::No => return Ok(false),
-            fallback::Taken::Yes => {}
-            fallback::Taken::AfterDeath => self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed),
+        match unsafe { fallback::take(self.mutex(), limit) } {
+            Ok(fallback::Taken::No) => return Ok(false),
+            Ok(fallback::Taken::Yes) => {}
+            Ok(fallback::Taken::AfterDeath) => self.flags.store(self.flags.load(Relaxed) | ABANDONED, Relaxed),
+            Err(Errno::DEADLK) => return Err(Refused::WouldDeadlock),
+            Err(_) => return Err(Refused::Unrecoverable),
         }
         if self.flags.load(Relaxed) & GIVEN_UP == 0 {
             self.spin.store(gettid(), Relaxed);
@@ -199,7 +201,7 @@ impl SharedLock {
         match RobustList::current() {
             // The number comes first: it is wrong for nearly every thread that asks and is not the holder.
             Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
-            None if form() == Form::Pthread && self.spin.load(Relaxed) == gettid() => {
+            None if lock_backend() == LockBackend::Pthread && self.spin.load(Relaxed) == gettid() => {
                 // SAFETY: in this form.
                 unsafe { self.confirms_fallback() }
             }
@@ -266,7 +268,7 @@ impl<'l> Sleeper<'l> {
     }
 }
 
-impl Waiter for Sleeper<'_> {
+impl WaitPolicy for Sleeper<'_> {
     fn sleep(&mut self, expected: u32) -> Wait {
         let limit = if wakes_are_passed_on() { self.limit } else { self.limit.or_sooner(Deadline::after(SLICE)) };
         match crate::futex::sleep(self.lock.node.futex(), expected, Reach::Shared, limit) {
@@ -345,9 +347,9 @@ unsafe impl RawLock for SharedLock {
     }
 
     fn is_held(&self) -> bool {
-        match form() {
-            Form::Node => self.node.word.futex() & OWNER != 0,
-            Form::Pthread | Form::Unsupported => self.spin.load(Relaxed) != 0,
+        match lock_backend() {
+            LockBackend::Node => self.node.word.futex() & OWNER != 0,
+            LockBackend::Pthread | LockBackend::Unsupported => self.spin.load(Relaxed) != 0,
         }
     }
 

@@ -49,9 +49,9 @@ use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
-use crate::scope::{Refused, Scope};
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::permits::Permits;
+use crate::sync::scope::{Refused, Scope};
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{Child, ExitStatus, fork};
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::{LockBackend, Shared};
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
 use ossature_sys::sync::barrier::{Barrier, Broken};
@@ -48,7 +48,7 @@ fn stage(parties: u32) -> Shm<Stage> {
 
 /// Without nodes in the robust list no death is seen but by the clock.
 pub fn deaths_are_seen() -> bool {
-    let seen = Shared::form() == Form::Node;
+    let seen = Shared::backend() == LockBackend::Node;
     if !seen {
         println!("SKIPPED: the kernel does not tell where the robust list is");
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{Child, ExitStatus, fork};
 use ossature_sys::sched::{CpuSet, Policy, affinity, policy, set_affinity, set_policy};
-use ossature_sys::scope::{Form, Refused, Shared};
+use ossature_sys::scope::{LockBackend, Refused, Shared};
 use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
 use ossature_sys::sync::lock::Lock;
@@ -153,11 +153,11 @@ impl Drop for Conductor {
 fn form_is_our_own_node() {
     let set = |variable| std::env::var_os(variable).is_some();
     let expected = match (set(NO_LIST), set(NO_MUTEX)) {
-        (_, true) => Form::Unsupported,
-        (true, false) => Form::Pthread,
-        (false, false) => Form::Node,
+        (_, true) => LockBackend::Unsupported,
+        (true, false) => LockBackend::Pthread,
+        (false, false) => LockBackend::Node,
     };
-    assert_eq!(Shared::form(), expected);
+    assert_eq!(Shared::backend(), expected);
 }
 
 fn chosen_waiter_is_killed(barge: bool) {

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU32;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::{LockBackend, Shared};
 use ossature_sys::shm::{Init, Shareable, Shm};
 use ossature_sys::sync::barrier::Barrier;
 use ossature_sys::sync::condition::Condition;
@@ -23,7 +23,7 @@ fn placed<T: Shareable>(init: impl Init<T>) -> Result<(), Errno> {
 
 /// The first object with a lock is an error; a type without a lock can be placed everywhere.
 fn what_has_a_lock_cannot_be_placed() {
-    let expected = if Shared::form() == Form::Unsupported { Err(Errno::OPNOTSUPP) } else { Ok(()) };
+    let expected = if Shared::backend() == LockBackend::Unsupported { Err(Errno::OPNOTSUPP) } else { Ok(()) };
     assert_eq!(placed(Lock::<u32, Shared>::shared(0)), expected);
     assert_eq!(placed(RLock::<u32, Shared>::shared(0)), expected);
     assert_eq!(placed(Semaphore::shared(1)), expected);

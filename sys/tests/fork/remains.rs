@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ossature_sys::process::{ExitStatus, exit, fork, fork_unchecked};
 use ossature_sys::pthread::{Kind, Options};
-use ossature_sys::scope::{Form, NotOwner, Refused, Shared};
+use ossature_sys::scope::{LockBackend, NotOwner, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::barrier::{Barrier, Broken};
 use ossature_sys::sync::lock::Lock;
@@ -72,7 +72,7 @@ fn give_number<T: ?Sized>(object: &T, from: u32, to: u32) -> usize {
 }
 
 fn there_are_no_nodes() -> bool {
-    let none = Shared::form() == Form::Pthread;
+    let none = Shared::backend() == LockBackend::Pthread;
     if none {
         println!("SKIPPED: no robust list is known here");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{Child, ExitStatus, ForkError, exit, fork, fork_unchecked};
 use ossature_sys::ptrace::{self, State};
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::{LockBackend, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rwlock::RwLock;
@@ -36,7 +36,7 @@ fn place() -> Shm<Pair> {
 }
 
 fn no_shares() -> bool {
-    let none = Shared::form() != Form::Node;
+    let none = Shared::backend() != LockBackend::Node;
     if none {
         println!("SKIPPED: readers have no shares here");
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{Child, ExitStatus, ForkError, fork};
 use ossature_sys::ptrace::{self, State};
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::{LockBackend, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::semaphore::Semaphore;
@@ -116,7 +116,7 @@ fn killed_chosen_acquirer_leaves_the_unit_to_another() {
 
 /// Where the kernel hides its list, a permit's unit has no owner: then there is nothing to see here.
 fn permits_have_owners() -> bool {
-    let so = Shared::form() == Form::Node;
+    let so = Shared::backend() == LockBackend::Node;
     if !so {
         println!("SKIPPED: permits have no owner here");
     }

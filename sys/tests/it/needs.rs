@@ -6,7 +6,7 @@ use std::io::Write;
 use std::ptr::null;
 
 use ossature_sys::pthread::Options;
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::{LockBackend, Shared};
 
 /// Ends the test if this feature is missing: `needs!(robust_lists);`.
 macro_rules! needs {
@@ -20,13 +20,13 @@ macro_rules! needs {
 /// A lock in shared memory, in whichever form.
 #[must_use]
 pub fn shared_locks() -> bool {
-    there("lock in shared memory", Shared::form() != Form::Unsupported)
+    there("lock in shared memory", Shared::backend() != LockBackend::Unsupported)
 }
 
 /// Locks that are entries of the thread's own list.
 #[must_use]
 pub fn own_nodes() -> bool {
-    there("list of a known form", Shared::form() == Form::Node)
+    there("list of a known form", Shared::backend() == LockBackend::Node)
 }
 
 /// Locks that may be released through another mapping of their memory. In the pthread form glibc for 32 bits looks for
@@ -35,10 +35,10 @@ pub fn own_nodes() -> bool {
 pub fn other_mappings() -> bool {
     there(
         "release through another mapping",
-        match Shared::form() {
-            Form::Node => true,
-            Form::Pthread => cfg!(target_pointer_width = "64"),
-            Form::Unsupported => false,
+        match Shared::backend() {
+            LockBackend::Node => true,
+            LockBackend::Pthread => cfg!(target_pointer_width = "64"),
+            LockBackend::Unsupported => false,
         },
     )
 }

@@ -4,7 +4,7 @@
 use std::sync::mpsc::channel;
 use std::thread;
 
-use ossature_sys::scope::{Form, Refused, Shared};
+use ossature_sys::scope::{LockBackend, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::semaphore::{Overflow, Semaphore};
 
@@ -24,7 +24,7 @@ fn shared_semaphore_has_120_permits_at_a_time() {
     needs!(shared_locks);
     let semaphore = Shm::place(Semaphore::shared(200)).unwrap();
     let mut permits: Vec<_> = (0..120).map(|_| semaphore.permit().unwrap()).collect();
-    if Shared::form() == Form::Node {
+    if Shared::backend() == LockBackend::Node {
         assert_eq!(semaphore.permit().map(|_| ()), Err(Refused::TableFull));
         assert_eq!(semaphore.try_permit().map(|_| ()), Err(Refused::TableFull));
     }
@@ -97,7 +97,7 @@ fn held_permit_counts_for_the_bound() {
     needs!(shared_locks);
     let semaphore = Shm::place(Semaphore::shared_bounded(2)).unwrap();
     let permit = semaphore.permit().unwrap();
-    if Shared::form() == Form::Node {
+    if Shared::backend() == LockBackend::Node {
         assert_eq!(semaphore.release(1), Err(Overflow));
     }
     drop(permit);

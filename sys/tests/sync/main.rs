@@ -25,7 +25,7 @@ mod rlock;
 mod rwlock;
 mod semaphore;
 
-use ossature_sys::scope::{Form, Shared};
+use ossature_sys::scope::{LockBackend, Shared};
 
 fn main() {
     let mut tests = Vec::new();
@@ -44,7 +44,7 @@ fn main() {
     ] {
         tests.extend_from_slice(module);
     }
-    let shared_locks = Shared::form() != Form::Unsupported;
+    let shared_locks = Shared::backend() != LockBackend::Unsupported;
     let possible = |name: &str| {
         let without_lock = name.starts_with("event::") || name.starts_with("handoff::");
         shared_locks || without_lock || !(name.contains("::shared::") || name.contains("::processes::"))

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::scope::Refused;
 use crate::sync::barrier::phase::{DIED, FAILED, PANICKED, REASON, TIMED_OUT};
+use crate::sync::scope::Refused;
 
 /// Why a wait at a barrier ended without the others.
 ///

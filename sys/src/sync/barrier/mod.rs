@@ -71,13 +71,13 @@ use crate::atomic::Ordering::{Acquire, Relaxed};
 use crate::atomic::{AtomicU32, const_unless_loom, spin_hint};
 use crate::errno::Errno;
 use crate::futex::{Limit, WordLock};
-use crate::scope::{Local, Shared};
-use crate::scope::{Private, RawLock, Refused, Scope};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{Gate, PrivateGate, Woke};
 use crate::sync::local::LocalLock;
 use crate::sync::participants::SLOTS;
 use crate::sync::participants::{Counter, Participants};
+use crate::sync::scope::{Local, Shared};
+use crate::sync::scope::{Private, RawLock, Refused, Scope};
 use crate::sync::shared::SharedLock;
 use crate::sync::spin::Spin;
 

@@ -4,9 +4,9 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
 
-use crate::scope::{Private, Scope};
 use crate::sync::barrier::Barrier;
 use crate::sync::participants::Participants;
+use crate::sync::scope::{Private, Scope};
 use crate::thread_bound::StaysInItsThread;
 
 /// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the

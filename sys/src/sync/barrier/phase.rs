@@ -22,10 +22,10 @@
 //! | `7..32` | how often all this has changed |
 
 use crate::atomic::Ordering::{AcqRel, Acquire};
-use crate::scope::{RawLock, Scope};
 use crate::sync::barrier::{Barrier, Broken};
 use crate::sync::gate::Gate;
 use crate::sync::participants::Participants;
+use crate::sync::scope::{RawLock, Scope};
 
 pub(super) const PHASE: u32 = 0b111;
 pub(super) const FILLING: u32 = 0;

@@ -3,8 +3,8 @@
 mod slots;
 
 use crate::futex::Limit;
-use crate::scope::{Refused, Scope};
 use crate::sync::gate::{Gate, Woke};
+use crate::sync::scope::{Refused, Scope};
 use crate::sync::units::Units;
 
 pub(crate) use slots::*;

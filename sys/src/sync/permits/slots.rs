@@ -43,12 +43,12 @@ use super::{NoTable, Permits};
 use crate::atomic::spin_hint;
 use crate::errno::Result as ErrnoResult;
 use crate::futex::{Limit, Reach, Waiter};
-use crate::scope::{RawLock, Refused, Shared};
+use crate::robust::word::{DIED, OWNER, WAITERS};
+use crate::robust::{LOCK, LockBackend, Node, RobustList, lock_backend};
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::robust::{Form, LOCK, Node, RobustList, form};
+use crate::sync::scope::{RawLock, Refused, Shared};
 use crate::sync::shared::SharedLock;
 use crate::sync::units::{MOVING, SLOTTED, Step, Units, count};
-use crate::sync::word::{DIED, OWNER, WAITERS};
 
 /// How many permits of one semaphore there can be at a time: as many slots as one sleeper can watch.
 pub(crate) const SLOTS: usize = 120;
@@ -148,7 +148,7 @@ impl Slots {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<Option<Ticket>, Refused> {
-        if form() == Form::Pthread {
+        if lock_backend() == LockBackend::Pthread {
             return units.take_within(&NoTable, limit).map(|taken| taken.then(|| Ticket::of(NOWHERE)));
         }
         let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };

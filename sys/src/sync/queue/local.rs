@@ -2,7 +2,7 @@
 
 use super::Queue;
 use crate::futex::Limit;
-use crate::scope::Refused;
+use crate::sync::scope::Refused;
 
 /// Always empty.
 #[derive(Debug, Default)]

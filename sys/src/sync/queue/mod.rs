@@ -5,7 +5,7 @@ mod private;
 mod shared;
 
 use crate::futex::Limit;
-use crate::scope::Refused;
+use crate::sync::scope::Refused;
 
 pub(crate) use local::LocalQueue;
 pub(crate) use private::PrivateQueue;

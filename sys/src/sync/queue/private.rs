@@ -8,8 +8,8 @@ use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::atomic::const_unless_loom;
 use crate::futex::{Limit, WordLock};
-use crate::scope::Refused;
 use crate::sync::gate::{Gate, PrivateGate, Woke};
+use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
 const WAITING: u32 = 0;

@@ -31,10 +31,10 @@ use super::Queue;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::futex::{self, Limit, Reach, Wait, Waiter};
-use crate::scope::Refused;
+use crate::robust::RobustList;
 use crate::sync::gate::{Gate, SharedGate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
-use crate::sync::robust::RobustList;
+use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
 

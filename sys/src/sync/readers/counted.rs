@@ -25,8 +25,8 @@ use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::atomic::const_unless_loom;
 use crate::deadline::Deadline;
 use crate::futex::Limit;
-use crate::scope::Refused;
 use crate::sync::gate::{Gate, Woke};
+use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
 const SHUT: u32 = 1 << 31;

@@ -56,7 +56,7 @@ mod slots;
 pub(crate) mod table;
 
 use crate::futex::Limit;
-use crate::scope::{RawLock, Refused};
+use crate::sync::scope::{RawLock, Refused};
 
 pub(crate) use counted::Counted;
 pub(crate) use slots::Slots;

@@ -8,8 +8,8 @@
 //! A thread that has a share and wants another gets a deeper level of the one that it has, at once, also while a writer
 //! waits. So no thread that reads ever waits for a writer that waits for it.
 //!
-//! Where the locks have the [pthread form](crate::scope::Form::Pthread) no word can be linked. There a reader keeps the
-//! turn in place of a share, and readers exclude each other.
+//! Where the locks have the [pthread form](crate::scope::LockBackend::Pthread) no word can be linked. There a
+//! reader keeps the turn in place of a share, and readers exclude each other.
 
 use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
@@ -19,11 +19,11 @@ use super::table::{self, Entry, Share};
 use super::{ABANDONED, CLOSED, Readers};
 use crate::atomic::AtomicU32;
 use crate::futex::{self, Limit, Reach};
-use crate::scope::Refused;
-use crate::sync::robust::{Form, LOCK, Node, RobustList, form};
+use crate::robust::word::{LockWord, OWNER};
+use crate::robust::{LOCK, LockBackend, Node, RobustList, lock_backend};
+use crate::sync::scope::Refused;
 use crate::sync::shared::outlast;
 use crate::sync::spin::Spin;
-use crate::sync::word::{OWNER, Word};
 
 /// How many threads can read at a time. Nothing else depends on this number: a writer waits for one share after the
 /// other.
@@ -94,7 +94,7 @@ impl Slot {
 
 impl Share for Only<'_> {
     #[inline(always)]
-    fn word(&self) -> &Word {
+    fn word(&self) -> &LockWord {
         &self.slot.node.word
     }
 
@@ -130,7 +130,7 @@ impl Share for Only<'_> {
 }
 
 impl Share for Among<'_> {
-    fn word(&self) -> &Word {
+    fn word(&self) -> &LockWord {
         &self.slot.node.word
     }
 
@@ -211,7 +211,7 @@ impl Slots {
     #[cold]
     #[inline(never)]
     fn enter_slow(&self, has_turn: bool) -> Result<Option<Ticket>, Refused> {
-        if form() == Form::Pthread {
+        if lock_backend() == LockBackend::Pthread {
             return Ok(has_turn.then(|| Ticket::of(TURN)));
         }
         let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };

@@ -31,8 +31,8 @@
 use crate::atomic::Ordering::{Relaxed, Release, SeqCst};
 use crate::atomic::{AtomicU32, in_one_order};
 use crate::futex::{Limit, Wait};
+use crate::robust::word::{DIED, LockWord, OWNER, WAITERS};
 use crate::sync::readers::{ABANDONED, CLOSED, WRITING};
-use crate::sync::word::{DIED, OWNER, WAITERS, Word};
 
 const FREE: u32 = 0;
 /// The word that the kernel leaves after a death, and the word that musl leaves.
@@ -41,7 +41,7 @@ const DEAD: [u32; 2] = [DIED | WAITERS, DIED];
 /// One share, as the thread sees it that wants to change it: the model checker has its own.
 pub(crate) trait Share {
     /// Its word.
-    fn word(&self) -> &Word;
+    fn word(&self) -> &LockWord;
     /// Names it as what the coming steps are about.
     fn set_pending(&self);
     /// The steps are done.
@@ -137,7 +137,7 @@ fn give(share: &impl Share, state: &AtomicU32) {
 }
 
 /// Sleeps at the share until it is nobody's; false if the limit is over. The lock is closed.
-pub(crate) fn wait_until_free(word: &Word, limit: Limit<'_>, mut sleep: impl FnMut(u32) -> Wait) -> bool {
+pub(crate) fn wait_until_free(word: &LockWord, limit: Limit<'_>, mut sleep: impl FnMut(u32) -> Wait) -> bool {
     loop {
         let futex = word.futex_ordered();
         if is_free(futex) {

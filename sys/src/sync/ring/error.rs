@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::flow::{Lost, Stop};
 use crate::errno::Errno;
-use crate::scope::Refused;
+use crate::sync::scope::Refused;
 
 /// Why a ring could not be used.
 ///

@@ -20,8 +20,8 @@ use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;
 use crate::deadline::Deadline;
 use crate::futex::Limit;
-use crate::scope::Refused;
 use crate::sync::gate::{Gate, Woke};
+use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
 /// What the protocol needs of a ring.

@@ -29,12 +29,12 @@ use crate::eventfd::EventFd;
 use crate::futex::{self, Limit, Reach, Waiter};
 use crate::process::Pid;
 use crate::raw;
-use crate::scope::{RawLock, Refused};
+use crate::robust::{LockBackend, lock_backend};
 use crate::shm::growing::Growing;
 use crate::shm::{Fingerprint, Shareable};
 use crate::sync::gate::{Gate, SharedGate, Woke};
 use crate::sync::lease::Holder;
-use crate::sync::robust::{Form, form};
+use crate::sync::scope::{RawLock, Refused};
 use crate::sync::shared::SharedLock;
 
 /// How many bytes a granule has: a record is a whole number of them.
@@ -143,7 +143,7 @@ impl Ring {
     /// costs addresses (`ENOMEM` if there are not enough of them), and pages only as they are used.
     pub fn new(capacity: usize) -> ErrnoResult<Self> {
         // Without nodes nobody would hear of a death, and a fork beside a record in place would not be refused.
-        if form() != Form::Node {
+        if lock_backend() != LockBackend::Node {
             return Err(Errno::OPNOTSUPP);
         }
         let granules = capacity.div_ceil(GRANULE).clamp(LEAST, MOST).next_power_of_two();

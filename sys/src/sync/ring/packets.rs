@@ -26,9 +26,9 @@ use crate::errno::{Errno, Result as ErrnoResult};
 use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
 use crate::futex::Limit;
 use crate::poll::{PollFd, PollFlags, poll};
-use crate::scope::RawLock;
 use crate::socket::{Descriptors, Kind, MOST_DESCRIPTORS, Socket};
 use crate::sync::gate::Gate;
+use crate::sync::scope::RawLock;
 
 /// The number of a packet, in front of its bytes.
 const NUMBER: usize = size_of::<u64>();

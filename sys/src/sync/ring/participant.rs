@@ -15,8 +15,8 @@ use super::word::State;
 use crate::futex::Limit;
 use crate::mmap::copy;
 use crate::process::generation;
-use crate::scope::Refused;
 use crate::sync::gate::Gate;
+use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 use crate::thread_bound::StaysInItsThread;
 

@@ -19,8 +19,8 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::SeqCst;
 
-use crate::scope::Refused;
 use crate::sync::lease::{Holder, Lease};
+use crate::sync::scope::Refused;
 
 /// How many threads can take part in a ring at once.
 pub const PARTICIPANTS: usize = 4096;

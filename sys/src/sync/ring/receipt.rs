@@ -51,8 +51,8 @@ use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;
 use crate::atomic::{AtomicU64, step};
 use crate::futex::Limit;
-use crate::scope::Refused;
 use crate::sync::gate::Gate;
+use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
 /// The info of a token. No message is so long.

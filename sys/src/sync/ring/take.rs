@@ -1,9 +1,9 @@
 //! Taking a message: the walk of a consumer, and what becomes of the record that it finds ready.
 
 use super::track::{Claim, Reader, Recovered, Relation, Track};
-use super::word::{State, Word};
+use super::word::{RecordWord, State};
 use crate::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use crate::scope::Refused;
+use crate::sync::scope::Refused;
 
 /// Consumers tell the others their place once in so many takes.
 const TELL_EVERY: u32 = 16;
@@ -130,7 +130,7 @@ impl Track<'_> {
         loop {
             let at = reader.at;
             // In one order with the announcing of those who are about to sleep.
-            let seen = Word(self.cell(at).word.load(SeqCst));
+            let seen = RecordWord(self.cell(at).word.load(SeqCst));
             let claim = Claim { at, word: seen };
             match self.relation(seen, at) {
                 Relation::Earlier => return Ok(Found::Nothing),

@@ -20,9 +20,9 @@ use super::memory::Ring;
 use super::participant::{Participant, Received, same};
 use super::track::Blocked;
 use crate::futex::Limit;
-use crate::scope::Refused;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::lease::Holder;
+use crate::sync::scope::Refused;
 
 impl Ring {
     /// Counts the messages that are not received, and the tasks that living threads have received and not done, as they

@@ -46,10 +46,10 @@
 //! Orderings: taking a word is `Acquire`, giving it on is `SeqCst`, since what follows looks for sleepers. `head` hands
 //! the granules from the last reader to the next writer: `AcqRel` and `Acquire`.
 
-use super::word::{State, Word};
+use super::word::{RecordWord, State};
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::atomic::{AtomicU64, step};
-use crate::scope::Refused;
+use crate::sync::scope::Refused;
 
 /// What is on a cache line of its own.
 #[repr(C, align(64))]
@@ -97,7 +97,7 @@ pub(crate) struct Track<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) at: u64,
-    pub(crate) word: Word,
+    pub(crate) word: RecordWord,
 }
 
 /// What a consumer remembers between two takes.
@@ -178,7 +178,7 @@ impl<'r> Track<'r> {
         ((at >> self.cells.len().trailing_zeros()) as u32).wrapping_add(1)
     }
 
-    pub(super) fn relation(self, word: Word, at: u64) -> Relation {
+    pub(super) fn relation(self, word: RecordWord, at: u64) -> Relation {
         if word.lap() == self.lap(at) && word.state() != State::Unused {
             return Relation::Same;
         }
@@ -188,7 +188,7 @@ impl<'r> Track<'r> {
     }
 
     /// Where the record behind the one at `at` begins.
-    pub(super) fn step(self, at: u64, word: Word) -> Result<u64, Refused> {
+    pub(super) fn step(self, at: u64, word: RecordWord) -> Result<u64, Refused> {
         let left = self.lap_len() - self.index(at);
         match word.granules() {
             0 => Ok(at + left),
@@ -210,14 +210,14 @@ impl<'r> Track<'r> {
     /// Whether the record at `head` is done, for those who look before they sleep.
     pub(crate) fn head_is_done(self) -> bool {
         let head = self.head();
-        let word = Word(self.cell(head).word.load(Relaxed));
+        let word = RecordWord(self.cell(head).word.load(Relaxed));
         word.state() == State::Done && matches!(self.relation(word, head), Relation::Same)
     }
 
-    pub(super) fn change(self, claim: Claim, to: Word) -> Result<(), Word> {
+    pub(super) fn change(self, claim: Claim, to: RecordWord) -> Result<(), RecordWord> {
         step();
         let word = &self.cell(claim.at).word;
-        word.compare_exchange(claim.word.0, to.0, SeqCst, Acquire).map_or_else(|now| Err(Word(now)), |_| Ok(()))
+        word.compare_exchange(claim.word.0, to.0, SeqCst, Acquire).map_or_else(|now| Err(RecordWord(now)), |_| Ok(()))
     }
 
     /// Reserves a record; `None` without room. `cursor` is where this producer reserved last. `more` moves `head`, or
@@ -232,7 +232,7 @@ impl<'r> Track<'r> {
         let Positions { head, tail, .. } = self.positions;
         let mut at = tail.0.load(Acquire).max(*cursor);
         loop {
-            let seen = Word(self.cell(at).word.load(Acquire));
+            let seen = RecordWord(self.cell(at).word.load(Acquire));
             match self.relation(seen, at) {
                 Relation::Same => at = self.step(at, seen)?,
                 Relation::Later => at = self.catch_up(at)?,
@@ -264,14 +264,14 @@ impl<'r> Track<'r> {
                         false
                     };
                     if wraps {
-                        let _ = self.change(Claim { at, word: seen }, Word::of(State::Done, 0, 0, self.lap(at)));
+                        let _ = self.change(Claim { at, word: seen }, RecordWord::of(State::Done, 0, 0, self.lap(at)));
                         continue;
                     }
                     if !fits || room < granules {
                         *cursor = at;
                         return Ok(None);
                     }
-                    let word = Word::of(State::Writing, who, granules, self.lap(at));
+                    let word = RecordWord::of(State::Writing, who, granules, self.lap(at));
                     if self.change(Claim { at, word: seen }, word).is_ok() {
                         if seen.state() == State::Unused && self.head() > at {
                             // It was used since it was seen, and memory was given back: nobody looks here any more.
@@ -310,7 +310,7 @@ impl<'r> Track<'r> {
         for (granules, info) in messages {
             let cell = self.cell(at);
             cell.info.store(info, Relaxed);
-            let word = Word::of(State::Ready, claim.word.who(), granules, claim.word.lap());
+            let word = RecordWord::of(State::Ready, claim.word.who(), granules, claim.word.lap());
             if at == claim.at {
                 first = word;
             } else {
@@ -323,7 +323,7 @@ impl<'r> Track<'r> {
     }
 
     #[inline]
-    fn publish_as(self, claim: Claim, published: Word, announce: impl Fn()) -> bool {
+    fn publish_as(self, claim: Claim, published: RecordWord, announce: impl Fn()) -> bool {
         let ready = published.becomes(State::Ready, claim.word.who());
         announce();
         match self.change(claim, ready) {
@@ -334,7 +334,7 @@ impl<'r> Track<'r> {
 
     /// Publishes a record that others have gone past.
     #[cold]
-    fn publish_late(self, claim: Claim, mut now: Word, ready: Word, announce: impl Fn()) -> bool {
+    fn publish_late(self, claim: Claim, mut now: RecordWord, ready: RecordWord, announce: impl Fn()) -> bool {
         let who = claim.word.who();
         let (skipped, passed) = (claim.word.becomes(State::Skipped, who), claim.word.becomes(State::Passed, who));
         let published = loop {
@@ -386,7 +386,7 @@ impl<'r> Track<'r> {
     pub(crate) fn first(self, is_wanted: impl Fn(u64) -> bool) -> Result<Option<Claim>, Refused> {
         let mut at = self.positions.head.0.load(Acquire);
         loop {
-            let word = Word(self.cell(at).word.load(SeqCst));
+            let word = RecordWord(self.cell(at).word.load(SeqCst));
             let claim = Claim { at, word };
             match self.relation(word, at) {
                 Relation::Earlier => return Ok(None),
@@ -407,7 +407,7 @@ impl<'r> Track<'r> {
     /// Whether a record stands where the reader looks next, for those who look before they sleep. What is being written
     /// does not count: it comes at once, and to go past it costs its writer and the reader another walk.
     pub(crate) fn has_come(self, reader: &Reader) -> bool {
-        let seen = Word(self.cell(reader.at).word.load(Relaxed));
+        let seen = RecordWord(self.cell(reader.at).word.load(Relaxed));
         let is_there = match self.relation(seen, reader.at) {
             Relation::Earlier => false,
             Relation::Same => seen.state() != State::Writing,
@@ -422,7 +422,7 @@ impl<'r> Track<'r> {
         let mut first = head.load(Acquire);
         let mut at = first;
         let blocked = loop {
-            let seen = Word(self.cell(at).word.load(SeqCst));
+            let seen = RecordWord(self.cell(at).word.load(SeqCst));
             match self.relation(seen, at) {
                 Relation::Earlier => break Blocked::Empty,
                 Relation::Later => {
@@ -452,7 +452,7 @@ impl<'r> Track<'r> {
         let mut recovered = Recovered::default();
         let mut at = self.positions.head.0.load(Acquire);
         loop {
-            let seen = Word(self.cell(at).word.load(SeqCst));
+            let seen = RecordWord(self.cell(at).word.load(SeqCst));
             match self.relation(seen, at) {
                 Relation::Earlier => return Ok(recovered),
                 Relation::Later => at = self.catch_up(at)?,
@@ -481,7 +481,7 @@ impl<'r> Track<'r> {
         let mut at = self.positions.head.0.load(Acquire);
         let mut count = 0;
         while count < most {
-            let seen = Word(self.cell(at).word.load(SeqCst));
+            let seen = RecordWord(self.cell(at).word.load(SeqCst));
             match self.relation(seen, at) {
                 Relation::Earlier => break,
                 Relation::Later => {

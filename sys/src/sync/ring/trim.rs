@@ -2,22 +2,22 @@
 
 use super::flow::{Flow, finish, reclaim};
 use super::track::{Blocked, Claim, KEEP, Relation, Track};
-use super::word::{State, Word};
+use super::word::{RecordWord, State};
 use crate::atomic::Ordering::SeqCst;
-use crate::scope::Refused;
+use crate::sync::scope::Refused;
 
 impl Track<'_> {
     /// Reserves the granule at `head` and all behind it in the lap, if that is the granule behind the first [`KEEP`]
     /// ones, and writes padding up to there otherwise. `None` if somebody else has reserved a record there.
     fn reserve_rest(self, who: u32) -> Option<Result<Claim, ()>> {
         let at = self.head();
-        let seen = Word(self.cell(at).word.load(SeqCst));
+        let seen = RecordWord(self.cell(at).word.load(SeqCst));
         let Relation::Earlier = self.relation(seen, at) else { return None };
         let lap = self.lap(at);
         let word = match self.index(at) {
-            KEEP => Word::of(State::Writing, who, 0, lap),
-            before if before < KEEP => Word::of(State::Done, 0, KEEP - before, lap),
-            _ => Word::of(State::Done, 0, 0, lap),
+            KEEP => RecordWord::of(State::Writing, who, 0, lap),
+            before if before < KEEP => RecordWord::of(State::Done, 0, KEEP - before, lap),
+            _ => RecordWord::of(State::Done, 0, 0, lap),
         };
         self.change(Claim { at, word: seen }, word).ok()?;
         Some(if word.state() == State::Writing { Ok(Claim { at, word }) } else { Err(()) })

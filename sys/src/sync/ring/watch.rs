@@ -36,11 +36,11 @@
 //! is closed. A watcher that finds the ring closing closes it.
 
 use super::track::{Claim, Recovered, Relation, Track};
-use super::word::{State, Word};
+use super::word::{RecordWord, State};
 use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::atomic::in_one_order;
-use crate::scope::Refused;
+use crate::sync::scope::Refused;
 
 const WATCHED: u64 = 1;
 const RAISED: u64 = 2;
@@ -103,7 +103,7 @@ impl Track<'_> {
         let mut result = Seen::default();
         let mut at = self.head();
         loop {
-            let seen = Word(self.cell(at).word.load(SeqCst));
+            let seen = RecordWord(self.cell(at).word.load(SeqCst));
             match self.relation(seen, at) {
                 Relation::Earlier => return Ok(result),
                 Relation::Later => {

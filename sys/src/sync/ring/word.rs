@@ -53,14 +53,14 @@ pub(crate) enum State {
 
 /// The word.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word(pub(crate) u64);
+pub(crate) struct RecordWord(pub(crate) u64);
 
 /// How many granules a record can have.
 pub(crate) const GRANULES_MAX: u64 = (1 << 16) - 1;
 /// The highest number of a participant that the word can hold.
 pub(crate) const WHO_MAX: u32 = (1 << 13) - 1;
 
-impl Word {
+impl RecordWord {
     /// A word of these parts; each is within its bounds.
     pub(crate) fn of(state: State, who: u32, granules: u64, lap: u32) -> Self {
         debug_assert!(who <= WHO_MAX && granules <= GRANULES_MAX);
@@ -99,7 +99,7 @@ impl Word {
     }
 }
 
-impl fmt::Debug for Word {
+impl fmt::Debug for RecordWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} by {} of {} in lap {}", self.state(), self.who(), self.granules(), self.lap())
     }

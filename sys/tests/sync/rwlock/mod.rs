@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::futex::Cancel;
-use ossature_sys::scope::{Form, Local, Private, Refused, Shared};
+use ossature_sys::scope::{Local, LockBackend, Private, Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::rwlock::RwLock;
 
@@ -62,7 +62,7 @@ pub const LONG: Duration = Duration::from_secs(3600);
 
 /// Whether a thread can read twice, and two can read at a time: not where the locks are pthread mutexes.
 fn shares<W: World>() -> bool {
-    let so = !W::NAMES_DEATHS || Shared::form() == Form::Node;
+    let so = !W::NAMES_DEATHS || Shared::backend() == LockBackend::Node;
     if !so {
         println!("SKIPPED: readers exclude each other here");
     }

@@ -26,6 +26,7 @@
 use core::fmt;
 
 use crate::futex::{Limit, WordLock};
+pub use crate::robust::LockBackend;
 use crate::sync::gate::{Gate, PrivateGate};
 use crate::sync::gate::{LocalGate, SharedGate};
 use crate::sync::participants::SlotTable;
@@ -34,7 +35,6 @@ use crate::sync::permits::{NoTable, Permits};
 use crate::sync::queue::{LocalQueue, SharedQueue};
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::readers::{Counted, Readers};
-pub use crate::sync::robust::Form;
 use crate::sync::{local::LocalLock, permits::Slots, readers, rlock::OwnedWord, shared::SharedLock};
 
 /// Waiting within this process.
@@ -53,10 +53,10 @@ pub enum Private {}
 ///
 /// # Examples
 /// ```
-/// use ossature_sys::{scope::{Form, Shared}, shm::Shm, sync::Lock};
+/// use ossature_sys::{scope::{LockBackend, Shared}, shm::Shm, sync::Lock};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// if Shared::form() != Form::Unsupported {
+/// if Shared::backend() != LockBackend::Unsupported {
 ///     *Shm::place(Lock::<u32, Shared>::shared(1))?.lock()? += 1;
 /// }
 /// # Ok(()) }
@@ -65,14 +65,16 @@ pub enum Private {}
 pub enum Shared {}
 
 impl Shared {
-    /// How the locks of this scope survive a death in this process. It is [`Form::Node`] on x86_64, aarch64, riscv64,
-    /// s390x, i686 and armv7 with glibc or musl under a Linux kernel. It is [`Form::Pthread`] or [`Form::Unsupported`]
-    /// under emulators that do not tell where libc's list is.
+    /// How the locks of this scope survive a death in this process.
     ///
-    /// The form is determined once, by asking the kernel. Processes with different forms cannot attach to each other's
-    /// memory.
-    pub fn form() -> Form {
-        crate::sync::robust::form()
+    /// It is [`LockBackend::Node`] on x86_64, aarch64, riscv64, s390x, i686 and armv7 with glibc or musl under a Linux
+    /// kernel. It is [`LockBackend::Pthread`] or [`LockBackend::Unsupported`] under emulators that do not tell where
+    /// libc's list is.
+    ///
+    /// The backend is determined once, by asking the kernel. Processes with different backends cannot attach to each
+    /// other's memory.
+    pub fn backend() -> LockBackend {
+        crate::robust::lock_backend()
     }
 }
 

@@ -50,19 +50,21 @@ use core::marker::PhantomData;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::compiler_fence;
 
-mod form;
+mod backend;
+pub(crate) mod fallback;
 mod node;
+pub(crate) mod word;
 
-pub use form::Form;
-pub(crate) use form::{form, gettid, thread_pointer, wakes_are_passed_on};
+pub use backend::LockBackend;
+pub(crate) use backend::{gettid, lock_backend, thread_pointer, wakes_are_passed_on};
 pub(crate) use node::{LEASE, LOCK, Node};
 
-use form::{HEAD, HEAD_WITHOUT_ID, Head, UNKNOWN, find_head, id_place, register_thread};
+use backend::{HEAD, HEAD_WITHOUT_ID, Head, UNKNOWN, find_head, id_place, register_thread};
 #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
 use node::prev_of;
 use node::{FUTEX_OFFSET, futex_at, link_at, node_at};
 
-use crate::sync::word::OWNER;
+use word::OWNER;
 
 /// The calling thread and its list. Made anew for each operation and never kept.
 #[derive(Clone, Copy)]
@@ -120,10 +122,10 @@ impl RobustList<'_> {
         core::ptr::from_ref(self.head) as usize
     }
 
-    /// The calling thread and its id; `None` if the form is not [`Form::Node`], and for a thread whose list is not
-    /// registered with the kernel.
+    /// The calling thread and its id; `None` if the backend is not [`LockBackend::Node`], and for a thread whose list
+    /// is not registered with the kernel.
     pub(crate) fn current() -> Option<(Self, u32)> {
-        if form() != Form::Node {
+        if lock_backend() != LockBackend::Node {
             return None;
         }
         let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
@@ -367,7 +369,7 @@ fn forget_the_parents_list_after_a_fork() {
 /// mutexes.
 pub(crate) fn holds_exclusively() -> bool {
     match RobustList::current() {
-        None => crate::sync::fallback::holds_any(),
+        None => fallback::holds_any(),
         Some((here, _)) => here.entries().any(|entry| node_at(entry).1 != LEASE),
     }
 }

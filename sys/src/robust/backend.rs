@@ -1,4 +1,4 @@
-//! The form of the locks of processes: where libc keeps the robust list, and whether our nodes fit into the list.
+//! The backend of the locks of processes: where libc keeps the robust list, and whether our nodes fit into the list.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicUsize};
@@ -24,15 +24,15 @@ const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
 ///
 /// # Examples
 /// ```
-/// use ossature_sys::scope::{Form, Shared};
+/// use ossature_sys::scope::{LockBackend, Shared};
 ///
-/// match Shared::form() {
-///     Form::Unsupported => println!("no lock survives a death here"),
-///     form => println!("{form:?}"),
+/// match Shared::backend() {
+///     LockBackend::Unsupported => println!("no lock survives a death here"),
+///     backend => println!("{backend:?}"),
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum LockBackend {
     /// A node of our own in libc's robust list: any participant may die at any instruction.
     Node,
     /// A pthread robust mutex, because the list's form is not known here. A dead holder is reported. But a waiter may
@@ -56,7 +56,7 @@ pub(super) static HEAD_WITHOUT_ID: AtomicIsize = AtomicIsize::new(UNKNOWN);
 /// of an empty list, or of a list with a node of ours. This is the second word. It is the vector of dynamic modules
 /// with glibc, and with musl below the thread pointer, and otherwise a link to another descriptor.
 pub(super) const UNKNOWN: isize = size_of::<usize>() as isize;
-/// 0 until learned, then a [`Form`] as a number.
+/// 0 until learned, then a [`LockBackend`] as a number.
 static FORM: AtomicU8 = AtomicU8::new(0);
 const NODE: u8 = 1;
 const PTHREAD: u8 = 2;
@@ -97,19 +97,19 @@ pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
     }
 }
 
-/// The form of this process, learned at the first call.
-pub(crate) fn form() -> Form {
+/// The backend of this process, learned at the first call.
+pub(crate) fn lock_backend() -> LockBackend {
     // Acquire: a thread that sees the form also sees the distance, which was stored before.
     match FORM.load(Acquire) {
-        NODE => Form::Node,
-        PTHREAD => Form::Pthread,
-        UNSUPPORTED => Form::Unsupported,
+        NODE => LockBackend::Node,
+        PTHREAD => LockBackend::Pthread,
+        UNSUPPORTED => LockBackend::Unsupported,
         _ => learn(),
     }
 }
 
 #[cold]
-fn learn() -> Form {
+fn learn() -> LockBackend {
     let found = find_head().or_else(|| {
         register_thread();
         find_head()
@@ -129,10 +129,10 @@ fn learn() -> Form {
             }
             #[cfg(target_env = "musl")]
             super::forget_the_parents_list_after_a_fork();
-            (NODE, Form::Node)
+            (NODE, LockBackend::Node)
         }
-        _ if crate::sync::fallback::can_be_made() => (PTHREAD, Form::Pthread),
-        _ => (UNSUPPORTED, Form::Unsupported),
+        _ if super::fallback::can_be_made() => (PTHREAD, LockBackend::Pthread),
+        _ => (UNSUPPORTED, LockBackend::Unsupported),
     };
     PASSES_ON.store(kernel_passes_wakes_on(), Relaxed);
     FORM.store(number, Release);
@@ -173,7 +173,7 @@ fn kernel_passes_wakes_on() -> bool {
 
 /// Makes musl register the calling thread's head, which it does when the thread first takes a robust mutex.
 pub(super) fn register_thread() {
-    crate::sync::fallback::take_one_robust_mutex();
+    super::fallback::take_one_robust_mutex();
 }
 
 /// `gettid()`.

@@ -3,14 +3,14 @@
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicUsize, fence};
 
-use super::form::is_thread_of_ours;
-use crate::sync::word::{FUTEX_AT, Word};
+use super::backend::is_thread_of_ours;
+use super::word::{FUTEX_AT, LockWord};
 
 /// One entry of a thread's list: the futex word at the distance from `next` that this libc's mutexes have.
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) word: Word,
+    pub(crate) word: LockWord,
     /// The kind of the node. A pthread mutex has the owner's id or a count here, and neither has the top bit. musl may
     /// keep its count of waiters here; a number other than 0 makes musl wake a thread.
     pub(crate) kind: AtomicU32,
@@ -80,7 +80,7 @@ impl Node {
 
     /// Whether a thread of this process has the node in its list, through this very mapping of it.
     pub(crate) fn is_linked_here(&self) -> bool {
-        let owner = self.word.futex() & crate::sync::word::OWNER;
+        let owner = self.word.futex() & super::word::OWNER;
         owner != 0 && self.home.load(Relaxed) == core::ptr::from_ref(self) as usize && is_thread_of_ours(owner)
     }
 }

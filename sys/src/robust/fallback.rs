@@ -14,12 +14,11 @@ use core::time::Duration;
 use libc::pthread_mutex_t;
 use static_assertions::const_assert;
 
+use super::Node;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::futex::Limit;
 use crate::raw::{self, pthread::Attributes};
-use crate::scope::Refused;
-use crate::sync::robust::Node;
 
 const_assert!(size_of::<pthread_mutex_t>() <= size_of::<Node>());
 const_assert!(align_of::<pthread_mutex_t>() <= align_of::<Node>());
@@ -56,10 +55,11 @@ pub(crate) unsafe fn init(place: *mut pthread_mutex_t) -> Result<()> {
 }
 
 /// Takes the mutex, and makes it consistent at once if its holder died: what is sticky is the caller's flag.
+/// `EDEADLK` says that this thread holds it, `ENOTRECOVERABLE` that no thread can take it any more.
 ///
 /// # Safety
 /// `mutex` was made by [`init`].
-pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> core::result::Result<Taken, Refused> {
+pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> Result<Taken> {
     loop {
         // SAFETY: the mutex is initialised.
         let answer = match unsafe { wait(mutex, limit) } {
@@ -71,8 +71,7 @@ pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> core
                 let _ = raw::call_errno("pthread_mutex_consistent", whole);
                 Taken::AfterDeath
             }
-            Err(Errno::DEADLK) => return Err(Refused::WouldDeadlock),
-            Err(Errno::NOTRECOVERABLE) => return Err(Refused::Unrecoverable),
+            Err(why @ (Errno::DEADLK | Errno::NOTRECOVERABLE)) => return Err(why),
             Err(Errno::BUSY) => return Ok(Taken::No),
             // ETIMEDOUT of one slice, or of all of it.
             Err(_) if limit.is_over() => return Ok(Taken::No),

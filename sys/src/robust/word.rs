@@ -115,7 +115,7 @@ pub(crate) enum Take {
 }
 
 /// What a taker does besides changing the word: the model checker has its own.
-pub(crate) trait Waiter {
+pub(crate) trait WaitPolicy {
     /// Sleeps while the futex half is `expected`, unless there is no time.
     fn sleep(&mut self, expected: u32) -> Wait;
     /// Lets a while pass before another try, each time a longer one; false when it is time to sleep.
@@ -132,9 +132,9 @@ pub(crate) trait Waiter {
 /// The word. Zero bytes are a free one.
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct Word(AtomicU64);
+pub(crate) struct LockWord(AtomicU64);
 
-impl Word {
+impl LockWord {
     #[cfg(loom)]
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
@@ -203,7 +203,7 @@ impl Word {
 
     /// Takes the word, whatever its bits, waiting while somebody holds it. The caller keeps the node pending
     /// throughout.
-    pub(crate) fn take(&self, owner: u32, waiter: &mut impl Waiter) -> Take {
+    pub(crate) fn take(&self, owner: u32, waiter: &mut impl WaitPolicy) -> Take {
         let mut spun = false;
         loop {
             let held = match self.try_take(owner) {

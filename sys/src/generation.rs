@@ -15,8 +15,8 @@ static GENERATION: AtomicU32 = AtomicU32::new(UNSET);
 ///
 /// For destructors: keep the number beside what a process owns. In a process with another number do not unlink, unlock
 /// or reap it, because the parent still owns it. Costs one load; the first call registers a handler with
-/// pthread_atfork(3), and [`fork`](super::fork()) makes it if nobody else did. Counts forks that go through libc (this
-/// crate's all do) after that; a raw clone(2) is not seen.
+/// pthread_atfork(3), and [`fork`](crate::process::fork()) makes it if nobody else did. Counts forks that go through
+/// libc (this crate's all do) after that; a raw clone(2) is not seen.
 ///
 /// # Examples
 /// ```standalone_crate
