@@ -26,8 +26,8 @@ impl Hub {
         for (at, slot) in self.ground.slots().iter().enumerate() {
             let Some(sequence) = inner.published(at, job) else { continue };
             let Word::Claimed(ticket) = state_of(slot.word.load(SeqCst)) else { continue };
-            if let Some(seat) = self.ground.seats().get(ticket as usize % self.workers()) {
-                seat.doomed.store(sequence.wrapping_add(1), SeqCst);
+            if let Some(entry) = self.ground.entries().get(ticket as usize % self.workers()) {
+                entry.doomed.store(sequence.wrapping_add(1), SeqCst);
                 doomed = true;
             }
         }

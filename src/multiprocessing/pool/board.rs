@@ -13,7 +13,7 @@
 //! | `ends` | the supervisor | changes with each end of a worker that the parent must look at |
 //! | `mode` | the parent, and the supervisor for `BROKEN` | see the constants |
 //!
-//! A sleeper announces itself, then looks once more, then sleeps, on a word of its seat that changes with each wake.
+//! A sleeper announces itself, then looks once more, then sleeps, on a word of its entry that changes with each wake.
 //! Whoever has news stores it, then looks for sleepers. Both sides are sequentially consistent, so one of them sees the
 //! other. A wake that is lost with a killed worker is repaired by the supervisor, which wakes everybody at every death.
 //!
@@ -36,7 +36,7 @@ use super::claims;
 use super::word::{State, running, running_in, state};
 
 /// How many workers a pool may have.
-pub(super) const SEATS: usize = 1024;
+pub(super) const WORKERS_MAX: usize = 1024;
 /// How many bytes of a chunk go into its slot; more go into the arena.
 pub(super) const INLINE: usize = 208;
 /// How many bytes of the reason of a broken pool the board keeps.
@@ -85,8 +85,8 @@ shareable! {
         /// See [`packets`](super::packets), as for `lost` and `crowded`.
         pub(super) sent: AtomicU64,
         pub(super) emptied: AtomicU64,
-        asleep: [AtomicU64; SEATS / 64],
-        looking: [AtomicU64; SEATS / 64],
+        asleep: [AtomicU64; WORKERS_MAX / 64],
+        looking: [AtomicU64; WORKERS_MAX / 64],
         pub(super) mode: AtomicU32,
         pub(super) ends: AtomicU32,
         pub(super) lost: AtomicU32,
@@ -122,7 +122,7 @@ shareable! {
     /// The place of a worker; its lives follow one another. The first cache line is the worker's, the second one that
     /// of all.
     #[repr(align(64))]
-    pub(super) struct Seat {
+    pub(super) struct WorkerEntry {
         /// The call that has begun: see [`running`].
         begun: AtomicU64,
         /// When the call that is running has had its time, in nanoseconds of the monotonic clock; 0 for never.
@@ -188,14 +188,33 @@ pub(super) fn slots(count: usize) -> Result<Shm<[Slot]>> {
     })
 }
 
-/// Empty seats.
-pub(super) fn seats(count: usize) -> Result<Shm<[Seat]>> {
+/// Empty entries.
+pub(super) fn entries(count: usize) -> Result<Shm<[WorkerEntry]>> {
     let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
     Shm::place_slice(count, |at| {
         let ticket = AtomicU32::new(at as u32); // of the first life
         let (a, b, c, d, e, f, g, h) = (word(), word(), word(), word(), word(), word(), word(), word());
         let (busy, since, read) = (long(), long(), long());
-        Seat::init(long(), long(), long(), long(), long(), long(), busy, since, read, ticket, a, b, c, d, e, f, g, h)
+        WorkerEntry::init(
+            long(),
+            long(),
+            long(),
+            long(),
+            long(),
+            long(),
+            busy,
+            since,
+            read,
+            ticket,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+        )
     })
 }
 
@@ -232,20 +251,20 @@ impl Board {
         slots.iter().filter(is_ready).count()
     }
 
-    /// Sleeps until there may be work for the worker of the seat at `place`. The caller looks for work in `look` once
+    /// Sleeps until there may be work for the worker of the entry at `place`. The caller looks for work in `look` once
     /// the sleep is announced.
-    pub(super) fn sleep(&self, seat: &Seat, place: usize, until: Deadline, look: impl FnOnce() -> bool) {
+    pub(super) fn sleep(&self, entry: &WorkerEntry, place: usize, until: Deadline, look: impl FnOnce() -> bool) {
         let (word, bit) = bit_of(place);
         let Some(asleep) = self.asleep.get(word) else { return };
-        let seen = claims::announce(asleep, bit, &seat.wakes);
+        let seen = claims::announce(asleep, bit, &entry.wakes);
         if !look() {
             // The only error is a sandbox that forbids the call; whoever sleeps looks again.
-            let _ = futex::wait(&seat.wakes, seen, Reach::Shared, until);
+            let _ = futex::wait(&entry.wakes, seen, Reach::Shared, until);
         }
         asleep.fetch_and(!bit, SeqCst);
     }
 
-    /// Notes whether the worker of the seat at `place` looks for a chunk.
+    /// Notes whether the worker of the entry at `place` looks for a chunk.
     pub(super) fn set_looking(&self, place: usize, looks: bool) {
         let (word, bit) = bit_of(place);
         match self.looking.get(word) {
@@ -263,7 +282,7 @@ impl Board {
         u64::from(lookers) >= unclaimed
     }
 
-    /// Notes that the worker of this seat, which is dead, neither sleeps nor looks.
+    /// Notes that the worker of this entry, which is dead, neither sleeps nor looks.
     pub(super) fn forget_sleeper(&self, place: usize) {
         let (word, bit) = bit_of(place);
         if let Some(asleep) = self.asleep.get(word) {
@@ -273,10 +292,10 @@ impl Board {
     }
 
     /// Wakes as many idle workers, after chunks for them were published.
-    pub(super) fn wake_workers(&self, seats: &[Seat], count: u32) {
+    pub(super) fn wake_workers(&self, entries: &[WorkerEntry], count: u32) {
         if count > 0 {
             claims::wake_sleepers(&self.asleep, count, |word, bit| {
-                seats.get(word * 64 + bit as usize).is_some_and(Seat::wake)
+                entries.get(word * 64 + bit as usize).is_some_and(WorkerEntry::wake)
             });
         }
     }
@@ -336,12 +355,12 @@ impl Board {
     }
 }
 
-/// The word and the bit of a seat.
+/// The word and the bit of an entry.
 fn bit_of(place: usize) -> (usize, u64) {
     (place / 64, 1 << (place % 64))
 }
 
-impl Seat {
+impl WorkerEntry {
     /// Wakes the worker, if it sleeps or is about to; whether it slept.
     pub(super) fn wake(&self) -> bool {
         self.wakes.fetch_add(1, SeqCst);
@@ -392,7 +411,7 @@ impl Seat {
         }
     }
 
-    /// For how many nanoseconds the workers of this seat have had chunks.
+    /// For how many nanoseconds the workers of this entry have had chunks.
     pub(super) fn busy_nanos(&self) -> u64 {
         let since = self.since.load(Relaxed);
         let running = if since == 0 { 0 } else { now().saturating_sub(since) };
@@ -401,7 +420,7 @@ impl Seat {
 
     /// Notes that the worker has ended.
     pub(super) fn vacate(&self) {
-        self.expires.store(0, SeqCst); // no call runs there, until another worker has the seat
+        self.expires.store(0, SeqCst); // no call runs there, until another worker has the entry
         self.rest();
         self.pid.store(0, SeqCst);
     }
@@ -430,13 +449,13 @@ fn now() -> u64 {
 
 impl Slot {
     /// Makes a dead worker's chunk `Dead`, with what the parent must know. Says whether that worker had the chunk.
-    pub(super) fn bury(&self, seat: &Seat, ticket: u32, exit: u32) -> bool {
+    pub(super) fn bury(&self, entry: &WorkerEntry, ticket: u32, exit: u32) -> bool {
         claims::bury(&self.word, ticket, || {
             let sequence = self.sequence.load(Relaxed);
-            let at = seat.begun_in(sequence).map_or(0, |index| index + 1);
+            let at = entry.begun_in(sequence).map_or(0, |index| index + 1);
             self.at.store(at, Relaxed);
             self.exit.store(exit, Relaxed);
-            self.pid.store(seat.pid.load(Relaxed), Relaxed);
+            self.pid.store(entry.pid.load(Relaxed), Relaxed);
             sequence
         })
     }
@@ -508,29 +527,29 @@ mod tests {
 
     #[test]
     fn a_call_that_ends_in_time_takes_no_cancelling_with_it() {
-        let seats = seats(1).unwrap();
-        seats[0].doomed.store(8, SeqCst); // a chunk is cancelled
-        seats[0].expires.store(100, SeqCst);
-        assert!(!seats[0].mark_late(99), "that call has ended");
-        assert_eq!((seats[0].doomed.load(SeqCst), seats[0].late.load(SeqCst)), (8, 0));
-        assert!(seats[0].mark_late(100));
-        assert_eq!((seats[0].doomed.load(SeqCst), seats[0].late.load(SeqCst)), (8, 1));
+        let entries = entries(1).unwrap();
+        entries[0].doomed.store(8, SeqCst); // a chunk is cancelled
+        entries[0].expires.store(100, SeqCst);
+        assert!(!entries[0].mark_late(99), "that call has ended");
+        assert_eq!((entries[0].doomed.load(SeqCst), entries[0].late.load(SeqCst)), (8, 0));
+        assert!(entries[0].mark_late(100));
+        assert_eq!((entries[0].doomed.load(SeqCst), entries[0].late.load(SeqCst)), (8, 1));
     }
 
     #[test]
     fn a_chunk_is_buried_with_its_own_worker_and_call() {
-        let (board, slots, seats) = (board().unwrap(), slots(4).unwrap(), seats(1).unwrap());
+        let (board, slots, entries) = (board().unwrap(), slots(4).unwrap(), entries(1).unwrap());
         publish(&board, &slots, 0);
         assert_eq!(board.claim(&slots, 5), Some(0));
         let killed = ExitStatus::Signal { signal: 9, core_dumped: false };
-        assert!(!slots[0].bury(&seats[0], 4, exit_to_number(killed)), "another life has it");
-        seats[0].begin(0, 7);
-        assert!(slots[0].bury(&seats[0], 5, exit_to_number(killed)));
+        assert!(!slots[0].bury(&entries[0], 4, exit_to_number(killed)), "another life has it");
+        entries[0].begin(0, 7);
+        assert!(slots[0].bury(&entries[0], 5, exit_to_number(killed)));
         assert_eq!((state(slots[0].word.load(SeqCst)), slots[0].at.load(SeqCst)), (State::Dead(5), 8));
         assert_eq!(exit_of_number(slots[0].exit.load(SeqCst)), killed);
         publish(&board, &slots, 1);
         assert_eq!(board.claim(&slots, 6), Some(1));
-        assert!(slots[1].bury(&seats[0], 6, exit_to_number(ExitStatus::Code(3))));
+        assert!(slots[1].bury(&entries[0], 6, exit_to_number(ExitStatus::Code(3))));
         assert_eq!(slots[1].at.load(SeqCst), 0, "what was noted was another chunk's");
         assert_eq!(exit_of_number(slots[1].exit.load(SeqCst)), ExitStatus::Code(3));
     }

@@ -295,13 +295,13 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool> {
         let workers = match self.workers {
             Some(count) => count,
-            None => usable_cpus()?.min(board::SEATS),
+            None => usable_cpus()?.min(board::WORKERS_MAX),
         };
         let invalid = |text: &'static str| Err(Error::new(ErrorKind::InvalidInput, text));
         if workers == 0 {
             return invalid("number of processes must be at least 1");
         }
-        if workers > board::SEATS {
+        if workers > board::WORKERS_MAX {
             return invalid("a pool has at most 1024 workers");
         }
         if self.max_chunks == Some(0) {

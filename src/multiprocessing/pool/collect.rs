@@ -7,7 +7,7 @@ use ossature_sys::process::Pid;
 use ossature_sys::shm::RacySlice;
 
 use super::board::{
-    BROKEN, CLOSED, EACH, FINISHED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, Seat, TIMED_OUT, exit_of_number,
+    BROKEN, CLOSED, EACH, FINISHED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, TIMED_OUT, WorkerEntry, exit_of_number,
 };
 use super::chunk::Chunk;
 use super::ground::{lower, raise};
@@ -269,7 +269,7 @@ impl Hub {
         if !(inner.waits && board.has_enough_lookers(inner.sequence)) {
             self.ground.wake_workers(published);
         }
-        if published > 0 && self.setup.idle.is_some() && self.ground.seats().iter().any(Seat::is_retired) {
+        if published > 0 && self.setup.idle.is_some() && self.ground.entries().iter().any(WorkerEntry::is_retired) {
             raise(self.ground.nudge()); // the supervisor starts workers again
         }
         if failed {

@@ -42,7 +42,7 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub fn fork_map<T, R: Transfer>(items: &[T], workers: usize, f: impl Fn(&T) -> R) -> Result<Vec<R>> {
-    if workers == 0 || workers > board::SEATS {
+    if workers == 0 || workers > board::WORKERS_MAX {
         return Err(Error::new(ErrorKind::InvalidInput, "fork_map has at least 1 worker and at most 1024"));
     }
     if items.is_empty() {

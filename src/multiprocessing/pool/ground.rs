@@ -11,7 +11,7 @@ use ossature_sys::sync::interrupt;
 use serde::{Deserialize, Serialize};
 
 use super::arena;
-use super::board::{self, Board, Seat, Slot};
+use super::board::{self, Board, Slot, WorkerEntry};
 use super::stream::{self, Stream};
 use crate::error::{Error, Result};
 use crate::multiprocessing::tasks::max_argument_depth;
@@ -25,7 +25,7 @@ const SLOTS: usize = 256;
 pub(in crate::multiprocessing) struct Parts {
     board: Memory<Board>,
     slots: Memory<[Slot]>,
-    seats: Memory<[Seat]>,
+    entries: Memory<[WorkerEntry]>,
     pub(super) arena: Handle<OwnedFd>,
     arena_length: usize,
     streams: Handle<OwnedFd>,
@@ -115,7 +115,7 @@ impl Ground {
         let parts = Parts {
             board: Memory(board::board().map_err(made)?),
             slots: Memory(board::slots(slots).map_err(made)?),
-            seats: Memory(board::seats(workers).map_err(made)?),
+            entries: Memory(board::entries(workers).map_err(made)?),
             arena: Handle(arena.above_standard().map_err(made)?.into()),
             arena_length,
             streams: Handle(
@@ -134,7 +134,7 @@ impl Ground {
     pub(super) fn open(parts: Parts) -> Result<Self> {
         let mapped = |errno| Error::os(errno, "cannot map the memory of a pool");
         let arena = Region::shared(&parts.arena.0, parts.arena_length).map_err(mapped)?;
-        let streams = Region::shared(&parts.streams.0, parts.seats.0.len() * stream::LENGTH).map_err(mapped)?;
+        let streams = Region::shared(&parts.streams.0, parts.entries.0.len() * stream::LENGTH).map_err(mapped)?;
         Ok(Self { parts, arena, streams })
     }
 
@@ -146,12 +146,12 @@ impl Ground {
         &self.parts.slots.0
     }
 
-    pub(super) fn seats(&self) -> &[Seat] {
-        &self.parts.seats.0
+    pub(super) fn entries(&self) -> &[WorkerEntry] {
+        &self.parts.entries.0
     }
 
     pub(super) fn stream(&self, place: usize) -> Option<Stream<'_>> {
-        self.seats().get(place).map(|seat| Stream::new(&self.streams, seat, place))
+        self.entries().get(place).map(|entry| Stream::new(&self.streams, entry, place))
     }
 
     /// The memory file of the arena, for its pages.
@@ -184,7 +184,7 @@ impl Ground {
 
     /// Wakes as many idle workers, after chunks for them were published.
     pub(super) fn wake_workers(&self, count: u32) {
-        self.board().wake_workers(self.seats(), count);
+        self.board().wake_workers(self.entries(), count);
     }
 
     /// Wakes a worker if a chunk may be unclaimed, before a sleep until that chunk is done.
@@ -197,8 +197,8 @@ impl Ground {
     /// Wakes every worker that sleeps, for a change that all must see. Whoever was to wake a worker may have been
     /// killed, so nobody's bit says enough.
     pub(super) fn wake_all_workers(&self) {
-        for seat in self.seats() {
-            seat.wake();
+        for entry in self.entries() {
+            entry.wake();
         }
     }
 

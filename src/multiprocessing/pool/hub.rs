@@ -99,7 +99,7 @@ pub(super) struct Inner {
     pub(super) waits: bool,
     pub(super) sequence: u64,
     pub(super) arena: Arena,
-    /// The beginning of a long outcome of each seat.
+    /// The beginning of a long outcome of each entry.
     pub(super) partial: Vec<Partial>,
     /// The descriptors of results whose records have not been read.
     pub(super) parcels: HashMap<Label, Descriptors>,
@@ -204,7 +204,7 @@ impl Hub {
     }
 
     pub(super) fn workers(&self) -> usize {
-        self.ground.seats().len()
+        self.ground.entries().len()
     }
 
     /// What is readable while there are news, or once the supervisor has ended.
@@ -523,7 +523,7 @@ pub(super) mod tests {
     #[test]
     fn a_stream_that_was_overwritten_does_not_keep_a_pool_from_its_end() {
         let hub = hub();
-        hub.ground.seats()[0].written.store(u64::MAX, SeqCst);
+        hub.ground.entries()[0].written.store(u64::MAX, SeqCst);
         assert!(hub.terminate().is_err(), "it tells what could not be read");
         assert_eq!(hub.ground.board().mode.load(SeqCst), TERMINATED);
         assert_eq!(hub.lock().unwrap().mode, Mode::Ended);

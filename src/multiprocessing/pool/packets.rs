@@ -6,7 +6,7 @@
 //! | a worker killed | leaves | who mends it |
 //! | --- | --- | --- |
 //! | before it receives the packet | the packet | another worker receives it |
-//! | between the receipt and the claim | the chunk `Packed` without a packet, and `fetching` in its seat | the supervisor sets `lost`; the parent sends the packets of all `Packed` chunks again |
+//! | between the receipt and the claim | the chunk `Packed` without a packet, and `fetching` in its entry | the supervisor sets `lost`; the parent sends the packets of all `Packed` chunks again |
 //! | behind the claim | the chunk `Claimed` | as for every chunk; the parent has kept the descriptors, for another try |
 //!
 //! A packet that was sent twice is received by a worker that cannot claim its chunk any more, and is dropped.
@@ -29,7 +29,7 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 
-use super::board::Seat;
+use super::board::WorkerEntry;
 use super::ground::{Ground, raise};
 use super::hub::{Hub, Inner};
 use super::word::{State as Word, word};
@@ -144,7 +144,7 @@ impl Hub {
 impl Ground {
     /// Receives a packet and claims its chunk for the worker with this ticket: the place of the slot, and the
     /// descriptors.
-    pub(super) fn claim_packet(&self, seat: &Seat, ticket: u32) -> Option<(usize, Descriptors)> {
+    pub(super) fn claim_packet(&self, entry: &WorkerEntry, ticket: u32) -> Option<(usize, Descriptors)> {
         let (board, slots) = (self.board(), self.slots());
         let mut bytes = [0; LENGTH];
         loop {
@@ -152,7 +152,7 @@ impl Ground {
             if board.emptied.load(SeqCst) >= sent {
                 return None;
             }
-            seat.fetching.store(1, SeqCst);
+            entry.fetching.store(1, SeqCst);
             let came = self.calls().receive(&mut bytes);
             let claimed = match came {
                 Ok(Some((length, list, lost))) => {
@@ -170,7 +170,7 @@ impl Ground {
                 }
                 Err(_) => None, // no memory: the worker looks again before it sleeps
             };
-            seat.fetching.store(0, SeqCst);
+            entry.fetching.store(0, SeqCst);
             match claimed {
                 Some(None) => {} // its chunk is another's already, or was cancelled
                 Some(claimed) => return claimed,

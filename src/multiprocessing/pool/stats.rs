@@ -63,11 +63,11 @@ impl Pool {
     pub fn stats(&self) -> Result<Vec<WorkerStats>> {
         drop(self.0.lock()?);
         let count = self.workers() as u32;
-        let stats = self.0.ground.seats().iter().map(|seat| WorkerStats {
-            pid: i32::try_from(seat.pid.load(SeqCst)).ok().and_then(Pid::from_raw),
-            started: seat.ticket.load(SeqCst) / count,
-            tasks: seat.calls.load(Relaxed),
-            busy: Duration::from_nanos(seat.busy_nanos()),
+        let stats = self.0.ground.entries().iter().map(|entry| WorkerStats {
+            pid: i32::try_from(entry.pid.load(SeqCst)).ok().and_then(Pid::from_raw),
+            started: entry.ticket.load(SeqCst) / count,
+            tasks: entry.calls.load(Relaxed),
+            busy: Duration::from_nanos(entry.busy_nanos()),
         });
         Ok(stats.collect())
     }

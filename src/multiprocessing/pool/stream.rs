@@ -24,7 +24,7 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::futex::{self, Reach};
 use ossature_sys::mmap::Region;
 
-use super::board::Seat;
+use super::board::WorkerEntry;
 use crate::multiprocessing::transfer::{LONG, split_measured};
 
 /// The bytes of one stream.
@@ -128,11 +128,11 @@ pub(super) enum Record<'b> {
     Values(u64, u32, u32, &'b [u8]),
 }
 
-/// The stream of the seat at `place`, in the memory of all streams.
+/// The stream of the entry at `place`, in the memory of all streams.
 #[derive(Clone)]
 pub(super) struct Stream<'m> {
     memory: &'m Region,
-    seat: &'m Seat,
+    entry: &'m WorkerEntry,
     start: usize,
     /// How far the parent has read at least. The word itself lies in a cache line that the parent writes.
     was_read: Cell<u64>,
@@ -143,10 +143,10 @@ pub(super) struct Stream<'m> {
 }
 
 impl<'m> Stream<'m> {
-    pub(super) fn new(memory: &'m Region, seat: &'m Seat, place: usize) -> Self {
+    pub(super) fn new(memory: &'m Region, entry: &'m WorkerEntry, place: usize) -> Self {
         Self {
             memory,
-            seat,
+            entry,
             start: place * LENGTH,
             was_read: Cell::new(0),
             told: Cell::new(false),
@@ -156,12 +156,12 @@ impl<'m> Stream<'m> {
 
     /// Whether there is something to read.
     pub(super) fn has_more(&self) -> bool {
-        self.seat.written.load(SeqCst) != self.seat.read.load(Acquire) // another thread may have read
+        self.entry.written.load(SeqCst) != self.entry.read.load(Acquire) // another thread may have read
     }
 
     /// Whether so much is there to read that the worker may soon have to wait.
     pub(super) fn is_half_full(&self) -> bool {
-        let length = self.seat.written.load(SeqCst).wrapping_sub(self.seat.read.load(Acquire));
+        let length = self.entry.written.load(SeqCst).wrapping_sub(self.entry.read.load(Acquire));
         length > LENGTH as u64 / 2
     }
 
@@ -199,8 +199,8 @@ impl<'m> Stream<'m> {
     /// Writes a record if there is room for it, after the end of the worker.
     pub(super) fn write_for_the_dead(&self, header: Header, payload: &[u8]) {
         let payload = payload.get(..payload.len().min(PIECE)).unwrap_or_default();
-        let written = self.seat.written.load(Acquire);
-        if written + (HEADER + payload.len()) as u64 <= self.seat.read.load(Acquire) + LENGTH as u64 {
+        let written = self.entry.written.load(Acquire);
+        if written + (HEADER + payload.len()) as u64 <= self.entry.read.load(Acquire) + LENGTH as u64 {
             self.write_record(Header { length: payload.len() as u32, ..header }, payload, &|| ());
         }
     }
@@ -212,7 +212,7 @@ impl<'m> Stream<'m> {
 
     #[inline]
     fn write_bytes(&self, head: &[u8], payload: &[u8], tell: &impl Fn()) {
-        let written = self.seat.written.load(Relaxed); // only this worker writes it
+        let written = self.entry.written.load(Relaxed); // only this worker writes it
         let end = written + (head.len() + payload.len()) as u64;
         if self.is_half(end) {
             self.make_room(end, tell);
@@ -225,7 +225,7 @@ impl<'m> Stream<'m> {
         } else {
             self.put(written, head).and_then(|()| self.put(written + head.len() as u64, payload))
         };
-        self.seat.written.store(end, Release);
+        self.entry.written.store(end, Release);
         if self.is_half(end) && !self.told.replace(true) {
             tell();
         }
@@ -240,7 +240,7 @@ impl<'m> Stream<'m> {
     /// Looks how far the parent has read, and waits until the stream may reach `end`.
     #[cold]
     fn make_room(&self, end: u64, tell: &impl Fn()) {
-        self.was_read.set(self.seat.read.load(Acquire));
+        self.was_read.set(self.entry.read.load(Acquire));
         if !self.is_half(end) {
             self.told.set(false);
         } else if end > self.was_read.get() + LENGTH as u64 {
@@ -253,14 +253,14 @@ impl<'m> Stream<'m> {
     #[cold]
     fn wait_for_room(&self, end: u64, tell: &impl Fn()) {
         loop {
-            self.seat.starved.store(1, SeqCst);
-            let seen = self.seat.room.load(SeqCst);
-            self.was_read.set(self.seat.read.load(SeqCst));
+            self.entry.starved.store(1, SeqCst);
+            let seen = self.entry.room.load(SeqCst);
+            self.was_read.set(self.entry.read.load(SeqCst));
             if end <= self.was_read.get() + LENGTH as u64 {
                 return;
             }
             tell();
-            let _ = futex::wait(&self.seat.room, seen, Reach::Shared, Deadline::NEVER); // looks again after any end
+            let _ = futex::wait(&self.entry.room, seen, Reach::Shared, Deadline::NEVER); // looks again after any end
         }
     }
 
@@ -269,7 +269,7 @@ impl<'m> Stream<'m> {
     /// # Errors
     /// `EPROTO` for bytes that no worker of this program writes.
     pub(super) fn read(&self, scratch: &mut Vec<u8>, next: &mut Next, mut take: impl FnMut(Record<'_>)) -> Result<()> {
-        let (read, written) = (self.seat.read.load(Relaxed), self.seat.written.load(Acquire)); // only the parent writes `read`
+        let (read, written) = (self.entry.read.load(Relaxed), self.entry.written.load(Acquire)); // only the parent writes `read`
         let length = written.wrapping_sub(read);
         if length == 0 {
             return Ok(());
@@ -297,10 +297,10 @@ impl<'m> Stream<'m> {
             *next = header.next();
             take(Record::One(header, payload));
         }
-        self.seat.read.store(written, SeqCst);
-        if self.seat.starved.load(SeqCst) != 0 && self.seat.starved.swap(0, SeqCst) != 0 {
-            self.seat.room.fetch_add(1, SeqCst);
-            let _ = futex::wake(&self.seat.room, u32::MAX, Reach::Shared); // the word is mapped
+        self.entry.read.store(written, SeqCst);
+        if self.entry.starved.load(SeqCst) != 0 && self.entry.starved.swap(0, SeqCst) != 0 {
+            self.entry.room.fetch_add(1, SeqCst);
+            let _ = futex::wake(&self.entry.room, u32::MAX, Reach::Shared); // the word is mapped
         }
         Ok(())
     }
@@ -333,7 +333,7 @@ fn measure(bytes: &[u8]) -> Option<(u32, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::board::seats;
+    use super::super::board::entries;
     use super::*;
 
     fn header(index: u32) -> Header {
@@ -355,8 +355,8 @@ mod tests {
 
     #[test]
     fn records_come_out_as_they_went_in_round_the_end_too() {
-        let (memory, seats) = (Region::anonymous(2 * LENGTH).unwrap(), seats(2).unwrap());
-        let stream = Stream::new(&memory, &seats[1], 1);
+        let (memory, entries) = (Region::anonymous(2 * LENGTH).unwrap(), entries(2).unwrap());
+        let stream = Stream::new(&memory, &entries[1], 1);
         for round in 0..40_u32 {
             let payload = vec![round as u8; 9000];
             stream.write(header(round), &payload, || unreachable!("there is room"));
@@ -367,8 +367,8 @@ mod tests {
 
     #[test]
     fn values_without_a_header_come_out_as_they_went_in_round_the_end_too() {
-        let (memory, seats) = (Region::anonymous(2 * LENGTH).unwrap(), seats(2).unwrap());
-        let (stream, mut next) = (Stream::new(&memory, &seats[1], 1), None);
+        let (memory, entries) = (Region::anonymous(2 * LENGTH).unwrap(), entries(2).unwrap());
+        let (stream, mut next) = (Stream::new(&memory, &entries[1], 1), None);
         let sequence = header(0).sequence;
         let mut index = 0;
         while index < 60_000 {
@@ -391,12 +391,12 @@ mod tests {
 
     #[test]
     fn a_long_payload_comes_in_pieces_while_the_reader_reads() {
-        let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
+        let (memory, entries) = (Region::anonymous(LENGTH).unwrap(), entries(1).unwrap());
         let payload: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
         let mut got = Vec::new();
         std::thread::scope(|scope| {
-            scope.spawn(|| Stream::new(&memory, &seats[0], 0).write(header(3), &payload, || {}));
-            let (stream, mut last) = (Stream::new(&memory, &seats[0], 0), Kind::Piece);
+            scope.spawn(|| Stream::new(&memory, &entries[0], 0).write(header(3), &payload, || {}));
+            let (stream, mut last) = (Stream::new(&memory, &entries[0], 0), Kind::Piece);
             while last == Kind::Piece {
                 for (header, _, bytes) in records(&stream, &mut None) {
                     got.extend_from_slice(&bytes);
@@ -409,11 +409,11 @@ mod tests {
 
     #[test]
     fn a_record_that_was_not_made_visible_is_overwritten() {
-        let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
-        let stream = Stream::new(&memory, &seats[0], 0);
+        let (memory, entries) = (Region::anonymous(LENGTH).unwrap(), entries(1).unwrap());
+        let stream = Stream::new(&memory, &entries[0], 0);
         stream.write_value((4, 0), b"\x05whole", || {});
-        stream.put(seats[0].written.load(SeqCst), &[1; 100]).unwrap(); // and then the worker was killed
-        let stream = Stream::new(&memory, &seats[0], 0);
+        stream.put(entries[0].written.load(SeqCst), &[1; 100]).unwrap(); // and then the worker was killed
+        let stream = Stream::new(&memory, &entries[0], 0);
         stream.write_value((4, 1), b"\x04next", || {}); // of another life, which tells of the same chunk
         stream.write_value((4, 2), b"\x04more", || {});
         let got = records(&stream, &mut None);
@@ -423,8 +423,8 @@ mod tests {
 
     #[test]
     fn only_values_of_one_chunk_that_follow_each_other_have_no_header() {
-        let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
-        let stream = Stream::new(&memory, &seats[0], 0);
+        let (memory, entries) = (Region::anonymous(LENGTH).unwrap(), entries(1).unwrap());
+        let stream = Stream::new(&memory, &entries[0], 0);
         for (sequence, index) in [(1, 0), (1, 1), (1, 2), (1, 4), (2, 5), (2, 6)] {
             stream.write_value((sequence, index), &[1, index as u8], || {});
         }
@@ -444,9 +444,9 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_record_are_an_error() {
-        let (memory, seats) = (Region::anonymous(LENGTH).unwrap(), seats(1).unwrap());
-        let stream = Stream::new(&memory, &seats[0], 0);
-        seats[0].written.store(100, SeqCst);
+        let (memory, entries) = (Region::anonymous(LENGTH).unwrap(), entries(1).unwrap());
+        let stream = Stream::new(&memory, &entries[0], 0);
+        entries[0].written.store(100, SeqCst);
         // No kind; a value before any header; a value that is cut off.
         for (bytes, mut next) in [([0xff; 100], None), ([1; 100], None), ([98; 100], Some((0, 0)))] {
             stream.put(0, &bytes).unwrap();

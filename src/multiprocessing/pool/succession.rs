@@ -23,7 +23,7 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{ExitStatus, Signal};
 use ossature_sys::signal;
 
-use super::board::{Seat, exit_to_number};
+use super::board::{WorkerEntry, exit_to_number};
 use super::ground::raise;
 use super::hub::{Hub, Inner, LAST, Mode};
 use super::job::Failure;
@@ -155,18 +155,18 @@ impl Hub {
     #[cold]
     fn replace<'h>(&'h self, mut inner: MutexGuard<'h, Inner>, fallen: &Fallen) -> Result<MutexGuard<'h, Inner>> {
         let exit = fallen.supervisor.join_timeout(Deadline::NOW).ok().flatten(); // `None` when somebody else has reaped it
-        for (place, seat) in self.ground.seats().iter().enumerate() {
+        for (place, entry) in self.ground.entries().iter().enumerate() {
             let _ = self.drain(&mut inner, place); // an overwritten stream must not keep the next supervisor from its start
             self.ground.board().forget_sleeper(place);
-            inner.resend |= seat.fetching.swap(0, SeqCst) != 0; // the packet that it received is lost
+            inner.resend |= entry.fetching.swap(0, SeqCst) != 0; // the packet that it received is lost
         }
         for slot in self.ground.slots() {
             let Word::Claimed(ticket) = state_of(slot.word.load(Acquire)) else { continue };
-            if let Some(seat) = self.ground.seats().get(ticket as usize % self.workers()) {
-                slot.bury(seat, ticket, exit_to_number(ExitStatus::Unknown));
+            if let Some(entry) = self.ground.entries().get(ticket as usize % self.workers()) {
+                slot.bury(entry, ticket, exit_to_number(ExitStatus::Unknown));
             }
         }
-        self.ground.seats().iter().for_each(Seat::vacate);
+        self.ground.entries().iter().for_each(WorkerEntry::vacate);
         let buried = self.bury(&mut inner); // as above
         self.wake_others(&inner);
         if inner.mode == Mode::Ended || inner.broken.is_some() || inner.mode == Mode::Closed && inner.is_idle() {

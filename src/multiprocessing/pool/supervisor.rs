@@ -7,7 +7,7 @@
 //! | what ends | what follows |
 //! | --- | --- |
 //! | a worker with a chunk | the chunk becomes `Dead`, with the worker's exit and the call that was running |
-//! | any worker | another one takes its seat, unless the pool is closed and nothing is left to do |
+//! | any worker | another one takes its entry, unless the pool is closed and nothing is left to do |
 //! | five workers in turn before they were ready, while none is | the pool is broken, and the board says why |
 //! | the parent | all workers are killed, and the supervisor ends |
 //! | the supervisor | the kernel kills the workers; the parent starts another supervisor |
@@ -22,7 +22,7 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::ExitStatus;
 
 use super::board::{
-    BROKEN, CLOSED, FINISHED, INTERRUPTED, KILLED, RUNNING, Seat, TERMINATED, TIMED_OUT, exit_to_number,
+    BROKEN, CLOSED, FINISHED, INTERRUPTED, KILLED, RUNNING, TERMINATED, TIMED_OUT, WorkerEntry, exit_to_number,
 };
 use super::ground::{Ground, Parts, Setup, lower, raise};
 use super::stream::{Header, Kind};
@@ -83,7 +83,7 @@ pub(super) fn run(
     runner: Option<Runner<'_>>,
     line: &OwnedFd,
 ) -> u8 {
-    let posts = ground.seats().iter().map(|_| None).collect();
+    let posts = ground.entries().iter().map(|_| None).collect();
     let mut supervisor =
         Supervisor { ground, setup, arguments, runner, line, posts, misfortunes: 0, started: 0, spawns: false };
     let served = supervisor.serve();
@@ -98,7 +98,7 @@ struct Supervisor<'g> {
     runner: Option<Runner<'g>>,
     /// A forked worker inherits it, and a spawned worker gets it.
     line: &'g OwnedFd,
-    /// The worker of each seat.
+    /// The worker of each entry.
     posts: Vec<Option<Process>>,
     /// How many workers in turn have ended before they were ready.
     misfortunes: u32,
@@ -144,19 +144,19 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Starts a worker for each empty seat, if there may be work for it. Says whether a seat stays empty that should
+    /// Starts a worker for each empty entry, if there may be work for it. Says whether an entry stays empty that should
     /// not.
     fn fill(&mut self) -> bool {
         let board = self.ground.board();
         let mut vacant = false;
         // As many of the retired are replaced as there are chunks that wait.
-        let mut waiting = match self.ground.seats().iter().any(Seat::is_retired) {
+        let mut waiting = match self.ground.entries().iter().any(WorkerEntry::is_retired) {
             true => board.count_ready(self.ground.slots()),
             false => 0,
         };
-        for (place, seat) in self.ground.seats().iter().enumerate() {
+        for (place, entry) in self.ground.entries().iter().enumerate() {
             let wanted = match board.mode.load(SeqCst) {
-                RUNNING => !seat.is_retired() || waiting > 0,
+                RUNNING => !entry.is_retired() || waiting > 0,
                 CLOSED => board.has_ready(self.ground.slots()),
                 _ => false,
             };
@@ -178,18 +178,18 @@ impl Supervisor<'_> {
         vacant
     }
 
-    /// Starts the worker of a seat, with a ticket of its own.
+    /// Starts the worker of an entry, with a ticket of its own.
     fn start(&mut self, place: usize) -> Result<Process> {
         let (ground, setup) = (self.ground, self.setup);
-        let Some(seat) = ground.seats().get(place) else { return Err(no_seat()) };
-        let count = ground.seats().len() as u32;
-        let ticket = seat.ticket.load(Relaxed).checked_add(count).unwrap_or(place as u32);
-        seat.ready.store(0, Relaxed);
-        seat.expires.store(0, Relaxed);
-        seat.doomed.store(0, SeqCst);
-        seat.late.store(0, SeqCst);
-        seat.retired.store(0, SeqCst);
-        seat.ticket.store(ticket, SeqCst);
+        let Some(entry) = ground.entries().get(place) else { return Err(no_entry()) };
+        let count = ground.entries().len() as u32;
+        let ticket = entry.ticket.load(Relaxed).checked_add(count).unwrap_or(place as u32);
+        entry.ready.store(0, Relaxed);
+        entry.expires.store(0, Relaxed);
+        entry.doomed.store(0, SeqCst);
+        entry.late.store(0, SeqCst);
+        entry.retired.store(0, SeqCst);
+        entry.ticket.store(ticket, SeqCst);
         self.started += 1;
         let builder = || Process::builder().name(format!("{}-{}", setup.prefix, self.started)).daemon(true);
         let mut arguments = self.arguments.take();
@@ -206,7 +206,7 @@ impl Supervisor<'_> {
             None => self.spawn(builder().context(Context::Spawn), place, ticket)?,
         };
         let pid = child.pid().map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
-        seat.pid.store(pid, SeqCst);
+        entry.pid.store(pid, SeqCst);
         Ok(child)
     }
 
@@ -234,9 +234,9 @@ impl Supervisor<'_> {
     /// Tells of the end of a worker, and repairs what may have been lost with it.
     fn bury(&mut self, place: usize, exit: ExitStatus, panic: Option<&PanicReport>) {
         let board = self.ground.board();
-        let Some(seat) = self.ground.seats().get(place) else { return };
-        let ticket = seat.ticket.load(Relaxed);
-        let late = if seat.late.load(SeqCst) != 0 { TIMED_OUT } else { 0 };
+        let Some(entry) = self.ground.entries().get(place) else { return };
+        let ticket = entry.ticket.load(Relaxed);
+        let late = if entry.late.load(SeqCst) != 0 { TIMED_OUT } else { 0 };
         let mut held = false;
         for slot in self.ground.slots() {
             if let (Some(panic), Some(stream)) = (panic, self.ground.stream(place)) {
@@ -246,15 +246,15 @@ impl Supervisor<'_> {
                     stream.write_for_the_dead(header, panic.in_one_line().as_bytes());
                 }
             }
-            held |= slot.bury(seat, ticket, exit_to_number(exit) | late);
+            held |= slot.bury(entry, ticket, exit_to_number(exit) | late);
         }
         board.forget_sleeper(place);
-        if seat.fetching.swap(0, SeqCst) != 0 {
+        if entry.fetching.swap(0, SeqCst) != 0 {
             board.lost.store(1, SeqCst); // before the parent is told of the end
             held = true;
         }
-        seat.vacate();
-        match seat.ready.load(SeqCst) {
+        entry.vacate();
+        match entry.ready.load(SeqCst) {
             0 => {
                 let reason = match board.text().as_str() {
                     "" => exit.to_string(),
@@ -275,10 +275,10 @@ impl Supervisor<'_> {
     fn misfortune(&mut self, reason: &str) {
         let others = self
             .ground
-            .seats()
+            .entries()
             .iter()
             .zip(&self.posts)
-            .any(|(seat, post)| post.is_some() && seat.ready.load(SeqCst) != 0);
+            .any(|(entry, post)| post.is_some() && entry.ready.load(SeqCst) != 0);
         self.misfortunes = if others { 0 } else { self.misfortunes + 1 };
         if self.misfortunes < MISFORTUNES {
             return;
@@ -300,16 +300,16 @@ impl Supervisor<'_> {
     /// Kills the workers of cancelled chunks.
     fn end_doomed(&self) {
         let slots = self.ground.slots();
-        for (seat, post) in self.ground.seats().iter().zip(&self.posts) {
-            let doomed = seat.doomed.load(SeqCst);
+        for (entry, post) in self.ground.entries().iter().zip(&self.posts) {
+            let doomed = entry.doomed.load(SeqCst);
             let (Some(sequence), Some(worker)) = (doomed.checked_sub(1), post) else { continue };
             fence(SeqCst); // against the worker, which ends the chunk and then looks at the doom
             let slot = slots.get((sequence % slots.len() as u64) as usize);
-            let claimed = word(State::Claimed(seat.ticket.load(Relaxed)), sequence);
+            let claimed = word(State::Claimed(entry.ticket.load(Relaxed)), sequence);
             if slot.is_some_and(|slot| slot.word.load(SeqCst) == claimed) {
                 let _ = worker.kill(); // its end is seen like any other
             } else {
-                let _ = seat.doomed.compare_exchange(doomed, 0, SeqCst, Relaxed);
+                let _ = entry.doomed.compare_exchange(doomed, 0, SeqCst, Relaxed);
             }
         }
     }
@@ -317,7 +317,8 @@ impl Supervisor<'_> {
     /// When the first running call has had its time, or may have.
     fn next_expiry(&self) -> Deadline {
         let Some(timeout) = self.setup.timeout else { return Deadline::NEVER };
-        let running = self.ground.seats().iter().map(|seat| seat.expires.load(SeqCst)).filter(|expires| *expires != 0);
+        let running =
+            self.ground.entries().iter().map(|entry| entry.expires.load(SeqCst)).filter(|expires| *expires != 0);
         // A call that begins from now on has its whole time.
         running.map(Deadline::from_nanos).fold(Deadline::after(timeout), Deadline::or_sooner)
     }
@@ -327,11 +328,11 @@ impl Supervisor<'_> {
         if self.setup.timeout.is_none() {
             return;
         }
-        for (seat, post) in self.ground.seats().iter().zip(&self.posts) {
+        for (entry, post) in self.ground.entries().iter().zip(&self.posts) {
             let late = |expires: u64| expires != 0 && Deadline::from_nanos(expires).has_passed();
-            let expires = seat.expires.load(SeqCst);
+            let expires = entry.expires.load(SeqCst);
             let (true, Some(worker)) = (late(expires), post) else { continue };
-            if seat.mark_late(expires) {
+            if entry.mark_late(expires) {
                 let _ = worker.kill(); // its end is seen like any other
             }
         }
@@ -381,6 +382,6 @@ impl Supervisor<'_> {
 }
 
 #[cold]
-fn no_seat() -> Error {
-    Error::new(ErrorKind::OutOfRange, "there is no such seat")
+fn no_entry() -> Error {
+    Error::new(ErrorKind::OutOfRange, "there is no such entry")
 }

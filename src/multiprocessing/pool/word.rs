@@ -10,7 +10,7 @@
 //! | `Dead` | 5 | sequence | ticket | the parent, to `Free` |
 //!
 //! The *sequence* is the number of the chunk, of which the lowest 29 bits are here. The *ticket* is the number of one
-//! life of a worker; the remainder by the number of seats is the worker's seat. So a worker that is killed at any
+//! life of a worker; the remainder by the number of entries is the worker's entry. So a worker that is killed at any
 //! instruction has claimed the chunk, and the word names the worker, or has not claimed the chunk.
 //!
 //! Only the parent makes a slot `Ready` or `Packed`, and only out of `Free`. So a worker may be stopped for so long

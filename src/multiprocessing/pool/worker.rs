@@ -22,7 +22,7 @@ use ossature_sys::shm::RacySlice;
 use ossature_sys::signal;
 use ossature_sys::socket::MOST_DESCRIPTORS;
 
-use super::board::{CLOSED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, Seat, Slot};
+use super::board::{CLOSED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, Slot, WorkerEntry};
 use super::ground::{Ground, Setup};
 use super::logs;
 use super::looks::Looks;
@@ -44,7 +44,7 @@ const NOT_READY: u8 = 1;
 struct Worker<'g> {
     ground: &'g Ground,
     setup: &'g Setup,
-    seat: &'g Seat,
+    entry: &'g WorkerEntry,
     stream: Stream<'g>,
     ticket: u32,
     place: usize,
@@ -61,7 +61,7 @@ struct Worker<'g> {
     looks: Looks,
 }
 
-/// Lives as the worker of a seat; the exit code.
+/// Lives as the worker of an entry; the exit code.
 pub(super) fn live(
     ground: &Ground,
     setup: &Setup,
@@ -69,7 +69,7 @@ pub(super) fn live(
     runner: Option<Runner<'_>>,
     (place, ticket): (usize, u32),
 ) -> u8 {
-    let (Some(seat), Some(stream)) = (ground.seats().get(place), ground.stream(place)) else { return NOT_READY };
+    let (Some(entry), Some(stream)) = (ground.entries().get(place), ground.stream(place)) else { return NOT_READY };
     if let Ok(held) = signal::block(setup.held()) {
         held.keep(); // the parent decides what an interrupt ends
     }
@@ -89,11 +89,11 @@ pub(super) fn live(
         ground.board().note(&reason);
         return NOT_READY;
     }
-    seat.ready.store(1, SeqCst);
+    entry.ready.store(1, SeqCst);
     let mut worker = Worker {
         ground,
         setup,
-        seat,
+        entry,
         stream,
         ticket,
         place,
@@ -135,7 +135,7 @@ fn initialize(name: &str, arguments: Packed) -> Result<(), String> {
 impl Worker<'_> {
     fn run(&mut self) {
         self.run_chunks();
-        self.seat.rest();
+        self.entry.rest();
     }
 
     fn run_chunks(&mut self) {
@@ -167,7 +167,7 @@ impl Worker<'_> {
         }
         let mut found = self.claim();
         if found.is_none() {
-            self.seat.rest();
+            self.entry.rest();
             self.ground.tell_parent_of_rest();
             board.set_looking(self.place, true);
             found = self.look();
@@ -204,9 +204,9 @@ impl Worker<'_> {
             let may_be_work = || board.mode.load(SeqCst) != RUNNING || board.has_unclaimed();
             let until = *until.get_or_insert_with(|| self.setup.idle.map_or(Deadline::NEVER, Deadline::after));
             board.set_looking(self.place, false);
-            board.sleep(self.seat, self.place, until, may_be_work);
+            board.sleep(self.entry, self.place, until, may_be_work);
             board.set_looking(self.place, true);
-            if until.has_passed() && self.seat.retire(may_be_work) {
+            if until.has_passed() && self.entry.retire(may_be_work) {
                 return None;
             }
         }
@@ -217,7 +217,7 @@ impl Worker<'_> {
     fn claim(&mut self) -> Option<(usize, Descriptors)> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
         let of_the_board = || board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
-        let of_a_packet = || self.ground.claim_packet(self.seat, self.ticket);
+        let of_a_packet = || self.ground.claim_packet(self.entry, self.ticket);
         let found = match self.board_first {
             true => of_the_board().or_else(of_a_packet),
             false => of_a_packet().or_else(of_the_board),
@@ -238,7 +238,7 @@ impl Worker<'_> {
             IN_SLOT => slot.bytes.copy_out(0, &mut bytes).map_err(drop),
             offset => self.ground.arena.copy_out(offset as usize, &mut bytes).map_err(drop),
         };
-        self.seat.begin_chunk();
+        self.entry.begin_chunk();
         let form = match flags {
             FLAG_RESULT => Form::Result,
             FLAG_PLAIN => Form::Plain,
@@ -255,7 +255,7 @@ impl Worker<'_> {
         // Fails when the parent has seen all outcomes and freed the slot.
         let _ = slot.word.compare_exchange(claimed, word(State::Done(self.ticket), sequence), SeqCst, Relaxed);
         self.ground.tell_parent();
-        self.rest_while(|seat| seat.doomed.load(SeqCst) == sequence.wrapping_add(1));
+        self.rest_while(|entry| entry.doomed.load(SeqCst) == sequence.wrapping_add(1));
     }
 
     fn calls(
@@ -300,21 +300,21 @@ impl Worker<'_> {
     #[inline]
     fn end_in_time(&self) {
         if self.setup.timeout.is_some() {
-            self.seat.expires.swap(0, AcqRel);
-            self.rest_while(|seat| seat.late.load(SeqCst) != 0);
+            self.entry.expires.swap(0, AcqRel);
+            self.rest_while(|entry| entry.late.load(SeqCst) != 0);
         }
     }
 
     #[inline]
     fn count_call(&self) {
-        let calls = self.seat.calls.load(Relaxed); // only this worker writes it
-        self.seat.calls.store(calls.wrapping_add(1), Relaxed);
+        let calls = self.entry.calls.load(Relaxed); // only this worker writes it
+        self.entry.calls.store(calls.wrapping_add(1), Relaxed);
     }
 
     /// Waits for the end, if the supervisor is about to kill this worker for what it has just done.
-    fn rest_while(&self, is_meant: impl Fn(&Seat) -> bool) {
+    fn rest_while(&self, is_meant: impl Fn(&WorkerEntry) -> bool) {
         fence(SeqCst); // against the supervisor, which stores the word and then looks at what is running
-        while is_meant(self.seat) {
+        while is_meant(self.entry) {
             std::thread::sleep(Duration::from_millis(1)); // the supervisor kills this worker, or takes it back
         }
     }
@@ -337,9 +337,9 @@ struct Telling<'w, 'g> {
 impl Outlet for Telling<'_, '_> {
     #[inline]
     fn begin(&mut self, index: u32) {
-        self.worker.seat.begin(self.sequence, index);
+        self.worker.entry.begin(self.sequence, index);
         if let Some(timeout) = self.worker.setup.timeout {
-            self.worker.seat.expires.store(Deadline::after(timeout).as_nanos(), SeqCst);
+            self.worker.entry.expires.store(Deadline::after(timeout).as_nanos(), SeqCst);
         }
     }
 
@@ -355,10 +355,10 @@ impl Outlet for Telling<'_, '_> {
     }
 
     fn sink(&self) -> Option<Sink<'_>> {
-        let Worker { seat, ground, setup, .. } = self.worker;
+        let Worker { entry, ground, setup, .. } = self.worker;
         let start = self.values.filter(|_| setup.timeout.is_none())?;
-        let (begun, first) = seat.beginning(self.sequence);
-        Some(Sink { region: &ground.arena, start, begun, first, calls: &seat.calls })
+        let (begun, first) = entry.beginning(self.sequence);
+        Some(Sink { region: &ground.arena, start, begun, first, calls: &entry.calls })
     }
 
     fn end(&mut self, index: u32, ended: Ended, bytes: &[u8], descriptors: Descriptors) {

@@ -47,7 +47,7 @@ struct Slot {
 }
 
 #[derive(Default)]
-struct Seat {
+struct WorkerEntry {
     begun: AtomicU64,
     /// 1 while the worker receives a packet and claims its chunk.
     fetching: AtomicU32,
@@ -65,7 +65,7 @@ struct Board {
     news: AtomicU32,
     ends: AtomicU32,
     slots: [Slot; SLOTS],
-    seats: [Seat; 2],
+    entries: [WorkerEntry; 2],
     /// 1 once the outcome of the chunk with this number is visible.
     told: [AtomicU32; 8],
     /// How often each call has begun: no part of the protocol.
@@ -122,13 +122,13 @@ impl Board {
     }
 
     fn wake(&self, ticket: usize) -> bool {
-        let wakes = &self.seats[ticket].wakes;
+        let wakes = &self.entries[ticket].wakes;
         wakes.fetch_add(1, SeqCst);
         wake(wakes, 1) > 0
     }
 
     fn wake_all_workers(&self) {
-        for ticket in 0..self.seats.len() {
+        for ticket in 0..self.entries.len() {
             self.wake(ticket);
         }
     }
@@ -162,7 +162,7 @@ impl Board {
             if self.over.load(SeqCst) != 0 {
                 return Some(None);
             }
-            let wakes = &self.seats[ticket as usize].wakes;
+            let wakes = &self.entries[ticket as usize].wakes;
             let seen = claims::announce(&self.asleep, bit, wakes);
             life.step()?;
             if self.over.load(SeqCst) == 0 && !self.has_unclaimed() {
@@ -178,9 +178,9 @@ impl Board {
         if !self.has_packets || self.packet.load(SeqCst) == 0 {
             return Some(None);
         }
-        let seat = &self.seats[ticket as usize];
+        let entry = &self.entries[ticket as usize];
         life.step()?;
-        seat.fetching.store(1, SeqCst);
+        entry.fetching.store(1, SeqCst);
         life.step()?;
         let came = self.packet.swap(0, SeqCst).checked_sub(1);
         life.step()?;
@@ -190,7 +190,7 @@ impl Board {
             self.slots[place].word.compare_exchange(packed, claimed, SeqCst, SeqCst).is_ok().then_some(place)
         });
         life.step()?;
-        seat.fetching.store(0, SeqCst);
+        entry.fetching.store(0, SeqCst);
         Some(claimed)
     }
 
@@ -198,7 +198,7 @@ impl Board {
         life.step()?;
         let slot = &self.slots[place];
         let (sequence, call) = (slot.sequence.load(Relaxed), slot.call.load(Relaxed));
-        self.seats[ticket as usize].begun.store(running(sequence, 0), Release);
+        self.entries[ticket as usize].begun.store(running(sequence, 0), Release);
         life.step()?;
         self.runs[call as usize].fetch_add(1, Relaxed);
         life.step()?;
@@ -215,13 +215,13 @@ impl Board {
         for slot in &self.slots {
             claims::bury(&slot.word, ticket, || {
                 let sequence = slot.sequence.load(Relaxed);
-                let begun = running_in(self.seats[ticket as usize].begun.load(Acquire), sequence);
+                let begun = running_in(self.entries[ticket as usize].begun.load(Acquire), sequence);
                 slot.at.store(begun.map_or(0, |index| index + 1), Relaxed);
                 sequence
             });
         }
         self.asleep.fetch_and(!(1 << ticket), SeqCst);
-        if self.has_packets && self.seats[ticket as usize].fetching.swap(0, SeqCst) != 0 {
+        if self.has_packets && self.entries[ticket as usize].fetching.swap(0, SeqCst) != 0 {
             self.lost.store(1, SeqCst);
         }
         self.ends.fetch_add(1, SeqCst);
