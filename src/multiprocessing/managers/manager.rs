@@ -21,7 +21,7 @@ use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, AuthKey, Connection, Family, pipe};
 use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::process::{Process, current_process};
-use crate::multiprocessing::tasks::{Form, of_the_house, registered};
+use crate::multiprocessing::tasks::{Form, library_task, registered};
 use crate::multiprocessing::transfer::pack;
 
 /// How long the server's process may take from its task to its first word.
@@ -497,7 +497,7 @@ impl<T: Types> ManagerBuilder<T> {
             Context::Fork => builder.fork_with(theirs, |theirs| serve::<T>(theirs, setup))?,
             _ => {
                 let task = match std::any::TypeId::of::<T>() == std::any::TypeId::of::<()>() {
-                    true => of_the_house(serve::<()>)?,
+                    true => library_task(serve::<()>)?,
                     false => registered(serve::<T>, Form::Code)?,
                 };
                 let arguments = pack(&(&theirs, &setup))?;

@@ -449,8 +449,8 @@ fn now() -> u64 {
 
 impl Slot {
     /// Makes a dead worker's chunk `Dead`, with what the parent must know. Says whether that worker had the chunk.
-    pub(super) fn bury(&self, entry: &WorkerEntry, ticket: u32, exit: u32) -> bool {
-        claims::bury(&self.word, ticket, || {
+    pub(super) fn record_death(&self, entry: &WorkerEntry, ticket: u32, exit: u32) -> bool {
+        claims::record_death(&self.word, ticket, || {
             let sequence = self.sequence.load(Relaxed);
             let at = entry.begun_in(sequence).map_or(0, |index| index + 1);
             self.at.store(at, Relaxed);
@@ -542,14 +542,14 @@ mod tests {
         publish(&board, &slots, 0);
         assert_eq!(board.claim(&slots, 5), Some(0));
         let killed = ExitStatus::Signal { signal: 9, core_dumped: false };
-        assert!(!slots[0].bury(&entries[0], 4, exit_to_number(killed)), "another life has it");
+        assert!(!slots[0].record_death(&entries[0], 4, exit_to_number(killed)), "another life has it");
         entries[0].begin(0, 7);
-        assert!(slots[0].bury(&entries[0], 5, exit_to_number(killed)));
+        assert!(slots[0].record_death(&entries[0], 5, exit_to_number(killed)));
         assert_eq!((state(slots[0].word.load(SeqCst)), slots[0].at.load(SeqCst)), (State::Dead(5), 8));
         assert_eq!(exit_of_number(slots[0].exit.load(SeqCst)), killed);
         publish(&board, &slots, 1);
         assert_eq!(board.claim(&slots, 6), Some(1));
-        assert!(slots[1].bury(&entries[0], 6, exit_to_number(ExitStatus::Code(3))));
+        assert!(slots[1].record_death(&entries[0], 6, exit_to_number(ExitStatus::Code(3))));
         assert_eq!(slots[1].at.load(SeqCst), 0, "what was noted was another chunk's");
         assert_eq!(exit_of_number(slots[1].exit.load(SeqCst)), ExitStatus::Code(3));
     }

@@ -38,7 +38,7 @@ pub(super) fn claim<'w>(
 
 /// Makes the chunk of a dead worker `Dead`, if that worker has it. `tell` notes what the parent must know, and answers
 /// the number of the chunk.
-pub(super) fn bury(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() -> u64) -> bool {
+pub(super) fn record_death(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() -> u64) -> bool {
     let before = slot.load(Acquire);
     if state(before) != State::Claimed(ticket) {
         return false;

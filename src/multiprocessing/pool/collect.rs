@@ -43,7 +43,7 @@ impl Hub {
         }
         if ends != inner.ends {
             inner.ends = ends;
-            self.bury(inner)?;
+            self.collect_dead(inner)?;
         }
         self.look_at_packets(inner);
         self.publish(inner)
@@ -298,7 +298,7 @@ impl Hub {
     }
 
     /// Looks at the chunks of dead workers, and at a pool that was given up.
-    pub(super) fn bury(&self, inner: &mut Inner) -> Result<()> {
+    pub(super) fn collect_dead(&self, inner: &mut Inner) -> Result<()> {
         let board = self.ground.board();
         for (at, slot) in self.ground.slots().iter().enumerate() {
             let Word::Dead(ticket) = state_of(slot.word.load(Acquire)) else { continue };

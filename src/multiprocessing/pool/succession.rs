@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | note that the supervisor has ended | yes |
 //! | wait until its last worker has ended, whom the kernel kills | no |
-//! | bury what they had claimed | yes |
+//! | record that the owners of claimed chunks died | yes |
 //! | start another supervisor | no |
 //!
 //! So a call with a limit returns in time, whatever the other processes do. The thread that starts the supervisor does
@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::warning;
 use crate::multiprocessing::process::Process;
-use crate::multiprocessing::tasks::of_the_house;
+use crate::multiprocessing::tasks::library_task;
 use crate::multiprocessing::transfer::{Handle, pack};
 
 /// A supervisor that has ended.
@@ -96,7 +96,7 @@ impl Hub {
                 }
             }
             context => {
-                let task = of_the_house(supervisor::supervise)?;
+                let task = library_task(supervisor::supervise)?;
                 let arguments = pack(&(&self.ground.parts, &self.setup, &self.initializer, Handle(&theirs)))?;
                 builder.order(context, &task, &arguments)?
             }
@@ -163,11 +163,11 @@ impl Hub {
         for slot in self.ground.slots() {
             let Word::Claimed(ticket) = state_of(slot.word.load(Acquire)) else { continue };
             if let Some(entry) = self.ground.entries().get(ticket as usize % self.workers()) {
-                slot.bury(entry, ticket, exit_to_number(ExitStatus::Unknown));
+                slot.record_death(entry, ticket, exit_to_number(ExitStatus::Unknown));
             }
         }
         self.ground.entries().iter().for_each(WorkerEntry::vacate);
-        let buried = self.bury(&mut inner); // as above
+        let collected = self.collect_dead(&mut inner); // as above
         self.wake_others(&inner);
         if inner.mode == Mode::Ended || inner.broken.is_some() || inner.mode == Mode::Closed && inner.is_idle() {
             return Ok(inner); // it has ended as it was to
@@ -191,6 +191,6 @@ impl Hub {
         self.wake_others(&inner);
         self.look_at_packets(&mut inner);
         self.publish(&mut inner)?;
-        buried.map(|()| inner)
+        collected.map(|()| inner)
     }
 }

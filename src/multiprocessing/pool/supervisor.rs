@@ -32,7 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::process::{PanicReport, Process, ProcessBuilder, parent_process};
-use crate::multiprocessing::tasks::{Calls, of_the_house};
+use crate::multiprocessing::tasks::{Calls, library_task};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
 /// What the workers run instead of tasks, where they are copies of the parent.
@@ -213,7 +213,7 @@ impl Supervisor<'_> {
     fn spawn(&self, builder: ProcessBuilder, place: usize, ticket: u32) -> Result<Process> {
         let line = Handle(self.line);
         let arguments = pack(&(&self.ground.parts, self.setup, &self.arguments, (place, ticket), line))?;
-        builder.order(Context::Spawn, &of_the_house(work)?, &arguments)
+        builder.order(Context::Spawn, &library_task(work)?, &arguments)
     }
 
     /// Buries the workers that have ended.
@@ -226,13 +226,13 @@ impl Supervisor<'_> {
                 if let Some(post) = self.posts.get_mut(place) {
                     *post = None;
                 }
-                self.bury(place, exit, panic.as_ref());
+                self.record_death(place, exit, panic.as_ref());
             }
         }
     }
 
-    /// Tells of the end of a worker, and repairs what may have been lost with it.
-    fn bury(&mut self, place: usize, exit: ExitStatus, panic: Option<&PanicReport>) {
+    /// Records the end of a worker, and repairs what may have been lost with it.
+    fn record_death(&mut self, place: usize, exit: ExitStatus, panic: Option<&PanicReport>) {
         let board = self.ground.board();
         let Some(entry) = self.ground.entries().get(place) else { return };
         let ticket = entry.ticket.load(Relaxed);
@@ -246,7 +246,7 @@ impl Supervisor<'_> {
                     stream.write_for_the_dead(header, panic.in_one_line().as_bytes());
                 }
             }
-            held |= slot.bury(entry, ticket, exit_to_number(exit) | late);
+            held |= slot.record_death(entry, ticket, exit_to_number(exit) | late);
         }
         board.forget_sleeper(place);
         if entry.fetching.swap(0, SeqCst) != 0 {

@@ -11,7 +11,7 @@ use crate::multiprocessing::connection::AuthKey;
 
 /// This process: in the first one of the program named `MainProcess`.
 ///
-/// In a [thread](super::ProcessBuilder::thread) in the guise of a process it is the process that the thread runs in.
+/// In a [thread](super::ProcessBuilder::thread) that stands for a process, it is the process that the thread runs in.
 /// Differs from Python, whose `multiprocessing.dummy.current_process` is the current thread: here that is
 /// [`threading::current_thread`](crate::threading::current_thread), under the name that was given to the process.
 ///

@@ -66,7 +66,7 @@ pub(crate) fn run_task_if_child() {
     if ![effective_user(), ROOT].contains(&peer.uid) {
         refuse(&control, format!("its parent made its standard input as user {}, and it is another user", peer.uid));
     }
-    match proof::forgo(&control) {
+    match proof::decline(&control) {
         Ok(()) => run_task(control),
         Err(Errno::PIPE | Errno::CONNRESET) => exit(EXIT_ORPHAN),
         Err(errno) => refuse(&control, format!("its standard input is not that of a task: {errno}")),

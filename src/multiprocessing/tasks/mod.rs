@@ -51,7 +51,7 @@ pub use depth::set_max_argument_depth;
 pub use form::{Form, Opener, OpensCode, OpensResult, OpensValue, opener};
 #[doc(inline)]
 pub use registry::freeze_support;
-pub(crate) use registry::{Entrance, Registered, first_table, internal, look_up, of_the_house, registered};
+pub(crate) use registry::{Entrance, Registered, first_table, internal, library_task, look_up, registered};
 #[doc(inline)]
 pub use table::{Body, Task, Tasks, key};
 

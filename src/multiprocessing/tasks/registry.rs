@@ -192,7 +192,7 @@ pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
 ///
 /// # Errors
 /// `UnknownTask` when no table was given yet, because a new process would not come to `freeze_support`.
-pub(crate) fn of_the_house<F: Target<Args>, Args>(task: F) -> Result<Registered> {
+pub(crate) fn library_task<F: Target<Args>, Args>(task: F) -> Result<Registered> {
     let tables = tables()?;
     let entrance = tables.first().map_or(Entrance::Main, |first| first.entrance.told());
     Ok(Registered { name: internal(task), entrance, form: Form::Code })

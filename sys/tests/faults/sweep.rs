@@ -50,9 +50,9 @@ impl Drop for Alone {
 /// call failing.
 ///
 /// Asserts that the undisturbed run ends well and makes a foreign call at all, that every other run ends within the
-/// house's patience, and that the same descriptors are open and the same memory is mapped after each run as before. For
-/// each call of the C functions named in `retried` (those that can sleep, so a signal can interrupt them) it asserts
-/// that EINTR is not the caller's concern: the operation ends well.
+/// patience of these tests, and that the same descriptors are open and the same memory is mapped after each run as
+/// before. For each call of the C functions named in `retried` (those that can sleep, so a signal can interrupt them)
+/// it asserts that EINTR is not the caller's concern: the operation ends well.
 ///
 /// What `operation` opens it must close by itself before it returns: a value it hands back would be a leak.
 #[track_caller]

@@ -211,9 +211,9 @@ impl Board {
     }
 
     /// What the supervisor does at the end of a worker.
-    fn bury(&self, ticket: u32) {
+    fn record_death(&self, ticket: u32) {
         for slot in &self.slots {
-            claims::bury(&slot.word, ticket, || {
+            claims::record_death(&slot.word, ticket, || {
                 let sequence = slot.sequence.load(Relaxed);
                 let begun = running_in(self.entries[ticket as usize].begun.load(Acquire), sequence);
                 slot.at.store(begun.map_or(0, |index| index + 1), Relaxed);
@@ -391,7 +391,7 @@ fn one_of_two_dies(calls: u32, each: bool, waits: bool) {
                 let board = board.clone();
                 thread::spawn(move || {
                     if board.live(ticket, Life(steps)).is_none() {
-                        board.bury(ticket);
+                        board.record_death(ticket);
                     }
                 })
             });
@@ -457,7 +457,7 @@ fn packet_that_is_lost_with_its_receiver_is_sent_again() {
                 let board = board.clone();
                 thread::spawn(move || {
                     if board.live(ticket, Life(steps)).is_none() {
-                        board.bury(ticket);
+                        board.record_death(ticket);
                     }
                 })
             });
@@ -513,7 +513,7 @@ fn worker_that_dies_when_it_is_woken_leaves_the_chunk_to_another() {
                 let board = board.clone();
                 thread::spawn(move || {
                     if board.live(ticket, Life(steps)).is_none() {
-                        board.bury(ticket);
+                        board.record_death(ticket);
                     }
                 })
             });

@@ -66,7 +66,7 @@ fn asked(control: &Socket) -> Result<Option<Sets>> {
 ///
 /// # Errors
 /// `EPIPE` when the parent is gone, `EPROTO` for something else on the socket.
-pub(in crate::multiprocessing::start) fn forgo(control: &Socket) -> Result<()> {
+pub(in crate::multiprocessing::start) fn decline(control: &Socket) -> Result<()> {
     match asked(control)? {
         Some(_) => StartReply::Ready.send(control),
         None => Ok(()),

@@ -47,11 +47,11 @@ impl Plan<'_> {
             raw::call("pipe2", || pipe_with(flags)).and_then(AboveStandard::above_standard).map_err(failed)?;
         // No handler may run in the child while it is half a copy of this process.
         let mask = raw_process::set_mask(&Mask::FULL).map_err(failed)?;
-        let born = self.bear(&writer, mask);
+        let started = self.start_child(&writer, mask);
         // It takes back what succeeded a moment ago, so it does not fail; were it to, there is nothing else to try.
         let _ = raw_process::set_mask(&mask);
         drop(writer);
-        let (mut child, way) = born.map_err(failed)?;
+        let (mut child, way) = started.map_err(failed)?;
         let failure = match read_report(&reader, &child, way) {
             Ok(None) => return Ok(child),
             // The child reported as its last act, so the wait for it is short.
@@ -105,7 +105,7 @@ impl Plan<'_> {
         error
     }
 
-    fn bear(&self, writer: &OwnedFd, mask: Mask) -> Result<(Child, Way)> {
+    fn start_child(&self, writer: &OwnedFd, mask: Mask) -> Result<(Child, Way)> {
         let parent = Some(id());
         let mut pidfd: c_int = -1;
         let mut args = CloneArgs {
@@ -120,22 +120,23 @@ impl Plan<'_> {
         }
         // The address left as a number; the kernel writes through it.
         let _ = (&raw mut pidfd).expose_provenance();
-        let birth = Birth { plan: self, writer, rest: Rest { handlers: false, cgroup: false, parent, mask } };
+        let child_start =
+            ChildStart { plan: self, writer, rest: Rest { handlers: false, cgroup: false, parent, mask } };
         // SAFETY: `start` has blocked all signals. The steps make raw calls and functions of libc that only call the
         // kernel, take no lock and own nothing, so nothing is freed. What they write lies in `moved` of the plan's
         // descriptors, which no other thread can see (a `Cell`) and the next start writes anew, and in this thread's
-        // errno. `birth` and `pidfd` outlive the call.
-        let in_this_memory = || unsafe { vfork::clone3_here(args, Birth::live, from_ref(&birth).cast()) };
+        // errno. `child_start` and `pidfd` outlive the call.
+        let in_this_memory = || unsafe { vfork::clone3_here(args, ChildStart::live, from_ref(&child_start).cast()) };
         // A change of the user makes the memory undumpable. The child would share that memory with this process.
-        let born = if self.identity.is_empty() { in_this_memory() } else { Err(Errno::OPNOTSUPP) };
-        let born = match born {
+        let started = if self.identity.is_empty() { in_this_memory() } else { Err(Errno::OPNOTSUPP) };
+        let started = match started {
             // SAFETY: memory is copied, not shared, and no stack is given; the child goes straight into the steps,
             // which make raw calls only and end in exec or exit; `pidfd` is a C int that outlives the call.
             Err(Errno::OPNOTSUPP) => unsafe { raw_process::clone3(&args) },
-            born => born,
+            started => started,
         };
-        match born {
-            Ok(0) => self.live(writer, &birth.rest),
+        match started {
+            Ok(0) => self.live(writer, &child_start.rest),
             Ok(pid) => {
                 // SAFETY: CLONE_PIDFD made the kernel store a new descriptor there, which nobody else knows.
                 let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -185,17 +186,17 @@ impl Plan<'_> {
 }
 
 /// What a child in this process's memory gets from this process.
-struct Birth<'a> {
+struct ChildStart<'a> {
     plan: &'a Plan<'a>,
     writer: &'a OwnedFd,
     rest: Rest,
 }
 
-impl Birth<'_> {
-    extern "C" fn live(birth: *const c_void) -> ! {
-        // SAFETY: `bear` gave the address of a `Birth`, and is held by CLONE_VFORK while this runs.
-        let birth = unsafe { &*birth.cast::<Birth<'_>>() };
-        birth.plan.live(birth.writer, &birth.rest)
+impl ChildStart<'_> {
+    extern "C" fn live(child_start: *const c_void) -> ! {
+        // SAFETY: `start_child` gave the address of a `ChildStart`, and is held by CLONE_VFORK while this runs.
+        let child_start = unsafe { &*child_start.cast::<ChildStart<'_>>() };
+        child_start.plan.live(child_start.writer, &child_start.rest)
     }
 }
 
