@@ -87,6 +87,7 @@ use state::process_state;
 
 #[doc(inline)]
 pub use builder::ProcessBuilder;
+pub(crate) use current::set_process_name_of_thread;
 #[doc(inline)]
 pub use current::{CurrentProcess, current_process};
 #[doc(inline)]

@@ -7,8 +7,8 @@ use ossature_sys::fd::{self, AsFd};
 use ossature_sys::stream::write_without_sigpipe;
 use serde::{Deserialize, Serialize};
 
+use super::current::process_name_of_thread;
 use super::state::process_state;
-use crate::multiprocessing::start::thread::process_name_of_thread;
 use crate::thread::{Escaped, PanicPart, Place, text};
 
 /// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE`

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::multiprocessing::start::thread::process_name_of_thread;
+use super::current::process_name_of_thread;
 
 /// What the body of a process answers with: as [`std::process::Termination`] for `main`, with numbers besides.
 ///

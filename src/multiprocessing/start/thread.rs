@@ -1,6 +1,5 @@
 //! No child at all: a thread of this process with the manners of one.
 
-use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 use ossature_sys::eventfd::EventFd;
@@ -10,7 +9,7 @@ use ossature_sys::process::ExitStatus;
 use super::Started;
 use crate::error::Result;
 use crate::multiprocessing::process::child_config::ChildConfig;
-use crate::multiprocessing::process::{PanicReport, current_process, panic};
+use crate::multiprocessing::process::{PanicReport, panic, set_process_name_of_thread};
 use crate::thread::{Ident, catch_and_report, get_ident, is_exit, set_panic_label};
 use crate::threading::Thread;
 
@@ -61,17 +60,6 @@ impl AsFd for ThreadChild {
     }
 }
 
-thread_local! {
-    static PROCESS_NAME: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// The name of the process that the calling thread stands for, or of this process.
-pub(crate) fn process_name_of_thread() -> String {
-    // A panic may ask at any time, also while the thread's values are dropped.
-    let name = PROCESS_NAME.try_with(|name| name.borrow().clone()).ok().flatten();
-    name.unwrap_or_else(|| current_process().name())
-}
-
 /// Starts a thread that does `body`.
 pub(crate) fn thread(config: ChildConfig, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
     let child = ThreadChild {
@@ -87,7 +75,7 @@ pub(crate) fn thread(config: ChildConfig, body: impl FnOnce() -> u8 + Send + 'st
     let (inner, name) = (child.clone(), config.name.clone());
     let thread = Thread::builder().name(config.name).daemon(config.daemon).spawn(move || {
         let _ = inner.here.set(get_ident()); // the one time
-        PROCESS_NAME.set(Some(name));
+        set_process_name_of_thread(name);
         set_panic_label(panic::label);
         let code = match catch_and_report(body) {
             Ok(code) => code,

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::value::Value;
-
 /// An integer outside of `i64`: the bytes of its two's complement, the least first, as few as can be.
 ///
 /// No arithmetic; `i128` and `u128` are made of it and it of them, and a big-number library takes [`as_le_bytes`](
@@ -45,13 +43,10 @@ impl BigInt {
 
 /// The integer of the two's complement `bytes`, the least first, however many; none are zero.
 ///
-/// An integer that fits `i64` becomes [`Value::Int`], so that one number has one form.
-pub(super) fn integer(bytes: &[u8]) -> Value {
+/// An integer that fits `i64` is never a `BigInt`, so that one number has one form.
+pub(super) fn integer(bytes: &[u8]) -> Result<i64, BigInt> {
     let bytes = minimal(bytes);
-    match widen::<8>(bytes) {
-        Some(word) => Value::Int(i64::from_le_bytes(word)),
-        None => Value::BigInt(BigInt(bytes.into())),
-    }
+    widen::<8>(bytes).map(i64::from_le_bytes).ok_or_else(|| BigInt(bytes.into()))
 }
 
 /// `bytes` without the last ones that only repeat the sign.
@@ -82,7 +77,7 @@ fn widen<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 /// The integer of decimal digits, after a `-` or nothing.
 ///
 /// No more than [`MAX_DIGITS`], because the work grows with their square.
-pub(super) fn decimal(text: &[u8]) -> Option<Value> {
+pub(super) fn decimal(text: &[u8]) -> Option<Result<i64, BigInt>> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),

@@ -11,7 +11,7 @@ use super::object::{Global, LONGEST_NAME};
 use super::opcode as op;
 use super::stack::Stack;
 use super::text::{literal, number, raw_unicode};
-use super::value::Value;
+use super::value::{Value, whole};
 use super::{HIGHEST_PROTOCOL, OldStr};
 use crate::error::{Error, Result};
 
@@ -219,12 +219,11 @@ impl<'a> Machine<'a> {
         let charged = self.meter.charge(bytes.len());
         self.charged(charged)?;
         match integer(bytes) {
-            Value::BigInt(big) => self.make(Kind::BigInt(big)),
-            Value::Int(number) => {
+            Err(big) => self.make(Kind::BigInt(big)),
+            Ok(number) => {
                 self.meter.refund(bytes.len());
                 self.push(Item::Int(number))
             }
-            _ => Ok(()), // never: it is an integer
         }
     }
 
@@ -395,8 +394,8 @@ impl<'a> Machine<'a> {
             (op::INT, b"00") => Some(Value::Bool(false)),
             (op::INT, b"01") => Some(Value::Bool(true)),
             (op::FLOAT, _) => float(line).map(Value::Float),
-            (op::LONG, [digits @ .., b'L']) => decimal(digits),
-            _ => decimal(line),
+            (op::LONG, [digits @ .., b'L']) => decimal(digits).map(whole),
+            _ => decimal(line).map(whole),
         };
         match value {
             Some(Value::Bool(value)) => self.push(Item::Bool(value)),

@@ -194,12 +194,12 @@ from! {
     u64, value => Self::from(i128::from(value));
     usize, value => Self::from(value as u64); // no wider on any target
     isize, value => Self::Int(value as i64);
-    i128, value => integer(&value.to_le_bytes());
+    i128, value => whole(integer(&value.to_le_bytes()));
     f32, value => Self::Float(value.into());
     f64, value => Self::Float(value);
     String, text => Self::Text(text);
     &str, text => Self::Text(text.to_owned());
-    BigInt, big => integer(big.as_le_bytes());
+    BigInt, big => whole(integer(big.as_le_bytes()));
 }
 
 /// The bytes of a number without a sign need one more for it.
@@ -209,8 +209,13 @@ impl From<u128> for Value {
         for (to, from) in bytes.iter_mut().zip(value.to_le_bytes()) {
             *to = from;
         }
-        integer(&bytes)
+        whole(integer(&bytes))
     }
+}
+
+/// The value of an integer.
+pub(super) fn whole(number: Result<i64, BigInt>) -> Value {
+    number.map_or_else(Value::BigInt, Value::Int)
 }
 
 impl<T: Into<Self>> From<Option<T>> for Value {
