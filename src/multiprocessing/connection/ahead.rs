@@ -6,7 +6,7 @@
 
 use ossature_sys::errno;
 
-use super::frame::{Incoming, Limit};
+use super::frame::{FrameLimit, Incoming};
 use super::receive::failed;
 use crate::error::Result;
 
@@ -22,7 +22,7 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     /// For messages within the limit, without descriptors.
-    pub(crate) const fn with_limit(limit: Limit) -> Self {
+    pub(crate) const fn with_limit(limit: FrameLimit) -> Self {
         Self { incoming: Incoming::with_limit(limit), rest: Vec::new(), used: 0 }
     }
 
@@ -106,7 +106,7 @@ mod tests {
     /// All messages of a stream whose reads bring the bytes in such pieces, with room for so many; and how many reads
     /// there were.
     fn read_all(stream: &[u8], piece: usize, room: usize) -> (Vec<Vec<u8>>, usize) {
-        let (mut ahead, mut at, mut reads) = (Ahead::with_limit(Limit::of_connection(1 << 20)), 0, 0);
+        let (mut ahead, mut at, mut reads) = (Ahead::with_limit(FrameLimit::of_connection(1 << 20)), 0, 0);
         let (mut room, mut messages) = (vec![0; room], Vec::new());
         while let Some(message) = ahead
             .next(&mut room, |space| {
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn ends_and_errors_are_told() {
-        let mut ahead = Ahead::with_limit(Limit::of_connection(8));
+        let mut ahead = Ahead::with_limit(FrameLimit::of_connection(8));
         let mut read = |bytes: &'static [u8]| {
             ahead.next(&mut [0; 16], |space| {
                 space[..bytes.len()].copy_from_slice(bytes);
@@ -159,13 +159,13 @@ mod tests {
         assert!(
             read(&[]).is_err_and(|error| error.kind() == ErrorKind::Closed && error.to_string().contains("within"))
         );
-        let mut long = Ahead::with_limit(Limit::of_connection(8));
+        let mut long = Ahead::with_limit(FrameLimit::of_connection(8));
         let error = long.next(&mut [0; 4], |space| {
             space.copy_from_slice(&[0, 0, 0, 9]);
             Ok(Some(4))
         });
         assert!(error.is_err_and(|error| error.kind() == ErrorKind::TooLong));
-        let gone = Ahead::with_limit(Limit::of_connection(8)).next(&mut [0; 4], |_| Err(Errno::CONNRESET));
+        let gone = Ahead::with_limit(FrameLimit::of_connection(8)).next(&mut [0; 4], |_| Err(Errno::CONNRESET));
         assert!(gone.is_err_and(|error| error.kind() == ErrorKind::Closed));
     }
 }

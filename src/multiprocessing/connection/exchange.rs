@@ -7,7 +7,7 @@ use ossature_sys::fd::{AsFd, BorrowedFd};
 use ossature_sys::poll::{PollFd, PollFlags};
 use ossature_sys::socket::Socket;
 
-use super::frame::{Incoming, Limit, Outgoing};
+use super::frame::{FrameLimit, Incoming, Outgoing};
 use super::handshake::Handshake;
 use super::payload::LIMIT;
 use super::wait::poll_until;
@@ -53,7 +53,7 @@ impl Exchange {
         Self {
             socket: Listed::new(socket),
             handshake,
-            incoming: Incoming::with_limit(Limit::of_handshake(LIMIT)),
+            incoming: Incoming::with_limit(FrameLimit::of_handshake(LIMIT)),
             outgoing: Outgoing::default(),
             ahead: Ahead { bytes: [0; ROOM], from: 0, to: 0 },
         }

@@ -94,12 +94,12 @@ fn fd_counts(header: u32) -> Option<FdCounts> {
 
 /// How long a message may be, and who says so.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit {
+pub(crate) struct FrameLimit {
     bytes: usize,
     whose: &'static str,
 }
 
-impl Limit {
+impl FrameLimit {
     /// Nobody's.
     pub(crate) const NONE: Self = Self { bytes: isize::MAX as usize, whose: "that memory can have" };
 
@@ -133,7 +133,7 @@ pub(crate) struct Incoming {
     need: u8,
     fd_counts: FdCounts,
     takes_descriptors: bool,
-    limit: Limit,
+    limit: FrameLimit,
     /// How much memory is asked for before a byte of the message is there.
     at_once: usize,
     /// How long the message is, once the header is whole.
@@ -152,7 +152,7 @@ impl Incoming {
             need: 4,
             fd_counts: FdCounts { memory: 0, ends: 0, all: 0 },
             takes_descriptors: true,
-            limit: Limit::NONE,
+            limit: FrameLimit::NONE,
             at_once: AT_ONCE,
             len: None,
             body: Vec::new(),
@@ -161,7 +161,7 @@ impl Incoming {
     }
 
     /// For messages within the limit, without descriptors.
-    pub(crate) const fn with_limit(limit: Limit) -> Self {
+    pub(crate) const fn with_limit(limit: FrameLimit) -> Self {
         let mut machine = Self::new();
         machine.limit = limit;
         machine.takes_descriptors = false;
@@ -172,7 +172,7 @@ impl Incoming {
     ///
     /// # Errors
     /// [`TooLong`](ErrorKind::TooLong) when that one is known to be longer.
-    pub(crate) fn set_limit(&mut self, limit: Limit) -> Result<()> {
+    pub(crate) fn set_limit(&mut self, limit: FrameLimit) -> Result<()> {
         self.limit = limit;
         self.len.map_or(Ok(()), |len| self.check(len as u64).map(drop))
     }
@@ -244,7 +244,7 @@ impl Incoming {
     }
 
     fn check(&self, len: u64) -> Result<usize> {
-        let Limit { bytes, whose } = self.limit;
+        let FrameLimit { bytes, whose } = self.limit;
         usize::try_from(len).ok().filter(|&len| len <= bytes).ok_or_else(|| {
             let message = format!("bad message length: {len} bytes, and {bytes} is the most {whose}");
             Error::new(ErrorKind::TooLong, message)

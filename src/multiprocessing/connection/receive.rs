@@ -8,7 +8,7 @@ use ossature_sys::process::effective_user;
 use ossature_sys::socket::Credentials;
 use ossature_sys::stream::{Stream, StreamKind};
 
-use super::frame::{Incoming, Limit, MOST_DESCRIPTORS};
+use super::frame::{FrameLimit, Incoming, MOST_DESCRIPTORS};
 use super::handshake::is_challenge;
 use super::too_short::BufferTooShort;
 use crate::error::{Error, ErrorKind, Result};
@@ -138,7 +138,7 @@ impl Receiving {
     ) -> Result<Option<Packed>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
-        let limit = limit.map_or_else(|| Limit::of_connection(self.most(trust)), Limit::of_call);
+        let limit = limit.map_or_else(|| FrameLimit::of_connection(self.most(trust)), FrameLimit::of_call);
         let whole = self.spoilt_by(partial.fill(stream, trust, limit, until))?;
         if !whole {
             return Ok(None);
@@ -158,7 +158,7 @@ impl Receiving {
     ) -> Result<Option<usize>> {
         self.must_be_open()?;
         let mut partial = self.partial.borrow_mut();
-        let limit = Limit::of_connection(self.most(trust).max(buffer.len()));
+        let limit = FrameLimit::of_connection(self.most(trust).max(buffer.len()));
         let got = self.spoilt_by(partial.fill_into(stream, trust, limit, buffer, until))?;
         match got {
             Into::Nothing => return Ok(None),
@@ -202,7 +202,7 @@ enum Into {
 
 impl Partial {
     /// Receives until `incoming` has a whole message.
-    fn fill(&mut self, stream: &Stream, trust: Trust, limit: Limit, until: Until<'_>) -> Result<bool> {
+    fn fill(&mut self, stream: &Stream, trust: Trust, limit: FrameLimit, until: Until<'_>) -> Result<bool> {
         self.incoming.set_limit(limit)?;
         self.incoming.believe(trust == Trust::SameProgram);
         loop {
@@ -219,7 +219,7 @@ impl Partial {
         &mut self,
         stream: &Stream,
         trust: Trust,
-        limit: Limit,
+        limit: FrameLimit,
         buffer: &mut [u8],
         until: Until<'_>,
     ) -> Result<Into> {

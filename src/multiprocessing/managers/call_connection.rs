@@ -23,7 +23,7 @@ use super::wire::{Reply, Request};
 use super::{Serializer, compact, proof};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::ahead::Ahead;
-use crate::multiprocessing::connection::frame::Limit;
+use crate::multiprocessing::connection::frame::FrameLimit;
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Connection, Sent};
 use crate::multiprocessing::reduction::{Acknowledgement, recv_handles};
@@ -86,7 +86,7 @@ enum Waited {
 
 impl CallConnection {
     pub(super) fn new(connection: Connection, is_rust: bool, serializer: Serializer) -> Box<Self> {
-        let incoming = Ahead::with_limit(Limit::of_connection(connection.max_message()));
+        let incoming = Ahead::with_limit(FrameLimit::of_connection(connection.max_message()));
         let (timeout, stream) = (reply_timeout(), connection.stream());
         // A socket that connected within a deadline does not block. Without both a reply takes a call or two more.
         let set = set_blocking(stream).and_then(|()| stream.set_receive_timeout(Some(timeout)));

@@ -164,14 +164,14 @@ pub trait Selector<F: AsFd, T> {
     /// As [`register`](Self::register), with an error that has `file` and `data` in it.
     ///
     /// # Errors
-    /// The [`Refused`] gives `file` and `data` back for the reasons of [`register`](Self::register), and nothing has
-    /// changed.
+    /// The [`RegisterError`] gives `file` and `data` back for the reasons of [`register`](Self::register), and nothing
+    /// has changed.
     fn register_or_give_back(
         &mut self,
         file: F,
         interest: Interest,
         data: T,
-    ) -> std::result::Result<Token, Refused<F, T>>;
+    ) -> std::result::Result<Token, RegisterError<F, T>>;
 
     /// Takes an object out and gives it back.
     ///
@@ -241,17 +241,17 @@ pub trait Selector<F: AsFd, T> {
 /// # Examples
 /// ```
 /// use std::os::unix::net::UnixStream;
-/// use ossature::select::selectors::{EpollSelector, Interest, Refused, Selecting, Selector};
+/// use ossature::select::selectors::{EpollSelector, Interest, RegisterError, Selecting, Selector};
 ///
 /// let (one, _other) = UnixStream::pair()?;
 /// let mut selector: EpollSelector<UnixStream, u32> = Selecting::new()?;
 /// let Err(refused) = selector.register_or_give_back(one, Interest::empty(), 7) else { panic!("nothing to wait for") };
-/// let Refused { error, file, data } = refused;
+/// let RegisterError { error, file, data } = refused;
 /// assert_eq!(error.kind(), ossature::ErrorKind::InvalidInput);
 /// selector.register(file, Interest::READ, data)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Refused<F, T> {
+pub struct RegisterError<F, T> {
     /// Why.
     pub error: Error,
     /// The object, given back.
@@ -260,31 +260,31 @@ pub struct Refused<F, T> {
     pub data: T,
 }
 
-impl<F, T> From<Refused<F, T>> for Error {
-    fn from(refused: Refused<F, T>) -> Self {
+impl<F, T> From<RegisterError<F, T>> for Error {
+    fn from(refused: RegisterError<F, T>) -> Self {
         refused.error
     }
 }
 
-impl<F, T> From<Refused<F, T>> for std::io::Error {
-    fn from(refused: Refused<F, T>) -> Self {
+impl<F, T> From<RegisterError<F, T>> for std::io::Error {
+    fn from(refused: RegisterError<F, T>) -> Self {
         refused.error.into()
     }
 }
 
-impl<F, T> fmt::Debug for Refused<F, T> {
+impl<F, T> fmt::Debug for RegisterError<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl<F, T> fmt::Display for Refused<F, T> {
+impl<F, T> fmt::Display for RegisterError<F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl<F, T> std::error::Error for Refused<F, T> {
+impl<F, T> std::error::Error for RegisterError<F, T> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
     }
@@ -294,7 +294,7 @@ impl<F, T> std::error::Error for Refused<F, T> {
 /// [`PollSelector`] and [`SelectSelector`].
 ///
 /// # Examples
-/// See the example of [`Refused`].
+/// See the example of [`RegisterError`].
 pub struct Selecting<B, F, T = ()> {
     map: Map<F, T>,
     backend: B,
@@ -308,7 +308,7 @@ pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 /// descriptor. Register that descriptor again with whatever waits for the selector.
 ///
 /// # Examples
-/// See the example of [`Refused`].
+/// See the example of [`RegisterError`].
 pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
 /// Over the [`Kqueue`](crate::select::Kqueue) of this library: plain files are welcome, and are ready unless they are
 /// at their end.
@@ -351,7 +351,7 @@ impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
         file: F,
         interest: Interest,
         data: T,
-    ) -> std::result::Result<Token, Refused<F, T>> {
+    ) -> std::result::Result<Token, RegisterError<F, T>> {
         let added = check(interest).and_then(|()| {
             let fd = file.as_fd();
             let number = fd.as_raw_fd();
@@ -366,7 +366,7 @@ impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
         });
         match added {
             Ok(number) => Ok(self.map.insert(file, number, interest, data)),
-            Err(error) => Err(Refused { error, file, data }),
+            Err(error) => Err(RegisterError { error, file, data }),
         }
     }
 

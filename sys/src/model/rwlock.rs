@@ -46,7 +46,7 @@ fn set_pending(word: &LockWord) {
     step();
 }
 
-fn settle() {
+fn clear_pending() {
     step();
     with_list(|list| list.pending = None);
 }
@@ -135,7 +135,7 @@ unsafe impl RawLock for Turn {
         if taken {
             link(&self.word);
         }
-        settle();
+        clear_pending();
         Ok(taken)
     }
 
@@ -148,7 +148,7 @@ unsafe impl RawLock for Turn {
                 wake_on(address(&self.word), 1)
             });
         }
-        settle();
+        clear_pending();
     }
 
     fn is_held(&self) -> bool {
@@ -181,8 +181,8 @@ impl Share for LockWord {
         set_pending(self);
     }
 
-    fn settle(&self) {
-        settle();
+    fn clear_pending(&self) {
+        clear_pending();
     }
 
     fn link(&self) {

@@ -35,7 +35,7 @@ use super::usage::{Charge, Resource, Usage};
 use crate::error::Result;
 use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::connection::ahead::Ahead;
-use crate::multiprocessing::connection::frame::{Limit, Outgoing};
+use crate::multiprocessing::connection::frame::{FrameLimit, Outgoing};
 
 /// Names a session: a client in Rust, with all its connections.
 pub(super) type SessionId = u64;
@@ -133,7 +133,7 @@ impl Peer {
             buffers: Charge::new(usage, Resource::Buffers, 0),
             _place: Charge::new(usage, Resource::Connections, 1),
             connection,
-            incoming: Ahead::with_limit(Limit::of_connection(message)),
+            incoming: Ahead::with_limit(FrameLimit::of_connection(message)),
             outgoing: Outgoing::default(),
             role: Role::First,
             serializer: Serializer::Pickle,

@@ -417,7 +417,7 @@ impl<S: Scope> Barrier<S> {
                     held.leave(slot, number.is_some());
                     return Err(why(seen));
                 }
-                (DRAINING | DOOMED | RESETTING, None) if held.settle() => continue,
+                (DRAINING | DOOMED | RESETTING, None) if held.end_empty_phase() => continue,
                 _ => {}
             }
             if limit.is_now() {

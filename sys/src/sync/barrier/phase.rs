@@ -142,13 +142,13 @@ impl<S: Scope> Held<'_, S> {
     pub(super) fn mourn(&self) {
         self.0.break_up(DIED);
         self.0.participants.reclaim();
-        self.settle();
+        self.end_empty_phase();
         self.0.lock.mark_consistent();
     }
 
     /// Ends a phase in which some leave once all have left, and says whether it did. No party comes inside in such a
     /// phase, so a count of zero stays true.
-    pub(super) fn settle(&self) -> bool {
+    pub(super) fn end_empty_phase(&self) -> bool {
         loop {
             let seen = self.0.state.load(Acquire);
             let next = match seen & PHASE {
@@ -179,13 +179,13 @@ impl<S: Scope> Held<'_, S> {
                 break;
             }
         }
-        self.settle();
+        self.end_empty_phase();
     }
 
     pub(super) fn leave(&self, slot: usize, inside: bool) {
         if inside {
             self.0.participants.leave(slot);
-            self.settle();
+            self.end_empty_phase();
         }
         self.0.participants.release_unless_kept(slot);
     }

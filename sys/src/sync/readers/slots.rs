@@ -104,7 +104,7 @@ impl Share for Only<'_> {
     }
 
     #[inline(always)]
-    fn settle(&self) {
+    fn clear_pending(&self) {
         self.here.clear_pending();
     }
 
@@ -138,7 +138,7 @@ impl Share for Among<'_> {
         self.here.set_pending(self.node);
     }
 
-    fn settle(&self) {
+    fn clear_pending(&self) {
         self.here.clear_pending();
     }
 

@@ -45,7 +45,7 @@ pub(crate) trait Share {
     /// Names it as what the coming steps are about.
     fn set_pending(&self);
     /// The steps are done.
-    fn settle(&self);
+    fn clear_pending(&self);
     /// Puts it into the thread's list.
     fn link(&self);
     /// Removes it from there.
@@ -96,7 +96,7 @@ pub(crate) fn enter(share: &impl Share, state: &AtomicU32, id: u32, has_turn: bo
         share.link();
         Entry::Entered
     };
-    share.settle();
+    share.clear_pending();
     entry
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn leave(share: &impl Share, state: &AtomicU32) {
     share.set_pending();
     share.unlink();
     give(share, state);
-    share.settle();
+    share.clear_pending();
 }
 
 #[inline(always)]
