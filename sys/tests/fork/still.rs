@@ -40,6 +40,7 @@ pub const TESTS: &[Test] = &[
     ("waiter_whose_generation_came_round_finds_the_unit", waiter_whose_generation_came_round_finds_the_unit),
     ("sender_that_stands_still_for_several_laps_sends_its_message_once", sender_stands_still_for_laps),
     ("sender_that_stands_still_while_memory_is_given_back_sends_its_message", sender_stands_still_beside_a_trim),
+    ("memory_that_is_found_while_memory_is_given_back_is_there", memory_is_found_beside_a_trim),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -424,5 +425,62 @@ fn sender_stands_still_beside_a_trim() {
             assert!(steps > 100 && trims > 10, "{trims} times memory was given back, {steps} instructions");
             return;
         }
+    }
+}
+
+/// The bytes of the ring's file that have memory.
+fn allocated(ring: &Ring) -> usize {
+    // SAFETY: the descriptor is asked for the file's size, and not kept.
+    let memory = unsafe { ring.descriptor() };
+    rustix::fs::fstat(memory).unwrap().st_blocks as usize * 512
+}
+
+/// Lets the child run until `come`; false if it ended before.
+fn go_until(child: &mut Child, come: impl Fn() -> bool) -> bool {
+    while !come() {
+        if !go_on(child, 1) {
+            return false;
+        }
+    }
+    true
+}
+
+/// A sender finds memory between two steps of one that gives memory back, which ends or is killed afterwards.
+fn memory_is_found_beside_a_trim() {
+    if !deaths_are_seen() {
+        return;
+    }
+    for killed in [false, true] {
+        let ring = Ring::new(16 << 20).unwrap();
+        let long = vec![1; 4_000_000];
+        let mut user = ring.join().unwrap();
+        user.send(&long).unwrap();
+        let backed = ring.backed();
+        let before = allocated(&ring);
+        let begin = || ring.join().unwrap();
+        // There is no memory behind the first message. The sender is stopped when it has found some, before it says so.
+        let send = |mut user: Participant<&Ring>| assert!(!user.send_timeout(&long, Limit::NOW).unwrap());
+        let Some(mut sender) = standing_behind(begin, send) else { return };
+        assert!(go_until(&mut sender, || allocated(&ring) > before), "it asks for memory");
+        assert_eq!(user.read().unwrap().len(), long.len());
+        let trim = |mut user: Participant<&Ring>| assert!(user.trim().unwrap());
+        let Some(mut giver) = standing_behind(begin, trim) else { return end(sender) };
+        assert!(go_until(&mut giver, || ring.backed() < backed), "it says what it gives back");
+        ptrace::resume(&sender).unwrap();
+        assert_eq!(sender.wait_timeout(LATE).unwrap(), Some(ExitStatus::Code(0)));
+        assert!(ring.backed() >= 2 * long.len(), "the sender has found memory");
+        if killed {
+            let full = allocated(&ring);
+            assert!(go_until(&mut giver, || allocated(&ring) + long.len() / 2 < full), "it punches");
+            end(giver);
+            user.send(&[3]).unwrap();
+            assert_eq!(user.read().unwrap()[0], 3, "which looks at what the dead one left");
+        } else {
+            ptrace::resume(&giver).unwrap();
+            assert_eq!(giver.wait_timeout(LATE).unwrap(), Some(ExitStatus::Code(0)));
+        }
+        assert!(allocated(&ring) >= ring.backed(), "{} bytes have memory of {}", allocated(&ring), ring.backed());
+        user.send(&long).unwrap();
+        assert_eq!(user.read().unwrap().len(), long.len());
     }
 }

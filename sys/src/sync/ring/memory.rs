@@ -393,14 +393,7 @@ impl Ring {
 
     /// Punches holes behind the granules that are kept. All of them are reserved.
     fn give_back(&self) {
-        let mark = &self.positions().mark.0;
-        let mut seen = mark.load(Acquire);
-        while let Err(now) =
-            mark.compare_exchange(seen, (seen & !BACKED).wrapping_add(BACKED + 1) | KEEP, AcqRel, Acquire)
-        {
-            seen = now;
-        }
-        let (keep, backed) = (KEEP as usize, (seen & BACKED) as usize);
+        let (keep, backed) = (KEEP as usize, self.track().lower_mark() as usize);
         // The word of the record that reserves them stays. There is one more word than granules, except at the end.
         let last = (backed + 1).min(self.granules);
         let words = Self::words_offset() + (keep + 1) * size_of::<Cell>();
@@ -408,6 +401,8 @@ impl Ring {
         // Pages that are not given back are given back another time.
         let _ = self.memory.punch(words, last.saturating_sub(keep + 1) * size_of::<Cell>());
         let _ = self.memory.punch(messages, backed.saturating_sub(keep) * GRANULE);
+        // A producer may have found memory meanwhile, and part of it is in the holes.
+        self.track().lower_mark();
     }
 
     /// Enrols the calling thread, within the limit, and says its number.

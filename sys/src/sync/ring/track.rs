@@ -24,10 +24,11 @@
 //! [`KEEP`] granules already. So a ring that is empty now and then goes round in its first granules.
 //!
 //! **Giving memory back.** Whoever does so reserves the rest of the lap behind the first [`KEEP`] granules in an empty
-//! ring, lowers `mark`, punches the hole, and gives the record up. Meanwhile `head` stands at that record, so the
-//! others have the room of the first granules, which all have memory. A producer looks at `head` before it looks at
-//! `mark`: once it sees more room than that, it sees the lowered `mark` too. Whoever dies in it leaves a record without
-//! a message.
+//! ring, lowers `mark`, punches the hole, lowers `mark` again, and gives the record up. Meanwhile `head` stands at that
+//! record, so the others have the room of the first granules, which all have memory. A producer looks at `head` before
+//! it looks at `mark`: once it sees more room than that, it sees the lowered `mark` too. A producer that looked at
+//! `head` long before may raise `mark` beside the punch, so `mark` is lowered twice. Whoever dies in it leaves a record
+//! of the whole rest without a message. Whoever recovers that record lowers `mark`.
 //! The words in the hole are unused again. So a producer that was stopped between its look at such a word and its
 //! compare-exchange succeeds, although the ring has moved on. `head` is past it by then, which it looks at once more.
 //! Its word stands in the middle of a later record then, where words mean nothing.
@@ -469,6 +470,9 @@ impl<'r> Track<'r> {
     /// Ends what the dead owner of a record was doing.
     #[cold]
     pub(super) fn recover(self, claim: Claim, recovered: &mut Recovered) {
+        if claim.word.state() == State::Writing && claim.word.granules() == 0 {
+            self.lower_mark(); // it gave memory back
+        }
         if claim.word.state() == State::Copying {
             recovered.messages |= self.put_back(claim);
         } else {
@@ -495,6 +499,21 @@ impl<'r> Track<'r> {
             }
         }
         Ok(count)
+    }
+
+    /// Says that only the granules that are [kept](KEEP) have memory, and how many had memory before. To be called
+    /// while the granules behind them are reserved.
+    pub(super) fn lower_mark(self) -> u64 {
+        let mark = &self.positions.mark.0;
+        let mut seen = mark.load(Acquire);
+        loop {
+            // The count in front of the number makes those look again who are about to raise it.
+            let lowered = (seen & !BACKED).wrapping_add(BACKED + 1) | KEEP;
+            match mark.compare_exchange(seen, lowered, AcqRel, Acquire) {
+                Ok(_) => return seen & BACKED,
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// How many granules have memory.
