@@ -205,8 +205,7 @@ impl Error {
                      run the program under a Linux kernel instead of an emulator, or use threads and their locks"
                 }
                 Errno::MFILE | Errno::NFILE => {
-                    ": each object takes a descriptor; make many at once by `many`, which takes one for all, \
-                     or raise RLIMIT_NOFILE (`ulimit -n`)"
+                    ": each object takes a descriptor; make many at once by `many`, which takes one for all"
                 }
                 Errno::FBIG => ": larger than a file may be here; raise RLIMIT_FSIZE (`ulimit -f`)",
                 _ => "",

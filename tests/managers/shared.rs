@@ -210,8 +210,17 @@ fn call_that_was_given_up_is_not_carried_out() {
     }
 }
 
+fn has_state(pid: i32, state: char) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(&format!(") {state} "))
+}
+
 fn is_stopped(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ")
+    has_state(pid, 'T')
+}
+
+/// Whether the server waits for its clients, and no longer looks at the memory of one.
+fn is_asleep(pid: i32) -> bool {
+    has_state(pid, 'S')
 }
 
 fn server_that_dies_ends_a_call_it_has_not_begun() {
@@ -282,8 +291,10 @@ fn call_of_a_client_killed_meanwhile_is_not_carried_out() {
             })
             .unwrap();
             assert_eq!(near.recv_timeout::<bool>(LONG).unwrap(), Some(exchanges > 0));
+            let pid = server.pid().unwrap().as_raw_nonzero().get();
+            becomes_so(|| is_asleep(pid)); // a server that looks sees the request before the end
             server.signal(Signal::STOP).unwrap();
-            becomes_so(|| is_stopped(server.pid().unwrap().as_raw_nonzero().get()));
+            becomes_so(|| is_stopped(pid));
             near.send(&true).unwrap();
             thread::sleep(Duration::from_millis(pause)); // nothing tells that the request is there
             child.kill().unwrap();
