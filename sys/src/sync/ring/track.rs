@@ -24,11 +24,11 @@
 //! [`KEEP`] granules already. So a ring that is empty now and then goes round in its first granules.
 //!
 //! **Giving memory back.** Whoever does so reserves the rest of the lap behind the first [`KEEP`] granules in an empty
-//! ring, lowers `mark`, punches the hole, lowers `mark` again, and gives the record up. Meanwhile `head` stands at that
-//! record, so the others have the room of the first granules, which all have memory. A producer looks at `head` before
-//! it looks at `mark`: once it sees more room than that, it sees the lowered `mark` too. A producer that looked at
-//! `head` long before may raise `mark` beside the punch, so `mark` is lowered twice. Whoever dies in it leaves a record
-//! of the whole rest without a message. Whoever recovers that record lowers `mark`.
+//! ring. Then that participant lowers `mark`, punches the hole, lowers `mark` again, and gives the record up. Meanwhile
+//! `head` stands at that record, so the others have the room of the first granules, which all have memory. A producer
+//! looks at `head` before it looks at `mark`: once it sees more room than that, it sees the lowered `mark` too. A
+//! producer that looked at `head` long before may raise `mark` beside the punch, so `mark` is lowered twice. Whoever
+//! dies in it leaves a record of the whole rest without a message. Whoever recovers that record lowers `mark`.
 //! The words in the hole are unused again. So a producer that was stopped between its look at such a word and its
 //! compare-exchange succeeds, although the ring has moved on. `head` is past it by then, which it looks at once more.
 //! Its word stands in the middle of a later record then, where words mean nothing.
