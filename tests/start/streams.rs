@@ -26,7 +26,8 @@ fn is_open(number: i32) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
-/// Whether one of these numbers is a socket, a pipe or a set, here (1) or in the parent (2), perhaps the fork server.
+/// Whether one of these numbers is a socket, a pipe or a set, here (1) or, for longer, in the parent (2), perhaps the
+/// fork server.
 pub fn look_for_private(numbers: Vec<i32>) -> u8 {
     let is_private = |pid: u32, number: i32| {
         let target = std::fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap_or_default();
@@ -34,7 +35,14 @@ pub fn look_for_private(numbers: Vec<i32>) -> u8 {
         ["socket:", "pipe:", "anon_inode:", "/memfd:"].iter().any(|kind| target.starts_with(kind))
     };
     let taken = |pid| numbers.iter().any(|&number| is_private(pid, number));
-    u8::from(taken(std::process::id())) | u8::from(taken(std::os::unix::process::parent_id())) << 1
+    // What the server is just receiving has the lowest number for an instant, before the server moves it.
+    let stays = |pid| {
+        (0..100).all(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            taken(pid)
+        })
+    };
+    u8::from(taken(std::process::id())) | u8::from(stays(std::os::unix::process::parent_id())) << 1
 }
 
 /// In a process of its own: closes the streams, and starts children in this way that panic and that wait.
