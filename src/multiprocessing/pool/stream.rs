@@ -269,7 +269,8 @@ impl<'m> Stream<'m> {
     /// # Errors
     /// `EPROTO` for bytes that no worker of this program writes.
     pub(super) fn read(&self, scratch: &mut Vec<u8>, next: &mut Next, mut take: impl FnMut(Record<'_>)) -> Result<()> {
-        let (read, written) = (self.entry.read.load(Relaxed), self.entry.written.load(Acquire)); // only the parent writes `read`
+        // Only the parent writes `read`.
+        let (read, written) = (self.entry.read.load(Relaxed), self.entry.written.load(Acquire));
         let length = written.wrapping_sub(read);
         if length == 0 {
             return Ok(());

@@ -5,9 +5,9 @@
 //! and the descriptor, and are counted; the last one unmaps the block. The kernel keeps the memory while any process
 //! maps it, so an object lives as long as any handle into its block, wherever that handle is.
 //!
-//! An object that is alone goes to another process as [`Memory`](super::Memory) does, by the place of its descriptor in
-//! the list. One of many goes as the place with [`AMONG`] added, and its index. However many handles of one
-//! block are in a message, the descriptor goes once. A process that has the block already, by a handle that it made or
+//! An object that is alone goes to another process as [`Memory`](super::Memory) does, by the place of its descriptor
+//! in the list. One of many goes as the place with [`AMONG`] added, and its index. However many handles of one block
+//! are in a message, the descriptor goes once. A process that has the block already, by a handle that it made or
 //! received, finds its own mapping again and closes the copy that came.
 
 use std::fmt;
@@ -37,7 +37,7 @@ enum Home<T> {
 }
 
 impl<T: Shareable> Placed<T> {
-    /// An object alone in its memory. `object` names the object for the error, and `many` the call that makes many.
+    /// An object alone in its memory. `object` names it in the error.
     pub(crate) fn new(init: impl Init<T>, object: &'static str) -> Result<Self> {
         Shm::place(init).map(Self::from).map_err(Error::placing(object))
     }

@@ -81,6 +81,16 @@ pub fn go_on(child: &mut Child, steps: usize) -> bool {
     })
 }
 
+/// Lets the child run, which ends well and in time.
+fn goes_on_to_its_end(mut child: Child, which: &str) {
+    ptrace::resume(&child).unwrap();
+    let ended = child.wait_timeout(LATE).unwrap();
+    if ended.is_none() {
+        end(child);
+    }
+    assert_eq!(ended, Some(ExitStatus::Code(0)), "{which}");
+}
+
 pub fn end(mut child: Child) {
     let _ = child.kill();
     child.wait().unwrap();
@@ -377,12 +387,7 @@ fn sender_stands_still_for_laps() {
             }
         }
         if stands {
-            ptrace::resume(&late).unwrap();
-            let ended = late.wait_timeout(LATE).unwrap();
-            if ended.is_none() {
-                end(late);
-            }
-            assert_eq!(ended, Some(ExitStatus::Code(0)), "after {steps} instructions");
+            goes_on_to_its_end(late, &format!("stopped after {steps} instructions"));
         }
         while let Some(number) = next(&mut user) {
             came[usize::from(number)] += 1;
@@ -411,12 +416,7 @@ fn sender_stands_still_beside_a_trim() {
         assert_eq!(user.read().unwrap()[0], 1);
         let is_given_back = user.trim().unwrap();
         if stands {
-            ptrace::resume(&late).unwrap();
-            let ended = late.wait_timeout(LATE).unwrap();
-            if ended.is_none() {
-                end(late);
-            }
-            assert_eq!(ended, Some(ExitStatus::Code(0)), "after {steps} instructions");
+            goes_on_to_its_end(late, &format!("stopped after {steps} instructions"));
         }
         let came = user.read_timeout(Limit::NOW).unwrap().map(|message| message[0]);
         assert_eq!(came, Some(2), "after {steps} instructions");
@@ -466,8 +466,7 @@ fn memory_is_found_beside_a_trim() {
         let trim = |mut user: Participant<&Ring>| assert!(user.trim().unwrap());
         let Some(mut giver) = standing_behind(begin, trim) else { return end(sender) };
         assert!(go_until(&mut giver, || ring.backed() < backed), "it says what it gives back");
-        ptrace::resume(&sender).unwrap();
-        assert_eq!(sender.wait_timeout(LATE).unwrap(), Some(ExitStatus::Code(0)));
+        goes_on_to_its_end(sender, "the sender");
         assert!(ring.backed() >= 2 * long.len(), "the sender has found memory");
         if killed {
             let full = allocated(&ring);
@@ -476,8 +475,7 @@ fn memory_is_found_beside_a_trim() {
             user.send(&[3]).unwrap();
             assert_eq!(user.read().unwrap()[0], 3, "which looks at what the dead one left");
         } else {
-            ptrace::resume(&giver).unwrap();
-            assert_eq!(giver.wait_timeout(LATE).unwrap(), Some(ExitStatus::Code(0)));
+            goes_on_to_its_end(giver, "the one that gives back");
         }
         assert!(allocated(&ring) >= ring.backed(), "{} bytes have memory of {}", allocated(&ring), ring.backed());
         user.send(&long).unwrap();
