@@ -1,6 +1,7 @@
 //! CPython as a rival: an interpreter beside us that times a statement whenever it is its turn.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// Reads a line of code or of a number and a statement, and answers with the seconds that so many of them took.
@@ -40,6 +41,17 @@ pub struct Python {
     child: Child,
     tell: ChildStdin,
     hear: BufReader<ChildStdout>,
+    script: Option<Script>,
+}
+
+/// A file that goes with its value.
+#[derive(Debug)]
+struct Script(PathBuf);
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Python {
@@ -60,14 +72,17 @@ impl Python {
         let name = program.replace('/', "_");
         let path = std::env::temp_dir().join(format!("ossature_bench_{}_{name}.py", std::process::id()));
         std::fs::write(&path, format!("{definitions}{DRIVER}")).ok()?;
-        Self::run(Command::new(program).arg(path), setup)
+        let script = Script(path);
+        let mut python = Self::run(Command::new(program).arg(&script.0), setup)?;
+        python.script = Some(script);
+        Some(python)
     }
 
     fn run(command: &mut Command, setup: &[&str]) -> Option<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().ok()?;
         let (tell, hear) = (child.stdin.take()?, BufReader::new(child.stdout.take()?));
-        let mut python = Self { child, tell, hear };
+        let mut python = Self { child, tell, hear, script: None };
         for line in setup {
             python.ask(&format!("run {line}"))?;
         }

@@ -40,8 +40,10 @@ fn what_a_test_starts_ends_with_the_test() {
     let mut owner = itself();
     owner.args(["--owner", "-"]).arg(&path);
     let mut owner = Owned::start(owner);
-    until("it has a server", || notes(&path).len() == 1);
-    let server = format!("/proc/{}/cmdline", notes(&path)[0]);
+    until("it has a server", || notes(&path).len() == 2);
+    // The owner is killed, so this test removes what the owner's server wrote.
+    let _of_the_owner = Folder(notes(&path)[0].clone().into());
+    let server = format!("/proc/{}/cmdline", notes(&path)[1]);
     let is_there = || std::fs::read(&server).is_ok_and(|line| !line.is_empty());
     assert!(is_there());
     owner.kill();
@@ -56,6 +58,8 @@ pub fn owner(path: &str) -> ! {
     let (server, thread) = asks.join().unwrap();
     until("the thread is gone", || !Path::new("/proc").join(&thread).exists());
     assert_eq!(server.say(&["PING"]), "PONG");
+    let socket = server.socket();
+    crate::support::note(path.as_ref(), &socket.parent().unwrap().display().to_string());
     crate::support::note(path.as_ref(), &server.pid().to_string());
     std::thread::sleep(LONG * 2);
     std::process::exit(1)

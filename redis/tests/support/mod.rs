@@ -126,10 +126,11 @@ pub fn free_port() -> u16 {
 
 /// A server on a Unix socket and, for its replicas, on a port of loopback.
 pub struct Server {
+    process: Option<Owned>,
+    /// It goes after the process that writes in it.
     folder: Folder,
     pub port: u16,
     options: Vec<String>,
-    process: Option<Owned>,
 }
 
 impl Server {
@@ -141,7 +142,7 @@ impl Server {
     pub fn with(options: &[&str]) -> Self {
         let port = free_port();
         let options = options.iter().map(|option| option.to_string()).collect();
-        let mut server = Self { folder: Folder::new(), port, options, process: None };
+        let mut server = Self { process: None, folder: Folder::new(), port, options };
         server.restart(&[]);
         server
     }
