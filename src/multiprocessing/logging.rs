@@ -36,12 +36,12 @@
 use std::cell::Cell;
 use std::fmt::{self, Display, Write};
 use std::io::stderr;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use ossature_sys::stream::write_without_sigpipe as write;
-use serde::{Deserialize, Serialize};
 
-use crate::multiprocessing::process::state::process_state;
+use crate::multiprocessing::state::log_setup::{LEVEL, PRINTS, SETUP};
+use crate::multiprocessing::state::process_state;
 
 pub use log::{Level, LevelFilter};
 
@@ -75,23 +75,16 @@ pub fn log_to_stderr(level: impl Into<Option<LevelFilter>>) -> &'static Logger {
     if let Some(level) = level.into() {
         logger.set_level(level);
     }
-    STATE.fetch_or(PRINTS, Relaxed);
+    SETUP.fetch_or(PRINTS, Relaxed);
     logger
 }
-
-/// What is printed: the level, or [`UNSET`], and whether at all. One word, because a signal-free atomic is all that a
-/// forked child may rely on.
-static STATE: AtomicU8 = AtomicU8::new(UNSET);
-const LEVEL: u8 = 7;
-const UNSET: u8 = 7;
-const PRINTS: u8 = 8;
 
 fn filter(state: u8) -> Option<LevelFilter> {
     LevelFilter::iter().find(|filter| *filter as u8 == state & LEVEL)
 }
 
 fn prints(level: Level) -> bool {
-    let state = STATE.load(Relaxed);
+    let state = SETUP.load(Relaxed);
     state & PRINTS != 0 && level <= filter(state).unwrap_or(LevelFilter::Warn)
 }
 
@@ -121,14 +114,14 @@ impl Logger {
     /// The level up to which messages are printed; `None` while it is not set (Python's `NOTSET`).
     #[doc(alias = "getEffectiveLevel")]
     pub fn level(&self) -> Option<LevelFilter> {
-        filter(STATE.load(Relaxed))
+        filter(SETUP.load(Relaxed))
     }
 
     /// Sets the level up to which messages are printed, once [`log_to_stderr`] was called.
     #[doc(alias = "setLevel")]
     pub fn set_level(&self, level: LevelFilter) {
         let set = |state| Some(state & !LEVEL | level as u8);
-        let _ = STATE.fetch_update(Relaxed, Relaxed, set); // `set` never says no
+        let _ = SETUP.fetch_update(Relaxed, Relaxed, set); // `set` never says no
     }
 
     /// Logs `message`.
@@ -269,21 +262,5 @@ impl Write for Line {
             }
         }
         Ok(())
-    }
-}
-
-/// How a process logs. A child that is not a copy of its parent gets this from its parent.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct LogSetup(u8);
-
-impl LogSetup {
-    /// That of this process.
-    pub(crate) fn now() -> Self {
-        Self(STATE.load(Relaxed))
-    }
-
-    /// Makes it that of this process.
-    pub(crate) fn apply(self) {
-        STATE.store(self.0, Relaxed);
     }
 }

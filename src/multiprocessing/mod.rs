@@ -47,10 +47,12 @@
 //!
 //! What may be an argument, and what a closure may not do: see [`mod@tasks`].
 
+mod authkey;
 mod cloned;
 pub mod connection;
 mod context;
 pub mod dummy;
+mod freeze_support;
 pub mod logging;
 pub mod managers;
 pub mod pool;
@@ -61,6 +63,7 @@ pub mod resource_tracker;
 pub mod shared_memory;
 pub mod sharedctypes;
 mod start;
+mod state;
 pub mod sync;
 pub mod tasks;
 pub mod transfer;
@@ -77,6 +80,8 @@ pub use context::{
     Context, force_start_method, get_all_start_methods, get_context, get_start_method, peek_start_method,
     set_executable, set_start_method, set_start_timeout,
 };
+#[doc(inline)]
+pub use freeze_support::freeze_support;
 #[doc(inline)]
 pub use logging::{get_logger, log_to_stderr};
 #[doc(inline)]
@@ -97,4 +102,4 @@ pub use start::forkserver::{set_forkserver_preload, set_forkserver_spares, stop_
 #[doc(inline)]
 pub use sync::{Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RwLock, Semaphore};
 #[doc(inline)]
-pub use tasks::{Target, Tasks, freeze_support, set_max_argument_depth};
+pub use tasks::{Target, Tasks, set_max_argument_depth};

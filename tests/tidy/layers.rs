@@ -90,55 +90,31 @@ const SRC_EDGES: &[(&str, &str)] = &[
 /// The modules of `multiprocessing`, level by level.
 const MULTIPROCESSING: &[&[&str]] = &[
     &["transfer"],
-    &["sharedctypes"],
+    &["sharedctypes", "context", "authkey"],
     &["shared_memory"],
-    &["sync", "connection", "queues"],
-    &["resource_tracker", "reduction", "tasks", "context", "start", "process", "logging", "util", "cloned"],
-    &["pool"],
+    // What belongs to one process.
+    &["state"],
+    &["logging"],
+    &["util"],
+    &["sync", "connection", "queues", "resource_tracker"],
+    &["tasks", "reduction"],
+    // How a process begins, and then: processes with names and handles.
+    &["start"],
+    &["process"],
+    &["pool", "cloned"],
     &["managers"],
-    &["dummy"],
+    // Knows every task of this library.
+    &["freeze_support", "dummy"],
 ];
 
-/// The edges of `multiprocessing` within a level, and the one that points right. What a process is, how it starts and
-/// how it ends know each other: these edges close cycles.
-const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[
-    ("process", "start"),
-    ("process", "tasks"),
-    ("process", "context"),
-    ("process", "logging"),
-    ("process", "util"),
-    ("start", "process"),
-    ("start", "context"),
-    ("start", "tasks"),
-    ("tasks", "start"),
-    ("tasks", "process"),
-    // Points right, and closes a cycle: a pool's supervisor and workers are tasks of this library.
-    ("tasks", "pool"),
-    // The same for the process of a manager's server.
-    ("tasks", "managers"),
-    // The name of the process stands in each line; what is done at its end belongs to it.
-    ("logging", "process"),
-    ("util", "process"),
-    ("util", "logging"),
-    // Points right, and closes a cycle: a listener's file goes with the process, and lies in the process's directory;
-    // the process has the key of its connections.
-    ("connection", "util"),
-    // A handle of a process is cloned, too.
-    ("cloned", "process"),
-    // A listener tells the log that it removed a dead listener's file.
-    ("connection", "logging"),
-];
+/// The edges of `multiprocessing` within a level: none.
+const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[];
 
 /// The groups of modules that import each other in a circle, each within one folder of modules, and why. `model` takes
 /// part under the model checker only, and is left out here.
 const CIRCLES: &[(&str, &[&str])] = &[
     // The sweep of faults in C's words calls what the hook stands in.
     ("sys/src/", &["faults", "raw"]),
-    // What a process is, how it starts and how it ends; the tables of tasks name the functions of this library.
-    (
-        "src/multiprocessing/",
-        &["connection", "logging", "managers", "pool", "process", "reduction", "start", "tasks", "util"],
-    ),
 ];
 
 /// Macros, which stand at the root of the crate whatever module they belong to.

@@ -12,7 +12,7 @@ use super::handshake::Handshake;
 use super::payload::LIMIT;
 use super::wait::poll_until;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::util::Listed;
+use crate::multiprocessing::state::Listed;
 
 /// A socket, the handshake that goes on over it, and the message that is on its way in or out.
 ///

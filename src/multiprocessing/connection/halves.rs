@@ -16,8 +16,8 @@ use super::receive::{Receiving, receives};
 use super::send::{Sending, sends};
 use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::state::Listed;
 use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
-use crate::multiprocessing::util::Listed;
 
 /// The half of a [`Connection`] that receives.
 ///

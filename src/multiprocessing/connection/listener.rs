@@ -15,8 +15,9 @@ use super::rules::Rules;
 use super::shortage::Shortage;
 use super::{Access, Address, AuthKey, Connection, Digest, bind};
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::state::Listed;
 use crate::multiprocessing::transfer::Trust;
-use crate::multiprocessing::util::{Finalize, Listed};
+use crate::multiprocessing::util::Finalize;
 
 /// An address at which others can connect.
 ///

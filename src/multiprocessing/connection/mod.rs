@@ -68,10 +68,10 @@ mod address_pickle;
 pub(crate) mod ahead;
 mod arbitrary;
 mod auth;
-mod authkey;
 mod bind;
 mod client;
 mod digest;
+mod ends;
 mod environment;
 mod exchange;
 pub(crate) mod frame;
@@ -110,8 +110,6 @@ pub use self::address::{Address, Family};
 #[doc(inline)]
 pub use self::auth::{answer_challenge, answer_challenge_timeout, deliver_challenge, deliver_challenge_timeout};
 #[doc(inline)]
-pub use self::authkey::AuthKey;
-#[doc(inline)]
 pub use self::client::{ConnectBuilder, connect, connect_timeout};
 #[doc(inline)]
 pub use self::digest::Digest;
@@ -134,12 +132,14 @@ pub use self::too_short::BufferTooShort;
 pub(crate) use self::wait::poll_until;
 #[doc(inline)]
 pub use self::wait::wait;
+#[doc(inline)]
+pub use crate::multiprocessing::authkey::AuthKey;
 
 use self::receive::{Receiving, receives};
 use self::send::{Sending, sends};
 use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::state::Listed;
 use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
-use crate::multiprocessing::util::Listed;
 
 /// One end of a channel of messages: Python's `Connection`.
 ///

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use ossature_sys::sched::thread_id;
 
-use super::child_config::ChildConfig;
-use super::ends::{Ends, LettingGo};
-use super::state::{OwnState, pid, process_state};
-use super::surroundings::Surroundings;
-use super::{Process, Termination};
+use super::{Ends, Process, Termination};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::connection::AuthKey;
+use crate::multiprocessing::authkey::AuthKey;
 use crate::multiprocessing::context::{self, Context};
-use crate::multiprocessing::logging::{LogSetup, warning};
-use crate::multiprocessing::start::{self, Patience, Started};
+use crate::multiprocessing::logging::warning;
+use crate::multiprocessing::start::{self, Patience};
+use crate::multiprocessing::state::ends::LettingGo;
+use crate::multiprocessing::state::log_setup::LogSetup;
+use crate::multiprocessing::state::surroundings::Surroundings;
+use crate::multiprocessing::state::{ChildConfig, Identity, OwnState, Started, pid, process_state};
 use crate::multiprocessing::util;
 
 /// A process that is not started yet: its name and the other things that it inherits unless they are set here.
@@ -291,8 +291,8 @@ impl ProcessBuilder {
         let patience = Patience::from_now(self.patience.unwrap_or_else(context::start_timeout));
         let started = start(config, patience)?;
         Ok(Process::started(
-            now,
-            super::Identity { name, numbers: identity, named: self.context, daemon: shown_as_daemon },
+            &now.children,
+            Identity { name, numbers: identity, named: self.context, daemon: shown_as_daemon },
             started,
         ))
     }

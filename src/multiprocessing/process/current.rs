@@ -1,14 +1,13 @@
 //! This process.
 
-use std::cell::RefCell;
 use std::fmt;
 
 use ossature_sys::process::Pid;
 
 use super::parent_process;
-use super::state::{OwnState, pid, process_state};
 use crate::error::Result;
-use crate::multiprocessing::connection::AuthKey;
+use crate::multiprocessing::authkey::AuthKey;
+use crate::multiprocessing::state::{OwnState, pid, process_state};
 
 /// This process: in the first one of the program named `MainProcess`.
 ///
@@ -83,22 +82,6 @@ impl CurrentProcess {
     pub fn daemon(&self) -> bool {
         self.0.daemon
     }
-}
-
-thread_local! {
-    static PROCESS_NAME: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// From now on the calling thread stands for a process of that name.
-pub(crate) fn set_process_name_of_thread(name: String) {
-    PROCESS_NAME.set(Some(name));
-}
-
-/// The name of the process that the calling thread stands for, or of this process.
-pub(crate) fn process_name_of_thread() -> String {
-    // A panic may ask at any time, also while the thread's values are dropped.
-    let name = PROCESS_NAME.try_with(|name| name.borrow().clone()).ok().flatten();
-    name.unwrap_or_else(|| current_process().name())
 }
 
 impl fmt::Debug for CurrentProcess {

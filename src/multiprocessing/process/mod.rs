@@ -42,81 +42,43 @@
 //! | beware of `sys.stdin` | a child's standard input is `/dev/null`; what std's `Stdin` had read ahead in the parent a forked child has too |
 //! | guard the main module | [`freeze_support`](super::freeze_support) is the first line of `main` |
 
-// For those who change this module: its files.
+// For those who change this module: its files. `state` has the rest: the handle of a started process, what belongs to
+// one process, and the configuration of a child.
 //
 // | file | idea |
 // | --- | --- |
-// | `builder` | a process before its start |
-// | `handle` | a process after its start, for its parent |
-// | `current`, `parent` | this process, and the one that started it |
-// | `ends` | the ends that a forked child keeps or closes |
-// | `state` | what belongs to one process: a forked child begins anew |
-// | `child_config`, `bootstrap` | the configuration of a child, and all that a child does |
-// | `orphans` | a process above the program that reaps orphans |
-// | `parent_death` | how a daemon ends with its parent |
-// | `surroundings` | environment, directory, limits, user and signal mask of a child |
+// | `builder`, `surroundings` | a process before its start, and its options |
 // | `start` | a function with its arguments, in any way |
-// | `termination`, `panic` | what its work answers with, and how that may fail |
+// | `value` | a process that is joined for a value |
+// | `current`, `parent` | this process, and the one that started it |
+// | `orphans` | a process above the program that reaps orphans |
 
 // First, so that the page of `Process` begins with `spawn`.
 mod start;
 
-pub(crate) mod bootstrap;
 mod builder;
-pub(crate) mod child_config;
 mod current;
-pub(crate) mod ends;
-mod handle;
 mod orphans;
-pub(crate) mod panic;
 mod parent;
-pub(crate) mod parent_death;
-pub(crate) mod state;
-pub(crate) mod surroundings;
-mod termination;
-pub(crate) mod unsettled;
+mod surroundings;
 mod value;
 
-use std::borrow::Cow;
-
-use ossature_sys::process::ExitStatus;
-use ossature_sys::signal::{name, numbered};
-
 use crate::error::{Error, ErrorKind, Result};
-use state::process_state;
 
 #[doc(inline)]
+pub use crate::multiprocessing::state::{Ends, Kept, PanicReport, Process, Termination, active_children};
+#[doc(inline)]
 pub use builder::ProcessBuilder;
-pub(crate) use current::set_process_name_of_thread;
 #[doc(inline)]
 pub use current::{CurrentProcess, current_process};
 #[doc(inline)]
-pub use ends::{Ends, Kept};
-#[doc(inline)]
-pub use handle::Process;
-#[doc(inline)]
 pub use orphans::reap_orphans;
-#[doc(inline)]
-pub use panic::PanicReport;
 #[doc(inline)]
 pub use parent::{ParentProcess, parent_process};
 #[doc(inline)]
-pub use termination::Termination;
-#[doc(inline)]
 pub use value::ProcessValue;
 
-pub(crate) use handle::Identity;
-pub(crate) use panic::unreported;
-pub(crate) use value::{answer_result, answer_value};
-
-/// The children of this process that have not ended, in the order of their starts. Reaps those that have.
-///
-/// A forked child begins with none.
-pub fn active_children() -> Vec<Process> {
-    let state = process_state();
-    state.reap();
-    state.living()
-}
+pub(crate) use crate::multiprocessing::state::unreported;
 
 /// How many processors the system has, usable by this process or not. musl counts the usable ones only, for Python too.
 ///
@@ -147,16 +109,4 @@ pub fn cpu_count() -> Result<usize> {
 #[doc(alias = "process_cpu_count")]
 pub fn usable_cpus() -> Result<usize> {
     Ok(ossature_sys::sched::affinity(None)?.len())
-}
-
-/// An exit as Python prints it: 0, 3, -SIGTERM.
-fn exit_name(exit: ExitStatus) -> Cow<'static, str> {
-    match exit {
-        ExitStatus::Code(code) => code.to_string().into(),
-        ExitStatus::Signal { signal, .. } => match numbered(signal) {
-            Some(signal) => format!("-{}", name(signal)).into(),
-            None => format!("-{signal}").into(),
-        },
-        ExitStatus::Unknown => "unknown".into(),
-    }
 }

@@ -1,80 +1,14 @@
 //! The process that started this one.
 
 use std::fmt;
-use std::sync::OnceLock;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::errno::Errno;
-use ossature_sys::eventfd::EventFd;
 use ossature_sys::eventfd::Until;
-use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, duplicate};
-use ossature_sys::process::{Pid, parent_id, pidfd_open};
+use ossature_sys::fd::BorrowedFd;
+use ossature_sys::process::Pid;
 
-use super::state::process_state;
-use crate::error::{Error, Result};
-
-/// What a process knows of its parent.
-pub(crate) struct Parent {
-    pid: i32,
-    name: String,
-    /// Whether the kernel calls it the parent as well, while it lives.
-    by_number: bool,
-    sentinel: OnceLock<OwnedFd>,
-}
-
-impl Parent {
-    pub(super) fn new((pid, name): (i32, String), sentinel: Option<OwnedFd>) -> Self {
-        let by_number = sentinel.is_none();
-        let place = OnceLock::new();
-        if let Some(sentinel) = sentinel {
-            let _ = place.set(sentinel); // the place is new
-        }
-        Self { pid, name, by_number, sentinel: place }
-    }
-
-    pub(super) fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(self.pid)
-    }
-
-    /// For a child that somebody else forked: to it, the kernel's parent is another.
-    pub(super) fn copied(&self) -> Self {
-        let sentinel = self.sentinel.get().and_then(|sentinel| duplicate(sentinel).ok());
-        Self { by_number: false, ..Self::new((self.pid, self.name.clone()), sentinel) }
-    }
-
-    /// The descriptor of it that came with the config.
-    pub(super) fn given(&self) -> Option<BorrowedFd<'_>> {
-        self.sentinel.get().filter(|_| !self.by_number).map(AsFd::as_fd)
-    }
-
-    /// Readable once the parent has ended. Opened when first asked for, for most children never ask.
-    fn sentinel(&self) -> Result<BorrowedFd<'_>> {
-        if let Some(sentinel) = self.sentinel.get() {
-            return Ok(sentinel.as_fd());
-        }
-        let opened = self.open()?;
-        Ok(self.sentinel.get_or_init(|| opened).as_fd())
-    }
-
-    fn open(&self) -> Result<OwnedFd> {
-        let parent = self.pid().filter(|_| self.by_number);
-        if parent.is_some() && parent_id().is_none() {
-            return Err(Error::os(Errno::SRCH, "the parent process is outside of this pid namespace"));
-        }
-        let is_parent = || parent.is_some() && parent_id() == parent;
-        if let Some(pid) = parent.filter(|_| is_parent()) {
-            match pidfd_open(pid) {
-                // While it is still the parent after the opening, the number was its own at the opening.
-                Ok(pidfd) if is_parent() => return Ok(pidfd),
-                Err(errno) if is_parent() => return Err(Error::os(errno, "cannot watch the parent process")),
-                _ => {}
-            }
-        }
-        // It has ended: something that is always readable stands for it.
-        let ended = EventFd::counter(1).and_then(AboveStandard::above_standard);
-        Ok(ended.map_err(|errno| Error::os(errno, "cannot watch the parent process"))?.into())
-    }
-}
+use crate::error::Result;
+use crate::multiprocessing::state::{Parent, process_state};
 
 /// The process that started this one; `None` in the first, and in one that was not started by this module.
 ///

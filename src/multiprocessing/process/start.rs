@@ -2,11 +2,13 @@
 
 use std::fmt::Debug;
 
-use super::{Process, ProcessBuilder, ProcessValue, Termination, answer_result, answer_value};
+use super::{Ends, Process, ProcessBuilder, ProcessValue, Termination};
 use crate::error::Result;
 use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::start;
-use crate::multiprocessing::tasks::{Arguments, Form, Registered, Target, nameable, registered};
+use crate::multiprocessing::tasks::{
+    Arguments, Form, Registered, Target, answer_result, answer_value, nameable, registered,
+};
 use crate::multiprocessing::transfer::{Packed, Transfer, pack};
 
 impl Process {
@@ -113,6 +115,54 @@ impl Process {
         Args: Arguments + Send + 'static,
     {
         Self::builder().start_result(target, args)
+    }
+
+    /// A process to be started: its name, and what else it shall be.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::new()
+    }
+
+    /// Starts a copy of this process that has the given ends of pipes and connections, and no others: see
+    /// [`ProcessBuilder::fork_with`].
+    ///
+    /// # Errors
+    /// As [`ProcessBuilder::fork`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Process, pipe};
+    ///
+    /// let (near, far) = pipe()?;
+    /// let child = Process::fork_with(far, |far| while far.recv::<u32>().is_ok() {})?;
+    /// near.send(&7_u32)?;
+    /// drop(near); // this ends the pipe, because the child has no copy
+    /// assert!(child.join()?.success());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn fork_with<E: Ends, R: Termination>(ends: E, body: impl FnOnce(E) -> R) -> Result<Self> {
+        Self::builder().fork_with(ends, body)
+    }
+
+    /// Starts a copy of this process with *all* its pipe ends, connections and listeners. Fork a child that uses a pipe
+    /// [with its end](Self::fork_with) instead: a child that also holds the other end never sees the pipe end.
+    ///
+    /// The copy runs `body` and ends with the exit code of its [answer](Termination): see [`ProcessBuilder::fork`].
+    ///
+    /// # Errors
+    /// As [`ProcessBuilder::fork`].
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::Process;
+    ///
+    /// let name = String::from("bob");
+    /// let process = Process::fork(|| println!("hello {name}"))?;
+    /// process.join()?;
+    /// assert_eq!(process.exit_code(), Some(0));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn fork<R: Termination>(body: impl FnOnce() -> R) -> Result<Self> {
+        Self::builder().fork(body)
     }
 
     /// Starts a copy of this process that runs `body`, to be joined for the value that `body` returns: see

@@ -1,71 +1,17 @@
-//! The surroundings of a child that differ from its parent's: environment, directory, limits, user, and so on.
+//! The options of the builder for the surroundings of a child.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ossature_sys::errno::Errno;
-use ossature_sys::process::{
-    Group, Identity, Pid, Resource, Rlimit, effective_group, set_group, set_rlimit, set_umask,
-};
-use ossature_sys::signal::{self, Signal, SignalSet, set_mask, unblock};
-use serde::{Deserialize, Serialize};
+use ossature_sys::process::{Resource, Rlimit};
+use ossature_sys::signal::{Signal, SignalSet};
 
 use super::ProcessBuilder;
-use super::unsettled::{Step, Unsettled};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
-
-/// The settings of a child that differ from its parent's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Surroundings {
-    /// Only for a program that is started anew, so the environment is never sent.
-    #[serde(skip)]
-    environment: Environment,
-    directory: Option<PathBuf>,
-    umask: Option<u32>,
-    /// The numbers of the resources, the soft and the hard limits.
-    limits: Vec<(u32, Option<u64>, Option<u64>)>,
-    group: Option<i32>,
-    user: Option<u32>,
-    main_group: Option<u32>,
-    groups: Option<Vec<u32>>,
-    /// The numbers of the blocked signals.
-    blocked: Option<Vec<i32>>,
-}
-
-/// Changes of the environment.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Environment {
-    cleared: bool,
-    /// `None` for a removed variable.
-    changes: BTreeMap<OsString, Option<OsString>>,
-}
-
-/// All resources of setrlimit(2).
-const RESOURCES: [Resource; 16] = [
-    Resource::Cpu,
-    Resource::Fsize,
-    Resource::Data,
-    Resource::Stack,
-    Resource::Core,
-    Resource::Rss,
-    Resource::Nproc,
-    Resource::Nofile,
-    Resource::Memlock,
-    Resource::As,
-    Resource::Locks,
-    Resource::Sigpending,
-    Resource::Msgqueue,
-    Resource::Nice,
-    Resource::Rtprio,
-    Resource::Rttime,
-];
-
-/// The signals by which a parent asks a child to end. A child begins with these unblocked, unless `signal_mask` was
-/// called.
-const ENDING: [Signal; 2] = [Signal::TERM, Signal::INT];
+use crate::multiprocessing::state::surroundings::{Environment, Surroundings};
 
 impl ProcessBuilder {
     /// Sets a variable of the child's environment, as [`std::process::Command::env`]. For [`Context::Spawn`] only; with
@@ -254,16 +200,6 @@ impl ProcessBuilder {
 }
 
 impl Surroundings {
-    /// Whether no option was set.
-    pub(crate) fn are_usual(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether the child has other rights than its parent.
-    pub(crate) fn change_rights(&self) -> bool {
-        !self.identity().is_empty()
-    }
-
     /// The options that were set, by the names of the builder's methods.
     fn options(&self) -> Vec<&'static str> {
         let all = [
@@ -278,15 +214,6 @@ impl Surroundings {
             ("signal_mask", self.blocked.is_some()),
         ];
         all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()
-    }
-
-    /// Whether the child gives up root's user and not root's group.
-    pub(super) fn keeps_group_of_root(&self) -> bool {
-        self.user.is_some_and(|user| user != 0) && self.main_group.is_none() && effective_group() == 0
-    }
-
-    pub(crate) fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
     }
 
     /// Checks that a child of that method can have these surroundings.
@@ -314,105 +241,6 @@ impl Surroundings {
             let message = "a process group has a number above 0, and 0 makes a new one";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        Ok(())
-    }
-
-    /// The environment for a program that is started anew, as `NAME=value`; `None` where it is this process's.
-    pub(crate) fn environment(&self) -> Result<Option<Vec<CString>>> {
-        if self.environment == Environment::default() {
-            return Ok(None);
-        }
-        let mut all = BTreeMap::new();
-        if !self.environment.cleared {
-            all.extend(std::env::vars_os().map(|(name, value)| (name, Some(value))));
-        }
-        for (name, value) in &self.environment.changes {
-            let bytes = name.as_bytes();
-            if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
-                let message = format!("{name:?} cannot be the name of a variable of the environment");
-                return Err(Error::new(ErrorKind::InvalidInput, message));
-            }
-            all.insert(name.clone(), value.clone());
-        }
-        let set = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let lines = set.map(|(name, value)| {
-            let line = [name.as_bytes(), b"=", value.as_bytes()].concat();
-            CString::new(line).map_err(|_| {
-                Error::new(ErrorKind::InvalidInput, format!("the value of {name:?} has a zero byte in it"))
-            })
-        });
-        lines.collect::<Result<_>>().map(Some)
-    }
-
-    pub(crate) fn umask(&self) -> Option<u32> {
-        self.umask
-    }
-
-    pub(crate) fn limits(&self) -> Vec<(Resource, Rlimit)> {
-        let known = |number: u32| RESOURCES.into_iter().find(|resource| *resource as u32 == number);
-        let limits = self.limits.iter();
-        limits.filter_map(|&(number, current, maximum)| Some((known(number)?, Rlimit { current, maximum }))).collect()
-    }
-
-    pub(crate) fn group(&self) -> Group {
-        match self.group {
-            None => Group::Inherited,
-            Some(group) => Pid::from_raw(group).map_or(Group::New, Group::Join),
-        }
-    }
-
-    /// The group that was asked for, for the error of a start.
-    pub(super) fn group_text(&self) -> String {
-        match self.group {
-            None | Some(0) => "make a process group of its own".to_owned(),
-            Some(group) => format!("join process group {group}"),
-        }
-    }
-
-    pub(crate) fn identity(&self) -> Identity<'_> {
-        Identity { user: self.user, group: self.main_group, groups: self.groups.as_deref() }
-    }
-
-    /// The blocked signals with which a program that is started anew begins.
-    pub(crate) fn blocked(&self) -> Result<SignalSet> {
-        Ok(match self.wanted_mask() {
-            Some(mask) => mask,
-            None => ENDING.into_iter().fold(signal::mask()?, SignalSet::without),
-        })
-    }
-
-    fn wanted_mask(&self) -> Option<SignalSet> {
-        self.blocked.as_ref().map(|numbers| numbers.iter().filter_map(|&number| signal::numbered(number)).collect())
-    }
-
-    /// Applies the surroundings to this process, a child that was just forked and has one thread. The order is that of
-    /// a program that is started anew.
-    pub(crate) fn apply(&self) -> std::result::Result<(), Unsettled> {
-        let at = |step: Step| move |errno: Errno| Unsettled { step, errno };
-        if let Some(group) = self.group {
-            set_group(None, Pid::from_raw(group)).map_err(at(Step::Group))?;
-        }
-        if let Some(mask) = self.umask {
-            set_umask(mask);
-        }
-        if let Some(directory) = &self.directory {
-            let entered = std::env::set_current_dir(directory);
-            let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::INVAL, Errno::from_raw_os_error);
-            entered.map_err(|error| at(Step::Directory)(errno(error)))?;
-        }
-        for (position, (resource, limit)) in self.limits().into_iter().enumerate() {
-            let position = u8::try_from(position).unwrap_or(u8::MAX);
-            set_rlimit(resource, limit).map_err(at(Step::Limit(position)))?;
-        }
-        let identity = self.identity();
-        if !identity.is_empty() {
-            identity.assume().map_err(at(Step::Identity))?;
-        }
-        let masked = match self.wanted_mask() {
-            Some(mask) => set_mask(mask),
-            None => unblock(SignalSet::from(ENDING)),
-        };
-        masked.map_err(at(Step::SignalMask))?.keep();
         Ok(())
     }
 }

@@ -6,13 +6,11 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::eventfd::Until;
 use ossature_sys::poll::{PollFd, PollFlags};
 
-use super::{Process, Termination};
+use super::Process;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::{Connection, pipe, poll_until};
+use crate::multiprocessing::tasks::Answer;
 use crate::multiprocessing::transfer::Transfer;
-
-/// What travels: the value, or the text of the error that came instead.
-type Answer<T> = std::result::Result<T, String>;
 
 /// A process that was started for the value that its function returns: see [`Process::spawn_value`].
 ///
@@ -151,29 +149,6 @@ fn hear<T: Transfer>(parent: &Connection, process: &Process, until: Until<'_>) -
             }
         } else if end {
             return Ok(Some(Heard::Nothing));
-        }
-    }
-}
-
-/// Sends the value; the exit code.
-pub(crate) fn answer_value<T: Transfer>(parent: &Connection, value: &T) -> u8 {
-    let Err(error) = parent.send(&Answer::Ok(value)) else { return 0 };
-    if error.kind() == ErrorKind::Closed {
-        return 0; // nobody wants it
-    }
-    let failed = Answer::<()>::Err(error.to_string());
-    let _ = parent.send(&failed); // if this fails too, the parent learns of the exit code
-    Err::<(), _>(error).report()
-}
-
-/// Sends the value or the text of the error; the exit code.
-pub(crate) fn answer_result<T: Transfer, E: Debug>(parent: &Connection, result: std::result::Result<T, E>) -> u8 {
-    match result {
-        Ok(value) => answer_value(parent, &value),
-        Err(error) => {
-            let failed = Answer::<()>::Err(format!("{error:?}"));
-            let _ = parent.send(&failed); // a parent that is gone wants no answer
-            Err::<(), _>(error).report()
         }
     }
 }

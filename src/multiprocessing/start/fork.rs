@@ -6,15 +6,15 @@ use ossature_sys::fd::{OwnedFd, read, write};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{self, Child, ForkError};
 
+use super::own_child::OwnChild;
 use super::pending::PendingChild;
-use super::{ChildHandle, Patience, Started, own_pidfd, private, shortage};
+use super::{Patience, bootstrap, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::process::bootstrap;
-use crate::multiprocessing::process::child_config::ChildConfig;
-use crate::multiprocessing::process::ends::LettingGo;
-use crate::multiprocessing::process::state::ProcessState;
-use crate::multiprocessing::process::surroundings::Surroundings;
-use crate::multiprocessing::process::unsettled::{self, Unsettled};
+use crate::multiprocessing::state::ChildConfig;
+use crate::multiprocessing::state::ends::LettingGo;
+use crate::multiprocessing::state::surroundings::Surroundings;
+use crate::multiprocessing::state::unsettled::{self, Unsettled};
+use crate::multiprocessing::state::{ProcessState, Started};
 use crate::thread;
 
 /// Starts a copy of this process that runs `body`, which may borrow. The copy has its own copy of everything, except
@@ -60,7 +60,7 @@ pub(crate) fn fork(
         Some(report) => await_surroundings(&report, child, &surroundings, patience)?,
         None => child,
     };
-    Ok(Started { handle: ChildHandle::from(child), report: reader })
+    Ok(Started { handle: OwnChild::handle(child), report: reader })
 }
 
 /// The exit code of a child that could not apply its surroundings.
@@ -89,7 +89,7 @@ fn await_surroundings(
             Ok(0) => return Ok(child.into_started()),
             Ok(_) => {
                 child.end(); // the report is the child's last act
-                return Err(Unsettled::from_bytes(room).explain(surroundings));
+                return Err(surroundings.explain(Unsettled::from_bytes(room)));
             }
             Err(errno) => Error::os(errno, "cannot receive from the new process"),
         },

@@ -4,7 +4,8 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{AsFd, BorrowedFd};
 use ossature_sys::process::{Child, ExitStatus};
 
-use super::{Patience, STUCK};
+use super::Patience;
+use crate::multiprocessing::state::leaving::STUCK;
 
 /// What a start method has of a child before the task begins.
 pub(super) trait Pending: AsFd {

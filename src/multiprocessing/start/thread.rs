@@ -2,19 +2,19 @@
 
 use std::sync::{Arc, OnceLock};
 
+use ossature_sys::errno::{self, Errno};
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd};
-use ossature_sys::process::ExitStatus;
+use ossature_sys::process::{ExitStatus, Pid, Signal};
 
-use super::Started;
 use crate::error::Result;
-use crate::multiprocessing::process::child_config::ChildConfig;
-use crate::multiprocessing::process::{PanicReport, panic, set_process_name_of_thread};
+use crate::multiprocessing::state::ChildConfig;
+use crate::multiprocessing::state::{ChildHandle, PanicReport, Started, panic, set_process_name_of_thread};
 use crate::thread::{Ident, catch_and_report, get_ident, is_exit, set_panic_label};
 use crate::threading::Thread;
 
 /// A thread that stands for a process, as its starter sees it.
-pub(crate) struct ThreadChild {
+struct ThreadChild {
     /// Above zero from the end on.
     ended: EventFd,
     exit: OnceLock<ExitStatus>,
@@ -24,33 +24,42 @@ pub(crate) struct ThreadChild {
 }
 
 impl ThreadChild {
-    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
-        self.exit.get().copied()
+    fn end(&self, code: u8) {
+        let _ = self.exit.set(ExitStatus::Code(code)); // the one time
+        let _ = self.ended.try_add(1); // 1 fits above 0
+    }
+}
+
+impl ChildHandle for ThreadChild {
+    fn pid(&self) -> Option<Pid> {
+        None
+    }
+
+    fn reap(&self) -> errno::Result<Option<ExitStatus>> {
+        Ok(self.exit.get().copied())
+    }
+
+    /// A signal is for a whole process.
+    fn signal(&self, _: Signal) -> errno::Result<()> {
+        Err(Errno::OPNOTSUPP)
     }
 
     /// Waits until the thread, which has reported its end, is gone and has dropped its thread-local values. Their
-    /// destructors may ask for the thread's own handle, so this call holds no lock. The thread itself does not wait,
-    /// and gets false.
-    pub(crate) fn join(&self) -> bool {
-        let elsewhere = !self.is_here();
+    /// destructors may ask for the thread's own handle. The thread itself does not wait.
+    fn join_thread(&self) -> bool {
+        let elsewhere = !self.is_this_thread();
         if elsewhere {
             let _ = self.thread.get().map(Thread::join);
         }
         elsewhere
     }
 
-    pub(crate) fn panic(&self) -> Option<PanicReport> {
-        self.panic.get().cloned()
-    }
-
-    /// Whether the calling thread is this one.
-    pub(crate) fn is_here(&self) -> bool {
+    fn is_this_thread(&self) -> bool {
         self.here.get() == Some(&get_ident())
     }
 
-    fn end(&self, code: u8) {
-        let _ = self.exit.set(ExitStatus::Code(code)); // the one time
-        let _ = self.ended.try_add(1); // 1 fits above 0
+    fn panic(&self) -> Option<PanicReport> {
+        self.panic.get().cloned()
     }
 }
 
@@ -88,5 +97,5 @@ pub(crate) fn thread(config: ChildConfig, body: impl FnOnce() -> u8 + Send + 'st
         inner.end(code);
     })?;
     let _ = child.thread.set(thread); // the one time
-    Ok(Started { handle: super::ChildHandle::Thread(child), report: None })
+    Ok(Started { handle: child, report: None })
 }

@@ -11,7 +11,7 @@ use ossature_sys::shm::{Plain, as_bytes, copy_in, from_bytes};
 
 use super::form::Opener;
 use super::{Arguments, Form, Target};
-use crate::multiprocessing::process::{PanicReport, unreported};
+use crate::multiprocessing::state::{PanicReport, unreported};
 use crate::multiprocessing::transfer::{Descriptors, Reading, Transfer, Writing, split_measured};
 use crate::thread;
 

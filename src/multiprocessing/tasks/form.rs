@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::table::Body;
-use super::{Arguments, Target, max_argument_depth};
+use super::{Arguments, Target, answer_result, answer_value, max_argument_depth};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Connection;
-use crate::multiprocessing::process::{Termination, answer_result, answer_value};
+use crate::multiprocessing::state::Termination;
 use crate::multiprocessing::transfer::{self, Bounds, Packed, Transfer, Trust};
 
 /// What the parent wants of the task.

@@ -26,7 +26,10 @@
 //! * A closure that captures nothing is refused when it is started: [`UnknownTask`](crate::ErrorKind::UnknownTask).
 //!
 //! The remedy is always the same: a plain `fn`, with its name in the table and what it needs as arguments.
+//!
+//! [`freeze_support`]: super::freeze_support
 
+mod answer;
 mod arguments;
 mod build;
 mod calls;
@@ -38,6 +41,7 @@ mod table;
 
 use std::mem::size_of;
 
+pub(crate) use answer::{Answer, answer_result, answer_value};
 #[doc(inline)]
 pub use arguments::Arguments;
 pub(crate) use build::{BuildId, IMAGE};
@@ -49,9 +53,7 @@ pub(crate) use depth::max_argument_depth;
 pub use depth::set_max_argument_depth;
 #[doc(inline)]
 pub use form::{Form, Opener, OpensCode, OpensResult, OpensValue, opener};
-#[doc(inline)]
-pub use registry::freeze_support;
-pub(crate) use registry::{Entrance, Registered, first_table, internal, library_task, look_up, registered};
+pub(crate) use registry::{Entrance, Registered, first_table, freeze, internal, library_task, look_up, registered};
 #[doc(inline)]
 pub use table::{Body, Task, Tasks, key};
 

@@ -1,16 +1,13 @@
 //! The tasks that this process knows: by the type of the function when it starts one, by the name when it was started.
 
 use std::any::{TypeId, type_name};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 use ossature_sys::{process, sched};
 
 use super::{Form, Target, Task, Tasks, libtest, nameable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::managers;
-use crate::multiprocessing::pool;
-use crate::multiprocessing::start::{self, forkserver};
 
 /// A function that is known on both sides.
 #[derive(Clone, Debug)]
@@ -62,64 +59,17 @@ struct Frozen {
 /// The tables given so far: few and short, so a walk over them is as fast as any index.
 static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
 
-/// The tasks of this library, known to every program.
-static INTERNAL: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::work, managers::serve::<()>];
+/// The tasks of this library, known to every program from its first table on.
+static LIBRARY: OnceLock<Tasks> = OnceLock::new();
 
-/// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.
-///
-/// The first line of `main`, and in a test that starts processes, of the test: whatever stands above runs in every
-/// child too. Calling it again with the same table does nothing; a second table is added to the first, but children
-/// know the first only.
-///
-/// A `main` that does all its work in a thread with a bigger stack calls this in that thread or before it. Called in
-/// the thread it serves [`Context::Spawn`](crate::multiprocessing::Context::Spawn); a fork server needs it before.
-///
-/// In a test file, call it in the first line of each test that starts a process. The table belongs to the process, and
-/// `cargo test` runs all tests of a file in one process. A test without the call passes beside a test with the call,
-/// and fails alone or under nextest.
-///
-/// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
-/// is guarded by `if __name__ == '__main__'` instead.
-///
-/// A started process does what its parent says. The process ends if its socket does not come from its parent, or comes
-/// from another user. The error of the start gives the reason.
-///
-/// Anybody may start a program with rights by its file (set-user-ID, set-group-ID, capabilities). So a process of such
-/// a program also asks its parent for a proof: the parent must take a socket out of the process. The kernel allows that
-/// only to a process that may trace the other (`pidfd_getfd`, by the rules of ptrace(2)). A program with file
-/// capabilities passes, and so does a set-user-ID root program. These programs do not pass, and start processes by
-/// [`Context::Fork`](crate::multiprocessing::Context::Fork):
-/// * a program that is set-group-ID, or set-user-ID of another user than root;
-/// * a program that calls `freeze_support` beside a second thread;
-/// * a program in a sandbox without that call.
-///
-/// # Panics
-/// When another table has a task of the same name for another function.
-///
-/// # Examples
-/// ```standalone_crate
-/// use ossature::multiprocessing::{Process, Tasks, freeze_support, tasks};
-///
-/// fn greet(name: String) {
-///     println!("hello, {name}");
-/// }
-///
-/// static TASKS: Tasks = tasks![greet];
-///
-/// fn main() -> ossature::Result<()> {
-///     freeze_support(TASKS);
-///     Process::spawn(greet, ("bob".to_owned(),))?.join()?;
-///     Ok(())
-/// }
-/// ```
-#[doc(alias = "main")]
-pub fn freeze_support(tasks: Tasks) {
-    freeze(tasks);
-    start::run_task_if_child();
+/// The tasks of this library, if a table was given.
+fn library() -> &'static [Task] {
+    LIBRARY.get().map_or(&[], |tasks| tasks.tasks())
 }
 
-/// Notes a table, unless it is known.
-fn freeze(tasks: Tasks) {
+/// Notes a table, unless it is known, and the table of this library.
+pub(crate) fn freeze(tasks: Tasks, library: Tasks) {
+    let _ = LIBRARY.set(library); // the same one each time
     let mut frozen = FROZEN.write().unwrap_or_else(PoisonError::into_inner);
     if frozen.iter().any(|known| std::ptr::eq(known.tasks, tasks.tasks())) {
         return;
@@ -185,7 +135,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<
 pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
     let key = TypeId::of::<F>();
     // One that is missing there is refused by the child, by this name.
-    INTERNAL.tasks().iter().find(|task| task.key() == key).map_or(type_name::<F>(), Task::name)
+    library().iter().find(|task| task.key() == key).map_or(type_name::<F>(), Task::name)
 }
 
 /// A task of this library, to be started like a task of the program.
@@ -201,6 +151,6 @@ pub(crate) fn library_task<F: Target<Args>, Args>(task: F) -> Result<Registered>
 /// The task of a name, in the child.
 pub(crate) fn look_up(name: &str) -> Option<Task> {
     let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
-    let mut known = frozen.iter().flat_map(|known| known.tasks).chain(INTERNAL.tasks());
+    let mut known = frozen.iter().flat_map(|known| known.tasks).chain(library());
     known.find(|task| task.name() == name).copied()
 }

@@ -2,17 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use crate::multiprocessing::process::state::{ProcessState, process_state};
+use crate::multiprocessing::state::{Callback, ProcessState, process_state};
 use crate::thread::report_panics;
-
-/// In the order of their registration.
-pub(crate) type Callbacks = Vec<Arc<dyn Callback>>;
-
-/// A function and what it is for, which it does not keep alive.
-pub(crate) trait Callback: Send + Sync {
-    /// Answers with `false` when that is gone.
-    fn call(&self) -> bool;
-}
 
 struct Weakly<T, F>(Weak<T>, F);
 

@@ -11,8 +11,7 @@ use ossature_sys::process::at_exit;
 use super::finalize::run_finalizers;
 use crate::error::{Error, Result};
 use crate::multiprocessing::logging::{debug, info, set_late, warning};
-use crate::multiprocessing::process::state::process_state;
-use crate::multiprocessing::process::{Process, active_children};
+use crate::multiprocessing::state::{Process, active_children, process_state};
 
 /// Has the exit sequence run at the normal end of the program, once in its life; children have it from their parent.
 pub(crate) fn arm() -> Result<()> {

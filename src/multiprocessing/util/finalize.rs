@@ -1,30 +1,10 @@
 //! Something to be done once, when an object goes or the process ends.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::arm;
-use crate::multiprocessing::process::state::{OwnState, process_state};
+use crate::multiprocessing::state::{Entry, OwnState, process_state};
 use crate::thread::report_panics;
-
-/// The finalizers of one process that have not run, by the order of their registration.
-#[derive(Default)]
-pub(crate) struct Finalizers {
-    next: u64,
-    list: BTreeMap<u64, Entry>,
-}
-
-struct Entry {
-    /// `None`: not at exit.
-    priority: Option<i32>,
-    callback: Box<dyn FnOnce() + Send>,
-}
-
-impl Finalizers {
-    pub(crate) const fn new() -> Self {
-        Self { next: 0, list: BTreeMap::new() }
-    }
-}
 
 /// A callback that runs at most once, and only in the process that registered it. It runs when it is
 /// [called](Self::call) or dropped, or with a priority at the end of the process.

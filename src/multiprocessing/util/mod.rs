@@ -11,7 +11,6 @@ mod after_fork;
 mod aware;
 mod exit;
 mod finalize;
-pub(crate) mod listed;
 mod temp_dir;
 
 #[doc(inline)]
@@ -25,8 +24,6 @@ pub use finalize::Finalize;
 #[doc(inline)]
 pub use temp_dir::temp_dir;
 
-pub(crate) use after_fork::{Callbacks, run_after_fork};
+pub(crate) use after_fork::run_after_fork;
 pub(crate) use exit::{arm, exit_sequence};
-pub(crate) use finalize::Finalizers;
-pub(crate) use listed::Listed;
-pub(crate) use temp_dir::{TempDir, letters};
+pub(crate) use temp_dir::letters;

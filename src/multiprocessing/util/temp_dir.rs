@@ -31,7 +31,7 @@ use ossature_sys::random;
 use super::Finalize;
 use crate::error::{Error, Result};
 use crate::multiprocessing::logging::info;
-use crate::multiprocessing::process::state::process_state;
+use crate::multiprocessing::state::{Hold, TempDir, process_state};
 
 /// How many bytes the address of a Unix socket holds, the null at its end included.
 const SUN_PATH: usize = 108;
@@ -46,38 +46,6 @@ const MARK: &str = ".ossature";
 /// How many directories of others one process removes at most, so that its start does not take long.
 const MOST: usize = 16;
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-
-/// The directory of a process.
-pub(crate) struct TempDir {
-    path: PathBuf,
-    /// The lock that keeps others from removing the directory. A process that inherits the directory locks it at its
-    /// first use.
-    hold: Option<Hold>,
-}
-
-/// How a process keeps others from removing a directory.
-enum Hold {
-    Locked {
-        _lock: FileLock,
-    },
-    /// The file system has no locks. So no other process can take a lock to remove the directory.
-    Unlockable,
-}
-
-impl TempDir {
-    pub(crate) fn told(path: PathBuf) -> Self {
-        Self { path, hold: None }
-    }
-
-    /// The same, for a child.
-    pub(crate) fn again(&self) -> Self {
-        Self::told(self.path.clone())
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
 
 /// The temporary directory of this process and of the children that it starts from now on. The directory is `pymp-` and
 /// eight letters below [`std::env::temp_dir`], for this user only. The first call makes the directory. The process that

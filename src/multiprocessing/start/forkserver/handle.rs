@@ -13,12 +13,12 @@ use ossature_sys::sync::lock::{Guard, Lock};
 use super::message::{self, Request};
 use super::{serve, settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::process::surroundings::Surroundings;
-use crate::multiprocessing::start::leaving::Leaving;
 use crate::multiprocessing::start::rights::Rights;
 use crate::multiprocessing::start::spawn;
 use crate::multiprocessing::start::wire::StartRequest;
 use crate::multiprocessing::start::{Patience, private, shortage};
+use crate::multiprocessing::state::leaving::SERVERS;
+use crate::multiprocessing::state::surroundings::Surroundings;
 use crate::multiprocessing::tasks::{Entrance, Form, internal};
 use crate::multiprocessing::transfer::{Handle, pack};
 
@@ -77,9 +77,6 @@ struct State {
 /// Held while a server is started, so it is waited for by deadline.
 static STATE: Lock<State> = Lock::new(State { handle: None, made: 0, end: None });
 
-/// Servers that this process has let go of and that have not ended yet.
-static LEAVING: Leaving = Leaving::new();
-
 /// The state, which is waited for while another thread starts a server.
 fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
     STATE.lock_timeout(deadline).ok_or_else(|| {
@@ -94,7 +91,7 @@ pub(super) fn server_fd(entrance: &Entrance, rights: &Rights, patience: Patience
     // The children of a server with other rights would have rights that this process gave up, or lack rights that it
     // has now.
     if handle.as_ref().is_some_and(|handle| handle.rights != *rights) {
-        handle.take().and_then(ServerHandle::into_own_child).into_iter().for_each(|server| LEAVING.add(server));
+        handle.take().and_then(ServerHandle::into_own_child).into_iter().for_each(|server| SERVERS.add(server));
     }
     let handle = match handle {
         Some(handle) => handle,
@@ -168,8 +165,8 @@ pub(super) fn stop(deadline: Deadline) -> Result<bool> {
     let Some(mut state) = STATE.lock_timeout(deadline) else { return Ok(false) };
     let server = state.handle.take().and_then(ServerHandle::into_own_child);
     drop(state);
-    server.into_iter().for_each(|server| LEAVING.add(server));
-    Ok(LEAVING.wait(deadline)?)
+    server.into_iter().for_each(|server| SERVERS.add(server));
+    Ok(SERVERS.wait(deadline)?)
 }
 
 /// Uses the parent's server, in its child.
@@ -182,17 +179,11 @@ pub(in crate::multiprocessing::start) fn use_parents_server(
     Ok(())
 }
 
-/// Reaps the abandoned servers that have ended.
-pub(in crate::multiprocessing::start) fn reap() {
-    LEAVING.reap();
-}
-
-/// Closes, in a forked child, the descriptors of servers that are children of its parent. The socket of the server
+/// Closes, in a forked child, the descriptor of the server, if that is a child of its parent. The socket of the server
 /// stays open.
 pub(in crate::multiprocessing::start) fn let_go_in_child() {
     let server = STATE.try_lock().and_then(|mut state| state.handle.as_mut()?.process.take());
     drop(server);
-    LEAVING.let_go_in_child();
 }
 
 impl State {
@@ -209,7 +200,7 @@ impl State {
         let killed = patience.has_passed() && server.kill().is_ok();
         let until = deadline.or_sooner(Deadline::after(GRACE));
         if !(killed && matches!(server.wait_timeout(until), Ok(Some(_)))) {
-            LEAVING.add(server);
+            SERVERS.add(server);
         }
     }
 }

@@ -21,7 +21,7 @@ mod message;
 mod server;
 mod server_child;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -33,15 +33,15 @@ use super::pending::PendingChild;
 use super::rights::Rights;
 use super::spawn;
 use super::wire::{self, StartMessage, StartReply, StartRequest, Who};
-use super::{ChildHandle, Patience, Started, own_pidfd, private, shortage};
+use super::{Patience, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::process::child_config::ChildConfig;
+use crate::multiprocessing::state::{ChildConfig, Started};
 use crate::multiprocessing::tasks::{Entrance, Form, Registered, Target, registered};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
-pub(super) use handle::{let_go_in_child, reap, use_parents_server};
+pub(super) use handle::{let_go_in_child, use_parents_server};
 pub(in crate::multiprocessing) use server::serve;
-pub(crate) use server_child::ServerChild;
+use server_child::ServerChild;
 
 /// The settings of the next server.
 struct Settings {
@@ -179,14 +179,14 @@ pub(crate) fn forkserver(
         };
         match wire::send_request(&line, &message, &child, Who::Child, patience) {
             Ok(StartReply::Begun) => {
-                let handle = ChildHandle::ServerChild(child.into_started());
+                let handle = Arc::new(child.into_started());
                 return Ok(Started { handle, report: Some(line.into()) });
             }
             Ok(StartReply::Refused(reason)) => return Err(wire::refused(Who::Child, &reason).with_exit(child.end())),
             Ok(StartReply::Unsettled(unsettled)) => {
                 child.end();
                 let surroundings = start.config.map(|config| config.surroundings).unwrap_or_default();
-                return Err(unsettled.explain(&surroundings));
+                return Err(surroundings.explain(unsettled));
             }
             // A spare that was killed takes what it is sent until it has finished dying.
             Ok(StartReply::Nothing) if kind == ChildKind::Any => kind = ChildKind::Fresh,

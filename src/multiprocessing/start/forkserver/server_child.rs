@@ -14,6 +14,7 @@ use ossature_sys::socket::Socket;
 use super::message::{Reply, recv_reply};
 use crate::multiprocessing::connection::poll_until;
 use crate::multiprocessing::start::pending::Pending;
+use crate::multiprocessing::state::ChildHandle;
 
 /// A process whose parent is the fork server, which sends this process its exit status.
 ///
@@ -21,7 +22,7 @@ use crate::multiprocessing::start::pending::Pending;
 /// and sends that on the status socket, however late: a server may be slow or stopped. If the server is gone, the
 /// kernel is asked (Linux 6.15); an older kernel does not know.
 #[derive(Debug)]
-pub(crate) struct ServerChild {
+pub(super) struct ServerChild {
     pid: Pid,
     pidfd: OwnedFd,
     status: Socket,
@@ -37,35 +38,6 @@ const PAUSE: Duration = Duration::from_millis(1);
 impl ServerChild {
     pub(super) fn new(pid: Pid, pidfd: OwnedFd, status: Socket) -> Self {
         Self { pid, pidfd, status, orphaned: OnceLock::new() }
-    }
-
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// How the child ended, or `None` while that is not known yet, which may be a little after its end. Never waits.
-    /// The caller keeps the answer, which comes once.
-    pub(crate) fn reap(&self) -> Result<Option<ExitStatus>> {
-        match recv_reply(&self.status, Deadline::NOW)? {
-            Some(Reply::Ended(exit)) => Ok(Some(exit)),
-            Some(_) => self.status_from_kernel(),
-            None => Ok(None),
-        }
-    }
-
-    /// Waits until there may be something to reap; false when the wait ended before.
-    pub(crate) fn wait_for_change(&self, until: Until<'_>) -> Result<bool> {
-        let mut list = [PollFd::new(&self.status, PollFlags::IN)];
-        poll_until(&mut list, until)?;
-        let [status] = list;
-        if !status.revents().contains(PollFlags::HUP) {
-            return Ok(!status.revents().is_empty());
-        }
-        // The server has sent everything, or is gone and the child goes on.
-        if self.status.peek(&mut [0; 8], Deadline::NOW) != Ok(Some(0)) {
-            return Ok(true);
-        }
-        until.is_readable(&self.pidfd)
     }
 
     /// Waits until it is known how the child ended.
@@ -91,16 +63,51 @@ impl ServerChild {
             known => Ok(known),
         }
     }
+}
+
+impl ChildHandle for ServerChild {
+    fn pid(&self) -> Option<Pid> {
+        Some(self.pid)
+    }
+
+    /// How the child ended, or `None` while that is not known yet, which may be a little after its end. Never waits.
+    /// The caller keeps the answer, which comes once.
+    fn reap(&self) -> Result<Option<ExitStatus>> {
+        match recv_reply(&self.status, Deadline::NOW)? {
+            Some(Reply::Ended(exit)) => Ok(Some(exit)),
+            Some(_) => self.status_from_kernel(),
+            None => Ok(None),
+        }
+    }
 
     /// Sends a signal to it and to nobody else.
     ///
     /// # Errors
     /// `EPERM` when it became another user's. One that has ended already is not an error.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    fn signal(&self, signal: Signal) -> Result<()> {
         match pidfd_send_signal(&self.pidfd, signal) {
             Err(Errno::SRCH) => Ok(()),
             sent => sent,
         }
+    }
+
+    /// Waits until there may be something to reap; false when the wait ended before.
+    fn wait_for_change(&self, until: Until<'_>) -> Result<bool> {
+        let mut list = [PollFd::new(&self.status, PollFlags::IN)];
+        poll_until(&mut list, until)?;
+        let [status] = list;
+        if !status.revents().contains(PollFlags::HUP) {
+            return Ok(!status.revents().is_empty());
+        }
+        // The server has sent everything, or is gone and the child goes on.
+        if self.status.peek(&mut [0; 8], Deadline::NOW) != Ok(Some(0)) {
+            return Ok(true);
+        }
+        until.is_readable(&self.pidfd)
+    }
+
+    fn ends_before_its_status(&self) -> bool {
+        true
     }
 }
 

@@ -15,10 +15,9 @@ use ossature_sys::socket::Socket;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context;
-use crate::multiprocessing::process::surroundings::Surroundings;
-use crate::multiprocessing::process::unsettled::Unsettled;
 use crate::multiprocessing::start::image::{not_opened, unreadable};
 use crate::multiprocessing::start::shortage;
+use crate::multiprocessing::state::surroundings::Surroundings;
 use crate::multiprocessing::tasks::{Entrance, IMAGE};
 
 /// The one argument of a program that was started to run a task.
@@ -138,8 +137,8 @@ fn string(text: OsString) -> Result<CString> {
 
 /// The error of a program that did not start. An option that failed has the same error as with the other methods.
 fn not_started(error: StartError, surroundings: &Surroundings, program: &Path) -> Error {
-    if let Some(unsettled) = Unsettled::of_start(error, surroundings) {
-        return unsettled.explain(surroundings);
+    if let Some(unsettled) = surroundings.unsettled_by(error) {
+        return surroundings.explain(unsettled);
     }
     let (program, errno) = (program.display(), error.errno());
     match error.stage() {

@@ -21,13 +21,14 @@ use ossature_sys::fd::{AsFd, OwnedFd};
 use ossature_sys::process::{Child, is_privileged_by_exec};
 use ossature_sys::socket::{Kind, Socket};
 
+use super::own_child::OwnChild;
 use super::pending::PendingChild;
 use super::rights::Sets;
 use super::wire::{StartMessage, StartReply, StartRequest, Who, await_reply, cannot_send, refused, send_request};
-use super::{Patience, Started, own_pidfd, private, shortage};
+use super::{Patience, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::process::child_config::ChildConfig;
-use crate::multiprocessing::process::surroundings::Surroundings;
+use crate::multiprocessing::state::surroundings::Surroundings;
+use crate::multiprocessing::state::{ChildConfig, Started};
 use crate::multiprocessing::tasks::{Entrance, Registered};
 use crate::multiprocessing::transfer::{self, Handle, Packed};
 
@@ -51,7 +52,7 @@ pub(crate) fn spawn(
         request.parent = Some(Handle(own_pidfd()?));
     }
     let (child, control) = start_program(&task.entrance, &surroundings, request, arguments, patience)?;
-    Ok(Started { handle: child.into(), report: Some(control.into()) })
+    Ok(Started { handle: OwnChild::handle(child), report: Some(control.into()) })
 }
 
 /// Starts this program anew and sends it its request; returns the child that has begun, and the socket to it.
@@ -85,7 +86,7 @@ pub(super) fn start_program(
         Ok((line, StartReply::Begun)) => Ok((pending.into_started(), line.unwrap_or(control))),
         Ok((_, StartReply::Refused(reason))) => Err(refused(who, &reason).with_exit(pending.end())),
         // Only a fork server's child applies its surroundings itself.
-        Ok((_, StartReply::Unsettled(unsettled))) => Err(unsettled.explain(surroundings)),
+        Ok((_, StartReply::Unsettled(unsettled))) => Err(surroundings.explain(unsettled)),
         Ok((_, StartReply::Nothing | StartReply::Ready | StartReply::Prove(_))) => Err(ended_early(who, pending.end())),
         Err(error) => Err(error.with_exit(pending.killed())),
     }

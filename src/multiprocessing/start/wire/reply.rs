@@ -5,7 +5,7 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::socket::Socket;
 
 use super::message::send_all;
-use crate::multiprocessing::process::unsettled::{self, Unsettled};
+use crate::multiprocessing::state::unsettled::{self, Unsettled};
 
 /// The reply of a child before its work, or instead of its work.
 pub(in crate::multiprocessing::start) enum StartReply {

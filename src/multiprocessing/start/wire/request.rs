@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::multiprocessing::process::child_config::ChildConfig;
 use crate::multiprocessing::start::image::unreadable;
 use crate::multiprocessing::start::rights::{Rights, Sets};
+use crate::multiprocessing::state::ChildConfig;
 use crate::multiprocessing::tasks::{BuildId, Form, max_argument_depth};
 use crate::multiprocessing::transfer::Handle;
 

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::current::process_name_of_thread;
+use super::process_name_of_thread;
 
 /// What the body of a process answers with: as [`std::process::Termination`] for `main`, with numbers besides.
 ///
@@ -16,7 +16,7 @@ use super::current::process_name_of_thread;
 /// | `i32` | its low eight bits, as the kernel keeps them: 256 becomes 0, -1 becomes 255 |
 /// | [`ExitCode`] | what it was made from |
 /// | `Ok(answer)` | that of the answer |
-/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error; the name of a [thread](super::ProcessBuilder::thread) is its own |
+/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error; the name of a [thread](crate::multiprocessing::process::ProcessBuilder::thread) is its own |
 ///
 /// # Examples
 /// ```standalone_crate

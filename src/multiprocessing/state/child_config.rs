@@ -6,10 +6,10 @@ use ossature_sys::fd::OwnedFd;
 use ossature_sys::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::multiprocessing::connection::AuthKey;
+use super::log_setup::LogSetup;
+use super::surroundings::Surroundings;
+use crate::multiprocessing::authkey::AuthKey;
 use crate::multiprocessing::context::Context;
-use crate::multiprocessing::logging::LogSetup;
-use crate::multiprocessing::process::surroundings::Surroundings;
 
 /// Who a child is. A spawned child gets it first of all; a forked one has it with everything else.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ impl ChildConfig {
 mod key {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use crate::multiprocessing::connection::AuthKey;
+    use crate::multiprocessing::authkey::AuthKey;
 
     pub(super) fn serialize<S: Serializer>(key: &AuthKey, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bytes(key.as_bytes())

@@ -6,14 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ossature_sys::fd::OwnedFd;
 use ossature_sys::process::{Pid, detach_stdin};
 
-use super::child_config::ChildConfig;
-use super::ends::LettingGo;
-use super::panic;
-use super::parent::Parent;
+use super::forkserver;
 use super::parent_death::die_with_parent;
-use super::state::{OwnState, ProcessState};
 use crate::multiprocessing::context::{Context, force_start_method};
 use crate::multiprocessing::logging::{info, warning};
+use crate::multiprocessing::state::ends::LettingGo;
+use crate::multiprocessing::state::{ChildConfig, OwnState, Parent, ProcessState, panic};
 use crate::multiprocessing::util;
 use crate::{thread, threading};
 
@@ -59,7 +57,8 @@ fn run_as(state: Box<OwnState>, letting_go: Option<LettingGo>, report: OwnedFd, 
     }
     *state.report.lock() = Some(report);
     let state = ProcessState::enter(state, letting_go.as_ref());
-    if let Some(Err(errno)) = letting_go.map(|letting_go| letting_go.of(state)) {
+    forkserver::let_go_in_child();
+    if let Some(Err(errno)) = letting_go.map(|letting_go| letting_go.of(&state.descriptors.lock())) {
         // The process must not begin with ends that it was not given.
         let _ = writeln!(std::io::stderr(), "the new process could not close its parent's descriptors: {errno}");
         return PANICKED;

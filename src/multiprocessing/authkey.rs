@@ -55,7 +55,7 @@ impl AuthKey {
     }
 
     /// How far one is believed that has proved to know it.
-    pub(super) fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         if self.0.is_empty() { Trust::Untrusted } else { Trust::SameProgram }
     }
 }

@@ -6,16 +6,12 @@
 //! copy of the list. The child puts a placeholder under the number of each descriptor that is not among those ends. An
 //! object in the child's copy of memory still owns that number. Its calls report that the other side is gone.
 
-use std::fmt;
-use std::ops::Deref;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use ossature_sys::errno::Result;
 use ossature_sys::fd::Placeholder;
 use ossature_sys::socket::Socket;
 use ossature_sys::stream::Stream;
-
-use crate::multiprocessing::process::state::process_state;
 
 /// The owner of a descriptor, which can put a placeholder under the descriptor's number.
 pub(crate) trait Detach: Send + Sync {
@@ -51,7 +47,7 @@ impl List {
         self.owners.is_empty()
     }
 
-    fn push(&mut self, owner: Weak<dyn Detach>) {
+    pub(super) fn push(&mut self, owner: Weak<dyn Detach>) {
         if self.owners.len() >= self.room {
             self.owners.retain(|owner| owner.strong_count() > 0);
             self.room = (2 * self.owners.len()).max(64);
@@ -63,47 +59,5 @@ impl List {
     pub(crate) fn detach_all_but(&self, kept: &[usize], placeholder: &Placeholder) -> Result<()> {
         let owners = self.owners.iter().filter(|owner| !kept.contains(&owner.as_ptr().addr()));
         owners.filter_map(Weak::upgrade).try_for_each(|owner| owner.detach(placeholder))
-    }
-}
-
-/// An owner of a descriptor that is on the list of its process.
-pub(crate) struct Listed<T>(Arc<T>);
-
-impl<T: Detach + 'static> Listed<T> {
-    pub(crate) fn new(owner: T) -> Self {
-        let owner = Arc::new(owner);
-        let listed: Weak<T> = Arc::downgrade(&owner);
-        process_state().descriptors.lock().push(listed);
-        Self(owner)
-    }
-
-    /// The owner itself, if this is the last reference.
-    pub(crate) fn into_inner(self) -> Option<T> {
-        Arc::into_inner(self.0)
-    }
-
-    /// The address that identifies this owner in the list.
-    pub(crate) fn place(&self) -> usize {
-        Arc::as_ptr(&self.0).addr()
-    }
-}
-
-impl<T> Clone for Listed<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> Deref for Listed<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Listed<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -7,11 +7,10 @@ use ossature_sys::errno;
 use ossature_sys::fd::Placeholder;
 
 use super::Process;
-use super::state::ProcessState;
+use super::descriptors::List;
 use crate::error::{Error, Result};
-use crate::multiprocessing::connection::{Connection, Listener, Receiver, Sender};
 
-/// The ends with which a child can be [forked](super::ProcessBuilder::fork_with): pipe ends, connections, listeners,
+/// The ends with which a child can be [forked][fork_with]: pipe ends, connections, listeners,
 /// and handles of other processes. The child keeps these and no others.
 ///
 /// Implemented for these types, for references to them, and for the usual collections. A struct implements the trait by
@@ -32,6 +31,8 @@ use crate::multiprocessing::connection::{Connection, Listener, Receiver, Sender}
 ///     }
 /// }
 /// ```
+///
+/// [fork_with]: crate::multiprocessing::process::ProcessBuilder::fork_with
 #[diagnostic::on_unimplemented(
     message = "`{Self}` holds no ends that a child could be forked with",
     note = "give the connections, listeners and processes that the child keeps, by value or by reference; everything else the closure may capture"
@@ -52,7 +53,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn add(&mut self, place: usize) {
+    /// Adds the owner of a descriptor, by its address.
+    pub(crate) fn add(&mut self, place: usize) {
         self.places.push(place);
     }
 }
@@ -64,7 +66,7 @@ pub(crate) struct LettingGo {
 }
 
 impl LettingGo {
-    pub(super) fn of_all_but(ends: &impl Ends) -> Result<Self> {
+    pub(crate) fn of_all_but(ends: &impl Ends) -> Result<Self> {
         let mut kept = Kept::default();
         ends.keep(&mut kept);
         let placeholder =
@@ -77,33 +79,9 @@ impl LettingGo {
         self.kept.places.contains(&place)
     }
 
-    /// Closes the descriptors on the list of the child's state, but for the kept ones.
-    pub(super) fn of(self, state: &ProcessState) -> errno::Result<()> {
-        state.descriptors.lock().detach_all_but(&self.kept.places, &self.placeholder)
-    }
-}
-
-impl Ends for Connection {
-    fn keep(&self, kept: &mut Kept) {
-        kept.add(self.listed().place());
-    }
-}
-
-impl Ends for Receiver {
-    fn keep(&self, kept: &mut Kept) {
-        kept.add(self.listed().place());
-    }
-}
-
-impl Ends for Sender {
-    fn keep(&self, kept: &mut Kept) {
-        kept.add(self.listed().place());
-    }
-}
-
-impl Ends for Listener {
-    fn keep(&self, kept: &mut Kept) {
-        kept.add(self.listed().place());
+    /// Closes the descriptors on the list, but for the kept ones.
+    pub(crate) fn of(self, list: &List) -> errno::Result<()> {
+        list.detach_all_but(&self.kept.places, &self.placeholder)
     }
 }
 

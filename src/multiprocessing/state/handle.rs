@@ -1,5 +1,6 @@
 //! A process that was started, for those who wait for it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Stdin;
 use std::sync::{Arc, OnceLock};
@@ -9,16 +10,14 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::eventfd::{EventFd, Until};
 use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
 use ossature_sys::poll::{PollFd, PollFlags, poll};
-use ossature_sys::process::{ExitStatus, Pid, Signal};
+use ossature_sys::process::{ExitStatus, Pid, Signal, generation, id};
+use ossature_sys::signal::{name, numbered};
 use ossature_sys::sync::lock::Lock;
 
-use super::builder::ProcessBuilder;
-use super::ends::Ends;
-use super::state::{OwnState, pid};
-use super::{PanicReport, Termination};
+use super::child::{ChildHandle, Started};
+use super::panic_report::PanicReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
-use crate::multiprocessing::start::{ChildHandle, Started};
 use crate::thread::joins_itself;
 
 /// A child of this process, or a thread that stands for a process. Clones refer to the same child. Any number of
@@ -80,13 +79,37 @@ pub struct Process(Arc<Inner>);
 struct Inner {
     name: Lock<String>,
     identity: Identity,
-    /// The state of the process that started the child.
-    owner: &'static OwnState,
+    /// The children of the process that started the child, and that process.
+    siblings: &'static Children,
+    generation: u32,
     parent: Pid,
     pid: Option<Pid>,
     state: Lock<State>,
     /// The descriptor that was lent. Others may be polling it, so the last handle closes it.
     lent: OnceLock<Sentinel>,
+}
+
+/// The children of a process that nobody has reaped, in the order of their starts.
+pub(crate) struct Children(Lock<Vec<Process>>);
+
+impl Children {
+    pub(super) const fn new() -> Self {
+        Self(Lock::new(Vec::new()))
+    }
+
+    pub(super) fn living(&self) -> Vec<Process> {
+        self.0.lock().clone()
+    }
+
+    /// Closes, in a forked child, what belongs to the children of its parent, but for the handles at the addresses that
+    /// it `keeps`.
+    pub(super) fn let_go_in_child(&self, keeps: impl Fn(usize) -> bool) {
+        for child in self.0.try_lock().iter().flat_map(|children| children.iter()) {
+            if !keeps(child.place()) {
+                child.let_go_in_child();
+            }
+        }
+    }
 }
 
 /// What a child is from its start on.
@@ -99,7 +122,7 @@ pub(crate) struct Identity {
 
 struct State {
     /// `None` once the end was seen, and in a forked child that was not given this handle.
-    child: Option<Arc<ChildHandle>>,
+    child: Option<Arc<dyn ChildHandle>>,
     report: Option<OwnedFd>,
     end: Option<ExitStatus>,
     panic: Option<PanicReport>,
@@ -108,7 +131,7 @@ struct State {
 
 /// The descriptor that is lent for the child.
 enum Sentinel {
-    Child(Arc<ChildHandle>),
+    Child(Arc<dyn ChildHandle>),
     /// Always readable, because the child's end was seen before.
     Ended(EventFd),
     /// No descriptor was free. Standard input is always open, and readable in most processes.
@@ -119,75 +142,28 @@ enum Sentinel {
 enum Now {
     Ended(ExitStatus),
     /// The child lives. A waiter holds this value while it waits.
-    Alive(Arc<ChildHandle>),
+    Alive(Arc<dyn ChildHandle>),
     /// Nothing: the child is not a child of this process, and this process was not given the handle.
     Unknown,
 }
 
 impl Process {
-    /// A process to be started: its name, and what else it shall be.
-    pub fn builder() -> ProcessBuilder {
-        ProcessBuilder::new()
-    }
-
-    /// Starts a copy of this process that has the given ends of pipes and connections, and no others: see
-    /// [`ProcessBuilder::fork_with`].
-    ///
-    /// # Errors
-    /// As [`ProcessBuilder::fork`].
-    ///
-    /// # Examples
-    /// ```standalone_crate
-    /// use ossature::multiprocessing::{Process, pipe};
-    ///
-    /// let (near, far) = pipe()?;
-    /// let child = Process::fork_with(far, |far| while far.recv::<u32>().is_ok() {})?;
-    /// near.send(&7_u32)?;
-    /// drop(near); // this ends the pipe, because the child has no copy
-    /// assert!(child.join()?.success());
-    /// # Ok::<(), ossature::Error>(())
-    /// ```
-    pub fn fork_with<E: Ends, R: Termination>(ends: E, body: impl FnOnce(E) -> R) -> Result<Self> {
-        Self::builder().fork_with(ends, body)
-    }
-
-    /// Starts a copy of this process with *all* its pipe ends, connections and listeners. Fork a child that uses a pipe
-    /// [with its end](Self::fork_with) instead: a child that also holds the other end never sees the pipe end.
-    ///
-    /// The copy runs `body` and ends with the exit code of its [answer](Termination): see [`ProcessBuilder::fork`].
-    ///
-    /// # Errors
-    /// As [`ProcessBuilder::fork`].
-    ///
-    /// # Examples
-    /// ```standalone_crate
-    /// use ossature::multiprocessing::Process;
-    ///
-    /// let name = String::from("bob");
-    /// let process = Process::fork(|| println!("hello {name}"))?;
-    /// process.join()?;
-    /// assert_eq!(process.exit_code(), Some(0));
-    /// # Ok::<(), ossature::Error>(())
-    /// ```
-    pub fn fork<R: Termination>(body: impl FnOnce() -> R) -> Result<Self> {
-        Self::builder().fork(body)
-    }
-
     /// The handle of a child that was just started. The child is on the list of children from now on.
-    pub(super) fn started(owner: &'static OwnState, mut identity: Identity, started: Started) -> Self {
+    pub(crate) fn started(siblings: &'static Children, mut identity: Identity, started: Started) -> Self {
         let Started { handle, report } = started;
         let child_pid = handle.pid();
-        let state = State { child: Some(Arc::new(handle)), report, end: None, panic: None, closed: false };
+        let state = State { child: Some(handle), report, end: None, panic: None, closed: false };
         let process = Self(Arc::new(Inner {
             name: Lock::new(std::mem::take(&mut identity.name)),
             identity,
-            owner,
-            parent: pid(),
+            siblings,
+            generation: generation(),
+            parent: id(),
             pid: child_pid,
             state: Lock::new(state),
             lent: OnceLock::new(),
         }));
-        owner.children.lock().push(process.clone());
+        siblings.0.lock().push(process.clone());
         process
     }
 
@@ -267,7 +243,7 @@ impl Process {
                 Now::Alive(child) => child,
                 Now::Unknown => return Ok(None), // excluded by the first question
             };
-            if matches!(&*child, ChildHandle::Thread(thread) if thread.is_here()) {
+            if child.is_this_thread() {
                 return Err(joins_itself("the process"));
             }
             // This thread holds no lock here, so other threads can wait, ask and signal.
@@ -323,7 +299,7 @@ impl Process {
     /// Whether it is a child of the fork server that has ended, and whose exit status the server has not sent.
     fn has_ended_without_status(&self) -> Result<bool> {
         match self.now()? {
-            Now::Alive(child) if matches!(*child, ChildHandle::ServerChild(_)) => {
+            Now::Alive(child) if child.ends_before_its_status() => {
                 Ok(poll(&mut [PollFd::new(&*child, PollFlags::IN)], Deadline::NOW)? > 0)
             }
             _ => Ok(false),
@@ -353,11 +329,11 @@ impl Process {
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it
     /// became another user's. [`ErrorKind::NotAllowed`] in a forked child that was not
-    /// [given](ProcessBuilder::fork_with) this handle.
+    /// [given](crate::multiprocessing::process::ProcessBuilder::fork_with) this handle.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match self.now()? {
             Now::Ended(_) => Ok(()),
-            Now::Alive(child) if matches!(*child, ChildHandle::Thread(_)) => {
+            Now::Alive(child) if child.pid().is_none() => {
                 Err(Error::new(ErrorKind::Unsupported, "a thread cannot be signalled: start a process"))
             }
             Now::Alive(child) => Ok(child.signal(signal)?),
@@ -373,13 +349,15 @@ impl Process {
     /// [`sync`](crate::multiprocessing::sync) are not left locked: they tell the next holder.
     ///
     /// **A child that blocks `SIGTERM` does not end by it.** Children begin with `SIGTERM` unblocked, whatever this
-    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask](ProcessBuilder::signal_mask), has to read
+    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask][signal_mask], has to read
     /// it from a descriptor.
     ///
     /// A better way is to tell the child to end, by an event or a closed pipe.
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
+    ///
+    /// [signal_mask]: crate::multiprocessing::process::ProcessBuilder::signal_mask
     #[doc(alias = "SIGTERM")]
     pub fn terminate(&self) -> Result<()> {
         self.signal(Signal::TERM)
@@ -430,7 +408,7 @@ impl Process {
 
     /// Whether it is a child of the process that asks.
     fn is_ours(&self) -> bool {
-        self.0.owner.is_current()
+        self.0.generation == generation()
     }
 
     fn check_parent(&self, message: &'static str) -> Result<()> {
@@ -476,7 +454,7 @@ impl Process {
         let Some(child) = state.child.clone() else { return Ok(state.end) };
         if state.end.is_some() {
             drop(state);
-            self.release(&child);
+            self.release(&*child);
             return self.known();
         }
         let Some(exit) = child.reap()? else { return Ok(None) };
@@ -486,14 +464,14 @@ impl Process {
             state.panic = child.panic().or_else(|| PanicReport::receive(report.as_ref()?));
         }
         drop(state);
-        self.release(&child);
+        self.release(&*child);
         drop((report, child));
         self.leave();
         Ok(Some(exit))
     }
 
     /// Drops the handle of a child that has ended, once the child is reaped.
-    fn release(&self, child: &ChildHandle) {
+    fn release(&self, child: &dyn ChildHandle) {
         if child.join_thread() {
             let rest = self.0.state.lock().child.take();
             drop(rest);
@@ -501,7 +479,7 @@ impl Process {
     }
 
     fn leave(&self) {
-        let mut children = self.0.owner.children.lock();
+        let mut children = self.0.siblings.0.lock();
         let place = children.iter().position(|child| child == self);
         let gone = place.map(|place| children.remove(place));
         drop(children);
@@ -551,9 +529,21 @@ impl fmt::Debug for Process {
             Err(error) if error.kind() == ErrorKind::Closed => f.write_str(" closed")?,
             _ if !self.is_ours() => f.write_str(" unknown")?,
             Ok(None) => f.write_str(" started")?,
-            Ok(Some(exit)) => write!(f, " stopped exitcode={}", super::exit_name(exit))?,
+            Ok(Some(exit)) => write!(f, " stopped exitcode={}", exit_name(exit))?,
             Err(_) => f.write_str(" unknown")?,
         }
         f.write_str(if self.daemon() { " daemon>" } else { ">" })
+    }
+}
+
+/// An exit as Python prints it: 0, 3, -SIGTERM.
+fn exit_name(exit: ExitStatus) -> Cow<'static, str> {
+    match exit {
+        ExitStatus::Code(code) => code.to_string().into(),
+        ExitStatus::Signal { signal, .. } => match numbered(signal) {
+            Some(signal) => format!("-{}", name(signal)).into(),
+            None => format!("-{signal}").into(),
+        },
+        ExitStatus::Unknown => "unknown".into(),
     }
 }

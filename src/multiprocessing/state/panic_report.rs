@@ -1,15 +1,12 @@
 //! A child's panic on its way to the parent.
 
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 
 use ossature_sys::fd::{self, AsFd};
 use ossature_sys::stream::write_without_sigpipe;
 use serde::{Deserialize, Serialize};
 
-use super::current::process_name_of_thread;
-use super::state::process_state;
-use crate::thread::{Escaped, PanicPart, Place, text};
+use crate::thread::Place;
 
 /// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE`
 /// asked for one.
@@ -55,40 +52,8 @@ const MAGIC: [u8; 8] = *b"\0osPANIC";
 const HEADER: usize = 6 * 4;
 const WHOLE: usize = MAGIC.len() + HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
 
-/// The label of a process: see [`set_panic_label`](crate::thread::set_panic_label).
-pub(crate) fn label(part: PanicPart<'_>) {
-    let mut last = None;
-    match part {
-        PanicPart::Whole(message, place) => return PanicReport::new(message, Some(place)).print(),
-        PanicPart::Last(message, place) => last = Some((message, place)),
-        PanicPart::Name => {}
-    }
-    let name = format!("Process {}:\n", process_name_of_thread());
-    let _ = std::io::stderr().write_all(name.as_bytes()); // without a standard error nobody listens
-    let Some((message, place)) = last else { return };
-    // The thread that has the lock is about to send the parent another report.
-    if let Some(pipe) = process_state().report.try_lock().and_then(|mut pipe| pipe.take()) {
-        PanicReport::new(message, Some(place)).send(pipe);
-    }
-}
-
-/// The report of what escaped from a task, which nobody has printed: whoever waits for the task gets the report.
-pub(crate) fn unreported(escaped: &Escaped) -> PanicReport {
-    let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
-    report.cut()
-}
-
-/// The report of what escaped from the work, printed by now: the hook did that when it saw it.
-pub(crate) fn reported(escaped: &Escaped) -> PanicReport {
-    let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
-    if escaped.place.is_none() {
-        report.print();
-    }
-    report
-}
-
 impl PanicReport {
-    fn new(message: &str, place: Option<&Place>) -> Self {
+    pub(super) fn new(message: &str, place: Option<&Place>) -> Self {
         let location = place.map(|place| place.location.clone()).unwrap_or_default();
         let captured =
             |backtrace: &&std::backtrace::Backtrace| backtrace.status() == std::backtrace::BacktraceStatus::Captured;
@@ -101,7 +66,7 @@ impl PanicReport {
     }
 
     /// The report without what is beyond the limits.
-    fn cut(mut self) -> Self {
+    pub(super) fn cut(mut self) -> Self {
         for (part, limit) in [&mut self.message, &mut self.location, &mut self.backtrace].into_iter().zip(LIMITS) {
             if part.len() > limit {
                 let end = (0..=limit).rev().find(|at| part.is_char_boundary(*at)).unwrap_or_default();
@@ -135,15 +100,6 @@ impl PanicReport {
             "" => format!("it panicked: {}", self.message),
             place => format!("it panicked at {place}: {}", self.message),
         }
-    }
-
-    /// Prints it to standard error, as one piece.
-    fn print(&self) {
-        let mut text = format!("Process {}:\n{self}\n", process_name_of_thread());
-        if self.backtrace.is_empty() {
-            text.push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
-        }
-        let _ = std::io::stderr().write_all(text.as_bytes()); // without a standard error nobody listens
     }
 
     /// Writes it into a pipe or socket that does not block; what does not fit is missing, which the reader says. A

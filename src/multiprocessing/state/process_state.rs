@@ -11,16 +11,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use ossature_sys::process::{self, Pid};
 use ossature_sys::sync::lock::Lock;
 
-use super::Process;
+use super::callbacks::Callbacks;
 use super::child_config::ChildConfig;
+use super::descriptors::List;
 use super::ends::LettingGo;
+use super::finalizers::Finalizers;
+use super::handle::{Children, Process};
+use super::leaving;
 use super::parent::Parent;
+use super::temp_dir::TempDir;
 use crate::error::Result;
-use crate::multiprocessing::connection::AuthKey;
+use crate::multiprocessing::authkey::AuthKey;
 use crate::multiprocessing::context::Context;
-use crate::multiprocessing::start;
-use crate::multiprocessing::util::listed::List;
-use crate::multiprocessing::util::{Callbacks, Finalizers, TempDir};
 use crate::per_process::{Owned, PerProcess};
 
 /// Everything of this module that belongs to one process.
@@ -36,8 +38,7 @@ pub(crate) struct ProcessState {
     pub(crate) parent: Option<Parent>,
     /// How many children were asked for.
     counter: AtomicU32,
-    /// Those that nobody has reaped, in the order of their starts.
-    pub(crate) children: Lock<Vec<Process>>,
+    pub(crate) children: Children,
     pub(crate) finalizers: Lock<Finalizers>,
     pub(crate) after_fork: Lock<Callbacks>,
     /// The owners of the descriptors that this library made.
@@ -73,7 +74,7 @@ impl ProcessState {
             temp_dir: Lock::new(None),
             parent: None,
             counter: AtomicU32::new(0),
-            children: Lock::new(Vec::new()),
+            children: Children::new(),
             finalizers: Lock::new(Finalizers::new()),
             after_fork: Lock::new(Callbacks::new()),
             descriptors: Lock::new(List::new()),
@@ -151,12 +152,8 @@ impl ProcessState {
     fn clear_out(&self, letting_go: Option<&LettingGo>) {
         let report = self.report.try_lock().and_then(|mut report| report.take());
         drop(report);
-        for child in self.children.try_lock().iter().flat_map(|children| children.iter()) {
-            if !letting_go.is_some_and(|letting_go| letting_go.keeps(child.place())) {
-                child.let_go_in_child();
-            }
-        }
-        start::let_go_in_child();
+        self.children.let_go_in_child(|child| letting_go.is_some_and(|letting_go| letting_go.keeps(child)));
+        leaving::let_go_in_child();
     }
 
     pub(crate) fn name(&self) -> String {
@@ -189,17 +186,24 @@ impl ProcessState {
 
     /// Reaps the children that have ended.
     pub(crate) fn reap(&self) {
-        start::reap();
+        leaving::reap();
         // Outside the lock, which each that has ended takes to leave the list.
-        let children = self.living();
-        for child in children {
+        for child in self.children.living() {
             let _ = child.try_reap(); // what cannot be learnt now is asked again
         }
     }
+}
 
-    pub(crate) fn living(&self) -> Vec<Process> {
-        self.children.lock().clone()
-    }
+/// The children of this process that have not ended, in the order of their starts. Reaps those that have.
+///
+/// A forked child begins with none.
+///
+/// # Examples
+/// See the example of [`process`](crate::multiprocessing::process).
+pub fn active_children() -> Vec<Process> {
+    let state = process_state();
+    state.reap();
+    state.children.living()
 }
 
 /// The number of this process.

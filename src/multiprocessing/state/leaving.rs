@@ -7,19 +7,19 @@ use ossature_sys::errno::Result;
 use ossature_sys::process::Child;
 
 /// A list of abandoned processes.
-pub(super) struct Leaving(Mutex<Vec<Child>>);
+pub(crate) struct Leaving(Mutex<Vec<Child>>);
 
 impl Leaving {
-    pub(super) const fn new() -> Self {
+    const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
-    pub(super) fn add(&self, child: Child) {
+    pub(crate) fn add(&self, child: Child) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(child);
     }
 
     /// Reaps the processes that have ended.
-    pub(super) fn reap(&self) {
+    fn reap(&self) {
         let mut leaving = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A forked child that inherited the list only sees the ends. It drops its copies; the processes stay its
         // parent's.
@@ -27,13 +27,13 @@ impl Leaving {
     }
 
     /// Closes, in a forked child, the descriptors of its parent's children.
-    pub(super) fn let_go_in_child(&self) {
+    fn let_go_in_child(&self) {
         let leaving = self.0.try_lock().map(|mut leaving| std::mem::take(&mut *leaving));
         drop(leaving);
     }
 
     /// Waits until all have ended; false when time ran out.
-    pub(super) fn wait(&self, deadline: Deadline) -> Result<bool> {
+    pub(crate) fn wait(&self, deadline: Deadline) -> Result<bool> {
         loop {
             let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(mut child) = last else { return Ok(true) };
@@ -46,4 +46,23 @@ impl Leaving {
             }
         }
     }
+}
+
+/// Children that were killed before their task began, and whose end the kernel delays. They sleep uninterruptibly, or a
+/// tracer holds them.
+pub(crate) static STUCK: Leaving = Leaving::new();
+
+/// Fork servers that this process has let go of and that have not ended yet.
+pub(crate) static SERVERS: Leaving = Leaving::new();
+
+/// Reaps the ended children for which there is no handle.
+pub(super) fn reap() {
+    STUCK.reap();
+    SERVERS.reap();
+}
+
+/// Closes, in a forked child, the descriptors of its parent's children for which there is no handle.
+pub(super) fn let_go_in_child() {
+    STUCK.let_go_in_child();
+    SERVERS.let_go_in_child();
 }
