@@ -27,6 +27,7 @@
 //! participants take turns with, a [connection], a [process], a [queue], a [pool] or a [manager], kills in rounds of
 //! its own instead: [`Trial`].
 
+mod arena;
 mod arguments;
 mod barrier;
 mod blows;
@@ -199,6 +200,7 @@ const STORMS: &[(&str, Storm)] = &[
     ("permit", Storm::Of(permit::make)),
     ("event", Storm::Of(event::make)),
     ("barrier", Storm::Of(barrier::make)),
+    ("arena", Storm::Of(arena::make)),
     ("connection", Storm::Rounds(connection::make)),
     ("process", Storm::Rounds(process::make)),
     ("queue", Storm::Rounds(queue::make)),

@@ -91,6 +91,16 @@ pub fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() < ABOVE_STANDARD { duplicate(&fd) } else { Ok(fd) }
 }
 
+/// `/proc/self/fd/NUMBER`, with at least one null behind it.
+pub(crate) fn path_of(number: u32) -> [u8; 25] {
+    // Room for ten digits and a null.
+    let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
+    let digits = number.checked_ilog10().unwrap_or(0);
+    let places = path.iter_mut().skip("/proc/self/fd/".len());
+    (0..=digits).rev().zip(places).for_each(|(power, place)| *place = b'0' + (number / 10_u32.pow(power) % 10) as u8);
+    path
+}
+
 /// An object that owns one descriptor, or a pair of them. A library that makes such an object for itself moves its
 /// descriptor away from the numbers of the standard streams.
 ///

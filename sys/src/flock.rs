@@ -14,14 +14,16 @@
 //! std::fs::remove_file(path).unwrap();
 //! ```
 //!
-//! Source: flock(2), open(2).
+//! A byte of a file can be locked too, by [`try_lock_byte`], which is how one file has many locks.
+//!
+//! Source: flock(2), open(2), fcntl_locking(2).
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_int};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, above_standard};
 use crate::raw;
 
 /// A lock on a file, until it is dropped.
@@ -156,4 +158,66 @@ fn try_lock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<bool> {
         Err(Errno::AGAIN) => Ok(false),
         done => done.map(|()| true),
     }
+}
+
+/// `fcntl(fd, F_OFD_SETLK, {F_WRLCK, SEEK_SET, offset, 1})`: an exclusive lock on one byte of an open file, and whether
+/// it could be had. The byte need not exist.
+///
+/// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
+/// process, in those that it forked, and in messages that carry a copy. To lock a byte twice through one description
+/// changes nothing.
+///
+/// # Errors
+/// `EBADF` unless the file is open for writing. `EOVERFLOW` for an offset that no file has here. `ENOLCK`, `ENOMEM`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{flock, mmap::Memfd};
+/// use std::{fs::File, os::fd::AsRawFd};
+///
+/// let memory = Memfd::new(c"bytes")?;
+/// let other = File::options().read(true).write(true).open(format!("/proc/self/fd/{}", memory.as_raw_fd())).unwrap();
+/// assert!(flock::try_lock_byte(&memory, 7)?);
+/// assert!(flock::try_lock_byte(&other, 8)?, "another byte");
+/// assert!(!flock::try_lock_byte(&other, 7)? && flock::is_byte_locked(&other, 7)?);
+/// assert!(!flock::is_byte_locked(&memory, 7)?, "its own lock is in nobody's way");
+/// drop(memory);
+/// assert!(!flock::is_byte_locked(&other, 7)?);
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[doc(alias = "F_OFD_SETLK")]
+pub fn try_lock_byte(fd: impl AsFd, offset: u64) -> Result<bool> {
+    match byte_lock(fd.as_fd(), libc::F_OFD_SETLK, offset) {
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+        done => done.map(|_| true),
+    }
+}
+
+/// `fcntl(fd, F_OFD_GETLK, {F_WRLCK, SEEK_SET, offset, 1})`: whether another open file description has a lock on that
+/// byte.
+///
+/// # Errors
+/// As for [`try_lock_byte`].
+///
+/// # Examples
+/// See the example of [`try_lock_byte`].
+#[doc(alias = "F_OFD_GETLK")]
+pub fn is_byte_locked(fd: impl AsFd, offset: u64) -> Result<bool> {
+    byte_lock(fd.as_fd(), libc::F_OFD_GETLK, offset).map(|found| c_int::from(found.l_type) != libc::F_UNLCK as c_int)
+}
+
+fn byte_lock(fd: BorrowedFd<'_>, command: c_int, offset: u64) -> Result<libc::flock> {
+    // SAFETY: the structure is numbers only.
+    let mut byte: libc::flock = unsafe { core::mem::zeroed() };
+    byte.l_type = libc::F_WRLCK as _;
+    byte.l_whence = libc::SEEK_SET as _;
+    byte.l_start = offset.try_into().map_err(|_| Errno::OVERFLOW)?;
+    byte.l_len = 1;
+    retry(|| {
+        raw::call_c("fcntl", || {
+            // SAFETY: both commands take a pointer to a lock, which is valid for reads and writes.
+            unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut byte) }
+        })
+    })?;
+    Ok(byte)
 }

@@ -11,6 +11,9 @@ const ASK_THE_KERNEL: u32 = u32::MAX;
 
 static GENERATION: AtomicU32 = AtomicU32::new(UNSET);
 
+/// How many forks have begun in this process and in those above it.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
 /// Which copy of the program this is: a number that differs between a process and the children it forks.
 ///
 /// For destructors: keep the number beside what a process owns. In a process with another number do not unlink, unlock
@@ -42,7 +45,7 @@ fn first() -> u32 {
     if GENERATION.load(SeqCst) == UNSET {
         // Two threads may both register: the count then goes up by two at a fork, which still differs. Whoever comes
         // second leaves the count alone, so that no thread sees it change outside a fork.
-        let start = if raw::atfork_child(bump).is_ok() { 1 } else { ASK_THE_KERNEL };
+        let start = if raw::atfork(Some(count), Some(bump)).is_ok() { 1 } else { ASK_THE_KERNEL };
         let _ = GENERATION.compare_exchange(UNSET, start, SeqCst, SeqCst);
     }
     match GENERATION.load(SeqCst) {
@@ -57,4 +60,27 @@ extern "C" fn bump() {
     if generation != ASK_THE_KERNEL {
         GENERATION.store(generation.wrapping_add(1), SeqCst);
     }
+}
+
+extern "C" fn count() {
+    FORKS.fetch_add(1, SeqCst);
+}
+
+/// How many forks have begun, in this process and in those above it. `None` if forks cannot be counted.
+///
+/// While two calls return the same number, no child has a copy of what this process has had since the first of them.
+///
+/// Counts the forks that [`generation`] counts.
+#[inline]
+pub(crate) fn forks() -> Option<u32> {
+    match GENERATION.load(SeqCst) {
+        UNSET | ASK_THE_KERNEL => counted(),
+        _ => Some(FORKS.load(SeqCst)),
+    }
+}
+
+#[cold]
+fn counted() -> Option<u32> {
+    let _ = first();
+    (GENERATION.load(SeqCst) != ASK_THE_KERNEL).then(|| FORKS.load(SeqCst))
 }

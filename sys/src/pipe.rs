@@ -23,7 +23,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsFd, OwnedFd, above_standard};
+use crate::fd::{AsFd, OwnedFd, above_standard, path_of};
 use crate::raw;
 
 /// The longest write that is never mixed with another writer's, in bytes.
@@ -98,11 +98,7 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 pub fn open_writer(number: u32) -> Result<OwnedFd> {
-    // Room for ten digits and a null.
-    let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
-    let digits = number.checked_ilog10().unwrap_or(0);
-    let places = path.iter_mut().skip("/proc/self/fd/".len());
-    (0..=digits).rev().zip(places).for_each(|(power, place)| *place = b'0' + (number / 10_u32.pow(power) % 10) as u8);
+    let path = path_of(number);
     let path = CStr::from_bytes_until_nul(&path).unwrap_or_default();
     let stat = raw::call("stat", || rustix::fs::stat(path))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {

@@ -3,10 +3,10 @@
 use core::ffi::CStr;
 
 use bitflags::bitflags;
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, above_standard};
+use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, OwnedFd, above_standard, path_of};
 use crate::raw;
 
 bitflags! {
@@ -125,7 +125,8 @@ impl Memfd {
     /// it is shorter. So too little memory is an error here and not a SIGBUS later.
     ///
     /// The kernel hands out pages until there are none and then kills processes, so more than the machine has, memory
-    /// and swap together, is refused here. What is less than that and still too much is the caller's to know.
+    /// and swap together, is refused here. What is less than that and still too much is the caller's to know. For 2 MiB
+    /// or less the machine is not asked.
     ///
     /// It takes several calls of the kernel, so that a signal interrupts one of them and not all. After an error, the
     /// file may be longer and have a part of its memory.
@@ -184,14 +185,27 @@ impl Memfd {
     }
 }
 
+/// `open("/proc/self/fd/NUMBER", O_RDWR | O_CLOEXEC)`: another open file description of the same file, with locks of
+/// its own.
+pub(crate) fn reopen(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let path = path_of(fd.as_raw_fd().unsigned_abs());
+    let path = CStr::from_bytes_until_nul(&path).unwrap_or_default();
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    above_standard(retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty())))?)
+}
+
 /// [`Memfd::reserve`] for any file in memory.
 pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
     is_possible(len)?;
     allocate(fd, 0, len)
 }
 
-/// Refuses more than the machine has.
+/// Refuses more than the machine has. What one step reserves is left to the kernel: no machine that runs has less, and
+/// most objects are that small.
 fn is_possible(len: u64) -> Result<()> {
+    if len <= STEP {
+        return Ok(());
+    }
     let machine = retry(|| raw::call("sysinfo", || Ok(rustix::system::sysinfo())))?;
     let pages = (machine.totalram as u64).saturating_add(machine.totalswap as u64);
     if len > pages.saturating_mul(u64::from(machine.mem_unit)) { Err(Errno::NOMEM) } else { Ok(()) }

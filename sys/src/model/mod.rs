@@ -4,6 +4,7 @@
 
 extern crate std;
 
+pub mod arena;
 pub(crate) mod atomic;
 pub mod exchange;
 pub(crate) mod futex;

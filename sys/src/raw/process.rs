@@ -197,11 +197,11 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
-/// `pthread_atfork(NULL, NULL, child)`.
-pub(crate) fn atfork_child(child: extern "C" fn()) -> Result<()> {
+/// `pthread_atfork(prepare, NULL, child)`.
+pub(crate) fn atfork(prepare: Option<extern "C" fn()>, child: Option<extern "C" fn()>) -> Result<()> {
     raw::call_errno("pthread_atfork", || {
-        // SAFETY: pthread_atfork(3) takes functions without arguments, here one that lives as long as the program.
-        unsafe { pthread_atfork(None, None, Some(child)) }
+        // SAFETY: pthread_atfork(3) takes functions without arguments, here ones that live as long as the program.
+        unsafe { pthread_atfork(prepare, None, child) }
     })
 }
 

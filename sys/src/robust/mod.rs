@@ -362,7 +362,7 @@ fn forget_the_parents_list_after_a_fork() {
         head.list.store(core::ptr::from_ref(head) as usize, Relaxed);
     }
     // If there is no memory for the handler, the registration cuts the list by the ids in its entries.
-    let _ = crate::raw::process::atfork_child(forget);
+    let _ = crate::raw::process::atfork(None, Some(forget));
 }
 
 /// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust

@@ -33,6 +33,12 @@ impl Fingerprint {
         Description::of("primitive").text(name).part(value).fingerprint()
     }
 
+    /// The first eight bytes, as a number.
+    pub(super) const fn first_word(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The fingerprint of a number or its atomic.
     pub(super) const fn number(name: &str, size: usize) -> Self {
         Description::of("number").text(name).number(size as u64).fingerprint()

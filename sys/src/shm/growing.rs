@@ -55,6 +55,11 @@ impl Growing {
         Ok((Self { region: Some(region), memory }, len))
     }
 
+    /// The mapping and the descriptor.
+    pub(crate) fn into_parts(self) -> (Option<Region>, OwnedFd) {
+        (self.region, self.memory)
+    }
+
     /// A second mapping of the same memory.
     pub(crate) fn try_clone(&self) -> Result<Self> {
         let memory = above_standard(duplicate(&self.memory)?)?;

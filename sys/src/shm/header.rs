@@ -127,7 +127,7 @@ impl Header {
 }
 
 /// Asked of every type when the program is compiled.
-const fn fits_in_shared_memory<T>() {
+pub(crate) const fn fits_in_shared_memory<T>() {
     // The model checker's atomics have, and no model places them.
     assert!(cfg!(loom) || !core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop");
     // A page is the most that a mapping's beginning is aligned to everywhere.

@@ -79,7 +79,7 @@ pub use fingerprint::{Description, Fingerprint};
 #[doc(hidden)]
 pub use fingerprint::{Fields, PlainFields};
 pub use header::{AttachError, is_shared_memory};
-pub(crate) use header::{Header, len_of};
+pub(crate) use header::{Header, fits_in_shared_memory, len_of};
 pub use racy::Racy;
 pub use shareable::{Init, Nodes, Plain, Shareable, Zeroed, array};
 #[doc(hidden)]
@@ -213,11 +213,17 @@ impl<T: ?Sized> Drop for Shm<T> {
     }
 }
 
+/// A number that tells the type from others, in processes of one image: half of its fingerprint and the compiler's
+/// identity in one word. Never 0.
+pub(crate) fn kind_of<T: Shareable>() -> u64 {
+    (T::FINGERPRINT.first_word() ^ image::identity::<T>().rotate_left(32)) | 1
+}
+
 /// Whether a thread of this process holds a lock in the value through this mapping.
 ///
 /// # Safety
 /// `value` points to a valid value in a mapping.
-unsafe fn is_linked<T: ?Sized + Shareable>(value: NonNull<T>) -> bool {
+pub(crate) unsafe fn is_linked<T: ?Sized + Shareable>(value: NonNull<T>) -> bool {
     let mut nodes = Nodes::default();
     // SAFETY: the caller's promise.
     unsafe { T::nodes(value.as_ptr(), &mut nodes) };
@@ -237,7 +243,7 @@ pub(crate) fn make(header: Header) -> Result<(OwnedFd, Region)> {
     if rlimit(Resource::Fsize)?.current.is_some_and(|most| header.size > most) {
         return Err(Errno::FBIG);
     }
-    memory.set_len(header.size)?;
+    // This makes the file that long, too.
     memory.reserve(header.size)?;
     memory.add_seals(SEALS)?;
     header::own(memory.as_fd());

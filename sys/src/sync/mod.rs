@@ -10,6 +10,7 @@
 //! | wait until all have come | [`Barrier`] |
 //! | messages from many to many | [`ring`] |
 //! | calls between two that need not trust each other | [`exchange`] |
+//! | many shared objects behind one descriptor | [`arena`] |
 //! | one takes, another releases | [`HandoffLock`] |
 //! | a signal, such as that of Ctrl-C, ends waits | [`interrupt`] |
 //!
@@ -62,6 +63,7 @@
 // | `queue` | those who wait for a condition, in order of arrival: one for each scope |
 // | `semaphore` | a number of units that many take and give back |
 // | `ring` | messages from many processes to many |
+// | `arena` | many objects in one memory file, and who holds which |
 // | `exchange` | a request there and a reply back, between two who do not believe each other |
 // | `handoff` | a lock that anyone may release |
 // | `units` | the count of a semaphore, as a protocol of its own |
@@ -75,6 +77,7 @@
 // | `local` | the raw lock of a single thread |
 // | `thread_number` | a number for each thread that is never used again |
 
+pub mod arena;
 pub mod bare;
 pub mod barrier;
 pub mod condition;

@@ -6,7 +6,8 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
 use ossature_sys::fd::duplicate;
 use ossature_sys::scope::Shared;
-use ossature_sys::shm::{AttachError, Shm};
+use ossature_sys::shm::{AttachError, Racy, Shm};
+use ossature_sys::sync::arena::Arena;
 use ossature_sys::sync::lock::Lock;
 
 use crate::support::soon;
@@ -18,7 +19,7 @@ type Shared32 = Lock<u32, Shared>;
 fn shared_memory_is_made_and_given_back_whatever_fails() {
     let _alone = alone();
     drop(Shm::place(Shared32::shared(0)).unwrap()); // what is learnt once is learnt
-    let retried = ["memfd_create", "ftruncate", "fallocate", "fcntl", "mmap", "munmap"];
+    let retried = ["memfd_create", "fallocate", "fcntl", "mmap", "munmap"];
     sweep("place", &retried, || -> Result<()> {
         let lock = Shm::place(Shared32::shared(7))?;
         let again = lock.try_clone()?;
@@ -45,6 +46,33 @@ fn attaching_leaves_nothing_whatever_fails() {
             // A seal or a namespace that cannot be asked for counts as the wrong one.
             Err(_) => Err(Errno::INVAL),
         }
+    });
+}
+
+#[test]
+fn an_arena_is_made_used_and_given_back_whatever_fails() {
+    let _alone = alone();
+    drop(Arena::new(1 << 20).unwrap());
+    let retried = ["memfd_create", "fallocate", "fcntl", "mmap", "munmap", "pread", "open"];
+    sweep("arena", &retried, || -> Result<()> {
+        let arena = Arena::new(1 << 20)?;
+        let cell = arena.place(Racy::new(5_u8))?;
+        let carrier = arena.carrier()?;
+        assert_eq!(carrier.carry(&cell), Some(cell.place()));
+        // SAFETY: the descriptor stays in this test, which uses the memory as an arena.
+        let memory = unsafe { carrier.descriptor() };
+        // SAFETY: as above.
+        let there = match unsafe { Arena::from_fd(memory) } {
+            Ok(there) => there,
+            Err(AttachError::Os(errno)) => return Err(errno),
+            // A seal or a namespace that cannot be asked for counts as the wrong one.
+            Err(_) => return Err(Errno::INVAL),
+        };
+        let far = there.at::<Racy<u8>>(cell.place())?.expect("it is there");
+        drop((cell, carrier, arena));
+        assert_eq!(far.get(), 5);
+        assert_eq!(there.sweep()?, 64);
+        Ok(())
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `cargo test -p ossature-sys --test fork -- NAME` runs the tests whose names contain NAME.
 
+mod arena;
 mod barrier;
 mod child;
 mod condition;
@@ -34,6 +35,7 @@ mod trace;
 fn main() {
     let mut tests = Vec::new();
     for module in [
+        arena::TESTS,
         barrier::TESTS,
         fork::TESTS,
         child::TESTS,

@@ -5,6 +5,7 @@ mod interrupt;
 mod needs;
 mod support;
 
+mod arena;
 mod bare;
 mod barrier;
 mod condition;

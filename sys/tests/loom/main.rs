@@ -4,6 +4,7 @@
 //! A deadlock of the model is a lost wake: loom reports it by itself. Every model ends with everybody served.
 #![cfg(loom)]
 
+mod arena;
 mod barrier;
 mod condition;
 mod event;

@@ -1,0 +1,187 @@
+//! What lies where in an arena's memory.
+//!
+//! | part | bytes |
+//! | --- | --- |
+//! | header, [`Control`] | some hundred, and 8 for each holder |
+//! | `used` | one bit for each granule |
+//! | `kinds` | 8 for each granule |
+//! | rows | one bit for each granule, for each holder |
+//! | data | 64 for each granule |
+//!
+//! All of it is mapped from the beginning. Of each part but the first the memory file has pages for the granules below
+//! [`State::extent`] only, and of the rows only those of holders that there are.
+
+use core::ptr::NonNull;
+use core::slice;
+
+use crate::atomic::{AtomicU32, AtomicU64};
+use crate::mmap::Region;
+use crate::shm::growing::Growing;
+use crate::shm::{Fingerprint, Shareable};
+use crate::sync::arena::bits::WORD;
+use crate::sync::{Lock, Shared};
+
+/// How many bytes a granule has: an object takes a whole number of them.
+pub(super) const GRANULE: usize = 64;
+
+/// How many holders an arena can have at once: processes, and messages under way with objects of the arena.
+pub const HOLDERS: usize = 1024;
+
+/// The least and the greatest number of granules: 64 KiB and 4 GiB of objects.
+const LEAST: usize = 1 << 10;
+const MOST: usize = if usize::BITS > 32 { 1 << 26 } else { 1 << 19 };
+
+/// No part of the data is aligned to more.
+const PAGE: usize = 4096;
+
+crate::shareable! {
+    /// What whoever holds the arena's lock may change, each field by one store.
+    pub(super) plain struct State {
+        /// So many granules have pages.
+        pub(super) extent: u64,
+        /// Where the next object is looked for first.
+        pub(super) cursor: u64,
+        /// Holders with a greater number were never there.
+        pub(super) holders: u64,
+    }
+}
+
+/// Whether there is a holder of this number.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// [`FREE`] or [`TAKEN`].
+    pub(super) state: AtomicU32,
+    /// So many words of its row have pages.
+    pub(super) backed: AtomicU32,
+}
+
+/// The row is zero, and nobody has it.
+pub(super) const FREE: u32 = 0;
+/// The row is that of a holder, dead or alive.
+pub(super) const TAKEN: u32 = 1;
+
+/// What all share. Zero bytes are that of a new arena, but for the lock.
+#[repr(C)]
+pub(super) struct Control {
+    pub(super) lock: Lock<State, Shared>,
+    pub(super) entries: [Entry; HOLDERS],
+}
+
+// SAFETY: atomics and a shared lock, no Drop, repr(C); every state that a killed process leaves is one of the tables'.
+unsafe impl Shareable for Control {
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Arena");
+    const LOCKS: bool = true;
+}
+
+/// How many granules hold that many bytes, as many as an arena may have.
+pub(super) fn granules_for(bytes: usize) -> usize {
+    bytes.div_ceil(GRANULE).clamp(LEAST, MOST).next_multiple_of(WORD)
+}
+
+/// Where the parts begin, in bytes from the beginning of the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    pub(super) used: usize,
+    pub(super) kinds: usize,
+    pub(super) rows: usize,
+    pub(super) data: usize,
+    pub(super) end: usize,
+}
+
+impl Parts {
+    /// `None` for a number of granules that no arena has.
+    pub(super) fn of(granules: usize) -> Option<Self> {
+        if !(LEAST..=MOST).contains(&granules) || granules % WORD != 0 {
+            return None;
+        }
+        let used = (Growing::offset::<Control>() + size_of::<Control>()).next_multiple_of(GRANULE);
+        let kinds = used.checked_add(granules / 8)?;
+        let rows = kinds.checked_add(granules.checked_mul(8)?)?;
+        let data = rows.checked_add((granules / 8).checked_mul(HOLDERS)?)?.checked_next_multiple_of(PAGE)?;
+        let end = data.checked_add(granules.checked_mul(GRANULE)?)?;
+        Some(Self { used, kinds, rows, data, end })
+    }
+
+    /// How many bytes lie behind the control.
+    pub(super) fn more(granules: usize) -> Option<usize> {
+        Some(Self::of(granules)?.end - Growing::offset::<Control>() - size_of::<Control>())
+    }
+}
+
+/// The mapping, with a way to each part.
+#[derive(Debug)]
+pub(super) struct Memory {
+    region: Region,
+    granules: usize,
+    parts: Parts,
+}
+
+impl Memory {
+    /// `None` unless the region has the parts of an arena with so many granules.
+    pub(super) fn new(region: Region, granules: usize) -> Option<Self> {
+        let parts = Parts::of(granules)?;
+        (region.len() >= parts.end).then_some(Self { region, granules, parts })
+    }
+
+    pub(super) fn granules(&self) -> usize {
+        self.granules
+    }
+
+    pub(super) fn parts(&self) -> Parts {
+        self.parts
+    }
+
+    fn at<T>(&self, offset: usize) -> NonNull<T> {
+        // SAFETY: every caller's offset is within the region (`Memory::new`).
+        unsafe { self.region.as_ptr().add(offset) }.cast()
+    }
+
+    /// Where the control lies, which need not be initialised yet.
+    pub(super) fn control_place(&self) -> NonNull<Control> {
+        self.at(Growing::offset::<Control>())
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        // SAFETY: the control lies inside the region, aligned as the header says, and was initialised before anyone
+        // else had the memory; it is atomics and a lock.
+        unsafe { self.control_place().as_ref() }
+    }
+
+    /// Words from `offset` on, one for each of `count`.
+    fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        // SAFETY: `Parts` made room for the words, at a multiple of eight in a mapping that begins a page; they are
+        // atomics, for which any bytes are valid.
+        unsafe { slice::from_raw_parts(self.at(offset).as_ptr(), count) }
+    }
+
+    /// A bit for each granule: whether an object may have it.
+    pub(super) fn used(&self) -> &[AtomicU64] {
+        self.words(self.parts.used, self.granules / WORD)
+    }
+
+    /// A word for each granule: the kind of the object that begins there, or 0.
+    pub(super) fn kinds(&self) -> &[AtomicU64] {
+        self.words(self.parts.kinds, self.granules)
+    }
+
+    /// Where the row of a holder lies; the number is below [`HOLDERS`].
+    pub(super) fn row_offset(&self, holder: usize) -> usize {
+        self.parts.rows + holder.min(HOLDERS - 1) * (self.granules / 8)
+    }
+
+    /// A bit for each granule: whether this holder has it.
+    pub(super) fn row(&self, holder: usize) -> &[AtomicU64] {
+        self.words(self.row_offset(holder), self.granules / WORD)
+    }
+
+    /// Where a granule lies; it must be one of the arena.
+    pub(super) fn granule(&self, granule: usize) -> NonNull<u8> {
+        self.at(self.parts.data + granule.min(self.granules - 1) * GRANULE)
+    }
+
+    /// Which granule begins at this place in the data.
+    pub(super) fn granule_at<T>(&self, place: NonNull<T>) -> usize {
+        (place.as_ptr().addr() - self.granule(0).as_ptr().addr()) / GRANULE
+    }
+}

@@ -1,0 +1,107 @@
+//! What one process has of an arena: the mapping, which holder it is, and how many handles of each object it has.
+
+use core::ptr::NonNull;
+use core::slice;
+use core::sync::atomic::{AtomicU32, AtomicUsize, fence};
+
+use super::bits::WORD;
+use super::layout::{GRANULE, Memory};
+use crate::atomic::AtomicU64;
+use crate::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::errno::Result;
+use crate::fd::OwnedFd;
+use crate::mmap::Region;
+use crate::sync::Lock;
+
+/// Which holder this process is.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// The open file description whose lock says that the holder is there.
+    pub(super) fd: OwnedFd,
+    pub(super) holder: usize,
+    /// How many forks had begun when this process became the holder. After another fork a child is this holder too.
+    pub(super) forks: u32,
+}
+
+/// From so many references on, they are not counted any more, and what they refer to stays.
+const MANY: u32 = u32::MAX / 2;
+
+/// Counts one more reference; there is one already, unless nobody else counts now.
+pub(super) fn count_up(count: &AtomicU32) -> u32 {
+    let before = count.load(Relaxed);
+    if before < MANY { count.fetch_add(1, Relaxed) } else { before }
+}
+
+/// Counts one reference less, unless it is the last.
+pub(super) fn count_down_to_one(count: &AtomicU32) -> bool {
+    let fewer = |count| if count >= MANY { Some(count) } else { (count > 1).then(|| count - 1) };
+    count.fetch_update(Release, Relaxed, fewer).is_ok()
+}
+
+/// The part that lies in private memory, behind which the counts lie.
+#[derive(Debug)]
+pub(super) struct Local {
+    /// How many [`Arena`](super::Arena)s and handles lead here.
+    references: AtomicUsize,
+    pub(super) memory: Memory,
+    /// Taken after the arena's lock by whoever takes both.
+    pub(super) own: Lock<Own>,
+    home: Region,
+}
+
+/// Where the counts begin.
+const COUNTS: usize = size_of::<Local>().next_multiple_of(GRANULE);
+
+impl Local {
+    /// Puts it into memory of its own, with one reference.
+    pub(super) fn place(memory: Memory, own: Own) -> Result<NonNull<Self>> {
+        let granules = memory.granules();
+        let home = Region::private(COUNTS + granules * size_of::<AtomicU32>() + granules / 8)?;
+        let place = home.as_ptr().cast::<Self>();
+        let local = Self { references: AtomicUsize::new(1), memory, own: Lock::new(own), home };
+        // SAFETY: the region is new, begins a page, and has `COUNTS` bytes and more.
+        unsafe { place.write(local) };
+        Ok(place)
+    }
+
+    fn behind<T>(&self, offset: usize, count: usize) -> &[T] {
+        // SAFETY: `place` made the region so long.
+        let start = unsafe { self.home.as_ptr().add(COUNTS + offset) };
+        // SAFETY: only this module calls, with the two parts of the region behind `Local`, which are aligned for their
+        // atomics; those are valid with any bytes, and live as long as `self`.
+        unsafe { slice::from_raw_parts(start.cast::<T>().as_ptr(), count) }
+    }
+
+    /// For each granule, how many handles this process has of the object that begins there.
+    pub(super) fn counts(&self) -> &[AtomicU32] {
+        self.behind(0, self.memory.granules())
+    }
+
+    /// A bit for each granule that this process does not need any more, though its row still says so.
+    pub(super) fn later(&self) -> &[AtomicU64] {
+        let granules = self.memory.granules();
+        self.behind(granules * size_of::<AtomicU32>(), granules / WORD)
+    }
+
+    pub(super) fn refer(&self) {
+        self.references.fetch_add(1, Relaxed);
+    }
+
+    /// Gives a reference back; with the last one all is unmapped and the descriptor closed.
+    ///
+    /// # Safety
+    /// The reference was the caller's, who does not use `this` any more.
+    pub(super) unsafe fn release(this: NonNull<Self>) {
+        // SAFETY: the caller's reference keeps it there.
+        if unsafe { this.as_ref() }.references.fetch_sub(1, Release) != 1 {
+            return;
+        }
+        fence(Acquire);
+        // SAFETY: it was the last reference, so nobody else reads it, and what is moved out is not used again there.
+        let Self { memory, own, home, .. } = unsafe { this.read() };
+        // The memory before the descriptor, and this value's own place last.
+        drop(memory);
+        drop(own);
+        drop(home);
+    }
+}
