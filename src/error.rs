@@ -205,7 +205,8 @@ impl Error {
                      run the program under a Linux kernel instead of an emulator, or use threads and their locks"
                 }
                 Errno::MFILE | Errno::NFILE => {
-                    ": each object takes a descriptor; make many at once by `many`, which takes one for all"
+                    ": each object takes a descriptor; make many at once by `many`, or one after the other in an `Arena`, \
+                     which take one for all"
                 }
                 Errno::FBIG => ": larger than a file may be here; raise RLIMIT_FSIZE (`ulimit -f`)",
                 _ => "",

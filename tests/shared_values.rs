@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "the harness serves another binary too")]
 mod harness;
 
+#[path = "shared_values/arena.rs"]
+mod arena;
 #[path = "shared_values/many.rs"]
 mod many;
 
@@ -26,7 +28,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() {
-    harness::run(&[TESTS, many::TESTS].concat())
+    harness::run(&[TESTS, many::TESTS, arena::TESTS].concat())
 }
 
 const TURNS: u64 = 10_000;

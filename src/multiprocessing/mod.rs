@@ -96,7 +96,7 @@ pub use process::{
 #[doc(inline)]
 pub use queues::{JoinableQueue, Queue, SimpleQueue};
 #[doc(inline)]
-pub use sharedctypes::{Array, RawArray, RawValue, Value};
+pub use sharedctypes::{Arena, Array, RawArray, RawValue, Value};
 #[doc(inline)]
 pub use start::forkserver::{set_forkserver_preload, set_forkserver_spares, stop_forkserver};
 #[doc(inline)]

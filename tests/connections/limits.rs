@@ -6,7 +6,7 @@ use ossature::multiprocessing::connection::{Address, AuthKey, Family, Listener, 
 use ossature::multiprocessing::sharedctypes::{CodedArray, CodedValue, TypeCode};
 use ossature::multiprocessing::transfer::Handle;
 use ossature::multiprocessing::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, Process, RLock, RawArray, RawValue,
+    Arena, Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, Process, RLock, RawArray, RawValue,
     Semaphore, Value,
 };
 use ossature::select::selectors::EpollSelector;
@@ -46,6 +46,8 @@ pub fn what_finds_no_descriptor_names_the_object_and_the_limit() {
         let (condition, over_lock) = (Condition::new()?, Condition::with_lock(Lock::new()?)?);
         let (semaphore, bounded, barrier) = (Semaphore::new(1)?, BoundedSemaphore::new(1)?, Barrier::new(1)?);
         let shm = Shm::place(1_u32.to_be_bytes())?;
+        let arena = Arena::new()?;
+        let of_arena = arena.value(1_u32)?;
         let file = File::open("/dev/null")?;
 
         let bare = Errno::MFILE.to_string();
@@ -75,6 +77,9 @@ pub fn what_finds_no_descriptor_names_the_object_and_the_limit() {
             ("a semaphore cannot be placed", &|| Semaphore::new(1).map(drop)),
             ("a semaphore cannot be placed", &|| BoundedSemaphore::new(1).map(drop)),
             ("a barrier cannot be placed", &|| Barrier::new(1).map(drop)),
+            ("an arena cannot be placed", &|| Arena::new().map(drop)),
+            ("an arena or an object of one cannot be sent", &|| far.send(&arena)),
+            ("an arena or an object of one cannot be sent", &|| far.send(&of_arena)),
             ("a value cannot be cloned", &|| value.try_clone().map(drop)),
             ("an array cannot be cloned", &|| array.try_clone().map(drop)),
             ("a value cannot be cloned", &|| raw_value.try_clone().map(drop)),

@@ -99,6 +99,9 @@ pub use typecode::{Items, Number, TypeCode};
 #[doc(inline)]
 pub use value::Value;
 
+#[doc(inline)]
+pub use crate::multiprocessing::transfer::Arena;
+
 use ossature_sys::scope::Shared;
 use ossature_sys::sync::lock::{Guard, Lock};
 

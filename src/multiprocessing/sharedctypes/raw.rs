@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::index::{other_length, place};
 use super::{Index, Items, Number, Span, TypeCode};
 use crate::error::{Error, Result};
-use crate::multiprocessing::transfer::{Placed, memory};
+use crate::multiprocessing::transfer::{Arena, Placed, memory};
 
 /// A value in shared memory without a lock: Python's `RawValue`, and `Value(..., lock=False)`.
 ///
@@ -47,6 +47,24 @@ use crate::multiprocessing::transfer::{Placed, memory};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct RawValue<T: Plain>(Placed<Racy<T>>);
+
+impl Arena {
+    /// Makes a value without a lock in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value).
+    ///
+    /// # Examples
+    /// ```
+    /// let progress = ossature::multiprocessing::Arena::new()?.raw_value(0.25)?; // which keeps the arena
+    /// progress.set(0.5);
+    /// assert_eq!(progress.get(), 0.5);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn raw_value<T: Plain>(&self, value: T) -> Result<RawValue<T>> {
+        Placed::in_arena(self, Racy::new(value), "a value").map(RawValue)
+    }
+}
 
 impl<T: Plain> RawValue<T> {
     /// Makes a value in shared memory.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::held::{Guarded, OwnedGuard, Slot, held};
 use super::{Number, TypeCode};
 use crate::error::Result;
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// A value in shared memory behind a lock of its own: Python's `multiprocessing.Value`.
 ///
@@ -138,6 +138,28 @@ impl<T: Shareable> Value<T> {
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
     pub fn try_clone(&self) -> Result<Self> {
         self.0.try_clone("a value").map(Self::over)
+    }
+}
+
+impl Arena {
+    /// Makes a value in the arena, as [`Value::new`] does in memory of its own.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `ENOSPC` when the arena is full, with `ENOMEM` or `ENOSPC` without memory;
+    /// after a fork, as for [`in_use`](Self::in_use).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let arena = Arena::new()?;
+    /// let (count, limits) = (arena.value(5_i32)?, arena.value([0.5, 1.5])?);
+    /// count.with(|count| *count += 1)?;
+    /// assert_eq!((count.get()?, limits.lock()?[1]), (6, 1.5));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn value<T: Shareable>(&self, init: impl Init<T>) -> Result<Value<T>> {
+        Placed::in_arena(self, Lock::<T, Shared>::shared(init), "a value").map(Value::over)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
 ///
@@ -194,6 +194,26 @@ impl Barrier {
     #[doc(alias = "is_broken")]
     pub fn broken(&self) -> bool {
         self.0.is_broken()
+    }
+}
+
+impl Arena {
+    /// Makes a barrier for so many parties in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value), and as for [`Barrier::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let alone = Arena::new()?.barrier(1)?;
+    /// assert_eq!(alone.wait()?, 0);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn barrier(&self, parties: u32) -> Result<Barrier> {
+        let barrier = Placed::in_arena(self, barrier::Barrier::shared(parties), "a barrier");
+        barrier.map(Barrier).map_err(named(parties))
     }
 }
 

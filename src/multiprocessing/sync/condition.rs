@@ -17,7 +17,7 @@ use super::methods::held_by_one;
 use super::{HandoffLock, Lock, RLock, RLockGuard};
 use crate::error::Result;
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 shareable! {
     struct Monitor {
@@ -246,6 +246,28 @@ fn parts() -> impl Init<Monitor> {
 }
 
 held_by_one!(Condition, RLockGuard);
+
+impl Arena {
+    /// Makes a condition with a lock of its own in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let changed = Arena::new()?.condition()?;
+    /// changed.acquire()?;
+    /// assert_eq!(changed.notify_all()?, 0);
+    /// changed.release()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn condition(&self) -> Result<Condition> {
+        let monitor = Placed::in_arena(self, parts(), "a condition")?;
+        Ok(Condition { lock: OwnLock(monitor), queue: () })
+    }
+}
 
 impl<L: ConditionLock> Condition<L> {
     /// A condition over a lock that there is: Python's `Condition(lock)`. The lock's own methods are the condition's,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::Result;
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// A flag that one sets and many wait for: Python's `multiprocessing.Event`.
 ///
@@ -97,6 +97,26 @@ impl Event {
     /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         Ok(self.0.wait_timeout(limit)?)
+    }
+}
+
+impl Arena {
+    /// Makes an event, its flag down, in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let ready = Arena::new()?.event()?;
+    /// ready.set();
+    /// ready.wait()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn event(&self) -> Result<Event> {
+        Placed::in_arena(self, event::Event::shared(), "an event").map(Event)
     }
 }
 

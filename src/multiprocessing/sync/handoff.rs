@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::Result;
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// A lock without an owner: what Python's `multiprocessing.Lock` is when one process acquires and another releases it.
 ///
@@ -111,6 +111,26 @@ impl HandoffLock {
     #[doc(alias = "is_locked")]
     pub fn locked(&self) -> bool {
         self.0.locked()
+    }
+}
+
+impl Arena {
+    /// Makes a free lock that any thread may release in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let turn = Arena::new()?.handoff_lock()?;
+    /// turn.acquire()?;
+    /// turn.release()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn handoff_lock(&self) -> Result<HandoffLock> {
+        Placed::in_arena(self, handoff::HandoffLock::shared(), "a handoff lock").map(HandoffLock)
     }
 }
 

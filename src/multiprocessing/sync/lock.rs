@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::methods::{held_by_one, owner};
 use crate::error::Result;
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// A lock that one thread of all processes holds: Python's `multiprocessing.Lock`.
 ///
@@ -99,6 +99,42 @@ impl Lock {
 
 owner!(Lock, lock::Lock<(), Shared>);
 held_by_one!(Lock, LockGuard);
+
+impl Arena {
+    /// Makes a free lock in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let lock = Arena::new()?.lock()?; // which keeps the arena
+    /// assert_eq!(lock.with(|| 5)?, 5);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn lock(&self) -> Result<Lock> {
+        Placed::in_arena(self, lock::Lock::shared(()), "a lock").map(Lock)
+    }
+
+    /// Makes a free lock that its holder may take again in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let lock = Arena::new()?.rlock()?;
+    /// lock.with(|| lock.with(|| assert_eq!(lock.depth(), 2)))??;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn rlock(&self) -> Result<RLock> {
+        Placed::in_arena(self, rlock::RLock::shared(()), "an rlock").map(RLock)
+    }
+}
 
 /// A lock that its holder may take again: Python's `multiprocessing.RLock`.
 ///

@@ -9,7 +9,7 @@ use ossature_sys::sync::rwlock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// Data in shared memory that many may read at a time, or one may write. Python has no such lock.
 ///
@@ -223,6 +223,26 @@ fn half_written() -> Error {
         ErrorKind::Abandoned,
         "a process died while it wrote, and the data may be half changed: take write(), mend it, call mark_consistent()",
     )
+}
+
+impl Arena {
+    /// Makes data that many may read or one may write, in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let limit = Arena::new()?.rwlock(5_u32)?;
+    /// *limit.write()? += 1;
+    /// assert_eq!(*limit.read()?, 6);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn rwlock<T: Shareable>(&self, init: impl Init<T>) -> Result<RwLock<T>> {
+        Placed::in_arena(self, rwlock::RwLock::<T, Shared>::shared(init), "an rwlock").map(RwLock)
+    }
 }
 
 impl<T: Shareable + fmt::Debug> fmt::Debug for RwLock<T> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::methods::owner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::transfer::Placed;
+use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// The largest value of a semaphore, as POSIX has it.
 pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
@@ -179,6 +179,47 @@ impl Semaphore {
     pub fn with<R>(&self, body: impl FnOnce() -> R) -> Result<R> {
         let _unit = self.permit()?;
         Ok(body())
+    }
+}
+
+impl Arena {
+    /// Makes a semaphore with so many units in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value), and as for [`Semaphore::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let seats = Arena::new()?.semaphore(2)?;
+    /// seats.acquire()?;
+    /// assert_eq!(seats.get_value(), 1);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn semaphore(&self, value: u32) -> Result<Semaphore> {
+        checked(value)?;
+        let init = semaphore::Semaphore::shared_up_to(value, SEM_VALUE_MAX);
+        Placed::in_arena(self, init, "a semaphore").map(Semaphore)
+    }
+
+    /// Makes a semaphore that never has more than so many units in the arena.
+    ///
+    /// # Errors
+    /// As for [`value`](Self::value), and as for [`Semaphore::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let seats = Arena::new()?.bounded_semaphore(2)?;
+    /// assert!(seats.release().is_err(), "it is full");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn bounded_semaphore(&self, value: u32) -> Result<BoundedSemaphore> {
+        checked(value)?;
+        let init = semaphore::Semaphore::shared_bounded(value);
+        Placed::in_arena(self, init, "a semaphore").map(Semaphore).map(BoundedSemaphore)
     }
 }
 

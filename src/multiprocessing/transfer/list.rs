@@ -256,6 +256,16 @@ pub(super) fn put_once<E: ser::Error>(fd: impl AsFd, block: Block) -> std::resul
     Ok(place)
 }
 
+/// What was put by [`put_once`] on the list of the value that is being sent, if it is of this type and the wanted one,
+/// and its place.
+pub(super) fn put_before<T: Any + Send + Sync>(is_wanted: impl Fn(&T) -> bool) -> Option<(Arc<T>, u32)> {
+    let find = |list: &mut Out| {
+        let of_type = |(known, place): &(Block, u32)| Some((Arc::clone(known).downcast::<T>().ok()?, *place));
+        list.blocks.iter().filter_map(of_type).find(|(known, _)| is_wanted(known))
+    };
+    if marks(&OUT).paused { None } else { on_top(&OUT, find).flatten() }
+}
+
 /// Keeps why the value cannot be sent or received, for the one who asked for it, and answers the serialiser's error.
 pub(crate) fn refuse_to_send<E: ser::Error>(error: Error) -> E {
     let text = error.to_string();

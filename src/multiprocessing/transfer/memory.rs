@@ -257,6 +257,65 @@ pub(super) mod block {
     }
 }
 
+/// An arena, whose descriptor in a message belongs to the message alone.
+pub(super) mod arena {
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
+
+    use ossature_sys::shm::AttachError;
+    use ossature_sys::sync::arena::{Arena, Carrier};
+    use serde::{de, ser};
+
+    use super::super::arena::{Kept, find_or, forked};
+    use super::{list, refuse_to_receive};
+    use crate::error::{Error, ErrorKind, Result};
+
+    /// The holder of what the value that is being sent has of the arena, once for a value, and its place on the list.
+    pub(in super::super) fn carrier<E: ser::Error>(kept: &Kept) -> std::result::Result<(Arc<Carrier>, u32), E> {
+        if let Some(known) = list::put_before(|carrier: &Carrier| carrier.is_of(&kept.0)) {
+            return Ok(known);
+        }
+        let made = kept
+            .0
+            .carrier()
+            .map_err(|errno| list::refuse_to_send::<E>(forked(errno, "an arena or an object of one cannot be sent")))?;
+        let carrier = Arc::new(made);
+        // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches
+        // to the copy by `take`; otherwise the copy is closed.
+        let descriptor = unsafe { carrier.descriptor() };
+        let place = list::put_once(descriptor, Arc::clone(&carrier) as _)?;
+        Ok((carrier, place))
+    }
+
+    /// An arena that came, with the descriptor that holds the objects until all of the value is read.
+    struct Came {
+        kept: Arc<Kept>,
+        _carrier: OwnedFd,
+    }
+
+    /// The arena at this place of the list: the one that this process has already, or else attached to anew.
+    pub(in super::super) fn take<E: de::Error>(place: u32) -> std::result::Result<Arc<Kept>, E> {
+        let block = list::take_once(place, |memory| {
+            let kept = find_or(&memory, attach).map_err(refuse_to_receive::<E>)?;
+            Ok(Arc::new(Came { kept, _carrier: memory }) as _)
+        })?;
+        let came = block.downcast::<Came>().map_err(|_| {
+            let message = "a message names one block of shared memory as two types";
+            refuse_to_receive::<E>(Error::new(ErrorKind::Incompatible, message))
+        })?;
+        Ok(Arc::clone(&came.kept))
+    }
+
+    fn attach(memory: &OwnedFd) -> Result<Arena> {
+        // SAFETY: the memory is from the list of memory that the library of the same program sent, where only the
+        // functions of this file put one; a header of another type is refused.
+        unsafe { Arena::from_fd(memory) }.map_err(|error| match error {
+            AttachError::Os(errno) => forked(errno, "an arena that came in a message cannot be opened"),
+            error => error.into(),
+        })
+    }
+}
+
 /// A ring of messages, and the way of its packets, inside a value that is sent.
 pub(crate) mod ring {
     use ossature_sys::sync::ring::{Packets, Ring};

@@ -51,12 +51,13 @@
 //!
 //! **How many.** At most 253 descriptors travel with one message or one item of a queue, as many as the kernel takes at
 //! once. A value with more is refused; send it in several messages. A lock, a value, a file and an end of a connection
-//! are one each, a queue is four or five. Objects that were made together by `many` are one for all. An item of a queue
-//! that is long needs one for its bytes. The arguments of a process may have more.
+//! are one each, a queue is four or five. Objects that were made together by `many`, or in one [`Arena`], are one for
+//! all. An item of a queue that is long needs one for its bytes. The arguments of a process may have more.
 //!
 //! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is
 //! an error that says so.
 
+mod arena;
 mod fd_kind;
 mod form;
 pub mod handle;
@@ -72,6 +73,8 @@ use ossature_sys::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[doc(inline)]
+pub use self::arena::Arena;
 #[doc(inline)]
 pub use self::handle::Handle;
 #[doc(inline)]

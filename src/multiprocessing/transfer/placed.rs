@@ -1,4 +1,4 @@
-//! One object in shared memory: alone in its memory, or one of many that lie there together.
+//! One object in shared memory: alone in its memory, one of many that lie there together, or in an arena.
 //!
 //! An object of its own takes a descriptor, a mapping and at least one page. Many objects of one type can lie side by
 //! side in one *block*: one memory file with a slice in it. All handles of a process into one block share the mapping
@@ -8,7 +8,8 @@
 //! An object that is alone goes to another process as [`Memory`](super::Memory) does, by the place of its descriptor
 //! in the list. One of many goes as the place with [`AMONG`] added, and its index. However many handles of one block
 //! are in a message, the descriptor goes once. A process that has the block already, by a handle that it made or
-//! received, finds its own mapping again and closes the copy that came.
+//! received, finds its own mapping again and closes the copy that came. One in an [arena](super::arena) goes likewise,
+//! with [`IN_ARENA`] added.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,15 +17,19 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ossature_sys::shm::{Init, Shareable, Shm};
+use ossature_sys::sync::arena::Handle;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::list::refuse_to_receive;
-use super::memory::{self, block};
+use super::arena::{Arena, Kept, forked};
+use super::list::{refuse_to_receive, refuse_to_send};
+use super::memory::{self, arena, block};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Added to the place of a block: an index follows. No list is so long.
 const AMONG: u32 = 1 << 31;
+/// Added to the place of an arena: the object's place in it follows.
+const IN_ARENA: u32 = AMONG | 1 << 30;
 
 /// An object in shared memory.
 pub(crate) struct Placed<T>(Home<T>);
@@ -34,6 +39,8 @@ enum Home<T> {
     Alone(Shm<T>),
     /// The index is below the length of the block.
     Among(Arc<Shm<[T]>>, usize),
+    /// The object goes before the arena.
+    InArena(Handle<T>, Arc<Kept>),
 }
 
 impl<T: Shareable> Placed<T> {
@@ -56,11 +63,17 @@ impl<T: Shareable> Placed<T> {
         Ok((0..count).filter_map(among))
     }
 
+    /// An object in an arena.
+    pub(crate) fn in_arena(arena: &Arena, init: impl Init<T>, object: &'static str) -> Result<Self> {
+        Ok(Self(Home::InArena(arena.place(init, object)?, Arc::clone(&arena.0))))
+    }
+
     /// Another owner of the same object: with a second mapping if the object is alone, of the same mapping otherwise.
     pub(crate) fn try_clone(&self, object: &'static str) -> Result<Self> {
         match &self.0 {
             Home::Alone(shm) => shm.try_clone().map(Self::from).map_err(Error::cloning(object)),
             Home::Among(block, index) => Ok(Self(Home::Among(Arc::clone(block), *index))),
+            Home::InArena(object, arena) => Ok(Self(Home::InArena(object.clone(), Arc::clone(arena)))),
         }
     }
 }
@@ -79,6 +92,7 @@ impl<T: Shareable> Deref for Placed<T> {
         match &self.0 {
             Home::Alone(shm) => shm,
             Home::Among(block, index) => &block[*index],
+            Home::InArena(object, _) => object,
         }
     }
 }
@@ -94,6 +108,13 @@ impl<T: Shareable> Serialize for Placed<T> {
         match &self.0 {
             Home::Alone(shm) => memory::serialize(shm, serializer),
             Home::Among(block, index) => (block::put::<T, S::Error>(block)? | AMONG, index).serialize(serializer),
+            Home::InArena(object, kept) => {
+                let (carrier, place) = arena::carrier::<S::Error>(kept)?;
+                let refuse = || {
+                    refuse_to_send::<S::Error>(Error::new(ErrorKind::InvalidInput, "the object is of another arena"))
+                };
+                (place | IN_ARENA, carrier.carry(object).ok_or_else(refuse)?).serialize(serializer)
+            }
         }
     }
 }
@@ -121,6 +142,15 @@ impl<'de, T: Shareable> Visitor<'de> for PlacedVisitor<T> {
             return memory::take(place).map(Placed::from);
         }
         let index: usize = sequence.next_element()?.ok_or_else(missing)?;
+        if place & IN_ARENA == IN_ARENA {
+            let kept = arena::take::<A::Error>(place & !IN_ARENA)?;
+            let taken = kept.0.at(index as u64).map_err(|errno| {
+                refuse_to_receive(forked(errno, "an object of an arena that came in a message cannot be had"))
+            })?;
+            let message = "a message names an object of an arena that is not there, or is of another type";
+            let none = || refuse_to_receive(Error::new(ErrorKind::Incompatible, message));
+            return taken.map(|object| Placed(Home::InArena(object, kept))).ok_or_else(none);
+        }
         let block = block::take::<T, A::Error>(place & !AMONG)?;
         if index < block.len() {
             return Ok(Placed(Home::Among(block, index)));

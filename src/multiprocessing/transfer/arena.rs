@@ -1,0 +1,238 @@
+//! Shared objects of different types behind one descriptor.
+//!
+//! The lower crate's [`arena`] knows who holds an object: processes, and messages under way. Here it is counted how
+//! many owners this process has of an arena, so that an object that comes in a message finds the mapping that the
+//! process has already. A message has a [`Carrier`](arena::Carrier) of its own for each arena, whose descriptor goes
+//! once. An object goes as the place of that descriptor and as its own place in the arena.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use ossature_sys::errno::Errno;
+use ossature_sys::shm::{FileId, Init, Shareable};
+use ossature_sys::sync::arena::{self, HOLDERS, Handle};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::memory;
+use crate::error::{Error, Result};
+use crate::per_process::PerProcess;
+
+/// Memory for shared objects of different types, behind one descriptor: Python's `multiprocessing.heap.Arena`, which
+/// CPython uses behind the scenes.
+///
+/// Each of its methods makes an object: [`value`](Self::value), [`lock`](Self::lock), [`event`](Self::event) and so on.
+/// The objects are ordinary ones, which may be sent alone. A process that gets one has the arena's memory mapped, once
+/// for all of them. An object is there as long as any process has a handle of it, or a message with one is under way.
+/// What a killed process or a lost message had alone is freed. The arena itself goes to other processes too, which then
+/// make objects in it.
+///
+/// Objects of one type that are made at once are made by their `many`, which is faster. An [`Array`] has memory of its
+/// own; use a value that is an array, as `arena.value([0_u8; 100])`.
+///
+/// [`Value::new`] and the like do not use an arena behind the scenes, as CPython does. Whoever gets an object gets the
+/// descriptor of all memory that the object lies in. So objects share memory only where the program says so.
+///
+/// | Python's heap | here |
+/// | --- | --- |
+/// | one for the whole program, which doubles its memory file | [`new`](Self::new), as many as you like; pages are taken twice as many each time |
+/// | `BufferWrapper(size)` | the methods of an arena |
+/// | a killed process leaves its blocks allocated for ever | they are freed |
+/// | a child may not free a block of its parent | a child's handles count like its parent's |
+/// | a free during an allocation is done later | the same, for a free while another process has the arena's lock after a fork |
+///
+/// Needs `/proc`.
+///
+/// ```
+/// use ossature::multiprocessing::Arena;
+///
+/// let arena = Arena::new()?;
+/// let count = arena.value(0_i64)?;
+/// let lock = arena.lock()?;
+/// let ready = arena.event()?;
+/// *count.lock()? += 1;
+/// lock.with(|| ready.set())?;
+/// assert!(ready.is_set() && count.get()? == 1);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// In other processes:
+///
+/// ```standalone_crate
+/// use ossature::multiprocessing::{Arena, Process, Tasks, Value, freeze_support, tasks};
+///
+/// fn work(arena: Arena, sum: Value<u64>) -> ossature::Result<Vec<Value<u64>>> {
+///     sum.with(|sum| *sum += 1)?;
+///     (0..1000).map(|n| arena.value(n)).collect() // no descriptor more
+/// }
+/// static TASKS: Tasks = tasks![work];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     let arena = Arena::new()?;
+///     let sum = arena.value(0_u64)?;
+///     let values = Process::spawn_result(work, (arena, sum.try_clone()?))?.join()?;
+///     assert_eq!((sum.get()?, values[999].get()?), (1, 999));
+///     Ok(())
+/// }
+/// ```
+///
+/// [`Array`]: crate::multiprocessing::Array
+/// [`Value::new`]: crate::multiprocessing::Value::new
+#[derive(Clone)]
+#[doc(alias = "heap")]
+#[doc(alias = "BufferWrapper")]
+pub struct Arena(pub(super) Arc<Kept>);
+
+/// The arena of this process, which all its objects here have.
+#[derive(Debug)]
+pub(super) struct Kept(pub(super) arena::Arena);
+
+/// How many bytes of objects an arena has room for, unless it is told.
+const CAPACITY: usize = if usize::BITS > 32 { 64 << 20 } else { 8 << 20 };
+
+impl Arena {
+    /// Makes an arena with room for 64 MiB of objects (8 MiB where addresses have 32 bits).
+    ///
+    /// # Errors
+    /// As for [`with_capacity`](Self::with_capacity).
+    pub fn new() -> Result<Self> {
+        Self::with_capacity(CAPACITY)
+    }
+
+    /// Makes an arena with room for so many bytes of objects: at least 64 KiB, at most 4 GiB (32 MiB where addresses
+    /// have 32 bits). Each object takes a whole number of 64 bytes. Pages are taken as objects need them.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
+    /// memory or addresses. Also with `ENOENT` without `/proc`, and with `EOPNOTSUPP` if the system has no robust
+    /// lists, as under some emulators.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Arena;
+    ///
+    /// let arena = Arena::with_capacity(64 << 10)?;
+    /// assert_eq!(arena.capacity(), 64 << 10);
+    /// let all: Vec<_> = std::iter::from_fn(|| arena.raw_value(0_u64).ok()).collect();
+    /// assert_eq!(all.len(), 1024, "it is full");
+    /// drop(all);
+    /// let kept = arena.raw_value([0_u8; 200])?;
+    /// assert_eq!(arena.in_use()?, 256);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_capacity(bytes: usize) -> Result<Self> {
+        let made = arena::Arena::new(bytes).map_err(|errno| match errno {
+            Errno::NOENT | Errno::MFILE | Errno::NFILE => forked(errno, "an arena cannot be placed in shared memory"),
+            errno => Error::placing("an arena")(errno),
+        })?;
+        let kept = Arc::new(Kept(made));
+        let id = kept.0.file_id()?;
+        known().note(id, &kept);
+        Ok(Self(kept))
+    }
+
+    /// How many bytes of objects it has room for.
+    pub fn capacity(&self) -> usize {
+        self.0.0.capacity()
+    }
+
+    /// Frees what nobody has any more, and says how many bytes are in use.
+    ///
+    /// The arena frees by itself before it takes more pages.
+    ///
+    /// # Errors
+    /// [`Os`](crate::ErrorKind::Os) with `EMFILE`, `ENFILE` or `ENOENT` after a fork, when the memory cannot be opened
+    /// anew by `/proc`.
+    pub fn in_use(&self) -> Result<usize> {
+        self.0.0.sweep().map_err(|errno| Error::os(errno, "the objects of an arena cannot be looked at"))
+    }
+
+    /// Makes an object of this name.
+    pub(super) fn place<T: Shareable>(&self, init: impl Init<T>, object: &'static str) -> Result<Handle<T>> {
+        self.0.0.place(init).map_err(|errno| self.refused(errno, object))
+    }
+
+    #[cold]
+    fn refused(&self, errno: Errno, object: &str) -> Error {
+        let message = match errno {
+            Errno::NOSPC => format!(
+                "{object} cannot be placed in an arena of {} bytes: it is full, or the system has no memory; drop \
+                 objects, or make a larger one by `Arena::with_capacity`",
+                self.capacity()
+            ),
+            Errno::OPNOTSUPP => return Error::placing("an object of an arena")(errno),
+            errno => return forked(errno, &format!("{object} cannot be placed in an arena")),
+        };
+        Error::os(errno, message)
+    }
+}
+
+/// The memory has to be opened anew for a message, for a process that gets one, and after a fork.
+#[cold]
+pub(super) fn forked(errno: Errno, what: &str) -> Error {
+    let why = match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::ACCESS => {
+            ": its memory is opened anew by /proc, which must be mounted".to_owned()
+        }
+        Errno::TOOMANYREFS => format!(": {HOLDERS} processes and messages under way hold objects of it already"),
+        _ => String::new(),
+    };
+    Error::os(errno, format!("{what}{why}"))
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.0.fmt(f)
+    }
+}
+
+impl Serialize for Arena {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let (_, place) = memory::arena::carrier::<S::Error>(&self.0)?;
+        place.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Arena {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        memory::arena::take::<D::Error>(Deserialize::deserialize(deserializer)?).map(Self)
+    }
+}
+
+/// The arenas of this process, as long as somebody has them.
+#[derive(Default)]
+struct Known {
+    arenas: HashMap<FileId, Weak<Kept>>,
+    /// At so many arenas those that nobody has any more are removed.
+    next_sweep: usize,
+}
+
+static KNOWN: PerProcess<Mutex<Known>> = PerProcess::new();
+
+fn known() -> MutexGuard<'static, Known> {
+    KNOWN.get_or_init(|_| Mutex::default()).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Known {
+    fn note(&mut self, id: FileId, arena: &Arc<Kept>) {
+        if self.arenas.len() >= self.next_sweep {
+            self.arenas.retain(|_, arena| arena.strong_count() > 0);
+            self.next_sweep = 2 * self.arenas.len() + 16;
+        }
+        self.arenas.insert(id, Arc::downgrade(arena));
+    }
+}
+
+/// The arena that this process has behind such a descriptor; or else what `attach` makes of it.
+pub(super) fn find_or(memory: &OwnedFd, attach: impl FnOnce(&OwnedFd) -> Result<arena::Arena>) -> Result<Arc<Kept>> {
+    let id = FileId::of(memory)?;
+    let mut known = known();
+    if let Some(arena) = known.arenas.get(&id).and_then(Weak::upgrade) {
+        return Ok(arena);
+    }
+    let arena = Arc::new(Kept(attach(memory)?));
+    known.note(id, &arena);
+    Ok(arena)
+}
