@@ -113,13 +113,13 @@ pub fn pidfd_wait(pidfd: impl AsFd, timeout: impl Into<Deadline>) -> Result<Opti
 }
 
 /// An end that was waited for.
-pub(super) struct End {
+pub(super) struct Waited {
     pub(super) exit: ExitStatus,
     /// Told only to the one who reaps.
     pub(super) usage: Option<Usage>,
 }
 
-pub(super) fn wait(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<End>> {
+pub(super) fn wait(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Waited>> {
     /// How often to look again when the kernel calls a process ended that cannot be reaped yet: while a tracer has it.
     const PAUSE: Duration = Duration::from_millis(1);
     let sleep = if deadline == Deadline::NEVER { 0 } else { libc::WNOHANG };
@@ -144,20 +144,20 @@ pub(super) fn wait(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<E
 }
 
 /// `waitid(P_PIDFD, pidfd, WEXITED | options)`.
-fn reap(pidfd: BorrowedFd<'_>, options: i32) -> Result<Option<End>> {
+fn reap(pidfd: BorrowedFd<'_>, options: i32) -> Result<Option<Waited>> {
     let mut usage = RawUsage::default();
     let waited = retry(|| waitid(WaitFor::Pidfd(pidfd), libc::WEXITED | options, &mut usage))?;
-    Ok(waited.map(|waited| End { exit: ExitStatus::from_waited(waited), usage: Some(Usage::from_raw(&usage)) }))
+    Ok(waited.map(|waited| Waited { exit: ExitStatus::from_waited(waited), usage: Some(Usage::from_raw(&usage)) }))
 }
 
 /// The end of a process that is not ours to reap: a stranger's, or one that somebody else reaped.
-fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<End>> {
+fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Waited>> {
     if !ended(pidfd, deadline)? {
         return Ok(None);
     }
     // Whatever the kernel answers instead of a status (ESRCH and ENOTTY of those that keep none), nobody knows it.
     let status = pidfd_exit_status(pidfd).ok().flatten();
-    Ok(Some(End { exit: status.map_or(ExitStatus::Unknown, ExitStatus::from_status), usage: None }))
+    Ok(Some(Waited { exit: status.map_or(ExitStatus::Unknown, ExitStatus::from_status), usage: None }))
 }
 
 /// Waits for a pidfd to become readable, which it does when the process ends.

@@ -3,12 +3,12 @@
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
-use ossature_sys::model::queue_sleepers::{Bell, Sleepers};
+use ossature_sys::model::queue_sleepers::{Sleepers, Wakeup};
 
 use crate::explore;
 
-/// The bell makes every set readable.
-const BELL: u32 = 1;
+/// The wake-up makes every set readable.
+const WAKEUP: u32 = 1;
 /// A descriptor of the first set is ready, and of the second one.
 const READY: [u32; 2] = [2, 4];
 /// The time of all timers has come. A thread that sleeps with an alarm wakes.
@@ -38,20 +38,20 @@ impl Queue {
         Arc::new(Self { state: Mutex::new(state), readable: Mutex::new(0), changed: Condvar::new() })
     }
 
-    /// Under the lock: does something, and then brings the bell in step, as each change and each collection does.
+    /// Under the lock: does something, and then brings the wake-up in step, as each change and each collection does.
     fn locked<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
         let mut guard = self.state.lock().unwrap();
         let state = &mut *guard;
         let answer = body(state);
         let next = (state.timers > 0).then_some(1);
-        match state.sleepers.bell(state.active > 0, next, false) {
-            Bell::Keep => {}
-            Bell::Begin => {
-                self.signal(BELL);
+        match state.sleepers.wakeup(state.active > 0, next, false) {
+            Wakeup::Keep => {}
+            Wakeup::Begin => {
+                self.signal(WAKEUP);
                 state.sleepers.set_rings(true);
             }
-            Bell::End => {
-                *self.readable.lock().unwrap() &= !BELL;
+            Wakeup::End => {
+                *self.readable.lock().unwrap() &= !WAKEUP;
                 state.sleepers.set_rings(false);
             }
         }
@@ -103,8 +103,8 @@ impl Queue {
                     state.sleepers.leave((state.timers > 0).then_some(1));
                 });
             }
-            self.poll(BELL | READY[set] | if has_alarm { TIME } else { 0 });
-            // The bell may ring for another sleeper, which has to run before it ends.
+            self.poll(WAKEUP | READY[set] | if has_alarm { TIME } else { 0 });
+            // The wake-up may be for another sleeper, which has to run before it ends.
             thread::yield_now();
         }
     }

@@ -1,7 +1,6 @@
 //! Changes: what each flag does to a knote, and what each filter needs when a knote is added.
 
-use super::UNITS;
-use super::state::State;
+use super::state::QueueState;
 use super::table::{At, Kind};
 use crate::epoll::Interest;
 use crate::errno::{Errno, Result};
@@ -14,7 +13,7 @@ use crate::timerfd::Clock;
 /// The flags that stay with a knote.
 const KEPT: Flags = Flags::ONESHOT.union(Flags::CLEAR).union(Flags::DISPATCH).union(Flags::RECEIPT);
 
-impl State {
+impl QueueState {
     pub(super) fn change(&mut self, change: &Kevent) -> Result<()> {
         let filter = change.filter();
         if filter.number() == 0 {
@@ -167,7 +166,7 @@ impl State {
         slot.set_kind(Kind::Always);
         let (ident, filter) = (slot.ident, slot.filter);
         // SAFETY: the call asks about a number; one that is not open is answered by EBADF.
-        let fd = unsafe { BorrowedFd::borrow_raw(super::io::number(ident)?) };
+        let fd = unsafe { BorrowedFd::borrow_raw(super::file::number(ident)?) };
         if filter == Filter::READ.number() && super::file::is_regular(&super::file::stat(fd)?) {
             self.watch_file(at)?;
         }
@@ -295,7 +294,7 @@ fn is_open(change: &Kevent) -> bool {
     if !matches!(change.filter(), Filter::READ | Filter::WRITE | Filter::VNODE) {
         return true;
     }
-    let Ok(number) = super::io::number(change.ident()) else { return false };
+    let Ok(number) = super::file::number(change.ident()) else { return false };
     // SAFETY: the call asks about a number; one that is not open is answered by EBADF.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     crate::fd::is_cloexec(fd).is_ok()
@@ -305,3 +304,6 @@ fn is_open(change: &Kevent) -> bool {
 pub(super) fn now(clock: Clock) -> u64 {
     u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX)
 }
+
+/// The notes of TIMER that name a unit.
+const UNITS: Notes = Notes::SECONDS.union(Notes::MSECONDS).union(Notes::USECONDS).union(Notes::NSECONDS);

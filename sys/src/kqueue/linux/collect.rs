@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use super::change::now;
 use super::io;
-use super::state::{CLOCK, NEWS, PROCESSES, SIGNALS, State, WAKE, WALL, WRITES};
+use super::state::{CLOCK, NEWS, PROCESSES, QueueState, SIGNALS, WAKE, WALL, WRITES};
 use super::table::{At, Kind, Slot};
 use crate::deadline::Deadline;
 use crate::epoll::{Event, Interest};
@@ -51,7 +51,7 @@ impl<'e> Found<'e> {
     }
 }
 
-impl State {
+impl QueueState {
     /// Puts what is to be reported into `found`, as far as there is room.
     ///
     /// # Errors

@@ -5,11 +5,11 @@ use core::fmt::{self, Write};
 
 use rustix::fs::{FileType, SeekFrom, Stat};
 
-use super::state::State;
+use super::state::QueueState;
 use super::table::{At, Slot};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
-use crate::fd::BorrowedFd;
+use crate::fd::{BorrowedFd, RawFd};
 use crate::inotify::{Events, Watch};
 use crate::kqueue::{Filter, Notes};
 use crate::raw;
@@ -58,7 +58,7 @@ fn wanted(slot: &Slot) -> Events {
     events
 }
 
-impl State {
+impl QueueState {
     /// Remembers the file of a knote, and has inotify watch it.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl State {
     pub(super) fn watch_file(&mut self, at: At) -> Result<()> {
         let slot = *self.table.at(at);
         // SAFETY: the calls below ask about a number; one that is not open is answered by EBADF.
-        let fd = unsafe { BorrowedFd::borrow_raw(super::io::number(slot.ident)?) };
+        let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let stat = stat(fd)?;
         let path = Path::of_descriptor(slot.ident);
         let path = path.as_c_str().ok_or(Errno::INVAL)?;
@@ -145,7 +145,7 @@ impl State {
     fn tell_one(&mut self, at: At, events: Events, in_directory: bool) -> Result<()> {
         let slot = *self.table.at(at);
         // SAFETY: as in `watch_file`.
-        let fd = unsafe { BorrowedFd::borrow_raw(super::io::number(slot.ident)?) };
+        let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let stat = stat(fd)?;
         if identity(&stat) != (slot.period, slot.instant) {
             return Err(Errno::BADF);
@@ -225,4 +225,9 @@ impl Write for Path {
         self.len += part.len();
         Ok(())
     }
+}
+
+/// The number of a descriptor, if the ident can be one.
+pub(super) fn number(ident: usize) -> Result<RawFd> {
+    RawFd::try_from(ident).map_err(|_| Errno::BADF)
 }

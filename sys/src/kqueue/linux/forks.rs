@@ -12,7 +12,7 @@
 //! | news was lost | everybody who wants any | TRACKERR |
 
 use super::connector::{Connector, News};
-use super::state::{PROCESSES, State};
+use super::state::{ASKED, PROCESSES, QueueState};
 use super::table::At;
 use crate::epoll::Interest;
 use crate::errno::{Errno, Result};
@@ -20,10 +20,7 @@ use crate::fd::{AsRawFd, IntoRawFd};
 use crate::kqueue::{Filter, Notes};
 use crate::process::{Pid, pidfd_open};
 
-/// What a knote may ask for beside EXIT.
-pub(super) const ASKED: Notes = Notes::FORK.union(Notes::EXEC).union(Notes::TRACK);
-
-impl State {
+impl QueueState {
     /// Sets the notes of a PROC knote, and subscribes if they are the first that need it.
     ///
     /// # Errors

@@ -3,12 +3,13 @@
 use core::ffi::c_int;
 use core::mem::size_of;
 
-use super::state::State;
+use super::file::number;
+use super::state::QueueState;
 use super::table::{At, Kind, Slot};
 use crate::deadline::Deadline;
 use crate::epoll::{Epoll, Interest};
 use crate::errno::{Errno, Result};
-use crate::fd::{AsRawFd, BorrowedFd, PollFlags, RawFd, ready};
+use crate::fd::{AsRawFd, BorrowedFd, PollFlags, ready};
 use crate::kqueue::{Filter, Flags, Notes};
 use crate::{pipe, raw};
 
@@ -32,11 +33,6 @@ pub(super) fn has_low_water(slot: &Slot) -> bool {
     Notes::from_bits_retain(slot.notes).contains(Notes::LOWAT)
 }
 
-/// The number of a descriptor, if the ident can be one.
-pub(super) fn number(ident: usize) -> Result<RawFd> {
-    RawFd::try_from(ident).map_err(|_| Errno::BADF)
-}
-
 /// What a descriptor has for a knote.
 pub(super) struct Level {
     /// Bytes to read, connections to accept, or room to write.
@@ -45,7 +41,7 @@ pub(super) struct Level {
     pub(super) is_ready: bool,
 }
 
-impl State {
+impl QueueState {
     fn set_of(&mut self, filter: Filter) -> Result<&Epoll> {
         if filter == Filter::READ { Ok(&self.set) } else { self.writes() }
     }

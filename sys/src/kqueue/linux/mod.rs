@@ -54,9 +54,8 @@ use core::ops::{Deref, DerefMut};
 
 use self::collect::Found;
 use self::connector::Connector;
-use self::forks::ASKED;
-use self::state::State;
-use super::{Filter, Flags, Kevent, Notes, refusal};
+use self::state::{ASKED, QueueState};
+use super::{Filter, Flags, Kevent, refusal};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, OwnedFd, PollFlags, ready};
@@ -109,7 +108,7 @@ use crate::process::generation;
 #[doc(alias = "kqueue")]
 pub struct Kqueue {
     lock: WordLock,
-    state: UnsafeCell<State>,
+    state: UnsafeCell<QueueState>,
     generation: u32,
 }
 
@@ -125,7 +124,7 @@ impl Kqueue {
     /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
     #[doc(alias = "kqueue1")]
     pub fn new() -> Result<Self> {
-        Ok(Self { lock: WordLock::new(), state: UnsafeCell::new(State::new()?), generation: generation() })
+        Ok(Self { lock: WordLock::new(), state: UnsafeCell::new(QueueState::new()?), generation: generation() })
     }
 
     /// `kevent(kq, changes, n, events, m, timeout)`: makes the changes, then waits for events, fills `events` from the
@@ -368,16 +367,16 @@ impl fmt::Debug for Kqueue {
 struct Locked<'q>(&'q Kqueue);
 
 impl Deref for Locked<'_> {
-    type Target = State;
+    type Target = QueueState;
 
-    fn deref(&self) -> &State {
+    fn deref(&self) -> &QueueState {
         // SAFETY: the lock was taken by `Kqueue::locked`, so nobody else reaches the state.
         unsafe { &*self.0.state.get() }
     }
 }
 
 impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut State {
+    fn deref_mut(&mut self) -> &mut QueueState {
         // SAFETY: as in `deref`; `&mut self` excludes another borrow through this guard.
         unsafe { &mut *self.0.state.get() }
     }
@@ -390,7 +389,7 @@ impl Drop for Locked<'_> {
     }
 }
 
-impl State {
+impl QueueState {
     /// Makes a change, or leaves everything as it was.
     fn make(&mut self, change: &Kevent) -> Result<()> {
         if !is_possible(change, self.follows) {
@@ -412,6 +411,3 @@ fn is_possible(change: &Kevent, follows: bool) -> bool {
     let asked = if is_followed { change.with_notes(change.notes().difference(ASKED)) } else { *change };
     refusal(&asked).is_none()
 }
-
-/// The notes of TIMER that name a unit.
-const UNITS: Notes = Notes::SECONDS.union(Notes::MSECONDS).union(Notes::USECONDS).union(Notes::NSECONDS);

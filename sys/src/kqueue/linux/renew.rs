@@ -14,7 +14,7 @@
 use core::mem::MaybeUninit;
 
 use super::io;
-use super::state::{CLOCK, NEWS, PROCESSES, SIGNALS, State, WAKE, WALL, WRITES};
+use super::state::{CLOCK, NEWS, PROCESSES, QueueState, SIGNALS, WAKE, WALL, WRITES};
 use super::table::{At, Kind, Slot};
 use crate::deadline::Deadline;
 use crate::epoll::{Epoll, Event, Interest};
@@ -52,7 +52,7 @@ impl Sets {
     }
 }
 
-impl State {
+impl QueueState {
     /// Makes both sets anew, with every entry that can still be named. No edge is lost, and none is repeated.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl State {
         }
         let (Some(old), Some(new)) = (old.of(filter), new.of(filter)) else { return Ok(()) };
         // SAFETY: epoll_ctl is told a number; one that is not open is answered by EBADF.
-        let fd = unsafe { BorrowedFd::borrow_raw(io::number(slot.ident)?) };
+        let fd = unsafe { BorrowedFd::borrow_raw(super::file::number(slot.ident)?) };
         // A question that changes nothing where the answer is yes: a change of the entry would repeat its edge.
         match old.register(fd, interest, token) {
             Err(Errno::EXIST) => new.register(fd, interest, token),
@@ -142,7 +142,7 @@ impl State {
         }
         let filter = Filter::from_number(slot.filter);
         let set = if filter == Filter::WRITE { self.writes.as_ref() } else { Some(&self.set) };
-        if let (Some(set), Ok(number)) = (set, io::number(slot.ident)) {
+        if let (Some(set), Ok(number)) = (set, super::file::number(slot.ident)) {
             // SAFETY: as in `carry`.
             let fd = unsafe { BorrowedFd::borrow_raw(number) };
             // One that was closed meanwhile has nothing to report.

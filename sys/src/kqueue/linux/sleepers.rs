@@ -1,8 +1,8 @@
 //! The threads that sleep on a queue, and what has to wake them.
 //!
 //! Everything here is read and changed under the queue's lock. A thread sleeps outside of the lock until its set is
-//! readable or its alarm goes off. What neither the set nor the alarm tells is told by the *bell*, an eventfd in every
-//! set of the queue:
+//! readable or its alarm goes off. What neither the set nor the alarm tells is told by the *wake-up*, an eventfd in
+//! every set of the queue:
 //!
 //! | what happens | why a sleeper does not know |
 //! | --- | --- |
@@ -11,11 +11,11 @@
 //! | a waiter leaves, and a timer runs | others may rely on the alarm of the one that left |
 //! | the sets are made anew | a sleeper looks at the old set until it has left it |
 //!
-//! The bell rings until nothing of this is the case. `sys/tests/loom/kqueue.rs` explores the rules.
+//! The wake-up is readable until nothing of this is the case. `sys/tests/loom/kqueue.rs` explores the rules.
 
-/// What is to be done with the bell.
+/// What is to be done with the wake-up descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bell {
+pub enum Wakeup {
     /// It stays as it is.
     Keep,
     /// It is to ring.
@@ -72,19 +72,19 @@ impl Sleepers {
         self.left_behind = self.count;
     }
 
-    /// What the bell has to do, with or without an active knote, before the `next` timer. `shown` says whether the
+    /// What the wake-up has to do, with or without an active knote, before the `next` timer. `shown` says whether the
     /// queue's own descriptor was asked for, at which others may sleep.
-    pub fn bell(&self, is_active: bool, next: Option<u64>, shown: bool) -> Bell {
+    pub fn wakeup(&self, is_active: bool, next: Option<u64>, shown: bool) -> Wakeup {
         let sooner = self.count > 0 && next.is_some_and(|next| next < self.alarm);
         let wanted = is_active || sooner || self.left_behind > 0;
         match (wanted, self.rings) {
-            (true, false) if self.count > 0 || shown => Bell::Begin,
-            (false, true) => Bell::End,
-            _ => Bell::Keep,
+            (true, false) if self.count > 0 || shown => Wakeup::Begin,
+            (false, true) => Wakeup::End,
+            _ => Wakeup::Keep,
         }
     }
 
-    /// The bell rings, or does not any more.
+    /// The wake-up is readable, or is not any more.
     pub fn set_rings(&mut self, rings: bool) {
         self.rings = rings;
     }

@@ -4,9 +4,8 @@ use core::mem::ManuallyDrop;
 use core::time::Duration;
 
 use super::connector::Connector;
-use super::forks::ASKED;
-use super::sleepers::{Bell, Sleepers};
-use super::table::{At, Kind, Table};
+use super::sleepers::{Sleepers, Wakeup};
+use super::table::{At, FilterTable, Kind};
 use crate::deadline::Deadline;
 use crate::epoll::{Epoll, Interest};
 use crate::errno::{Errno, Result};
@@ -27,8 +26,11 @@ pub(super) const SIGNALS: u64 = 5 << 32;
 pub(super) const NEWS: u64 = 6 << 32;
 pub(super) const PROCESSES: u64 = 7 << 32;
 
-pub(super) struct State {
-    pub(super) table: Table,
+/// What a knote may ask for beside EXIT.
+pub(super) const ASKED: Notes = Notes::FORK.union(Notes::EXEC).union(Notes::TRACK);
+
+pub(super) struct QueueState {
+    pub(super) table: FilterTable,
     pub(super) set: Epoll,
     pub(super) writes: Option<Epoll>,
     pub(super) face: Option<ManuallyDrop<Epoll>>,
@@ -65,10 +67,10 @@ pub(super) struct State {
     pub(super) orphans: u32,
 }
 
-impl State {
+impl QueueState {
     pub(super) fn new() -> Result<Self> {
         Ok(Self {
-            table: Table::new()?,
+            table: FilterTable::new()?,
             set: Epoll::new()?.above_standard()?,
             writes: None,
             face: None,
@@ -221,10 +223,10 @@ impl State {
         }
         let Some(wake) = &self.wake else { return Ok(()) };
         let (is_active, next) = (self.table.active() > 0, self.table.next_instant(false));
-        let begins = match self.sleepers.bell(is_active, next, self.face.is_some()) {
-            Bell::Keep => return Ok(()),
-            Bell::Begin => wake.try_add(1).map(|_| true)?,
-            Bell::End => wake.try_take().map(|_| false)?,
+        let begins = match self.sleepers.wakeup(is_active, next, self.face.is_some()) {
+            Wakeup::Keep => return Ok(()),
+            Wakeup::Begin => wake.try_add(1).map(|_| true)?,
+            Wakeup::End => wake.try_take().map(|_| false)?,
         };
         self.sleepers.set_rings(begins);
         Ok(())
@@ -292,7 +294,7 @@ impl State {
     }
 }
 
-impl Drop for State {
+impl Drop for QueueState {
     fn drop(&mut self) {
         if let Some(face) = self.face.take().filter(|_| !self.is_given) {
             drop(ManuallyDrop::into_inner(face));

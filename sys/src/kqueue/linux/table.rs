@@ -121,7 +121,7 @@ impl Slot {
     }
 }
 
-pub(super) struct Table {
+pub(super) struct FilterTable {
     memory: Region,
     slots: u32,
     used: u32,
@@ -132,7 +132,7 @@ pub(super) struct Table {
     heaps: [u32; 2],
 }
 
-impl Table {
+impl FilterTable {
     pub(super) fn new() -> Result<Self> {
         let memory = Region::private(page_size())?;
         let slots = whole_slots(memory.len());
