@@ -151,6 +151,23 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     fn settle<G>(outcome: Self::Outcome<G>) -> Result<G, Refused>;
 }
 
+/// The outcome in a scope whose locks may refuse: the result itself.
+macro_rules! refusing {
+    () => {
+        type Outcome<G> = Result<G, Refused>;
+
+        #[inline(always)]
+        fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
+            result
+        }
+
+        #[inline(always)]
+        fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
+            outcome
+        }
+    };
+}
+
 impl Scope for Private {
     type Lock = WordLock;
     type RLock = OwnedWord;
@@ -183,17 +200,7 @@ impl Scope for Shared {
     type Readers = readers::Slots;
     type Queue = SharedQueue;
     type Participants = SlotTable;
-    type Outcome<G> = Result<G, Refused>;
-
-    #[inline(always)]
-    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
-        result
-    }
-
-    #[inline(always)]
-    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
-        outcome
-    }
+    refusing!();
 }
 
 impl Scope for Local {
@@ -204,17 +211,7 @@ impl Scope for Local {
     type Readers = Counted<LocalGate>;
     type Queue = LocalQueue;
     type Participants = Counter;
-    type Outcome<G> = Result<G, Refused>;
-
-    #[inline(always)]
-    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
-        result
-    }
-
-    #[inline(always)]
-    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
-        outcome
-    }
+    refusing!();
 }
 
 /// Why a primitive cannot serve, however long one waits.

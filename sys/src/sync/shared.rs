@@ -39,10 +39,11 @@ use crate::sync::scope::{Owned, RawLock, Refused};
 #[repr(C)]
 #[derive(Debug)]
 pub struct SharedLock {
-    /// Where the pthread form serves, this is the `pthread_mutex_t` instead.
+    /// Where the pthread backend serves, this is the `pthread_mutex_t` instead.
     node: Node,
     flags: AtomicU32,
-    /// What the lock has learned of spinning; in the pthread form the thread that took it last and did not release it.
+    /// What the lock has learned of spinning; with the pthread backend the thread that took it last and did not release
+    /// it.
     spin: AtomicU32,
 }
 
@@ -97,7 +98,7 @@ impl SharedLock {
     /// [`take`](RawLock::take), refused at once if this thread has the lock.
     fn take_of_others(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if lock_backend() == LockBackend::Pthread {
-            // SAFETY: in this form.
+            // SAFETY: with this backend.
             return unsafe { self.take_fallback(limit) };
         }
         let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };
@@ -149,7 +150,7 @@ impl SharedLock {
             if self.spin.load(Relaxed) == gettid() {
                 self.spin.store(0, Relaxed);
             }
-            // SAFETY: in this form `init` made a mutex at this place.
+            // SAFETY: with this backend `init` made a mutex at this place.
             return unsafe { fallback::release(self.mutex()) };
         }
         // A thread without a list took nothing: it is a forked child's, which inherited the guard.
@@ -174,11 +175,11 @@ impl SharedLock {
     }
 
     /// # Safety
-    /// Only where the form is `Pthread`.
+    /// Only where the backend is `Pthread`.
     #[cold]
     #[inline(never)]
     unsafe fn take_fallback(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        // SAFETY: in this form `init` made a mutex at this place.
+        // SAFETY: with this backend `init` made a mutex at this place.
         match unsafe { fallback::take(self.mutex(), limit) } {
             Ok(fallback::Taken::No) => return Ok(false),
             Ok(fallback::Taken::Yes) => {}
@@ -202,7 +203,7 @@ impl SharedLock {
             // The number comes first: it is wrong for nearly every thread that asks and is not the holder.
             Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
             None if lock_backend() == LockBackend::Pthread && self.spin.load(Relaxed) == gettid() => {
-                // SAFETY: in this form.
+                // SAFETY: with this backend.
                 unsafe { self.confirms_fallback() }
             }
             None => false,
@@ -213,7 +214,7 @@ impl SharedLock {
     /// taken, and the flag says so from here on.
     ///
     /// # Safety
-    /// Only where the form is `Pthread`.
+    /// Only where the backend is `Pthread`.
     #[cold]
     unsafe fn confirms_fallback(&self) -> bool {
         // SAFETY: the same obligation, passed on.
