@@ -15,7 +15,7 @@ use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::ring::bell::Bell;
+use crate::sync::ring::event_count::EventCount;
 use crate::sync::ring::flow::{
     CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, received, reserve, take,
 };
@@ -31,9 +31,9 @@ pub struct Ring {
     positions: Positions,
     cells: Vec<Cell>,
     data: Vec<AtomicU32>,
-    messages: Bell,
-    room: Bell,
-    idle: Bell,
+    messages: EventCount,
+    room: EventCount,
+    idle: EventCount,
     receipt: Receipt,
     gate: KillableGate,
     closed: AtomicU32,
@@ -62,9 +62,9 @@ impl Ring {
             positions,
             cells: (0..granules).map(|_| Cell::default()).collect(),
             data: (0..granules).map(|_| AtomicU32::new(0)).collect(),
-            messages: Bell::default(),
-            room: Bell::default(),
-            idle: Bell::default(),
+            messages: EventCount::default(),
+            room: EventCount::default(),
+            idle: EventCount::default(),
             receipt: Receipt::default(),
             gate: KillableGate::default(),
             closed: AtomicU32::new(0),
@@ -137,15 +137,15 @@ impl Flow for Ring {
         &self.gate
     }
 
-    fn messages(&self) -> &Bell {
+    fn messages(&self) -> &EventCount {
         &self.messages
     }
 
-    fn room(&self) -> &Bell {
+    fn room(&self) -> &EventCount {
         &self.room
     }
 
-    fn idle(&self) -> &Bell {
+    fn idle(&self) -> &EventCount {
         &self.idle
     }
 
@@ -177,8 +177,8 @@ impl Flow for Ring {
         &self.closed
     }
 
-    fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
-        let word = bell.word();
+    fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
+        let word = event_count.word();
         let lives = || !matches!(blocked, Blocked::By(other) if self.is_dead(other));
         self.gate.sleep_while(address(word), || word.load(SeqCst) == expected && lives(), limit)
     }

@@ -9,7 +9,7 @@
 //! | a sender, for room | a record is done | whoever ends a record; the death of whom it waits for |
 //! | a receiver, for a message | a message is published | its sender |
 
-use super::bell::Bell;
+use super::event_count::EventCount;
 use super::receipt::Receipt;
 use super::take::Taking;
 use super::track::{Blocked, Claim, Reader, Recovered, Track};
@@ -32,11 +32,11 @@ pub(crate) trait Flow {
     fn track(&self) -> Track<'_>;
     fn gate(&self) -> &Self::Gate;
     /// Where receivers sleep.
-    fn messages(&self) -> &Bell;
+    fn messages(&self) -> &EventCount;
     /// Where senders sleep.
-    fn room(&self) -> &Bell;
+    fn room(&self) -> &EventCount;
     /// Where those sleep who wait until all is done.
-    fn idle(&self) -> &Bell;
+    fn idle(&self) -> &EventCount;
     /// Whether the participant with this number has died.
     fn is_dead(&self, who: u32) -> bool;
     /// Finds memory for so many granules.
@@ -63,8 +63,8 @@ pub(crate) trait Flow {
         in_one_order();
         closed
     }
-    /// Sleeps while that bell is as expected and while the one by whom the ring is blocked lives.
-    fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke;
+    /// Sleeps while that word is as expected and while the one by whom the ring is blocked lives.
+    fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke;
 }
 
 /// Messages may be sent.
@@ -118,9 +118,9 @@ fn tell(ring: &impl Flow, recovered: Recovered) {
 /// Wakes those who wait for a record to be done: for its room, for the last task, for the end of a closed ring.
 #[inline]
 fn record_is_done(ring: &impl Flow) {
-    for bell in [ring.room(), ring.idle()] {
-        if bell.has_sleepers() {
-            bell.ring(ring.gate(), u32::MAX);
+    for event_count in [ring.room(), ring.idle()] {
+        if event_count.has_sleepers() {
+            event_count.notify(ring.gate(), u32::MAX);
         }
     }
     if ring.is_closed() {
@@ -252,7 +252,7 @@ pub(crate) fn publish(ring: &impl Flow, claim: Claim, info: u64) -> Result<(), L
 #[inline]
 pub(crate) fn wake_receivers(ring: &impl Flow, count: u32) {
     if ring.messages().has_sleepers() {
-        ring.messages().ring(ring.gate(), count);
+        ring.messages().notify(ring.gate(), count);
     }
 }
 
@@ -302,7 +302,7 @@ fn take_slow<T>(
     loop {
         if ring.room().has_sleepers() {
             // There is nothing to read, so all the room is theirs.
-            ring.room().ring(ring.gate(), u32::MAX);
+            ring.room().notify(ring.gate(), u32::MAX);
         }
         let over = limit.is_over();
         let found = !core::mem::replace(&mut spun, true) && !over && spin.until(|| ring.track().has_come(reader));
@@ -408,10 +408,10 @@ pub(crate) fn look(ring: &impl Flow) -> Result<Look, Refused> {
     })
 }
 
-/// Wakes everybody, whatever the bells say of sleepers.
+/// Wakes everybody, whatever the event counts say of sleepers.
 pub(crate) fn wake_all(ring: &impl Flow) {
-    for bell in [ring.messages(), ring.room(), ring.idle()] {
-        bell.ring(ring.gate(), u32::MAX);
+    for event_count in [ring.messages(), ring.room(), ring.idle()] {
+        event_count.notify(ring.gate(), u32::MAX);
     }
 }
 

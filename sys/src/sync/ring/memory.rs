@@ -13,8 +13,8 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use core::time::Duration;
 
-use super::bell::Bell;
 use super::error::RingError;
+use super::event_count::EventCount;
 use super::flow::{Flow, close, inherit, reclaim};
 use super::participant::Participant;
 use super::participants::{Entry, PARTICIPANTS, Table};
@@ -103,10 +103,10 @@ pub(super) struct Control {
     /// 1 if the ring has an event, without which nobody may attach.
     pub(super) pollable: AtomicU32,
     positions: Positions,
-    messages: Line<Bell>,
-    room: Line<Bell>,
+    messages: Line<EventCount>,
+    room: Line<EventCount>,
     /// Where those sleep who wait until all tasks are done.
-    idle: Line<Bell>,
+    idle: Line<EventCount>,
     /// How many messages were received as tasks.
     received: Line<AtomicU64>,
     receipt: Line<Receipt>,
@@ -314,9 +314,9 @@ impl Ring {
 
     /// Lets those look again who wait for a record to be done: it has another owner. In a protected stretch.
     pub(super) fn wake_watchers(&self) {
-        for bell in [self.room(), self.idle()] {
-            if bell.has_sleepers() {
-                bell.ring(self.gate(), u32::MAX);
+        for event_count in [self.room(), self.idle()] {
+            if event_count.has_sleepers() {
+                event_count.notify(self.gate(), u32::MAX);
             }
         }
     }
@@ -455,12 +455,12 @@ impl Flow for Ring {
     }
 
     #[inline]
-    fn messages(&self) -> &Bell {
+    fn messages(&self) -> &EventCount {
         &self.control().messages.0
     }
 
     #[inline]
-    fn room(&self) -> &Bell {
+    fn room(&self) -> &EventCount {
         &self.control().room.0
     }
 
@@ -473,7 +473,7 @@ impl Flow for Ring {
     }
 
     #[inline]
-    fn idle(&self) -> &Bell {
+    fn idle(&self) -> &EventCount {
         &self.control().idle.0
     }
 
@@ -507,8 +507,8 @@ impl Flow for Ring {
         &self.control().closed
     }
 
-    fn sleep(&self, bell: &Bell, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
-        let mut words = [Waiter::new(bell.word(), expected, Reach::Shared); 4];
+    fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
+        let mut words = [Waiter::new(event_count.word(), expected, Reach::Shared); 4];
         let mut count = 1;
         let table = self.table();
         if let (Blocked::By(other), [_, second, ..]) = (blocked, &mut words) {

@@ -67,7 +67,7 @@
 // | `take` | of these, what a consumer does |
 // | `flow` | the protocol with its waits |
 // | `participants` | who takes part, and who of them died |
-// | `bell` | sleeping until there is something to do |
+// | `event_count` | sleeping until there is something to do |
 // | `memory` | where all of it lies in the memory file |
 // | `attach` | the descriptors, for other processes |
 // | `participant` | sending and receiving bytes |
@@ -93,9 +93,9 @@
 
 mod attach;
 mod batch;
-pub(crate) mod bell;
 mod claim;
 mod error;
+pub(crate) mod event_count;
 pub(crate) mod flow;
 mod memory;
 mod packets;

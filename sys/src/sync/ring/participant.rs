@@ -458,7 +458,7 @@ impl<R: Deref<Target = Ring>> Drop for Participant<R> {
             // Its tasks count no more. The number is free only after that.
             ring.gate().protected(|| {
                 if entry.in_hand.swap(0, SeqCst) != 0 {
-                    ring.idle().ring(ring.gate(), u32::MAX);
+                    ring.idle().notify(ring.gate(), u32::MAX);
                 }
             });
             entry.lease.release();

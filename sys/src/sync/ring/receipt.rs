@@ -174,7 +174,7 @@ pub(crate) fn receive<F: Flow, P: Post>(
     };
     let received = receive_oldest(ring, post, seen, give_back);
     if ring.receipt().give_back(taken) && ring.messages().has_sleepers() {
-        ring.messages().ring(ring.gate(), u32::MAX);
+        ring.messages().notify(ring.gate(), u32::MAX);
     }
     // Not `Taken`: the oldest token may be another than that of the walk. `Changed` lets the walk look at its record
     // again.

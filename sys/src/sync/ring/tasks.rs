@@ -13,8 +13,8 @@
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
 
-use super::bell::Bell;
 use super::error::RingError;
+use super::event_count::EventCount;
 use super::flow::{Flow, Stop, inherit};
 use super::memory::Ring;
 use super::participant::{Participant, Received, same};
@@ -97,7 +97,7 @@ impl Ring {
 
     pub(super) fn wait_until(
         &self,
-        bell: &Bell,
+        event_count: &EventCount,
         look: impl Fn() -> Result<Look, Stop>,
         limit: Limit<'_>,
     ) -> Result<bool, RingError> {
@@ -109,9 +109,9 @@ impl Ring {
                 if limit.is_over() {
                     return Ok(false);
                 }
-                let expected = bell.announce();
+                let expected = event_count.announce();
                 let Look::NotYet(blocked) = look()? else { return Ok(true) };
-                if self.sleep(bell, expected, blocked, limit) == Woke::PeerDied {
+                if self.sleep(event_count, expected, blocked, limit) == Woke::PeerDied {
                     inherit(self)?;
                 }
             }
@@ -195,7 +195,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         ring.gate().protected(|| {
             entry.in_hand.store(in_hand - 1, SeqCst);
             if ring.idle().has_sleepers() {
-                ring.idle().ring(ring.gate(), u32::MAX);
+                ring.idle().notify(ring.gate(), u32::MAX);
             }
         });
         Ok(true)

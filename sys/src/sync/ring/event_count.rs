@@ -3,28 +3,28 @@
 //! | bit | meaning |
 //! | --- | --- |
 //! | `0` | somebody may sleep |
-//! | `1..32` | how often the bell was rung |
+//! | `1..32` | how often the sleepers were notified |
 //!
 //! A sleeper sets the bit, looks once more, and sleeps while the word is as it announced. Whoever has something for the
 //! sleepers looks at the bit afterwards. One of both sees what the other did, since all of it is in one order
 //! (`SeqCst`).
 //!
-//! The bit is cleared when a ring has woken nobody. Somebody may have fallen asleep in between; so after the clearing
-//! everybody is woken once more, and announces again.
+//! The bit is cleared when a notification has woken nobody. Somebody may have fallen asleep in between; so after the
+//! clearing everybody is woken once more, and announces again.
 
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::atomic::{AtomicU32, in_one_order};
 use crate::sync::gate::Gate;
 
 const SLEEPERS: u32 = 1;
-const RUNG: u32 = 2;
+const NOTIFIED: u32 = 2;
 
-/// The word. Zero bytes are a bell that was never rung.
+/// The word. Zero bytes are an event count that was never notified.
 #[repr(transparent)]
 #[derive(Debug, Default)]
-pub(crate) struct Bell(AtomicU32);
+pub(crate) struct EventCount(AtomicU32);
 
-impl Bell {
+impl EventCount {
     /// Whether somebody may sleep.
     #[inline(always)]
     pub(crate) fn has_sleepers(&self) -> bool {
@@ -46,10 +46,11 @@ impl Bell {
 
     /// Wakes up to `count` sleepers. To be called in a protected stretch.
     #[cold]
-    pub(crate) fn ring(&self, gate: &impl Gate, count: u32) {
-        let rung = self.0.fetch_add(RUNG, SeqCst).wrapping_add(RUNG);
+    pub(crate) fn notify(&self, gate: &impl Gate, count: u32) {
+        let notified = self.0.fetch_add(NOTIFIED, SeqCst).wrapping_add(NOTIFIED);
         let woken = gate.wake(&self.0, count);
-        if (woken == 0 || count == u32::MAX) && self.0.compare_exchange(rung, rung & !SLEEPERS, SeqCst, Relaxed).is_ok()
+        if (woken == 0 || count == u32::MAX)
+            && self.0.compare_exchange(notified, notified & !SLEEPERS, SeqCst, Relaxed).is_ok()
         {
             gate.wake(&self.0, u32::MAX);
         }
