@@ -54,7 +54,7 @@ enum Said {
         method: u8,
         rest: Vec<u8>,
     },
-    /// A word of the shared memory at some place, a request there, and the bell.
+    /// A word of the shared memory at some place, a request there, and the wake-up.
     Memory {
         place: u8,
         word: u32,
@@ -180,7 +180,7 @@ struct World {
     address: Address,
     key: AuthKey,
     seen: Vec<String>,
-    /// The shared memory of the client that plays, and its bell.
+    /// The shared memory of the client that plays, and its wake-up.
     memory: Option<(Region, EventFd)>,
 }
 
@@ -196,13 +196,13 @@ impl World {
         let reply = Decoder::new().decode(&reply).expect("plain");
         assert_eq!(reply, Value::from(("#RETURN", true)));
         let handles = recv_handles(connection, 2, Acknowledgement::None, LONG).expect("the server sends them");
-        let [memory, bell] = <[_; 2]>::try_from(handles.expect("soon")).expect("two");
+        let [memory, wakeup] = <[_; 2]>::try_from(handles.expect("soon")).expect("two");
         let region = Region::shared(&memory, 8192).expect("there is room");
-        self.memory = Some((region, EventFd::try_from(bell).expect("an event")));
+        self.memory = Some((region, EventFd::try_from(wakeup).expect("an event")));
     }
 
     fn write(&self, place: u8, word: u32, bytes: &[u8], rings: bool) {
-        let Some((memory, bell)) = &self.memory else { return };
+        let Some((memory, wakeup)) = &self.memory else { return };
         if bytes.windows(8).any(|part| part == b"shutdown") {
             return; // it would be obeyed
         }
@@ -210,7 +210,7 @@ impl World {
         let at = WORDS[usize::from(place) % WORDS.len()];
         memory.atomic_u32(at).expect("within it").store(word, SeqCst);
         if rings {
-            let _ = bell.try_add(1); // a full counter rings, too
+            let _ = wakeup.try_add(1); // a full counter signals, too
         }
     }
 
@@ -311,7 +311,7 @@ impl World {
         };
         if connection.send_bytes_timeout(&message, Duration::ZERO).is_ok_and(|sent| sent.is_complete()) && reads {
             if let Ok(Some(reply)) = connection.recv_bytes_timeout(Duration::from_millis(5)) {
-                // The server knocks by an empty message.
+                // The server notifies by an empty message.
                 if self.memory.is_none() || !reply.is_empty() {
                     self.note(&reply);
                 }

@@ -183,7 +183,7 @@ fn call_that_waits_for_long_is_answered() {
             assert!(queue.as_ref().shares_memory().unwrap());
             (0..40).map(|_| queue.get().unwrap()).collect::<Vec<_>>()
         });
-        // The waits end while the getter looks, while it sleeps on the word, and when it waits for a knock.
+        // The waits end while the getter looks, while it sleeps on the word, and when it waits for a notification.
         for number in 0..40 {
             becomes_so(|| queue.as_ref().display().unwrap().contains(" 1 waiting"));
             thread::sleep(Duration::from_micros(u64::from(number % 4) * 1500));
@@ -337,17 +337,17 @@ struct Raw {
     connection: Connection,
     client: Client,
     memory: Region,
-    bell: EventFd,
+    wakeup: EventFd,
 }
 
 fn raw(here: &Here, session: &Session) -> Raw {
     let connection = session.join(here, NEAR);
     assert_eq!(ask(&connection, Value::None, "exchange", none()), ("#RETURN".to_owned(), Value::Bool(true)));
     let handles = recv_handles(&connection, 2, Acknowledgement::None, LONG).unwrap().unwrap();
-    let [memory, bell] = <[_; 2]>::try_from(handles).unwrap();
+    let [memory, wakeup] = <[_; 2]>::try_from(handles).unwrap();
     let region = Region::shared(&memory, 8192).unwrap();
-    let ours = EventFd::try_from(duplicate(&bell).unwrap()).unwrap();
-    Raw { connection, client: Client::new(memory, bell).unwrap(), memory: region, bell: ours }
+    let ours = EventFd::try_from(duplicate(&wakeup).unwrap()).unwrap();
+    Raw { connection, client: Client::new(memory, wakeup).unwrap(), memory: region, wakeup: ours }
 }
 
 /// A request without arguments, in the compact form.
@@ -410,7 +410,7 @@ fn garbage_in_the_memory_ends_its_connection_only() {
     }
     let client = raw(&here, &session);
     client.memory.atomic_u32(0).unwrap().store(1 << 13 | (ROOM as u32 + 1), SeqCst);
-    client.bell.try_add(1).unwrap();
+    client.wakeup.try_add(1).unwrap();
     assert!(client.is_closed(), "a length that no message has");
 }
 
@@ -480,8 +480,8 @@ fn second_request_waits_for_the_reply_to_the_first() {
     client.client.ask(&compact(&queue, "get")).unwrap();
     becomes_so(|| here_shows(&here, &queue).contains(" 1 waiting"));
     client.client.ask(&compact(&queue, "get")).unwrap();
-    client.bell.try_add(1).unwrap();
-    // The server has heard the bell before it lets another client in.
+    client.wakeup.try_add(1).unwrap();
+    // The server has seen the wake-up before it lets another client in.
     assert!(here_shows(&here, &queue).contains(" 1 waiting"));
     drop(client);
     becomes_so(|| here_shows(&here, &queue).contains(" 0 waiting"));
@@ -496,14 +496,14 @@ fn bell_that_rings_for_ever_holds_up_nobody() {
     let list = here.create("list");
     let session = Session::begin(&here, NEAR);
     let mut full = raw(&here, &session);
-    set_blocking(&full.bell).unwrap();
-    full.bell.try_add(u64::MAX - 2).unwrap();
+    set_blocking(&full.wakeup).unwrap();
+    full.wakeup.try_add(u64::MAX - 2).unwrap();
     full.client.ask(&compact(&list, "__len__")).unwrap();
-    full.client.wait_for_knock().unwrap();
+    full.client.wait_for_notification().unwrap();
     let ringing = raw(&here, &session);
     let mut other = raw(&here, &session);
     thread::scope(|scope| {
-        let rings = scope.spawn(|| (0..20_000).for_each(|_| _ = ringing.bell.try_add(1)));
+        let rings = scope.spawn(|| (0..20_000).for_each(|_| _ = ringing.wakeup.try_add(1)));
         while !rings.is_finished() {
             other.client.ask(&compact(&list, "__len__")).unwrap();
             assert!(other.waits());
@@ -549,7 +549,7 @@ fn words_of_a_client_that_writes_anything_hold_up_nobody() {
             let place = [0, 0, 4, 4096, 8128, 4104][seed as usize % 6];
             let value = [(1 << 13) | (seed % 64), seed, ((step + 1) << 13) | 30, seed % 3][seed as usize / 6 % 4];
             client.memory.atomic_u32(place).unwrap().store(value, SeqCst);
-            let _ = client.bell.try_add(1);
+            let _ = client.wakeup.try_add(1);
             let _ = client.client.ask(&compact(&list, "__len__"));
         }
         other.client.ask(&compact(&list, "__len__")).unwrap();

@@ -116,13 +116,13 @@ impl CallConnection {
     }
 
     /// Whether the line can take a call over the socket: the server sends nothing unasked, unless it has ended. It may
-    /// have knocked once too often.
+    /// have notified once too often.
     pub(super) fn is_idle(&mut self) -> bool {
         if !self.is_own() {
             return false;
         }
         if self.memory.is_some() {
-            return self.take_knocks().is_ok();
+            return self.take_notifications().is_ok();
         }
         !self.is_readable()
     }
@@ -148,8 +148,8 @@ impl CallConnection {
         self.socket.connection.send_bytes_timeout(call, until)
     }
 
-    /// Takes the knocks that are left from earlier waits.
-    fn take_knocks(&mut self) -> Result<()> {
+    /// Takes the notifications that are left from earlier waits.
+    fn take_notifications(&mut self) -> Result<()> {
         while let Some(message) = self.socket.receive(Deadline::NOW)? {
             if !message.is_empty() {
                 return Err(Error::new(ErrorKind::Decode, "the manager's server sent a reply that nobody waits for"));
@@ -162,7 +162,7 @@ impl CallConnection {
     pub(super) fn reply(&mut self, until: Deadline) -> Result<Option<Reply>> {
         loop {
             match self.socket.receive(until)? {
-                Some(knock) if knock.is_empty() && self.memory.is_some() => {}
+                Some(notification) if notification.is_empty() && self.memory.is_some() => {}
                 other => return other.map(|bytes| self.decode(&bytes)).transpose(),
             }
         }
@@ -207,8 +207,8 @@ impl CallConnection {
             Err(error) if error.kind() == ErrorKind::Decode => return Ok(true),
             Err(error) => return Err(error),
         };
-        if let Ok([memory, bell]) = <[_; 2]>::try_from(handles) {
-            if let Ok(exchange) = exchange::Client::new(memory, bell) {
+        if let Ok([memory, wakeup]) = <[_; 2]>::try_from(handles) {
+            if let Ok(exchange) = exchange::Client::new(memory, wakeup) {
                 self.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
             }
         }
@@ -278,12 +278,12 @@ fn compact_reply(bytes: &[u8]) -> Result<Reply> {
     compact::read_reply(bytes).map(Reply::Return).ok_or_else(no_reply)
 }
 
-/// Waits for a message on the socket: a knock, a reply, or the end of the server.
+/// Waits for a message on the socket: a notification, a reply, or the end of the server.
 #[cold]
 fn wait_longer(exchange: &exchange::Client, socket: &mut Socket, until: Deadline) -> Result<Waited> {
-    while exchange.wait_for_knock().map_err(broken)? {
+    while exchange.wait_for_notification().map_err(broken)? {
         let ended = match socket.receive(until) {
-            Ok(Some(knock)) if knock.is_empty() => continue,
+            Ok(Some(notification)) if notification.is_empty() => continue,
             Ok(Some(message)) => Waited::Message(message),
             Ok(None) => Waited::TimedOut,
             Err(error) => Waited::Gone(error),
@@ -313,17 +313,17 @@ mod tests {
 
     /// A connection whose server is written by hand: its side of the memory, and of the socket; and the memory.
     fn by_hand() -> (Box<CallConnection>, exchange::Server, Connection, Region) {
-        let (server, memory, bell) = exchange::Server::new().unwrap();
+        let (server, memory, wakeup) = exchange::Server::new().unwrap();
         let (near, far) = pipe().unwrap();
         let region = Region::shared(&memory, 8192).unwrap();
         let mut line = CallConnection::new(near, true, Serializer::Pickle);
-        let exchange = exchange::Client::new(memory, bell).unwrap();
+        let exchange = exchange::Client::new(memory, wakeup).unwrap();
         line.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
         assert!(line.writes(&Request { method: "dummy".to_owned(), ..Request::default() }));
         (line, server, far, region)
     }
 
-    /// What a call says when the server does this while the client waits for a knock.
+    /// What a call says when the server does this while the client waits for a notification.
     fn called(serve: impl FnOnce(exchange::Server, Connection) + Send) -> Result<Called> {
         let (mut line, server, far, region) = by_hand();
         std::thread::scope(|scope| {
@@ -375,12 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn reply_of_more_than_plain_data_comes_by_the_socket_behind_knocks() {
+    fn reply_of_more_than_plain_data_comes_by_the_socket_behind_notifications() {
         let reply = Reply::Traceback("a\n".to_owned());
         let bytes = reply.encode(Serializer::Pickle).unwrap();
         let called = called(|mut server, far| {
             take(&mut server);
-            far.send_bytes(b"").unwrap(); // one knock too many
+            far.send_bytes(b"").unwrap(); // one notification too many
             server.answer_elsewhere().unwrap();
             far.send_bytes(&bytes).unwrap();
         });
@@ -404,8 +404,8 @@ mod tests {
         compact::write_reply(&Value::Int(7), &mut value).unwrap();
         let called = called(|mut server, far| {
             take(&mut server);
-            assert_eq!(server.answer(&value), Ok(exchange::Wake::Knock));
-            drop(far); // instead of a knock
+            assert_eq!(server.answer(&value), Ok(exchange::Wake::Notify));
+            drop(far); // instead of a notification
         });
         assert!(matches!(called, Ok(Called::Reply(Reply::Return(Value::Int(7))))));
     }

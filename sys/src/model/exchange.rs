@@ -1,12 +1,13 @@
 //! An exchange whose messages are numbers, read and written with no order of their own: one that is out of order is
-//! another number. The bell and the knocks are counters, as an eventfd in an edge-triggered set and a socket are.
+//! another number. The wake-up and the notifications are counters, as an eventfd in an edge-triggered set and a socket
+//! are.
 
 use super::kernel::{wait, wake};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
 use crate::sync::exchange::Wake;
-use crate::sync::exchange::words::{FOR_KNOCK, ON_WORD, Words, before, next};
+use crate::sync::exchange::words::{FOR_NOTIFICATION, ON_WORD, Words, before, next};
 
 /// The memory, and what is beside it.
 #[derive(Debug, Default)]
@@ -18,8 +19,8 @@ pub struct Exchange {
     server_sleeps: AtomicU32,
     request: AtomicU32,
     reply: AtomicU32,
-    bell: AtomicU32,
-    knocks: AtomicU32,
+    wakeup: AtomicU32,
+    notifications: AtomicU32,
 }
 
 /// How a client waits when it has looked in vain.
@@ -27,9 +28,9 @@ pub struct Exchange {
 pub enum How {
     /// On the word.
     Word,
-    /// For a knock.
-    Knock,
-    /// On the word until the slice is over, then for a knock.
+    /// For a notification.
+    Notification,
+    /// On the word until the slice is over, then for a notification.
     Both,
 }
 
@@ -72,8 +73,8 @@ impl Client<'_> {
         self.exchange.request.store(value, Relaxed);
         self.number = next(self.number);
         if self.exchange.words().ask(self.number, 4) {
-            self.exchange.bell.fetch_add(1, SeqCst);
-            wake(&self.exchange.bell, 1);
+            self.exchange.wakeup.fetch_add(1, SeqCst);
+            wake(&self.exchange.wakeup, 1);
         }
     }
 
@@ -91,10 +92,10 @@ impl Client<'_> {
                         let _ = wait(words.answered, seen, Limit::NEVER);
                     }
                 }
-                How::Knock | How::Both => {
-                    if words.client_sleeps(FOR_KNOCK, self.number).is_some() {
-                        let _ = wait(&exchange.knocks, self.heard, Limit::NEVER);
-                        self.heard = exchange.knocks.load(SeqCst);
+                How::Notification | How::Both => {
+                    if words.client_sleeps(FOR_NOTIFICATION, self.number).is_some() {
+                        let _ = wait(&exchange.notifications, self.heard, Limit::NEVER);
+                        self.heard = exchange.notifications.load(SeqCst);
                     }
                 }
             }
@@ -133,8 +134,8 @@ impl Server<'_> {
                 return value;
             }
             if self.exchange.words().server_sleeps(self.last) {
-                let _ = wait(&self.exchange.bell, self.heard, Limit::NEVER);
-                self.heard = self.exchange.bell.load(SeqCst);
+                let _ = wait(&self.exchange.wakeup, self.heard, Limit::NEVER);
+                self.heard = self.exchange.wakeup.load(SeqCst);
             }
             self.exchange.words().server_is_awake();
         }
@@ -146,9 +147,9 @@ impl Server<'_> {
         match self.exchange.words().answer(self.last, 4) {
             Wake::Nobody => {}
             Wake::Sleeper => drop(wake(&self.exchange.answered, 1)),
-            Wake::Knock => {
-                self.exchange.knocks.fetch_add(1, SeqCst);
-                wake(&self.exchange.knocks, 1);
+            Wake::Notify => {
+                self.exchange.notifications.fetch_add(1, SeqCst);
+                wake(&self.exchange.notifications, 1);
             }
         }
     }

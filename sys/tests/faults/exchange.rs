@@ -11,8 +11,8 @@ use crate::sweep::{alone, sweep};
 fn everything_about_an_exchange_ends_and_leaks_nothing() {
     let _alone = alone();
     sweep("exchange", &["fallocate", "fcntl", "write", "futex"], || {
-        let (mut server, memory, bell) = Server::new()?;
-        let mut client = Client::new(memory, bell)?;
+        let (mut server, memory, wakeup) = Server::new()?;
+        let mut client = Client::new(memory, wakeup)?;
         server.sleep()?;
         client.ask(b"?")?;
         server.wake()?;
@@ -26,8 +26,8 @@ fn everything_about_an_exchange_ends_and_leaks_nothing() {
 #[test]
 fn request_whose_bell_does_not_ring_was_not_made() {
     let _alone = alone();
-    let (mut server, memory, bell) = Server::new().unwrap();
-    let mut client = Client::new(memory, bell).unwrap();
+    let (mut server, memory, wakeup) = Server::new().unwrap();
+    let mut client = Client::new(memory, wakeup).unwrap();
     assert!(server.sleep().unwrap());
     let refused = Rule::on("write", Fault::Fail(ossature_sys::errno::Errno::IO)).arm().unwrap();
     assert!(client.ask(b"?").is_err());
@@ -38,8 +38,8 @@ fn request_whose_bell_does_not_ring_was_not_made() {
 #[test]
 fn call_between_two_who_are_awake_makes_no_system_call() {
     let _alone = alone();
-    let (mut server, memory, bell) = Server::new().unwrap();
-    let mut client = Client::new(memory, bell).unwrap();
+    let (mut server, memory, wakeup) = Server::new().unwrap();
+    let mut client = Client::new(memory, wakeup).unwrap();
     let counts = ["write", "futex", "epoll_wait", "ppoll", "read"].map(|call| Rule::on(call, Fault::Count).arm());
     let mut room = [0; ROOM];
     for _ in 0..10 {

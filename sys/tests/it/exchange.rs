@@ -16,18 +16,18 @@ use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
 use crate::support::soon;
 
 fn pair() -> (Server, Client) {
-    let (server, memory, bell) = Server::new().unwrap();
-    (server, Client::new(memory, bell).unwrap())
+    let (server, memory, wakeup) = Server::new().unwrap();
+    (server, Client::new(memory, wakeup).unwrap())
 }
 
 /// Both sides, and the memory as somebody has it who writes what he likes.
 fn overlooked() -> (Server, Client, Region) {
-    let (server, memory, bell) = Server::new().unwrap();
+    let (server, memory, wakeup) = Server::new().unwrap();
     let region = Region::shared(&memory, 8192).unwrap();
-    (server, Client::new(memory, bell).unwrap(), region)
+    (server, Client::new(memory, wakeup).unwrap(), region)
 }
 
-/// Sleeps until the bell rings or the client is done, and echoes until then.
+/// Sleeps until the wake-up is signalled or the client is done, and echoes until then.
 fn serve(server: &mut Server, calls: usize) {
     let epoll = Epoll::new().unwrap();
     epoll.register(&*server, Interest::IN | Interest::ET, 0).unwrap();
@@ -117,7 +117,7 @@ fn bell_rings_only_while_the_server_sleeps() {
 }
 
 #[test]
-fn client_that_sleeps_is_woken_or_knocked_for() {
+fn client_that_sleeps_is_woken_or_notified() {
     let (mut server, mut client) = pair();
     let mut answer = |client: &mut Client, how: fn(&Client)| {
         client.ask(b"?").unwrap();
@@ -126,8 +126,8 @@ fn client_that_sleeps_is_woken_or_knocked_for() {
         server.answer(b"!").unwrap()
     };
     assert_eq!(answer(&mut client, |_| {}), Wake::Nobody);
-    assert_eq!(answer(&mut client, |client| assert!(client.wait_for_knock().unwrap())), Wake::Knock);
-    assert!(!client.wait_for_knock().unwrap(), "the reply is there");
+    assert_eq!(answer(&mut client, |client| assert!(client.wait_for_notification().unwrap())), Wake::Notify);
+    assert!(!client.wait_for_notification().unwrap(), "the reply is there");
     client.wake().unwrap();
     assert_eq!(answer(&mut client, |client| assert!(!client.wait(Duration::ZERO).unwrap())), Wake::Nobody);
 }
@@ -194,7 +194,7 @@ fn whatever_is_written_at_any_time_ends_in_an_answer() {
             if seed % 64 == 0 {
                 let _ = client.wait(Deadline::NOW).unwrap();
             }
-            let (_, _) = (server.sleep().unwrap(), client.wait_for_knock().unwrap());
+            let (_, _) = (server.sleep().unwrap(), client.wait_for_notification().unwrap());
             server.wake().unwrap();
             client.wake().unwrap();
             if let Ok(Some(bytes)) = client.reply(&mut reply) {
@@ -206,18 +206,18 @@ fn whatever_is_written_at_any_time_ends_in_an_answer() {
 
 #[test]
 fn server_never_waits_for_a_client_that_lets_the_bell_wait() {
-    let (mut server, memory, bell) = Server::new().unwrap();
-    let full = duplicate(&bell).unwrap();
-    let mut client = Client::new(memory, bell).unwrap();
+    let (mut server, memory, wakeup) = Server::new().unwrap();
+    let full = duplicate(&wakeup).unwrap();
+    let mut client = Client::new(memory, wakeup).unwrap();
     // The copies are one open file: the server's waits, too.
     ossature_sys::fd::set_blocking(&full).unwrap();
     ossature_sys::fd::write(&full, &(u64::MAX - 1).to_ne_bytes()).unwrap();
     soon(|| {
         for _ in 0..3 {
             client.ask(b"full").unwrap();
-            client.wait_for_knock().unwrap();
+            client.wait_for_notification().unwrap();
             server.take(&mut [0; ROOM]).unwrap();
-            assert_eq!(server.answer(b"none").unwrap(), Wake::Knock);
+            assert_eq!(server.answer(b"none").unwrap(), Wake::Notify);
             assert!(server.sleep().unwrap());
             server.wake().unwrap();
         }
@@ -241,8 +241,8 @@ fn memory_that_may_shrink_or_is_too_short_is_refused() {
 
 #[test]
 fn memory_is_sealed_and_both_descriptors_are_closed_on_exec() {
-    let (server, memory, bell) = Server::new().unwrap();
-    assert!(ossature_sys::fd::is_cloexec(&memory).unwrap() && ossature_sys::fd::is_cloexec(&bell).unwrap());
+    let (server, memory, wakeup) = Server::new().unwrap();
+    assert!(ossature_sys::fd::is_cloexec(&memory).unwrap() && ossature_sys::fd::is_cloexec(&wakeup).unwrap());
     assert!(ossature_sys::fd::is_cloexec(&server).unwrap());
     let memory = Memfd::from_fd(memory).unwrap();
     assert!(memory.seals().unwrap().contains(Seals::SHRINK | Seals::GROW | Seals::SEAL));

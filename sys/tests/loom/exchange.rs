@@ -33,14 +33,14 @@ fn sleeper_on_the_word_has_each_reply() {
 }
 
 #[test]
-fn sleeper_for_a_knock_has_each_reply() {
-    explore_to(3, || two_calls([How::Knock; 2]));
+fn sleeper_for_a_notification_has_each_reply() {
+    explore_to(3, || two_calls([How::Notification; 2]));
 }
 
 #[test]
 fn way_of_sleeping_may_change_within_a_call_and_between_two() {
     explore(|| two_calls([How::Both; 2]));
-    explore(|| two_calls([How::Knock, How::Word]));
+    explore(|| two_calls([How::Notification, How::Word]));
     explore(|| two_calls([How::Word, How::Both]));
 }
 

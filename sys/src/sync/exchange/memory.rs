@@ -14,7 +14,7 @@
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
-use super::words::{AWAKE, ELSEWHERE, FOR_KNOCK, ON_WORD, Wake, Words, before, next};
+use super::words::{AWAKE, ELSEWHERE, FOR_NOTIFICATION, ON_WORD, Wake, Words, before, next};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::eventfd::EventFd;
@@ -38,8 +38,8 @@ const TAKEN: usize = LEN - 64;
 /// ```
 /// use ossature_sys::{errno::Errno, sync::exchange::{Client, ROOM, Server}};
 ///
-/// let (_server, memory, bell) = Server::new()?;
-/// let mut client = Client::new(memory, bell)?;
+/// let (_server, memory, wakeup) = Server::new()?;
+/// let mut client = Client::new(memory, wakeup)?;
 /// assert_eq!(client.ask(&[0; ROOM + 1]), Err(Errno::MSGSIZE));
 /// client.ask(&[0; ROOM])?;
 /// # Ok::<(), Errno>(())
@@ -88,7 +88,7 @@ fn copy_in(region: &Region, half: usize, bytes: &[u8]) -> Result<u32> {
     Ok(bytes.len() as u32) // less than a page
 }
 
-/// The side that answers. Its descriptor, the bell, is for an epoll set, edge-triggered: nobody reads it.
+/// The side that answers. Its descriptor, the wake-up, is for an epoll set, edge-triggered: nobody reads it.
 ///
 /// # Examples
 /// A server that sleeps:
@@ -97,10 +97,10 @@ fn copy_in(region: &Region, half: usize, bytes: &[u8]) -> Result<u32> {
 /// use core::{mem::MaybeUninit, time::Duration};
 /// use ossature_sys::{epoll::{Epoll, Event, Interest}, sync::exchange::{Client, ROOM, Server}};
 ///
-/// let (mut server, memory, bell) = Server::new()?;
+/// let (mut server, memory, wakeup) = Server::new()?;
 /// let epoll = Epoll::new()?;
 /// epoll.register(&server, Interest::IN | Interest::ET, 7)?;
-/// let mut client = Client::new(memory, bell)?;
+/// let mut client = Client::new(memory, wakeup)?;
 /// assert!(server.sleep()?, "there is no request yet");
 /// client.ask(b"ring")?;
 /// let mut events = [MaybeUninit::<Event>::uninit(); 4];
@@ -116,13 +116,13 @@ fn copy_in(region: &Region, half: usize, bytes: &[u8]) -> Result<u32> {
 #[derive(Debug)]
 pub struct Server {
     region: Region,
-    bell: EventFd,
+    wakeup: EventFd,
     /// The number of the last request that was taken.
     last: u32,
 }
 
 impl Server {
-    /// Makes an exchange: this side, and what the client has to have, the memory and its bell.
+    /// Makes an exchange: this side, and what the client has to have, the memory and its wake-up.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` without memory.
@@ -131,9 +131,9 @@ impl Server {
         memory.reserve(LEN as u64)?;
         memory.add_seals(SEALS.union(Seals::SEAL))?;
         let region = Region::shared(&memory, LEN)?;
-        let bell = EventFd::counter(0)?.above_standard()?;
-        let theirs = duplicate(&bell)?;
-        Ok((Self { region, bell, last: 0 }, memory.into(), theirs))
+        let wakeup = EventFd::counter(0)?.above_standard()?;
+        let theirs = duplicate(&wakeup)?;
+        Ok((Self { region, wakeup, last: 0 }, memory.into(), theirs))
     }
 
     /// Whether there is a request that was not taken.
@@ -188,8 +188,8 @@ impl Server {
         Ok(wake)
     }
 
-    /// Announces that this side will sleep until the bell rings. Returns `false`, and announces nothing, if there is a
-    /// request.
+    /// Announces that this side will sleep until the wake-up is signalled. Returns `false`, and announces nothing, if
+    /// there is a request.
     ///
     /// # Errors
     /// As for [`has_request`](Self::has_request).
@@ -214,7 +214,7 @@ impl Server {
 
 impl AsFd for Server {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.wakeup.as_fd()
     }
 }
 
@@ -227,16 +227,16 @@ impl AsFd for Server {
 /// use core::time::Duration;
 /// use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
 ///
-/// let (mut server, memory, bell) = Server::new()?;
-/// let mut client = Client::new(memory, bell)?;
+/// let (mut server, memory, wakeup) = Server::new()?;
+/// let mut client = Client::new(memory, wakeup)?;
 /// client.ask(b"one")?;
 /// assert!(!client.wait(Duration::from_secs(60))?, "after a slice: is the server there?");
 /// assert!(!client.was_taken()?);
-/// assert!(client.wait_for_knock()?, "there is no reply yet");
+/// assert!(client.wait_for_notification()?, "there is no reply yet");
 /// let mut room = [0; ROOM];
 /// server.take(&mut room)?;
 /// assert!(client.was_taken()?);
-/// assert_eq!(server.answer(b"1")?, Wake::Knock);
+/// assert_eq!(server.answer(b"1")?, Wake::Notify);
 /// assert_eq!(client.reply(&mut room)?, Some(&b"1"[..]));
 ///
 /// client.ask(b"two")?;
@@ -247,7 +247,7 @@ impl AsFd for Server {
 #[derive(Debug)]
 pub struct Client {
     region: Region,
-    bell: EventFd,
+    wakeup: EventFd,
     /// The number of the last request.
     number: u32,
     spin: Spin,
@@ -259,21 +259,21 @@ impl Client {
     /// # Errors
     /// `EINVAL` for a file that takes no seals, `EPERM` for one that may shrink, `ERANGE` for one that is too short,
     /// `ENOMEM` without addresses.
-    pub fn new(memory: OwnedFd, bell: OwnedFd) -> Result<Self> {
+    pub fn new(memory: OwnedFd, wakeup: OwnedFd) -> Result<Self> {
         let memory = Memfd::from_fd(memory)?;
         if !memory.seals()?.contains(SEALS) {
             return Err(Errno::PERM);
         }
         let region = Region::shared(&memory, LEN)?;
-        let bell = EventFd::try_from(bell)?.above_standard()?;
-        Ok(Self { region, bell, number: 0, spin: Spin::new() })
+        let wakeup = EventFd::try_from(wakeup)?.above_standard()?;
+        Ok(Self { region, wakeup, number: 0, spin: Spin::new() })
     }
 
-    /// Publishes a request, and rings the bell if the server sleeps. There is one at a time: the next one comes after
-    /// the reply to this one.
+    /// Publishes a request, and signals the wake-up if the server sleeps. There is one at a time: the next one comes
+    /// after the reply to this one.
     ///
     /// # Errors
-    /// `EMSGSIZE` for more than [`ROOM`] bytes, and whatever the bell answers: nothing is asked then.
+    /// `EMSGSIZE` for more than [`ROOM`] bytes, and whatever the wake-up answers: nothing is asked then.
     #[inline]
     pub fn ask(&mut self, bytes: &[u8]) -> Result<()> {
         let length = copy_in(&self.region, 0, bytes)?;
@@ -281,7 +281,7 @@ impl Client {
         self.number = next(self.number);
         if words.ask(self.number, length) {
             // The counter is full after 2⁶⁴ rings, or when the server filled it. Only the server misses a ring then.
-            self.bell.try_add(1).inspect_err(|_| words.retract(before(self.number)))?;
+            self.wakeup.try_add(1).inspect_err(|_| words.retract(before(self.number)))?;
         }
         Ok(())
     }
@@ -315,12 +315,12 @@ impl Client {
         Ok(words.reply(self.number).is_some())
     }
 
-    /// Announces that this side will sleep until the server knocks. Returns `false` if the reply is there.
+    /// Announces that this side will sleep until the server notifies. Returns `false` if the reply is there.
     ///
     /// # Errors
     /// As for [`Server::has_request`].
-    pub fn wait_for_knock(&self) -> Result<bool> {
-        Ok(words(&self.region)?.client_sleeps(FOR_KNOCK, self.number).is_some())
+    pub fn wait_for_notification(&self) -> Result<bool> {
+        Ok(words(&self.region)?.client_sleeps(FOR_NOTIFICATION, self.number).is_some())
     }
 
     /// Says that this side looks by itself again.
@@ -332,10 +332,10 @@ impl Client {
     /// ```
     /// use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
     ///
-    /// let (mut server, memory, bell) = Server::new()?;
-    /// let mut client = Client::new(memory, bell)?;
+    /// let (mut server, memory, wakeup) = Server::new()?;
+    /// let mut client = Client::new(memory, wakeup)?;
     /// client.ask(b"?")?;
-    /// client.wait_for_knock()?;
+    /// client.wait_for_notification()?;
     /// client.wake()?;
     /// server.take(&mut [0; ROOM])?;
     /// assert_eq!(server.answer(b"!")?, Wake::Nobody);
@@ -355,8 +355,8 @@ impl Client {
     /// ```
     /// use ossature_sys::sync::exchange::{Client, ROOM, Server};
     ///
-    /// let (mut server, memory, bell) = Server::new()?;
-    /// let mut client = Client::new(memory, bell)?;
+    /// let (mut server, memory, wakeup) = Server::new()?;
+    /// let mut client = Client::new(memory, wakeup)?;
     /// client.ask(b"?")?;
     /// assert!(!client.has_reply()?);
     /// server.take(&mut [0; ROOM])?;

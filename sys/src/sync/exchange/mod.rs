@@ -1,8 +1,8 @@
 //! Calls between two processes through shared memory, one at a time: a request there, a reply back.
 //!
 //! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps. The
-//! server sleeps in `epoll_wait(2)` on its *bell*, an eventfd. The client sleeps on a word of the memory, for a bounded
-//! time too.
+//! server sleeps in `epoll_wait(2)` on its *wake-up*, an eventfd. The client sleeps on a word of the memory, for a
+//! bounded time too.
 //!
 //! **Neither side believes the other.** The memory holds no pointers, no locks and no references: words are atomics,
 //! and bytes are copied out before anybody decodes them. A length is read once, together with the number of its call,
@@ -14,15 +14,15 @@
 //! other side is not told by the exchange: a client waits in slices, and looks between them at a socket that both sides
 //! have. [`Client::was_taken`] says whether a dead server has begun with the last request.
 //!
-//! **Sleeping longer.** After its slices a client waits for a *knock*, whatever both sides take for one: usually a
-//! message on that socket. [`Client::wait_for_knock`] announces that, and [`Server::answer`] says when to knock. A
-//! knock may come although the client has seen the reply meanwhile.
+//! **Sleeping longer.** After its slices a client waits for a *notification*, whatever both sides take for one: usually
+//! a message on that socket. [`Client::wait_for_notification`] announces that, and [`Server::answer`] says when to send
+//! it. A notification may come although the client has seen the reply meanwhile.
 //!
 //! ```
 //! use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
 //!
-//! let (mut server, memory, bell) = Server::new()?;
-//! let mut client = Client::new(memory, bell)?; // usually in another process
+//! let (mut server, memory, wakeup) = Server::new()?;
+//! let mut client = Client::new(memory, wakeup)?; // usually in another process
 //! let mut room = [0; ROOM];
 //! client.ask(b"two and two")?;
 //! assert_eq!(server.take(&mut room)?, Some(&b"two and two"[..]));

@@ -3,7 +3,7 @@
 //! | word | written by | value |
 //! | --- | --- | --- |
 //! | `asked` | the client | number and length of the last request |
-//! | `client_sleeps` | the client | how it waits: `AWAKE`, `ON_WORD`, `FOR_KNOCK` |
+//! | `client_sleeps` | the client | how it waits: `AWAKE`, `ON_WORD`, `FOR_NOTIFICATION` |
 //! | `answered` | the server | number of the last request that was answered, and the length of the reply |
 //! | `taken` | the server | number of the last request that was copied out |
 //! | `server_sleeps` | the server | `AWAKE`, or `FOR_BELL` |
@@ -15,9 +15,9 @@
 //!
 //! | who | does, in this order |
 //! | --- | --- |
-//! | client | writes the bytes; stores `asked` (`SeqCst`); loads `server_sleeps` (`SeqCst`), and rings the bell unless `AWAKE` |
+//! | client | writes the bytes; stores `asked` (`SeqCst`); loads `server_sleeps` (`SeqCst`), and signals the wake-up unless `AWAKE` |
 //! | server, for a request | loads `asked` (`Acquire`), once; copies the bytes; stores `taken` (`Release`); carries the request out |
-//! | server, for a reply | writes the bytes; stores `answered` (`SeqCst`); loads `client_sleeps` (`SeqCst`), and wakes or knocks |
+//! | server, for a reply | writes the bytes; stores `answered` (`SeqCst`); loads `client_sleeps` (`SeqCst`), and wakes or notifies |
 //! | client, for a reply | loads `answered` (`Acquire`), once; copies the bytes |
 //! | each before a sleep | stores its own `.._sleeps` (`SeqCst`); loads the other's word (`SeqCst`); sleeps if there is no news |
 //!
@@ -34,12 +34,12 @@ use crate::atomic::{AtomicU32, in_one_order};
 
 /// The side looks at the other's word by itself.
 pub(crate) const AWAKE: u32 = 0;
-/// The server sleeps until the bell rings.
+/// The server sleeps until the wake-up is signalled.
 pub(crate) const FOR_BELL: u32 = 1;
 /// The client sleeps on `answered`.
 pub(crate) const ON_WORD: u32 = 1;
-/// The client sleeps until the server knocks at another place.
-pub(crate) const FOR_KNOCK: u32 = 2;
+/// The client sleeps until the server notifies at another place.
+pub(crate) const FOR_NOTIFICATION: u32 = 2;
 
 const LENGTH_BITS: u32 = 13;
 const LENGTH: u32 = (1 << LENGTH_BITS) - 1;
@@ -75,7 +75,7 @@ pub enum Wake {
     /// Wake the sleeper on `answered`.
     Sleeper,
     /// Tell the client by the other way that there is news.
-    Knock,
+    Notify,
 }
 
 /// The words, wherever they lie.
@@ -89,7 +89,7 @@ pub(crate) struct Words<'m> {
 }
 
 impl Words<'_> {
-    /// Publishes a request whose bytes are written; whether the bell must be rung.
+    /// Publishes a request whose bytes are written; whether the wake-up must be signalled.
     #[inline]
     pub(crate) fn ask(&self, number: u32, length: u32) -> bool {
         self.asked.store(pack(number, length), SeqCst);
@@ -129,7 +129,7 @@ impl Words<'_> {
         match self.client_sleeps.load(SeqCst) {
             AWAKE => Wake::Nobody,
             ON_WORD => Wake::Sleeper,
-            _ => Wake::Knock,
+            _ => Wake::Notify,
         }
     }
 

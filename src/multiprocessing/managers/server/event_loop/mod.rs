@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | a connection, with a request to a built-in object | carried out at once, or parked |
 //! | with a request to another object | carried out on a helper thread; the reply comes by the inbox |
-//! | its [shared memory](shared), or the bell of it | likewise |
+//! | its [shared memory](shared), or the wake-up of it | likewise |
 //! | with its end | its parked call is forgotten, what it held is released, with a control connection the session ends |
 //! | the inbox | new clients, replies of helpers |
 //! | a timer | a parked call whose time is over, a client without a first request, a proxy under way for too long |
@@ -164,7 +164,7 @@ impl EventLoop {
                 match *token {
                     WAKE => self.take_notifications(),
                     PARENT_DEATH => self.parent_has_ended(),
-                    bell if bell & shared::BELL != 0 => self.bell_rang(bell & !shared::BELL),
+                    wakeup if wakeup & shared::WAKEUP != 0 => self.wakeup_signalled(wakeup & !shared::WAKEUP),
                     owner => self.ready(owner, *flags),
                 }
             }

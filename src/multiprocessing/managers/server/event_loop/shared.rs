@@ -2,13 +2,13 @@
 //!
 //! | an exchange is | the loop | the client |
 //! | --- | --- | --- |
-//! | asleep | sleeps in the epoll set, where the bell is | rings the bell when it asks |
+//! | asleep | sleeps in the epoll set, where the wake-up is | signals the wake-up when it asks |
 //! | awake | looks at its word in every round | asks without a system call |
 //!
-//! An exchange awakes when its bell rings. The loop looks at those that are awake for a bounded time, which it learns:
-//! on a busy processor a look is of no use. Then it puts them to sleep. A round serves at most [`ROUND`] requests
-//! before the loop looks at its sockets, so that no client keeps the others waiting. There are at most [`MOST_AWAKE`]
-//! awake.
+//! An exchange awakes when its wake-up is signalled. The loop looks at those that are awake for a bounded time, which
+//! it learns: on a busy processor a look is of no use. Then it puts them to sleep. A round serves at most [`ROUND`]
+//! requests before the loop looks at its sockets, so that no client keeps the others waiting. There are at most
+//! [`MOST_AWAKE`] awake.
 //!
 //! Clients may write anything at any time: see [`exchange`]. One that does not follow the protocol is closed.
 
@@ -27,8 +27,8 @@ use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::managers::wire::Reply;
 use crate::multiprocessing::reduction::{Acknowledgement, send_handles};
 
-/// Marks the token of a bell: the rest is its connection. No connection has so great a number.
-pub(super) const BELL: u64 = 1 << 63;
+/// Marks the token of a wake-up: the rest is its connection. No connection has so great a number.
+pub(super) const WAKEUP: u64 = 1 << 63;
 
 /// How many exchanges may be awake.
 const MOST_AWAKE: usize = 8;
@@ -41,7 +41,7 @@ pub(super) struct Shared {
     /// How many there are.
     count: usize,
     awake: Vec<Awake>,
-    /// Those whose bells have rung since the last round.
+    /// Those whose wake-ups were signalled since the last round.
     rung: Vec<Owner>,
     patience: Patience,
     request: Box<[u8; exchange::ROOM]>,
@@ -74,10 +74,10 @@ impl EventLoop {
             && peer.serializer == Serializer::Pickle
             && proof::is_same_program(peer.connection());
         let made = if is_possible { exchange::Server::new().ok() } else { None };
-        let Some((server, memory, bell)) = made else { return Handled::Reply(Reply::Return(false.into())) };
-        // The bell is what wakes the loop from here on.
+        let Some((server, memory, wakeup)) = made else { return Handled::Reply(Reply::Return(false.into())) };
+        // The wake-up is what wakes the loop from here on.
         let asleep = server.sleep().unwrap_or(false);
-        if !asleep || self.epoll.register(&server, Interest::IN | Interest::ET, owner | BELL).is_err() {
+        if !asleep || self.epoll.register(&server, Interest::IN | Interest::ET, owner | WAKEUP).is_err() {
             return Handled::Reply(Reply::Return(false.into()));
         }
         peer.exchange = Some(server);
@@ -85,7 +85,7 @@ impl EventLoop {
         let sent = Reply::Return(true.into()).encode(peer.serializer).and_then(|reply| {
             peer.enqueue(&reply);
             peer.flush()?;
-            let handles = [memory.as_fd(), bell.as_fd()];
+            let handles = [memory.as_fd(), wakeup.as_fd()];
             // An idle connection has room for both.
             let sent =
                 peer.is_flushed() && send_handles(peer.connection(), &handles, Acknowledgement::None, Deadline::NOW)?;
@@ -100,18 +100,18 @@ impl EventLoop {
 
     /// Forgets the exchange of a connection that ends.
     pub(super) fn unshare(&mut self, owner: Owner, server: &exchange::Server) {
-        let _ = self.epoll.unregister(server); // the client has the bell too, which would ring on
+        let _ = self.epoll.unregister(server); // the client has the wakeup too, which would be signalled on
         self.shared.count -= 1;
         self.shared.awake.retain(|awake| awake.owner != owner);
     }
 
-    /// Notes that a bell has rung. It is answered after the other events of its round: a client that has gone has gone
-    /// by then.
-    pub(super) fn bell_rang(&mut self, owner: Owner) {
+    /// Notes that a wake-up was signalled. It is answered after the other events of its round: a client that has gone
+    /// has gone by then.
+    pub(super) fn wakeup_signalled(&mut self, owner: Owner) {
         self.shared.rung.push(owner);
     }
 
-    /// Wakes the exchanges whose bells have rung.
+    /// Wakes the exchanges whose wake-ups were signalled.
     pub(super) fn answer_bells(&mut self) {
         while let Some(owner) = self.shared.rung.pop() {
             let Some(peer) = self.peers.get(&owner) else { continue };
@@ -206,7 +206,7 @@ impl EventLoop {
         };
         (peer.busy, peer.waits) = (false, None);
         let is_sent = match wake {
-            Ok(Wake::Knock) => {
+            Ok(Wake::Notify) => {
                 peer.enqueue(&[]);
                 peer.flush().is_ok()
             }
