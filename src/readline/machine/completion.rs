@@ -10,7 +10,7 @@ use crate::readline::complete::{
 
 /// What is left of the last completion.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct CompletionState {
     pub(super) kind: Option<CompletionKind>,
     pub(super) range: Range<usize>,
     /// The last `complete` changed the line, so that the next one does not list yet.

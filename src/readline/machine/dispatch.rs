@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Argument, End, MOST_COUNT, Machine, Map, Mode, misc, vi};
+use super::{Argument, LineEnd, MOST_COUNT, Machine, Map, Mode, misc, vi};
 use crate::readline::command::Command;
 use crate::readline::keymap::{Binding, Lookup};
 
@@ -83,7 +83,7 @@ impl Machine {
                 self.argument = Argument::NONE;
             }
             if Some(byte) == self.special.eof && self.line.is_empty() {
-                return self.finish(End::Eof);
+                return self.finish(LineEnd::Eof);
             }
         }
         self.dispatch(byte);

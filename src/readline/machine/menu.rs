@@ -17,7 +17,7 @@ pub(super) struct Menu {
 }
 
 impl Machine {
-    /// `menu-complete` and its kin. The old one returns to what was typed, the others to what is common.
+    /// `menu-complete` and the like. The old one returns to what was typed, the others to what is common.
     pub(super) fn menu_complete(&mut self, count: i32, key: u8, old: bool) {
         if self.settings.variables.disable_completion {
             return self.self_insert(count, key);

@@ -2,7 +2,7 @@
 
 use super::text::Case;
 use super::words::word_end;
-use super::{Argument, Clear, End, Machine, Map, Mode, vi};
+use super::{Argument, Clear, LineEnd, Machine, Map, Mode, vi};
 use crate::readline::command::Command;
 use crate::readline::complete::{CompletionKind, expand_tilde};
 use crate::readline::hooks::{Context, Lent};
@@ -161,7 +161,7 @@ impl Machine {
         }
         self.keep_history_point();
         vi::accepted(self);
-        self.finish(End::Accepted);
+        self.finish(LineEnd::Accepted);
     }
 
     pub(super) fn csi_key(&mut self, byte: u8) {

@@ -71,7 +71,7 @@ pub enum Step {
 
 /// How the line ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum LineEnd {
     Accepted,
     Eof,
     Interrupted,
@@ -158,7 +158,7 @@ pub(crate) struct Machine {
     map: Map,
     /// A line has begun and has not ended.
     active: bool,
-    end: Option<End>,
+    end: Option<LineEnd>,
 
     /// The keys of the command that is being typed.
     keys: Vec<u8>,
@@ -191,10 +191,10 @@ pub(crate) struct Machine {
     past: past::Past,
     searched: nonincremental::Searched,
     isearched: Vec<u8>,
-    completion: completion::State,
+    completion: completion::CompletionState,
     columns: usize,
     rows: usize,
-    vi: vi::State,
+    vi: vi::ViState,
 
     /// The line as the highlighter coloured it, and the hint, for the view.
     highlighted: Option<Vec<u8>>,
@@ -320,9 +320,9 @@ impl Machine {
     pub(crate) fn step(&mut self) -> Step {
         match self.end.take() {
             None => Step::More,
-            Some(End::Accepted) => Step::Line(self.line.text().to_vec()),
-            Some(End::Eof) => Step::Eof,
-            Some(End::Interrupted) => Step::Interrupted,
+            Some(LineEnd::Accepted) => Step::Line(self.line.text().to_vec()),
+            Some(LineEnd::Eof) => Step::Eof,
+            Some(LineEnd::Interrupted) => Step::Interrupted,
         }
     }
 
@@ -330,7 +330,7 @@ impl Machine {
     pub(crate) fn interrupt(&mut self) {
         self.input.clear();
         if self.active {
-            self.finish(End::Interrupted);
+            self.finish(LineEnd::Interrupted);
         }
     }
 
@@ -340,17 +340,17 @@ impl Machine {
             return;
         }
         if self.line.is_empty() || self.special.eof.is_none() {
-            self.finish(End::Eof);
+            self.finish(LineEnd::Eof);
         } else if let Some(eof) = self.special.eof {
             self.feed(&[eof]);
             if self.active {
-                self.finish(End::Eof);
+                self.finish(LineEnd::Eof);
             }
         }
     }
 
     /// The line ends.
-    fn finish(&mut self, end: End) {
+    fn finish(&mut self, end: LineEnd) {
         self.mode = Mode::Command;
         self.blink = None;
         self.message.clear();

@@ -22,10 +22,10 @@ pub(super) struct Search {
 /// What was searched for last, which the next search may go on from.
 #[derive(Debug, Default)]
 pub(super) struct Searched {
-    /// The string of `non-incremental-reverse-search-history` and its kin.
+    /// The string of `non-incremental-reverse-search-history` and the like.
     string: Vec<u8>,
     at: Option<i64>,
-    /// The string of `history-search-backward` and its kin.
+    /// The string of `history-search-backward` and the like.
     prefix: Vec<u8>,
     prefix_at: i64,
     anchored: bool,
@@ -173,7 +173,7 @@ impl Machine {
         self.past.saved = None;
     }
 
-    /// `history-search-backward` and its kin: lines that begin with what stands before the point, or have it.
+    /// `history-search-backward` and the like: lines that begin with what stands before the point, or have it.
     pub(super) fn search_prefix(&mut self, count: i32, backward: bool, anchored: bool) {
         use Command::{
             HistorySearchBackward, HistorySearchForward, HistorySubstringSearchBackward, HistorySubstringSearchForward,

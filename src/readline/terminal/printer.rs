@@ -22,11 +22,11 @@ struct Inner {
     output: OwnedFd,
     /// Counts up when a text was queued.
     ready: EventFd,
-    state: Mutex<State>,
+    state: Mutex<PrinterState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PrinterState {
     /// Whether a line is edited, so that texts are queued.
     editing: bool,
     queued: Vec<u8>,
@@ -62,7 +62,7 @@ impl Printer {
         fd::write_all(&self.0.output, &lines, Deadline::NEVER).map(drop).map_err(failed)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PrinterState> {
         // Every change of the state is whole.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -52,7 +52,7 @@ struct Last {
 
 /// What vi mode remembers from command to command.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ViState {
     last: Last,
     /// The motion of the last operator; its own letter for a whole line.
     last_motion: u8,
@@ -74,7 +74,7 @@ pub(super) struct State {
     commanded: bool,
 }
 
-impl Default for State {
+impl Default for ViState {
     fn default() -> Self {
         Self {
             last: Last { command: Command::ViInsertionMode, key: b'i', count: 1 },
@@ -250,7 +250,7 @@ pub(super) fn accepted(machine: &mut Machine) {
     if machine.is_vi() {
         end_insertion(machine);
         if !CHANGES.contains(&machine.vi.last.key) {
-            machine.vi.last = State::default().last;
+            machine.vi.last = ViState::default().last;
         }
     }
 }
