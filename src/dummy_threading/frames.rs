@@ -5,11 +5,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Thread;
-use super::hooks::Hooks;
-use super::shutdown::End;
 use crate::thread::report_panics;
+use crate::threading::{Hooks, PanicReport, TraceEvent};
 
 /// What a thread does when it is started.
 pub(super) type Body = Box<dyn FnOnce(&Thread)>;
@@ -25,7 +25,7 @@ pub(super) enum Phase {
 }
 
 /// What the handles of one thread share.
-pub(super) struct Core {
+pub(super) struct Inner {
     number: u32,
     name: RefCell<Option<Arc<str>>>,
     pub(super) daemon: Cell<bool>,
@@ -35,7 +35,7 @@ pub(super) struct Core {
     pub(super) values: Values,
 }
 
-impl Core {
+impl Inner {
     pub(super) fn new(name: Option<Arc<str>>, daemon: bool, stack: usize) -> Self {
         let number = if name.is_none() { frames().count() } else { 0 };
         Self {
@@ -73,14 +73,26 @@ impl Core {
     }
 }
 
+/// The hooks, by the types that `hooks` gives names.
+pub(super) type OwnHooks =
+    Hooks<Arc<dyn Fn(&PanicReport<'_, Thread>)>, Arc<dyn Fn(&Thread, TraceEvent)>, Arc<dyn Fn(&Thread, Duration)>>;
+
+/// What shutdown has to do.
+#[derive(Default)]
+pub(super) struct ShutdownState {
+    pub(super) began: bool,
+    pub(super) closed: bool,
+    pub(super) callbacks: Vec<Box<dyn FnOnce()>>,
+}
+
 /// Everything of this module that belongs to one thread of the system.
 pub(super) struct Frames {
-    main: Rc<Core>,
+    main: Rc<Inner>,
     /// What was started and has not ended, the innermost last.
-    inner: RefCell<Vec<Rc<Core>>>,
+    nested: RefCell<Vec<Rc<Inner>>>,
     numbers: Cell<u32>,
-    pub(super) hooks: RefCell<Hooks>,
-    pub(super) end: RefCell<End>,
+    pub(super) hooks: RefCell<OwnHooks>,
+    pub(super) end: RefCell<ShutdownState>,
 }
 
 thread_local!(static FRAMES: Rc<Frames> = Rc::new(Frames::new()));
@@ -97,7 +109,7 @@ pub(super) fn living() -> Option<Rc<Frames>> {
 
 impl Frames {
     fn new() -> Self {
-        let main = Core {
+        let main = Inner {
             number: 0,
             name: RefCell::new(Some("MainThread".into())),
             daemon: Cell::new(false),
@@ -108,7 +120,7 @@ impl Frames {
         };
         Self {
             main: Rc::new(main),
-            inner: RefCell::default(),
+            nested: RefCell::default(),
             numbers: Cell::new(0),
             hooks: RefCell::default(),
             end: RefCell::default(),
@@ -122,30 +134,30 @@ impl Frames {
     }
 
     /// The innermost.
-    pub(super) fn current(&self) -> Rc<Core> {
-        self.inner.borrow().last().unwrap_or(&self.main).clone()
+    pub(super) fn current(&self) -> Rc<Inner> {
+        self.nested.borrow().last().unwrap_or(&self.main).clone()
     }
 
     /// All of them, the outermost first.
-    pub(super) fn all(&self) -> Vec<Rc<Core>> {
-        let inner = self.inner.borrow();
-        std::iter::once(&self.main).chain(inner.iter()).cloned().collect()
+    pub(super) fn all(&self) -> Vec<Rc<Inner>> {
+        let nested = self.nested.borrow();
+        std::iter::once(&self.main).chain(nested.iter()).cloned().collect()
     }
 
     /// Runs `work` in a frame of its own.
-    pub(super) fn within(&self, core: Rc<Core>, work: impl FnOnce()) {
+    pub(super) fn within(&self, inner: Rc<Inner>, work: impl FnOnce()) {
         /// The end of the frame.
-        struct Leave<'f>(&'f Frames, Rc<Core>);
+        struct Leave<'f>(&'f Frames, Rc<Inner>);
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
                 self.1.clear();
-                drop(self.0.inner.borrow_mut().pop());
+                drop(self.0.nested.borrow_mut().pop());
                 self.1.phase.set(Phase::Stopped);
             }
         }
-        core.phase.set(Phase::Started);
-        self.inner.borrow_mut().push(core.clone());
-        let _leave = Leave(self, core);
+        inner.phase.set(Phase::Started);
+        self.nested.borrow_mut().push(inner.clone());
+        let _leave = Leave(self, inner);
         work();
     }
 }

@@ -1,12 +1,12 @@
 //! What is called when something that was started begins, ends or panics: hooks of the calling thread of the system.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Thread;
-use super::frames::frames;
-use crate::thread::{Escaped, report_panics};
-use crate::threading::{self, TraceEvent};
+use super::frames::{OwnHooks, frames};
+use crate::thread::Escaped;
+use crate::threading::{self, TraceEvent, work_between};
 
 /// A panic that ended a thread's work.
 ///
@@ -28,13 +28,6 @@ pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent)>;
 /// # Examples
 /// See the example of [`set_trace`].
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration)>;
-
-#[derive(Clone, Default)]
-pub(super) struct Hooks {
-    except: Option<ExceptHook>,
-    trace: Option<TraceHook>,
-    profile: Option<ProfileHook>,
-}
 
 /// Says what is called when a panic ends the work of a thread or of a timer; `None` for [`default_excepthook`]. The
 /// panic goes no further, and the process's panic hook does not hear of it.
@@ -126,7 +119,7 @@ pub fn profile() -> Option<ProfileHook> {
     frames().hooks.borrow().profile.clone()
 }
 
-fn change<H>(replace: impl FnOnce(&mut Hooks) -> Option<H>) {
+fn change<H>(replace: impl FnOnce(&mut OwnHooks) -> Option<H>) {
     let frames = frames();
     let before = replace(&mut frames.hooks.borrow_mut());
     drop(before); // no longer borrowed: what it captured may come back here
@@ -145,27 +138,11 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
 
 /// Tells the hook what escaped.
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
-    let report = PanicReport::new(thread, escaped);
-    // A hook that panics has reported nothing, so both panics are printed.
-    if !excepthook().is_some_and(|hook| report_panics(|| hook(&report))) {
-        report_panics(|| default_excepthook(&report));
-    }
+    PanicReport::new(thread, escaped).tell(excepthook().as_deref(), default_excepthook);
 }
 
 /// Runs some work between the hooks that were there at its start.
 pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
-    let Hooks { trace, profile, .. } = frames().hooks.borrow().clone();
-    let tell = |moment| {
-        if let Some(trace) = &trace {
-            report_panics(|| trace(thread, moment));
-        }
-    };
-    tell(TraceEvent::Start);
-    let start = Instant::now();
-    work();
-    if let Some(profile) = &profile {
-        let took = start.elapsed();
-        report_panics(|| profile(thread, took));
-    }
-    tell(TraceEvent::End);
+    let OwnHooks { trace, profile, .. } = frames().hooks.borrow().clone();
+    work_between(thread, trace.as_deref(), profile.as_deref(), work);
 }

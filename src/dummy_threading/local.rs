@@ -78,14 +78,14 @@ impl<T: 'static, F: Fn() -> T> Local<T, F> {
             static NEXT: AtomicU64 = AtomicU64::new(0);
             NEXT.fetch_add(1, Relaxed)
         });
-        let core = living().ok_or_else(over)?.current();
-        let found = core.values.borrow().get(key).cloned().and_then(|value| value.downcast::<T>().ok());
+        let inner = living().ok_or_else(over)?.current();
+        let found = inner.values.borrow().get(key).cloned().and_then(|value| value.downcast::<T>().ok());
         let value = match found {
             Some(value) => value,
             None => {
                 // The initialiser may use other values of this kind, or this one: the outer one is it then.
                 let value = Rc::new((self.init)());
-                let before = core.values.borrow_mut().insert(*key, value.clone());
+                let before = inner.values.borrow_mut().insert(*key, value.clone());
                 drop(before); // no longer borrowed: its destructor may come back here
                 value
             }
@@ -98,7 +98,7 @@ impl<T: 'static, F> Local<T, F> {
     /// How many of the threads that have not ended have a value.
     pub fn threads(&self) -> usize {
         let (Some(key), Some(frames)) = (self.key.get(), living()) else { return 0 };
-        frames.all().iter().filter(|core| core.values.borrow().contains_key(key)).count()
+        frames.all().iter().filter(|inner| inner.values.borrow().contains_key(key)).count()
     }
 }
 
@@ -107,7 +107,7 @@ impl<T: 'static, F> Drop for Local<T, F> {
     fn drop(&mut self) {
         let (Some(key), Some(frames)) = (self.key.take(), living()) else { return };
         let values: Vec<Rc<dyn Any>> =
-            frames.all().iter().filter_map(|core| core.values.borrow_mut().remove(&key)).collect();
+            frames.all().iter().filter_map(|inner| inner.values.borrow_mut().remove(&key)).collect();
         drop(values); // no longer borrowed: their destructors may come back here
     }
 }

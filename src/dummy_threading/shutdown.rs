@@ -4,14 +4,6 @@ use super::frames::frames;
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::report_panics;
 
-/// What shutdown has to do.
-#[derive(Default)]
-pub(super) struct End {
-    began: bool,
-    closed: bool,
-    callbacks: Vec<Box<dyn FnOnce()>>,
-}
-
 fn shutting_down(what: &str) -> Error {
     Error::new(ErrorKind::ShuttingDown, format!("{what}: shutdown has begun"))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ossature_sys::futex::Limit;
 
-use super::frames::{Core, Phase, frames};
+use super::frames::{Inner, Phase, frames};
 use super::{hooks, shutdown};
 use crate::dummy_thread::{self, Ident, get_ident};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,14 +50,14 @@ type Left<T> = std::thread::Result<T>;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub struct Thread<T = ()> {
-    core: Rc<Core>,
+    inner: Rc<Inner>,
     /// `None` in a handle that was not made with the closure.
     left: Option<Rc<RefCell<Option<Left<T>>>>>,
 }
 
 impl<T> Clone for Thread<T> {
     fn clone(&self) -> Self {
-        Self { core: self.core.clone(), left: self.left.clone() }
+        Self { inner: self.inner.clone(), left: self.left.clone() }
     }
 }
 
@@ -83,8 +83,8 @@ impl Thread {
         ThreadBuilder::default()
     }
 
-    pub(super) fn of(core: Rc<Core>) -> Self {
-        Self { core, left: None }
+    pub(super) fn of(inner: Rc<Inner>) -> Self {
+        Self { inner, left: None }
     }
 }
 
@@ -99,14 +99,14 @@ impl<T> Thread<T> {
     /// * [`ErrorKind::Unsupported`] when it was to have a stack of some size.
     /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
     pub fn start(&self) -> Result<()> {
-        let core = &self.core;
-        if core.phase.get() != Phase::Initial {
+        let inner = &self.inner;
+        if inner.phase.get() != Phase::Initial {
             return Err(Error::new(ErrorKind::AlreadyStarted, "a thread can be started once: make a new one"));
         }
-        checked(core.stack)?;
+        checked(inner.stack)?;
         shutdown::admit()?;
         install();
-        dummy_thread::start_new_thread(|| frames().within(core.clone(), || run(&Thread::of(core.clone())))).map(drop)
+        dummy_thread::start_new_thread(|| frames().within(inner.clone(), || run(&Thread::of(inner.clone())))).map(drop)
     }
 
     /// Returns at once, for its end has come.
@@ -123,14 +123,14 @@ impl<T> Thread<T> {
     /// # Errors
     /// As for [`join`](Self::join); one that it started itself hears `false` if there is a limit.
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
-        let name = || self.core.name();
-        match self.core.phase.get() {
+        let name = || self.inner.name();
+        match self.inner.phase.get() {
             Phase::Stopped => Ok(true),
             Phase::Initial => {
                 let message = format!("thread {} cannot be joined before it is started", name());
                 Err(Error::new(ErrorKind::NotStarted, message))
             }
-            Phase::Started if limit.into().is_never() || Rc::ptr_eq(&self.core, &frames().current()) => {
+            Phase::Started if limit.into().is_never() || Rc::ptr_eq(&self.inner, &frames().current()) => {
                 let message = format!("thread {} would wait for its own end: join it after its start", name());
                 Err(Error::new(ErrorKind::WouldDeadlock, message))
             }
@@ -147,7 +147,7 @@ impl<T> Thread<T> {
     /// * As for [`join`](Self::join).
     pub fn result(&self) -> Result<T> {
         self.join()?;
-        let name = || self.core.name();
+        let name = || self.inner.name();
         match self.take() {
             Some(Ok(value)) => Ok(value),
             Some(Err(payload)) if is_exit(&*payload) => {
@@ -171,24 +171,24 @@ impl<T> Thread<T> {
 
     /// The same thread, as a handle that has no result.
     pub fn handle(&self) -> Thread {
-        Thread::of(self.core.clone())
+        Thread::of(self.inner.clone())
     }
 
     /// Its name, for display only.
     #[doc(alias = "getName")]
     pub fn name(&self) -> String {
-        self.core.name()
+        self.inner.name()
     }
 
     /// Names it; the kernel does not hear of it.
     #[doc(alias = "setName")]
     pub fn set_name(&self, name: impl Into<Arc<str>>) {
-        self.core.set_name(name.into());
+        self.inner.set_name(name.into());
     }
 
     /// Its number, which all threads here have in common; `None` before its start.
     pub fn ident(&self) -> Option<Ident> {
-        (self.core.phase.get() != Phase::Initial).then(get_ident)
+        (self.inner.phase.get() != Phase::Initial).then(get_ident)
     }
 
     /// The kernel's number for the thread of the system that it runs in; `None` before its start.
@@ -199,13 +199,13 @@ impl<T> Thread<T> {
     /// Whether it was started and has not ended: true only for itself and in what it starts.
     #[doc(alias = "isAlive")]
     pub fn is_alive(&self) -> bool {
-        self.core.phase.get() == Phase::Started
+        self.inner.phase.get() == Phase::Started
     }
 
     /// Whether it is marked as one that shutdown need not wait for, which here it never has to.
     #[doc(alias = "isDaemon")]
     pub fn daemon(&self) -> bool {
-        self.core.daemon.get()
+        self.inner.daemon.get()
     }
 
     /// Marks it, before its start.
@@ -214,11 +214,11 @@ impl<T> Thread<T> {
     /// [`ErrorKind::AlreadyStarted`] after its start.
     #[doc(alias = "setDaemon")]
     pub fn set_daemon(&self, daemon: bool) -> Result<()> {
-        if self.core.phase.get() != Phase::Initial {
-            let message = format!("thread {} was already started: set `daemon` before `start`", self.core.name());
+        if self.inner.phase.get() != Phase::Initial {
+            let message = format!("thread {} was already started: set `daemon` before `start`", self.inner.name());
             return Err(Error::new(ErrorKind::AlreadyStarted, message));
         }
-        self.core.daemon.set(daemon);
+        self.inner.daemon.set(daemon);
         Ok(())
     }
 }
@@ -226,7 +226,7 @@ impl<T> Thread<T> {
 /// The thread itself.
 pub(super) fn run(this: &Thread) {
     hooks::around(this, || {
-        let body = this.core.body.take();
+        let body = this.inner.body.take();
         if let Some(Err(escaped)) = body.map(|body| catch(|| body(this))) {
             hooks::report(this, &escaped);
         }
@@ -240,7 +240,7 @@ fn checked(stack: usize) -> Result<()> {
 
 impl<T, U> PartialEq<Thread<U>> for Thread<T> {
     fn eq(&self, other: &Thread<U>) -> bool {
-        Rc::ptr_eq(&self.core, &other.core)
+        Rc::ptr_eq(&self.inner, &other.inner)
     }
 }
 
@@ -249,12 +249,12 @@ impl<T> Eq for Thread<T> {}
 impl<T> fmt::Debug for Thread<T> {
     /// As Python shows it: `Thread(Thread-1, stopped daemon 1)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = match self.core.phase.get() {
+        let phase = match self.inner.phase.get() {
             Phase::Initial => "initial",
             Phase::Started => "started",
             Phase::Stopped => "stopped",
         };
-        write!(f, "Thread({}, {phase}", self.core.name())?;
+        write!(f, "Thread({}, {phase}", self.inner.name())?;
         if self.daemon() {
             f.write_str(" daemon")?;
         }
@@ -308,17 +308,17 @@ impl ThreadBuilder {
     /// A thread that will run `work` in [`start`](Thread::start).
     pub fn prepare<T: 'static>(self, work: impl FnOnce() -> T + 'static) -> Thread<T> {
         let daemon = self.daemon.unwrap_or_else(|| frames().current().daemon.get());
-        let core = Core::new(self.name, daemon, self.stack);
+        let inner = Inner::new(self.name, daemon, self.stack);
         let left = Rc::new(RefCell::new(None));
         let slot = left.clone();
-        core.body.replace(Some(Box::new(move |thread: &Thread| {
+        inner.body.replace(Some(Box::new(move |thread: &Thread| {
             let result: Left<T> = catch(work).map_err(|escaped| {
                 hooks::report(thread, &escaped);
                 escaped.payload as Box<dyn Any + Send>
             });
             slot.replace(Some(result));
         })));
-        Thread { core: Rc::new(core), left: Some(left) }
+        Thread { inner: Rc::new(inner), left: Some(left) }
     }
 
     /// Runs `work`, and answers with the thread that it was.

@@ -22,10 +22,10 @@ const STARTED: u32 = 1;
 pub(crate) struct Native {
     phase: AtomicU32,
     ident: AtomicU64,
-    /// The kernel's number, 0 until the thread has told it.
+    /// The kernel's number, 0 until the thread has reported it.
     tid: AtomicU32,
-    /// The number has been told, or never will be.
-    told: Event,
+    /// The number has been reported, or never will be.
+    reported: Event,
     /// In which process it runs: a forked child has the handle and not the thread.
     generation: AtomicU32,
     done: Event,
@@ -41,7 +41,7 @@ impl Native {
             phase: AtomicU32::new(INITIAL),
             ident: AtomicU64::new(0),
             tid: AtomicU32::new(0),
-            told: Event::new(),
+            reported: Event::new(),
             generation: AtomicU32::new(0),
             done: Event::new(),
             adopted: AtomicBool::new(false),
@@ -97,7 +97,7 @@ impl Native {
             return Err(again());
         }
         let ident = Ident::fresh();
-        self.told.clear();
+        self.reported.clear();
         self.generation.store(generation(), Relaxed);
         self.ident.store(ident.get(), Release);
         self.phase.store(STARTED, Release);
@@ -109,7 +109,7 @@ impl Native {
             Err(error) => {
                 self.phase.store(INITIAL, Release);
                 self.ident.store(0, Relaxed);
-                self.told.set();
+                self.reported.set();
                 Err(error)
             }
         }
@@ -121,7 +121,7 @@ impl Native {
             adopt_ident(ident);
         }
         self.tid.store(number(get_native_id()), Release);
-        self.told.set();
+        self.reported.set();
     }
 
     /// Called last in the thread: those who wait go on.
@@ -138,7 +138,7 @@ impl Native {
     pub(crate) fn native_id(&self) -> Option<Pid> {
         self.ident()?;
         if self.tid.load(Acquire) == 0 && self.is_alive() {
-            self.told.wait();
+            self.reported.wait();
         }
         Pid::from_raw(self.tid.load(Acquire) as i32)
     }

@@ -80,7 +80,7 @@ pub(crate) type PanicLabel = fn(PanicPart<'_>);
 
 /// What the hook does in a thread. One piece without allocations, because every new child touches it.
 #[derive(Clone, Copy)]
-struct State {
+struct HookState {
     /// The label of the process, if this is its first thread and this library started the process.
     label: Option<PanicLabel>,
     /// Whether a panic is kept.
@@ -98,8 +98,8 @@ struct State {
 const MANY: u32 = 8;
 
 thread_local! {
-    static STATE: Cell<State> =
-        const { Cell::new(State { label: None, keeps: false, reports: false, floor: 0, kept: 0 }) };
+    static STATE: Cell<HookState> =
+        const { Cell::new(HookState { label: None, keeps: false, reports: false, floor: 0, kept: 0 }) };
     static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
 #[cfg(feature = "multiprocessing")]
 #[inline]
 pub(crate) fn forget_panics() {
-    let State { floor, kept, .. } = STATE.get();
+    let HookState { floor, kept, .. } = STATE.get();
     if kept > floor {
         forget_kept(floor);
     }
@@ -122,7 +122,7 @@ pub(crate) fn forget_panics() {
 #[cold]
 fn forget_kept(floor: u32) {
     let forgotten = KEPT.with_borrow_mut(|kept| kept.split_off(kept.len().min(floor as usize)));
-    STATE.set(State { kept: floor, ..STATE.get() });
+    STATE.set(HookState { kept: floor, ..STATE.get() });
     drop(forgotten);
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn catch_and_report<R>(body: impl FnOnce() -> R) -> Result<R, Escaped
 
 fn caught<R>(reports: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
     let before = STATE.get();
-    STATE.set(State { keeps: true, reports, floor: before.kept, ..before });
+    STATE.set(HookState { keeps: true, reports, floor: before.kept, ..before });
     let result = catch_unwind(AssertUnwindSafe(body));
     let after = STATE.replace(before);
     let mut seen = Vec::new();
@@ -152,13 +152,13 @@ fn caught<R>(reports: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
 #[cfg(feature = "multiprocessing")]
 #[inline]
 pub(crate) fn set_panic_label(label: PanicLabel) {
-    STATE.set(State { label: Some(label), keeps: false, reports: false, ..STATE.get() });
+    STATE.set(HookState { label: Some(label), keeps: false, reports: false, ..STATE.get() });
 }
 
 /// Runs `body` with panics going to the process's hook as they happen, and swallows them; says whether there was none.
 pub(crate) fn report_panics(body: impl FnOnce()) -> bool {
     let before = STATE.get();
-    STATE.set(State { keeps: false, ..before });
+    STATE.set(HookState { keeps: false, ..before });
     let ended = catch_unwind(AssertUnwindSafe(body)); // the hook has reported it
     // The drop of a payload may panic with another payload, which is not dropped.
     let ended = ended.map_err(|payload| catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget));
@@ -246,7 +246,7 @@ fn aborts(info: &PanicHookInfo<'_>) -> bool {
         || format!("{info:?}").contains("can_unwind: false")
 }
 
-fn keep(state: State, info: &PanicHookInfo<'_>) {
+fn keep(state: HookState, info: &PanicHookInfo<'_>) {
     let label = state.label.filter(|_| state.reports);
     let kept = Kept::of(info, label.is_some());
     if let Some(label) = label {
@@ -258,7 +258,7 @@ fn keep(state: State, info: &PanicHookInfo<'_>) {
             list.remove(state.floor as usize);
         }
         list.push(kept);
-        STATE.set(State { kept: list.len() as u32, ..state });
+        STATE.set(HookState { kept: list.len() as u32, ..state });
     });
 }
 

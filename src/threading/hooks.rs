@@ -41,14 +41,23 @@ pub enum TraceEvent {
     End,
 }
 
-#[derive(Clone, Default)]
-pub(super) struct Hooks {
-    except: Option<ExceptHook>,
-    trace: Option<TraceHook>,
-    profile: Option<ProfileHook>,
+/// The hooks of this module, or of [`dummy_threading`](crate::dummy_threading), whose hooks stay in their thread.
+#[derive(Clone)]
+pub(crate) struct Hooks<E, T, P> {
+    pub(crate) except: Option<E>,
+    pub(crate) trace: Option<T>,
+    pub(crate) profile: Option<P>,
 }
 
-impl Hooks {
+impl<E, T, P> Default for Hooks<E, T, P> {
+    fn default() -> Self {
+        Self { except: None, trace: None, profile: None }
+    }
+}
+
+pub(super) type OwnHooks = Hooks<ExceptHook, TraceHook, ProfileHook>;
+
+impl OwnHooks {
     pub(super) fn any(&self) -> bool {
         self.trace.is_some() || self.profile.is_some()
     }
@@ -249,7 +258,7 @@ pub fn profile() -> Option<ProfileHook> {
     registry().hooks.lock().profile.clone()
 }
 
-fn change<H>(replace: impl FnOnce(&mut Hooks) -> Option<H>) {
+fn change<H>(replace: impl FnOnce(&mut OwnHooks) -> Option<H>) {
     let registry = registry();
     let mut hooks = registry.hooks.lock();
     let before = replace(&mut hooks);
@@ -275,10 +284,16 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
 
 /// Tells the hook what escaped from the calling thread's work.
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
-    let report = PanicReport::new(thread, escaped);
-    // A hook that panics has reported nothing, so both panics are printed.
-    if !excepthook().is_some_and(|hook| report_panics(|| hook(&report))) {
-        report_panics(|| default_excepthook(&report));
+    PanicReport::new(thread, escaped).tell(excepthook().as_deref(), default_excepthook);
+}
+
+impl<H> PanicReport<'_, H> {
+    /// Tells `hook`, or `default` if there is no hook.
+    pub(crate) fn tell(&self, hook: Option<impl Fn(&PanicReport<'_, H>)>, default: impl Fn(&PanicReport<'_, H>)) {
+        // A hook that panics has reported nothing, so both panics are printed.
+        if !hook.is_some_and(|hook| report_panics(|| hook(self))) {
+            report_panics(|| default(self));
+        }
     }
 }
 
@@ -288,17 +303,27 @@ pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
     if !registry.hooked.load(Relaxed) {
         return work();
     }
-    let Hooks { trace, profile, .. } = registry.hooks.lock().clone();
-    let tell = |moment| {
+    let OwnHooks { trace, profile, .. } = registry.hooks.lock().clone();
+    work_between(thread, trace.as_deref(), profile.as_deref(), work);
+}
+
+/// Runs `work` between the hooks.
+pub(crate) fn work_between<H>(
+    thread: &H,
+    trace: Option<impl Fn(&H, TraceEvent)>,
+    profile: Option<impl Fn(&H, Duration)>,
+    work: impl FnOnce(),
+) {
+    let tell = |event| {
         if let Some(trace) = &trace {
-            report_panics(|| trace(thread, moment));
+            report_panics(|| trace(thread, event));
         }
     };
     tell(TraceEvent::Start);
     let start = Instant::now();
     work();
-    let took = start.elapsed();
     if let Some(profile) = &profile {
+        let took = start.elapsed();
         report_panics(|| profile(thread, took));
     }
     tell(TraceEvent::End);

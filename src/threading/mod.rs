@@ -31,7 +31,7 @@
 // | file | idea |
 // | --- | --- |
 // | `thread` | the handle and the life of a thread |
-// | `core` | what the handles of one thread share; the calling thread's own |
+// | `inner` | what the handles of one thread share; the calling thread's own |
 // | `registry` | who lives; what a forked child begins anew |
 // | `hooks` | what is called at a start, an end, a panic |
 // | `shutdown` | callbacks, then waiting for everybody |
@@ -39,9 +39,9 @@
 // | `local` | values that each thread has its own of |
 // | `init` | making something once without hanging |
 
-mod core;
 mod hooks;
 pub mod init;
+mod inner;
 pub mod local;
 mod registry;
 mod shutdown;
@@ -96,6 +96,7 @@ pub use thread::{Thread, ThreadBuilder};
 #[doc(inline)]
 pub use timer::Timer;
 
+pub(crate) use hooks::{Hooks, work_between};
 #[cfg(feature = "multiprocessing")]
 pub(crate) use shutdown::shutdown_if_begun;
 use shutdown::shutting_down;

@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicBool;
 use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
-use super::core::{Core, Kind, current, current_or_inherited, set_current};
-use super::hooks::Hooks;
+use super::hooks::OwnHooks;
 use super::init::Graph;
-use super::shutdown::End;
+use super::inner::{Inner, Kind, current, current_or_inherited, set_current};
+use super::shutdown::ShutdownState;
 use super::timer::Wheel;
 use super::{Thread, shutting_down};
 use crate::error::Result;
@@ -22,12 +22,12 @@ use crate::thread::{Ident, Native, get_ident, is_first};
 
 /// Everything of this module that belongs to one process.
 pub(super) struct Registry {
-    pub(super) main: Arc<Core>,
-    pub(super) table: Lock<Table>,
-    pub(super) hooks: Lock<Hooks>,
+    pub(super) main: Arc<Inner>,
+    pub(super) table: Lock<ThreadTable>,
+    pub(super) hooks: Lock<OwnHooks>,
     /// Whether a thread has to look at the hooks at all.
     pub(super) hooked: AtomicBool,
-    pub(super) end: Lock<End>,
+    pub(super) end: Lock<ShutdownState>,
     /// Whether [`shutdown`](super::shutdown()) has begun.
     pub(super) ending: AtomicBool,
     pub(super) wheel: Wheel,
@@ -37,8 +37,8 @@ pub(super) struct Registry {
 }
 
 /// The living threads, by their numbers, which is the order in which they were started.
-pub(super) struct Table {
-    living: BTreeMap<Ident, Arc<Core>>,
+pub(super) struct ThreadTable {
+    living: BTreeMap<Ident, Arc<Inner>>,
     /// Nothing may be started any more.
     pub(super) closed: bool,
 }
@@ -60,13 +60,13 @@ impl Registry {
     fn new(before: Option<&Self>) -> Self {
         let main = match current_or_inherited().filter(|_| before.is_some() && is_first()) {
             // The thread that forked goes on here, and is the first.
-            Some(core) => {
-                core.become_main();
-                core
+            Some(inner) => {
+                inner.become_main();
+                inner
             }
             None => {
                 let native = if is_first() { Native::current() } else { Native::first() };
-                Arc::new(Core::new(native, Kind::Main, Some("MainThread".into()), false))
+                Arc::new(Inner::new(native, Kind::Main, Some("MainThread".into()), false))
             }
         };
         if is_first() {
@@ -77,10 +77,10 @@ impl Registry {
         let living = main.native.ident().map(|ident| (ident, main.clone())).into_iter().collect();
         Self {
             main,
-            table: Lock::new(Table { living, closed: false }),
+            table: Lock::new(ThreadTable { living, closed: false }),
             hooked: AtomicBool::new(hooks.any()),
             hooks: Lock::new(hooks),
-            end: Lock::new(End::default()),
+            end: Lock::new(ShutdownState::default()),
             ending: AtomicBool::new(false),
             wheel: Wheel::new(),
             graph: Lock::new(
@@ -91,19 +91,19 @@ impl Registry {
     }
 
     /// Lists a thread that is about to start.
-    pub(super) fn enlist(&self, core: Arc<Core>, ident: Ident) -> Result<()> {
+    pub(super) fn enlist(&self, inner: Arc<Inner>, ident: Ident) -> Result<()> {
         let mut table = self.table.lock();
         if table.closed {
             return Err(shutting_down("can't start new thread"));
         }
-        table.living.insert(ident, core);
+        table.living.insert(ident, inner);
         Ok(())
     }
 
     /// Lists a thread that runs already.
-    pub(super) fn put(&self, core: Arc<Core>) {
-        if let Some(ident) = core.native.ident() {
-            self.table.lock().living.insert(ident, core);
+    pub(super) fn put(&self, inner: Arc<Inner>) {
+        if let Some(ident) = inner.native.ident() {
+            self.table.lock().living.insert(ident, inner);
         }
     }
 
@@ -113,20 +113,20 @@ impl Registry {
         drop(gone); // outside the lock: it may be the last handle
     }
 
-    fn living(&self) -> Vec<Arc<Core>> {
+    fn living(&self) -> Vec<Arc<Inner>> {
         self.table.lock().living.values().cloned().collect()
     }
 }
 
-impl Table {
+impl ThreadTable {
     /// A living thread that the process has to wait for, other than its first and `me`.
-    pub(super) fn awaited(&self, main: &Arc<Core>, me: Option<Ident>) -> Option<Arc<Core>> {
+    pub(super) fn awaited(&self, main: &Arc<Inner>, me: Option<Ident>) -> Option<Arc<Inner>> {
         use std::sync::atomic::Ordering::Relaxed;
-        let waits = |core: &&Arc<Core>| {
-            !Arc::ptr_eq(core, main)
-                && !core.daemon.load(Relaxed)
-                && core.native.ident() != me
-                && core.native.is_alive()
+        let waits = |inner: &&Arc<Inner>| {
+            !Arc::ptr_eq(inner, main)
+                && !inner.daemon.load(Relaxed)
+                && inner.native.ident() != me
+                && inner.native.is_alive()
         };
         self.living.values().find(waits).cloned()
     }

@@ -13,7 +13,7 @@ use crate::thread::{get_ident, is_first};
 
 /// What shutdown has to do first.
 #[derive(Default)]
-pub(super) struct End {
+pub(super) struct ShutdownState {
     began: bool,
     callbacks: Vec<Box<dyn FnOnce() + Send>>,
 }
@@ -85,9 +85,9 @@ pub fn shutdown() {
     let me = Some(get_ident());
     loop {
         let mut table = registry.table.lock();
-        if let Some(core) = table.awaited(&registry.main, me) {
+        if let Some(inner) = table.awaited(&registry.main, me) {
             drop(table);
-            core.native.join(Limit::NEVER);
+            inner.native.join(Limit::NEVER);
             continue;
         }
         if registry.wheel.close() {

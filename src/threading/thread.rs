@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use ossature_sys::futex::Limit;
 use ossature_sys::sync::lock::Lock;
 
-use super::core::{Core, Kind, current_registered, inherited, set_current, take_current};
+use super::inner::{Inner, Kind, current_registered, inherited, set_current, take_current};
 use super::registry::registry;
 use super::{hooks, init, local};
 use crate::error::{Error, ErrorKind, Result};
@@ -57,14 +57,14 @@ type Left<T> = std::thread::Result<T>;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub struct Thread<T = ()> {
-    core: Arc<Core>,
+    inner: Arc<Inner>,
     /// `None` in a handle that was not made with the closure.
     left: Option<Arc<Lock<Option<Left<T>>>>>,
 }
 
 impl<T> Clone for Thread<T> {
     fn clone(&self) -> Self {
-        Self { core: self.core.clone(), left: self.left.clone() }
+        Self { inner: self.inner.clone(), left: self.left.clone() }
     }
 }
 
@@ -99,8 +99,8 @@ impl Thread {
         ThreadBuilder::default()
     }
 
-    pub(super) fn of(core: Arc<Core>) -> Self {
-        Self { core, left: None }
+    pub(super) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner, left: None }
     }
 }
 
@@ -118,18 +118,18 @@ impl<T> Thread<T> {
     /// program with tens of thousands of threads must stay below the limit of maps (`vm.max_map_count`), at four maps a
     /// thread.
     pub fn start(&self) -> Result<()> {
-        let core = &self.core;
-        let (name, stack) = (core.given_name(), core.stack.unwrap_or_else(stack_size));
+        let inner = &self.inner;
+        let (name, stack) = (inner.given_name(), inner.stack.unwrap_or_else(stack_size));
         let plan = Plan { name: name.map(|name| name.as_ref().to_owned()), stack };
-        let (mut counted, this) = (Counted::new(), Thread::of(core.clone()));
+        let (mut counted, this) = (Counted::new(), Thread::of(inner.clone()));
         let (registry, mut listed) = (registry(), None);
         thread::install();
         let admit = |ident| {
-            registry.enlist(core.clone(), ident)?;
+            registry.enlist(inner.clone(), ident)?;
             listed = Some(ident);
             Ok(())
         };
-        let started = core.native.start(plan, admit, move || {
+        let started = inner.native.start(plan, admit, move || {
             counted.enter();
             this.run(counted);
         });
@@ -165,9 +165,9 @@ impl<T> Thread<T> {
     /// # Errors
     /// As for [`join`](Self::join).
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
-        let native = &self.core.native;
+        let native = &self.inner.native;
         if !native.is_started() {
-            let message = format!("thread {} cannot be joined before it is started", self.core.name());
+            let message = format!("thread {} cannot be joined before it is started", self.inner.name());
             return Err(Error::new(ErrorKind::NotStarted, message));
         }
         let limit = limit.into();
@@ -175,10 +175,10 @@ impl<T> Thread<T> {
         // The thread's work may be over while it drops its thread-local values. Only a wait without a limit would never
         // end.
         if is_here && (native.is_alive() || limit.is_never()) {
-            return Err(joins_itself(&format!("thread {}", self.core.name())));
+            return Err(joins_itself(&format!("thread {}", self.inner.name())));
         }
-        if native.is_alive() && self.core.is(Kind::Dummy) {
-            let message = format!("thread {} was started elsewhere: join it there", self.core.name());
+        if native.is_alive() && self.inner.is(Kind::Dummy) {
+            let message = format!("thread {} was started elsewhere: join it there", self.inner.name());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let _edge = match native.ident() {
@@ -198,7 +198,7 @@ impl<T> Thread<T> {
     /// * As for [`join`](Self::join).
     pub fn result(&self) -> Result<T> {
         self.join()?;
-        let name = || self.core.name();
+        let name = || self.inner.name();
         match self.take() {
             Some(Ok(value)) => Ok(value),
             Some(Err(payload)) if is_exit(&*payload) => {
@@ -223,13 +223,13 @@ impl<T> Thread<T> {
 
     /// The same thread, as a handle that has no result.
     pub fn handle(&self) -> Thread {
-        Thread::of(self.core.clone())
+        Thread::of(self.inner.clone())
     }
 
     /// Its name, for display only. Another thread may have the same name.
     #[doc(alias = "getName")]
     pub fn name(&self) -> String {
-        self.core.name()
+        self.inner.name()
     }
 
     /// Names it. A thread that names itself gets that name in the kernel too, cut to 15 bytes; so does one that is
@@ -237,33 +237,33 @@ impl<T> Thread<T> {
     #[doc(alias = "setName")]
     pub fn set_name(&self, name: impl Into<Arc<str>>) {
         let name = name.into();
-        if self.core.native.is_alive() && self.core.native.ident() == Some(get_ident()) {
+        if self.inner.native.is_alive() && self.inner.native.ident() == Some(get_ident()) {
             let _ = thread::set_name(&name); // a sandbox may forbid it, and the name is for the eye only
         }
-        self.core.set_name(name);
+        self.inner.set_name(name);
     }
 
     /// Its number in this process; `None` before its start.
     pub fn ident(&self) -> Option<Ident> {
-        self.core.native.ident()
+        self.inner.native.ident()
     }
 
     /// The kernel's number for it, `gettid()`; `None` before its start. It may be another thread's after its end.
     pub fn native_id(&self) -> Option<Pid> {
         self.look();
-        self.core.native.native_id()
+        self.inner.native.native_id()
     }
 
     /// Whether it was started and has not ended. In a forked child only the thread that called fork is alive.
     #[doc(alias = "isAlive")]
     pub fn is_alive(&self) -> bool {
         self.look();
-        self.core.native.is_alive()
+        self.inner.native.is_alive()
     }
 
     /// In a forked child the calling thread's own handle is this process's once it was looked for.
     fn look(&self) {
-        if !self.core.native.is_here() {
+        if !self.inner.native.is_here() {
             drop(current_registered());
         }
     }
@@ -271,7 +271,7 @@ impl<T> Thread<T> {
     /// Whether [`shutdown`](super::shutdown()) goes by without waiting for it.
     #[doc(alias = "isDaemon")]
     pub fn daemon(&self) -> bool {
-        self.core.daemon.load(Relaxed)
+        self.inner.daemon.load(Relaxed)
     }
 
     /// Says whether [`shutdown`](super::shutdown()) goes by without waiting for it. A process that ends by the return
@@ -281,11 +281,11 @@ impl<T> Thread<T> {
     /// [`ErrorKind::AlreadyStarted`] after its start.
     #[doc(alias = "setDaemon")]
     pub fn set_daemon(&self, daemon: bool) -> Result<()> {
-        if self.core.native.is_started() {
-            let message = format!("thread {} was already started: set `daemon` before `start`", self.core.name());
+        if self.inner.native.is_started() {
+            let message = format!("thread {} was already started: set `daemon` before `start`", self.inner.name());
             return Err(Error::new(ErrorKind::AlreadyStarted, message));
         }
-        self.core.daemon.store(daemon, Relaxed);
+        self.inner.daemon.store(daemon, Relaxed);
         Ok(())
     }
 }
@@ -302,16 +302,16 @@ impl Thread {
                 }
                 drop(self.1.take());
                 drop(take_current());
-                self.0.core.native.leave();
+                self.0.inner.native.leave();
             }
         }
-        self.core.native.enter();
-        set_current(self.core.clone());
+        self.inner.native.enter();
+        set_current(self.inner.clone());
         let leave = Leave(self, Some(counted));
         let this = &leave.0;
-        this.core.name_in_kernel();
+        this.inner.name_in_kernel();
         hooks::around(this, || {
-            let body = this.core.body.lock().take();
+            let body = this.inner.body.lock().take();
             let left = body.map(|body| catch(|| body(this)));
             if let Some(Err(escaped)) = left {
                 hooks::report(this, &escaped);
@@ -323,7 +323,7 @@ impl Thread {
 
 impl<T, U> PartialEq<Thread<U>> for Thread<T> {
     fn eq(&self, other: &Thread<U>) -> bool {
-        Arc::ptr_eq(&self.core, &other.core)
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 }
 
@@ -332,7 +332,7 @@ impl<T> Eq for Thread<T> {}
 impl<T> fmt::Debug for Thread<T> {
     /// As Python shows it: `Thread(Thread-1, started daemon 7)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Thread({}, {:?}", self.core.name(), self.core.native)?;
+        write!(f, "Thread({}, {:?}", self.inner.name(), self.inner.native)?;
         if self.daemon() {
             f.write_str(" daemon")?;
         }
@@ -387,17 +387,17 @@ impl ThreadBuilder {
     pub fn prepare<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Thread<T> {
         let left = Arc::new(Lock::new(None));
         let daemon = self.daemon.unwrap_or_else(inherited);
-        let mut core = Core::new(Native::new(), Kind::Ours, self.name, daemon);
-        core.stack = self.stack;
+        let mut inner = Inner::new(Native::new(), Kind::Ours, self.name, daemon);
+        inner.stack = self.stack;
         let slot = left.clone();
-        *core.body.get_mut() = Some(Box::new(move |thread: &Thread| {
+        *inner.body.get_mut() = Some(Box::new(move |thread: &Thread| {
             let result: Left<T> = catch(work).map_err(|escaped| {
                 hooks::report(thread, &escaped);
                 escaped.payload as Box<dyn Any + Send>
             });
             *slot.lock() = Some(result);
         }));
-        Thread { core: Arc::new(core), left: Some(left) }
+        Thread { inner: Arc::new(inner), left: Some(left) }
     }
 
     /// Starts a thread that runs `work`.

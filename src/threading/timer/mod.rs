@@ -41,7 +41,7 @@ use ossature_sys::process::generation;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
 
-use super::core::inherited;
+use super::inner::inherited;
 use super::registry::registry;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -56,7 +56,7 @@ const OVER: u8 = 3;
 const SOONEST: Duration = Duration::from_nanos(1);
 
 /// What all timers have.
-struct State {
+struct TimerState {
     phase: AtomicU8,
     /// Whether shutdown goes by without waiting for it.
     daemon: AtomicBool,
@@ -68,7 +68,7 @@ struct State {
 
 /// A timer with its callback.
 struct Shot<F: ?Sized = dyn Call> {
-    state: State,
+    state: TimerState,
     callback: F,
 }
 
@@ -130,7 +130,7 @@ impl Timer {
     /// otherwise.
     #[inline]
     pub fn new(interval: Duration, callback: impl FnOnce() + Send + 'static) -> Self {
-        let state = State {
+        let state = TimerState {
             phase: AtomicU8::new(INITIAL),
             daemon: AtomicBool::new(inherited()),
             generation: AtomicU32::new(0),

@@ -36,8 +36,8 @@ use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::{Guard, Lock};
 
 use super::super::Thread;
-use super::super::core::{Core, Kind, set_current, set_inherited, take_current};
 use super::super::hooks;
+use super::super::inner::{Inner, Kind, set_current, set_inherited, take_current};
 use super::super::registry::{Registry, registry};
 use super::super::shutting_down;
 use super::queue::Queue;
@@ -394,8 +394,8 @@ impl Registry {
 
     fn start_thread(&'static self) -> Result<()> {
         install();
-        let core = Arc::new(Core::new(Native::new(), Kind::Service, Some("Timer".into()), true));
-        let (thread, plan) = (core.clone(), Plan { name: Some("Timer".into()), stack: 0 });
+        let inner = Arc::new(Inner::new(Native::new(), Kind::Service, Some("Timer".into()), true));
+        let (thread, plan) = (inner.clone(), Plan { name: Some("Timer".into()), stack: 0 });
         let body = move || {
             thread.native.enter();
             set_current(thread.clone());
@@ -403,7 +403,7 @@ impl Registry {
             drop(take_current());
             thread.native.leave();
         };
-        core.native.start(plan, |_| Ok(()), body).map(drop)
+        inner.native.start(plan, |_| Ok(()), body).map(drop)
     }
 
     /// A thread could not be started: its timers wait for another, if there is one.

@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Service,
 }
 
-pub(super) struct Core {
+pub(super) struct Inner {
     pub(super) native: Native,
     kind: AtomicU8,
     /// The N of "Thread-N".
@@ -39,7 +39,7 @@ pub(super) struct Core {
     pub(super) body: Lock<Option<Body>>,
 }
 
-impl Core {
+impl Inner {
     pub(super) fn new(native: Native, kind: Kind, name: Option<Arc<str>>, daemon: bool) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let number = if name.is_none() { COUNTER.fetch_add(1, Relaxed) } else { 0 };
@@ -105,19 +105,19 @@ impl Core {
 
 /// The calling thread's handle. Without a destructor, which would cost every thread its registration: a thread of this
 /// module takes it out at its end, and the others have [`UnregisterOnExit`].
-type Here = RefCell<Option<ManuallyDrop<Arc<Core>>>>;
+type Here = RefCell<Option<ManuallyDrop<Arc<Inner>>>>;
 
 /// Takes a thread that was started elsewhere off the list when it ends.
 struct UnregisterOnExit;
 
 impl Drop for UnregisterOnExit {
     fn drop(&mut self) {
-        let Some(core) = take_current() else { return };
-        if core.is(Kind::Dummy) && core.native.is_here() {
-            if let Some(ident) = core.native.ident() {
+        let Some(inner) = take_current() else { return };
+        if inner.is(Kind::Dummy) && inner.native.is_here() {
+            if let Some(ident) = inner.native.ident() {
                 registry().forget(ident);
             }
-            core.native.leave();
+            inner.native.leave();
         }
     }
 }
@@ -133,15 +133,15 @@ thread_local! {
     static UNREGISTER: UnregisterOnExit = const { UnregisterOnExit };
 }
 
-/// Makes `core` the handle of the calling thread.
-pub(super) fn set_current(core: Arc<Core>) {
-    set_inherited(core.daemon.load(Relaxed));
-    let before = HERE.replace(Some(ManuallyDrop::new(core)));
+/// Makes `inner` the handle of the calling thread.
+pub(super) fn set_current(inner: Arc<Inner>) {
+    set_inherited(inner.daemon.load(Relaxed));
+    let before = HERE.replace(Some(ManuallyDrop::new(inner)));
     drop(before.map(ManuallyDrop::into_inner));
 }
 
 /// The calling thread has no handle any more.
-pub(super) fn take_current() -> Option<Arc<Core>> {
+pub(super) fn take_current() -> Option<Arc<Inner>> {
     HERE.take().map(ManuallyDrop::into_inner)
 }
 
@@ -163,24 +163,24 @@ pub(super) fn set_inherited(daemon: bool) {
 }
 
 /// The handle that the calling thread has, if it has one and it is this process's.
-pub(super) fn current_registered() -> Option<Arc<Core>> {
-    let core = current_or_inherited()?;
-    if !core.native.is_here() {
+pub(super) fn current_registered() -> Option<Arc<Inner>> {
+    let inner = current_or_inherited()?;
+    if !inner.native.is_here() {
         // In a forked child: the first use of the registry may make it the main thread.
         registry();
     }
-    core.native.is_here().then_some(core)
+    inner.native.is_here().then_some(inner)
 }
 
 /// The handle that the calling thread has, or had before its process was forked.
-pub(super) fn current_or_inherited() -> Option<Arc<Core>> {
+pub(super) fn current_or_inherited() -> Option<Arc<Inner>> {
     HERE.with_borrow(|here| here.as_deref().cloned())
 }
 
 /// The handle of the calling thread, made if there is none.
-pub(super) fn current() -> Arc<Core> {
-    if let Some(core) = current_registered() {
-        return core;
+pub(super) fn current() -> Arc<Inner> {
+    if let Some(inner) = current_registered() {
+        return inner;
     }
     if is_first() {
         let main = registry().main.clone();
@@ -188,7 +188,7 @@ pub(super) fn current() -> Arc<Core> {
         set_current(main.clone());
         return main;
     }
-    let dummy = Arc::new(Core::new(Native::current(), Kind::Dummy, None, true));
+    let dummy = Arc::new(Inner::new(Native::current(), Kind::Dummy, None, true));
     // While the thread's last values are dropped nobody would take it off the list again.
     if UNREGISTER.try_with(|_| ()).is_ok() {
         set_current(dummy.clone());
