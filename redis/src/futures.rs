@@ -12,7 +12,7 @@ use crate::imap::IMapIterator;
 use crate::job::Failure;
 use crate::pool::Pool;
 use crate::result::{AsyncResult, Held};
-use crate::state::State;
+use crate::state::HubState;
 
 /// A pool as an executor: calls are submitted, and their futures waited for.
 ///
@@ -128,7 +128,7 @@ impl<R> Clone for Future<R> {
 
 impl<R> Future<R> {
     fn wait(&self, until: Deadline) -> Result<bool> {
-        let done = |state: &mut State| state.job(self.held.job).is_none_or(|job| job.is_done()).then_some(());
+        let done = |state: &mut HubState| state.job(self.held.job).is_none_or(|job| job.is_done()).then_some(());
         self.held.hub.wait(until, done).map(|done| done.is_some())
     }
 

@@ -18,7 +18,7 @@ use crate::engine::{Client, Engine, Fault, Finished};
 use crate::job::{Callback, Failure, Job, Manner};
 use crate::link::Link;
 use crate::receiver::Reader;
-use crate::state::{Mode, State};
+use crate::state::{HubState, Mode};
 use crate::streams::Streams;
 use crate::wire::{LONGEST, too_long};
 
@@ -39,7 +39,7 @@ pub(crate) struct Hub {
     pub(crate) me: Client,
     pub(crate) settings: Settings,
     process: u32,
-    state: Mutex<State>,
+    state: Mutex<HubState>,
     /// Something has ended.
     pub(crate) turn: Condvar,
     /// There is something to do for the receiver's thread.
@@ -56,7 +56,7 @@ impl Hub {
             me,
             settings,
             process: std::process::id(),
-            state: Mutex::new(State::new()),
+            state: Mutex::new(HubState::new()),
             turn: Condvar::new(),
             work: Condvar::new(),
             sender: Mutex::new(Some(sender)),
@@ -66,7 +66,7 @@ impl Hub {
     }
 
     /// The state, for whoever has no choice of process: no change leaves it half made.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, HubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +79,7 @@ impl Hub {
     }
 
     /// The state, for the process that made the pool.
-    pub(crate) fn lock(&self) -> Result<MutexGuard<'_, State>> {
+    pub(crate) fn lock(&self) -> Result<MutexGuard<'_, HubState>> {
         if self.process != std::process::id() {
             let text = "the pool belongs to the process that made it: make another one in this process";
             return Err(engine::error(ErrorKind::NotAllowed, text.into()));
@@ -91,7 +91,7 @@ impl Hub {
     ///
     /// # Errors
     /// `ShutDown`; `Closed` when the server is away for longer than an outage may last.
-    pub(crate) fn check(&self) -> Result<MutexGuard<'_, State>> {
+    pub(crate) fn check(&self) -> Result<MutexGuard<'_, HubState>> {
         let state = self.lock()?;
         if state.mode != Mode::Open {
             return Err(engine::error(ErrorKind::ShutDown, "the pool is closed and takes no more tasks".into()));
@@ -246,7 +246,11 @@ impl Hub {
 
     /// Waits until `find` finds something; `None` when the time ran out. Without a limit it leads, if nobody does: a
     /// server that does not answer would hold up a thread with one.
-    pub(crate) fn wait<T>(&self, until: Deadline, mut find: impl FnMut(&mut State) -> Option<T>) -> Result<Option<T>> {
+    pub(crate) fn wait<T>(
+        &self,
+        until: Deadline,
+        mut find: impl FnMut(&mut HubState) -> Option<T>,
+    ) -> Result<Option<T>> {
         let mut state = self.lock()?;
         let mut sent = false;
         loop {
@@ -281,7 +285,7 @@ impl Hub {
     }
 
     /// The reader, if nobody has it and it has a connection.
-    fn free_reader(&self, state: &State) -> Option<MutexGuard<'_, Reader>> {
+    fn free_reader(&self, state: &HubState) -> Option<MutexGuard<'_, Reader>> {
         if state.led || state.mode == Mode::Ended {
             return None;
         }
@@ -291,10 +295,10 @@ impl Hub {
     /// Reads until `find` finds something, or the server is in trouble.
     fn lead<'h, T>(
         &'h self,
-        mut state: MutexGuard<'h, State>,
+        mut state: MutexGuard<'h, HubState>,
         mut reader: MutexGuard<'h, Reader>,
-        mut find: impl FnMut(&mut State) -> Option<T>,
-    ) -> (MutexGuard<'h, State>, Option<T>) {
+        mut find: impl FnMut(&mut HubState) -> Option<T>,
+    ) -> (MutexGuard<'h, HubState>, Option<T>) {
         state.led = true;
         loop {
             drop(state);

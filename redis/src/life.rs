@@ -65,7 +65,7 @@ impl Running {
 }
 
 #[derive(Default)]
-struct State {
+struct WorkerState {
     running: Vec<Running>,
     /// What was taken ahead, and when.
     ahead: VecDeque<(Claim, Instant)>,
@@ -94,7 +94,7 @@ pub(crate) struct Life {
     is: Described,
     outage: Duration,
     pool: Pool,
-    state: Mutex<State>,
+    state: Mutex<WorkerState>,
     /// There is room for another chunk.
     turn: Condvar,
     calls: AtomicU64,
@@ -102,7 +102,7 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn new(link: Link, me: Serving, is: Described, outage: Duration, pool: Pool) -> Self {
-        let (state, turn, calls) = (Mutex::new(State::default()), Condvar::new(), AtomicU64::new(0));
+        let (state, turn, calls) = (Mutex::new(WorkerState::default()), Condvar::new(), AtomicU64::new(0));
         Self { link, me, is, outage, pool, state, turn, calls }
     }
 
@@ -111,7 +111,7 @@ impl Life {
         self.state().broken.take()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WorkerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
@@ -155,7 +155,7 @@ impl Life {
     }
 
     /// How many chunks more may run, and how many more may be taken ahead.
-    fn room(&self, state: &State) -> (usize, usize) {
+    fn room(&self, state: &WorkerState) -> (usize, usize) {
         let processes = self.is.processes;
         let (most, ahead) = match state.takes {
             Some(takes) if takes < SHORT.0 => {
@@ -170,7 +170,7 @@ impl Life {
     }
 
     /// What is to be begun of what was taken ahead, and how many more may run and be taken ahead then.
-    fn plan(&self, state: &mut State) -> (Vec<Claim>, usize, usize) {
+    fn plan(&self, state: &mut WorkerState) -> (Vec<Claim>, usize, usize) {
         let (mut run, ahead) = self.room(state);
         let mut begins = Vec::new();
         while run > 0 {
@@ -211,7 +211,7 @@ impl Life {
                 }
                 let (run, ahead) = self.room(&state);
                 if state.taking || run + ahead == 0 {
-                    let rests = |state: &mut State| {
+                    let rests = |state: &mut WorkerState| {
                         let (run, ahead) = self.room(state);
                         !state.ends && (state.taking || run + ahead == 0)
                     };

@@ -13,7 +13,7 @@ use ossature::multiprocessing::pool::engine;
 
 use crate::engine::{Engine, Fault, Finished, Outcome};
 use crate::hub::Hub;
-use crate::state::{BATCH, Mode, State};
+use crate::state::{BATCH, HubState, Mode};
 use crate::streams::Streams;
 
 /// How long the thread waits at the server before it looks at what else is to do.
@@ -42,7 +42,7 @@ pub(crate) fn receive(hub: &Arc<Hub>) {
     let _last = Last(hub);
     loop {
         let state = hub.state();
-        let rests = |state: &mut State| state.mode != Mode::Ended && (state.led || state.is_idle());
+        let rests = |state: &mut HubState| state.mode != Mode::Ended && (state.led || state.is_idle());
         let waited = hub.work.wait_timeout_while(state, WAIT, rests).unwrap_or_else(PoisonError::into_inner);
         let (mode, led) = (waited.0.mode, waited.0.led);
         drop(waited);

@@ -104,7 +104,7 @@ macro_rules! waits {
             /// # Errors
             /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
             pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
-                let done = |state: &mut crate::state::State| {
+                let done = |state: &mut crate::state::HubState| {
                     state.job(self.held.job).is_none_or(|job| job.is_done()).then_some(())
                 };
                 self.held.hub.wait(timeout.into(), done).map(|done| done.is_some())

@@ -32,7 +32,7 @@ pub(crate) enum Mode {
     Ended,
 }
 
-pub(crate) struct State {
+pub(crate) struct HubState {
     pub(crate) mode: Mode,
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) next_job: u64,
@@ -64,7 +64,7 @@ pub(crate) struct State {
     pub(crate) healed: u64,
 }
 
-impl State {
+impl HubState {
     pub(crate) fn new() -> Self {
         Self {
             mode: Mode::Open,
