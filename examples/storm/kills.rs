@@ -14,17 +14,17 @@ use ossature::sys::process::{self, Child, ForkError, Signal, fork, parent_id, se
 use crate::blows::{self, Blow};
 use crate::board::{Board, PARTICIPANTS, Seat};
 use crate::random::Random;
-use crate::{PATIENCE, Primitive, Tally};
+use crate::{Counts, PATIENCE, Primitive};
 
-pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
+pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Counts {
     let board = Board::place();
     let mut random = Random::new(seed);
-    let mut tally = Tally::default();
+    let mut counts = Counts::default();
     let mut children: Vec<_> = board.seats().map(|seat| start(primitive, &board, seat)).collect();
-    while tally.goes_on(kills) {
+    while counts.goes_on(kills) {
         // The first one more often: where one leads it is that one.
         let doomed = [0, 0, 0, 1, 2, 3][random.below(6) as usize];
-        let two = tally.kills + 1 < kills && random.below(8) == 0;
+        let two = counts.kills + 1 < kills && random.below(8) == 0;
         let victims = if two { vec![doomed, (doomed + 1) % PARTICIPANTS] } else { vec![doomed] };
         let stopped = (random.below(4) == 0).then_some((doomed + 2) % PARTICIPANTS);
 
@@ -35,7 +35,7 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
         }
         board.open();
         if (idle.is_some() || random.below(4) == 0) && !go_on(&board, idle) {
-            tally.hang(if idle.is_some() { "nobody goes on beside one stopped at rest" } else { "nobody goes on" });
+            counts.hang(if idle.is_some() { "nobody goes on beside one stopped at rest" } else { "nobody goes on" });
         }
         if let Some(stopped) = stopped.filter(|_| idle.is_none()) {
             pause(&mut random);
@@ -51,19 +51,19 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
         for &victim in &victims {
             blow.end(&mut children[victim]);
             let seat = board.seat(victim);
-            tally.kills += 1;
-            tally.execs += u32::from(blow == Blow::Exec);
-            tally.died_inside += u32::from(primitive.is_inside(seat));
+            counts.kills += 1;
+            counts.execs += u32::from(blow == Blow::Exec);
+            counts.died_inside += u32::from(primitive.is_inside(seat));
             primitive.bury(seat);
         }
         if let Some(stopped) = stopped {
             pause(&mut random);
             send(&children[stopped], Signal::CONT);
-            tally.stops += 1;
+            counts.stops += 1;
         }
-        rest(primitive, &board, &mut tally);
-        tally.count(primitive.check(&board, PATIENCE));
-        if tally.hangs == 0 {
+        rest(primitive, &board, &mut counts);
+        counts.count(primitive.check(&board, PATIENCE));
+        if counts.hangs == 0 {
             for victim in victims {
                 children[victim] = start(primitive, &board, board.seat(victim));
             }
@@ -73,8 +73,8 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Tally {
         child.kill().expect("a child can be killed");
         child.wait().expect("a child can be waited for");
     }
-    tally.broken += board.broken();
-    tally
+    counts.broken += board.broken();
+    counts
 }
 
 fn start(primitive: &dyn Primitive, board: &Board, seat: Seat<'_>) -> Child {
@@ -152,17 +152,17 @@ fn go_on(board: &Board, still: Option<usize>) -> bool {
 }
 
 /// Waits until all the living rest.
-fn rest(primitive: &dyn Primitive, board: &Board, tally: &mut Tally) {
+fn rest(primitive: &dyn Primitive, board: &Board, counts: &mut Counts) {
     let began = Instant::now();
     while !board.living().all(Seat::is_resting) {
         if began.elapsed() >= PATIENCE {
             for seat in board.living().filter(|seat| !seat.is_resting()) {
-                tally.hang(&format!("participant {} is {} for {PATIENCE:?}", seat.index, seat.state()));
+                counts.hang(&format!("participant {} is {} for {PATIENCE:?}", seat.index, seat.state()));
             }
             return;
         }
         if let Err(why) = primitive.relieve(board) {
-            return tally.hang(why);
+            return counts.hang(why);
         }
         thread::yield_now();
     }

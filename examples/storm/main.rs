@@ -128,7 +128,7 @@ enum Check {
 
 /// What one run counted.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+struct Counts {
     kills: u32,
     died_inside: u32,
     execs: u32,
@@ -137,7 +137,7 @@ struct Tally {
     broken: u32,
 }
 
-impl Tally {
+impl Counts {
     /// Whether so many met somebody inside that the run shows something; of few kills the share says nothing.
     fn tells(&self) -> bool {
         self.kills < 100 || self.died_inside * 10 >= self.kills
@@ -256,15 +256,15 @@ fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -
             Storm::Rounds(make) => Some(make()),
         })
         .collect();
-    let mut tallies = vec![Tally::default(); chosen.len()];
+    let mut tallies = vec![Counts::default(); chosen.len()];
     let (mut first, mut most, mut turns, mut grown) = (Most::default(), Most::default(), 0, None);
-    while turns == 0 || began.elapsed() < time && grown.is_none() && tallies.iter().all(Tally::is_good) {
-        for (((_, storm), trial), tally) in chosen.iter().zip(&mut trials).zip(&mut tallies) {
+    while turns == 0 || began.elapsed() < time && grown.is_none() && tallies.iter().all(Counts::is_good) {
+        for (((_, storm), trial), counts) in chosen.iter().zip(&mut trials).zip(&mut tallies) {
             let seed = arguments.seed + turns;
-            tally.add(match (storm, trial) {
+            counts.add(match (storm, trial) {
                 (_, Some(trial)) => trial::storm(&mut **trial, TURN, seed),
                 (Storm::Of(make), None) => kills::storm(&*make(None), TURN, seed),
-                (Storm::Rounds(_), None) => Tally::default(),
+                (Storm::Rounds(_), None) => Counts::default(),
             });
         }
         let now = Most::now();
@@ -277,7 +277,7 @@ fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -
         most = most.or(now);
     }
     let mut lines = String::new();
-    for ((name, _), Tally { kills, died_inside, execs, stops, hangs, broken }) in chosen.iter().zip(&tallies) {
+    for ((name, _), Counts { kills, died_inside, execs, stops, hangs, broken }) in chosen.iter().zip(&tallies) {
         lines += &format!(
             "{name}: kills={kills} died-inside={died_inside} execs={execs} stops={stops} hangs={hangs} broken={broken}\n"
         );
@@ -291,7 +291,7 @@ fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -
         eprintln!("storm: {grown}");
     }
     let told = std::io::stdout().write_all(lines.as_bytes());
-    told.is_ok() && grown.is_none() && tallies.iter().all(|tally| tally.is_good() && tally.tells())
+    told.is_ok() && grown.is_none() && tallies.iter().all(|counts| counts.is_good() && counts.tells())
 }
 
 /// Runs one storm, prints its line and says whether it was good.
@@ -304,7 +304,7 @@ fn run(name: &str, storm: Storm, mode: Mode, arguments: &Arguments) -> bool {
     }
     let before = Holdings::now();
     let began = std::time::Instant::now();
-    let tally = match (mode, storm) {
+    let counts = match (mode, storm) {
         (Mode::Kills, Storm::Of(make)) => kills::storm(&*make(None), arguments.kills, arguments.seed),
         (Mode::Kills, Storm::Rounds(make)) => trial::storm(&mut *make(), arguments.kills, arguments.seed),
         (Mode::Step, Storm::Of(make)) => step::storm(make, arguments.stride, arguments.most),
@@ -315,8 +315,8 @@ fn run(name: &str, storm: Storm, mode: Mode, arguments: &Arguments) -> bool {
         (Mode::Step, Storm::Rounds(_)) => return true,
     };
     let leaked = Holdings::now().beyond(&before);
-    let telling = mode == Mode::Step || tally.tells();
-    let Tally { kills, died_inside, execs, stops, hangs, broken } = tally;
+    let telling = mode == Mode::Step || counts.tells();
+    let Counts { kills, died_inside, execs, stops, hangs, broken } = counts;
     let seconds = began.elapsed().as_secs_f64();
     let line = match mode {
         Mode::Kills => format!(

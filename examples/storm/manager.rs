@@ -29,7 +29,7 @@ use ossature::sys::shm::Shm;
 use crate::kills::pause;
 use crate::random::Random;
 use crate::trial::Trial;
-use crate::{PATIENCE, Tally};
+use crate::{Counts, PATIENCE};
 
 const CLIENTS: usize = 3;
 /// How many objects the storm itself has on the server.
@@ -187,22 +187,22 @@ fn becomes(mut what: impl FnMut() -> bool) -> bool {
 }
 
 impl Trial for ManagerStorm {
-    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+    fn play(&mut self, random: &mut Random, counts: &mut Counts) {
         let broken = self.board[BROKEN].load(SeqCst);
         let mut scene = match self.scene.take() {
             Some(scene) => scene,
             None => self.begin(random),
         };
         if !becomes(|| (0..CLIENTS).all(|number| self.phase(number) == RESTING)) {
-            return tally.hang("a client does not come to the server");
+            return counts.hang("a client does not come to the server");
         }
         self.board[OPEN].store(1, SeqCst);
         let goes_on = match random.below(12) {
-            0 => self.strike_server(&mut scene, random, tally),
-            1 => self.stop_server(&scene, random, tally),
-            _ => self.strike_client(&mut scene, random, tally),
+            0 => self.strike_server(&mut scene, random, counts),
+            1 => self.stop_server(&scene, random, counts),
+            _ => self.strike_client(&mut scene, random, counts),
         };
-        tally.broken += self.board[BROKEN].load(SeqCst) - broken;
+        counts.broken += self.board[BROKEN].load(SeqCst) - broken;
         if goes_on {
             self.scene = Some(scene);
         } else {
@@ -264,7 +264,7 @@ impl ManagerStorm {
         }
     }
 
-    fn strike_client(&self, scene: &mut Scene, random: &mut Random, tally: &mut Tally) -> bool {
+    fn strike_client(&self, scene: &mut Scene, random: &mut Random, counts: &mut Counts) -> bool {
         let victim = random.below(CLIENTS as u64) as usize;
         let stopped = (random.below(4) == 0).then_some((victim + 1) % CLIENTS);
         self.wait_a_while(victim, random);
@@ -274,15 +274,15 @@ impl ManagerStorm {
         self.board[DOOMED].store(victim as u32 + 1, SeqCst);
         scene.clients[victim].kill().expect("a client can be killed");
         scene.clients[victim].join_timeout(PATIENCE).expect("a client can be joined");
-        tally.kills += 1;
-        tally.died_inside += u32::from(self.is_inside(victim));
+        counts.kills += 1;
+        counts.died_inside += u32::from(self.is_inside(victim));
         if let Some(stopped) = stopped {
             pause(random);
             let _ = scene.clients[stopped].signal(Signal::CONT);
-            tally.stops += 1;
+            counts.stops += 1;
         }
         let living: Vec<usize> = (0..CLIENTS).filter(|number| *number != victim).collect();
-        if !self.rest(scene, &living, tally) {
+        if !self.rest(scene, &living, counts) {
             return false;
         }
         let _ = self.board[HOLDER].compare_exchange(victim as u32 + 1, 0, SeqCst, SeqCst);
@@ -291,34 +291,34 @@ impl ManagerStorm {
         true
     }
 
-    fn stop_server(&self, scene: &Scene, random: &mut Random, tally: &mut Tally) -> bool {
+    fn stop_server(&self, scene: &Scene, random: &mut Random, counts: &mut Counts) -> bool {
         pause(random);
         let server = scene.manager.process().expect("the storm has started it");
         server.signal(Signal::STOP).expect("a server can be stopped");
         thread::sleep(Duration::from_micros(random.below(20_000)));
         server.signal(Signal::CONT).expect("a server can go on");
-        tally.stops += 1;
-        self.rest(scene, &(0..CLIENTS).collect::<Vec<_>>(), tally)
+        counts.stops += 1;
+        self.rest(scene, &(0..CLIENTS).collect::<Vec<_>>(), counts)
     }
 
     /// The server dies: every call ends.
-    fn strike_server(&self, scene: &mut Scene, random: &mut Random, tally: &mut Tally) -> bool {
+    fn strike_server(&self, scene: &mut Scene, random: &mut Random, counts: &mut Counts) -> bool {
         self.wait_a_while(random.below(CLIENTS as u64) as usize, random);
         let server = scene.manager.process().expect("the storm has started it");
         server.kill().expect("a server can be killed");
         server.join_timeout(PATIENCE).expect("a server can be joined");
-        tally.kills += 1;
-        tally.died_inside += u32::from((0..CLIENTS).any(|number| self.is_inside(number)));
+        counts.kills += 1;
+        counts.died_inside += u32::from((0..CLIENTS).any(|number| self.is_inside(number)));
         if !becomes(|| (0..CLIENTS).all(|number| self.phase(number) == LOST)) {
             let phases: Vec<_> = (0..CLIENTS).map(|number| self.phase(number)).collect();
-            tally.hang(&format!("a call does not end with its server: {phases:?}"));
+            counts.hang(&format!("a call does not end with its server: {phases:?}"));
         }
         self.board[OPEN].store(0, SeqCst);
         false
     }
 
     /// Has the living rest, and looks at what the server has then.
-    fn rest(&self, Scene { objects, manager, .. }: &Scene, living: &[usize], tally: &mut Tally) -> bool {
+    fn rest(&self, Scene { objects, manager, .. }: &Scene, living: &[usize], counts: &mut Counts) -> bool {
         self.board[OPEN].store(0, SeqCst);
         let failed = |error: ossature::Error| -> bool {
             eprintln!("storm: a call of the storm failed: {error}");
@@ -331,13 +331,13 @@ impl ManagerStorm {
         });
         if !resting {
             let phases: Vec<_> = living.iter().map(|number| self.phase(*number)).collect();
-            tally.hang(&format!("the living do not come to rest: {phases:?}, {:?}", manager.debug_info()));
+            counts.hang(&format!("the living do not come to rest: {phases:?}, {:?}", manager.debug_info()));
             return false;
         }
         match objects.lock.acquire_timeout(PATIENCE) {
             Ok(true) => {}
             Ok(false) => {
-                tally.hang("a lock is held and its holder is dead");
+                counts.hang("a lock is held and its holder is dead");
                 return false;
             }
             Err(error) => return failed(error),
@@ -348,7 +348,7 @@ impl ManagerStorm {
             Ok(sum) => {
                 let known = self.board[SUM].swap(sum, SeqCst);
                 if sum != known && sum != known + 1 {
-                    tally.broke(&format!("the number behind the lock is {sum}, and its last holder left {known}"));
+                    counts.broke(&format!("the number behind the lock is {sum}, and its last holder left {known}"));
                 }
             }
             Err(error) => return failed(error),
@@ -366,7 +366,7 @@ impl ManagerStorm {
             all.is_ok_and(|all| all.len() as u64 == OBJECTS && all.iter().all(|it| it.references == wanted))
         };
         if !becomes(is_whole) {
-            tally.broke(&format!(
+            counts.broke(&format!(
                 "{wanted} references to each of {OBJECTS} objects, and not {:?}",
                 manager.debug_info()
             ));

@@ -29,7 +29,7 @@ use ossature::sys::shm::Shm;
 
 use crate::random::Random;
 use crate::trial::Trial;
-use crate::{PATIENCE, Tally};
+use crate::{Counts, PATIENCE};
 
 /// How many calls there are in a round.
 const CALLS: u32 = 64;
@@ -89,7 +89,7 @@ pub fn make() -> Box<dyn Trial> {
 }
 
 impl Trial for PoolStorm {
-    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+    fn play(&mut self, random: &mut Random, counts: &mut Counts) {
         if random.below(64) == 0 {
             self.pool = None; // its end, and the beginning of another, are part of the storm
             let (sent, _other) = std::mem::replace(&mut self.witness, pair());
@@ -98,7 +98,7 @@ impl Trial for PoolStorm {
             let began = Instant::now();
             while is_open_below(&name) {
                 if began.elapsed() > PATIENCE {
-                    tally.broke("a descriptor that was sent is open still");
+                    counts.broke("a descriptor that was sent is open still");
                     break;
                 }
                 std::thread::yield_now();
@@ -123,7 +123,7 @@ impl Trial for PoolStorm {
         let items = (0..CALLS).map(|number| (number, micros, length, sent(number)));
         let mut results = view.imap(call, items).expect("the pool takes calls");
         crate::kills::pause(random);
-        let mut stopped = strike(notes, random, tally);
+        let mut stopped = strike(notes, random, counts);
         let mut died = 0;
         for number in 0..CALLS {
             // The others go on beside a stopped worker; its own calls come only once it goes on.
@@ -138,37 +138,37 @@ impl Trial for PoolStorm {
                     if value == number && with == bytes(number, length) && sent.is_some() == (number % 4 == 0) =>
                 {
                     if notes[number as usize].load(SeqCst) != 1 {
-                        tally.broke("a call with a value has not begun once");
+                        counts.broke("a call with a value has not begun once");
                     }
                 }
                 Some(Err(error)) if error.kind() == ErrorKind::WorkerDied => died += 1,
-                Some(Ok(None)) => return tally.hang("a result does not come"),
+                Some(Ok(None)) => return counts.hang("a result does not come"),
                 Some(Ok(Some((value, with, sent)))) => {
                     let (with, sent) = (with.len(), sent.is_some());
-                    tally.broke(&format!(
+                    counts.broke(&format!(
                         "call {number} ended with {value}, {with} bytes, not {length}, and a file: {sent}"
                     ));
                 }
-                other => tally.broke(&format!("call {number} ended with {other:?}")),
+                other => counts.broke(&format!("call {number} ended with {other:?}")),
             }
             if notes[number as usize].load(SeqCst) > 1 {
-                tally.broke("a call has begun more than once");
+                counts.broke("a call has begun more than once");
             }
         }
         stopped.iter().for_each(|pid| signal(*pid, Signal::CONT));
         if results.next().is_some() {
-            tally.broke("there are more results than calls");
+            counts.broke("there are more results than calls");
         }
         if died > WORKERS {
-            tally.broke("a blow has ended more calls than were running");
+            counts.broke("a blow has ended more calls than were running");
         }
-        tally.died_inside += u32::from(died > 0);
+        counts.died_inside += u32::from(died > 0);
     }
 }
 
 /// Kills a worker that runs a call, the supervisor, or all at once; or stops a worker or the supervisor, which is the
 /// answer.
-fn strike(notes: &Notes, random: &mut Random, tally: &mut Tally) -> Option<u32> {
+fn strike(notes: &Notes, random: &mut Random, counts: &mut Counts) -> Option<u32> {
     let supervisor = || active_children().into_iter().find(|child| child.name() == "PoolSupervisor");
     if random.below(8) == 0 {
         let supervisor = supervisor()?;
@@ -176,7 +176,7 @@ fn strike(notes: &Notes, random: &mut Random, tally: &mut Tally) -> Option<u32> 
         match random.below(4) {
             0 => {
                 signal(pid, Signal::STOP);
-                tally.stops += 1;
+                counts.stops += 1;
                 return Some(pid);
             }
             1 => {
@@ -185,11 +185,11 @@ fn strike(notes: &Notes, random: &mut Random, tally: &mut Tally) -> Option<u32> 
                 signal(pid, Signal::STOP);
                 family.iter().for_each(|pid| signal(*pid, Signal::KILL));
                 let _ = supervisor.kill(); // it is a child of this process, and alive
-                tally.kills += 1 + family.len() as u32;
+                counts.kills += 1 + family.len() as u32;
             }
             _ => {
                 let _ = supervisor.kill(); // as above
-                tally.kills += 1;
+                counts.kills += 1;
             }
         }
         return None;
@@ -199,11 +199,11 @@ fn strike(notes: &Notes, random: &mut Random, tally: &mut Tally) -> Option<u32> 
     let victim = *running.get(random.below(running.len().max(1) as u64) as usize)?;
     if random.below(64) == 0 {
         signal(victim, Signal::STOP);
-        tally.stops += 1;
+        counts.stops += 1;
         return Some(victim);
     }
     signal(victim, Signal::KILL);
-    tally.kills += 1;
+    counts.kills += 1;
     None
 }
 

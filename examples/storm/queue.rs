@@ -34,7 +34,7 @@ use crate::blows::{self, Blow};
 use crate::kills::{pause, send, started};
 use crate::random::Random;
 use crate::trial::Trial;
-use crate::{PATIENCE, Tally};
+use crate::{Counts, PATIENCE};
 
 /// How many messages a round has.
 const MESSAGES: usize = 600;
@@ -88,7 +88,7 @@ pub fn make() -> Box<dyn Trial> {
 }
 
 impl Trial for QueueStorm {
-    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+    fn play(&mut self, random: &mut Random, counts: &mut Counts) {
         let (ring, ledger) = (Ring::pollable(64 << 10).expect("memory for the storm"), ledger());
         let (sent, mut kept) = UnixStream::pair().expect("descriptors for the storm");
         let packets = (random.below(3) == 0).then(|| Packets::new().expect("descriptors for the storm"));
@@ -103,21 +103,21 @@ impl Trial for QueueStorm {
         }
         let doomed = random.below(parties.len() as u64) as usize;
         let lost = if random.below(8) == 0 {
-            strike_all(&ledger, &mut parties, random, tally);
+            strike_all(&ledger, &mut parties, random, counts);
             for index in 0..SENDERS + receivers {
                 parties.push(start(index, receivers + receivers));
             }
             receivers as u32 * AT_ONCE
         } else {
-            let Some(lost) = strike_one(&ledger, &mut parties, doomed, random, tally) else { return };
+            let Some(lost) = strike_one(&ledger, &mut parties, doomed, random, counts) else { return };
             // Whoever is missing is replaced, so that somebody sends and somebody receives.
             parties.push(start(doomed, receivers + 1));
             lost
         };
         if let Err(what) = settle(&ring, &ledger, &mut parties) {
-            tally.hang(what);
+            counts.hang(what);
         } else if let Err(what) = account(&ledger, lost) {
-            tally.broke(what);
+            counts.broke(what);
         }
         // The packets of the dead end with the sockets.
         let with_descriptors = way.is_some();
@@ -125,7 +125,7 @@ impl Trial for QueueStorm {
         drop(sent);
         let _ = kept.set_read_timeout(Some(PATIENCE));
         if with_descriptors && !matches!(kept.read(&mut [0; 1]), Ok(0)) {
-            tally.broke("a descriptor that was sent is open still");
+            counts.broke("a descriptor that was sent is open still");
         }
     }
 }
@@ -136,13 +136,13 @@ fn strike_one(
     parties: &mut [Option<Child>],
     doomed: usize,
     random: &mut Random,
-    tally: &mut Tally,
+    counts: &mut Counts,
 ) -> Option<u32> {
     let stopped = (random.below(4) == 0).then(|| (doomed + 1) % parties.len());
     if let Some(child) = stopped.and_then(|index| parties[index].as_ref()) {
         pause(random);
         send(child, Signal::STOP);
-        tally.stops += 1;
+        counts.stops += 1;
     }
     aim(&ledger.states[doomed], random);
     let mut child = parties[doomed].take()?;
@@ -152,9 +152,9 @@ fn strike_one(
     // A sender that has sent all ends by itself.
     let exit = child.wait().expect("a child can be waited for");
     let died = exit != ExitStatus::Code(0) || blow == Blow::Exec;
-    tally.kills += u32::from(died);
-    tally.execs += u32::from(died && blow == Blow::Exec);
-    tally.died_inside += u32::from(died && inside);
+    counts.kills += u32::from(died);
+    counts.execs += u32::from(died && blow == Blow::Exec);
+    counts.died_inside += u32::from(died && inside);
     if let Some(child) = stopped.and_then(|index| parties[index].as_ref()) {
         send(child, Signal::CONT);
     }
@@ -162,7 +162,7 @@ fn strike_one(
 }
 
 /// Kills all at one instant, as a process group.
-fn strike_all(ledger: &Ledger, parties: &mut [Option<Child>], random: &mut Random, tally: &mut Tally) {
+fn strike_all(ledger: &Ledger, parties: &mut [Option<Child>], random: &mut Random, counts: &mut Counts) {
     let Some(group) = parties.first().and_then(Option::as_ref).map(Child::pid) else { return };
     for child in parties.iter().flatten() {
         let _ = set_group(Some(child.pid()), Some(group)); // one that has ended needs none
@@ -175,8 +175,8 @@ fn strike_all(ledger: &Ledger, parties: &mut [Option<Child>], random: &mut Rando
         let _ = child.kill(); // one that could not join the group
         died += u32::from(child.wait().expect("a child can be waited for") != ExitStatus::Code(0));
     }
-    tally.kills += died;
-    tally.died_inside += inside.min(died);
+    counts.kills += died;
+    counts.died_inside += inside.min(died);
 }
 
 fn ledger() -> Shm<Ledger> {

@@ -21,7 +21,7 @@ use ossature::sys::ptrace::{self, State};
 
 use crate::board::{Board, Seat};
 use crate::kills::started;
-use crate::{Make, PATIENCE, Primitive, Tally};
+use crate::{Counts, Make, PATIENCE, Primitive};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
@@ -41,23 +41,25 @@ impl Scene {
 }
 
 /// Kills after every `stride`th instruction of each scene, or as many of them as make `most`.
-pub fn storm(make: Make, stride: u32, most: u32) -> Tally {
-    let mut tally = Tally::default();
+pub fn storm(make: Make, stride: u32, most: u32) -> Counts {
+    let mut counts = Counts::default();
     for &scene in make(None).scenes() {
         // Played to its end first, without a kill.
-        let Ended::After(length) = play(&*make(Some(scene)), scene, u32::MAX, &mut tally) else { return tally };
+        let Ended::After(length) = play(&*make(Some(scene)), scene, u32::MAX, &mut counts) else { return counts };
         let stride = stride.max(length / most);
         let mut steps = (stride / 2).max(1);
-        while steps < length && tally.hangs == 0 && play(&*make(Some(scene)), scene, steps, &mut tally) == Ended::Killed
+        while steps < length
+            && counts.hangs == 0
+            && play(&*make(Some(scene)), scene, steps, &mut counts) == Ended::Killed
         {
             steps += stride;
         }
-        if tally.hangs > 0 {
+        if counts.hangs > 0 {
             eprintln!("storm: that was {scene:?} with a kill after {steps} instructions");
-            return tally;
+            return counts;
         }
     }
-    tally
+    counts
 }
 
 /// How a scene ended for its participant.
@@ -68,7 +70,7 @@ enum Ended {
     After(u32),
 }
 
-fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) -> Ended {
+fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, counts: &mut Counts) -> Ended {
     let board = Board::place();
     let board = &*board;
     // All are forked before the parent holds anything: with a lock held fork refuses.
@@ -104,7 +106,7 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
                 break;
             }
             None => {
-                tally.hang("the participant is not served");
+                counts.hang("the participant is not served");
                 break;
             }
         }
@@ -113,7 +115,7 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
         }
     }
     if ended == Ended::Killed {
-        tally.kills += 1;
+        counts.kills += 1;
         me.dooms();
         end(&mut stepped);
         primitive.bury(me);
@@ -124,9 +126,9 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, tally: &mut Tally) 
         die_half_way(primitive, leader, board.seat(3));
     }
     beside.signal(Signal::CONT);
-    beside.serve(primitive, scene, tally);
-    tally.count(primitive.check(board, PATIENCE));
-    tally.broken += board.broken();
+    beside.serve(primitive, scene, counts);
+    counts.count(primitive.check(board, PATIENCE));
+    counts.broken += board.broken();
     ended
 }
 
@@ -234,7 +236,7 @@ impl<'b> Beside<'b> {
     }
 
     /// Waits until all have had their turn, helping them where nobody owes it to them.
-    fn serve(&mut self, primitive: &dyn Primitive, scene: Scene, tally: &mut Tally) {
+    fn serve(&mut self, primitive: &dyn Primitive, scene: Scene, counts: &mut Counts) {
         self.board.open();
         let began = Instant::now();
         let ended = |(child, _): &mut (Child, Seat<'_>)| child.try_wait().expect("a child can be waited for").is_some();
@@ -242,7 +244,7 @@ impl<'b> Beside<'b> {
             let late = began.elapsed() > PATIENCE;
             let helped = if primitive.owes(scene, self.board.seat(0)) { Ok(()) } else { primitive.relieve(self.board) };
             if let Err(why) = if late { Err("after the kill a neighbour is not served") } else { helped } {
-                tally.hang(why);
+                counts.hang(why);
                 break;
             }
             thread::yield_now();

@@ -1,6 +1,6 @@
 //! The third form: rounds that are complete in themselves, for what is no memory that participants take turns with.
 
-use crate::Tally;
+use crate::Counts;
 use crate::random::Random;
 
 /// What a storm needs that has its own way of killing.
@@ -9,14 +9,14 @@ use crate::random::Random;
 pub trait Trial {
     /// Plays one round: lets somebody die, sees what that does to the others, and counts both. After a hang there is no
     /// further round.
-    fn play(&mut self, random: &mut Random, tally: &mut Tally);
+    fn play(&mut self, random: &mut Random, counts: &mut Counts);
 }
 
-pub fn storm(trial: &mut dyn Trial, kills: u32, seed: u64) -> Tally {
+pub fn storm(trial: &mut dyn Trial, kills: u32, seed: u64) -> Counts {
     let mut random = Random::new(seed);
-    let mut tally = Tally::default();
-    while tally.goes_on(kills) {
-        trial.play(&mut random, &mut tally);
+    let mut counts = Counts::default();
+    while counts.goes_on(kills) {
+        trial.play(&mut random, &mut counts);
     }
-    tally
+    counts
 }

@@ -35,7 +35,7 @@ use crate::blows::{self, Blow};
 use crate::kills::{pause, send, started};
 use crate::random::Random;
 use crate::trial::Trial;
-use crate::{PATIENCE, Tally};
+use crate::{Counts, PATIENCE};
 use message::Text;
 use plan::{Plan, StreamKind};
 
@@ -97,13 +97,13 @@ fn participant(body: impl FnOnce() -> u8) -> Child {
 }
 
 impl Trial for ConnectionStorm {
-    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+    fn play(&mut self, random: &mut Random, counts: &mut Counts) {
         let plan = Plan::any(random);
         let (near, far) = plan.ends().expect("a connection for the storm");
         let (near, mut peer) = self.start(plan, near, far);
         match self.control.send_timeout(&(plan, near), PATIENCE) {
             Ok(Sent::Complete) => {}
-            other => return tally.hang(&format!("the survivor does not take its end: {other:?}")),
+            other => return counts.hang(&format!("the survivor does not take its end: {other:?}")),
         }
         wait_a_while(&self.mark, random);
         let stopped = random.below(4) == 0;
@@ -112,23 +112,23 @@ impl Trial for ConnectionStorm {
         let blow = if ready { Blow::any(random) } else { Blow::Kill };
         if stopped {
             send(&peer, Signal::STOP);
-            tally.stops += 1;
+            counts.stops += 1;
             pause(random);
         }
         blow.strike(&peer);
         let exit = peer.wait_timeout(PATIENCE).expect("a child can be waited for");
-        tally.kills += 1;
-        tally.execs += u32::from(blow == Blow::Exec);
+        counts.kills += 1;
+        counts.execs += u32::from(blow == Blow::Exec);
         let told = |what: &str| format!("{what} ({plan:?})");
         match exit {
             Some(exit) if blow.is_cause_of(exit) => {}
-            Some(exit) => tally.broke(&told(&format!("the peer ended by itself: {exit:?}"))),
-            None => return tally.hang(&told("the peer does not die")),
+            Some(exit) => counts.broke(&told(&format!("the peer ended by itself: {exit:?}"))),
+            None => return counts.hang(&told("the peer does not die")),
         }
         match self.control.recv_timeout::<Verdict>(PATIENCE) {
-            Ok(Some(verdict)) => self.judge(plan, &verdict, tally),
-            Ok(None) => tally.hang(&told("the survivor sees no end")),
-            Err(error) => tally.hang(&told(&format!("the survivor is no more: {error}"))),
+            Ok(Some(verdict)) => self.judge(plan, &verdict, counts),
+            Ok(None) => counts.hang(&told("the survivor sees no end")),
+            Err(error) => counts.hang(&told(&format!("the survivor is no more: {error}"))),
         }
     }
 }
@@ -149,11 +149,11 @@ impl ConnectionStorm {
         (near.expect("the child took its own copy"), peer)
     }
 
-    fn judge(&self, plan: Plan, verdict: &Verdict, tally: &mut Tally) {
+    fn judge(&self, plan: Plan, verdict: &Verdict, counts: &mut Counts) {
         let done = self.mark.done.load(SeqCst);
         let inside = self.mark.inside.load(SeqCst) == 1 && plan.role.receives();
-        tally.died_inside += u32::from(verdict.cut || inside);
-        let mut broke = |what: &str| tally.broke(&format!("{what} ({plan:?}, {verdict:?}, the peer's: {done})"));
+        counts.died_inside += u32::from(verdict.cut || inside);
+        let mut broke = |what: &str| counts.broke(&format!("{what} ({plan:?}, {verdict:?}, the peer's: {done})"));
         if let Some(complaint) = &verdict.complaint {
             broke(complaint);
         }

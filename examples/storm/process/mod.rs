@@ -37,7 +37,7 @@ use ossature::sys::shm::Shm;
 use crate::kills::pause;
 use crate::random::Random;
 use crate::trial::Trial;
-use crate::{PATIENCE, Tally};
+use crate::{Counts, PATIENCE};
 use family::Relative;
 
 /// What spawned children run.
@@ -101,20 +101,20 @@ pub fn make() -> Box<dyn Trial> {
 }
 
 impl Trial for ProcessStorm {
-    fn play(&mut self, random: &mut Random, tally: &mut Tally) {
+    fn play(&mut self, random: &mut Random, counts: &mut Counts) {
         let broken = self.board.broken.load(SeqCst);
         match random.below(16) {
-            0 => self.end_in_peace(random, tally),
-            1..=4 => self.strike_parent(random, tally),
-            _ => self.strike_relative(random, tally),
+            0 => self.end_in_peace(random, counts),
+            1..=4 => self.strike_parent(random, counts),
+            _ => self.strike_relative(random, counts),
         }
-        tally.broken += self.board.broken.load(SeqCst) - broken;
+        counts.broken += self.board.broken.load(SeqCst) - broken;
     }
 }
 
 impl ProcessStorm {
     /// The parent, which has warmed up.
-    fn parent(&mut self, random: &mut Random, tally: &mut Tally) -> Option<Process> {
+    fn parent(&mut self, random: &mut Random, counts: &mut Counts) -> Option<Process> {
         if self.parent.is_none() {
             for number in [&self.board.end, &self.board.turns, &self.board.phase] {
                 number.store(0, SeqCst);
@@ -127,17 +127,17 @@ impl ProcessStorm {
             });
             self.group = parent.pid();
             self.parent = Some(parent);
-            self.turns_pass(0, tally);
+            self.turns_pass(0, counts);
         }
-        self.parent.clone().filter(|_| tally.hangs == 0)
+        self.parent.clone().filter(|_| counts.hangs == 0)
     }
 
     /// Waits until the parent has had more turns than so many.
-    fn turns_pass(&self, turns: u32, tally: &mut Tally) {
+    fn turns_pass(&self, turns: u32, counts: &mut Counts) {
         let began = Instant::now();
         while self.board.turns.load(SeqCst) <= turns {
             if began.elapsed() >= PATIENCE {
-                return tally.hang(&format!("a parent takes no turn any more; {}", self.state()));
+                return counts.hang(&format!("a parent takes no turn any more; {}", self.state()));
             }
             self.reap_orphans();
             thread::yield_now();
@@ -164,8 +164,8 @@ impl ProcessStorm {
         format!("phase {}, struck {}, {family:?}", self.board.phase.load(SeqCst), self.board.struck.load(SeqCst))
     }
 
-    fn strike_relative(&mut self, random: &mut Random, tally: &mut Tally) {
-        let Some(pid) = self.parent(random, tally).and_then(|parent| parent.pid()) else { return };
+    fn strike_relative(&mut self, random: &mut Random, counts: &mut Counts) {
+        let Some(pid) = self.parent(random, counts).and_then(|parent| parent.pid()) else { return };
         self.wait_a_while(random);
         let family = family::below(pid);
         if family.is_empty() {
@@ -177,45 +177,45 @@ impl ProcessStorm {
         self.board.strikes.fetch_add(1, SeqCst);
         let phase = self.board.phase.load(SeqCst);
         if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
-            tally.kills += 1;
-            tally.died_inside += u32::from(Board::is_narrow(phase));
+            counts.kills += 1;
+            counts.died_inside += u32::from(Board::is_narrow(phase));
             if !matches!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], PATIENCE), Ok(1)) {
-                return tally.hang(&format!("{victim:?} does not die"));
+                return counts.hang(&format!("{victim:?} does not die"));
             }
         }
         self.board.strikes.fetch_add(1, SeqCst);
         // The turn that it died in, and one that nobody died in.
-        self.turns_pass(self.board.turns.load(SeqCst) + 1, tally);
+        self.turns_pass(self.board.turns.load(SeqCst) + 1, counts);
     }
 
-    fn strike_parent(&mut self, random: &mut Random, tally: &mut Tally) {
-        let Some(parent) = self.parent(random, tally) else { return };
+    fn strike_parent(&mut self, random: &mut Random, counts: &mut Counts) {
+        let Some(parent) = self.parent(random, counts) else { return };
         self.wait_a_while(random);
         let phase = self.board.phase.load(SeqCst);
         let stopped = random.below(4) == 0;
         if stopped {
             parent.signal(Signal::STOP).expect("a child can be sent a signal");
             pause(random);
-            tally.stops += 1;
+            counts.stops += 1;
         }
         parent.kill().expect("a child can be killed");
-        tally.kills += 1;
-        tally.died_inside += u32::from(Board::is_narrow(phase));
-        self.ended(&parent, -9, tally);
+        counts.kills += 1;
+        counts.died_inside += u32::from(Board::is_narrow(phase));
+        self.ended(&parent, -9, counts);
     }
 
-    fn end_in_peace(&mut self, random: &mut Random, tally: &mut Tally) {
-        let Some(parent) = self.parent(random, tally) else { return };
+    fn end_in_peace(&mut self, random: &mut Random, counts: &mut Counts) {
+        let Some(parent) = self.parent(random, counts) else { return };
         self.board.end.store(1, SeqCst);
-        self.ended(&parent, 0, tally);
+        self.ended(&parent, 0, counts);
     }
 
     /// The parent is at its end: it has this code, and nobody is left of it.
-    fn ended(&mut self, parent: &Process, due: i32, tally: &mut Tally) {
+    fn ended(&mut self, parent: &Process, due: i32, counts: &mut Counts) {
         match parent.join_timeout(PATIENCE).map(|exit| exit.and_then(ExitStatus::python_code)) {
             Ok(Some(code)) if code == due => {}
-            Ok(None) => return tally.hang(&format!("a parent does not end; {}", self.state())),
-            other => tally.broke(&format!("a parent ended with {other:?} instead of {due}")),
+            Ok(None) => return counts.hang(&format!("a parent does not end; {}", self.state())),
+            other => counts.broke(&format!("a parent ended with {other:?} instead of {due}")),
         }
         self.parent = None;
         let struck = if due == 0 { "ended in peace" } else { "was killed" };
@@ -226,11 +226,11 @@ impl ProcessStorm {
                 return;
             }
             if began.elapsed() > 2 * PATIENCE {
-                return tally.hang(&format!("{orphans:?} cannot be waited for"));
+                return counts.hang(&format!("{orphans:?} cannot be waited for"));
             }
             // Those that a fork server had become orphans at its end, so after this one there may be others.
             for orphan in orphans {
-                bury(&orphan, struck, tally);
+                bury(&orphan, struck, counts);
             }
         }
     }
@@ -253,10 +253,10 @@ impl ProcessStorm {
 }
 
 /// Waits for somebody who has to end soon, and ends who does not.
-fn bury(orphan: &Relative, why: &str, tally: &mut Tally) {
+fn bury(orphan: &Relative, why: &str, counts: &mut Counts) {
     let Some(pidfd) = orphan.open() else { return };
     if matches!(pidfd_wait(&pidfd, PATIENCE), Ok(None)) {
-        tally.broke(&format!("{orphan:?} lives though its parent {why}"));
+        counts.broke(&format!("{orphan:?} lives though its parent {why}"));
         if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
             let _ = pidfd_wait(&pidfd, PATIENCE); // told of already
         }
@@ -265,13 +265,13 @@ fn bury(orphan: &Relative, why: &str, tally: &mut Tally) {
 
 impl Drop for ProcessStorm {
     fn drop(&mut self) {
-        let mut tally = Tally::default();
+        let mut counts = Counts::default();
         if let Some(parent) = self.parent.take() {
             parent.kill().expect("a child can be killed");
-            self.ended(&parent, -9, &mut tally);
+            self.ended(&parent, -9, &mut counts);
         }
         resign_subreaper().expect("the kernel knows subreapers");
-        assert!(tally.hangs == 0 && tally.broken == 0, "the last parent leaves nobody");
+        assert!(counts.hangs == 0 && counts.broken == 0, "the last parent leaves nobody");
     }
 }
 
