@@ -143,13 +143,13 @@ impl Address {
 fn unfit_path(path: &[u8]) -> Error {
     match path.iter().position(|&byte| byte == 0) {
         _ if path.is_empty() => Error::new(ErrorKind::InvalidInput, EMPTY),
-        Some(at) => Error::new(ErrorKind::InvalidInput, format!("address {}: {}, byte {at}", told(path), ZERO)),
+        Some(at) => Error::new(ErrorKind::InvalidInput, format!("address {}: {}, byte {at}", quoted(path), ZERO)),
         None => unfit("path of a socket", path, "has at most 107; a path from the working directory may be shorter"),
     }
 }
 
 fn unfit(what: &str, bytes: &[u8], limit: &str) -> Error {
-    let message = format!("address {}: it has {} bytes, and the {what} {limit}", told(bytes), bytes.len());
+    let message = format!("address {}: it has {} bytes, and the {what} {limit}", quoted(bytes), bytes.len());
     Error::new(ErrorKind::InvalidInput, message)
 }
 
@@ -158,13 +158,13 @@ const ZERO: &str =
     "a path has no zero byte in it (an abstract name is Address::Abstract, or a text that begins with one)";
 
 /// The bytes as text, shortened if there are many.
-fn told(bytes: &[u8]) -> String {
-    let beginning = bytes.get(..TOLD).unwrap_or(bytes);
+fn quoted(bytes: &[u8]) -> String {
+    let beginning = bytes.get(..QUOTED).unwrap_or(bytes);
     let more = if beginning.len() < bytes.len() { "..." } else { "" };
     format!("\"{}{more}\"", beginning.escape_ascii())
 }
 
-const TOLD: usize = 40;
+const QUOTED: usize = 40;
 
 fn one(address: socket::UnixAddress) -> Vec<socket::Address> {
     vec![address.into()]
@@ -242,7 +242,7 @@ impl TryFrom<&str> for Address {
             None if text.is_empty() || text.contains('\0') => Err(unfit_path(text.as_bytes())),
             None if text.starts_with(r"\\") => {
                 let why = "family AF_PIPE is not recognized on this system";
-                Err(Error::new(ErrorKind::InvalidInput, format!("address {}: {why}", told(text.as_bytes()))))
+                Err(Error::new(ErrorKind::InvalidInput, format!("address {}: {why}", quoted(text.as_bytes()))))
             }
             None => Ok(Self::Unix(text.into())),
         }
@@ -266,7 +266,7 @@ impl TryFrom<&[u8]> for Address {
         match bytes.strip_prefix(b"\0") {
             Some(name) => Ok(Self::Abstract(name.into())),
             None => {
-                let message = format!("address {}: bytes are an abstract name only after a zero", told(bytes));
+                let message = format!("address {}: bytes are an abstract name only after a zero", quoted(bytes));
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }
         }

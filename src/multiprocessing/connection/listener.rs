@@ -4,13 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::errno::{Errno, Result as SysResult};
+use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::Until;
-use ossature_sys::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, set_cloexec};
+use ossature_sys::fd::{AsFd, BorrowedFd, OwnedFd, set_cloexec};
 use ossature_sys::socket::{self, Kind, Socket};
 use ossature_sys::sync::lock::Lock;
 
-use super::pending::Pending;
+use super::pending::{Pending, accept};
 use super::rules::Rules;
 use super::shortage::Shortage;
 use super::{Access, Address, AuthKey, Connection, Digest, bind};
@@ -211,12 +211,6 @@ impl Listener {
     pub(crate) fn listed(&self) -> &Listed<Socket> {
         &self.socket
     }
-}
-
-/// Accepts a peer. Its descriptor is private, because the caller gets a connection.
-pub(super) fn accept(listener: &Socket, deadline: Deadline) -> SysResult<Option<(Socket, socket::Address)>> {
-    let accepted = listener.accept(deadline)?;
-    accepted.map(|(socket, peer)| Ok((socket.above_standard()?, peer))).transpose()
 }
 
 /// How a [`Listener`] is to be: from [`Listener::builder`].

@@ -28,7 +28,6 @@ use ossature_sys::socket::{self, Socket};
 use ossature_sys::sync::lock::Lock;
 
 use super::exchange::Exchange;
-use super::listener::accept;
 use super::rules::Rules;
 use super::shortage::{Shortage, cannot_accept};
 use super::{Address, AuthKey, Handshake};
@@ -48,11 +47,11 @@ const WAKE: u64 = u64::MAX - 1;
 /// Their time runs only while some thread is in [`serve`](Self::serve), because a busy listener is not their fault.
 #[derive(Default)]
 pub(super) struct Pending {
-    table: Lock<Table>,
+    table: Lock<PendingTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct PendingTable {
     /// The waiting peers, in the order of their arrival.
     waiting: BTreeMap<u64, Box<Peer>>,
     /// How many more peers are owned by threads.
@@ -129,7 +128,7 @@ impl Pending {
     }
 }
 
-impl Table {
+impl PendingTable {
     fn enter(&mut self, listener: &Socket) -> SysResult<Arc<Set>> {
         if self.generation != generation() {
             // Closes the child's copies of the descriptors and tells the peers nothing.
@@ -374,4 +373,10 @@ impl Call<'_> {
             Err(error) => Err(peer.lost(error)),
         }
     }
+}
+
+/// Accepts a peer. Its descriptor is private, because the caller gets a connection.
+pub(super) fn accept(listener: &Socket, deadline: Deadline) -> SysResult<Option<(Socket, socket::Address)>> {
+    let accepted = listener.accept(deadline)?;
+    accepted.map(|(socket, peer)| Ok((socket.above_standard()?, peer))).transpose()
 }

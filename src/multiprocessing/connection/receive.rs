@@ -97,7 +97,7 @@ impl Receiving {
             Trust::SameProgram => usize::MAX,
             Trust::Untrusted => Bounds::of_stranger(length).memory,
         });
-        Bounds { depth: self.depth.get(), memory, ..Bounds::OF_KIN }
+        Bounds { depth: self.depth.get(), memory, ..Bounds::SAME_PROGRAM }
     }
 
     pub(super) fn refuse_challenge(&self) {

@@ -44,13 +44,13 @@ pub struct Queue<T>(Arc<Inner<T>>);
 pub type JoinableQueue<T> = Queue<T>;
 
 struct Inner<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<Buffer<T>>,
     /// Something came, or went, or was done.
     changed: Condvar,
     most: usize,
 }
 
-struct State<T> {
+struct Buffer<T> {
     items: VecDeque<T>,
     /// How many items were put and not done.
     unfinished: usize,
@@ -81,16 +81,16 @@ impl<T> Queue<T> {
     #[doc(alias = "maxsize")]
     pub fn bounded(most: usize) -> Self {
         let most = if most == 0 { usize::MAX } else { most };
-        let state = Mutex::new(State { items: VecDeque::new(), unfinished: 0, shut_down: false, sleepers: 0 });
+        let state = Mutex::new(Buffer { items: VecDeque::new(), unfinished: 0, shut_down: false, sleepers: 0 });
         Self(Arc::new(Inner { state, changed: Condvar::new(), most }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, Buffer<T>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
     /// Waits until `is_so`; `None` when the time ran out.
-    fn when(&self, deadline: Deadline, is_so: impl Fn(&State<T>) -> bool) -> Option<MutexGuard<'_, State<T>>> {
+    fn when(&self, deadline: Deadline, is_so: impl Fn(&Buffer<T>) -> bool) -> Option<MutexGuard<'_, Buffer<T>>> {
         let mut state = self.state();
         while !is_so(&state) {
             let left = deadline.remaining();
@@ -108,7 +108,7 @@ impl<T> Queue<T> {
     }
 
     /// Wakes the threads that sleep, behind a change. Std's condition variable makes a system call for nobody, too.
-    fn tell(&self, state: MutexGuard<'_, State<T>>) {
+    fn tell(&self, state: MutexGuard<'_, Buffer<T>>) {
         let wakes = state.sleepers > 0;
         drop(state);
         if wakes {
@@ -138,7 +138,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`Full`](PutError::Full) when there was no room, and [`ShutDown`](PutError::ShutDown), with the item.
     pub fn put_timeout(&self, item: T, timeout: impl Into<Deadline>) -> std::result::Result<(), PutError<T>> {
-        let may_go_on = |state: &State<T>| state.shut_down || state.items.len() < self.0.most;
+        let may_go_on = |state: &Buffer<T>| state.shut_down || state.items.len() < self.0.most;
         let Some(mut state) = self.when(timeout.into(), may_go_on) else { return Err(PutError::Full(item)) };
         if state.shut_down {
             return Err(PutError::ShutDown(item));
@@ -171,7 +171,7 @@ impl<T> Queue<T> {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn get_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
-        let Some(mut state) = self.when(timeout.into(), State::has_news) else { return Ok(None) };
+        let Some(mut state) = self.when(timeout.into(), Buffer::has_news) else { return Ok(None) };
         let item = state.items.pop_front().ok_or_else(ended)?;
         self.tell(state);
         Ok(Some(item))
@@ -235,7 +235,7 @@ impl<T> Queue<T> {
 
     /// Whether an item, or the end of the queue, comes before the deadline. The item stays.
     pub(super) fn wait_for_change(&self, timeout: impl Into<Deadline>) -> bool {
-        self.when(timeout.into(), State::has_news).is_some()
+        self.when(timeout.into(), Buffer::has_news).is_some()
     }
 
     /// How many items there are.
@@ -278,7 +278,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T> Buffer<T> {
     /// Whether there is an item, or will be none.
     fn has_news(&self) -> bool {
         !self.items.is_empty() || self.shut_down

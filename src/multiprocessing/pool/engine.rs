@@ -173,7 +173,7 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 /// # Errors
 /// `Decode` for other bytes.
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    transfer::unpack_slice(bytes, Descriptors::new(), Trust::Untrusted, Bounds::OF_KIN)
+    transfer::unpack_slice(bytes, Descriptors::new(), Trust::Untrusted, Bounds::SAME_PROGRAM)
 }
 
 /// Reads values that came from another machine, for the thread that made it.
@@ -182,7 +182,7 @@ pub struct Unpacker(Reading<'static>);
 impl Unpacker {
     /// Begins to read.
     pub fn begin() -> Self {
-        Self(Reading::from_afar(Bounds::OF_KIN))
+        Self(Reading::from_afar(Bounds::SAME_PROGRAM))
     }
 
     /// Reads the value in these bytes.

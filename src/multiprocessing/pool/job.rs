@@ -42,7 +42,7 @@ impl Failure {
         match kind {
             Kind::Panicked => {
                 let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
-                match transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN) {
+                match transfer::unpack(packed, Trust::SameProgram, Bounds::SAME_PROGRAM) {
                     Ok(report) => Self::Panicked(Box::new(report)),
                     Err(error) => Self::Spoilt(ErrorKind::Decode, error.to_string()),
                 }
@@ -392,7 +392,7 @@ impl Job {
     /// The value of one outcome.
     pub(super) fn decode<R: DeserializeOwned>(&self, outcome: Outcome) -> Result<R> {
         match outcome {
-            Outcome::Value(packed) => transfer::unpack(*packed, Trust::SameProgram, Bounds::OF_KIN),
+            Outcome::Value(packed) => transfer::unpack(*packed, Trust::SameProgram, Bounds::SAME_PROGRAM),
             Outcome::Failed(failure) => Err(failure.into_error(self.task)),
         }
     }

@@ -111,8 +111,8 @@ impl Kept {
     pub(super) fn read<R: DeserializeOwned>(mut self, count: usize) -> Result<Vec<R>> {
         self.spans.sort_by_key(|span| span.first);
         let mut values = Vec::with_capacity(count);
-        let unpack = |packed| transfer::unpack(packed, Trust::SameProgram, Bounds::OF_KIN);
-        let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::OF_KIN);
+        let unpack = |packed| transfer::unpack(packed, Trust::SameProgram, Bounds::SAME_PROGRAM);
+        let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::SAME_PROGRAM);
         for span in &self.spans {
             while let Some(packed) = self.packed.first_entry().filter(|packed| *packed.key() < span.first) {
                 values.push(unpack(packed.remove())?);

@@ -274,7 +274,7 @@ impl Worker<'_> {
         let (runner, task) = (self.runner, self.task);
         let out = std::mem::take(&mut self.out);
         let mut outlet = Telling { worker: self, sequence, values };
-        let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
+        let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::SAME_PROGRAM };
         let lost = descriptors.count_lost();
         let (raw, mut arguments) = (arguments, Reading::begin(arguments, descriptors, bounds));
         if self.setup.for_strangers {

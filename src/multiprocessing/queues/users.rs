@@ -197,9 +197,9 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
     let item = received.map(|Received { len, .. }| {
         let bytes = buffer.get(..len).unwrap_or_default();
         match parcel {
-            None => transfer::unpack_slice(bytes, Descriptors::new(), Trust::SameProgram, Bounds::OF_KIN),
+            None => transfer::unpack_slice(bytes, Descriptors::new(), Trust::SameProgram, Bounds::SAME_PROGRAM),
             Some(Parcel { descriptors, descriptors_lost }) => {
-                Came::open(bytes, descriptors, descriptors_lost)?.unpack(Bounds::OF_KIN)
+                Came::open(bytes, descriptors, descriptors_lost)?.unpack(Bounds::SAME_PROGRAM)
             }
         }
     });

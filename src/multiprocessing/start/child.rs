@@ -128,12 +128,12 @@ impl From<Errno> for Refusal {
 fn receive(control: &Socket) -> Result<(Option<ChildConfig>, Body), Refusal> {
     let refused = |reason: String| Err(Refusal::Report(reason));
     let [request, arguments] = message::receive(control)?;
-    let request: StartRequest = match transfer::unpack(request, Trust::SameProgram, Bounds::OF_KIN) {
+    let request: StartRequest = match transfer::unpack(request, Trust::SameProgram, Bounds::SAME_PROGRAM) {
         Ok(request) => request,
         Err(error) => return refused(format!("{OTHER_BUILD} ({error})")),
     };
     if !request.build.is_own() {
-        let advice = if request.build.is_told_anywhere() { "" } else { NO_BUILD_ID };
+        let advice = if request.build.is_known_anywhere() { "" } else { NO_BUILD_ID };
         return refused(format!("{OTHER_BUILD}{advice}"));
     }
     let Some(task) = tasks::look_up(&request.task) else {

@@ -84,7 +84,7 @@ struct Inner {
     generation: u32,
     parent: Pid,
     pid: Option<Pid>,
-    state: Lock<State>,
+    state: Lock<ChildState>,
     /// The descriptor that was lent. Others may be polling it, so the last handle closes it.
     lent: OnceLock<Sentinel>,
 }
@@ -120,7 +120,7 @@ pub(crate) struct Identity {
     pub(crate) daemon: bool,
 }
 
-struct State {
+struct ChildState {
     /// `None` once the end was seen, and in a forked child that was not given this handle.
     child: Option<Arc<dyn ChildHandle>>,
     report: Option<OwnedFd>,
@@ -152,7 +152,7 @@ impl Process {
     pub(crate) fn started(siblings: &'static Children, mut identity: Identity, started: Started) -> Self {
         let Started { handle, report } = started;
         let child_pid = handle.pid();
-        let state = State { child: Some(handle), report, end: None, panic: None, closed: false };
+        let state = ChildState { child: Some(handle), report, end: None, panic: None, closed: false };
         let process = Self(Arc::new(Inner {
             name: Lock::new(std::mem::take(&mut identity.name)),
             identity,

@@ -92,7 +92,7 @@ impl ProcessState {
             method: Some(config.method),
             daemon: config.daemon,
             authkey: Lock::new(Some(config.authkey)),
-            temp_dir: Lock::new(config.temp_dir.map(TempDir::told)),
+            temp_dir: Lock::new(config.temp_dir.map(TempDir::inherited)),
             parent: Some(Parent::new(config.parent, config.sentinel)),
             ..Self::new(config.name)
         })

@@ -22,13 +22,13 @@ pub(crate) enum Hold {
 }
 
 impl TempDir {
-    pub(crate) fn told(path: PathBuf) -> Self {
+    pub(crate) fn inherited(path: PathBuf) -> Self {
         Self { path, hold: None }
     }
 
     /// The same, for a child.
     pub(crate) fn again(&self) -> Self {
-        Self::told(self.path.clone())
+        Self::inherited(self.path.clone())
     }
 
     pub(crate) fn path(&self) -> &Path {

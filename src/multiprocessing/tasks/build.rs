@@ -50,7 +50,7 @@ impl BuildId {
     }
 
     /// Whether a copy of its file elsewhere can be told from another build.
-    pub(crate) fn is_told_anywhere(&self) -> bool {
+    pub(crate) fn is_known_anywhere(&self) -> bool {
         self.linked.is_some()
     }
 

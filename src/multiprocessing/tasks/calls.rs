@@ -100,7 +100,7 @@ impl Calls<'_> {
                     Ok(args) => answer(calls.writing, &mut calls.out, call(args)),
                     Err(error) => Err((Ended::Undecodable, error.to_string())),
                 };
-                calls.told(*index, outcome);
+                calls.end_call(*index, outcome);
                 *index += 1;
                 thread::forget_panics(); // the next call has nothing to do with those
             }
@@ -161,9 +161,9 @@ impl Calls<'_> {
         }
     }
 
-    /// Tells of the call at `index`, and that the next one begins.
+    /// Reports the call at `index` as ended, and the next one as begun.
     #[inline]
-    fn told(&mut self, index: u32, outcome: Outcome) {
+    fn end_call(&mut self, index: u32, outcome: Outcome) {
         let more = index + 1 < self.count;
         match outcome {
             Ok(None) => return self.outlet.value(index, &self.out, more),

@@ -10,7 +10,6 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::table::Body;
 use super::{Arguments, Target, answer_result, answer_value, max_argument_depth};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Connection;
@@ -30,6 +29,10 @@ pub enum Form {
     /// A plain value, in a pool alone.
     Plain,
 }
+
+/// A call with its arguments unpacked, ready to run: answers with the exit code.
+#[doc(hidden)]
+pub type Body = Box<dyn FnOnce() -> u8>;
 
 /// A task with the types of its arguments and of its return value.
 #[doc(hidden)]
@@ -119,7 +122,7 @@ impl<F, Args, R> OpensResult for &Opener<F, Args, R> {
 
 /// Unpacks the arguments of a task, which only a new process gets, and only from its parent.
 fn unpack<T: DeserializeOwned>(arguments: Packed) -> Result<T> {
-    let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::OF_KIN };
+    let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::SAME_PROGRAM };
     transfer::unpack(arguments, Trust::SameProgram, bounds)
 }
 

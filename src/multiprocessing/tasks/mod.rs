@@ -52,10 +52,10 @@ pub(crate) use depth::max_argument_depth;
 #[doc(inline)]
 pub use depth::set_max_argument_depth;
 #[doc(inline)]
-pub use form::{Form, Opener, OpensCode, OpensResult, OpensValue, opener};
+pub use form::{Body, Form, Opener, OpensCode, OpensResult, OpensValue, opener};
 pub(crate) use registry::{Entrance, Registered, first_table, freeze, internal, library_task, look_up, registered};
 #[doc(inline)]
-pub use table::{Body, Task, Tasks, key};
+pub use table::{Task, Tasks, key};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to twelve.
 ///

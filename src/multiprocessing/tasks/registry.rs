@@ -41,7 +41,7 @@ impl Entrance {
     }
 
     /// The same state, but a test of libtest is recognised. This reads the program's file, so only a start asks for it.
-    fn told(&self) -> Self {
+    fn recognised(&self) -> Self {
         match self {
             Self::Beside(name) if libtest::is_linked() => Self::Test(name.clone()),
             other => other.clone(),
@@ -122,7 +122,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<
     }
     for table in tables()?.iter() {
         if let Some(task) = table.tasks.iter().find(|task| task.key() == key) {
-            return Ok(Registered { name: task.name(), entrance: table.entrance.told(), form });
+            return Ok(Registered { name: task.name(), entrance: table.entrance.recognised(), form });
         }
     }
     Err(Error::new(
@@ -144,7 +144,7 @@ pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
 /// `UnknownTask` when no table was given yet, because a new process would not come to `freeze_support`.
 pub(crate) fn library_task<F: Target<Args>, Args>(task: F) -> Result<Registered> {
     let tables = tables()?;
-    let entrance = tables.first().map_or(Entrance::Main, |first| first.entrance.told());
+    let entrance = tables.first().map_or(Entrance::Main, |first| first.entrance.recognised());
     Ok(Registered { name: internal(task), entrance, form: Form::Code })
 }
 

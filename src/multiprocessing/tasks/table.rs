@@ -3,13 +3,9 @@
 use std::any::TypeId;
 use std::fmt;
 
-use super::{Calls, Form, Target, nameable};
+use super::{Body, Calls, Form, Target, nameable};
 use crate::error::Result;
 use crate::multiprocessing::transfer::Packed;
-
-/// A call with its arguments unpacked, ready to run: answers with the exit code.
-#[doc(hidden)]
-pub type Body = Box<dyn FnOnce() -> u8>;
 
 /// The table of the functions that other processes of this program may be started with; made by
 /// [`tasks!`](crate::tasks).

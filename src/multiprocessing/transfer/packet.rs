@@ -178,7 +178,7 @@ mod tests {
 
     fn there<T: DeserializeOwned>(packet: &Packet) -> Result<T> {
         let descriptors = packet.descriptors().into_iter().map(|fd| fd.try_clone_to_owned().unwrap());
-        Came::open(packet.bytes(), descriptors.collect::<Vec<_>>(), false)?.unpack(Bounds::OF_KIN)
+        Came::open(packet.bytes(), descriptors.collect::<Vec<_>>(), false)?.unpack(Bounds::SAME_PROGRAM)
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::process::at_exit;
 
-use super::finalize::run_finalizers;
 use crate::error::{Error, Result};
 use crate::multiprocessing::logging::{debug, info, set_late, warning};
-use crate::multiprocessing::state::{Process, active_children, process_state};
+use crate::multiprocessing::state::{OwnState, Process, active_children, process_state};
+use crate::thread::report_panics;
 
 /// Has the exit sequence run at the normal end of the program, once in its life; children have it from their parent.
 pub(crate) fn arm() -> Result<()> {
@@ -48,6 +48,27 @@ pub(crate) fn exit_sequence() {
     }
     debug!("running the remaining \"atexit\" finalizers");
     run_finalizers(state, None);
+}
+
+/// Runs those with a priority for the end of at least `least`; with `None` all of them.
+fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
+    let mut due: Vec<(i32, u64)> = {
+        let finalizers = state.finalizers.lock();
+        if finalizers.list.is_empty() {
+            return; // as in most children, which would pay for the first look into the list's code
+        }
+        let with_priority = finalizers.list.iter().filter_map(|(number, entry)| Some((entry.priority?, *number)));
+        with_priority.filter(|(priority, _)| least.is_none_or(|least| *priority >= least)).collect()
+    };
+    // Highest first, and the newest first among equals.
+    due.sort_unstable();
+    for (_, number) in due.into_iter().rev() {
+        // One that ran before may have cancelled it.
+        let entry = state.finalizers.lock().list.remove(&number);
+        if let Some(entry) = entry {
+            report_panics(entry.callback);
+        }
+    }
 }
 
 /// `SIGTERM` to the daemons, and `SIGKILL` to those that have not ended when their time is over.

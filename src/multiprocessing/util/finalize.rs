@@ -121,24 +121,3 @@ impl fmt::Debug for Finalize {
         }
     }
 }
-
-/// Runs those with a priority for the end of at least `least`; with `None` all of them.
-pub(super) fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
-    let mut due: Vec<(i32, u64)> = {
-        let finalizers = state.finalizers.lock();
-        if finalizers.list.is_empty() {
-            return; // as in most children, which would pay for the first look into the list's code
-        }
-        let with_priority = finalizers.list.iter().filter_map(|(number, entry)| Some((entry.priority?, *number)));
-        with_priority.filter(|(priority, _)| least.is_none_or(|least| *priority >= least)).collect()
-    };
-    // Highest first, and the newest first among equals.
-    due.sort_unstable();
-    for (_, number) in due.into_iter().rev() {
-        // One that ran before may have cancelled it.
-        let entry = state.finalizers.lock().list.remove(&number);
-        if let Some(entry) = entry {
-            report_panics(entry.callback);
-        }
-    }
-}

@@ -76,12 +76,12 @@ const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 #[doc(alias = "get_temp_dir")]
 pub fn temp_dir() -> Result<PathBuf> {
     let mut known = process_state().temp_dir.lock();
-    if let Some(told) = known.as_mut() {
-        if told.hold.is_none() {
-            told.hold = hold(&told.path).map_err(|errno| failed(errno, &told.path))?;
+    if let Some(directory) = known.as_mut() {
+        if directory.hold.is_none() {
+            directory.hold = hold(&directory.path).map_err(|errno| failed(errno, &directory.path))?;
         }
-        if told.hold.is_some() {
-            return Ok(told.path.clone());
+        if directory.hold.is_some() {
+            return Ok(directory.path.clone());
         }
         // The maker of the directory has ended and removed it: this process makes its own directory.
     }

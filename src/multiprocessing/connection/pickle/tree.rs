@@ -16,7 +16,7 @@ pub(super) struct ProcessBuilder<'m, 'a> {
     /// The containers at work, the outermost first.
     open: Vec<Open<'m>>,
     /// The state of each node.
-    states: Vec<State>,
+    states: Vec<NodeState>,
     /// The outermost open container that is made once more, by its place in `open`.
     again: Option<usize>,
     /// How many bytes the copies of values that were made before take.
@@ -24,7 +24,7 @@ pub(super) struct ProcessBuilder<'m, 'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum NodeState {
     New,
     /// The node is in `open`.
     Open,
@@ -67,7 +67,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
         if let Err(Full) = builder.meter.charge(graph.nodes.len()) {
             return Err(graph.input.error(too_large(&builder.meter)));
         }
-        builder.states = vec![State::New; graph.nodes.len()];
+        builder.states = vec![NodeState::New; graph.nodes.len()];
         builder.run()
     }
 
@@ -133,7 +133,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
             Kind::Class(class) => return Err(self.error(id, format_args!("{class} itself is not plain data"))),
             Kind::Global(global) => {
                 self.charge(id, global.module().len() + global.name().len())?;
-                self.set(id, State::Made);
+                self.set(id, NodeState::Made);
                 return Ok(Some((**global).clone().into()));
             }
             Kind::Items(items) => (node.shape, &items[..]),
@@ -155,15 +155,15 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
 
     fn open(&mut self, id: Id, shape: Shape, items: &'m [Item], is_made: bool) -> Result<()> {
         let state = self.state(id);
-        if state == State::Open {
+        if state == NodeState::Open {
             return Err(self.error(id, "contains itself"));
         }
         self.deeper(self.at(id))?;
         self.charge(id, items.len().saturating_mul(size_of::<Value>()))?;
-        if state == State::Made && self.again.is_none() {
+        if state == NodeState::Made && self.again.is_none() {
             self.again = Some(self.open.len());
         }
-        self.set(id, State::Open);
+        self.set(id, NodeState::Open);
         let made = match (shape, is_made) {
             (Shape::Dict, true) => Filling::ListOfPairs(Vec::with_capacity(items.len())),
             (Shape::Dict, false) => Filling::Pairs(Vec::with_capacity(items.len() / 2), None),
@@ -186,7 +186,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
     /// The value of the innermost open container.
     fn close(&mut self) -> Result<Option<Value>> {
         let Some(Open { id, shape, made, .. }) = self.open.pop() else { return Ok(None) };
-        self.set(id, State::Made);
+        self.set(id, NodeState::Made);
         if self.again == Some(self.open.len()) {
             self.again = None;
         }
@@ -249,7 +249,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
 
     fn text(&mut self, id: Id, text: &str) -> Result<Value> {
         self.charge(id, text.len())?;
-        self.set(id, State::Made);
+        self.set(id, NodeState::Made);
         Ok(Value::Text(text.to_owned()))
     }
 
@@ -272,7 +272,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
             };
             let length = text.chars().count();
             self.charge(id, length)?;
-            self.set(id, State::Made);
+            self.set(id, NodeState::Made);
             return latin1(text, length)
                 .ok_or_else(|| self.error(source, "the text is not Latin-1, so it stands for no bytes"));
         }
@@ -280,15 +280,15 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
 
     fn copy(&mut self, id: Id, bytes: &[u8]) -> Result<Vec<u8>> {
         self.charge(id, bytes.len())?;
-        self.set(id, State::Made);
+        self.set(id, NodeState::Made);
         Ok(bytes.to_vec())
     }
 
-    fn state(&self, id: Id) -> State {
-        self.states.get(id as usize).copied().unwrap_or(State::New)
+    fn state(&self, id: Id) -> NodeState {
+        self.states.get(id as usize).copied().unwrap_or(NodeState::New)
     }
 
-    fn set(&mut self, id: Id, to: State) {
+    fn set(&mut self, id: Id, to: NodeState) {
         if let Some(state) = self.states.get_mut(id as usize) {
             *state = to;
         }
@@ -296,7 +296,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
 
     /// Counts the memory of a node before its allocation.
     fn charge(&mut self, id: Id, size: usize) -> Result<()> {
-        if self.again.is_some() || self.state(id) == State::Made {
+        if self.again.is_some() || self.state(id) == NodeState::Made {
             self.copied = self.copied.saturating_add(size);
         }
         self.meter.charge(size).map_err(|Full| self.too_large(id))

@@ -66,7 +66,7 @@ impl ServerHandle {
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What this process knows of its server.
-struct State {
+struct ServerState {
     handle: Option<ServerHandle>,
     /// How many handles there were.
     made: u32,
@@ -75,10 +75,10 @@ struct State {
 }
 
 /// Held while a server is started, so it is waited for by deadline.
-static STATE: Lock<State> = Lock::new(State { handle: None, made: 0, end: None });
+static STATE: Lock<ServerState> = Lock::new(ServerState { handle: None, made: 0, end: None });
 
 /// The state, which is waited for while another thread starts a server.
-fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
+fn state(deadline: Deadline) -> Result<Guard<'static, ServerState>> {
     STATE.lock_timeout(deadline).ok_or_else(|| {
         Error::new(ErrorKind::StartFailed, "another thread was still starting the fork server when the time ran out")
     })
@@ -87,7 +87,7 @@ fn state(deadline: Deadline) -> Result<Guard<'static, State>> {
 /// The socket of the server, which a child may use as well, and the server's number. Starts a server if there is none
 /// with these rights.
 pub(super) fn server_fd(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<(u32, OwnedFd)> {
-    let State { handle, made, end } = &mut *state(patience.deadline)?;
+    let ServerState { handle, made, end } = &mut *state(patience.deadline)?;
     // The children of a server with other rights would have rights that this process gave up, or lack rights that it
     // has now.
     if handle.as_ref().is_some_and(|handle| handle.rights != *rights) {
@@ -186,7 +186,7 @@ pub(in crate::multiprocessing::start) fn let_go_in_child() {
     drop(server);
 }
 
-impl State {
+impl ServerState {
     /// Waits for a server that does not listen any more, within the deadline of the start that found it so.
     fn reap(&mut self, deadline: Deadline) {
         let Some(mut server) = self.handle.take().and_then(ServerHandle::into_own_child) else { return };

@@ -47,13 +47,14 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// The bounds of a message from a process of this program.
-    pub(crate) const OF_KIN: Self = Self { depth: DEPTH, memory: usize::MAX, idle: IDLE, deeper: "set_max_depth" };
+    pub(crate) const SAME_PROGRAM: Self =
+        Self { depth: DEPTH, memory: usize::MAX, idle: IDLE, deeper: "set_max_depth" };
 
     /// The bounds of `length` bytes from a stranger. An empty `String` in a `Vec` is one byte of a message and 24 bytes
     /// of memory, and few honest values grow more.
     pub(crate) const fn of_stranger(length: usize) -> Self {
         let memory = length.saturating_mul(32).saturating_add(16 << 20);
-        Self { memory, ..Self::OF_KIN }
+        Self { memory, ..Self::SAME_PROGRAM }
     }
 
     /// The bounds of one of many values from a stranger, `length` bytes long: the time is bounded by that length too.
