@@ -47,6 +47,25 @@ pub struct PoolBuilder {
     label: Option<String>,
 }
 
+impl Pool {
+    /// Connects to the pool `name` at `url`: `redis://host/`, `rediss://user:password@host:6380/` with TLS,
+    /// `unix:///path`, several of these with commas between them, of which one takes writes, or
+    /// `sentinel://host:26379,host2:26379/server`.
+    ///
+    /// Returns once the server has answered. Workers may come later.
+    ///
+    /// # Errors
+    /// As [`PoolBuilder::connect`].
+    pub fn connect(url: &str, name: &str) -> Result<Self> {
+        Self::builder().connect(url, name)
+    }
+
+    /// A pool before it is connected.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
 impl PoolBuilder {
     pub(crate) fn new() -> Self {
         Self {

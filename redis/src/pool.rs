@@ -13,7 +13,6 @@ use ossature::multiprocessing::transfer::Transfer;
 use ossature::sys::deadline::Deadline;
 use ossature::{ErrorKind, Result};
 
-use crate::builder::PoolBuilder;
 use crate::engine::Engine;
 use crate::hub::{Hub, Packed};
 use crate::imap::IMapIterator;
@@ -83,23 +82,6 @@ pub struct DeadLetter {
 type Give = fn(&Hub, u64, &[u8], &[usize]) -> Result<()>;
 
 impl Pool {
-    /// Connects to the pool `name` at `url`: `redis://host/`, `rediss://user:password@host:6380/` with TLS,
-    /// `unix:///path`, several of these with commas between them, of which one takes writes, or
-    /// `sentinel://host:26379,host2:26379/server`.
-    ///
-    /// Returns once the server has answered. Workers may come later.
-    ///
-    /// # Errors
-    /// As [`PoolBuilder::connect`].
-    pub fn connect(url: &str, name: &str) -> Result<Self> {
-        Self::builder().connect(url, name)
-    }
-
-    /// A pool before it is connected.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
     pub(crate) fn start(hub: Arc<Hub>, manner: Manner) -> Result<Self> {
         let theirs = hub.clone();
         let name = "PoolReceiver".to_owned();
