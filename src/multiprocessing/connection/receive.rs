@@ -337,7 +337,8 @@ pub(super) fn failed(errno: Errno) -> Error {
     }
 }
 
-/// The methods of what receives: `self.stream()`, `self.trust()`, `self.receiving`.
+/// The methods of what receives: `self.stream()`, `self.trust()`, `self.receiving`. A macro, because two public
+/// types have them: callers would have to import a trait.
 macro_rules! receives {
     ($Face:ident) => {
         impl $Face {

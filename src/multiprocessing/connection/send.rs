@@ -191,7 +191,8 @@ fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()
     Ok(())
 }
 
-/// The methods of what sends: `self.stream()`, `self.trust()`, `self.sending`.
+/// The methods of what sends: `self.stream()`, `self.trust()`, `self.sending`. A macro, because two public types have
+/// them: callers would have to import a trait.
 macro_rules! sends {
     ($Face:ident) => {
         impl $Face {
