@@ -8,7 +8,7 @@ use ossature_sys::eventfd::Until;
 use ossature_sys::fd::AboveStandard;
 use ossature_sys::socket::{self, Kind, Socket};
 
-use super::exchange::Exchange;
+use super::handshake_io::HandshakeIo;
 use super::rules::Rules;
 use super::{Access, Address, AuthKey, Connection, Digest, Family, Handshake};
 use crate::error::{Error, ErrorKind, Result};
@@ -212,7 +212,7 @@ impl ConnectBuilder {
         };
         let handshake = self.rules.apply(Handshake::client(key)?);
         let patience = Deadline::from(self.rules.timeout);
-        let ran = Exchange::new(socket, handshake).run(until.or_sooner(patience));
+        let ran = HandshakeIo::new(socket, handshake).run(until.or_sooner(patience));
         match ran.map_err(|error| of_peer(error, address))? {
             Some(socket) => Connection::with_trust(socket.into(), Access::Both, address.trust_with(key)).map(Some),
             None if until.deadline() <= patience || until.is_over()? => Ok(None),

@@ -27,7 +27,7 @@ use ossature_sys::process::generation;
 use ossature_sys::socket::{self, Socket};
 use ossature_sys::sync::lock::Lock;
 
-use super::exchange::Exchange;
+use super::handshake_io::HandshakeIo;
 use super::rules::Rules;
 use super::shortage::{Shortage, cannot_accept};
 use super::{Address, AuthKey, Handshake};
@@ -77,13 +77,13 @@ struct Set {
 }
 
 struct Peer {
-    exchange: Exchange,
+    io: HandshakeIo,
     came: Instant,
     address: Option<Address>,
 }
 
 /// A peer that has proved to know the key, and its address.
-pub(super) type Admitted = (Socket, Option<Address>);
+pub(super) type Accepted = (Socket, Option<Address>);
 
 /// What a thread does next.
 enum Next {
@@ -112,7 +112,7 @@ impl Pending {
         key: &AuthKey,
         rules: &Rules,
         until: Until<'_>,
-    ) -> Result<Option<Admitted>> {
+    ) -> Result<Option<Accepted>> {
         let mut shortage = Shortage::default();
         let set = loop {
             let entered = self.table.lock().enter(listener);
@@ -225,7 +225,7 @@ impl Set {
 
 impl Peer {
     fn wanted(&self) -> Interest {
-        let ready = if self.exchange.wanted() == PollFlags::IN { Interest::IN } else { Interest::OUT };
+        let ready = if self.io.wanted() == PollFlags::IN { Interest::IN } else { Interest::OUT };
         ready | Interest::ONESHOT
     }
 
@@ -245,7 +245,7 @@ impl Peer {
 }
 
 impl Call<'_> {
-    fn run(&self, until: Until<'_>) -> Result<Option<Admitted>> {
+    fn run(&self, until: Until<'_>) -> Result<Option<Accepted>> {
         let mut room = [MaybeUninit::<Event>::uninit(); 1];
         let mut shortage = Shortage::default();
         // After the deadline this thread still looks once at each peer, and at one new peer.
@@ -281,7 +281,7 @@ impl Call<'_> {
     }
 
     /// Accepts a new peer, or removes the oldest to make room for one.
-    fn newcomer(&self, shortage: &mut Shortage, deadline: Deadline) -> Result<Option<Admitted>> {
+    fn newcomer(&self, shortage: &mut Shortage, deadline: Deadline) -> Result<Option<Accepted>> {
         {
             let mut table = self.pending.table.lock();
             if table.is_full(self.rules) {
@@ -295,7 +295,7 @@ impl Call<'_> {
             table.in_hand += 1;
         }
         let accepted = accept(self.listener, Deadline::NOW);
-        let welcomed = match accepted {
+        let newcomer = match accepted {
             Ok(Some((socket, address))) => {
                 *shortage = Shortage::default();
                 self.welcome(socket, &address).map(Some)
@@ -309,42 +309,42 @@ impl Call<'_> {
                 }
             },
         };
-        self.settle(welcomed)
+        self.admit(newcomer)
     }
 
     fn welcome(&self, socket: Socket, address: &socket::Address) -> Result<Box<Peer>> {
         if let socket::Address::Ip(_) = address {
             let _ = socket.set_no_delay(); // EINVAL: it is gone already, as it will turn out
         }
-        let exchange = Exchange::new(socket, self.rules.apply(Handshake::server(self.key)?));
-        let mut peer = Box::new(Peer { exchange, came: Instant::now(), address: Address::of_socket(address) });
-        let spoken = peer.exchange.speak();
-        spoken.map_err(|error| peer.lost(error))?;
+        let io = HandshakeIo::new(socket, self.rules.apply(Handshake::server(self.key)?));
+        let mut peer = Box::new(Peer { io, came: Instant::now(), address: Address::of_socket(address) });
+        let flushed = peer.io.flush();
+        flushed.map_err(|error| peer.lost(error))?;
         Ok(peer)
     }
 
     /// Puts a new peer into the table, which has counted it already.
-    fn settle(&self, welcomed: Result<Option<Box<Peer>>>) -> Result<Option<Admitted>> {
+    fn admit(&self, newcomer: Result<Option<Box<Peer>>>) -> Result<Option<Accepted>> {
         let mut table = self.pending.table.lock();
         table.in_hand -= 1;
-        let Some(peer) = welcomed? else { return Ok(None) };
+        let Some(peer) = newcomer? else { return Ok(None) };
         let number = table.next;
-        self.set.epoll.register(&peer.exchange, peer.wanted(), number).map_err(cannot_accept)?;
+        self.set.epoll.register(&peer.io, peer.wanted(), number).map_err(cannot_accept)?;
         table.next += 1;
         table.waiting.insert(number, peer);
         Ok(None)
     }
 
     /// Goes on with the handshake of a peer that is ready, as far as is possible without waiting.
-    fn go_on(&self, number: u64) -> Result<Option<Admitted>> {
+    fn go_on(&self, number: u64) -> Result<Option<Accepted>> {
         let Some(mut peer) = self.pending.table.lock().take(number) else { return Ok(None) };
-        let advanced = peer.exchange.advance();
-        if advanced.is_err() || peer.exchange.is_done() {
+        let advanced = peer.io.advance();
+        if advanced.is_err() || peer.io.is_done() {
             return self.end(peer, advanced).map(Some);
         }
         // Armed again under the lock, so that a thread that is woken for the peer finds the peer in the table.
         let mut table = self.pending.table.lock();
-        if let Err(errno) = self.set.epoll.modify(&peer.exchange, peer.wanted(), number) {
+        if let Err(errno) = self.set.epoll.modify(&peer.io, peer.wanted(), number) {
             drop(table);
             return self.end(peer, Err(Error::os(errno, "handshake"))).map(Some);
         }
@@ -354,21 +354,21 @@ impl Call<'_> {
     }
 
     /// Ends a peer's time, after a last look at the bytes that the peer has sent.
-    fn put_out(&self, mut peer: Box<Peer>, why: &'static str) -> Result<Admitted> {
-        let advanced = peer.exchange.advance();
-        let is_over = advanced.is_err() || peer.exchange.is_done();
+    fn put_out(&self, mut peer: Box<Peer>, why: &'static str) -> Result<Accepted> {
+        let advanced = peer.io.advance();
+        let is_over = advanced.is_err() || peer.io.is_done();
         let outcome = if is_over { advanced } else { Err(Error::new(ErrorKind::Auth, why)) };
         self.end(peer, outcome)
     }
 
-    fn end(&self, peer: Box<Peer>, outcome: Result<()>) -> Result<Admitted> {
+    fn end(&self, peer: Box<Peer>, outcome: Result<()>) -> Result<Accepted> {
         // Removed before the close: if another process has a copy of the descriptor, the entry would stay.
-        let removed = self.set.epoll.unregister(&peer.exchange);
+        let removed = self.set.epoll.unregister(&peer.io);
         self.pending.table.lock().in_hand -= 1;
         match outcome {
             Ok(()) => {
                 removed?;
-                Ok((peer.exchange.into_socket(), peer.address))
+                Ok((peer.io.into_socket(), peer.address))
             }
             Err(error) => Err(peer.lost(error)),
         }

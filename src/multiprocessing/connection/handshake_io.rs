@@ -17,7 +17,7 @@ use crate::multiprocessing::state::Listed;
 /// A socket, the handshake that goes on over it, and the message that is on its way in or out.
 ///
 /// Never waits, and never reads beyond the handshake: what follows it belongs to the connection.
-pub(super) struct Exchange {
+pub(super) struct HandshakeIo {
     socket: Listed<Socket>,
     handshake: Handshake,
     incoming: Incoming,
@@ -41,14 +41,14 @@ impl Ahead {
     }
 
     /// Moves what there is and fits to `room`; says how much that was.
-    fn pour(&mut self, room: &mut [u8]) -> usize {
+    fn drain_into(&mut self, room: &mut [u8]) -> usize {
         let poured = room.iter_mut().zip(self.rest()).map(|(to, from)| *to = *from).count();
         self.from += poured;
         poured
     }
 }
 
-impl Exchange {
+impl HandshakeIo {
     pub(super) fn new(socket: Socket, handshake: Handshake) -> Self {
         Self {
             socket: Listed::new(socket),
@@ -60,7 +60,7 @@ impl Exchange {
     }
 
     /// Says what is to be said, as far as there is room.
-    pub(super) fn speak(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         self.prepare();
         while !self.outgoing.is_empty() {
             match self.socket.send(self.outgoing.rest(), Deadline::NOW) {
@@ -93,7 +93,7 @@ impl Exchange {
             let heard = self.handshake.incoming(&message);
             self.prepare();
             if heard.is_err() {
-                let _ = self.speak(); // the first error is the one to tell
+                let _ = self.flush(); // the first error is the one to tell
                 return heard;
             }
             // It waits for that now, unless it said more before.
@@ -104,13 +104,13 @@ impl Exchange {
         if self.handshake.is_done() && !self.ahead.rest().is_empty() {
             return Err(Error::new(ErrorKind::Auth, "unexpected data during the handshake"));
         }
-        self.speak()
+        self.flush()
     }
 
     /// Reads on; says whether a message is whole.
     fn listen(&mut self) -> Result<bool> {
         loop {
-            let received = match self.ahead.pour(self.incoming.space()) {
+            let received = match self.ahead.drain_into(self.incoming.space()) {
                 0 => self.receive()?,
                 poured => Some(poured),
             };
@@ -132,7 +132,7 @@ impl Exchange {
             Ok(Some(received)) if last => Ok(Some(received)),
             Ok(Some(received)) => {
                 (self.ahead.from, self.ahead.to) = (0, received);
-                Ok(Some(self.ahead.pour(self.incoming.space())))
+                Ok(Some(self.ahead.drain_into(self.incoming.space())))
             }
             Ok(None) => Ok(None),
             Err(errno) => Err(failed(errno)),
@@ -151,7 +151,7 @@ impl Exchange {
 
     /// Goes on until the end; `None` when the wait ended before.
     pub(super) fn run(mut self, until: Until<'_>) -> Result<Option<Socket>> {
-        self.speak()?;
+        self.flush()?;
         while !self.is_done() {
             if poll_until(&mut [PollFd::new(&*self.socket, self.wanted())], until)? == 0 {
                 return Ok(None);
@@ -169,7 +169,7 @@ impl Exchange {
     }
 }
 
-impl AsFd for Exchange {
+impl AsFd for HandshakeIo {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
