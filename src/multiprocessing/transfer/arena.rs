@@ -110,7 +110,7 @@ impl Arena {
     /// lists, as under some emulators.
     ///
     /// # Examples
-    /// ```
+    /// ```standalone_crate
     /// use ossature::multiprocessing::Arena;
     ///
     /// let arena = Arena::with_capacity(64 << 10)?;

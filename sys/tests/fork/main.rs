@@ -3,6 +3,7 @@
 //! `cargo test -p ossature-sys --test fork -- NAME` runs the tests whose names contain NAME.
 
 mod arena;
+mod arena_memory;
 mod barrier;
 mod child;
 mod condition;
@@ -36,6 +37,7 @@ fn main() {
     let mut tests = Vec::new();
     for module in [
         arena::TESTS,
+        arena_memory::TESTS,
         barrier::TESTS,
         fork::TESTS,
         child::TESTS,

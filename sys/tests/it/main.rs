@@ -5,7 +5,6 @@ mod interrupt;
 mod needs;
 mod support;
 
-mod arena;
 mod bare;
 mod barrier;
 mod condition;

@@ -15,7 +15,7 @@ use crate::shm::Shareable;
 /// and closes the descriptor only then.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::{fd::duplicate, shm::Racy, sync::arena::{Arena, Carrier}};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

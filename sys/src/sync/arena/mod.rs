@@ -117,7 +117,7 @@ const MOST_AT_ONCE: usize = (4 << 20) / GRANULE;
 /// dropped.
 ///
 /// # Examples
-/// ```
+/// ```standalone_crate
 /// use ossature_sys::{errno::Errno, shm::Racy, sync::arena::Arena};
 ///
 /// let arena = Arena::new(64 << 10)?;

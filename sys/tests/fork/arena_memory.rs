@@ -1,4 +1,6 @@
 //! Objects of different types in one memory file: what is made is there until nobody has it.
+//!
+//! In this binary, because a child that another test forks meanwhile would have everything, too.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::mem::forget;
@@ -7,12 +9,34 @@ use std::thread;
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::duplicate;
 use ossature_sys::mmap::Memfd;
+use ossature_sys::process::{ExitStatus, fork};
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
 use ossature_sys::shm::{AttachError, Init, Racy, Shareable, Shm, Zeroed};
 use ossature_sys::sync::arena::{Arena, Handle};
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
+
+use crate::harness::Test;
+
+pub const TESTS: &[Test] = &[
+    ("objects_of_many_types_lie_beside_each_other_aligned", objects_of_many_types_lie_beside_each_other_aligned),
+    (
+        "a_place_is_free_again_when_the_last_handle_of_all_is_gone",
+        a_place_is_free_again_when_the_last_handle_of_all_is_gone,
+    ),
+    ("what_is_free_is_used_again_before_more_pages_are_taken", what_is_free_is_used_again_before_more_pages_are_taken),
+    ("an_arena_is_filled_to_its_last_granule", an_arena_is_filled_to_its_last_granule),
+    ("what_is_not_made_takes_no_room", what_is_not_made_takes_no_room),
+    ("only_an_object_of_the_very_type_is_had_by_its_place", only_an_object_of_the_very_type_is_had_by_its_place),
+    (
+        "what_is_locked_by_a_forgotten_guard_stays_mapped_and_used",
+        what_is_locked_by_a_forgotten_guard_stays_mapped_and_used,
+    ),
+    ("threads_make_clone_and_drop_at_once", threads_make_clone_and_drop_at_once),
+    ("memory_of_another_kind_is_no_arena", memory_of_another_kind_is_no_arena),
+    ("carriers_are_of_one_arena", carriers_are_of_one_arena),
+];
 
 const MIB: usize = 1 << 20;
 
@@ -31,9 +55,7 @@ fn there(arena: &Arena) -> Arena {
     unsafe { Arena::from_fd(memory) }.unwrap()
 }
 
-#[test]
 fn objects_of_many_types_lie_beside_each_other_aligned() {
-    needs!(shared_locks);
     let arena = Arena::new(MIB).unwrap();
     let byte = arena.place(Racy::new(5_u8)).unwrap();
     let lock = arena.place(Lock::<u64, Shared>::shared(6)).unwrap();
@@ -53,9 +75,7 @@ fn objects_of_many_types_lie_beside_each_other_aligned() {
     assert_eq!(*lock.lock().unwrap(), 7);
 }
 
-#[test]
 fn a_place_is_free_again_when_the_last_handle_of_all_is_gone() {
-    needs!(shared_locks);
     let arena = Arena::new(MIB).unwrap();
     let there = there(&arena);
     let cell = arena.place(Racy::new(5_u32)).unwrap();
@@ -73,9 +93,7 @@ fn a_place_is_free_again_when_the_last_handle_of_all_is_gone() {
     assert_eq!(there.sweep(), Ok(0));
 }
 
-#[test]
 fn what_is_free_is_used_again_before_more_pages_are_taken() {
-    needs!(shared_locks);
     let arena = Arena::new(MIB).unwrap();
     for _ in 0..100_000 {
         arena.place(Racy::new([0_u64; 20])).unwrap();
@@ -92,9 +110,7 @@ fn what_is_free_is_used_again_before_more_pages_are_taken() {
     assert!(wide.iter().all(|cell| cell.get() == [1; 16]) && narrow.iter().all(|cell| cell.get() == 2));
 }
 
-#[test]
 fn an_arena_is_filled_to_its_last_granule() {
-    needs!(shared_locks);
     let arena = Arena::new(1).unwrap();
     assert_eq!(arena.capacity(), 64 << 10);
     let mut all: Vec<_> = std::iter::from_fn(|| arena.place(Racy::new(1_u8)).ok()).collect();
@@ -116,17 +132,13 @@ unsafe impl Init<u64> for Failing {
     }
 }
 
-#[test]
 fn what_is_not_made_takes_no_room() {
-    needs!(shared_locks);
     let arena = Arena::new(MIB).unwrap();
     assert_eq!(arena.place::<u64>(Failing).unwrap_err(), Errno::DOM);
     assert_eq!((arena.sweep(), arena.at::<u64>(0).unwrap().is_none()), (Ok(0), true));
 }
 
-#[test]
 fn only_an_object_of_the_very_type_is_had_by_its_place() {
-    needs!(shared_locks);
     let arena = Arena::new(MIB).unwrap();
     let pair = arena.place(Racy::new([7_u64; 30])).unwrap();
     let had = |place: u64| arena.at::<Racy<[u64; 30]>>(place).unwrap().is_some();
@@ -141,26 +153,28 @@ fn only_an_object_of_the_very_type_is_had_by_its_place() {
     assert!(!had(place), "it is gone");
 }
 
-#[test]
 fn what_is_locked_by_a_forgotten_guard_stays_mapped_and_used() {
-    needs!(shared_locks);
-    let arena = Arena::new(MIB).unwrap();
-    let lock = arena.place(Lock::<u64, Shared>::shared(6)).unwrap();
-    let cell = arena.place(Racy::new(1_u8)).unwrap();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            forget(lock.lock().unwrap());
-            let other = lock.clone();
-            drop((lock, other, cell));
-            assert_eq!(arena.sweep(), Ok(64), "the kernel knows an address in it");
+    // In a process of its own, because the mapping stays.
+    let mut child = fork(|| {
+        let arena = Arena::new(MIB).unwrap();
+        let lock = arena.place(Lock::<u64, Shared>::shared(6)).unwrap();
+        let cell = arena.place(Racy::new(1_u8)).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                forget(lock.lock().unwrap());
+                let other = lock.clone();
+                drop((lock, other, cell));
+                assert_eq!(arena.sweep(), Ok(64), "the kernel knows an address in it");
+            });
         });
-    });
-    assert_eq!(arena.sweep(), Ok(64));
+        assert_eq!(arena.sweep(), Ok(64));
+        0
+    })
+    .unwrap();
+    assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
-#[test]
 fn threads_make_clone_and_drop_at_once() {
-    needs!(shared_locks);
     let arena = Arena::new(MIB).unwrap();
     let there = there(&arena);
     let common = arena.place(Lock::<u64, Shared>::shared(0)).unwrap();
@@ -185,9 +199,7 @@ fn threads_make_clone_and_drop_at_once() {
     assert_eq!(arena.sweep(), Ok(0));
 }
 
-#[test]
 fn memory_of_another_kind_is_no_arena() {
-    needs!(shared_locks);
     // SAFETY: nobody else has these descriptors.
     let attach = |fd| unsafe { Arena::from_fd(fd) }.unwrap_err();
     let shm = Shm::place(5_u64).unwrap();
@@ -197,9 +209,7 @@ fn memory_of_another_kind_is_no_arena() {
     assert_eq!(attach(duplicate(&file).unwrap()), AttachError::NotSealed);
 }
 
-#[test]
 fn carriers_are_of_one_arena() {
-    needs!(shared_locks);
     let (one, other) = (Arena::new(MIB).unwrap(), Arena::new(MIB).unwrap());
     let cell = other.place(Racy::new(5_u8)).unwrap();
     assert_eq!(one.carrier().unwrap().carry(&cell), None);
