@@ -3,7 +3,7 @@
 //! Whatever differs under the model checker stands here, in [`futex`](crate::futex) and in `model`.
 
 #[cfg(loom)]
-pub(crate) use crate::model::atomic::{AtomicU32, AtomicU64, half, in_one_order, spin_hint};
+pub(crate) use crate::model::atomic::{AtomicU32, AtomicU64, expect_to_write, half, in_one_order, spin_hint};
 #[cfg(loom)]
 pub(crate) use crate::model::step;
 
@@ -24,6 +24,25 @@ mod ordinary {
     /// Stands before a step at which the model checker may kill the participant.
     #[inline(always)]
     pub(crate) fn step() {}
+
+    /// Asks for the cache line of `place`, to be changed soon. Otherwise the first look brings the line to be read, and
+    /// the change asks for it a second time. Changes nothing, and no address faults.
+    #[inline(always)]
+    pub(crate) fn expect_to_write<T>(place: *const T) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: a prefetch neither faults nor changes memory, whatever the address. A processor that lacks
+        // the instruction does nothing at its place.
+        unsafe {
+            core::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(all(target_arch = "aarch64", not(miri)))]
+        // SAFETY: a prefetch neither faults nor changes memory, whatever the address.
+        unsafe {
+            core::arch::asm!("prfm pstl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+        let _ = place;
+    }
 
     /// The lower or the upper half of a state of 64 bits, for the kernel alone.
     #[inline(always)]

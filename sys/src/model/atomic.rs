@@ -139,6 +139,9 @@ pub fn in_one_order() {
     fence(Ordering::SeqCst);
 }
 
+/// The model has no cache.
+pub fn expect_to_write<T>(_place: *const T) {}
+
 /// Lets another thread run.
 pub fn spin_hint() {
     loom::thread::yield_now();

@@ -17,12 +17,13 @@ use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::ring::event_count::EventCount;
 use crate::sync::ring::flow::{
-    CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, received, reserve, take,
+    CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, receive_next, received, reserve, reserve_next,
+    take,
 };
 use crate::sync::ring::receipt::{self, Post, Receipt};
 use crate::sync::ring::track::{Blocked, Cell, Claim, Positions, Reader, Track};
 use crate::sync::ring::watch::Watch;
-use crate::sync::ring::word::State;
+use crate::sync::ring::word::{RecordWord, State};
 use crate::sync::spin::Spin;
 
 /// The ring.
@@ -40,6 +41,7 @@ pub struct Ring {
     watch: Watch,
     /// 1 while the watcher's descriptor is readable.
     readable: AtomicU32,
+    is_used: bool,
     dead: Shared<[AtomicU32; 4]>,
 }
 
@@ -70,8 +72,21 @@ impl Ring {
             closed: AtomicU32::new(0),
             watch: Watch::default(),
             readable: AtomicU32::new(1),
+            is_used: false,
             dead: Shared::new([(); 4].map(|()| AtomicU32::new(0))),
         }
+    }
+
+    /// One that was used for a lap. Its users begin as those of a ring in memory do: with the next record as it is.
+    pub fn used(granules: u64) -> Self {
+        let ring = Self { is_used: true, ..Self::new(granules) };
+        for cell in &ring.cells {
+            cell.word.store(RecordWord::of(State::Done, 0, 1, 1).0, Relaxed);
+        }
+        for position in [&ring.positions.head, &ring.positions.tail] {
+            position.0.store(granules, Relaxed);
+        }
+        ring
     }
 
     /// The participant with this number, from 1 to 3.
@@ -189,7 +204,9 @@ impl User<'_> {
     pub fn send(&mut self, number: u32, granules: u64, limit: Limit<'_>) -> bool {
         let Self { ring, who, cursor, spin, .. } = self;
         ring.gate.protected(|| {
-            let Ok(claim) = reserve(*ring, cursor, spin, granules, *who, limit) else { return false };
+            let next = if ring.is_used { reserve_next(*ring, cursor, granules, *who) } else { None };
+            let reserved = next.map_or_else(|| reserve(*ring, cursor, spin, granules, *who, limit), Ok);
+            let Ok(claim) = reserved else { return false };
             for offset in 0..granules {
                 ring.place(claim.at + offset).store(number, Relaxed);
             }
@@ -230,6 +247,10 @@ impl User<'_> {
     fn recv_or_stop(&mut self, limit: Limit<'_>) -> Result<u32, Stop> {
         let Self { ring, who, reader, spin, .. } = self;
         ring.gate.protected(|| {
+            let next = |seen: Claim, info| Some(ring.numbers(seen, info));
+            if let Some(numbers) = if ring.is_used { receive_next(*ring, reader, next) } else { None } {
+                return Ok(whole(&numbers));
+            }
             let how = |seen: Claim| ring.track().receive(seen, |info| Ok::<_, ()>(ring.numbers(seen, info)));
             let numbers = take(*ring, reader, spin, *who, how, limit)?.unwrap();
             received(*ring);
@@ -338,7 +359,7 @@ impl User<'_> {
         ring.gate.protected(|| {
             let track = ring.track();
             let how = |seen: Claim| {
-                if receipt::is_token(track.info(seen)) {
+                if receipt::is_token(track, seen) {
                     let give_back = |token| finish(*ring, token).is_ok();
                     return receipt::receive(*ring, &mut post, seen, *who, give_back).map(Result::unwrap);
                 }

@@ -122,9 +122,9 @@ impl RobustList<'_> {
         core::ptr::from_ref(self.head) as usize
     }
 
-    /// The calling thread and its id; `None` if the backend is not [`LockBackend::Node`], and for a thread whose list
-    /// is not registered with the kernel.
-    pub(crate) fn current() -> Option<(Self, u32)> {
+    /// The calling thread; `None` where [`current`](Self::current) is.
+    #[inline]
+    pub(crate) fn here() -> Option<Self> {
         if lock_backend() != LockBackend::Node {
             return None;
         }
@@ -132,9 +132,13 @@ impl RobustList<'_> {
         // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not
         // kept.
         let here = Self { head: unsafe { &*head }, stays: PhantomData };
-        if here.head.futex_offset.load(Relaxed) != FUTEX_OFFSET && !here.register() {
-            return None;
-        }
+        (here.head.futex_offset.load(Relaxed) == FUTEX_OFFSET || here.register()).then_some(here)
+    }
+
+    /// The calling thread and its id; `None` if the backend is not [`LockBackend::Node`], and for a thread whose list
+    /// is not registered with the kernel.
+    pub(crate) fn current() -> Option<(Self, u32)> {
+        let here = Self::here()?;
         let id = if HEAD.load(Relaxed) == UNKNOWN { gettid() } else { here.id() };
         Some((here, id))
     }

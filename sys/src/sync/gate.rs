@@ -148,7 +148,7 @@ impl SharedGate {
             used += 1;
         }
         let Some(words) = words.get(..used) else { return (Woke::Look, 0) };
-        let until = if RobustList::current().is_some() {
+        let until = if RobustList::here().is_some() {
             limit.deadline()
         } else {
             limit.deadline().or_sooner(Deadline::after(SLICE))
@@ -169,12 +169,17 @@ impl SharedGate {
 impl Gate for SharedGate {
     const CAN_SPIN: bool = true;
 
-    #[inline]
+    #[inline(always)]
     fn protected<R>(&self, critical: impl FnOnce() -> R) -> R {
-        let Some((here, _)) = RobustList::current() else { return critical() };
-        here.set_pending_word(&self.0);
+        // One call of the stretch, so that the stretch is inline: see `Participant::recv_soon`.
+        let here = RobustList::here();
+        if let Some(here) = here {
+            here.set_pending_word(&self.0);
+        }
         let answer = critical();
-        here.clear_pending();
+        if let Some(here) = here {
+            here.clear_pending();
+        }
         answer
     }
 
@@ -196,7 +201,7 @@ impl Gate for SharedGate {
     }
 
     fn protected_at<R>(state: &SplitWord, critical: impl FnOnce() -> R) -> R {
-        let Some((here, _)) = RobustList::current() else { return critical() };
+        let Some(here) = RobustList::here() else { return critical() };
         here.set_pending_word(state.futex());
         let answer = critical();
         here.clear_pending();
@@ -204,7 +209,7 @@ impl Gate for SharedGate {
     }
 
     fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke {
-        let passed_on = wakes_are_passed_on() && RobustList::current().is_some();
+        let passed_on = wakes_are_passed_on() && RobustList::here().is_some();
         let until = if passed_on { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
         if limit.is_cancelled() {
             return Woke::TimedOut;

@@ -87,14 +87,16 @@ fn sender_is_killed() {
     if !deaths_are_seen() {
         return;
     }
-    // The second time the message does not fit before the end of the memory, which becomes padding.
-    for granules in [0, SMALL / 64 - 1] {
+    let (short, longer) = (&[1; 8][..], &[1; 100][..]);
+    // The second time the message does not fit before the end of the memory, which becomes padding. Behind a whole lap
+    // most messages are sent, and a short one lies beside its word.
+    for (granules, message) in [(0, longer), (SMALL / 64 - 1, longer), (SMALL / 64, longer), (SMALL / 64, short)] {
         begin_anew();
-        sender_behind_is_killed(granules);
+        sender_behind_is_killed(granules, message);
     }
 }
 
-fn sender_behind_is_killed(granules: usize) {
+fn sender_behind_is_killed(granules: usize, message: &[u8]) {
     for steps in (0..).step_by(stride(17)) {
         let ring = ring();
         {
@@ -107,7 +109,7 @@ fn sender_behind_is_killed(granules: usize) {
         let mut sleeper = receiver(&ring);
         let Some(mut doomed) = standing(|| {
             let mut user = ring.join().unwrap();
-            user.send(&[1; 100]).unwrap();
+            user.send(message).unwrap();
         }) else {
             return end(sleeper);
         };
@@ -147,8 +149,8 @@ fn receiver_is_killed() {
     if !deaths_are_seen() {
         return;
     }
-    // A short message is taken and given back at once, a long one is copied in between.
-    for message in [&[1; 1][..], &[1; LONG]] {
+    // A short message is taken and given back at once, beside its word or not; a long one is copied in between.
+    for message in [&[1; 1][..], &[1; 100], &[1; LONG]] {
         begin_anew();
         receiver_of_is_killed(message);
     }

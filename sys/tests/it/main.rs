@@ -29,6 +29,7 @@ mod random;
 mod ring;
 mod ring_memory;
 mod ring_readiness;
+mod ring_short;
 mod ring_waits;
 mod rwlock;
 mod sched;

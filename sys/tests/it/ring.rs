@@ -49,7 +49,7 @@ fn capacity_is_rounded_up_and_pages_come_as_they_are_needed() {
     assert_eq!([1, SMALL, SMALL + 1].map(|bytes| Ring::new(bytes).unwrap().capacity()), [SMALL, SMALL, 2 * SMALL]);
     let ring = Ring::new(64 << 20).unwrap();
     let mut user = ring.join().unwrap();
-    assert_eq!(ring.max_message(), (4 << 20) - 64);
+    assert_eq!(ring.max_message(), (4 << 20) - 640);
     // As little as a few messages need, however often they go round.
     for _ in 0..10_000 {
         user.send(&[1; 100]).unwrap();

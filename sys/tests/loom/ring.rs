@@ -6,15 +6,21 @@ use ossature_sys::futex::Limit;
 use ossature_sys::model::mourned;
 use ossature_sys::model::ring::Ring;
 
-use crate::{explore, explore_to};
+use crate::explore_to;
 
 /// More than any operation has.
 const STEPS: u32 = 12;
 
+/// In a new ring, and in one that was used, where most calls end with their first look.
+fn explore_both(switches: usize, model: impl Fn(Arc<Ring>) + Sync + Send + Copy + 'static) {
+    for make in [Ring::new, Ring::used] {
+        explore_to(switches, move || model(Arc::new(make(4))));
+    }
+}
+
 #[test]
 fn message_wakes_a_receiver() {
-    explore(|| {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         let receiver = {
             let ring = ring.clone();
             thread::spawn(move || ring.join(1).recv(Limit::NEVER))
@@ -26,8 +32,7 @@ fn message_wakes_a_receiver() {
 
 #[test]
 fn two_receivers_get_a_message_each() {
-    explore_to(1, || {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(1, |ring| {
         let receivers = [1, 2].map(|who| {
             let ring = ring.clone();
             thread::spawn(move || ring.join(who).recv(Limit::NEVER).unwrap())
@@ -41,8 +46,7 @@ fn two_receivers_get_a_message_each() {
 
 #[test]
 fn two_senders_share_the_room() {
-    explore(|| {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         let sender = {
             let ring = ring.clone();
             thread::spawn(move || assert!(ring.join(1).send(7, 2, Limit::NEVER)))
@@ -57,8 +61,7 @@ fn two_senders_share_the_room() {
 
 #[test]
 fn full_ring_lets_its_sender_in_when_there_is_room() {
-    explore(|| {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         assert!(ring.join(1).send(1, 3, Limit::NOW));
         let sender = {
             let ring = ring.clone();
@@ -73,8 +76,7 @@ fn full_ring_lets_its_sender_in_when_there_is_room() {
 
 #[test]
 fn messages_of_one_sender_keep_their_order() {
-    explore(|| {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         let sender = {
             let ring = ring.clone();
             thread::spawn(move || {
@@ -92,8 +94,7 @@ fn messages_of_one_sender_keep_their_order() {
 #[test]
 fn sender_that_dies_leaves_nobody_asleep() {
     for steps in 0..STEPS {
-        explore(move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(2, move |ring| {
             let receiver = {
                 let ring = ring.clone();
                 thread::spawn(move || ring.join(1).recv(Limit::NEVER).unwrap())
@@ -116,8 +117,7 @@ fn sender_that_dies_leaves_nobody_asleep() {
 #[test]
 fn receiver_that_dies_leaves_its_message_to_another() {
     for steps in 0..STEPS {
-        explore_to(1, move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(1, move |ring| {
             let other = {
                 let ring = ring.clone();
                 thread::spawn(move || ring.join(1).recv(Limit::NEVER).unwrap())
@@ -143,8 +143,7 @@ fn receiver_that_dies_leaves_its_message_to_another() {
 #[test]
 fn room_of_a_dead_sender_is_found() {
     for steps in 0..STEPS {
-        explore(move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(2, move |ring| {
             let waits = {
                 let ring = ring.clone();
                 thread::spawn(move || ring.join(1).send(8, 3, Limit::NEVER))
@@ -165,8 +164,7 @@ fn room_of_a_dead_sender_is_found() {
 /// One copies the message while the other takes it, and its room is written again.
 #[test]
 fn copy_that_comes_too_late_counts_for_nothing() {
-    explore_to(2, || {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         let mut main = ring.join(3);
         assert!(main.send(1, 3, Limit::NOW));
         let receivers = [false, true].map(|claims| {
@@ -188,8 +186,7 @@ fn copy_that_comes_too_late_counts_for_nothing() {
 #[test]
 fn receiver_that_dies_with_a_claim_leaves_its_message_to_another() {
     for steps in 0..STEPS {
-        explore_to(1, move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(1, move |ring| {
             let doomed = {
                 let (ring, told) = (ring.clone(), ring.death_of(2));
                 thread::spawn(move || mourned(steps, told, || ring.join(2).recv_claimed(Limit::NOW)))
@@ -210,8 +207,7 @@ fn receiver_that_dies_with_a_claim_leaves_its_message_to_another() {
 #[test]
 fn receiver_that_sleeps_hears_of_the_death_beside_a_claim() {
     for steps in 0..STEPS {
-        explore(move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(2, move |ring| {
             assert!(ring.join(3).send(7, 1, Limit::NEVER));
             let other = {
                 let ring = ring.clone();
@@ -230,8 +226,7 @@ fn receiver_that_sleeps_hears_of_the_death_beside_a_claim() {
 /// A sender either finds the ring closed, or its message is received.
 #[test]
 fn closing_loses_no_message() {
-    explore(|| {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         let sender = {
             let ring = ring.clone();
             thread::spawn(move || ring.join(1).send(7, 1, Limit::NEVER))
@@ -252,8 +247,7 @@ fn closing_loses_no_message() {
 
 #[test]
 fn watcher_hears_of_a_message() {
-    explore(|| {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         ring.be_watched();
         let watcher = {
             let ring = ring.clone();
@@ -268,8 +262,7 @@ fn watcher_hears_of_a_message() {
 /// The watcher begins when the message is on its way.
 #[test]
 fn watcher_that_comes_late_hears_of_a_message() {
-    explore(|| {
-        let ring = Arc::new(Ring::new(4));
+    explore_both(2, |ring| {
         let sender = {
             let ring = ring.clone();
             thread::spawn(move || assert!(ring.join(2).send(7, 1, Limit::NEVER)))
@@ -283,8 +276,7 @@ fn watcher_that_comes_late_hears_of_a_message() {
 #[test]
 fn watcher_hears_of_a_message_whose_sender_died() {
     for steps in 0..STEPS + 4 {
-        explore(move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(2, move |ring| {
             ring.be_watched();
             let watcher = {
                 let ring = ring.clone();
@@ -303,8 +295,7 @@ fn watcher_hears_of_a_message_whose_sender_died() {
 #[test]
 fn watcher_hears_of_a_message_whose_receiver_died() {
     for steps in 0..STEPS {
-        explore_to(1, move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(1, move |ring| {
             ring.be_watched();
             assert!(ring.join(3).send(7, 1, Limit::NEVER));
             let watcher = {
@@ -324,8 +315,7 @@ fn watcher_hears_of_a_message_whose_receiver_died() {
 #[test]
 fn watcher_hears_of_the_end() {
     for steps in 0..STEPS + 4 {
-        explore(move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(2, move |ring| {
             ring.be_watched();
             let watcher = {
                 let ring = ring.clone();
@@ -344,8 +334,7 @@ fn watcher_hears_of_the_end() {
 #[test]
 fn number_that_is_used_again_loses_and_repeats_no_message() {
     for steps in 0..STEPS {
-        explore(move || {
-            let ring = Arc::new(Ring::new(4));
+        explore_both(2, move |ring| {
             assert!(ring.join(3).send(7, 1, Limit::NEVER));
             let slow = {
                 let ring = ring.clone();

@@ -2,10 +2,11 @@
 
 use core::ops::Deref;
 
+use super::bytes::{granules_for, info};
 use super::error::{RingError, in_time};
 use super::flow::{Flow, announce, reserve, wake_receivers};
 use super::memory::{GRANULE, Ring};
-use super::participant::{Participant, granules_for, info, same};
+use super::participant::{Participant, same};
 use crate::futex::Limit;
 use crate::mmap::copy;
 use crate::sync::gate::Gate;

@@ -15,6 +15,7 @@ use super::take::Taking;
 use super::track::{Blocked, Claim, Reader, Recovered, Track};
 use super::trim::trim;
 use super::watch::{Seen, Watch};
+use super::word::State;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;
@@ -180,6 +181,13 @@ fn unless_closed(ring: &impl Flow, claim: Claim) -> Result<Claim, Stop> {
     Err(Stop::Closed)
 }
 
+/// Reserves the record at the frontier, if the ring is open and that record has room as it stands.
+#[inline(always)]
+pub(crate) fn reserve_next(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> Option<Claim> {
+    let claim = ring.track().reserve_next(cursor, granules, who)?;
+    if ring.is_closed() { unless_closed(ring, claim).ok() } else { Some(claim) }
+}
+
 /// Reserves a record within the limit.
 #[inline]
 pub(crate) fn reserve(
@@ -241,7 +249,20 @@ fn reserve_slow(
 /// Publishes a record and wakes a receiver.
 #[inline]
 pub(crate) fn publish(ring: &impl Flow, claim: Claim, info: u64) -> Result<(), Lost> {
-    if !ring.track().publish(claim, info, || announce(ring)) {
+    let published = ring.track().publish(claim, info, || announce(ring));
+    published_one(ring, published)
+}
+
+/// Publishes a record with a message [beside](super::word::RecordWord::beside) its word, and wakes a receiver.
+#[inline]
+pub(crate) fn publish_beside(ring: &impl Flow, claim: Claim, len: usize, message: u64) -> Result<(), Lost> {
+    let published = ring.track().publish_beside(claim, len, message, || announce(ring));
+    published_one(ring, published)
+}
+
+#[inline]
+fn published_one(ring: &impl Flow, published: bool) -> Result<(), Lost> {
+    if !published {
         return Err(Lost);
     }
     wake_receivers(ring, 1);
@@ -269,6 +290,48 @@ fn try_take<T>(
     taken
 }
 
+/// Receives the record where the reader looks next, if it is a message that `copy` copies: most receipts need no more.
+/// `copy` gets the record and its info while the record is anybody's, and its copy counts as in
+/// [`Track::receive`].
+#[inline(always)]
+pub(crate) fn receive_next<T>(
+    ring: &impl Flow,
+    reader: &mut Reader,
+    copy: impl FnOnce(Claim, u64) -> Option<T>,
+) -> Option<T> {
+    let track = ring.track();
+    track.hear_now_and_then(reader);
+    let seen = track.next(reader)?;
+    let behind = track.step(seen.at, seen.word).ok()?;
+    let copied = copy(seen, track.info(seen))?;
+    track.change(seen, seen.word.becomes(State::Done, 0)).ok()?;
+    track.took(reader, behind);
+    received(ring);
+    Some(copied)
+}
+
+/// Looks for the next message for as long as it pays. To be called before a [`take`], which then does not look again.
+#[inline]
+pub(crate) fn comes_soon(ring: &impl Flow, reader: &mut Reader, spin: &Spin, limit: Limit<'_>) -> bool {
+    reader.looked = false;
+    // There is something to take, or to do for others.
+    if ring.track().has_come(reader) || ring.room().has_sleepers() || limit.is_over() {
+        return false;
+    }
+    reader.looked = true;
+    let mut pauses = 0;
+    spin.until(|| {
+        pauses += 1;
+        let looks = if pauses <= OFTEN { LOOKS } else { 1 };
+        (0..looks).any(|_| ring.track().has_come(reader))
+    })
+}
+
+/// Between two of the first pauses it looks more than once: an answer of one who is awake takes a few pauses in all.
+const LOOKS: u32 = 8;
+/// How many pauses are the first ones.
+const OFTEN: u32 = 32;
+
 /// Takes a message within the limit, as `how` says.
 #[inline]
 pub(crate) fn take<T>(
@@ -279,13 +342,14 @@ pub(crate) fn take<T>(
     mut how: impl FnMut(Claim) -> Taking<T>,
     limit: Limit<'_>,
 ) -> Result<T, Stop> {
+    let looked = core::mem::take(&mut reader.looked);
     // A walk that finds nothing moves `head`, which producers read. So most takes look at the next record first.
     if cfg!(loom) || reader.has_told() || ring.track().has_come(reader) {
         if let Some(taken) = try_take(ring, reader, &mut how)? {
             return Ok(taken);
         }
     }
-    take_slow(ring, reader, spin, who, &mut how, limit)
+    take_slow(ring, reader, spin, who, &mut how, limit, looked)
 }
 
 #[cold]
@@ -296,8 +360,9 @@ fn take_slow<T>(
     who: u32,
     how: &mut impl FnMut(Claim) -> Taking<T>,
     limit: Limit<'_>,
+    looked: bool,
 ) -> Result<T, Stop> {
-    let mut spun = false;
+    let mut spun = looked;
     let mut trimmed = false;
     loop {
         if ring.room().has_sleepers() {

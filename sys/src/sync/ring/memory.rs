@@ -187,7 +187,7 @@ impl Ring {
         self.granules * GRANULE
     }
 
-    /// The length of the longest message, in bytes: a whole ring, at most 4 MiB less 64.
+    /// The length of the longest message, in bytes: a whole ring, at most 4 MiB less 640.
     pub fn max_message(&self) -> usize {
         self.granules.min(GRANULES_MAX as usize) * GRANULE
     }

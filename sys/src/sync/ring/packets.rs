@@ -12,10 +12,11 @@ use core::cell::Cell;
 use core::ops::Deref;
 use core::time::Duration;
 
+use super::bytes::{copy_out, granules_in};
 use super::error::{RingError, in_time};
 use super::flow::{Flow, Stop, put_back, received, take};
 use super::memory::Ring;
-use super::participant::{AT_ONCE, Participant, Received, copy_out, done_with, granules_in, same};
+use super::participant::{AT_ONCE, Participant, Received, done_with, same};
 use super::receipt::{self, Missing, Post, Unsent};
 use super::take::Taking;
 use super::tasks::Look;
@@ -316,6 +317,25 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         limit: Limit<'_>,
         as_task: bool,
     ) -> Result<Option<Received>, RingError> {
+        *parcel = None;
+        // The length that a token seems to have is none that any record has.
+        if !as_task {
+            if let Some(received) = self.recv_soon(bytes, limit) {
+                return Ok(Some(received));
+            }
+        }
+        self.recv_packet_slow(packets, bytes, parcel, limit, as_task)
+    }
+
+    #[cold]
+    fn recv_packet_slow(
+        &mut self,
+        packets: &Packets,
+        bytes: &mut [u8],
+        parcel: &mut Option<Parcel>,
+        limit: Limit<'_>,
+        as_task: bool,
+    ) -> Result<Option<Received>, RingError> {
         loop {
             *parcel = None;
             match self.recv_packet_once(packets, bytes, parcel, limit, as_task) {
@@ -342,8 +362,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         ring.gate().protected(|| {
             let track = ring.track();
             let how = |seen: Claim| {
-                let info = track.info(seen);
-                if receipt::is_token(info) {
+                if receipt::is_token(track, seen) {
                     if bytes.len() < Packets::BUFFER {
                         return Taking::Left(Got::Packet(Err(RingError::TooSmall { needed: Packets::BUFFER })));
                     }

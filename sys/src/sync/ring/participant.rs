@@ -5,10 +5,13 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
 
+use super::bytes::{beside, copy_out, granules_in, info, measured};
 use super::claim::{Message, Record};
 use super::error::{RingError, in_time};
-use super::flow::{Flow, finish, publish, put_back, received, reserve, take};
-use super::memory::{Control, GRANULE, Ring};
+use super::flow::{
+    Flow, comes_soon, finish, publish, publish_beside, put_back, receive_next, received, reserve, reserve_next, take,
+};
+use super::memory::{Control, Ring};
 use super::track::{Claim, Reader};
 use super::trim::trim;
 use super::word::State;
@@ -174,9 +177,19 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Self { ring, base, who, cursor, room_spin, .. } = self;
         let ring = same(ring, *base)?;
         let granules = granules_in(ring, message.len())?;
+        let beside = if tag == 0 { beside(message) } else { None };
         ring.gate().protected(|| {
-            let reserved = reserve(ring, cursor, room_spin, granules, *who, limit);
-            let Some(claim) = in_time(reserved)? else { return Ok(false) };
+            let claim = match reserve_next(ring, cursor, granules, *who) {
+                Some(claim) => claim,
+                None => match in_time(reserve(ring, cursor, room_spin, granules, *who, limit))? {
+                    Some(claim) => claim,
+                    None => return Ok(false),
+                },
+            };
+            if let Some(bytes) = beside {
+                publish_beside(ring, claim, message.len(), bytes)?;
+                return Ok(true);
+            }
             // SAFETY: the record is this participant's, and as many granules long as the message needs.
             unsafe { copy::store(message.as_ptr(), ring.message_at(claim).as_ptr(), message.len()) };
             publish(ring, claim, info(message.len(), tag))?;
@@ -201,6 +214,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).
+    #[inline]
     pub fn recv_timeout<'c>(
         &mut self,
         bytes: &mut [u8],
@@ -209,12 +223,47 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         self.recv_counted(bytes, limit.into(), false)
     }
 
+    /// Receives the next message, if it is there or comes soon, and is short.
+    ///
+    /// All of it is inline and in registers: most receipts end here. The answer of a call travels through memory, in
+    /// parts of other widths than it was written in, and that takes as long as the rest.
+    #[inline(always)]
+    pub(super) fn recv_soon(&mut self, bytes: &mut [u8], limit: Limit<'_>) -> Option<Received> {
+        if self.claim.is_some() || self.forks != generation() {
+            return None;
+        }
+        let Self { ring, base, reader, message_spin, .. } = self;
+        let ring = same(ring, *base).ok()?;
+        let mut looked = false;
+        loop {
+            let received = ring.gate().protected(|| {
+                receive_next(ring, reader, |seen, info| {
+                    (seen.word.granules() <= AT_ONCE).then(|| copy_out(ring, seen, info, bytes).ok()).flatten()
+                })
+            });
+            if received.is_some() || looked || !comes_soon(ring, reader, message_spin, limit) {
+                return received;
+            }
+            looked = true;
+        }
+    }
+
     pub(super) fn recv_counted(
         &mut self,
         bytes: &mut [u8],
         limit: Limit<'_>,
         as_task: bool,
     ) -> Result<Option<Received>, RingError> {
+        if !as_task {
+            if let Some(received) = self.recv_soon(bytes, limit) {
+                return Ok(Some(received));
+            }
+        }
+        self.recv_slow(bytes, limit, as_task)
+    }
+
+    #[cold]
+    fn recv_slow(&mut self, bytes: &mut [u8], limit: Limit<'_>, as_task: bool) -> Result<Option<Received>, RingError> {
         loop {
             match self.recv_once(bytes, limit, as_task) {
                 // Somebody took this participant for an earlier one with its number, which died in the same record. The
@@ -357,7 +406,14 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let Some(taken) = in_time(taken)? else { return Ok(None) };
         *claim = Some(taken);
         mark_exclusive(ring, *who, true);
-        measured(taken, ring.track().info(taken)).map(Some)
+        let info = ring.track().info(taken);
+        if let Some(len) = taken.word.beside() {
+            let bytes = info.to_ne_bytes();
+            // SAFETY: the record is this participant's, and a granule is longer than these bytes.
+            unsafe { copy::store(bytes.as_ptr(), ring.message_at(taken).as_ptr(), bytes.len()) };
+            return Ok(Some(Received { len, tag: 0 }));
+        }
+        measured(taken, info).map(Some)
     }
 
     /// Gives memory above 1 MiB back to the system, if no message is in the ring; false if one is, or there is no more
@@ -501,49 +557,10 @@ pub(super) fn done_with(ring: &Ring, claim: Claim, who: u32, as_task: bool) -> R
     Ok(finished?)
 }
 
-/// How many granules a message takes, if the ring takes messages of that length.
-pub(super) fn granules_in(ring: &Ring, len: usize) -> Result<u64, RingError> {
-    let max = ring.max_message();
-    if len > max { Err(RingError::TooLong { len, max }) } else { Ok(granules_for(len)) }
-}
-
-/// How many granules a message takes: an empty one takes one.
-pub(super) fn granules_for(len: usize) -> u64 {
-    len.div_ceil(GRANULE).max(1) as u64
-}
-
-pub(super) fn info(len: usize, tag: u32) -> u64 {
-    (len as u64) << 32 | u64::from(tag)
-}
-
 /// What a receiver got.
 enum Got {
     /// The message, or why it stays.
     Whole(Result<Received, RingError>),
     /// A record to be copied and given back.
     Claim(Claim),
-}
-
-/// The length and the number of a message. The length is not believed.
-#[inline]
-pub(super) fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
-    let len = (info >> 32) as usize;
-    if len > claim.word.granules() as usize * GRANULE {
-        return Err(Refused::Unrecoverable.into());
-    }
-    Ok(Received { len, tag: info as u32 })
-}
-
-/// Copies a message that this participant has taken, or that is ready: the copy may be of what others write meanwhile
-/// then.
-#[inline]
-pub(super) fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -> Result<Received, RingError> {
-    let received = measured(claim, info)?;
-    if received.len > bytes.len() {
-        return Err(RingError::TooSmall { needed: received.len });
-    }
-    // SAFETY: the record lies in the ring's memory and is at least that long (`measured`); the buffer is as long.
-    // Others write the memory by such copies and by atomics only.
-    unsafe { copy::load(ring.message_at(claim).as_ptr(), bytes.as_mut_ptr(), received.len) };
-    Ok(received)
 }

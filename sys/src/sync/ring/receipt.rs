@@ -58,10 +58,10 @@ use crate::sync::spin::Spin;
 /// The info of a token. No message is so long.
 pub(crate) const TOKEN: u64 = 1 << 63;
 
-/// Whether a record with this info is a token.
+/// Whether a record that is ready is a token.
 #[inline]
-pub(crate) fn is_token(info: u64) -> bool {
-    info & TOKEN != 0
+pub(crate) fn is_token(track: Track<'_>, seen: Claim) -> bool {
+    seen.word.beside().is_none() && track.info(seen) & TOKEN != 0
 }
 
 /// Others went past a token.
@@ -201,7 +201,7 @@ fn receive_oldest<F: Flow, P: Post>(
 
 /// The oldest token whose packet nobody has received.
 pub(crate) fn oldest(track: Track<'_>) -> Result<Option<Claim>, Refused> {
-    track.first(is_token)
+    track.first(|seen| is_token(track, seen))
 }
 
 /// Why a packet was not sent.

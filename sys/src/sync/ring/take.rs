@@ -61,27 +61,12 @@ impl Track<'_> {
         dead: impl Fn(u32) -> bool,
         recovered: &mut Recovered,
     ) -> Result<Option<T>, Refused> {
-        let read = &self.positions.read.0;
         loop {
-            let late = read.late.load(Acquire);
-            let head = self.head();
-            if late != reader.late {
-                *reader = Reader { at: head, late, ..*reader };
-            }
-            // A reader that was idle for long would not be able to compare its lap.
-            reader.at = reader.at.max(head);
-            let hint = read.next.load(Relaxed);
-            let ahead = u64::from((hint as u32).wrapping_sub(head as u32));
-            if (hint >> 32) as u32 == late as u32 && ahead <= self.lap_len() {
-                reader.at = reader.at.max(head + ahead);
-            }
-            let began = reader.at;
+            self.hear(reader);
+            let (began, late) = (reader.at, reader.late);
             match self.take_from(reader, &mut take, &dead, recovered)? {
                 Found::Message(message) => {
-                    reader.taken = reader.taken.wrapping_add(1);
-                    if reader.has_told() {
-                        read.next.store((late as u32 as u64) << 32 | reader.at & u64::from(u32::MAX), Relaxed);
-                    }
+                    self.took(reader, reader.at);
                     return Ok(Some(message));
                 }
                 Found::Late => {}
@@ -100,6 +85,65 @@ impl Track<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Moves the reader to where a walk begins: behind what the others have told, or to `head` if a message was late.
+    #[inline]
+    fn hear(self, reader: &mut Reader) {
+        let read = &self.positions.read.0;
+        let late = read.late.load(Acquire);
+        let head = self.head();
+        if late != reader.late {
+            *reader = Reader { at: head, late, ..*reader };
+        }
+        // A reader that was idle for long would not be able to compare its lap.
+        reader.at = reader.at.max(head);
+        let hint = read.next.load(Relaxed);
+        let ahead = u64::from((hint as u32).wrapping_sub(head as u32));
+        if (hint >> 32) as u32 == late as u32 && ahead <= self.lap_len() {
+            reader.at = reader.at.max(head + ahead);
+        }
+    }
+
+    /// [`hear`](Self::hear), once in so many takes, for those who do not walk.
+    #[inline]
+    pub(crate) fn hear_now_and_then(self, reader: &mut Reader) {
+        if reader.has_told() {
+            reader.taken = reader.taken.wrapping_add(1);
+            self.hear(reader);
+        }
+    }
+
+    /// The record where the reader looks next, if it is a message of which a walk would say the same: the first look of
+    /// a [walk](Self::take).
+    #[inline]
+    pub(crate) fn next(self, reader: &Reader) -> Option<Claim> {
+        let at = reader.at;
+        let seen = RecordWord(self.cell(at).word.load(SeqCst));
+        let is_there = seen.lap() == self.lap(at) && seen.state() == State::Ready;
+        // The order of a walk: a message, then whether any was late. `head` says that the lap is no later one.
+        let is_next = is_there
+            && self.positions.read.0.late.load(Acquire) == reader.late
+            && !reader.went_past()
+            && self.head() <= at;
+        is_next.then_some(Claim { at, word: seen })
+    }
+
+    /// The reader has taken the record that was [next](Self::next), and goes on behind it.
+    #[inline]
+    pub(crate) fn took(self, reader: &mut Reader, behind: u64) {
+        reader.at = behind;
+        reader.taken = reader.taken.wrapping_add(1);
+        self.tell(reader);
+    }
+
+    /// Tells the other consumers where this one is, once in so many takes.
+    #[inline]
+    fn tell(self, reader: &Reader) {
+        if reader.has_told() {
+            let place = u64::from(reader.late as u32) << 32 | reader.at & u64::from(u32::MAX);
+            self.positions.read.0.next.store(place, Relaxed);
         }
     }
 

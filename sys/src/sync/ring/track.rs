@@ -41,6 +41,13 @@
 //! **Short messages** are copied while anybody may take them, and then taken and given back by one compare-exchange. It
 //! fails if the record is not as it was before the copy, and then the copy counts for nothing.
 //!
+//! **Shortest messages**, of up to 8 bytes and without a number of the user's, lie beside the word, in the place of the
+//! info. So they move one cache line in place of two. The word says so through all of its states.
+//!
+//! **Most calls** end with their first look: the record at the frontier has room, or the reader's next record is a
+//! message. [`reserve_next`](Track::reserve_next) and [`next`](Track::next) are that look alone. They answer `None`
+//! where anything else is to be done, and a walk follows. What they change, the walk would change in the same way.
+//!
 //! **Nothing is missed**: a consumer says that the ring is empty only after a walk from `head` to the frontier. So all
 //! hints may be wrong, and a participant may die before it has updated any.
 //!
@@ -49,7 +56,7 @@
 
 use super::word::{RecordWord, State};
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::atomic::{AtomicU64, step};
+use crate::atomic::{AtomicU64, expect_to_write, step};
 use crate::sync::scope::Refused;
 
 /// What is on a cache line of its own.
@@ -81,8 +88,8 @@ pub(crate) struct Read {
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
-    pub(super) word: AtomicU64,
-    /// The length of the message in bytes, and below it a number of the user's.
+    pub(crate) word: AtomicU64,
+    /// The length of the message in bytes, and below it a number of the user's; or a message of up to 8 bytes.
     info: AtomicU64,
 }
 
@@ -109,6 +116,8 @@ pub(crate) struct Reader {
     pub(super) taken: u32,
     /// The first record that the last walk went past and left [ready](super::take::Taking::Past).
     pub(super) past: Option<u64>,
+    /// Whether it has just looked for the next message for as long as it pays.
+    pub(super) looked: bool,
     /// Whom the last walk saw with a message that comes back if that participant dies; 0: nobody.
     pub(super) beside: u32,
 }
@@ -171,6 +180,12 @@ impl<'r> Track<'r> {
         unsafe { self.cells.get_unchecked(index) }
     }
 
+    /// Asks for the word at that position, which is about to change.
+    #[inline(always)]
+    pub(super) fn expect_to_change(self, at: u64) {
+        expect_to_write(self.cell(at));
+    }
+
     pub(crate) fn index(self, at: u64) -> u64 {
         at & (self.lap_len() - 1)
     }
@@ -215,10 +230,53 @@ impl<'r> Track<'r> {
         word.state() == State::Done && matches!(self.relation(word, head), Relation::Same)
     }
 
+    #[inline]
     pub(super) fn change(self, claim: Claim, to: RecordWord) -> Result<(), RecordWord> {
         step();
         let word = &self.cell(claim.at).word;
         word.compare_exchange(claim.word.0, to.0, SeqCst, Acquire).map_or_else(|now| Err(RecordWord(now)), |_| Ok(()))
+    }
+
+    /// Where a producer looks first that reserved last at `cursor`.
+    #[inline]
+    pub(super) fn frontier(self, cursor: u64) -> u64 {
+        self.positions.tail.0.load(Acquire).max(cursor)
+    }
+
+    /// Reserves the record at the frontier, if there it is and has room as it stands: what [`reserve`](Self::reserve)
+    /// does nearly always.
+    #[inline]
+    pub(crate) fn reserve_next(self, cursor: &mut u64, granules: u64, who: u32) -> Option<Claim> {
+        let at = self.frontier(*cursor);
+        self.expect_to_change(at);
+        let seen = RecordWord(self.cell(at).word.load(Acquire));
+        let lap = self.lap(at);
+        // A granule that was never used may have been given back since it was seen: see `reserve`.
+        if seen.lap() == lap || seen.state() == State::Unused {
+            return None;
+        }
+        let room = self.head().wrapping_add(self.lap_len()).wrapping_sub(at);
+        // After `head`: see above.
+        let is_backed = self.index(at) + granules <= self.backed();
+        // An empty ring may begin again in its first granules; a room of more than a lap is a walk that was overtaken.
+        let has_room = granules <= room && (room < self.lap_len() || room == self.lap_len() && self.index(at) < KEEP);
+        if !is_backed || !has_room {
+            return None;
+        }
+        let word = RecordWord::of(State::Writing, who, granules, lap);
+        self.change(Claim { at, word: seen }, word).ok()?;
+        self.reserved(cursor, at + granules);
+        Some(Claim { at, word })
+    }
+
+    /// Notes where the frontier is now.
+    #[inline]
+    fn reserved(self, cursor: &mut u64, end: u64) {
+        let tail = &self.positions.tail.0;
+        *cursor = end;
+        if tail.load(Relaxed) < end {
+            tail.store(end, Release);
+        }
     }
 
     /// Reserves a record; `None` without room. `cursor` is where this producer reserved last. `more` moves `head`, or
@@ -230,8 +288,8 @@ impl<'r> Track<'r> {
         who: u32,
         mut more: impl FnMut(u64) -> bool,
     ) -> Result<Option<Claim>, Refused> {
-        let Positions { head, tail, .. } = self.positions;
-        let mut at = tail.0.load(Acquire).max(*cursor);
+        let head = &self.positions.head;
+        let mut at = self.frontier(*cursor);
         loop {
             let seen = RecordWord(self.cell(at).word.load(Acquire));
             match self.relation(seen, at) {
@@ -279,10 +337,7 @@ impl<'r> Track<'r> {
                             at = self.catch_up(at)?;
                             continue;
                         }
-                        *cursor = at + granules;
-                        if tail.0.load(Relaxed) < *cursor {
-                            tail.0.store(*cursor, Release);
-                        }
+                        self.reserved(cursor, at + granules);
                         return Ok(Some(Claim { at, word }));
                     }
                 }
@@ -296,6 +351,13 @@ impl<'r> Track<'r> {
     pub(crate) fn publish(self, claim: Claim, info: u64, announce: impl Fn()) -> bool {
         self.cell(claim.at).info.store(info, Relaxed);
         self.publish_as(claim, claim.word, announce)
+    }
+
+    /// [`publish`](Self::publish), of a message of so many bytes that lies beside the word.
+    #[inline]
+    pub(crate) fn publish_beside(self, claim: Claim, len: usize, message: u64, announce: impl Fn()) -> bool {
+        self.cell(claim.at).info.store(message, Relaxed);
+        self.publish_as(claim, claim.word.with_beside(len), announce)
     }
 
     /// Splits a reserved record into messages of that many granules and that info each, and publishes all of them at
@@ -377,14 +439,15 @@ impl<'r> Track<'r> {
         back
     }
 
-    /// The info of a message that this consumer has taken, or that is ready.
+    /// The info of a message that this consumer has taken, or that is ready; or the message, if it is
+    /// [beside](RecordWord::beside) the word.
     #[inline]
     pub(crate) fn info(self, claim: Claim) -> u64 {
         self.cell(claim.at).info.load(Relaxed)
     }
 
-    /// The first message whose info is as asked for, from `head` on.
-    pub(crate) fn first(self, is_wanted: impl Fn(u64) -> bool) -> Result<Option<Claim>, Refused> {
+    /// The first message that is as asked for, from `head` on.
+    pub(crate) fn first(self, is_wanted: impl Fn(Claim) -> bool) -> Result<Option<Claim>, Refused> {
         let mut at = self.positions.head.0.load(Acquire);
         loop {
             let word = RecordWord(self.cell(at).word.load(SeqCst));
@@ -392,7 +455,7 @@ impl<'r> Track<'r> {
             match self.relation(word, at) {
                 Relation::Earlier => return Ok(None),
                 Relation::Later => at = self.catch_up(at)?,
-                Relation::Same if word.state() == State::Ready && is_wanted(self.info(claim)) => {
+                Relation::Same if word.state() == State::Ready && is_wanted(claim) => {
                     return Ok(Some(claim));
                 }
                 Relation::Same => at = self.step(at, word)?,
@@ -402,7 +465,7 @@ impl<'r> Track<'r> {
 
     /// A reader that has seen nothing yet.
     pub(crate) fn reader(self) -> Reader {
-        Reader { at: self.head(), ..Reader::default() }
+        Reader { at: self.head(), taken: 1, ..Reader::default() }
     }
 
     /// Whether a record stands where the reader looks next, for those who look before they sleep. What is being written

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `0..3` | the state |
 //! | `3..16` | the number of the participant |
-//! | `16..32` | the length in granules; 0: up to the end of the lap |
+//! | `16..32` | the length in granules; 0: up to the end of the lap; above [`GRANULES_MAX`]: one granule, whose message is [beside the word](RecordWord::beside) |
 //! | `32..64` | the lap, which repeats after 2^32 |
 //!
 //! | state | meaning | whose number |
@@ -55,8 +55,12 @@ pub(crate) enum State {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordWord(pub(crate) u64);
 
+/// The part of the word that says the length.
+const SIZES: u64 = (1 << 16) - 1;
+/// How many bytes a message beside the word can have.
+pub(crate) const BESIDE_MAX: usize = size_of::<u64>();
 /// How many granules a record can have.
-pub(crate) const GRANULES_MAX: u64 = (1 << 16) - 1;
+pub(crate) const GRANULES_MAX: u64 = SIZES - 1 - BESIDE_MAX as u64;
 /// The highest number of a participant that the word can hold.
 pub(crate) const WHO_MAX: u32 = (1 << 13) - 1;
 
@@ -91,7 +95,24 @@ impl RecordWord {
     }
 
     pub(crate) fn granules(self) -> u64 {
-        self.0 >> 16 & GRANULES_MAX
+        let size = self.size();
+        if size > GRANULES_MAX { 1 } else { size }
+    }
+
+    fn size(self) -> u64 {
+        self.0 >> 16 & SIZES
+    }
+
+    /// The length of a message that lies beside the word, in the place of its info. So short a message is on one cache
+    /// line with its word.
+    pub(crate) fn beside(self) -> Option<usize> {
+        self.size().checked_sub(GRANULES_MAX + 1).map(|len| len as usize)
+    }
+
+    /// The same record, with a message of at most [`BESIDE_MAX`] bytes beside the word.
+    pub(crate) fn with_beside(self, len: usize) -> Self {
+        debug_assert!(len <= BESIDE_MAX && self.granules() == 1);
+        Self(self.0 & !(SIZES << 16) | (GRANULES_MAX + 1 + len as u64) << 16)
     }
 
     pub(crate) fn lap(self) -> u32 {

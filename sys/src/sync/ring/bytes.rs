@@ -1,0 +1,72 @@
+//! The bytes of a message: how much room they take, where they lie, and what is said of them.
+
+use super::error::RingError;
+use super::memory::{GRANULE, Ring};
+use super::participant::Received;
+use super::track::Claim;
+use super::word::BESIDE_MAX;
+use crate::mmap::copy;
+use crate::sync::scope::Refused;
+
+/// How many granules a message takes, if the ring takes messages of that length.
+pub(super) fn granules_in(ring: &Ring, len: usize) -> Result<u64, RingError> {
+    let max = ring.max_message();
+    if len > max { Err(RingError::TooLong { len, max }) } else { Ok(granules_for(len)) }
+}
+
+/// How many granules a message takes: an empty one takes one.
+pub(super) fn granules_for(len: usize) -> u64 {
+    len.div_ceil(GRANULE).max(1) as u64
+}
+
+pub(super) fn info(len: usize, tag: u32) -> u64 {
+    (len as u64) << 32 | u64::from(tag)
+}
+
+/// A message that is short enough to lie beside the word of its record, in the place of the info.
+#[inline]
+pub(super) fn beside(message: &[u8]) -> Option<u64> {
+    // The usual length needs no call.
+    if let Ok(whole) = message.try_into() {
+        return Some(u64::from_ne_bytes(whole));
+    }
+    let mut bytes = [0; BESIDE_MAX];
+    bytes.get_mut(..message.len())?.copy_from_slice(message);
+    Some(u64::from_ne_bytes(bytes))
+}
+
+/// The length and the number of a message. The length is not believed.
+#[inline]
+pub(super) fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
+    let len = (info >> 32) as usize;
+    if len > claim.word.granules() as usize * GRANULE {
+        return Err(Refused::Unrecoverable.into());
+    }
+    Ok(Received { len, tag: info as u32 })
+}
+
+/// Copies a message that this participant has taken, or that is ready: the copy may be of what others write meanwhile
+/// then.
+#[inline(always)]
+pub(super) fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -> Result<Received, RingError> {
+    let beside = claim.word.beside();
+    let received = match beside {
+        Some(len) => Received { len, tag: 0 },
+        None => measured(claim, info)?,
+    };
+    let Some(place) = bytes.get_mut(..received.len) else {
+        return Err(RingError::TooSmall { needed: received.len });
+    };
+    if let Some(len) = beside {
+        let message = info.to_ne_bytes();
+        match <&mut [u8; BESIDE_MAX]>::try_from(&mut *place) {
+            Ok(whole) => *whole = message,
+            Err(_) => place.copy_from_slice(message.get(..len).unwrap_or_default()),
+        }
+        return Ok(received);
+    }
+    // SAFETY: the record lies in the ring's memory and is at least that long (`measured`); the buffer is as long.
+    // Others write the memory by such copies and by atomics only.
+    unsafe { copy::load(ring.message_at(claim).as_ptr(), place.as_mut_ptr(), received.len) };
+    Ok(received)
+}
