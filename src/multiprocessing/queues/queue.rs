@@ -286,9 +286,13 @@ impl<T: Serialize> Queue<T> {
     /// As for [`put`](Self::put), and [`Full`](PutError::Full) when the limit is over.
     pub fn put_timeout<'c>(&self, item: T, limit: impl Into<Limit<'c>>) -> std::result::Result<(), PutError<T>> {
         let limit = limit.into();
-        let sent = encode(&self.handle, &item).and_then(|item| match &self.bound {
-            Some(bound) => self.send_within(bound, &item, limit),
-            None => send(&self.handle, &item, limit),
+        let sent = encode(&self.handle, &item).and_then(|item| {
+            let sent = match &self.bound {
+                Some(bound) => self.send_within(bound, &item, limit),
+                None => send(&self.handle, &item, limit),
+            };
+            item.recycle();
+            sent
         });
         match sent {
             Ok(true) => Ok(()),

@@ -2,7 +2,7 @@
 //! it ends, or until it drops the last handle of the queue. Another thread's participant stays until that thread ends
 //! or joins another.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::readiness::{Descriptor, Readiness};
 use crate::error::{Error, Result};
-use crate::multiprocessing::transfer::{self, Bounds, Came, Descriptors, Packet, Trust, memory};
+use crate::multiprocessing::transfer::{self, Bounds, Came, Packed, Packet, Trust, memory};
 
 type User = Participant<Arc<Ring>>;
 
@@ -23,6 +23,8 @@ thread_local! {
     static USERS: RefCell<Vec<(Weak<Handled>, User)>> = const { RefCell::new(Vec::new()) };
     /// Where messages are received.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where items are encoded. Empty while an item is put, so an item that puts another makes a second one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A buffer that grew beyond this is not kept.
@@ -104,31 +106,44 @@ pub(super) fn with_grace(limit: Limit<'_>) -> Limit<'_> {
 
 /// Runs `body` with this thread's participant of the ring; `None` if the thread could not join within the limit.
 fn with<R>(handle: &Handle, limit: Limit<'_>, body: impl FnOnce(&mut User) -> R) -> Result<Option<R>> {
-    let ring = &handle.0.ring;
-    let mut body = Some(body);
-    let run = |users: &RefCell<Vec<(Weak<Handled>, User)>>| -> Result<Option<R>> {
-        let mut users = users.borrow_mut();
-        let at = match users.iter().position(|(_, user)| Arc::ptr_eq(user.keeper(), ring)) {
-            Some(at) => at,
-            None => {
-                // Of queues whose last handle another thread dropped, only the participant is left.
-                users.retain(|(handled, _)| handled.strong_count() > 0);
-                let Some(user) = Participant::new_timeout(ring.clone(), with_grace(limit))? else { return Ok(None) };
-                users.push((Arc::downgrade(&handle.0), user));
-                users.len() - 1
-            }
-        };
-        users.swap(0, at);
-        Ok(users.first_mut().zip(body.take()).map(|((_, user), body)| body(user)))
-    };
-    match USERS.try_with(run) {
-        Ok(done) => done,
+    if USERS.try_with(|_| ()).is_err() {
         // A thread that ends has no place for participants any more: it joins for this one call.
-        Err(_) => {
-            let Some(mut user) = Participant::new_timeout(ring.clone(), with_grace(limit))? else { return Ok(None) };
-            Ok(body.take().map(|body| body(&mut user)))
-        }
+        return Ok(join(handle, limit)?.map(|mut user| body(&mut user)));
     }
+    USERS.with(|users| {
+        let mut users = users.borrow_mut();
+        let is_in_front = |users: &[(_, User)]| matches!(users, [(_, user), ..] if is_of(user, handle));
+        if !is_in_front(&users) && !bring_to_front(&mut users, handle, limit)? {
+            return Ok(None);
+        }
+        Ok(users.first_mut().map(|(_, user)| body(user)))
+    })
+}
+
+fn is_of(user: &User, handle: &Handle) -> bool {
+    Arc::ptr_eq(user.keeper(), &handle.0.ring)
+}
+
+/// The participant of a thread that joins the ring; `None` if it could not within the limit.
+fn join(handle: &Handle, limit: Limit<'_>) -> Result<Option<User>> {
+    Ok(Participant::new_timeout(handle.0.ring.clone(), with_grace(limit))?)
+}
+
+/// Puts the participant of this ring in front of the others; false if the thread could not join within the limit.
+#[cold]
+fn bring_to_front(users: &mut Vec<(Weak<Handled>, User)>, handle: &Handle, limit: Limit<'_>) -> Result<bool> {
+    let at = match users.iter().position(|(_, user)| is_of(user, handle)) {
+        Some(at) => at,
+        None => {
+            // Of queues whose last handle another thread dropped, only the participant is left.
+            users.retain(|(handled, _)| handled.strong_count() > 0);
+            let Some(user) = join(handle, limit)? else { return Ok(false) };
+            users.push((Arc::downgrade(&handle.0), user));
+            users.len() - 1
+        }
+    };
+    users.swap(0, at);
+    Ok(true)
 }
 
 /// An item on its way into a queue.
@@ -141,11 +156,26 @@ pub(super) enum Item {
 
 /// The item as the queue of this handle carries it.
 pub(super) fn encode<T: Serialize>(handle: &Handle, item: &T) -> Result<Item> {
-    let packed = transfer::pack(item)?;
-    if packed.descriptors.is_empty() && packed.bytes.len() <= handle.ring().max_message() {
-        return Ok(Item::Short(packed.bytes));
+    let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+    let descriptors = transfer::pack_behind(&mut bytes, item)?;
+    if descriptors.is_none() && bytes.len() <= handle.ring().max_message() {
+        return Ok(Item::Short(bytes));
     }
+    let packed = Packed { bytes, descriptors: descriptors.unwrap_or_default() };
     Packet::new(packed, Packets::LONGEST, "a queue").map(Item::Packet)
+}
+
+impl Item {
+    /// Keeps the item's memory for the next one.
+    pub(super) fn recycle(self) {
+        if let Item::Short(mut bytes) = self {
+            if bytes.capacity() <= KEPT {
+                bytes.clear();
+                // Nothing to keep it in at a thread's end.
+                let _ = SPARE.try_with(|place| place.set(bytes));
+            }
+        }
+    }
 }
 
 /// Sends an item within the limit; false if the time ran out.
@@ -196,11 +226,9 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
     // A `Deserialize` that gets from a queue finds no buffer there, and makes another.
     let item = received.map(|Received { len, .. }| {
         let bytes = buffer.get(..len).unwrap_or_default();
-        match parcel {
-            None => transfer::unpack_slice(bytes, Descriptors::new(), Trust::SameProgram, Bounds::SAME_PROGRAM),
-            Some(Parcel { descriptors, descriptors_lost }) => {
-                Came::open(bytes, descriptors, descriptors_lost)?.unpack(Bounds::SAME_PROGRAM)
-            }
+        match parcel.is_none() {
+            true => transfer::unpack_alone(bytes, Trust::SameProgram, Bounds::SAME_PROGRAM),
+            false => unpack_parcel(bytes, &mut parcel),
         }
     });
     if buffer.len() <= KEPT {
@@ -213,6 +241,15 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
         task_done(handle)?;
     }
     item.map(Some)
+}
+
+/// By reference: it is a kilobyte.
+#[cold]
+fn unpack_parcel<T: DeserializeOwned>(bytes: &[u8], parcel: &mut Option<Parcel>) -> Result<T> {
+    let Some(Parcel { descriptors, descriptors_lost }) = parcel.take() else {
+        return transfer::unpack_alone(bytes, Trust::SameProgram, Bounds::SAME_PROGRAM);
+    };
+    Came::open(bytes, descriptors, descriptors_lost)?.unpack(Bounds::SAME_PROGRAM)
 }
 
 fn receive_into(

@@ -43,31 +43,42 @@ impl Out {
 }
 
 /// The lists of one value that is being received, one behind the other.
+#[derive(Default)]
 struct In {
     descriptors: Vec<Option<OwnedFd>>,
     fd_counts: FdCounts,
-    trust: Trust,
     /// Memory that was taken already and that several objects lie in, with its place.
     blocks: Vec<(u32, Block)>,
     refusal: Option<Error>,
 }
 
 /// What is looked at for each value, beside the list on top.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Marks {
+    /// Whether a value is being sent or received.
+    open: bool,
+    /// Whether that is inside of another.
+    covers: bool,
     /// Between two values of one message: nothing is being sent or received.
     paused: bool,
     /// Whether something was put on the list, or refused.
     used: bool,
+    /// How far the sender of the value is believed.
+    trust: Trust,
+}
+
+impl Marks {
+    const CLOSED: Self = Self { open: false, covers: false, paused: false, used: false, trust: Trust::Untrusted };
 }
 
 /// The lists of this thread: that of the value at work, and those of the values around it. Never dropped, so that
 /// values can be sent in a finalizer too, when std has dropped what the main thread had to drop; an empty stack owns
 /// nothing.
 struct Stacked<L> {
+    /// Made when it is needed: most values have nothing to put there.
     top: RefCell<Option<L>>,
     marks: Cell<Marks>,
-    below: RefCell<Vec<(L, Marks)>>,
+    below: RefCell<Vec<(Option<L>, Marks)>>,
 }
 
 type Stack<L> = ManuallyDrop<Stacked<L>>;
@@ -76,9 +87,28 @@ impl<L> Stacked<L> {
     const fn new() -> Stack<L> {
         ManuallyDrop::new(Self {
             top: RefCell::new(None),
-            marks: Cell::new(Marks { paused: false, used: false }),
+            marks: Cell::new(Marks::CLOSED),
             below: RefCell::new(Vec::new()),
         })
+    }
+
+    #[cold]
+    fn cover(&self, marks: Marks) {
+        self.below.borrow_mut().push((self.top.take(), marks));
+    }
+
+    #[cold]
+    fn take_off(&self, covers: bool) -> Option<L> {
+        if !covers {
+            return self.top.take();
+        }
+        let mut below = self.below.borrow_mut();
+        let (uncovered, marks) = below.pop().unwrap_or((None, Marks::CLOSED));
+        if below.is_empty() {
+            *below = Vec::new();
+        }
+        self.marks.set(marks);
+        self.top.replace(uncovered)
     }
 }
 
@@ -89,8 +119,8 @@ thread_local! {
 
 /// Runs `body` on the list on top, if there is one.
 #[inline]
-fn on_top<L, R>(stack: &'static LocalKey<Stack<L>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
-    stack.with(|stack| stack.top.borrow_mut().as_mut().map(body))
+fn on_top<L: Default, R>(stack: &'static LocalKey<Stack<L>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
+    stack.with(|stack| stack.marks.get().open.then(|| body(stack.top.borrow_mut().get_or_insert_default())))
 }
 
 #[inline]
@@ -109,26 +139,28 @@ fn set_used<L>(stack: &'static LocalKey<Stack<L>>, used: bool) {
 }
 
 #[inline]
-fn push<L>(stack: &'static LocalKey<Stack<L>>, list: L) {
+fn push<L>(stack: &'static LocalKey<Stack<L>>, list: Option<L>, trust: Trust) {
     stack.with(|stack| {
-        let marks = stack.marks.take();
-        if let Some(covered) = stack.top.borrow_mut().replace(list) {
-            stack.below.borrow_mut().push((covered, marks));
+        let before = stack.marks.get();
+        if before.open {
+            stack.cover(before);
         }
+        if list.is_some() {
+            *stack.top.borrow_mut() = list;
+        }
+        stack.marks.set(Marks { open: true, covers: before.open, trust, ..Marks::CLOSED });
     });
 }
 
+/// Takes the list on top off the stack and drops it, if it was needed.
 #[inline]
-fn pop<L>(stack: &'static LocalKey<Stack<L>>) -> Option<L> {
+fn pop<L>(stack: &'static LocalKey<Stack<L>>) {
     stack.with(|stack| {
-        let mut below = stack.below.borrow_mut();
-        let (uncovered, marks) = below.pop().unzip();
-        if below.capacity() > 0 && below.is_empty() {
-            *below = Vec::new();
+        let covers = stack.marks.replace(Marks::CLOSED).covers;
+        if covers || stack.top.borrow().is_some() {
+            drop(stack.take_off(covers));
         }
-        stack.marks.set(marks.unwrap_or_default());
-        std::mem::replace(&mut *stack.top.borrow_mut(), uncovered)
-    })
+    });
 }
 
 /// The hold of the list of a value that is being sent.
@@ -136,7 +168,7 @@ pub(super) struct Leaving(());
 
 impl Leaving {
     pub(super) fn begin() -> Self {
-        push(&OUT, Out::default());
+        push(&OUT, None, Trust::Untrusted);
         Self(())
     }
 
@@ -166,7 +198,7 @@ impl Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        drop(pop(&OUT));
+        pop(&OUT);
     }
 }
 
@@ -174,14 +206,26 @@ impl Drop for Leaving {
 pub(super) struct Arriving(());
 
 impl Arriving {
+    /// For a value without descriptors.
+    #[inline]
+    pub(super) fn alone(trust: Trust) -> Self {
+        push(&IN, None, trust);
+        Self(())
+    }
+
     pub(super) fn begin(descriptors: Descriptors, trust: Trust) -> Self {
+        if descriptors.is_empty() {
+            return Self::alone(trust);
+        }
         let (descriptors, fd_counts) = descriptors.into_parts();
         let descriptors = descriptors.into_iter().map(Some).collect();
-        push(&IN, In { descriptors, fd_counts, trust, blocks: Vec::new(), refusal: None });
+        let list = Some(In { descriptors, fd_counts, ..In::default() });
+        push(&IN, list, trust);
         Self(())
     }
 
     /// Why a descriptor was refused, which says more than the error of the deserialiser.
+    #[inline]
     pub(super) fn finish(self) -> Result<()> {
         self.refused()
     }
@@ -205,7 +249,7 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        drop(pop(&IN)); // and closes what nobody took
+        pop(&IN); // and closes what nobody took
     }
 }
 
@@ -287,8 +331,9 @@ pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
 /// The place is the word of the value's bytes, which any value may have; the kind is that of the list in which the
 /// sender's library put it.
 pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Result<OwnedFd, E> {
+    let marks = marks(&IN);
     let take = |list: &mut In| {
-        if kind == FdKind::Memory && list.trust != Trust::SameProgram {
+        if kind == FdKind::Memory && marks.trust != Trust::SameProgram {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
                 "shared memory from a stranger: it is taken only from this program's own pipes and from authenticated peers on Unix sockets",
@@ -306,7 +351,7 @@ pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Resul
             )
         })
     };
-    let taken = if marks(&IN).paused { None } else { on_top(&IN, take) };
+    let taken = if marks.paused { None } else { on_top(&IN, take) };
     match taken {
         Some(Ok(fd)) => Ok(fd),
         Some(Err(refusal)) => Err(refuse_to_receive(refusal)),
@@ -332,5 +377,5 @@ pub(super) fn take_once<E: de::Error>(
 
 /// How far the sender of the value that is being received is believed.
 pub(crate) fn received_trust() -> Trust {
-    on_top(&IN, |list| list.trust).unwrap_or(Trust::Untrusted)
+    marks(&IN).trust
 }

@@ -135,10 +135,23 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
     let list = Leaving::begin();
     let packed = form::write(value);
     let descriptors = list.finish()?;
-    let bytes = packed.map_err(|why| {
-        Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {why}", std::any::type_name::<T>()))
-    })?;
+    let bytes = packed.map_err(|why| cannot_be_sent::<T>(&why))?;
     Ok(Packed { bytes, descriptors })
+}
+
+/// As [`pack`], behind the bytes that are there; `None` without descriptors. What is written of a value that cannot be
+/// sent stays there.
+pub(crate) fn pack_behind<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<Option<Descriptors>> {
+    let list = Leaving::begin();
+    let packed = form::write_behind(bytes, value);
+    let descriptors = list.take_any()?;
+    packed.map_err(|why| cannot_be_sent::<T>(&why))?;
+    Ok(descriptors)
+}
+
+#[cold]
+fn cannot_be_sent<T: ?Sized>(why: &form::Fault) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {why}", std::any::type_name::<T>()))
 }
 
 /// Decodes the value within the bounds; closes the descriptors that are not in the value.
@@ -158,6 +171,13 @@ pub(crate) fn unpack_slice<T: DeserializeOwned>(
     unpack_by(bytes.len(), descriptors, trust, || form::read(bytes, bounds))
 }
 
+/// As [`unpack_slice`], of bytes without descriptors.
+pub(crate) fn unpack_alone<T: DeserializeOwned>(bytes: &[u8], trust: Trust, bounds: Bounds) -> Result<T> {
+    let list = Arriving::alone(trust);
+    let read = form::read(bytes, bounds);
+    taken(list, bytes.len(), read)
+}
+
 /// Takes what `read` reads of a message of `length` bytes, with the descriptors.
 fn unpack_by<T>(
     length: usize,
@@ -174,8 +194,14 @@ fn unpack_by<T>(
     }
     let list = Arriving::begin(descriptors, trust);
     let unpacked = read();
+    taken(list, length, unpacked)
+}
+
+/// What was read of a message of `length` bytes, unless a descriptor in it was refused.
+#[inline]
+fn taken<T>(list: Arriving, length: usize, read: std::result::Result<T, form::Fault>) -> Result<T> {
     list.finish()?;
-    unpacked.map_err(|why| {
+    read.map_err(|why| {
         let message = format!(
             "a message of {length} bytes is not a {} (both sides must name the same type): {why}",
             std::any::type_name::<T>()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::form;
 use super::list::{Arriving, Leaving, put, take};
-use super::{Bounds, Descriptors, FdCounts, FdKind, Packed, Trust};
+use super::{Bounds, Descriptors, FdCounts, FdKind, Packed, Trust, cannot_be_sent};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The first byte of a length that takes [`FURTHER`] more bytes. A shorter length is one byte.
@@ -197,11 +197,6 @@ impl<'b> Reading<'b> {
         self.list.refused()?;
         value.map_err(|why| no_value::<T>(&why))
     }
-}
-
-#[cold]
-fn cannot_be_sent<T: ?Sized>(why: &form::Fault) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("{} cannot be sent: {why}", std::any::type_name::<T>()))
 }
 
 #[cold]
