@@ -2,6 +2,7 @@
 //! ipc-channel, pipes and sockets between processes, crossbeam between threads, and CPython's Queue.
 
 mod counted;
+mod floors;
 mod ice;
 mod large;
 mod many;
