@@ -16,6 +16,10 @@ pub const TESTS: &[Test] = &[
     ("calls::many_small_calls_in_every_chunk_size", many_small_calls_in_every_chunk_size),
     ("calls::whoever_waits_for_a_map_sleeps_through_most_of_it", whoever_waits_for_a_map_sleeps_through_most_of_it),
     ("calls::imap_draws_no_faster_than_results_are_taken", imap_draws_no_faster_than_results_are_taken),
+    (
+        "calls::a_look_ahead_that_nobody_chose_grows_while_results_are_waited_for",
+        a_look_ahead_that_nobody_chose_grows_while_results_are_waited_for,
+    ),
     ("calls::imap_gives_errors_in_their_places", imap_gives_errors_in_their_places),
     ("calls::unordered_results_come_as_they_are_ready", unordered_results_come_as_they_are_ready),
     ("calls::a_panic_comes_back_with_its_place", a_panic_comes_back_with_its_place),
@@ -97,10 +101,10 @@ fn imap_draws_no_faster_than_results_are_taken() {
         assert!(drawn.get() <= number + 10, "{} at {number}", drawn.get());
     }
     drop(squares);
-    // Four for each worker; others are drawn when two for each are left.
+    // Others are drawn when two for each worker are left.
     drawn.set(0);
     let counted = (0..).inspect(|_| drawn.set(drawn.get() + 1));
-    let mut squares = pool.imap(work::square, counted).unwrap();
+    let mut squares = pool.chunksize(1).unwrap().lookahead(8).imap(work::square, counted).unwrap();
     let after: Vec<_> = squares.by_ref().take(9).map(|_| drawn.get()).collect();
     assert_eq!(after, [8, 8, 8, 8, 12, 12, 12, 12, 16]);
     drop(squares);
@@ -108,6 +112,22 @@ fn imap_draws_no_faster_than_results_are_taken() {
         pool.imap(work::square, 0..1000).unwrap().map(Result::unwrap).sum::<u64>(),
         (0..1000).map(|n| n * n).sum::<u64>()
     );
+}
+
+/// From four items for each worker to 64, and no further.
+fn a_look_ahead_that_nobody_chose_grows_while_results_are_waited_for() {
+    let pool = forked(1);
+    let drawn = Cell::new(0);
+    let pauses = std::iter::repeat(2).inspect(|_| drawn.set(drawn.get() + 1));
+    let mut rests = pool.imap(work::rest, pauses).unwrap();
+    assert_eq!(drawn.get(), 4);
+    let mut most = 0;
+    for taken in 1..=300 {
+        assert_eq!(rests.next().unwrap().unwrap(), 2);
+        assert!(drawn.get() <= taken + 64, "{} at {taken}", drawn.get());
+        most = most.max(drawn.get() - taken);
+    }
+    assert!(most > 32, "{most}");
 }
 
 fn imap_gives_errors_in_their_places() {

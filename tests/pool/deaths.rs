@@ -24,16 +24,43 @@ pub const TESTS: &[Test] = &[
     ("deaths::a_closed_pool_replaces_a_worker_at_once", a_closed_pool_replaces_a_worker_at_once),
     ("deaths::a_call_that_takes_too_long_is_killed", a_call_that_takes_too_long_is_killed),
     ("deaths::a_running_call_can_be_cancelled", a_running_call_can_be_cancelled),
+    ("deaths::stopped_workers_keep_no_call_from_the_others", stopped_workers_keep_no_call_from_the_others),
     ("deaths::a_worker_out_of_memory_fails_alone", a_worker_out_of_memory_fails_alone),
     ("deaths::a_panic_that_aborts_comes_with_the_death", a_panic_that_aborts_comes_with_the_death),
     ("deaths::random_kills_lose_no_call_and_repeat_none", random_kills_lose_no_call_and_repeat_none),
 ];
 
 fn kill(pid: u32) {
-    let pid = Pid::from_raw(pid as i32).unwrap();
+    send(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+}
+
+fn send(pid: Pid, signal: Signal) {
     if let Ok(pidfd) = pidfd_open(pid) {
-        let _ = pidfd_send_signal(&pidfd, Signal::KILL); // it has ended
+        let _ = pidfd_send_signal(&pidfd, signal); // it has ended
     }
+}
+
+/// Whether the process is in this state, as /proc names it.
+fn is_in(pid: Pid, state: char) -> bool {
+    let line = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+    line.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
+}
+
+/// All workers but the last are stopped in their sleep, so whoever is woken for the call does not come.
+fn stopped_workers_keep_no_call_from_the_others() {
+    let pool = forked(4);
+    let pids = || -> Vec<Pid> { pool.stats().unwrap().iter().filter_map(|worker| worker.pid).collect() };
+    work::soon(|| pids().len() == 4 && pids().iter().all(|pid| is_in(*pid, 'S')));
+    let stopped = &pids()[..3];
+    stopped.iter().for_each(|pid| send(*pid, Signal::STOP));
+    work::soon(|| stopped.iter().all(|pid| is_in(*pid, 'T')));
+    for number in 2..5 {
+        let mut square = pool.apply_async(work::square, (number,)).unwrap();
+        assert_eq!(square.get_timeout(Duration::from_secs(30)).unwrap(), Some(number * number));
+        assert_eq!(pool.apply(work::square, (number,)).unwrap(), number * number);
+    }
+    stopped.iter().for_each(|pid| send(*pid, Signal::CONT));
+    assert_eq!(pool.map(work::square, 0..100).unwrap().len(), 100);
 }
 
 fn a_killed_workers_call_ends_as_that() {

@@ -19,7 +19,8 @@
 //!
 //! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes nobody while a worker looks for
 //! each unclaimed chunk. It wakes a worker before it sleeps if a chunk is unclaimed then, for who has looked may have
-//! been stopped or killed.
+//! been stopped or killed. Whoever was woken may have been stopped, too. So while a chunk is unclaimed and a worker
+//! sleeps, the parent sleeps for a short time, and then wakes that worker.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -298,6 +299,11 @@ impl Board {
                 entries.get(word * 64 + bit as usize).is_some_and(WorkerEntry::wake)
             });
         }
+    }
+
+    /// Whether a worker sleeps that nobody has woken.
+    pub(super) fn has_sleepers(&self) -> bool {
+        self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)
     }
 
     /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed.

@@ -49,8 +49,10 @@ pub struct Chunked<'p> {
 
 impl Chunked<'_> {
     /// Sets how many items of an [`imap`](Self::imap) may be drawn before their results are taken, at least one chunk.
-    /// The default is four chunks for each worker. Several items are drawn at once, while two chunks for each worker
-    /// are left.
+    /// Several items are drawn at once, while two chunks for each worker are left.
+    ///
+    /// By default it is four chunks for each worker at first. It doubles, up to 64, each time that a result is taken
+    /// and the next is not there.
     #[doc(alias = "buffersize")]
     pub fn lookahead(self, items: usize) -> Self {
         Self { lookahead: Some(items), ..self }
@@ -168,11 +170,19 @@ impl Chunked<'_> {
         hub.check()?;
         let job = Arc::new(Job::new(name(target, Form::Value)?, Keep::Each));
         let chunksize = self.chunksize.unwrap_or(1);
-        let lookahead = self.lookahead.unwrap_or_else(|| hub.workers().saturating_mul(4).saturating_mul(chunksize));
-        let manner = Manner { form: Form::Value, chunksize, lookahead, ordered };
+        let of_each = |chunks: usize| hub.workers().saturating_mul(chunks).saturating_mul(chunksize);
+        let (lookahead, most) = match self.lookahead {
+            Some(items) => (items, items),
+            None => (of_each(FEWEST_AHEAD), of_each(MOST_AHEAD)),
+        };
+        let manner = Manner { form: Form::Value, chunksize, lookahead, most, ordered };
         IMapIterator::begin(hub.clone(), job, items.into_iter(), manner)
     }
 }
+
+/// How many chunks for each worker an `imap` draws ahead at first, and at most.
+const FEWEST_AHEAD: usize = 4;
+const MOST_AHEAD: usize = 64;
 
 /// Room is made for so many chunks before there are any.
 const MOST_AT_ONCE: usize = 1 << 16;

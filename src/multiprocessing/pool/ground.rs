@@ -18,7 +18,7 @@ use crate::multiprocessing::tasks::max_argument_depth;
 use crate::multiprocessing::transfer::{Handle, Memory, Way};
 
 /// How many slots there are at least.
-const SLOTS: usize = 256;
+const SLOTS: usize = 1024;
 
 /// What goes to a process that is not a copy of the parent.
 #[derive(Serialize, Deserialize)]

@@ -279,6 +279,24 @@ impl Hub {
         collected
     }
 
+    /// The same for a chunk of an iterator's items. Nothing is taken in: whoever waits for a result does so.
+    pub(super) fn submit_next(&self, chunk: Chunk) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
+        inner.check()?;
+        inner.queue.push_back(chunk);
+        inner.waits = true;
+        let published = self.publish(&mut inner);
+        inner.waits = false;
+        published
+    }
+
+    /// Whether a result that is there may be taken without a look: nothing ends the pool, and the pool is this
+    /// process's.
+    pub(super) fn is_undisturbed(&self) -> bool {
+        self.generation == generation() && !self.is_interrupted() && self.logs.is_none()
+    }
+
     fn submit_by(&self, add: impl FnOnce(&mut VecDeque<Chunk>)) -> Result<()> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;
@@ -421,7 +439,7 @@ impl Hub {
                 fds.extend(interrupts.map(|event| PollFd::new(event, PollFlags::IN)));
                 fds.extend(self.logs.as_ref().map(|logs| PollFd::new(&logs.pipe, PollFlags::IN)));
                 fds.extend(supervisor.as_ref().map(|process| PollFd::new(process, PollFlags::IN)));
-                slept = poll(&mut fds, deadline);
+                slept = self.sleep_on(&mut fds, deadline);
                 ended = supervisor.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
             }
         }

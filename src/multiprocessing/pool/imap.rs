@@ -58,6 +58,8 @@ pub struct IMapIterator<I, R> {
     form: Form,
     chunksize: usize,
     lookahead: usize,
+    /// The look-ahead grows up to here while results have to be waited for.
+    most: usize,
     /// Items are drawn once so many may be. One at a time would wake a worker for each.
     refill: usize,
     ordered: bool,
@@ -74,6 +76,7 @@ pub(super) struct Manner {
     pub(super) form: Form,
     pub(super) chunksize: usize,
     pub(super) lookahead: usize,
+    pub(super) most: usize,
     pub(super) ordered: bool,
 }
 
@@ -83,26 +86,24 @@ where
     R: Transfer,
 {
     pub(super) fn begin(hub: Arc<Hub>, job: Arc<Job>, items: I, manner: Manner) -> Result<Self> {
-        let Manner { form, chunksize, lookahead, ordered } = manner;
+        let Manner { form, chunksize, lookahead, most, ordered } = manner;
         let (drawn, taken, items) = (0, 0, Some(items));
-        let lookahead = lookahead.max(chunksize);
-        // Two chunks for each worker stay under way.
-        let enough = hub.workers().saturating_mul(2).saturating_mul(chunksize);
-        let refill = lookahead.saturating_sub(enough).min(lookahead / 2).max(chunksize);
         let mut results = Self {
             hub,
             job,
             items,
             form,
             chunksize,
-            lookahead,
-            refill,
+            lookahead: 0,
+            most,
+            refill: 0,
             ordered,
             drawn,
             taken,
             refusal: None,
             kind: PhantomData,
         };
+        results.set_lookahead(lookahead);
         results.draw();
         match results.refusal.take() {
             Some(refusal) if results.drawn == 0 => Err(refusal.come()),
@@ -110,12 +111,18 @@ where
         }
     }
 
-    /// Gives out as many items as may be under way, unless something stands in the way. Says whether it has given any,
-    /// and so has taken in what was there.
-    fn draw(&mut self) -> bool {
-        let before = self.drawn;
-        if before.saturating_add(self.refill) > self.taken.saturating_add(self.lookahead) {
-            return false;
+    fn set_lookahead(&mut self, lookahead: usize) {
+        let lookahead = lookahead.max(self.chunksize);
+        // Two chunks for each worker stay under way.
+        let enough = self.hub.workers().saturating_mul(2).saturating_mul(self.chunksize);
+        self.refill = lookahead.saturating_sub(enough).min(lookahead / 2).max(self.chunksize);
+        self.lookahead = lookahead;
+    }
+
+    /// Gives out as many items as may be under way, unless something stands in the way.
+    fn draw(&mut self) {
+        if self.drawn.saturating_add(self.refill) > self.taken.saturating_add(self.lookahead) {
+            return;
         }
         while self.items.is_some()
             && self.refusal.is_none()
@@ -140,7 +147,6 @@ where
                 Err(payload) => self.refusal = Some(Refusal::panicked(payload)),
             }
         }
-        self.drawn > before
     }
 
     /// Draws the items of a chunk. One that must be alone ends it.
@@ -160,7 +166,7 @@ where
         let count = chunk.count() as usize;
         if count > 0 {
             chunk.base = self.job.give(count);
-            self.hub.submit_one(chunk, true)?;
+            self.hub.submit_next(chunk)?;
             self.drawn += count;
         }
         Ok(())
@@ -182,16 +188,14 @@ where
     /// # Panics
     /// When the iterator over the items does, behind the results of the items before.
     pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
-        let looked = self.draw();
+        self.draw();
         if self.taken == self.drawn {
             return self.refusal.take().map(|refusal| Err(refusal.come()));
         }
         let (job, ordered) = (&self.job, self.ordered);
-        let waited = if looked && job.has_next(ordered) {
-            self.hub.tell_logs();
-            Ok(true)
-        } else {
-            self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered))
+        let waited = match job.has_next(ordered) && self.hub.is_undisturbed() {
+            true => Ok(true),
+            false => self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered)),
         };
         match waited {
             Ok(true) => {}
@@ -204,6 +208,9 @@ where
         }
         let outcome = self.job.take_next(self.ordered)?;
         self.taken += 1;
+        if self.lookahead < self.most && !self.job.has_next(self.ordered) {
+            self.set_lookahead(self.lookahead.saturating_mul(2).min(self.most)); // the workers could do with more
+        }
         Some(self.job.decode(outcome).map(Some))
     }
 }

@@ -7,11 +7,19 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Result;
+use ossature_sys::poll::{PollFd, poll};
 
 use super::board::EACH;
 use super::chunk::Chunk;
 use super::hub::{Hub, Inner};
 use super::job::Job;
+
+/// How long the leader sleeps at first while a chunk is unclaimed and a worker sleeps.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// What a thread waits for.
 #[derive(Clone, Copy)]
@@ -67,6 +75,24 @@ impl Hub {
         published.map(|chunk| chunk.sequence + 1).max().unwrap_or(EACH)
     }
 
+    /// Sleeps until a descriptor is readable. Whoever has looked for a chunk, or was woken for it, may have been
+    /// stopped. So while a chunk is unclaimed and workers sleep, this wakes another of them each time that it has slept
+    /// for a while.
+    pub(super) fn sleep_on(&self, fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize> {
+        let board = self.ground.board();
+        let mut patience = PATIENCE;
+        loop {
+            let is_patient = board.has_unclaimed() && board.has_sleepers();
+            let until = if is_patient { deadline.or_sooner(Deadline::after(patience)) } else { deadline };
+            let ready = poll(fds, until)?;
+            if ready > 0 || !is_patient || deadline.has_passed() {
+                return Ok(ready);
+            }
+            self.ground.wake_for_unclaimed();
+            patience = patience.saturating_mul(2);
+        }
+    }
+
     /// Whether several threads wait, or a descriptor does.
     pub(super) fn wants_each(&self) -> bool {
         self.waiting.load(SeqCst) > 1 || self.armed.load(SeqCst) > 0
@@ -75,8 +101,6 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use ossature_sys::deadline::Deadline;
-
     use super::super::hub::tests::hub;
     use super::super::job::Keep;
     use super::*;
