@@ -62,6 +62,15 @@ impl Rare {
 
 /// The longest name of a task.
 const NAME: usize = 4096;
+/// The arguments of plain calls begin at a multiple of this.
+const ALIGN: usize = 64;
+/// What comes before the arguments has so many bytes at most.
+pub(super) const HEAD: usize = (2 + NAME).next_multiple_of(ALIGN);
+
+/// How many bytes come before the arguments of plain calls of a task with a name of this length.
+pub(super) fn plain_head(name: usize) -> usize {
+    (2 + name).next_multiple_of(ALIGN)
+}
 
 impl Chunk {
     /// No calls yet.
@@ -71,6 +80,9 @@ impl Chunk {
         let mut bytes = Vec::with_capacity(2 + name.len() + 64);
         bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
         bytes.extend_from_slice(name);
+        if form == Form::Plain {
+            bytes.resize(plain_head(name.len()), 0);
+        }
         Self { job: job.clone(), base: 0, bytes, count: 0, end: 0, seen: 0, form, sequence: 0, rare: None }
     }
 
@@ -161,7 +173,7 @@ impl Chunk {
     }
 
     /// Adds plain calls: their arguments, how many there are, and the bytes of an argument and of a value.
-    pub(super) fn push_plain(&mut self, items: &[u8], count: usize, argument: usize, value: usize) {
+    pub(super) fn push_plain(&mut self, items: &[u8], count: usize, (argument, value): (usize, usize)) {
         self.bytes.extend_from_slice(items);
         let rare = self.rare_mut();
         (rare.argument, rare.value) = (argument, value);
@@ -169,9 +181,25 @@ impl Chunk {
         self.count = count as u32; // the same
     }
 
+    /// As [`push_plain`](Self::push_plain), where `write` writes the arguments behind the bytes that it gets.
+    pub(super) fn place_plain(
+        &mut self,
+        room: Room,
+        (items, count): (usize, usize),
+        (argument, value): (usize, usize),
+        write: impl FnOnce(Vec<u8>),
+    ) {
+        let head = std::mem::take(&mut self.bytes);
+        self.end = (head.len() + items) as u32; // at most 16 MiB
+        self.count = count as u32; // the same
+        *self.rare_mut() = Rare { room: Some(room), argument, value, ..Rare::NONE };
+        write(head);
+    }
+
     /// How many bytes of the arena the chunk needs, if it needs any.
     pub(super) fn needs(&self) -> Option<usize> {
         match self.form {
+            _ if self.rare().room.is_some() => None,
             Form::Plain => Some(self.bytes.len() + self.count as usize * self.rare().value),
             _ => Some(self.bytes.len()).filter(|length| *length > INLINE),
         }

@@ -212,11 +212,12 @@ impl Hub {
             let room = chunk.rare().room;
             let _ = match room {
                 None => slot.bytes.copy_in(0, &chunk.bytes).map_err(drop),
+                Some(_) if chunk.bytes.is_empty() => Ok(()), // they are there
                 Some(room) => self.ground.arena.copy_in(room.offset as usize, &chunk.bytes).map_err(drop),
             };
             slot.sequence.store(chunk.sequence, Relaxed);
             slot.offset.store(room.map_or(IN_SLOT, |room| room.offset), Relaxed);
-            slot.length.store(chunk.bytes.len() as u32, Relaxed);
+            slot.length.store(chunk.length() as u32, Relaxed);
             slot.count.store(chunk.count(), Relaxed);
             let flags = match chunk.form {
                 Form::Result => FLAG_RESULT,

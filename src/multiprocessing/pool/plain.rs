@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
@@ -24,21 +25,24 @@ const MOST: usize = 16 << 20;
 
 /// The values of a job, in one piece.
 pub(super) struct Values {
-    size: usize,
+    count: usize,
     places: Box<dyn Places>,
     failures: BTreeMap<usize, Failure>,
 }
 
-/// A list of values of one type.
+/// A list of values of one type, which grows as values come. To write zeros to all of it first takes as long as a copy.
 trait Places: Any + Send {
-    fn bytes(&mut self) -> &mut [u8];
+    fn bytes(&mut self, places: Range<usize>) -> &mut [u8];
 
     fn any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 impl<R: Plain + Send> Places for Vec<R> {
-    fn bytes(&mut self) -> &mut [u8] {
-        as_bytes_mut(self)
+    fn bytes(&mut self, places: Range<usize>) -> &mut [u8] {
+        if let (true, Some(zero)) = (self.len() < places.end, from_bytes(&vec![0; size_of::<R>()])) {
+            self.resize(places.end, zero);
+        }
+        self.get_mut(places).map(as_bytes_mut).unwrap_or_default()
     }
 
     fn any(self: Box<Self>) -> Box<dyn Any> {
@@ -48,16 +52,13 @@ impl<R: Plain + Send> Places for Vec<R> {
 
 impl Values {
     pub(super) fn new<R: Plain + Send>(count: usize) -> Self {
-        let size = size_of::<R>();
-        let zero = from_bytes::<R>(&vec![0; size]);
-        let places = zero.map_or_else(Vec::new, |zero| vec![zero; count]);
-        Self { size, places: Box::new(places), failures: BTreeMap::new() }
+        Self { count, places: Box::new(Vec::<R>::with_capacity(count)), failures: BTreeMap::new() }
     }
 
     /// The place for so many values from an index on.
     pub(super) fn place(&mut self, from: usize, count: usize) -> &mut [u8] {
-        let bytes = self.places.bytes();
-        bytes.get_mut(from * self.size..).and_then(|rest| rest.get_mut(..count * self.size)).unwrap_or_default()
+        let until = from.saturating_add(count);
+        if until > self.count { Default::default() } else { self.places.bytes(from..until) }
     }
 
     pub(super) fn fail(&mut self, index: usize, failure: Failure) {
@@ -86,13 +87,7 @@ impl Chunked<'_> {
         let job = Arc::new(Job::new(name(target, Form::Plain)?, Keep::Plain(values)));
         let most = (MOST / (size_of::<A>() + size_of::<R>()).max(1)).max(1);
         let size = self.chunksize.unwrap_or_else(|| default_chunksize(items.len(), hub.workers())).min(most);
-        let chunk = |items: &[A]| {
-            let mut chunk = Chunk::new(&job, Form::Plain);
-            chunk.push_plain(as_bytes(items), items.len(), size_of::<A>(), size_of::<R>());
-            chunk.base = job.give(items.len());
-            chunk
-        };
-        hub.submit(items.chunks(size).map(chunk))?;
+        hub.submit_plain(&job, items, size, size_of::<R>())?;
         hub.wait(Deadline::NEVER, Wanted::Job(&job), || job.is_done())?;
         let mut values = job.take_plain()?;
         match values.failures.pop_first() {
@@ -103,6 +98,42 @@ impl Chunked<'_> {
 }
 
 impl Hub {
+    /// Gives out the calls of a plain job. The items go to the arena at once, while there is room for them, and each
+    /// chunk is published before the next is written.
+    fn submit_plain<A: Plain>(&self, job: &Arc<Job>, items: &[A], size: usize, value: usize) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
+        inner.check()?;
+        let mut base = job.give(items.len());
+        inner.waits = true; // see `submit_one`
+        for items in items.chunks(size) {
+            let mut chunk = Chunk::new(job, Form::Plain);
+            chunk.base = base;
+            base += items.len();
+            let (bytes, sizes) = (as_bytes(items), (size_of::<A>(), value));
+            let length = chunk.bytes.len() + bytes.len() + items.len() * value;
+            // What waits comes first. `publish` says what is wrong when there is no memory.
+            let room = match inner.queue.is_empty() && inner.free > 0 {
+                true => inner.arena.give(&self.arena, length).unwrap_or_default(),
+                false => None,
+            };
+            match room {
+                Some(room) => chunk.place_plain(room, (bytes.len(), items.len()), sizes, |head| {
+                    let (arena, start) = (&self.ground.arena, room.offset as usize);
+                    let _ = arena.copy_in(start, &head).and_then(|()| arena.copy_in(start + head.len(), bytes)); // it fits
+                }),
+                None => chunk.push_plain(bytes, items.len(), sizes),
+            }
+            inner.queue.push_back(chunk);
+            if let Err(error) = self.publish(&mut inner) {
+                inner.waits = false;
+                return Err(error);
+            }
+        }
+        inner.waits = false;
+        self.collect(&mut inner)
+    }
+
     /// Takes in the values of the calls of a plain chunk before `until`.
     pub(super) fn fill(&self, chunk: &mut Chunk, until: u32) {
         let until = until.min(chunk.count());

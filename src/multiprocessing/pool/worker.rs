@@ -23,6 +23,7 @@ use ossature_sys::signal;
 use ossature_sys::socket::MOST_DESCRIPTORS;
 
 use super::board::{CLOSED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, Slot, WorkerEntry};
+use super::chunk::{HEAD, plain_head};
 use super::ground::{Ground, Setup};
 use super::logs;
 use super::looks::Looks;
@@ -30,7 +31,7 @@ use super::stream::{Header, Kind, Stream};
 use super::supervisor::Runner;
 use super::word::{State, word};
 use crate::multiprocessing::logging::{LevelFilter, debug};
-use crate::multiprocessing::tasks::{Calls, Ended, Form, Outlet, Sink, Task, look_up};
+use crate::multiprocessing::tasks::{Calls, Ended, Form, Items, Outlet, Sink, Task, look_up};
 use crate::multiprocessing::transfer::{Bounds, Descriptors, Handle, Packed, Reading, Writing};
 use crate::thread;
 
@@ -231,22 +232,28 @@ impl Worker<'_> {
         let sequence = slot.sequence.load(Relaxed);
         let (length, count, flags) = (slot.length.load(Relaxed), slot.count.load(Relaxed), slot.flags.load(Relaxed));
         let offset = slot.offset.load(Relaxed);
+        let form = match flags {
+            FLAG_RESULT => Form::Result,
+            FLAG_PLAIN => Form::Plain,
+            _ => Form::Value,
+        };
         let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.resize(length as usize, 0);
+        // Plain arguments are read where they lie.
+        let most = if form == Form::Plain { HEAD } else { usize::MAX };
+        bytes.resize((length as usize).min(most), 0);
         // The parent wrote both within bounds.
         let _ = match offset {
             IN_SLOT => slot.bytes.copy_out(0, &mut bytes).map_err(drop),
             offset => self.ground.arena.copy_out(offset as usize, &mut bytes).map_err(drop),
         };
         self.entry.begin_chunk();
-        let form = match flags {
-            FLAG_RESULT => Form::Result,
-            FLAG_PLAIN => Form::Plain,
-            _ => Form::Value,
-        };
-        let values = (form == Form::Plain).then(|| offset as usize + bytes.len());
-        self.calls(&bytes, descriptors, sequence, count, form, values);
-        if values.is_some() {
+        let plain = (form == Form::Plain).then(|| {
+            let (start, head) = (offset as usize, plain_head(split_name(&bytes).0.len()));
+            let (end, length) = (start + length as usize, (length as usize).saturating_sub(head));
+            (Items { region: &self.ground.arena, start: start + head, length }, end)
+        });
+        self.calls(&bytes, descriptors, sequence, count, form, plain);
+        if plain.is_some() {
             let header = Header { sequence, index: count, kind: Kind::Filled, length: 0 };
             self.stream.write(header, &[], || self.ground.call_parent());
         }
@@ -265,8 +272,9 @@ impl Worker<'_> {
         sequence: u64,
         count: u32,
         form: Form,
-        values: Option<usize>,
+        plain: Option<(Items<'_>, usize)>,
     ) {
+        let (items, values) = plain.unzip();
         let (name, arguments) = split_name(bytes);
         if self.runner.is_none() && self.task.is_none_or(|task| task.name().as_bytes() != name) {
             self.task = std::str::from_utf8(name).ok().and_then(look_up);
@@ -276,12 +284,12 @@ impl Worker<'_> {
         let mut outlet = Telling { worker: self, sequence, values };
         let bounds = Bounds { depth: self.setup.depth, deeper: "set_max_argument_depth", ..Bounds::SAME_PROGRAM };
         let lost = descriptors.count_lost();
-        let (raw, mut arguments) = (arguments, Reading::begin(arguments, descriptors, bounds));
+        let mut arguments = Reading::begin(arguments, descriptors, bounds);
         if self.setup.for_strangers {
             arguments = arguments.of_strangers();
         }
         let writing = &self.writing;
-        let mut calls = Calls { form, count, arguments, raw, writing, out, outlet: &mut outlet };
+        let mut calls = Calls { form, count, arguments, items, writing, out, outlet: &mut outlet };
         match (runner, task) {
             _ if lost > 0 => {
                 calls.refuse("this process cannot open the descriptors in them: close some, or raise RLIMIT_NOFILE")

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use ossature_sys::mmap::Region;
-use ossature_sys::shm::{Plain, as_bytes, copy_in, from_bytes};
+use ossature_sys::shm::{Plain, as_bytes, copy_out, from_bytes, store};
 
 use super::form::Opener;
 use super::{Arguments, Form, Target};
@@ -46,6 +46,34 @@ pub(crate) trait Outlet {
     fn sink(&self) -> Option<Sink<'_>>;
 }
 
+/// The arguments of plain calls, one behind the other, where the engine has put them.
+#[derive(Clone, Copy)]
+pub(crate) struct Items<'c> {
+    pub(crate) region: &'c Region,
+    pub(crate) start: usize,
+    /// How many bytes there are.
+    pub(crate) length: usize,
+}
+
+/// How many bytes of arguments are read at once. Another processor has written them, so one after the other takes long.
+const BLOCK: usize = 4096;
+
+impl Items<'_> {
+    /// Copies arguments from that of the call at `index` on, as many as are read at once and `most` at most; none if
+    /// they are not there.
+    fn read<A: Plain>(self, index: u32, most: u32, block: &mut Vec<A>) {
+        let (size, at) = (size_of::<A>(), index as usize * size_of::<A>());
+        let count = (BLOCK / size.max(1)).max(1).min(most as usize);
+        let Some(zero) = from_bytes(&vec![0; size]).filter(|_| at + count * size <= self.length) else {
+            return block.clear();
+        };
+        block.resize(count, zero);
+        if copy_out(self.region, self.start + at, block).is_err() {
+            block.clear();
+        }
+    }
+}
+
 /// Memory for plain values, and words that say how far the calls are.
 pub(crate) struct Sink<'s> {
     pub(crate) region: &'s Region,
@@ -64,8 +92,8 @@ pub struct Calls<'c> {
     pub(crate) form: Form,
     pub(crate) count: u32,
     pub(crate) arguments: Reading<'c>,
-    /// The same, unread: the arguments of plain calls.
-    pub(crate) raw: &'c [u8],
+    /// Those of plain calls.
+    pub(crate) items: Option<Items<'c>>,
     pub(crate) writing: &'c Writing,
     pub(crate) out: Vec<u8>,
     pub(crate) outlet: &'c mut dyn Outlet,
@@ -109,26 +137,35 @@ impl Calls<'_> {
 
     /// Calls with values that lie there byte by byte, and tells of those that come back in the same way.
     fn run_plain<A: Plain, R: Plain>(&mut self, call: impl Fn(A) -> R) {
-        let (raw, size) = (self.raw, size_of::<A>());
-        let item = |index: u32| raw.get(index as usize * size..).and_then(|rest| rest.get(..size)).and_then(from_bytes);
+        let mut block = Vec::new();
         self.run_catching(|calls, index| {
+            let count = calls.count;
+            let read = |index: u32, most: u32, block: &mut Vec<A>| match calls.items {
+                Some(items) => items.read(index, most, block),
+                None => block.clear(),
+            };
             if let Some(sink) = calls.outlet.sink() {
                 let begun = sink.calls.load(Relaxed); // only this worker writes it
                 let first = *index;
-                while let Some(item) = item(*index).filter(|_| *index < calls.count) {
-                    let value = call(item);
-                    let place = sink.start + *index as usize * size_of::<R>();
-                    let _ = copy_in(sink.region, place, &[value]); // the engine made room
-                    *index += 1;
-                    sink.calls.store(begun.wrapping_add(u64::from(*index - first)), Relaxed);
-                    if *index < calls.count {
-                        sink.begun.store(sink.first + u64::from(*index), Release); // behind the value
+                read(*index, count - *index, &mut block);
+                while *index < count && !block.is_empty() {
+                    for item in &block {
+                        let value = call(*item);
+                        let place = sink.start + *index as usize * size_of::<R>();
+                        let _ = store(sink.region, place, value); // the engine made room
+                        *index += 1;
+                        sink.calls.store(begun.wrapping_add(u64::from(*index - first)), Relaxed);
+                        if *index < count {
+                            sink.begun.store(sink.first + u64::from(*index), Release); // behind the value
+                        }
+                        thread::forget_panics();
                     }
-                    thread::forget_panics();
+                    read(*index, count - *index, &mut block);
                 }
             }
-            while *index < calls.count {
-                match item(*index) {
+            while *index < count {
+                read(*index, 1, &mut block);
+                match block.first().copied() {
                     Some(item) => {
                         let value = call(item);
                         calls.outlet.end(*index, Ended::Value, as_bytes(&[value]), Descriptors::new());
@@ -136,7 +173,7 @@ impl Calls<'_> {
                     None => calls.outlet.end(*index, Ended::Undecodable, b"they are too short", Descriptors::new()),
                 }
                 *index += 1;
-                if *index < calls.count {
+                if *index < count {
                     calls.outlet.begin(*index);
                 }
                 thread::forget_panics();

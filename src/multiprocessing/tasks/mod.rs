@@ -47,7 +47,7 @@ pub use arguments::Arguments;
 pub(crate) use build::{BuildId, IMAGE};
 #[doc(hidden)]
 pub use calls::{Calls, RunsPlain, RunsResult, RunsValue};
-pub(crate) use calls::{Ended, Outlet, Sink};
+pub(crate) use calls::{Ended, Items, Outlet, Sink};
 pub(crate) use depth::max_argument_depth;
 #[doc(inline)]
 pub use depth::set_max_argument_depth;

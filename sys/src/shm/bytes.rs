@@ -82,6 +82,7 @@ pub fn cells(region: &Region) -> Result<&[Racy<u8>]> {
 /// assert!(shm::load::<u64>(&region, 93).is_err());
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
+#[inline]
 pub fn load<T: Plain>(region: &Region, offset: usize) -> Result<T> {
     let from = region.range(offset, size_of::<T>(), Protection::READ)?;
     let mut value = MaybeUninit::<T>::uninit();
@@ -90,6 +91,30 @@ pub fn load<T: Plain>(region: &Region, offset: usize) -> Result<T> {
     unsafe { copy::load(from.as_ptr(), value.as_mut_ptr().cast(), size_of::<T>()) };
     // SAFETY: every byte was written, and every mixture of bytes is a valid item.
     Ok(unsafe { value.assume_init() })
+}
+
+/// Copies one value into a mapping, from byte `offset` on. The place need not be aligned.
+///
+/// # Errors
+/// As for [`copy_in`].
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{mmap::Region, shm};
+///
+/// let region = Region::anonymous(100)?;
+/// shm::store(&region, 3, [1_u16, 2, 3])?;
+/// assert_eq!(shm::load::<[u16; 3]>(&region, 3)?, [1, 2, 3]);
+/// assert!(shm::store(&region, 93, 7_u64).is_err());
+/// # Ok::<(), ossature_sys::errno::Errno>(())
+/// ```
+#[inline]
+pub fn store<T: Plain>(region: &Region, offset: usize, value: T) -> Result<()> {
+    let to = region.range(offset, size_of::<T>(), Protection::WRITE)?;
+    // SAFETY: `range` found that many writable bytes there, mapped for as long as `region` is borrowed; `value` is ours
+    // alone, as long, and without padding.
+    unsafe { copy::store((&raw const value).cast(), to.as_ptr(), size_of::<T>()) };
+    Ok(())
 }
 
 /// The bytes of plain values.

@@ -72,7 +72,7 @@ use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
 
-pub use bytes::{as_bytes, as_bytes_mut, cells, copy_in, copy_out, from_bytes, load};
+pub use bytes::{as_bytes, as_bytes_mut, cells, copy_in, copy_out, from_bytes, load, store};
 pub use cells::{OutOfBounds, RacySlice};
 pub use file_id::FileId;
 pub use fingerprint::{Description, Fingerprint};
