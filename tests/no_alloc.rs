@@ -13,6 +13,8 @@ mod connection;
 mod keystroke;
 #[path = "no_alloc/machine.rs"]
 mod machine;
+#[path = "no_alloc/manager.rs"]
+mod manager;
 #[path = "no_alloc/memory.rs"]
 mod memory;
 #[path = "no_alloc/sync.rs"]

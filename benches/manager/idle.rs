@@ -8,6 +8,7 @@ use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
 use crate::echo::Events;
+use crate::floor::Floor;
 use crate::served::Ours;
 
 /// Longer than anybody looks.
@@ -34,11 +35,14 @@ pub fn woken(bench: &Bench, [here, there]: [usize; 2]) {
             continue;
         }
         let events = Events::start(server);
+        let floor = Floor::start(server);
         let ours = Ours::start(server, 256, false);
         let mut rounds = Rounds::new();
         rounds.add_burst("memory", with_pauses(|| ours.get()));
         rounds.add_burst("eventfd", with_pauses(|| events.call()));
+        rounds.add_burst("floor", with_pauses(|| floor.get()));
         let samples = machine::on_core(here, || rounds.run(bench.scaled(150), Duration::from_millis(1)));
         bench.compare(row, &samples, "memory", "eventfd", Bar::AtMost(1.2));
+        bench.compare(&format!("{row}-floor"), &samples, "floor", "eventfd", Bar::AtMost(1.2));
     }
 }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod echo;
+mod floor;
 mod idle;
 mod many;
 mod redis;

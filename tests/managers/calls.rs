@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::connection::pickle::Value;
 use ossature::multiprocessing::connection::{AuthKey, pipe};
 use ossature::multiprocessing::managers::{Exception, ListProxy, Proxy, QueueProxy, ValueProxy};
 use ossature::multiprocessing::{Context, Manager, Process};
@@ -16,6 +17,10 @@ pub const TESTS: &[Test] = &[
     ("errors_cross_under_their_names", errors_cross_under_their_names),
     ("what_cannot_be_called_is_an_error_that_names_it", what_cannot_be_called_is_an_error_that_names_it),
     ("argument_that_cannot_be_sent_is_told_at_the_sender", argument_that_cannot_be_sent_is_told_at_the_sender),
+    (
+        "argument_without_a_pickle_takes_no_lock_from_its_thread",
+        argument_without_a_pickle_takes_no_lock_from_its_thread,
+    ),
     ("methods_hand_out_objects_and_take_proxies", methods_hand_out_objects_and_take_proxies),
     ("methods_that_wait_run_side_by_side", methods_that_wait_run_side_by_side),
     ("proxy_lives_while_it_is_under_way", proxy_lives_while_it_is_under_way),
@@ -110,6 +115,17 @@ fn argument_that_cannot_be_sent_is_told_at_the_sender() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     list.call::<()>("append", (1,)).unwrap();
     assert_eq!(list.get_value::<Vec<i64>>().unwrap(), [1], "nothing of it has reached the server");
+}
+
+fn argument_without_a_pickle_takes_no_lock_from_its_thread() {
+    let manager = Manager::start(Context::Spawn).unwrap();
+    let (lock, list) = (manager.rlock().unwrap(), manager.create("list", ()).unwrap());
+    lock.acquire().unwrap();
+    // Python cannot hash a list.
+    let unhashable = Value::Set(vec![Value::List(Vec::new())]);
+    let error = list.call_with::<()>("append", vec![unhashable], Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    lock.release().unwrap(); // only its owner may, who is known by the connection
 }
 
 fn methods_hand_out_objects_and_take_proxies() {

@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("killed_party_breaks_the_barrier", killed_party_breaks_the_barrier),
     ("dead_server_is_closed_to_all_who_wait", dead_server_is_closed_to_all_who_wait),
     ("another_server_at_the_address_knows_no_old_object", another_server_at_the_address_knows_no_old_object),
+    ("manager_asks_the_next_server_at_its_address", manager_asks_the_next_server_at_its_address),
     ("server_ends_with_the_process_that_started_it", server_ends_with_the_process_that_started_it),
 ];
 
@@ -137,6 +138,19 @@ fn another_server_at_the_address_knows_no_old_object() {
     assert_eq!(second.list([7]).unwrap().to_vec().unwrap(), [7]);
     drop(list); // gives nothing back that the second server counts
     assert_eq!(second.number_of_objects().unwrap(), 0);
+}
+
+fn manager_asks_the_next_server_at_its_address() {
+    let path = ossature::multiprocessing::util::temp_dir().unwrap().join("next");
+    let key = AuthKey::from("next");
+    let start = || Manager::builder().address(path.as_path()).authkey(&key).start(Context::Spawn).unwrap();
+    let first = start();
+    let manager = Manager::connect(path.as_path(), &key).unwrap();
+    assert_eq!(manager.number_of_objects().unwrap(), 0);
+    killed(first.process().unwrap());
+    let _second = start();
+    assert_eq!(manager.number_of_objects().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(manager.number_of_objects().unwrap(), 0, "it has forgotten the first");
 }
 
 /// Starts a server, tells where it is, and never ends it.

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("calls_of_one_thread_are_in_flight_side_by_side", calls_of_one_thread_are_in_flight_side_by_side),
     ("call_in_flight_has_its_result_once", call_in_flight_has_its_result_once),
     ("dropped_call_is_forgotten", dropped_call_is_forgotten),
+    ("object_of_a_dropped_call_goes", object_of_a_dropped_call_goes),
     ("calls_in_flight_use_connections_again", calls_in_flight_use_connections_again),
     ("calls_in_flight_have_the_bounds_of_connections", calls_in_flight_have_the_bounds_of_connections),
     ("dead_server_ends_calls_in_flight", dead_server_ends_calls_in_flight),
@@ -71,6 +72,17 @@ fn dropped_call_is_forgotten() {
     becomes_so(|| waits(0)(queue.as_ref().display().unwrap()));
     queue.put(&7).unwrap();
     assert_eq!(queue.qsize().unwrap(), 1, "nobody has taken it");
+}
+
+fn object_of_a_dropped_call_goes() {
+    let here = Here::start_with_unix::<(Account,)>(Limits::default());
+    let manager = Manager::connect(&here.address, &here.key).unwrap();
+    let account = AccountProxy::new(&manager, 10).unwrap();
+    let branch = account.as_ref().call_async::<Handed<Account>>("branch", ()).unwrap();
+    becomes_so(|| branch.ready().unwrap());
+    assert_eq!(manager.number_of_objects().unwrap(), 2);
+    drop(branch); // its reply is here, and nobody reads it
+    becomes_so(|| manager.number_of_objects().unwrap() == 1);
 }
 
 /// How many connections this process has to the server, which runs in it.

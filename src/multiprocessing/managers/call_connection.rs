@@ -189,7 +189,7 @@ impl CallConnection {
         if !may {
             return Ok(true);
         }
-        let request = Request { method: "exchange".to_owned(), ..Request::default() };
+        let request = Request::to_server("exchange", Vec::new());
         let connection = &self.socket.connection;
         if !connection.send_bytes_timeout(&request.encode(self.serializer)?, until)?.is_complete() {
             return Ok(false);
@@ -217,7 +217,7 @@ impl CallConnection {
 
     /// Writes a request for [`call`](Self::call) or [`send_written`](Self::send_written), if it has the compact form
     /// and the server reads that.
-    pub(super) fn writes(&mut self, request: &Request) -> bool {
+    pub(super) fn writes(&mut self, request: &Request<'_>) -> bool {
         (self.memory.is_some() || self.reads_compact) && compact::write_request(request, &mut self.request).is_ok()
     }
 
@@ -319,7 +319,7 @@ mod tests {
         let mut line = CallConnection::new(near, true, Serializer::Pickle);
         let exchange = exchange::Client::new(memory, wakeup).unwrap();
         line.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
-        assert!(line.writes(&Request { method: "dummy".to_owned(), ..Request::default() }));
+        assert!(line.writes(&Request::to_server("dummy", Vec::new())));
         (line, server, far, region)
     }
 

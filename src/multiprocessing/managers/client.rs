@@ -142,8 +142,8 @@ impl Control {
     }
 }
 
-fn decref(ident: &str) -> Request {
-    Request { method: "decref".to_owned(), args: vec![ident.into()], ..Request::default() }
+fn decref(ident: &str) -> Request<'static> {
+    Request::to_server("decref", vec![ident.into()])
 }
 
 thread_local! {
@@ -185,7 +185,7 @@ impl Client {
     }
 
     /// One request on a new connection, which the server closes after the reply.
-    fn once(&self, request: Request, until: Deadline) -> Result<Reply> {
+    fn once(&self, request: Request<'_>, until: Deadline) -> Result<Reply> {
         let connection = self.connect(until)?;
         self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.timeout_error())
     }
@@ -210,9 +210,8 @@ impl Client {
         }
     }
 
-    fn hello(&self, secret: Option<&str>) -> Request {
-        let args = vec![VERSION.into(), name().into(), secret.map(str::to_owned).into()];
-        Request { method: "ossature".to_owned(), args, ..Request::default() }
+    fn hello(&self, secret: Option<&str>) -> Request<'static> {
+        Request::to_server("ossature", vec![VERSION.into(), name().into(), secret.map(str::to_owned).into()])
     }
 
     /// Finds out what the server is, and begins a session.
@@ -252,10 +251,7 @@ impl Client {
             let mut link = self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?;
             let (is_rust, request) = match self.identify(&mut link, until)? {
                 Kind::Rust { secret, .. } => (true, self.hello(Some(secret))),
-                _ => {
-                    let args = vec![name().into()];
-                    (false, Request { method: "accept_connection".to_owned(), args, ..Request::default() })
-                }
+                _ => (false, Request::to_server("accept_connection", vec![name().into()])),
             };
             drop(link);
             let connection = self.connect(until)?;
@@ -311,7 +307,7 @@ impl Client {
 
     /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so
     /// that the server forgets the call.
-    pub(super) fn call(&self, request: Request, until: Deadline) -> Result<Option<Reply>> {
+    pub(super) fn call(&self, request: Request<'_>, until: Deadline) -> Result<Option<Reply>> {
         if request.ident.is_none() && !self.is_rust()? {
             return self.once(request, until.min(reply_deadline())).map(Some);
         }
@@ -363,7 +359,7 @@ impl Client {
     fn send(
         &self,
         mine: Option<Box<CallConnection>>,
-        request: Request,
+        request: Request<'_>,
         gone: Option<Error>,
         until: Deadline,
     ) -> Result<(Box<CallConnection>, Sent)> {
@@ -385,7 +381,7 @@ impl Client {
     }
 
     /// Sends a call by a connection of its own, and does not wait for the reply.
-    pub(super) fn send_async(self: &Arc<Self>, request: Request) -> Result<PendingCall> {
+    pub(super) fn send_async(self: &Arc<Self>, request: Request<'_>) -> Result<PendingCall> {
         let (bytes, ready) = (request.encode(self.serializer)?, reply_deadline());
         let idle = std::iter::from_fn(|| self.spare.lock().pop()).find_map(|mut line| line.is_idle().then_some(line));
         let line = match idle {
@@ -400,7 +396,7 @@ impl Client {
 
     /// Asks the server itself, after all references that this process has given back so far.
     pub(super) fn ask_after_all(&self, method: &str) -> Result<Value> {
-        let request = Request { method: method.to_owned(), ..Request::default() };
+        let request = Request::to_server(method, Vec::new());
         let until = reply_deadline();
         let mut link = self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?;
         if let Kind::Rust { control, .. } = self.identify(&mut link, until)? {
@@ -416,7 +412,7 @@ impl Client {
 
     /// Asks the server itself.
     pub(super) fn ask(&self, method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Value> {
-        let request = Request { ident: None, method: method.to_owned(), args, kwds };
+        let request = Request { kwds, ..Request::to_server(method, args) };
         let reply = self.call(request, reply_deadline())?.ok_or_else(|| self.timeout_error())?;
         answer_of(method, reply)
     }
@@ -444,7 +440,7 @@ impl Client {
 
     /// Tells the server to end; whether it said that it will.
     pub(super) fn shut_down(&self, patience: Duration) -> bool {
-        let request = Request { method: "shutdown".to_owned(), ..Request::default() };
+        let request = Request::to_server("shutdown", Vec::new());
         self.once(request, Deadline::after(patience)).is_ok()
     }
 }

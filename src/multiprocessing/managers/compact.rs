@@ -12,7 +12,7 @@
 //! form. What it leaves out, among it exceptions and proxies, goes over the socket as a pickle.
 //!
 //! The reader trusts nothing. Each length is checked against what is left. A value is nested at most [`DEPTH`] deep,
-//! and the memory is at most that of one [`Value`] for each byte.
+//! and the memory is at most that of one [`Value`] for each byte, and [`FEW`] beside.
 
 use ossature_sys::sync::exchange;
 
@@ -27,6 +27,9 @@ pub(super) const MOST: usize = exchange::ROOM;
 
 /// How deep a value may be nested.
 const DEPTH: usize = 16;
+
+/// For how many arguments a request has room at least: a method that has more parameters than were given adds those.
+const FEW: usize = 4;
 
 const NONE: u8 = 0;
 const FALSE: u8 = 1;
@@ -76,14 +79,14 @@ pub(super) fn write_reply(value: &Value, out: &mut Vec<u8>) -> Fits {
 }
 
 /// Reads a request; `None` if the bytes are none.
-pub(super) fn read_request(bytes: &[u8]) -> Option<Request> {
+pub(super) fn read_request(bytes: &[u8]) -> Option<Request<'_>> {
     let mut reader = Reader::begin(bytes)?;
     let ident = reader.text()?;
-    let method = reader.text()?;
-    let args = reader.items(1)?;
+    let method = reader.text()?.into();
+    let args = reader.items(1, FEW)?;
     let count = reader.count()?;
-    let kwds = (0..count).map(|_| Some((reader.text()?, reader.value(1)?))).collect::<Option<Vec<_>>>()?;
-    let ident = (!ident.is_empty()).then_some(ident);
+    let kwds = (0..count).map(|_| Some((reader.text()?.to_owned(), reader.value(1)?))).collect::<Option<Vec<_>>>()?;
+    let ident = (!ident.is_empty()).then_some(ident.into());
     reader.0.is_empty().then_some(Request { ident, method, args, kwds })
 }
 
@@ -220,13 +223,13 @@ impl<'b> Reader<'b> {
         self.take(length)
     }
 
-    fn text(&mut self) -> Option<String> {
-        std::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
+    fn text(&mut self) -> Option<&'b str> {
+        std::str::from_utf8(self.bytes()?).ok()
     }
 
-    fn items(&mut self, depth: usize) -> Option<Vec<Value>> {
+    fn items(&mut self, depth: usize, room: usize) -> Option<Vec<Value>> {
         let count = self.count()?;
-        let mut items = Vec::with_capacity(count);
+        let mut items = Vec::with_capacity(count.max(room));
         for _ in 0..count {
             items.push(self.value(depth)?);
         }
@@ -253,11 +256,11 @@ impl<'b> Reader<'b> {
             TRUE => Value::Bool(true),
             INT => Value::Int(i64::from_le_bytes(self.array()?)),
             FLOAT => Value::Float(f64::from_le_bytes(self.array()?)),
-            TEXT => Value::Text(self.text()?),
+            TEXT => Value::Text(self.text()?.to_owned()),
             BYTES => Value::Bytes(self.bytes()?.to_vec()),
             BYTE_ARRAY => Value::ByteArray(self.bytes()?.to_vec()),
-            LIST => Value::List(self.items(depth + 1)?),
-            TUPLE => Value::Tuple(self.items(depth + 1)?),
+            LIST => Value::List(self.items(depth + 1, 0)?),
+            TUPLE => Value::Tuple(self.items(depth + 1, 0)?),
             DICT => {
                 let count = self.count()?;
                 Value::Dict((0..count).map(|_| Some((self.key()?, self.value(depth + 1)?))).collect::<Option<_>>()?)
@@ -301,9 +304,9 @@ mod tests {
             write_reply(&value, &mut out).unwrap();
             assert_eq!(read_reply(&out).as_ref(), Some(&value));
         }
-        for ident in [None, Some("80000000".to_owned())] {
+        for ident in [None, Some("80000000".into())] {
             let kwds = vec![("flag".to_owned(), true.into()), ("n".to_owned(), Value::Int(2))];
-            let request = Request { ident, method: "__getitem__".to_owned(), args: samples(), kwds };
+            let request = Request { ident, method: "__getitem__".into(), args: samples(), kwds };
             write_request(&request, &mut out).unwrap();
             assert_eq!(read_request(&out), Some(request));
         }
@@ -312,8 +315,7 @@ mod tests {
     #[test]
     fn whatever_is_cut_or_changed_is_no_message_or_a_whole_one() {
         let mut out = Vec::new();
-        let request =
-            Request { ident: Some("a".to_owned()), method: "b".to_owned(), args: samples(), kwds: Vec::new() };
+        let request = Request { ident: Some("a".into()), method: "b".into(), args: samples(), kwds: Vec::new() };
         write_request(&request, &mut out).unwrap();
         for length in 0..out.len() {
             assert_eq!(read_request(&out[..length]), None, "{length} bytes of it");

@@ -296,14 +296,14 @@ impl Proxy {
     }
 
     /// A call of this process, which counts the object before its first one.
-    fn request(&self, method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Request> {
+    fn request<'n>(&'n self, method: &'n str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Request<'n>> {
         let referent = &self.0;
         let here = generation();
         if referent.counted_in.load(Relaxed) != here {
             referent.client.ask("incref", vec![referent.ident.as_str().into()], Vec::new())?;
             referent.counted_in.store(here, Relaxed);
         }
-        Ok(Request { ident: Some(referent.ident.clone()), method: method.to_owned(), args, kwds })
+        Ok(Request { ident: Some(referent.ident.as_str().into()), method: method.into(), args, kwds })
     }
 
     /// What a reply holds for the caller.

@@ -8,16 +8,18 @@
 //! Messages are pickles: sent as protocol 2, which every version reads, and read as protocols 0 to 5. A client may
 //! choose documents of XML-RPC instead; what only a pickle can hold does not cross then.
 
+use std::borrow::Cow;
+
 use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Address;
 use crate::multiprocessing::connection::pickle::{self, Global, Object, Value};
 
-/// A call of a method of an object, or of the server itself.
+/// A call of a method of an object, or of the server itself. The names are borrowed from whoever has them already.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Request {
-    pub(super) ident: Option<String>,
-    pub(super) method: String,
+pub(super) struct Request<'n> {
+    pub(super) ident: Option<Cow<'n, str>>,
+    pub(super) method: Cow<'n, str>,
     pub(super) args: Vec<Value>,
     pub(super) kwds: Vec<(String, Value)>,
 }
@@ -56,10 +58,15 @@ fn wrong(what: &str, value: &Value) -> Error {
     Error::new(ErrorKind::Decode, format!("{what}: {shown}"))
 }
 
-impl Request {
+impl<'n> Request<'n> {
+    /// A question to the server itself.
+    pub(super) fn to_server(method: &'n str, args: Vec<Value>) -> Self {
+        Self { method: method.into(), args, ..Self::default() }
+    }
+
     /// The last message on the connection of a client in Rust that has not read the last reply.
     pub(super) fn unread() -> Self {
-        Self { method: "unread".to_owned(), ..Self::default() }
+        Self::to_server("unread", Vec::new())
     }
 
     pub(super) fn is_unread(&self) -> bool {
@@ -68,7 +75,8 @@ impl Request {
 
     pub(super) fn encode(self, serializer: Serializer) -> Result<Vec<u8>> {
         let kwds = Value::dict(self.kwds);
-        serializer.encode(&Value::Tuple(vec![self.ident.into(), self.method.into(), Value::Tuple(self.args), kwds]))
+        let (ident, method) = (self.ident.map(Cow::into_owned), self.method.into_owned());
+        serializer.encode(&Value::Tuple(vec![ident.into(), method.into(), Value::Tuple(self.args), kwds]))
     }
 
     pub(super) fn decode(bytes: &[u8], serializer: Serializer) -> Result<Self> {
@@ -79,9 +87,9 @@ impl Request {
         let [ident, method, args, kwds] = parts;
         let ident = match ident {
             Value::None => None,
-            Value::Text(ident) => Some(ident),
+            Value::Text(ident) => Some(ident.into()),
             // What a client sends as the first request is not looked at.
-            other => Some(repr(&other)),
+            other => Some(repr(&other).into()),
         };
         let Value::Text(method) = method else { return Err(wrong("a method is named by a text", &method)) };
         let (Value::Tuple(args) | Value::List(args)) = args else { return Err(wrong("arguments are a tuple", &args)) };
@@ -90,7 +98,7 @@ impl Request {
             Value::Text(name) => Ok((name, value)),
             other => Err(wrong("a keyword is a text", &other)),
         });
-        Ok(Self { ident, method, args, kwds: named.collect::<Result<_>>()? })
+        Ok(Self { ident, method: method.into(), args, kwds: named.collect::<Result<_>>()? })
     }
 }
 

@@ -71,6 +71,11 @@ impl Items {
         Self { variant, is_list, items: Vec::new() } // no room beforehand: a length may be a wrong guess
     }
 
+    /// For a tuple, whose length is a fact. Room for more than a few comes with them.
+    fn of_tuple(length: usize) -> Self {
+        Self { variant: None, is_list: false, items: Vec::with_capacity(length.min(8)) }
+    }
+
     fn add<T: Serialize + ?Sized>(&mut self, item: &T) -> Outcome<()> {
         self.items.push(item.serialize(Serializer)?);
         Ok(())
@@ -169,8 +174,8 @@ impl ser::Serializer for Serializer {
         Ok(Items::new(None, true))
     }
 
-    fn serialize_tuple(self, _length: usize) -> Outcome<Items> {
-        Ok(Items::new(None, false))
+    fn serialize_tuple(self, length: usize) -> Outcome<Items> {
+        Ok(Items::of_tuple(length))
     }
 
     fn serialize_tuple_struct(self, _name: &'static str, _length: usize) -> Outcome<Items> {

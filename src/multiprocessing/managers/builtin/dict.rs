@@ -37,6 +37,12 @@ pub(super) const METHODS: &[&str] = &[
     "values",
 ];
 
+/// The letter of a text that is a key.
+const TEXT: u8 = b't';
+
+/// How long a short key is at most, with its letter.
+const SHORT: usize = 32;
+
 /// What stands for a key: equal keys have the same bytes, whatever their types. Short kinds have a letter and their
 /// bytes, the others are pickles, which no letter begins.
 pub(super) fn key_of(value: &Value) -> Raised<Vec<u8>> {
@@ -47,7 +53,7 @@ pub(super) fn key_of(value: &Value) -> Raised<Vec<u8>> {
         Ok(key)
     };
     match value {
-        Value::Text(text) => tagged(b't', text.as_bytes()),
+        Value::Text(text) => tagged(TEXT, text.as_bytes()),
         Value::Bytes(bytes) => tagged(b'b', bytes),
         other => match plain(other) {
             Value::Int(number) => tagged(b'i', &number.to_le_bytes()),
@@ -88,9 +94,21 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Where a key is. Looking up a short text takes no memory.
+    fn place(&self, key: &Value) -> Raised<Option<u64>> {
+        if let Value::Text(text) = key {
+            let mut room = [TEXT; SHORT];
+            if let Some(bytes) = room.get_mut(1..=text.len()) {
+                bytes.copy_from_slice(text.as_bytes());
+                return Ok(self.places.get(room.get(..=text.len()).unwrap_or_default()).copied());
+            }
+        }
+        Ok(self.places.get(&key_of(key)?).copied())
+    }
+
     pub(super) fn get(&self, key: &Value) -> Raised<Option<&Item>> {
-        let place = self.places.get(&key_of(key)?);
-        Ok(place.and_then(|place| self.entries.get(place)).map(|(_, item)| item))
+        let place = self.place(key)?;
+        Ok(place.and_then(|place| self.entries.get(&place)).map(|(_, item)| item))
     }
 
     pub(super) fn insert(&mut self, key: Value, item: Item) -> Raised<()> {

@@ -56,6 +56,11 @@ impl CallContext {
         self.charge(values.iter().map(cost).fold(0, usize::saturating_add))
     }
 
+    /// Whether references or answers have come together.
+    pub(super) fn has_changed(&self) -> bool {
+        !(self.taken.is_empty() && self.answers.is_empty() && self.given_back.lock().is_empty())
+    }
+
     /// Answers a parked call.
     pub(in super::super) fn answer(&mut self, waiter: Waiter, outcome: Outcome) {
         self.answers.push((waiter, outcome));

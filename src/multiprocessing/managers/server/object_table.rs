@@ -11,6 +11,7 @@
 //! its to count. Only the clients in Python give back for each other, because nothing tells them apart over TCP.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,8 +69,40 @@ struct Ticket {
     _charge: Charge,
 }
 
+/// The objects by their names. The server chooses the names, so no client can make them collide.
+pub(super) type Objects = HashMap<String, Entry, BuildHasherDefault<ByName>>;
+
+/// Spreads names whose last letters count up.
+#[derive(Default)]
+pub(super) struct ByName(u64);
+
+impl ByName {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for ByName {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while let Some((chunk, others)) = rest.split_first_chunk() {
+            self.add(u64::from_le_bytes(*chunk));
+            rest = others;
+        }
+        self.add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    }
+
+    fn write_u8(&mut self, end: u8) {
+        self.0 ^= u64::from(end);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
 pub(super) struct ObjectTable {
-    pub(super) objects: HashMap<String, Entry>,
+    pub(super) objects: Objects,
     pub(super) sessions: HashMap<SessionId, Session>,
     /// The sessions by their secrets.
     secrets: HashMap<String, SessionId>,
@@ -95,7 +128,7 @@ impl ObjectTable {
         let mut epoch = [0; 4];
         random::fill(&mut epoch).map_err(|errno| Error::os(errno, "cannot make a server"))?;
         Ok(Self {
-            objects: HashMap::new(),
+            objects: Objects::default(),
             sessions: HashMap::new(),
             secrets: HashMap::new(),
             tickets: HashMap::new(),
@@ -350,5 +383,63 @@ impl Entry {
             Body::Here(local) => local.repr(),
             Body::Apart(_) => format!("<{} object>", self.made.typeid),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::builtin::TYPES;
+    use super::super::call_context::CallContext;
+    use super::*;
+    use crate::multiprocessing::connection::Address;
+    use crate::multiprocessing::managers::Arguments;
+
+    fn table() -> (ObjectTable, SessionId) {
+        let mut table = ObjectTable::new(Limits::default()).unwrap();
+        let (session, _) = table.begin(&Arc::default()).unwrap();
+        (table, session)
+    }
+
+    fn add(table: &mut ObjectTable, holder: &Holder) -> String {
+        let make = TYPES.iter().find(|(name, ..)| *name == "list").unwrap().2;
+        let mut context = CallContext::new(Address::Inet("127.0.0.1".to_owned(), 1), 1 << 20);
+        table.add(make(Arguments::default(), &mut context).unwrap(), None, holder).unwrap()
+    }
+
+    #[test]
+    fn ticket_of_a_session_that_has_ended_is_over_after_a_while() {
+        let (mut table, session) = table();
+        let ident = add(&mut table, &Holder::Session(session));
+        table.lend(&ident, session).unwrap();
+        assert!(table.end(session).is_empty(), "the ticket refers to the object");
+        assert!(table.expire_tickets(Instant::now()).is_empty());
+        let gone = table.expire_tickets(Instant::now() + UNDER_WAY + Duration::from_secs(1));
+        assert_eq!(gone.iter().map(|(ident, _)| ident).collect::<Vec<_>>(), [&ident]);
+        assert!(table.objects.is_empty() && table.next_over().is_none());
+    }
+
+    #[test]
+    fn ticket_is_turned_in_for_its_own_object_only() {
+        let (mut table, session) = table();
+        let holder = Holder::Session(session);
+        let [own, other] = [(); 2].map(|()| add(&mut table, &holder));
+        let ticket = table.lend(&own, session).unwrap();
+        table.claim(&ticket, &other, session).unwrap();
+        assert!(table.give_back(&own, &holder).unwrap().is_none(), "the ticket refers to it");
+        table.claim(&ticket, &own, session).unwrap();
+        assert!(table.give_back(&own, &holder).unwrap().is_some(), "the ticket was turned in");
+    }
+
+    #[test]
+    fn references_of_python_are_charged_until_they_go_back() {
+        let (mut table, usage) = (table().0, Arc::<Usage>::default());
+        let holder = Holder::Python(usage.clone());
+        let ident = add(&mut table, &holder);
+        table.take(&ident, &holder).unwrap();
+        assert_eq!(usage.of(Resource::References), 2);
+        assert!(table.give_back(&ident, &holder).unwrap().is_none());
+        assert_eq!(usage.of(Resource::References), 1);
+        assert!(table.give_back(&ident, &holder).unwrap().is_some());
+        assert_eq!(usage.of(Resource::References), 0);
     }
 }

@@ -176,6 +176,11 @@ impl Peer {
         }
     }
 
+    /// Whether there is anything to tell the loop or the epoll set.
+    pub(super) fn has_news(&self) -> bool {
+        self.wanted() != self.interest || self.has_more()
+    }
+
     /// Whether a request is in the shared memory that may be carried out now.
     pub(super) fn is_asking(&self) -> bool {
         let asks = || self.exchange.as_ref().is_some_and(|exchange| exchange.has_request().unwrap_or_default());

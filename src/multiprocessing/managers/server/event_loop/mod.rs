@@ -411,13 +411,11 @@ impl EventLoop {
 
     /// Sends a reply. The proxies in it are counted for the client, if it has a session.
     fn reply(&mut self, owner: Owner, reply: &Reply) {
-        if !self.peers.contains_key(&owner) {
-            return; // it has gone meanwhile
-        }
         if self.reply_by_memory(owner, reply) || self.reply_compactly(owner, reply) {
             return;
         }
-        let serializer = self.peers.get(&owner).map(|peer| peer.serializer).unwrap_or_default();
+        let Some(peer) = self.peers.get(&owner) else { return }; // it has gone meanwhile
+        let serializer = peer.serializer;
         let bytes = reply.encode(serializer);
         let in_place = match &bytes {
             Ok(bytes) => self.refused(owner, bytes.len()),
@@ -565,15 +563,12 @@ impl EventLoop {
 
     /// Does what objects have left to do: references that kept values take and give back, answers to parked calls.
     fn apply_changes(&mut self) {
-        loop {
+        while self.context.has_changed() {
             for ident in std::mem::take(&mut self.context.taken) {
                 let _ = self.table.take(&ident, &Holder::Server); // an object that is gone cannot be kept
             }
             let given_back = std::mem::take(&mut *self.context.given_back.lock());
             let answers = std::mem::take(&mut self.context.answers);
-            if given_back.is_empty() && answers.is_empty() {
-                return;
-            }
             for (waiter, outcome) in answers {
                 if let Some(parked) = self.unpark(waiter) {
                     let by = self.table.objects.get(&parked.ident).and_then(|entry| entry.rule().cloned());

@@ -62,10 +62,12 @@ impl EventLoop {
     }
 
     /// Carries out a request of a connection that is busy with it.
-    pub(super) fn carry_out(&mut self, owner: Owner, request: crate::error::Result<Request>) {
+    pub(super) fn carry_out(&mut self, owner: Owner, request: crate::error::Result<Request<'_>>) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         let role = peer.role;
-        self.context.caller = peer.usage().clone();
+        if !Arc::ptr_eq(&self.context.caller, peer.usage()) {
+            self.context.caller = peer.usage().clone();
+        }
         if !request.as_ref().is_ok_and(Request::is_unread) {
             peer.taken.clear(); // the last reply was read
         }
@@ -95,24 +97,25 @@ impl EventLoop {
         };
         match handled {
             Handled::Reply(reply) => self.reply(owner, &reply),
-            Handled::Later => {}
+            Handled::Later => self.watch(owner),
             Handled::Silent => {
                 if let Some(peer) = self.peers.get_mut(&owner) {
                     (peer.busy, peer.asked) = (false, 0);
                     peer.count_buffers();
                 }
+                self.watch(owner);
             }
         }
         self.apply_changes();
     }
 
     /// A request to the server itself.
-    fn ask_server(&mut self, owner: Owner, role: Role, request: Request) -> Handled {
+    fn ask_server(&mut self, owner: Owner, role: Role, request: Request<'_>) -> Handled {
         let Request { method, args, kwds, .. } = request;
         let is_first = role == Role::First;
         let arguments = Arguments { args, kwds };
         let none = |result: Result<(), Exception>| Handled::from(result.map(|()| Value::None));
-        match method.as_str() {
+        match &*method {
             "dummy" => none(Ok(())),
             "shutdown" | "debug_info" | "number_of_objects" if !self.control.has(self.who(owner)) => {
                 let message = format!("this server does not let {} call {method}", self.who(owner));
@@ -214,7 +217,7 @@ impl EventLoop {
 
     /// Whether the access lists let the client use all objects of which there are proxies in a request. A built-in
     /// object that keeps such a proxy refers to its object.
-    fn may_name(&self, owner: Owner, request: &Request) -> Result<(), Exception> {
+    fn may_name(&self, owner: Owner, request: &Request<'_>) -> Result<(), Exception> {
         let mut allowed = Ok(());
         if self.rules.is_empty() {
             return allowed;
@@ -326,24 +329,24 @@ impl EventLoop {
         Handled::Reply(Reply::Error(Exception::new("OSError", "the server cannot start a thread for the call")))
     }
 
-    fn ask_object(&mut self, owner: Owner, request: Request) -> Handled {
+    fn ask_object(&mut self, owner: Owner, request: Request<'_>) -> Handled {
         let Request { ident, method, args, kwds } = request;
         let ident = ident.unwrap_or_default();
-        let who = self.who(owner);
-        let Some(entry) = self.table.objects.get_mut(&ident) else {
+        let who = self.context.caller.who;
+        let Some(entry) = self.table.objects.get_mut(&*ident) else {
             return Handled::Reply(Reply::Traceback(traceback(&self.table.unknown(&ident))));
         };
         if let Err(refused) = entry.check(who) {
             return Handled::Reply(Reply::Traceback(traceback(&refused)));
         }
         let arguments = Arguments { args, kwds };
-        if !entry.made.exposed.contains(&method.as_str()) || !entry.has(&method) {
+        if !entry.made.exposed.contains(&&*method) || !entry.has(&method) {
             return Handled::Reply(fallback(entry, &ident, &method));
         }
         let rule = entry.rule().cloned();
         let local = match &mut entry.made.body {
             Body::Apart(object) => {
-                let object: Arc<dyn Served> = object.clone();
+                let (object, method): (Arc<dyn Served>, _) = (object.clone(), method.into_owned());
                 let notify = move |owner, outcome| Notification::Returned(owner, outcome, rule);
                 return self.help(move || object.call(&method, arguments), owner, notify);
             }
@@ -352,10 +355,10 @@ impl EventLoop {
         let waiter = self.next;
         self.next += 1;
         let step = local.call(Call { method: &method, arguments, owner, waiter }, &mut self.context);
-        if matches!(method.as_str(), "acquire" | "wait") {
+        if matches!(&*method, "acquire" | "wait") {
             entry.touched_by.insert(owner);
-            if let Some(peer) = self.peers.get_mut(&owner).filter(|peer| !peer.touched.contains(&ident)) {
-                peer.touched.insert(ident.clone());
+            if let Some(peer) = self.peers.get_mut(&owner).filter(|peer| !peer.touched.contains(&*ident)) {
+                peer.touched.insert((*ident).to_owned());
             }
         }
         match step {
@@ -364,7 +367,7 @@ impl EventLoop {
                 let until = deadline.remaining().and_then(|left| Instant::now().checked_add(left));
                 entry.parked += 1;
                 self.timers.extend(until.map(|until| (until, waiter)));
-                self.parked.insert(waiter, Parked { owner, ident, until });
+                self.parked.insert(waiter, Parked { owner, ident: ident.into_owned(), until });
                 if let Some(peer) = self.peers.get_mut(&owner) {
                     peer.waits = Some(waiter);
                 }

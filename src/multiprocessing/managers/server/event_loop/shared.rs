@@ -37,6 +37,7 @@ const MOST_AWAKE: usize = 8;
 const ROUND: usize = 32;
 
 /// The exchanges of all connections.
+#[derive(Default)]
 pub(super) struct Shared {
     /// How many there are.
     count: usize,
@@ -44,25 +45,14 @@ pub(super) struct Shared {
     /// Those whose wake-ups were signalled since the last round.
     rung: Vec<Owner>,
     patience: Patience,
-    request: Box<[u8; exchange::ROOM]>,
+    /// Room for a request. Out of here while a request borrows it.
+    request: Option<Box<[u8; exchange::ROOM]>>,
 }
 
 struct Awake {
     owner: Owner,
     /// Whether it has asked in this round.
     has_asked: bool,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            count: 0,
-            awake: Vec::new(),
-            rung: Vec::new(),
-            patience: Patience::default(),
-            request: Box::new([0; exchange::ROOM]),
-        }
-    }
 }
 
 impl EventLoop {
@@ -177,18 +167,19 @@ impl EventLoop {
     fn serve(&mut self, owner: Owner) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         let Some(exchange) = &mut peer.exchange else { return };
-        let request = match exchange.take(&mut self.shared.request) {
-            Ok(None) => return,
-            Ok(Some(bytes)) => compact::read_request(bytes),
-            Err(_) => None,
-        };
-        let Some(request) = request else {
-            debug!("the manager's server closes a connection: no request is in the shared memory");
-            return self.end(owner);
-        };
-        (peer.busy, peer.by_memory, peer.serializer) = (true, true, Serializer::Pickle);
-        self.carry_out(owner, Ok(request));
-        self.watch(owner);
+        let mut room = self.shared.request.take().unwrap_or_else(|| Box::new([0; exchange::ROOM]));
+        match exchange.take(&mut room).map(|taken| taken.map(compact::read_request)) {
+            Ok(None) => {}
+            Ok(Some(Some(request))) => {
+                (peer.busy, peer.by_memory, peer.serializer) = (true, true, Serializer::Pickle);
+                self.carry_out(owner, Ok(request));
+            }
+            Ok(Some(None)) | Err(_) => {
+                debug!("the manager's server closes a connection: no request is in the shared memory");
+                self.end(owner);
+            }
+        }
+        self.shared.request = Some(room);
     }
 
     /// Replies through shared memory, if the request came so and the reply can go so.
@@ -212,10 +203,10 @@ impl EventLoop {
             }
             done => done.is_ok(),
         };
-        if is_sent {
-            self.watch(owner)
-        } else {
-            self.end(owner)
+        if !is_sent {
+            self.end(owner);
+        } else if peer.has_news() {
+            self.watch(owner);
         }
         true
     }

@@ -1,0 +1,36 @@
+//! Calls of an object on a server: memory is for the values that cross, and for nothing else.
+
+use std::thread;
+
+use ossature::multiprocessing::Manager;
+use ossature::multiprocessing::connection::AuthKey;
+use ossature::multiprocessing::managers::DictProxy;
+
+use crate::asked;
+
+/// How often the client and the server ask for memory during that many calls, the connecting of the server included.
+fn asked_by_calls(count: u64) -> (u64, u64) {
+    let key = AuthKey::from("no_alloc");
+    let server = Manager::builder().authkey(&key).bind().unwrap();
+    let (address, stop) = (server.address().clone(), server.stopper());
+    let serving = thread::spawn(move || asked(|| server.serve_forever().unwrap()).1);
+    let manager = Manager::connect(address, &key).unwrap();
+    let dict: DictProxy<String, i64> = manager.dict().unwrap();
+    let name = "a name".to_owned();
+    dict.insert(&name, &7).unwrap();
+    assert_eq!(dict.get(&name).unwrap(), Some(7));
+    let ((), here) = asked(|| (0..count).for_each(|_| assert_eq!(dict.get(&name).unwrap(), Some(7))));
+    drop(dict);
+    drop(manager);
+    stop.stop();
+    (here, serving.join().unwrap())
+}
+
+#[test]
+fn call_of_a_dict_asks_for_memory_twice_on_each_side() {
+    // For the list of the arguments, and for the text in it.
+    let (few, many) = (asked_by_calls(100), asked_by_calls(1100));
+    assert_eq!((few.0, many.0), (200, 2200), "the client");
+    // What comes with the connection, such as its end, is not the same each time.
+    assert!((many.1 - few.1).abs_diff(2000) < 100, "the server: {few:?} {many:?}");
+}
