@@ -1,6 +1,7 @@
-//! The waiting primitives: handing over between processes, the lock of threads when it is contended, and
+//! The waiting primitives: handing over between processes, barriers, the lock of threads when it is contended, and
 //! the semaphore beside that of libc.
 
+mod barrier;
 mod handover;
 mod private;
 mod semaphore;
@@ -17,6 +18,7 @@ fn main() {
             handover::two_cores(bench, cores, placement);
             handover::after_a_sleep(bench, cores);
             private::contended(bench, cores);
+            barrier::cycles(bench, cores);
         }
         handover::one_core(bench, core);
         machine::on_core(core, || semaphore::rows(bench));

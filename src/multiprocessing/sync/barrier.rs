@@ -16,8 +16,8 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// Differs from Python: the action is given to the wait, and the last party to arrive runs its own. The death of a
 /// party that waits or has [joined](Self::join) breaks the barrier at once. There are at most 120 parties.
 ///
-/// A party that is stopped, not dead, may delay a [`wait`](Self::wait), [`join`](Self::join) or [`reset`](Self::reset)
-/// of the others. A call with a limit ends in time, and [`abort`](Self::abort) never waits.
+/// A party that is stopped, not dead, may delay a [`wait`](Self::wait) of the others. A wait with a limit ends in time,
+/// and [`join`](Self::join), [`reset`](Self::reset) and [`abort`](Self::abort) never wait.
 ///
 /// ```
 /// use ossature::multiprocessing::Barrier;
@@ -96,8 +96,7 @@ impl Barrier {
         Ok(self.0.join()?)
     }
 
-    /// [`join`](Self::join) within the limit; `None` if another party was stopped for that long while it changed the
-    /// barrier.
+    /// [`join`](Self::join), which needs no limit: the answer is never `None`.
     ///
     /// # Errors
     /// As for [`join`](Self::join).
@@ -171,8 +170,7 @@ impl Barrier {
         Ok(self.0.reset()?)
     }
 
-    /// [`reset`](Self::reset) within the limit; false if another party was stopped for that long while it changed the
-    /// barrier.
+    /// [`reset`](Self::reset), which needs no limit: the answer is always true.
     ///
     /// # Errors
     /// As for [`reset`](Self::reset).
@@ -185,7 +183,8 @@ impl Barrier {
         self.0.parties()
     }
 
-    /// How many wait for the others, as it was a moment ago; none while a cycle drains or the barrier is broken.
+    /// How many wait for the others, as it was a moment ago; none while the barrier is broken. Those who leave a
+    /// complete cycle do not wait.
     pub fn n_waiting(&self) -> u32 {
         self.0.waiting()
     }

@@ -45,10 +45,20 @@ pub struct Waiter<'w> {
     expected: u32,
 }
 
+impl Sleepable for crate::robust::word::LockWord {
+    fn value(&self) -> u32 {
+        self.futex_ordered()
+    }
+}
+
 impl<'w> Waiter<'w> {
     /// Sleep while `word` holds `expected`.
     pub fn new(word: &'w FutexWord, expected: u32, _reach: Reach) -> Self {
         Self { word, expected }
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.word.value() == self.expected
     }
 
     pub(crate) fn address(&self) -> usize {
@@ -81,7 +91,7 @@ pub fn wait_any_at(waiters: &[Waiter<'_>], _deadline: Deadline) -> Result<(Wait,
         return Err(Errno::INVAL);
     }
     let words: Vec<usize> = waiters.iter().map(Waiter::address).collect();
-    let hold = || waiters.iter().all(|waiter| waiter.word.value() == waiter.expected);
+    let hold = || waiters.iter().all(Waiter::holds);
     Ok(sleep_any(&words, hold).map_or((Wait::Changed, 0), |woken| (Wait::Woken, woken)))
 }
 

@@ -37,34 +37,44 @@ fn with_list<R>(body: impl FnOnce(&mut List) -> R) -> R {
     LIST.with(|list| body(&mut list.borrow_mut()))
 }
 
-fn me() -> u32 {
+pub(super) fn me() -> u32 {
     with_list(|list| list.id)
 }
 
-fn set_pending(word: &LockWord) {
+/// From now on this thread is the participant `id`.
+pub(super) fn become_participant(id: u32) {
+    with_list(|list| list.id = id);
+}
+
+/// Whether this participant has linked the word.
+pub(super) fn has_linked(word: &LockWord) -> bool {
+    with_list(|list| list.linked.contains(&core::ptr::from_ref(word)))
+}
+
+pub(super) fn set_pending(word: &LockWord) {
     with_list(|list| list.pending = Some(word));
     step();
 }
 
-fn clear_pending() {
+pub(super) fn clear_pending() {
     step();
     with_list(|list| list.pending = None);
 }
 
-fn link(word: &LockWord) {
+pub(super) fn link(word: &LockWord) {
     step();
     with_list(|list| list.linked.push(word));
     step();
 }
 
-fn unlink(word: &LockWord) {
+pub(super) fn unlink(word: &LockWord) {
     step();
     with_list(|list| list.linked.retain(|linked| !core::ptr::eq(*linked, word)));
     step();
 }
 
 /// What the kernel does when this participant has died.
-fn walk() {
+pub(super) fn walk() {
     let (id, linked, pending) = with_list(|list| (list.id, core::mem::take(&mut list.linked), list.pending.take()));
     let words = linked.iter().filter(|word| Some(**word) != pending).map(|word| (*word, false));
     for (word, is_pending) in words.chain(pending.map(|word| (word, true))) {
@@ -105,7 +115,7 @@ impl WaitPolicy for Waits<'_> {
     }
 
     fn is_holder(&self) -> bool {
-        with_list(|list| list.linked.contains(&core::ptr::from_ref(self.0)))
+        has_linked(self.0)
     }
 }
 
@@ -345,7 +355,7 @@ impl RwLock {
 
     /// Reads the first number as the participant `id`; `None` if the limit is over.
     pub fn read(&self, id: u32, limit: Limit<'_>) -> Option<u32> {
-        with_list(|list| list.id = id);
+        become_participant(id);
         let ticket = self.lock.read(limit).unwrap()?;
         step();
         let [first, second] = self.pair.get();
@@ -357,7 +367,7 @@ impl RwLock {
 
     /// Adds one as the participant `id`, and repairs what a dead one left; false if the limit is over.
     pub fn write(&self, id: u32, limit: Limit<'_>) -> bool {
-        with_list(|list| list.id = id);
+        become_participant(id);
         if !self.lock.write(limit).unwrap() {
             return false;
         }

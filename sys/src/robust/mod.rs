@@ -318,6 +318,11 @@ impl RobustList<'_> {
         compiler_fence(SeqCst);
     }
 
+    /// Where the leases are that this thread holds.
+    pub(crate) fn leases(self) -> impl Iterator<Item = usize> {
+        self.entries().map(node_at).filter(|&(_, kind)| kind == LEASE).map(|(node, _)| node as usize)
+    }
+
     /// The entries of this thread's list, as far as the kernel would go.
     fn entries(self) -> impl Iterator<Item = usize> {
         let end = self.end();

@@ -27,7 +27,7 @@
 //! Orderings: claims are `Acquire`, releases are `Release`, deaths are looked for with `Acquire`.
 
 use crate::futex::{Reach, Waiter};
-use crate::robust::word::{DIED, OWNER, WAITERS, half};
+use crate::robust::word::{DIED, LockWord, OWNER, WAITERS, half};
 use crate::robust::{LEASE, LockBackend, Node, RobustList, gettid, lock_backend};
 use crate::sync::scope::Refused;
 
@@ -43,9 +43,26 @@ pub(crate) enum Holder {
 
 /// What a lease said at one instant. Two looks are equal if nobody has freed or taken the lease between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look(u64);
+pub struct Look(u64);
 
 impl Look {
+    /// What the word of a lease says.
+    #[inline]
+    pub(crate) fn at(word: &LockWord) -> Self {
+        Self(word.acquired())
+    }
+
+    /// The futex half.
+    #[inline]
+    pub(crate) fn futex(self) -> u32 {
+        half(self.0)
+    }
+
+    /// Frees the word if it is still as it was seen, and its holder died.
+    pub(crate) fn reclaim(self, word: &LockWord) -> bool {
+        self.holder() == Holder::Dead && word.reset_from(self.0)
+    }
+
     #[inline]
     pub(crate) fn holder(self) -> Holder {
         let futex = half(self.0);
@@ -60,7 +77,7 @@ impl Look {
 /// The entry. Zero bytes are a free one.
 #[repr(C)]
 #[derive(Debug)]
-pub(crate) struct Lease(Node);
+pub struct Lease(Node);
 
 impl Lease {
     /// Takes the lease for the calling thread; false when it is not free.
@@ -96,6 +113,17 @@ impl Lease {
         }
     }
 
+    /// Of `count` leases that lie `size` bytes apart, the places of those that the calling thread may hold. These are
+    /// all places if the thread holds a lease elsewhere, because that may be the same one in another mapping.
+    pub(crate) fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize> {
+        let begin = core::ptr::from_ref(first) as usize;
+        let place = move |lease: usize| lease.checked_sub(begin).map(|offset| offset / size).filter(|&at| at < count);
+        let here = RobustList::current().map(|(here, _)| here);
+        let all = here.is_none_or(|here| here.leases().any(|lease| place(lease).is_none()));
+        let listed = here.into_iter().flat_map(|here| here.leases()).filter_map(place);
+        (0..if all { count } else { 0 }).chain(listed.take(if all { 0 } else { count }))
+    }
+
     /// Gives the lease back. For anyone but its holder, a forked child of it for one, this does nothing.
     pub(crate) fn release(&self) {
         let Some((here, id)) = RobustList::current() else {
@@ -115,7 +143,7 @@ impl Lease {
     /// the holder that was seen and no other.
     #[inline]
     pub(crate) fn look(&self) -> Look {
-        Look(self.0.word.acquired())
+        Look::at(&self.0.word)
     }
 
     /// Whose it is.
@@ -127,7 +155,7 @@ impl Lease {
     /// Frees a lease whose holder died, as it was seen: the death has been dealt with. False when somebody else has
     /// freed it.
     pub(crate) fn reclaim(&self, seen: Look) -> bool {
-        seen.holder() == Holder::Dead && self.0.word.reset_from(seen.0)
+        seen.reclaim(&self.0.word)
     }
 
     /// Declares the holder that was seen dead: somebody knows of its death although the kernel did not report it. False
@@ -148,7 +176,7 @@ impl Lease {
 
     /// To sleep until the holder that was seen dies: ends at once if the lease says something else by then.
     pub(crate) fn watch(&self, seen: Look) -> Waiter<'_> {
-        Waiter::new(self.0.futex(), half(seen.0), Reach::Shared)
+        Waiter::new(self.0.futex(), seen.futex(), Reach::Shared)
     }
 
     /// Whether a thread of this process holds it through this mapping: then it must not be unmapped.

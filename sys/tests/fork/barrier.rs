@@ -19,6 +19,8 @@ pub const TESTS: &[Test] = &[
     ("barrier_serves_processes_for_a_thousand_cycles", barrier_serves_processes_for_a_thousand_cycles),
     ("party_killed_while_it_waits_breaks_the_barrier_at_once", party_killed_while_it_waits_breaks_the_barrier_at_once),
     ("enrolled_party_killed_while_it_computes_breaks_at_once", enrolled_party_killed_while_it_computes_breaks_at_once),
+    ("party_killed_far_from_the_one_that_waits_breaks_too", party_killed_far_from_the_one_that_waits_breaks_too),
+    ("party_that_joins_beyond_the_number_is_watched_too", party_that_joins_beyond_the_number_is_watched_too),
     ("party_killed_while_nobody_waits_is_seen_by_the_next", party_killed_while_nobody_waits_is_seen_by_the_next),
     ("party_killed_in_its_action_breaks_the_barrier", party_killed_in_its_action_breaks_the_barrier),
     ("party_killed_before_it_came_is_missed_at_the_deadline", party_killed_before_it_came_is_missed_at_the_deadline),
@@ -182,6 +184,38 @@ fn enrolled_party_killed_while_it_computes_breaks_at_once() {
         ends(other, 101);
     }
     serves_after_reset(&stage.barrier);
+}
+
+/// More have joined than a sleeper watches at first.
+fn party_killed_far_from_the_one_that_waits_breaks_too() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let stage = stage(40);
+    let mut others: Vec<_> = (0..24).map(|_| computer(&stage.barrier)).collect();
+    for at in [12, 0, 20] {
+        let waits = waiter(&stage.barrier);
+        kill(std::mem::replace(&mut others[at], computer(&stage.barrier)));
+        ends(waits, 101);
+        stage.barrier.reset().unwrap();
+    }
+    others.into_iter().for_each(kill);
+}
+
+/// They join while another sleeps, each in a slot that was never used.
+fn party_that_joins_beyond_the_number_is_watched_too() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let stage = stage(2);
+    for joined in 1..14 {
+        let waits = waiter(&stage.barrier);
+        let mut others: Vec<_> = (0..joined).map(|_| computer(&stage.barrier)).collect();
+        kill(others.pop().unwrap());
+        ends(waits, 101);
+        others.into_iter().for_each(kill);
+        stage.barrier.reset().unwrap();
+    }
 }
 
 fn party_killed_while_nobody_waits_is_seen_by_the_next() {

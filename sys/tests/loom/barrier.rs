@@ -1,8 +1,9 @@
 //! The barrier: every cycle ends for everybody, with a number or with a reason.
 
 use loom::sync::Arc;
-use loom::thread;
+use loom::thread::{self, JoinHandle};
 use ossature_sys::futex::Limit;
+use ossature_sys::model::barrier as model;
 use ossature_sys::sync::barrier::{Barrier, Broken};
 
 use crate::{explore, explore_to};
@@ -58,7 +59,7 @@ fn wait_that_runs_out_of_time_fails_for_both_or_for_neither() {
     });
 }
 
-/// Neither call needs the internal lock: whichever comes first, no party stays inside.
+/// Whichever comes first, no party stays inside.
 #[test]
 fn late_leaver_and_reset_leave_an_empty_barrier() {
     explore(|| {
@@ -90,7 +91,7 @@ fn barrier_may_be_aborted_while_its_action_runs() {
     });
 }
 
-/// A party leaves without the internal lock while another completes the next cycle: the word changes in between, and
+/// A party leaves while another completes the next cycle: the word changes in between, and
 /// the action of that cycle is not passed over.
 #[test]
 fn wait_that_completes_a_cycle_beside_a_late_leaver_has_run_its_action() {
@@ -108,4 +109,89 @@ fn wait_that_completes_a_cycle_beside_a_late_leaver_has_run_its_action() {
         pass(&barrier, Limit::NEVER);
         other.join().unwrap();
     });
+}
+
+/// More steps than a party makes that joins and waits once, so that the last of them does not die.
+const STEPS: u32 = 48;
+
+fn party(barrier: &Arc<model::Barrier>, id: u32) -> JoinHandle<Result<u32, Broken>> {
+    let barrier = barrier.clone();
+    thread::spawn(move || barrier.wait(id))
+}
+
+/// A party that joins, waits so often, and dies after so many steps; its answers, if it survived.
+fn doomed(barrier: &Arc<model::Barrier>, steps: u32, times: u32) -> JoinHandle<Option<Vec<Result<u32, Broken>>>> {
+    let barrier = barrier.clone();
+    thread::spawn(move || barrier.doomed(steps, || barrier.join_and_wait(9, times)))
+}
+
+/// The other one passes or is told, wherever the party dies.
+#[test]
+fn killed_party_leaves_nobody_asleep() {
+    for steps in 0..STEPS {
+        explore(move || {
+            let barrier = Arc::new(model::Barrier::new(2));
+            let dies = doomed(&barrier, steps, 1);
+            let mine = barrier.wait(1);
+            let survived = dies.join().unwrap();
+            assert!(survived.is_some() || steps < STEPS - 1, "the last one has no step left to die at");
+            match &survived {
+                Some(answers) => assert_eq!(answers[0].unwrap() + mine.unwrap(), 1),
+                // One that dies behind its last step has left.
+                None => assert!(mine.is_ok() || barrier.is_broken()),
+            }
+            assert!(barrier.is_made_whole());
+        });
+    }
+}
+
+/// Of two others both pass or both are told, and one hears of the death from the other.
+#[test]
+fn killed_party_of_three_is_seen_by_both_others() {
+    // All 48 take minutes; the model of two takes each.
+    for steps in (0..STEPS).step_by(3) {
+        explore_to(1, move || {
+            let barrier = Arc::new(model::Barrier::new(3));
+            let (dies, second) = (doomed(&barrier, steps, 1), party(&barrier, 2));
+            let first = barrier.wait(1);
+            let second = second.join().unwrap();
+            assert_eq!(first.is_ok(), second.is_ok());
+            assert!(dies.join().unwrap().is_none_or(|answers| answers[0].is_ok() && first.is_ok()));
+            assert!(barrier.is_made_whole());
+        });
+    }
+}
+
+/// The other one has begun the next cycle while the doomed one leaves the first.
+#[test]
+fn party_killed_between_two_cycles_is_missed_in_the_second() {
+    for steps in 0..STEPS + 12 {
+        explore_to(1, move || {
+            let barrier = Arc::new(model::Barrier::new(2));
+            let dies = doomed(&barrier, steps, 2);
+            let mine = [barrier.wait(1), barrier.wait(1)];
+            let survived = dies.join().unwrap().is_some();
+            assert!(mine[0].is_ok() || mine[1].is_err());
+            assert!(!survived || mine.iter().all(Result::is_ok));
+            assert!(barrier.is_made_whole());
+        });
+    }
+}
+
+#[test]
+fn killed_resetter_leaves_nobody_asleep() {
+    for steps in 0..12 {
+        explore(move || {
+            let barrier = Arc::new(model::Barrier::new(2));
+            let waits = party(&barrier, 1);
+            let survived = barrier.doomed(steps, || barrier.reset()).is_some();
+            if survived {
+                // It may have come before the party, which then waits for another.
+                barrier.abort();
+            }
+            assert!(waits.join().unwrap().is_err());
+            assert!(survived || steps < 11, "the last one has no step left to die at");
+            assert!(barrier.is_made_whole());
+        });
+    }
 }

@@ -167,7 +167,7 @@ fn parties_go_in_lockstep_for_hundreds_of_cycles<W: WithPeers + Barriers>() {
     assert_eq!((acted.load(SeqCst), barrier.waiting(), barrier.is_broken()), (CYCLES, 0, false));
 }
 
-/// Four at a barrier for two: whoever comes too early waits for the drain, and nobody is counted in two cycles.
+/// Four at a barrier for two: no cycle ends before all of the cycle before have left, and nobody is counted in two.
 fn cycle_does_not_begin_before_the_last_has_drained<W: WithPeers + Barriers>() {
     const WAITS: u32 = 600;
     let (barrier, count) = (W::barrier(2), counters());
@@ -344,7 +344,7 @@ fn reset_sends_off_those_who_wait_and_serves_the_next<W: WithPeers + Barriers>()
                 assert_eq!(barrier.wait(), Err(Broken::Reset));
                 count[0].fetch_add(1, SeqCst);
             }
-            // It may still drain: who comes now waits for that.
+            // Others may still leave: who comes now waits for that.
             barrier.wait().unwrap();
             count[1].fetch_add(1, SeqCst);
         },

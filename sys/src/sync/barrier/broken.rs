@@ -44,7 +44,7 @@ pub enum Broken {
 }
 
 impl Broken {
-    pub(super) fn because(state: u32) -> Self {
+    pub(super) fn because(state: u64) -> Self {
         match state & REASON {
             TIMED_OUT => Self::TimedOut,
             DIED => Self::Died,

@@ -1,70 +1,93 @@
 //! The phases of a barrier and their order, in one word that changes by compare-exchange.
 //!
-//! The changes that count the parties need the internal lock: to come inside, to end a phase in which some leave, to
-//! reset. To break the barrier and to leave late need no lock.
-//!
 //! | from | to | who |
 //! | --- | --- | --- |
-//! | filling | draining, or acting first | the last to arrive |
-//! | acting | draining | the same one, after its action |
-//! | draining, resetting | filling | the last to leave, or a party that waits for that |
-//! | doomed | broken | the same |
+//! | filling, one is missing | filling, the next cycle | the last to arrive, once all of the cycle before have left |
+//! | filling, one is missing | acting | the same one, if it has an action |
+//! | acting | filling, the next cycle | the same one, after its action |
 //! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic or error, whoever sees a death |
-//! | draining | doomed | the same |
-//! | filling, acting, broken | resetting, or filling if nobody is inside | `reset` |
-//! | doomed | draining | `reset` |
+//! | filling, acting, broken | resetting | `reset` |
+//! | resetting | filling, the same cycle | whoever finds that nobody is inside any more |
 //!
-//! | state word, bits | meaning |
+//! | state, bits | meaning |
 //! | --- | --- |
-//! | `0..3` | the phase |
-//! | `3..6` | why it is broken or doomed |
-//! | `6` | somebody may sleep on the word |
-//! | `7..32` | how often all this has changed |
+//! | `0..16` | arrived: how many wait in this cycle |
+//! | `16..32` | leaving: how many of the last complete cycle have not gone yet |
+//! | `32..34` | the phase |
+//! | `34..37` | why it is broken |
+//! | `37` | somebody may sleep on the upper half |
+//! | `38` | somebody waits there until all of the last cycle have left |
+//! | `39` | whether the number of complete cycles is odd |
+//! | `40..64` | how often the upper half has changed but for bits 37 and 38 |
+//!
+//! The two numbers mean nothing while the barrier is broken or resetting: they may count the dead. Both are 0 when it
+//! fills again. That nobody is inside by then, the participants' notes say.
 
-use crate::atomic::Ordering::{AcqRel, Acquire};
+use crate::atomic::Ordering::SeqCst;
+use crate::atomic::in_one_order;
 use crate::sync::barrier::{Barrier, Broken};
 use crate::sync::gate::Gate;
 use crate::sync::participants::Participants;
-use crate::sync::scope::{RawLock, Scope};
+use crate::sync::scope::Scope;
 
-pub(super) const PHASE: u32 = 0b111;
-pub(super) const FILLING: u32 = 0;
-pub(super) const ACTING: u32 = 1;
-pub(super) const DRAINING: u32 = 2;
-pub(super) const DOOMED: u32 = 3;
-pub(super) const RESETTING: u32 = 4;
-pub(super) const BROKEN: u32 = 5;
+pub(super) const ARRIVED: u64 = 1;
+pub(super) const LEAVING: u64 = 1 << 16;
+/// As many as either number can say.
+pub(super) const MOST: u32 = 0xffff;
+const COUNTS: u64 = 0xffff_ffff;
 
-pub(super) const REASON: u32 = 0b111 << 3;
-pub(super) const TIMED_OUT: u32 = 1 << 3;
-pub(super) const ABORTED: u32 = 2 << 3;
-pub(super) const DIED: u32 = 3 << 3;
-pub(super) const PANICKED: u32 = 4 << 3;
-pub(super) const FAILED: u32 = 5 << 3;
+pub(super) const PHASE: u64 = 0b11 << 32;
+pub(super) const FILLING: u64 = 0;
+pub(super) const ACTING: u64 = 1 << 32;
+pub(super) const RESETTING: u64 = 2 << 32;
+pub(super) const BROKEN: u64 = 3 << 32;
 
-pub(super) const SLEEPERS: u32 = 1 << 6;
-pub(super) const CHANGE: u32 = 1 << 7;
+pub(super) const REASON: u64 = 0b111 << 34;
+pub(super) const TIMED_OUT: u64 = 1 << 34;
+pub(super) const ABORTED: u64 = 2 << 34;
+pub(super) const DIED: u64 = 3 << 34;
+pub(super) const PANICKED: u64 = 4 << 34;
+pub(super) const FAILED: u64 = 5 << 34;
 
-/// Whether the two states differ in more than who sleeps.
-pub(super) fn changed(one: u32, other: u32) -> bool {
-    (one ^ other) & !SLEEPERS != 0
+pub(super) const SLEEPERS: u64 = 1 << 37;
+pub(super) const EMPTYING: u64 = 1 << 38;
+pub(super) const CYCLE: u64 = 1 << 39;
+const CHANGE: u64 = 1 << 40;
+
+pub(super) fn arrived(state: u64) -> u32 {
+    state as u32 & MOST
 }
 
-pub(super) fn why(state: u32) -> Broken {
+pub(super) fn leaving(state: u64) -> u32 {
+    state as u32 >> 16
+}
+
+/// The half that is slept on.
+pub(super) fn half(state: u64) -> u32 {
+    (state >> 32) as u32
+}
+
+/// Whether the two states differ in more than counts and who sleeps.
+pub(super) fn changed(one: u64, other: u64) -> bool {
+    (one ^ other) & !(COUNTS | SLEEPERS | EMPTYING) != 0
+}
+
+pub(super) fn why(state: u64) -> Broken {
     if state & PHASE == RESETTING { Broken::Reset } else { Broken::because(state) }
 }
 
 impl<S: Scope> Barrier<S> {
-    /// Goes to another phase, and wakes the sleepers; false if the state has changed since it was read.
-    pub(super) fn change(&self, seen: u32, to: u32) -> bool {
+    /// Goes to another state and wakes the sleepers; false if the upper half has changed since it was read. `to` makes
+    /// the new counts, cycle, phase and reason of the old ones.
+    pub(super) fn change(&self, seen: u64, to: impl Fn(u64) -> u64) -> bool {
         self.gate.protected(|| {
-            let next = (seen & !(PHASE | REASON | SLEEPERS)).wrapping_add(CHANGE) | to;
             let mut now = seen;
             loop {
-                match self.state.compare_exchange(now, next, AcqRel, Acquire) {
+                let next = (to(now) & !(SLEEPERS | EMPTYING)).wrapping_add(CHANGE);
+                match self.state.change(now, next, SeqCst) {
                     Ok(before) => {
                         if before & SLEEPERS != 0 {
-                            self.gate.wake(&self.state, u32::MAX);
+                            self.gate.wake(self.state.upper(), u32::MAX);
                         }
                         return true;
                     }
@@ -75,126 +98,107 @@ impl<S: Scope> Barrier<S> {
         })
     }
 
+    /// Goes to another phase.
+    fn turn(&self, seen: u64, phase: u64) -> bool {
+        self.change(seen, |now| now & !(PHASE | REASON) | phase)
+    }
+
     /// Has everyone who sleeps look again.
     pub(super) fn renew(&self) {
-        loop {
-            let seen = self.state.load(Acquire);
-            if self.change(seen, seen & (PHASE | REASON)) {
-                return;
-            }
-        }
+        while !self.change(self.state.load(SeqCst), |now| now) {}
+    }
+
+    /// Begins to run the action of the last to arrive.
+    pub(super) fn begin_action(&self, seen: u64) -> bool {
+        self.turn(seen, ACTING)
+    }
+
+    /// Ends the cycle: all who have arrived may leave.
+    pub(super) fn end_cycle(&self, seen: u64) -> bool {
+        self.change(seen, |now| {
+            let leaving = u64::from(arrived(now)) * LEAVING;
+            (now & !(COUNTS | PHASE | REASON) | leaving) ^ CYCLE
+        })
+    }
+
+    /// Breaks the barrier as it was seen; false if it has changed since.
+    pub(super) fn break_from(&self, seen: u64, reason: u64) -> bool {
+        self.turn(seen, BROKEN | reason)
     }
 
     /// Breaks the barrier, unless it is broken: the first reason stays.
-    pub(super) fn break_up(&self, reason: u32) {
+    pub(super) fn break_up(&self, reason: u64) {
         loop {
-            let seen = self.state.load(Acquire);
-            let to = match seen & PHASE {
-                BROKEN | DOOMED => return,
-                DRAINING => DOOMED,
-                _ => BROKEN,
-            };
-            if self.change(seen, to | reason) {
+            let seen = self.state.load(SeqCst);
+            if seen & PHASE == BROKEN || self.break_from(seen, reason) {
                 return;
             }
         }
     }
 
-    /// Ends a wait that cannot take the internal lock in time, in one step that depends on the state.
-    #[cold]
-    pub(super) fn leave_unlocked(&self, slot: Option<usize>, number: Option<u32>) -> Result<u32, Broken> {
-        let answer = loop {
-            let seen = self.state.load(Acquire);
-            let to = match (seen & PHASE, number) {
-                (DRAINING | DOOMED, Some(number)) => break Ok(number),
-                (BROKEN, _) | (RESETTING, Some(_)) => break Err(why(seen)),
-                (DOOMED, None) => break Err(Broken::TimedOut),
-                (DRAINING, None) => DOOMED,
-                _ => BROKEN,
-            };
-            if self.change(seen, to | TIMED_OUT) {
-                break Err(Broken::TimedOut);
-            }
-        };
-        if let Some(slot) = slot {
-            self.go(slot, number.is_some());
-        }
-        answer
-    }
-
-    /// Leaves without the internal lock. This wakes the parties that wait until all have left. The first of them that
-    /// takes the lock sees that this party has left.
-    pub(super) fn go(&self, slot: usize, inside: bool) {
-        if inside {
-            self.participants.leave(slot);
-            self.renew();
-        }
-        self.participants.release_unless_kept(slot);
-    }
-}
-
-/// The internal lock, taken.
-pub(super) struct Held<'b, S: Scope>(pub(super) &'b Barrier<S>);
-
-impl<S: Scope> Held<'_, S> {
-    /// Deals with deaths. Breaking comes first: should this thread be killed too, the dead are still there to be seen.
+    /// Breaks the barrier if somebody has died. Breaking comes first: should this thread be killed too, the dead are
+    /// still there to be seen. It breaks the state that it saw before it saw the death, and no later one, in which the
+    /// death may have been dealt with.
     #[cold]
     pub(super) fn mourn(&self) {
-        self.0.break_up(DIED);
-        self.0.participants.reclaim();
-        self.end_empty_phase();
-        self.0.lock.mark_consistent();
+        loop {
+            let seen = self.state.load(SeqCst);
+            if !self.participants.has_dead() {
+                return;
+            }
+            if seen & PHASE == BROKEN || self.break_from(seen, DIED) {
+                return self.participants.reclaim();
+            }
+        }
     }
 
-    /// Ends a phase in which some leave once all have left, and says whether it did. No party comes inside in such a
-    /// phase, so a count of zero stays true.
-    pub(super) fn end_empty_phase(&self) -> bool {
+    /// Fills again once nobody is inside, and says whether that was done. No party comes inside while it is resetting,
+    /// so a count of zero stays true.
+    pub(super) fn end_reset(&self) -> bool {
         loop {
-            let seen = self.0.state.load(Acquire);
-            let next = match seen & PHASE {
-                DRAINING | RESETTING => FILLING,
-                DOOMED => BROKEN | (seen & REASON),
-                _ => return false,
-            };
-            if self.0.participants.inside() != 0 {
+            in_one_order();
+            let seen = self.state.load(SeqCst);
+            if seen & PHASE != RESETTING || self.participants.inside() != 0 {
                 return false;
             }
-            if self.0.change(seen, next) {
+            if self.participants.has_dead() {
+                self.mourn();
+                return false;
+            }
+            if self.change(seen, |now| now & !(COUNTS | PHASE | REASON)) {
                 return true;
             }
         }
     }
 
     /// Makes the barrier empty and whole, or begins to.
-    pub(super) fn reset(&self) {
+    pub(super) fn restart(&self) {
         loop {
-            let seen = self.0.state.load(Acquire);
-            let to = match seen & PHASE {
-                FILLING if self.0.participants.inside() == 0 => break,
-                FILLING | ACTING | BROKEN => RESETTING,
-                DOOMED => DRAINING,
-                _ => break,
-            };
-            if self.0.change(seen, to) {
+            let seen = self.state.load(SeqCst);
+            let is_whole = seen & PHASE == FILLING && arrived(seen) == 0;
+            if is_whole || seen & PHASE == RESETTING || self.turn(seen, RESETTING) {
                 break;
             }
         }
-        self.end_empty_phase();
+        self.end_reset();
     }
 
-    pub(super) fn leave(&self, slot: usize, inside: bool) {
-        if inside {
-            self.0.participants.leave(slot);
-            self.end_empty_phase();
+    /// Counts a party of a complete cycle as gone.
+    pub(super) fn depart(&self) {
+        loop {
+            let seen = self.state.load(SeqCst);
+            if matches!(seen & PHASE, BROKEN | RESETTING) {
+                return;
+            }
+            let left = seen - LEAVING;
+            let gone = if leaving(left) == 0 && seen & EMPTYING != 0 {
+                self.change(seen, |now| now - LEAVING)
+            } else {
+                self.state.change(seen, left, SeqCst).is_ok()
+            };
+            if gone {
+                return;
+            }
         }
-        self.0.participants.release_unless_kept(slot);
-    }
-}
-
-impl<S: Scope> Drop for Held<'_, S> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: `enter` made this of a lock that it had just taken, and it stays in the thread.
-        unsafe { self.0.lock.release() };
     }
 }

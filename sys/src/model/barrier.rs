@@ -1,0 +1,173 @@
+//! A barrier between participants who may die at any change of a word: the slots, who watches whom, and the gate.
+
+use super::std;
+use std::vec::Vec;
+
+use super::kernel::{address, sleep_any};
+use super::killable::{KillableGate, mourned, step};
+use super::rwlock::{become_participant, clear_pending, has_linked, link, me, set_pending, unlink, walk};
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::SeqCst;
+use crate::futex::{Limit, Reach, Waiter, WordLock};
+use crate::robust::word::{LockWord, WAITERS};
+use crate::sync::barrier::{self, Broken};
+use crate::sync::gate::Woke;
+use crate::sync::lease::Look;
+use crate::sync::participants::{Enrolment, SlotTable, WatchingGate};
+use crate::sync::permits::NoTable;
+use crate::sync::queue::PrivateQueue;
+use crate::sync::readers::Counted;
+use crate::sync::rlock::OwnedWord;
+use crate::sync::scope::{Refused, Scope, sealed};
+
+/// The most that take part.
+const MOST: usize = 3;
+
+/// A lease whose list the model keeps.
+#[derive(Debug)]
+pub struct Place(LockWord);
+
+impl Enrolment for Place {
+    fn claim(&self) -> Result<bool, Refused> {
+        set_pending(&self.0);
+        let taken = self.0.swap_half(0, me() | WAITERS);
+        if taken {
+            link(&self.0);
+        }
+        clear_pending();
+        Ok(taken)
+    }
+
+    fn release(&self) {
+        set_pending(&self.0);
+        unlink(&self.0);
+        self.0.swap_half(me() | WAITERS, 0);
+        clear_pending();
+    }
+
+    fn is_mine(&self) -> bool {
+        has_linked(&self.0)
+    }
+
+    fn look(&self) -> Look {
+        Look::at(&self.0)
+    }
+
+    fn reclaim(&self, seen: Look) {
+        seen.reclaim(&self.0);
+    }
+
+    fn watch(&self, seen: Look) -> Waiter<'_> {
+        Waiter::new(&self.0, seen.futex(), Reach::Shared)
+    }
+
+    fn may_be_mine(_first: &Self, _size: usize, count: usize) -> impl Iterator<Item = usize> {
+        0..count
+    }
+}
+
+impl WatchingGate for KillableGate {
+    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, _limit: Limit<'w>) -> (Woke, usize) {
+        step();
+        let watched = &words[..count];
+        let keys: Vec<usize> = watched.iter().map(Waiter::address).chain([address(self)]).collect();
+        let woken = sleep_any(&keys, || watched.iter().all(Waiter::holds));
+        step();
+        match woken {
+            Some(at) if at == count => (Woke::PeerDied, count),
+            Some(at) => (Woke::Look, at),
+            None => (Woke::Look, count),
+        }
+    }
+}
+
+/// The scope of those who may die in a slot.
+#[derive(Debug)]
+pub enum Mortal {}
+
+impl sealed::Sealed for Mortal {}
+
+impl Scope for Mortal {
+    type Lock = WordLock;
+    type RLock = OwnedWord;
+    type Gate = KillableGate;
+    type Queue = PrivateQueue;
+    type Participants = SlotTable<Place, MOST>;
+    type Permits = NoTable;
+    type Readers = Counted<KillableGate>;
+    type Outcome<G> = Result<G, Refused>;
+
+    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
+        result
+    }
+
+    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
+        outcome
+    }
+}
+
+/// The barrier.
+#[derive(Debug)]
+pub struct Barrier {
+    barrier: barrier::Barrier<Mortal>,
+    /// How many have come so far that they are watched.
+    enrolled: AtomicU32,
+}
+
+impl Barrier {
+    /// One for so many parties.
+    pub fn new(parties: u32) -> Self {
+        let table = SlotTable::of(parties, || Place(LockWord::new()));
+        let barrier = barrier::Barrier::of(parties, KillableGate::default(), table);
+        Self { barrier, enrolled: AtomicU32::new(0) }
+    }
+
+    /// Waits as the participant `id`.
+    ///
+    /// # Errors
+    /// Those of the barrier.
+    pub fn wait(&self, id: u32) -> Result<u32, Broken> {
+        become_participant(id);
+        self.barrier.wait()
+    }
+
+    /// Joins as the participant `id`, waits so often, and leaves.
+    pub fn join_and_wait(&self, id: u32, times: u32) -> Vec<Result<u32, Broken>> {
+        become_participant(id);
+        let party = self.barrier.join().unwrap();
+        self.enrolled.fetch_add(1, SeqCst);
+        (0..times).map(|_| party.wait()).collect()
+    }
+
+    /// [`reset`](barrier::Barrier::reset).
+    pub fn reset(&self) {
+        self.barrier.reset().unwrap();
+        self.enrolled.fetch_add(1, SeqCst);
+    }
+
+    /// Runs `body` in this thread until it has made so many steps, and kills the participant at the next. `None` if
+    /// it died. One that was not watched yet is missed by nobody, so the barrier is aborted.
+    pub fn doomed<R>(&self, steps: u32, body: impl FnOnce() -> R) -> Option<R> {
+        let answer = mourned(steps, walk, body);
+        if answer.is_none() && self.enrolled.load(SeqCst) == 0 {
+            self.barrier.abort();
+        }
+        answer
+    }
+
+    /// [`abort`](barrier::Barrier::abort).
+    pub fn abort(&self) {
+        self.barrier.abort();
+    }
+
+    /// Whether it can be made whole.
+    pub fn is_made_whole(&self) -> bool {
+        self.reset();
+        !self.barrier.is_broken() && self.barrier.waiting() == 0
+    }
+
+    /// Whether it is broken.
+    pub fn is_broken(&self) -> bool {
+        self.barrier.is_broken()
+    }
+}

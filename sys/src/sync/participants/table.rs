@@ -1,0 +1,420 @@
+//! The slots of a barrier between processes.
+//!
+//! A slot is a [lease](crate::sync::lease), which tells of its holder's death, and two words that its holder alone
+//! writes:
+//!
+//! | word | value | meaning |
+//! | --- | --- | --- |
+//! | note | bit `0` | the holder may be inside: about to arrive, arrived, or about to leave |
+//! | note | bit `1` | kept: the slot outlasts the wait |
+//! | round | 0 | the holder does not sleep |
+//! | round | another | the holder watches for deaths, until the state of that round changes |
+//!
+//! | lease | note and round | what it is |
+//! | --- | --- | --- |
+//! | free | anything | nobody's slot |
+//! | held | the holder's, but for the claim's next steps | the holder's |
+//! | dead | the dead one's | to be [reclaimed](Participants::reclaim), once the barrier is broken |
+//!
+//! Nobody clears the words of the dead. Whoever claims a slot sets its words first, so what was left there counts for
+//! no longer than that.
+//!
+//! **Who watches whom.** The slots are a ring. A sleeper first says in its slot that it sleeps. Then it goes back slot
+//! by slot, from its own to the nearest one whose holder sleeps in the same round. It watches all of these, that last
+//! one included. It watches free ones too: the kernel's wake at a death meets whoever sleeps on the word, whatever it
+//! held when they fell asleep. So a thread that enrols wakes nobody.
+//!
+//! | at this instant | who learns of its death |
+//! | --- | --- |
+//! | holds its slot, does not sleep | the next sleeper after it in the ring |
+//! | has said that it sleeps, and looks who is before it | the same one: it is watched, too |
+//! | sleeps | the same one |
+//! | sleeps no more, because the state has changed | whoever is woken by that change, or by the gate |
+//! | nobody sleeps | who sleeps next, or the last to arrive, which looks at all slots |
+//!
+//! A sleeper stops at the nearest one that sleeps, because that one watches further back. This holds for as long as
+//! the round lasts: nobody ends its sleep before the state changes, but by dying. If it dies, whoever watches it
+//! hears that, breaks the barrier and so wakes everybody. Several may die at once. Each of them has a nearest living
+//! sleeper behind it in the ring. That one watches the dead one itself, or a dead sleeper in between.
+//!
+//! A sleeper that is stopped (by a debugger or a signal) hears of a death when it goes on.
+//!
+//! **What it costs.** When `n` come in the order of their slots, each watches one slot. In another order the one that
+//! comes as number `k` has about `n / k` to watch. So a sleeper watches the nearest eight at first. If there are
+//! more before it, it looks again after a millisecond: mostly others sleep there by then, who watch them.
+//!
+//! | before the sleeper, up to the nearest other one | it watches | a death is seen |
+//! | --- | --- | --- |
+//! | up to 8 | all | at once |
+//! | up to 120 | 8, and all after a millisecond | at once, or after that millisecond |
+//! | more, `m` slots | the nearest 120, and looks at all every 10 ms for each begun thousand of `m` | within that time |
+//!
+//! The table begins with as many slots as there are parties. A slot beyond them is watched by nobody yet. So their
+//! number grows by an eighth at a time. First more are watched, then all who sleep look anew, then more are used.
+//!
+//! Orderings: everything is `SeqCst`. The barrier's state says when a note must be seen.
+
+use core::time::Duration;
+
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering::SeqCst;
+use crate::atomic::step;
+use crate::deadline::Deadline;
+use crate::futex::{Limit, Reach, Waiter};
+use crate::shm::Nodes;
+use crate::sync::gate::SharedGate;
+use crate::sync::gate::{Gate, Woke};
+use crate::sync::lease::{Holder, Lease, Look};
+use crate::sync::participants::Participants;
+use crate::sync::scope::Refused;
+
+/// How many slots a table has.
+pub(crate) const SLOTS: usize = 120;
+
+/// How many words a sleeper watches, beside the state, the gate and a `Cancel`: the kernel takes 128.
+const WATCHED: usize = 120;
+/// How many it watches at first.
+const NEAR: usize = 8;
+/// When it looks again, if there were more.
+const SOON: Duration = Duration::from_millis(1);
+/// How often it looks at all for each thousand of them, if there are more than it can watch.
+const ROUND: Duration = Duration::from_millis(10);
+
+const INSIDE: u32 = 1;
+const KEPT: u32 = 2;
+
+/// What tells of its holder's death: the model checker has its own.
+pub trait Enrolment: Sized {
+    /// Takes it for the calling thread; false when it is not free.
+    ///
+    /// # Errors
+    /// Why the thread cannot have it.
+    fn claim(&self) -> Result<bool, Refused>;
+    /// Gives it back.
+    fn release(&self);
+    /// Whether the calling thread holds it.
+    fn is_mine(&self) -> bool;
+    /// What it says now.
+    fn look(&self) -> Look;
+    /// Frees it, if its holder was seen dead.
+    fn reclaim(&self, seen: Look);
+    /// To sleep until it says something else than was seen, or its holder dies.
+    fn watch(&self, seen: Look) -> Waiter<'_>;
+    /// The places of those that the calling thread may hold, `size` bytes apart: all, if that is not known.
+    fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize>;
+}
+
+impl Enrolment for Lease {
+    fn claim(&self) -> Result<bool, Refused> {
+        Self::claim(self)
+    }
+
+    fn release(&self) {
+        Self::release(self);
+    }
+
+    fn is_mine(&self) -> bool {
+        Self::is_mine(self)
+    }
+
+    fn look(&self) -> Look {
+        Self::look(self)
+    }
+
+    fn reclaim(&self, seen: Look) {
+        Self::reclaim(self, seen);
+    }
+
+    fn watch(&self, seen: Look) -> Waiter<'_> {
+        Self::watch(self, seen)
+    }
+
+    fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize> {
+        Self::may_be_mine(first, size, count)
+    }
+}
+
+/// A gate whose sleepers can watch several words.
+pub trait WatchingGate: Gate {
+    /// Sleeps on the first `count` of the words, and on the gate. Says which one was woken, if one was. There is room
+    /// behind the first `count` for two more.
+    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize);
+}
+
+impl WatchingGate for SharedGate {
+    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
+        Self::sleep_on(self, words, count, limit)
+    }
+}
+
+#[derive(Debug)]
+#[repr(C)]
+struct Slot<L> {
+    lease: L,
+    note: AtomicU32,
+    round: AtomicU32,
+}
+
+impl<L: Enrolment> Slot<L> {
+    fn has_inside(&self) -> bool {
+        self.note.load(SeqCst) & INSIDE != 0 && matches!(self.lease.look().holder(), Holder::Thread(_))
+    }
+
+    fn note(&self, note: u32) {
+        step();
+        self.note.store(note, SeqCst);
+        step();
+    }
+}
+
+/// The slots. Zero bytes are a table of free ones.
+#[derive(Debug)]
+#[repr(C)]
+pub struct SlotTable<L = Lease, const N: usize = SLOTS> {
+    /// How many slots, from the first, may be claimed.
+    used: AtomicU32,
+    /// How many are watched: as many, or more while they are about to be used.
+    watched: AtomicU32,
+    slots: [Slot<L>; N],
+}
+
+impl<L, const N: usize> SlotTable<L, N> {
+    /// The number of slots that are used from the beginning. Called before anyone else uses the table.
+    pub(crate) fn begin_with(&self, parties: u32) {
+        let slots = parties.min(N as u32);
+        self.watched.store(slots, SeqCst);
+        self.used.store(slots, SeqCst);
+    }
+
+    fn first(&self, many: &AtomicU32) -> &[Slot<L>] {
+        self.slots.get(..many.load(SeqCst) as usize).unwrap_or(&self.slots)
+    }
+
+    fn used(&self) -> &[Slot<L>] {
+        self.first(&self.used)
+    }
+
+    fn watched(&self) -> &[Slot<L>] {
+        self.first(&self.watched)
+    }
+}
+
+impl<L: Enrolment, const N: usize> SlotTable<L, N> {
+    #[cfg(loom)]
+    pub(crate) fn of(parties: u32, lease: impl Fn() -> L) -> Self {
+        let slot = |_| Slot { lease: lease(), note: AtomicU32::new(0), round: AtomicU32::new(0) };
+        let many = || AtomicU32::new(parties);
+        Self { used: many(), watched: many(), slots: core::array::from_fn(slot) }
+    }
+
+    /// Takes a slot that is free; `None` if none is. Sets what the dead ones have left.
+    fn take_free(&self, near: u32) -> Result<Option<usize>, Refused> {
+        let slots = self.used();
+        let near = near as usize % slots.len().max(1);
+        let (before, behind) = slots.split_at(near);
+        for (at, slot) in behind.iter().chain(before).enumerate() {
+            if slot.lease.look().holder() == Holder::Nobody && slot.lease.claim()? {
+                if slot.note.load(SeqCst) != 0 {
+                    slot.note(0);
+                }
+                if slot.round.load(SeqCst) != 0 {
+                    slot.round.store(0, SeqCst);
+                }
+                return Ok(Some((near + at) % slots.len()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Watches slots from `mine` back to the nearest one that sleeps in the same round.
+    fn watch_before<'s>(&'s self, mine: usize, round: u32, words: &mut [Waiter<'s>]) -> Before {
+        let slots = self.watched();
+        let (before, behind) = slots.split_at(mine.min(slots.len()));
+        let behind = behind.get(1..).unwrap_or_default();
+        let mut seen = Before { watched: 0, all: 0, is_dead: false };
+        for slot in before.iter().rev().chain(behind.iter().rev()) {
+            // The lease first: a round that is read after it is that of its holder, or of a later one.
+            let lease = slot.lease.look();
+            if lease.holder() == Holder::Dead {
+                seen.is_dead = true;
+                return seen;
+            }
+            if let Some(word) = words.get_mut(seen.watched) {
+                *word = slot.lease.watch(lease);
+                seen.watched += 1;
+            } else if words.len() == NEAR {
+                seen.all += 1;
+                return seen;
+            }
+            seen.all += 1;
+            if lease.holder() != Holder::Nobody && slot.round.load(SeqCst) == round {
+                return seen;
+            }
+        }
+        seen
+    }
+}
+
+/// What a sleeper found before its slot.
+struct Before {
+    watched: usize,
+    /// How many there are, or one more than are watched.
+    all: usize,
+    is_dead: bool,
+}
+
+impl Before {
+    /// When to look again because not all are watched.
+    fn look_again(&self) -> Deadline {
+        match (self.watched == self.all, self.watched) {
+            (true, _) => Deadline::NEVER,
+            (false, NEAR) => Deadline::after(SOON),
+            (false, _) => Deadline::after(ROUND * self.all.div_ceil(1000) as u32),
+        }
+    }
+}
+
+/// A sleeper, and what it sleeps on.
+struct Sleeper<'s, G> {
+    gate: &'s G,
+    slot: usize,
+    state: &'s AtomicU32,
+    expected: u32,
+    round: u32,
+    limit: Limit<'s>,
+}
+
+impl<L: Enrolment, const N: usize> SlotTable<L, N> {
+    /// Sleeps once, with so many words beside those that it watches; `None` when it is to look again.
+    fn sleep_once<const WORDS: usize>(&self, by: &Sleeper<'_, impl WatchingGate>) -> Option<Woke> {
+        let mut words = [Waiter::new(by.state, by.expected, Reach::Shared); WORDS];
+        let before = self.watch_before(by.slot, by.round, words.get_mut(1..WORDS - 2).unwrap_or_default());
+        if before.is_dead {
+            return Some(Woke::PeerDied);
+        }
+        match by.gate.sleep_on(&mut words, 1 + before.watched, by.limit.or_sooner(before.look_again())) {
+            (Woke::TimedOut, _) if !by.limit.is_over() => None,
+            // A lease that was watched: its holder died.
+            (Woke::Look, at) if (1..=before.watched).contains(&at) => Some(Woke::PeerDied),
+            (woke, _) => Some(woke),
+        }
+    }
+}
+
+impl<const N: usize> SlotTable<Lease, N> {
+    pub(crate) fn note_nodes(&self, visit: &mut Nodes) {
+        for slot in self.watched() {
+            visit.note(slot.lease.is_linked_here());
+        }
+    }
+}
+
+impl<G: WatchingGate, L: Enrolment, const N: usize> Participants<G> for SlotTable<L, N> {
+    fn mine(&self) -> Option<usize> {
+        let slots = self.used();
+        let first = &slots.first()?.lease;
+        let mut found = None;
+        for at in L::may_be_mine(first, size_of::<Slot<L>>(), slots.len()) {
+            let Some(slot) = slots.get(at).filter(|slot| slot.lease.is_mine()) else { continue };
+            if slot.note.load(SeqCst) & INSIDE != 0 {
+                return Some(at);
+            }
+            found = Some(at);
+        }
+        found
+    }
+
+    fn claim(&self, near: u32, widen: impl Fn()) -> Result<Option<usize>, Refused> {
+        loop {
+            if let Some(slot) = self.take_free(near)? {
+                return Ok(Some(slot));
+            }
+            if <Self as Participants<G>>::has_dead(self) {
+                return Ok(None);
+            }
+            // Others may take the slots that are added here.
+            let used = self.used.load(SeqCst);
+            let more = (used + used / 8 + 1).min(N as u32);
+            if more <= used {
+                return Err(Refused::TableFull);
+            }
+            self.watched.fetch_max(more, SeqCst);
+            step();
+            widen();
+            self.used.fetch_max(more, SeqCst);
+        }
+    }
+
+    fn keep(&self, slot: usize) {
+        if let Some(slot) = self.slots.get(slot) {
+            slot.note(KEPT);
+        }
+    }
+
+    fn release_kept(&self, slot: usize) {
+        let Some(slot) = self.slots.get(slot).filter(|slot| slot.lease.is_mine()) else { return };
+        let note = slot.note.load(SeqCst);
+        slot.note(note & !KEPT);
+        if note & INSIDE == 0 {
+            slot.lease.release();
+        }
+    }
+
+    fn release_unless_kept(&self, slot: usize) {
+        if let Some(slot) = self.slots.get(slot) {
+            if slot.note.load(SeqCst) & KEPT == 0 && slot.lease.is_mine() {
+                slot.lease.release();
+            }
+        }
+    }
+
+    fn is_inside(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(Slot::has_inside)
+    }
+
+    fn enter(&self, slot: usize) {
+        if let Some(slot) = self.slots.get(slot) {
+            slot.note(slot.note.load(SeqCst) | INSIDE);
+        }
+    }
+
+    fn leave(&self, slot: usize) {
+        if let Some(slot) = self.slots.get(slot) {
+            slot.note(slot.note.load(SeqCst) & !INSIDE);
+        }
+    }
+
+    fn inside(&self) -> u32 {
+        self.watched().iter().filter(|slot| slot.has_inside()).count() as u32
+    }
+
+    fn has_dead(&self) -> bool {
+        self.watched().iter().any(|slot| slot.lease.look().holder() == Holder::Dead)
+    }
+
+    fn reclaim(&self) {
+        for slot in self.watched() {
+            let lease = slot.lease.look();
+            if lease.holder() == Holder::Dead {
+                slot.lease.reclaim(lease);
+                step();
+            }
+        }
+    }
+
+    fn sleep(&self, gate: &G, slot: usize, state: &AtomicU32, expected: u32, round: u32, limit: Limit<'_>) -> Woke {
+        let Some(mine) = self.slots.get(slot) else { return Woke::Look };
+        mine.round.store(round, SeqCst);
+        step();
+        let by = Sleeper { gate, slot, state, expected, round, limit };
+        let woke = self.sleep_once::<{ NEAR + 3 }>(&by).unwrap_or_else(|| {
+            loop {
+                if let Some(woke) = self.sleep_once::<{ WATCHED + 3 }>(&by) {
+                    break woke;
+                }
+            }
+        });
+        mine.round.store(0, SeqCst);
+        woke
+    }
+}
