@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd::AsFd;
 use ossature_sys::pipe;
-use ossature_sys::process::{Child, ExitStatus, Resource, Rlimit, Signal, fork, rlimit, set_rlimit};
+use ossature_sys::process::{Child, ExitStatus, Resource, Rlimit, Signal, fork, generation, rlimit, set_rlimit};
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Racy;
 use ossature_sys::signal::raise;
@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("processes_make_and_drop_at_once", processes_make_and_drop_at_once),
     ("so_many_holders_are_possible_and_no_more", so_many_holders_are_possible_and_no_more),
+    ("arena_needs_a_count_of_forks", arena_needs_a_count_of_forks),
 ];
 
 const MIB: usize = 1 << 20;
@@ -218,4 +219,10 @@ fn so_many_holders_are_possible_and_no_more() {
     })
     .unwrap();
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
+}
+
+/// Where no handler can be registered, the generation is the process's id, and forks are not counted.
+fn arena_needs_a_count_of_forks() {
+    let is_counted = generation() < 1 << 31;
+    assert_eq!(Arena::new(MIB).map(drop), if is_counted { Ok(()) } else { Err(Errno::NOMEM) });
 }

@@ -11,6 +11,7 @@ use ossature_sys::sync::event::Event;
 use ossature_sys::sync::handoff::HandoffLock;
 use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rlock::RLock;
+use ossature_sys::sync::rwlock::RwLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::harness::Test;
@@ -26,6 +27,7 @@ fn what_has_a_lock_cannot_be_placed() {
     let expected = if Shared::backend() == LockBackend::Unsupported { Err(Errno::OPNOTSUPP) } else { Ok(()) };
     assert_eq!(placed(Lock::<u32, Shared>::shared(0)), expected);
     assert_eq!(placed(RLock::<u32, Shared>::shared(0)), expected);
+    assert_eq!(placed(RwLock::<u32, Shared>::shared(0)), expected);
     assert_eq!(placed(Semaphore::shared(1)), expected);
     assert_eq!(placed(Barrier::shared(2)), expected);
     assert_eq!(Shm::place_locked_slice(3, |_| 0_u8).map(drop), expected);

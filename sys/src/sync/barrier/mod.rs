@@ -73,8 +73,7 @@ use crate::futex::Limit;
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::PrivateGate;
 use crate::sync::participants::{Counter, Participants, SLOTS};
-use crate::sync::scope::{Local, Shared};
-use crate::sync::scope::{Private, Refused, Scope};
+use crate::sync::scope::{Local, LockBackend, Private, Refused, Scope, Shared};
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
 
@@ -168,6 +167,9 @@ impl Barrier<Shared> {
         let write = move |place: *mut Self| {
             if parties == 0 || parties as usize > SLOTS {
                 return Err(Errno::INVAL);
+            }
+            if Shared::backend() == LockBackend::Unsupported {
+                return Err(Errno::OPNOTSUPP); // no death would be seen
             }
             // SAFETY: the place is valid for writes of a whole barrier (the caller's obligation).
             unsafe { place.write_bytes(0, 1) };
