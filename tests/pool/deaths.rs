@@ -46,7 +46,8 @@ fn is_in(pid: Pid, state: char) -> bool {
     line.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
 }
 
-/// All workers but the last are stopped in their sleep, so whoever is woken for the call does not come.
+/// All workers but the last are stopped in their sleep. The kernel does not count them as sleepers then, so a wake
+/// passes them by.
 fn stopped_workers_keep_no_call_from_the_others() {
     let pool = forked(4);
     let pids = || -> Vec<Pid> { pool.stats().unwrap().iter().filter_map(|worker| worker.pid).collect() };

@@ -64,7 +64,7 @@ impl Rare {
 const NAME: usize = 4096;
 /// The arguments of plain calls begin at a multiple of this.
 const ALIGN: usize = 64;
-/// What comes before the arguments has so many bytes at most.
+/// How many bytes at most come before the arguments.
 pub(super) const HEAD: usize = (2 + NAME).next_multiple_of(ALIGN);
 
 /// How many bytes come before the arguments of plain calls of a task with a name of this length.

@@ -269,24 +269,21 @@ impl Hub {
     /// The same for one chunk. If the caller will [wait](Self::wait) for its outcome, workers that look for chunks are
     /// let find it, and no other is woken.
     pub(super) fn submit_one(&self, chunk: Chunk, waits: bool) -> Result<()> {
+        self.give_out(chunk, waits, Self::collect)
+    }
+
+    /// The same for a chunk of an iterator's items. Nothing is taken in: whoever waits for a result does so.
+    pub(super) fn submit_next(&self, chunk: Chunk) -> Result<()> {
+        self.give_out(chunk, true, Self::publish)
+    }
+
+    fn give_out(&self, chunk: Chunk, waits: bool, publish: fn(&Self, &mut Inner) -> Result<()>) -> Result<()> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;
         inner.check()?;
         inner.queue.push_back(chunk);
         inner.waits = waits;
-        let collected = self.collect(&mut inner);
-        inner.waits = false;
-        collected
-    }
-
-    /// The same for a chunk of an iterator's items. Nothing is taken in: whoever waits for a result does so.
-    pub(super) fn submit_next(&self, chunk: Chunk) -> Result<()> {
-        let mut inner = self.lock()?;
-        self.heed(&mut inner)?;
-        inner.check()?;
-        inner.queue.push_back(chunk);
-        inner.waits = true;
-        let published = self.publish(&mut inner);
+        let published = publish(self, &mut inner);
         inner.waits = false;
         published
     }

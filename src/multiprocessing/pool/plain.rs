@@ -112,7 +112,7 @@ impl Hub {
             base += items.len();
             let (bytes, sizes) = (as_bytes(items), (size_of::<A>(), value));
             let length = chunk.bytes.len() + bytes.len() + items.len() * value;
-            // What waits comes first. `publish` says what is wrong when there is no memory.
+            // The chunks that wait go first. `publish` says what is wrong when there is no memory.
             let room = match inner.queue.is_empty() && inner.free > 0 {
                 true => inner.arena.give(&self.arena, length).unwrap_or_default(),
                 false => None,
