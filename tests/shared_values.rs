@@ -16,6 +16,7 @@ use ossature::multiprocessing::sharedctypes::synchronized;
 use ossature::multiprocessing::{Array, Barrier, Condition, Event, Lock, RLock, RawArray, RawValue, Semaphore, Value};
 use ossature::sys::errno::Errno;
 use ossature::sys::process::{Child, ExitStatus, Resource, Rlimit, fork, set_rlimit};
+use serde::{Serialize, Serializer};
 
 const TESTS: &[Test] = &[
     ("two_processes_count_to_the_sum", two_processes_count_to_the_sum),
@@ -35,6 +36,16 @@ const TURNS: u64 = 10_000;
 
 fn well(child: &mut Child) {
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
+}
+
+/// Takes the memory along, and writes another mark and place than those of its object.
+struct Forged<'m, M>(&'m M, u32, u64);
+
+impl<M: Serialize> Serialize for Forged<'_, M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        postcard::to_extend(self.0, Vec::new()).map_err(serde::ser::Error::custom)?;
+        (self.1, self.2).serialize(serializer)
+    }
 }
 
 fn two_processes_count_to_the_sum() {

@@ -8,10 +8,9 @@ use ossature::multiprocessing::{Arena, Array, Barrier, Event, Lock, Queue, RawVa
 use ossature::sys::errno::Errno;
 use ossature::sys::process::{Resource, Rlimit, fork, rlimit, set_rlimit};
 use ossature::sys::signal::{Signal, raise};
-use serde::{Serialize, Serializer};
 
 use super::harness::{Test, killed_holding};
-use super::well;
+use super::{Forged, well};
 
 pub(super) const TESTS: &[Test] = &[
     (
@@ -237,16 +236,6 @@ fn a_child_and_its_parent_count_apart() {
 
 /// The mark of an arena beside its place in a message.
 const IN_ARENA: u32 = 3 << 30;
-
-/// Takes the arena along, and writes another place than that of its object.
-struct Forged<'m, M>(&'m M, u32, u64);
-
-impl<M: Serialize> Serialize for Forged<'_, M> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        postcard::to_extend(self.0, Vec::new()).map_err(serde::ser::Error::custom)?;
-        (self.1, self.2).serialize(serializer)
-    }
-}
 
 fn forged_place_in_an_arena_is_refused() {
     let (near, far) = pipe().unwrap();

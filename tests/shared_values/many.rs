@@ -11,10 +11,9 @@ use ossature::multiprocessing::{
 use ossature::sys::errno::Errno;
 use ossature::sys::process::{Resource, Rlimit, fork, rlimit, set_rlimit};
 use ossature::sys::shm::{Racy, Shm};
-use serde::{Serialize, Serializer};
 
 use super::harness::{Test, killed_holding};
-use super::well;
+use super::{Forged, well};
 
 pub(super) const TESTS: &[Test] = &[
     ("a_hundred_thousand_values_take_one_descriptor", a_hundred_thousand_values_take_one_descriptor),
@@ -208,16 +207,6 @@ fn without_descriptors_the_error_names_many() {
 
 /// The mark of a block beside its place in a message.
 const AMONG: u32 = 1 << 31;
-
-/// Takes the memory along, and writes another place and index than its own.
-struct Forged<'m, M>(&'m M, u32, usize);
-
-impl<M: Serialize> Serialize for Forged<'_, M> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        postcard::to_extend(self.0, Vec::new()).map_err(serde::ser::Error::custom)?;
-        (self.1, self.2).serialize(serializer)
-    }
-}
 
 fn forged_place_in_a_block_is_refused() {
     let (near, far) = pipe().unwrap();
