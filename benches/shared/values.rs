@@ -117,7 +117,7 @@ fn row<F: FnMut()>(
     row_of(bench, python, 100, name, statement, bar, ours);
 }
 
-/// The row, of so many rounds.
+/// Measures the row over this many rounds.
 fn row_of<F: FnMut()>(
     bench: &Bench,
     python: Option<&RefCell<Python>>,

@@ -197,7 +197,7 @@ impl Barrier {
 }
 
 impl Arena {
-    /// Makes a barrier for so many parties in the arena.
+    /// Makes a barrier for `parties` parties in the arena.
     ///
     /// # Errors
     /// As for [`value`](Self::value), and as for [`Barrier::new`].

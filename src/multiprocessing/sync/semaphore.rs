@@ -183,7 +183,7 @@ impl Semaphore {
 }
 
 impl Arena {
-    /// Makes a semaphore with so many units in the arena.
+    /// Makes a semaphore with `value` units in the arena.
     ///
     /// # Errors
     /// As for [`value`](Self::value), and as for [`Semaphore::new`].
@@ -203,7 +203,7 @@ impl Arena {
         Placed::in_arena(self, init, "a semaphore").map(Semaphore)
     }
 
-    /// Makes a semaphore that never has more than so many units in the arena.
+    /// Makes a semaphore that never has more than `value` units, in the arena.
     ///
     /// # Errors
     /// As for [`value`](Self::value), and as for [`Semaphore::new`].

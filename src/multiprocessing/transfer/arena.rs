@@ -89,7 +89,7 @@ pub struct Arena(pub(super) Arc<Kept>);
 #[derive(Debug)]
 pub(super) struct Kept(pub(super) arena::Arena);
 
-/// How many bytes of objects an arena has room for, unless it is told.
+/// How many bytes of objects an arena has room for by default.
 const CAPACITY: usize = if usize::BITS > 32 { 64 << 20 } else { 8 << 20 };
 
 impl Arena {
