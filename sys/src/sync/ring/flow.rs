@@ -310,27 +310,38 @@ pub(crate) fn receive_next<T>(
     Some(copied)
 }
 
-/// Looks for the next message for as long as it pays. To be called before a [`take`], which then does not look again.
+/// Looks for the next message for as long as it pays. To be called before a [`take`], which looks no more if this has
+/// looked in vain.
 #[inline]
 pub(crate) fn comes_soon(ring: &impl Flow, reader: &mut Reader, spin: &Spin, limit: Limit<'_>) -> bool {
     reader.looked = false;
+    let in_stream = reader.is_in_stream();
     // There is something to take, or to do for others.
-    if ring.track().has_come(reader) || ring.room().has_sleepers() || limit.is_over() {
+    if !in_stream && ring.track().has_come(reader) || ring.room().has_sleepers() || limit.is_over() {
         return false;
     }
-    reader.looked = true;
     let mut pauses = 0;
-    spin.until(|| {
+    let comes = spin.until(|| {
         pauses += 1;
-        let looks = if pauses <= OFTEN { LOOKS } else { 1 };
+        let looks = match pauses {
+            ..=PATIENT if in_stream => 0,
+            ..=OFTEN => LOOKS,
+            _ => 1,
+        };
         (0..looks).any(|_| ring.track().has_come(reader))
-    })
+    });
+    reader.looked = !comes;
+    comes
 }
 
 /// Between two of the first pauses it looks more than once: an answer of one who is awake takes a few pauses in all.
 const LOOKS: u32 = 8;
 /// How many pauses are the first ones.
 const OFTEN: u32 = 32;
+/// How many pauses pass without a look in a [stream](Reader::is_in_stream): less than a microsecond. Each look fetches
+/// the cache line that the sender still writes, and the sender fetches it back. After these pauses the reader is some
+/// lines behind the sender.
+const PATIENT: u32 = 32;
 
 /// Takes a message within the limit, as `how` says.
 #[inline]

@@ -114,6 +114,8 @@ pub(crate) struct Reader {
     pub(super) at: u64,
     pub(super) late: u64,
     pub(super) taken: u32,
+    /// What `taken` was when it last had to wait.
+    pub(super) waited: u32,
     /// The first record that the last walk went past and left [ready](super::take::Taking::Past).
     pub(super) past: Option<u64>,
     /// Whether it has just looked for the next message for as long as it pays.
@@ -128,11 +130,23 @@ impl Reader {
         self.past.is_some()
     }
 
+    /// Whether messages come in a stream: more than one came since the reader last had to wait, while an answer comes
+    /// alone. A reader as fast as the sender has to wait for each. So the reader takes it for a stream once in so many
+    /// takes, and learns by that wait. To be called when it has to wait.
+    pub(super) fn is_in_stream(&mut self) -> bool {
+        let waited = core::mem::replace(&mut self.waited, self.taken);
+        // Once in a while one take counts for two: see `hear_now_and_then`.
+        self.taken.wrapping_sub(waited) > 2 || self.taken % TRIED_EVERY == 1
+    }
+
     /// By whom a consumer is blocked that has found nothing.
     pub(super) fn blocked(&self) -> Blocked {
         if self.beside == 0 { Blocked::Empty } else { Blocked::By(self.beside) }
     }
 }
+
+/// Once in so many takes a reader tries whether messages come in a stream.
+const TRIED_EVERY: u32 = 256;
 
 /// So many granules stay when memory is given back: those of 1 MiB.
 pub(crate) const KEEP: u64 = 1 << 14;
