@@ -306,6 +306,12 @@ impl Board {
         self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)
     }
 
+    /// How many workers sleep, or are about to, that nobody has woken.
+    #[cfg(test)]
+    pub(super) fn sleepers(&self) -> u32 {
+        self.asleep.iter().map(|bits| bits.load(SeqCst).count_ones()).sum()
+    }
+
     /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed.
     /// The parent looks for news afterwards.
     pub(super) fn listen(&self, from: u64) {

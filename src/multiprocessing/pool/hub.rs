@@ -531,8 +531,12 @@ pub(super) mod tests {
     use crate::multiprocessing::transfer::Writing;
 
     pub(in super::super) fn hub() -> Hub {
+        hub_of(1)
+    }
+
+    pub(in super::super) fn hub_of(workers: usize) -> Hub {
         let setup = Setup::new("Worker");
-        Hub::without_supervisor(1, Context::Fork, setup, None, 0, false).unwrap()
+        Hub::without_supervisor(workers, Context::Fork, setup, None, 0, false).unwrap()
     }
 
     #[test]

@@ -101,7 +101,10 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hub::tests::hub;
+    use ossature_sys::eventfd::EventFd;
+    use ossature_sys::poll::PollFlags;
+
+    use super::super::hub::tests::{hub, hub_of};
     use super::super::job::Keep;
     use super::*;
     use crate::multiprocessing::tasks::Form;
@@ -124,6 +127,34 @@ mod tests {
         let slots = hub.ground.slots().len() as u64;
         hub.submit((0..slots).map(|_| chunk_of(&one))).unwrap();
         assert_eq!(first_of(Wanted::Job(&one)), slots / 2, "some wait for room: half of it is enough");
+    }
+
+    /// The worker that is woken first is stopped before it claims the chunk: it does nothing more. The parent's sleep
+    /// wakes the other.
+    #[test]
+    fn a_worker_stopped_behind_its_wake_keeps_no_chunk_from_a_sleeper() {
+        let hub = hub_of(2);
+        let (board, entries) = (hub.ground.board(), hub.ground.entries());
+        let (woken, done) = (AtomicUsize::new(0), EventFd::counter(0).unwrap());
+        std::thread::scope(|scope| {
+            for (place, entry) in entries.iter().enumerate() {
+                let (woken, done) = (&woken, &done);
+                scope.spawn(move || {
+                    board.sleep(entry, place, Deadline::NEVER, || false);
+                    if woken.fetch_add(1, SeqCst) == 1 {
+                        done.try_add(1).unwrap();
+                    }
+                });
+            }
+            while board.sleepers() < 2 {
+                std::thread::yield_now();
+            }
+            hub.submit([chunk_of(&Arc::new(Job::new("a::task", Keep::All)))]).unwrap();
+            let late = Deadline::after(Duration::from_secs(30));
+            let ready = hub.sleep_on(&mut [PollFd::new(&done, PollFlags::IN)], late);
+            hub.ground.wake_all_workers(); // who still sleeps would keep the scope
+            assert_eq!(ready, Ok(1), "the second one was woken");
+        });
     }
 
     #[test]
