@@ -1,6 +1,7 @@
-//! Locks: alone, with readers, with two processes at it, on one core, and after a death.
+//! Locks: alone, with readers, with two processes at it, with a crowd, on one core, and after a death.
 
 mod alone;
+mod crowd;
 mod death;
 mod readers;
 mod together;
@@ -19,6 +20,8 @@ fn main() {
         });
         if let (Some(cores), Some(placement)) = (machine::two_cores(), placement) {
             together::two_cores(bench, cores, placement);
+            together::with_work(bench, cores, placement);
+            crowd::rows(bench, &cores);
         }
         together::one_core(bench, core);
         death::hand_over(bench);

@@ -7,7 +7,7 @@ use ossature_benches::machine;
 use ossature_benches::pair::{Outcome, Pair};
 use ossature_benches::placement::Placement;
 use ossature_benches::report::{Bar, Line, Unit};
-use ossature_benches::rivals::{PlainFutex, PthreadRobust};
+use ossature_benches::rivals::{LookingFutex, PlainFutex, PthreadRobust, SpinLock};
 use ossature_benches::rounds::{Samples, median};
 
 use crate::alone::{shared, turn};
@@ -35,6 +35,64 @@ pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
         ratio: None,
         bar: Bar::AtLeast(0.6),
     });
+}
+
+/// Each on its own core, with work inside the lock and four times as much outside.
+pub fn with_work(bench: &Bench, cores: [usize; 2], placement: Placement) {
+    if !bench.wants("shared-work") {
+        return;
+    }
+    let (ours, pthread) = (shared(), PthreadRobust::shared());
+    let (futex, spin) = (machine::shared(LookingFutex::default()), machine::shared(SpinLock::default()));
+    let inside = |value: &mut u64| {
+        *value += 1;
+        spend(200);
+    };
+    let mut pair = Pair::on(cores);
+    let jobs = [
+        (
+            "ours",
+            pair.add(16, || {
+                inside(&mut ours.lock().expect("nobody gave the lock up"));
+                spend(800);
+            }),
+        ),
+        (
+            "looking-futex",
+            pair.add(16, || {
+                futex.with(inside);
+                spend(800);
+            }),
+        ),
+        (
+            "pthread-robust",
+            pair.add(16, || {
+                pthread.with(inside);
+                spend(800);
+            }),
+        ),
+        (
+            "spin",
+            pair.add(16, || {
+                spin.with(inside);
+                spend(800);
+            }),
+        ),
+        ("work", pair.add(16, || spend(1000))),
+    ];
+    let ran = stretches(bench, &mut pair, &jobs, 150, Duration::from_millis(4));
+    let bar = if placement.is_near() { 0.85 } else { 0.95 };
+    bench.compare("shared-work-no-lock-floor", &ran.each, "work", "pthread-robust", Bar::AtMost(bar));
+    bench.compare("shared-work-floor", &ran.each, "spin", "pthread-robust", Bar::AtMost(bar));
+    bench.compare("shared-work", &ran.each, "ours", "looking-futex", Bar::AtMost(1.08));
+    bench.compare("shared-work", &ran.each, "ours", "pthread-robust", Bar::AtMost(bar));
+}
+
+/// Turns of an empty loop.
+fn spend(turns: u32) {
+    for turn in 0..turns {
+        std::hint::black_box(turn);
+    }
 }
 
 /// Both on one core, where no spin can succeed: each holder gives the core away inside the lock, so that the other

@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering::*};
 
+use ossature_sys::futex::{Reach, Waiter, wait_any};
+
 use crate::machine;
 
 /// The plain futex lock that every textbook has: it sleeps at once and does not survive its holder's death.
@@ -39,6 +41,76 @@ impl PlainFutex {
         while self.word.swap(2, Acquire) != 0 {
             futex_wait(&self.word, 2);
         }
+    }
+}
+
+/// The futex lock of three states that looks a hundred times before it sleeps. It does not survive its holder's death.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct LookingFutex {
+    /// 0 free, 1 taken, 2 taken and someone may sleep.
+    word: AtomicU32,
+    value: UnsafeCell<u64>,
+}
+
+// SAFETY: `value` is reached only between lock and unlock, by one party at a time.
+unsafe impl Sync for LookingFutex {}
+
+impl LookingFutex {
+    /// Runs `body` on the value under the lock.
+    #[inline]
+    pub fn with<R>(&self, body: impl FnOnce(&mut u64) -> R) -> R {
+        if self.word.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            self.lock_contended();
+        }
+        // SAFETY: the word says that the value is ours alone until it is given back below.
+        let result = body(unsafe { &mut *self.value.get() });
+        if self.word.swap(0, Release) == 2 {
+            futex_wake(&self.word, 1);
+        }
+        result
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        for _ in 0..100 {
+            let is_free = self.word.load(Relaxed) == 0;
+            if is_free && self.word.compare_exchange(0, 1, Acquire, Relaxed).is_ok() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        while self.word.swap(2, Acquire) != 0 {
+            futex_wait(&self.word, 2);
+        }
+    }
+}
+
+/// A word that is looked at until it is free: the least that shutting others out costs. Nobody sleeps, and nobody may
+/// die.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct SpinLock {
+    word: AtomicU32,
+    value: UnsafeCell<u64>,
+}
+
+// SAFETY: `value` is reached only between lock and unlock, by one party at a time.
+unsafe impl Sync for SpinLock {}
+
+impl SpinLock {
+    /// Runs `body` on the value under the lock.
+    #[inline]
+    pub fn with<R>(&self, body: impl FnOnce(&mut u64) -> R) -> R {
+        while self.word.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            while self.word.load(Relaxed) != 0 {
+                std::hint::spin_loop();
+            }
+        }
+        // SAFETY: the word says that the value is ours alone until it is given back below.
+        let result = body(unsafe { &mut *self.value.get() });
+        self.word.store(0, Release);
+        result
     }
 }
 
@@ -263,6 +335,65 @@ impl FutexMailbox {
         while self.0.swap(0, Acquire) == 0 {
             futex_wait(&self.0, 0);
         }
+    }
+}
+
+/// The same word, watched together with two that nobody wakes: what a sleeper pays who is to hear of a death as well.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WatchingMailbox {
+    full: AtomicU32,
+    others: [AtomicU32; 2],
+}
+
+impl WatchingMailbox {
+    /// Puts the token in.
+    pub fn post(&self) {
+        self.full.store(1, Release);
+        futex_wake(&self.full, 1);
+    }
+
+    /// Waits for the token and takes it out.
+    pub fn take(&self) {
+        let [one, two] = &self.others;
+        let waiters = [&self.full, one, two].map(|word| Waiter::new(word, 0, Reach::Shared));
+        while self.full.swap(0, Acquire) == 0 {
+            let _ = wait_any(&waiters, None); // whatever ended it, the word is looked at again
+        }
+    }
+}
+
+/// The same word, which is looked at for some microseconds before anyone sleeps: a partner that answers at once is met
+/// without a call.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct SpinningMailbox {
+    full: AtomicU32,
+    sleepers: AtomicU32,
+}
+
+impl SpinningMailbox {
+    /// Puts the token in.
+    pub fn post(&self) {
+        self.full.store(1, SeqCst);
+        if self.sleepers.load(SeqCst) != 0 {
+            futex_wake(&self.full, 1);
+        }
+    }
+
+    /// Waits for the token and takes it out.
+    pub fn take(&self) {
+        for _ in 0..400 {
+            if self.full.load(Relaxed) == 1 && self.full.swap(0, Acquire) == 1 {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        self.sleepers.fetch_add(1, SeqCst);
+        while self.full.swap(0, SeqCst) == 0 {
+            futex_wait(&self.full, 0);
+        }
+        self.sleepers.fetch_sub(1, SeqCst);
     }
 }
 

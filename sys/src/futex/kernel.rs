@@ -50,6 +50,25 @@ pub fn wake(word: &AtomicU32, count: u32, reach: Reach) -> Result<u32> {
     raw::call("futex", || sys::wake(word, flags(reach), count)).map(|woken| woken as u32)
 }
 
+/// `futex(word, FUTEX_WAIT_BITSET, expected, timeout, kinds)`: [`wait`] as a sleeper of these kinds, a bit each. An
+/// ordinary [`wake`] is for all kinds.
+pub(crate) fn wait_as(
+    word: &AtomicU32,
+    expected: u32,
+    reach: Reach,
+    until: Deadline,
+    kinds: NonZeroU32,
+) -> Result<Wait> {
+    let until = until.timespec_at();
+    ended(retry(|| raw::call("futex", || sys::wait_bitset(word, flags(reach), expected, until.as_ref(), kinds))))
+}
+
+/// `futex(word, FUTEX_WAKE_BITSET, 1, kinds)`: wakes one sleeper that is of one of these kinds, and says whether there
+/// was one.
+pub(crate) fn wake_one_of(word: &AtomicU32, reach: Reach, kinds: NonZeroU32) -> Result<bool> {
+    raw::call("futex", || sys::wake_bitset(word, flags(reach), 1, kinds)).map(|woken| woken != 0)
+}
+
 fn ended(answer: Result<()>) -> Result<Wait> {
     match answer {
         Ok(()) => Ok(Wait::Woken),

@@ -2,10 +2,11 @@
 //!
 //! No time passes in a model, so no deadline ends a wait.
 
+use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::SeqCst;
 use std::vec::Vec;
 
-use super::kernel::{sleep_any, wake_on};
+use super::kernel::{sleep_any, sleep_as, wake_of, wake_on};
 use super::std;
 use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
@@ -80,6 +81,22 @@ pub fn wait(word: &FutexWord, expected: u32, reach: Reach, timeout: impl Into<De
 /// None.
 pub fn wake(word: &FutexWord, count: u32, _reach: Reach) -> Result<u32> {
     Ok(wake_on(Waiter::new(word, 0, Reach::Private).address(), count))
+}
+
+pub(crate) fn wait_as(
+    word: &FutexWord,
+    expected: u32,
+    reach: Reach,
+    _until: Deadline,
+    kinds: NonZeroU32,
+) -> Result<Wait> {
+    let waiter = Waiter::new(word, expected, reach);
+    let woken = sleep_as(kinds.get(), &[waiter.address()], || waiter.holds());
+    Ok(woken.map_or(Wait::Changed, |_| Wait::Woken))
+}
+
+pub(crate) fn wake_one_of(word: &FutexWord, reach: Reach, kinds: NonZeroU32) -> Result<bool> {
+    Ok(wake_of(kinds.get(), Waiter::new(word, 0, reach).address(), 1) != 0)
 }
 
 /// Sleeps while every word holds its expected value, and says which was woken.

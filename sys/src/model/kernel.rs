@@ -45,11 +45,18 @@ struct Sleeper {
     id: usize,
     /// Each word, and whether it was woken.
     words: Vec<(usize, bool)>,
+    /// A bit for each kind of wake that is for it.
+    kinds: u32,
 }
 
 /// Sleeps on the words while `holds` says so: compare and sleep are one step. Answers the place of the word that was
 /// woken, of the last if several were.
 pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option<usize> {
+    sleep_as(u32::MAX, words, holds)
+}
+
+/// [`sleep_any`] as a sleeper of these kinds, a bit each.
+pub(super) fn sleep_as(kinds: u32, words: &[usize], holds: impl FnOnce() -> bool) -> Option<usize> {
     let mut queue = KERNEL.queue.lock().unwrap();
     if !holds() {
         return None;
@@ -57,7 +64,7 @@ pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option
     let id = queue.next;
     queue.next += 1;
     let place = if URGENT.with(Cell::get) { 0 } else { queue.sleepers.len() };
-    queue.sleepers.insert(place, Sleeper { id, words: words.iter().map(|word| (*word, false)).collect() });
+    queue.sleepers.insert(place, Sleeper { id, words: words.iter().map(|word| (*word, false)).collect(), kinds });
     loop {
         let at = queue.sleepers.iter().position(|sleeper| sleeper.id == id).unwrap();
         if let Some(woken) = queue.sleepers[at].words.iter().rposition(|(_, woken)| *woken) {
@@ -69,8 +76,14 @@ pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option
 }
 
 pub(crate) fn wake_on(word: usize, count: u32) -> u32 {
+    wake_of(u32::MAX, word, count)
+}
+
+/// [`wake_on`] of sleepers that are of one of these kinds.
+pub(super) fn wake_of(kinds: u32, word: usize, count: u32) -> u32 {
     let mut queue = KERNEL.queue.lock().unwrap();
-    let entries = queue.sleepers.iter_mut().flat_map(|sleeper| &mut sleeper.words);
+    let sleepers = queue.sleepers.iter_mut().filter(|sleeper| sleeper.kinds & kinds != 0);
+    let entries = sleepers.flat_map(|sleeper| &mut sleeper.words);
     let mut woken = 0;
     for entry in entries.filter(|entry| **entry == (word, false)).take(count as usize) {
         entry.1 = true;

@@ -11,6 +11,7 @@ pub mod exchange;
 pub(crate) mod futex;
 mod kernel;
 mod killable;
+pub mod overdue;
 #[doc(hidden)]
 #[path = "../kqueue/linux/sleepers.rs"]
 pub mod queue_sleepers;
@@ -96,6 +97,14 @@ impl WaitPolicy for Participant<'_> {
     }
 
     fn won(&mut self) {}
+
+    fn leaves(&mut self, _free: u32) -> bool {
+        false
+    }
+
+    fn woken(&mut self) -> bool {
+        false
+    }
 
     fn is_nonblocking(&self) -> bool {
         false

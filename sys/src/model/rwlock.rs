@@ -110,6 +110,14 @@ impl WaitPolicy for Waits<'_> {
 
     fn won(&mut self) {}
 
+    fn leaves(&mut self, _free: u32) -> bool {
+        false // `model::overdue` has this part
+    }
+
+    fn woken(&mut self) -> bool {
+        false
+    }
+
     fn is_nonblocking(&self) -> bool {
         self.1.is_now()
     }

@@ -38,6 +38,11 @@
 //! does harm only if the sleeper that another release has chosen is killed before it takes the word. The probability of
 //! exactly that number of takes is 2^-32 for each such stop, and no process outside the protocol can cause it.
 //!
+//! **A free word may be left to another.** A waiter that has waited for very long says so beside the word. The others
+//! then leave a free word with `WAITERS` to it for a bounded while, once in each take. That is a hint: whoever has
+//! left the word takes it afterwards. One that a wake has chosen meanwhile looks again at once, as from any sleep. So
+//! nothing of the above depends on the waiter for whom the word was left, and it may die.
+//!
 //! **`DIED` implies `WAITERS`.** The kernel keeps the `WAITERS` bit when it marks a word. musl, which marks the words
 //! of a thread that ends normally, does not. So a taker of a word with `DIED` sets `WAITERS`, and its release looks for
 //! sleepers.
@@ -122,6 +127,11 @@ pub(crate) trait WaitPolicy {
     fn pause(&mut self) -> bool;
     /// A try after such a pause took the word.
     fn won(&mut self);
+    /// Whether the free word is left to another waiter for now. Then this one has slept for a bounded while. It leaves
+    /// the word once.
+    fn leaves(&mut self, free: u32) -> bool;
+    /// A wake came. Whether to pause again before the next sleep, if the word is held by then.
+    fn woken(&mut self) -> bool;
     /// Whether there is no time to wait at all.
     fn is_nonblocking(&self) -> bool;
     /// Whether this taker holds the word, which has its number. Another thread may have had the number before, and its
@@ -206,6 +216,10 @@ impl LockWord {
     pub(crate) fn take(&self, owner: u32, waiter: &mut impl WaitPolicy) -> Take {
         let mut spun = false;
         loop {
+            let seen = self.futex();
+            if seen & OWNER == 0 && seen & WAITERS != 0 && waiter.leaves(seen) {
+                continue;
+            }
             let held = match self.try_take(owner) {
                 Try::Taken { died } => return Take::Taken { died },
                 Try::Held(futex) => futex,
@@ -233,7 +247,8 @@ impl LockWord {
             match waiter.sleep(held | WAITERS) {
                 // Nobody chose us, so nobody counts on us: we may leave.
                 Wait::TimedOut => return Take::TimedOut,
-                Wait::Woken | Wait::Changed => {}
+                Wait::Woken => spun = !waiter.woken(),
+                Wait::Changed => {}
             }
         }
     }

@@ -73,6 +73,7 @@
 // | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
 // | `spin` | looking before sleeping, and learning whether that helps |
 // | `private` | the raw lock of threads: one futex word |
+// | `overdue` | which waiter of that lock goes first, once one has waited for very long |
 // | `shared` | the raw lock of processes: word and list of `robust` together |
 // | `local` | the raw lock of a single thread |
 // | `thread_number` | a number for each thread that is never used again |
@@ -91,6 +92,7 @@ pub(crate) mod lease;
 pub(crate) mod local;
 pub mod lock;
 mod locked_slice;
+pub(crate) mod overdue;
 pub(crate) mod participants;
 pub(crate) mod permits;
 pub(crate) mod private;

@@ -16,12 +16,16 @@
 //! thread. That thread waits like all others and does not get the lock. But if that thread dies while it waits, its
 //! death frees the lock.
 //!
+//! **Who gets a lock that is released** is whoever tries first, until a waiter has waited for very long: see
+//! [`overdue`].
+//!
 //! **Spinning** tries ever more rarely, because each try takes the cache line from the holder. Between tries that
 //! failed the holder works at full speed. A party that wants the lock all the time gets it in stretches of some dozen
 //! turns. It does not pay for moving the line at each turn. Whether to spin at all is learned by each lock, between
 //! processes: a useful spin allows the longest, a useless one halves what is allowed. On one core, where no spin can
 //! succeed, that is soon nothing; one slow take in thirty-two spins all the same, to notice that times have changed.
 
+use core::num::NonZeroU32;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use core::time::Duration;
@@ -29,10 +33,11 @@ use core::time::Duration;
 use crate::atomic::spin_hint;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
-use crate::futex::{Limit, Reach, Wait};
+use crate::futex::{Limit, Reach, Wait, wait_as, wake_one_of};
 use crate::robust::fallback;
 use crate::robust::word::{DIED, OWNER, Take, WaitPolicy};
 use crate::robust::{LOCK, LockBackend, Node, RobustList, gettid, lock_backend, wakes_are_passed_on};
+use crate::sync::overdue::{self, Claim, LEFT_FOR, Marked, OVERDUE_AFTER};
 use crate::sync::scope::{Owned, RawLock, Refused};
 
 /// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
@@ -51,6 +56,12 @@ pub struct SharedLock {
 const ABANDONED: u32 = 1;
 /// In `flags`: nobody will be let in again.
 const GIVEN_UP: u32 = 2;
+/// In `flags`: somebody may have waited for very long. Set and cleared by those who do not hold the lock, too.
+const OVERDUE: u32 = 4;
+
+/// The kinds of sleepers.
+const ANY_WAITER: NonZeroU32 = NonZeroU32::new(1).unwrap();
+const OVERDUE_WAITER: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 impl SharedLock {
     /// # Safety
@@ -136,10 +147,7 @@ impl SharedLock {
 
     /// Frees a word that somebody may sleep on and wakes one. `leave` is what the word keeps besides.
     fn free_contended(&self, leave: u32) {
-        // A wake that failed (a sandbox, no memory) woke nobody, but somebody may be there: the bit stays.
-        self.node
-            .word
-            .release_contended(leave, || crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(1));
+        self.node.word.release_contended(leave, || overdue::wake_next(self));
     }
 
     /// The whole release, when the node is not alone in the list, or the word is to keep something.
@@ -251,11 +259,16 @@ struct Sleeper<'l> {
     learned: u32,
     paused: u32,
     gap: u32,
+    /// When it will have waited for very long, once it has slept.
+    overdue_at: Option<Deadline>,
+    claim: Claim,
 }
 
 impl<'l> Sleeper<'l> {
     fn new(lock: &'l SharedLock, here: RobustList<'l>, limit: Limit<'l>) -> Self {
-        Self { lock, here, limit, learned: lock.spin.load(Relaxed), paused: 0, gap: FIRST_GAP }
+        let learned = lock.spin.load(Relaxed);
+        let (overdue_at, claim) = (None, Claim::default());
+        Self { lock, here, limit, learned, paused: 0, gap: FIRST_GAP, overdue_at, claim }
     }
 
     /// What the lock has learned: how many pauses to allow, and how many spins there were.
@@ -271,6 +284,13 @@ impl<'l> Sleeper<'l> {
 
 impl WaitPolicy for Sleeper<'_> {
     fn sleep(&mut self, expected: u32) -> Wait {
+        self.claim.sleeps(self.lock);
+        self.overdue_at.get_or_insert_with(|| Deadline::after(OVERDUE_AFTER));
+        if self.limit.is_never() && wakes_are_passed_on() {
+            let kinds = if self.claim.is_overdue() { ANY_WAITER | OVERDUE_WAITER } else { ANY_WAITER };
+            let ended = wait_as(self.lock.node.futex(), expected, Reach::Shared, Deadline::NEVER, kinds);
+            return ended.unwrap_or(Wait::Changed); // a refused sleep counts as a change: the taker looks again
+        }
         let limit = if wakes_are_passed_on() { self.limit } else { self.limit.or_sooner(Deadline::after(SLICE)) };
         match crate::futex::sleep(self.lock.node.futex(), expected, Reach::Shared, limit) {
             Wait::TimedOut if !self.limit.is_over() => Wait::Changed,
@@ -280,9 +300,12 @@ impl WaitPolicy for Sleeper<'_> {
 
     fn pause(&mut self) -> bool {
         let (pauses, spins) = self.budget();
-        let allowed = if spins % EXPLORE_EVERY == 0 { PAUSES_MAX } else { pauses };
+        let allowed = if self.claim.is_overdue() || spins % EXPLORE_EVERY == 0 { PAUSES_MAX } else { pauses };
         if self.paused >= allowed {
             self.learn(pauses / 2);
+            return false;
+        }
+        if self.claim.yields(self.lock) {
             return false;
         }
         for _ in 0..self.gap {
@@ -295,6 +318,24 @@ impl WaitPolicy for Sleeper<'_> {
 
     fn won(&mut self) {
         self.learn(PAUSES_MAX);
+    }
+
+    fn leaves(&mut self, free: u32) -> bool {
+        let (lock, limit) = (self.lock, self.limit);
+        !limit.is_now()
+            && self.claim.leave(lock, || {
+                let until = limit.or_sooner(Deadline::after(LEFT_FOR)).deadline();
+                let _ = wait_as(lock.node.futex(), free, Reach::Shared, until, ANY_WAITER); // however it ends
+            })
+    }
+
+    fn woken(&mut self) -> bool {
+        if !self.claim.is_overdue() && self.overdue_at.is_none_or(|at| !at.has_passed()) {
+            return false;
+        }
+        self.claim.becomes_overdue();
+        (self.paused, self.gap) = (0, FIRST_GAP);
+        true
     }
 
     fn is_nonblocking(&self) -> bool {
@@ -317,6 +358,29 @@ const FIRST_GAP: u32 = 6;
 const LONGEST_GAP: u32 = 64;
 /// One slow take in so many spins for as long as that.
 const EXPLORE_EVERY: u32 = 32;
+
+impl Marked for SharedLock {
+    fn is_marked(&self) -> bool {
+        self.flags.load(Relaxed) & OVERDUE != 0
+    }
+
+    fn mark(&self) {
+        self.flags.fetch_or(OVERDUE, Relaxed);
+    }
+
+    fn unmark(&self) {
+        self.flags.fetch_and(!OVERDUE, Relaxed);
+    }
+
+    fn wake_overdue(&self) -> bool {
+        wake_one_of(self.node.futex(), Reach::Shared, OVERDUE_WAITER).unwrap_or(false)
+    }
+
+    fn wake_one(&self) -> u32 {
+        // A wake that failed (a sandbox, no memory) woke nobody, but somebody may be there: the bit stays.
+        crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(1)
+    }
+}
 
 // SAFETY: the word has one owner from its take to its release, since a take only succeeds on a word without one, and
 // the kernel clears an owner only after its death. Takes are Acquire and releases Release.

@@ -7,9 +7,15 @@
 //! ones one look is left out, then three, seven and so on, up to 127. So a short disturbance costs little, and so does
 //! a processor that is shared for long.
 //!
+//! **When both partners sleep** each of them takes longer to wake than a look lasts, so no look of that length would
+//! ever succeed again. One in eight of the looks that only notice changes is therefore four times as long: longer than
+//! a wake takes. While such looks succeed they stay allowed. The partner's answers are then there at its next look,
+//! whatever the length of that, and both are awake.
+//!
 //! | bits | meaning |
 //! | --- | --- |
-//! | `0..16` | how many pauses are allowed |
+//! | `0..11` | how many pauses are allowed |
+//! | `11..14` | how many looks were there only to notice changes, modulo 8 |
 //! | `16..24` | how many looks are left out until the next one |
 //! | `24..32` | how many are left out if that one is useless |
 //!
@@ -20,8 +26,14 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::spin_hint;
 
-/// The longest look, in pauses: about ten microseconds.
+/// The longest usual look, in pauses: about ten microseconds.
 const PAUSES_MAX: u32 = 400;
+/// A look at a partner that has to wake first.
+const PAUSES_LONG: u32 = 4 * PAUSES_MAX;
+/// The bits of the pauses.
+const PAUSES: u32 = (1 << 11) - 1;
+/// One in so many looks that notice changes is long.
+const LONG_EVERY: u32 = 8;
 /// The greatest number of looks in turn that are left out.
 const LEFT_OUT_MAX: u32 = 127;
 
@@ -42,28 +54,34 @@ impl Spin {
             return false; // every interleaving is explored as it is
         }
         let learned = self.0.load(Relaxed);
-        let (allowed, left_out, next) = (learned & 0xffff, learned >> 16 & 0xff, learned >> 24);
+        let (allowed, left_out, next) = (learned & PAUSES, learned >> 16 & 0xff, learned >> 24);
         if allowed == 0 && left_out > 0 {
-            self.learn(0, left_out - 1, next);
+            self.0.store(learned - (1 << 16), Relaxed);
             return false;
         }
-        for _ in 0..if allowed == 0 { PAUSES_MAX } else { allowed } {
+        let turn = learned >> 11 & (LONG_EVERY - 1);
+        let most = match allowed {
+            0 if turn == LONG_EVERY - 1 => PAUSES_LONG,
+            0 => PAUSES_MAX,
+            allowed => allowed,
+        };
+        for paused in 0..most {
             if found() {
-                if learned != PAUSES_MAX {
-                    self.learn(PAUSES_MAX, 0, 0);
+                let useful = if paused < PAUSES_MAX { PAUSES_MAX } else { PAUSES_LONG };
+                if learned != useful {
+                    self.0.store(useful, Relaxed);
                 }
                 return true;
             }
             spin_hint();
         }
-        match allowed {
-            0 => self.learn(0, next, (2 * next + 1).min(LEFT_OUT_MAX)),
-            _ => self.learn(allowed / 2, 0, 0),
-        }
+        self.0.store(
+            match allowed {
+                0 => (2 * next + 1).min(LEFT_OUT_MAX) << 24 | next << 16 | ((turn + 1) % LONG_EVERY) << 11,
+                _ => allowed / 2,
+            },
+            Relaxed,
+        );
         false
-    }
-
-    fn learn(&self, pauses: u32, left_out: u32, next: u32) {
-        self.0.store(next << 24 | left_out << 16 | pauses, Relaxed);
     }
 }

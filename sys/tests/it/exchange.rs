@@ -11,7 +11,7 @@ use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{OwnedFd, duplicate};
 use ossature_sys::mmap::{Memfd, Region, Seals};
-use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};
+use ossature_sys::sync::exchange::{Client, Patience, ROOM, Server, Wake};
 
 use crate::support::soon;
 
@@ -247,4 +247,38 @@ fn memory_is_sealed_and_both_descriptors_are_closed_on_exec() {
     let memory = Memfd::from_fd(memory).unwrap();
     assert!(memory.seals().unwrap().contains(Seals::SHRINK | Seals::GROW | Seals::SEAL));
     assert_eq!(memory.set_len(4096), Err(Errno::PERM));
+}
+
+/// Looks at a partner that answers at the look of that number; how many looks there were, if it was met.
+fn look(patience: &Patience, answers: u32) -> Option<u32> {
+    let mut looks = 0;
+    let is_met = patience.until(|| {
+        looks += 1;
+        looks > answers
+    });
+    is_met.then_some(looks)
+}
+
+#[test]
+fn partner_that_wakes_slowly_is_met_by_a_long_look_and_then_each_time() {
+    // 400 pauses are a usual look, and 1,000 are about what a wake takes.
+    let patience = Patience::default();
+    assert!((0..3).all(|_| look(&patience, u32::MAX).is_none()), "it has learned that looks are useless");
+    assert!((0..2000).any(|_| look(&patience, 1000).is_some()), "a longer look comes now and then");
+    assert!((0..100).all(|_| look(&patience, 1000).is_some()), "and is allowed while it is of use");
+    assert_eq!(look(&patience, 0), Some(1));
+    assert_eq!(look(&patience, 1000), None, "a partner that is awake is looked at for a short while");
+}
+
+#[test]
+fn looks_at_a_partner_that_never_answers_become_rare() {
+    let (patience, mut looks) = (Patience::default(), 0_u64);
+    let turns = 20_000;
+    for _ in 0..turns {
+        patience.until(|| {
+            looks += 1;
+            false
+        });
+    }
+    assert!((turns / 2..8 * turns).contains(&looks), "{looks} looks in {turns} turns");
 }

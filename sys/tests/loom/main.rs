@@ -11,6 +11,7 @@ mod event;
 mod exchange;
 mod kqueue;
 mod lock;
+mod overdue;
 mod packets;
 mod pool;
 mod ring;

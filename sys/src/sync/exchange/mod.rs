@@ -41,7 +41,7 @@ pub use self::memory::{Client, ROOM, Server};
 pub use self::words::Wake;
 use crate::sync::spin::Spin;
 
-/// How long a server looks at its words before it sleeps: as long as looks were of use, at most some microseconds.
+/// How long a server looks at its words before it sleeps: as long as looks were of use, at most some ten microseconds.
 ///
 /// # Examples
 /// ```
