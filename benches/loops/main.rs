@@ -38,6 +38,7 @@ fn main() {
         }
         many::one_ready(bench);
         many::all_ready(bench);
+        many::beside_cpython(bench);
         fork::empty_child(bench);
     });
 }

@@ -1,9 +1,12 @@
-//! `select::Poll` with a thousand descriptors, one of them ready or all, beside poll(2) and epoll.
+//! `select::Poll` with a thousand descriptors, one of them ready or all, beside poll(2) and epoll. `select::select`
+//! beside CPython's.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use ossature::select::{Poll, PollFlags};
+use ossature::select::{Poll, PollFlags, select};
 use ossature_benches::bench::Bench;
+use ossature_benches::python::Python;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 use ossature_sys::deadline::Deadline;
@@ -148,4 +151,42 @@ impl Turns {
     fn take(&self, ready: usize) {
         self.events.take(u64::from(ready == 1));
     }
+}
+
+/// A thousand descriptors of which the last is ready: that many duplicates of the end of a pipe, below the limit of C's
+/// sets.
+const PYTHON: [&str; 4] = [
+    "import os, select",
+    "never = os.pipe()[0]; fds = [os.dup(never) for _ in range(999)]",
+    "ready, end = os.pipe(); fds.append(ready)",
+    "os.write(end, b'x')",
+];
+
+/// `select` of a thousand, and a set of a thousand that is kept and borrows them, beside CPython's `select.select`.
+pub fn beside_cpython(bench: &Bench) {
+    let (given, kept) = (format!("select-of-{REGISTERED}"), format!("kept-set-of-{REGISTERED}"));
+    if !bench.wants(&given) && !bench.wants(&kept) {
+        return;
+    }
+    let Some(python) = Python::start(&PYTHON).map(RefCell::new) else {
+        eprintln!("loops/{given}: no python3 here");
+        return;
+    };
+    let samples = bench.table(4, |turn| {
+        let events = &Turns::new();
+        events.raise(1);
+        let list: Vec<_> = events.each().collect();
+        let mut rounds = Rounds::new();
+        rounds.add("select", || {
+            let ready = select(&list, &[], &[], Deadline::NEVER).expect("ours waits");
+            assert_eq!(ready.read.len(), 1);
+        });
+        let mut poll = Poll::new();
+        list.iter().for_each(|fd| poll.register(*fd, PollFlags::IN));
+        rounds.add("kept", move || assert_eq!(poll.poll(Deadline::NEVER).expect("ours waits").count(), 1));
+        rounds.add_burst("cpython", |repeats| python.borrow_mut().time("select.select(fds, [], [])", repeats));
+        turn.run(100, rounds);
+    });
+    bench.compare(&given, &samples, "select", "cpython", Bar::AtMost(1.0));
+    bench.compare(&kept, &samples, "kept", "cpython", Bar::AtMost(0.03));
 }

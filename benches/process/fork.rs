@@ -5,7 +5,7 @@ use std::time::Duration;
 use ossature::multiprocessing::Process;
 use ossature_benches::bench::Bench;
 use ossature_benches::python::Python;
-use ossature_benches::report::Bar;
+use ossature_benches::report::{Bar, Line, Unit};
 use ossature_benches::rounds::Rounds;
 
 /// How much memory the parent has touched, which a fork copies the page tables of.
@@ -16,7 +16,8 @@ fn ours() {
     assert!(process.join().expect("is joined").success());
 }
 
-fn raw() {
+/// A child that ends at once, by the bare calls.
+pub fn raw() {
     // SAFETY: this process has one thread, and the child leaves at once without running anything of ours.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -43,9 +44,43 @@ pub fn beside_the_raw_calls(bench: &Bench) {
     bench.compare("fork-16-mib", &samples, "ours", "fork(2)", Bar::AtMost(1.10));
 }
 
+/// The page faults of this process and of the children that it has waited for.
+fn faults() -> u64 {
+    let of = |who| {
+        // SAFETY: a rusage is plain numbers, and all zeroes are one.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: getrusage(2) fills the struct it is given.
+        assert_eq!(unsafe { libc::getrusage(who, &raw mut usage) }, 0, "getrusage");
+        usage.ru_minflt as u64
+    };
+    of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
+}
+
+/// The page faults of one process from its start to the end of the wait for it, the parent's among them.
+pub fn page_faults(bench: &Bench) {
+    let row = "fork-page-faults";
+    if !bench.wants(row) {
+        return;
+    }
+    let each = |start: fn()| {
+        const STARTS: u64 = 200;
+        start();
+        let before = faults();
+        (0..STARTS).for_each(|_| start());
+        (faults() - before) as f64 / STARTS as f64
+    };
+    let (ours, raw) = (each(ours), each(raw));
+    let line = |rival: &str, theirs, bar| {
+        let (row, rival) = (row.to_owned(), rival.to_owned());
+        bench.print(Line { row, unit: Unit::PageFaults, ours, rival, theirs: Some(theirs), ratio: None, bar });
+    };
+    line("limit", 20.0, Bar::AtMost(1.0));
+    line("fork(2)", raw, Bar::Plus(6.0));
+}
+
 /// The same child of a parent that has just begun, beside the same in CPython.
 pub fn beside_cpython(bench: &Bench) {
-    if !bench.wants("fork-cpython") {
+    if !bench.wants("fork-cpython") && !bench.wants("fork-small") {
         return;
     }
     let setup = ["import multiprocessing", "multiprocessing.set_start_method('fork')", "def child(): pass"];
@@ -65,4 +100,5 @@ pub fn beside_cpython(bench: &Bench) {
     rounds.add_burst("cpython", move |repeats| python.time("run()", repeats));
     let samples = rounds.run(bench.scaled(200), Duration::from_millis(3));
     bench.compare("fork-cpython", &samples, "ours", "cpython", Bar::AtMost(0.10));
+    bench.compare("fork-small", &samples, "ours", "fork(2)", Bar::AtMost(1.20));
 }

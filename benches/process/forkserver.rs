@@ -1,5 +1,7 @@
 //! A process of the fork server, from its start to the end of the wait for it.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ossature::multiprocessing::{Context, Process, set_forkserver_spares, stop_forkserver};
@@ -39,6 +41,69 @@ pub fn beside_cpython(bench: &Bench) {
             bench.compare(&name, &samples, "ours", rival, Bar::AtMost(0.05));
             stop();
         }
+    }
+}
+
+/// A process that forks a child for each byte that it is sent, waits for the child and answers with a byte: the least
+/// that a fork server does. Killed with its owner.
+struct ByHand {
+    orders: UnixStream,
+    server: libc::pid_t,
+}
+
+impl ByHand {
+    fn start() -> Self {
+        let (orders, taken) = UnixStream::pair().expect("a pair");
+        // SAFETY: this process has one thread, and the child leaves by _exit or by being killed.
+        let server = unsafe { libc::fork() };
+        assert!(server >= 0, "fork");
+        if server == 0 {
+            drop(orders);
+            serve(taken);
+        }
+        Self { orders, server }
+    }
+
+    fn child(&self) {
+        (&self.orders).write_all(b"x").expect("the server reads");
+        (&self.orders).read_exact(&mut [0]).expect("the server answers");
+    }
+}
+
+fn serve(mut orders: UnixStream) -> ! {
+    let mut byte = [0];
+    while orders.read_exact(&mut byte).is_ok() {
+        super::fork::raw();
+        let _ = orders.write_all(&byte); // a client that is gone is seen by the next read
+    }
+    // SAFETY: _exit(2) ends this process.
+    unsafe { libc::_exit(0) }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        // SAFETY: the server is our own child and not reaped yet, so the number is still its own.
+        unsafe { libc::kill(self.server, libc::SIGKILL) };
+        // SAFETY: waitpid(2) takes a null status pointer.
+        unsafe { libc::waitpid(self.server, std::ptr::null_mut(), 0) };
+    }
+}
+
+/// Beside a server made by hand, which checks nothing and tells nothing of its child: no child forked beforehand, and
+/// one.
+pub fn by_hand(bench: &Bench) {
+    for (row, spares) in [("forkserver-by-hand-no-spare", 0), ("forkserver-by-hand", 1)] {
+        if !bench.wants(row) {
+            continue;
+        }
+        let server = ByHand::start();
+        set_forkserver_spares(spares);
+        let mut rounds = Rounds::new();
+        rounds.add("ours", ours);
+        rounds.add("by-hand", || server.child());
+        let samples = rounds.run(bench.scaled(100), Duration::from_millis(5));
+        bench.compare(row, &samples, "ours", "by-hand", Bar::AtMost(1.4));
+        stop();
     }
 }
 

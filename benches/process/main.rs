@@ -26,10 +26,12 @@ fn main() {
         let core = machine::cores().first().copied();
         machine::pin(core.as_slice());
         fork::beside_the_raw_calls(bench);
+        fork::page_faults(bench);
         fork::beside_cpython(bench);
         spawn::beside_its_rivals(bench);
         spawn::beside_cpython(bench);
         forkserver::beside_cpython(bench);
+        forkserver::by_hand(bench);
         forkserver::of_small_and_large(bench);
     });
 }

@@ -1,6 +1,7 @@
 //! How a line is written and judged.
 //!
-//! `RATIO <area>/<row> unit=<ns|instr|share|KiB> ours=<x> rival=<name> theirs=<y> ratio=<r> bar=<=0.85 ok=<yes|no>`
+//! `RATIO <area>/<row> unit=<unit> ours=<x> rival=<name> theirs=<y> ratio=<r> bar=<=0.85 ok=<yes|no>`, where the unit
+//! is ns, instr, share, KiB or faults.
 
 use std::fmt;
 
@@ -26,6 +27,8 @@ pub enum Unit {
     Share,
     /// Memory.
     Kibibytes,
+    /// Page faults an operation.
+    PageFaults,
 }
 
 /// One judged comparison; its `Display` is the `RATIO` line.
@@ -94,6 +97,7 @@ impl fmt::Display for Unit {
             Self::Instructions => "instr",
             Self::Share => "share",
             Self::Kibibytes => "KiB",
+            Self::PageFaults => "faults",
         })
     }
 }

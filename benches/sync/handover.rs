@@ -6,9 +6,10 @@ use std::time::Duration;
 use ossature_benches::bench::Bench;
 use ossature_benches::machine;
 use ossature_benches::pair::{Pair, monotonic};
+use ossature_benches::parties;
 use ossature_benches::placement::Placement;
-use ossature_benches::report::Bar;
-use ossature_benches::rivals::{FutexMailbox, PthreadMailbox};
+use ossature_benches::report::{Bar, Line, Unit};
+use ossature_benches::rivals::{FutexMailbox, PthreadMailbox, SpinningMailbox, WatchingMailbox};
 use ossature_benches::rounds::Samples;
 use ossature_sys::scope::Shared;
 use ossature_sys::shareable;
@@ -16,6 +17,9 @@ use ossature_sys::shm::Shm;
 use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::semaphore::Semaphore;
+
+use crate::semaphore::PosixSemaphore;
 
 shareable! {
     /// A token that is put in and taken out, as it is done with a condition.
@@ -61,6 +65,7 @@ struct Ways {
     condition: [Shm<Mailbox>; 2],
     pthread: [&'static PthreadMailbox; 2],
     futex: [&'static FutexMailbox; 2],
+    spinning: [&'static SpinningMailbox; 2],
 }
 
 impl Ways {
@@ -70,16 +75,18 @@ impl Ways {
             condition: [Mailbox::shared(), Mailbox::shared()],
             pthread: [PthreadMailbox::shared(), PthreadMailbox::shared()],
             futex: [(); 2].map(|()| machine::shared(FutexMailbox::default())),
+            spinning: [(); 2].map(|()| machine::shared(SpinningMailbox::default())),
         }
     }
 
-    fn jobs<'w>(&'w self, pair: &mut Pair<'w>) -> [(&'static str, usize); 5] {
+    fn jobs<'w>(&'w self, pair: &mut Pair<'w>) -> [(&'static str, usize); 6] {
         [
             ("event", pair.exchange(|to| self.event[to].set(), |at| take(&self.event[at]))),
             ("condition", pair.exchange(|to| self.condition[to].post(), |at| self.condition[at].take())),
             ("pthread-cond", pair.exchange(|to| self.pthread[to].post(), |at| self.pthread[at].take())),
             ("pthread-cond-late", pair.exchange(|to| self.pthread[to].post_late(), |at| self.pthread[at].take())),
             ("futex", pair.exchange(|to| self.futex[to].post(), |at| self.futex[at].take())),
+            ("futex-spin", pair.exchange(|to| self.spinning[to].post(), |at| self.spinning[at].take())),
         ]
     }
 }
@@ -117,6 +124,34 @@ pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     let bar = Bar::AtMost(if placement.is_near() { 0.02 } else { 0.05 });
     bench.compare("event-hand-over", &samples, "event", "pthread-cond", bar);
     bench.compare("condition-hand-over", &samples, "condition", "pthread-cond", bar);
+    bench.compare("event-hand-over", &samples, "event", "futex-spin", Bar::AtMost(1.2));
+    let bar = Bar::AtMost(if placement.is_near() { 4.0 } else { 2.0 });
+    bench.compare("condition-hand-over", &samples, "condition", "event", bar);
+    let (_, condition) = jobs[1];
+    let ours = share_asleep(bench, &mut pair, condition);
+    let (row, unit, rival) = ("condition-hand-over-asleep".to_owned(), Unit::Share, "limit".to_owned());
+    bench.print(Line { row, unit, ours, rival, theirs: Some(0.01), ratio: None, bar: Bar::AtMost(1.0) });
+}
+
+/// The share of turns, there and back, in which this side has slept.
+fn share_asleep(bench: &Bench, pair: &mut Pair<'_>, job: usize) -> f64 {
+    let span = Duration::from_millis(5);
+    let (mut slept, mut turns) = (0, 0.0);
+    for _ in 0..bench.scaled(60) {
+        let before = sleeps();
+        turns += span.as_nanos() as f64 / pair.run(job, span).each / 2.0;
+        slept += sleeps() - before;
+    }
+    slept as f64 / turns
+}
+
+/// How often this process gave its core away to wait.
+fn sleeps() -> u64 {
+    // SAFETY: a rusage is plain numbers, and all zeroes are one.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: getrusage(2) fills the struct it is given.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0, "getrusage");
+    usage.ru_nvcsw as u64
 }
 
 /// Both on one core: somebody has to sleep.
@@ -135,6 +170,60 @@ pub fn one_core(bench: &Bench, core: usize) {
     // in.
     bench.compare("event-one-core", &samples, "event", "futex", Bar::AtMost(1.2));
     bench.compare("condition-one-core", &samples, "condition", "pthread-cond-late", Bar::AtMost(1.2));
+}
+
+/// A unit of a semaphore, handed to and fro on one core: between processes, and between threads beside the semaphore
+/// that the C library has for them.
+pub fn units_on_one_core(bench: &Bench, core: usize) {
+    if !bench.wants("semaphore-one-core") {
+        return;
+    }
+    let ours = [(); 2].map(|()| Shm::place(Semaphore::<Shared>::shared(0)).expect("shared memory"));
+    let posix = [(); 2].map(|()| PosixSemaphore::shared(0));
+    let floor = [(); 2].map(|()| machine::shared(WatchingMailbox::default()));
+    let mut pair = Pair::on([core, core]);
+    let jobs = [
+        (
+            "ours",
+            pair.exchange(|to| ours[to].release(1).expect("room"), |at| ours[at].acquire().expect("nobody refuses")),
+        ),
+        ("sem_t", pair.exchange(|to| posix[to].post(), |at| posix[at].wait())),
+        ("watching", pair.exchange(|to| floor[to].post(), |at| floor[at].take())),
+    ];
+    let samples = rounds(bench, &mut pair, &jobs, 40, Duration::from_millis(20));
+    bench.compare("semaphore-one-core", &samples, "ours", "sem_t", Bar::AtMost(1.12));
+    bench.compare("semaphore-one-core-floor", &samples, "watching", "sem_t", Bar::AtMost(1.12));
+    bench.compare("semaphore-one-core", &samples, "ours", "watching", Bar::AtMost(1.12));
+    let mut samples = Samples::of_names(["ours", "sem_t"]);
+    for round in 0..bench.scaled(40) {
+        for turn in 0..2 {
+            let (name, each) = if (turn + round) % 2 == 0 {
+                let ours = [(); 2].map(|()| Semaphore::new(0));
+                ("ours", between_threads(core, |to| ours[to].release(1).expect("room"), |at| ours[at].acquire()))
+            } else {
+                ("sem_t", between_threads(core, |to| posix[to].post(), |at| posix[at].wait()))
+            };
+            samples.push(name, each);
+        }
+    }
+    bench.compare("semaphore-one-core-threads", &samples, "ours", "sem_t", Bar::AtMost(1.05));
+}
+
+/// Some thousand exchanges between two threads of this process, both on one core: nanoseconds for each way.
+fn between_threads(core: usize, post: impl Fn(usize) + Sync, take: impl Fn(usize) + Sync) -> f64 {
+    const TURNS: u32 = 4000;
+    let spent = parties::threads(&[core; 2], |party| {
+        for _ in 0..TURNS {
+            if party == 1 {
+                take(1);
+                post(0);
+            } else {
+                post(1);
+                take(0);
+            }
+        }
+    });
+    spent / f64::from(2 * TURNS)
 }
 
 /// How long the partner sleeps before it is told.

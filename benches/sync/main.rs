@@ -21,6 +21,7 @@ fn main() {
             barrier::cycles(bench, cores);
         }
         handover::one_core(bench, core);
+        handover::units_on_one_core(bench, core);
         machine::on_core(core, || semaphore::rows(bench));
     });
 }

@@ -1,4 +1,4 @@
-//! The lock of threads with two of them at it.
+//! The lock of threads with two or eight of them at it.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
@@ -8,105 +8,155 @@ use std::time::{Duration, Instant};
 
 use ossature_benches::bench::Bench;
 use ossature_benches::machine;
+use ossature_benches::pair::monotonic;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Samples;
 use ossature_sys::sync::lock::Lock;
 
-/// What a turn does: inside the lock and outside of it, in turns of an empty loop.
-#[derive(Clone, Copy)]
-struct Work {
-    inside: u32,
-    outside: u32,
-}
-
+/// Turns of an empty loop.
 fn spend(turns: u32) {
     for turn in 0..turns {
         std::hint::black_box(turn);
     }
 }
 
-/// Hammering, and with work inside and outside.
+/// Hammering by two threads and by eight, and two with work inside and outside.
 pub fn contended(bench: &Bench, cores: [usize; 2]) {
+    let short = Duration::from_millis(4);
     if bench.wants("private-hammer") {
-        let samples = rounds(bench, cores, Work { inside: 0, outside: 0 });
+        let samples = in_turns(bench.scaled(120), 0, &Each { cores: &cores, span: short, outside: 0 });
         bench.compare("private-hammer", &samples, "ours", "std::Mutex", Bar::AtMost(1.0));
+        bench.compare("private-hammer", &samples, "ours", "parking_lot", Bar::AtMost(1.3));
+    }
+    if bench.wants("private-hammer-8") {
+        let (row, cores, span) = ("private-hammer-8", &cores.repeat(4)[..], Duration::from_millis(40));
+        let samples = in_turns(bench.scaled(20), 0, &Each { cores, span, outside: 0 });
+        bench.compare(row, &samples, "ours", "std::Mutex", Bar::AtMost(1.0));
+        bench.compare(row, &samples, "ours", "parking_lot", Bar::AtMost(1.3));
+        let samples = in_turns(bench.scaled(20), 0, &LongestWait { cores, span: Duration::from_millis(150) });
+        bench.compare(&format!("{row}-longest-wait"), &samples, "ours", "std::Mutex", Bar::AtMost(1.0));
+        bench.compare(&format!("{row}-longest-wait"), &samples, "ours", "parking_lot", Bar::AtMost(1.0));
     }
     if bench.wants("private-work") {
-        let samples = rounds(bench, cores, Work { inside: 200, outside: 800 });
+        let samples = in_turns(bench.scaled(120), 200, &Each { cores: &cores, span: short, outside: 800 });
         bench.compare("private-work", &samples, "ours", "std::Mutex", Bar::AtMost(1.05));
         bench.compare("private-work", &samples, "ours", "parking_lot", Bar::AtMost(1.05));
     }
 }
 
-fn rounds(bench: &Bench, cores: [usize; 2], work: Work) -> Samples {
-    let names = ["ours", "std::Mutex", "parking_lot"];
-    let mut samples = Samples::of_names(names);
-    for round in 0..bench.scaled(120) {
-        for turn in 0..names.len() {
-            let name = names[(turn + round) % names.len()];
-            let each = match name {
+const NAMES: [&str; 3] = ["ours", "std::Mutex", "parking_lot"];
+
+/// What is measured of a lock: its turn takes it, does some work inside, and gives it back.
+trait Measure {
+    fn measure(&self, turn: impl Fn() + Sync) -> f64;
+}
+
+/// The locks in turns.
+fn in_turns(rounds: usize, inside: u32, what: &impl Measure) -> Samples {
+    let mut samples = Samples::of_names(NAMES);
+    for round in 0..rounds {
+        for turn in 0..NAMES.len() {
+            let name = NAMES[(turn + round) % NAMES.len()];
+            let figure = match name {
                 "ours" => {
                     let lock = Lock::new(0);
-                    both(cores, work, || {
+                    what.measure(|| {
                         let mut value = lock.lock();
                         *value += 1;
-                        spend(work.inside);
+                        spend(inside);
                     })
                 }
                 "std::Mutex" => {
                     let lock = Mutex::new(0);
-                    both(cores, work, || {
+                    what.measure(|| {
                         let mut value = lock.lock().expect("not poisoned");
                         *value += 1;
-                        spend(work.inside);
+                        spend(inside);
                     })
                 }
                 _ => {
                     let lock = parking_lot::Mutex::new(0);
-                    both(cores, work, || {
+                    what.measure(|| {
                         let mut value = lock.lock();
                         *value += 1;
-                        spend(work.inside);
+                        spend(inside);
                     })
                 }
             };
-            samples.push(name, each);
+            samples.push(name, figure);
         }
     }
     samples
 }
 
-/// Two threads, each on its core, for a stretch: nanoseconds for each turn of the two together.
-fn both(cores: [usize; 2], work: Work, turn: impl Fn() + Sync) -> f64 {
-    let (start, stop, total) = (Barrier::new(3), AtomicBool::new(false), AtomicU64::new(0));
-    let go = AtomicBool::new(false);
+/// Nanoseconds for each turn of all threads together, one for each of these cores.
+struct Each<'c> {
+    cores: &'c [usize],
+    span: Duration,
+    outside: u32,
+}
+
+impl Measure for Each<'_> {
+    fn measure(&self, turn: impl Fn() + Sync) -> f64 {
+        let total = AtomicU64::new(0);
+        let took = threads(self.cores, self.span, |stop| {
+            let mut done = 0;
+            while !stop.load(Relaxed) {
+                for _ in 0..16 {
+                    turn();
+                    spend(self.outside);
+                }
+                done += 16;
+            }
+            total.fetch_add(done, Relaxed);
+        });
+        took.as_nanos() as f64 / total.load(Relaxed) as f64
+    }
+}
+
+/// The longest time in which one of the threads had no turn, in nanoseconds.
+struct LongestWait<'c> {
+    cores: &'c [usize],
+    span: Duration,
+}
+
+impl Measure for LongestWait<'_> {
+    fn measure(&self, turn: impl Fn() + Sync) -> f64 {
+        let longest = AtomicU64::new(0);
+        threads(self.cores, self.span, |stop| {
+            let (mut last, mut most) = (monotonic(), 0);
+            while !stop.load(Relaxed) {
+                turn();
+                let now = monotonic();
+                most = most.max(now - last);
+                last = now;
+            }
+            longest.fetch_max(most, Relaxed);
+        });
+        longest.load(Relaxed) as f64
+    }
+}
+
+/// Threads, each on its core, which do their work until the flag is raised at the end of the span.
+fn threads(cores: &[usize], span: Duration, work: impl Fn(&AtomicBool) + Sync) -> Duration {
+    let (start, stop, go) = (Barrier::new(cores.len() + 1), AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         for core in cores {
-            let (start, stop, total, go, turn) = (&start, &stop, &total, &go, &turn);
+            let (start, stop, go, work) = (&start, &stop, &go, &work);
             scope.spawn(move || {
-                machine::pin(&[core]);
+                machine::pin(&[*core]);
                 start.wait();
                 while !go.load(Acquire) {
                     spin_loop();
                 }
-                let mut done = 0;
-                while !stop.load(Relaxed) {
-                    for _ in 0..16 {
-                        turn();
-                        spend(work.outside);
-                    }
-                    done += 16;
-                }
-                total.fetch_add(done, Relaxed);
+                work(stop);
             });
         }
         start.wait();
         let began = Instant::now();
         go.store(true, Release);
-        thread::sleep(Duration::from_millis(4));
+        thread::sleep(span);
         stop.store(true, Relaxed);
         began.elapsed()
     })
-    .as_nanos() as f64
-        / total.load(Relaxed) as f64
 }
