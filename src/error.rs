@@ -421,6 +421,7 @@ impl From<Refused> for Error {
             Refused::WouldDeadlock => Self::caused(ErrorKind::WouldDeadlock, None, refused),
             Refused::TooMany | Refused::TableFull => Self::caused(ErrorKind::Os, Errno::AGAIN, refused),
             Refused::Unlisted => Self::caused(ErrorKind::Os, Errno::PERM, refused),
+            Refused::NoMemory => Self::caused(ErrorKind::Os, Errno::NOMEM, refused),
             Refused::NotOwner(why) => why.into(),
             _ => Self::caused(ErrorKind::Os, None, refused),
         }

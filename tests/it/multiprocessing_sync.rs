@@ -481,6 +481,9 @@ fn barrier_of_nobody_or_of_too_many_is_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(&parties.to_string()), "{error}");
     }
+    assert_eq!(Barrier::<1_000>::with_capacity(1_000).unwrap().parties(), 1_000);
+    let error = Barrier::<1_000>::with_capacity(1_001).unwrap_err();
+    assert!(error.to_string().contains("1 to 1000 parties, not 1001"), "{error}");
 }
 
 #[test]

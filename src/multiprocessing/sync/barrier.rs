@@ -14,7 +14,8 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
 ///
 /// Differs from Python: the action is given to the wait, and the last party to arrive runs its own. The death of a
-/// party that waits or has [joined](Self::join) breaks the barrier at once. There are at most 120 parties.
+/// party that waits or has [joined](Self::join) breaks the barrier at once. There are at most `N` parties, 120 if
+/// nothing else is said.
 ///
 /// A party that is stopped, not dead, may delay a [`wait`](Self::wait) of the others. A wait with a limit ends in time,
 /// and [`join`](Self::join), [`reset`](Self::reset) and [`abort`](Self::abort) never wait.
@@ -56,16 +57,16 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Barrier(Placed<barrier::Barrier<Shared>>);
+pub struct Barrier<const N: usize = 120>(Placed<barrier::Barrier<Shared, N>>);
 
 impl Barrier {
     /// A barrier for `parties` parties in shared memory.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120; otherwise as for
-    /// [`Lock::new`](crate::multiprocessing::Lock::new).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120, for which there is
+    /// [`with_capacity`](Self::with_capacity); otherwise as for [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new(parties: u32) -> Result<Self> {
-        Placed::new(barrier::Barrier::shared(parties), "a barrier").map(Self).map_err(named(parties))
+        Self::with_capacity(parties)
     }
 
     /// Makes `count` barriers for `parties` parties, which share one mapping and one descriptor. Each may be sent
@@ -84,15 +85,40 @@ impl Barrier {
     /// ```
     pub fn many(count: usize, parties: u32) -> Result<Vec<Self>> {
         let barriers = Placed::many(count, |_| barrier::Barrier::shared(parties), "a block of barriers");
-        Ok(barriers.map_err(named(parties))?.map(Self).collect())
+        Ok(barriers.map_err(named::<120>(parties))?.map(Self).collect())
+    }
+}
+
+impl<const N: usize> Barrier<N> {
+    /// A barrier for `parties` parties in shared memory, with room for `N` participants: those who have
+    /// [joined](Self::join) and those who wait. `N` is 65,536 at most.
+    ///
+    /// The memory of a barrier for more than 120 is that of its parties. More is taken when more participants come.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than `N`; otherwise as for
+    /// [`Lock::new`](crate::multiprocessing::Lock::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Barrier;
+    ///
+    /// let step = Barrier::<10_000>::with_capacity(500)?;
+    /// assert_eq!(step.parties(), 500);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_capacity(parties: u32) -> Result<Self> {
+        let init = barrier::Barrier::shared_with_capacity(parties);
+        Placed::new(init, "a barrier").map(Self).map_err(named::<N>(parties))
     }
 
     /// Enrols the calling thread until the answer is dropped: should it die meanwhile, the barrier breaks at once,
     /// whether it waited or computed.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `EAGAIN` when 120 threads have joined or wait, or this one holds 1,900 shared locks.
-    pub fn join(&self) -> Result<Party<'_, Shared>> {
+    /// [`Os`](ErrorKind::Os) with `EAGAIN` when `N` threads have joined or wait, or this one holds 1,900 shared locks.
+    /// With `ENOMEM` without memory for one more participant.
+    pub fn join(&self) -> Result<Party<'_, Shared, N>> {
         Ok(self.0.join()?)
     }
 
@@ -100,7 +126,7 @@ impl Barrier {
     ///
     /// # Errors
     /// As for [`join`](Self::join).
-    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Party<'_, Shared>>> {
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Party<'_, Shared, N>>> {
         Ok(self.0.join_timeout(limit)?)
     }
 
@@ -212,17 +238,18 @@ impl Arena {
     /// ```
     pub fn barrier(&self, parties: u32) -> Result<Barrier> {
         let barrier = Placed::in_arena(self, barrier::Barrier::shared(parties), "a barrier");
-        barrier.map(Barrier).map_err(named(parties))
+        barrier.map(Barrier).map_err(named::<120>(parties))
     }
 }
 
-owner!(Barrier, barrier::Barrier<Shared>);
+owner!(Barrier, barrier::Barrier<Shared, N>, N);
 
 /// Says what is wrong with the number of parties, if that is the error.
-fn named(parties: u32) -> impl Fn(Error) -> Error {
+fn named<const N: usize>(parties: u32) -> impl Fn(Error) -> Error {
     move |error| match error.errno() {
         Some(Errno::INVAL) => {
-            Error::new(ErrorKind::InvalidInput, format!("a barrier of processes takes 1 to 120 parties, not {parties}"))
+            let message = format!("this barrier of processes takes 1 to {N} parties, not {parties}");
+            Error::new(ErrorKind::InvalidInput, message)
         }
         _ => error,
     }

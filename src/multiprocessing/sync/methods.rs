@@ -1,9 +1,9 @@
 //! The methods that several faces have, written once.
 
-/// What owns a `Placed` in its only field.
+/// What owns a `Placed` in its only field; it may have room for `N` participants.
 macro_rules! owner {
-    ($Face:ident, $Inner:ty) => {
-        impl $Face {
+    ($Face:ident, $Inner:ty $(, $N:ident)?) => {
+        impl$(<const $N: usize>)? $Face$(<$N>)? {
             /// Another handle of the same object, for an owner of its own. It has a mapping of its own, unless the
             /// object is one of many that were made together.
             ///
@@ -20,7 +20,7 @@ macro_rules! owner {
             }
         }
 
-        impl From<Shm<$Inner>> for $Face {
+        impl$(<const $N: usize>)? From<Shm<$Inner>> for $Face$(<$N>)? {
             fn from(shm: Shm<$Inner>) -> Self {
                 Self(shm.into())
             }

@@ -69,6 +69,17 @@ pub(crate) fn wake_one_of(word: &AtomicU32, reach: Reach, kinds: NonZeroU32) -> 
     raw::call("futex", || sys::wake_bitset(word, flags(reach), 1, kinds)).map(|woken| woken != 0)
 }
 
+/// `futex(nobody, FUTEX_WAKE_OP, 1, 1, word, OR 0)`: the kernel writes the word without changing it. So the word has a
+/// page afterwards, or there is none: an error, where an access by the program itself would end in SIGBUS.
+///
+/// # Errors
+/// `EFAULT` and `ENOMEM` without memory.
+pub(crate) fn touch(word: &AtomicU32) -> Result<()> {
+    let nobody = AtomicU32::new(0);
+    let write = || sys::wake_op(&nobody, Flags::PRIVATE, 1, 1, word, sys::WakeOp::Or, sys::WakeOpCmp::Ne, 0, 0);
+    retry(|| raw::call("futex", write)).map(drop)
+}
+
 fn ended(answer: Result<()>) -> Result<Wait> {
     match answer {
         Ok(()) => Ok(Wait::Woken),

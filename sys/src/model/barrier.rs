@@ -64,6 +64,10 @@ impl Enrolment for Place {
     fn may_be_mine(_first: &Self, _size: usize, count: usize) -> impl Iterator<Item = usize> {
         0..count
     }
+
+    fn back<T>(_part: &[T], _word: impl Fn(&T) -> &AtomicU32) -> Result<(), Refused> {
+        Ok(())
+    }
 }
 
 impl WatchingGate for KillableGate {
@@ -92,7 +96,7 @@ impl Scope for Mortal {
     type RLock = OwnedWord;
     type Gate = KillableGate;
     type Queue = PrivateQueue;
-    type Participants = SlotTable<Place, MOST>;
+    type Participants<const N: usize> = SlotTable<Place, N>;
     type Permits = NoTable;
     type Readers = Counted<KillableGate>;
     type Outcome<G> = Result<G, Refused>;
@@ -109,7 +113,7 @@ impl Scope for Mortal {
 /// The barrier.
 #[derive(Debug)]
 pub struct Barrier {
-    barrier: barrier::Barrier<Mortal>,
+    barrier: barrier::Barrier<Mortal, MOST>,
     /// How many have come so far that they are watched.
     enrolled: AtomicU32,
 }

@@ -37,7 +37,7 @@ impl Scope for Killable {
     type RLock = OwnedWord;
     type Gate = KillableGate;
     type Queue = PrivateQueue;
-    type Participants = Counter;
+    type Participants<const N: usize> = Counter;
     type Permits = NoTable;
     type Readers = Counted<KillableGate>;
     type Outcome<G> = Result<G, Refused>;

@@ -28,6 +28,11 @@ impl Fingerprint {
         Description::of("primitive").text(name).fingerprint()
     }
 
+    /// The fingerprint of a primitive of this crate with room for so many participants.
+    pub(crate) const fn primitive_for(name: &str, participants: usize) -> Self {
+        Description::of("primitive").text(name).number(participants as u64).fingerprint()
+    }
+
     /// The fingerprint of a primitive of this crate around a value.
     pub(crate) const fn primitive_around(name: &str, value: Self) -> Self {
         Description::of("primitive").text(name).part(value).fingerprint()

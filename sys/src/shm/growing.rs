@@ -4,13 +4,14 @@
 //! the parts that were [backed](Growing::back) have pages. Whoever uses a part backs it first, so a full machine is an
 //! error there and not a SIGBUS later.
 
+use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use super::header::{self, Header};
 use super::{AttachError, SEALS, Shareable, attach};
 use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
-use crate::mmap::{Memfd, Region, memfd};
+use crate::mmap::{Memfd, Region, memfd, page_size};
 use crate::process::{Resource, rlimit};
 use crate::raw;
 
@@ -41,6 +42,14 @@ impl Growing {
         retry(|| raw::call("fcntl", || rustix::fs::fcntl_add_seals(&memory.memory, rustix_seals())))?;
         header::own(memory.memory.as_fd());
         Ok(memory)
+    }
+
+    /// Makes memory for a `T` alone, with pages for the first bytes of it, as many as it asks for.
+    pub(super) fn make_for<T: Shareable>() -> Result<(OwnedFd, Region)> {
+        let memory = Self::make::<T>(0, 1)?;
+        memory.back(Self::offset::<T>(), T::BACKED.min(size_of::<T>()))?;
+        let Self { region, memory } = memory;
+        Ok((memory, region.ok_or(Errno::NOMEM)?))
     }
 
     /// Attaches to such memory that another process made, and says the `len` of its maker. `more` computes the number
@@ -110,6 +119,22 @@ impl Growing {
     pub(crate) fn leak(&mut self) {
         self.region.take().map(Region::leak);
     }
+}
+
+/// Finds pages for memory that is mapped, before anyone touches it: `madvise(part, len, MADV_POPULATE_WRITE)`.
+///
+/// # Errors
+/// `ENOMEM`, or `EFAULT` where a touch would end in SIGBUS: there is no memory. `EINVAL` before Linux 5.14.
+pub(crate) fn populate<T>(part: &[T]) -> Result<()> {
+    let range = part.as_ptr_range();
+    let skew = range.start.addr() % page_size();
+    let base = range.start.cast::<c_void>().wrapping_byte_sub(skew).cast_mut();
+    let len = range.end.addr() - range.start.addr() + skew;
+    let populate = || {
+        // SAFETY: the pages are mapped, because the part lies in them, and what they hold stays.
+        unsafe { rustix::mm::madvise(base, len, rustix::mm::Advice::LinuxPopulateWrite) }
+    };
+    if part.is_empty() { Ok(()) } else { retry(|| raw::call("madvise", populate)) }
 }
 
 fn rustix_seals() -> rustix::fs::SealFlags {

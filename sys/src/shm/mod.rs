@@ -85,6 +85,7 @@ pub use shareable::{Init, Nodes, Plain, Shareable, Zeroed, array};
 #[doc(hidden)]
 pub use shareable::{InitWith, init_field, visit_field};
 
+use self::growing::Growing;
 use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
 use crate::mmap::{Memfd, Region, Seals};
@@ -138,7 +139,8 @@ impl<T: Shareable> Shm<T> {
     /// [`Unsupported`](crate::scope::LockBackend::Unsupported): the kernel has no robust lists, so no process would
     /// learn of a holder's death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
-        let (memory, region) = make(Header::of::<T>())?;
+        let (memory, region) =
+            if T::BACKED < size_of::<T>() { Growing::make_for::<T>()? } else { make(Header::of::<T>())? };
         let value = value_in::<T>(&region);
         // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and nobody else
         // has it.

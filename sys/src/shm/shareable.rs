@@ -51,6 +51,11 @@ pub unsafe trait Shareable: Send + Sync + 'static {
     #[doc(hidden)]
     const LOCKS: bool = false;
 
+    /// How many of its first bytes have pages when it is made, if it is placed by itself. It finds pages for the rest
+    /// before anyone uses them.
+    #[doc(hidden)]
+    const BACKED: usize = usize::MAX;
+
     /// Shows every lock in the value to `visit`.
     ///
     /// # Safety
@@ -120,7 +125,8 @@ pub unsafe trait Init<T> {
     ///
     /// # Safety
     /// `place` is valid for writes of a `T`, aligned, in shared memory that nobody else uses yet, and stays mapped for
-    /// as long as anyone uses the value.
+    /// as long as anyone uses the value. If there is a primitive of this crate in a `T`, all bytes of the place are
+    /// zero.
     unsafe fn init(self, place: *mut T) -> Result<()>;
 }
 

@@ -29,6 +29,7 @@ use crate::futex::{Limit, WordLock};
 pub use crate::robust::LockBackend;
 use crate::sync::gate::{Gate, PrivateGate};
 use crate::sync::gate::{LocalGate, SharedGate};
+use crate::sync::lease::Lease;
 use crate::sync::participants::SlotTable;
 use crate::sync::participants::{Counter, Participants};
 use crate::sync::permits::{NoTable, Permits};
@@ -131,9 +132,9 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// Those of this scope who wait for a condition.
     #[doc(hidden)]
     type Queue: Queue + Send + Sync;
-    /// How the parties of a barrier of this scope are known.
+    /// How the parties of a barrier of this scope are known, if threads have slots: at most `N`.
     #[doc(hidden)]
-    type Participants: Participants<Self::Gate>;
+    type Participants<const N: usize>: Participants<Self::Gate>;
     /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
     type Outcome<G>;
 
@@ -175,7 +176,7 @@ impl Scope for Private {
     type Permits = NoTable;
     type Readers = Counted<PrivateGate>;
     type Queue = PrivateQueue;
-    type Participants = Counter;
+    type Participants<const N: usize> = Counter;
     type Outcome<G> = G;
 
     #[inline(always)]
@@ -199,7 +200,7 @@ impl Scope for Shared {
     type Permits = Slots;
     type Readers = readers::Slots;
     type Queue = SharedQueue;
-    type Participants = SlotTable;
+    type Participants<const N: usize> = SlotTable<Lease, N>;
     refusing!();
 }
 
@@ -210,7 +211,7 @@ impl Scope for Local {
     type Permits = NoTable;
     type Readers = Counted<LocalGate>;
     type Queue = LocalQueue;
-    type Participants = Counter;
+    type Participants<const N: usize> = Counter;
     refusing!();
 }
 
@@ -241,8 +242,10 @@ pub enum Refused {
     Unlisted,
     /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
-    /// The object's table of participants is full: 120 use it at once.
+    /// As many participants as the object has room for use it at once already. Most have room for 120.
     TableFull,
+    /// There is no memory for one more participant.
+    NoMemory,
     /// The calling thread does not hold the lock with whose guard it wanted to wait: the lock was released by name.
     NotOwner(NotOwner),
 }
@@ -260,7 +263,10 @@ impl fmt::Display for Refused {
             Self::Unlisted => {
                 "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
             }
-            Self::TableFull => "120 participants use the shared object at once already: wait until some are done",
+            Self::TableFull => {
+                "as many participants as it has room for use the shared object already: wait until some are done"
+            }
+            Self::NoMemory => "there is no memory for one more participant of the shared object: free some first",
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",
             Self::NotOwner(why) => return why.fmt(f),
         })

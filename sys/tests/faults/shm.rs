@@ -1,13 +1,17 @@
 //! Shared memory and the locks in it: nothing is left of what could not be made, and no refusal makes a lock hang.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::thread;
+use std::time::Duration;
 
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
 use ossature_sys::fd::duplicate;
-use ossature_sys::scope::Shared;
+use ossature_sys::scope::{LockBackend, Refused, Shared};
 use ossature_sys::shm::{AttachError, Racy, Shm};
 use ossature_sys::sync::arena::Arena;
+use ossature_sys::sync::barrier::{Barrier, Broken};
 use ossature_sys::sync::lock::Lock;
 
 use crate::support::soon;
@@ -74,6 +78,59 @@ fn an_arena_is_made_used_and_given_back_whatever_fails() {
         assert_eq!(there.sweep()?, 64);
         Ok(())
     });
+}
+
+type Large = Barrier<Shared, 65_536>;
+
+#[test]
+fn many_parties_without_memory_are_an_error() {
+    let _alone = alone();
+    drop(Shm::place(Large::shared_with_capacity(100)).unwrap());
+    let retried = ["memfd_create", "fallocate", "fcntl", "mmap", "munmap", "madvise"];
+    sweep("large", &retried, || Shm::place(Large::shared_with_capacity(40_000)).map(drop));
+}
+
+#[test]
+fn one_more_participant_than_there_is_memory_for_is_refused_and_comes_later() {
+    let _alone = alone();
+    if Shared::backend() != LockBackend::Node {
+        return;
+    }
+    let barrier = Shm::place(Large::shared_with_capacity(2)).unwrap();
+    let _both = [barrier.join().unwrap(), barrier.join().unwrap()];
+    for errno in [Errno::NOMEM, Errno::FAULT] {
+        let _full = Rule::on("madvise", Fault::Fail(errno)).arm().unwrap();
+        assert_eq!(barrier.join().map(drop), Err(Refused::NoMemory));
+        assert_eq!(barrier.wait_timeout(Duration::ZERO), Err(Broken::TimedOut), "those who are there go on");
+        barrier.reset().unwrap();
+    }
+    assert_eq!(barrier.join().map(drop), Ok(()));
+}
+
+/// Before Linux 5.14.
+#[test]
+fn without_the_call_that_finds_pages_the_kernel_is_made_to_write_there() {
+    let _alone = alone();
+    if Shared::backend() != LockBackend::Node {
+        return;
+    }
+    let resident = |barrier: &Shm<Large>| {
+        // SAFETY: the descriptor stays here.
+        let memory = duplicate(unsafe { barrier.descriptor() }).unwrap();
+        File::from(memory).metadata().unwrap().blocks() * 512
+    };
+    let _old = Rule::on("madvise", Fault::Fail(Errno::INVAL)).arm().unwrap();
+    let barrier = Shm::place(Large::shared_with_capacity(40_000)).unwrap();
+    assert!(resident(&barrier) > size_of::<Large>() as u64 / 2);
+    assert!(!barrier.is_broken());
+    let small = Shm::place(Large::shared_with_capacity(1)).unwrap();
+    let before = resident(&small);
+    let many: Vec<_> = (0..1_500).map(|_| small.join().unwrap()).collect();
+    assert!(before < resident(&small));
+    drop(many);
+    let full = Rule::on("futex", Fault::Fail(Errno::FAULT)).arm().unwrap();
+    assert_eq!(Shm::place(Large::shared_with_capacity(40_000)).map(drop), Err(Errno::NOMEM));
+    assert!(full.hits() > 0);
 }
 
 #[test]

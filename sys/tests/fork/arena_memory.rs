@@ -10,10 +10,11 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::duplicate;
 use ossature_sys::mmap::Memfd;
 use ossature_sys::process::{ExitStatus, fork};
-use ossature_sys::scope::Shared;
+use ossature_sys::scope::{Refused, Shared};
 use ossature_sys::shareable;
 use ossature_sys::shm::{AttachError, Init, Racy, Shareable, Shm, Zeroed};
 use ossature_sys::sync::arena::{Arena, Handle};
+use ossature_sys::sync::barrier::Barrier;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
 
@@ -33,6 +34,8 @@ pub const TESTS: &[Test] = &[
         "what_is_locked_by_a_forgotten_guard_stays_mapped_and_used",
         what_is_locked_by_a_forgotten_guard_stays_mapped_and_used,
     ),
+    ("a_clone_keeps_what_its_original_gives_back", a_clone_keeps_what_its_original_gives_back),
+    ("a_primitive_begins_anew_where_another_object_was", a_primitive_begins_anew_where_another_object_was),
     ("threads_make_clone_and_drop_at_once", threads_make_clone_and_drop_at_once),
     ("memory_of_another_kind_is_no_arena", memory_of_another_kind_is_no_arena),
     ("carriers_are_of_one_arena", carriers_are_of_one_arena),
@@ -73,6 +76,34 @@ fn objects_of_many_types_lie_beside_each_other_aligned() {
     let same = there.at::<Lock<u64, Shared>>(lock.place()).unwrap().unwrap();
     *same.lock().unwrap() += 1;
     assert_eq!(*lock.lock().unwrap(), 7);
+}
+
+fn a_clone_keeps_what_its_original_gives_back() {
+    let arena = Arena::new(MIB).unwrap();
+    let cell = arena.place(Racy::new(5_u32)).unwrap();
+    let clone = cell.clone();
+    drop(cell);
+    assert_eq!(arena.sweep(), Ok(64));
+    let other = arena.place(Racy::new(6_u32)).unwrap();
+    assert_eq!((clone.get(), other.get(), arena.sweep()), (5, 6, Ok(128)));
+    drop(clone);
+    assert_eq!(arena.sweep(), Ok(64));
+}
+
+/// The memory of an object that is gone is not zero.
+fn a_primitive_begins_anew_where_another_object_was() {
+    type Small = Barrier<Shared, 8>;
+    let arena = Arena::new(MIB).unwrap();
+    let dirty = arena.place(Racy::new([0xff_u8; size_of::<Small>()])).unwrap();
+    let place = dirty.place();
+    drop(dirty);
+    arena.sweep().unwrap();
+    let barrier = arena.place(Small::shared_with_capacity(1)).unwrap();
+    assert_eq!(barrier.place(), place);
+    let parties: Vec<_> = (0..8).map(|_| barrier.join().unwrap()).collect();
+    assert_eq!(barrier.join().map(drop), Err(Refused::TableFull));
+    assert_eq!((barrier.waiting(), barrier.wait()), (0, Ok(0)));
+    drop(parties);
 }
 
 fn a_place_is_free_again_when_the_last_handle_of_all_is_gone() {

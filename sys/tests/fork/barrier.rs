@@ -21,6 +21,10 @@ pub const TESTS: &[Test] = &[
     ("enrolled_party_killed_while_it_computes_breaks_at_once", enrolled_party_killed_while_it_computes_breaks_at_once),
     ("party_killed_far_from_the_one_that_waits_breaks_too", party_killed_far_from_the_one_that_waits_breaks_too),
     ("party_that_joins_beyond_the_number_is_watched_too", party_that_joins_beyond_the_number_is_watched_too),
+    (
+        "party_killed_behind_more_than_one_wait_can_watch_breaks",
+        party_killed_behind_more_than_one_wait_can_watch_breaks,
+    ),
     ("party_killed_while_nobody_waits_is_seen_by_the_next", party_killed_while_nobody_waits_is_seen_by_the_next),
     ("party_killed_in_its_action_breaks_the_barrier", party_killed_in_its_action_breaks_the_barrier),
     ("party_killed_before_it_came_is_missed_at_the_deadline", party_killed_before_it_came_is_missed_at_the_deadline),
@@ -215,6 +219,33 @@ fn party_that_joins_beyond_the_number_is_watched_too() {
         ends(waits, 101);
         others.into_iter().for_each(kill);
         stage.barrier.reset().unwrap();
+    }
+}
+
+/// One wait of the kernel takes 128 words, and there are a thousand slots before the only one that sleeps.
+fn party_killed_behind_more_than_one_wait_can_watch_breaks() {
+    if !deaths_are_seen() {
+        return;
+    }
+    let barrier = Shm::place(Barrier::<Shared, 2_000>::shared_with_capacity(2_000)).unwrap();
+    let joined = |count: usize| {
+        let ready = EventFd::counter(0).unwrap();
+        let child = fork(|| {
+            let _parties: Vec<_> = (0..count).map(|_| barrier.join().unwrap()).collect();
+            ready.add(1, PATIENCE).unwrap();
+            sleep_for_ever()
+        });
+        assert_eq!(ready.take(PATIENCE), Ok(Some(1)));
+        child.unwrap()
+    };
+    for far in [1, 300] {
+        let (dies, lives) = (joined(far), joined(1_000 - far));
+        let waits = fork(|| code(barrier.wait_timeout(LONG))).unwrap();
+        until("the child waits", || barrier.waiting() == 1);
+        kill(dies);
+        ends(waits, 101);
+        kill(lives);
+        barrier.reset().unwrap();
     }
 }
 

@@ -250,6 +250,10 @@ impl Arena {
         let first = self.reserve(count, align_of::<T>().div_ceil(GRANULE))?;
         let unfinished = Unfinished(self, first, count);
         let value = self.memory().granule(first).cast::<T>();
+        if T::LOCKS {
+            // SAFETY: `reserve` found granules that nobody has, enough for a `T`.
+            unsafe { value.as_ptr().write_bytes(0, 1) };
+        }
         // SAFETY: `reserve` found granules that nobody has, enough and aligned for a `T`; they stay mapped as long as
         // anyone uses the value, because the handle has a reference to the arena.
         unsafe { init.init(value.as_ptr()) }?;
@@ -450,6 +454,7 @@ fn errno(refused: Refused) -> Errno {
         Refused::Unrecoverable => Errno::NOTRECOVERABLE,
         Refused::WouldDeadlock => Errno::DEADLK,
         Refused::Unlisted => Errno::OPNOTSUPP,
+        Refused::NoMemory => Errno::NOMEM,
         Refused::TooMany | Refused::TableFull | Refused::NotOwner(_) => Errno::AGAIN,
     }
 }

@@ -45,6 +45,10 @@
 //! | up to 120 | at once, or a millisecond after the wait began |
 //! | more | within 10 ms for each begun thousand |
 //!
+//! **Room.** A shared barrier has room for 120 participants, or for as many as its type says: `Barrier<Shared, N>` for
+//! `N` up to 65,536. Each takes 56 bytes. A barrier for 8 has 480. The pages of a larger one come with its
+//! participants, if it is placed by itself. With no memory for one more, that one is refused.
+//!
 //! **Cost.** A wait is one compare-exchange to arrive and one to leave, and sleeps unless it is the last. A cycle is
 //! one system call for each that sleeps and one that wakes them all. In `Shared` a sleeper watches one other party, or
 //! a few, and the last to arrive looks at each slot once. A party that has [joined](Barrier::join) keeps its slot; one
@@ -61,23 +65,27 @@ mod wait;
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::offset_of;
 
 pub use self::action::{Action, WaitError};
 pub use self::broken::Broken;
 pub use self::party::Party;
-use self::phase::{ABORTED, ACTING, BROKEN, FILLING, PHASE, arrived, changed};
+use self::phase::{ABORTED, ACTING, BROKEN, FILLING, MOST, PHASE, arrived, changed};
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::atomic::const_unless_loom;
 use crate::errno::Errno;
 use crate::futex::Limit;
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::PrivateGate;
-use crate::sync::participants::{Counter, Participants, SLOTS};
+use crate::sync::lease::Lease;
+use crate::sync::participants::{Counter, Participants, SLOTS, SlotTable};
 use crate::sync::scope::{Local, LockBackend, Private, Refused, Scope, Shared};
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
 
 /// A barrier for a fixed number of parties.
+///
+/// In scope [`Shared`] it has room for `N` participants. The other scopes have no such limit.
 ///
 /// Differs from Python's `threading.Barrier`: the action is given to the wait, and the last one to arrive runs its own.
 /// The next cycle may fill while the parties of a complete one leave. [`abort`](Self::abort) lets those who leave a
@@ -113,12 +121,12 @@ use crate::sync::split_word::SplitWord;
 /// # Ok(()) }
 /// ```
 #[repr(C)]
-pub struct Barrier<S: Scope = Private> {
+pub struct Barrier<S: Scope = Private, const N: usize = 120> {
     state: SplitWord,
     parties: u32,
     spin: Spin,
     gate: S::Gate,
-    participants: S::Participants,
+    participants: S::Participants<N>,
 }
 
 impl Barrier {
@@ -161,36 +169,76 @@ impl Barrier<Local> {
 }
 
 impl Barrier<Shared> {
-    /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared barrier. Placing fails with
-    /// `EINVAL` for no parties and for more than 120 parties, because at most 120 can watch each other.
+    /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared barrier with room for 120
+    /// participants.
+    ///
+    /// Placing fails with `EINVAL` for no parties and for more than 120. For more see
+    /// [`shared_with_capacity`](Self::shared_with_capacity).
     pub fn shared(parties: u32) -> impl Init<Self> {
+        Self::shared_with_capacity(parties)
+    }
+}
+
+impl<const N: usize> Barrier<Shared, N> {
+    /// An initialiser of a shared barrier with room for `N` participants: those who have [joined](Self::join) and those
+    /// who wait. `N` is 65,536 at most.
+    ///
+    /// Each participant takes 56 bytes. Placed by itself, a barrier for more than 120 has pages for its parties from
+    /// the beginning, and for more participants when they come. Elsewhere, in a struct or an arena, it has all of them.
+    ///
+    /// Placing fails with `EINVAL` for no parties and for more than `N`. It fails with `ENOMEM` without memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{scope::Shared, shareable, shm::Shm, sync::Barrier};
+    ///
+    /// let many = Shm::place(Barrier::<Shared, 1000>::shared_with_capacity(1000))?;
+    /// assert_eq!(many.parties(), 1000);
+    ///
+    /// shareable! {
+    ///     struct Team { step: Barrier<Shared, 8> }
+    /// }
+    /// let team = Shm::place(Team::init(Barrier::shared_with_capacity(1)))?;
+    /// assert_eq!(team.step.wait(), Ok(0));
+    /// assert!(size_of::<Team>() <= 512);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use ossature_sys::{scope::Shared, sync::Barrier};
+    ///
+    /// let _ = Barrier::<Shared, 65_537>::shared_with_capacity(2);
+    /// ```
+    pub fn shared_with_capacity(parties: u32) -> impl Init<Self> {
+        const { assert!(N != 0 && N <= MOST as usize + 1, "a shared barrier has room for 1 to 65,536 participants") };
         let write = move |place: *mut Self| {
-            if parties == 0 || parties as usize > SLOTS {
+            if parties == 0 || parties as usize > N {
                 return Err(Errno::INVAL);
             }
             if Shared::backend() == LockBackend::Unsupported {
                 return Err(Errno::OPNOTSUPP); // no death would be seen
             }
-            // SAFETY: the place is valid for writes of a whole barrier (the caller's obligation).
-            unsafe { place.write_bytes(0, 1) };
-            // SAFETY: as above, so its field is in bounds.
+            // SAFETY: the place is valid for writes of a whole barrier (the caller's obligation), so its field is in
+            // bounds.
             let count = unsafe { &raw mut (*place).parties };
             // SAFETY: as for `count`.
             unsafe { count.write(parties) };
-            // SAFETY: zero bytes are a table, so the whole value is valid now.
-            unsafe { &*place }.participants.begin_with(parties);
-            Ok(())
+            // SAFETY: zero bytes, which the place has, are a barrier but for the number, which is written now.
+            unsafe { &*place }.participants.begin_with(parties)
         };
-        // SAFETY: the number is made and the table; of all the rest zero bytes are the beginning.
+        // SAFETY: the number is made and the table; of all the rest zero bytes are the beginning, and `Init` promises
+        // them.
         unsafe { InitWith::new(write) }
     }
 }
 
 // SAFETY: atomics, a number that is not written again, no Drop, repr(C); any phase is one of the table's, and what it
 // needs of the dead follows from the leases.
-unsafe impl Shareable for Barrier<Shared> {
-    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Barrier");
+unsafe impl<const N: usize> Shareable for Barrier<Shared, N> {
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive_for("Barrier", N);
     const LOCKS: bool = true;
+    const BACKED: usize =
+        if N > SLOTS { offset_of!(Self, participants) + SlotTable::<Lease, N>::HEAD } else { usize::MAX };
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         // SAFETY: `place` points to a barrier in a mapping (the caller's obligation), which may be read beside writers.
@@ -200,25 +248,25 @@ unsafe impl Shareable for Barrier<Shared> {
 }
 
 #[cfg(loom)]
-impl<S: Scope> Barrier<S> {
+impl<S: Scope, const N: usize> Barrier<S, N> {
     /// A barrier of these parts.
-    pub(crate) fn of(parties: u32, gate: S::Gate, participants: S::Participants) -> Self {
+    pub(crate) fn of(parties: u32, gate: S::Gate, participants: S::Participants<N>) -> Self {
         Self { state: SplitWord::new(FILLING), parties, spin: Spin::new(), gate, participants }
     }
 }
 
 type NoAction = fn() -> bool;
 
-impl<S: Scope> Barrier<S> {
+impl<S: Scope, const N: usize> Barrier<S, N> {
     /// Enrols the calling thread until the [`Party`] is dropped: should it die meanwhile, the barrier breaks at once.
     ///
     /// Only in `Shared` is there anything to it. Whoever does not join is a party all the same while it waits. This
     /// call never waits.
     ///
     /// # Errors
-    /// In `Shared`: [`TableFull`](Refused::TableFull) when 120 threads have joined or wait,
-    /// [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
-    pub fn join(&self) -> S::Outcome<Party<'_, S>> {
+    /// In `Shared`: [`TableFull`](Refused::TableFull) when `N` threads have joined or wait,
+    /// [`NoMemory`](Refused::NoMemory), [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
+    pub fn join(&self) -> S::Outcome<Party<'_, S, N>> {
         S::outcome(self.enrol())
     }
 
@@ -229,11 +277,11 @@ impl<S: Scope> Barrier<S> {
     ///
     /// # Examples
     /// See the example of [`Party`].
-    pub fn join_timeout<'c>(&self, _limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Party<'_, S>>> {
+    pub fn join_timeout<'c>(&self, _limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Party<'_, S, N>>> {
         S::outcome(self.enrol().map(Some))
     }
 
-    fn enrol(&self) -> Result<Party<'_, S>, Refused> {
+    fn enrol(&self) -> Result<Party<'_, S, N>, Refused> {
         let slot = loop {
             if let Some(slot) = self.claim(arrived(self.state.load(SeqCst)))? {
                 break slot;
@@ -370,7 +418,7 @@ impl<S: Scope> Barrier<S> {
     }
 }
 
-impl<S: Scope> fmt::Debug for Barrier<S> {
+impl<S: Scope, const N: usize> fmt::Debug for Barrier<S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let broken = self.state.load(Relaxed) & PHASE == BROKEN;
         f.debug_struct("Barrier").field("parties", &self.parties()).field("broken", &broken).finish_non_exhaustive()

@@ -40,8 +40,8 @@ use crate::thread_bound::StaysInItsThread;
 /// # Ok(()) }
 /// ```
 #[must_use = "the enrolment ends at once if the party is not kept"]
-pub struct Party<'b, S: Scope = Private> {
-    pub(super) barrier: &'b Barrier<S>,
+pub struct Party<'b, S: Scope = Private, const N: usize = 120> {
+    pub(super) barrier: &'b Barrier<S, N>,
     pub(super) slot: usize,
     /// In which process it was made.
     pub(super) forks: u32,
@@ -49,22 +49,22 @@ pub struct Party<'b, S: Scope = Private> {
     pub(super) stays: PhantomData<StaysInItsThread>,
 }
 
-impl<S: Scope> Deref for Party<'_, S> {
-    type Target = Barrier<S>;
+impl<S: Scope, const N: usize> Deref for Party<'_, S, N> {
+    type Target = Barrier<S, N>;
 
     #[inline]
-    fn deref(&self) -> &Barrier<S> {
+    fn deref(&self) -> &Barrier<S, N> {
         self.barrier
     }
 }
 
-impl<S: Scope> fmt::Debug for Party<'_, S> {
+impl<S: Scope, const N: usize> fmt::Debug for Party<'_, S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Party").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 
-impl<S: Scope> Drop for Party<'_, S> {
+impl<S: Scope, const N: usize> Drop for Party<'_, S, N> {
     fn drop(&mut self) {
         // A forked child may have joined in the very slot of a parent that has died since.
         if self.forks != crate::process::generation() {

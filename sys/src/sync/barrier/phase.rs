@@ -76,7 +76,7 @@ pub(super) fn why(state: u64) -> Broken {
     if state & PHASE == RESETTING { Broken::Reset } else { Broken::because(state) }
 }
 
-impl<S: Scope> Barrier<S> {
+impl<S: Scope, const N: usize> Barrier<S, N> {
     /// Goes to another state and wakes the sleepers; false if the upper half has changed since it was read. `to` makes
     /// the new counts, cycle, phase and reason of the old ones.
     pub(super) fn change(&self, seen: u64, to: impl Fn(u64) -> u64) -> bool {

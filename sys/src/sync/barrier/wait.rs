@@ -13,13 +13,13 @@ use crate::sync::participants::Participants;
 use crate::sync::scope::{Refused, Scope};
 
 /// What a thread has of the barrier during its wait.
-struct Visit<'b, S: Scope> {
-    barrier: &'b Barrier<S>,
+struct Visit<'b, S: Scope, const N: usize> {
+    barrier: &'b Barrier<S, N>,
     slot: Option<usize>,
     is_noted: bool,
 }
 
-impl<S: Scope> Visit<'_, S> {
+impl<S: Scope, const N: usize> Visit<'_, S, N> {
     /// Its slot, or a new one; `None` when it is to look again.
     fn slot(&mut self, near: u32) -> Result<Option<usize>, Refused> {
         if self.slot.is_none() {
@@ -46,7 +46,7 @@ impl<S: Scope> Visit<'_, S> {
     }
 }
 
-impl<S: Scope> Drop for Visit<'_, S> {
+impl<S: Scope, const N: usize> Drop for Visit<'_, S, N> {
     fn drop(&mut self) {
         self.unnote();
         if let Some(slot) = self.slot {
@@ -55,7 +55,7 @@ impl<S: Scope> Drop for Visit<'_, S> {
     }
 }
 
-impl<S: Scope> Barrier<S> {
+impl<S: Scope, const N: usize> Barrier<S, N> {
     /// A new slot; `None` if there was a death to deal with first.
     pub(super) fn claim(&self, near: u32) -> Result<Option<usize>, Refused> {
         let slot = self.participants.claim(near, || self.renew())?;
@@ -217,9 +217,9 @@ impl<S: Scope> Barrier<S> {
 }
 
 /// Breaks the barrier when an action panics.
-struct Acting<'b, S: Scope>(&'b Barrier<S>);
+struct Acting<'b, S: Scope, const N: usize>(&'b Barrier<S, N>);
 
-impl<S: Scope> Drop for Acting<'_, S> {
+impl<S: Scope, const N: usize> Drop for Acting<'_, S, N> {
     fn drop(&mut self) {
         self.0.participants.acted();
         self.0.break_up(PANICKED);

@@ -50,25 +50,36 @@
 //! | more, `m` slots | the nearest 120, and looks at all every 10 ms for each begun thousand of `m` | within that time |
 //!
 //! The table begins with as many slots as there are parties. A slot beyond them is watched by nobody yet. So their
-//! number grows by an eighth at a time. First more are watched, then all who sleep look anew, then more are used.
+//! number grows by an eighth at a time. First they get pages, then they are watched, then all who sleep look anew, then
+//! they are used. Whoever is killed in between leaves slots that have pages or are watched; the next one goes on.
+//!
+//! | slots | they have pages | they are watched | they may be claimed |
+//! | --- | --- | --- | --- |
+//! | before `used` | yes | yes | yes |
+//! | from there, before `watched` | yes | yes | no |
+//! | from there on | perhaps, and all if the table has up to 120 | no | no |
 //!
 //! Orderings: everything is `SeqCst`. The barrier's state says when a note must be seen.
 
+use core::mem::offset_of;
 use core::time::Duration;
 
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
 use crate::atomic::step;
 use crate::deadline::Deadline;
-use crate::futex::{Limit, Reach, Waiter};
+use crate::errno::{Errno, Result as ErrnoResult};
+use crate::futex::{Limit, Reach, Waiter, touch};
+use crate::mmap::page_size;
 use crate::shm::Nodes;
+use crate::shm::growing::populate;
 use crate::sync::gate::SharedGate;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::participants::Participants;
 use crate::sync::scope::Refused;
 
-/// How many slots a table has.
+/// How many slots a table has, if nothing else is said. One with more finds its pages as it needs them.
 pub(crate) const SLOTS: usize = 120;
 
 /// How many words a sleeper watches, beside the state, the gate and a `Cancel`: the kernel takes 128.
@@ -102,6 +113,11 @@ pub trait Enrolment: Sized {
     fn watch(&self, seen: Look) -> Waiter<'_>;
     /// The places of those that the calling thread may hold, `size` bytes apart: all, if that is not known.
     fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize>;
+    /// Finds pages for a part of a table, each item of which has that word at its end.
+    ///
+    /// # Errors
+    /// [`NoMemory`](Refused::NoMemory).
+    fn back<T>(part: &[T], word: impl Fn(&T) -> &AtomicU32) -> Result<(), Refused>;
 }
 
 impl Enrolment for Lease {
@@ -131,6 +147,26 @@ impl Enrolment for Lease {
 
     fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize> {
         Self::may_be_mine(first, size, count)
+    }
+
+    fn back<T>(part: &[T], word: impl Fn(&T) -> &AtomicU32) -> Result<(), Refused> {
+        match populate(part) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOMEM | Errno::FAULT) => Err(Refused::NoMemory),
+            // The kernel does not know the call, or a sandbox forbids it. There is such a word in each page but the
+            // first, and what lies before the part is in that one.
+            Err(_) => {
+                let mut touched = None;
+                for word in part.iter().map(word) {
+                    let page = Some(core::ptr::from_ref(word).addr() / page_size());
+                    if touched != page {
+                        touch(word).map_err(|_| Refused::NoMemory)?;
+                        touched = page;
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -170,7 +206,7 @@ impl<L: Enrolment> Slot<L> {
 /// The slots. Zero bytes are a table of free ones.
 #[derive(Debug)]
 #[repr(C)]
-pub struct SlotTable<L = Lease, const N: usize = SLOTS> {
+pub struct SlotTable<L, const N: usize> {
     /// How many slots, from the first, may be claimed.
     used: AtomicU32,
     /// How many are watched: as many, or more while they are about to be used.
@@ -178,14 +214,24 @@ pub struct SlotTable<L = Lease, const N: usize = SLOTS> {
     slots: [Slot<L>; N],
 }
 
-impl<L, const N: usize> SlotTable<L, N> {
+impl<const N: usize> SlotTable<Lease, N> {
+    /// How many bytes lie before the slots.
+    pub(crate) const HEAD: usize = offset_of!(Self, slots);
+
     /// The number of slots that are used from the beginning. Called before anyone else uses the table.
-    pub(crate) fn begin_with(&self, parties: u32) {
+    ///
+    /// # Errors
+    /// `ENOMEM` without memory for them.
+    pub(crate) fn begin_with(&self, parties: u32) -> ErrnoResult<()> {
         let slots = parties.min(N as u32);
+        self.back(0, slots).map_err(|_| Errno::NOMEM)?;
         self.watched.store(slots, SeqCst);
         self.used.store(slots, SeqCst);
+        Ok(())
     }
+}
 
+impl<L, const N: usize> SlotTable<L, N> {
     fn first(&self, many: &AtomicU32) -> &[Slot<L>] {
         self.slots.get(..many.load(SeqCst) as usize).unwrap_or(&self.slots)
     }
@@ -205,6 +251,12 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
         let slot = |_| Slot { lease: lease(), note: AtomicU32::new(0), round: AtomicU32::new(0) };
         let many = || AtomicU32::new(parties);
         Self { used: many(), watched: many(), slots: core::array::from_fn(slot) }
+    }
+
+    /// Finds pages for slots that were never used.
+    fn back(&self, from: u32, to: u32) -> Result<(), Refused> {
+        let part = self.slots.get(from as usize..to as usize).filter(|_| N > SLOTS);
+        part.map_or(Ok(()), |part| L::back(part, |slot| &slot.round))
     }
 
     /// Takes a slot that is free; `None` if none is. Sets what the dead ones have left.
@@ -338,6 +390,7 @@ impl<G: WatchingGate, L: Enrolment, const N: usize> Participants<G> for SlotTabl
             if more <= used {
                 return Err(Refused::TableFull);
             }
+            self.back(used, more)?;
             self.watched.fetch_max(more, SeqCst);
             step();
             widen();
