@@ -53,6 +53,7 @@ static TASKS: Tasks = tasks![
     calls::pay,
     calls::count_up,
     deaths::start_and_rest,
+    deaths::start_and_keep,
     pool::pid_after,
     pool::power,
     pool::fail,

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("another_server_at_the_address_knows_no_old_object", another_server_at_the_address_knows_no_old_object),
     ("manager_asks_the_next_server_at_its_address", manager_asks_the_next_server_at_its_address),
     ("server_ends_with_the_process_that_started_it", server_ends_with_the_process_that_started_it),
+    ("process_ends_although_its_manager_was_not_dropped", process_ends_although_its_manager_was_not_dropped),
 ];
 
 /// A child that does something, says so, and rests until it is killed.
@@ -169,4 +170,26 @@ fn server_ends_with_the_process_that_started_it() {
     becomes_so(|| list.call::<u64>("__len__", ()).is_err());
     let key = ossature::multiprocessing::current_process().authkey().unwrap();
     becomes_so(|| Manager::connect(&address, &key).is_err());
+}
+
+/// Starts a server and returns, with a manager that is never dropped: as one in a `static`.
+pub fn start_and_keep(told: Connection, context: Context) -> ossature::Result<()> {
+    let manager = Manager::start(context)?;
+    told.send(manager.address())?;
+    std::mem::forget(manager);
+    Ok(())
+}
+
+fn process_ends_although_its_manager_was_not_dropped() {
+    for context in [Context::Spawn, Context::Fork, Context::Thread] {
+        let (near, far) = pipe().unwrap();
+        let child = Process::builder().context(Context::Spawn).start(start_and_keep, (far, context)).unwrap();
+        let address: Address = near.recv_timeout(LONG).unwrap().unwrap();
+        assert!(
+            child.join_timeout(LONG).unwrap().is_some_and(|end| end.success()),
+            "it waits for its {context:?} server"
+        );
+        let key = ossature::multiprocessing::current_process().authkey().unwrap();
+        assert!(Manager::connect(&address, &key).is_err(), "its server of {context:?} has ended before it");
+    }
 }

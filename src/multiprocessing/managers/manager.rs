@@ -23,6 +23,7 @@ use crate::multiprocessing::context::{Context, get_start_method};
 use crate::multiprocessing::process::{Process, current_process};
 use crate::multiprocessing::tasks::{Form, library_task, registered};
 use crate::multiprocessing::transfer::pack;
+use crate::multiprocessing::util::Finalize;
 
 /// How long the server's process may take from its task to its first word.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// [`start`](Self::start) starts a process in which the objects live. [`connect`](Self::connect) reaches a server that
 /// is there, of this program, of another one or of CPython. A started server ends with its manager, and with this
-/// process.
+/// process: also where the manager is not dropped, as in a `static`.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -63,8 +64,16 @@ pub struct Manager {
     started: Option<Started>,
 }
 
-/// A server that this process has started.
+/// What ends a server that this process has started.
 struct Started {
+    server: Arc<StartedServer>,
+    /// Ends the server with the manager, and before this process waits for its children at its end. A manager may live
+    /// until then: in a `static`, or when the program calls `std::process::exit`.
+    end: Finalize,
+}
+
+/// A server that this process has started.
+struct StartedServer {
     process: Process,
     /// The server ends when this end is closed.
     parent_death: Lock<Option<Connection>>,
@@ -238,7 +247,7 @@ impl Manager {
 
     /// The server's process, if this manager has started one.
     pub fn process(&self) -> Option<&Process> {
-        self.started.as_ref().map(|started| &started.process)
+        self.started.as_ref().map(|started| &started.server.process)
     }
 
     /// Makes an object of a type by its name on the server, with a tuple of arguments.
@@ -346,7 +355,10 @@ impl Manager {
     /// [`Closed`](ErrorKind::Closed) and others for a connected server that cannot be asked.
     pub fn shutdown(mut self) -> Result<()> {
         match self.started.take() {
-            Some(started) => started.end(&self.client),
+            Some(started) => {
+                started.end.cancel();
+                started.server.end(&self.client)
+            }
             None if self.client.shut_down(PATIENCE) => Ok(()),
             None => {
                 let message = format!("the manager at {} cannot be asked to end", self.client.address());
@@ -374,7 +386,7 @@ impl Manager {
     /// ```
     pub fn join(&self, timeout: Duration) -> Result<bool> {
         match &self.started {
-            Some(started) => Ok(started.process.join_timeout(timeout)?.is_some()),
+            Some(started) => Ok(started.server.process.join_timeout(timeout)?.is_some()),
             None => {
                 Err(Error::new(ErrorKind::NotAllowed, "the server was started by another process, which can join it"))
             }
@@ -382,7 +394,7 @@ impl Manager {
     }
 }
 
-impl Started {
+impl StartedServer {
     fn end(&self, client: &Client) -> Result<()> {
         client.shut_down(self.patience);
         drop(self.parent_death.lock().take());
@@ -399,11 +411,9 @@ impl Started {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        if let Some(started) = self.started.take() {
-            // Of another process since a fork: it is the parent's.
-            if started.process.is_alive().is_ok() {
-                let _ = started.end(&self.client); // nobody is left to hear of it
-            }
+        // While the server and the client are there. In a forked child the server is the parent's, and stays.
+        if let Some(started) = &self.started {
+            started.end.call();
         }
     }
 }
@@ -488,7 +498,8 @@ impl<T: Types> ManagerBuilder<T> {
         if context == Context::Thread {
             let server = bind::<T>(&address, &key, self.limits)?.parent_death(theirs);
             let address = server.address().clone();
-            let process = builder.thread(move || server.serve_forever())?;
+            // The end of the process is not to wait for a thread that only the end of the manager ends.
+            let process = builder.daemon(true).thread(move || server.serve_forever())?;
             return started(process, parent_death, address, &key, self.patience);
         }
         let setup = Setup { address, limits: self.limits };
@@ -546,8 +557,15 @@ fn started(
 ) -> Result<Manager> {
     known::remember(&address, key, Serializer::Pickle);
     let client = known::client_of(&address)?;
-    let started = Started { process, parent_death: Lock::new(Some(parent_death)), patience };
-    Ok(Manager { client, started: Some(started) })
+    let server = Arc::new(StartedServer { process, parent_death: Lock::new(Some(parent_death)), patience });
+    // The callback owns nothing: a forked child that drops its copy of the manager closes what that copy held.
+    let (weak_server, weak_client) = (Arc::downgrade(&server), Arc::downgrade(&client));
+    let end = Finalize::at_exit(0, move || {
+        if let (Some(server), Some(client)) = (weak_server.upgrade(), weak_client.upgrade()) {
+            let _ = server.end(&client); // nobody is left to hear of it
+        }
+    });
+    Ok(Manager { client, started: Some(Started { server, end }) })
 }
 
 impl<T> fmt::Debug for ManagerBuilder<T> {
