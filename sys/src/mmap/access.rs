@@ -95,6 +95,17 @@ impl Region {
         Ok(unsafe { place.as_ref() })
     }
 
+    /// `N` numbers of four bytes each from `offset` on, found with one check.
+    ///
+    /// # Errors
+    /// As for [`atomic_u32`](Self::atomic_u32).
+    #[inline]
+    pub(crate) fn atomics_u32<const N: usize>(&self, offset: usize) -> Result<&[AtomicU32; N]> {
+        let place = self.aligned::<[AtomicU32; N]>(offset)?;
+        // SAFETY: as in `atomic_u32`; an array has the alignment of its items, and no bytes between them.
+        Ok(unsafe { place.as_ref() })
+    }
+
     /// The bytes, where they cannot change: only for [`Region::sealed`].
     #[inline]
     pub fn as_slice(&self) -> Option<&[u8]> {

@@ -54,19 +54,17 @@ const SEALS: Seals = Seals::SHRINK.union(Seals::GROW);
 /// there, and both cost microseconds in a virtual machine.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// The word at that place. The place is within the memory, and nobody else uses another width there.
-fn word(region: &Region, at: usize) -> Result<&AtomicU32> {
-    region.atomic_u32(at)
-}
-
+/// All numbers of the memory, of which those of [`Words`] are used. One check finds them; it cannot fail for memory of
+/// this length.
 #[inline]
 fn words(region: &Region) -> Result<Words<'_>> {
+    let all: &[AtomicU32; LEN / 4] = region.atomics_u32(0)?;
     Ok(Words {
-        asked: word(region, 0)?,
-        client_sleeps: word(region, 4)?,
-        answered: word(region, HALF)?,
-        taken: word(region, TAKEN)?,
-        server_sleeps: word(region, HALF + 8)?,
+        asked: &all[0],
+        client_sleeps: &all[1],
+        answered: &all[HALF / 4],
+        taken: &all[TAKEN / 4],
+        server_sleeps: &all[HALF / 4 + 2],
     })
 }
 
