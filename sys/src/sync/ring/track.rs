@@ -136,7 +136,7 @@ impl Reader {
     pub(super) fn is_in_stream(&mut self) -> bool {
         let waited = core::mem::replace(&mut self.waited, self.taken);
         // Once in a while one take counts for two: see `hear_now_and_then`.
-        self.taken.wrapping_sub(waited) > 2 || self.taken % TRIED_EVERY == 1
+        self.taken.wrapping_sub(waited) > 2 || self.taken % TRIED_EVERY == TRIED_EVERY - 1
     }
 
     /// By whom a consumer is blocked that has found nothing.
@@ -145,7 +145,7 @@ impl Reader {
     }
 }
 
-/// Once in so many takes a reader tries whether messages come in a stream.
+/// Once in so many takes a reader tries whether messages come in a stream, and never before its first.
 const TRIED_EVERY: u32 = 256;
 
 /// So many granules stay when memory is given back: those of 1 MiB.
