@@ -3,12 +3,12 @@
 use super::std;
 use std::vec::Vec;
 
-use super::kernel::{address, sleep_any};
-use super::killable::{KillableGate, mourned, step};
+use super::kernel::{address, sleep_any, wait_while};
+use super::killable::{KillableGate, covered_by, mourned, step};
 use super::rwlock::{become_participant, clear_pending, has_linked, link, me, set_pending, unlink, walk};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
-use crate::futex::{Limit, Reach, Waiter, WordLock};
+use crate::futex::{Limit, Reach, Wait, Waiter, WordLock};
 use crate::robust::word::{LockWord, WAITERS};
 use crate::sync::barrier::{self, Broken};
 use crate::sync::gate::Woke;
@@ -25,7 +25,7 @@ const MOST: usize = 3;
 
 /// A lease whose list the model keeps.
 #[derive(Debug)]
-pub struct Place(LockWord);
+pub struct Place(pub(super) LockWord);
 
 impl Enrolment for Place {
     fn claim(&self) -> Result<bool, Refused> {
@@ -71,17 +71,35 @@ impl Enrolment for Place {
 }
 
 impl WatchingGate for KillableGate {
-    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, _limit: Limit<'w>) -> (Woke, usize) {
+    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
         step();
+        if limit.is_cancelled() {
+            return (Woke::TimedOut, count);
+        }
         let watched = &words[..count];
-        let keys: Vec<usize> = watched.iter().map(Waiter::address).chain([address(self)]).collect();
-        let woken = sleep_any(&keys, || watched.iter().all(Waiter::holds));
+        let cancelling = limit.watched().map(|cancel| cancel.address());
+        let first = usize::from(cancelling.is_some());
+        let keys = cancelling.into_iter().chain(watched.iter().map(Waiter::address)).chain([address(self)]);
+        let keys: Vec<usize> = keys.collect();
+        let woken = sleep_any(&keys, || watched.iter().all(Waiter::holds) && !limit.is_cancelled());
         step();
         match woken {
-            Some(at) if at == count => (Woke::PeerDied, count),
-            Some(at) => (Woke::Look, at),
-            None => (Woke::Look, count),
+            Some(at) if at == first + count => (Woke::PeerDied, count),
+            Some(at) if at >= first => (Woke::Look, at - first),
+            Some(_) if limit.is_cancelled() => (Woke::TimedOut, count),
+            Some(_) | None => (Woke::Look, count),
         }
+    }
+
+    fn sleep_alone(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Option<Woke> {
+        step();
+        let ended = wait_while(address(word), || word.load(SeqCst) == expected, limit);
+        step();
+        Some(if ended == Wait::TimedOut { Woke::TimedOut } else { Woke::Look })
+    }
+
+    fn protected_word<R>(word: &AtomicU32, critical: impl FnOnce() -> R) -> R {
+        covered_by(address(word), critical)
     }
 }
 

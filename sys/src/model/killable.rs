@@ -122,7 +122,7 @@ pub(crate) fn step() {
 }
 
 /// Runs `critical` with that word pending.
-fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
+pub(super) fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
     PENDING.with(|pending| pending.set(word));
     step();
     let answer = critical();

@@ -7,6 +7,7 @@ extern crate std;
 pub mod arena;
 pub(crate) mod atomic;
 pub mod barrier;
+pub mod condition;
 pub mod exchange;
 pub(crate) mod futex;
 mod kernel;

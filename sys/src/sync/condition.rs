@@ -32,12 +32,13 @@
 //!
 //! So a notification goes to exactly one waiter, the one that has waited longest, and the waiter returns for no other
 //! reason. A waiter whose time ran out leaves the queue by one step of its own word, so it never takes a notification
-//! with it. Nobody ever waits for a waiter.
+//! with it. (In `Shared`, both bits are those of a sleeper that another has woken to look at the queue anew.)
 //!
 //! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified
 //! and had not got the lock yet, the notification goes to the next in the queue. The notification may be given twice if
 //! two pass it on at once, or if the one who passes it on is killed too. That is the one case of a wake without a
-//! notification. **When a notifier is killed** half-way, whom it had chosen is woken all the same.
+//! notification. If a waiter is stopped on its way to the lock, it may delay what one before it left at its death.
+//! **When a notifier is killed** half-way, whom it had chosen is woken all the same.
 //! [`wait_for`](Condition::wait_for) tells when the lock came back abandoned, before it looks at the data.
 //!
 //! **One lock for each condition.** All that wait for a condition at the same time use the same lock. Otherwise the
@@ -47,7 +48,8 @@
 //! makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
 //!
 //! **Cost.** A notification nobody waits for is a look at the queue, without a system call; one that meets a waiter
-//! which is still looking makes none either.
+//! which is still looking makes none either. In `Shared` a sleeper watches the waiter before it, or who was notified
+//! and is not done, so what a waiter costs does not grow with their number.
 //!
 //! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
 

@@ -4,9 +4,10 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use ossature_sys::futex::{Cancel, Limit};
+use ossature_sys::model::condition as model;
 use ossature_sys::model::{Private, Waiters};
 
-use crate::explore;
+use crate::{explore, explore_to};
 
 struct Stage {
     lock: Private,
@@ -134,4 +135,122 @@ fn one_notification_frees_one() {
         let freed: u32 = waiters.into_iter().map(|waiter| waiter.join().unwrap()).sum();
         assert_eq!(freed, met);
     });
+}
+
+/// More steps than a waiter makes, so that the last of them does not die.
+const STEPS: u32 = 64;
+
+/// A queue, and the threads that use it. The model waits for all of them at its end.
+#[derive(Clone)]
+struct Crowd {
+    queue: Arc<model::Waiters>,
+    /// No thread of the model stops with this lock held.
+    threads: std::sync::Arc<std::sync::Mutex<Vec<thread::JoinHandle<()>>>>,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        Self { queue: Arc::new(model::Waiters::new()), threads: std::sync::Arc::default() }
+    }
+
+    fn spawn(&self, body: impl FnOnce(&Self) + 'static) {
+        let here = self.clone();
+        let started = thread::spawn(move || body(&here));
+        self.threads.lock().unwrap().push(started);
+    }
+
+    /// A thread that waits, and does this when it is in the queue.
+    fn waits(&self, id: u32, entered: impl FnOnce(&Self) + 'static) {
+        self.spawn(move |here| assert!(here.queue.wait(id, Limit::NEVER, || entered(here))));
+    }
+
+    /// The first of the queue dies after so many steps. `behind` comes when it is in the queue, or when it died before.
+    /// If it had its lock again, it or whoever gets the lock next notifies one more, as a program would.
+    fn begins_with_doomed(self, steps: u32, behind: impl FnOnce(&Self)) {
+        let (mut behind, mut locked) = (Some(behind), false);
+        let entered = || behind.take().unwrap()(&self);
+        let survived = self.queue.doomed(steps, 1, entered, || locked = true);
+        assert!(survived.is_some() || steps < STEPS - 1, "the last one has no step left to die at");
+        if let Some(behind) = behind.take() {
+            behind(&self);
+        }
+        if locked {
+            self.queue.notify(1);
+        }
+        self.ends();
+    }
+
+    fn ends(self) {
+        let next = || self.threads.lock().unwrap().pop();
+        while let Some(thread) = next() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// The second gets the notification, wherever the first dies.
+#[test]
+fn notification_of_a_killed_waiter_goes_to_the_next() {
+    for steps in 0..STEPS {
+        explore(move || {
+            Crowd::new().begins_with_doomed(steps, |here| {
+                here.waits(2, |here| here.spawn(|here| assert!(here.queue.notify(1) < 2)));
+            });
+        });
+    }
+}
+
+/// The third gets it, when the second may have left before the first has died.
+#[test]
+fn notification_of_one_that_dies_behind_another_goes_to_the_third() {
+    for steps in 0..STEPS {
+        explore_to(1, move || {
+            Crowd::new().begins_with_doomed(steps, |here| {
+                here.waits(2, |here| here.waits(3, |here| here.spawn(|here| assert!(here.queue.notify(2) < 3))));
+            });
+        });
+    }
+}
+
+/// The third gets it, when the time of the second has run out.
+#[test]
+fn notification_of_a_killed_waiter_passes_one_whose_time_is_over() {
+    for steps in 0..STEPS {
+        explore_to(1, move || {
+            Crowd::new().begins_with_doomed(steps, |here| {
+                here.spawn(|here| {
+                    let cancel = Arc::new(Cancel::new());
+                    let cancels = cancel.clone();
+                    let third = move |here: &Crowd| {
+                        here.waits(3, |here| {
+                            here.spawn(move |here| {
+                                here.queue.notify(1);
+                                cancels.cancel();
+                            });
+                        });
+                    };
+                    if here.queue.wait(2, Limit::from(&*cancel), || third(here)) {
+                        here.queue.notify(1);
+                    }
+                });
+            });
+        });
+    }
+}
+
+/// Whom a killed notifier has chosen is woken, and the others by the next.
+#[test]
+fn killed_notifier_leaves_nobody_asleep() {
+    for steps in 0..16 {
+        explore(move || {
+            let here = Crowd::new();
+            let notifies = move |here: &Crowd| {
+                let survived = here.queue.doomed_notify(steps, 2);
+                assert!(survived == Some(2) || survived.is_none() && steps < 15);
+                here.queue.notify(2);
+            };
+            here.waits(1, move |here| here.waits(2, move |here| here.spawn(notifies)));
+            here.ends();
+        });
+    }
 }

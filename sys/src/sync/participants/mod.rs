@@ -15,9 +15,7 @@ use crate::robust::thread_pointer;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::scope::Refused;
 
-#[cfg(loom)]
-pub(crate) use table::{Enrolment, WatchingGate};
-pub(crate) use table::{SLOTS, SlotTable};
+pub(crate) use table::{Enrolment, SLOTS, SlotTable, WatchingGate};
 
 /// The parties of one barrier.
 pub trait Participants<G: Gate> {

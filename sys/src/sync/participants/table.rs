@@ -69,8 +69,9 @@ use crate::atomic::Ordering::SeqCst;
 use crate::atomic::step;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
-use crate::futex::{Limit, Reach, Waiter, touch};
+use crate::futex::{self, Limit, Reach, Wait, Waiter, touch};
 use crate::mmap::page_size;
+use crate::robust::RobustList;
 use crate::shm::Nodes;
 use crate::shm::growing::populate;
 use crate::sync::gate::SharedGate;
@@ -175,11 +176,33 @@ pub trait WatchingGate: Gate {
     /// Sleeps on the first `count` of the words, and on the gate. Says which one was woken, if one was. There is room
     /// behind the first `count` for two more.
     fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize);
+    /// Sleeps while the word holds `expected`, and on nothing else; `None` if the kernel would not hear of this
+    /// thread's death.
+    fn sleep_alone(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Option<Woke>;
+    /// Runs a critical stretch with that word pending, which never looks as if it had an owner. If the thread is killed
+    /// in the stretch, one of those who sleep on the word is woken.
+    fn protected_word<R>(word: &AtomicU32, critical: impl FnOnce() -> R) -> R;
 }
 
 impl WatchingGate for SharedGate {
     fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
         Self::sleep_on(self, words, count, limit)
+    }
+
+    fn sleep_alone(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Option<Woke> {
+        RobustList::current()?;
+        Some(match futex::sleep(word, expected, Reach::Shared, limit) {
+            Wait::Woken | Wait::Changed => Woke::Look,
+            Wait::TimedOut => Woke::TimedOut,
+        })
+    }
+
+    fn protected_word<R>(word: &AtomicU32, critical: impl FnOnce() -> R) -> R {
+        let Some(here) = RobustList::here() else { return critical() };
+        here.set_pending_word(word);
+        let answer = critical();
+        here.clear_pending();
+        answer
     }
 }
 

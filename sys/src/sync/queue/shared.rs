@@ -8,32 +8,61 @@
 //! | --- | --- | --- | --- | --- |
 //! | free | 0 | none | nobody's place | |
 //! | held | 0 | none | somebody is coming or going | |
-//! | held | `WAITING` or `ASLEEP` | its own | in the queue, where its ticket says | |
+//! | held | `WAITING`, `ASLEEP` or `NUDGED` | its own | in the queue, where its ticket says | |
 //! | held | 0 | its own | notified, on its way to the lock | |
 //! | dead | any but notified | | died in the queue, or before, or after | frees the place |
 //! | dead | 0 | its own | died with a notification that it had not used | notifies the next, then frees the place |
 //!
-//! Who has the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.)
+//! Who has the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.) Those
+//! that are notified are notified in this order, so each of them is before all that are in the queue still.
 //!
 //! **A notifier** keeps the kernel's pending entry at the word that it changes. Its half never looks as if it had an
 //! owner, so when the notifier is killed before its wake, the kernel wakes the waiter in its stead.
 //!
-//! **A notified waiter's** death is seen by those behind it: a sleeper sleeps on its own word and on the leases of
-//! those that were before it. Only those can have been notified while it still sleeps, so should one die with a
-//! notification, somebody who needs it hears of it. A watcher is protected by the gate until it has passed the
-//! notification on. A sleeper that had nobody before it neither watches nor inherits anything, and sleeps on its own
-//! word alone.
+//! **A notified waiter's** death has to be seen by somebody in the queue, who passes the notification on. Everyone who
+//! sleeps watches as little as will do:
 //!
-//! Orderings: entering and notifying are `Release`, looking at words `Acquire`. A place is entered while the user's
-//! lock is held, so a notifier that has had the lock since finds it.
+//! | who sleeps | sleeps on |
+//! | --- | --- |
+//! | the first of the queue | its own word, the leases of those who are notified and not done, the gate |
+//! | any other | its own word, the lease of the one before it in the queue, the gate |
+//! | both | besides, the leases of held places without a ticket, whose holders come or go |
+//! | one that had nobody before it | its own word alone: nobody's death concerns it |
+//!
+//! So the second hears of the first's death, the third of the second's, and so on. Whoever hears of a death looks at
+//! the whole table, passes on what the dead have left, and sleeps anew. Whoever leaves the queue alive *hands over*: if
+//! somebody before it is there still, notified or waiting, it *nudges* the next one behind it. That one looks anew, and
+//! watches what this one watched. One that was notified does so when it has the lock, before it gives up its ticket.
+//! One whose time ran out does so when it has given up its ticket, before it frees its place.
+//!
+//! | at this instant a waiter dies | who sees it |
+//! | --- | --- |
+//! | before it has a ticket | nobody needs to; those who sleep, if they began to since |
+//! | in the queue | the one behind it |
+//! | notified, until it has given up its ticket | the one behind it, or the first of the queue |
+//! | while it passes on what a dead one has left | the same, and who sleeps at the gate |
+//! | while it hands over | the same: it has its lease still |
+//! | with nobody in the queue | the next that comes |
+//!
+//! The changes and looks that this needs are in one order. A sleeper first announces its sleep in its own word, and
+//! then looks at the others. Whoever leaves changes its own word, or has been notified, and then looks for who is
+//! behind it. So one of the two sees the other. A nudge changes the word of the one that it wakes. So it is not missed
+//! by one that has looked already and does not sleep yet.
+//!
+//! A waiter may be stopped (by a debugger or a signal) while it is notified and has not got the lock. Then it does not
+//! watch. If one that was notified before it dies, that notification goes on when the stopped one does.
+//!
+//! Orderings: entering is `Release`. A place is entered while the user's lock is held, so a notifier that has had the
+//! lock since finds it. What is said above is `SeqCst`.
 
 use super::Queue;
-use crate::atomic::AtomicU32;
-use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::futex::{self, Limit, Reach, Wait, Waiter};
-use crate::robust::RobustList;
-use crate::sync::gate::{Gate, SharedGate, Woke};
+use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use crate::atomic::{AtomicU32, in_one_order, step};
+use crate::deadline::Deadline;
+use crate::futex::{Limit, Reach, Waiter};
+use crate::sync::gate::{SharedGate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
+use crate::sync::participants::{Enrolment, WatchingGate};
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
@@ -41,11 +70,17 @@ use crate::sync::split_word::SplitWord;
 /// How many may wait at a time. `futex_waitv` takes 128 words, of which the gate, a place's own word and a `Cancel` are
 /// three.
 const PLACES: usize = 120;
+/// Room for so many leases in the first look.
+const FEW: usize = 8;
+/// How many are found in one look at the table, if many are to be notified.
+const MANY: usize = 32;
 
 /// In the futex half: in the queue, looking.
 const WAITING: u32 = 1 << 30;
 /// In the futex half: in the queue, asleep.
 const ASLEEP: u32 = 1 << 31;
+/// In the futex half: in the queue, woken from its sleep to look anew.
+const NUDGED: u32 = WAITING | ASLEEP;
 /// The word of a place that nobody waits at.
 const NONE: u64 = 0;
 
@@ -76,12 +111,12 @@ const fn age(word: u64, now: u32) -> u32 {
 /// One waiter's place, on a cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
-struct Place {
-    lease: Lease,
+struct Place<L> {
+    lease: L,
     word: SplitWord,
 }
 
-impl Place {
+impl<L: Enrolment> Place<L> {
     fn is_notified(&self) -> bool {
         is_notified(self.word.load(Acquire))
     }
@@ -92,7 +127,7 @@ impl Place {
     fn look(&self) -> (Look, u64) {
         loop {
             let lease = self.lease.look();
-            let word = self.word.load(Acquire);
+            let word = self.word.load(SeqCst);
             if lease.holder() != Holder::Dead || self.lease.look() == lease {
                 return (lease, word);
             }
@@ -109,17 +144,62 @@ impl Place {
     }
 }
 
+/// The oldest of a queue, at most `MOST` of them, in order.
+struct Oldest<'q, L, const MOST: usize> {
+    found: [Option<Waiting<'q, L>>; MOST],
+    count: usize,
+}
+
+struct Waiting<'q, L> {
+    age: u32,
+    place: &'q Place<L>,
+    seen: u64,
+}
+
+impl<'q, L: Enrolment, const MOST: usize> Oldest<'q, L, MOST> {
+    /// Of those that came before `now`.
+    fn of(places: &'q [Place<L>], now: u32, most: usize) -> Self {
+        let mut oldest = Self { found: [const { None }; MOST], count: 0 };
+        for place in places {
+            let (lease, seen) = place.look();
+            let age = age(seen, now);
+            let is_older = |than: &Option<Waiting<'_, L>>| than.as_ref().is_none_or(|than| age > than.age);
+            let filled = oldest.found.get(..oldest.count).unwrap_or_default();
+            let at = filled.iter().position(is_older).unwrap_or(oldest.count);
+            if !waits(seen) || age == 0 || at >= most.min(MOST) {
+                continue;
+            }
+            if lease.holder() == Holder::Dead {
+                place.reclaim(lease, seen);
+                continue;
+            }
+            oldest.count = (oldest.count + 1).min(most.min(MOST));
+            if let Some(behind) = oldest.found.get_mut(at..oldest.count) {
+                behind.rotate_right(1);
+                if let Some(first) = behind.first_mut() {
+                    *first = Some(Waiting { age, place, seen });
+                }
+            }
+        }
+        oldest
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Waiting<'q, L>> {
+        self.found.iter().take(self.count).flatten()
+    }
+}
+
 /// The table. Zero bytes are an empty one.
 #[derive(Debug)]
 #[repr(C)]
-pub struct SharedQueue {
-    gate: SharedGate,
+pub struct SharedQueue<L = Lease, G = SharedGate, const N: usize = PLACES> {
+    gate: G,
     spin: Spin,
     /// The ticket that was given last.
     tickets: AtomicU32,
     /// Places from here on were never used.
     used: AtomicU32,
-    places: [Place; PLACES],
+    places: [Place<L>; N],
 }
 
 impl SharedQueue {
@@ -127,18 +207,51 @@ impl SharedQueue {
     pub(crate) fn is_linked_here(&self) -> bool {
         self.in_use().iter().any(|place| place.lease.is_linked_here())
     }
+}
 
-    fn in_use(&self) -> &[Place] {
+impl<L, G, const N: usize> SharedQueue<L, G, N> {
+    #[cfg(loom)]
+    pub(crate) fn of(gate: G, lease: impl Fn() -> L) -> Self {
+        let place = |_| Place { lease: lease(), word: SplitWord::new(NONE) };
+        let number = || AtomicU32::new(0);
+        Self { gate, spin: Spin::new(), tickets: number(), used: number(), places: core::array::from_fn(place) }
+    }
+
+    fn in_use(&self) -> &[Place<L>] {
         // Acquire: a place's ticket was given after this number was raised.
         self.places.get(..self.used.load(Acquire) as usize).unwrap_or(&self.places)
     }
 
+    /// A ticket: the next number, but not 0.
+    fn ticket(&self) -> u32 {
+        match self.tickets.fetch_add(1, AcqRel).wrapping_add(1) {
+            0 => self.ticket(),
+            ticket => ticket,
+        }
+    }
+
+    /// One more than the ticket that was given last.
+    fn now(&self) -> u32 {
+        self.tickets.load(Acquire).wrapping_add(1)
+    }
+}
+
+/// What a sleeper found before it.
+struct Before {
+    /// How many words to sleep on, its own included.
+    count: usize,
+    /// Whether there was no room for all.
+    is_more: bool,
+    is_dead: bool,
+}
+
+impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     /// A place of one's own, not in the queue yet.
-    fn claim(&self) -> Result<&Place, Refused> {
+    fn claim(&self) -> Result<&Place<L>, Refused> {
         let mut dead = false;
         for _ in 0..2 {
             for (index, place) in self.places.iter().enumerate() {
-                match place.lease.holder() {
+                match place.lease.look().holder() {
                     Holder::Nobody => {
                         // Before the claim, so that whoever looks at the table sees it.
                         if self.used.load(Relaxed) as usize <= index {
@@ -160,42 +273,34 @@ impl SharedQueue {
         Err(Refused::TableFull)
     }
 
-    /// A ticket: the next number, but not 0.
-    fn ticket(&self) -> u32 {
-        match self.tickets.fetch_add(1, AcqRel).wrapping_add(1) {
-            0 => self.ticket(),
-            ticket => ticket,
-        }
-    }
-
-    /// One more than the ticket that was given last.
-    fn now(&self) -> u32 {
-        self.tickets.load(Acquire).wrapping_add(1)
-    }
-
-    /// The living waiter that came first, if it came before `now`, and its word.
-    fn first(&self, now: u32) -> Option<(&Place, u64)> {
-        let mut first: Option<(&Place, u64)> = None;
-        for place in self.in_use() {
-            let (lease, word) = place.look();
-            if waits(word) && age(word, now) > first.map_or(0, |(_, oldest)| age(oldest, now)) {
-                if lease.holder() == Holder::Dead {
-                    place.reclaim(lease, word);
-                } else {
-                    first = Some((place, word));
+    /// Notifies a waiter, if it is still in the queue with the ticket that was seen.
+    fn tell(&self, waiter: &Waiting<'_, L>) -> bool {
+        let mut seen = waiter.seen;
+        loop {
+            step();
+            match waiter.place.word.change(seen, word(ticket_of(seen), 0), SeqCst) {
+                Ok(_) if seen as u32 & ASLEEP == 0 => return true,
+                Ok(_) => {
+                    self.gate.wake(waiter.place.word.futex(), 1);
+                    return true;
                 }
+                Err(now) if waits(now) && ticket_of(now) == ticket_of(seen) => seen = now,
+                Err(_) => return false,
             }
         }
-        first
     }
 
-    /// Notifies a waiter whose word is still as it was seen.
-    fn tell(&self, place: &Place, seen: u64) -> bool {
-        let told = place.word.change(seen, word(ticket_of(seen), 0), AcqRel).is_ok();
-        if told && seen as u32 == ASLEEP {
-            self.gate.wake(place.word.futex(), 1);
-        }
-        told
+    /// Has a sleeper look anew.
+    fn nudge(&self, sleeper: &Waiting<'_, L>) {
+        let (place, asleep) = (sleeper.place, word(ticket_of(sleeper.seen), ASLEEP));
+        G::protected_word(place.word.futex(), || {
+            let nudged = word(ticket_of(asleep), NUDGED);
+            step();
+            let before = place.word.change(asleep, nudged, SeqCst).unwrap_or_else(|now| now);
+            if before == asleep || before == nudged {
+                self.gate.wake(place.word.futex(), 1);
+            }
+        });
     }
 
     /// Passes on what the dead have left. To be called in a stretch that the gate covers: whom it tells it must wake.
@@ -211,81 +316,168 @@ impl SharedQueue {
                 continue;
             }
             if is_notified(word) {
-                while self.first(now).is_some_and(|(first, seen)| !self.tell(first, seen)) {}
+                while Oldest::<_, 1>::of(self.in_use(), now, 1).iter().next().is_some_and(|first| !self.tell(first)) {}
             }
+            step();
             place.reclaim(lease, word);
         }
     }
 
-    /// Waits until `mine` is notified; false when the limit is over and it is out of the queue.
-    fn sleep(&self, mine: &Place, ticket: u32, limit: Limit<'_>) -> bool {
-        if !limit.is_now() && self.spin.until(|| mine.is_notified()) {
-            return true;
+    /// To be called by whoever leaves the queue, with its lease: sees to it that those before it are watched.
+    fn hand_over(&self, mine: &Place<L>, ticket: u32) {
+        in_one_order();
+        let now = self.now();
+        let own = age(word(ticket, 0), now);
+        let (mut is_dead, mut is_before, mut next) = (false, false, None::<Waiting<'_, L>>);
+        for place in self.in_use().iter().filter(|place| !core::ptr::eq(*place, mine)) {
+            let (lease, seen) = place.look();
+            let age = age(seen, now);
+            match lease.holder() {
+                Holder::Nobody => {}
+                Holder::Dead => is_dead |= is_notified(seen),
+                Holder::Thread(_) if seen == NONE => {}
+                Holder::Thread(_) if age > own => is_before = true,
+                Holder::Thread(_) => {
+                    if waits(seen) && next.as_ref().is_none_or(|next| age > next.age) {
+                        next = Some(Waiting { age, place, seen });
+                    }
+                }
+            }
         }
-        let (waiting, asleep) = (word(ticket, WAITING), word(ticket, ASLEEP));
-        let mut seen = waiting;
-        if !limit.is_now() && mine.word.change(waiting, asleep, Relaxed).is_ok() {
-            seen = asleep;
-            self.sleep_alone_or_covered(mine, asleep, limit);
+        if is_dead {
+            self.gate.protected(|| self.complete());
+        }
+        if let Some(next) = next.filter(|next| is_before && next.seen as u32 & ASLEEP != 0) {
+            self.nudge(&next);
+        }
+    }
+
+    /// Waits until `mine` is notified; false when the limit is over and it is out of the queue.
+    fn sleep(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> bool {
+        if !limit.is_now() {
+            if self.spin.until(|| mine.is_notified()) {
+                return true;
+            }
+            self.sleep_in_queue(mine, ticket, limit);
         }
         // Out of the queue, unless somebody was faster and notified it.
-        mine.word.change(seen, NONE, AcqRel).is_err()
+        let mut seen = mine.word.load(Acquire);
+        while !is_notified(seen) {
+            step();
+            match mine.word.change(seen, NONE, SeqCst) {
+                Ok(_) => return false,
+                Err(now) => seen = now,
+            }
+        }
+        true
     }
 
     /// Sleeps until `mine` is notified or the limit is over.
-    fn sleep_alone_or_covered(&self, mine: &Place, asleep: u64, limit: Limit<'_>) {
-        let now = self.now();
-        let before = |place: &Place| {
-            // Whoever waits behind this one is notified after it.
-            let word = place.word.load(Acquire);
-            place.lease.holder() != Holder::Nobody && !(waits(word) && age(word, now) <= age(asleep, now))
-        };
-        if !self.in_use().iter().any(before) && RobustList::current().is_some() {
-            while !mine.is_notified() {
-                if futex::sleep(mine.word.futex(), ASLEEP, Reach::Shared, limit) == Wait::TimedOut {
-                    return;
-                }
+    fn sleep_in_queue(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) {
+        loop {
+            let seen = mine.word.load(Acquire);
+            if is_notified(seen) {
+                return;
             }
-            return;
+            step();
+            if seen as u32 != ASLEEP && mine.word.change(seen, word(ticket, ASLEEP), SeqCst).is_err() {
+                continue;
+            }
+            in_one_order();
+            let woke = self.sleep_once::<{ FEW + 3 }>(mine, ticket, limit);
+            let woke = woke.or_else(|| self.sleep_once::<{ PLACES + 3 }>(mine, ticket, limit));
+            if matches!(woke, Some(Woke::TimedOut | Woke::Never)) {
+                return;
+            }
         }
-        self.gate.protected(|| {
-            while !mine.is_notified() {
-                match self.sleep_once(mine, before, limit) {
-                    Woke::Look => {}
-                    Woke::PeerDied => self.complete(),
-                    Woke::TimedOut | Woke::Never => return,
-                }
-            }
-        });
     }
 
-    /// Sleeps on the own word and on the leases of those before it.
-    fn sleep_once(&self, mine: &Place, before: impl Fn(&Place) -> bool, limit: Limit<'_>) -> Woke {
-        let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); PLACES + 3];
-        let mut count = 1;
-        for place in self.in_use().iter().filter(|place| before(place)) {
-            let lease = place.lease.look();
-            match lease.holder() {
-                Holder::Thread(_) => {
-                    if let Some(word) = words.get_mut(count) {
-                        *word = place.lease.watch(lease);
-                        count += 1;
-                    }
-                }
-                // It died before anyone watched it.
-                Holder::Dead => return Woke::PeerDied,
-                Holder::Nobody => {}
+    /// Sleeps on the own word and on the leases of those before it; `None` if these are too many.
+    fn sleep_once<const WORDS: usize>(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> Option<Woke> {
+        let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); WORDS];
+        let before = self.before(mine, ticket, words.get_mut(..WORDS - 2).unwrap_or_default());
+        if before.is_more && WORDS < PLACES {
+            return None;
+        }
+        if before.count == 1 && !before.is_dead {
+            if let Some(woke) = G::sleep_alone(mine.word.futex(), ASLEEP, limit) {
+                return Some(woke);
             }
         }
-        match self.gate.sleep_on(&mut words, count, limit) {
-            // A lease that was watched: its holder died.
-            (Woke::Look, at) if (1..count).contains(&at) => Woke::PeerDied,
-            (woke, _) => woke,
+        // Where not even that many words are enough, it looks again soon.
+        let until = if before.is_more { limit.or_sooner(Deadline::after(AGAIN)) } else { limit };
+        Some(self.gate.protected(|| {
+            let woke = if before.is_dead {
+                Woke::PeerDied
+            } else {
+                match self.gate.sleep_on(&mut words, before.count, until) {
+                    // A lease that was watched: its holder died.
+                    (Woke::Look, at) if (1..before.count).contains(&at) => Woke::PeerDied,
+                    (Woke::TimedOut, _) if !limit.is_over() => Woke::Look,
+                    (woke, _) => woke,
+                }
+            };
+            if woke == Woke::PeerDied {
+                self.complete();
+            }
+            woke
+        }))
+    }
+
+    /// Whom `mine` is to watch: see the table above. Their leases are written behind the first word.
+    fn before<'q>(&'q self, mine: &Place<L>, ticket: u32, words: &mut [Waiter<'q>]) -> Before {
+        let now = self.now();
+        let own = age(word(ticket, 0), now);
+        let mut before = Before { count: 1, is_more: false, is_dead: false };
+        let mut watch = |lease: &'q L, seen: Look| match words.get_mut(before.count) {
+            Some(word) => {
+                *word = lease.watch(seen);
+                before.count += 1;
+            }
+            None => before.is_more = true,
+        };
+        let mut nearest: Option<(u32, &'q Place<L>, Look)> = None;
+        let (mut notified, mut is_dead) = (false, false);
+        for place in self.in_use().iter().filter(|place| !core::ptr::eq(*place, mine)) {
+            let (lease, seen) = place.look();
+            let age = age(seen, now);
+            match lease.holder() {
+                Holder::Nobody => {}
+                // It died before anyone watched it.
+                Holder::Dead => is_dead = true,
+                Holder::Thread(_) if seen == NONE => watch(&place.lease, lease),
+                Holder::Thread(_) if age <= own => {}
+                Holder::Thread(_) if is_notified(seen) => notified = true,
+                Holder::Thread(_) => {
+                    if nearest.is_none_or(|(nearest, ..)| age < nearest) {
+                        nearest = Some((age, place, lease));
+                    }
+                }
+            }
         }
+        match nearest {
+            Some((_, place, lease)) => watch(&place.lease, lease),
+            None if notified => {
+                for place in self.in_use() {
+                    let (lease, seen) = place.look();
+                    match lease.holder() {
+                        Holder::Thread(_) if is_notified(seen) && age(seen, now) > own => watch(&place.lease, lease),
+                        Holder::Dead => is_dead = true,
+                        _ => {}
+                    }
+                }
+            }
+            None => {}
+        }
+        before.is_dead = is_dead;
+        before
     }
 }
 
-impl Queue for SharedQueue {
+/// When one looks again that has more to watch than a sleep takes.
+const AGAIN: core::time::Duration = core::time::Duration::from_millis(10);
+
+impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, N> {
     fn wait<R>(
         &self,
         limit: Limit<'_>,
@@ -294,14 +486,18 @@ impl Queue for SharedQueue {
     ) -> Result<(bool, R), Refused> {
         let mine = self.claim()?;
         let ticket = self.ticket();
+        step();
         mine.word.store(word(ticket, WAITING), Release);
         let_go();
         if !self.sleep(mine, ticket, limit) {
+            self.hand_over(mine, ticket);
             mine.lease.release();
             return Ok((false, take_again()));
         }
         // Until the lock is this thread's again, its death must give the notification to another.
         let answer = take_again();
+        self.hand_over(mine, ticket);
+        step();
         mine.word.store(NONE, Release);
         mine.lease.release();
         Ok((true, answer))
@@ -312,10 +508,22 @@ impl Queue for SharedQueue {
             return 0;
         }
         let now = self.now();
+        if count == 1 { self.notify_some::<1>(now, 1) } else { self.notify_some::<MANY>(now, count) }
+    }
+}
+
+impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
+    /// Notifies the oldest of those that came before `now`, in their order.
+    fn notify_some<const AT_ONCE: usize>(&self, now: u32, count: u32) -> u32 {
         let mut notified = 0;
         while notified < count {
-            let Some((first, seen)) = self.first(now) else { break };
-            notified += u32::from(SharedGate::protected_at(&first.word, || self.tell(first, seen)));
+            let oldest = Oldest::<_, AT_ONCE>::of(self.in_use(), now, (count - notified) as usize);
+            if oldest.count == 0 {
+                break;
+            }
+            for waiter in oldest.iter() {
+                notified += u32::from(G::protected_word(waiter.place.word.futex(), || self.tell(waiter)));
+            }
         }
         notified
     }

@@ -1,0 +1,51 @@
+//! The queue of a condition between participants who may die at any change of a word.
+
+use super::barrier::Place;
+use super::killable::{KillableGate, mourned, step};
+use super::rwlock::{become_participant, walk};
+use crate::futex::Limit;
+use crate::robust::word::LockWord;
+use crate::sync::queue::{Queue, SharedQueue};
+
+/// The most that wait at a time.
+const MOST: usize = 4;
+
+/// The queue.
+#[derive(Debug)]
+pub struct Waiters(SharedQueue<Place, KillableGate, MOST>);
+
+impl Waiters {
+    /// An empty one.
+    #[allow(clippy::new_without_default, reason = "a model has no defaults")]
+    pub fn new() -> Self {
+        Self(SharedQueue::of(KillableGate::default(), || Place(LockWord::new())))
+    }
+
+    /// Waits to be notified, as the participant `id`. Calls `entered` when it is in the queue, and says whether it was
+    /// notified.
+    pub fn wait(&self, id: u32, limit: Limit<'_>, entered: impl FnOnce()) -> bool {
+        become_participant(id);
+        self.0.wait(limit, entered, step).unwrap().0
+    }
+
+    /// [`wait`](Self::wait) of one that dies after so many steps; `None` if it did. Calls `locked` when it has its lock
+    /// again.
+    pub fn doomed(&self, steps: u32, id: u32, entered: impl FnOnce(), locked: impl FnOnce()) -> Option<bool> {
+        become_participant(id);
+        let take_again = || {
+            step();
+            locked();
+        };
+        mourned(steps, walk, || self.0.wait(Limit::NEVER, entered, take_again).unwrap().0)
+    }
+
+    /// Notifies so many.
+    pub fn notify(&self, count: u32) -> u32 {
+        self.0.notify(count)
+    }
+
+    /// [`notify`](Self::notify) of a notifier that dies after so many steps; `None` if it did.
+    pub fn doomed_notify(&self, steps: u32, count: u32) -> Option<u32> {
+        mourned(steps, walk, || self.notify(count))
+    }
+}
