@@ -58,6 +58,12 @@ impl Look {
         half(self.0)
     }
 
+    /// A number for a list of looks: that of those before, and this one. Two lists differ if their numbers do.
+    #[inline]
+    pub(crate) fn number(self, before: u64) -> u64 {
+        (before.rotate_left(23) ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
     /// Frees the word if it is still as it was seen, and its holder died.
     pub(crate) fn reclaim(self, word: &LockWord) -> bool {
         self.holder() == Holder::Dead && word.reset_from(self.0)

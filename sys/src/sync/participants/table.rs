@@ -282,23 +282,35 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
         part.map_or(Ok(()), |part| L::back(part, |slot| &slot.round))
     }
 
-    /// Takes a slot that is free; `None` if none is. Sets what the dead ones have left.
+    /// Takes a slot that is free; `None` if at one instant none was. Sets what the dead ones have left.
+    ///
+    /// A look at one slot after the other may miss one that is free all the while, in turn here and there: a slot
+    /// behind it is given back when one before it is taken. So none is free only if two rounds have seen the same.
     fn take_free(&self, near: u32) -> Result<Option<usize>, Refused> {
         let slots = self.used();
         let near = near as usize % slots.len().max(1);
         let (before, behind) = slots.split_at(near);
-        for (at, slot) in behind.iter().chain(before).enumerate() {
-            if slot.lease.look().holder() == Holder::Nobody && slot.lease.claim()? {
-                if slot.note.load(SeqCst) != 0 {
-                    slot.note(0);
+        let mut last = None;
+        loop {
+            let mut seen = 0;
+            for (at, slot) in behind.iter().chain(before).enumerate() {
+                let lease = slot.lease.look();
+                seen = lease.number(seen);
+                if lease.holder() == Holder::Nobody && slot.lease.claim()? {
+                    if slot.note.load(SeqCst) != 0 {
+                        slot.note(0);
+                    }
+                    if slot.round.load(SeqCst) != 0 {
+                        slot.round.store(0, SeqCst);
+                    }
+                    return Ok(Some((near + at) % slots.len()));
                 }
-                if slot.round.load(SeqCst) != 0 {
-                    slot.round.store(0, SeqCst);
-                }
-                return Ok(Some((near + at) % slots.len()));
             }
+            if last == Some(seen) {
+                return Ok(None);
+            }
+            last = Some(seen);
         }
-        Ok(None)
     }
 
     /// Watches slots from `mine` back to the nearest one that sleeps in the same round.
