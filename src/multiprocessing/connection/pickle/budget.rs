@@ -1,12 +1,8 @@
-//! The memory that a typed value of plain data may take, and the walks that charge this memory.
+//! The memory that a typed value of plain data may take.
 
 use std::cell::Cell;
-use std::vec;
 
-use serde::de::{self, DeserializeSeed};
-
-use super::de::{Fault, Outcome, Plain};
-use super::value::Value;
+use super::fault::{Fault, Outcome};
 
 /// The remaining memory.
 pub(super) struct Budget {
@@ -75,99 +71,11 @@ impl Budget {
     }
 
     /// Pays for the rest of a walk whose next item has that size; `paid` is the price of each item so far.
-    fn pay(&self, left: usize, size: usize, paid: &mut usize) -> Outcome<()> {
+    pub(super) fn pay(&self, left: usize, size: usize, paid: &mut usize) -> Outcome<()> {
         if size > *paid {
             self.charge(left, size - *paid)?;
             *paid = size;
         }
         Ok(())
-    }
-}
-
-/// The items of a list, tuple or set.
-pub(super) struct Items<'b> {
-    items: vec::IntoIter<Value>,
-    count: usize,
-    budget: &'b Budget,
-    paid: usize,
-}
-
-impl<'b> Items<'b> {
-    /// A walk over `items`. Fields were paid for with their struct.
-    pub(super) fn new(items: Vec<Value>, budget: &'b Budget, are_fields: bool) -> Self {
-        let paid = if are_fields { usize::MAX } else { 0 };
-        Self { count: items.len(), items: items.into_iter(), budget, paid }
-    }
-
-    /// Checks that no item is left.
-    pub(super) fn end(self) -> Outcome<()> {
-        left_over(self.count, self.items.len())
-    }
-}
-
-fn left_over(count: usize, left: usize) -> Outcome<()> {
-    match left {
-        0 => Ok(()),
-        left => Err(Fault(format!("invalid length {count}, expected {} items", count - left))),
-    }
-}
-
-impl<'de> de::SeqAccess<'de> for Items<'_> {
-    type Error = Fault;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
-        let (left, size) = (self.items.len(), size_of::<S::Value>());
-        let Some(item) = self.items.next() else { return Ok(None) };
-        self.budget.pay(left, size, &mut self.paid)?;
-        self.budget.within(size, || seed.deserialize(Plain(item, self.budget))).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
-    }
-}
-
-/// The pairs of a dict.
-pub(super) struct Pairs<'b> {
-    pairs: vec::IntoIter<(Value, Value)>,
-    count: usize,
-    value: Option<Value>,
-    budget: &'b Budget,
-    paid_key: usize,
-    paid_value: usize,
-}
-
-impl<'b> Pairs<'b> {
-    pub(super) fn new(pairs: Vec<(Value, Value)>, budget: &'b Budget, are_fields: bool) -> Self {
-        let paid = if are_fields { usize::MAX } else { 0 };
-        let count = pairs.len();
-        Self { pairs: pairs.into_iter(), count, value: None, budget, paid_key: paid, paid_value: paid }
-    }
-
-    pub(super) fn end(self) -> Outcome<()> {
-        left_over(self.count, self.pairs.len())
-    }
-}
-
-impl<'de> de::MapAccess<'de> for Pairs<'_> {
-    type Error = Fault;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
-        let (left, size) = (self.pairs.len(), size_of::<S::Value>());
-        let Some((key, value)) = self.pairs.next() else { return Ok(None) };
-        self.value = Some(value);
-        self.budget.pay(left, size, &mut self.paid_key)?;
-        self.budget.within(size, || seed.deserialize(Plain(key, self.budget))).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<S::Value> {
-        let (left, size) = (self.pairs.len() + 1, size_of::<S::Value>());
-        self.budget.pay(left, size, &mut self.paid_value)?;
-        let value = self.value.take().unwrap_or_default(); // some: a key came before
-        self.budget.within(size, || seed.deserialize(Plain(value, self.budget)))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.pairs.len())
     }
 }

@@ -1,12 +1,13 @@
 //! Plain data as whatever serde can put together.
 
-use std::fmt;
+use std::vec;
 
 use serde::de::value::SeqDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Unexpected, VariantAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::budget::{Budget, Items, Pairs};
+use super::budget::Budget;
+use super::fault::{Fault, Outcome};
 use super::object::{GLOBAL, OBJECT};
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,32 +53,6 @@ pub fn from_value_within<T: DeserializeOwned>(value: Value, max_memory: usize) -
     let budget = Budget::new(max_memory, size_of::<T>());
     T::deserialize(Plain(value, &budget))
         .map_err(|Fault(message)| Error::new(ErrorKind::Decode, format!("pickle: {message}")))
-}
-
-/// What serde's traits complain of.
-#[derive(Debug)]
-pub(super) struct Fault(pub(super) String);
-
-pub(super) type Outcome<T> = std::result::Result<T, Fault>;
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
-    }
-}
-
-impl serde::ser::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string())
-    }
 }
 
 /// The deserializer of a [`Value`], so that `Value` itself does not implement serde's traits, with the memory that is
@@ -286,5 +261,93 @@ impl<'de> VariantAccess<'de> for Content<'_> {
 
     fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], visitor: V) -> Outcome<V::Value> {
         self.some("a variant with named fields")?.visit(Wanted::Fields, visitor)
+    }
+}
+
+/// The items of a list, tuple or set.
+struct Items<'b> {
+    items: vec::IntoIter<Value>,
+    count: usize,
+    budget: &'b Budget,
+    paid: usize,
+}
+
+impl<'b> Items<'b> {
+    /// A walk over `items`. Fields were paid for with their struct.
+    fn new(items: Vec<Value>, budget: &'b Budget, are_fields: bool) -> Self {
+        let paid = if are_fields { usize::MAX } else { 0 };
+        Self { count: items.len(), items: items.into_iter(), budget, paid }
+    }
+
+    /// Checks that no item is left.
+    fn end(self) -> Outcome<()> {
+        left_over(self.count, self.items.len())
+    }
+}
+
+fn left_over(count: usize, left: usize) -> Outcome<()> {
+    match left {
+        0 => Ok(()),
+        left => Err(Fault(format!("invalid length {count}, expected {} items", count - left))),
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for Items<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
+        let (left, size) = (self.items.len(), size_of::<S::Value>());
+        let Some(item) = self.items.next() else { return Ok(None) };
+        self.budget.pay(left, size, &mut self.paid)?;
+        self.budget.within(size, || seed.deserialize(Plain(item, self.budget))).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// The pairs of a dict.
+struct Pairs<'b> {
+    pairs: vec::IntoIter<(Value, Value)>,
+    count: usize,
+    value: Option<Value>,
+    budget: &'b Budget,
+    paid_key: usize,
+    paid_value: usize,
+}
+
+impl<'b> Pairs<'b> {
+    fn new(pairs: Vec<(Value, Value)>, budget: &'b Budget, are_fields: bool) -> Self {
+        let paid = if are_fields { usize::MAX } else { 0 };
+        let count = pairs.len();
+        Self { pairs: pairs.into_iter(), count, value: None, budget, paid_key: paid, paid_value: paid }
+    }
+
+    fn end(self) -> Outcome<()> {
+        left_over(self.count, self.pairs.len())
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Pairs<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<Option<S::Value>> {
+        let (left, size) = (self.pairs.len(), size_of::<S::Value>());
+        let Some((key, value)) = self.pairs.next() else { return Ok(None) };
+        self.value = Some(value);
+        self.budget.pay(left, size, &mut self.paid_key)?;
+        self.budget.within(size, || seed.deserialize(Plain(key, self.budget))).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Outcome<S::Value> {
+        let (left, size) = (self.pairs.len() + 1, size_of::<S::Value>());
+        self.budget.pay(left, size, &mut self.paid_value)?;
+        let value = self.value.take().unwrap_or_default(); // some: a key came before
+        self.budget.within(size, || seed.deserialize(Plain(value, self.budget)))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.pairs.len())
     }
 }

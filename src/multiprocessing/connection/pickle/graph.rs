@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::bigint::BigInt;
-use super::object::Global;
+use super::global::Global;
 
 /// Names a node: its place in the list of all.
 pub(super) type Id = u32;

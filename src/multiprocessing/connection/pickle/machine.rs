@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::bigint::{decimal, integer};
+use super::global::Global;
 use super::graph::{Class, Id, Item, Kind, Made, Node, Shape};
 use super::input::Input;
 use super::memo::Memo;
 use super::meter::{Full, Meter};
-use super::object::{Global, LONGEST_NAME};
+use super::object::LONGEST_NAME;
 use super::opcode as op;
 use super::stack::Stack;
 use super::text::{literal, number, raw_unicode};

@@ -5,8 +5,10 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant,
 };
 
-use super::de::{Fault, Outcome};
-use super::object::{GLOBAL, Global, OBJECT, Object};
+use super::fault::{Fault, Outcome};
+use super::global::Global;
+use super::object::{GLOBAL, OBJECT};
+use super::value::Object;
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
 

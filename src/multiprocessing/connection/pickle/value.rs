@@ -1,7 +1,7 @@
 //! Plain data: what a decoded pickle can be, and nothing else.
 
 use super::bigint::{BigInt, integer};
-use super::object::{Global, Object};
+use super::global::Global;
 
 /// A plain Python value.
 ///
@@ -168,6 +168,49 @@ impl Value {
             Self::Tuple(items) => items.iter().find_map(Self::unhashable),
             _ => None,
         }
+    }
+}
+
+/// An object of a Python program, as its pickle describes it: what it is made by, with what, and what state it then
+/// gets.
+///
+/// # Examples
+/// ```
+/// use ossature::multiprocessing::connection::pickle::{Decoder, Global, Object, Value, decode, encode};
+///
+/// let error = Object::new(Global::new("exceptions", "KeyError"), vec!["spam".into()]);
+/// let bytes = encode(&error.clone().into())?; // CPython's pickle.loads makes KeyError('spam') of it
+/// assert!(decode(&bytes).is_err(), "only plain data, unless asked for more");
+/// assert_eq!(Decoder::new().objects().decode(&bytes)?, Value::from(error));
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Object {
+    /// The class, or the function that would be called.
+    pub made_by: Global,
+    /// The arguments.
+    pub args: Vec<Value>,
+    /// The state that the object would be given then; [`Value::None`] for none.
+    pub state: Value,
+}
+
+impl Object {
+    /// An object without a state of its own.
+    pub fn new(made_by: Global, args: Vec<Value>) -> Self {
+        Self { made_by, args, state: Value::None }
+    }
+}
+
+impl From<Object> for Value {
+    fn from(object: Object) -> Self {
+        Self::Object(Box::new(object))
+    }
+}
+
+impl From<Global> for Value {
+    fn from(global: Global) -> Self {
+        Self::Global(Box::new(global))
     }
 }
 

@@ -8,7 +8,7 @@
 //! | 5 | a `bytearray` as it is | 3.8 |
 
 use super::bigint::minimal;
-use super::object::Global;
+use super::global::Global;
 use super::value::Value;
 use super::{HIGHEST_PROTOCOL, MAX_DEPTH, opcode as op};
 use crate::error::{Error, ErrorKind, Result};
