@@ -11,10 +11,10 @@ use ossature_sys::socket::{Credentials, Shutdown};
 use ossature_sys::stream::{Stream, StreamKind};
 use ossature_sys::thread_bound::OneThread;
 
-use super::Connection;
 use super::receive::{Receiving, receives};
 use super::send::{Sending, sends};
 use super::sent::Sent;
+use super::{Connection, shutdown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::state::Listed;
 use crate::multiprocessing::transfer::{Inbound, Outbound, Trust, pack, unpack};
@@ -63,12 +63,6 @@ pub struct Sender {
     pub(super) sending: OneThread<Sending>,
 }
 
-pub(super) fn split(connection: Connection) -> (Receiver, Sender) {
-    let Connection { stream, trust, receiving, sending } = connection;
-    let trust = trust.get();
-    (Receiver { stream: stream.clone(), trust, receiving }, Sender { stream, trust, sending })
-}
-
 /// Two ends that are not of one connection: given back.
 ///
 /// # Examples
@@ -96,20 +90,63 @@ impl From<Box<ReuniteError>> for Error {
     }
 }
 
-pub(super) fn reunite(receiver: Receiver, sender: Sender) -> std::result::Result<Connection, Box<ReuniteError>> {
-    if receiver.stream.place() != sender.stream.place() {
-        return Err(Box::new(ReuniteError { receiver, sender }));
+/// The two directions apart, and together again.
+impl Connection {
+    /// An end to receive and one to send, for two threads. [`reunite`](Self::reunite) makes one connection of both
+    /// again.
+    ///
+    /// While one thread waits in the receiving end, the sending end gives the descriptor and can be waited for with
+    /// [`wait`](super::wait()). It can also [`shut the connection down`](Sender::shutdown), which ends that wait.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::pipe;
+    ///
+    /// let (near, far) = pipe()?;
+    /// let (receiver, sender) = near.split();
+    /// let echo = std::thread::spawn(move || far.send_bytes(&far.recv_bytes()?));
+    /// let heard = std::thread::spawn(move || receiver.recv_bytes());
+    /// sender.send_bytes(b"both at once")?;
+    /// echo.join().unwrap()?;
+    /// assert_eq!(heard.join().unwrap()?, b"both at once");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn split(self) -> (Receiver, Sender) {
+        let Connection { stream, trust, receiving, sending } = self;
+        let trust = trust.get();
+        (Receiver { stream: stream.clone(), trust, receiving }, Sender { stream, trust, sending })
     }
-    let Receiver { stream, trust, receiving } = receiver;
-    Ok(Connection { stream, trust: OneThread::new(Cell::new(trust)), receiving, sending: sender.sending })
-}
 
-pub(super) fn shutdown(stream: &Stream) -> Result<()> {
-    if stream.kind() == StreamKind::File {
-        let message = "a pipe cannot be shut down, only closed: end the wait of the other thread with a CancelFd";
-        return Err(Error::new(ErrorKind::Unsupported, message));
+    /// The way back from [`split`](Self::split). What has come of a message, or is still to go, is kept.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::connection::{Connection, pipe};
+    ///
+    /// let (near, far) = pipe()?;
+    /// let (receiver, sender) = near.split();
+    /// let near = Connection::reunite(receiver, sender)?;
+    /// near.send_bytes(b"one again")?;
+    /// assert_eq!(far.recv_bytes()?, b"one again");
+    ///
+    /// let (receiver, _) = near.split();
+    /// let (_, sender) = far.split();
+    /// let error = Connection::reunite(receiver, sender).unwrap_err(); // of two connections
+    /// let (receiver, sender) = (error.receiver, error.sender); // given back
+    /// # drop((receiver, sender));
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReuniteError`] with both ends if they are not of one connection.
+    #[doc(alias = "join")]
+    pub fn reunite(receiver: Receiver, sender: Sender) -> std::result::Result<Self, Box<ReuniteError>> {
+        if receiver.stream.place() != sender.stream.place() {
+            return Err(Box::new(ReuniteError { receiver, sender }));
+        }
+        let Receiver { stream, trust, receiving } = receiver;
+        Ok(Connection { stream, trust: OneThread::new(Cell::new(trust)), receiving, sending: sender.sending })
     }
-    stream.shutdown(Shutdown::Both).map_err(|errno| Error::os(errno, "connection"))
 }
 
 /// What both halves keep of a connection.

@@ -101,8 +101,8 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 #[doc(inline)]
 pub use ossature_sys::eventfd::{CancelFd, Until};
-use ossature_sys::socket::Credentials;
-use ossature_sys::stream::Stream;
+use ossature_sys::socket::{Credentials, Shutdown};
+use ossature_sys::stream::{Stream, StreamKind};
 use ossature_sys::thread_bound::OneThread;
 
 #[doc(inline)]
@@ -333,56 +333,6 @@ impl Connection {
         self.receiving.is_within_a_message() || self.sending.is_within_a_message()
     }
 
-    /// An end to receive and one to send, for two threads. [`reunite`](Self::reunite) makes one connection of both
-    /// again.
-    ///
-    /// While one thread waits in the receiving end, the sending end gives the descriptor and can be waited for with
-    /// [`wait`]. It can also [`shut the connection down`](Sender::shutdown), which ends that wait.
-    ///
-    /// # Examples
-    /// ```
-    /// use ossature::multiprocessing::connection::pipe;
-    ///
-    /// let (near, far) = pipe()?;
-    /// let (receiver, sender) = near.split();
-    /// let echo = std::thread::spawn(move || far.send_bytes(&far.recv_bytes()?));
-    /// let heard = std::thread::spawn(move || receiver.recv_bytes());
-    /// sender.send_bytes(b"both at once")?;
-    /// echo.join().unwrap()?;
-    /// assert_eq!(heard.join().unwrap()?, b"both at once");
-    /// # Ok::<(), ossature::Error>(())
-    /// ```
-    pub fn split(self) -> (Receiver, Sender) {
-        halves::split(self)
-    }
-
-    /// The way back from [`split`](Self::split). What has come of a message, or is still to go, is kept.
-    ///
-    /// # Examples
-    /// ```
-    /// use ossature::multiprocessing::connection::{Connection, pipe};
-    ///
-    /// let (near, far) = pipe()?;
-    /// let (receiver, sender) = near.split();
-    /// let near = Connection::reunite(receiver, sender)?;
-    /// near.send_bytes(b"one again")?;
-    /// assert_eq!(far.recv_bytes()?, b"one again");
-    ///
-    /// let (receiver, _) = near.split();
-    /// let (_, sender) = far.split();
-    /// let error = Connection::reunite(receiver, sender).unwrap_err(); // of two connections
-    /// let (receiver, sender) = (error.receiver, error.sender); // given back
-    /// # drop((receiver, sender));
-    /// # Ok::<(), ossature::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`ReuniteError`] with both ends if they are not of one connection.
-    #[doc(alias = "join")]
-    pub fn reunite(receiver: Receiver, sender: Sender) -> std::result::Result<Self, Box<ReuniteError>> {
-        halves::reunite(receiver, sender)
-    }
-
     /// Ends both directions, for everybody who has this end, a forked copy included: receiving at either side finds the
     /// end, and sending is an error. The descriptor stays open until the connection is dropped.
     ///
@@ -401,7 +351,7 @@ impl Connection {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn shutdown(&self) -> Result<()> {
-        halves::shutdown(&self.stream)
+        shutdown(&self.stream)
     }
 }
 
@@ -466,4 +416,13 @@ impl fmt::Debug for Connection {
             .field("trust", &self.trust())
             .finish_non_exhaustive()
     }
+}
+
+/// Ends both directions of a stream.
+fn shutdown(stream: &Stream) -> Result<()> {
+    if stream.kind() == StreamKind::File {
+        let message = "a pipe cannot be shut down, only closed: end the wait of the other thread with a CancelFd";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    stream.shutdown(Shutdown::Both).map_err(|errno| Error::os(errno, "connection"))
 }
