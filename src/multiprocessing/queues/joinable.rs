@@ -58,6 +58,16 @@ use crate::error::{Error, ErrorKind, Result};
 #[serde(bound = "")]
 pub struct JoinableQueue<T>(Queue<T>);
 
+impl QueueBuilder {
+    /// Makes a queue that can be joined.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    pub fn build_joinable<T>(self) -> Result<JoinableQueue<T>> {
+        self.build().map(JoinableQueue::from)
+    }
+}
+
 impl<T> From<Queue<T>> for JoinableQueue<T> {
     fn from(queue: Queue<T>) -> Self {
         Self(queue)

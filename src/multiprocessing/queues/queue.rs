@@ -113,14 +113,6 @@ impl QueueBuilder {
         };
         Ok(Queue { handle: Handle::new(ring, packets), bound: self.maxsize.map(bound).transpose()?, item: PhantomData })
     }
-
-    /// Makes a queue that can be joined.
-    ///
-    /// # Errors
-    /// As for [`build`](Self::build).
-    pub fn build_joinable<T>(self) -> Result<super::JoinableQueue<T>> {
-        self.build().map(super::JoinableQueue::from)
-    }
 }
 
 impl<T> Queue<T> {
