@@ -5,19 +5,17 @@
 //! process has already. A message has a [`Carrier`](arena::Carrier) of its own for each arena, whose descriptor goes
 //! once. An object goes as the place of that descriptor and as its own place in the arena.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 use ossature_sys::errno::Errno;
-use ossature_sys::shm::{FileId, Init, Shareable};
-use ossature_sys::sync::arena::{self, HOLDERS, Handle};
+use ossature_sys::shm::{Init, Shareable};
+use ossature_sys::sync::arena::{self, Handle};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::kept::{Kept, forked, known};
 use super::memory;
 use crate::error::{Error, Result};
-use crate::per_process::PerProcess;
 
 /// Memory for shared objects of different types, behind one descriptor: Python's `multiprocessing.heap.Arena`, which
 /// CPython uses behind the scenes.
@@ -84,10 +82,6 @@ use crate::per_process::PerProcess;
 #[doc(alias = "heap")]
 #[doc(alias = "BufferWrapper")]
 pub struct Arena(pub(super) Arc<Kept>);
-
-/// The arena of this process, which all its objects here have.
-#[derive(Debug)]
-pub(super) struct Kept(pub(super) arena::Arena);
 
 /// How many bytes of objects an arena has room for by default.
 const CAPACITY: usize = if usize::BITS > 32 { 64 << 20 } else { 8 << 20 };
@@ -169,19 +163,6 @@ impl Arena {
     }
 }
 
-/// The memory has to be opened anew for a message, for a process that gets one, and after a fork.
-#[cold]
-pub(super) fn forked(errno: Errno, what: &str) -> Error {
-    let why = match errno {
-        Errno::NOENT | Errno::NOTDIR | Errno::ACCESS => {
-            ": its memory is opened anew by /proc, which must be mounted".to_owned()
-        }
-        Errno::TOOMANYREFS => format!(": {HOLDERS} processes and messages under way hold objects of it already"),
-        _ => String::new(),
-    };
-    Error::os(errno, format!("{what}{why}"))
-}
-
 impl fmt::Debug for Arena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.0.fmt(f)
@@ -199,40 +180,4 @@ impl<'de> Deserialize<'de> for Arena {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         memory::arena::take::<D::Error>(Deserialize::deserialize(deserializer)?).map(Self)
     }
-}
-
-/// The arenas of this process, as long as somebody has them.
-#[derive(Default)]
-struct Known {
-    arenas: HashMap<FileId, Weak<Kept>>,
-    /// At so many arenas those that nobody has any more are removed.
-    next_sweep: usize,
-}
-
-static KNOWN: PerProcess<Mutex<Known>> = PerProcess::new();
-
-fn known() -> MutexGuard<'static, Known> {
-    KNOWN.get_or_init(|_| Mutex::default()).lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Known {
-    fn note(&mut self, id: FileId, arena: &Arc<Kept>) {
-        if self.arenas.len() >= self.next_sweep {
-            self.arenas.retain(|_, arena| arena.strong_count() > 0);
-            self.next_sweep = 2 * self.arenas.len() + 16;
-        }
-        self.arenas.insert(id, Arc::downgrade(arena));
-    }
-}
-
-/// The arena that this process has behind such a descriptor; or else what `attach` makes of it.
-pub(super) fn find_or(memory: &OwnedFd, attach: impl FnOnce(&OwnedFd) -> Result<arena::Arena>) -> Result<Arc<Kept>> {
-    let id = FileId::of(memory)?;
-    let mut known = known();
-    if let Some(arena) = known.arenas.get(&id).and_then(Weak::upgrade) {
-        return Ok(arena);
-    }
-    let arena = Arc::new(Kept(attach(memory)?));
-    known.note(id, &arena);
-    Ok(arena)
 }

@@ -14,8 +14,8 @@ use ossature_sys::fd::duplicate;
 use ossature_sys::shm::is_shared_memory;
 use serde::{de, ser};
 
-use super::Trust;
 use super::fd_kind::{Descriptors, FdCounts, FdKind};
+use super::trust::Trust;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The lists of one value that is being sent: one of each kind.

@@ -266,7 +266,7 @@ pub(super) mod arena {
     use ossature_sys::sync::arena::{Arena, Carrier};
     use serde::{de, ser};
 
-    use super::super::arena::{Kept, find_or, forked};
+    use super::super::kept::{Kept, find_or, forked};
     use super::{list, refuse_to_receive};
     use crate::error::{Error, ErrorKind, Result};
 

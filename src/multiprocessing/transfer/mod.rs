@@ -61,11 +61,13 @@ mod arena;
 mod fd_kind;
 mod form;
 pub mod handle;
+mod kept;
 mod list;
 pub mod memory;
 mod packet;
 mod placed;
 mod several;
+mod trust;
 mod values;
 mod way;
 
@@ -80,6 +82,8 @@ pub use self::handle::Handle;
 #[doc(inline)]
 pub use self::memory::{Attach, Memory};
 #[doc(inline)]
+pub use self::trust::Trust;
+#[doc(inline)]
 pub use self::values::{Inbound, Outbound, Transfer};
 
 pub(crate) use self::fd_kind::{Descriptors, FdCounts, FdKind};
@@ -91,34 +95,6 @@ pub(crate) use self::placed::Placed;
 pub(crate) use self::several::{LONG, Reading, Writing, put_measured, split_measured};
 pub(crate) use self::way::Way;
 use crate::error::{Error, ErrorKind, Result};
-
-/// How far the other side of a connection is believed.
-///
-/// # Examples
-/// ```
-/// use std::os::unix::net::UnixStream;
-/// use ossature::ErrorKind;
-/// use ossature::multiprocessing::connection::{Access, Connection, pipe};
-/// use ossature::multiprocessing::{Value, transfer::Trust};
-///
-/// let count = Value::new(0_u32)?;
-/// let (near, _far) = pipe()?; // made by this program
-/// assert_eq!(near.trust(), Trust::SameProgram);
-/// near.send(&count)?;
-///
-/// let (one, _other) = UnixStream::pair()?; // nobody knows whose the other end is
-/// let stranger = Connection::from_fd(one.into(), Access::Both)?;
-/// assert_eq!(stranger.trust(), Trust::Untrusted);
-/// assert_eq!(stranger.send(&count).unwrap_err().kind(), ErrorKind::NotAllowed);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Trust {
-    /// It runs this program, or follows its protocol: shared memory is taken from it and given to it.
-    SameProgram,
-    /// Anybody.
-    Untrusted,
-}
 
 /// A value on its way. Nothing outside of this crate makes one or looks into it.
 #[derive(Debug)]

@@ -21,7 +21,8 @@ use ossature_sys::sync::arena::Handle;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::arena::{Arena, Kept, forked};
+use super::arena::Arena;
+use super::kept::{Kept, forked};
 use super::list::{refuse_to_receive, refuse_to_send};
 use super::memory::{self, arena, block};
 use crate::error::{Error, ErrorKind, Result};

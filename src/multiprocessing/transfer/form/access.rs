@@ -2,8 +2,8 @@
 
 use serde::de::{self, DeserializeSeed};
 
+use super::fault::{Fault, Outcome};
 use super::reader::Reader;
-use super::{Fault, Outcome};
 
 /// The fields of a tuple, struct or variant, as many as the type has. Their memory was paid for with the type.
 pub(super) struct Fields<'r, 'de> {

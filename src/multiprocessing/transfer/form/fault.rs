@@ -37,3 +37,5 @@ impl de::Error for Fault {
         Self::new(message.to_string())
     }
 }
+
+pub(super) type Outcome<T> = Result<T, Fault>;

@@ -5,7 +5,7 @@
 
 use castaway::cast;
 
-use super::Bounds;
+use super::bounds::Bounds;
 
 /// The most bytes that the length of a value takes: seven bits in each.
 const LENGTH: usize = (usize::BITS as usize).div_ceil(7);

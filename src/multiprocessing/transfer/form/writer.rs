@@ -2,7 +2,7 @@
 
 use serde::ser::{self, Serialize};
 
-use super::{Fault, Outcome};
+use super::fault::{Fault, Outcome};
 
 /// Writes behind the bytes that are there.
 pub(super) struct Writer<'o> {

@@ -1,0 +1,29 @@
+//! How far the other side of a connection is believed.
+
+/// How far the other side of a connection is believed.
+///
+/// # Examples
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use ossature::ErrorKind;
+/// use ossature::multiprocessing::connection::{Access, Connection, pipe};
+/// use ossature::multiprocessing::{Value, transfer::Trust};
+///
+/// let count = Value::new(0_u32)?;
+/// let (near, _far) = pipe()?; // made by this program
+/// assert_eq!(near.trust(), Trust::SameProgram);
+/// near.send(&count)?;
+///
+/// let (one, _other) = UnixStream::pair()?; // nobody knows whose the other end is
+/// let stranger = Connection::from_fd(one.into(), Access::Both)?;
+/// assert_eq!(stranger.trust(), Trust::Untrusted);
+/// assert_eq!(stranger.send(&count).unwrap_err().kind(), ErrorKind::NotAllowed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// It runs this program, or follows its protocol: shared memory is taken from it and given to it.
+    SameProgram,
+    /// Anybody.
+    Untrusted,
+}
