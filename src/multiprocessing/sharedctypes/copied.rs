@@ -2,7 +2,8 @@
 
 use ossature_sys::shm::{Plain, Racy, RacySlice, Shm};
 
-use super::{Array, RawArray, RawValue, Value, whole};
+use super::held::whole;
+use super::{Array, RawArray, RawValue, Value};
 use crate::error::{Error, Result};
 
 /// What [`copy`] can copy.

@@ -10,8 +10,7 @@ use ossature_sys::sync::hold::Hold;
 use ossature_sys::sync::lock::{Guard, Lock};
 use ossature_sys::thread_bound::StaysInItsThread;
 
-use super::abandoned;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The hold that `acquire` took through this handle, until `release`.
 #[derive(Default)]
@@ -285,3 +284,18 @@ macro_rules! held {
 }
 
 pub(super) use held;
+
+/// Takes the lock and vouches that the data is whole.
+#[inline]
+pub(super) fn whole<T: ?Sized>(lock: &Lock<T, Shared>) -> Result<Guard<'_, T, Shared>> {
+    let guard = lock.lock()?;
+    if guard.abandoned() { Err(abandoned()) } else { Ok(guard) }
+}
+
+#[cold]
+pub(in crate::multiprocessing) fn abandoned() -> Error {
+    Error::new(
+        ErrorKind::Abandoned,
+        "a process died while it held the lock, and what it guards may be half changed: take lock(), mend it, call mark_consistent()",
+    )
+}

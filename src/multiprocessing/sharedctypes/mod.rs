@@ -89,10 +89,11 @@ pub use copied::{Copied, copy};
 #[doc(inline)]
 pub use held::OwnedGuard;
 #[doc(inline)]
+pub(in crate::multiprocessing) use held::abandoned;
+#[doc(inline)]
 pub use index::{Index, Span};
 #[doc(inline)]
 pub use raw::{RawArray, RawValue};
-#[doc(inline)]
 pub use synchronized::{Acquire, Raw, Synchronized, synchronized, synchronized_with};
 #[doc(inline)]
 pub use typecode::{Items, Number, TypeCode};
@@ -101,23 +102,3 @@ pub use value::Value;
 
 #[doc(inline)]
 pub use crate::multiprocessing::transfer::Arena;
-
-use ossature_sys::scope::Shared;
-use ossature_sys::sync::lock::{Guard, Lock};
-
-use crate::error::{Error, ErrorKind, Result};
-
-/// Takes the lock and vouches that the data is whole.
-#[inline]
-fn whole<T: ?Sized>(lock: &Lock<T, Shared>) -> Result<Guard<'_, T, Shared>> {
-    let guard = lock.lock()?;
-    if guard.abandoned() { Err(abandoned()) } else { Ok(guard) }
-}
-
-#[cold]
-pub(super) fn abandoned() -> Error {
-    Error::new(
-        ErrorKind::Abandoned,
-        "a process died while it held the lock, and what it guards may be half changed: take lock(), mend it, call mark_consistent()",
-    )
-}

@@ -5,7 +5,8 @@ use ossature_sys::shm::{Plain, Shareable, Shm};
 use ossature_sys::sync::lock::Lock;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Array, Index, RawArray, RawValue, Span, Value, whole};
+use super::held::whole;
+use super::{Array, Index, RawArray, RawValue, Span, Value};
 use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::{Memory, memory};
 
