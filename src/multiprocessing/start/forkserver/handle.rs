@@ -11,7 +11,7 @@ use ossature_sys::socket::{Kind, Socket};
 use ossature_sys::sync::lock::{Guard, Lock};
 
 use super::message::{self, Request};
-use super::{serve, settings};
+use super::settings::settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::start::rights::Rights;
 use crate::multiprocessing::start::spawn;
@@ -19,7 +19,7 @@ use crate::multiprocessing::start::wire::StartRequest;
 use crate::multiprocessing::start::{Patience, private, shortage};
 use crate::multiprocessing::state::leaving::SERVERS;
 use crate::multiprocessing::state::surroundings::Surroundings;
-use crate::multiprocessing::tasks::{Entrance, Form, internal};
+use crate::multiprocessing::tasks::{Entrance, Form};
 use crate::multiprocessing::transfer::{Handle, pack};
 
 /// The socket of the server, and the server.
@@ -38,8 +38,8 @@ impl ServerHandle {
         Self { socket, process, rights, generation: generation() }
     }
 
-    /// Spawns a server.
-    fn start(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<Self> {
+    /// Spawns a server, which is the task of that name.
+    fn start(entrance: &Entrance, task: &str, rights: &Rights, patience: Patience) -> Result<Self> {
         let made = private::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
             // Before anything is sent, because what was sent without credentials stays so.
             theirs.set_pass_credentials()?;
@@ -51,7 +51,7 @@ impl ServerHandle {
             (settings.spares, settings.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
         };
         let arguments = pack(&(Handle(OwnedFd::from(theirs)), spares, preload, rights.real_user()))?;
-        let request = StartRequest::new(None, (internal(serve), Form::Code), rights.capabilities)?;
+        let request = StartRequest::new(None, (task, Form::Code), rights.capabilities)?;
         let (process, _) = spawn::start_program(entrance, &Surroundings::default(), request, &arguments, patience)?;
         Ok(Self::new(socket, Some(process), rights.clone()))
     }
@@ -85,8 +85,13 @@ fn state(deadline: Deadline) -> Result<Guard<'static, ServerState>> {
 }
 
 /// The socket of the server, which a child may use as well, and the server's number. Starts a server if there is none
-/// with these rights.
-pub(super) fn server_fd(entrance: &Entrance, rights: &Rights, patience: Patience) -> Result<(u32, OwnedFd)> {
+/// with these rights: the task of that name.
+pub(super) fn server_fd(
+    entrance: &Entrance,
+    task: &str,
+    rights: &Rights,
+    patience: Patience,
+) -> Result<(u32, OwnedFd)> {
     let ServerState { handle, made, end } = &mut *state(patience.deadline)?;
     // The children of a server with other rights would have rights that this process gave up, or lack rights that it
     // has now.
@@ -96,7 +101,7 @@ pub(super) fn server_fd(entrance: &Entrance, rights: &Rights, patience: Patience
     let handle = match handle {
         Some(handle) => handle,
         None => {
-            let started = ServerHandle::start(entrance, rights, patience)?;
+            let started = ServerHandle::start(entrance, task, rights, patience)?;
             (*made, *end) = (made.wrapping_add(1), None);
             handle.insert(started)
         }

@@ -20,8 +20,9 @@ mod handle;
 mod message;
 mod server;
 mod server_child;
+mod settings;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -36,82 +37,13 @@ use super::wire::{self, StartMessage, StartReply, StartRequest, Who};
 use super::{Patience, own_pidfd, private, shortage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::state::{ChildConfig, Started};
-use crate::multiprocessing::tasks::{Entrance, Form, Registered, Target, registered};
+use crate::multiprocessing::tasks::{Entrance, Registered, internal};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
 pub(super) use handle::{let_go_in_child, use_parents_server};
 pub(in crate::multiprocessing) use server::serve;
 use server_child::ServerChild;
-
-/// The settings of the next server.
-struct Settings {
-    spares: u32,
-    preload: Vec<&'static str>,
-}
-
-static SETTINGS: Mutex<Settings> = Mutex::new(Settings { spares: 1, preload: Vec::new() });
-
-fn settings() -> MutexGuard<'static, Settings> {
-    SETTINGS.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
-}
-
-/// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not
-/// set.
-///
-/// For the server that is started next: one that runs goes on as it is.
-///
-/// # Examples
-/// See the example of [`set_forkserver_preload`].
-pub fn set_forkserver_spares(spares: u32) {
-    settings().spares = spares;
-}
-
-/// Has the fork server run a task without arguments before it serves, so that its children find done what that does:
-/// tables computed, files read. It must leave no thread behind, because the server could not fork beside it.
-///
-/// For the server that is started next; more calls add more tasks. Should one panic, the server serves all the same.
-///
-/// Differs from Python, where these are names of modules to be imported.
-///
-/// # Errors
-/// [`UnknownTask`](ErrorKind::UnknownTask) as for
-/// [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start).
-///
-/// # Examples
-/// ```standalone_crate
-/// use std::sync::OnceLock;
-/// use std::time::Duration;
-/// use ossature::multiprocessing::{
-///     Context, Process, Tasks, freeze_support, set_forkserver_preload, set_forkserver_spares, stop_forkserver, tasks,
-/// };
-///
-/// static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
-///
-/// fn prepare() {
-///     TABLE.get_or_init(|| (0..100).collect());
-/// }
-///
-/// fn look_up(place: usize) -> u8 {
-///     TABLE.get().map_or(255, |table| table[place]) // the child has the server's table
-/// }
-///
-/// static TASKS: Tasks = tasks![prepare, look_up];
-///
-/// fn main() -> ossature::Result<()> {
-///     freeze_support(TASKS);
-///     set_forkserver_preload(prepare)?;
-///     set_forkserver_spares(2);
-///     let process = Process::builder().context(Context::Forkserver).start(look_up, (7,))?;
-///     assert_eq!(process.join()?.code(), Some(7));
-///     assert!(stop_forkserver(Duration::from_secs(60))?);
-///     Ok(())
-/// }
-/// ```
-pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
-    let task = registered(task, Form::Code)?;
-    settings().preload.push(task.name);
-    Ok(())
-}
+pub use settings::{set_forkserver_preload, set_forkserver_spares};
 
 /// Lets go of the fork server, and waits until it has ended if this process has spawned it; false when time ran out.
 ///
@@ -164,7 +96,7 @@ pub(crate) fn forkserver(
     start.parent = Some(Handle(own_pidfd()?));
     let (mut kind, mut retries) = (ChildKind::Any, 0);
     loop {
-        let (server, server_fd) = handle::server_fd(&task.entrance, &rights, patience)?;
+        let (server, server_fd) = handle::server_fd(&task.entrance, internal(serve), &rights, patience)?;
         // The server serves only its own user.
         start.server = (!changes_rights).then(|| (Handle(server_fd), rights.clone()));
         let packed = pack(&start)?;

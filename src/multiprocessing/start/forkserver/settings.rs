@@ -1,0 +1,76 @@
+//! What a program sets of its fork server.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::Result;
+use crate::multiprocessing::tasks::{Form, Target, registered};
+
+/// The settings of the next server.
+pub(super) struct Settings {
+    pub(super) spares: u32,
+    pub(super) preload: Vec<&'static str>,
+}
+
+static SETTINGS: Mutex<Settings> = Mutex::new(Settings { spares: 1, preload: Vec::new() });
+
+pub(super) fn settings() -> MutexGuard<'static, Settings> {
+    SETTINGS.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
+}
+
+/// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not
+/// set.
+///
+/// For the server that is started next: one that runs goes on as it is.
+///
+/// # Examples
+/// See the example of [`set_forkserver_preload`].
+pub fn set_forkserver_spares(spares: u32) {
+    settings().spares = spares;
+}
+
+/// Has the fork server run a task without arguments before it serves, so that its children find done what that does:
+/// tables computed, files read. It must leave no thread behind, because the server could not fork beside it.
+///
+/// For the server that is started next; more calls add more tasks. Should one panic, the server serves all the same.
+///
+/// Differs from Python, where these are names of modules to be imported.
+///
+/// # Errors
+/// [`UnknownTask`](crate::ErrorKind::UnknownTask) as for
+/// [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start).
+///
+/// # Examples
+/// ```standalone_crate
+/// use std::sync::OnceLock;
+/// use std::time::Duration;
+/// use ossature::multiprocessing::{
+///     Context, Process, Tasks, freeze_support, set_forkserver_preload, set_forkserver_spares, stop_forkserver, tasks,
+/// };
+///
+/// static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
+///
+/// fn prepare() {
+///     TABLE.get_or_init(|| (0..100).collect());
+/// }
+///
+/// fn look_up(place: usize) -> u8 {
+///     TABLE.get().map_or(255, |table| table[place]) // the child has the server's table
+/// }
+///
+/// static TASKS: Tasks = tasks![prepare, look_up];
+///
+/// fn main() -> ossature::Result<()> {
+///     freeze_support(TASKS);
+///     set_forkserver_preload(prepare)?;
+///     set_forkserver_spares(2);
+///     let process = Process::builder().context(Context::Forkserver).start(look_up, (7,))?;
+///     assert_eq!(process.join()?.code(), Some(7));
+///     assert!(stop_forkserver(Duration::from_secs(60))?);
+///     Ok(())
+/// }
+/// ```
+pub fn set_forkserver_preload<F: Target<()>>(task: F) -> Result<()> {
+    let task = registered(task, Form::Code)?;
+    settings().preload.push(task.name);
+    Ok(())
+}
