@@ -18,7 +18,7 @@ use ossature_sys::process::generation;
 use ossature_sys::stream::StreamKind;
 use ossature_sys::sync::exchange;
 
-use super::client::reply_timeout;
+use super::timing::reply_timeout;
 use super::wire::{Reply, Request};
 use super::{Serializer, compact, proof};
 use crate::error::{Error, ErrorKind, Result};

@@ -19,12 +19,11 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::process::generation;
-use ossature_sys::socket;
 use ossature_sys::sync::lock::Lock;
 
 use super::call_connection::{CallConnection, Called};
-use super::server::event_loop::VERSION;
-use super::wire::{Reply, Request};
+use super::timing::{keep_alive, reply_timeout};
+use super::wire::{Reply, Request, VERSION};
 use super::{Exception, Serializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::Value;
@@ -33,42 +32,6 @@ use crate::multiprocessing::process::current_process;
 
 /// How long giving back a reference may take.
 const SHORT: Duration = Duration::from_secs(1);
-
-/// The limit of [`set_reply_timeout`], in nanoseconds.
-static REPLY_TIMEOUT: AtomicU64 = AtomicU64::new(30_000_000_000);
-
-/// Returns how long this process waits for a server that should answer at once.
-///
-/// # Examples
-/// See the example of [`set_reply_timeout`].
-pub fn reply_timeout() -> Duration {
-    Duration::from_nanos(REPLY_TIMEOUT.load(Relaxed))
-}
-
-/// Sets how long this process waits for a server that should answer at once: 30 seconds without this call.
-///
-/// The limit is for every wait of a manager and of a proxy whose end does not depend on other clients:
-/// * connecting, and the questions of a [`Manager`](super::Manager), such as [`create`](super::Manager::create);
-/// * counting a reference, when a proxy is cloned in a child, sent or received;
-/// * methods of built-in objects that never wait, such as those of a list.
-///
-/// A method with a limit of its own, such as `get_timeout`, may take that limit and this one together. A method that
-/// waits for other clients, such as `get`, and a method of the program's own types have no limit, see
-/// [`Proxy::call_timeout`](super::Proxy::call_timeout). A wait beyond the limit is an error of the kind
-/// [`Os`](ErrorKind::Os) with `ETIMEDOUT`. Children that are forked inherit the limit.
-///
-/// # Examples
-/// ```
-/// use std::time::Duration;
-/// use ossature::multiprocessing::managers::{reply_timeout, set_reply_timeout};
-///
-/// assert_eq!(reply_timeout(), Duration::from_secs(30));
-/// set_reply_timeout(Duration::from_secs(5));
-/// assert_eq!(reply_timeout(), Duration::from_secs(5));
-/// ```
-pub fn set_reply_timeout(limit: Duration) {
-    REPLY_TIMEOUT.store(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Relaxed);
-}
 
 /// When a server that should answer at once is late.
 fn reply_deadline() -> Deadline {
@@ -83,12 +46,12 @@ pub(super) struct Client {
     address: Address,
     key: AuthKey,
     serializer: Serializer,
-    link: Lock<Link>,
+    link: Lock<Identity>,
     /// Idle connections for calls in flight.
     spare: Lock<Vec<Box<CallConnection>>>,
 }
 
-struct Link {
+struct Identity {
     generation: u32,
     kind: Kind,
 }
@@ -154,7 +117,7 @@ thread_local! {
 impl Client {
     pub(super) fn new(address: Address, key: AuthKey, serializer: Serializer) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let link = Lock::new(Link { generation: generation(), kind: Kind::Unknown });
+        let link = Lock::new(Identity { generation: generation(), kind: Kind::Unknown });
         Self { id: NEXT.fetch_add(1, Relaxed), address, key, serializer, link, spare: Lock::default() }
     }
 
@@ -215,9 +178,9 @@ impl Client {
     }
 
     /// Finds out what the server is, and begins a session.
-    fn identify<'l>(&self, link: &'l mut Link, until: Deadline) -> Result<&'l mut Kind> {
+    fn identify<'l>(&self, link: &'l mut Identity, until: Deadline) -> Result<&'l mut Kind> {
         if link.generation != generation() {
-            *link = Link { generation: generation(), kind: Kind::Unknown }; // the session is the parent's
+            *link = Identity { generation: generation(), kind: Kind::Unknown }; // the session is the parent's
         }
         if let Kind::Unknown = link.kind {
             let connection = self.connect(until)?;
@@ -543,11 +506,4 @@ fn name() -> String {
         Some("main") | None => process,
         Some(thread) => format!("{process}|{thread}"),
     }
-}
-
-/// When the kernel asks whether the other machine is there: after a minute of silence, then every ten seconds. After
-/// six questions without an answer the connection has ended.
-pub(super) fn keep_alive(connection: &Connection) -> Result<()> {
-    socket::set_keep_alive(connection, Duration::from_secs(60), Duration::from_secs(10), 6)
-        .map_err(|errno| Error::os(errno, "cannot keep a connection alive"))
 }

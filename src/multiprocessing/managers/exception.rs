@@ -66,7 +66,7 @@ impl Exception {
     pub fn message(&self) -> String {
         match self.args.first() {
             Some(Value::Text(text)) => text.clone(),
-            Some(other) => super::wire::repr(other),
+            Some(other) => super::token::repr(other),
             None => String::new(),
         }
     }
@@ -141,7 +141,7 @@ impl Exception {
         let Value::Object(object) = value else {
             return Self::new(
                 "ValueError",
-                format!("the server raised {}, which is not an exception", super::wire::repr(&value)),
+                format!("the server raised {}, which is not an exception", super::token::repr(&value)),
             );
         };
         let Object { made_by, mut args, state } = *object;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::client::PendingCall;
 use super::outgoing::{Outgoing, arguments};
 use super::proxy::Proxy;
-use super::registry::Returned;
+use super::served::Returned;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The types whose methods take a lock for the connection that calls them.

@@ -70,10 +70,15 @@ mod objects;
 mod outgoing;
 mod proof;
 mod proxy;
+mod proxy_calls;
+mod proxy_transit;
 mod registry;
 mod segments;
 mod serializer;
+mod served;
 mod server;
+mod timing;
+mod token;
 mod wire;
 
 // For the macro, so that a program needs no dependency of its own.
@@ -87,8 +92,6 @@ pub use arguments::Arguments;
 #[doc(inline)]
 pub use builtin::*;
 #[doc(inline)]
-pub use client::{reply_timeout, set_reply_timeout};
-#[doc(inline)]
 pub use exception::Exception;
 #[doc(inline)]
 pub use in_flight::CallResult;
@@ -100,13 +103,17 @@ pub use manager::{Manager, ManagerBuilder, Setup, serve};
 pub use objects::{ObjectInfo, Reply};
 #[doc(inline)]
 pub use proxy::Proxy;
-#[doc(hidden)]
-pub use registry::{Answer, Arrived, Outcome, Served, answer_result, reading, writing};
 #[doc(inline)]
-pub use registry::{Handed, Managed, Registry, Returned, Types};
+pub use registry::{Registry, Types};
 #[doc(inline)]
 pub use segments::SharedMemoryManager;
 #[doc(inline)]
 pub use serializer::Serializer;
+#[doc(hidden)]
+pub use served::{Answer, Arrived, Outcome, Served, answer_result, reading, writing};
+#[doc(inline)]
+pub use served::{Handed, Managed, Returned};
 #[doc(inline)]
 pub use server::{Server, Stopper};
+#[doc(inline)]
+pub use timing::{reply_timeout, set_reply_timeout};

@@ -3,7 +3,10 @@
 use super::exception::Exception;
 use super::manager::Manager;
 use super::proxy::Proxy;
-use super::registry::{Answer, Arrived, Outcome, Returned};
+use super::served::Answer;
+use super::served::Arrived;
+use super::served::Outcome;
+use super::served::Returned;
 use crate::error::Result;
 use crate::multiprocessing::connection::pickle::Value;
 

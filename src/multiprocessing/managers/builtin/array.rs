@@ -1,12 +1,11 @@
 //! Python's `Array(typecode, sequence)` of a manager: an `array.array`.
 
+use super::helpers::{Raised, args, int, iterate, made, no_method, type_error};
 use super::slice::Index;
-use super::{Raised, args, int, iterate, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::{Global, Object, Value};
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::server::usage::Charge;
-use crate::multiprocessing::managers::wire::repr;
+use crate::multiprocessing::managers::token::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
 pub(super) const METHODS: &[&str] = &["__len__", "__getitem__", "__setitem__", "__getslice__", "__setslice__"];

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Raised, args, int, limit, made, no_method, type_error};
+use super::helpers::{Raised, args, int, limit, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Step, Waiter};
+use crate::multiprocessing::managers::server::local::{Call, CallContext, Local, Made, Outcome, Step, WaiterId};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
@@ -16,7 +15,7 @@ struct Barrier {
     timeout: Value,
     broken: bool,
     /// Who waits, and as which party.
-    waiting: BTreeMap<Waiter, usize>,
+    waiting: BTreeMap<WaiterId, usize>,
 }
 
 pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
@@ -41,7 +40,7 @@ impl Barrier {
         }
     }
 
-    fn wait(&mut self, timeout: &Value, waiter: Waiter, context: &mut CallContext) -> Raised<Step> {
+    fn wait(&mut self, timeout: &Value, waiter: WaiterId, context: &mut CallContext) -> Raised<Step> {
         let until = limit(if *timeout == Value::None { &self.timeout } else { timeout })?;
         if self.broken {
             return Err(broken());
@@ -98,13 +97,13 @@ impl Local for Barrier {
         self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn timed_out(&mut self, waiter: Waiter, context: &mut CallContext) -> Option<Outcome> {
+    fn timed_out(&mut self, waiter: WaiterId, context: &mut CallContext) -> Option<Outcome> {
         self.cancel(waiter, context);
         Some(Err(broken()))
     }
 
     /// Nobody else can take the place of the party.
-    fn cancel(&mut self, waiter: Waiter, context: &mut CallContext) {
+    fn cancel(&mut self, waiter: WaiterId, context: &mut CallContext) {
         if self.waiting.remove(&waiter).is_some() {
             self.broken = true;
             self.break_it(context);

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::helpers::{Raised, args, int, limit, made, no_method, type_error};
 use super::lock::acquire;
 use super::mutex::Mutex;
-use super::{Raised, args, int, limit, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Owner, Step, Waiter};
+use crate::multiprocessing::managers::server::local::{Call, CallContext, Local, Made, Outcome, Owner, Step, WaiterId};
 use crate::multiprocessing::managers::{Arguments, Exception};
 
 pub(super) const METHODS: &[&str] = &["acquire", "notify", "notifyAll", "notify_all", "release", "wait"];
@@ -16,7 +15,7 @@ pub(super) const METHODS: &[&str] = &["acquire", "notify", "notifyAll", "notify_
 struct Condition {
     mutex: Mutex,
     /// Those who wait for a notification, and how deep they held the lock.
-    sleeping: BTreeMap<Waiter, (Owner, u32)>,
+    sleeping: BTreeMap<WaiterId, (Owner, u32)>,
 }
 
 pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
@@ -79,7 +78,7 @@ impl Local for Condition {
     }
 
     /// One who slept needs the lock again before the answer; one who waits for the lock does not get it.
-    fn timed_out(&mut self, waiter: Waiter, context: &mut CallContext) -> Option<Outcome> {
+    fn timed_out(&mut self, waiter: WaiterId, context: &mut CallContext) -> Option<Outcome> {
         if let Some((owner, depth)) = self.sleeping.remove(&waiter) {
             self.mutex.enter(waiter, owner, depth, false.into(), context);
             return None;
@@ -91,7 +90,7 @@ impl Local for Condition {
         Some(Ok(false.into()))
     }
 
-    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
+    fn cancel(&mut self, waiter: WaiterId, _: &mut CallContext) {
         self.sleeping.remove(&waiter);
         self.mutex.cancel(waiter);
     }

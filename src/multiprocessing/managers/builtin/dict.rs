@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Raised, args, iterate, made, no_method, type_error};
+use super::helpers::{Raised, args, iterate, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::{Value, encode};
-use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
-use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::item::Item;
+use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::server::usage::cost;
-use crate::multiprocessing::managers::wire::repr;
+use crate::multiprocessing::managers::token::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
 pub(super) const METHODS: &[&str] = &[
@@ -85,7 +85,7 @@ fn plain(value: &Value) -> Value {
 }
 
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct HashTable {
     places: HashMap<Vec<u8>, u64>,
     entries: BTreeMap<u64, (Value, Item)>,
     next: u64,
@@ -93,7 +93,7 @@ pub(super) struct Table {
     pub(super) len: Arc<AtomicUsize>,
 }
 
-impl Table {
+impl HashTable {
     /// Where a key is. Looking up a short text takes no memory.
     fn place(&self, key: &Value) -> Raised<Option<u64>> {
         if let Value::Text(text) = key {
@@ -159,7 +159,7 @@ impl Table {
     }
 }
 
-struct Dict(Table);
+struct Dict(HashTable);
 
 /// The pairs of a dict, or of a sequence of pairs.
 fn pairs_of(value: Value) -> Raised<Vec<(Value, Value)>> {
@@ -186,7 +186,7 @@ fn entries(mut arguments: Arguments) -> Raised<Vec<(Value, Value)>> {
 }
 
 pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
-    let mut dict = Dict(Table::default());
+    let mut dict = Dict(HashTable::default());
     dict.update(entries(arguments)?, context)?;
     Ok(made("dict", METHODS, dict))
 }

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{Raised, args, limit, made, no_method};
+use super::helpers::{Raised, args, limit, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Arguments;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step, Waiter};
+use crate::multiprocessing::managers::server::local::{Call, CallContext, Local, Made, Step, WaiterId};
 
 pub(super) const METHODS: &[&str] = &["clear", "is_set", "isSet", "set", "wait"];
 
 #[derive(Default)]
 struct Event {
     is_set: bool,
-    waiting: BTreeSet<Waiter>,
+    waiting: BTreeSet<WaiterId>,
 }
 
 pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
@@ -56,7 +55,7 @@ impl Local for Event {
         self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
+    fn cancel(&mut self, waiter: WaiterId, _: &mut CallContext) {
         self.waiting.remove(&waiter);
     }
 

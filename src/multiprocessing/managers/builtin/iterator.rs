@@ -5,11 +5,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::vec;
 
-use super::{Raised, made, no_method};
+use super::helpers::{Raised, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Exception;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step};
+use crate::multiprocessing::managers::server::local::{Call, CallContext, Local, Made, Step};
 use crate::multiprocessing::managers::server::usage::Charge;
 
 pub(super) const METHODS: &[&str] = &["__next__", "next", "send", "throw", "close"];

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
+use super::helpers::{Raised, args, int, iterate, made, no_method, same, truth, type_error};
 use super::slice::Index;
-use super::{Raised, args, int, iterate, made, no_method, same, truth, type_error};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
-use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::item::Item;
+use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::server::usage::cost;
-use crate::multiprocessing::managers::wire::repr;
+use crate::multiprocessing::managers::token::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
 pub(super) const METHODS: &[&str] = &[
@@ -200,7 +200,7 @@ impl List {
                     return Err(Exception::new("IndexError", "pop from empty list"));
                 }
                 let index = if index == Value::None { Value::Int(-1) } else { index };
-                self.0.remove(super::place(&index, len, "pop")?).value
+                self.0.remove(super::helpers::place(&index, len, "pop")?).value
             }
             "remove" => {
                 let [value] = args(arguments, ["value"])?;

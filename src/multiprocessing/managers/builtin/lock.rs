@@ -1,10 +1,9 @@
 //! Python's `threading.Lock` and `RLock`.
 
+use super::helpers::{Raised, acquire_limit, args, made, no_method};
 use super::mutex::Mutex;
-use super::{Raised, acquire_limit, args, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Call, Local, Made, Owner, Step, Waiter};
+use crate::multiprocessing::managers::server::local::{Call, CallContext, Local, Made, Owner, Step, WaiterId};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
@@ -63,7 +62,7 @@ impl Local for Lock {
         self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
+    fn cancel(&mut self, waiter: WaiterId, _: &mut CallContext) {
         self.mutex.cancel(waiter);
     }
 

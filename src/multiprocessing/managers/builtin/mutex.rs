@@ -6,14 +6,13 @@
 use std::collections::BTreeMap;
 
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Owner, Waiter};
+use crate::multiprocessing::managers::server::local::{CallContext, Owner, WaiterId};
 
 #[derive(Default)]
 pub(super) struct Mutex {
     owner: Option<Owner>,
     depth: u32,
-    waiting: BTreeMap<Waiter, Claim>,
+    waiting: BTreeMap<WaiterId, Claim>,
 }
 
 /// What a waiter gets with the lock.
@@ -44,12 +43,12 @@ impl Mutex {
         false
     }
 
-    pub(super) fn wait(&mut self, waiter: Waiter, owner: Owner, depth: u32, answer: Value) {
+    pub(super) fn wait(&mut self, waiter: WaiterId, owner: Owner, depth: u32, answer: Value) {
         self.waiting.insert(waiter, Claim { owner, depth, answer, notified: false });
     }
 
     /// Whether a waiter comes from a wait for a notification.
-    pub(super) fn was_notified(&self, waiter: Waiter) -> bool {
+    pub(super) fn was_notified(&self, waiter: WaiterId) -> bool {
         self.waiting.get(&waiter).is_some_and(|claim| claim.notified)
     }
 
@@ -77,14 +76,21 @@ impl Mutex {
     }
 
     /// After a wait for a notification: waits for the lock again, or gets it at once.
-    pub(super) fn enter(&mut self, waiter: Waiter, owner: Owner, depth: u32, answer: Value, context: &mut CallContext) {
+    pub(super) fn enter(
+        &mut self,
+        waiter: WaiterId,
+        owner: Owner,
+        depth: u32,
+        answer: Value,
+        context: &mut CallContext,
+    ) {
         self.waiting.insert(waiter, Claim { owner, depth, answer, notified: true });
         if self.owner.is_none() {
             self.pass_on(context);
         }
     }
 
-    pub(super) fn cancel(&mut self, waiter: Waiter) {
+    pub(super) fn cancel(&mut self, waiter: WaiterId) {
         self.waiting.remove(&waiter);
     }
 

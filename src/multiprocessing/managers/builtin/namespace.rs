@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Raised, args, made, no_method, type_error};
+use super::helpers::{Raised, args, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Arguments;
-use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
-use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
-use crate::multiprocessing::managers::wire::repr;
+use crate::multiprocessing::managers::server::item::Item;
+use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::token::repr;
 
 pub(super) const METHODS: &[&str] = &["__getattribute__", "__setattr__", "__delattr__"];
 

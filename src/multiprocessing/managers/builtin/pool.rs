@@ -3,7 +3,10 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::super::registry::{Answer, Arrived, Outcome, Returned};
+use super::super::served::Answer;
+use super::super::served::Arrived;
+use super::super::served::Outcome;
+use super::super::served::Returned;
 use super::super::server::pool::{PoolResults, ServedPool};
 use super::super::{Exception, Handed, Managed, Proxy};
 use super::proxies::seconds;

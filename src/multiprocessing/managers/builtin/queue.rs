@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Raised, acquire_limit, args, int, made, no_method};
+use super::helpers::{Raised, acquire_limit, args, int, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
-use crate::multiprocessing::managers::server::local::{Call, Local, Made, Outcome, Step, Waiter};
+use crate::multiprocessing::managers::server::item::Item;
+use crate::multiprocessing::managers::server::local::{Call, CallContext, Local, Made, Outcome, Step, WaiterId};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
@@ -17,9 +17,9 @@ struct Queue {
     items: VecDeque<Item>,
     /// Items that were put and not reported done.
     unfinished: u64,
-    getters: BTreeMap<Waiter, ()>,
-    putters: BTreeMap<Waiter, Item>,
-    joiners: BTreeMap<Waiter, ()>,
+    getters: BTreeMap<WaiterId, ()>,
+    putters: BTreeMap<WaiterId, Item>,
+    joiners: BTreeMap<WaiterId, ()>,
     shut: bool,
 }
 
@@ -63,7 +63,7 @@ impl Queue {
         }
     }
 
-    fn put(&mut self, value: Value, until: Deadline, waiter: Waiter, context: &mut CallContext) -> Step {
+    fn put(&mut self, value: Value, until: Deadline, waiter: WaiterId, context: &mut CallContext) -> Step {
         if self.shut {
             return Step::Done(Err(shut_down()));
         }
@@ -82,7 +82,7 @@ impl Queue {
         Step::Park(until)
     }
 
-    fn get(&mut self, until: Deadline, waiter: Waiter, context: &mut CallContext) -> Step {
+    fn get(&mut self, until: Deadline, waiter: WaiterId, context: &mut CallContext) -> Step {
         if let Some(item) = self.items.pop_front() {
             self.refill(context);
             return Step::Done(Ok(item.value.clone().into()));
@@ -160,7 +160,7 @@ impl Queue {
             "full" => (self.items.len() >= self.most).into(),
             "shutdown" => {
                 let [immediate] = args(arguments, ["immediate"])?;
-                self.shut_down(super::truth(&immediate), context);
+                self.shut_down(super::helpers::truth(&immediate), context);
                 Value::None
             }
             other => return Err(no_method("Queue", other)),
@@ -171,7 +171,7 @@ impl Queue {
 
 /// A queue refuses a negative timeout, and ignores one that does not block.
 fn wait_limit(block: &Value, timeout: &Value) -> Raised<Deadline> {
-    let blocks = matches!(block, Value::None) || super::truth(block);
+    let blocks = matches!(block, Value::None) || super::helpers::truth(block);
     let negative = timeout.as_float().is_some_and(|seconds| seconds < 0.0);
     match blocks {
         false => Ok(Deadline::NOW),
@@ -185,13 +185,13 @@ impl Local for Queue {
         self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn timed_out(&mut self, waiter: Waiter, context: &mut CallContext) -> Option<Outcome> {
+    fn timed_out(&mut self, waiter: WaiterId, context: &mut CallContext) -> Option<Outcome> {
         let is_putter = self.putters.contains_key(&waiter);
         self.cancel(waiter, context);
         Some(Err(if is_putter { full() } else { empty() }))
     }
 
-    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
+    fn cancel(&mut self, waiter: WaiterId, _: &mut CallContext) {
         self.getters.remove(&waiter);
         self.putters.remove(&waiter);
         self.joiners.remove(&waiter);

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Raised, acquire_limit, args, int, made, no_method};
+use super::helpers::{Raised, acquire_limit, args, int, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Call, Local, Made, Step, Waiter};
+use crate::multiprocessing::managers::server::local::{Call, CallContext, Local, Made, Step, WaiterId};
 use crate::multiprocessing::managers::{Arguments, Exception};
 use ossature_sys::deadline::Deadline;
 
@@ -14,7 +13,7 @@ pub(super) const METHODS: &[&str] = &["acquire", "release"];
 struct Semaphore {
     count: u64,
     most: Option<u64>,
-    waiting: BTreeSet<Waiter>,
+    waiting: BTreeSet<WaiterId>,
 }
 
 fn count_of(arguments: Arguments) -> Raised<u64> {
@@ -77,7 +76,7 @@ impl Local for Semaphore {
         self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    fn cancel(&mut self, waiter: Waiter, _: &mut CallContext) {
+    fn cancel(&mut self, waiter: WaiterId, _: &mut CallContext) {
         self.waiting.remove(&waiter);
     }
 

@@ -1,12 +1,11 @@
 //! Python's `set`.
 
-use super::dict::{Table, key_of};
-use super::{Raised, args, iterate, made, no_method};
+use super::dict::{HashTable, key_of};
+use super::helpers::{Raised, args, iterate, made, no_method};
 use crate::multiprocessing::connection::pickle::Value;
-use crate::multiprocessing::managers::server::call_context::CallContext;
-use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::server::usage::cost;
-use crate::multiprocessing::managers::wire::repr;
+use crate::multiprocessing::managers::token::repr;
 use crate::multiprocessing::managers::{Arguments, Exception};
 
 pub(super) const METHODS: &[&str] = &[
@@ -48,11 +47,11 @@ pub(super) const METHODS: &[&str] = &[
     "update",
 ];
 
-struct Set(Table);
+struct Set(HashTable);
 
 pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     let [items] = args(arguments, ["iterable"])?;
-    let mut set = Set(Table::default());
+    let mut set = Set(HashTable::default());
     set.become_items(if items == Value::None { Vec::new() } else { iterate(items)? }, context)?;
     Ok(made("set", METHODS, set))
 }

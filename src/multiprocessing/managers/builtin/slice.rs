@@ -1,6 +1,6 @@
 //! Slices of sequences, as CPython sends them: `slice(start, stop, step)`.
 
-use super::{Raised, int, place};
+use super::helpers::{Raised, int, place};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Exception;
 

@@ -1,11 +1,11 @@
 //! Python's `Value(typecode, value)` of a manager: one value, without shared memory.
 
-use super::{Raised, args, made, no_method};
+use super::helpers::{Raised, args, made, no_method};
 use crate::multiprocessing::connection::pickle::Value as Data;
 use crate::multiprocessing::managers::Arguments;
-use crate::multiprocessing::managers::server::call_context::{CallContext, Item};
-use crate::multiprocessing::managers::server::local::{Answer, Call, Local, Made, Outcome, Step};
-use crate::multiprocessing::managers::wire::repr;
+use crate::multiprocessing::managers::server::item::Item;
+use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
+use crate::multiprocessing::managers::token::repr;
 
 pub(super) const METHODS: &[&str] = &["get", "set"];
 

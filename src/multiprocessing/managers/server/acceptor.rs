@@ -10,8 +10,8 @@ use ossature_sys::sync::lock::Lock;
 
 use super::super::Exception;
 use super::super::access::Rule;
-use super::super::registry::Outcome;
-use super::super::registry::Served;
+use super::super::served::Outcome;
+use super::super::served::Served;
 use super::local::Owner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::{CancelFd, Connection, Listener};

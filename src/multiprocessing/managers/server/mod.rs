@@ -9,9 +9,10 @@
 //! the program's own types run on the threads of the helpers, on all cores.
 
 mod acceptor;
-pub(super) mod call_context;
 pub(super) mod event_loop;
 mod helpers;
+mod holder;
+pub(super) mod item;
 pub(super) mod local;
 mod object_table;
 mod peer;

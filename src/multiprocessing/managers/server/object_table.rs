@@ -20,23 +20,13 @@ use ossature_sys::random;
 use super::super::Exception;
 use super::super::access::{Entered, Rule};
 use super::super::limits::Limits;
+use super::holder::{Holder, SessionId};
 use super::local::{Body, Made, Owner};
-use super::peer::SessionId;
 use super::usage::{Charge, Resource, Usage, Who, too_much};
 use crate::error::{Error, Result};
 
 /// How long a proxy may be under way after its sender has ended.
 const UNDER_WAY: Duration = Duration::from_secs(600);
-
-/// Who takes or gives back a reference.
-#[derive(Clone, Debug)]
-pub(super) enum Holder {
-    Session(SessionId),
-    /// A client in Python.
-    Python(Arc<Usage>),
-    /// A built-in object, or a ticket.
-    Server,
-}
 
 pub(super) struct Entry {
     pub(super) made: Made,
@@ -389,7 +379,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::super::super::builtin::TYPES;
-    use super::super::call_context::CallContext;
+    use super::super::local::CallContext;
     use super::*;
     use crate::multiprocessing::connection::Address;
     use crate::multiprocessing::managers::Arguments;

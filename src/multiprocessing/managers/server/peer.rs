@@ -29,16 +29,13 @@ use ossature_sys::epoll::Interest;
 use ossature_sys::sync::exchange;
 
 use super::super::Serializer;
-use super::local::{Owner, Waiter};
-use super::object_table::Holder;
+use super::holder::{Holder, SessionId};
+use super::local::{Owner, WaiterId};
 use super::usage::{Charge, Resource, Usage};
 use crate::error::Result;
 use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::connection::ahead::Ahead;
 use crate::multiprocessing::connection::frame::{FrameLimit, Outgoing};
-
-/// Names a session: a client in Rust, with all its connections.
-pub(super) type SessionId = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -107,7 +104,7 @@ pub(super) struct Peer {
     /// What the client took by its last request. It goes back if the client says that the reply was not read.
     pub(super) taken: Vec<Taken>,
     /// The call of it that is parked.
-    pub(super) waits: Option<Waiter>,
+    pub(super) waits: Option<WaiterId>,
     /// Objects that it may hold: locks and the like.
     pub(super) touched: HashSet<String>,
     /// When its first request has to be there.

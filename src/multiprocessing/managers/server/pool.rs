@@ -11,8 +11,11 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use ossature_sys::deadline::Deadline;
 
-use super::super::builtin::limit;
-use super::super::registry::{Answer, Handed, Outcome, Returned};
+use super::super::builtin::helpers::limit;
+use super::super::served::Answer;
+use super::super::served::Handed;
+use super::super::served::Outcome;
+use super::super::served::Returned;
 use super::super::{Arguments, Exception, Managed, Proxy};
 use crate::error::Error;
 use crate::multiprocessing::connection::pickle::Value;

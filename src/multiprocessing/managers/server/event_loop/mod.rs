@@ -12,6 +12,7 @@
 
 mod requests;
 mod shared;
+mod state;
 
 use std::collections::{BTreeSet, HashMap};
 use std::mem::MaybeUninit;
@@ -23,16 +24,18 @@ use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::fd::AboveStandard;
 
 use super::super::access::{Clients, Rule};
-use super::super::client::keep_alive;
 use super::super::limits::Limits;
-use super::super::registry::{self, Registry, Served};
-use super::super::wire::{Reply, Request, each_proxy};
+use super::super::registry::Registry;
+use super::super::served::{Answer, Served};
+use super::super::timing::keep_alive;
+use super::super::token::each_proxy;
+use super::super::wire::{Reply, Request};
 use super::super::{Exception, Serializer, compact};
 use super::acceptor::{Inbox, Notification};
-use super::call_context::CallContext;
 use super::helpers::Helpers;
-use super::local::{Body, Made, Owner, Waiter};
-use super::object_table::{Entry, Holder, ObjectTable};
+use super::holder::Holder;
+use super::local::{Body, CallContext, Made, Owner, WaiterId};
+use super::object_table::{Entry, ObjectTable};
 use super::peer::{Peer, Peers, Received, Role, Taken};
 use super::segments::Segments;
 use super::usage::{Resource, Usages, Who, too_much};
@@ -41,7 +44,7 @@ use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, Connection};
 use crate::multiprocessing::logging::debug;
 use crate::thread::{catch, report_panics};
-use requests::Handled;
+use state::{Handled, Parked, Shared, WAKEUP};
 
 /// The tokens of what is not a client.
 const WAKE: u64 = 0;
@@ -57,15 +60,6 @@ const SHORT: usize = 4096;
 /// How long the loop goes on after a request to stop, for replies that are under way.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The version of what goes beyond CPython's protocol.
-pub(in super::super) const VERSION: i64 = 1;
-
-struct Parked {
-    owner: Owner,
-    ident: String,
-    until: Option<Instant>,
-}
-
 pub(super) struct EventLoop {
     epoll: Epoll,
     inbox: Arc<Inbox>,
@@ -78,8 +72,8 @@ pub(super) struct EventLoop {
     next: u64,
     table: ObjectTable,
     context: CallContext,
-    parked: HashMap<Waiter, Parked>,
-    timers: BTreeSet<(Instant, Waiter)>,
+    parked: HashMap<WaiterId, Parked>,
+    timers: BTreeSet<(Instant, WaiterId)>,
     /// Clients whose first request has to come.
     expected: BTreeSet<(Instant, Owner)>,
     registry: Registry,
@@ -95,7 +89,7 @@ pub(super) struct EventLoop {
     /// Room for a reply in the compact form.
     message: Vec<u8>,
     /// What goes through shared memory.
-    shared: shared::Shared,
+    shared: Shared,
     stopping: Option<Instant>,
 }
 
@@ -137,7 +131,7 @@ impl EventLoop {
             address,
             limits,
             message: Vec::new(),
-            shared: shared::Shared::default(),
+            shared: Shared::default(),
             stopping: None,
         })
     }
@@ -164,7 +158,7 @@ impl EventLoop {
                 match *token {
                     WAKE => self.take_notifications(),
                     PARENT_DEATH => self.parent_has_ended(),
-                    wakeup if wakeup & shared::WAKEUP != 0 => self.wakeup_signalled(wakeup & !shared::WAKEUP),
+                    wakeup if wakeup & WAKEUP != 0 => self.wakeup_signalled(wakeup & !WAKEUP),
                     owner => self.ready(owner, *flags),
                 }
             }
@@ -237,12 +231,12 @@ impl EventLoop {
                 Notification::Connected(connection) => self.add_client(*connection),
                 Notification::Returned(owner, outcome, by) => {
                     let reply = match outcome {
-                        Ok(registry::Answer::Value(value)) => Reply::Return(value),
-                        Ok(registry::Answer::Object(object)) if !self.peers.contains_key(&owner) => {
+                        Ok(Answer::Value(value)) => Reply::Return(value),
+                        Ok(Answer::Object(object)) if !self.peers.contains_key(&owner) => {
                             self.discard(object);
                             continue;
                         }
-                        Ok(registry::Answer::Object(object)) => self.return_object(owner, object.into(), by.as_ref()),
+                        Ok(Answer::Object(object)) => self.return_object(owner, object.into(), by.as_ref()),
                         Err(exception) => Reply::Error(exception),
                     };
                     self.reply(owner, &reply);
@@ -489,7 +483,7 @@ impl EventLoop {
 
     // ---- parked calls ----------------------------------------------------------------------------------------------
 
-    fn unpark(&mut self, waiter: Waiter) -> Option<Parked> {
+    fn unpark(&mut self, waiter: WaiterId) -> Option<Parked> {
         let parked = self.parked.remove(&waiter)?;
         if let Some(until) = parked.until {
             self.timers.remove(&(until, waiter));

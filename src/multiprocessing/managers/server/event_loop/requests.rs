@@ -8,39 +8,19 @@ use super::super::local::{Answer, Body, Call, Made, Outcome, Owner, Step};
 use super::super::object_table::Entry;
 use super::super::peer::{Role, Taken};
 use super::super::segments::Segments;
-use super::{EventLoop, Parked, VERSION};
+use super::EventLoop;
+use super::state::{Handled, Parked, traceback};
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::access::{COMMON, Rule};
-use crate::multiprocessing::managers::registry::{Maker, Served};
-use crate::multiprocessing::managers::wire::{Reply, Request, Token, each_proxy};
+use crate::multiprocessing::managers::registry::Maker;
+use crate::multiprocessing::managers::served::Served;
+use crate::multiprocessing::managers::token::{Token, each_proxy};
+use crate::multiprocessing::managers::wire::{Reply, Request, VERSION};
 use crate::multiprocessing::managers::{Arguments, Exception, Serializer, compact};
 use crate::multiprocessing::process::unreported;
 use crate::multiprocessing::shared_memory::SharedMemory;
 use crate::thread::{catch, report_panics};
-
-/// What became of a request.
-pub(super) enum Handled {
-    Reply(Reply),
-    /// The reply comes later.
-    Later,
-    /// There is none.
-    Silent,
-}
-
-impl From<Result<Value, Exception>> for Handled {
-    /// For what the server itself was asked: an exception is a traceback there, as CPython's server says it.
-    fn from(outcome: Result<Value, Exception>) -> Self {
-        Self::Reply(match outcome {
-            Ok(value) => Reply::Return(value),
-            Err(exception) => Reply::Traceback(traceback(&exception)),
-        })
-    }
-}
-
-fn traceback(exception: &Exception) -> String {
-    format!("{exception}\n")
-}
 
 impl EventLoop {
     pub(super) fn handle(&mut self, owner: Owner, message: &[u8]) {

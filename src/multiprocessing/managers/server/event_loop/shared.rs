@@ -15,45 +15,23 @@
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::Interest;
 use ossature_sys::fd::AsFd;
-use ossature_sys::sync::exchange::{self, Patience, Wake};
+use ossature_sys::sync::exchange::{self, Wake};
 
 use super::super::super::{Serializer, compact, proof};
 use super::super::local::Owner;
 use super::super::peer::Peer;
 use super::EventLoop;
-use super::requests::Handled;
+use super::state::{Awake, Handled, Shared, WAKEUP};
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::managers::wire::Reply;
 use crate::multiprocessing::reduction::{Acknowledgement, send_handles};
-
-/// Marks the token of a wake-up: the rest is its connection. No connection has so great a number.
-pub(super) const WAKEUP: u64 = 1 << 63;
 
 /// How many exchanges may be awake.
 const MOST_AWAKE: usize = 8;
 
 /// How many requests of the awake are served in turn.
 const ROUND: usize = 32;
-
-/// The exchanges of all connections.
-#[derive(Default)]
-pub(super) struct Shared {
-    /// How many there are.
-    count: usize,
-    awake: Vec<Awake>,
-    /// Those whose wake-ups were signalled since the last round.
-    rung: Vec<Owner>,
-    patience: Patience,
-    /// Room for a request. Out of here while a request borrows it.
-    request: Option<Box<[u8; exchange::ROOM]>>,
-}
-
-struct Awake {
-    owner: Owner,
-    /// Whether it has asked in this round.
-    has_asked: bool,
-}
 
 impl EventLoop {
     /// Gives a client shared memory, if it runs this program and there is room. The reply says whether it comes.

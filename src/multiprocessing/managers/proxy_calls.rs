@@ -1,0 +1,181 @@
+//! The calls of methods through a proxy.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
+use ossature_sys::process::generation;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Exception;
+use super::client::PendingCall;
+use super::outgoing::{Outgoing, arguments};
+use super::proxy::{Proxy, arrive};
+use super::served::{Arrived, Returned};
+use super::timing::reply_timeout;
+use super::wire::{Reply, Request};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multiprocessing::connection::pickle::Value;
+
+impl Proxy {
+    /// Calls a method with a tuple of arguments, and waits for what the method returns.
+    ///
+    /// The wait has no limit, because a method may wait for other clients: see [`call_timeout`](Self::call_timeout).
+    ///
+    /// # Errors
+    /// * [`Remote`](ErrorKind::Remote) when the method failed, or could not be called; the source is the [`Exception`].
+    /// * [`Closed`](ErrorKind::Closed) at once when the server ends.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent.
+    /// * [`Decode`](ErrorKind::Decode) when the method returns a value of another type.
+    /// * Those of a [connect](crate::multiprocessing::connection::ConnectBuilder::connect) for the first call of a
+    ///   thread;
+    ///   [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not answer within the
+    ///   [`reply_timeout`](super::reply_timeout).
+    #[doc(alias = "_callmethod")]
+    pub fn call<R: Returned>(&self, method: &str, args: impl Serialize) -> Result<R::There> {
+        let Outgoing { values, proxies: _kept } = arguments(args)?;
+        self.call_with::<R>(method, values, Vec::new())
+    }
+
+    /// Calls a method with arguments by place and by name.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let list = manager.create("list", (vec![3, 1, 2],))?;
+    /// list.call_with::<()>("sort", Vec::new(), vec![("reverse".to_owned(), true.into())])?;
+    /// assert_eq!(list.get_value::<Vec<i64>>()?, [3, 2, 1]);
+    /// # Ok(()) }
+    /// ```
+    pub fn call_with<R: Returned>(
+        &self,
+        method: &str,
+        args: Vec<Value>,
+        kwds: Vec<(String, Value)>,
+    ) -> Result<R::There> {
+        let reply = self.call_until::<R>(method, args, kwds, Deadline::NEVER)?;
+        reply.ok_or_else(|| Error::new(ErrorKind::Closed, "the wait for a reply ended without one"))
+    }
+
+    /// Calls a method as [`call`](Self::call) does, and waits at most that long; `None` when the time is over.
+    ///
+    /// Then the thread's connection to the server is closed. The server forgets a call that waits, and releases the
+    /// locks that this thread has acquired there. A method of the program's own type runs on, and its result is
+    /// dropped.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    ///
+    /// # Examples
+    /// ```standalone_crate
+    /// use std::time::Duration;
+    /// use ossature::multiprocessing::{Context, Manager, freeze_support, tasks};
+    ///
+    /// # fn main() -> ossature::Result<()> {
+    /// freeze_support(tasks![]);
+    /// let manager = Manager::start(Context::Spawn)?;
+    /// let queue = manager.create("Queue", ())?;
+    /// assert_eq!(queue.call_timeout::<String>("get", (), Duration::from_millis(20))?, None);
+    /// queue.call::<()>("put", ("here",))?;
+    /// assert_eq!(queue.call_timeout::<String>("get", (), Duration::from_secs(20))?.as_deref(), Some("here"));
+    /// # Ok(()) }
+    /// ```
+    pub fn call_timeout<R: Returned>(
+        &self,
+        method: &str,
+        args: impl Serialize,
+        limit: Duration,
+    ) -> Result<Option<R::There>> {
+        let until = Deadline::after(limit);
+        let Outgoing { values, proxies: _kept } = arguments(args)?;
+        match self.call_until::<R>(method, values, Vec::new(), until) {
+            // The connection could not be made in time.
+            Err(error) if error.errno() == Some(Errno::TIMEDOUT) && until.has_passed() => Ok(None),
+            done => done,
+        }
+    }
+
+    /// Calls a method that waits no longer than `limit` at the server.
+    pub(super) fn call_within<R: Returned>(
+        &self,
+        method: &str,
+        args: impl Serialize,
+        limit: Duration,
+    ) -> Result<R::There> {
+        let until = Deadline::after(limit.saturating_add(reply_timeout()));
+        let Outgoing { values, proxies: _kept } = arguments(args)?;
+        let reply = self.call_until::<R>(method, values, Vec::new(), until)?;
+        reply.ok_or_else(|| self.0.client.timeout_error())
+    }
+
+    fn call_until<R: Returned>(
+        &self,
+        method: &str,
+        args: Vec<Value>,
+        kwds: Vec<(String, Value)>,
+        until: Deadline,
+    ) -> Result<Option<R::There>> {
+        let request = self.request(method, args, kwds)?;
+        let reply = self.0.client.call(request, until)?;
+        reply.map(|reply| self.result_of::<R>(reply)).transpose()
+    }
+
+    /// Sends a call that is waited for later.
+    pub(super) fn send_async(&self, method: &str, args: Vec<Value>) -> Result<PendingCall> {
+        let request = self.request(method, args, Vec::new())?;
+        self.0.client.send_async(request)
+    }
+
+    /// A call of this process, which counts the object before its first one.
+    fn request<'n>(&'n self, method: &'n str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Request<'n>> {
+        let referent = &self.0;
+        let here = generation();
+        if referent.counted_in.load(Relaxed) != here {
+            referent.client.ask("incref", vec![referent.ident.as_str().into()], Vec::new())?;
+            referent.counted_in.store(here, Relaxed);
+        }
+        Ok(Request { ident: Some(referent.ident.as_str().into()), method: method.into(), args, kwds })
+    }
+
+    /// What a reply holds for the caller.
+    pub(super) fn result_of<R: Returned>(&self, reply: Reply) -> Result<R::There> {
+        let client = &self.0.client;
+        match reply {
+            Reply::Return(value) => arrive(client, value, |value| R::arrive(Arrived::Value(value))),
+            Reply::Proxy(exposed, token) => {
+                R::arrive(Arrived::Proxy(Self::counted(client.clone(), token.typeid, token.ident, exposed)))
+            }
+            Reply::Error(exception) => Err(exception.into()),
+            Reply::Traceback(text) => Err(Exception::remote(text).into()),
+            Reply::Unserializable(text) => Err(Exception::remote(format!("Unserializable message: {text}")).into()),
+        }
+    }
+
+    /// A copy of the object.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call); [`Remote`](ErrorKind::Remote) for an object that cannot be sent.
+    #[doc(alias = "_getvalue")]
+    #[doc(alias = "deepcopy")]
+    pub fn get_value<T: Serialize + DeserializeOwned>(&self) -> Result<T> {
+        self.call_within::<T>("#GETVALUE", (), Duration::ZERO)
+    }
+
+    /// The object as its server shows it.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    #[doc(alias = "__str__")]
+    pub fn display(&self) -> Result<String> {
+        self.call_within::<String>("__repr__", (), Duration::ZERO)
+    }
+}

@@ -1,0 +1,18 @@
+//! Who holds references to objects.
+
+use std::sync::Arc;
+
+use super::usage::Usage;
+
+/// Names a session: a client in Rust, with all its connections.
+pub(super) type SessionId = u64;
+
+/// Who takes or gives back a reference.
+#[derive(Clone, Debug)]
+pub(super) enum Holder {
+    Session(SessionId),
+    /// A client in Python.
+    Python(Arc<Usage>),
+    /// A built-in object, or a ticket.
+    Server,
+}
