@@ -7,10 +7,11 @@ use std::thread::Builder;
 
 use ossature_sys::deadline::Deadline;
 
+use super::failure::Failure;
 use super::ground::raise;
 use super::hub::{Hub, Inner};
-use super::job::{Callback, Failure, Job, Outcome};
-use super::waits::Wanted;
+use super::job::{Callback, Job, Outcome};
+use super::wanted::Wanted;
 use super::word::{State as Word, state as state_of, word};
 use crate::error::Result;
 use crate::thread::report_panics;

@@ -4,9 +4,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::chunk::{Chunk, default_chunksize};
+use super::handle::{Pool, name};
 use super::imap::Manner;
 use super::job::{Job, Keep};
-use super::{IMapIterator, MapResult, Pool, name};
+use super::{IMapIterator, MapResult};
 use crate::error::Result;
 use crate::multiprocessing::tasks::{Arguments, Form, Target};
 use crate::multiprocessing::transfer::{Transfer, Writing};

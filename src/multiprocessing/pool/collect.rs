@@ -10,9 +10,10 @@ use super::board::{
     BROKEN, CLOSED, EACH, FINISHED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, TIMED_OUT, WorkerEntry, exit_of_number,
 };
 use super::chunk::Chunk;
+use super::failure::Failure;
 use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
-use super::job::{Failure, Outcome};
+use super::job::Outcome;
 use super::stream::{Header, Kind, Record};
 use super::word::{State as Word, state as state_of, word};
 use crate::error::{Error, ErrorKind, Result};

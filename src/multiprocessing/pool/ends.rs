@@ -6,10 +6,12 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 
 use super::board::{KILLED, TERMINATED};
+use super::failure::Failure;
+use super::fallen::LAST;
 use super::ground::raise;
-use super::hub::{Hub, Inner, LAST, Mode};
-use super::job::Failure;
-use super::waits::{Waiting, Wanted};
+use super::hub::{Hub, Inner, Mode};
+use super::wanted::Waiting;
+use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long the supervisor may take to end, above what it gives its workers.

@@ -61,10 +61,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Pool;
 use super::chunk::Chunk;
+use super::failure::Failure;
 use super::hub::Hub;
-use super::job::{Failure, Job, Keep};
+use super::job::{Job, Keep};
 use super::opaque::known;
-use super::waits::Wanted;
+use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::PanicReport;
 use crate::multiprocessing::tasks::{Arguments, BuildId, Form, Target, registered};

@@ -9,7 +9,7 @@ use super::chunk::{Chunk, default_chunksize};
 use super::ground::Setup;
 use super::hub::Hub;
 use super::job::{Job, Keep};
-use super::waits::Wanted;
+use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::tasks::{Calls, Form};

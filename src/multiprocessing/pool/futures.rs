@@ -34,7 +34,7 @@ use ossature_sys::deadline::Deadline;
 
 use super::hub::Hub;
 use super::job::Job;
-use super::waits::Wanted;
+use super::wanted::Wanted;
 use super::{AsyncResult, IMapIterator, Pool, Readiness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::{Arguments, Target};

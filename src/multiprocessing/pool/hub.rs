@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Interest};
@@ -24,23 +23,21 @@ use ossature_sys::process::generation;
 use super::arena::Arena;
 use super::board::{EACH, INTERRUPTED};
 use super::chunk::Chunk;
+use super::failure::Failure;
+use super::fallen::Fallen;
 use super::ground::{Ground, Setup, lower, raise};
-use super::job::{Due, Failure, Job, Outcome};
+use super::job::{Due, Job, Outcome};
 use super::logs::{Logs, Told};
 use super::looks::Looks;
-use super::packets::Label;
 use super::stream::Next;
-use super::succession::Fallen;
-use super::supervisor::Runner;
-use super::waits::{Waiting, Wanted};
+use super::wanted::Waiting;
+use super::wanted::Wanted;
+use super::worker::Runner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::process::Process;
 use crate::multiprocessing::transfer::{Descriptors, Packed};
 use crate::thread;
-
-/// How long the last processes of a killed supervisor may take to end.
-pub(super) const LAST: Duration = Duration::from_secs(5);
 
 /// A pool, for all handles in this process.
 pub(super) struct Hub {
@@ -82,6 +79,9 @@ pub(super) enum Mode {
     Closed,
     Ended,
 }
+
+/// Whose descriptors they are: the number of the chunk, and the index of the call in it.
+pub(super) type Label = (u64, u32);
 
 pub(super) struct Inner {
     pub(super) mode: Mode,
@@ -524,6 +524,8 @@ fn interrupted() -> Error {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::super::board::TERMINATED;
     use super::super::job::Keep;
     use super::*;

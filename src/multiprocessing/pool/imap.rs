@@ -11,7 +11,7 @@ use super::chunk::Chunk;
 use super::hub::Hub;
 use super::job::Job;
 use super::refusal::Refusal;
-use super::waits::Wanted;
+use super::wanted::Wanted;
 use crate::error::Result;
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::{Transfer, Writing};

@@ -95,9 +95,10 @@
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of that together, as it goes to another process |
 // | `worker`, `supervisor`, `looks` | the two processes' lives, and how often somebody looks before it sleeps |
-// | `chunk`, `job`, `kept`, `refusal` | what the parent knows of calls that it gave out, of their outcomes, and why there are no more |
-// | `hub`, `waits`, `collect`, `asks` | the parent: waiting and ending; of what a wait is told; outcomes, deaths and publishing; cancelling and callbacks |
-// | `ends`, `succession` | the parent: the end of the pool; its supervisor, and another for one that has ended |
+// | `chunk`, `job`, `values`, `kept`, `failure`, `refusal` | what the parent knows of calls that it gave out, of their outcomes, and why there are no more |
+// | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; of what a wait is told; outcomes, deaths and publishing; cancelling and callbacks |
+// | `ends`, `fallen`, `succession` | the parent: the end of the pool; its supervisor, and another for one that has ended |
+// | `handle` | a pool, and its end |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
 // | `plain` | maps without serialisation |
 // | `opaque`, `engine` | calls whose arguments and values are bytes, for the pool of a manager and for `ossature-redis` |
@@ -113,10 +114,13 @@ mod claims;
 mod collect;
 mod ends;
 pub mod engine;
+mod failure;
+mod fallen;
 mod fork_map;
 pub mod futures;
 mod gathered;
 mod ground;
+mod handle;
 mod hub;
 mod imap;
 mod job;
@@ -134,11 +138,13 @@ mod stream;
 mod succession;
 mod supervisor;
 mod threads;
+mod values;
 mod waits;
+mod wanted;
 mod word;
 mod worker;
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::{Arc, atomic}; // `claims` asks for `super::atomic`: the model checker has its own
 
@@ -146,11 +152,10 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::shm::Plain;
 
 use self::chunk::Chunk;
-use self::hub::Hub;
+use self::handle::name;
 use self::job::{Job, Keep};
 use crate::error::{Error, ErrorKind, Result};
-use crate::multiprocessing::logging::warning;
-use crate::multiprocessing::tasks::{Arguments, Form, Target, nameable, registered};
+use crate::multiprocessing::tasks::{Arguments, Form, Target};
 use crate::multiprocessing::transfer::{Transfer, Writing};
 
 #[doc(inline)]
@@ -159,6 +164,8 @@ pub use builder::PoolBuilder;
 pub use chunked::Chunked;
 #[doc(inline)]
 pub use fork_map::fork_map;
+#[doc(inline)]
+pub use handle::Pool;
 #[doc(inline)]
 pub use imap::IMapIterator;
 #[doc(inline)]
@@ -172,46 +179,6 @@ pub use threads::{ThreadIMap, ThreadMapResult, ThreadPool, ThreadResult};
 
 pub(in crate::multiprocessing) use opaque::Opaque;
 pub(in crate::multiprocessing) use supervisor::{supervise, work};
-
-/// Worker processes that run the program's [tasks](crate::tasks!).
-///
-/// Any thread may use the pool. Another process may not: a pool is not an argument of a process, and in a forked child
-/// every call is [`NotAllowed`](ErrorKind::NotAllowed). A worker is a daemon, which may have no children, so a task
-/// that makes a pool gets that error too.
-///
-/// Dropping the pool [terminates](Self::terminate) it and waits for its workers, as Python's `with` does. A warning is
-/// logged if a call was still running.
-///
-/// # Examples
-/// ```standalone_crate
-/// use ossature::ErrorKind;
-/// use ossature::multiprocessing::{Pool, Tasks, freeze_support, tasks};
-/// use ossature::sys::{process::Signal, signal::raise};
-///
-/// fn add(a: u32, b: u32) -> u32 {
-///     a + b
-/// }
-///
-/// fn die() {
-///     raise(Signal::KILL).expect("a process may kill itself");
-/// }
-///
-/// static TASKS: Tasks = tasks![add, die];
-///
-/// fn main() -> ossature::Result<()> {
-///     freeze_support(TASKS);
-///     let pool = Pool::new(2)?;
-///     let error = pool.apply(die, ()).unwrap_err();
-///     assert_eq!(error.kind(), ErrorKind::WorkerDied);
-///     assert!(error.pid().is_some() && error.exit_status().is_some_and(|exit| exit.signal() == Some(9)));
-///     assert_eq!(pool.starmap(add, [(1, 2), (3, 4)])?, [3, 7], "the pool goes on");
-///     assert_eq!(pool.workers(), 2);
-///     pool.close()?;
-///     pool.join()?;
-///     Ok(())
-/// }
-/// ```
-pub struct Pool(Arc<Hub>);
 
 impl Pool {
     /// Starts a pool of so many workers by the default method.
@@ -574,25 +541,4 @@ impl Pool {
     pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<bool> {
         self.0.join(timeout.into())
     }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if self.0.is_busy() {
-            warning!("a pool is dropped while it has calls to make: they are cancelled");
-        }
-        self.0.end();
-    }
-}
-
-impl Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("workers", &self.workers()).finish_non_exhaustive()
-    }
-}
-
-/// The name of a task, if it stands in a table.
-fn name<F: Target<Args>, Args>(target: F, form: Form) -> Result<&'static str> {
-    nameable::<F>();
-    registered(target, form).map(|task| task.name)
 }

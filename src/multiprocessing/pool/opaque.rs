@@ -8,7 +8,7 @@ use super::Pool;
 use super::chunk::{Chunk, default_chunksize};
 use super::hub::Hub;
 use super::job::{Job, Keep, Outcome};
-use super::waits::Wanted;
+use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::{Form, look_up};
 

@@ -31,7 +31,7 @@ use ossature_sys::errno::Errno;
 
 use super::board::WorkerEntry;
 use super::ground::{Ground, raise};
-use super::hub::{Hub, Inner};
+use super::hub::{Hub, Inner, Label};
 use super::word::{State as Word, word};
 use crate::multiprocessing::transfer::{Descriptors, FdCounts};
 
@@ -41,9 +41,6 @@ const LENGTH: usize = size_of::<u64>() + 4 * size_of::<u32>();
 const SLICE: Duration = Duration::from_millis(10);
 /// How long a worker tries whose user has too many descriptors on their way.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Whose descriptors they are: the number of the chunk, and the index of the call in it.
-pub(super) type Label = (u64, u32);
 
 fn head((sequence, index): Label, descriptors: &Descriptors) -> [u8; LENGTH] {
     let FdCounts { memory, ends, all } = descriptors.fd_counts();

@@ -9,7 +9,7 @@ use ossature_sys::deadline::Deadline;
 use super::hub::Hub;
 use super::job::Job;
 use super::readiness::Readiness;
-use super::waits::Wanted;
+use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Transfer;
 

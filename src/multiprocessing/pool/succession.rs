@@ -12,65 +12,30 @@
 //! so to the end.
 
 use std::os::fd::OwnedFd;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
-use std::sync::{Arc, MutexGuard};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::Interest;
 use ossature_sys::fd::AboveStandard;
 use ossature_sys::pipe;
-use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{ExitStatus, Signal};
 use ossature_sys::signal;
 
 use super::board::{WorkerEntry, exit_to_number};
+use super::failure::Failure;
+use super::fallen::Fallen;
 use super::ground::raise;
-use super::hub::{Hub, Inner, LAST, Mode};
-use super::job::Failure;
-use super::supervisor::{self, Runner};
+use super::hub::{Hub, Inner, Mode};
+use super::supervisor;
 use super::word::{State as Word, state as state_of};
+use super::worker::Runner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::warning;
 use crate::multiprocessing::process::Process;
 use crate::multiprocessing::tasks::library_task;
 use crate::multiprocessing::transfer::{Handle, pack};
-
-/// A supervisor that has ended.
-pub(super) struct Fallen {
-    supervisor: Process,
-    /// Readable once its last worker has ended.
-    line: Option<Arc<OwnedFd>>,
-    /// How long to wait for that.
-    until: Deadline,
-}
-
-impl Fallen {
-    pub(super) fn new(supervisor: Process, line: Option<OwnedFd>) -> Self {
-        Self { supervisor, line: line.map(Arc::new), until: Deadline::after(LAST) }
-    }
-
-    /// Waits for the end of the last worker, until the deadline at most. Says whether there is nobody left to wait for.
-    pub(super) fn outwait(&self, deadline: Deadline) -> bool {
-        let Some(line) = &self.line else { return true };
-        let ended = poll(&mut [PollFd::new(&**line, PollFlags::IN)], deadline.or_sooner(self.until));
-        ended != Ok(0) || self.until.has_passed()
-    }
-
-    /// Takes the supervisor's exit status from the kernel.
-    pub(super) fn reap(&self) {
-        let _ = self.supervisor.join_timeout(Deadline::NOW); // fails when somebody else has taken it
-    }
-
-    /// What is readable once its last worker has ended.
-    pub(super) fn line(&self) -> Option<&OwnedFd> {
-        self.line.as_deref()
-    }
-
-    fn again(&self) -> Self {
-        Self { supervisor: self.supervisor.clone(), line: self.line.clone(), until: self.until }
-    }
-}
 
 impl Hub {
     /// Starts a supervisor: the process, and the end of the pipe that all processes of the pool hold open.

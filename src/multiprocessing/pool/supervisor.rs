@@ -27,16 +27,13 @@ use super::board::{
 use super::ground::{Ground, Parts, Setup, lower, raise};
 use super::stream::{Header, Kind};
 use super::word::{State, state, word};
-use super::worker;
+use super::worker::{self, Runner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::process::{PanicReport, Process, ProcessBuilder, parent_process};
-use crate::multiprocessing::tasks::{Calls, library_task};
+use crate::multiprocessing::tasks::library_task;
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
-
-/// What the workers run instead of tasks, where they are copies of the parent.
-pub(super) type Runner<'r> = &'r dyn Fn(&mut Calls<'_>);
 
 /// How many workers in turn may end before they were ready.
 const MISFORTUNES: u32 = 5;

@@ -53,12 +53,12 @@ type Call = Box<dyn FnOnce(bool) + Send>;
 
 /// What the threads share.
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     ready: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     /// Each call's argument says whether it runs; otherwise it is cancelled.
     calls: VecDeque<Call>,
     /// How many threads sleep until there is a call.
@@ -67,7 +67,7 @@ struct State {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 

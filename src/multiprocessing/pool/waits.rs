@@ -5,7 +5,6 @@
 //! collects many outcomes at once, and no worker has paid for a wake meanwhile.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -16,37 +15,10 @@ use ossature_sys::poll::{PollFd, poll};
 use super::board::EACH;
 use super::chunk::Chunk;
 use super::hub::{Hub, Inner};
-use super::job::Job;
+use super::wanted::Wanted;
 
 /// How long the leader sleeps at first while a chunk is unclaimed and a worker sleeps.
 const PATIENCE: Duration = Duration::from_millis(1);
-
-/// What a thread waits for.
-#[derive(Clone, Copy)]
-pub(super) enum Wanted<'j> {
-    /// Any outcome may be the one.
-    Each,
-    /// All outcomes of a job.
-    Job(&'j Arc<Job>),
-    /// All outcomes.
-    All,
-}
-
-/// Counts a thread that waits.
-pub(super) struct Waiting<'h>(&'h AtomicUsize);
-
-impl<'h> Waiting<'h> {
-    pub(super) fn begin(count: &'h AtomicUsize) -> Self {
-        count.fetch_add(1, SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
 
 impl Hub {
     /// Whether outcomes are there of which the workers tell.
@@ -101,11 +73,14 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use ossature_sys::eventfd::EventFd;
     use ossature_sys::poll::PollFlags;
 
     use super::super::hub::tests::{hub, hub_of};
-    use super::super::job::Keep;
+    use super::super::job::{Job, Keep};
+    use super::super::wanted::Waiting;
     use super::*;
     use crate::multiprocessing::tasks::Form;
     use crate::multiprocessing::transfer::Writing;

@@ -28,12 +28,14 @@ use super::ground::{Ground, Setup};
 use super::logs;
 use super::looks::Looks;
 use super::stream::{Header, Kind, Stream};
-use super::supervisor::Runner;
 use super::word::{State, word};
 use crate::multiprocessing::logging::{LevelFilter, debug};
 use crate::multiprocessing::tasks::{Calls, Ended, Form, Items, Outlet, Sink, Task, look_up};
 use crate::multiprocessing::transfer::{Bounds, Descriptors, Handle, Packed, Reading, Writing};
 use crate::thread;
+
+/// What the workers run instead of tasks, where they are copies of the parent.
+pub(super) type Runner<'r> = &'r dyn Fn(&mut Calls<'_>);
 
 /// A buffer for values that grew beyond this is not kept.
 const KEPT: usize = 1 << 20;

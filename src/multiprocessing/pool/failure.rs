@@ -1,0 +1,74 @@
+//! Why a call has no value.
+
+use ossature_sys::process::{ExitStatus, Pid};
+
+use super::stream::Kind;
+use crate::error::{Error, ErrorKind};
+use crate::multiprocessing::process::PanicReport;
+use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust};
+
+/// Why a call has no value.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// Its worker died.
+    Died { exit: ExitStatus, pid: Option<Pid>, late: bool, words: Option<Box<str>> },
+    /// It panicked.
+    Panicked(Box<PanicReport>),
+    /// It returned an error.
+    Failed(String),
+    /// Its arguments could not be read, or its value not be written or read.
+    Spoilt(ErrorKind, String),
+    /// It was cancelled.
+    Cancelled,
+    /// An interrupt ended the pool.
+    Interrupted,
+    /// The pool ended first, and why.
+    Broken(String),
+}
+
+impl Failure {
+    /// The failure that a record tells of.
+    pub(super) fn of(kind: Kind, payload: &[u8]) -> Self {
+        let text = || String::from_utf8_lossy(payload).into_owned();
+        match kind {
+            Kind::Panicked => {
+                let packed = Packed { bytes: payload.to_vec(), descriptors: Descriptors::new() };
+                match transfer::unpack(packed, Trust::SameProgram, Bounds::SAME_PROGRAM) {
+                    Ok(report) => Self::Panicked(Box::new(report)),
+                    Err(error) => Self::Spoilt(ErrorKind::Decode, error.to_string()),
+                }
+            }
+            Kind::Undecodable => {
+                Self::Spoilt(ErrorKind::Decode, format!("the worker could not read its arguments: {}", text()))
+            }
+            Kind::Unencodable => {
+                Self::Spoilt(ErrorKind::InvalidInput, format!("its result cannot be sent: {}", text()))
+            }
+            _ => Self::Failed(text()),
+        }
+    }
+
+    /// The error for whoever waits for the task.
+    pub(super) fn into_error(self, task: &str) -> Error {
+        match self {
+            Self::Died { exit, pid, late, words } => {
+                let number = pid.map_or_else(String::new, |pid| format!(" (process {})", pid.as_raw_nonzero()));
+                let why = if late { ": it took longer than the pool's task_timeout, and was killed" } else { "" };
+                let mut text = format!("the worker{number} died with {exit} while it ran {task}{why}");
+                if let Some(words) = words {
+                    text.push_str(": ");
+                    text.push_str(&words);
+                }
+                Error::new(ErrorKind::WorkerDied, text).with_exit(Some(exit)).with_pid(pid)
+            }
+            Self::Panicked(report) => Error::caused(ErrorKind::Remote, None, *report),
+            Self::Failed(text) => Error::new(ErrorKind::TaskFailed, text),
+            Self::Spoilt(kind, text) => Error::new(kind, format!("{task}: {text}")),
+            Self::Cancelled => Error::new(ErrorKind::Cancelled, format!("{task} was cancelled")),
+            Self::Interrupted => {
+                Error::new(ErrorKind::Interrupted, format!("{task} was interrupted, and its pool ended"))
+            }
+            Self::Broken(text) => Error::new(ErrorKind::StartFailed, text),
+        }
+    }
+}
