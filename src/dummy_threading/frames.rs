@@ -7,9 +7,61 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Thread;
 use crate::thread::report_panics;
 use crate::threading::{Hooks, PanicReport, TraceEvent};
+
+/// What a thread left behind.
+pub(super) type Left<T> = std::thread::Result<T>;
+
+/// A thread that runs inside [`start`](Self::start). Clones are the same thread.
+///
+/// ```
+/// use ossature::dummy_threading::Thread;
+///
+/// let thread = Thread::new(|| 6 * 7);
+/// thread.start()?;
+/// assert!(!thread.is_alive(), "it is over");
+/// assert_eq!(thread.result()?, 42);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// From its preparation to its end:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::dummy_threading::Thread;
+/// use ossature::thread::get_native_id;
+///
+/// let thread = Thread::builder().name("adder").prepare(|| 6 + 7);
+/// thread.set_name("the adder");
+/// thread.set_daemon(true)?; // before its start
+/// assert!(thread.daemon() && thread.native_id().is_none());
+///
+/// thread.start()?; // the work is done when this returns
+/// thread.join()?;
+/// assert!(thread.join_timeout(Duration::ZERO)?);
+/// assert_eq!(thread.native_id(), Some(get_native_id()), "it ran in the caller's thread");
+/// assert_eq!((thread.handle().name(), thread.handle() == thread), ("the adder".to_owned(), true));
+/// assert_eq!(thread.take().unwrap().unwrap(), 13); // as std gives it
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub struct Thread<T = ()> {
+    pub(super) inner: Rc<Inner>,
+    /// `None` in a handle that was not made with the closure.
+    pub(super) left: Option<Rc<RefCell<Option<Left<T>>>>>,
+}
+
+impl<T> Clone for Thread<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), left: self.left.clone() }
+    }
+}
+
+impl Thread {
+    pub(super) fn of(inner: Rc<Inner>) -> Self {
+        Self { inner, left: None }
+    }
+}
 
 /// What a thread does when it is started.
 pub(super) type Body = Box<dyn FnOnce(&Thread)>;

@@ -88,7 +88,7 @@ pub use crate::threading::TraceEvent;
 #[doc(inline)]
 pub use backend::{Backend, Inline, Native};
 #[doc(inline)]
-pub use frames::{active_count, current_thread, enumerate, main_thread};
+pub use frames::{Thread, active_count, current_thread, enumerate, main_thread};
 #[doc(inline)]
 pub use hooks::{
     ExceptHook, PanicReport, ProfileHook, TraceHook, default_excepthook, excepthook, profile, set_excepthook,
@@ -101,7 +101,7 @@ pub use ossature_sys::sync::barrier::Broken as BrokenBarrierError;
 #[doc(inline)]
 pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
 #[doc(inline)]
-pub use thread::{Thread, ThreadBuilder};
+pub use thread::ThreadBuilder;
 #[doc(inline)]
 pub use timer::Timer;
 

@@ -8,58 +8,11 @@ use std::sync::Arc;
 
 use ossature_sys::futex::Limit;
 
-use super::frames::{Inner, Phase, frames};
+use super::frames::{Inner, Left, Phase, Thread, frames};
 use super::{hooks, shutdown};
 use crate::dummy_thread::{self, Ident, get_ident};
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{Pid, catch, get_native_id, install, is_exit, text};
-
-/// What a thread left behind.
-type Left<T> = std::thread::Result<T>;
-
-/// A thread that runs inside [`start`](Self::start). Clones are the same thread.
-///
-/// ```
-/// use ossature::dummy_threading::Thread;
-///
-/// let thread = Thread::new(|| 6 * 7);
-/// thread.start()?;
-/// assert!(!thread.is_alive(), "it is over");
-/// assert_eq!(thread.result()?, 42);
-/// # Ok::<(), ossature::Error>(())
-/// ```
-///
-/// From its preparation to its end:
-///
-/// ```
-/// use std::time::Duration;
-/// use ossature::dummy_threading::Thread;
-/// use ossature::thread::get_native_id;
-///
-/// let thread = Thread::builder().name("adder").prepare(|| 6 + 7);
-/// thread.set_name("the adder");
-/// thread.set_daemon(true)?; // before its start
-/// assert!(thread.daemon() && thread.native_id().is_none());
-///
-/// thread.start()?; // the work is done when this returns
-/// thread.join()?;
-/// assert!(thread.join_timeout(Duration::ZERO)?);
-/// assert_eq!(thread.native_id(), Some(get_native_id()), "it ran in the caller's thread");
-/// assert_eq!((thread.handle().name(), thread.handle() == thread), ("the adder".to_owned(), true));
-/// assert_eq!(thread.take().unwrap().unwrap(), 13); // as std gives it
-/// # Ok::<(), ossature::Error>(())
-/// ```
-pub struct Thread<T = ()> {
-    inner: Rc<Inner>,
-    /// `None` in a handle that was not made with the closure.
-    left: Option<Rc<RefCell<Option<Left<T>>>>>,
-}
-
-impl<T> Clone for Thread<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), left: self.left.clone() }
-    }
-}
 
 impl<T: 'static> Thread<T> {
     /// A thread that will run `work` in [`start`](Self::start). Named `Thread-N`, counted from 1 in each thread of the
@@ -81,10 +34,6 @@ impl Thread {
     /// A thread with a name or a daemon flag of its own.
     pub fn builder() -> ThreadBuilder {
         ThreadBuilder::default()
-    }
-
-    pub(super) fn of(inner: Rc<Inner>) -> Self {
-        Self { inner, left: None }
     }
 }
 

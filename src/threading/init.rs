@@ -24,7 +24,6 @@
 //! made instead, which Rust has no form for.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::OnceLock;
@@ -33,51 +32,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use ossature_sys::thread_bound::StaysInItsThread;
 
-use super::registry::registry;
-use super::shutting_down;
+use super::graph::Awaited;
+use super::registry::{registry, shutting_down};
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{Ident, get_ident};
-
-/// Who holds which lock, and who waits for what. One for the process; in a forked child nobody holds anything.
-#[derive(Default)]
-pub(super) struct Graph {
-    holders: BTreeMap<u64, Ident>,
-    waiting: BTreeMap<Ident, Awaited>,
-}
-
-/// What a thread waits for.
-#[derive(Clone, Copy)]
-enum Awaited {
-    Lock(u64),
-    End(Ident),
-}
-
-impl Graph {
-    /// What `me` holds, for a child that it has forked in the middle of it.
-    pub(super) fn of(&self, me: Ident) -> Self {
-        let mine = self.holders.iter().filter(|(_, holder)| **holder == me);
-        Self { holders: mine.map(|(lock, holder)| (*lock, *holder)).collect(), waiting: BTreeMap::new() }
-    }
-
-    /// Whether waiting for `what` would be waiting for `me`.
-    fn leads_to(&self, me: Ident, mut what: Awaited) -> bool {
-        loop {
-            let holder = match what {
-                Awaited::Lock(lock) => self.holders.get(&lock).copied(),
-                Awaited::End(thread) => Some(thread),
-            };
-            match holder {
-                None => return false,
-                Some(holder) if holder == me => return true,
-                // Nobody waits in a circle, for each is found before it is closed: so this ends.
-                Some(holder) => match self.waiting.get(&holder) {
-                    None => return false,
-                    Some(next) => what = *next,
-                },
-            }
-        }
-    }
-}
 
 thread_local! {
     /// How many of these locks the thread holds: who holds none can close no circle by joining.

@@ -8,9 +8,65 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use ossature_sys::sync::lock::Lock;
 
-use super::Thread;
-use super::registry::registry;
 use crate::thread::{self, Native, is_first};
+
+/// What a thread left behind.
+pub(super) type Left<T> = std::thread::Result<T>;
+
+/// A thread: a handle that names it, waits for it and takes its result. Clones are the same thread.
+///
+/// Dropping the handle lets the thread go on; nobody waits then but [`shutdown`](super::shutdown()).
+///
+/// ```
+/// use ossature::threading::Thread;
+///
+/// let thread = Thread::new(|| 6 * 7);
+/// thread.start()?;
+/// thread.join()?;
+/// assert!(!thread.is_alive());
+/// assert_eq!(thread.result()?, 42);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+///
+/// Differs from Python: the work is a closure, which has its arguments in it. So there is nothing to override, no
+/// `args`, and no name of the target in the thread's name. [`result`](Self::result) gives what the closure returns.
+///
+/// From its preparation to its end:
+///
+/// ```
+/// use std::time::Duration;
+/// use ossature::threading::{Thread, current_thread};
+///
+/// let thread = Thread::builder().name("adder").prepare(|| 6 + 7);
+/// thread.set_name("the adder");
+/// thread.set_daemon(true)?; // before its start
+/// assert!(thread.daemon() && thread.ident().is_none() && thread.native_id().is_none());
+///
+/// thread.start()?;
+/// assert!(thread.join_timeout(Duration::from_secs(60))?, "it ends at once");
+/// assert_ne!(thread.ident(), current_thread().ident());
+/// assert_eq!((thread.handle().name(), thread.handle() == thread), ("the adder".to_owned(), true));
+/// assert_eq!(thread.take().unwrap().unwrap(), 13); // as std gives it
+/// assert!(thread.take().is_none(), "once");
+/// # Ok::<(), ossature::Error>(())
+/// ```
+pub struct Thread<T = ()> {
+    pub(super) inner: Arc<Inner>,
+    /// `None` in a handle that was not made with the closure.
+    pub(super) left: Option<Arc<Lock<Option<Left<T>>>>>,
+}
+
+impl<T> Clone for Thread<T> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), left: self.left.clone() }
+    }
+}
+
+impl Thread {
+    pub(super) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner, left: None }
+    }
+}
 
 /// What a thread runs.
 pub(super) type Body = Box<dyn FnOnce(&Thread) + Send>;
@@ -104,23 +160,8 @@ impl Inner {
 }
 
 /// The calling thread's handle. Without a destructor, which would cost every thread its registration: a thread of this
-/// module takes it out at its end, and the others have [`UnregisterOnExit`].
-type Here = RefCell<Option<ManuallyDrop<Arc<Inner>>>>;
-
-/// Takes a thread that was started elsewhere off the list when it ends.
-struct UnregisterOnExit;
-
-impl Drop for UnregisterOnExit {
-    fn drop(&mut self) {
-        let Some(inner) = take_current() else { return };
-        if inner.is(Kind::Dummy) && inner.native.is_here() {
-            if let Some(ident) = inner.native.ident() {
-                registry().forget(ident);
-            }
-            inner.native.leave();
-        }
-    }
-}
+/// module takes it out at its end, and the others when they [end](super::current).
+type Handle = RefCell<Option<ManuallyDrop<Arc<Inner>>>>;
 
 /// What a thread that is started here inherits.
 const UNKNOWN: u8 = 0;
@@ -128,9 +169,8 @@ const DAEMON: u8 = 1;
 const FOREGROUND: u8 = 2;
 
 thread_local! {
-    static HERE: Here = const { RefCell::new(None) };
+    static HERE: Handle = const { RefCell::new(None) };
     static INHERITED: Cell<u8> = const { Cell::new(UNKNOWN) };
-    static UNREGISTER: UnregisterOnExit = const { UnregisterOnExit };
 }
 
 /// Makes `inner` the handle of the calling thread.
@@ -162,37 +202,7 @@ pub(super) fn set_inherited(daemon: bool) {
     INHERITED.set(if daemon { DAEMON } else { FOREGROUND });
 }
 
-/// The handle that the calling thread has, if it has one and it is this process's.
-pub(super) fn current_registered() -> Option<Arc<Inner>> {
-    let inner = current_or_inherited()?;
-    if !inner.native.is_here() {
-        // In a forked child: the first use of the registry may make it the main thread.
-        registry();
-    }
-    inner.native.is_here().then_some(inner)
-}
-
 /// The handle that the calling thread has, or had before its process was forked.
 pub(super) fn current_or_inherited() -> Option<Arc<Inner>> {
     HERE.with_borrow(|here| here.as_deref().cloned())
-}
-
-/// The handle of the calling thread, made if there is none.
-pub(super) fn current() -> Arc<Inner> {
-    if let Some(inner) = current_registered() {
-        return inner;
-    }
-    if is_first() {
-        let main = registry().main.clone();
-        main.native.adopt();
-        set_current(main.clone());
-        return main;
-    }
-    let dummy = Arc::new(Inner::new(Native::current(), Kind::Dummy, None, true));
-    // While the thread's last values are dropped nobody would take it off the list again.
-    if UNREGISTER.try_with(|_| ()).is_ok() {
-        set_current(dummy.clone());
-        registry().put(dummy.clone());
-    }
-    dummy
 }

@@ -39,6 +39,9 @@
 // | `local` | values that each thread has its own of |
 // | `init` | making something once without hanging |
 
+mod current;
+mod graph;
+mod hook_types;
 mod hooks;
 pub mod init;
 mod inner;
@@ -79,24 +82,24 @@ pub type ThreadError = crate::Error;
 #[doc(inline)]
 pub use crate::thread::{Ident, Pid, TIMEOUT_MAX, exit, get_ident, get_native_id, set_stack_size, stack_size};
 #[doc(inline)]
-pub use hooks::{
-    ExceptHook, PanicReport, ProfileHook, TraceEvent, TraceHook, default_excepthook, excepthook, profile,
-    set_excepthook, set_profile, set_trace, trace,
-};
+pub use current::{active_count, current_thread, enumerate, main_thread};
+#[doc(inline)]
+pub use hook_types::{ExceptHook, PanicReport, ProfileHook, TraceEvent, TraceHook};
+#[doc(inline)]
+pub use hooks::{default_excepthook, excepthook, profile, set_excepthook, set_profile, set_trace, trace};
+#[doc(inline)]
+pub use inner::Thread;
 #[doc(inline)]
 pub use local::Local;
 #[doc(no_inline)]
 pub use ossature_sys::sync::barrier::Broken as BrokenBarrierError;
 #[doc(inline)]
-pub use registry::{active_count, current_thread, enumerate, main_thread};
-#[doc(inline)]
 pub use shutdown::{ShutdownGuard, at_shutdown, shutdown};
 #[doc(inline)]
-pub use thread::{Thread, ThreadBuilder};
+pub use thread::ThreadBuilder;
 #[doc(inline)]
 pub use timer::Timer;
 
-pub(crate) use hooks::{Hooks, work_between};
+pub(crate) use hook_types::{Hooks, work_between};
 #[cfg(feature = "multiprocessing")]
 pub(crate) use shutdown::shutdown_if_begun;
-use shutdown::shutting_down;

@@ -10,13 +10,11 @@ use std::sync::atomic::AtomicBool;
 use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
-use super::hooks::OwnHooks;
-use super::init::Graph;
-use super::inner::{Inner, Kind, current, current_or_inherited, set_current};
-use super::shutdown::ShutdownState;
+use super::graph::Graph;
+use super::hook_types::OwnHooks;
+use super::inner::{Inner, Kind, current_or_inherited, set_current};
 use super::timer::Wheel;
-use super::{Thread, shutting_down};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::per_process::PerProcess;
 use crate::thread::{Ident, Native, get_ident, is_first};
 
@@ -38,9 +36,16 @@ pub(super) struct Registry {
 
 /// The living threads, by their numbers, which is the order in which they were started.
 pub(super) struct ThreadTable {
-    living: BTreeMap<Ident, Arc<Inner>>,
+    pub(super) living: BTreeMap<Ident, Arc<Inner>>,
     /// Nothing may be started any more.
     pub(super) closed: bool,
+}
+
+/// What shutdown has to do first.
+#[derive(Default)]
+pub(super) struct ShutdownState {
+    pub(super) began: bool,
+    pub(super) callbacks: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 static REGISTRY: PerProcess<Registry> = PerProcess::new();
@@ -113,7 +118,7 @@ impl Registry {
         drop(gone); // outside the lock: it may be the last handle
     }
 
-    fn living(&self) -> Vec<Arc<Inner>> {
+    pub(super) fn living(&self) -> Vec<Arc<Inner>> {
         self.table.lock().living.values().cloned().collect()
     }
 }
@@ -132,53 +137,6 @@ impl ThreadTable {
     }
 }
 
-/// How many threads live: as many as [`enumerate`] lists.
-///
-/// # Examples
-/// ```
-/// use ossature::threading::{Thread, active_count, current_thread, enumerate, main_thread};
-///
-/// let (tell, hear) = std::sync::mpsc::channel();
-/// let waiting = Thread::builder().name("waiting").spawn(move || hear.recv().unwrap_or(0))?;
-/// assert!(enumerate().contains(&waiting.handle()) && active_count() >= 2);
-/// assert!(enumerate().contains(&main_thread()));
-/// tell.send(5).unwrap();
-/// assert_eq!(waiting.result()?, 5);
-/// assert!(!enumerate().contains(&waiting.handle()));
-/// assert!(enumerate().contains(&current_thread()));
-/// # Ok::<(), ossature::Error>(())
-/// ```
-#[doc(alias = "activeCount")]
-pub fn active_count() -> usize {
-    registry().table.lock().living.len()
-}
-
-/// The living threads, in the order of their start: the main thread, daemons, and threads started elsewhere that have
-/// asked for their [handle](current_thread). From the call of `start` to the end of what they do.
-///
-/// May be called anywhere but in a signal handler, by a destructor or hook that another of these calls runs into as
-/// well.
-///
-/// # Examples
-/// See the example of [`active_count`].
-pub fn enumerate() -> Vec<Thread> {
-    registry().living().into_iter().map(Thread::of).collect()
-}
-
-/// The handle of the calling thread.
-///
-/// A thread that was not started with this module gets one named `Dummy-N`. It is a daemon, cannot be joined, and is
-/// taken off the list when the thread ends.
-#[doc(alias = "currentThread")]
-pub fn current_thread() -> Thread {
-    Thread::of(current())
-}
-
-/// The handle of the first thread, `MainThread`. In a forked child that is the thread that called fork, under the name
-/// that it had.
-///
-/// # Examples
-/// See the example of [`active_count`].
-pub fn main_thread() -> Thread {
-    Thread::of(registry().main.clone())
+pub(super) fn shutting_down(what: &str) -> Error {
+    Error::new(ErrorKind::ShuttingDown, format!("{what}: shutdown has begun"))
 }

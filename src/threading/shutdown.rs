@@ -7,20 +7,9 @@ use ossature_sys::futex::Limit;
 
 #[cfg(feature = "multiprocessing")]
 use super::registry::begun;
-use super::registry::registry;
-use crate::error::{Error, ErrorKind, Result};
+use super::registry::{registry, shutting_down};
+use crate::error::Result;
 use crate::thread::{get_ident, is_first};
-
-/// What shutdown has to do first.
-#[derive(Default)]
-pub(super) struct ShutdownState {
-    began: bool,
-    callbacks: Vec<Box<dyn FnOnce() + Send>>,
-}
-
-pub(super) fn shutting_down(what: &str) -> Error {
-    Error::new(ErrorKind::ShuttingDown, format!("{what}: shutdown has begun"))
-}
 
 /// Has `callback` called when [`shutdown`] begins, before threads are waited for; the last registered first. It is
 /// where a pool tells its workers to stop.
@@ -28,7 +17,7 @@ pub(super) fn shutting_down(what: &str) -> Error {
 /// A forked child does not have its parent's callbacks.
 ///
 /// # Errors
-/// [`ErrorKind::ShuttingDown`] once shutdown has begun.
+/// [`ErrorKind::ShuttingDown`](crate::ErrorKind::ShuttingDown) once shutdown has begun.
 ///
 /// # Examples
 /// ```standalone_crate

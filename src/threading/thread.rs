@@ -8,65 +8,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use ossature_sys::futex::Limit;
 use ossature_sys::sync::lock::Lock;
 
-use super::inner::{Inner, Kind, current_registered, inherited, set_current, take_current};
+use super::current::current_registered;
+use super::inner::{Inner, Kind, Left, Thread, inherited, set_current, take_current};
 use super::registry::registry;
 use super::{hooks, init, local};
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{
     self, Counted, Ident, Native, Pid, Plan, catch, checked, get_ident, is_exit, joins_itself, stack_size, text,
 };
-
-/// What a thread left behind.
-type Left<T> = std::thread::Result<T>;
-
-/// A thread: a handle that names it, waits for it and takes its result. Clones are the same thread.
-///
-/// Dropping the handle lets the thread go on; nobody waits then but [`shutdown`](super::shutdown()).
-///
-/// ```
-/// use ossature::threading::Thread;
-///
-/// let thread = Thread::new(|| 6 * 7);
-/// thread.start()?;
-/// thread.join()?;
-/// assert!(!thread.is_alive());
-/// assert_eq!(thread.result()?, 42);
-/// # Ok::<(), ossature::Error>(())
-/// ```
-///
-/// Differs from Python: the work is a closure, which has its arguments in it. So there is nothing to override, no
-/// `args`, and no name of the target in the thread's name. [`result`](Self::result) gives what the closure returns.
-///
-/// From its preparation to its end:
-///
-/// ```
-/// use std::time::Duration;
-/// use ossature::threading::{Thread, current_thread};
-///
-/// let thread = Thread::builder().name("adder").prepare(|| 6 + 7);
-/// thread.set_name("the adder");
-/// thread.set_daemon(true)?; // before its start
-/// assert!(thread.daemon() && thread.ident().is_none() && thread.native_id().is_none());
-///
-/// thread.start()?;
-/// assert!(thread.join_timeout(Duration::from_secs(60))?, "it ends at once");
-/// assert_ne!(thread.ident(), current_thread().ident());
-/// assert_eq!((thread.handle().name(), thread.handle() == thread), ("the adder".to_owned(), true));
-/// assert_eq!(thread.take().unwrap().unwrap(), 13); // as std gives it
-/// assert!(thread.take().is_none(), "once");
-/// # Ok::<(), ossature::Error>(())
-/// ```
-pub struct Thread<T = ()> {
-    inner: Arc<Inner>,
-    /// `None` in a handle that was not made with the closure.
-    left: Option<Arc<Lock<Option<Left<T>>>>>,
-}
-
-impl<T> Clone for Thread<T> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), left: self.left.clone() }
-    }
-}
 
 impl<T: Send + 'static> Thread<T> {
     /// A thread that will run `work` once it is [started](Self::start). Named `Thread-N`, counted from 1; a daemon if
@@ -97,10 +46,6 @@ impl Thread {
     /// ```
     pub fn builder() -> ThreadBuilder {
         ThreadBuilder::default()
-    }
-
-    pub(super) fn of(inner: Arc<Inner>) -> Self {
-        Self { inner, left: None }
     }
 }
 

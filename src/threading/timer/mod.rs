@@ -26,12 +26,14 @@
 //! up to two tenths of a second afterwards. Until then [`fork`](ossature_sys::process::fork()) refuses.
 
 mod queue;
+mod serve;
+mod shot;
 mod wheel;
 
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::time::Duration;
 
@@ -41,56 +43,15 @@ use ossature_sys::process::generation;
 use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
 
+use self::shot::{INITIAL, OVER, PENDING, RUNNING, Shot, TimerState};
 use super::inner::inherited;
 use super::registry::registry;
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) use wheel::Wheel;
 
-const INITIAL: u8 = 0;
-const PENDING: u8 = 1;
-const RUNNING: u8 = 2;
-const OVER: u8 = 3;
-
 /// The shortest interval, so that timers without an interval wait for their turn among the others.
 const SOONEST: Duration = Duration::from_nanos(1);
-
-/// What all timers have.
-struct TimerState {
-    phase: AtomicU8,
-    /// Whether shutdown goes by without waiting for it.
-    daemon: AtomicBool,
-    /// In which process it was started.
-    generation: AtomicU32,
-    interval: AtomicU64,
-    finished: Event,
-}
-
-/// A timer with its callback.
-struct Shot<F: ?Sized = dyn Call> {
-    state: TimerState,
-    callback: F,
-}
-
-/// A callback that is there until it is called or given up.
-trait Call: Send + Sync {
-    fn call(&self);
-    fn discard(&self);
-}
-
-impl<F: FnOnce() + Send> Call for Lock<Option<F>> {
-    fn call(&self) {
-        let callback = self.lock().take();
-        if let Some(callback) = callback {
-            callback();
-        }
-    }
-
-    fn discard(&self) {
-        let callback = self.lock().take();
-        drop(callback); // outside the lock: what it captured may come back here
-    }
-}
 
 /// Calls something once, some time after its start, unless it is cancelled before. Clones are the same timer; dropping
 /// it changes nothing.
@@ -217,12 +178,12 @@ impl Timer {
     ///
     /// A callback that waits for another timer's callback needs a second thread.
     pub fn set_max_threads(most: NonZeroUsize) {
-        wheel::set_max_threads(most);
+        serve::set_max_threads(most);
     }
 
     /// How many timers of this process were called late because every thread for timers was in a callback.
     pub fn delayed() -> u64 {
-        wheel::delayed()
+        serve::delayed()
     }
 
     fn is_initial(&self) -> Result<()> {
@@ -270,15 +231,4 @@ impl fmt::Debug for Timer {
 
 fn nanos(interval: Duration) -> u64 {
     u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Called by the thread that found it due.
-fn fire(shot: &Shot) {
-    shot.callback.call();
-}
-
-/// Called after that.
-fn finish(shot: &Shot) {
-    shot.state.phase.store(OVER, Release);
-    shot.state.finished.set();
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ossature_sys::deadline::Deadline;
 
-use super::{PENDING, Shot};
+use super::shot::{PENDING, Shot};
 
 /// By how many the cancelled timers may exceed the pending ones before the heap removes them.
 const SPARE: usize = 64;

@@ -1,0 +1,46 @@
+//! Which thread holds which init lock, and what each thread waits for.
+
+use std::collections::BTreeMap;
+
+use crate::thread::Ident;
+
+/// Who holds which lock, and who waits for what. One for the process; in a forked child nobody holds anything.
+#[derive(Default)]
+pub(super) struct Graph {
+    pub(super) holders: BTreeMap<u64, Ident>,
+    pub(super) waiting: BTreeMap<Ident, Awaited>,
+}
+
+/// What a thread waits for.
+#[derive(Clone, Copy)]
+pub(super) enum Awaited {
+    Lock(u64),
+    End(Ident),
+}
+
+impl Graph {
+    /// What `me` holds, for a child that it has forked in the middle of it.
+    pub(super) fn of(&self, me: Ident) -> Self {
+        let mine = self.holders.iter().filter(|(_, holder)| **holder == me);
+        Self { holders: mine.map(|(lock, holder)| (*lock, *holder)).collect(), waiting: BTreeMap::new() }
+    }
+
+    /// Whether waiting for `what` would be waiting for `me`.
+    pub(super) fn leads_to(&self, me: Ident, mut what: Awaited) -> bool {
+        loop {
+            let holder = match what {
+                Awaited::Lock(lock) => self.holders.get(&lock).copied(),
+                Awaited::End(thread) => Some(thread),
+            };
+            match holder {
+                None => return false,
+                Some(holder) if holder == me => return true,
+                // Nobody waits in a circle, for each is found before it is closed: so this ends.
+                Some(holder) => match self.waiting.get(&holder) {
+                    None => return false,
+                    Some(next) => what = *next,
+                },
+            }
+        }
+    }
+}
