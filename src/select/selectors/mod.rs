@@ -106,6 +106,7 @@
 //! ```
 
 mod backend;
+mod interest;
 mod map;
 
 use std::fmt;
@@ -115,20 +116,8 @@ use ossature_sys::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, Result};
 pub use backend::{Backend, EpollBackend, FirstUsable, KqueueBackend, PollBackend, SelectBackend};
+pub use interest::Interest;
 pub use map::{Key, Map, Token};
-
-bitflags::bitflags! {
-    /// What to wait for on an object, and what it is ready for.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub struct Interest: u8 {
-        /// Reading (or accepting, or noticing the end).
-        #[doc(alias = "EVENT_READ")]
-        const READ = 1;
-        /// Writing.
-        #[doc(alias = "EVENT_WRITE")]
-        const WRITE = 2;
-    }
-}
 
 /// What every selector does.
 ///
