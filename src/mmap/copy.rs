@@ -15,9 +15,9 @@ use std::fs::File;
 use ossature_sys::errno::Errno;
 use ossature_sys::fd;
 
+use super::Mmap;
 use super::map::{Absent, Answer};
-use super::options::{invalid, metadata};
-use super::{Mmap, refused};
+use super::options::{invalid, metadata, refused};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often a copy is tried again, when a page was missing and the file is long enough all the same.

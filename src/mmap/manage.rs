@@ -8,9 +8,9 @@ use ossature_sys::errno::{self, Errno, retry};
 use ossature_sys::faults;
 use ossature_sys::mmap::{Advice, Discard, Inherit, page_size};
 
+use super::Mmap;
 use super::copy::outside;
-use super::options::{invalid, metadata};
-use super::{Mmap, refused};
+use super::options::{invalid, metadata, refused};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes are moved at a time where they are copied out and in.

@@ -15,9 +15,51 @@ use ossature_sys::mmap::{Discard, Flags, Inherit, Memfd, Protection, Region, Reg
 use ossature_sys::process::generation;
 use ossature_sys::{faults, fd};
 
-use super::Mmap;
-use super::options::{MmapOptions, Shape, cannot_map};
+use super::options::{Access, MmapOptions, Shape, cannot_map};
+use super::window::Window;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Mapped memory with a position: of a file, or without one. Unmapped when dropped.
+///
+/// Differs from Python's `mmap`: it is closed by its drop, so no call meets a closed map. Whatever borrows its bytes
+/// keeps it from being dropped or resized. A read-only map has the same type; a write to it is an error, as in Python.
+///
+/// # Examples
+/// ```
+/// use std::io::{Read, Seek, Write};
+/// use ossature::mmap::{Access, Mmap};
+/// use ossature::sys::mmap::Memfd;
+///
+/// let file = Memfd::new(c"bones")?;
+/// file.set_len(206)?;
+/// let mut map = Mmap::new(&file, Access::Write)?;
+/// map.write_all(b"skull femur")?;
+/// map.rewind()?;
+/// let mut first = [0; 5];
+/// map.read_exact(&mut first)?;
+/// assert_eq!((&first, map.find(b"femur")?), (b"skull", Some(6)));
+/// assert_eq!((map.get(-1)?, map.slice(6..11)?), (0, b"femur".to_vec()));
+///
+/// // Another process may do this at any time.
+/// file.set_len(1)?;
+/// assert_eq!(map.get(100).unwrap_err().kind(), ossature::ErrorKind::Truncated);
+/// # Ok::<(), ossature::Error>(())
+/// ```
+#[doc(alias = "mmap")]
+#[doc(alias = "close")]
+pub struct Mmap {
+    pub(super) map: Map,
+    /// The duplicate of the descriptor, if it is kept.
+    pub(super) file: Option<File>,
+    /// Whether `file` is there and a regular one, so that its length tells whether the bytes are there.
+    pub(super) regular: bool,
+    pub(super) offset: u64,
+    pub(super) access: Access,
+    pub(super) position: usize,
+    /// Whether a page may differ from that of the file, if the map is private.
+    pub(super) written: bool,
+    pub(super) window: Window,
+}
 
 /// A mapping of a file or of memory without one.
 #[derive(Debug)]

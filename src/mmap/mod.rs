@@ -40,67 +40,25 @@
 mod copy;
 mod find;
 mod io;
+mod make;
 mod manage;
 mod map;
 mod options;
 mod window;
 
 use std::fmt;
-use std::fs::File;
 use std::os::fd::AsFd;
 
 use ossature_sys::errno::Errno;
 
 pub use crate::index::{Index, Span};
+pub use map::Mmap;
 pub use options::{Access, MmapOptions};
 #[doc(inline)]
 pub use ossature_sys::mmap::{Advice, Discard, Flags, Inherit, Protection, page_size};
 
-use self::map::Map;
-use self::window::Window;
+use self::options::refused;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Mapped memory with a position: of a file, or without one. Unmapped when dropped.
-///
-/// Differs from Python's `mmap`: it is closed by its drop, so no call meets a closed map. Whatever borrows its bytes
-/// keeps it from being dropped or resized. A read-only map has the same type; a write to it is an error, as in Python.
-///
-/// # Examples
-/// ```
-/// use std::io::{Read, Seek, Write};
-/// use ossature::mmap::{Access, Mmap};
-/// use ossature::sys::mmap::Memfd;
-///
-/// let file = Memfd::new(c"bones")?;
-/// file.set_len(206)?;
-/// let mut map = Mmap::new(&file, Access::Write)?;
-/// map.write_all(b"skull femur")?;
-/// map.rewind()?;
-/// let mut first = [0; 5];
-/// map.read_exact(&mut first)?;
-/// assert_eq!((&first, map.find(b"femur")?), (b"skull", Some(6)));
-/// assert_eq!((map.get(-1)?, map.slice(6..11)?), (0, b"femur".to_vec()));
-///
-/// // Another process may do this at any time.
-/// file.set_len(1)?;
-/// assert_eq!(map.get(100).unwrap_err().kind(), ossature::ErrorKind::Truncated);
-/// # Ok::<(), ossature::Error>(())
-/// ```
-#[doc(alias = "mmap")]
-#[doc(alias = "close")]
-pub struct Mmap {
-    map: Map,
-    /// The duplicate of the descriptor, if it is kept.
-    file: Option<File>,
-    /// Whether `file` is there and a regular one, so that its length tells whether the bytes are there.
-    regular: bool,
-    offset: u64,
-    access: Access,
-    position: usize,
-    /// Whether a page may differ from that of the file, if the map is private.
-    written: bool,
-    window: Window,
-}
 
 impl Mmap {
     /// Maps a whole file. The descriptor is duplicated and can be closed.
@@ -348,9 +306,4 @@ impl fmt::Debug for Mmap {
             .field("offset", &self.offset)
             .finish_non_exhaustive()
     }
-}
-
-/// The error of a call that the kernel refused.
-fn refused(message: &'static str) -> impl Fn(Errno) -> Error + Copy {
-    move |errno| Error::os(errno, message)
 }
