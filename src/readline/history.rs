@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 mod file;
 mod form;
+mod lines;
 
 pub use form::HistoryForm;
 

@@ -21,7 +21,7 @@ mod conditions;
 #[cfg(test)]
 mod tests;
 
-use conditions::Conditions;
+use conditions::{Conditions, Facts, show, word};
 
 /// The init file of the system, for users without one of their own.
 const SYSTEM_FILE: &str = "/etc/inputrc";
@@ -218,7 +218,9 @@ impl Settings {
                 Ok(())
             }
             b"if" => {
-                let holds = conditions::holds(rest, self);
+                let facts =
+                    Facts { variables: &self.variables, application: &self.application, terminal: &self.terminal };
+                let holds = conditions::holds(rest, &facts);
                 self.conditions.open(*holds.as_ref().unwrap_or(&false));
                 holds.map(drop)
             }
@@ -308,12 +310,6 @@ impl Settings {
     }
 }
 
-/// The first word, and what follows the blanks behind it.
-fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
-    (&text[..end], text[end..].trim_ascii_start())
-}
-
 /// Where the quote that begins the text is closed by another one like it, which a backslash does not hide.
 fn closing(text: &[u8]) -> Option<usize> {
     let mut hidden = false;
@@ -323,12 +319,6 @@ fn closing(text: &[u8]) -> Option<usize> {
         closes
     };
     text[1..].iter().position(closes).map(|n| n + 1)
-}
-
-/// Bytes of a file in a message: at most so many as a reader wants.
-fn show(text: &[u8]) -> String {
-    let cut = &text[..text.len().min(80)];
-    format!("{}{}", cut.escape_ascii(), if cut.len() < text.len() { "..." } else { "" })
 }
 
 fn home() -> Option<PathBuf> {

@@ -1,6 +1,6 @@
 //! `$if`, `$else` and `$endif`: which lines count.
 
-use super::{Settings, word};
+use crate::readline::variables::Variables;
 
 /// The version of GNU readline that `$if version` compares with.
 const VERSION: u32 = 82;
@@ -65,11 +65,20 @@ fn after<'a>(text: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
     head.eq_ignore_ascii_case(start).then_some(rest)
 }
 
+/// What a condition compares with.
+pub(super) struct Facts<'s> {
+    pub(super) variables: &'s Variables,
+    /// The name of the application.
+    pub(super) application: &'s str,
+    /// The value of TERM.
+    pub(super) terminal: &'s str,
+}
+
 /// Whether the condition behind `$if` holds.
-pub(super) fn holds(test: &[u8], settings: &Settings) -> Result<bool, String> {
-    let variables = &settings.variables;
+pub(super) fn holds(test: &[u8], facts: &Facts<'_>) -> Result<bool, String> {
+    let variables = facts.variables;
     if let Some(rest) = after(test, b"term=") {
-        let (name, terminal) = (word(rest).0, settings.terminal.as_bytes());
+        let (name, terminal) = (word(rest).0, facts.terminal.as_bytes());
         let family = terminal.split(|&byte| byte == b'-').next().unwrap_or_default();
         return Ok(name.eq_ignore_ascii_case(terminal) || name.eq_ignore_ascii_case(family));
     }
@@ -81,17 +90,17 @@ pub(super) fn holds(test: &[u8], settings: &Settings) -> Result<bool, String> {
         return version(rest.trim_ascii());
     }
     let (name, rest) = word(test);
-    if !name.is_empty() && name.eq_ignore_ascii_case(settings.application.as_bytes()) {
+    if !name.is_empty() && name.eq_ignore_ascii_case(facts.application.as_bytes()) {
         return Ok(true);
     }
     let Some(value) = std::str::from_utf8(name).ok().and_then(|name| variables.get(name)) else { return Ok(false) };
     let (equal, operand) = match rest {
         [b'!', b'=', operand @ ..] => (false, operand),
         [b'=', b'=', operand @ ..] | [b'=', operand @ ..] => (true, operand),
-        _ => return Err(format!("$if {}: `==` or `!=` must follow the variable", super::show(test))),
+        _ => return Err(format!("$if {}: `==` or `!=` must follow the variable", show(test))),
     };
     match word(operand.trim_ascii_start()).0 {
-        b"" => Err(format!("$if {}: a value must follow", super::show(test))),
+        b"" => Err(format!("$if {}: a value must follow", show(test))),
         wanted => Ok(value.eq_ignore_ascii_case(wanted) == equal),
     }
 }
@@ -99,7 +108,7 @@ pub(super) fn holds(test: &[u8], settings: &Settings) -> Result<bool, String> {
 /// `>= 8.2` and its like, against the version whose behaviour the editor has. `8.10` is nine and no tenth, as for GNU
 /// readline.
 fn version(test: &[u8]) -> Result<bool, String> {
-    let wrong = |what: &str| Err(format!("$if version {}: {what}", super::show(test)));
+    let wrong = |what: &str| Err(format!("$if version {}: {what}", show(test)));
     type Compare = fn(&u32, &u32) -> bool;
     let (compare, number): (Compare, &[u8]) = match test {
         [b'<', b'=', rest @ ..] => (u32::le, rest),
@@ -128,4 +137,16 @@ fn digits(text: &[u8]) -> (u32, &[u8]) {
     let number =
         text[..length].iter().fold(0_u32, |sum, &digit| sum.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
     (number, &text[length..])
+}
+
+/// The first word, and what follows the blanks behind it.
+pub(super) fn word(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_ascii_start())
+}
+
+/// Bytes of a file in a message: at most so many as a reader wants.
+pub(super) fn show(text: &[u8]) -> String {
+    let cut = &text[..text.len().min(80)];
+    format!("{}{}", cut.escape_ascii(), if cut.len() < text.len() { "..." } else { "" })
 }

@@ -3,20 +3,6 @@
 
 use super::{Screen, is_printable};
 
-/// What is known of a line in one row.
-#[derive(Debug, Default)]
-pub(super) struct Flat {
-    /// Whether the line on the screen is such a line, and `text` is it.
-    is_shown: bool,
-    text: Vec<u8>,
-    /// The row of the screen, and the column in which the line begins.
-    row: usize,
-    start: usize,
-    point: usize,
-    /// Whether the frame does not know of the last changes.
-    is_ahead: bool,
-}
-
 impl Screen {
     /// The frame that is shown may be such a line: `line` is the text that it shows.
     pub(super) fn become_flat(&mut self, line: &[u8], point: usize) {

@@ -18,11 +18,24 @@ mod tests;
 
 use std::ops::Range;
 
-use self::flat::Flat;
 use self::frame::Frame;
 use self::pen::Pen;
 use super::machine::{Clear, Effects, View};
 use super::width::{Part, columns, prompt_parts, split_prompt};
+
+/// What is known of a line in one row.
+#[derive(Debug, Default)]
+struct Flat {
+    /// Whether the line on the screen is such a line, and `text` is it.
+    is_shown: bool,
+    text: Vec<u8>,
+    /// The row of the screen, and the column in which the line begins.
+    row: usize,
+    start: usize,
+    point: usize,
+    /// Whether the frame does not know of the last changes.
+    is_ahead: bool,
+}
 
 /// What a terminal shows of the line that is being edited.
 #[derive(Debug)]
