@@ -17,7 +17,7 @@ use ossature::{Error, ErrorKind, Result};
 use crate::engine::{Client, Engine, Fault, Finished};
 use crate::job::{Callback, Failure, Job, Manner};
 use crate::link::Link;
-use crate::receiver::Reader;
+use crate::reader::Reader;
 use crate::state::{HubState, Mode};
 use crate::streams::Streams;
 use crate::wire::{LONGEST, too_long};

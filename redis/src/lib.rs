@@ -205,6 +205,7 @@ mod link;
 mod place;
 mod pool;
 mod queue;
+mod reader;
 mod receiver;
 mod records;
 mod result;

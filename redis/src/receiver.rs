@@ -13,6 +13,7 @@ use ossature::multiprocessing::pool::engine;
 
 use crate::engine::{Engine, Fault, Finished, Outcome};
 use crate::hub::Hub;
+use crate::reader::Reader;
 use crate::state::{BATCH, HubState, Mode};
 use crate::streams::Streams;
 
@@ -82,25 +83,7 @@ fn leave(hub: &Hub, engine: Option<Streams>) -> Outcome<()> {
     }
 }
 
-/// Whoever has it reads answers.
-pub(crate) struct Reader {
-    engine: Option<Streams>,
-    /// Ends that were taken in and may be forgotten.
-    seen: Vec<String>,
-    ticked: Option<Instant>,
-    /// The first chunk that is to be asked for next, and when others were.
-    asked: (u64, Instant),
-}
-
 impl Reader {
-    pub(crate) fn new(engine: Streams) -> Self {
-        Self { engine: Some(engine), seen: Vec::new(), ticked: None, asked: (0, Instant::now()) }
-    }
-
-    pub(crate) fn is_connected(&self) -> bool {
-        self.engine.is_some()
-    }
-
     /// Connects, if it has no connection.
     fn connect(&mut self, hub: &Hub) -> Outcome<()> {
         if self.engine.is_some() {
