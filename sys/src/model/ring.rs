@@ -16,14 +16,13 @@ use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::ring::event_count::EventCount;
-use crate::sync::ring::flow::{
-    CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, receive_next, received, reserve, reserve_next,
-    take,
-};
-use crate::sync::ring::receipt::{self, Post, Receipt};
+use crate::sync::ring::flow::{CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, received};
+use crate::sync::ring::post::{self, Post};
+use crate::sync::ring::receipt::Receipt;
 use crate::sync::ring::track::{Blocked, Cell, Claim, Positions, Reader, Track};
+use crate::sync::ring::waits::{receive_next, reserve, reserve_next, take};
 use crate::sync::ring::watch::Watch;
-use crate::sync::ring::word::{RecordWord, State};
+use crate::sync::ring::word::{RecordState, RecordWord};
 use crate::sync::spin::Spin;
 
 /// The ring.
@@ -81,7 +80,7 @@ impl Ring {
     pub fn used(granules: u64) -> Self {
         let ring = Self { is_used: true, ..Self::new(granules) };
         for cell in &ring.cells {
-            cell.word.store(RecordWord::of(State::Done, 0, 1, 1).0, Relaxed);
+            cell.word.store(RecordWord::of(RecordState::Done, 0, 1, 1).0, Relaxed);
         }
         for position in [&ring.positions.head, &ring.positions.tail] {
             position.0.store(granules, Relaxed);
@@ -263,7 +262,7 @@ impl User<'_> {
         let Self { ring, who, reader, spin, .. } = self;
         ring.gate.protected(|| {
             loop {
-                let how = |seen| ring.track().claim(seen, State::Copying, *who);
+                let how = |seen| ring.track().claim(seen, RecordState::Copying, *who);
                 let claim = take(*ring, reader, spin, *who, how, limit).ok()?;
                 let numbers = ring.numbers(claim, ring.track().info(claim));
                 if finish(*ring, claim).is_ok() {
@@ -335,7 +334,7 @@ impl User<'_> {
         let Self { ring, who, cursor, spin, .. } = self;
         let Way { lock, sent } = &*packets.0;
         step();
-        if lock.take(*who) == Taken::AfterDeath && receipt::oldest(ring.track()) == Ok(None) {
+        if lock.take(*who) == Taken::AfterDeath && post::oldest(ring.track()) == Ok(None) {
             step();
             sent.lock().unwrap().clear();
         }
@@ -345,7 +344,7 @@ impl User<'_> {
             step();
             Ok::<_, ()>(true)
         };
-        let done = receipt::send(*ring, cursor, spin, 1, *who, send, limit);
+        let done = post::send(*ring, cursor, spin, 1, *who, send, limit);
         step();
         lock.release();
         step();
@@ -359,9 +358,9 @@ impl User<'_> {
         ring.gate.protected(|| {
             let track = ring.track();
             let how = |seen: Claim| {
-                if receipt::is_token(track, seen) {
+                if post::is_token(track, seen) {
                     let give_back = |token| finish(*ring, token).is_ok();
-                    return receipt::receive(*ring, &mut post, seen, *who, give_back).map(Result::unwrap);
+                    return post::receive(*ring, &mut post, seen, *who, give_back).map(Result::unwrap);
                 }
                 let received = track.receive(seen, |info| Ok::<_, ()>(ring.numbers(seen, info)));
                 received.map(|numbers| whole(&numbers.unwrap()))

@@ -4,9 +4,10 @@ use core::ops::Deref;
 
 use super::bytes::{granules_for, info};
 use super::error::{RingError, in_time};
-use super::flow::{Flow, announce, reserve, wake_receivers};
+use super::flow::{Flow, announce, wake_receivers};
 use super::memory::{GRANULE, Ring};
 use super::participant::{Participant, same};
+use super::waits::reserve;
 use crate::futex::Limit;
 use crate::mmap::copy;
 use crate::sync::gate::Gate;

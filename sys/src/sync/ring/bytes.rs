@@ -2,11 +2,19 @@
 
 use super::error::RingError;
 use super::memory::{GRANULE, Ring};
-use super::participant::Received;
 use super::track::Claim;
 use super::word::BESIDE_MAX;
 use crate::mmap::copy;
 use crate::sync::scope::Refused;
+
+/// What [`Participant::recv`](super::Participant::recv) has received. See the example of [`Ring`](super::Ring).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The length of the message in bytes.
+    pub len: usize,
+    /// The number that the sender gave the message.
+    pub tag: u32,
+}
 
 /// How many granules a message takes, if the ring takes messages of that length.
 pub(super) fn granules_in(ring: &Ring, len: usize) -> Result<u64, RingError> {

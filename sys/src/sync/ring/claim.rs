@@ -4,9 +4,11 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
+use super::bytes::Received;
 use super::error::RingError;
 use super::memory::Ring;
-use super::participant::{Participant, Received};
+use super::participant::Participant;
+use crate::futex::Limit;
 
 /// A message that is being written. [`publish`](Self::publish) sends the message, and a drop gives it up.
 ///
@@ -134,6 +136,68 @@ impl<R: Deref<Target = Ring>> Drop for Message<'_, R> {
 impl<R: Deref<Target = Ring>> fmt::Debug for Message<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("len", &self.received.len).field("tag", &self.tag()).finish_non_exhaustive()
+    }
+}
+
+/// Messages in place.
+impl<R: Deref<Target = Ring>> Participant<R> {
+    /// Reserves a message of `len` bytes to be written in place. Waits for room.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::sync::ring::Ring;
+    ///
+    /// let ring = Ring::new(1 << 16)?;
+    /// let mut user = ring.join()?;
+    /// let mut record = user.reserve(1000)?;
+    /// record.fill(7);
+    /// record.publish()?;
+    /// assert!(user.read()?.iter().all(|&byte| byte == 7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reserve(&mut self, len: usize) -> Result<Record<'_, R>, RingError> {
+        self.reserve_claim(len, Limit::NEVER)?;
+        Ok(Record::new(self, len))
+    }
+
+    /// Reserves a message of `len` bytes within the limit. Returns `None` if the time ran out or the wait was
+    /// cancelled.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn reserve_timeout<'c>(
+        &mut self,
+        len: usize,
+        limit: impl Into<Limit<'c>>,
+    ) -> Result<Option<Record<'_, R>>, RingError> {
+        let reserved = self.reserve_claim(len, limit.into())?;
+        Ok(reserved.then(|| Record::new(self, len)))
+    }
+
+    /// Takes the next message to read it in place. Waits for one. If this thread is killed meanwhile, the message is
+    /// lost.
+    ///
+    /// # Errors
+    /// [`Refused`](RingError::Refused) as for a lock.
+    pub fn read(&mut self) -> Result<Message<'_, R>, RingError> {
+        let received = loop {
+            if let Some(received) = self.read_claim(Limit::NEVER)? {
+                break received;
+            }
+        };
+        Ok(Message::new(self, received))
+    }
+
+    /// Takes the next message within the limit. Returns `None` if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn read_timeout<'c>(&mut self, limit: impl Into<Limit<'c>>) -> Result<Option<Message<'_, R>>, RingError> {
+        let received = self.read_claim(limit.into())?;
+        Ok(received.map(|received| Message::new(self, received)))
     }
 }
 

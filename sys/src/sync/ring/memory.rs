@@ -16,12 +16,11 @@ use core::time::Duration;
 use super::error::RingError;
 use super::event_count::EventCount;
 use super::flow::{Flow, close, inherit, reclaim};
-use super::participant::Participant;
-use super::participants::{Entry, PARTICIPANTS, Table};
+use super::participants::{Entry, PARTICIPANTS, ParticipantTable};
 use super::receipt::Receipt;
-use super::track::{BACKED, Blocked, Cell, Claim, KEEP, Line, Positions, Track};
+use super::track::{Blocked, Cell, Claim, Line, Positions, Track};
 use super::watch::Watch;
-use super::word::GRANULES_MAX;
+use super::word::{BACKED, GRANULES_MAX, KEEP};
 use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
@@ -165,23 +164,6 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Enrols the calling thread.
-    ///
-    /// # Errors
-    /// [`TableFull`](Refused::TableFull) beyond [`PARTICIPANTS`](super::PARTICIPANTS) threads,
-    /// [`Unlisted`](Refused::Unlisted) and [`TooMany`](Refused::TooMany) as for a lock.
-    pub fn join(&self) -> Result<Participant<&Self>, RingError> {
-        Participant::new(self)
-    }
-
-    /// Enrols the calling thread within the limit; `None` if the time ran out or the wait was cancelled.
-    ///
-    /// # Errors
-    /// As for [`join`](Self::join).
-    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Participant<&Self>>, RingError> {
-        Participant::new_timeout(self, limit)
-    }
-
     /// How many bytes of messages it has room for.
     pub fn capacity(&self) -> usize {
         self.granules * GRANULE
@@ -321,11 +303,11 @@ impl Ring {
         }
     }
 
-    pub(super) fn table(&self) -> Table<'_> {
+    pub(super) fn table(&self) -> ParticipantTable<'_> {
         let used = (self.control().used.load(Acquire) as usize).min(PARTICIPANTS);
         // SAFETY: the entries lie inside the mapping (`more`), are aligned, valid as zero bytes, and changed by atomics
         // only.
-        Table(unsafe { core::slice::from_raw_parts(self.part(0).cast::<Entry>().as_ptr(), used) })
+        ParticipantTable(unsafe { core::slice::from_raw_parts(self.part(0).cast::<Entry>().as_ptr(), used) })
     }
 
     /// A place so many bytes behind the control.

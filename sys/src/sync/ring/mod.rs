@@ -104,21 +104,24 @@ mod memory;
 mod packets;
 mod participant;
 mod participants;
+pub(crate) mod post;
 mod readiness;
 pub(crate) mod receipt;
 pub(crate) mod take;
 mod tasks;
 pub(crate) mod track;
 pub(crate) mod trim;
+pub(crate) mod waits;
 pub(crate) mod watch;
 pub(crate) mod word;
 
 pub use self::{
+    bytes::Received,
     claim::{Message, Record},
     error::RingError,
     memory::Ring,
     packets::{Packets, Parcel},
-    participant::{Participant, Received},
+    participant::Participant,
     participants::PARTICIPANTS,
     readiness::Readiness,
 };

@@ -12,16 +12,17 @@ use core::cell::Cell;
 use core::ops::Deref;
 use core::time::Duration;
 
-use super::bytes::{copy_out, granules_in};
+use super::bytes::{Received, copy_out, granules_in};
 use super::error::{RingError, in_time};
-use super::flow::{Flow, Stop, put_back, received, take};
+use super::flow::{Flow, Stop, put_back, received};
 use super::memory::Ring;
-use super::participant::{AT_ONCE, Participant, Received, done_with, same};
-use super::receipt::{self, Missing, Post, Unsent};
+use super::participant::{AT_ONCE, Participant, done_with, same};
+use super::post::{self, Missing, Post, Unsent};
 use super::take::Taking;
 use super::tasks::Look;
 use super::track::{Blocked, Claim};
-use super::word::State;
+use super::waits::take;
+use super::word::RecordState;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result as ErrnoResult};
 use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd};
@@ -202,7 +203,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             ring.drop_untold(packets);
             lock.mark_consistent();
         }
-        let sent = receipt::send(
+        let sent = post::send(
             ring,
             cursor,
             room_spin,
@@ -362,19 +363,19 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         ring.gate().protected(|| {
             let track = ring.track();
             let how = |seen: Claim| {
-                if receipt::is_token(track, seen) {
+                if post::is_token(track, seen) {
                     if bytes.len() < Packets::BUFFER {
                         return Taking::Left(Got::Packet(Err(RingError::TooSmall { needed: Packets::BUFFER })));
                     }
                     let mut letters = Letters { packets, bytes, parcel };
                     let give_back = |token| done_with(ring, token, *who, as_task).is_ok();
-                    return receipt::receive(ring, &mut letters, seen, *who, give_back)
+                    return post::receive(ring, &mut letters, seen, *who, give_back)
                         .map(|packet| Got::Packet(told(packet)));
                 }
                 if !as_task && seen.word.granules() <= AT_ONCE {
                     return track.receive(seen, |info| copy_out(ring, seen, info, bytes)).map(Got::Whole);
                 }
-                track.claim(seen, State::Copying, *who).map(Got::Claim)
+                track.claim(seen, RecordState::Copying, *who).map(Got::Claim)
             };
             let claim = match in_time(take(ring, reader, message_spin, *who, how, limit))? {
                 None => return Ok(None),
@@ -450,7 +451,7 @@ impl Post for Letters<'_> {
 impl Ring {
     /// Drops all packets if no token tells of one. The senders' lock is held.
     fn drop_untold(&self, packets: &Packets) {
-        if receipt::oldest(self.track()) == Ok(None) {
+        if post::oldest(self.track()) == Ok(None) {
             let _ = packets.clear(); // what stays is dropped another time
         }
     }

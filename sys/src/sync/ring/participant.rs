@@ -5,16 +5,14 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
 
-use super::bytes::{beside, copy_out, granules_in, info, measured};
-use super::claim::{Message, Record};
+use super::bytes::{Received, beside, copy_out, granules_in, info, measured};
 use super::error::{RingError, in_time};
-use super::flow::{
-    Flow, comes_soon, finish, publish, publish_beside, put_back, receive_next, received, reserve, reserve_next, take,
-};
+use super::flow::{Flow, finish, publish, publish_beside, put_back, received};
 use super::memory::{Control, Ring};
 use super::track::{Claim, Reader};
 use super::trim::trim;
-use super::word::State;
+use super::waits::{comes_soon, receive_next, reserve, reserve_next, take};
+use super::word::RecordState;
 use crate::futex::Limit;
 use crate::mmap::copy;
 use crate::process::generation;
@@ -81,15 +79,6 @@ pub struct Participant<R: Deref<Target = Ring>> {
 /// Messages of at most so many granules are received in one step: a copy that comes too late costs less than a second
 /// change of the record.
 pub(super) const AT_ONCE: u64 = 16;
-
-/// What [`Participant::recv`] has received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// The length of the message in bytes.
-    pub len: usize,
-    /// The number that the sender gave the message.
-    pub tag: u32,
-}
 
 impl<R: Deref<Target = Ring>> Participant<R> {
     /// Enrols the calling thread.
@@ -293,7 +282,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 if !as_task && seen.word.granules() <= AT_ONCE {
                     return track.receive(seen, |info| copy_out(ring, seen, info, bytes)).map(Got::Whole);
                 }
-                track.claim(seen, State::Copying, *who).map(Got::Claim)
+                track.claim(seen, RecordState::Copying, *who).map(Got::Claim)
             };
             let claim = match in_time(take(ring, reader, message_spin, *who, how, limit))? {
                 None => return Ok(None),
@@ -316,43 +305,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         })
     }
 
-    /// Reserves a message of `len` bytes to be written in place. Waits for room.
-    ///
-    /// # Errors
-    /// As for [`send`](Self::send).
-    ///
-    /// # Examples
-    /// ```
-    /// use ossature_sys::sync::ring::Ring;
-    ///
-    /// let ring = Ring::new(1 << 16)?;
-    /// let mut user = ring.join()?;
-    /// let mut record = user.reserve(1000)?;
-    /// record.fill(7);
-    /// record.publish()?;
-    /// assert!(user.read()?.iter().all(|&byte| byte == 7));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn reserve(&mut self, len: usize) -> Result<Record<'_, R>, RingError> {
-        self.reserve_claim(len, Limit::NEVER)?;
-        Ok(Record::new(self, len))
-    }
-
-    /// Reserves a message of `len` bytes within the limit. Returns `None` if the time ran out or the wait was
-    /// cancelled.
-    ///
-    /// # Errors
-    /// As for [`send`](Self::send).
-    pub fn reserve_timeout<'c>(
-        &mut self,
-        len: usize,
-        limit: impl Into<Limit<'c>>,
-    ) -> Result<Option<Record<'_, R>>, RingError> {
-        let reserved = self.reserve_claim(len, limit.into())?;
-        Ok(reserved.then(|| Record::new(self, len)))
-    }
-
-    fn reserve_claim(&mut self, len: usize, limit: Limit<'_>) -> Result<bool, RingError> {
+    pub(super) fn reserve_claim(&mut self, len: usize, limit: Limit<'_>) -> Result<bool, RingError> {
         if !self.enter(limit)? {
             return Ok(false);
         }
@@ -365,37 +318,14 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(claim.is_some())
     }
 
-    /// Takes the next message to read it in place. Waits for one. If this thread is killed meanwhile, the message is
-    /// lost.
-    ///
-    /// # Errors
-    /// [`Refused`](RingError::Refused) as for a lock.
-    pub fn read(&mut self) -> Result<Message<'_, R>, RingError> {
-        let received = loop {
-            if let Some(received) = self.read_claim(Limit::NEVER)? {
-                break received;
-            }
-        };
-        Ok(Message::new(self, received))
-    }
-
-    /// Takes the next message within the limit. Returns `None` if the time ran out or the wait was cancelled.
-    ///
-    /// # Errors
-    /// As for [`read`](Self::read).
-    pub fn read_timeout<'c>(&mut self, limit: impl Into<Limit<'c>>) -> Result<Option<Message<'_, R>>, RingError> {
-        let received = self.read_claim(limit.into())?;
-        Ok(received.map(|received| Message::new(self, received)))
-    }
-
-    fn read_claim(&mut self, limit: Limit<'_>) -> Result<Option<Received>, RingError> {
+    pub(super) fn read_claim(&mut self, limit: Limit<'_>) -> Result<Option<Received>, RingError> {
         if !self.enter(limit)? {
             return Ok(None);
         }
         let Self { ring, base, who, reader, claim, message_spin, .. } = self;
         let ring = same(ring, *base)?;
         let taken = ring.gate().protected(|| {
-            let how = |seen| ring.track().claim(seen, State::Held, *who);
+            let how = |seen| ring.track().claim(seen, RecordState::Held, *who);
             let taken = take(ring, reader, message_spin, *who, how, limit);
             if taken.is_ok() {
                 // Whoever waits for the record waits for this participant now, and watches its lease.
@@ -503,6 +433,26 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         self.finish_claim();
         Ok(true)
+    }
+}
+
+/// Users of a ring.
+impl Ring {
+    /// Enrols the calling thread.
+    ///
+    /// # Errors
+    /// [`TableFull`](Refused::TableFull) beyond [`PARTICIPANTS`](super::PARTICIPANTS) threads,
+    /// [`Unlisted`](Refused::Unlisted) and [`TooMany`](Refused::TooMany) as for a lock.
+    pub fn join(&self) -> Result<Participant<&Self>, RingError> {
+        Participant::new(self)
+    }
+
+    /// Enrols the calling thread within the limit; `None` if the time ran out or the wait was cancelled.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Participant<&Self>>, RingError> {
+        Participant::new_timeout(self, limit)
     }
 }
 

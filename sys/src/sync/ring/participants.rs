@@ -37,9 +37,9 @@ pub(crate) struct Entry {
 
 /// The numbers that were in use at some time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Table<'r>(pub(crate) &'r [Entry]);
+pub(crate) struct ParticipantTable<'r>(pub(crate) &'r [Entry]);
 
-impl<'r> Table<'r> {
+impl<'r> ParticipantTable<'r> {
     /// Whether the participant with this number has died.
     pub(crate) fn is_dead(self, who: u32) -> bool {
         self.get(who).is_some_and(|entry| entry.lease.holder() == Holder::Dead)

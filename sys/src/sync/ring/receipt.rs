@@ -43,26 +43,10 @@
 //! | behind the sending of the packet | the same, and a packet | the receiver of the next token drops the packet; so does the next sender, if there is no token |
 //! | behind the publishing | the lock | the packet is received |
 
-use super::flow::{Flow, Lost, Stop, finish, publish, reclaim, reserve};
-use super::take::Taking;
-use super::track::{Claim, Track};
 use super::word::WHO_MAX;
 use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;
 use crate::atomic::{AtomicU64, step};
-use crate::futex::Limit;
-use crate::sync::gate::Gate;
-use crate::sync::scope::Refused;
-use crate::sync::spin::Spin;
-
-/// The info of a token. No message is so long.
-pub(crate) const TOKEN: u64 = 1 << 63;
-
-/// Whether a record that is ready is a token.
-#[inline]
-pub(crate) fn is_token(track: Track<'_>, seen: Claim) -> bool {
-    seen.word.beside().is_none() && track.info(seen) & TOKEN != 0
-}
 
 /// Others went past a token.
 const PASSED: u64 = 1 << 13;
@@ -79,7 +63,7 @@ fn who(word: u64) -> u32 {
 
 impl Receipt {
     /// Takes the word; or says who has it, and will wake the receivers.
-    fn take(&self, me: u32, dead: impl Fn(u32) -> bool) -> Result<u64, u32> {
+    pub(super) fn take(&self, me: u32, dead: impl Fn(u32) -> bool) -> Result<u64, u32> {
         let mut seen = self.0.load(SeqCst);
         loop {
             let holder = who(seen);
@@ -95,7 +79,7 @@ impl Receipt {
     }
 
     /// Gives the word back, and says whether others went past a token.
-    fn give_back(&self, taken: u64) -> bool {
+    pub(super) fn give_back(&self, taken: u64) -> bool {
         let mut seen = taken;
         while let Err(now) = self.change(seen, seen & !(COUNTED - 1)) {
             if now != taken | PASSED {
@@ -120,125 +104,5 @@ impl Receipt {
         let changed = self.0.compare_exchange(from, to, SeqCst, SeqCst);
         in_one_order();
         changed.map(drop)
-    }
-}
-
-/// Where packets wait, in their order.
-pub(crate) trait Post {
-    type Packet;
-    type Error;
-
-    /// The number of the first packet.
-    fn first(&mut self) -> Result<Option<u64>, Self::Error>;
-    /// Receives the first packet.
-    fn receive(&mut self) -> Result<Option<Self::Packet>, Self::Error>;
-    /// Receives the first packet and drops it.
-    fn discard(&mut self) -> Result<(), Self::Error> {
-        self.receive().map(drop)
-    }
-}
-
-/// Receives the packet with this number, and drops those before; `None` if it is lost.
-fn fetch<P: Post>(post: &mut P, number: u64) -> Result<Option<P::Packet>, P::Error> {
-    loop {
-        match post.first()? {
-            Some(first) if first < number => post.discard()?,
-            Some(first) if first == number => return post.receive(),
-            Some(_) | None => return Ok(None),
-        }
-    }
-}
-
-/// Why there is no packet.
-#[derive(Debug)]
-pub(crate) enum Missing<E> {
-    /// Its receipt failed, and the packet stays.
-    Post(E),
-    /// The record is not as the receiver left it.
-    Lost,
-    Refused(Refused),
-}
-
-/// Receives the packet of the oldest token, for a walk that has found the token `seen`. `give_back` gives its record
-/// back. To be called in a protected stretch.
-pub(crate) fn receive<F: Flow, P: Post>(
-    ring: &F,
-    post: &mut P,
-    seen: Claim,
-    who: u32,
-    give_back: impl FnOnce(Claim) -> bool,
-) -> Taking<Result<P::Packet, Missing<P::Error>>> {
-    let taken = match ring.receipt().take(who, |other| ring.is_dead(other)) {
-        Ok(taken) => taken,
-        Err(holder) => return Taking::Past(holder),
-    };
-    let received = receive_oldest(ring, post, seen, give_back);
-    if ring.receipt().give_back(taken) && ring.messages().has_sleepers() {
-        ring.messages().notify(ring.gate(), u32::MAX);
-    }
-    // Not `Taken`: the oldest token may be another than that of the walk. `Changed` lets the walk look at its record
-    // again.
-    received.transpose().map_or(Taking::Changed, Taking::Left)
-}
-
-/// `None` if the token of the walk is gone, or if its packet is lost and the record given back. The walk then goes on
-/// in the order of the records, since messages may stand before the next token.
-fn receive_oldest<F: Flow, P: Post>(
-    ring: &F,
-    post: &mut P,
-    seen: Claim,
-    give_back: impl FnOnce(Claim) -> bool,
-) -> Result<Option<P::Packet>, Missing<P::Error>> {
-    reclaim(ring).map_err(Missing::Refused)?;
-    let oldest = oldest(ring.track()).map_err(Missing::Refused)?;
-    let Some(token) = oldest.filter(|token| token.at <= seen.at) else { return Ok(None) };
-    match fetch(post, token.at).map_err(Missing::Post)? {
-        Some(packet) if give_back(token) => Ok(Some(packet)),
-        Some(_) => Err(Missing::Lost),
-        None => finish(ring, token).map(|()| None).map_err(|Lost| Missing::Lost),
-    }
-}
-
-/// The oldest token whose packet nobody has received.
-pub(crate) fn oldest(track: Track<'_>) -> Result<Option<Claim>, Refused> {
-    track.first(|seen| is_token(track, seen))
-}
-
-/// Why a packet was not sent.
-#[derive(Debug)]
-pub(crate) enum Unsent<E> {
-    Stop(Stop),
-    Lost,
-    Post(E),
-}
-
-/// Sends a packet and publishes its token; false if the time ran out. The caller holds the senders' lock. `packet`
-/// sends the packet with its number.
-pub(crate) fn send<E>(
-    ring: &impl Flow,
-    cursor: &mut u64,
-    spin: &Spin,
-    granules: u64,
-    who: u32,
-    packet: impl FnOnce(u64) -> Result<bool, E>,
-    limit: Limit<'_>,
-) -> Result<bool, Unsent<E>> {
-    let reserved = ring.gate().protected(|| reserve(ring, cursor, spin, granules, who, limit));
-    let token = match reserved {
-        Ok(token) => token,
-        Err(Stop::Over) => return Ok(false),
-        Err(stop) => return Err(Unsent::Stop(stop)),
-    };
-    match packet(token.at) {
-        Ok(true) => {
-            // If it is lost, so is the packet: see the table.
-            let published = ring.gate().protected(|| publish(ring, token, TOKEN));
-            published.map(|()| true).map_err(|Lost| Unsent::Lost)
-        }
-        unsent => {
-            // An error says that it is given up already.
-            let _ = ring.gate().protected(|| finish(ring, token));
-            unsent.map_err(Unsent::Post)
-        }
     }
 }

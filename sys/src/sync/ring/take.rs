@@ -1,7 +1,7 @@
 //! Taking a message: the walk of a consumer, and what becomes of the record that it finds ready.
 
 use super::track::{Claim, Reader, Recovered, Relation, Track};
-use super::word::{RecordWord, State};
+use super::word::{RecordState, RecordWord};
 use crate::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::sync::scope::Refused;
 
@@ -121,7 +121,7 @@ impl Track<'_> {
     pub(crate) fn next(self, reader: &Reader) -> Option<Claim> {
         let at = reader.at;
         let seen = RecordWord(self.cell(at).word.load(SeqCst));
-        let is_there = seen.lap() == self.lap(at) && seen.state() == State::Ready;
+        let is_there = seen.lap() == self.lap(at) && seen.state() == RecordState::Ready;
         // The order of a walk: a message, then whether any was late. `head` says that the lap is no later one.
         let is_next = is_there
             && self.positions.read.0.late.load(Acquire) == reader.late
@@ -185,7 +185,7 @@ impl Track<'_> {
                 Relation::Same => {}
             }
             match seen.state() {
-                State::Ready => {
+                RecordState::Ready => {
                     if self.positions.read.0.late.load(Acquire) != reader.late {
                         return Ok(Found::Late);
                     }
@@ -203,18 +203,24 @@ impl Track<'_> {
                         Taking::Changed => continue,
                     }
                 }
-                State::Writing | State::Skipped | State::Passed | State::Copying | State::Held if dead(seen.who()) => {
+                RecordState::Writing
+                | RecordState::Skipped
+                | RecordState::Passed
+                | RecordState::Copying
+                | RecordState::Held
+                    if dead(seen.who()) =>
+                {
                     self.recover(claim, recovered);
                     continue;
                 }
-                State::Writing => {
-                    if self.change(claim, seen.becomes(State::Skipped, seen.who())).is_err() {
+                RecordState::Writing => {
+                    if self.change(claim, seen.becomes(RecordState::Skipped, seen.who())).is_err() {
                         continue;
                     }
                 }
-                State::Copying => reader.beside = seen.who(),
-                State::Skipped | State::Passed | State::Held | State::Done => {}
-                State::Unused => return Err(Refused::Unrecoverable),
+                RecordState::Copying => reader.beside = seen.who(),
+                RecordState::Skipped | RecordState::Passed | RecordState::Held | RecordState::Done => {}
+                RecordState::Unused => return Err(Refused::Unrecoverable),
             }
             reader.at = self.step(at, seen)?;
         }
@@ -222,7 +228,7 @@ impl Track<'_> {
 
     /// Takes a record that was seen ready, as `state` says: copying or held.
     #[inline]
-    pub(crate) fn claim(self, seen: Claim, state: State, who: u32) -> Taking<Claim> {
+    pub(crate) fn claim(self, seen: Claim, state: RecordState, who: u32) -> Taking<Claim> {
         let taken = seen.word.becomes(state, who);
         match self.change(seen, taken) {
             Ok(()) => Taking::Taken(Claim { at: seen.at, word: taken }),
@@ -239,7 +245,7 @@ impl Track<'_> {
     pub(crate) fn receive<T, E>(self, seen: Claim, copy: impl FnOnce(u64) -> Result<T, E>) -> Taking<Result<T, E>> {
         // Each change of the word is a release, which no load of the copy comes behind.
         match copy(self.info(seen)) {
-            Ok(copied) => match self.change(seen, seen.word.becomes(State::Done, 0)) {
+            Ok(copied) => match self.change(seen, seen.word.becomes(RecordState::Done, 0)) {
                 Ok(()) => Taking::Taken(Ok(copied)),
                 Err(_) => Taking::Changed,
             },

@@ -13,11 +13,12 @@
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;
 
+use super::bytes::Received;
 use super::error::RingError;
 use super::event_count::EventCount;
 use super::flow::{Flow, Stop, inherit};
 use super::memory::Ring;
-use super::participant::{Participant, Received, same};
+use super::participant::{Participant, same};
 use super::track::Blocked;
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};

@@ -54,7 +54,7 @@
 //! Orderings: taking a word is `Acquire`, giving it on is `SeqCst`, since what follows looks for sleepers. `head` hands
 //! the granules from the last reader to the next writer: `AcqRel` and `Acquire`.
 
-use super::word::{RecordWord, State};
+use super::word::{BACKED, KEEP, RecordState, RecordWord};
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::atomic::{AtomicU64, expect_to_write, step};
 use crate::sync::scope::Refused;
@@ -148,11 +148,6 @@ impl Reader {
 /// Once in so many takes a reader tries whether messages come in a stream, and never before its first.
 const TRIED_EVERY: u32 = 256;
 
-/// So many granules stay when memory is given back: those of 1 MiB.
-pub(crate) const KEEP: u64 = 1 << 14;
-/// The part of `mark` that says how many granules have memory.
-pub(crate) const BACKED: u64 = u32::MAX as u64;
-
 /// Why `head` goes no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -209,7 +204,7 @@ impl<'r> Track<'r> {
     }
 
     pub(super) fn relation(self, word: RecordWord, at: u64) -> Relation {
-        if word.lap() == self.lap(at) && word.state() != State::Unused {
+        if word.lap() == self.lap(at) && word.state() != RecordState::Unused {
             return Relation::Same;
         }
         // Of another lap: a later one, or the granule is an inner one of a later record, if `head` has passed. Else the
@@ -241,7 +236,7 @@ impl<'r> Track<'r> {
     pub(crate) fn head_is_done(self) -> bool {
         let head = self.head();
         let word = RecordWord(self.cell(head).word.load(Relaxed));
-        word.state() == State::Done && matches!(self.relation(word, head), Relation::Same)
+        word.state() == RecordState::Done && matches!(self.relation(word, head), Relation::Same)
     }
 
     #[inline]
@@ -266,7 +261,7 @@ impl<'r> Track<'r> {
         let seen = RecordWord(self.cell(at).word.load(Acquire));
         let lap = self.lap(at);
         // A granule that was never used may have been given back since it was seen: see `reserve`.
-        if seen.lap() == lap || seen.state() == State::Unused {
+        if seen.lap() == lap || seen.state() == RecordState::Unused {
             return None;
         }
         let room = self.head().wrapping_add(self.lap_len()).wrapping_sub(at);
@@ -277,7 +272,7 @@ impl<'r> Track<'r> {
         if !is_backed || !has_room {
             return None;
         }
-        let word = RecordWord::of(State::Writing, who, granules, lap);
+        let word = RecordWord::of(RecordState::Writing, who, granules, lap);
         self.change(Claim { at, word: seen }, word).ok()?;
         self.reserved(cursor, at + granules);
         Some(Claim { at, word })
@@ -337,16 +332,17 @@ impl<'r> Track<'r> {
                         false
                     };
                     if wraps {
-                        let _ = self.change(Claim { at, word: seen }, RecordWord::of(State::Done, 0, 0, self.lap(at)));
+                        let _ = self
+                            .change(Claim { at, word: seen }, RecordWord::of(RecordState::Done, 0, 0, self.lap(at)));
                         continue;
                     }
                     if !fits || room < granules {
                         *cursor = at;
                         return Ok(None);
                     }
-                    let word = RecordWord::of(State::Writing, who, granules, self.lap(at));
+                    let word = RecordWord::of(RecordState::Writing, who, granules, self.lap(at));
                     if self.change(Claim { at, word: seen }, word).is_ok() {
-                        if seen.state() == State::Unused && self.head() > at {
+                        if seen.state() == RecordState::Unused && self.head() > at {
                             // It was used since it was seen, and memory was given back: nobody looks here any more.
                             at = self.catch_up(at)?;
                             continue;
@@ -387,7 +383,7 @@ impl<'r> Track<'r> {
         for (granules, info) in messages {
             let cell = self.cell(at);
             cell.info.store(info, Relaxed);
-            let word = RecordWord::of(State::Ready, claim.word.who(), granules, claim.word.lap());
+            let word = RecordWord::of(RecordState::Ready, claim.word.who(), granules, claim.word.lap());
             if at == claim.at {
                 first = word;
             } else {
@@ -401,7 +397,7 @@ impl<'r> Track<'r> {
 
     #[inline]
     fn publish_as(self, claim: Claim, published: RecordWord, announce: impl Fn()) -> bool {
-        let ready = published.becomes(State::Ready, claim.word.who());
+        let ready = published.becomes(RecordState::Ready, claim.word.who());
         announce();
         match self.change(claim, ready) {
             Ok(()) => true,
@@ -413,7 +409,8 @@ impl<'r> Track<'r> {
     #[cold]
     fn publish_late(self, claim: Claim, mut now: RecordWord, ready: RecordWord, announce: impl Fn()) -> bool {
         let who = claim.word.who();
-        let (skipped, passed) = (claim.word.becomes(State::Skipped, who), claim.word.becomes(State::Passed, who));
+        let (skipped, passed) =
+            (claim.word.becomes(RecordState::Skipped, who), claim.word.becomes(RecordState::Passed, who));
         let published = loop {
             let to = if now == passed { skipped } else { ready };
             if now == skipped {
@@ -433,11 +430,12 @@ impl<'r> Track<'r> {
 
     /// Gives a record up that this participant has reserved or taken. False if others took the participant for dead.
     pub(crate) fn finish(self, claim: Claim) -> bool {
-        let done = claim.word.becomes(State::Done, 0);
+        let done = claim.word.becomes(RecordState::Done, 0);
         let mut from = claim.word;
         while let Err(now) = self.change(Claim { at: claim.at, word: from }, done) {
             // Others have gone past a record in writing.
-            let past = [State::Skipped, State::Passed].map(|state| claim.word.becomes(state, claim.word.who()));
+            let past =
+                [RecordState::Skipped, RecordState::Passed].map(|state| claim.word.becomes(state, claim.word.who()));
             if !past.contains(&now) {
                 return false;
             }
@@ -448,7 +446,7 @@ impl<'r> Track<'r> {
 
     /// Puts a message back that this consumer has taken.
     pub(crate) fn put_back(self, claim: Claim) -> bool {
-        let back = self.change(claim, claim.word.becomes(State::Ready, 0)).is_ok();
+        let back = self.change(claim, claim.word.becomes(RecordState::Ready, 0)).is_ok();
         self.positions.read.0.late.fetch_add(1, Release);
         back
     }
@@ -469,7 +467,7 @@ impl<'r> Track<'r> {
             match self.relation(word, at) {
                 Relation::Earlier => return Ok(None),
                 Relation::Later => at = self.catch_up(at)?,
-                Relation::Same if word.state() == State::Ready && is_wanted(claim) => {
+                Relation::Same if word.state() == RecordState::Ready && is_wanted(claim) => {
                     return Ok(Some(claim));
                 }
                 Relation::Same => at = self.step(at, word)?,
@@ -488,7 +486,7 @@ impl<'r> Track<'r> {
         let seen = RecordWord(self.cell(reader.at).word.load(Relaxed));
         let is_there = match self.relation(seen, reader.at) {
             Relation::Earlier => false,
-            Relation::Same => seen.state() != State::Writing,
+            Relation::Same => seen.state() != RecordState::Writing,
             Relation::Later => true,
         };
         is_there || self.positions.read.0.late.load(Relaxed) != reader.late
@@ -511,9 +509,9 @@ impl<'r> Track<'r> {
                 Relation::Same => {}
             }
             match seen.state() {
-                State::Done => at = self.step(at, seen)?,
-                State::Ready => break Blocked::Unread,
-                State::Unused => return Err(Refused::Unrecoverable),
+                RecordState::Done => at = self.step(at, seen)?,
+                RecordState::Ready => break Blocked::Unread,
+                RecordState::Unused => return Err(Refused::Unrecoverable),
                 _ if dead(seen.who()) => self.recover(Claim { at, word: seen }, recovered),
                 _ => break Blocked::By(seen.who()),
             }
@@ -535,8 +533,8 @@ impl<'r> Track<'r> {
                 Relation::Earlier => return Ok(recovered),
                 Relation::Later => at = self.catch_up(at)?,
                 Relation::Same => match seen.state() {
-                    State::Ready | State::Done => at = self.step(at, seen)?,
-                    State::Unused => return Err(Refused::Unrecoverable),
+                    RecordState::Ready | RecordState::Done => at = self.step(at, seen)?,
+                    RecordState::Unused => return Err(Refused::Unrecoverable),
                     _ if dead(seen.who()) => self.recover(Claim { at, word: seen }, &mut recovered),
                     _ => at = self.step(at, seen)?,
                 },
@@ -547,10 +545,10 @@ impl<'r> Track<'r> {
     /// Ends what the dead owner of a record was doing.
     #[cold]
     pub(super) fn recover(self, claim: Claim, recovered: &mut Recovered) {
-        if claim.word.state() == State::Writing && claim.word.granules() == 0 {
+        if claim.word.state() == RecordState::Writing && claim.word.granules() == 0 {
             self.lower_mark(); // it gave memory back
         }
-        if claim.word.state() == State::Copying {
+        if claim.word.state() == RecordState::Copying {
             recovered.messages |= self.put_back(claim);
         } else {
             recovered.room |= self.finish(claim);
@@ -570,7 +568,7 @@ impl<'r> Track<'r> {
                     count = 0;
                 }
                 Relation::Same => {
-                    count += usize::from(matches!(seen.state(), State::Ready | State::Copying));
+                    count += usize::from(matches!(seen.state(), RecordState::Ready | RecordState::Copying));
                     at = self.step(at, seen)?;
                 }
             }

@@ -1,8 +1,8 @@
 //! Giving memory back that no message needs. See [`track`](super::track).
 
 use super::flow::{Flow, finish, reclaim};
-use super::track::{Blocked, Claim, KEEP, Relation, Track};
-use super::word::{RecordWord, State};
+use super::track::{Blocked, Claim, Relation, Track};
+use super::word::{KEEP, RecordState, RecordWord};
 use crate::atomic::Ordering::SeqCst;
 use crate::sync::scope::Refused;
 
@@ -15,12 +15,12 @@ impl Track<'_> {
         let Relation::Earlier = self.relation(seen, at) else { return None };
         let lap = self.lap(at);
         let word = match self.index(at) {
-            KEEP => RecordWord::of(State::Writing, who, 0, lap),
-            before if before < KEEP => RecordWord::of(State::Done, 0, KEEP - before, lap),
-            _ => RecordWord::of(State::Done, 0, 0, lap),
+            KEEP => RecordWord::of(RecordState::Writing, who, 0, lap),
+            before if before < KEEP => RecordWord::of(RecordState::Done, 0, KEEP - before, lap),
+            _ => RecordWord::of(RecordState::Done, 0, 0, lap),
         };
         self.change(Claim { at, word: seen }, word).ok()?;
-        Some(if word.state() == State::Writing { Ok(Claim { at, word }) } else { Err(()) })
+        Some(if word.state() == RecordState::Writing { Ok(Claim { at, word }) } else { Err(()) })
     }
 }
 

@@ -36,7 +36,7 @@
 //! is closed. A watcher that finds the ring closing closes it.
 
 use super::track::{Claim, Recovered, Relation, Track};
-use super::word::{RecordWord, State};
+use super::word::{RecordState, RecordWord};
 use crate::atomic::AtomicU64;
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::atomic::in_one_order;
@@ -113,24 +113,24 @@ impl Track<'_> {
                 Relation::Same => {}
             }
             match seen.state() {
-                State::Ready => {
+                RecordState::Ready => {
                     result.message = true;
                     return Ok(result);
                 }
-                State::Done => {}
-                State::Unused => return Err(Refused::Unrecoverable),
+                RecordState::Done => {}
+                RecordState::Unused => return Err(Refused::Unrecoverable),
                 _ if dead(seen.who()) => {
                     self.recover(Claim { at, word: seen }, recovered);
                     continue;
                 }
-                State::Writing | State::Skipped => {
-                    if self.change(Claim { at, word: seen }, seen.becomes(State::Passed, seen.who())).is_err() {
+                RecordState::Writing | RecordState::Skipped => {
+                    if self.change(Claim { at, word: seen }, seen.becomes(RecordState::Passed, seen.who())).is_err() {
                         continue;
                     }
                     result.open = true;
                 }
-                State::Passed | State::Held => result.open = true,
-                State::Copying => {
+                RecordState::Passed | RecordState::Held => result.open = true,
+                RecordState::Copying => {
                     result.open = true;
                     result.copying = true;
                 }

@@ -40,7 +40,7 @@ use core::fmt;
 
 /// A record's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum RecordState {
     Unused,
     Writing,
     Skipped,
@@ -66,26 +66,26 @@ pub(crate) const WHO_MAX: u32 = (1 << 13) - 1;
 
 impl RecordWord {
     /// A word of these parts; each is within its bounds.
-    pub(crate) fn of(state: State, who: u32, granules: u64, lap: u32) -> Self {
+    pub(crate) fn of(state: RecordState, who: u32, granules: u64, lap: u32) -> Self {
         debug_assert!(who <= WHO_MAX && granules <= GRANULES_MAX);
         Self(u64::from(lap) << 32 | granules << 16 | u64::from(who) << 3 | state as u64)
     }
 
     /// The same record in another state and of another participant.
-    pub(crate) fn becomes(self, state: State, who: u32) -> Self {
+    pub(crate) fn becomes(self, state: RecordState, who: u32) -> Self {
         Self(self.0 & !0xffff | u64::from(who) << 3 | state as u64)
     }
 
-    pub(crate) fn state(self) -> State {
+    pub(crate) fn state(self) -> RecordState {
         match self.0 & 7 {
-            0 => State::Unused,
-            1 => State::Writing,
-            2 => State::Skipped,
-            3 => State::Ready,
-            4 => State::Copying,
-            5 => State::Held,
-            6 => State::Done,
-            _ => State::Passed,
+            0 => RecordState::Unused,
+            1 => RecordState::Writing,
+            2 => RecordState::Skipped,
+            3 => RecordState::Ready,
+            4 => RecordState::Copying,
+            5 => RecordState::Held,
+            6 => RecordState::Done,
+            _ => RecordState::Passed,
         }
     }
 
@@ -125,3 +125,9 @@ impl fmt::Debug for RecordWord {
         write!(f, "{:?} by {} of {} in lap {}", self.state(), self.who(), self.granules(), self.lap())
     }
 }
+
+/// So many granules stay when memory is given back: those of 1 MiB.
+pub(crate) const KEEP: u64 = 1 << 14;
+
+/// The part of `mark` that says how many granules have memory.
+pub(crate) const BACKED: u64 = u32::MAX as u64;

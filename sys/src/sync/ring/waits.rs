@@ -1,0 +1,257 @@
+//! Reserving a record and taking one, with their waits, over the steps of [`flow`](super::flow).
+
+use super::flow::{Flow, Stop, finish, inherit, received, reclaim, tell, wake_receivers};
+use super::take::Taking;
+use super::track::{Blocked, Claim, Reader, Recovered};
+use super::trim::trim;
+use super::word::RecordState;
+use crate::futex::Limit;
+use crate::sync::gate::Woke;
+use crate::sync::scope::Refused;
+use crate::sync::spin::Spin;
+
+/// Moves `head`, so that memory can be used again, or else finds memory for at least so many granules.
+#[cold]
+fn make_room(ring: &impl Flow, least: u64) -> bool {
+    let before = ring.track().head();
+    // A walk that fails here fails again where it can be told.
+    let _ = reclaim(ring);
+    ring.track().head() != before || ring.grow(least)
+}
+
+fn try_reserve(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> Result<Result<Claim, Blocked>, Stop> {
+    let track = ring.track();
+    loop {
+        if let Some(claim) = track.reserve(cursor, granules, who, |least| make_room(ring, least))? {
+            return unless_closed(ring, claim).map(Ok);
+        }
+        let before = track.head();
+        let blocked = reclaim(ring)?;
+        if track.head() == before {
+            return Ok(Err(blocked));
+        }
+    }
+}
+
+/// Gives a record up that was reserved in a closed ring. A receiver that finds the ring closed afterwards sees the
+/// record of a sender that found it open here, since the record was reserved before.
+#[inline]
+fn unless_closed(ring: &impl Flow, claim: Claim) -> Result<Claim, Stop> {
+    if !ring.is_closed() {
+        return Ok(claim);
+    }
+    let _ = finish(ring, claim);
+    wake_receivers(ring, u32::MAX);
+    Err(Stop::Closed)
+}
+
+/// Reserves the record at the frontier, if the ring is open and that record has room as it stands.
+#[inline(always)]
+pub(crate) fn reserve_next(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> Option<Claim> {
+    let claim = ring.track().reserve_next(cursor, granules, who)?;
+    if ring.is_closed() { unless_closed(ring, claim).ok() } else { Some(claim) }
+}
+
+/// Reserves a record within the limit.
+#[inline]
+pub(crate) fn reserve(
+    ring: &impl Flow,
+    cursor: &mut u64,
+    spin: &Spin,
+    granules: u64,
+    who: u32,
+    limit: Limit<'_>,
+) -> Result<Claim, Stop> {
+    match ring.track().reserve(cursor, granules, who, |least| make_room(ring, least))? {
+        Some(claim) => unless_closed(ring, claim),
+        None => reserve_slow(ring, cursor, spin, granules, who, limit),
+    }
+}
+
+#[cold]
+fn reserve_slow(
+    ring: &impl Flow,
+    cursor: &mut u64,
+    spin: &Spin,
+    granules: u64,
+    who: u32,
+    limit: Limit<'_>,
+) -> Result<Claim, Stop> {
+    let mut spun = false;
+    loop {
+        if let Ok(claim) = try_reserve(ring, cursor, granules, who)? {
+            return Ok(claim);
+        }
+        if ring.is_closed() {
+            return Err(Stop::Closed);
+        }
+        if limit.is_over() {
+            return Err(Stop::Over);
+        }
+        if !core::mem::replace(&mut spun, true) && spin.until(|| ring.track().head_is_done()) {
+            continue;
+        }
+        let expected = ring.room().announce();
+        let blocked = match try_reserve(ring, cursor, granules, who)? {
+            Ok(claim) => return Ok(claim),
+            // Nobody has what it waits for.
+            Err(Blocked::Empty) if granules > ring.track().backed() && !ring.grow(granules) => {
+                return Err(Stop::NoMemory);
+            }
+            Err(Blocked::Empty) => continue,
+            Err(blocked) => blocked,
+        };
+        if ring.is_closed() {
+            return Err(Stop::Closed);
+        }
+        if ring.sleep(ring.room(), expected, blocked, limit) == Woke::PeerDied {
+            inherit(ring)?;
+        }
+    }
+}
+
+fn try_take<T>(
+    ring: &impl Flow,
+    reader: &mut Reader,
+    how: &mut impl FnMut(Claim) -> Taking<T>,
+) -> Result<Option<T>, Refused> {
+    let mut recovered = Recovered::default();
+    let taken = ring.track().take(reader, how, |other| ring.is_dead(other), &mut recovered);
+    if recovered != Recovered::default() {
+        tell(ring, recovered);
+    }
+    taken
+}
+
+/// Receives the record where the reader looks next, if it is a message that `copy` copies: most receipts need no more.
+/// `copy` gets the record and its info while the record is anybody's, and its copy counts as in
+/// [`Track::receive`].
+#[inline(always)]
+pub(crate) fn receive_next<T>(
+    ring: &impl Flow,
+    reader: &mut Reader,
+    copy: impl FnOnce(Claim, u64) -> Option<T>,
+) -> Option<T> {
+    let track = ring.track();
+    track.hear_now_and_then(reader);
+    let seen = track.next(reader)?;
+    let behind = track.step(seen.at, seen.word).ok()?;
+    let copied = copy(seen, track.info(seen))?;
+    track.change(seen, seen.word.becomes(RecordState::Done, 0)).ok()?;
+    track.took(reader, behind);
+    received(ring);
+    Some(copied)
+}
+
+/// Looks for the next message for as long as it pays. To be called before a [`take`], which looks no more if this has
+/// looked in vain.
+#[inline]
+pub(crate) fn comes_soon(ring: &impl Flow, reader: &mut Reader, spin: &Spin, limit: Limit<'_>) -> bool {
+    reader.looked = false;
+    let in_stream = reader.is_in_stream();
+    // There is something to take, or to do for others.
+    if !in_stream && ring.track().has_come(reader) || ring.room().has_sleepers() || limit.is_over() {
+        return false;
+    }
+    let mut pauses = 0;
+    let comes = spin.until(|| {
+        pauses += 1;
+        let looks = match pauses {
+            ..=PATIENT if in_stream => 0,
+            ..=OFTEN => LOOKS,
+            _ => 1,
+        };
+        (0..looks).any(|_| ring.track().has_come(reader))
+    });
+    reader.looked = !comes;
+    comes
+}
+
+/// Between two of the first pauses it looks more than once: an answer of one who is awake takes a few pauses in all.
+const LOOKS: u32 = 8;
+/// How many pauses are the first ones.
+const OFTEN: u32 = 32;
+/// How many pauses pass without a look in a [stream](Reader::is_in_stream): less than a microsecond. Each look fetches
+/// the cache line that the sender still writes, and the sender fetches it back. After these pauses the reader is some
+/// lines behind the sender.
+const PATIENT: u32 = 32;
+
+/// Takes a message within the limit, as `how` says.
+#[inline]
+pub(crate) fn take<T>(
+    ring: &impl Flow,
+    reader: &mut Reader,
+    spin: &Spin,
+    who: u32,
+    mut how: impl FnMut(Claim) -> Taking<T>,
+    limit: Limit<'_>,
+) -> Result<T, Stop> {
+    let looked = core::mem::take(&mut reader.looked);
+    // A walk that finds nothing moves `head`, which producers read. So most takes look at the next record first.
+    if cfg!(loom) || reader.has_told() || ring.track().has_come(reader) {
+        if let Some(taken) = try_take(ring, reader, &mut how)? {
+            return Ok(taken);
+        }
+    }
+    take_slow(ring, reader, spin, who, &mut how, limit, looked)
+}
+
+#[cold]
+fn take_slow<T>(
+    ring: &impl Flow,
+    reader: &mut Reader,
+    spin: &Spin,
+    who: u32,
+    how: &mut impl FnMut(Claim) -> Taking<T>,
+    limit: Limit<'_>,
+    looked: bool,
+) -> Result<T, Stop> {
+    let mut spun = looked;
+    let mut trimmed = false;
+    loop {
+        if ring.room().has_sleepers() {
+            // There is nothing to read, so all the room is theirs.
+            ring.room().notify(ring.gate(), u32::MAX);
+        }
+        let over = limit.is_over();
+        let found = !core::mem::replace(&mut spun, true) && !over && spin.until(|| ring.track().has_come(reader));
+        let expected = (!found && !over).then(|| ring.messages().announce());
+        let closed = ring.is_closed();
+        if let Some(taken) = try_take(ring, reader, how)? {
+            return Ok(taken);
+        }
+        // Whoever dies with a message wakes a sleeper; one that is about to sleep watches the lease.
+        let mut blocked = reader.blocked();
+        if closed {
+            // Whoever reserved a record before the closing may still publish it.
+            let behind = reclaim(ring)?;
+            if blocked == Blocked::Empty {
+                blocked = behind;
+            }
+            match behind {
+                Blocked::Empty => return Err(Stop::Closed),
+                // Another receives a packet, and wakes this one behind it.
+                Blocked::Unread if reader.went_past() => {}
+                Blocked::Unread => continue,
+                Blocked::By(_) => {}
+            }
+        }
+        if over {
+            return Err(Stop::Over);
+        }
+        if let Some(expected) = expected {
+            let trims_at = ring.trims_at().filter(|_| !core::mem::replace(&mut trimmed, true));
+            let until = trims_at.map_or(limit, |at| limit.or_sooner(at));
+            match ring.sleep(ring.messages(), expected, blocked, until) {
+                Woke::PeerDied => inherit(ring)?,
+                Woke::TimedOut if trims_at.is_some() && !limit.is_over() => {
+                    trim(ring, who)?;
+                }
+                Woke::Look | Woke::TimedOut | Woke::Never => {}
+            }
+        }
+        if let Some(taken) = try_take(ring, reader, how)? {
+            return Ok(taken);
+        }
+    }
+}
