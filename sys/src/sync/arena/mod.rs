@@ -102,7 +102,7 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::generation::forks;
 use crate::mmap::memfd;
 use crate::shm::growing::Growing;
-use crate::shm::{AttachError, FileId, Init, Shareable, fits_in_shared_memory, kind_of};
+use crate::shm::{AttachError, FileId, Init};
 use crate::sync::lock::Guard;
 use crate::sync::scope::Refused;
 use crate::sync::{Lock, Private, Shared};
@@ -232,38 +232,6 @@ impl Arena {
         Ok(())
     }
 
-    /// Makes an object.
-    ///
-    /// # Errors
-    /// `ENOSPC` when the arena is full, `ENOSPC` and `ENOMEM` without memory; `EOPNOTSUPP` and others as for
-    /// [`Shm::place`](crate::shm::Shm::place); after a fork, as for [`from_fd`](Self::from_fd).
-    pub fn place<T: Shareable>(&self, init: impl Init<T>) -> Result<Handle<T>> {
-        const { fits_in_shared_memory::<T>() };
-        /// Gives the granules back if the object is not made.
-        struct Unfinished<'a>(&'a Arena, usize, usize);
-        impl Drop for Unfinished<'_> {
-            fn drop(&mut self) {
-                self.0.release(self.1, self.2);
-            }
-        }
-        let count = granules_of::<T>();
-        let first = self.reserve(count, align_of::<T>().div_ceil(GRANULE))?;
-        let unfinished = Unfinished(self, first, count);
-        let value = self.memory().granule(first).cast::<T>();
-        if T::LOCKS {
-            // SAFETY: `reserve` found granules that nobody has, enough for a `T`.
-            unsafe { value.as_ptr().write_bytes(0, 1) };
-        }
-        // SAFETY: `reserve` found granules that nobody has, enough and aligned for a `T`; they stay mapped as long as
-        // anyone uses the value, because the handle has a reference to the arena.
-        unsafe { init.init(value.as_ptr()) }?;
-        core::mem::forget(unfinished);
-        if let Some(kind) = self.memory().kinds().get(first) {
-            kind.store(kind_of::<T>(), Release);
-        }
-        Ok(Handle::new(self.clone(), value))
-    }
-
     /// Finds granules that nobody has, and gives them to this process, with one handle.
     fn reserve(&self, count: usize, step: usize) -> Result<usize> {
         let memory = self.memory();
@@ -302,47 +270,6 @@ impl Arena {
             // If that fails now, the next change does it.
             let _ = self.own(&mut state);
         }
-    }
-
-    /// Takes the object of that type that begins at this [place](Handle::place); `None` if there is none.
-    ///
-    /// The object must be held meanwhile, by whoever told the place. Otherwise it may be another of the same type.
-    ///
-    /// # Errors
-    /// As for [`place`](Self::place), but for a full arena.
-    ///
-    /// # Examples
-    /// ```
-    /// use ossature_sys::{shm::Racy, sync::arena::Arena};
-    ///
-    /// let arena = Arena::new(1 << 20)?;
-    /// let cell = arena.place(Racy::new(5_u32))?;
-    /// let again = arena.at::<Racy<u32>>(cell.place())?.expect("it is there");
-    /// cell.set(7);
-    /// assert_eq!(again.get(), 7);
-    /// assert!(arena.at::<Racy<u64>>(cell.place())?.is_none(), "another type");
-    /// assert!(arena.at::<Racy<u32>>(cell.place() + 1)?.is_none(), "no object begins there");
-    /// # Ok::<(), ossature_sys::errno::Errno>(())
-    /// ```
-    pub fn at<T: Shareable>(&self, place: u64) -> Result<Option<Handle<T>>> {
-        const { fits_in_shared_memory::<T>() };
-        let memory = self.memory();
-        let mut state = enter(memory)?;
-        let extent = extent(memory, &state);
-        let own = self.own(&mut state)?;
-        let count = granules_of::<T>();
-        let first =
-            usize::try_from(place).ok().filter(|first| first.checked_add(count).is_some_and(|end| end <= extent));
-        // Whoever finds the kind of a whole object finds the object too; a sweep would need the lock.
-        let is_there =
-            |first: &usize| memory.kinds().get(*first).is_some_and(|kind| kind.load(Acquire) == kind_of::<T>());
-        let Some(first) = first.filter(is_there) else { return Ok(None) };
-        if self.local().counts().get(first).is_some_and(|handles| own::count_up(handles) == 0) {
-            bits::set(memory.row(own.holder), first, first + count);
-        }
-        let value = memory.granule(first).cast::<T>();
-        drop(own);
-        Ok(Some(Handle::new(self.clone(), value)))
     }
 
     /// Frees the objects that nobody has any more, and says how many bytes are in use.
