@@ -128,7 +128,7 @@ fn learn() -> LockBackend {
                 HEAD.store(distance, Relaxed);
             }
             #[cfg(target_env = "musl")]
-            super::forget_the_parents_list_after_a_fork();
+            forget_the_parents_list_after_a_fork();
             (NODE, LockBackend::Node)
         }
         _ if super::fallback::can_be_made() => (PTHREAD, LockBackend::Pthread),
@@ -181,13 +181,16 @@ pub(crate) fn gettid() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get() as u32
 }
 
-/// `tgkill(getpid(), id, 0)`: whether a thread of this process has that id.
-pub(super) fn is_thread_of_ours(id: u32) -> bool {
-    let process = rustix::process::getpid().as_raw_nonzero().get();
-    let answer = raw::call_long("tgkill", || {
-        // SAFETY: signal 0 is delivered to nobody: the call only looks the thread up.
-        unsafe { libc::syscall(libc::SYS_tgkill, process, id as libc::pid_t, 0) }
-    });
-    // Any other failure than "no such thread" leaves the question open. Yes is then the safe answer.
-    answer != Err(crate::errno::Errno::SRCH)
+/// Clears the list in a forked child. musl leaves the parent's entries in the list, and the child would write into
+/// memory that it may no longer have. The child has one thread, the thread that forked, so there is only one list.
+#[cfg(target_env = "musl")]
+fn forget_the_parents_list_after_a_fork() {
+    extern "C" fn forget() {
+        let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
+        // SAFETY: the handler is registered once the distance is known, so this is the thread's own head.
+        let head = unsafe { &*head };
+        head.list.store(core::ptr::from_ref(head) as usize, Relaxed);
+    }
+    // If there is no memory for the handler, the registration cuts the list by the ids in its entries.
+    let _ = crate::raw::process::atfork(None, Some(forget));
 }

@@ -14,7 +14,7 @@ use core::time::Duration;
 use libc::pthread_mutex_t;
 use static_assertions::const_assert;
 
-use super::Node;
+use super::node::Node;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::futex::Limit;

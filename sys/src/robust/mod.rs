@@ -360,20 +360,6 @@ pub(crate) fn lists(address: usize) -> bool {
     RobustList::current().is_some_and(|(here, _)| here.entries().any(|listed| listed == entry))
 }
 
-/// Clears the list in a forked child. musl leaves the parent's entries in the list, and the child would write into
-/// memory that it may no longer have. The child has one thread, the thread that forked, so there is only one list.
-#[cfg(target_env = "musl")]
-fn forget_the_parents_list_after_a_fork() {
-    extern "C" fn forget() {
-        let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
-        // SAFETY: the handler is registered once the distance is known, so this is the thread's own head.
-        let head = unsafe { &*head };
-        head.list.store(core::ptr::from_ref(head) as usize, Relaxed);
-    }
-    // If there is no memory for the handler, the registration cuts the list by the ids in its entries.
-    let _ = crate::raw::process::atfork(None, Some(forget));
-}
-
 /// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust
 /// mutexes.
 pub(crate) fn holds_exclusively() -> bool {

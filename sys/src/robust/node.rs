@@ -3,8 +3,8 @@
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicUsize, fence};
 
-use super::backend::is_thread_of_ours;
 use super::word::{FUTEX_AT, LockWord};
+use crate::raw;
 
 /// One entry of a thread's list: the futex word at the distance from `next` that this libc's mutexes have.
 #[repr(C, align(8))]
@@ -119,4 +119,15 @@ pub(super) unsafe fn link_at<'l>(entry: usize) -> &'l AtomicUsize {
 pub(super) unsafe fn prev_of<'l>(entry: usize) -> &'l AtomicUsize {
     // SAFETY: double lists keep `prev` in the word before `next`.
     unsafe { &*core::ptr::with_exposed_provenance::<AtomicUsize>((entry & !1) - size_of::<usize>()) }
+}
+
+/// `tgkill(getpid(), id, 0)`: whether a thread of this process has that id.
+fn is_thread_of_ours(id: u32) -> bool {
+    let process = rustix::process::getpid().as_raw_nonzero().get();
+    let answer = raw::call_long("tgkill", || {
+        // SAFETY: signal 0 is delivered to nobody: the call only looks the thread up.
+        unsafe { libc::syscall(libc::SYS_tgkill, process, id as libc::pid_t, 0) }
+    });
+    // Any other failure than "no such thread" leaves the question open. Yes is then the safe answer.
+    answer != Err(crate::errno::Errno::SRCH)
 }
