@@ -7,8 +7,8 @@
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-use super::header::{self, Header};
-use super::{AttachError, SEALS, Shareable, attach};
+use super::header::{self, Header, SEALS, attach};
+use super::{AttachError, Shareable};
 use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
 use crate::mmap::{Memfd, Region, memfd, page_size};

@@ -4,16 +4,19 @@ use core::alloc::Layout;
 use core::fmt;
 use core::mem::MaybeUninit;
 
-use super::SEALS;
 use super::fingerprint::Fingerprint;
 use super::image::{identity, image};
 use super::shareable::Shareable;
 use crate::errno::{Errno, retry};
-use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use crate::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, above_standard};
 use crate::mmap::memfd::{len_of as len_of_file, seals_of};
+use crate::mmap::{Region, Seals};
 use crate::process::{id, pid_namespace};
 use crate::raw;
 use crate::robust::{LockBackend, lock_backend};
+
+/// How a shared object is sealed: its length stays.
+pub(super) const SEALS: Seals = Seals::SHRINK.union(Seals::GROW).union(Seals::SEAL);
 
 /// The first bytes of the memory. Written once, before anyone else can have the descriptor.
 #[repr(C)]
@@ -277,3 +280,12 @@ impl fmt::Display for AttachError {
 }
 
 impl core::error::Error for AttachError {}
+
+pub(crate) fn attach(memory: OwnedFd, expected: Header) -> Result<(OwnedFd, Region), AttachError> {
+    let found = read(&memory)?;
+    expected.admit(&found, &memory)?;
+    let len = usize::try_from(expected.size).map_err(|_| AttachError::Os(Errno::NOMEM))?;
+    let memory = above_standard(memory).map_err(AttachError::Os)?;
+    let region = Region::shared(&memory, len).map_err(AttachError::Os)?;
+    Ok((memory, region))
+}

@@ -59,6 +59,7 @@
 
 mod bytes;
 mod cells;
+mod fields;
 mod file_id;
 mod fingerprint;
 pub(crate) mod growing;
@@ -74,12 +75,13 @@ use core::ptr::NonNull;
 
 pub use bytes::{as_bytes, as_bytes_mut, cells, copy_in, copy_out, from_bytes, load, store};
 pub use cells::{OutOfBounds, RacySlice};
+#[doc(hidden)]
+pub use fields::{Fields, PlainFields};
 pub use file_id::FileId;
 pub use fingerprint::{Description, Fingerprint};
-#[doc(hidden)]
-pub use fingerprint::{Fields, PlainFields};
+use header::SEALS;
 pub use header::{AttachError, is_shared_memory};
-pub(crate) use header::{Header, fits_in_shared_memory, len_of};
+pub(crate) use header::{Header, attach, fits_in_shared_memory, len_of};
 pub use racy::Racy;
 pub use shareable::{Init, Nodes, Plain, Shareable, Zeroed, array};
 #[doc(hidden)]
@@ -88,7 +90,7 @@ pub use shareable::{InitWith, init_field, visit_field};
 use self::growing::Growing;
 use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd, above_standard, duplicate};
-use crate::mmap::{Memfd, Region, Seals};
+use crate::mmap::{Memfd, Region};
 use crate::process::{Resource, rlimit};
 
 /// A value in memory that several processes map.
@@ -125,8 +127,6 @@ pub struct Shm<T: ?Sized> {
 unsafe impl<T: ?Sized + Shareable> Send for Shm<T> {}
 // SAFETY: as for Send.
 unsafe impl<T: ?Sized + Shareable> Sync for Shm<T> {}
-
-const SEALS: Seals = Seals::SHRINK.union(Seals::GROW).union(Seals::SEAL);
 
 impl<T: Shareable> Shm<T> {
     /// Makes shared memory with a value in it. Numbers are their own initialiser; shared primitives and
@@ -253,15 +253,6 @@ pub(crate) fn make(header: Header) -> Result<(OwnedFd, Region)> {
     // SAFETY: the region is new, page-aligned and longer than a header.
     unsafe { region.as_ptr().cast::<Header>().write(header) };
     Ok((above_standard(memory.into())?, region))
-}
-
-pub(crate) fn attach(memory: OwnedFd, expected: Header) -> core::result::Result<(OwnedFd, Region), AttachError> {
-    let found = header::read(&memory)?;
-    expected.admit(&found, &memory)?;
-    let len = usize::try_from(expected.size).map_err(|_| AttachError::Os(Errno::NOMEM))?;
-    let memory = above_standard(memory).map_err(AttachError::Os)?;
-    let region = Region::shared(&memory, len).map_err(AttachError::Os)?;
-    Ok((memory, region))
 }
 
 /// Where the value lies behind the header: `Header::of` made room for it.
