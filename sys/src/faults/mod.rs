@@ -38,21 +38,9 @@ mod rule;
 pub mod sweep;
 mod traces;
 
-pub use rule::{Armed, Fault, Name, Rule};
+pub use rule::{Armed, ENABLED, Fault, Name, Rule};
 
 use crate::errno::Errno;
-
-/// Whether this program is built with the hook: `--cfg ossature_faults`.
-///
-/// # Examples
-/// ```
-/// use ossature_sys::{errno::Errno, faults::{ENABLED, Fault, Rule}};
-///
-/// if !ENABLED {
-///     assert_eq!(Rule::on("read", Fault::Count).arm().unwrap_err(), Errno::NOSYS);
-/// }
-/// ```
-pub const ENABLED: bool = cfg!(ossature_faults);
 
 /// Makes one call under a name, at which a [`Rule`] can fail, delay or kill. For the system calls of a program's own
 /// wrappers.

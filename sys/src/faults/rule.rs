@@ -5,8 +5,19 @@ use core::ops::Deref;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use core::time::Duration;
 
-use super::ENABLED;
 use crate::errno::{Errno, Result};
+
+/// Whether this program is built with the hook: `--cfg ossature_faults`.
+///
+/// # Examples
+/// ```
+/// use ossature_sys::{errno::Errno, faults::{ENABLED, Fault, Rule}};
+///
+/// if !ENABLED {
+///     assert_eq!(Rule::on("read", Fault::Count).arm().unwrap_err(), Errno::NOSYS);
+/// }
+/// ```
+pub const ENABLED: bool = cfg!(ossature_faults);
 
 /// What shall happen at the chosen call.
 ///

@@ -7,7 +7,7 @@ use core::time::Duration;
 use rustix::thread::futex::{self as sys, Flags, WaitFlags};
 use static_assertions::const_assert_eq;
 
-use super::{Reach, WAIT_ANY_MAX, Wait};
+use super::reach::{Reach, WAIT_ANY_MAX, Wait};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
 use crate::raw;

@@ -56,6 +56,7 @@ mod linux;
 #[cfg(not(target_os = "linux"))]
 mod native;
 mod numbers;
+mod refusal;
 
 pub use event::{Filter, Flags, Kevent, Notes};
 #[cfg(target_os = "linux")]
@@ -63,52 +64,4 @@ pub use linux::Kqueue;
 #[cfg(not(target_os = "linux"))]
 pub use native::Kqueue;
 pub use numbers::{FilterNumber, FlagBits};
-
-/// Why the system cannot do what a change asks for; `None` if it can.
-///
-/// [`Kqueue::change`] answers such a change by `EOPNOTSUPP`; FORK, EXEC and TRACK are possible once they were asked
-/// for.
-///
-/// # Examples
-/// ```
-/// use ossature_sys::kqueue::{Filter, Kevent, Notes, refusal};
-///
-/// let fork = Kevent::new(1, Filter::PROC).with_notes(Notes::FORK);
-/// assert!(refusal(&fork).expect("nobody asked for it").contains("follow_processes"));
-/// assert_eq!(refusal(&Kevent::user(1)), None);
-/// ```
-#[cfg(target_os = "linux")]
-pub fn refusal(change: &Kevent) -> Option<&'static str> {
-    const FORKS: Notes = Notes::FORK.union(Notes::EXEC).union(Notes::TRACK).union(Notes::TRACKERR).union(Notes::CHILD);
-    // EOF and ERROR are what is left of the event whose record a program uses again.
-    const STRANGE: Flags = Flags::SYSFLAGS.difference(Flags::EOF).difference(Flags::ERROR);
-    let (filter, flags, notes) = (change.filter(), change.flags(), change.notes());
-    if flags.contains(Flags::DELETE) {
-        return None;
-    }
-    match filter {
-        Filter::AIO => {
-            Some("AIO: Linux tells the end of asynchronous I/O by an eventfd (io_uring, aio): watch it by READ")
-        }
-        Filter::FS => Some("FS: poll /proc/self/mountinfo for an exceptional condition instead"),
-        Filter::NETDEV => Some("NETDEV: read the state of links from a netlink socket instead"),
-        Filter::EMPTY => Some("EMPTY: no descriptor of Linux is ready when its write buffer is empty"),
-        _ if flags.contains(Flags::UDATA_SPECIFIC) => {
-            Some("DISPATCH2, UDATA_SPECIFIC: use DISPATCH, and an ident for each knote")
-        }
-        _ if flags.intersects(STRANGE) => Some("FLAG1 and the other bits of SYSFLAGS belong to the system"),
-        Filter::PROC if notes.intersects(FORKS) => Some(
-            "FORK, EXEC, TRACK: Linux tells a fork or an exec to a tracer or to the superuser only: ask first, by \
-             Kqueue::follow_processes. EXIT is always there; TRACKERR and CHILD are answers",
-        ),
-        Filter::PROC if !notes.difference(Notes::EXIT).is_empty() => Some("PROC: only EXIT is there"),
-        Filter::VNODE if notes.contains(Notes::REVOKE) => Some("REVOKE: Linux does not revoke files"),
-        _ => None,
-    }
-}
-
-/// Why the system cannot do what a change asks for: it says so itself.
-#[cfg(not(target_os = "linux"))]
-pub fn refusal(_change: &Kevent) -> Option<&'static str> {
-    None
-}
+pub use refusal::refusal;

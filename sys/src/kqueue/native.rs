@@ -117,6 +117,9 @@ impl Kqueue {
     ///
     /// # Errors
     /// None here.
+    ///
+    /// # Examples
+    /// See the example of [`refusal`](super::refusal()).
     pub fn follow_processes(&self) -> Result<()> {
         Ok(())
     }

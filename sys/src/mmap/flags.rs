@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use super::page_size;
+use super::page::page_size;
 use crate::errno::{Errno, Result};
 
 /// Where the kernel expects the binary logarithm of the size of huge pages.

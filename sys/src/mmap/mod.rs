@@ -44,6 +44,7 @@ mod flags;
 mod manage;
 pub(crate) mod memfd;
 mod name;
+mod page;
 mod reference;
 mod try_copy;
 
@@ -60,6 +61,7 @@ use crate::raw;
 pub use flags::Flags;
 pub use manage::{Advice, Discard, Inherit};
 pub use memfd::{Memfd, Seals};
+pub use page::page_size;
 pub use reference::RegionRef;
 
 bitflags! {
@@ -132,19 +134,6 @@ unsafe impl Send for Region {}
 // SAFETY: through `&Region` bytes are only reached by copies that act as relaxed atomics, by atomics, or, where nobody
 // can write, by `&[u8]`.
 unsafe impl Sync for Region {}
-
-/// `sysconf(_SC_PAGESIZE)`: the size of a page on this machine, in bytes; a power of two.
-///
-/// # Examples
-/// ```
-/// assert!(ossature_sys::mmap::page_size().is_power_of_two());
-/// ```
-#[doc(alias = "PAGESIZE")]
-#[doc(alias = "ALLOCATIONGRANULARITY")]
-pub fn page_size() -> usize {
-    // SAFETY: sysconf(3) has no preconditions; this name is known on every Linux, so the answer is never -1.
-    (unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) as usize
-}
 
 impl Region {
     /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)`: zeroed memory of this process

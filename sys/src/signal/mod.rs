@@ -29,6 +29,7 @@
 mod action;
 mod mask;
 mod name;
+mod number;
 mod send;
 mod set;
 
@@ -41,34 +42,13 @@ pub use rustix::process::{Pid, Signal};
 pub use action::{Action, Disposition, Flags, disposition, handle, ignore, reinstate, restore_default};
 pub use mask::{Masked, block, mask, pending, set_mask, unblock};
 pub use name::{Name, name};
+pub use number::numbered;
 pub use send::{queue, raise, send};
 pub use set::{SignalSet, Signals};
 
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::raw::{self, signal::Siginfo};
-
-/// The signal with this number; `None` for a number that is not a signal or that libc keeps to itself.
-///
-/// # Examples
-/// ```
-/// use ossature_sys::signal::{Signal, numbered};
-///
-/// assert_eq!(numbered(9), Some(Signal::KILL));
-/// assert_eq!(numbered(0), None);
-/// assert_eq!(numbered(32), None, "libc's threads use it");
-/// ```
-#[doc(alias = "signal.Signals")]
-pub fn numbered(number: i32) -> Option<Signal> {
-    if let Some(named) = Signal::from_named_raw(number) {
-        return Some(named);
-    }
-    if number < libc::SIGRTMIN() || number > libc::SIGRTMAX() {
-        return None;
-    }
-    // SAFETY: the number lies in the real-time range that libc leaves to programs, so it is valid and not reserved.
-    Some(unsafe { Signal::from_raw_unchecked(number) })
-}
 
 /// The real-time signal `SIGRTMIN + n`; `None` beyond `SIGRTMAX`.
 ///

@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use rustix::process::Signal;
 
-use super::numbered;
+use super::number::numbered;
 
 /// A set of signals, as one word. Functions that ask for a set take one signal or an array of signals as well.
 ///
