@@ -5,6 +5,8 @@
 
 #[path = "tidy/behaviour.rs"]
 mod behaviour;
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/examples.rs"]
 mod examples;
 #[path = "tidy/guide.rs"]
@@ -21,6 +23,7 @@ mod targets;
 use std::fs;
 use std::path::Path;
 
+use circles::{file_circles, unlisted_file_circles};
 use layers::{WITH_SOURCE, circles, layers, module, raw_stays_inside, unlisted_circles, word};
 
 /// What is wrong, with the place.
@@ -113,7 +116,7 @@ fn nothing_is_left_over(path: &str, text: &str) -> Complaints {
 
 fn file_is_not_too_long(path: &str, text: &str) -> Complaints {
     let lines = text.lines().count();
-    if lines > 600 { vec![format!("{path}: {lines} lines: would two rooms be clearer than one?")] } else { Vec::new() }
+    if lines > 600 { vec![format!("{path}: {lines} lines: would two files be clearer than one?")] } else { Vec::new() }
 }
 
 /// The lines of a Rust text without comments and without what stands in string and character literals.
@@ -178,6 +181,28 @@ const TEXTS: &[&str] = &[".rs", ".md", ".toml", ".tsv", ".sh", "run", "portabili
 #[test]
 fn imports_point_left() {
     keep(layers, CODE);
+}
+
+#[test]
+fn files_import_each_other_in_the_listed_circles_only() {
+    assert_eq!(unlisted_file_circles(&tree(CODE)), Complaints::new());
+    // By a re-export, an alias of a module, a glob, and from within an inline module.
+    let files = [
+        ("src/lib.rs", "pub mod a; mod e; pub use a::b::Low; fn f(_: a::c::High) {}"),
+        ("src/a/mod.rs", "pub mod b; pub mod c; pub mod d; pub use b::*; pub use c::High;"),
+        ("src/a/b.rs", "pub struct Low; fn f(_: crate::a::High) {}"),
+        ("src/a/c.rs", "use super::d; pub struct High(d::Between);\n#[cfg(test)]\nmod tests {\n use crate::e::Top;\n}"),
+        ("src/a/d.rs", "mod inner {\n    use super::super::Low;\n}\npub struct Between;"),
+        ("src/e.rs", "use crate::Low; pub struct Top;"),
+        ("src/model/mod.rs", "use crate::e::Top;"),
+    ];
+    let mut files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let circles = file_circles("src/", &files);
+    let circles: Vec<_> = circles.into_iter().map(|(circle, _)| circle).collect();
+    assert_eq!(circles, [["src/a/b.rs", "src/a/c.rs", "src/a/d.rs"]]);
+    assert_eq!(unlisted_file_circles(&files).len(), 4, "one too many, and three that are listed");
+    files[2].1 = "pub struct Low;".to_owned();
+    assert_eq!(file_circles("src/", &files).len(), 0);
 }
 
 #[test]

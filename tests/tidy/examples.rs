@@ -129,8 +129,8 @@ fn implemented(line: &str) -> Option<&str> {
 
 /// The public items below `root` that no example shows.
 ///
-/// An item is shown by its own docs, by an example in its file, or by one in the `mod.rs` of its folder. A method that
-/// a macro stamps for several types is shown by an example in any file of the folder.
+/// An item is shown by its own docs, by an example in its file or in that of its type, or by one in the `mod.rs` of its
+/// folder. A method that a macro stamps for several types is shown by an example in any file of the folder.
 fn without_example(files: &[(String, String)], root: &str) -> Vec<String> {
     let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
     // The model is there for the model checker alone.
@@ -139,7 +139,10 @@ fn without_example(files: &[(String, String)], root: &str) -> Vec<String> {
     let seen = Seen::of(&files, root);
     let mut everywhere: HashMap<String, HashSet<&str>> = HashMap::new();
     let mut modules: HashMap<String, &HashSet<&str>> = HashMap::new();
-    for (path, _, words) in &files {
+    let mut types: HashMap<(String, &str), &HashSet<&str>> = HashMap::new();
+    for (path, text, words) in &files {
+        let declared = text.lines().filter(|line| line.starts_with("pub ")).filter_map(declared);
+        types.extend(declared.map(|name| ((folder(path), name), words)));
         everywhere.entry(folder(path)).or_default().extend(words);
         if path.ends_with("/mod.rs") {
             modules.insert(folder(path), words);
@@ -166,8 +169,11 @@ fn without_example(files: &[(String, String)], root: &str) -> Vec<String> {
                 continue;
             }
             let in_module = modules.get(&folder).is_some_and(|words| words.contains(name));
+            let of = within.and_then(|(of, _)| types.get(&(folder.clone(), of)));
+            let with_type = of.is_some_and(|words| words.contains(name));
             let in_folder = stamped && everywhere.get(&folder).is_some_and(|words| words.contains(name));
-            if !(here.contains(name) || in_module || in_folder || is_shown_by_its_docs(&above(&lines, n))) {
+            if !(here.contains(name) || in_module || with_type || in_folder || is_shown_by_its_docs(&above(&lines, n)))
+            {
                 missing.push(format!("{path}:{}: {name}", n + 1));
             }
         }
@@ -206,6 +212,10 @@ fn a_planted_item_without_an_example_is_found() {
     assert_eq!(missing(&[file("src/a/door.rs", &elsewhere)]), 1, "another name");
     let refused = on_the_type.replace("/// ```\n/// Door", "/// ```compile_fail,E0277\n/// Door");
     assert_eq!(missing(&[file("src/a/door.rs", &refused)]), 2, "what does not compile shows nothing");
+
+    let (door, opens) = on_the_type.split_at(on_the_type.find("impl Door").unwrap());
+    let of_another = [file("src/a/door.rs", door), file("src/a/stamp.rs", opens)];
+    assert_eq!(missing(&of_another), 0, "the type is in another file");
 
     let module = file("src/a/mod.rs", "//! Doors.\npub mod door;\n//!\n//! ```\n//! Door.open();\n//! ```\n");
     assert_eq!(missing(&[file("src/a/door.rs", bare), module.clone()]), 0);
