@@ -42,13 +42,13 @@ fn turns(mut stream: impl Read + Write, listens: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// The same over TCP, where each turn is to leave at once.
+/// The same over TCP, with `TCP_NODELAY`.
 fn turns_by_tcp(stream: TcpStream, listens: bool) -> io::Result<()> {
     stream.set_nodelay(true)?;
     turns(stream, listens)
 }
 
-/// A server that only says and hears the turns, and what connects to it and does the same.
+/// A server that only sends and receives the turns, and a client that connects to it and does the same.
 fn by_hand(family: Family) -> (Partner, Box<dyn Fn() -> io::Result<()>>) {
     if family == Family::Inet {
         let bare = TcpListener::bind("127.0.0.1:0").expect("a listener");

@@ -1,5 +1,5 @@
-//! Many processes that want the same lock all the time, for two seconds: how long one has to wait, and how many turns
-//! it gets. Each figure is the middle one of five such stretches.
+//! Many processes that want the same lock all the time, for two seconds: how long a process waits, and how many turns
+//! it gets. Each figure is the median of five such stretches.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -26,15 +26,15 @@ struct Note {
 
 /// What came out for one lock.
 struct Crowd {
-    /// Nanoseconds for each turn of all together.
+    /// The time divided by the turns of all processes, in nanoseconds.
     each: f64,
     /// The longest time in which one process had no turn, in nanoseconds.
     longest: f64,
-    /// The fewest turns of a process over an even share.
+    /// The fewest turns of a process, divided by an even share.
     least: f64,
 }
 
-/// Sixteen and sixty-four of them, shared out over the cores.
+/// Sixteen and sixty-four processes, shared out over the cores.
 pub fn rows(bench: &Bench, cores: &[usize]) {
     // Four fifths of the throughput that there was before waiters could be overdue.
     for (count, bar) in [(16, 1.15), (MOST, 1.15)] {

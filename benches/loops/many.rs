@@ -153,8 +153,8 @@ impl Turns {
     }
 }
 
-/// A thousand descriptors of which the last is ready: that many duplicates of the end of a pipe, below the limit of C's
-/// sets.
+/// A thousand descriptors, below the limit of C's sets. Only the last is ready; the others are duplicates of the end of
+/// a pipe.
 const PYTHON: [&str; 4] = [
     "import os, select",
     "never = os.pipe()[0]; fds = [os.dup(never) for _ in range(999)]",
@@ -162,7 +162,7 @@ const PYTHON: [&str; 4] = [
     "os.write(end, b'x')",
 ];
 
-/// `select` of a thousand, and a set of a thousand that is kept and borrows them, beside CPython's `select.select`.
+/// `select` of a thousand descriptors, and a kept set that borrows a thousand, beside CPython's `select.select`.
 pub fn beside_cpython(bench: &Bench) {
     let (given, kept) = (format!("select-of-{REGISTERED}"), format!("kept-set-of-{REGISTERED}"));
     if !bench.wants(&given) && !bench.wants(&kept) {

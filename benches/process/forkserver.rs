@@ -44,8 +44,8 @@ pub fn beside_cpython(bench: &Bench) {
     }
 }
 
-/// A process that forks a child for each byte that it is sent, waits for the child and answers with a byte: the least
-/// that a fork server does. Killed with its owner.
+/// A process that forks a child for each byte that it receives, waits for the child and answers with a byte. No fork
+/// server does less. The drop of the value kills the process.
 struct ByHand {
     orders: UnixStream,
     server: libc::pid_t,
@@ -89,8 +89,8 @@ impl Drop for ByHand {
     }
 }
 
-/// Beside a server made by hand, which checks nothing and tells nothing of its child: no child forked beforehand, and
-/// one.
+/// Beside a server made by hand, which checks nothing and reports nothing about its child. Without a child forked
+/// beforehand, and with one.
 pub fn by_hand(bench: &Bench) {
     for (row, spares) in [("forkserver-by-hand-no-spare", 0), ("forkserver-by-hand", 1)] {
         if !bench.wants(row) {

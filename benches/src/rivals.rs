@@ -86,8 +86,7 @@ impl LookingFutex {
     }
 }
 
-/// A word that is looked at until it is free: the least that shutting others out costs. Nobody sleeps, and nobody may
-/// die.
+/// A lock that only spins: the least that mutual exclusion costs. Nobody sleeps, and nobody may die.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SpinLock {
@@ -338,7 +337,8 @@ impl FutexMailbox {
     }
 }
 
-/// The same word, watched together with two that nobody wakes: what a sleeper pays who is to hear of a death as well.
+/// The same word, watched together with two words that nobody wakes: what a sleeper pays that must also learn of a
+/// death.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WatchingMailbox {
@@ -358,13 +358,13 @@ impl WatchingMailbox {
         let [one, two] = &self.others;
         let waiters = [&self.full, one, two].map(|word| Waiter::new(word, 0, Reach::Shared));
         while self.full.swap(0, Acquire) == 0 {
-            let _ = wait_any(&waiters, None); // whatever ended it, the word is looked at again
+            let _ = wait_any(&waiters, None); // whatever ended the wait, the loop looks at the word again
         }
     }
 }
 
-/// The same word, which is looked at for some microseconds before anyone sleeps: a partner that answers at once is met
-/// without a call.
+/// The same word, with some microseconds of looking before a sleep. A partner that answers at once is met without a
+/// system call.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SpinningMailbox {

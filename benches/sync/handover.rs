@@ -145,7 +145,7 @@ fn share_asleep(bench: &Bench, pair: &mut Pair<'_>, job: usize) -> f64 {
     slept as f64 / turns
 }
 
-/// How often this process gave its core away to wait.
+/// How often this process gave up its core to wait.
 fn sleeps() -> u64 {
     // SAFETY: a rusage is plain numbers, and all zeroes are one.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -172,8 +172,8 @@ pub fn one_core(bench: &Bench, core: usize) {
     bench.compare("condition-one-core", &samples, "condition", "pthread-cond-late", Bar::AtMost(1.2));
 }
 
-/// A unit of a semaphore, handed to and fro on one core: between processes, and between threads beside the semaphore
-/// that the C library has for them.
+/// A unit of a semaphore, handed to and fro on one core: between processes, then between threads. Both stand beside the
+/// C library's semaphore.
 pub fn units_on_one_core(bench: &Bench, core: usize) {
     if !bench.wants("semaphore-one-core") {
         return;
@@ -209,7 +209,7 @@ pub fn units_on_one_core(bench: &Bench, core: usize) {
     bench.compare("semaphore-one-core-threads", &samples, "ours", "sem_t", Bar::AtMost(1.05));
 }
 
-/// Some thousand exchanges between two threads of this process, both on one core: nanoseconds for each way.
+/// Four thousand exchanges between two threads of this process, both on one core: nanoseconds for each way.
 fn between_threads(core: usize, post: impl Fn(usize) + Sync, take: impl Fn(usize) + Sync) -> f64 {
     const TURNS: u32 = 4000;
     let spent = parties::threads(&[core; 2], |party| {

@@ -1,4 +1,4 @@
-//! The lock of threads with two or eight of them at it.
+//! The lock of threads, with two or eight threads that want it.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
@@ -51,7 +51,7 @@ trait Measure {
     fn measure(&self, turn: impl Fn() + Sync) -> f64;
 }
 
-/// The locks in turns.
+/// Measures the locks in turn.
 fn in_turns(rounds: usize, inside: u32, what: &impl Measure) -> Samples {
     let mut samples = Samples::of_names(NAMES);
     for round in 0..rounds {
@@ -89,7 +89,7 @@ fn in_turns(rounds: usize, inside: u32, what: &impl Measure) -> Samples {
     samples
 }
 
-/// Nanoseconds for each turn of all threads together, one for each of these cores.
+/// The time divided by the turns of all threads, in nanoseconds. There is one thread for each entry of `cores`.
 struct Each<'c> {
     cores: &'c [usize],
     span: Duration,

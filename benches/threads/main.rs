@@ -16,7 +16,7 @@ use ossature_benches::rounds::{Rounds, Samples};
 
 fn main() {
     bench::main("threads", &[], |bench| {
-        // On one core, or the figure says how the machine hands a new thread to the other.
+        // On one core. On two, the figure would show how the kernel moves a new thread to the other core.
         machine::on_core(machine::cores()[0], || start_and_join(bench));
         make_and_cancel(bench);
         lateness(bench);

@@ -1,4 +1,4 @@
-//! The connection at which answers come, and what was read there.
+//! The connection that answers come from, and what was read from it.
 
 use std::time::Instant;
 

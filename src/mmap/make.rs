@@ -1,4 +1,4 @@
-//! Maps what the options say.
+//! Makes the map that the options describe.
 
 use std::fs::File;
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! The calling thread's handle, and the handles of all that live.
+//! The calling thread's handle, made if there is none, and the handles of all living threads.
 
 use std::sync::Arc;
 

@@ -159,8 +159,8 @@ impl Inner {
     }
 }
 
-/// The calling thread's handle. Without a destructor, which would cost every thread its registration: a thread of this
-/// module takes it out at its end, and the others when they [end](super::current).
+/// The calling thread's handle. It has no destructor, because each thread would have to register one. A thread of this
+/// module takes the handle out at its end, and other threads when they [end](super::current).
 type Handle = RefCell<Option<ManuallyDrop<Arc<Inner>>>>;
 
 /// What a thread that is started here inherits.

@@ -33,11 +33,12 @@
 // | `thread` | the handle and the life of a thread |
 // | `inner` | what the handles of one thread share; the calling thread's own |
 // | `registry` | who lives; what a forked child begins anew |
-// | `hooks` | what is called at a start, an end, a panic |
+// | `current` | the calling thread's handle, made if there is none; the handles of all living threads |
+// | `hooks`, `hook_types` | what is called at a start, an end, a panic; the types of the hooks |
 // | `shutdown` | callbacks, then waiting for everybody |
 // | `timer` | one set behind all timers |
 // | `local` | values that each thread has its own of |
-// | `init` | making something once without hanging |
+// | `init`, `graph` | making something once without hanging; which thread holds which lock for that |
 
 mod current;
 mod graph;

@@ -2,8 +2,8 @@
 //!
 //! An arrow goes from a file to the file that *defines* a name, by whatever path the first one reaches the name. So a
 //! `mod.rs` that only re-exports is not on the way. A `pub use` is an arrow only if the file says the name elsewhere,
-//! too. Methods are no arrows, as their types are. The model checker's files (`model`) and the tests at the end of a
-//! file do not count.
+//! too. Methods are not arrows, because their types are. The model checker's files (`model`) and the tests at the end
+//! of a file do not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ struct Import {
     is_public: bool,
 }
 
-/// What a file says of others.
+/// What a file imports, names and defines.
 struct Source {
     path: String,
     imports: Vec<Import>,
@@ -94,7 +94,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Takes the names of a `use` whose tree begins at `at`; the place behind it.
+/// Takes the names of a `use` whose tree begins at `at`. Returns the place behind the tree.
 fn import(tokens: &[String], mut at: usize, before: &Names, is_public: bool, to: &mut Vec<Import>) -> usize {
     let mut path = before.clone();
     loop {
@@ -129,7 +129,7 @@ fn import(tokens: &[String], mut at: usize, before: &Names, is_public: bool, to:
     }
 }
 
-/// Reads what a file says.
+/// Reads the imports, names and items of a file.
 fn read(path: &str, text: &str) -> Source {
     const ITEMS: &[&str] = &["struct", "enum", "union", "trait", "type", "fn", "const", "static", "mod", "macro_rules"];
     let tokens = tokens(text);
@@ -249,7 +249,7 @@ impl Crate {
         if !by_name.is_empty() {
             return found;
         }
-        // By a glob, if by any: whatever no module defines comes from a macro of this one.
+        // By a glob, if any has the name. A name that no module defines comes from a macro of this module.
         let globs = source.imports.iter().filter(|import| import.name == "*");
         let globs = globs.flat_map(|import| self.absolute(&module, &import.path[..import.path.len() - 1]));
         let found = globs.flat_map(|path| self.defined(&[path, rest.to_vec()].concat(), seen));
@@ -303,7 +303,7 @@ pub(crate) fn file_circles(folder: &str, files: &[(String, String)]) -> Vec<(Vec
     groups.iter().map(|group| (group.iter().map(|path| (*path).to_owned()).collect(), told(group))).collect()
 }
 
-/// The circles that are not listed, and those that are listed and are not there as they are listed.
+/// The circles that the list lacks, and the circles of the list that the files do not have.
 pub(crate) fn unlisted_file_circles(files: &[(String, String)]) -> Complaints {
     let found: Vec<_> = CRATES.iter().flat_map(|folder| file_circles(folder, files)).collect();
     let is_listed = |circle: &[String], (start, count, _): &(&str, usize, &str)| {
@@ -322,7 +322,7 @@ pub(crate) fn unlisted_file_circles(files: &[(String, String)]) -> Complaints {
         .collect();
     let gone = STAY.iter().filter(|listed| !found.iter().any(|(circle, _)| is_listed(circle, listed)));
     wrong.extend(
-        gone.map(|(start, count, _)| format!("STAY has a circle of {count} files in {start}, which is not there")),
+        gone.map(|(start, count, _)| format!("STAY has a circle of {count} files in {start} that is gone: correct it")),
     );
     wrong
 }

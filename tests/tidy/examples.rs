@@ -129,8 +129,8 @@ fn implemented(line: &str) -> Option<&str> {
 
 /// The public items below `root` that no example shows.
 ///
-/// An item is shown by its own docs, by an example in its file or in that of its type, or by one in the `mod.rs` of its
-/// folder. A method that a macro stamps for several types is shown by an example in any file of the folder.
+/// An example may be in the item's own docs, in its file, in the file of its type, or in the `mod.rs` of its folder. A
+/// method that a macro stamps for several types is shown by an example in any file of the folder.
 fn without_example(files: &[(String, String)], root: &str) -> Vec<String> {
     let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
     // The model is there for the model checker alone.

@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A server of shared objects, and what makes objects on it: Python's `Manager()` and `SyncManager`.
 ///
 /// [`start`](Self::start) starts a process in which the objects live. [`connect`](Self::connect) reaches a server that
-/// is there, of this program, of another one or of CPython. A started server ends with its manager, and with this
-/// process: also where the manager is not dropped, as in a `static`.
+/// is there, of this program, of another one or of CPython. A started server ends with its manager. It also ends with
+/// this process if the manager is not dropped, as in a `static`.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -412,7 +412,8 @@ impl StartedServer {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        // While the server and the client are there. In a forked child the server is the parent's, and stays.
+        // Called before the drop of the server and the client, to which the callback has weak references. In a forked
+        // child the server is the parent's, and stays.
         if let Some(started) = &self.started {
             started.end.call();
         }
@@ -499,7 +500,7 @@ impl<T: Types> ManagerBuilder<T> {
         if context == Context::Thread {
             let server = bind::<T>(&address, &key, self.limits)?.parent_death(theirs);
             let address = server.address().clone();
-            // The end of the process is not to wait for a thread that only the end of the manager ends.
+            // A daemon: the end of the process must not wait for a thread that only the end of the manager ends.
             let process = builder.daemon(true).thread(move || server.serve_forever())?;
             return started(process, parent_death, address, &key, self.patience);
         }
@@ -563,7 +564,7 @@ fn started(
     let (weak_server, weak_client) = (Arc::downgrade(&server), Arc::downgrade(&client));
     let end = Finalize::at_exit(0, move || {
         if let (Some(server), Some(client)) = (weak_server.upgrade(), weak_client.upgrade()) {
-            let _ = server.end(&client); // nobody is left to hear of it
+            let _ = server.end(&client); // nobody is left to get the error
         }
     });
     Ok(Manager { client, started: Some(Started { server, end }) })

@@ -97,8 +97,8 @@ impl Proxy {
     }
 }
 
-/// In a message to a server as CPython pickles a proxy; between processes of this program with a reference that is
-/// under way too, for which the server is asked.
+/// A message to a server has the proxy as CPython pickles it. A message between processes of this program also has a
+/// reference that is under way; the sender asks the server for that reference.
 impl Serialize for Proxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {

@@ -306,7 +306,7 @@ impl Board {
         self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)
     }
 
-    /// How many workers sleep, or are about to, that nobody has woken.
+    /// How many workers sleep or are about to sleep, and were not woken.
     #[cfg(test)]
     pub(super) fn sleepers(&self) -> u32 {
         self.asleep.iter().map(|bits| bits.load(SeqCst).count_ones()).sum()

@@ -1,4 +1,4 @@
-//! A supervisor that has ended, whose workers may live.
+//! A supervisor that has ended, whose workers may still live.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -96,13 +96,13 @@
 // | `ground` | all of that together, as it goes to another process |
 // | `worker`, `supervisor`, `looks` | the two processes' lives, and how often somebody looks before it sleeps |
 // | `chunk`, `job`, `values`, `kept`, `failure`, `refusal` | what the parent knows of calls that it gave out, of their outcomes, and why there are no more |
-// | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; of what a wait is told; outcomes, deaths and publishing; cancelling and callbacks |
-// | `ends`, `fallen`, `succession` | the parent: the end of the pool; its supervisor, and another for one that has ended |
+// | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; what a thread waits for, and which news it gets; outcomes, deaths and publishing; cancelling and callbacks |
+// | `ends`, `fallen`, `succession` | the parent: the end of the pool; a supervisor that has ended; the start of the next one |
 // | `handle` | a pool, and its end |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
 // | `plain` | maps without serialisation |
 // | `opaque`, `engine` | calls whose arguments and values are bytes, for the pool of a manager and for `ossature-redis` |
-// | `threads` | the pool of threads, which shares nothing with the rest |
+// | `threads`, `gathered` | the pool of threads and the outcomes of its calls, which share nothing with the rest |
 
 mod arena;
 mod asks;

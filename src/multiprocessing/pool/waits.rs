@@ -127,7 +127,7 @@ mod tests {
             hub.submit([chunk_of(&Arc::new(Job::new("a::task", Keep::All)))]).unwrap();
             let late = Deadline::after(Duration::from_secs(30));
             let ready = hub.sleep_on(&mut [PollFd::new(&done, PollFlags::IN)], late);
-            hub.ground.wake_all_workers(); // who still sleeps would keep the scope
+            hub.ground.wake_all_workers(); // the scope waits for a worker that still sleeps
             assert_eq!(ready, Ok(1), "the second one was woken");
         });
     }

@@ -14,8 +14,8 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
 ///
 /// Differs from Python: the action is given to the wait, and the last party to arrive runs its own. The death of a
-/// party that waits or has [joined](Self::join) breaks the barrier at once. There are at most `N` parties, 120 if
-/// nothing else is said.
+/// party that waits or has [joined](Self::join) breaks the barrier at once. A barrier has at most `N` parties, by
+/// default 120.
 ///
 /// A party that is stopped, not dead, may delay a [`wait`](Self::wait) of the others. A wait with a limit ends in time,
 /// and [`join`](Self::join), [`reset`](Self::reset) and [`abort`](Self::abort) never wait.
@@ -63,8 +63,9 @@ impl Barrier {
     /// A barrier for `parties` parties in shared memory.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120, for which there is
-    /// [`with_capacity`](Self::with_capacity); otherwise as for [`Lock::new`](crate::multiprocessing::Lock::new).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120;
+    /// [`with_capacity`](Self::with_capacity) takes more. Otherwise as for
+    /// [`Lock::new`](crate::multiprocessing::Lock::new).
     pub fn new(parties: u32) -> Result<Self> {
         Self::with_capacity(parties)
     }
@@ -93,7 +94,8 @@ impl<const N: usize> Barrier<N> {
     /// A barrier for `parties` parties in shared memory, with room for `N` participants: those who have
     /// [joined](Self::join) and those who wait. `N` is 65,536 at most.
     ///
-    /// The memory of a barrier for more than 120 is that of its parties. More is taken when more participants come.
+    /// A barrier with `N` above 120 begins with memory for its parties. It takes more memory when more participants
+    /// come.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than `N`; otherwise as for
@@ -116,8 +118,8 @@ impl<const N: usize> Barrier<N> {
     /// whether it waited or computed.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `EAGAIN` when `N` threads have joined or wait, or this one holds 1,900 shared locks.
-    /// With `ENOMEM` without memory for one more participant.
+    /// [`Os`](ErrorKind::Os) with `EAGAIN` when `N` threads have joined or wait, or when this thread holds 1,900 shared
+    /// locks. [`Os`](ErrorKind::Os) with `ENOMEM` without memory for one more participant.
     pub fn join(&self) -> Result<Party<'_, Shared, N>> {
         Ok(self.0.join()?)
     }

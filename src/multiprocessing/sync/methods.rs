@@ -1,6 +1,6 @@
 //! The methods that several faces have, written once.
 
-/// What owns a `Placed` in its only field; it may have room for `N` participants.
+/// The methods of a type that owns a `Placed` in its only field. The type may have room for `N` participants.
 macro_rules! owner {
     ($Face:ident, $Inner:ty $(, $N:ident)?) => {
         impl$(<const $N: usize>)? $Face$(<$N>)? {

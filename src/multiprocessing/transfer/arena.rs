@@ -1,7 +1,7 @@
 //! Shared objects of different types behind one descriptor.
 //!
-//! The lower crate's [`arena`] knows who holds an object: processes, and messages under way. Here it is counted how
-//! many owners this process has of an arena, so that an object that comes in a message finds the mapping that the
+//! The lower crate's [`arena`] knows who holds an object: processes, and messages under way. [`kept`](super::kept)
+//! counts how many owners this process has of an arena. So an object that comes in a message finds the mapping that the
 //! process has already. A message has a [`Carrier`](arena::Carrier) of its own for each arena, whose descriptor goes
 //! once. An object goes as the place of that descriptor and as its own place in the arena.
 

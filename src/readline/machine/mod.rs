@@ -5,6 +5,7 @@
 //! | `input` | bytes in the order in which they are read: pushed back, of macros, typed |
 //! | `dispatch` | bytes to commands, numeric arguments, timeouts |
 //! | `movement`, `text`, `killing`, `past`, `nonincremental`, `incremental`, `completion`, `menu`, `misc` | the commands |
+//! | `words` | where words begin and end |
 //! | `vi` | the commands of vi mode |
 //! | `view` | what the one who draws is told |
 //!

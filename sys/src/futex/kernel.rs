@@ -51,7 +51,7 @@ pub fn wake(word: &AtomicU32, count: u32, reach: Reach) -> Result<u32> {
 }
 
 /// `futex(word, FUTEX_WAIT_BITSET, expected, timeout, kinds)`: [`wait`] as a sleeper of these kinds, a bit each. An
-/// ordinary [`wake`] is for all kinds.
+/// ordinary [`wake`] reaches sleepers of all kinds.
 pub(crate) fn wait_as(
     word: &AtomicU32,
     expected: u32,
@@ -70,7 +70,8 @@ pub(crate) fn wake_one_of(word: &AtomicU32, reach: Reach, kinds: NonZeroU32) -> 
 }
 
 /// `futex(nobody, FUTEX_WAKE_OP, 1, 1, word, OR 0)`: the kernel writes the word without changing it. So the word has a
-/// page afterwards, or there is none: an error, where an access by the program itself would end in SIGBUS.
+/// page afterwards. If there is no memory for a page, the answer is an error, where an access by the program itself
+/// would end in SIGBUS.
 ///
 /// # Errors
 /// `EFAULT` and `ENOMEM` without memory.
@@ -143,7 +144,8 @@ impl<'w> Waiter<'w> {
     }
 }
 
-/// [`wait_any`], with the place of the word that was woken: of the last one in the list if several were.
+/// [`wait_any`](super::wait_any), with the place of the word that was woken: of the last one in the list if several
+/// were.
 pub(crate) fn wait_any_at(waiters: &[Waiter<'_>], deadline: Deadline) -> Result<(Wait, usize)> {
     if waiters.is_empty() || waiters.len() > WAIT_ANY_MAX {
         return Err(Errno::INVAL);

@@ -7,7 +7,7 @@ use crate::futex::Limit;
 use crate::robust::word::LockWord;
 use crate::sync::queue::{Queue, SharedQueue};
 
-/// The most that wait at a time.
+/// How many participants wait at a time, at most.
 const MOST: usize = 4;
 
 /// The queue.
@@ -15,7 +15,7 @@ const MOST: usize = 4;
 pub struct Waiters(SharedQueue<Place, KillableGate, MOST>);
 
 impl Waiters {
-    /// An empty one.
+    /// An empty queue.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self(SharedQueue::of(KillableGate::default(), || Place(LockWord::new())))
@@ -28,8 +28,8 @@ impl Waiters {
         self.0.wait(limit, entered, step).unwrap().0
     }
 
-    /// [`wait`](Self::wait) of one that dies after so many steps; `None` if it did. Calls `locked` when it has its lock
-    /// again.
+    /// [`wait`](Self::wait) of a participant that dies after `steps` steps; `None` if it died. Calls `locked` when the
+    /// participant has its lock again.
     pub fn doomed(&self, steps: u32, id: u32, entered: impl FnOnce(), locked: impl FnOnce()) -> Option<bool> {
         become_participant(id);
         let take_again = || {
@@ -39,12 +39,12 @@ impl Waiters {
         mourned(steps, walk, || self.0.wait(Limit::NEVER, entered, take_again).unwrap().0)
     }
 
-    /// Notifies so many.
+    /// Notifies `count` waiters.
     pub fn notify(&self, count: u32) -> u32 {
         self.0.notify(count)
     }
 
-    /// [`notify`](Self::notify) of a notifier that dies after so many steps; `None` if it did.
+    /// [`notify`](Self::notify) of a notifier that dies after `steps` steps; `None` if it died.
     pub fn doomed_notify(&self, steps: u32, count: u32) -> Option<u32> {
         mourned(steps, walk, || self.notify(count))
     }

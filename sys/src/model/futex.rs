@@ -99,7 +99,7 @@ pub(crate) fn wake_one_of(word: &FutexWord, reach: Reach, kinds: NonZeroU32) -> 
     Ok(wake_of(kinds.get(), Waiter::new(word, 0, reach).address(), 1) != 0)
 }
 
-/// Finds a page for the word: all have one.
+/// Does nothing, because every word of the model has its memory.
 ///
 /// # Errors
 /// None.

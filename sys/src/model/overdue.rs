@@ -1,8 +1,8 @@
-//! The lock of processes with its mark for a waiter that has waited for very long, between participants who may die at
-//! any change of a word.
+//! The lock of processes with its mark for a waiter that has waited for very long. The participants may die at any
+//! change of a word.
 //!
-//! In the model every wake comes very late to whoever is impatient. A lock that is left to another is left until a wake
-//! or until the model says that the time is over.
+//! In the model every wake of an impatient participant comes very late. A taker leaves the lock to another until a
+//! wake, or until the model says that the time is over.
 
 use super::std;
 use std::vec::Vec;
@@ -28,7 +28,7 @@ pub struct Lock {
     number: UnsafeCell<u32>,
 }
 
-// SAFETY: the number is touched by who holds the word, which loom itself checks.
+// SAFETY: only the holder of the word touches the number, and loom itself checks that.
 unsafe impl Sync for Lock {}
 // SAFETY: as for Sync.
 unsafe impl Send for Lock {}
@@ -118,14 +118,14 @@ impl WaitPolicy for Waits<'_> {
 }
 
 impl Lock {
-    /// A free one.
+    /// A free lock.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self { word: LockWord::new(), mark: AtomicU32::new(0), over: Cancel::new(), number: UnsafeCell::new(0) }
     }
 
-    /// Takes the lock as the participant `id`, which others let go first once a wake came to it, if it is impatient.
-    /// Says whether the holder before it died.
+    /// Takes the lock as the participant `id`. If the participant is impatient, the others let it go first once it was
+    /// woken. Says whether the holder before it died.
     pub fn take(&self, id: u32, is_impatient: bool) -> bool {
         become_participant(id);
         set_pending(&self.word);
@@ -171,13 +171,13 @@ impl Lock {
         self.release();
     }
 
-    /// From now on a lock that is left to another is left for no time.
+    /// From now on a taker leaves the lock to another for no time.
     pub fn time_is_over(&self) {
         self.over.cancel();
     }
 
-    /// Runs `body` in this thread until it has made so many steps, and kills the participant at the next. `None` if
-    /// it died.
+    /// Runs `body` in this thread until the thread has made `steps` steps, and kills the participant at the next.
+    /// `None` if it died.
     pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
         mourned(steps, walk, body)
     }

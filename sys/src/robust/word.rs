@@ -38,10 +38,11 @@
 //! does harm only if the sleeper that another release has chosen is killed before it takes the word. The probability of
 //! exactly that number of takes is 2^-32 for each such stop, and no process outside the protocol can cause it.
 //!
-//! **A free word may be left to another.** A waiter that has waited for very long says so beside the word. The others
-//! then leave a free word with `WAITERS` to it for a bounded while, once in each take. That is a hint: whoever has
-//! left the word takes it afterwards. One that a wake has chosen meanwhile looks again at once, as from any sleep. So
-//! nothing of the above depends on the waiter for whom the word was left, and it may die.
+//! **A free word may be left to another.** A waiter that has waited for very long sets a mark beside the word. The
+//! other takers then leave a free word with `WAITERS` to that waiter for a bounded time, once in each take. The mark is
+//! a hint: a taker that has left the word takes it afterwards. A taker that a wake chooses meanwhile looks again at
+//! once, as after any sleep. So nothing above depends on the waiter for whom the word was left, and that waiter may
+//! die.
 //!
 //! **`DIED` implies `WAITERS`.** The kernel keeps the `WAITERS` bit when it marks a word. musl, which marks the words
 //! of a thread that ends normally, does not. So a taker of a word with `DIED` sets `WAITERS`, and its release looks for
@@ -127,7 +128,7 @@ pub(crate) trait WaitPolicy {
     fn pause(&mut self) -> bool;
     /// A try after such a pause took the word.
     fn won(&mut self);
-    /// Whether the free word is left to another waiter for now. Then this one has slept for a bounded while. It leaves
+    /// Whether this taker has left the free word to another waiter, and so has slept for a bounded time. A taker leaves
     /// the word once.
     fn leaves(&mut self, free: u32) -> bool;
     /// A wake came. Whether to pause again before the next sleep, if the word is held by then.
@@ -191,7 +192,7 @@ impl LockWord {
     }
 
     /// Changes the futex half from `from` to `to`, starting a generation; false when it is something else. For
-    /// [leases](super::lease) and [slots](super::permits), whose transitions are single steps.
+    /// [leases](crate::sync::lease) and [slots](crate::sync::permits), whose transitions are single steps.
     #[inline]
     pub(crate) fn swap_half(&self, from: u32, to: u32) -> bool {
         let mut seen = self.0.load(Relaxed);

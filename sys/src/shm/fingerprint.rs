@@ -25,7 +25,7 @@ impl Fingerprint {
         Description::of("primitive").text(name).fingerprint()
     }
 
-    /// The fingerprint of a primitive of this crate with room for so many participants.
+    /// The fingerprint of a primitive of this crate with room for this number of participants.
     pub(crate) const fn primitive_for(name: &str, participants: usize) -> Self {
         Description::of("primitive").text(name).number(participants as u64).fingerprint()
     }

@@ -44,7 +44,7 @@ impl Growing {
         Ok(memory)
     }
 
-    /// Makes memory for a `T` alone, with pages for the first bytes of it, as many as it asks for.
+    /// Makes memory for a `T` alone, with pages for the first `T::BACKED` bytes of the `T`.
     pub(super) fn make_for<T: Shareable>() -> Result<(OwnedFd, Region)> {
         let memory = Self::make::<T>(0, 1)?;
         memory.back(Self::offset::<T>(), T::BACKED.min(size_of::<T>()))?;
@@ -124,7 +124,7 @@ impl Growing {
 /// Finds pages for memory that is mapped, before anyone touches it: `madvise(part, len, MADV_POPULATE_WRITE)`.
 ///
 /// # Errors
-/// `ENOMEM`, or `EFAULT` where a touch would end in SIGBUS: there is no memory. `EINVAL` before Linux 5.14.
+/// `ENOMEM`, or `EFAULT` where a touch would end in SIGBUS: there is not enough memory. `EINVAL` before Linux 5.14.
 pub(crate) fn populate<T>(part: &[T]) -> Result<()> {
     let range = part.as_ptr_range();
     let skew = range.start.addr() % page_size();

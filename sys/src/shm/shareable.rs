@@ -51,8 +51,8 @@ pub unsafe trait Shareable: Send + Sync + 'static {
     #[doc(hidden)]
     const LOCKS: bool = false;
 
-    /// How many of its first bytes have pages when it is made, if it is placed by itself. It finds pages for the rest
-    /// before anyone uses them.
+    /// How many of the first bytes have pages when the value is made, if the value is placed by itself. The type finds
+    /// pages for the other bytes before anyone uses them.
     #[doc(hidden)]
     const BACKED: usize = usize::MAX;
 
@@ -124,9 +124,9 @@ pub unsafe trait Init<T> {
     /// What making the value met; the place may then hold anything.
     ///
     /// # Safety
-    /// `place` is valid for writes of a `T`, aligned, in shared memory that nobody else uses yet, and stays mapped for
-    /// as long as anyone uses the value. If there is a primitive of this crate in a `T`, all bytes of the place are
-    /// zero.
+    /// `place` is aligned, valid for writes of a `T`, and in shared memory that nobody else uses yet. That memory stays
+    /// mapped for as long as anyone uses the value. If there is a primitive of this crate in a `T`, all bytes of the
+    /// place are zero.
     unsafe fn init(self, place: *mut T) -> Result<()>;
 }
 

@@ -32,13 +32,13 @@
 //!
 //! So a notification goes to exactly one waiter, the one that has waited longest, and the waiter returns for no other
 //! reason. A waiter whose time ran out leaves the queue by one step of its own word, so it never takes a notification
-//! with it. (In `Shared`, both bits are those of a sleeper that another has woken to look at the queue anew.)
+//! with it. (In `Shared`, both bits are set when another participant has woken the sleeper to look at the queue anew.)
 //!
 //! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified
 //! and had not got the lock yet, the notification goes to the next in the queue. The notification may be given twice if
 //! two pass it on at once, or if the one who passes it on is killed too. That is the one case of a wake without a
-//! notification. If a waiter is stopped on its way to the lock, it may delay what one before it left at its death.
-//! **When a notifier is killed** half-way, whom it had chosen is woken all the same.
+//! notification. A waiter that is stopped on its way to the lock may delay the notification of an earlier waiter that
+//! has died. **When a notifier is killed** half-way, the waiters that it had chosen are woken all the same.
 //! [`wait_for`](Condition::wait_for) tells when the lock came back abandoned, before it looks at the data.
 //!
 //! **One lock for each condition.** All that wait for a condition at the same time use the same lock. Otherwise the
@@ -47,9 +47,10 @@
 //! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's list. The table
 //! makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
 //!
-//! **Cost.** A notification nobody waits for is a look at the queue, without a system call; one that meets a waiter
-//! which is still looking makes none either. In `Shared` a sleeper watches the waiter before it, or who was notified
-//! and is not done, so what a waiter costs does not grow with their number.
+//! **Cost.** A notification that nobody waits for is a look at the queue, without a system call. A notification of a
+//! waiter that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The
+//! first sleeper watches the notified waiters that are not done. So the cost of a waiter does not grow with the number
+//! of waiters.
 //!
 //! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
 
@@ -71,6 +72,7 @@ use crate::sync::scope::{Private, Refused, Scope};
 /// A participant that is stopped, not dead, may delay others:
 /// * A holder of the lock delays every return from a wait, because no limit applies to taking the lock again.
 /// * A notifier delays the waiters that it has chosen but not woken, until their limit.
+/// * In scope [`Shared`] a notified waiter may delay the notification of an earlier waiter that has died.
 /// * In scope [`Private`] a debugger may stop a thread in the queue's own lock. Waits and notifications take that lock
 ///   without a limit.
 ///

@@ -58,7 +58,8 @@ impl Look {
         half(self.0)
     }
 
-    /// A number for a list of looks: that of those before, and this one. Two lists differ if their numbers do.
+    /// A number for a list of looks, made of the number of the earlier looks and of this look. Two lists differ if
+    /// their numbers differ.
     #[inline]
     pub(crate) fn number(self, before: u64) -> u64 {
         (before.rotate_left(23) ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)

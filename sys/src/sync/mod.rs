@@ -73,8 +73,8 @@
 // | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
 // | `spin` | looking before sleeping, and learning whether that helps |
 // | `private` | the raw lock of threads: one futex word |
-// | `overdue` | which waiter of that lock goes first, once one has waited for very long |
 // | `shared` | the raw lock of processes: word and list of `robust` together |
+// | `overdue` | which waiter of that lock goes first, once one has waited for very long |
 // | `local` | the raw lock of a single thread |
 // | `thread_number` | a number for each thread that is never used again |
 

@@ -2,8 +2,8 @@
 //!
 //! A release wakes the sleeper that came first, and does not keep the lock for it. The holder may have the lock again
 //! at once, which costs least: a hand-over at each release would cost a sleep and a wake each. A sleeper that finds the
-//! lock taken goes behind the others. So with many processes one may be unlucky many times. A waiter that is woken
-//! [`OVERDUE_AFTER`] after it first slept, or later, is *overdue*. It marks the lock.
+//! lock taken goes behind the others. So with many processes a sleeper may find the lock taken many times. A waiter
+//! that is woken [`OVERDUE_AFTER`] after it first slept, or later, is *overdue*. An overdue waiter marks the lock.
 //!
 //! | who | when | does |
 //! | --- | --- | --- |
@@ -17,21 +17,23 @@
 //! So all overdue waiters have the lock one after another. Each waiter does so at most once in [`OVERDUE_AFTER`], which
 //! bounds what these hand-overs cost.
 //!
-//! **Figures**, of `cargo bench --bench locks -- crowd`: processes on two cores that did nothing but take and release
-//! for two seconds. The longest time without a turn, and the time of a turn of all together, medians of five stretches:
+//! **Figures** of `cargo bench --bench locks -- crowd`: processes on two cores only took and released the lock, for two
+//! seconds. The table has the longest time without a turn, and the time divided by the turns of all processes. Each
+//! figure is the median of five stretches:
 //!
 //! | processes | without the mark | with it | pthread's robust mutex |
 //! | --- | --- | --- | --- |
 //! | 16 | 108 ms | 80 ms, 51 ns | 80 ms, 68 ns |
 //! | 64 | 968 ms | 212 ms, 55 ns | 544 ms, 66 ns |
 //!
-//! In the recorded run it was 88 ms beside 68 ms of pthread's, and 232 ms beside 224 ms.
+//! In the recorded run (`benches/record/2026-11-30-locks.md`) the longest times were 88 ms beside pthread's 68 ms, and
+//! 232 ms beside pthread's 224 ms.
 //!
-//! Half of the 212 ms is the scheduler's: there are 32 processes on a core, of which each may run for 4 ms. They are
-//! 420 ms if a taker that leaves the lock wakes an overdue sleeper too, and 500 ms with a span of 100 ms.
+//! Half of the 212 ms is the scheduler's: each of the 32 processes on a core may run for 4 ms. The longest time is 420
+//! ms if a taker that leaves the lock wakes an overdue sleeper too. It is 500 ms with a span of 100 ms.
 //!
 //! **States.** The word of the lock is held or free; free means here that it still says `WAITERS`. The node of each
-//! party below is pending, so the kernel wakes a sleeper for a killed one that met a free word.
+//! party below is pending. So if a party is killed after it met a free word, the kernel wakes a sleeper.
 //!
 //! | mark | word | step | then | if the party is killed right after the step |
 //! | --- | --- | --- | --- | --- |
@@ -43,10 +45,10 @@
 //! | yes | free | another taker sleeps until a wake or the end of the span | mark, free | the kernel wakes a sleeper |
 //! | any | free | a waiter takes the word, overdue or not | held | the word is `DIED`, and a sleeper is woken |
 //!
-//! The mark and all that it causes are hints, of a bounded time. A holder that changes the other flags may wipe the
-//! mark out, and so may a release that another taker overtakes. Then the overdue waiter sets it anew at its next late
-//! wake. A mark that nobody needs makes one taker sleep once in vain. So no step above depends on the party for whom
-//! the lock is left.
+//! The mark and all that it causes are hints, and last for a bounded time. A holder that changes the other flags may
+//! wipe the mark out, and so may a release that another taker overtakes. Then the overdue waiter sets it anew at its
+//! next late wake. A mark that nobody needs makes one taker sleep once in vain. So no step above depends on the party
+//! for whom the lock is left.
 
 use core::time::Duration;
 
@@ -88,8 +90,9 @@ impl Claim {
         !self.is_overdue && lock.is_marked()
     }
 
-    /// The lock is free, and somebody may sleep there. If somebody else is overdue, leaves the lock once: runs `sleep`.
-    /// It wakes nobody: the release has woken one, and each further one would meet those on their way to the lock.
+    /// To be called when the lock is free and somebody may sleep on it. If another waiter is overdue, leaves the lock
+    /// once: runs `sleep`. The taker wakes nobody: the release has woken a sleeper, and each further one would meet
+    /// those on their way to the lock.
     pub(crate) fn leave(&mut self, lock: &impl Marked, sleep: impl FnOnce()) -> bool {
         if self.has_left || !self.yields(lock) {
             return false;
@@ -99,7 +102,7 @@ impl Claim {
         true
     }
 
-    /// A wake has come so late that the others are to let this taker go first from now on.
+    /// A wake has come so late that the others must let this taker go first from now on.
     pub(crate) fn becomes_overdue(&mut self) {
         self.is_overdue = true;
     }

@@ -132,7 +132,7 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// Those of this scope who wait for a condition.
     #[doc(hidden)]
     type Queue: Queue + Send + Sync;
-    /// How the parties of a barrier of this scope are known, if threads have slots: at most `N`.
+    /// Who takes part in a barrier of this scope: at most `N`, where threads have slots.
     #[doc(hidden)]
     type Participants<const N: usize>: Participants<Self::Gate>;
     /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
@@ -242,7 +242,7 @@ pub enum Refused {
     Unlisted,
     /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
-    /// As many participants as the object has room for use it at once already. Most have room for 120.
+    /// The object has no room for one more participant. Most objects have room for 120 at a time.
     TableFull,
     /// There is no memory for one more participant.
     NoMemory,
@@ -264,7 +264,7 @@ impl fmt::Display for Refused {
                 "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
             }
             Self::TableFull => {
-                "as many participants as it has room for use the shared object already: wait until some are done"
+                "the shared object has no room for one more participant: wait until another participant is done"
             }
             Self::NoMemory => "there is no memory for one more participant of the shared object: free some first",
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",

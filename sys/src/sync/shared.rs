@@ -16,8 +16,7 @@
 //! thread. That thread waits like all others and does not get the lock. But if that thread dies while it waits, its
 //! death frees the lock.
 //!
-//! **Who gets a lock that is released** is whoever tries first, until a waiter has waited for very long: see
-//! [`overdue`].
+//! **A released lock** goes to the first taker that tries, until a waiter has waited for very long: see [`overdue`].
 //!
 //! **Spinning** tries ever more rarely, because each try takes the cache line from the holder. Between tries that
 //! failed the holder works at full speed. A party that wants the lock all the time gets it in stretches of some dozen
@@ -259,7 +258,7 @@ struct Sleeper<'l> {
     learned: u32,
     paused: u32,
     gap: u32,
-    /// When it will have waited for very long, once it has slept.
+    /// When this taker will have waited for very long, once it has slept.
     overdue_at: Option<Deadline>,
     claim: Claim,
 }

@@ -9,8 +9,8 @@
 //!
 //! **When both partners sleep** each of them takes longer to wake than a look lasts, so no look of that length would
 //! ever succeed again. One in eight of the looks that only notice changes is therefore four times as long: longer than
-//! a wake takes. While such looks succeed they stay allowed. The partner's answers are then there at its next look,
-//! whatever the length of that, and both are awake.
+//! a wake takes. While such looks succeed they stay allowed. Then the partner's answer is there at the next look,
+//! however short that look is, and both partners are awake.
 //!
 //! | bits | meaning |
 //! | --- | --- |
@@ -32,7 +32,7 @@ const PAUSES_MAX: u32 = 400;
 const PAUSES_LONG: u32 = 4 * PAUSES_MAX;
 /// The bits of the pauses.
 const PAUSES: u32 = (1 << 11) - 1;
-/// One in so many looks that notice changes is long.
+/// One in this many of the looks that only notice changes is long.
 const LONG_EVERY: u32 = 8;
 /// The greatest number of looks in turn that are left out.
 const LEFT_OUT_MAX: u32 = 127;

@@ -107,7 +107,7 @@ fn one_more_participant_than_there_is_memory_for_is_refused_and_comes_later() {
     assert_eq!(barrier.join().map(drop), Ok(()));
 }
 
-/// Before Linux 5.14.
+/// Kernels before Linux 5.14 do not know the call.
 #[test]
 fn without_the_call_that_finds_pages_the_kernel_is_made_to_write_there() {
     let _alone = alone();

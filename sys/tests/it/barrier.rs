@@ -1,5 +1,5 @@
-//! The barrier where its behaviour does not depend on who takes part, which `tests/sync` covers: one's own action, the
-//! table of parties, leaked ones, many of them.
+//! The barrier where its behaviour does not depend on who takes part (`tests/sync` covers that). The action of a party,
+//! the table of parties, leaked parties and many parties.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -80,7 +80,7 @@ fn room_for_participants_is_part_of_the_type() {
     assert_eq!(other.map(drop), Err(AttachError::OtherType));
 }
 
-/// How many bytes of its file have pages.
+/// How many bytes of the barrier's file have pages.
 fn resident<const N: usize>(barrier: &Shm<Barrier<Shared, N>>) -> u64 {
     // SAFETY: the descriptor stays here.
     let memory = duplicate(unsafe { barrier.descriptor() }).unwrap();
@@ -95,7 +95,7 @@ fn a_barrier_for_65536_takes_the_memory_of_those_who_are_there() {
     let empty = resident(&barrier);
     assert!(empty <= whole / 16, "{empty} of {whole}");
     assert_eq!(Shm::place(Barrier::<Shared, 65_536>::shared_with_capacity(65_537)).map(drop), Err(Errno::INVAL));
-    // Many more come than there are parties, with as many as a thread may have.
+    // Many more participants come than there are parties, about as many as two threads may have.
     thread::scope(|threads| {
         let many = || (0..1_800).map(|_| barrier.join().unwrap()).collect::<Vec<_>>();
         let (one, other) = (many(), threads.spawn(move || many().len()));
@@ -118,7 +118,7 @@ fn parties_of_the_greatest_number_have_their_memory_at_once() {
     assert_eq!((barrier.parties(), barrier.waiting(), barrier.is_broken()), (65_536, 0, false));
 }
 
-/// What each of so many threads had of three cycles, and what those had who waited when one of them ended.
+/// Each thread waits in three cycles. Then one of the threads ends, and the others learn of its death.
 #[test]
 fn a_thousand_threads_wait_for_each_other_and_hear_of_a_death() {
     needs!(own_nodes);
@@ -129,7 +129,7 @@ fn a_thousand_threads_wait_for_each_other_and_hear_of_a_death() {
             let party = |number: u32| {
                 let barrier = &barrier;
                 let body = move || {
-                    // Every other one joins, the others have a slot for each wait.
+                    // Every other thread joins. The others have a slot for each wait.
                     let party = (number % 2 == 0).then(|| barrier.join().unwrap());
                     let numbers = [(); 3].map(|()| barrier.wait().unwrap());
                     if number == 500 {

@@ -249,7 +249,8 @@ fn memory_is_sealed_and_both_descriptors_are_closed_on_exec() {
     assert_eq!(memory.set_len(4096), Err(Errno::PERM));
 }
 
-/// Looks at a partner that answers at the look of that number; how many looks there were, if it was met.
+/// Looks at a partner that answers after `answers` looks. Returns the number of looks, or `None` if the looks ended
+/// before.
 fn look(patience: &Patience, answers: u32) -> Option<u32> {
     let mut looks = 0;
     let is_met = patience.until(|| {

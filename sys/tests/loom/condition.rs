@@ -137,7 +137,7 @@ fn one_notification_frees_one() {
     });
 }
 
-/// More steps than a waiter makes, so that the last of them does not die.
+/// More steps than a waiter makes, so that the waiter of the last model does not die.
 const STEPS: u32 = 64;
 
 /// A queue, and the threads that use it. The model waits for all of them at its end.
@@ -159,13 +159,13 @@ impl Crowd {
         self.threads.lock().unwrap().push(started);
     }
 
-    /// A thread that waits, and does this when it is in the queue.
+    /// Starts a thread that waits, and that calls `entered` when it is in the queue.
     fn waits(&self, id: u32, entered: impl FnOnce(&Self) + 'static) {
         self.spawn(move |here| assert!(here.queue.wait(id, Limit::NEVER, || entered(here))));
     }
 
-    /// The first of the queue dies after so many steps. `behind` comes when it is in the queue, or when it died before.
-    /// If it had its lock again, it or whoever gets the lock next notifies one more, as a program would.
+    /// The first waiter of the queue dies after `steps` steps. `behind` runs when that waiter is in the queue, or has
+    /// died before. If that waiter had its lock again, one more waiter is notified, as a program would do.
     fn begins_with_doomed(self, steps: u32, behind: impl FnOnce(&Self)) {
         let (mut behind, mut locked) = (Some(behind), false);
         let entered = || behind.take().unwrap()(&self);
@@ -188,7 +188,7 @@ impl Crowd {
     }
 }
 
-/// The second gets the notification, wherever the first dies.
+/// The second waiter gets the notification, wherever the first dies.
 #[test]
 fn notification_of_a_killed_waiter_goes_to_the_next() {
     for steps in 0..STEPS {
@@ -200,7 +200,7 @@ fn notification_of_a_killed_waiter_goes_to_the_next() {
     }
 }
 
-/// The third gets it, when the second may have left before the first has died.
+/// The third waiter gets the notification, when the second may have left before the first has died.
 #[test]
 fn notification_of_one_that_dies_behind_another_goes_to_the_third() {
     for steps in 0..STEPS {
@@ -212,7 +212,7 @@ fn notification_of_one_that_dies_behind_another_goes_to_the_third() {
     }
 }
 
-/// The third gets it, when the time of the second has run out.
+/// The third waiter gets the notification, when the time of the second has run out.
 #[test]
 fn notification_of_a_killed_waiter_passes_one_whose_time_is_over() {
     for steps in 0..STEPS {
@@ -238,7 +238,7 @@ fn notification_of_a_killed_waiter_passes_one_whose_time_is_over() {
     }
 }
 
-/// Whom a killed notifier has chosen is woken, and the others by the next.
+/// The waiters that a killed notifier has chosen are woken, and the next notifier wakes the others.
 #[test]
 fn killed_notifier_leaves_nobody_asleep() {
     for steps in 0..16 {

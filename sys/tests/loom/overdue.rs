@@ -1,5 +1,5 @@
-//! The lock of processes when a waiter has waited for very long: it goes first, and everybody is served, whoever dies
-//! where.
+//! The lock of processes when a waiter has waited for very long. That waiter goes first, and every participant is
+//! served, whoever dies at whatever step.
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -7,7 +7,8 @@ use ossature_sys::model::overdue::Lock;
 
 use crate::{explore, explore_to};
 
-/// More steps than a turn has of one that waits, leaves the lock or marks it, so that the last of them does not die.
+/// More steps than a turn has in which a participant waits, leaves the lock or marks it. So the participant of the last
+/// model does not die.
 const STEPS: u32 = 30;
 
 fn turn(lock: &Arc<Lock>, id: u32, is_impatient: bool) -> JoinHandle<()> {
@@ -15,15 +16,15 @@ fn turn(lock: &Arc<Lock>, id: u32, is_impatient: bool) -> JoinHandle<()> {
     thread::spawn(move || lock.turn(id, is_impatient))
 }
 
-/// A holder, one that others let go first, and one that does not wait for long.
+/// Releases the lock, ends the time for which a taker leaves it, and waits for the others.
 fn served(lock: &Arc<Lock>, others: impl IntoIterator<Item = JoinHandle<()>>) {
     lock.release();
     lock.time_is_over();
     others.into_iter().for_each(|other| other.join().unwrap());
 }
 
-/// What is left over after everybody has gone: one more turn finds the lock free, and says that nobody waits. A mark
-/// without a waiter stays until there is one, and then makes one taker sleep in vain.
+/// Checks what is left after everybody has gone: after one more turn the lock is free, and nobody waits. A mark without
+/// a waiter stays until a waiter comes, and then makes one taker sleep in vain.
 fn assert_clean(lock: &Lock) {
     lock.turn(1, false);
     let (is_free, has_waiters) = lock.rest();
@@ -54,7 +55,8 @@ fn two_overdue_waiters_are_both_served() {
     });
 }
 
-/// The holder comes back at once, as one that hammers: it leaves the lock to the overdue one or takes it first.
+/// The holder comes back at once, as in a loop without work. It leaves the lock to the overdue waiter, or takes the
+/// lock first.
 #[test]
 fn holder_that_comes_back_leaves_nobody_asleep() {
     explore(|| {
@@ -74,7 +76,8 @@ fn holder_that_comes_back_leaves_nobody_asleep() {
     });
 }
 
-/// For each step a model in which the participant dies there: an overdue one, or one that leaves the lock to it.
+/// For each step, a model in which the participant `id` dies there: an overdue waiter, or a taker that leaves the lock
+/// to one.
 fn dies_at_each_step(id: u32, is_impatient: bool, other: (u32, bool)) {
     for steps in 0..STEPS {
         explore_to(1, move || {

@@ -38,7 +38,7 @@ impl ServerHandle {
         Self { socket, process, rights, generation: generation() }
     }
 
-    /// Spawns a server, which is the task of that name.
+    /// Spawns a server, which runs the task of that name.
     fn start(entrance: &Entrance, task: &str, rights: &Rights, patience: Patience) -> Result<Self> {
         let made = private::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
             // Before anything is sent, because what was sent without credentials stays so.
@@ -84,8 +84,8 @@ fn state(deadline: Deadline) -> Result<Guard<'static, ServerState>> {
     })
 }
 
-/// The socket of the server, which a child may use as well, and the server's number. Starts a server if there is none
-/// with these rights: the task of that name.
+/// The socket of the server, which a child may use as well, and the server's number. If there is no server with these
+/// rights, starts one, which runs the task of that name.
 pub(super) fn server_fd(
     entrance: &Entrance,
     task: &str,

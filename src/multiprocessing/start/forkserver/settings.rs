@@ -1,4 +1,4 @@
-//! What a program sets of its fork server.
+//! The settings of the fork server, which a program may change.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

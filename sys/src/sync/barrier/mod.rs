@@ -46,8 +46,9 @@
 //! | more | within 10 ms for each begun thousand |
 //!
 //! **Room.** A shared barrier has room for 120 participants, or for as many as its type says: `Barrier<Shared, N>` for
-//! `N` up to 65,536. Each takes 56 bytes. A barrier for 8 has 480. The pages of a larger one come with its
-//! participants, if it is placed by itself. With no memory for one more, that one is refused.
+//! `N` up to 65,536. Each participant takes 56 bytes, and a barrier for 8 has 480 bytes. A barrier for more than 120
+//! that is placed by itself gets its pages as participants come. A participant for which there is not enough memory is
+//! refused.
 //!
 //! **Cost.** A wait is one compare-exchange to arrive and one to leave, and sleeps unless it is the last. A cycle is
 //! one system call for each that sleeps and one that wakes them all. In `Shared` a sleeper watches one other party, or
@@ -172,8 +173,8 @@ impl Barrier<Shared> {
     /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared barrier with room for 120
     /// participants.
     ///
-    /// Placing fails with `EINVAL` for no parties and for more than 120. For more see
-    /// [`shared_with_capacity`](Self::shared_with_capacity).
+    /// Placing fails with `EINVAL` for no parties and for more than 120.
+    /// [`shared_with_capacity`](Self::shared_with_capacity) takes more.
     pub fn shared(parties: u32) -> impl Init<Self> {
         Self::shared_with_capacity(parties)
     }
@@ -183,8 +184,9 @@ impl<const N: usize> Barrier<Shared, N> {
     /// An initialiser of a shared barrier with room for `N` participants: those who have [joined](Self::join) and those
     /// who wait. `N` is 65,536 at most.
     ///
-    /// Each participant takes 56 bytes. Placed by itself, a barrier for more than 120 has pages for its parties from
-    /// the beginning, and for more participants when they come. Elsewhere, in a struct or an arena, it has all of them.
+    /// Each participant takes 56 bytes. A barrier for more than 120 that is placed by itself begins with pages for its
+    /// parties, and gets more when more participants come. In a struct or an arena, a barrier has all its pages from
+    /// the beginning.
     ///
     /// Placing fails with `EINVAL` for no parties and for more than `N`. It fails with `ENOMEM` without memory.
     ///
@@ -223,11 +225,10 @@ impl<const N: usize> Barrier<Shared, N> {
             let count = unsafe { &raw mut (*place).parties };
             // SAFETY: as for `count`.
             unsafe { count.write(parties) };
-            // SAFETY: zero bytes, which the place has, are a barrier but for the number, which is written now.
+            // SAFETY: zero bytes, which the place has, are a valid barrier but for the number, which was written above.
             unsafe { &*place }.participants.begin_with(parties)
         };
-        // SAFETY: the number is made and the table; of all the rest zero bytes are the beginning, and `Init` promises
-        // them.
+        // SAFETY: `write` makes the number and the table. All other fields begin as zero bytes, which `Init` promises.
         unsafe { InitWith::new(write) }
     }
 }

@@ -54,8 +54,8 @@ const SEALS: Seals = Seals::SHRINK.union(Seals::GROW);
 /// there, and both cost microseconds in a virtual machine.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// All numbers of the memory, of which those of [`Words`] are used. One check finds them; it cannot fail for memory of
-/// this length.
+/// The numbers of the memory that [`Words`] names. One check finds all numbers of the memory, and cannot fail for
+/// memory of this length.
 #[inline]
 fn words(region: &Region) -> Result<Words<'_>> {
     let all: &[AtomicU32; LEN / 4] = region.atomics_u32(0)?;

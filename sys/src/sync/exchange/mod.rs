@@ -41,7 +41,8 @@ pub use self::memory::{Client, ROOM, Server};
 pub use self::words::Wake;
 use crate::sync::spin::Spin;
 
-/// How long a server looks at its words before it sleeps: as long as looks were of use, at most some ten microseconds.
+/// How long a server looks at its words before it sleeps: as long as looks were of use. Most looks last ten
+/// microseconds at most, and a few last up to four times as long.
 ///
 /// # Examples
 /// ```

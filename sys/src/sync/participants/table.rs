@@ -51,7 +51,8 @@
 //!
 //! The table begins with as many slots as there are parties. A slot beyond them is watched by nobody yet. So their
 //! number grows by an eighth at a time. First they get pages, then they are watched, then all who sleep look anew, then
-//! they are used. Whoever is killed in between leaves slots that have pages or are watched; the next one goes on.
+//! they are used. A participant that is killed in between leaves slots that have pages or are watched. The next
+//! participant goes on from there.
 //!
 //! | slots | they have pages | they are watched | they may be claimed |
 //! | --- | --- | --- | --- |
@@ -80,7 +81,7 @@ use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::participants::Participants;
 use crate::sync::scope::Refused;
 
-/// How many slots a table has, if nothing else is said. One with more finds its pages as it needs them.
+/// How many slots a table has by default. A table with more slots finds pages for them as it needs them.
 pub(crate) const SLOTS: usize = 120;
 
 /// How many words a sleeper watches, beside the state, the gate and a `Cancel`: the kernel takes 128.
@@ -154,8 +155,8 @@ impl Enrolment for Lease {
         match populate(part) {
             Ok(()) => Ok(()),
             Err(Errno::NOMEM | Errno::FAULT) => Err(Refused::NoMemory),
-            // The kernel does not know the call, or a sandbox forbids it. There is such a word in each page but the
-            // first, and what lies before the part is in that one.
+            // The kernel does not know the call, or a sandbox forbids it. Each page of the part but the first has such
+            // a word. The first page also has what lies before the part, so that page has its memory already.
             Err(_) => {
                 let mut touched = None;
                 for word in part.iter().map(word) {
@@ -282,10 +283,11 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
         part.map_or(Ok(()), |part| L::back(part, |slot| &slot.round))
     }
 
-    /// Takes a slot that is free; `None` if at one instant none was. Sets what the dead ones have left.
+    /// Takes a free slot; `None` if at one instant no slot was free. Clears what a dead holder has left in the slot.
     ///
-    /// A look at one slot after the other may miss one that is free all the while, in turn here and there: a slot
-    /// behind it is given back when one before it is taken. So none is free only if two rounds have seen the same.
+    /// One pass over the slots may find none, although some slot was free at every instant. A slot behind the pass may
+    /// be given back just before a slot ahead of it is taken. So the answer is `None` only if two passes have seen the
+    /// same.
     fn take_free(&self, near: u32) -> Result<Option<usize>, Refused> {
         let slots = self.used();
         let near = near as usize % slots.len().max(1);

@@ -19,38 +19,40 @@
 //! **A notifier** keeps the kernel's pending entry at the word that it changes. Its half never looks as if it had an
 //! owner, so when the notifier is killed before its wake, the kernel wakes the waiter in its stead.
 //!
-//! **A notified waiter's** death has to be seen by somebody in the queue, who passes the notification on. Everyone who
-//! sleeps watches as little as will do:
+//! **A notified waiter's** death must be seen by a waiter in the queue, which passes the notification on. Each sleeper
+//! watches as little as will do:
 //!
 //! | who sleeps | sleeps on |
 //! | --- | --- |
 //! | the first of the queue | its own word, the leases of those who are notified and not done, the gate |
-//! | any other | its own word, the lease of the one before it in the queue, the gate |
+//! | any other | its own word, the lease of the waiter before it in the queue, the gate |
 //! | both | besides, the leases of held places without a ticket, whose holders come or go |
-//! | one that had nobody before it | its own word alone: nobody's death concerns it |
+//! | a waiter that had nobody before it | its own word alone: nobody's death concerns it |
 //!
 //! So the second hears of the first's death, the third of the second's, and so on. Whoever hears of a death looks at
-//! the whole table, passes on what the dead have left, and sleeps anew. Whoever leaves the queue alive *hands over*: if
-//! somebody before it is there still, notified or waiting, it *nudges* the next one behind it. That one looks anew, and
-//! watches what this one watched. One that was notified does so when it has the lock, before it gives up its ticket.
-//! One whose time ran out does so when it has given up its ticket, before it frees its place.
+//! the whole table, passes on what the dead have left, and sleeps anew. A waiter that leaves the queue alive *hands
+//! over*. If a waiter before it is still there, notified or waiting, it *nudges* the next waiter behind it. That waiter
+//! looks anew, and watches what the leaving waiter watched. A notified waiter hands over when it has the lock, before
+//! it gives up its ticket. A waiter whose time ran out hands over when it has given up its ticket, before it frees its
+//! place.
 //!
 //! | at this instant a waiter dies | who sees it |
 //! | --- | --- |
-//! | before it has a ticket | nobody needs to; those who sleep, if they began to since |
-//! | in the queue | the one behind it |
-//! | notified, until it has given up its ticket | the one behind it, or the first of the queue |
-//! | while it passes on what a dead one has left | the same, and who sleeps at the gate |
+//! | before it has a ticket | nobody needs to; but those that began to sleep after its claim do |
+//! | in the queue | the waiter behind it |
+//! | notified, until it has given up its ticket | the waiter behind it, or the first of the queue |
+//! | while it passes on what a dead one has left | the same, and a sleeper at the gate |
 //! | while it hands over | the same: it has its lease still |
-//! | with nobody in the queue | the next that comes |
+//! | with nobody in the queue | the next waiter that comes |
 //!
 //! The changes and looks that this needs are in one order. A sleeper first announces its sleep in its own word, and
-//! then looks at the others. Whoever leaves changes its own word, or has been notified, and then looks for who is
-//! behind it. So one of the two sees the other. A nudge changes the word of the one that it wakes. So it is not missed
-//! by one that has looked already and does not sleep yet.
+//! then looks at the others. A waiter that leaves changes its own word, or has been notified, and then looks for the
+//! waiters behind it. So one of the two sees the other. A nudge changes the word of the sleeper. So a waiter that has
+//! looked already, and does not sleep yet, does not miss the nudge.
 //!
 //! A waiter may be stopped (by a debugger or a signal) while it is notified and has not got the lock. Then it does not
-//! watch. If one that was notified before it dies, that notification goes on when the stopped one does.
+//! watch. If an earlier notified waiter dies, its notification waits until the stopped waiter goes on, or until another
+//! waiter looks at the table.
 //!
 //! Orderings: entering is `Release`. A place is entered while the user's lock is held, so a notifier that has had the
 //! lock since finds it. What is said above is `SeqCst`.
@@ -70,9 +72,9 @@ use crate::sync::split_word::SplitWord;
 /// How many may wait at a time. `futex_waitv` takes 128 words, of which the gate, a place's own word and a `Cancel` are
 /// three.
 const PLACES: usize = 120;
-/// Room for so many leases in the first look.
+/// Room for this many leases in the first look.
 const FEW: usize = 8;
-/// How many are found in one look at the table, if many are to be notified.
+/// How many waiters one look at the table finds, if many are to be notified.
 const MANY: usize = 32;
 
 /// In the futex half: in the queue, looking.
@@ -144,7 +146,7 @@ impl<L: Enrolment> Place<L> {
     }
 }
 
-/// The oldest of a queue, at most `MOST` of them, in order.
+/// The oldest waiters of a queue, at most `MOST`, in order.
 struct Oldest<'q, L, const MOST: usize> {
     found: [Option<Waiting<'q, L>>; MOST],
     count: usize,
@@ -157,7 +159,7 @@ struct Waiting<'q, L> {
 }
 
 impl<'q, L: Enrolment, const MOST: usize> Oldest<'q, L, MOST> {
-    /// Of those that came before `now`.
+    /// The oldest of the waiters that came before `now`.
     fn of(places: &'q [Place<L>], now: u32, most: usize) -> Self {
         let mut oldest = Self { found: [const { None }; MOST], count: 0 };
         for place in places {
@@ -323,7 +325,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         }
     }
 
-    /// To be called by whoever leaves the queue, with its lease: sees to it that those before it are watched.
+    /// To be called by a waiter that leaves the queue, while it has its lease. Makes sure that the waiters before it
+    /// are watched.
     fn hand_over(&self, mine: &Place<L>, ticket: u32) {
         in_one_order();
         let now = self.now();
@@ -404,7 +407,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 return Some(woke);
             }
         }
-        // Where not even that many words are enough, it looks again soon.
+        // If not even that many words are enough, the sleeper looks again soon.
         let until = if before.is_more { limit.or_sooner(Deadline::after(AGAIN)) } else { limit };
         Some(self.gate.protected(|| {
             let woke = if before.is_dead {
@@ -424,7 +427,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         }))
     }
 
-    /// Whom `mine` is to watch: see the table above. Their leases are written behind the first word.
+    /// Whom `mine` must watch, as the table at the top of this file says. Their leases are written behind the first
+    /// word.
     fn before<'q>(&'q self, mine: &Place<L>, ticket: u32, words: &mut [Waiter<'q>]) -> Before {
         let now = self.now();
         let own = age(word(ticket, 0), now);
@@ -474,7 +478,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     }
 }
 
-/// When one looks again that has more to watch than a sleep takes.
+/// How soon a sleeper looks again that has more to watch than one sleep takes.
 const AGAIN: core::time::Duration = core::time::Duration::from_millis(10);
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, N> {

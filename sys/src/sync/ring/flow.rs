@@ -1,13 +1,8 @@
-//! The protocol of the records together with its waits: written once for the ring in shared memory and for the model
-//! checker.
+//! The protocol of the records, with wakes and deaths: written once for the ring in shared memory and for the model
+//! checker. The waits are in [`waits`](super::waits).
 //!
 //! Every function here runs in a protected stretch, from the first look to the last wake. A thread that is killed in it
 //! has the kernel wake one sleeper, who [inherits](inherit).
-//!
-//! | waits | until | woken by |
-//! | --- | --- | --- |
-//! | a sender, for room | a record is done | whoever ends a record; the death of whom it waits for |
-//! | a receiver, for a message | a message is published | its sender |
 
 use super::event_count::EventCount;
 use super::receipt::Receipt;
@@ -40,7 +35,7 @@ pub(crate) trait Flow {
     fn grow(&self, least: u64) -> bool;
     /// Gives the memory back that is not [kept](super::track::KEEP). The caller has reserved all of it.
     fn shrink(&self) {}
-    /// When a receiver that sleeps has slept so long that it [gives memory back](trim), if there is any.
+    /// When a receiver that sleeps has slept so long that it [gives memory back](super::trim), if there is any.
     fn trims_at(&self) -> Option<Deadline> {
         None
     }

@@ -66,7 +66,8 @@
 // | `word` | the state of one record |
 // | `track` | the records as a protocol: reserve, publish, take, finish, recover |
 // | `take` | of these, what a consumer does |
-// | `flow` | the protocol with its waits |
+// | `flow` | the protocol with its wakes, and after a death |
+// | `waits` | reserving a record and taking one, with their waits |
 // | `participants` | who takes part, and who of them died |
 // | `event_count` | sleeping until there is something to do |
 // | `memory` | where all of it lies in the memory file |
@@ -82,6 +83,7 @@
 // | `readiness` | a descriptor that is readable while there may be a message |
 // | `packets` | descriptors beside the messages |
 // | `receipt` | which packet belongs to which record, and who receives the next one |
+// | `post` | sending and receiving a packet beside its record |
 //
 // What is pending in the kernel's eyes, while a participant is in the ring:
 //

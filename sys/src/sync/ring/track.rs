@@ -131,8 +131,8 @@ impl Reader {
     }
 
     /// Whether messages come in a stream: more than one came since the reader last had to wait, while an answer comes
-    /// alone. A reader as fast as the sender has to wait for each. So the reader takes it for a stream once in so many
-    /// takes, and learns by that wait. To be called when it has to wait.
+    /// alone. A reader as fast as the sender has to wait for each message. So once in [`TRIED_EVERY`] takes the reader
+    /// assumes a stream, and learns by that wait. To be called when the reader has to wait.
     pub(super) fn is_in_stream(&mut self) -> bool {
         let waited = core::mem::replace(&mut self.waited, self.taken);
         // Once in a while one take counts for two: see `hear_now_and_then`.
@@ -145,7 +145,7 @@ impl Reader {
     }
 }
 
-/// Once in so many takes a reader tries whether messages come in a stream, and never before its first.
+/// Once in this many takes a reader tries whether messages come in a stream, and never before its first take.
 const TRIED_EVERY: u32 = 256;
 
 /// Why `head` goes no further.

@@ -1,4 +1,9 @@
 //! Reserving a record and taking one, with their waits, over the steps of [`flow`](super::flow).
+//!
+//! | waits | until | woken by |
+//! | --- | --- | --- |
+//! | a sender, for room | a record is done | whoever ends a record; the death of whom it waits for |
+//! | a receiver, for a message | a message is published | its sender |
 
 use super::flow::{Flow, Stop, finish, inherit, received, reclaim, tell, wake_receivers};
 use super::take::Taking;
@@ -125,7 +130,7 @@ fn try_take<T>(
 
 /// Receives the record where the reader looks next, if it is a message that `copy` copies: most receipts need no more.
 /// `copy` gets the record and its info while the record is anybody's, and its copy counts as in
-/// [`Track::receive`].
+/// [`Track::receive`](super::track::Track::receive).
 #[inline(always)]
 pub(crate) fn receive_next<T>(
     ring: &impl Flow,
@@ -143,8 +148,8 @@ pub(crate) fn receive_next<T>(
     Some(copied)
 }
 
-/// Looks for the next message for as long as it pays. To be called before a [`take`], which looks no more if this has
-/// looked in vain.
+/// Looks for the next message for as long as that pays. To be called before a [`take`], which does not look if this
+/// function has looked in vain.
 #[inline]
 pub(crate) fn comes_soon(ring: &impl Flow, reader: &mut Reader, spin: &Spin, limit: Limit<'_>) -> bool {
     reader.looked = false;
