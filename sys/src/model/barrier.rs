@@ -3,7 +3,7 @@
 use super::std;
 use std::vec::Vec;
 
-use super::kernel::{address, sleep_any, wait_while};
+use super::kernel::{address, sleep_any, wait_while, wake};
 use super::killable::{KillableGate, covered_by, mourned, step};
 use super::rwlock::{become_participant, clear_pending, has_linked, link, me, set_pending, unlink, walk};
 use crate::atomic::AtomicU32;
@@ -59,6 +59,10 @@ impl Enrolment for Place {
 
     fn watch(&self, seen: Look) -> Waiter<'_> {
         Waiter::new(&self.0, seen.futex(), Reach::Shared)
+    }
+
+    fn wake_watchers(&self) {
+        wake(&self.0, u32::MAX);
     }
 
     fn may_be_mine(_first: &Self, _size: usize, count: usize) -> impl Iterator<Item = usize> {

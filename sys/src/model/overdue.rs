@@ -102,6 +102,7 @@ impl WaitPolicy for Waits<'_> {
     }
 
     fn woken(&mut self) -> bool {
+        self.claim.is_chosen();
         if self.is_impatient {
             self.claim.becomes_overdue();
         }

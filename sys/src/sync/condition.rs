@@ -49,8 +49,8 @@
 //!
 //! **Cost.** A notification that nobody waits for is a look at the queue, without a system call. A notification of a
 //! waiter that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The
-//! first sleeper watches the notified waiters that are not done. So the cost of a waiter does not grow with the number
-//! of waiters.
+//! first sleeper watches the notified waiters that are not done. So the cost of a sleep does not grow with the number
+//! of waiters. A waiter that comes or goes reads the table.
 //!
 //! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
 

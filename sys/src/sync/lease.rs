@@ -26,7 +26,7 @@
 //!
 //! Orderings: claims are `Acquire`, releases are `Release`, deaths are looked for with `Acquire`.
 
-use crate::futex::{Reach, Waiter};
+use crate::futex::{self, Reach, Waiter};
 use crate::robust::word::{DIED, LockWord, OWNER, WAITERS, half};
 use crate::robust::{LEASE, LockBackend, Node, RobustList, gettid, lock_backend};
 use crate::sync::scope::Refused;
@@ -170,7 +170,7 @@ impl Lease {
     pub(crate) fn declare_dead(&self, seen: Look) -> bool {
         let dead = self.0.word.kill_from(seen.0);
         if dead {
-            let _ = crate::futex::wake(self.0.futex(), u32::MAX, Reach::Shared);
+            self.wake_watchers();
         }
         dead
     }
@@ -184,6 +184,12 @@ impl Lease {
     /// To sleep until the holder that was seen dies: ends at once if the lease says something else by then.
     pub(crate) fn watch(&self, seen: Look) -> Waiter<'_> {
         Waiter::new(self.0.futex(), seen.futex(), Reach::Shared)
+    }
+
+    /// Wakes all who sleep on the lease, whatever it said when they fell asleep.
+    pub(crate) fn wake_watchers(&self) {
+        // Cannot fail: the word is mapped.
+        let _ = futex::wake(self.0.futex(), u32::MAX, Reach::Shared);
     }
 
     /// Whether a thread of this process holds it through this mapping: then it must not be unmapped.

@@ -11,8 +11,11 @@
 //! | overdue waiter | about to sleep | sets the mark |
 //! | releaser | the mark is there | wakes an overdue sleeper |
 //! | releaser | the mark is there, and no overdue sleeper | takes the mark away, wakes any sleeper |
-//! | other taker | the lock is free, the mark is there | sleeps for [`LEFT_FOR`], once in a take |
+//! | other taker | the lock is free, the mark is there, no wake has chosen it yet | sleeps for [`LEFT_FOR`], once in a take |
 //! | other taker | spins, the mark is there | sleeps |
+//!
+//! The kernel tells overdue sleepers from the others only if they sleep without a limit, from Linux 6.2 on. A wake for
+//! an overdue one may choose any other sleeper, which then takes the lock as it would without the mark.
 //!
 //! So all overdue waiters have the lock one after another. Each waiter does so at most once in [`OVERDUE_AFTER`], which
 //! bounds what these hand-overs cost.
@@ -75,7 +78,7 @@ pub(crate) trait Marked {
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
     is_overdue: bool,
-    /// Whether it has left a free lock to another.
+    /// Whether it has left a free lock to another, or must not, because a wake has chosen it.
     has_left: bool,
 }
 
@@ -100,6 +103,11 @@ impl Claim {
         self.has_left = true;
         sleep();
         true
+    }
+
+    /// A wake has chosen this taker, so it leaves the lock to nobody: there may be no other wake.
+    pub(crate) fn is_chosen(&mut self) {
+        self.has_left = true;
     }
 
     /// A wake has come so late that the others must let this taker go first from now on.
@@ -212,5 +220,8 @@ mod tests {
         assert!(taker.leave(&lock, || slept.set(slept.get() + 1)));
         assert!(!taker.leave(&lock, || slept.set(slept.get() + 1)), "once in each take");
         assert_eq!((slept.get(), lock.woken.take().len()), (1, 0), "who leaves it wakes nobody");
+        let mut chosen = Claim::default();
+        chosen.is_chosen();
+        assert!(!chosen.leave(&lock, || unreachable!("the wake may be the only one")));
     }
 }

@@ -329,6 +329,7 @@ impl WaitPolicy for Sleeper<'_> {
     }
 
     fn woken(&mut self) -> bool {
+        self.claim.is_chosen();
         if !self.claim.is_overdue() && self.overdue_at.is_none_or(|at| !at.has_passed()) {
             return false;
         }

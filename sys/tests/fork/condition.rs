@@ -18,6 +18,7 @@ use crate::still::{end, go_on, standing};
 
 pub const TESTS: &[Test] = &[
     ("notification_of_one_who_dies_before_it_has_the_lock_goes_on", notification_of_one_who_dies_goes_on),
+    ("death_that_reached_an_old_watcher_of_the_place_is_told_to_the_new_one", death_is_told_to_the_new_watcher),
     ("places_of_the_dead_are_used_again", places_of_the_dead_are_used_again),
     ("table_full_of_the_dead_has_room", table_full_of_the_dead_has_room),
     ("notification_of_the_dead_reaches_nobody", notification_of_the_dead_reaches_nobody),
@@ -33,7 +34,7 @@ shareable! {
         lock: Lock<u32, Shared>,
         condition: Condition<Shared>,
         /// 1 before the wait, 2 after it.
-        states: [AtomicU32; 3],
+        states: [AtomicU32; 4],
     }
 }
 
@@ -69,6 +70,30 @@ fn notification_of_one_who_dies_goes_on() {
     assert_eq!([0, 1, 2].map(|index| stage.states[index].load(SeqCst)), [1, 2, 1], "exactly one goes on");
     assert_eq!(stage.condition.notify(5), 1);
     children[2].wait().unwrap();
+}
+
+/// A sleeper stays on the lease of the one before it when another waiter has that place. So the kernel tells it of a
+/// death that concerns a later sleeper.
+fn death_is_told_to_the_new_watcher() {
+    let stage = stage();
+    let [mut first, mut old] = [0, 1].map(|index| waiter(&stage, index));
+    assert_eq!(stage.condition.notify(1), 1);
+    first.wait().unwrap();
+    let mut doomed = waiter(&stage, 2); // in the place of the first
+    let mut new = waiter(&stage, 3);
+    end_now(&mut doomed);
+    until("the old watcher has looked, and sleeps anew", || asleep(&old));
+    let guard = stage.lock.lock().unwrap();
+    assert_eq!(stage.condition.notify(1), 1);
+    end_now(&mut old);
+    drop(guard);
+    new.wait().unwrap();
+    assert_eq!([1, 2, 3].map(|index| stage.states[index].load(SeqCst)), [1, 1, 2], "its notification goes on");
+}
+
+fn end_now(child: &mut Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 fn places_of_the_dead_are_used_again() {

@@ -113,6 +113,8 @@ pub trait Enrolment: Sized {
     fn reclaim(&self, seen: Look);
     /// To sleep until it says something else than was seen, or its holder dies.
     fn watch(&self, seen: Look) -> Waiter<'_>;
+    /// Wakes all who sleep on it, whatever it said when they fell asleep.
+    fn wake_watchers(&self);
     /// The places of those that the calling thread may hold, `size` bytes apart: all, if that is not known.
     fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize>;
     /// Finds pages for a part of a table, each item of which has that word at its end.
@@ -145,6 +147,10 @@ impl Enrolment for Lease {
 
     fn watch(&self, seen: Look) -> Waiter<'_> {
         Self::watch(self, seen)
+    }
+
+    fn wake_watchers(&self) {
+        Self::wake_watchers(self);
     }
 
     fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize> {

@@ -45,14 +45,18 @@
 //! | while it hands over | the same: it has its lease still |
 //! | with nobody in the queue | the next waiter that comes |
 //!
+//! A sleeper stays on a lease while the holders of that place change. At a death the kernel wakes one sleeper of the
+//! lease, who may not be the one that is to watch the dead. So the participant that frees the place of the dead first
+//! wakes all who sleep on the lease, and each of them looks anew.
+//!
 //! The changes and looks that this needs are in one order. A sleeper first announces its sleep in its own word, and
 //! then looks at the others. A waiter that leaves changes its own word, or has been notified, and then looks for the
 //! waiters behind it. So one of the two sees the other. A nudge changes the word of the sleeper. So a waiter that has
 //! looked already, and does not sleep yet, does not miss the nudge.
 //!
-//! A waiter may be stopped (by a debugger or a signal) while it is notified and has not got the lock. Then it does not
-//! watch. If an earlier notified waiter dies, its notification waits until the stopped waiter goes on, or until another
-//! waiter looks at the table.
+//! A waiter may be stopped (by a debugger or a signal) while it leaves the queue, or while it sleeps as the first. Then
+//! it does not watch. If an earlier notified waiter dies, its notification waits until the stopped waiter goes on, or
+//! until another waiter looks at the table.
 //!
 //! Orderings: entering is `Release`. A place is entered while the user's lock is held, so a notifier that has had the
 //! lock since finds it. What is said above is `SeqCst`.
@@ -138,6 +142,9 @@ impl<L: Enrolment> Place<L> {
 
     /// Frees a place whose holder died, when nothing is left to do for it. Both are as they were seen.
     fn reclaim(&self, lease: Look, word: u64) {
+        // While the place is still that of the dead: the woken ones see that, and look anew.
+        self.lease.wake_watchers();
+        step();
         // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
         let _ = self.word.change(word, NONE, AcqRel);
         if self.word.load(Acquire) == NONE {
