@@ -9,7 +9,7 @@ use ossature::multiprocessing::util::{Finalize, is_exiting, set_daemon_grace};
 use ossature::multiprocessing::{Process, pipe};
 use ossature::threading::Thread;
 
-use crate::worlds::{Scratch, World, append, put, runs, wait_for};
+use crate::worlds::{Scratch, Spawn, World, append, put, runs, wait_for};
 
 pub const ALONE: &[crate::harness::Test] = &[
     ("a_finalizer_runs_once_and_may_be_cancelled", a_finalizer_runs_once_and_may_be_cancelled),
@@ -19,6 +19,7 @@ pub const ALONE: &[crate::harness::Test] = &[
     ("a_program_that_exits_has_the_same_end", a_program_that_exits_has_the_same_end),
     ("values_can_be_sent_to_the_very_end", values_can_be_sent_to_the_very_end),
     ("a_daemon_that_does_not_listen_is_killed_when_its_time_is_over", a_daemon_that_does_not_listen_is_killed),
+    ("a_daemon_that_is_started_while_the_daemons_end_is_ended_too", a_daemon_that_comes_late_is_ended_too),
 ];
 
 crate::in_every_world![finalizers_run_in_their_order, daemons_end_and_others_are_waited_for];
@@ -250,4 +251,43 @@ fn a_daemon_that_does_not_listen_is_killed() {
         assert!(!runs(scratch.read(name).parse().unwrap()), "{name}");
     }
     assert_eq!(scratch.read("last"), "false", "they were waited for before the last finalizers");
+}
+
+/// Blocks `SIGTERM`, and returns when it has come.
+fn await_sigterm() {
+    // SAFETY: a sigset_t is a plain bit set; all zeroes is the empty one.
+    let (mut set, mut came): (libc::sigset_t, _) = (unsafe { std::mem::zeroed() }, 0);
+    // SAFETY: the set may be written.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGTERM) };
+    // SAFETY: the set may be read.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    // SAFETY: as above, and the number may be written.
+    unsafe { libc::sigwait(&raw const set, &raw mut came) };
+}
+
+/// The first daemon says that it was asked to end, and a thread starts the second one then. The alarm of the runner
+/// ends a wait for that.
+fn a_daemon_that_comes_late_is_ended_too() {
+    let scratch = Scratch::new();
+    let mut program = ossature::sys::process::fork(|| {
+        set_daemon_grace(Duration::from_secs(30));
+        let (ready, asked, late) = (scratch.path("ready"), scratch.path("asked"), scratch.path("late"));
+        let first = Process::builder().daemon(true).fork(|| {
+            put(&ready, "");
+            await_sigterm();
+            put(&asked, "");
+            wait_for(&late);
+        });
+        first.unwrap();
+        wait_for(&ready);
+        std::thread::spawn(move || {
+            wait_for(&asked);
+            let second = Spawn::start_with(Process::builder().daemon(true), "sleep", "").unwrap();
+            put(&late, &second.pid().unwrap().as_raw_nonzero().to_string());
+        });
+        std::process::exit(3)
+    })
+    .unwrap();
+    assert_eq!(program.wait().unwrap().code(), Some(3));
+    assert!(!runs(scratch.read("late").parse().unwrap()), "the second daemon was ended and waited for");
 }

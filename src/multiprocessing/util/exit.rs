@@ -31,7 +31,8 @@ extern "C" fn last_call() {
     let _ = catch_unwind(AssertUnwindSafe(exit_sequence));
 }
 
-/// Finalizers of priority 0 and above, the end of the daemons, the wait for all children, the other finalizers. Once.
+/// Finalizers of priority 0 and above, the end of the daemons, the wait for the other children, the end of the daemons
+/// that were started meanwhile, the other finalizers. Once.
 pub(crate) fn exit_sequence() {
     let state = process_state();
     if state.exiting.swap(true, SeqCst) {
@@ -41,11 +42,13 @@ pub(crate) fn exit_sequence() {
     debug!("running all \"atexit\" finalizers with priority >= 0");
     run_finalizers(state, Some(0));
     end_daemons();
-    // A thread that is a daemon is not waited for: nothing could make it end.
-    for child in active_children().into_iter().filter(|child| child.pid().is_some() || !child.daemon()) {
+    for child in active_children().into_iter().filter(|child| !child.daemon()) {
         info!("calling join() for process {}", child.name());
         let _ = child.join();
     }
+    // A thread that goes on may have started more daemons meanwhile: one that waits for a pool starts its supervisor
+    // anew. A wait for them would have no end.
+    end_daemons();
     debug!("running the remaining \"atexit\" finalizers");
     run_finalizers(state, None);
 }
@@ -84,9 +87,12 @@ fn end_daemons() {
     }
     let deadline = Deadline::from(*grace());
     let lives_on = |child: &Process| child.join_timeout(deadline).is_ok_and(|end| end.is_none());
-    for child in daemons.into_iter().filter(lives_on) {
+    daemons.retain(lives_on);
+    for child in &daemons {
         warning!("killing daemon {}, which did not end at SIGTERM", child.name());
-        let _ = child.kill(); // as above
+        if child.kill().is_ok() {
+            let _ = child.join(); // the kernel ends it
+        }
     }
 }
 
