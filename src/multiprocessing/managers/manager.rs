@@ -437,6 +437,9 @@ impl<T: Types> ManagerBuilder<T> {
     }
 
     /// The key that clients have to know; otherwise the one of this process, which its children know.
+    ///
+    /// A process that is sent a proxy has to know the key, too. For another key than that of this process, call
+    /// `current_process().set_authkey(key)` before the start of such a process.
     pub fn authkey(mut self, key: &AuthKey) -> Self {
         self.authkey = Some(key.clone());
         self

@@ -38,7 +38,7 @@
 //! | a client in Python is killed | stays until the end of the server, as with Python's |
 //! | a call is given up | what its reply brings goes back, whether it was carried out or not |
 //! | two objects hold proxies of each other | both stay |
-//! | the server ends | is gone: every proxy gets [`Closed`](crate::ErrorKind::Closed), a waiting one at once |
+//! | the server ends | is gone: a waiting call gets [`Closed`](crate::ErrorKind::Closed) at once, a later one that, or the error of the connect |
 //! | another server starts at the address | old proxies get an error that says so |
 //!
 //! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered.

@@ -68,7 +68,12 @@
 //!
 //! shm = SharedMemory(name=name)                                   # 3.8 to 3.12
 //! resource_tracker.unregister("/" + shm.name, "shared_memory")
+//!
+//! items = ShareableList(name=name)                                # 3.8 and newer: it has no such argument
+//! resource_tracker.unregister("/" + items.shm.name, "shared_memory")
 //! ```
+//!
+//! CPython 3.8 has another layout of a `ShareableList`, which [`Layout::Python38`] writes.
 //!
 //! CPython takes no lock. So one of our objects that only CPython still uses counts as unused, and its name is removed.
 //! The Python program keeps the memory, and nobody else can open it. The remedy is either `track(false)` and `unlink`
