@@ -9,19 +9,26 @@ use ossature_sys::futex::{Reach, Waiter, wait_any};
 
 use crate::machine;
 
-/// The plain futex lock that every textbook has: it sleeps at once and does not survive its holder's death.
+/// The futex lock of three states that every textbook has. It looks `LOOKS` times before it sleeps, and does not
+/// survive its holder's death.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct PlainFutex {
+pub struct FutexLock<const LOOKS: u32> {
     /// 0 free, 1 taken, 2 taken and someone may sleep.
     word: AtomicU32,
     value: UnsafeCell<u64>,
 }
 
-// SAFETY: `value` is reached only between lock and unlock, by one party at a time.
-unsafe impl Sync for PlainFutex {}
+/// Sleeps at once.
+pub type PlainFutex = FutexLock<0>;
 
-impl PlainFutex {
+/// Looks a hundred times.
+pub type LookingFutex = FutexLock<100>;
+
+// SAFETY: `value` is reached only between lock and unlock, by one party at a time.
+unsafe impl<const LOOKS: u32> Sync for FutexLock<LOOKS> {}
+
+impl<const LOOKS: u32> FutexLock<LOOKS> {
     /// Runs `body` on the value under the lock.
     #[inline]
     pub fn with<R>(&self, body: impl FnOnce(&mut u64) -> R) -> R {
@@ -38,42 +45,7 @@ impl PlainFutex {
 
     #[cold]
     fn lock_contended(&self) {
-        while self.word.swap(2, Acquire) != 0 {
-            futex_wait(&self.word, 2);
-        }
-    }
-}
-
-/// The futex lock of three states that looks a hundred times before it sleeps. It does not survive its holder's death.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct LookingFutex {
-    /// 0 free, 1 taken, 2 taken and someone may sleep.
-    word: AtomicU32,
-    value: UnsafeCell<u64>,
-}
-
-// SAFETY: `value` is reached only between lock and unlock, by one party at a time.
-unsafe impl Sync for LookingFutex {}
-
-impl LookingFutex {
-    /// Runs `body` on the value under the lock.
-    #[inline]
-    pub fn with<R>(&self, body: impl FnOnce(&mut u64) -> R) -> R {
-        if self.word.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
-            self.lock_contended();
-        }
-        // SAFETY: the word says that the value is ours alone until it is given back below.
-        let result = body(unsafe { &mut *self.value.get() });
-        if self.word.swap(0, Release) == 2 {
-            futex_wake(&self.word, 1);
-        }
-        result
-    }
-
-    #[cold]
-    fn lock_contended(&self) {
-        for _ in 0..100 {
+        for _ in 0..LOOKS {
             let is_free = self.word.load(Relaxed) == 0;
             if is_free && self.word.compare_exchange(0, 1, Acquire, Relaxed).is_ok() {
                 return;
