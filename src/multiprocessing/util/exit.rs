@@ -105,6 +105,8 @@ fn grace() -> MutexGuard<'static, Option<Duration>> {
 /// Sets how long the daemons of this process may take, all together, from the `SIGTERM` at its normal end until they
 /// are killed. The default is 5 s; `None` waits for as long as they take.
 ///
+/// Daemons that a thread starts meanwhile have the same time once more.
+///
 /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. A forked child has the
 /// grace of its parent, any other the usual one.
 ///
