@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = &[
     ("a_thread_is_not_a_fork", a_thread_is_not_a_fork),
     ("timers_of_one_clock_share_one_descriptor", timers_of_one_clock_share_one_descriptor),
     ("a_childs_copy_of_an_old_set_is_not_heard", a_childs_copy_of_an_old_set_is_not_heard),
+    ("a_new_set_may_get_the_number_of_a_closed_file", a_new_set_may_get_the_number_of_a_closed_file),
     ("a_child_makes_a_queue_of_its_own", a_child_makes_a_queue_of_its_own),
     ("without_proc_a_file_is_refused", without_proc_a_file_is_refused),
     ("signals_from_outside_are_counted", signals_from_outside_are_counted),
@@ -146,6 +147,34 @@ fn a_childs_copy_of_an_old_set_is_not_heard() {
     assert_eq!((is_readable(), wait(&queue, PATIENCE).len(), is_readable()), (Ok(true), 1, Ok(false)));
     drop(ends);
     assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
+}
+
+/// The queue makes four descriptors while it asks which knotes still have their file. The lowest free numbers are
+/// theirs, so each of them has the number of the silent knote once. Here no other thread takes a number meanwhile.
+fn a_new_set_may_get_the_number_of_a_closed_file() {
+    for lower in 0..6 {
+        for silent in [Filter::READ, Filter::WRITE] {
+            let queue = Kqueue::new().unwrap();
+            let (other, _peer) = UnixStream::pair().unwrap();
+            queue.change(&Kevent::write(&other)).unwrap();
+            let below: Vec<File> = (0..lower).map(|_| File::open("/dev/null").unwrap()).collect();
+            let (near, mut far) = UnixStream::pair().unwrap();
+            far.write_all(b"x").unwrap();
+            let number = near.as_raw_fd() as usize;
+            queue.change(&Kevent::new(number, silent).with_flags(Flags::ADD | Flags::CLEAR)).unwrap();
+            assert_eq!(wait(&queue, PATIENCE).len(), 2);
+            // The entry of this knote is met once the number is closed, and new sets are made.
+            let loud = if silent == Filter::READ { Filter::WRITE } else { Filter::READ };
+            queue.change(&Kevent::new(number, loud)).unwrap();
+            let _keeper = near.try_clone().unwrap();
+            drop((below, near));
+            for _ in 0..3 {
+                let idents: Vec<usize> = wait(&queue, PATIENCE).iter().map(|event| event.ident()).collect();
+                assert_eq!(idents, [other.as_raw_fd() as usize], "{lower} numbers below, {silent:?}");
+            }
+            assert_eq!(queue.len(), Ok(1));
+        }
+    }
 }
 
 fn a_child_makes_a_queue_of_its_own() {
