@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::sync::barrier::phase::{DIED, FAILED, PANICKED, REASON, TIMED_OUT};
+use crate::sync::barrier::word::{DIED, FAILED, PANICKED, PHASE, REASON, RESETTING, TIMED_OUT};
 use crate::sync::scope::Refused;
 
 /// Why a wait at a barrier ended without the others.
@@ -44,8 +44,10 @@ pub enum Broken {
 }
 
 impl Broken {
+    /// Why a wait ends that finds the barrier broken or resetting.
     pub(super) fn because(state: u64) -> Self {
         match state & REASON {
+            _ if state & PHASE == RESETTING => Self::Reset,
             TIMED_OUT => Self::TimedOut,
             DIED => Self::Died,
             PANICKED => Self::Panicked,

@@ -63,15 +63,15 @@ mod broken;
 mod party;
 mod phase;
 mod wait;
+mod word;
 
 use core::fmt;
-use core::marker::PhantomData;
 use core::mem::offset_of;
 
 pub use self::action::{Action, WaitError};
 pub use self::broken::Broken;
 pub use self::party::Party;
-use self::phase::{ABORTED, ACTING, BROKEN, FILLING, MOST, PHASE, arrived, changed};
+use self::word::{ABORTED, ACTING, BROKEN, FILLING, MOST, PHASE, arrived, changed};
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::atomic::const_unless_loom;
 use crate::errno::Errno;
@@ -80,7 +80,7 @@ use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::PrivateGate;
 use crate::sync::lease::Lease;
 use crate::sync::participants::{Counter, Participants, SLOTS, SlotTable};
-use crate::sync::scope::{Local, LockBackend, Private, Refused, Scope, Shared};
+use crate::sync::scope::{Local, LockBackend, Private, Scope, Shared};
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
 
@@ -259,40 +259,6 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
 type NoAction = fn() -> bool;
 
 impl<S: Scope, const N: usize> Barrier<S, N> {
-    /// Enrols the calling thread until the [`Party`] is dropped: should it die meanwhile, the barrier breaks at once.
-    ///
-    /// Only in `Shared` is there anything to it. Whoever does not join is a party all the same while it waits. This
-    /// call never waits.
-    ///
-    /// # Errors
-    /// In `Shared`: [`TableFull`](Refused::TableFull) when `N` threads have joined or wait,
-    /// [`NoMemory`](Refused::NoMemory), [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
-    pub fn join(&self) -> S::Outcome<Party<'_, S, N>> {
-        S::outcome(self.enrol())
-    }
-
-    /// [`join`](Self::join), which needs no limit: the answer is never `None`.
-    ///
-    /// # Errors
-    /// As for `join`.
-    ///
-    /// # Examples
-    /// See the example of [`Party`].
-    pub fn join_timeout<'c>(&self, _limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Party<'_, S, N>>> {
-        S::outcome(self.enrol().map(Some))
-    }
-
-    fn enrol(&self) -> Result<Party<'_, S, N>, Refused> {
-        let slot = loop {
-            if let Some(slot) = self.claim(arrived(self.state.load(SeqCst)))? {
-                break slot;
-            }
-        };
-        self.participants.keep(slot);
-        self.end_reset();
-        Ok(Party { barrier: self, slot, forks: crate::process::generation(), stays: PhantomData })
-    }
-
     /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
     ///
     /// # Errors

@@ -4,9 +4,12 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
 
+use crate::atomic::Ordering::SeqCst;
+use crate::futex::Limit;
 use crate::sync::barrier::Barrier;
+use crate::sync::barrier::word::arrived;
 use crate::sync::participants::Participants;
-use crate::sync::scope::{Private, Scope};
+use crate::sync::scope::{Private, Refused, Scope};
 use crate::thread_bound::StaysInItsThread;
 
 /// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the
@@ -41,12 +44,48 @@ use crate::thread_bound::StaysInItsThread;
 /// ```
 #[must_use = "the enrolment ends at once if the party is not kept"]
 pub struct Party<'b, S: Scope = Private, const N: usize = 120> {
-    pub(super) barrier: &'b Barrier<S, N>,
-    pub(super) slot: usize,
+    barrier: &'b Barrier<S, N>,
+    slot: usize,
     /// In which process it was made.
-    pub(super) forks: u32,
+    forks: u32,
     /// Raw pointers are not Send, so neither is the party.
-    pub(super) stays: PhantomData<StaysInItsThread>,
+    stays: PhantomData<StaysInItsThread>,
+}
+
+impl<S: Scope, const N: usize> Barrier<S, N> {
+    /// Enrols the calling thread until the [`Party`] is dropped: should it die meanwhile, the barrier breaks at once.
+    ///
+    /// Only in `Shared` is there anything to it. Whoever does not join is a party all the same while it waits. This
+    /// call never waits.
+    ///
+    /// # Errors
+    /// In `Shared`: [`TableFull`](Refused::TableFull) when `N` threads have joined or wait,
+    /// [`NoMemory`](Refused::NoMemory), [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
+    pub fn join(&self) -> S::Outcome<Party<'_, S, N>> {
+        S::outcome(self.enrol())
+    }
+
+    /// [`join`](Self::join), which needs no limit: the answer is never `None`.
+    ///
+    /// # Errors
+    /// As for `join`.
+    ///
+    /// # Examples
+    /// See the example of [`Party`].
+    pub fn join_timeout<'c>(&self, _limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Party<'_, S, N>>> {
+        S::outcome(self.enrol().map(Some))
+    }
+
+    fn enrol(&self) -> Result<Party<'_, S, N>, Refused> {
+        let slot = loop {
+            if let Some(slot) = self.claim(arrived(self.state.load(SeqCst)))? {
+                break slot;
+            }
+        };
+        self.participants.keep(slot);
+        self.end_reset();
+        Ok(Party { barrier: self, slot, forks: crate::process::generation(), stays: PhantomData })
+    }
 }
 
 impl<S: Scope, const N: usize> Deref for Party<'_, S, N> {

@@ -8,73 +8,17 @@
 //! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic or error, whoever sees a death |
 //! | filling, acting, broken | resetting | `reset` |
 //! | resetting | filling, the same cycle | whoever finds that nobody is inside any more |
-//!
-//! | state, bits | meaning |
-//! | --- | --- |
-//! | `0..16` | arrived: how many wait in this cycle |
-//! | `16..32` | leaving: how many of the last complete cycle have not gone yet |
-//! | `32..34` | the phase |
-//! | `34..37` | why it is broken |
-//! | `37` | somebody may sleep on the upper half |
-//! | `38` | somebody waits there until all of the last cycle have left |
-//! | `39` | whether the number of complete cycles is odd |
-//! | `40..64` | how often the upper half has changed but for bits 37 and 38 |
-//!
-//! The two numbers mean nothing while the barrier is broken or resetting: they may count the dead. Both are 0 when it
-//! fills again. That nobody is inside by then, the participants' notes say.
 
 use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;
-use crate::sync::barrier::{Barrier, Broken};
+use crate::sync::barrier::Barrier;
+use crate::sync::barrier::word::{
+    ACTING, BROKEN, CHANGE, COUNTS, CYCLE, DIED, EMPTYING, FILLING, LEAVING, PHASE, REASON, RESETTING, SLEEPERS,
+    arrived, changed, leaving,
+};
 use crate::sync::gate::Gate;
 use crate::sync::participants::Participants;
 use crate::sync::scope::Scope;
-
-pub(super) const ARRIVED: u64 = 1;
-pub(super) const LEAVING: u64 = 1 << 16;
-/// As many as either number can say.
-pub(super) const MOST: u32 = 0xffff;
-const COUNTS: u64 = 0xffff_ffff;
-
-pub(super) const PHASE: u64 = 0b11 << 32;
-pub(super) const FILLING: u64 = 0;
-pub(super) const ACTING: u64 = 1 << 32;
-pub(super) const RESETTING: u64 = 2 << 32;
-pub(super) const BROKEN: u64 = 3 << 32;
-
-pub(super) const REASON: u64 = 0b111 << 34;
-pub(super) const TIMED_OUT: u64 = 1 << 34;
-pub(super) const ABORTED: u64 = 2 << 34;
-pub(super) const DIED: u64 = 3 << 34;
-pub(super) const PANICKED: u64 = 4 << 34;
-pub(super) const FAILED: u64 = 5 << 34;
-
-pub(super) const SLEEPERS: u64 = 1 << 37;
-pub(super) const EMPTYING: u64 = 1 << 38;
-pub(super) const CYCLE: u64 = 1 << 39;
-const CHANGE: u64 = 1 << 40;
-
-pub(super) fn arrived(state: u64) -> u32 {
-    state as u32 & MOST
-}
-
-pub(super) fn leaving(state: u64) -> u32 {
-    state as u32 >> 16
-}
-
-/// The half that is slept on.
-pub(super) fn half(state: u64) -> u32 {
-    (state >> 32) as u32
-}
-
-/// Whether the two states differ in more than counts and who sleeps.
-pub(super) fn changed(one: u64, other: u64) -> bool {
-    (one ^ other) & !(COUNTS | SLEEPERS | EMPTYING) != 0
-}
-
-pub(super) fn why(state: u64) -> Broken {
-    if state & PHASE == RESETTING { Broken::Reset } else { Broken::because(state) }
-}
 
 impl<S: Scope, const N: usize> Barrier<S, N> {
     /// Goes to another state and wakes the sleepers; false if the upper half has changed since it was read. `to` makes

@@ -1,8 +1,8 @@
 //! One wait, from the arrival to the end.
 
-use super::phase::{
+use super::word::{
     ACTING, ARRIVED, BROKEN, CYCLE, EMPTYING, FAILED, FILLING, MOST, PANICKED, PHASE, RESETTING, SLEEPERS, TIMED_OUT,
-    arrived, changed, half, leaving, why,
+    arrived, changed, half, leaving,
 };
 use super::{Barrier, Broken};
 use crate::atomic::Ordering::{Relaxed, SeqCst};
@@ -78,7 +78,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
             let seen = self.state.load(SeqCst);
             let number = arrived(seen);
             match seen & PHASE {
-                BROKEN => return Err(why(seen)),
+                BROKEN => return Err(Broken::because(seen)),
                 FILLING if number + 1 < self.parties => {
                     if number == MOST {
                         return Err(Refused::TableFull.into());
@@ -134,7 +134,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
                 return Ok(number);
             }
             if matches!(seen & PHASE, BROKEN | RESETTING) {
-                return Err(why(seen));
+                return Err(Broken::because(seen));
             }
             let woke = if limit.is_now() { Woke::TimedOut } else { self.sleep(seen, slot, false, limit) };
             match woke {
@@ -180,7 +180,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
             // Nobody else acts before this thread has left.
             let seen = self.state.load(SeqCst);
             if seen & PHASE != ACTING {
-                return Err(why(seen));
+                return Err(Broken::because(seen));
             }
             if self.end_cycle(seen) {
                 return Ok(number);
