@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::complete::{Candidate, Completer, Quoting};
-use super::machine::{Machine, Validation};
+use super::undo::Line;
 
 type Hook = Box<dyn FnMut(&mut Context<'_>) + Send>;
 
@@ -29,6 +29,20 @@ impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks").field("completer", &self.completer.is_some()).finish_non_exhaustive()
     }
+}
+
+/// What a validator says of a line that the user wants to accept.
+///
+/// See the example of [`Editor::set_validator`](crate::readline::Editor::set_validator).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Validation {
+    /// The line is whole.
+    Complete,
+    /// The line goes on: a newline is inserted, and the editing goes on.
+    Incomplete,
+    /// The line is wrong: the text is shown below it, and the editing goes on.
+    Invalid(String),
 }
 
 /// A part of an owner that is taken out while the caller's code runs with the owner. It is in its place again
@@ -62,33 +76,33 @@ impl<O, T> Drop for Lent<'_, O, T> {
 /// The line, for a hook that looks at it or changes it.
 #[derive(Debug)]
 pub struct Context<'a> {
-    machine: &'a mut Machine,
+    line: &'a mut Line,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(machine: &'a mut Machine) -> Self {
-        Self { machine }
+    pub(crate) fn new(line: &'a mut Line) -> Self {
+        Self { line }
     }
 
     /// The text so far.
     #[doc(alias = "get_line_buffer")]
     pub fn line(&self) -> &[u8] {
-        self.machine.line().text()
+        self.line.text()
     }
 
     /// The cursor, a byte index into the line.
     pub fn point(&self) -> usize {
-        self.machine.line().point()
+        self.line.point()
     }
 
     /// Inserts at the cursor.
     #[doc(alias = "insert_text")]
     pub fn insert(&mut self, text: impl AsRef<[u8]>) {
-        self.machine.line_mut().insert(text.as_ref());
+        self.line.insert(text.as_ref());
     }
 
     /// Moves the cursor; past the end means to the end, and within a character means to its beginning.
     pub fn set_point(&mut self, point: usize) {
-        self.machine.line_mut().set_point_near(point);
+        self.line.set_point_near(point);
     }
 }

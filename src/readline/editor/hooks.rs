@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::Editor;
 use crate::readline::complete::{self, Candidate, Completer, CompletionKind};
-use crate::readline::hooks::Context;
-use crate::readline::machine::Validation;
+use crate::readline::hooks::{Context, Validation};
 
 impl Editor {
     /// Runs before the prompt of each line is shown. Python's `set_startup_hook`.

@@ -1,31 +1,11 @@
 //! Completion: what the keys ask for, and lists of candidates with their questions and pages.
 
-use std::ops::Range;
-
-use super::{Machine, Mode};
+use super::Machine;
+use super::mode::{List, Mode};
 use crate::readline::command::Command;
 use crate::readline::complete::{
     self, Candidate, Completer, CompletionContext, CompletionKind, Filenames, Replacement, Word,
 };
-
-/// What is left of the last completion.
-#[derive(Debug, Default)]
-pub(super) struct CompletionState {
-    pub(super) kind: Option<CompletionKind>,
-    pub(super) range: Range<usize>,
-    /// The last `complete` changed the line, so that the next one does not list yet.
-    changed: bool,
-    /// The last completion found nothing.
-    failed: bool,
-    pub(super) menu: super::menu::Menu,
-}
-
-/// A list of candidates that waits for an answer.
-#[derive(Debug)]
-pub(super) struct List {
-    rows: Vec<Vec<u8>>,
-    at: usize,
-}
 
 /// The candidates for the word at the point.
 pub(super) struct Found {

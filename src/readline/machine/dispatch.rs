@@ -2,20 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Argument, LineEnd, MOST_COUNT, Machine, Map, Mode, misc, vi};
+use super::mode::{Digits, Mode};
+use super::{Argument, LineEnd, MOST_COUNT, Machine, Map, misc, vi};
 use crate::readline::command::Command;
 use crate::readline::keymap::{Binding, Lookup};
 
 const ESC: u8 = 0x1b;
-
-/// What a numeric argument has seen.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Digits {
-    seen: bool,
-    minus: bool,
-    /// `universal-argument` has ended it, so that the next key is a command even if it is a digit.
-    ended: bool,
-}
 
 /// What to do with the keys so far.
 enum Next {
@@ -204,7 +196,7 @@ impl Machine {
         self.recording = None;
         (self.region_active, self.region_kept) = (false, false);
         self.last = None;
-        self.partial = super::words::Partial::default();
+        self.partial = super::input::Partial::default();
         self.aborted = true;
     }
 

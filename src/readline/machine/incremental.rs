@@ -1,7 +1,8 @@
 //! Incremental search of the history: each key narrows the search or leads on.
 
-use super::words::Partial;
-use super::{Machine, Mode};
+use super::Machine;
+use super::input::Partial;
+use super::mode::{IncrementalSearch, Mode};
 use crate::readline::buffer;
 use crate::readline::command::Command;
 use crate::readline::keymap::{Binding, Lookup};
@@ -13,38 +14,6 @@ const TERMINATORS: &[u8] = b"\x1b\n";
 
 /// What ends a bracketed paste.
 const PASTE_END: &[u8] = b"\x1b[201~";
-
-/// A search that is under way.
-#[derive(Debug)]
-pub(super) struct Search {
-    backward: bool,
-    string: Vec<u8>,
-    /// The line where the search began, its point and its mark.
-    from: usize,
-    point: usize,
-    mark: usize,
-    /// The new line, which the search sees behind the history.
-    newest: Vec<u8>,
-    /// Where the search stands, in which line it looks, and at which byte.
-    at: i64,
-    looks_in: usize,
-    column: i64,
-    /// The line that was found last; what it says is not found again in another line.
-    found: usize,
-    seen: Option<Vec<u8>>,
-    /// The keys of a command that is being typed.
-    keys: Vec<u8>,
-    partial: Partial,
-    pasted: Option<Vec<u8>>,
-    /// An escape has ended the search, unless it begins a key sequence.
-    escaped: bool,
-}
-
-impl Search {
-    pub(super) fn waits_after_escape(&self) -> bool {
-        self.escaped
-    }
-}
 
 /// What a key does to the search.
 enum Key {
@@ -72,7 +41,7 @@ impl Machine {
             None => self.line.text().to_vec(),
         };
         let from = self.past.at;
-        let search = Search {
+        let search = IncrementalSearch {
             backward,
             string: Vec::new(),
             from,
@@ -93,7 +62,7 @@ impl Machine {
         self.mode = Mode::Incremental(Box::new(search));
     }
 
-    fn say_search(&mut self, search: &Search, failed: bool) {
+    fn say_search(&mut self, search: &IncrementalSearch, failed: bool) {
         self.message.clear();
         self.message.push(b'(');
         if failed {
@@ -114,11 +83,11 @@ impl Machine {
         self.message.extend_from_slice(b"': ");
     }
 
-    fn searched_line<'a>(&'a self, search: &'a Search, at: usize) -> &'a [u8] {
+    fn searched_line<'a>(&'a self, search: &'a IncrementalSearch, at: usize) -> &'a [u8] {
         self.history.get(at).unwrap_or(&search.newest)
     }
 
-    pub(super) fn incremental_key(&mut self, mut search: Box<Search>, byte: u8) {
+    pub(super) fn incremental_key(&mut self, mut search: Box<IncrementalSearch>, byte: u8) {
         if search.escaped {
             return self.leave_incremental(*search, &[ESC, byte]);
         }
@@ -208,7 +177,7 @@ impl Machine {
     }
 
     /// A byte goes into the string; the search goes on when a character is whole.
-    fn text_of_search(&mut self, mut search: Box<Search>, byte: u8) {
+    fn text_of_search(&mut self, mut search: Box<IncrementalSearch>, byte: u8) {
         match search.partial.push(byte) {
             Some((bytes, length)) => {
                 search.string.extend_from_slice(&bytes[..length]);
@@ -219,12 +188,12 @@ impl Machine {
     }
 
     /// Whether the keys so far mean something by themselves, if no other follows in time.
-    pub(super) fn search_may_go_on(&self, search: &Search) -> bool {
+    pub(super) fn search_may_go_on(&self, search: &IncrementalSearch) -> bool {
         matches!(self.keymap().look(&search.keys), Lookup::Prefix(Some(_)))
     }
 
     /// No key has followed those that begin a sequence: the only one is text, or ends the search.
-    pub(super) fn expire_search(&mut self, mut search: Box<Search>) {
+    pub(super) fn expire_search(&mut self, mut search: Box<IncrementalSearch>) {
         let keys = std::mem::take(&mut search.keys);
         match keys[..] {
             [0x07] => self.abort_incremental(*search),
@@ -233,7 +202,7 @@ impl Machine {
         }
     }
 
-    fn key_of_search(&self, search: &Search) -> Key {
+    fn key_of_search(&self, search: &IncrementalSearch) -> Key {
         let keys = &search.keys;
         let command = match self.keymap().look(keys) {
             Lookup::Prefix(_) => return Key::Wait,
@@ -274,7 +243,7 @@ impl Machine {
     }
 
     /// The word behind the match goes into the string.
-    fn take_word(&mut self, search: &mut Search) {
+    fn take_word(&mut self, search: &mut IncrementalSearch) {
         let from = self.line.point() + search.string.len();
         if from >= self.line.len() || !self.line.is_word_at(from) {
             return self.ding();
@@ -287,7 +256,7 @@ impl Machine {
     }
 
     /// Looks for the string from where the search stands, and shows what was found.
-    fn search_on(&mut self, mut search: Box<Search>) {
+    fn search_on(&mut self, mut search: Box<IncrementalSearch>) {
         if self.find_incrementally(&mut search) {
             let at = search.at as usize;
             let text = self.searched_line(&search, at).to_vec();
@@ -309,7 +278,7 @@ impl Machine {
         self.mode = Mode::Incremental(search);
     }
 
-    fn find_incrementally(&self, search: &mut Search) -> bool {
+    fn find_incrementally(&self, search: &mut IncrementalSearch) -> bool {
         if search.string.is_empty() {
             return false;
         }
@@ -347,7 +316,7 @@ impl Machine {
         }
     }
 
-    fn abort_incremental(&mut self, search: Search) {
+    fn abort_incremental(&mut self, search: IncrementalSearch) {
         let text = self.searched_line(&search, search.from).to_vec();
         self.line.show(&text);
         self.line.set_point_near(search.point);
@@ -357,14 +326,14 @@ impl Machine {
     }
 
     /// The search ends, and its keys are read again. The numeric argument of the search is that of the command as well.
-    fn leave_incremental(&mut self, search: Search, keys: &[u8]) {
+    fn leave_incremental(&mut self, search: IncrementalSearch, keys: &[u8]) {
         self.unread(keys);
         self.end_incremental(search);
         self.keeps_argument = true;
     }
 
     /// The search ends where it has led: the editor stands on that line of the history.
-    pub(super) fn end_incremental(&mut self, search: Search) {
+    pub(super) fn end_incremental(&mut self, search: IncrementalSearch) {
         let text = self.searched_line(&search, search.from).to_vec();
         self.line.show(&text);
         self.message.clear();

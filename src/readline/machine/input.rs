@@ -121,3 +121,33 @@ impl Input {
         self.macros.clear();
     }
 }
+
+/// The bytes of a character of UTF-8 of which some are still missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Partial {
+    bytes: [u8; 4],
+    length: usize,
+}
+
+impl Partial {
+    /// Takes a byte. When the bytes are a character, or cannot become one, they are given back.
+    pub(super) fn push(&mut self, byte: u8) -> Option<([u8; 4], usize)> {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+        let so_far = &self.bytes[..self.length];
+        let is_cut = matches!(std::str::from_utf8(so_far), Err(error) if error.error_len().is_none());
+        if is_cut && self.length < 4 {
+            return None;
+        }
+        Some((self.bytes, std::mem::take(&mut self.length)))
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.length == 0
+    }
+
+    /// What is there of a character that will not become whole.
+    pub(super) fn take(&mut self) -> ([u8; 4], usize) {
+        (self.bytes, std::mem::take(&mut self.length))
+    }
+}

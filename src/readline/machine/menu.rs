@@ -1,20 +1,9 @@
 //! Completion that goes through the candidates one by one.
 
 use super::Machine;
+use super::state::Menu;
 use crate::readline::command::Command;
-use crate::readline::complete::{Candidate, CompletionKind, Replacement};
-
-/// The candidates that a menu goes through, and where it stands: 0 is the text before.
-#[derive(Debug, Default)]
-pub(super) struct Menu {
-    /// What stands in the line at 0.
-    home: Vec<u8>,
-    candidates: Vec<Candidate>,
-    /// The candidates as they stand in the line.
-    texts: Vec<Replacement>,
-    at: usize,
-    start: usize,
-}
+use crate::readline::complete::{CompletionKind, Replacement};
 
 impl Machine {
     /// `menu-complete` and the like. The old one returns to what was typed, the others to what is common.

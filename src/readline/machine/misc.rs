@@ -1,28 +1,15 @@
 //! Commands that fit nowhere else, the table of all of them, and the hooks.
 
+use super::mode::Mode;
 use super::text::Case;
 use super::words::word_end;
-use super::{Argument, Clear, LineEnd, Machine, Map, Mode, vi};
+use super::{Argument, Clear, LineEnd, Machine, Map, vi};
 use crate::readline::command::Command;
 use crate::readline::complete::{CompletionKind, expand_tilde};
-use crate::readline::hooks::{Context, Lent};
+use crate::readline::hooks::{Context, Lent, Validation};
 use crate::readline::keys;
 use crate::readline::undo::Line;
 use crate::readline::variables::{EditingMode, Variables};
-
-/// What a validator says of a line that the user wants to accept.
-///
-/// See the example of [`Editor::set_validator`](crate::readline::Editor::set_validator).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Validation {
-    /// The line is whole.
-    Complete,
-    /// The line goes on: a newline is inserted, and the editing goes on.
-    Incomplete,
-    /// The line is wrong: the text is shown below it, and the editing goes on.
-    Invalid(String),
-}
 
 /// Says what the numeric argument is.
 pub(super) fn say_argument(message: &mut Vec<u8>, argument: Argument) {
@@ -302,7 +289,7 @@ impl Machine {
     pub(super) fn run_startup_hook(&mut self) {
         let mut lent = Lent::take(self, |machine| &mut machine.hooks.startup);
         if let (machine, Some(hook)) = lent.both() {
-            hook(&mut Context::new(machine));
+            hook(&mut Context::new(&mut machine.line));
         }
     }
 
@@ -310,7 +297,7 @@ impl Machine {
     pub(crate) fn run_pre_input_hook(&mut self) {
         let mut lent = Lent::take(self, |machine| &mut machine.hooks.pre_input);
         if let (machine, Some(hook)) = lent.both() {
-            hook(&mut Context::new(machine));
+            hook(&mut Context::new(&mut machine.line));
         }
     }
 

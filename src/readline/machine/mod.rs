@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `input` | bytes in the order in which they are read: pushed back, of macros, typed |
 //! | `dispatch` | bytes to commands, numeric arguments, timeouts |
+//! | `mode`, `state` | what takes the next byte; what is remembered from command to command |
 //! | `movement`, `text`, `killing`, `past`, `nonincremental`, `incremental`, `completion`, `menu`, `misc` | the commands |
 //! | `words` | where words begin and end |
 //! | `vi` | the commands of vi mode |
@@ -18,9 +19,11 @@ mod input;
 mod killing;
 mod menu;
 mod misc;
+mod mode;
 mod movement;
 mod nonincremental;
 mod past;
+mod state;
 mod text;
 mod vi;
 mod view;
@@ -30,7 +33,6 @@ use std::time::Duration;
 
 use ossature_sys::tty::SpecialCharacters;
 
-pub use misc::Validation;
 pub(crate) use view::{Clear, Effects, View};
 
 use super::command::Command;
@@ -41,7 +43,9 @@ use super::inputrc::Settings;
 use super::keymap::{Binding, Keymap, KeymapName};
 use super::kill::KillRing;
 use super::undo::{Line, Undo};
-use input::Input;
+use input::{Input, Partial};
+use mode::Mode;
+use state::{CompletionState, Past, Searched, ViState};
 
 /// A numeric argument beyond this is refused.
 const MOST_COUNT: i32 = 1_000_000;
@@ -104,36 +108,6 @@ impl Argument {
     }
 }
 
-/// Who takes the next byte.
-#[derive(Debug, Default)]
-enum Mode {
-    /// The keymap.
-    #[default]
-    Command,
-    /// A numeric argument, which goes on with a digit.
-    Argument(dispatch::Digits),
-    /// `quoted-insert`: the byte itself is inserted, as often as the count says.
-    Quoted(i32),
-    /// `character-search`: so many times, forward or backward.
-    Character { count: i32, forward: bool, found: words::Partial },
-    /// An incremental search.
-    Incremental(Box<incremental::Search>),
-    /// The string of a search that is not incremental is being typed.
-    Search(Box<nonincremental::Search>),
-    /// A paste goes on until its end mark.
-    Paste,
-    /// The sequence of a key that nothing is bound to goes on: `skip-csi-sequence`.
-    Csi,
-    /// An arrow key's last byte: `arrow-key-prefix`.
-    Arrow(i32),
-    /// "Display all 120 possibilities? (y or n)".
-    Ask(Box<completion::List>),
-    /// "--More--".
-    Page(Box<completion::List>),
-    /// A command of vi mode reads its operand.
-    Vi(vi::Pending),
-}
-
 impl Default for Argument {
     fn default() -> Self {
         Self::NONE
@@ -181,7 +155,7 @@ pub(crate) struct Machine {
     region_active: bool,
     region_kept: bool,
     /// Bytes of a character of UTF-8 that is not whole yet, how often to insert it, and whether that was typed.
-    partial: words::Partial,
+    partial: Partial,
     partial_count: i32,
     partial_explicit: bool,
 
@@ -189,13 +163,13 @@ pub(crate) struct Machine {
     recording: Option<Vec<u8>>,
     recorded: Vec<u8>,
 
-    past: past::Past,
-    searched: nonincremental::Searched,
+    past: Past,
+    searched: Searched,
     isearched: Vec<u8>,
-    completion: completion::CompletionState,
+    completion: CompletionState,
     columns: usize,
     rows: usize,
-    vi: vi::ViState,
+    vi: ViState,
 
     /// The line as the highlighter coloured it, and the hint, for the view.
     highlighted: Option<Vec<u8>>,
@@ -253,11 +227,11 @@ impl Machine {
         self.keeps_argument = false;
         self.overwrites = false;
         (self.region_active, self.region_kept) = (false, false);
-        self.partial = words::Partial::default();
+        self.partial = Partial::default();
         self.last = None;
         self.map = self.first_map();
         self.begin_past();
-        vi::begin(self);
+        self.vi.begin();
         self.run_startup_hook();
         self.resume_past();
     }

@@ -1,7 +1,8 @@
 //! Commands that move the point, and those that clear the screen.
 
-use super::words::Partial;
-use super::{Clear, Machine, Mode};
+use super::input::Partial;
+use super::mode::Mode;
+use super::{Clear, Machine};
 
 impl Machine {
     pub(super) fn forward_char(&mut self, count: i32) {

@@ -1,37 +1,11 @@
 //! Searches of the history that are not incremental: for a string that is typed first, or for what stands before the
 //! point.
 
-use super::words::Partial;
-use super::{Machine, Mode, movement};
+use super::input::Partial;
+use super::mode::{Mode, StringSearch};
+use super::{Machine, movement};
 use crate::readline::command::Command;
 use crate::readline::width::split_prompt;
-
-/// The string of a search is being typed, in the place of the line.
-#[derive(Debug)]
-pub(super) struct Search {
-    backward: bool,
-    point: usize,
-    mark: usize,
-    /// The next byte goes into the string as it is.
-    quoted: bool,
-    partial: Partial,
-    /// Whom the string is for: a search of vi mode knows other rules.
-    vi: bool,
-}
-
-/// What was searched for last, which the next search may go on from.
-#[derive(Debug, Default)]
-pub(super) struct Searched {
-    /// The string of `non-incremental-reverse-search-history` and the like.
-    string: Vec<u8>,
-    at: Option<i64>,
-    /// The string of `history-search-backward` and the like.
-    prefix: Vec<u8>,
-    prefix_at: i64,
-    anchored: bool,
-    /// The line that was found last: the next one differs from it.
-    found: Option<Vec<u8>>,
-}
 
 impl Machine {
     /// Asks for a string, after the prompt and `sign`.
@@ -47,11 +21,17 @@ impl Machine {
         self.message.clear();
         self.message.extend_from_slice(split_prompt(&self.prompt).1);
         self.message.push(sign);
-        self.mode =
-            Mode::Search(Box::new(Search { backward, point, mark, quoted: false, partial: Partial::default(), vi }));
+        self.mode = Mode::Search(Box::new(StringSearch {
+            backward,
+            point,
+            mark,
+            quoted: false,
+            partial: Partial::default(),
+            vi,
+        }));
     }
 
-    pub(super) fn search_key(&mut self, mut search: Box<Search>, byte: u8) {
+    pub(super) fn search_key(&mut self, mut search: Box<StringSearch>, byte: u8) {
         if std::mem::take(&mut search.quoted) {
             self.line.insert(&[byte]);
             self.mode = Mode::Search(search);
@@ -83,14 +63,14 @@ impl Machine {
         self.mode = Mode::Search(search);
     }
 
-    fn give_up_search(&mut self, search: &Search) {
+    fn give_up_search(&mut self, search: &StringSearch) {
         self.unsave_line();
         self.message.clear();
         self.line.set_point_near(search.point);
         self.line.set_mark(search.mark);
     }
 
-    fn search_string(&mut self, search: &Search) {
+    fn search_string(&mut self, search: &StringSearch) {
         self.line.set_mark(search.mark);
         self.message.clear();
         if self.line.point() == 0 {

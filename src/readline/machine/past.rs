@@ -1,52 +1,11 @@
 //! The history as commands move in it. A line of the history that was changed keeps its change, and its list of
 //! changes, until it is accepted or reverted.
 
+use super::state::YankArgument;
 use super::words::shell_words;
 use super::{Machine, Map};
 use crate::readline::command::Command;
 use crate::readline::undo::{Line, Undo, Undone};
-
-/// Where the editor stands in the history, and what it left behind.
-#[derive(Debug, Default)]
-pub(super) struct Past {
-    /// The line of the history that is shown; the history's length for the new line.
-    pub(super) at: usize,
-    /// The new line, while another one is shown.
-    pub(super) saved: Option<(Vec<u8>, Undo)>,
-    /// Where the point was before the first move: `history-preserve-point`.
-    point: Option<usize>,
-    /// The changes of other lines of the history.
-    changes: Vec<(usize, Undo)>,
-    /// The line that is shown had changes when it was loaded.
-    was_changed: bool,
-    /// How many lines the history had dropped when the numbers here were right.
-    dropped: usize,
-    /// What `operate-and-get-next` shows next.
-    next: Option<i64>,
-    yank: YankArgument,
-}
-
-/// How the `yank-last-arg` before went.
-#[derive(Debug, Default)]
-struct YankArgument {
-    skip: usize,
-    /// The word that was asked for; none for the last one.
-    word: Option<i32>,
-    backward: bool,
-    inserted: bool,
-}
-
-impl Past {
-    /// The first lines of the history are gone.
-    fn shift(&mut self, dropped: usize) {
-        let gone = dropped.saturating_sub(std::mem::replace(&mut self.dropped, dropped));
-        self.changes.retain(|(at, _)| *at >= gone);
-        for (at, _) in &mut self.changes {
-            *at -= gone;
-        }
-        self.next = self.next.map(|next| next - gone as i64);
-    }
-}
 
 impl Machine {
     pub(super) fn begin_past(&mut self) {

@@ -2,8 +2,9 @@
 
 use unicode_width::UnicodeWidthChar;
 
+use super::mode::Mode;
 use super::words::is_blank;
-use super::{Argument, MOST_INSERTED, MOST_OVERWRITTEN, Machine, Map, Mode, vi};
+use super::{Argument, MOST_INSERTED, MOST_OVERWRITTEN, Machine, Map, vi};
 use crate::readline::command::Command;
 
 /// What ends a bracketed paste.

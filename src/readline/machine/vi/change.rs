@@ -1,7 +1,7 @@
 //! Commands of vi mode that change the line by themselves, and the one that does the last change again.
 
-use super::super::MOST_OVERWRITTEN;
-use super::{Machine, Map, insert, stand_on_a_character};
+use super::super::{MOST_OVERWRITTEN, Machine, Map};
+use super::insertion::{insert, stand_on_a_character};
 use crate::readline::buffer::decode;
 
 /// How many copies of a text are inserted one by one.

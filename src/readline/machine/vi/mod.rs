@@ -4,104 +4,27 @@
 //! | --- | --- |
 //! | `motion` | where the motions lead |
 //! | `operator` | `d`, `c` and `y` with a motion |
+//! | `insertion` | how insertion begins and ends |
 //! | `change` | other commands that change the line, and `.` |
 
 mod change;
+mod insertion;
 mod motion;
 mod operator;
 
-use self::motion::Find;
-use self::operator::Operator;
-use super::words::Partial;
-use super::{MOST_COUNT, Machine, Map, Mode};
+pub(super) use self::change::{overstrike, overstrike_delete};
+use self::insertion::{end_insertion, insert, insert_as_one, movement_mode};
+pub(super) use self::insertion::{is_replacing, stand_on_a_character};
+pub(super) use self::motion::Find;
+use super::Machine;
+use super::input::Partial;
+use super::mode::{Mode, Pending};
+use super::state::{Last, ViState};
 use crate::readline::command::Command;
 use crate::readline::complete::CompletionKind;
 
-/// What a command of vi mode still has to read.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Pending {
-    /// The motion of an operator.
-    Motion(Operator),
-    /// The character of a search, for an operator or by itself.
-    Find {
-        how: Find,
-        key: u8,
-        count: i32,
-        operator: Option<Operator>,
-        found: Partial,
-    },
-    /// The character that `r` puts in the place of others.
-    Replacement {
-        count: i32,
-        found: Partial,
-    },
-    /// The letter of a mark.
-    SetMark,
-    GotoMark {
-        operator: Option<Operator>,
-    },
-}
-
-/// A command that `.` does again.
-#[derive(Debug, Clone, Copy)]
-struct Last {
-    command: Command,
-    key: u8,
-    count: i32,
-}
-
-/// What vi mode remembers from command to command.
-#[derive(Debug)]
-pub(super) struct ViState {
-    last: Last,
-    /// The motion of the last operator; its own letter for a whole line.
-    last_motion: u8,
-    last_replacement: ([u8; 4], usize),
-    redoing: bool,
-    /// The last search for a character.
-    search: Option<(Find, [u8; 4], usize)>,
-    marks: [Option<usize>; 26],
-    /// Where the insertion began, and the key that began it.
-    start: usize,
-    began: u8,
-    /// Whether the insertion is one change, with what was deleted before it if something was.
-    group: bool,
-    /// What was inserted last.
-    inserted: Vec<u8>,
-    /// How many characters `R` has put in the place of others.
-    replaced: Option<usize>,
-    /// Whether the command mode was entered in this line.
-    commanded: bool,
-}
-
-impl Default for ViState {
-    fn default() -> Self {
-        Self {
-            last: Last { command: Command::ViInsertionMode, key: b'i', count: 1 },
-            last_motion: 0,
-            last_replacement: ([0; 4], 0),
-            redoing: false,
-            search: None,
-            marks: [None; 26],
-            start: 0,
-            began: b'i',
-            group: false,
-            inserted: Vec::new(),
-            replaced: None,
-            commanded: false,
-        }
-    }
-}
-
 /// Keys of commands that change the text: `.` does them again.
 const CHANGES: &[u8] = b"_*\\AaIiCcDdPpYyRrSsXx~";
-
-/// A line begins.
-pub(super) fn begin(machine: &mut Machine) {
-    machine.vi.marks = [None; 26];
-    (machine.vi.start, machine.vi.began, machine.vi.group) = (0, b'i', false);
-    (machine.vi.replaced, machine.vi.redoing, machine.vi.commanded) = (None, false, false);
-}
 
 /// Runs a command of vi mode; tells whether it is one.
 pub(super) fn execute(machine: &mut Machine, command: Command, count: i32, key: u8) -> bool {
@@ -238,13 +161,6 @@ pub(super) fn ran(machine: &mut Machine, command: Command, key: u8) {
     stand_on_a_character(machine);
 }
 
-/// In command mode the point is not behind the last character.
-pub(super) fn stand_on_a_character(machine: &mut Machine) {
-    if machine.map == Map::ViCommand && machine.line.is_at_end() && !machine.line.is_empty() {
-        machine.line.set_point(machine.line.previous(machine.line.len()));
-    }
-}
-
 /// The line is about to be accepted.
 pub(super) fn accepted(machine: &mut Machine) {
     if machine.is_vi() {
@@ -264,61 +180,6 @@ pub(super) fn enter(machine: &mut Machine) {
 pub(super) fn append(machine: &mut Machine) {
     change::append_forward(machine);
     insert_as_one(machine, b'a');
-}
-
-/// Insertion begins by a key of the command mode. What is inserted is undone in one.
-fn insert_as_one(machine: &mut Machine, key: u8) {
-    if machine.map == Map::ViCommand && !std::mem::replace(&mut machine.vi.group, true) {
-        machine.line.begin_group();
-    }
-    insert(machine, key);
-}
-
-/// Insertion begins at the point, by this key.
-fn insert(machine: &mut Machine, key: u8) {
-    machine.map = Map::ViInsert;
-    machine.vi.began = key;
-    machine.vi.start = machine.line.point();
-    machine.vi.replaced = None;
-}
-
-fn movement_mode(machine: &mut Machine) {
-    end_insertion(machine);
-    if !std::mem::replace(&mut machine.vi.commanded, true) {
-        // POSIX: what was typed before the first command is not undone.
-        machine.line.forget_changes();
-    }
-    if machine.line.point() > 0 {
-        machine.line.set_point(machine.line.previous(machine.line.point()));
-    }
-    machine.map = Map::ViCommand;
-}
-
-/// What was inserted is known now.
-fn end_insertion(machine: &mut Machine) {
-    let grouped = std::mem::take(&mut machine.vi.group);
-    if grouped {
-        machine.line.end_group();
-    } else if !matches!(machine.vi.began, b'i' | b'a' | b'I' | b'A') {
-        if machine.vi.began == b'C' {
-            machine.line.end_group();
-        }
-        machine.vi.replaced = None;
-        return;
-    }
-    if machine.map == Map::ViInsert {
-        // As GNU readline: `.` inserts what the last change has inserted, and nothing after a deletion.
-        let whole = machine.vi.start..machine.line.point();
-        let last = machine.line.last_insertion(grouped);
-        let range = match machine.vi.began {
-            b'R' => whole,
-            _ if whole.start <= last.start && last.end <= whole.end => last,
-            _ => 0..0, // it was inserted before
-        };
-        machine.vi.inserted = machine.line.text().get(range).unwrap_or_default().to_vec();
-    }
-    machine.vi.began = b'i';
-    machine.vi.replaced = None;
 }
 
 fn forward(machine: &mut Machine, count: i32, big: bool) {
@@ -393,10 +254,3 @@ fn complete(machine: &mut Machine, key: u8) {
         insert(machine, key);
     }
 }
-
-/// Whether typed characters take the place of others: `R`.
-pub(super) fn is_replacing(machine: &Machine) -> bool {
-    machine.vi.replaced.is_some() && machine.map == Map::ViInsert
-}
-
-pub(super) use change::{overstrike, overstrike_delete};

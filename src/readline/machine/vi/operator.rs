@@ -1,19 +1,10 @@
 //! `d`, `c` and `y`: what a motion passes is deleted, changed or copied.
 
+use super::super::input::Partial;
+use super::super::mode::{Mode, Operator, Pending};
+use super::super::{MOST_COUNT, Machine};
+use super::insertion::insert;
 use super::motion::{self, Find};
-use super::{MOST_COUNT, Machine, Mode, Partial, Pending, insert};
-
-/// An operator that waits for its motion.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Operator {
-    /// `d`, `c` or `y`.
-    name: u8,
-    count: i32,
-    /// Whether a count was typed.
-    counted: bool,
-    /// The motion is part of the command: `D`, `C`, `Y`.
-    fixed: bool,
-}
 
 /// An operator was typed, with its motion if the key says so.
 pub(super) fn begin(machine: &mut Machine, name: u8, count: i32, motion: Option<u8>) {
