@@ -12,7 +12,7 @@ use ossature_sys::process::{Resource, rlimit};
 
 /// The length of the memory file: address space, and not memory.
 const LENGTH: u64 = if size_of::<usize>() == 8 { 1 << 30 } else { 32 << 20 };
-/// The pages are found by so many bytes at a time.
+/// Pages are found for this many bytes at a time.
 const STEP: u64 = 256 << 10;
 /// What is given out begins at a multiple of this.
 const ALIGN: u64 = 64;

@@ -12,7 +12,7 @@ use super::ground::raise;
 use super::hub::{Hub, Inner};
 use super::job::{Callback, Job, Outcome};
 use super::wanted::Wanted;
-use super::word::{State as Word, state as state_of, word};
+use super::word::{SlotState, state as state_of, word};
 use crate::error::Result;
 use crate::thread::report_panics;
 
@@ -26,7 +26,7 @@ impl Hub {
         let mut doomed = false;
         for (at, slot) in self.ground.slots().iter().enumerate() {
             let Some(sequence) = inner.published(at, job) else { continue };
-            let Word::Claimed(ticket) = state_of(slot.word.load(SeqCst)) else { continue };
+            let SlotState::Claimed(ticket) = state_of(slot.word.load(SeqCst)) else { continue };
             if let Some(entry) = self.ground.entries().get(ticket as usize % self.workers()) {
                 entry.doomed.store(sequence.wrapping_add(1), SeqCst);
                 doomed = true;
@@ -79,11 +79,11 @@ impl Hub {
         for (at, slot) in self.ground.slots().iter().enumerate() {
             let Some((job, sequence)) = inner.at(at) else { continue };
             let waits = state_of(slot.word.load(Acquire));
-            if !matches!(waits, Word::Ready | Word::Packed) || !of(&job) {
+            if !matches!(waits, SlotState::Ready | SlotState::Packed) || !of(&job) {
                 continue;
             }
             // A worker may claim it at this moment.
-            if slot.word.compare_exchange(word(waits, sequence), word(Word::Free, 0), SeqCst, Acquire).is_ok() {
+            if slot.word.compare_exchange(word(waits, sequence), word(SlotState::Free, 0), SeqCst, Acquire).is_ok() {
                 withdrawn.extend(self.free(inner, at));
             }
         }
@@ -98,7 +98,7 @@ impl Hub {
         let mut inner = self.lock()?;
         self.collect(&mut inner)?;
         let claimed = |(at, slot): (usize, &super::board::Slot)| {
-            inner.published(at, job).is_some() && matches!(state_of(slot.word.load(Acquire)), Word::Claimed(_))
+            inner.published(at, job).is_some() && matches!(state_of(slot.word.load(Acquire)), SlotState::Claimed(_))
         };
         Ok(self.ground.slots().iter().enumerate().any(claimed))
     }

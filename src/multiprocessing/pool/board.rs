@@ -34,7 +34,7 @@ use ossature_sys::shareable;
 use ossature_sys::shm::{Racy, RacySlice, Shm, Zeroed, array};
 
 use super::claims;
-use super::word::{State, running, running_in, state};
+use super::word::{SlotState, running, running_in, state};
 
 /// How many workers a pool may have.
 pub(super) const WORKERS_MAX: usize = 1024;
@@ -245,8 +245,8 @@ impl Board {
     pub(super) fn count_ready(&self, slots: &[Slot]) -> usize {
         let has_packets = self.has_packets();
         let is_ready = |slot: &&Slot| match state(slot.word.load(Acquire)) {
-            State::Ready => true,
-            State::Packed => has_packets,
+            SlotState::Ready => true,
+            SlotState::Packed => has_packets,
             _ => false,
         };
         slots.iter().filter(is_ready).count()
@@ -502,7 +502,7 @@ mod tests {
     fn publish(board: &Board, slots: &[Slot], sequence: u64) {
         let slot = &slots[sequence as usize % slots.len()];
         slot.sequence.store(sequence, Relaxed);
-        slot.word.store(word(State::Ready, sequence), Release);
+        slot.word.store(word(SlotState::Ready, sequence), Release);
         board.published.store(sequence + 1, SeqCst);
     }
 
@@ -514,7 +514,7 @@ mod tests {
         }
         let claimed: Vec<_> = (0..5).map(|ticket| board.claim(&slots, ticket)).collect();
         assert_eq!(claimed, [Some(0), Some(1), Some(3), None, None]);
-        assert_eq!(state(slots[3].word.load(SeqCst)), State::Claimed(2));
+        assert_eq!(state(slots[3].word.load(SeqCst)), SlotState::Claimed(2));
         slots[0].word.store(0, SeqCst);
         publish(&board, &slots, 4);
         assert_eq!(board.claim(&slots, 9), Some(0), "the slot of an earlier lap");
@@ -557,7 +557,7 @@ mod tests {
         assert!(!slots[0].record_death(&entries[0], 4, exit_to_number(killed)), "another life has it");
         entries[0].begin(0, 7);
         assert!(slots[0].record_death(&entries[0], 5, exit_to_number(killed)));
-        assert_eq!((state(slots[0].word.load(SeqCst)), slots[0].at.load(SeqCst)), (State::Dead(5), 8));
+        assert_eq!((state(slots[0].word.load(SeqCst)), slots[0].at.load(SeqCst)), (SlotState::Dead(5), 8));
         assert_eq!(exit_of_number(slots[0].exit.load(SeqCst)), killed);
         publish(&board, &slots, 1);
         assert_eq!(board.claim(&slots, 6), Some(1));

@@ -143,7 +143,7 @@ impl PoolBuilder {
         Ok(self)
     }
 
-    /// Has each worker end after so many chunks, and another one start in its place. A call of
+    /// Has each worker end after `chunks` chunks, and another one start in its place. A call of
     /// [`apply`](Pool::apply) is a chunk, and a call of [`map`](Pool::map) has several.
     #[doc(alias = "maxtasksperchild")]
     #[doc(alias = "max_tasks")]
@@ -201,7 +201,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Ends a worker after a chunk, once the worker has had more than so many bytes of memory at a time. Another worker
+    /// Ends a worker after a chunk, once the worker has had more than `bytes` of memory at a time. Another worker
     /// starts in its place.
     ///
     /// What counts is the greatest resident memory that the worker ever had (`ru_maxrss`), pages that it shares with

@@ -185,7 +185,7 @@ impl Chunked<'_> {
 const FEWEST_AHEAD: usize = 4;
 const MOST_AHEAD: usize = 64;
 
-/// Room is made for so many chunks before there are any.
+/// Room is made for at most this many chunks before there are any.
 const MOST_AT_ONCE: usize = 1 << 16;
 
 /// Cuts calls into chunks.

@@ -3,7 +3,7 @@
 
 use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use super::atomic::{AtomicU32, AtomicU64, fence};
-use super::word::{State, state, word};
+use super::word::{SlotState, state, word};
 
 /// Claims the next chunk that is ready for anybody; the place of its slot. `slot` gives the word of a place.
 pub(super) fn claim<'w>(
@@ -19,9 +19,9 @@ pub(super) fn claim<'w>(
     while at < published {
         let place = (at % slots as u64) as usize;
         let slot = slot(place)?;
-        let ready = word(State::Ready, at);
+        let ready = word(SlotState::Ready, at);
         if slot.load(Acquire) == ready {
-            let claimed = word(State::Claimed(ticket), at);
+            let claimed = word(SlotState::Claimed(ticket), at);
             // Acquire, to see the chunk; and in one order with the doom of the one before.
             if slot.compare_exchange(ready, claimed, SeqCst, Relaxed).is_ok() {
                 next.fetch_max(at + 1, AcqRel);
@@ -40,12 +40,12 @@ pub(super) fn claim<'w>(
 /// the number of the chunk.
 pub(super) fn record_death(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() -> u64) -> bool {
     let before = slot.load(Acquire);
-    if state(before) != State::Claimed(ticket) {
+    if state(before) != SlotState::Claimed(ticket) {
         return false;
     }
     let sequence = tell();
     // The parent may have freed it: the chunk was finished then.
-    slot.compare_exchange(before, word(State::Dead(ticket), sequence), AcqRel, Relaxed).is_ok()
+    slot.compare_exchange(before, word(SlotState::Dead(ticket), sequence), AcqRel, Relaxed).is_ok()
 }
 
 /// Says that a worker is about to sleep on its word `wakes`, and what that word is. The worker looks for work
@@ -57,8 +57,8 @@ pub(super) fn announce(asleep: &AtomicU64, bit: u64, wakes: &AtomicU32) -> u32 {
     seen
 }
 
-/// Wakes so many workers that sleep, after work for them was stored, the first of them first. `wake` wakes the worker
-/// of a bit, of the word at a place, and says whether it slept.
+/// Wakes at most `count` workers that sleep, after work for them was stored, the first of them first. `wake` wakes the
+/// worker of a bit, of the word at a place, and says whether it slept.
 ///
 /// The bit of a worker that is woken is taken from it, so that the next wake is another worker's. A worker that did not
 /// sleep looks again by itself, unless it was stopped or killed at that point; so another one is woken in its place.

@@ -15,7 +15,7 @@ use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
 use super::job::Outcome;
 use super::stream::{Header, Kind, Record};
-use super::word::{State as Word, state as state_of, word};
+use super::word::{SlotState, state as state_of, word};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::Descriptors;
@@ -156,7 +156,7 @@ impl Hub {
     pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Chunk> {
         let mut chunk = inner.chunks.get_mut(at)?.take()?;
         if let Some(slot) = self.ground.slots().get(at) {
-            slot.word.store(word(Word::Free, 0), Release);
+            slot.word.store(word(SlotState::Free, 0), Release);
         }
         if let Some(room) = chunk.take_room() {
             inner.arena.take_back(room);
@@ -226,7 +226,7 @@ impl Hub {
                 _ => 0,
             };
             slot.flags.store(flags, Relaxed);
-            let state = if chunk.is_alone() { Word::Packed } else { Word::Ready };
+            let state = if chunk.is_alone() { SlotState::Packed } else { SlotState::Ready };
             slot.word.store(word(state, chunk.sequence), Release);
             inner.sequence += 1; // the number is used, whatever becomes of the packet
             if chunk.is_alone() {
@@ -239,7 +239,7 @@ impl Hub {
                     sent = self.send_packet(chunk.sequence, &chunk.rare().descriptors);
                 }
                 if sent != Ok(true) {
-                    slot.word.store(word(Word::Free, 0), Release);
+                    slot.word.store(word(SlotState::Free, 0), Release);
                     if let Some(room) = chunk.take_room() {
                         inner.arena.take_back(room);
                     }
@@ -303,7 +303,7 @@ impl Hub {
     pub(super) fn collect_dead(&self, inner: &mut Inner) -> Result<()> {
         let board = self.ground.board();
         for (at, slot) in self.ground.slots().iter().enumerate() {
-            let Word::Dead(ticket) = state_of(slot.word.load(Acquire)) else { continue };
+            let SlotState::Dead(ticket) = state_of(slot.word.load(Acquire)) else { continue };
             let place = ticket as usize % self.workers();
             self.drain(inner, place)?; // what the worker has told may have come after the first look
             // The worker that took the place may have told a part of its own outcome, which was read just now.

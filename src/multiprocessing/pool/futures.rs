@@ -90,7 +90,7 @@ use crate::multiprocessing::transfer::Transfer;
 pub struct Executor(Pool);
 
 impl Executor {
-    /// Starts an executor of so many workers by the default method. [`Pool::builder`] says more about a pool.
+    /// Starts an executor of `workers` workers by the default method. [`Pool::builder`] says more about a pool.
     ///
     /// # Errors
     /// As [`Pool::new`].

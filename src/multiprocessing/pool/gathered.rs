@@ -44,7 +44,7 @@ impl<R> Gathered<R> {
     }
 
     /// Keeps the end of a call; `None` was cancelled.
-    pub(super) fn settle(&self, index: usize, outcome: Option<Result<R>>) {
+    pub(super) fn resolve(&self, index: usize, outcome: Option<Result<R>>) {
         let cancelled = || Err(Error::new(ErrorKind::Cancelled, "the pool ended before the call began"));
         let mut state = self.state();
         let at = index - state.first; // taken places go only behind it

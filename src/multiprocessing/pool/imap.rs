@@ -60,7 +60,7 @@ pub struct IMapIterator<I, R> {
     lookahead: usize,
     /// The look-ahead grows up to here while results have to be waited for.
     most: usize,
-    /// Items are drawn once so many may be. One at a time would wake a worker for each.
+    /// Items are drawn once this many may be. One at a time would wake a worker for each.
     refill: usize,
     ordered: bool,
     drawn: usize,

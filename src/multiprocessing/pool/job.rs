@@ -131,7 +131,7 @@ impl Job {
         first
     }
 
-    /// Keeps so many values of calls that follow each other, each with its length before it.
+    /// Keeps `count` values of calls that follow each other, each with its length before it.
     pub(super) fn values(&self, first: usize, count: usize, bytes: &[u8]) {
         let mut inner = self.inner();
         if let Some(kept) = &mut inner.kept {
@@ -150,7 +150,7 @@ impl Job {
         }
     }
 
-    /// Has `copy` store the values of so many plain calls, from an index on.
+    /// Has `copy` store the values of `count` plain calls, from an index on.
     pub(super) fn fill(&self, from: usize, count: usize, copy: impl FnOnce(&mut [u8])) {
         let mut inner = self.inner();
         if let Some(values) = &mut inner.plain {

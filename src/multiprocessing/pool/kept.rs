@@ -37,7 +37,7 @@ struct Span {
 }
 
 impl Kept {
-    /// Keeps so many values from the call at `first` on, each with its length before it.
+    /// Keeps `count` values from the call at `first` on, each with its length before it.
     pub(super) fn values(&mut self, first: usize, count: usize, bytes: &[u8]) {
         let (from, to) = self.room(bytes.len(), |block| block.extend_from_slice(bytes));
         self.add(first, count, from, to);
@@ -59,7 +59,7 @@ impl Kept {
         }
     }
 
-    /// Has `write` write at most so many bytes to the last block; from where, to where.
+    /// Has `write` write at most `most` bytes to the last block; from where, to where.
     fn room(&mut self, most: usize, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
         let last = self.blocks.last();
         if last.is_none_or(|block| block.capacity() - block.len() < most) {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use ossature_sys::fd;
 
-/// The most bytes of a record. The kernel writes so many to a pipe in one piece (`PIPE_BUF`).
+/// The most bytes of a record. The kernel writes this many to a pipe in one piece (`PIPE_BUF`).
 const WHOLE: usize = 4096;
 /// The most bytes of each of target, module and file.
 const NAME: usize = 255;
@@ -61,7 +61,7 @@ fn to_bytes(record: &Record<'_>) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of a text, of at most so many bytes.
+/// The beginning of a text, of at most `most` bytes.
 fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     text.get(..end).unwrap_or_default()

@@ -181,7 +181,7 @@ pub(in crate::multiprocessing) use opaque::Opaque;
 pub(in crate::multiprocessing) use supervisor::{supervise, work};
 
 impl Pool {
-    /// Starts a pool of so many workers by the default method.
+    /// Starts a pool of `workers` workers by the default method.
     ///
     /// # Errors
     /// As [`PoolBuilder::build`].
@@ -462,7 +462,7 @@ impl Pool {
         self.whole().imap_unordered(target, items)
     }
 
-    /// Returns the maps of this pool with so many items to a chunk.
+    /// Returns the maps of this pool with `items` items to a chunk.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for 0. (Python's `map` then returns no results.)

@@ -32,7 +32,7 @@ use ossature_sys::errno::Errno;
 use super::board::WorkerEntry;
 use super::ground::{Ground, raise};
 use super::hub::{Hub, Inner, Label};
-use super::word::{State as Word, word};
+use super::word::{SlotState, word};
 use crate::multiprocessing::transfer::{Descriptors, FdCounts};
 
 /// The bytes of a packet.
@@ -100,7 +100,7 @@ impl Hub {
         let mut sent = 0;
         for (slot, chunk) in self.ground.slots().iter().zip(&inner.chunks) {
             let Some(chunk) = chunk.as_ref().filter(|chunk| chunk.is_alone()) else { continue };
-            if slot.word.load(SeqCst) != word(Word::Packed, chunk.sequence) {
+            if slot.word.load(SeqCst) != word(SlotState::Packed, chunk.sequence) {
                 continue;
             }
             match self.send_packet(chunk.sequence, &chunk.rare().descriptors) {
@@ -156,7 +156,8 @@ impl Ground {
                     let opened = open(bytes.get(..length).unwrap_or_default(), list, lost);
                     Some(opened.and_then(|((sequence, _), descriptors)| {
                         let place = (sequence % slots.len() as u64) as usize;
-                        let (packed, claimed) = (word(Word::Packed, sequence), word(Word::Claimed(ticket), sequence));
+                        let (packed, claimed) =
+                            (word(SlotState::Packed, sequence), word(SlotState::Claimed(ticket), sequence));
                         let claim = slots.get(place)?.word.compare_exchange(packed, claimed, SeqCst, SeqCst);
                         claim.is_ok().then_some((place, descriptors))
                     }))

@@ -9,7 +9,7 @@
 //! | first byte | what the record is |
 //! | --- | --- |
 //! | [`LONG`] | a header, then its payload |
-//! | less | a value that is so many bytes long, of the call behind that of the record before; no header |
+//! | less | a value whose length is this number, of the call behind that of the record before; no header |
 //!
 //! The first record of a worker's life has a header.
 //!

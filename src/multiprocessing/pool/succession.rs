@@ -28,7 +28,7 @@ use super::fallen::Fallen;
 use super::ground::raise;
 use super::hub::{Hub, Inner, Mode};
 use super::supervisor;
-use super::word::{State as Word, state as state_of};
+use super::word::{SlotState, state as state_of};
 use super::worker::Runner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -126,7 +126,7 @@ impl Hub {
             inner.resend |= entry.fetching.swap(0, SeqCst) != 0; // the packet that it received is lost
         }
         for slot in self.ground.slots() {
-            let Word::Claimed(ticket) = state_of(slot.word.load(Acquire)) else { continue };
+            let SlotState::Claimed(ticket) = state_of(slot.word.load(Acquire)) else { continue };
             if let Some(entry) = self.ground.entries().get(ticket as usize % self.workers()) {
                 slot.record_death(entry, ticket, exit_to_number(ExitStatus::Unknown));
             }

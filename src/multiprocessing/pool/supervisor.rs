@@ -26,7 +26,7 @@ use super::board::{
 };
 use super::ground::{Ground, Parts, Setup, lower, raise};
 use super::stream::{Header, Kind};
-use super::word::{State, state, word};
+use super::word::{SlotState, state, word};
 use super::worker::{self, Runner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -237,7 +237,7 @@ impl Supervisor<'_> {
         let mut held = false;
         for slot in self.ground.slots() {
             if let (Some(panic), Some(stream)) = (panic, self.ground.stream(place)) {
-                if state(slot.word.load(SeqCst)) == State::Claimed(ticket) {
+                if state(slot.word.load(SeqCst)) == SlotState::Claimed(ticket) {
                     let sequence = slot.sequence.load(Relaxed);
                     let header = Header { sequence, index: 0, kind: Kind::LastWords, length: 0 };
                     stream.write_for_the_dead(header, panic.in_one_line().as_bytes());
@@ -302,7 +302,7 @@ impl Supervisor<'_> {
             let (Some(sequence), Some(worker)) = (doomed.checked_sub(1), post) else { continue };
             fence(SeqCst); // against the worker, which ends the chunk and then looks at the doom
             let slot = slots.get((sequence % slots.len() as u64) as usize);
-            let claimed = word(State::Claimed(entry.ticket.load(Relaxed)), sequence);
+            let claimed = word(SlotState::Claimed(entry.ticket.load(Relaxed)), sequence);
             if slot.is_some_and(|slot| slot.word.load(SeqCst) == claimed) {
                 let _ = worker.kill(); // its end is seen like any other
             } else {

@@ -107,7 +107,7 @@ impl Shared {
 }
 
 impl ThreadPool {
-    /// Starts a pool of so many threads.
+    /// Starts a pool of `workers` threads.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for none, `EAGAIN` when the system has no room for another.
@@ -131,7 +131,7 @@ impl ThreadPool {
         Self::new(usable_cpus()?)
     }
 
-    /// Starts a pool of so many threads. Each first runs `initializer`. A panic there is printed, and the thread goes
+    /// Starts a pool of `workers` threads. Each first runs `initializer`. A panic there is printed, and the thread goes
     /// on.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl ThreadPool {
         let gathered = Arc::new(Gathered::new());
         let index = gathered.give(1);
         let inner = gathered.clone();
-        let call: Call = Box::new(move |runs| settle(&inner, index, runs, call));
+        let call: Call = Box::new(move |runs| run_or_cancel(&inner, index, runs, call));
         self.shared.submit([call])?;
         Ok(ThreadResult { gathered })
     }
@@ -354,11 +354,11 @@ fn run<R>(call: impl FnOnce() -> R) -> Result<R> {
 }
 
 /// Runs a call, or cancels it. Its end is known before anything of a cancelled call is dropped, which may panic.
-fn settle<R>(gathered: &Gathered<R>, index: usize, runs: bool, call: impl FnOnce() -> R) {
+fn run_or_cancel<R>(gathered: &Gathered<R>, index: usize, runs: bool, call: impl FnOnce() -> R) {
     if runs {
-        gathered.settle(index, Some(run(call)));
+        gathered.resolve(index, Some(run(call)));
     } else {
-        gathered.settle(index, None);
+        gathered.resolve(index, None);
         thread::report_panics(|| drop(call));
     }
 }
@@ -373,7 +373,7 @@ where
     let (first, gathered, f) = (gathered.give(chunk.len()), gathered.clone(), f.clone());
     Box::new(move |runs| {
         for (item, index) in chunk.into_iter().zip(first..) {
-            settle(&gathered, index, runs, || f(item));
+            run_or_cancel(&gathered, index, runs, || f(item));
         }
     })
 }

@@ -40,7 +40,7 @@ impl Values {
         Self { count, places: Box::new(Vec::<R>::with_capacity(count)), failures: BTreeMap::new() }
     }
 
-    /// The place for so many values from an index on.
+    /// The place for `count` values from an index on.
     pub(super) fn place(&mut self, from: usize, count: usize) -> &mut [u8] {
         let until = from.saturating_add(count);
         if until > self.count { Default::default() } else { self.places.bytes(from..until) }

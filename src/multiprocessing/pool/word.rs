@@ -19,7 +19,7 @@
 
 /// What a slot holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum State {
+pub(super) enum SlotState {
     /// Nothing.
     Free,
     /// A chunk for any worker.
@@ -37,28 +37,28 @@ pub(super) enum State {
 const SEQUENCE: u64 = (1 << 29) - 1;
 
 /// The word of a state; without a state that this code writes, `Free`.
-pub(super) fn word(state: State, sequence: u64) -> u64 {
+pub(super) fn word(state: SlotState, sequence: u64) -> u64 {
     let (number, high) = match state {
-        State::Free => return 0,
-        State::Ready => (1, 0),
-        State::Packed => (2, 0),
-        State::Claimed(ticket) => (3, ticket),
-        State::Done(ticket) => (4, ticket),
-        State::Dead(ticket) => (5, ticket),
+        SlotState::Free => return 0,
+        SlotState::Ready => (1, 0),
+        SlotState::Packed => (2, 0),
+        SlotState::Claimed(ticket) => (3, ticket),
+        SlotState::Done(ticket) => (4, ticket),
+        SlotState::Dead(ticket) => (5, ticket),
     };
     number | (sequence & SEQUENCE) << 3 | u64::from(high) << 32
 }
 
 /// The state in a word. A number that nobody writes counts as `Free`.
-pub(super) fn state(word: u64) -> State {
+pub(super) fn state(word: u64) -> SlotState {
     let high = (word >> 32) as u32;
     match word & 7 {
-        1 => State::Ready,
-        2 => State::Packed,
-        3 => State::Claimed(high),
-        4 => State::Done(high),
-        5 => State::Dead(high),
-        _ => State::Free,
+        1 => SlotState::Ready,
+        2 => SlotState::Packed,
+        3 => SlotState::Claimed(high),
+        4 => SlotState::Done(high),
+        5 => SlotState::Dead(high),
+        _ => SlotState::Free,
     }
 }
 
@@ -79,14 +79,16 @@ mod tests {
 
     #[test]
     fn a_word_says_its_state_its_chunk_and_its_worker() {
-        for made in [State::Ready, State::Packed, State::Claimed(u32::MAX), State::Done(0), State::Dead(9)] {
+        for made in
+            [SlotState::Ready, SlotState::Packed, SlotState::Claimed(u32::MAX), SlotState::Done(0), SlotState::Dead(9)]
+        {
             for sequence in [0, 1, SEQUENCE, SEQUENCE + 5] {
                 assert_eq!(state(word(made, sequence)), made);
                 assert_ne!(word(made, sequence), word(made, sequence + 1));
             }
         }
-        assert_eq!(state(word(State::Free, 7)), State::Free);
-        assert_ne!(word(State::Claimed(1), 4), word(State::Claimed(2), 4));
+        assert_eq!(state(word(SlotState::Free, 7)), SlotState::Free);
+        assert_ne!(word(SlotState::Claimed(1), 4), word(SlotState::Claimed(2), 4));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::ground::{Ground, Setup};
 use super::logs;
 use super::looks::Looks;
 use super::stream::{Header, Kind, Stream};
-use super::word::{State, word};
+use super::word::{SlotState, word};
 use crate::multiprocessing::logging::{LevelFilter, debug};
 use crate::multiprocessing::tasks::{Calls, Ended, Form, Items, Outlet, Sink, Task, look_up};
 use crate::multiprocessing::transfer::{Bounds, Descriptors, Handle, Packed, Reading, Writing};
@@ -88,7 +88,7 @@ pub(super) fn live(
             return NOT_READY;
         }
     }
-    if let Err(reason) = settle(setup, place) {
+    if let Err(reason) = set_affinity(setup, place) {
         ground.board().note(&reason);
         return NOT_READY;
     }
@@ -113,7 +113,7 @@ pub(super) fn live(
 }
 
 /// Moves to the processors of this worker; or why that failed.
-fn settle(setup: &Setup, place: usize) -> Result<(), String> {
+fn set_affinity(setup: &Setup, place: usize) -> Result<(), String> {
     let Some(set) = place.checked_rem(setup.affinity.len()).and_then(|at| setup.affinity.get(at)) else {
         return Ok(());
     };
@@ -260,9 +260,9 @@ impl Worker<'_> {
             self.stream.write(header, &[], || self.ground.call_parent());
         }
         self.bytes = bytes;
-        let claimed = word(State::Claimed(self.ticket), sequence);
+        let claimed = word(SlotState::Claimed(self.ticket), sequence);
         // Fails when the parent has seen all outcomes and freed the slot.
-        let _ = slot.word.compare_exchange(claimed, word(State::Done(self.ticket), sequence), SeqCst, Relaxed);
+        let _ = slot.word.compare_exchange(claimed, word(SlotState::Done(self.ticket), sequence), SeqCst, Relaxed);
         self.ground.tell_parent();
         self.rest_while(|entry| entry.doomed.load(SeqCst) == sequence.wrapping_add(1));
     }

@@ -24,7 +24,7 @@ mod word;
 
 use atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use atomic::{AtomicU32, AtomicU64};
-use word::{State, running, running_in, state, word as word_of};
+use word::{SlotState, running, running_in, state, word as word_of};
 
 const SLOTS: usize = 2;
 /// The parent wants to hear of each outcome.
@@ -186,7 +186,8 @@ impl Board {
         life.step()?;
         let claimed = came.and_then(|sequence| {
             let place = sequence as usize % SLOTS;
-            let (packed, claimed) = (word_of(State::Packed, sequence), word_of(State::Claimed(ticket), sequence));
+            let (packed, claimed) =
+                (word_of(SlotState::Packed, sequence), word_of(SlotState::Claimed(ticket), sequence));
             self.slots[place].word.compare_exchange(packed, claimed, SeqCst, SeqCst).is_ok().then_some(place)
         });
         life.step()?;
@@ -204,8 +205,8 @@ impl Board {
         life.step()?;
         self.told[sequence as usize].store(1, Release);
         life.step()?;
-        let claimed = word_of(State::Claimed(ticket), sequence);
-        let _ = slot.word.compare_exchange(claimed, word_of(State::Done(ticket), sequence), SeqCst, Relaxed);
+        let claimed = word_of(SlotState::Claimed(ticket), sequence);
+        let _ = slot.word.compare_exchange(claimed, word_of(SlotState::Done(ticket), sequence), SeqCst, Relaxed);
         life.step()?;
         self.tell_parent(life, false)
     }
@@ -258,7 +259,7 @@ impl<'b> Parent<'b> {
         let slot = &self.board.slots[at];
         slot.sequence.store(sequence, Relaxed);
         slot.call.store(call, Relaxed);
-        let ready = if self.board.has_packets { State::Packed } else { State::Ready };
+        let ready = if self.board.has_packets { SlotState::Packed } else { SlotState::Ready };
         slot.word.store(word_of(ready, sequence), Release);
         self.chunks[at] = Some((sequence, call));
         self.sequence += 1;
@@ -276,7 +277,7 @@ impl<'b> Parent<'b> {
         // The pool stores. Every worker sees that store behind a `Done` which the parent has not seen, for `Done`
         // replaces `Claimed`, and the outcome came after the claim. Loom does not know that, and lets the worker read
         // `Done` again.
-        self.board.slots[at].word.swap(word_of(State::Free, 0), Release);
+        self.board.slots[at].word.swap(word_of(SlotState::Free, 0), Release);
         Some(call)
     }
 
@@ -299,7 +300,7 @@ impl<'b> Parent<'b> {
         let mut again = Vec::new();
         for at in 0..SLOTS {
             let slot = &self.board.slots[at];
-            let State::Dead(_) = state(slot.word.load(Acquire)) else { continue };
+            let SlotState::Dead(_) = state(slot.word.load(Acquire)) else { continue };
             self.drain(); // what the worker has told may have come after the first look
             let has_begun = slot.at.load(Relaxed) != 0;
             let Some(call) = self.free(at) else { continue };
@@ -318,7 +319,7 @@ impl<'b> Parent<'b> {
     fn resend(&self) {
         for (at, chunk) in self.chunks.iter().enumerate() {
             let Some((sequence, _)) = chunk else { continue };
-            if self.board.slots[at].word.load(SeqCst) == word_of(State::Packed, *sequence) {
+            if self.board.slots[at].word.load(SeqCst) == word_of(SlotState::Packed, *sequence) {
                 self.board.packet.store(sequence + 1, SeqCst);
                 self.board.wake_workers();
             }
