@@ -18,7 +18,7 @@ use super::wire::{StartReply, StartRequest, message};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::state::ChildConfig;
 use crate::multiprocessing::state::process_state;
-use crate::multiprocessing::state::unsettled::Unsettled;
+use crate::multiprocessing::state::unapplied::Unapplied;
 use crate::multiprocessing::tasks::{self, Body};
 use crate::multiprocessing::transfer::{self, Bounds, Handle, Trust};
 use crate::thread;
@@ -85,8 +85,8 @@ pub(super) fn run_task(control: Socket) -> ! {
         Ok(work) => work,
         Err(Refusal::PeerGone) => exit(EXIT_ORPHAN),
         Err(Refusal::Report(reason)) => refuse(&control, reason),
-        Err(Refusal::Unsettled(unsettled)) => {
-            let _ = StartReply::Unsettled(unsettled).send(&control); // a parent that is gone wants no answer
+        Err(Refusal::Unapplied(unapplied)) => {
+            let _ = StartReply::Unapplied(unapplied).send(&control); // a parent that is gone wants no answer
             exit(EXIT_ORPHAN)
         }
     };
@@ -111,7 +111,7 @@ enum Refusal {
     /// The reason, for the parent.
     Report(String),
     /// The option that failed, for the parent.
-    Unsettled(Unsettled),
+    Unapplied(Unapplied),
 }
 
 impl From<Errno> for Refusal {
@@ -188,7 +188,7 @@ fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
     }
     // A program that was started anew has had its surroundings from the beginning.
     if let Some(config) = request.config.as_ref().filter(|config| config.method == Context::Forkserver) {
-        config.surroundings.apply().map_err(Refusal::Unsettled)?;
+        config.surroundings.apply().map_err(Refusal::Unapplied)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::state::ChildConfig;
 use crate::multiprocessing::state::ends::LettingGo;
 use crate::multiprocessing::state::surroundings::Surroundings;
-use crate::multiprocessing::state::unsettled::{self, Unsettled};
+use crate::multiprocessing::state::unapplied::{self, Unapplied};
 use crate::multiprocessing::state::{ProcessState, Started};
 use crate::thread;
 
@@ -45,8 +45,8 @@ pub(crate) fn fork(
     let (mut reader, state) = (Some(reader), ProcessState::prepare(config));
     let child = process::fork(|| {
         drop((reader.take(), surroundings_report.take()));
-        if let Err(unsettled) = surroundings.apply() {
-            let _ = tell.map(|tell| write(&tell, &unsettled.to_bytes())); // a parent that is gone wants no answer
+        if let Err(unapplied) = surroundings.apply() {
+            let _ = tell.map(|tell| write(&tell, &unapplied.to_bytes())); // a parent that is gone wants no answer
             return UNSETTLED;
         }
         drop(tell);
@@ -78,7 +78,7 @@ fn await_surroundings(
     patience: Patience,
 ) -> Result<Child> {
     let child = PendingChild::new(child, patience);
-    let mut room = [0; unsettled::LEN];
+    let mut room = [0; unapplied::LEN];
     let error = match poll(&mut [PollFd::new(report, PollFlags::IN)], patience.deadline) {
         Ok(0) => Error::new(
             ErrorKind::StartFailed,
@@ -89,7 +89,7 @@ fn await_surroundings(
             Ok(0) => return Ok(child.into_started()),
             Ok(_) => {
                 child.end(); // the report is the child's last act
-                return Err(surroundings.explain(Unsettled::from_bytes(room)));
+                return Err(surroundings.explain(Unapplied::from_bytes(room)));
             }
             Err(errno) => Error::os(errno, "cannot receive from the new process"),
         },

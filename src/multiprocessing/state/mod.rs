@@ -10,7 +10,7 @@
 // | `child` | what a start method leaves the parent of the child |
 // | `leaving` | children without a handle |
 // | `parent` | the process that started this one |
-// | `child_config`, `surroundings`, `unsettled` | the configuration of a child, and an option that it could not take |
+// | `child_config`, `surroundings`, `unapplied` | the configuration of a child, and an option that it could not take |
 // | `ends`, `descriptors`, `listed` | the ends that a forked child keeps or closes |
 // | `finalizers`, `callbacks`, `temp_dir` | what a process does at its end and after a fork; its directory |
 // | `termination`, `panic_report`, `panic` | what the work of a process answers with, and how that may fail |
@@ -34,7 +34,7 @@ pub(crate) mod surroundings;
 mod temp_dir;
 mod termination;
 mod thread_name;
-pub(crate) mod unsettled;
+pub(crate) mod unapplied;
 
 pub(crate) use callbacks::Callback;
 pub(crate) use child::{ChildHandle, Started};

@@ -12,7 +12,7 @@ use ossature_sys::process::{
 use ossature_sys::signal::{self, Signal, SignalSet, set_mask, unblock};
 use serde::{Deserialize, Serialize};
 
-use super::unsettled::{Step, Unsettled};
+use super::unapplied::{Step, Unapplied};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The settings of a child that differ from its parent's.
@@ -155,8 +155,8 @@ impl Surroundings {
 
     /// Applies the surroundings to this process, a child that was just forked and has one thread. The order is that of
     /// a program that is started anew.
-    pub(crate) fn apply(&self) -> std::result::Result<(), Unsettled> {
-        let at = |step: Step| move |errno: Errno| Unsettled { step, errno };
+    pub(crate) fn apply(&self) -> std::result::Result<(), Unapplied> {
+        let at = |step: Step| move |errno: Errno| Unapplied { step, errno };
         if let Some(group) = self.group {
             set_group(None, Pid::from_raw(group)).map_err(at(Step::Group))?;
         }
@@ -185,7 +185,7 @@ impl Surroundings {
     }
 
     /// The step of a program that is started anew, if an option asked for that step.
-    pub(crate) fn unsettled_by(&self, error: StartError) -> Option<Unsettled> {
+    pub(crate) fn unapplied_by(&self, error: StartError) -> Option<Unapplied> {
         let step = match error.stage() {
             Stage::Group => Step::Group,
             Stage::Directory => Step::Directory,
@@ -193,11 +193,11 @@ impl Surroundings {
             Stage::Identity if self.change_rights() => Step::Identity,
             _ => return None,
         };
-        Some(Unsettled { step, errno: error.errno() })
+        Some(Unapplied { step, errno: error.errno() })
     }
 
     /// The error of the start.
-    pub(crate) fn explain(&self, Unsettled { step, errno }: Unsettled) -> Error {
+    pub(crate) fn explain(&self, Unapplied { step, errno }: Unapplied) -> Error {
         let identity = self.identity();
         let (what, hint) = match step {
             Step::Group => {

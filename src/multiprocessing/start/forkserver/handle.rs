@@ -148,7 +148,7 @@ pub(super) fn is_gone(server: u32, deadline: Deadline) -> Result<bool> {
     Ok(state.made != server || state.handle.is_none())
 }
 
-/// Why there is no child after so many attempts.
+/// Why there is no child after all attempts.
 pub(super) fn lost(deadline: Deadline) -> Error {
     let end = state(deadline).ok().and_then(|state| state.end);
     let why = match end {

@@ -115,10 +115,10 @@ pub(crate) fn forkserver(
                 return Ok(Started { handle, report: Some(line.into()) });
             }
             Ok(StartReply::Refused(reason)) => return Err(wire::refused(Who::Child, &reason).with_exit(child.end())),
-            Ok(StartReply::Unsettled(unsettled)) => {
+            Ok(StartReply::Unapplied(unapplied)) => {
                 child.end();
                 let surroundings = start.config.map(|config| config.surroundings).unwrap_or_default();
-                return Err(surroundings.explain(unsettled));
+                return Err(surroundings.explain(unapplied));
             }
             // A spare that was killed takes what it is sent until it has finished dying.
             Ok(StartReply::Nothing) if kind == ChildKind::Any => kind = ChildKind::Fresh,

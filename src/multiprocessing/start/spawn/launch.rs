@@ -137,8 +137,8 @@ fn string(text: OsString) -> Result<CString> {
 
 /// The error of a program that did not start. An option that failed has the same error as with the other methods.
 fn not_started(error: StartError, surroundings: &Surroundings, program: &Path) -> Error {
-    if let Some(unsettled) = surroundings.unsettled_by(error) {
-        return surroundings.explain(unsettled);
+    if let Some(unapplied) = surroundings.unapplied_by(error) {
+        return surroundings.explain(unapplied);
     }
     let (program, errno) = (program.display(), error.errno());
     match error.stage() {

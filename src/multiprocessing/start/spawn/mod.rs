@@ -86,7 +86,7 @@ pub(super) fn start_program(
         Ok((line, StartReply::Begun)) => Ok((pending.into_started(), line.unwrap_or(control))),
         Ok((_, StartReply::Refused(reason))) => Err(refused(who, &reason).with_exit(pending.end())),
         // Only a fork server's child applies its surroundings itself.
-        Ok((_, StartReply::Unsettled(unsettled))) => Err(surroundings.explain(unsettled)),
+        Ok((_, StartReply::Unapplied(unapplied))) => Err(surroundings.explain(unapplied)),
         Ok((_, StartReply::Nothing | StartReply::Ready | StartReply::Prove(_))) => Err(ended_early(who, pending.end())),
         Err(error) => Err(error.with_exit(pending.killed())),
     }

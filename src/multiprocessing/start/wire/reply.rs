@@ -5,7 +5,7 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::socket::Socket;
 
 use super::message::send_all;
-use crate::multiprocessing::state::unsettled::{self, Unsettled};
+use crate::multiprocessing::state::unapplied::{self, Unapplied};
 
 /// The reply of a child before its work, or instead of its work.
 pub(in crate::multiprocessing::start) enum StartReply {
@@ -18,7 +18,7 @@ pub(in crate::multiprocessing::start) enum StartReply {
     /// The work cannot be done, for this reason.
     Refused(String),
     /// An option of the builder failed. The parent words the reason.
-    Unsettled(Unsettled),
+    Unapplied(Unapplied),
     /// The other side is gone and has sent nothing.
     Nothing,
 }
@@ -41,8 +41,8 @@ impl StartReply {
             }
             Self::Begun => (BEGUN, &[][..]),
             Self::Refused(reason) => (REFUSED, reason.as_bytes()),
-            Self::Unsettled(unsettled) => {
-                report = unsettled.to_bytes();
+            Self::Unapplied(unapplied) => {
+                report = unapplied.to_bytes();
                 (UNSETTLED, &report[..])
             }
             Self::Nothing => return Ok(()),
@@ -69,9 +69,9 @@ impl StartReply {
                 };
             }
             Ok(Some(1..)) if tag == [UNSETTLED] => {
-                let mut report = [0; unsettled::LEN];
+                let mut report = [0; unapplied::LEN];
                 return match socket.recv(&mut report, deadline)? {
-                    Some(unsettled::LEN) => Ok(Some(Self::Unsettled(Unsettled::from_bytes(report)))),
+                    Some(unapplied::LEN) => Ok(Some(Self::Unapplied(Unapplied::from_bytes(report)))),
                     Some(_) => Err(Errno::PROTO),
                     None => Ok(None),
                 };

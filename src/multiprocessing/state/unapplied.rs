@@ -8,7 +8,7 @@ use ossature_sys::errno::Errno;
 
 /// A step that failed, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unsettled {
+pub(crate) struct Unapplied {
     pub(super) step: Step,
     pub(super) errno: Errno,
 }
@@ -26,7 +26,7 @@ pub(super) enum Step {
 /// The length of a report.
 pub(crate) const LEN: usize = 6;
 
-impl Unsettled {
+impl Unapplied {
     pub(crate) fn to_bytes(self) -> [u8; LEN] {
         let [a, b, c, d] = self.errno.raw_os_error().to_ne_bytes();
         let (step, position) = match self.step {
