@@ -4,21 +4,17 @@ use super::std;
 use std::vec::Vec;
 
 use super::kernel::{address, sleep_any, wait_while, wake};
-use super::killable::{KillableGate, covered_by, mourned, step};
+use super::killable::{KillableGate, covered_by, killable_scope, mourned, step};
 use super::rwlock::{become_participant, clear_pending, has_linked, link, me, set_pending, unlink, walk};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
-use crate::futex::{Limit, Reach, Wait, Waiter, WordLock};
+use crate::futex::{Limit, Reach, Wait, Waiter};
 use crate::robust::word::{LockWord, WAITERS};
 use crate::sync::barrier::{self, Broken};
 use crate::sync::gate::Woke;
 use crate::sync::lease::Look;
 use crate::sync::participants::{Enrolment, SlotTable, WatchingGate};
-use crate::sync::permits::NoTable;
-use crate::sync::queue::PrivateQueue;
-use crate::sync::readers::Counted;
-use crate::sync::rlock::OwnedWord;
-use crate::sync::scope::{Refused, Scope, sealed};
+use crate::sync::scope::Refused;
 
 /// The most that take part.
 const MOST: usize = 3;
@@ -107,29 +103,9 @@ impl WatchingGate for KillableGate {
     }
 }
 
-/// The scope of those who may die in a slot.
-#[derive(Debug)]
-pub enum Mortal {}
-
-impl sealed::Sealed for Mortal {}
-
-impl Scope for Mortal {
-    type Lock = WordLock;
-    type RLock = OwnedWord;
-    type Gate = KillableGate;
-    type Queue = PrivateQueue;
-    type Participants<const N: usize> = SlotTable<Place, N>;
-    type Permits = NoTable;
-    type Readers = Counted<KillableGate>;
-    type Outcome<G> = Result<G, Refused>;
-
-    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
-        result
-    }
-
-    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
-        outcome
-    }
+killable_scope! {
+    /// The scope of those who may die in a slot.
+    Mortal, SlotTable<Place, N>
 }
 
 /// The barrier.
@@ -141,7 +117,7 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// One for so many parties.
+    /// A barrier for `parties` parties.
     pub fn new(parties: u32) -> Self {
         let table = SlotTable::of(parties, || Place(LockWord::new()));
         let barrier = barrier::Barrier::of(parties, KillableGate::default(), table);
@@ -171,7 +147,7 @@ impl Barrier {
         self.enrolled.fetch_add(1, SeqCst);
     }
 
-    /// Runs `body` in this thread until it has made so many steps, and kills the participant at the next. `None` if
+    /// Runs `body` in this thread until it has made `steps` steps, and kills the participant at the next. `None` if
     /// it died. One that was not watched yet is missed by nobody, so the barrier is aborted.
     pub fn doomed<R>(&self, steps: u32, body: impl FnOnce() -> R) -> Option<R> {
         let answer = mourned(steps, walk, body);

@@ -14,41 +14,48 @@ use std::vec::Vec;
 use super::kernel::{address, sleep_any, wait_at, wake_at, wake_on};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
-use crate::futex::{Limit, Wait, WordLock};
+use crate::futex::{Limit, Wait};
 use crate::sync::event::Event;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::participants::Counter;
 use crate::sync::permits::NoTable;
-use crate::sync::queue::PrivateQueue;
-use crate::sync::readers::Counted;
-use crate::sync::rlock::OwnedWord;
-use crate::sync::scope::{Refused, Scope, sealed};
 use crate::sync::split_word::SplitWord;
 use crate::sync::units::Units;
 
-/// Waiting between participants who may die.
-#[derive(Debug)]
-pub enum Killable {}
+/// A scope whose participants may die. Only what counts them differs: `$participants` may name their number, `N`.
+macro_rules! killable_scope {
+    ($(#[$doc:meta])* $name:ident, $participants:ty) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $name {}
 
-impl sealed::Sealed for Killable {}
+        impl $crate::sync::scope::sealed::Sealed for $name {}
 
-impl Scope for Killable {
-    type Lock = WordLock;
-    type RLock = OwnedWord;
-    type Gate = KillableGate;
-    type Queue = PrivateQueue;
-    type Participants<const N: usize> = Counter;
-    type Permits = NoTable;
-    type Readers = Counted<KillableGate>;
-    type Outcome<G> = Result<G, Refused>;
+        impl $crate::sync::scope::Scope for $name {
+            type Lock = $crate::futex::WordLock;
+            type RLock = $crate::sync::rlock::OwnedWord;
+            type Gate = $crate::model::killable::KillableGate;
+            type Queue = $crate::sync::queue::PrivateQueue;
+            type Participants<const N: usize> = $participants;
+            type Permits = $crate::sync::permits::NoTable;
+            type Readers = $crate::sync::readers::Counted<$crate::model::killable::KillableGate>;
+            type Outcome<G> = Result<G, $crate::sync::scope::Refused>;
 
-    fn outcome<G>(result: Result<G, Refused>) -> Result<G, Refused> {
-        result
-    }
+            fn outcome<G>(result: Self::Outcome<G>) -> Self::Outcome<G> {
+                result
+            }
 
-    fn settle<G>(outcome: Result<G, Refused>) -> Result<G, Refused> {
-        outcome
-    }
+            fn settle<G>(outcome: Self::Outcome<G>) -> Self::Outcome<G> {
+                outcome
+            }
+        }
+    };
+}
+pub(super) use killable_scope;
+
+killable_scope! {
+    /// Waiting between participants who may die.
+    Killable, Counter
 }
 
 impl Event<Killable> {
@@ -75,7 +82,7 @@ loom::thread_local! {
 
 struct Died;
 
-/// Runs `body` in this thread until it has made so many steps, and kills it at the next. `None` if it died.
+/// Runs `body` in this thread until it has made `steps` steps, and kills it at the next. `None` if it died.
 pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     LEFT.with(|left| left.set(Some(steps)));
     let ended = catch_unwind(AssertUnwindSafe(body));
@@ -95,7 +102,7 @@ pub fn mourned<R>(steps: u32, told: impl FnOnce() + 'static, body: impl FnOnce()
     answer
 }
 
-/// Runs `body` in this thread until it has made so many steps, and stops it there for ever. `None` if it stopped.
+/// Runs `body` in this thread until it has made `steps` steps, and stops it there for ever. `None` if it stopped.
 pub fn stopped<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     STOPS.with(|stops| stops.set(true));
     let answer = doomed(steps, body);
@@ -195,7 +202,7 @@ impl Gate for KillableGate {
 pub struct KillableUnits(Units<Killable>);
 
 impl KillableUnits {
-    /// So many.
+    /// `value` units.
     pub fn new(value: u32) -> Self {
         Self(Units::new(value, u32::MAX, KillableGate::default()))
     }
