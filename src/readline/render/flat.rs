@@ -33,7 +33,7 @@ impl Screen {
     }
 
     /// The frame learns what was drawn without it.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn catch_up(&mut self) {
         if self.flat.is_ahead {
             self.now.replace_line(&self.flat.text, self.flat.point);
             self.length = self.flat.text.len();

@@ -362,7 +362,7 @@ impl Frame {
         self.rows.push(Row { first: self.cells.len() as u32, width: 0 });
     }
 
-    /// Begins another row if the last has no place for so many columns.
+    /// Begins another row if the last has no place for `width` columns.
     fn wrap(&mut self, width: u16) {
         if width > 0 && self.column() > 0 && self.column() + usize::from(width) > self.columns {
             self.new_row();

@@ -114,7 +114,7 @@ impl Screen {
         let columns = if columns == 0 { 80 } else { columns };
         let rows = if rows == 0 { 24 } else { rows };
         let columns = if self.pen.is_dumb() { columns - 1 } else { columns }.max(1);
-        self.settle();
+        self.catch_up();
         if self.shown && (columns, rows) != (self.columns, self.height) {
             let wrapped = |row: usize| {
                 let before = self.now.width(row).max(1).div_ceil(columns);
@@ -184,7 +184,7 @@ impl Screen {
         if is_plain_view && self.draw_flat(view.line, view.kept, view.point, out) {
             return;
         }
-        self.settle();
+        self.catch_up();
         if is_plain_view && self.extend(view, out) {
             return;
         }
@@ -224,7 +224,7 @@ impl Screen {
 
     /// The line is done: the cursor goes to the start of the row below it.
     pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
-        self.settle();
+        self.catch_up();
         if self.shown {
             let last = self.now.row_count().min(self.top + self.height) - 1;
             self.pen.go(last - self.top, self.now.width(last), &self.now, out);
@@ -244,7 +244,7 @@ impl Screen {
 
     /// Takes prompt and line off the screen; the cursor stands where they began.
     pub(crate) fn erase(&mut self, out: &mut Vec<u8>) {
-        self.settle();
+        self.catch_up();
         if self.shown {
             let width = self.now.width(0);
             self.pen.go(0, 0, &self.now, out);
@@ -259,7 +259,7 @@ impl Screen {
     }
 
     fn clear(&mut self, what: Clear, out: &mut Vec<u8>) {
-        self.settle();
+        self.catch_up();
         match what {
             Clear::Line if self.shown => {
                 let width = self.now.width(0);

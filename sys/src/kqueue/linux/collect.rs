@@ -252,7 +252,7 @@ impl QueueState {
             for event in events {
                 match event.token() {
                     WRITES => self.ask_writes(found)?,
-                    WAKE => {} // `settle` takes it
+                    WAKE => {} // `rearm` takes it
                     CLOCK | WALL => self.rang(event.token())?,
                     SIGNALS => self.read_signals()?,
                     NEWS => self.read_news()?,

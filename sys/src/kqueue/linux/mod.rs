@@ -228,10 +228,10 @@ impl Kqueue {
         while !found.is_full() {
             let collected = state.collect(&mut found);
             if collected.is_err() || !found.is_empty() || deadline.has_passed() {
-                let settled = state.leave();
+                let rearmed = state.leave();
                 // What was taken is not lost to an error, which comes again.
                 if found.is_empty() {
-                    collected.and(settled)?;
+                    collected.and(rearmed)?;
                 }
                 break;
             }
@@ -397,7 +397,7 @@ impl QueueState {
         }
         let is_new = !self.has(change);
         self.change(change)?;
-        self.settle().inspect_err(|_| {
+        self.rearm().inspect_err(|_| {
             if is_new {
                 self.forget(change);
             }

@@ -176,7 +176,7 @@ impl QueueState {
         face.register(&self.set, Interest::IN, 0)?;
         let number = face.as_raw_fd();
         self.face = Some(ManuallyDrop::new(face));
-        self.settle()?;
+        self.rearm()?;
         Ok(number)
     }
 
@@ -200,18 +200,18 @@ impl QueueState {
         self.need_wake()?;
         let next = self.table.next_instant(false);
         let epoch = self.sleepers.begin(next);
-        self.settle().inspect_err(|_| self.sleepers.end(epoch))?;
+        self.rearm().inspect_err(|_| self.sleepers.end(epoch))?;
         Ok((Deadline::from_nanos(next.unwrap_or(u64::MAX).max(1)), epoch))
     }
 
     /// A waiter leaves with what it has. Others may have relied on its alarm, so they look again.
     pub(super) fn leave(&mut self) -> Result<()> {
         self.sleepers.leave(self.table.next_instant(false));
-        self.settle()
+        self.rearm()
     }
 
     /// Brings what a sleeper and the queue's own descriptor look at in step with the knotes.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(super) fn rearm(&mut self) -> Result<()> {
         self.show()?;
         if let Some(wall) = &self.wall {
             let next = self.table.next_instant(true).unwrap_or(0);
