@@ -160,7 +160,7 @@ impl Job {
         self.ends.len()
     }
 
-    /// How many calls the next chunk has, with so many processes to run them.
+    /// How many calls the next chunk has, with `processes` processes to run them.
     fn size(&self, processes: usize) -> usize {
         let left = self.uncut();
         if self.manner.limit.is_some() {
@@ -181,7 +181,7 @@ impl Job {
         ((CHUNK.as_nanos() / pace.as_nanos().max(1)) as usize).clamp(1, CALLS)
     }
 
-    /// How many chunks may be under way for so many processes. There are three for each process, and more of short
+    /// How many chunks may be under way for `processes` processes. There are three for each process, and more of short
     /// ones: enough for about the time of a chunk, so that every request carries several.
     pub(crate) fn window(&self, processes: usize) -> usize {
         let least = processes.saturating_mul(3).max(8);
@@ -230,7 +230,7 @@ impl Job {
         left
     }
 
-    /// Notes how long so many calls took.
+    /// Notes how long `calls` calls took.
     pub(crate) fn took(&mut self, took: Duration, calls: usize) {
         let pace = took / u32::try_from(calls.max(1)).unwrap_or(u32::MAX);
         self.pace = Some(match self.pace {

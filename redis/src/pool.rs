@@ -299,7 +299,7 @@ impl Pool {
         IMapIterator::begin(self.hub.clone(), task, self.manner, true, items.into_iter())
     }
 
-    /// Returns the maps of this pool with so many items to a chunk.
+    /// Returns the maps of this pool with `items` items to a chunk.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for 0.

@@ -48,7 +48,7 @@ impl Body {
         Self { bytes, count: 0 }
     }
 
-    /// Makes room for so many more calls with so many bytes of arguments.
+    /// Makes room for `calls` more calls with `bytes` bytes of arguments.
     pub(crate) fn reserve(&mut self, calls: usize, bytes: usize) {
         self.bytes.reserve(calls.saturating_mul(4).saturating_add(bytes));
     }
@@ -121,7 +121,7 @@ impl Outcomes {
         Self::within(LONGEST, took, host, calls)
     }
 
-    /// The same, with at most so many bytes of outcomes: a call whose outcome has no room is told as failed.
+    /// The same, with at most `most` bytes of outcomes: a call whose outcome has no room is told as failed.
     fn within(most: usize, took: Duration, host: &str, calls: usize) -> Self {
         let host = host.as_bytes();
         let host = host.get(..host.len().min(255)).unwrap_or_default();

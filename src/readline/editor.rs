@@ -323,7 +323,7 @@ impl Editor {
 
     /// The terminal has this size now; 0 stands for what is not known. A line that is shown is drawn anew.
     ///
-    /// More columns or rows than a terminal can tell, 65535, count as so many.
+    /// More columns or rows than a terminal can tell, 65535, count as 65535.
     pub fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
         let known = |size: usize, usual: usize| if size == 0 { usual } else { size.min(usize::from(u16::MAX)) };
         let (columns, rows) = (known(columns, 80), known(rows, 24));

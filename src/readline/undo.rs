@@ -247,7 +247,7 @@ impl Line {
 mod tests {
     use super::{Line, Undone};
 
-    /// Types a text after `before`, with the point so many bytes from the end.
+    /// Types a text after `before`, with the point `back` bytes from the end.
     fn line(before: &str, back: usize) -> Line {
         let mut line = Line::default();
         line.insert(before.as_bytes());

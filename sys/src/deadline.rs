@@ -103,7 +103,7 @@ impl Deadline {
         Ok(Self::after(Duration::from_nanos(whole + up)))
     }
 
-    /// The instant so many milliseconds from now, with the rules of Python's `poll.poll`: any negative number is
+    /// The instant `millis` milliseconds from now, with the rules of Python's `poll.poll`: any negative number is
     /// [`NEVER`](Self::NEVER).
     ///
     /// # Errors

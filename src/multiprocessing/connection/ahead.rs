@@ -103,8 +103,8 @@ mod tests {
     use crate::multiprocessing::connection::frame::Outgoing;
     use ossature_sys::errno::Errno;
 
-    /// All messages of a stream whose reads bring the bytes in such pieces, with room for so many; and how many reads
-    /// there were.
+    /// All messages of a stream whose reads bring `piece` bytes each, with room for `room`; and how many reads there
+    /// were.
     fn read_all(stream: &[u8], piece: usize, room: usize) -> (Vec<Vec<u8>>, usize) {
         let (mut ahead, mut at, mut reads) = (Ahead::with_limit(FrameLimit::of_connection(1 << 20)), 0, 0);
         let (mut room, mut messages) = (vec![0; room], Vec::new());

@@ -2,8 +2,8 @@
 //!
 //! | on the wire | means |
 //! | --- | --- |
-//! | `0..=0x7fff_ffff` as 4 bytes, the highest first | so many bytes follow |
-//! | `0xffff_ffff`, then 8 bytes, the highest first | so many bytes follow; sent only beyond `0x7fff_ffff`, taken for any length |
+//! | `0..=0x7fff_ffff` as 4 bytes, the highest first | that many bytes follow |
+//! | `0xffff_ffff`, then 8 bytes, the highest first | that many bytes follow; sent only beyond `0x7fff_ffff`, taken for any length |
 //! | `0x80_ee_mm_nn`, then 8 bytes | the same, and `nn` descriptors, 1 to 253, ride on the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections within the same program. Ours only: CPython neither sends nor knows it |
 //! | anything else | nothing: a stranger, or somebody out of step |
 //!
@@ -53,7 +53,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Of a message of so many bytes.
+    /// The header of a message of `len` bytes.
     pub(crate) fn of(len: usize) -> Self {
         match u32::try_from(len) {
             Ok(short) if short <= i32::MAX as u32 => {
@@ -65,7 +65,7 @@ impl Header {
         }
     }
 
-    /// Of a message that so many descriptors, 1 to [`MOST_DESCRIPTORS`], ride on. They go with the 5th byte.
+    /// The header of a message with descriptors, 1 to [`MOST_DESCRIPTORS`]. They go with the 5th byte.
     pub(crate) fn with_descriptors(len: usize, fd_counts: FdCounts) -> Self {
         let [ends, memory, all] =
             [fd_counts.ends, fd_counts.memory, fd_counts.all].map(|count| count.min(MOST_DESCRIPTORS) as u32);

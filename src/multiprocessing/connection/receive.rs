@@ -373,7 +373,7 @@ macro_rules! receives {
                 self.recv_within(None, timeout.into())
             }
 
-            /// [`recv`](Self::recv) for a value whose message has at most so many bytes, whatever
+            /// [`recv`](Self::recv) for a value whose message has at most `limit` bytes, whatever
             /// [`max_message`](Self::max_message) says.
             ///
             /// # Errors
@@ -413,7 +413,7 @@ macro_rules! receives {
                 self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same for a message of at most so many bytes, whatever [`max_message`](Self::max_message) says:
+            /// The same for a message of at most `limit` bytes, whatever [`max_message`](Self::max_message) says:
             /// Python's `recv_bytes(maxlength)`.
             ///
             /// # Errors

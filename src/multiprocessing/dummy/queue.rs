@@ -77,7 +77,7 @@ impl<T> Queue<T> {
         Self::bounded(usize::MAX)
     }
 
-    /// With room for so many items; 0 means no bound.
+    /// A queue with room for `most` items; 0 means no bound.
     #[doc(alias = "maxsize")]
     pub fn bounded(most: usize) -> Self {
         let most = if most == 0 { usize::MAX } else { most };

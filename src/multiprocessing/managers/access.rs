@@ -119,8 +119,8 @@ impl Access {
         self
     }
 
-    /// Allows so many objects of the type at a time: as many as [`Limits::objects`](super::Limits::objects) unless
-    /// said.
+    /// Allows at most `most` objects of the type at a time. Without this call that is
+    /// [`Limits::objects`](super::Limits::objects).
     pub fn objects(mut self, most: usize) -> Self {
         self.objects = most;
         self

@@ -83,7 +83,7 @@ impl<T> JoinableQueue<T> {
         Queue::new().map(Self)
     }
 
-    /// Makes a queue of at most so many items. 0 means no bound.
+    /// Makes a queue of at most `maxsize` items. 0 means no bound.
     ///
     /// # Errors
     /// As for [`Queue::new`].

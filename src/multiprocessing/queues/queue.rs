@@ -124,7 +124,7 @@ impl<T> Queue<T> {
         QueueBuilder::new().build()
     }
 
-    /// Makes a queue of at most so many items: Python's `Queue(maxsize)`. 0 means no bound.
+    /// Makes a queue of at most `maxsize` items: Python's `Queue(maxsize)`. 0 means no bound.
     ///
     /// # Errors
     /// As for [`new`](Self::new).

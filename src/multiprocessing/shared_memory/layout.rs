@@ -82,7 +82,7 @@ impl Shape {
         let count = word(0)?;
         // Each item has an entry, a slot, a format and a code.
         if count > region.len() / (3 * WORD + 1) {
-            return Err(broken("it has no room for so many items"));
+            return Err(broken("it is too small for the number of items that it says"));
         }
         let layout = match count {
             0 if region.len() < 2 * WORD => Layout::Python38,
@@ -222,7 +222,7 @@ fn room_of(item: &Item) -> Result<usize> {
     if len >= MOST { Err(too_long(len)) } else { Ok(WORD * (len / WORD + 1)) }
 }
 
-/// An item as it stands in a slot of so many bytes.
+/// An item as it stands in a slot of `capacity` bytes.
 fn pack(item: &Item, capacity: usize) -> Result<Packed> {
     let word =
         |format: &str, code, bytes: [u8; WORD]| Ok(Packed { format: format.to_owned(), code, bytes: bytes.to_vec() });

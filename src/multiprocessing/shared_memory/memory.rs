@@ -267,7 +267,7 @@ impl SharedMemoryBuilder {
         Self { untracked: !track, ..self }
     }
 
-    /// Makes a zeroed block of so many bytes.
+    /// Makes a zeroed block of `size` bytes.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EEXIST` if something has the name, `ENOSPC` if `/dev/shm` is full, `ENOMEM` for more

@@ -59,7 +59,7 @@ pub use table::{Task, Tasks, key};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to twelve.
 ///
-/// Every function that takes so many values and returns is one; nobody implements this by hand. The arguments go to
+/// Every function that takes these values and returns is one; nobody implements this by hand. The arguments go to
 /// another process as [serde] values, so a function that borrows (`&str`) is none: let it own (`String`).
 ///
 /// # Examples

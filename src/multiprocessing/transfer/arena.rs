@@ -95,7 +95,7 @@ impl Arena {
         Self::with_capacity(CAPACITY)
     }
 
-    /// Makes an arena with room for so many bytes of objects: at least 64 KiB, at most 4 GiB (32 MiB where addresses
+    /// Makes an arena with room for `bytes` bytes of objects: at least 64 KiB, at most 4 GiB (32 MiB where addresses
     /// have 32 bits). Each object takes a whole number of 64 bytes. Pages are taken as objects need them.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ impl Descriptors {
         (list.len() == fd_counts.all && fd_counts.is_possible()).then_some(Self { list, fd_counts, lost: 0 })
     }
 
-    /// In place of so many that this process could not open.
+    /// In place of `count` descriptors that this process could not open.
     pub(crate) fn lost(count: usize) -> Self {
         Self { lost: count, ..Self::new() }
     }

@@ -32,7 +32,7 @@ pub(super) fn forked(errno: Errno, what: &str) -> Error {
 #[derive(Default)]
 pub(super) struct Known {
     arenas: HashMap<FileId, Weak<Kept>>,
-    /// At so many arenas those that nobody has any more are removed.
+    /// At this many arenas those that nobody has any more are removed.
     next_sweep: usize,
 }
 

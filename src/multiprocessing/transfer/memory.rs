@@ -193,7 +193,7 @@ pub(super) mod block {
     #[derive(Default)]
     struct Known {
         blocks: HashMap<Key, Weak<dyn Any + Send + Sync>>,
-        /// At so many blocks those that nobody has any more are removed.
+        /// At this many blocks those that nobody has any more are removed.
         next_sweep: usize,
     }
 

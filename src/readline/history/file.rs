@@ -117,7 +117,7 @@ impl History {
         }
     }
 
-    /// Adds the last lines, so many as said, to a file that is there. Python's `append_history_file`.
+    /// Adds the last `lines` lines to a file that is there. Python's `append_history_file`.
     ///
     /// Other processes may append at the same time. The lines of each stay together. If the file ends within a line,
     /// that line gets a newline first. Of more lines in the file than [`set_max_file_lines`](Self::set_max_file_lines)

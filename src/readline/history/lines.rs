@@ -60,7 +60,7 @@ impl History {
         self.text.truncate(to);
     }
 
-    /// Writes the last lines, so many as said, as a file of the form has them, without a header.
+    /// Writes the last `lines` lines as a file of the form has them, without a header.
     pub(super) fn write(&self, lines: usize, form: HistoryForm, out: &mut Vec<u8>) {
         for entry in self.entries.range(self.len().saturating_sub(lines)..) {
             if self.stamps && form == HistoryForm::Readline {

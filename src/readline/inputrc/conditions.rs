@@ -145,7 +145,7 @@ pub(super) fn word(text: &[u8]) -> (&[u8], &[u8]) {
     (&text[..end], text[end..].trim_ascii_start())
 }
 
-/// Bytes of a file in a message: at most so many as a reader wants.
+/// Bytes of a file in a message: at most what a reader wants to see.
 pub(super) fn show(text: &[u8]) -> String {
     let cut = &text[..text.len().min(80)];
     format!("{}{}", cut.escape_ascii(), if cut.len() < text.len() { "..." } else { "" })

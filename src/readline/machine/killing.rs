@@ -130,7 +130,7 @@ impl Machine {
         self.keep(self.line.point(), self.line.mark());
     }
 
-    /// Keeps the word that a word motion passes, so many words.
+    /// Keeps the `count` words that a word motion passes.
     pub(super) fn copy_word(&mut self, count: i32) {
         let far = self.word_on(self.line.point(), count);
         let near = self.word_on(far, -count);

@@ -3,7 +3,7 @@
 use super::input::Partial;
 use super::vi::Find;
 
-/// Who takes the next byte.
+/// What takes the next byte.
 #[derive(Debug, Default)]
 pub(super) enum Mode {
     /// The keymap.
@@ -13,7 +13,7 @@ pub(super) enum Mode {
     Argument(Digits),
     /// `quoted-insert`: the byte itself is inserted, as often as the count says.
     Quoted(i32),
-    /// `character-search`: so many times, forward or backward.
+    /// `character-search`: `count` times, forward or backward.
     Character { count: i32, forward: bool, found: Partial },
     /// An incremental search.
     Incremental(Box<IncrementalSearch>),

@@ -87,7 +87,7 @@ impl Machine {
         }
     }
 
-    /// A byte that stands for itself, so many times.
+    /// Inserts a byte that stands for itself, `count` times.
     pub(super) fn self_insert(&mut self, count: i32, byte: u8) {
         if self.settings.variables.blink_matching_paren && !vi::is_replacing(self) && !self.overwrites {
             self.insert_closing(count, byte);
@@ -171,7 +171,7 @@ impl Machine {
         self.line.end_group();
     }
 
-    /// How often a text is inserted if it is asked for so many times: a huge count does not fill the memory.
+    /// How often a text is inserted if `count` times are asked for: a huge count does not fill the memory.
     pub(super) fn times(&mut self, count: usize, text: &[u8]) -> usize {
         let most = MOST_INSERTED / text.len().max(1);
         if count > most.max(1) {

@@ -8,7 +8,7 @@ pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// The end of the word at or after `at`, so many words on.
+/// The end of the word at or after `at`, `count` words on.
 pub(super) fn word_end(line: &Buffer, mut at: usize, count: usize) -> usize {
     for _ in 0..count {
         if at >= line.len() {
@@ -25,12 +25,12 @@ pub(super) fn word_end(line: &Buffer, mut at: usize, count: usize) -> usize {
 }
 
 impl Machine {
-    /// The end of the word at or after `at`, so many words on.
+    /// The end of the word at or after `at`, `count` words on.
     pub(super) fn word_end(&self, at: usize, count: usize) -> usize {
         word_end(&self.line, at, count)
     }
 
-    /// The start of the word at or before `at`, so many words back.
+    /// The start of the word at or before `at`, `count` words back.
     pub(super) fn word_start(&self, mut at: usize, count: usize) -> usize {
         let line = &self.line;
         for _ in 0..count {

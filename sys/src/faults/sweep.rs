@@ -154,7 +154,7 @@ impl<'a> Sweep<'a> {
         Self { scope: Scope { threads: false, ..self.scope }, ..self }
     }
 
-    /// Compares the private anonymous memory as well, in mappings of at least so many bytes. Choose a size that no
+    /// Compares the private anonymous memory as well, in mappings of at least `least` bytes. Choose a size that no
     /// allocator asks for.
     pub fn anonymous(self, least: u64) -> Self {
         Self { scope: Scope { anonymous: Some(least), ..self.scope }, ..self }

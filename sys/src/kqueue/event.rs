@@ -172,7 +172,7 @@ bitflags::bitflags! {
     /// ```
     #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Notes: u32 {
-        /// READ, WRITE: report from so many bytes on, which stand in `data`.
+        /// READ, WRITE: report from the number of bytes in `data` on.
         #[doc(alias("NOTE_LOWAT", "KQ_NOTE_LOWAT"))]
         const LOWAT = n::NOTE_LOWAT;
 

@@ -112,7 +112,7 @@ impl Arena {
         step();
     }
 
-    /// Runs `body` as this holder, which is killed when it has made so many steps; `None` if it died.
+    /// Runs `body` as this holder, which is killed after `steps` steps; `None` if it died.
     pub fn doomed<R>(&self, who: usize, steps: u32, body: impl FnOnce(&Self) -> R) -> Option<R> {
         let answer = doomed(steps, || body(self));
         if answer.is_none() {

@@ -125,7 +125,7 @@ pub(crate) fn wake_at(state: &SplitWord, count: u32) {
     wake_on(address(state), count);
 }
 
-/// Wakes so many that sleep on the word, and says how many.
+/// Wakes at most `count` sleepers on the word, and says how many.
 pub fn wake(word: &impl Sleepable, count: u32) -> u32 {
     wake_on(address(word), count)
 }

@@ -55,7 +55,7 @@ pub struct User<'r> {
 }
 
 impl Ring {
-    /// One of so many granules, a power of two.
+    /// A ring of `granules` granules, a power of two.
     pub fn new(granules: u64) -> Self {
         let positions = Positions::default();
         positions.mark.0.store(granules, Relaxed);
@@ -124,7 +124,7 @@ impl Ring {
         &self.data[self.track().index(at) as usize]
     }
 
-    /// The copy of a message of so many granules.
+    /// The copy of a message of `granules` granules.
     fn numbers(&self, claim: Claim, granules: u64) -> Vec<u32> {
         (0..granules).map(|offset| self.place(claim.at + offset).load(Relaxed)).collect()
     }
@@ -199,7 +199,7 @@ impl Flow for Ring {
 }
 
 impl User<'_> {
-    /// Sends a number as a message of so many granules.
+    /// Sends a number as a message of `granules` granules.
     pub fn send(&mut self, number: u32, granules: u64, limit: Limit<'_>) -> bool {
         let Self { ring, who, cursor, spin, .. } = self;
         ring.gate.protected(|| {

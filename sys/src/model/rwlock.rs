@@ -391,7 +391,7 @@ impl RwLock {
         true
     }
 
-    /// Runs `body` in this thread until it has made so many steps, and kills the participant at the next. `None` if
+    /// Runs `body` in this thread until it has made `steps` steps, and kills the participant at the next. `None` if
     /// it died.
     pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
         mourned(steps, walk, body)

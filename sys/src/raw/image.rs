@@ -39,7 +39,7 @@ unsafe extern "C" fn one_image(info: *mut libc::dl_phdr_info, _size: usize, data
     if info.dlpi_phdr.is_null() {
         return 0;
     }
-    // SAFETY: dl_iterate_phdr(3) says that there are so many headers, which stay as long as the image is loaded.
+    // SAFETY: dl_iterate_phdr(3) says that there are `dlpi_phnum` headers, which stay as long as the image is loaded.
     let headers: &[Header] = unsafe { slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let base = info.dlpi_addr as usize;
     let within = |segment: &Header, start: usize, len: usize| {

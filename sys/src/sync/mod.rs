@@ -6,7 +6,7 @@
 //! | many who read some data, or one who changes it | [`RwLock`] |
 //! | a flag that one sets and many wait for | [`Event`] |
 //! | wait until data behind a lock changes | [`Condition`] |
-//! | at most so many at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
+//! | at most N at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
 //! | wait until all have come | [`Barrier`] |
 //! | messages from many to many | [`ring`] |
 //! | calls between two that need not trust each other | [`exchange`] |

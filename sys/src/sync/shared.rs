@@ -356,7 +356,7 @@ const PAUSES_MAX: u32 = 400;
 const FIRST_GAP: u32 = 6;
 /// The most pauses between two tries.
 const LONGEST_GAP: u32 = 64;
-/// One slow take in so many spins for as long as that.
+/// One slow take in this many spins for as long as that.
 const EXPLORE_EVERY: u32 = 32;
 
 impl Marked for SharedLock {

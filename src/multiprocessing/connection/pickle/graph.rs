@@ -63,8 +63,8 @@ pub(super) enum Kind<'a> {
     Class(Class),
     /// Another class or function, whose name is kept.
     Global(Box<Global>),
-    /// What calling a class would have made of the first so many items of another node, or of its bytes. That node is
-    /// not copied: one argument could be used by many. It may still get more items, which are none of this.
+    /// What calling a class would have made of the first items of another node, or of its bytes, and how many items
+    /// those are. The node is not copied, because many calls could use one argument. It may still get more items.
     Made(Made, Id, usize),
 }
 

@@ -156,7 +156,7 @@ macro_rules! receives_pickles {
                 self.recv_bytes_timeout(timeout)?.map(|message| decoder.decode(&message)).transpose()
             }
 
-            /// [`recv_pickled`](Self::recv_pickled) for a message of at most so many bytes, whatever
+            /// [`recv_pickled`](Self::recv_pickled) for a message of at most `limit` bytes, whatever
             /// [`max_message`](Self::max_message) says.
             ///
             /// # Errors

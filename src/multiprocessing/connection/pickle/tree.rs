@@ -326,7 +326,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
     }
 }
 
-/// The characters of a text as so many bytes of Latin-1; `None` if there is another character.
+/// The characters of a text as `length` bytes of Latin-1; `None` if there is another character.
 fn latin1(text: &str, length: usize) -> Option<Vec<u8>> {
     if text.len() == length {
         return Some(text.as_bytes().to_vec()); // ASCII

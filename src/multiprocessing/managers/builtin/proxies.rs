@@ -183,7 +183,7 @@ impl ConditionProxy {
         /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out. The lock is waited for
         /// without a limit.
         wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit)) waits;
-        /// Wakes at most so many waiters.
+        /// Wakes at most `n` waiters.
         notify(n: u32) -> () = "notify"(n);
         /// Wakes all waiters.
         notify_all() -> () = "notify_all"();

@@ -22,7 +22,7 @@ impl Index {
         }
     }
 
-    /// The places of a slice in a sequence of so many items.
+    /// The places of a slice in a sequence of `len` items.
     pub(super) fn slice(start: &Value, stop: &Value, step: &Value, len: usize) -> Raised<Self> {
         let step = if *step == Value::None { 1 } else { int(step)? };
         if step == 0 {

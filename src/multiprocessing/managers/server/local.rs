@@ -129,7 +129,7 @@ impl CallContext {
         self.most.saturating_sub(self.caller.of(Resource::Kept))
     }
 
-    /// Charges the caller for so many bytes of memory.
+    /// Charges the caller for `bytes` bytes of memory.
     ///
     /// # Errors
     /// A `MemoryError` when the caller has as much as it may have.

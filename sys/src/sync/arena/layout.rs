@@ -118,7 +118,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// `None` unless the region has the parts of an arena with so many granules.
+    /// `None` unless the region has the parts of an arena with `granules` granules.
     pub(super) fn new(region: Region, granules: usize) -> Option<Self> {
         let parts = Parts::of(granules)?;
         (region.len() >= parts.end).then_some(Self { region, granules, parts })

@@ -107,7 +107,7 @@ use crate::sync::lock::Guard;
 use crate::sync::scope::Refused;
 use crate::sync::{Lock, Private, Shared};
 
-/// Pages are found for so many granules at least, and for no more than [`MOST_AT_ONCE`] unless an object needs more.
+/// Pages are found for this many granules at least, and for no more than [`MOST_AT_ONCE`] unless an object needs more.
 const FIRST: usize = 256;
 const MOST_AT_ONCE: usize = (4 << 20) / GRANULE;
 

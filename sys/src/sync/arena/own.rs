@@ -23,7 +23,7 @@ pub(super) struct Own {
     pub(super) forks: u32,
 }
 
-/// From so many references on, they are not counted any more, and what they refer to stays.
+/// From this many references on, they are not counted any more, and what they refer to stays.
 const MANY: u32 = u32::MAX / 2;
 
 /// Counts one more reference; there is one already, unless nobody else counts now.

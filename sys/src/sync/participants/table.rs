@@ -380,7 +380,7 @@ struct Sleeper<'s, G> {
 }
 
 impl<L: Enrolment, const N: usize> SlotTable<L, N> {
-    /// Sleeps once, with so many words beside those that it watches; `None` when it is to look again.
+    /// Sleeps once, with room for `WORDS` words beside those that it watches; `None` when it is to look again.
     fn sleep_once<const WORDS: usize>(&self, by: &Sleeper<'_, impl WatchingGate>) -> Option<Woke> {
         let mut words = [Waiter::new(by.state, by.expected, Reach::Shared); WORDS];
         let before = self.watch_before(by.slot, by.round, words.get_mut(1..WORDS - 2).unwrap_or_default());

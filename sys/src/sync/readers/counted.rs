@@ -34,7 +34,7 @@ const ASLEEP: u32 = 1 << 30;
 /// The most shares: as many as the bits below hold.
 const MOST: u32 = ASLEEP - 1;
 
-/// How often a reader looks for room beside [`MOST`] others: only leaked guards are so many.
+/// How often a reader looks for room beside [`MOST`] others: only leaked guards are that many.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The count.

@@ -159,7 +159,7 @@ impl Share for Among<'_> {
     }
 }
 
-/// Where a thread looks first among so many slots.
+/// Where a thread looks first among `used` slots.
 #[inline(always)]
 fn place(id: u32, used: u32) -> u32 {
     // The upper bits of the product are well mixed, also for numbers that follow each other.

@@ -31,7 +31,7 @@ pub(crate) trait Flow {
     fn idle(&self) -> &EventCount;
     /// Whether the participant with this number has died.
     fn is_dead(&self, who: u32) -> bool;
-    /// Finds memory for so many granules.
+    /// Finds memory for at least `least` granules.
     fn grow(&self, least: u64) -> bool;
     /// Gives the memory back that is not [kept](super::track::KEEP). The caller has reserved all of it.
     fn shrink(&self) {}
@@ -160,7 +160,7 @@ fn published_one(ring: &impl Flow, published: bool) -> Result<(), Lost> {
     Ok(())
 }
 
-/// Wakes so many receivers, if any sleep.
+/// Wakes at most `count` receivers, if any sleep.
 #[inline]
 pub(crate) fn wake_receivers(ring: &impl Flow, count: u32) {
     if ring.messages().has_sleepers() {

@@ -122,7 +122,7 @@ const LEAST: usize = 1 << 10;
 const MOST: usize = 1 << 26;
 /// How many granules have pages in a new ring.
 const FIRST: usize = 1 << 8;
-/// Pages for participants are taken for so many at once.
+/// Pages for participants are taken for this many at once.
 const ENTRIES_AT_ONCE: usize = 64;
 
 /// How many bytes lie behind the control.
@@ -310,7 +310,7 @@ impl Ring {
         ParticipantTable(unsafe { core::slice::from_raw_parts(self.part(0).cast::<Entry>().as_ptr(), used) })
     }
 
-    /// A place so many bytes behind the control.
+    /// The place `offset` bytes behind the control.
     fn part(&self, offset: usize) -> NonNull<u8> {
         // SAFETY: the callers' offsets are within what lies behind the control (`more`).
         unsafe { self.memory.value::<Control>().cast::<u8>().add(size_of::<Control>() + offset) }
@@ -339,14 +339,14 @@ impl Ring {
         self.memory.back(Self::part_offset(from * entry), ENTRIES_AT_ONCE * entry)
     }
 
-    /// Finds pages for the first so many granules, and for one word more: a producer writes padding there.
+    /// Finds pages for the first `count` granules, and for one word more: a producer writes padding there.
     fn back_granules(&self, count: usize) -> ErrnoResult<()> {
         let words = (count + 1).min(self.granules);
         self.memory.back(Self::words_offset(), words * size_of::<Cell>())?;
         self.memory.back(self.messages_offset(), count * GRANULE)
     }
 
-    /// Finds memory for at least so many granules.
+    /// Finds memory for at least `least` granules.
     fn find_memory(&self, least: u64) -> bool {
         let mark = &self.positions().mark.0;
         let most = self.granules as u64;

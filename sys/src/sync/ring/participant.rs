@@ -76,7 +76,7 @@ pub struct Participant<R: Deref<Target = Ring>> {
     stays: PhantomData<StaysInItsThread>,
 }
 
-/// Messages of at most so many granules are received in one step: a copy that comes too late costs less than a second
+/// Messages of at most this many granules are received in one step: a copy that comes too late costs less than a second
 /// change of the record.
 pub(super) const AT_ONCE: u64 = 16;
 

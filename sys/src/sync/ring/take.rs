@@ -5,7 +5,7 @@ use super::word::{RecordState, RecordWord};
 use crate::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::sync::scope::Refused;
 
-/// Consumers tell the others their place once in so many takes.
+/// Consumers tell the others their place once in this many takes.
 const TELL_EVERY: u32 = 16;
 
 /// What has become of a record that was seen ready.
@@ -106,7 +106,7 @@ impl Track<'_> {
         }
     }
 
-    /// [`hear`](Self::hear), once in so many takes, for those who do not walk.
+    /// [`hear`](Self::hear), once in [`TELL_EVERY`] takes, for those who do not walk.
     #[inline]
     pub(crate) fn hear_now_and_then(self, reader: &mut Reader) {
         if reader.has_told() {
@@ -138,7 +138,7 @@ impl Track<'_> {
         self.tell(reader);
     }
 
-    /// Tells the other consumers where this one is, once in so many takes.
+    /// Tells the other consumers where this one is, once in [`TELL_EVERY`] takes.
     #[inline]
     fn tell(self, reader: &Reader) {
         if reader.has_told() {

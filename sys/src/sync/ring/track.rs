@@ -289,7 +289,7 @@ impl<'r> Track<'r> {
     }
 
     /// Reserves a record; `None` without room. `cursor` is where this producer reserved last. `more` moves `head`, or
-    /// finds memory for so many granules, or answers that it can do neither.
+    /// finds memory for that many granules, or answers that it can do neither.
     pub(crate) fn reserve(
         self,
         cursor: &mut u64,
@@ -363,7 +363,7 @@ impl<'r> Track<'r> {
         self.publish_as(claim, claim.word, announce)
     }
 
-    /// [`publish`](Self::publish), of a message of so many bytes that lies beside the word.
+    /// [`publish`](Self::publish), of a message of `len` bytes that lies beside the word.
     #[inline]
     pub(crate) fn publish_beside(self, claim: Claim, len: usize, message: u64, announce: impl Fn()) -> bool {
         self.cell(claim.at).info.store(message, Relaxed);

@@ -15,7 +15,7 @@ use crate::sync::gate::Woke;
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// Moves `head`, so that memory can be used again, or else finds memory for at least so many granules.
+/// Moves `head`, so that memory can be used again, or else finds memory for at least `least` granules.
 #[cold]
 fn make_room(ring: &impl Flow, least: u64) -> bool {
     let before = ring.track().head();

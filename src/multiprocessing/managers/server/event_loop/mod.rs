@@ -54,7 +54,7 @@ const FIRST: u64 = 2;
 /// How much is read from a connection at once.
 const READ: usize = 4096;
 
-/// A reply of at most so many bytes always has room.
+/// A reply of at most this many bytes always has room.
 const SHORT: usize = 4096;
 
 /// How long the loop goes on after a request to stop, for replies that are under way.
