@@ -33,7 +33,7 @@
 //! 232 ms beside pthread's 224 ms.
 //!
 //! Half of the 212 ms is the scheduler's: each of the 32 processes on a core may run for 4 ms. The longest time is 420
-//! ms if a taker that leaves the lock wakes an overdue sleeper too. It is 500 ms with a span of 100 ms.
+//! ms if a taker that leaves the lock wakes an overdue sleeper too. It is 500 ms if [`OVERDUE_AFTER`] is 100 ms.
 //!
 //! **States.** The word of the lock is held or free; free means here that it still says `WAITERS`. The node of each
 //! party below is pending. So if a party is killed after it met a free word, the kernel wakes a sleeper.
