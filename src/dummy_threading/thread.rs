@@ -12,7 +12,7 @@ use super::frames::{Inner, Left, Phase, Thread, frames};
 use super::{hooks, shutdown};
 use crate::dummy_thread::{self, Ident, get_ident};
 use crate::error::{Error, ErrorKind, Result};
-use crate::thread::{Pid, catch, get_native_id, install, is_exit, text};
+use crate::thread::{Pid, catch, get_native_id, install, result_of};
 
 impl<T: 'static> Thread<T> {
     /// A thread that will run `work` in [`start`](Self::start). Named `Thread-N`, counted from 1 in each thread of the
@@ -96,21 +96,7 @@ impl<T> Thread<T> {
     /// * As for [`join`](Self::join).
     pub fn result(&self) -> Result<T> {
         self.join()?;
-        let name = || self.inner.name();
-        match self.take() {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(payload)) if is_exit(&*payload) => {
-                Err(Error::new(ErrorKind::NoResult, format!("thread {} left by exit()", name())))
-            }
-            Some(Err(payload)) => {
-                let words = text(&*payload).unwrap_or("with something that is not a text");
-                Err(Error::new(ErrorKind::Panicked, format!("thread {} panicked: {words}", name())))
-            }
-            None => {
-                let message = format!("thread {}: its result was taken before, or is not here to be taken", name());
-                Err(Error::new(ErrorKind::NoResult, message))
-            }
-        }
+        result_of(self.take(), || self.inner.name())
     }
 
     /// Takes what it left, a value or the payload of a panic; `None` when it has left nothing yet or it was taken.

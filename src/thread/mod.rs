@@ -52,7 +52,7 @@ pub(crate) use ident::is_first;
 #[cfg(feature = "multiprocessing")]
 pub(crate) use interrupt::interrupt_event;
 pub(crate) use native::{Counted, Native, Plan, checked};
-pub(crate) use panic::{Escaped, Place, catch, install, is_exit, report_panics, text};
+pub(crate) use panic::{Escaped, Place, catch, install, is_exit, report_panics, result_of, text};
 #[cfg(feature = "multiprocessing")]
 pub(crate) use panic::{PanicPart, catch_and_report, forget_panics, install_anew, set_panic_label};
 

@@ -15,6 +15,8 @@ use std::sync::atomic::{
     AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
+use crate::error::{self, Error, ErrorKind};
+
 /// Where and how a panic began.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -274,6 +276,24 @@ struct Exit;
 /// Whether it was [`exit`] that unwound.
 pub(crate) fn is_exit(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Exit>()
+}
+
+/// The result of a thread that has ended, of what it left; or why there is none.
+pub(crate) fn result_of<T>(left: Option<std::thread::Result<T>>, name: impl FnOnce() -> String) -> error::Result<T> {
+    match left {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(payload)) if is_exit(&*payload) => {
+            Err(Error::new(ErrorKind::NoResult, format!("thread {} left by exit()", name())))
+        }
+        Some(Err(payload)) => {
+            let words = text(&*payload).unwrap_or("with something that is not a text");
+            Err(Error::new(ErrorKind::Panicked, format!("thread {} panicked: {words}", name())))
+        }
+        None => {
+            let message = format!("thread {}: its result was taken before, or is not here to be taken", name());
+            Err(Error::new(ErrorKind::NoResult, message))
+        }
+    }
 }
 
 /// Ends the calling thread: unwinds its stack, so that every value is dropped, and prints nothing.

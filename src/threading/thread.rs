@@ -14,7 +14,7 @@ use super::registry::registry;
 use super::{hooks, init, local};
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{
-    self, Counted, Ident, Native, Pid, Plan, catch, checked, get_ident, is_exit, joins_itself, stack_size, text,
+    self, Counted, Ident, Native, Pid, Plan, catch, checked, get_ident, joins_itself, result_of, stack_size,
 };
 
 impl<T: Send + 'static> Thread<T> {
@@ -143,21 +143,7 @@ impl<T> Thread<T> {
     /// * As for [`join`](Self::join).
     pub fn result(&self) -> Result<T> {
         self.join()?;
-        let name = || self.inner.name();
-        match self.take() {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(payload)) if is_exit(&*payload) => {
-                Err(Error::new(ErrorKind::NoResult, format!("thread {} left by exit()", name())))
-            }
-            Some(Err(payload)) => {
-                let words = text(&*payload).unwrap_or("with something that is not a text");
-                Err(Error::new(ErrorKind::Panicked, format!("thread {} panicked: {words}", name())))
-            }
-            None => {
-                let message = format!("thread {}: its result was taken before, or is not here to be taken", name());
-                Err(Error::new(ErrorKind::NoResult, message))
-            }
-        }
+        result_of(self.take(), || self.inner.name())
     }
 
     /// Takes what it left, a value or the payload of a panic, as std's `join` gives it. `None` when it has left nothing
