@@ -9,11 +9,11 @@ pub(crate) enum Fault {
     /// The engine cannot be reached, or is not the one that takes writes: connect and ask again. What was asked may
     /// have been done, so every verb may be repeated.
     Gone(String),
-    /// It has no memory left: ask again later.
+    /// The engine has no memory left: ask again later.
     Full(String),
-    /// It does not let this user in.
+    /// The engine does not let this user in.
     Auth(String),
-    /// It does not do this, now or later.
+    /// The engine does not do this, now or later.
     Refused(String),
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct Finished {
     pub(crate) answer: Vec<u8>,
 }
 
-/// One that works for a pool, as it describes itself.
+/// A worker of a pool, as it describes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Described {
     pub(crate) labels: Vec<String>,
@@ -200,7 +200,7 @@ pub(crate) struct Name<'n> {
 /// What became of an item that was to be put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Put {
-    /// It is there.
+    /// The item is there.
     Done,
     /// There was no room.
     Full,

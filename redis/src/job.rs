@@ -28,7 +28,7 @@ pub(crate) enum Failure {
     Told(Arc<str>, Arc<[u8]>, Range<usize>),
     /// The host that ran it was not heard of: its description.
     Lost(Arc<str>),
-    /// It was cancelled.
+    /// The call was cancelled.
     Cancelled,
     /// The pool ended first, and why.
     Over(ErrorKind, Arc<str>),

@@ -109,7 +109,7 @@ impl Link {
         &self.name
     }
 
-    /// One attempt at each address.
+    /// Makes one attempt at each address.
     pub(crate) fn open(&self) -> Outcome<Streams> {
         self.attempt(ATTEMPT)
     }

@@ -109,7 +109,7 @@ impl<T> Thread<T> {
         Thread::of(self.inner.clone())
     }
 
-    /// Its name, for display only.
+    /// The thread's name, for display only.
     #[doc(alias = "getName")]
     pub fn name(&self) -> String {
         self.inner.name()
@@ -121,7 +121,7 @@ impl<T> Thread<T> {
         self.inner.set_name(name.into());
     }
 
-    /// Its number, which all threads here have in common; `None` before its start.
+    /// The thread's number, which all threads here have in common; `None` before its start.
     pub fn ident(&self) -> Option<Ident> {
         (self.inner.phase.get() != Phase::Initial).then(get_ident)
     }
@@ -222,13 +222,13 @@ pub struct ThreadBuilder {
 }
 
 impl ThreadBuilder {
-    /// Its name, instead of `Thread-N`.
+    /// The thread's name, instead of `Thread-N`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Its daemon flag, instead of the current thread's.
+    /// The thread's daemon flag, instead of the current thread's.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self

@@ -38,10 +38,10 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[doc(alias = "ACKNOWLEDGE")]
 pub enum Acknowledgement {
-    /// It does not: what CPython does on Linux.
+    /// The receiver does not answer: what CPython does on Linux.
     #[default]
     None,
-    /// It answers `A`: what CPython does on macOS, and the fork server of 3.14 anywhere.
+    /// The receiver answers `A`: what CPython does on macOS, and the fork server of 3.14 anywhere.
     Byte,
 }
 

@@ -177,7 +177,7 @@ impl Buffer {
         self.mark = self.mark.min(self.text.len());
     }
 
-    /// Another text; the point stays, or moves to the end.
+    /// Takes another text; the point stays, or moves to the end.
     pub(crate) fn replace(&mut self, text: &[u8]) {
         self.kept = 0;
         self.text.clear();

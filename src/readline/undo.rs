@@ -137,12 +137,12 @@ impl Line {
         self.end_group();
     }
 
-    /// Another text without a trace in the list of changes. The point and the mark stay, or move to the end.
+    /// Shows another text without a trace in the list of changes. The point and the mark stay, or move to the end.
     pub(crate) fn show(&mut self, text: &[u8]) {
         self.buffer.replace(text);
     }
 
-    /// Another line with its own changes; gives back those of the line before. The point goes to the end.
+    /// Loads another line with its own changes; gives back those of the line before. The point goes to the end.
     pub(crate) fn load(&mut self, text: &[u8], undo: Undo) -> Undo {
         self.buffer.replace(text);
         self.buffer.set_point(text.len());

@@ -23,10 +23,10 @@ pub enum BellStyle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EditingMode {
-    /// Those of emacs.
+    /// The keys of emacs.
     #[default]
     Emacs,
-    /// Those of vi.
+    /// The keys of vi.
     Vi,
 }
 

@@ -73,11 +73,11 @@ pub const MAX_EVENTS: usize = 1023;
 /// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ready<'a, T> {
-    /// Those that can be read (or accept, or are at their end).
+    /// The objects that can be read (or accept, or are at their end).
     pub read: Vec<&'a T>,
-    /// Those that can be written.
+    /// The objects that can be written.
     pub write: Vec<&'a T>,
-    /// Those in an exceptional condition: TCP with urgent data, mostly.
+    /// The objects in an exceptional condition: TCP with urgent data, mostly.
     pub except: Vec<&'a T>,
 }
 

@@ -48,7 +48,7 @@ impl Ident {
         NonZeroU64::new(number).map(Self)
     }
 
-    /// One that no thread had before.
+    /// An ident that no thread had before.
     pub(crate) fn fresh() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(2);
         // Two to the power of 64 threads are not started in the age of a machine.

@@ -159,7 +159,7 @@ fn start(body: impl FnOnce() + Send + 'static) -> Result<(Ident, Arc<Native>)> {
 pub struct Handle(Arc<Native>);
 
 impl Handle {
-    /// Its number.
+    /// The thread's number.
     pub fn ident(&self) -> Ident {
         // It is given at the start, before there is a handle.
         self.0.ident().unwrap_or(Ident::MAIN)

@@ -29,7 +29,7 @@ pub(crate) struct Native {
     /// In which process it runs: a forked child has the handle and not the thread.
     generation: AtomicU32,
     done: Event,
-    /// Nobody started it here: it ran already, or it lives on in a forked child.
+    /// Whether the thread was not started here: it ran already, or it lives on in a forked child.
     adopted: AtomicBool,
     os: Lock<Option<JoinHandle<()>>>,
 }
@@ -129,7 +129,7 @@ impl Native {
         self.done.set();
     }
 
-    /// Its number: `None` before the start.
+    /// The thread's number: `None` before the start.
     pub(crate) fn ident(&self) -> Option<Ident> {
         Ident::from_number(self.ident.load(Acquire))
     }

@@ -69,7 +69,7 @@ impl Kept {
 /// What is to be printed of a panic of a process.
 #[cfg_attr(not(feature = "multiprocessing"), expect(dead_code, reason = "only processes label their panics"))]
 pub(crate) enum PanicPart<'p> {
-    /// Its message and place, which nothing else prints.
+    /// The message and place of the panic, which nothing else prints.
     Whole(&'p str, &'p Place),
     /// The name of the process only, before the program's hook prints the panic.
     Name,

@@ -30,7 +30,8 @@ pub(super) struct Registry {
     pub(super) ending: AtomicBool,
     pub(super) wheel: Wheel,
     pub(super) graph: Lock<Graph>,
-    /// One of the init locks has been released. One for all of them, since what has a lock belongs to one process.
+    /// Says that one of the init locks has been released. All of them share it, since what has a lock belongs to one
+    /// process.
     pub(super) released: Condition,
 }
 

@@ -157,7 +157,7 @@ impl<T> Thread<T> {
         Thread::of(self.inner.clone())
     }
 
-    /// Its name, for display only. Another thread may have the same name.
+    /// The thread's name, for display only. Another thread may have the same name.
     #[doc(alias = "getName")]
     pub fn name(&self) -> String {
         self.inner.name()
@@ -174,7 +174,7 @@ impl<T> Thread<T> {
         self.inner.set_name(name);
     }
 
-    /// Its number in this process; `None` before its start.
+    /// The thread's number in this process; `None` before its start.
     pub fn ident(&self) -> Option<Ident> {
         self.inner.native.ident()
     }
@@ -295,7 +295,7 @@ pub struct ThreadBuilder {
 }
 
 impl ThreadBuilder {
-    /// Its name, instead of `Thread-N`.
+    /// The thread's name, instead of `Thread-N`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = Some(name.into());
         self

@@ -6,7 +6,7 @@ use crate::raw::process as raw;
 
 /// The handler is not registered yet.
 const UNSET: u32 = 0;
-/// It could not be registered: the process id serves instead.
+/// The registration failed: the process id serves instead.
 const ASK_THE_KERNEL: u32 = u32::MAX;
 
 static GENERATION: AtomicU32 = AtomicU32::new(UNSET);

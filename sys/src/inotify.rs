@@ -35,22 +35,22 @@ bitflags! {
     /// What to watch for, what happened, and how to watch.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct Events: u32 {
-        /// It was read.
+        /// The file was read.
         #[doc(alias = "IN_ACCESS")]
         const ACCESS = 0x1;
-        /// It was written or truncated.
+        /// The file was written or truncated.
         #[doc(alias = "IN_MODIFY")]
         const MODIFY = 0x2;
-        /// Its mode, owner, times, links or extended attributes changed.
+        /// The file's mode, owner, times, links or extended attributes changed.
         #[doc(alias = "IN_ATTRIB")]
         const ATTRIB = 0x4;
-        /// Somebody who had it open for writing closed it.
+        /// A process that had the file open for writing closed it.
         #[doc(alias = "IN_CLOSE_WRITE")]
         const CLOSE_WRITE = 0x8;
-        /// Somebody who had it open not for writing closed it.
+        /// A process that had the file open, but not for writing, closed it.
         #[doc(alias = "IN_CLOSE_NOWRITE")]
         const CLOSE_NOWRITE = 0x10;
-        /// It was opened.
+        /// The file was opened.
         #[doc(alias = "IN_OPEN")]
         const OPEN = 0x20;
         /// Something was moved out of the watched directory.

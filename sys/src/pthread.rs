@@ -231,7 +231,7 @@ impl Mutex {
         unsafe { mutex.cast::<Self>().as_ref() }
     }
 
-    /// Its address, for C.
+    /// The mutex's address, for C.
     pub fn as_ptr(&self) -> *mut pthread_mutex_t {
         self.raw.get()
     }

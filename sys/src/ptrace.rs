@@ -44,10 +44,10 @@ const SINGLESTEP: c_long = 9;
 /// What a traced child is doing, when it is not running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// It stands still because of this signal: `SIGTRAP` after a step, `SIGSTOP` or the signal that is about to be
-    /// delivered.
+    /// The child stands still because of this signal: `SIGTRAP` after a step, `SIGSTOP` or the signal that is about to
+    /// be delivered.
     Stopped(i32),
-    /// It has ended, and was reaped.
+    /// The child has ended, and was reaped.
     Ended(ExitStatus),
 }
 

@@ -100,7 +100,7 @@ pub(crate) struct FrameLimit {
 }
 
 impl FrameLimit {
-    /// Nobody's.
+    /// No limit but that of memory.
     pub(crate) const NONE: Self = Self { bytes: isize::MAX as usize, whose: "that memory can have" };
 
     /// The connection's, which can be set.

@@ -258,7 +258,7 @@ impl Partial {
         ended
     }
 
-    /// One read: whether the message is whole, or `None` when nothing came by the deadline.
+    /// Reads once: whether the message is whole, or `None` when nothing came by the deadline.
     fn step(&mut self, stream: &Stream, trust: Trust, until: Until<'_>) -> Result<Option<bool>> {
         let n = match self.incoming.descriptors_due() {
             None => {

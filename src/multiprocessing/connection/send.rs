@@ -33,7 +33,7 @@ pub(super) struct Sending {
 #[derive(Debug, Default)]
 struct Rest {
     outgoing: Outgoing,
-    /// They ride on the byte after the next `before`.
+    /// The descriptors that go with the byte after the next `before`.
     descriptors: Descriptors,
     before: usize,
 }

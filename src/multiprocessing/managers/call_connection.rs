@@ -76,9 +76,9 @@ pub(super) enum Called {
 
 /// How a wait for a reply ended.
 enum Waited {
-    /// It is in the memory, or the memory says that it comes by the socket.
+    /// The reply is in the memory, or the memory says that it comes by the socket.
     Here,
-    /// It came by the socket.
+    /// The reply came by the socket.
     Message(Vec<u8>),
     TimedOut,
     Gone(Error),

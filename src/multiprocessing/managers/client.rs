@@ -147,7 +147,7 @@ impl Client {
         Error::with_errno(ErrorKind::Os, Errno::TIMEDOUT, message)
     }
 
-    /// One request on a new connection, which the server closes after the reply.
+    /// Sends one request on a new connection, which the server closes after the reply.
     fn once(&self, request: Request<'_>, until: Deadline) -> Result<Reply> {
         let connection = self.connect(until)?;
         self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.timeout_error())

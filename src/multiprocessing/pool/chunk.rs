@@ -34,7 +34,7 @@ pub(super) struct Chunk {
 
 /// What a short chunk of one call does not have. A map may have a million of those, and each is moved several times.
 pub(super) struct Rare {
-    /// Those in the arguments of the call, which is the only one then.
+    /// The descriptors in the arguments of the call, which is the only one then.
     pub(super) descriptors: Descriptors,
     /// How many workers have died in the first call that has not ended, and how many with none begun.
     pub(super) tries: u32,

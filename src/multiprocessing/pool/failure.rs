@@ -10,15 +10,15 @@ use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust}
 /// Why a call has no value.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
-    /// Its worker died.
+    /// The call's worker died.
     Died { exit: ExitStatus, pid: Option<Pid>, late: bool, words: Option<Box<str>> },
-    /// It panicked.
+    /// The call panicked.
     Panicked(Box<PanicReport>),
-    /// It returned an error.
+    /// The call returned an error.
     Failed(String),
-    /// Its arguments could not be read, or its value not be written or read.
+    /// The call's arguments could not be read, or its value not be written or read.
     Spoilt(ErrorKind, String),
-    /// It was cancelled.
+    /// The call was cancelled.
     Cancelled,
     /// An interrupt ended the pool.
     Interrupted,

@@ -15,7 +15,7 @@ pub(super) struct Gathered<R> {
 
 pub(super) struct Outcomes<R> {
     pub(super) first: usize,
-    /// `Some(None)` for one that was taken.
+    /// `Some(None)` for an outcome that was taken.
     pub(super) places: VecDeque<Option<Option<Result<R>>>>,
     came: VecDeque<usize>,
     pub(super) waiting: usize,

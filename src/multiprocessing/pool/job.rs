@@ -17,7 +17,7 @@ use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust,
 /// How a call ended. Small, since an `imap` has one for each item.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// Its value.
+    /// The call's value.
     Value(Box<Packed>),
     Failed(Failure),
 }

@@ -22,7 +22,7 @@ pub(super) struct Kept {
     /// Values, each with its length before it. A block that is full stays where it is.
     blocks: Vec<Vec<u8>>,
     spans: Vec<Span>,
-    /// Those with descriptors.
+    /// The values with descriptors.
     packed: BTreeMap<usize, Packed>,
 }
 

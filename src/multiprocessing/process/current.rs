@@ -43,7 +43,7 @@ pub fn current_process() -> CurrentProcess {
 pub struct CurrentProcess(&'static OwnState);
 
 impl CurrentProcess {
-    /// Its name, for display only.
+    /// The process's name, for display only.
     pub fn name(&self) -> String {
         self.0.name()
     }
@@ -53,13 +53,13 @@ impl CurrentProcess {
         self.0.set_name(name.into());
     }
 
-    /// Its number.
+    /// The process's number.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Pid {
         pid()
     }
 
-    /// Its number among its parent's children, after those of its ancestors; empty in the first process.
+    /// The process's number among its parent's children, after those of its ancestors; empty in the first process.
     pub fn identity(&self) -> &[u32] {
         &self.0.identity
     }

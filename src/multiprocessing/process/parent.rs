@@ -45,13 +45,13 @@ pub fn parent_process() -> Option<ParentProcess> {
 pub struct ParentProcess(&'static Parent);
 
 impl ParentProcess {
-    /// Its number. After its end another process may have it.
+    /// The parent's number. After the parent's end another process may have it.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Option<Pid> {
         self.0.pid()
     }
 
-    /// Its name at the time of the start.
+    /// The parent's name at the time of the start.
     pub fn name(&self) -> &str {
         &self.0.name
     }

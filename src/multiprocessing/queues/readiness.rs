@@ -69,7 +69,7 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
-    /// One for the ring, readable while `also` is, too.
+    /// A descriptor for the ring, readable while `also` is, too.
     pub(super) fn of(ring: Arc<Ring>, also: Option<BorrowedFd<'_>>) -> Result<Self> {
         let failed = |errno| Error::os(errno, "cannot make a descriptor for a queue");
         let inner = OfRing::new(ring).map_err(failed)?;

@@ -23,7 +23,7 @@ pub(super) struct Rights {
 pub(super) struct Sets([u64; 3]);
 
 impl Rights {
-    /// Those of the calling process.
+    /// The rights of the calling process.
     pub(super) fn now() -> crate::error::Result<Self> {
         Self::read().map_err(unknown)
     }
@@ -42,7 +42,7 @@ impl Rights {
 }
 
 impl Sets {
-    /// Those of the calling process.
+    /// The rights of the calling process.
     pub(super) fn now() -> crate::error::Result<Self> {
         Capabilities::of_thread().map(Self::from).map_err(unknown)
     }

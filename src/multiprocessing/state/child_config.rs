@@ -28,7 +28,7 @@ pub(crate) struct ChildConfig {
     pub(crate) authkey: AuthKey,
     /// Where this program's processes keep what has a name in the file system, if any did already.
     pub(crate) temp_dir: Option<PathBuf>,
-    /// How its parent logs.
+    /// How the parent logs.
     pub(crate) log: LogSetup,
     /// The number and the name of the process that started it.
     pub(crate) parent: (i32, String),
@@ -43,7 +43,7 @@ pub(crate) struct ChildConfig {
 }
 
 impl ChildConfig {
-    /// The number of its parent, if the kernel can tell it of the parent's end.
+    /// The parent's number, if the kernel can tell the child of the parent's end.
     pub(crate) fn child_of(&self) -> Option<Pid> {
         Pid::from_raw(self.parent.0).filter(|_| self.by_first_thread)
     }

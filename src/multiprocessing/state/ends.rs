@@ -91,7 +91,7 @@ impl Ends for Process {
     }
 }
 
-/// Those inside something that leads to them.
+/// The ends inside something that leads to them.
 macro_rules! through {
     ($($pointer:ty),*) => {$(
         impl<T: Ends + ?Sized> Ends for $pointer {

@@ -167,7 +167,7 @@ impl Process {
         process
     }
 
-    /// Its name, for display only.
+    /// The child's name, for display only.
     pub fn name(&self) -> String {
         self.0.name.lock().clone()
     }
@@ -178,7 +178,7 @@ impl Process {
         drop(before);
     }
 
-    /// Its number among this process's children, after those of its ancestors.
+    /// The child's number among this process's children, after those of its ancestors.
     pub fn identity(&self) -> &[u32] {
         &self.0.identity.numbers
     }
@@ -188,7 +188,7 @@ impl Process {
         self.0.identity.daemon
     }
 
-    /// Its number: `None` for a thread. After its end was seen another process may have it.
+    /// The child's number: `None` for a thread. After its end was seen another process may have it.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Option<Pid> {
         self.0.pid

@@ -30,7 +30,7 @@ pub(crate) struct ProcessState {
     name: Lock<String>,
     pub(crate) identity: Vec<u32>,
     pub(crate) named: Option<Context>,
-    /// How it was started; `None` for the first one.
+    /// How the process was started; `None` for the first process.
     pub(crate) method: Option<Context>,
     pub(crate) daemon: bool,
     authkey: Lock<Option<AuthKey>>,

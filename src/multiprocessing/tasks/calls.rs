@@ -92,7 +92,7 @@ pub struct Calls<'c> {
     pub(crate) form: Form,
     pub(crate) count: u32,
     pub(crate) arguments: Reading<'c>,
-    /// Those of plain calls.
+    /// The items of plain calls.
     pub(crate) items: Option<Items<'c>>,
     pub(crate) writing: &'c Writing,
     pub(crate) out: Vec<u8>,

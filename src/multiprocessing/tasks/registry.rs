@@ -23,11 +23,11 @@ pub(crate) struct Registered {
 /// What the program does that leads to `freeze_support`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Entrance {
-    /// It begins.
+    /// The program begins.
     Main,
     /// The process begins, and calls `freeze_support` in another thread than the first one. That thread has this name.
     Beside(Arc<str>),
-    /// It runs this test: libtest names the thread of a test by its path.
+    /// The program runs this test: libtest names the thread of a test by its path.
     Test(Arc<str>),
 }
 

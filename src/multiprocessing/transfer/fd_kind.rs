@@ -57,7 +57,7 @@ impl Descriptors {
         Self { list: Vec::new(), fd_counts: FdCounts { memory: 0, ends: 0, all: 0 }, lost: 0 }
     }
 
-    /// Those of a value.
+    /// The descriptors of a value.
     pub(super) fn of(memory: Vec<OwnedFd>, ends: Vec<OwnedFd>, handles: Vec<OwnedFd>) -> Self {
         let all = memory.len() + ends.len() + handles.len();
         let fd_counts = FdCounts { memory: memory.len(), ends: ends.len(), all };
@@ -67,7 +67,7 @@ impl Descriptors {
         Self { list, fd_counts, lost: 0 }
     }
 
-    /// Those that came with a message that said this of them; `None` when it cannot be true.
+    /// The descriptors that came with a message that said this of them; `None` when it cannot be true.
     pub(crate) fn arrived(list: Vec<OwnedFd>, fd_counts: FdCounts) -> Option<Self> {
         (list.len() == fd_counts.all && fd_counts.is_possible()).then_some(Self { list, fd_counts, lost: 0 })
     }

@@ -22,7 +22,7 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
-    /// It runs this program, or follows its protocol: shared memory is taken from it and given to it.
+    /// The peer runs this program, or follows its protocol: shared memory is taken from it and given to it.
     SameProgram,
     /// Anybody.
     Untrusted,

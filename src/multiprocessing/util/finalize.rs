@@ -84,7 +84,7 @@ impl Finalize {
         self.is_ours() && self.state.finalizers.lock().list.contains_key(&self.number)
     }
 
-    /// Leaves it to the end of the process. One without a priority for that is never run.
+    /// Leaves the finalizer to the end of the process. A finalizer without a priority is never run then.
     pub fn leave(self) {
         std::mem::forget(self);
     }

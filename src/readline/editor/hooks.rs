@@ -62,7 +62,7 @@ impl Editor {
         self.machine.hooks.completer = None;
     }
 
-    /// Who completes words, if somebody was set.
+    /// What completes words, if a completer was set.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "get_completer")]

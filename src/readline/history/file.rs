@@ -279,7 +279,7 @@ fn ends_within_a_line(mut file: &File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Gives the name of a file to a new one with this text. The caller holds the lock of the old one, if there is one.
+/// Gives a file's name to a new file with this text. The caller holds the lock of the old file, if there is one.
 fn replace(path: &Path, text: &[u8], old: Option<&File>) -> Result<()> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     // The file behind a symbolic link is replaced, not the link. A link to nothing is followed by nobody.

@@ -90,7 +90,7 @@ pub(super) struct StringSearch {
     /// The next byte goes into the string as it is.
     pub(super) quoted: bool,
     pub(super) partial: Partial,
-    /// Whom the string is for: a search of vi mode knows other rules.
+    /// Whether vi mode searches: its searches have other rules.
     pub(super) vi: bool,
 }
 

@@ -77,7 +77,7 @@ impl Machine {
         self.line.set_point(self.word_on(self.line.point(), count));
     }
 
-    /// One row up or down. GNU readline looks at no count here.
+    /// Moves one row up or down. GNU readline looks at no count here.
     pub(super) fn next_screen_line(&mut self, count: i32) {
         let columns = i32::try_from(self.columns).unwrap_or(i32::MAX);
         self.forward_char_or_back(columns.saturating_mul(count.signum()));

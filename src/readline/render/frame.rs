@@ -156,7 +156,7 @@ impl Frame {
         (ends_there && start + columns < self.columns).then(|| (self.line.rows - 1, start))
     }
 
-    /// Another line of printable ASCII in the place of one that stands in one row, with room for it.
+    /// Puts another line of printable ASCII in the place of one that stands in one row, with room for it.
     pub(super) fn replace_line(&mut self, line: &[u8], point: usize) {
         self.cut(self.line);
         self.last = Some(Last { place: self.line, at: 0, len: 0 });

@@ -52,13 +52,13 @@ pub(super) fn allow_threads(most: NonZeroUsize) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leader {
     None,
-    /// Somebody was called, and has not come yet. There is never more than one such call.
+    /// A thread was called, and has not come yet. There is never more than one such call.
     Coming,
     /// The leader is awake, and will look at the queue again before it sleeps.
     Awake,
-    /// It sleeps until then.
+    /// The leader sleeps until then.
     Asleep(Deadline),
-    /// It has nothing to wait for, and stays until then in case something comes.
+    /// The leader has nothing to wait for, and stays until then in case something comes.
     Lingering(Deadline),
 }
 

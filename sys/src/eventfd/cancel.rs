@@ -135,7 +135,7 @@ impl<'c> Until<'c> {
     /// Look once.
     pub const NOW: Self = Self { deadline: Deadline::NOW, cancel: None };
 
-    /// Its deadline.
+    /// The deadline of the wait.
     #[inline]
     pub fn deadline(self) -> Deadline {
         self.deadline

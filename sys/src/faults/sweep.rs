@@ -80,10 +80,10 @@ pub struct Swept {
 /// See the example of [`Sweep`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Its name.
+    /// The call's name.
     pub name: Name,
-    /// Its place among the calls that the sweep fails, counted from 1. `Rule::on("*", ..).nth(nth)` meets the same call
-    /// again.
+    /// The call's place among the calls that the sweep fails, counted from 1. `Rule::on("*", ..).nth(nth)` meets
+    /// the same call again.
     pub nth: u64,
     /// The injected error.
     pub errno: Errno,

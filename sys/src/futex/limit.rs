@@ -113,7 +113,7 @@ impl<'c> Limit<'c> {
     /// Look once.
     pub const NOW: Self = Self { deadline: Deadline::NOW, cancel: None };
 
-    /// Its deadline.
+    /// The deadline of the limit.
     #[inline]
     pub fn deadline(self) -> Deadline {
         self.deadline

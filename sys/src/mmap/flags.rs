@@ -73,7 +73,7 @@ impl Flags {
         Some(Self::from_bits_retain(Self::HUGETLB.bits() | page.ilog2() << HUGE_SHIFT))
     }
 
-    /// Those that have a name here; the size of huge pages apart.
+    /// The flags that have a name here; the size of huge pages apart.
     const fn named() -> u32 {
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         let low = Self::LOW_32_BITS.bits();

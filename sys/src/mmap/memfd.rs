@@ -16,19 +16,19 @@ bitflags! {
         /// No more seals.
         #[doc(alias = "F_SEAL_SEAL")]
         const SEAL = SealFlags::SEAL.bits();
-        /// It never gets shorter, so no mapping of it ever faults with SIGBUS.
+        /// The file never gets shorter, so no mapping of it ever faults with SIGBUS.
         #[doc(alias = "F_SEAL_SHRINK")]
         const SHRINK = SealFlags::SHRINK.bits();
-        /// It never gets longer.
+        /// The file never gets longer.
         #[doc(alias = "F_SEAL_GROW")]
         const GROW = SealFlags::GROW.bits();
-        /// Its bytes never change.
+        /// The file's bytes never change.
         #[doc(alias = "F_SEAL_WRITE")]
         const WRITE = SealFlags::WRITE.bits();
         /// No new writer: writable mappings that exist keep working.
         #[doc(alias = "F_SEAL_FUTURE_WRITE")]
         const FUTURE_WRITE = SealFlags::FUTURE_WRITE.bits();
-        /// It never becomes executable (Linux 6.3; [`Memfd::new`] sets it where it exists).
+        /// The file never becomes executable (Linux 6.3; [`Memfd::new`] sets it where it exists).
         #[doc(alias = "F_SEAL_EXEC")]
         const EXEC = SealFlags::EXEC.bits();
         const _ = !0;

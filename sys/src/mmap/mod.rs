@@ -68,13 +68,13 @@ bitflags! {
     /// What may be done with the bytes of a [`Region`]; none of it is a mapping that faults on any access.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Protection: u32 {
-        /// They may be read.
+        /// The pages may be read.
         #[doc(alias = "PROT_READ")]
         const READ = ProtFlags::READ.bits();
-        /// They may be written.
+        /// The pages may be written.
         #[doc(alias = "PROT_WRITE")]
         const WRITE = ProtFlags::WRITE.bits();
-        /// They may be executed.
+        /// The pages may be executed.
         #[doc(alias = "PROT_EXEC")]
         const EXEC = ProtFlags::EXEC.bits();
         const _ = !0;
@@ -307,7 +307,7 @@ impl Region {
         Ok(Self { start, len, skew, protection, backing, page })
     }
 
-    /// Its first byte. Aligned to the page when it was mapped from the start of a file or from none.
+    /// The mapping's first byte. Aligned to the page when the mapping was made from the start of a file or from none.
     ///
     /// The memory may be written by others; see the module for what may be done with it.
     #[inline]

@@ -38,7 +38,7 @@ impl AtomicU32 {
         }
     }
 
-    /// Its value.
+    /// The value.
     pub fn load(&self, order: Ordering) -> u32 {
         match &self.0 {
             Kind::Whole(word) => word.load(order),

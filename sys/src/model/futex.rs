@@ -15,7 +15,7 @@ use crate::futex::{Reach, WAIT_ANY_MAX, Wait};
 
 /// What can be slept on: a word of the model, or a plain one of what no model runs.
 pub trait Sleepable: core::fmt::Debug + Sync {
-    /// Its value.
+    /// The word's value.
     fn value(&self) -> u32;
 }
 

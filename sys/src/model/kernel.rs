@@ -39,7 +39,7 @@ struct Queue {
     next: usize,
 }
 
-/// One that sleeps, on several words if it likes. It stays until it has run again, so a wake of another of its words
+/// A sleeper, on one word or several. It stays until it has run again, so a wake of another of its words
 /// may choose it a second time, as in the kernel.
 struct Sleeper {
     id: usize,

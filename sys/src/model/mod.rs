@@ -61,11 +61,11 @@ pub struct Robust(LockWord);
 /// How a participant's take ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It holds the word.
+    /// The thread holds the word.
     Yes,
-    /// It holds the word, and learned that the holder before it died.
+    /// The thread holds the word, and learned that the holder before it died.
     AfterDeath,
-    /// It was killed when a wake had chosen it and it had not acted yet.
+    /// The thread was killed when a wake had chosen it and it had not acted yet.
     KilledWhenChosen,
 }
 

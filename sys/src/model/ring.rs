@@ -76,7 +76,7 @@ impl Ring {
         }
     }
 
-    /// One that was used for a lap. Its users begin as those of a ring in memory do: with the next record as it is.
+    /// A ring that was used for a lap. Its users begin as those of a ring in memory do: with the next record as it is.
     pub fn used(granules: u64) -> Self {
         let ring = Self { is_used: true, ..Self::new(granules) };
         for cell in &ring.cells {

@@ -126,7 +126,7 @@ pub struct Status {
     pub user: u32,
     /// The bits of permission, with those for set-user-ID, set-group-ID and sticky.
     pub mode: u32,
-    /// Its length in bytes.
+    /// The object's length in bytes.
     pub len: u64,
     /// Whether it is a regular file.
     pub is_file: bool,

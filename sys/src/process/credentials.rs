@@ -52,11 +52,11 @@ pub struct Credentials {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capabilities {
-    /// Those that are in force.
+    /// The capabilities that are in force.
     pub effective: u64,
-    /// Those that the thread may put in force.
+    /// The capabilities that the thread may put in force.
     pub permitted: u64,
-    /// Those that an exec may keep.
+    /// The capabilities that an exec may keep.
     pub inheritable: u64,
 }
 

@@ -28,7 +28,7 @@ use crate::signal::{name, numbered};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[doc(alias = "Exit")]
 pub enum ExitStatus {
-    /// It called `_exit` with this code, of which the kernel keeps eight bits.
+    /// The process called `_exit` with this code, of which the kernel keeps eight bits.
     Code(u8),
     /// A signal ended it.
     Signal {

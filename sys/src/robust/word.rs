@@ -114,7 +114,7 @@ enum Try {
 pub(crate) enum Take {
     /// The word is ours; `died` says that the kernel cleared a dead owner.
     Taken { died: bool },
-    /// It was ours before: waiting would never end.
+    /// The caller had the lock before: waiting would never end.
     Own,
     /// The time ran out.
     TimedOut,

@@ -74,7 +74,7 @@ pub enum Policy {
         /// -20 (favoured) to 19.
         nice: i32,
     },
-    /// One that this crate does not know, by the kernel's number. Can be told, not set.
+    /// A policy that this crate does not know, by the kernel's number. It can be read, not set.
     Unknown(u32),
 }
 

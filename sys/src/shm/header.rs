@@ -73,7 +73,7 @@ impl Header {
         Self::describing::<T>(layout, len, align_of::<T>())
     }
 
-    /// Its size is `u64::MAX` when that cannot be addressed.
+    /// The header of memory for a value, whose size is `u64::MAX` when that cannot be addressed.
     fn describing<T: ?Sized + Shareable>(value: Option<Layout>, len: usize, align: usize) -> Self {
         let size = value
             .and_then(|value| value.size().checked_add(Self::value_offset(align)))
@@ -241,18 +241,18 @@ fn owner(memory: BorrowedFd<'_>) -> crate::errno::Result<u64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// It is not a memory file sealed against shrinking and growing.
+    /// The descriptor is not a memory file sealed against shrinking and growing.
     NotSealed,
-    /// It does not begin with this library's header.
+    /// The memory does not begin with this library's header.
     NotOurs,
-    /// It was made by another version, libc or word size, or where locks have another backend.
+    /// Another version, libc or word size made the memory, or where locks have another backend.
     OtherAbi,
-    /// It holds another type: other fields, offsets, length or size.
+    /// The memory holds another type: other fields, offsets, length or size.
     OtherType,
     /// The memory was made in another pid namespace. Before Linux 6.11 and without /proc, this is also the answer if
     /// the maker has ended.
     OtherPidNamespace,
-    /// The memory is that of a pollable ring, and its event was not given.
+    /// The memory is that of a pollable ring, and the ring's event was not given.
     NeedsEvent,
     /// A system call failed.
     Os(Errno),

@@ -37,7 +37,7 @@ pub(crate) enum Holder {
     Nobody,
     /// The thread with this id, alive.
     Thread(u32),
-    /// One that died.
+    /// A participant that died.
     Dead,
 }
 

@@ -78,7 +78,7 @@ pub(crate) trait Marked {
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
     is_overdue: bool,
-    /// Whether it has left a free lock to another, or must not, because a wake has chosen it.
+    /// Whether the taker has left a free lock to another, or must not, because a wake has chosen it.
     has_left: bool,
 }
 

@@ -129,7 +129,7 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// Where the shares of a lock's readers live.
     #[doc(hidden)]
     type Readers: Readers + Send + Sync;
-    /// Those of this scope who wait for a condition.
+    /// The waiters of a condition of this scope.
     #[doc(hidden)]
     type Queue: Queue + Send + Sync;
     /// Who takes part in a barrier of this scope: at most `N`, where threads have slots.

@@ -14,7 +14,7 @@ pub(super) const METHODS: &[&str] = &["acquire", "notify", "notifyAll", "notify_
 #[derive(Default)]
 struct Condition {
     mutex: Mutex,
-    /// Those who wait for a notification, and how deep they held the lock.
+    /// The waiters for a notification, and how deep they held the lock.
     sleeping: BTreeMap<WaiterId, (Owner, u32)>,
 }
 
@@ -77,7 +77,7 @@ impl Local for Condition {
         self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    /// One who slept needs the lock again before the answer; one who waits for the lock does not get it.
+    /// A waiter that slept needs the lock again before the answer; a waiter for the lock does not get it.
     fn timed_out(&mut self, waiter: WaiterId, context: &mut CallContext) -> Option<Outcome> {
         if let Some((owner, depth)) = self.sleeping.remove(&waiter) {
             self.mutex.enter(waiter, owner, depth, false.into(), context);

@@ -176,7 +176,7 @@ fn pairs_of(value: Value) -> Raised<Vec<(Value, Value)>> {
     }
 }
 
-/// One positional argument, and names as further entries.
+/// The entries of one positional argument, and of names.
 fn entries(mut arguments: Arguments) -> Raised<Vec<(Value, Value)>> {
     let kwds = std::mem::take(&mut arguments.kwds);
     let [from] = args(arguments, ["iterable"])?;

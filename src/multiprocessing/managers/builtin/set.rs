@@ -80,7 +80,7 @@ fn chosen(a: Vec<Value>, b: &[Value], in_both: bool) -> Raised<Vec<Value>> {
     Ok(kept)
 }
 
-/// Which operation of two sets.
+/// An operation of two sets.
 #[derive(Clone, Copy)]
 enum Operation {
     And,

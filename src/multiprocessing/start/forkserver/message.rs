@@ -29,7 +29,7 @@ const ENDED: u8 = b'X';
 pub(super) enum ChildKind {
     /// A spare, where there is one.
     Any,
-    /// One that is forked now.
+    /// A child that is forked now.
     Fresh,
 }
 

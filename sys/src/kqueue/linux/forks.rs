@@ -41,7 +41,7 @@ impl QueueState {
         Ok(())
     }
 
-    /// One knote less wants news. The subscription ends with the last one.
+    /// Notes that one knote less wants news. The subscription ends with the last one.
     pub(super) fn follow_one_less(&mut self) {
         self.followed -= 1;
         if let Some(connector) = self.connector.take_if(|_| self.followed == 0) {
@@ -55,7 +55,7 @@ impl QueueState {
     /// # Errors
     /// What the kernel says to a read, other than that news was lost.
     pub(super) fn read_processes(&mut self) -> Result<()> {
-        /// Others go on forking while this reads; the rest is for the next collection.
+        /// The most events of one read. Others go on forking meanwhile; the rest is for the next collection.
         const MOST: u32 = 1 << 16;
         for _ in 0..MOST {
             let Some(connector) = &self.connector else { return Ok(()) };

@@ -16,11 +16,11 @@
 /// What is to be done with the wake-up descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
-    /// It stays as it is.
+    /// The wakeup stays as it is.
     Keep,
-    /// It is to ring.
+    /// The wakeup is to ring.
     Begin,
-    /// It is to stop.
+    /// The wakeup is to stop.
     End,
 }
 
@@ -30,7 +30,7 @@ pub struct Sleepers {
     count: u32,
     /// Changes when the sets are made anew.
     epoch: u32,
-    /// Those that sleep on a set of an earlier epoch.
+    /// How many sleep on a set of an earlier epoch.
     left_behind: u32,
     /// For which instant the latest sleeper set its alarm; later changes that come before it wake the sleepers.
     alarm: u64,
@@ -38,7 +38,7 @@ pub struct Sleepers {
 }
 
 impl Sleepers {
-    /// Nobody.
+    /// No sleepers.
     #[allow(clippy::new_without_default, reason = "a queue begins with it, and nothing else does")]
     pub const fn new() -> Self {
         Self { count: 0, epoch: 0, left_behind: 0, alarm: u64::MAX, rings: false }

@@ -20,7 +20,7 @@ struct Visit<'b, S: Scope, const N: usize> {
 }
 
 impl<S: Scope, const N: usize> Visit<'_, S, N> {
-    /// Its slot, or a new one; `None` when it is to look again.
+    /// The visitor's slot, or a new one; `None` when it is to look again.
     fn slot(&mut self, near: u32) -> Result<Option<usize>, Refused> {
         if self.slot.is_none() {
             self.slot = self.barrier.claim(near)?;

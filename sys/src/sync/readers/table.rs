@@ -40,7 +40,7 @@ const DEAD: [u32; 2] = [DIED | WAITERS, DIED];
 
 /// One share, as the thread sees it that wants to change it: the model checker has its own.
 pub(crate) trait Share {
-    /// Its word.
+    /// The share's word.
     fn word(&self) -> &LockWord;
     /// Names it as what the coming steps are about.
     fn set_pending(&self);
@@ -55,7 +55,7 @@ pub(crate) trait Share {
     /// A word was changed: the model's participants die here.
     #[inline(always)]
     fn changed(&self) {}
-    /// Its reader died.
+    /// The share's reader died.
     #[inline(always)]
     fn was_dead(&self) {}
 }

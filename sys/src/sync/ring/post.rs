@@ -47,7 +47,7 @@ fn fetch<P: Post>(post: &mut P, number: u64) -> Result<Option<P::Packet>, P::Err
 /// Why there is no packet.
 #[derive(Debug)]
 pub(crate) enum Missing<E> {
-    /// Its receipt failed, and the packet stays.
+    /// The packet's receipt failed, and the packet stays.
     Post(E),
     /// The record is not as the receiver left it.
     Lost,

@@ -11,12 +11,12 @@ const TELL_EVERY: u32 = 16;
 /// What has become of a record that was seen ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Taking<T> {
-    /// It was taken.
+    /// The record was taken.
     Taken(T),
-    /// It was looked at, and stays.
+    /// The record was looked at, and stays.
     Left(T),
-    /// It stays, and is not for this consumer while that participant lives: the walk goes on, and the next one begins
-    /// here again.
+    /// The record stays, and is not for this consumer while that participant lives: the walk goes on, and the next one
+    /// begins here again.
     Past(u32),
     /// Somebody else was faster.
     Changed,

@@ -170,7 +170,7 @@ pub(crate) struct Recovered {
 
 /// How a word stands to a position.
 pub(super) enum Relation {
-    /// It is the word of the record there.
+    /// The word is that of the record there.
     Same,
     /// The record there has not been reserved yet.
     Earlier,

@@ -43,7 +43,7 @@ pub(super) struct Shared {
     /// How many there are.
     pub(super) count: usize,
     pub(super) awake: Vec<Awake>,
-    /// Those whose wake-ups were signalled since the last round.
+    /// The owners whose wake-ups were signalled since the last round.
     pub(super) rung: Vec<Owner>,
     pub(super) patience: Patience,
     /// Room for a request. Out of here while a request borrows it.
