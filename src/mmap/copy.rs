@@ -92,7 +92,8 @@ impl Mmap {
                 Ok(()) => return Ok(()),
             }
         }
-        let message = "a page of the map cannot be had: the file system has no room for it, or the device failed";
+        let message =
+            "a page of the map cannot be read or written: the file system has no room for it, or the device failed";
         Err(Error::os(Errno::FAULT, message))
     }
 

@@ -128,7 +128,9 @@ impl Mmap {
         if !self.has_dirty_pages() {
             return Ok(());
         }
-        self.map.with(|region| region.sync(start, end - start)).map_err(|absent| absent.error("the map is not flushed"))
+        self.map
+            .with(|region| region.sync(start, end - start))
+            .map_err(|absent| absent.error("the map cannot be flushed"))
     }
 
     /// `msync(..., MS_ASYNC)`: has what was changed in a range written to the file some time; does not wait.
@@ -145,7 +147,7 @@ impl Mmap {
             return Ok(());
         }
         let begun = self.map.with(|region| region.sync_later(start, end - start));
-        begun.map_err(|absent| absent.error("the map is not flushed"))
+        begun.map_err(|absent| absent.error("the map cannot be flushed"))
     }
 
     fn has_dirty_pages(&self) -> bool {
@@ -174,7 +176,7 @@ impl Mmap {
     pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<()> {
         let Range { start, end } = self.advised(range)?;
         let advised = self.map.with(|region| region.advise(start, end - start, advice));
-        advised.map_err(|absent| absent.error("the advice is not taken"))
+        advised.map_err(|absent| absent.error("the advice for the map cannot be given"))
     }
 
     /// `madvise(...)`: gives up what the pages of a range hold, which must be whole pages.
@@ -219,7 +221,7 @@ impl Mmap {
         }
         self.window.clear();
         let discarded = self.map.discard(start, end - start, how);
-        discarded.map_err(|absent| absent.error("the pages are not discarded"))
+        discarded.map_err(|absent| absent.error("the pages of the map cannot be discarded"))
     }
 
     /// `madvise(...)`: says what forked children find in a range. The range is widened to whole pages.
@@ -244,7 +246,7 @@ impl Mmap {
     pub fn inherit(&mut self, range: impl RangeBounds<usize>, how: Inherit) -> Result<()> {
         let Range { start, end } = self.advised(range)?;
         let inherited = self.map.inherit(start, end - start, how);
-        inherited.map_err(|absent| absent.error("the advice is not taken"))
+        inherited.map_err(|absent| absent.error("the advice for the map cannot be given"))
     }
 
     /// Copies a range to `to`, both within the map; they may overlap.

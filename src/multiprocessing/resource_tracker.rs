@@ -170,7 +170,7 @@ impl ResourceTracker {
             }
             Ok(None) => Err(Error::os(Errno::TIMEDOUT, "the resource tracker does not read its pipe")),
             Err(Errno::PIPE) => Err(ended()),
-            Err(errno) => Err(Error::os(errno, "the resource tracker cannot be told")),
+            Err(errno) => Err(Error::os(errno, "cannot write to the resource tracker")),
         }
     }
 }

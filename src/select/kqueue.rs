@@ -99,7 +99,7 @@ impl Kqueue {
     /// [`ErrorKind::InvalidInput`] as for [`control`](Self::control), [`ErrorKind::Os`] with `EMFILE` and the like at
     /// the first call.
     pub fn fileno(&self) -> Result<BorrowedFd<'_>> {
-        self.open()?.descriptor().map_err(|errno| Error::os(errno, "kqueue: has no descriptor"))
+        self.open()?.descriptor().map_err(|errno| Error::os(errno, "kqueue: cannot make its descriptor"))
     }
 
     /// Closes the queue. A closed queue can be closed again.
@@ -144,7 +144,7 @@ fn refused(change: &Kevent, errno: Errno) -> Error {
             let message = format!("kqueue: the file of descriptor {ident} can be watched only where /proc is mounted");
             Error::with_errno(ErrorKind::Unsupported, errno, message)
         }
-        _ => Error::os(errno, format!("kqueue: the change of {filter:?} {ident}")),
+        _ => Error::os(errno, format!("kqueue: cannot change {filter:?} {ident}")),
     }
 }
 

@@ -117,7 +117,7 @@ pub fn take_interrupt() -> Option<Signal> {
 #[doc(alias = "ctrl_c")]
 pub fn interrupt_on(signal: Signal) -> Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let failed = |errno| Error::os(errno, "cannot have a signal end waits");
+    let failed = |errno| Error::os(errno, "cannot install the handler of a signal that is to end waits");
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner); // it guards no value
     let event = match interrupt::interrupting() {
         (_, Some(event)) => event,

@@ -136,9 +136,8 @@ fn listen_at_path(
                 return Err(in_use(address, "a file that is not a socket is there; choose another path"));
             }
             Occupant::Unknown(errno) => {
-                let why = format!(
-                    "whether a process has this path cannot be found out ({errno}); if none has, remove the file"
-                );
+                let why =
+                    format!("cannot find out whether a process has this path ({errno}); if none has, remove the file");
                 return Err(in_use(address, &why));
             }
             Occupant::Dead { file, age } if age < YOUNG && waited_for != Some(file) => {
@@ -169,7 +168,7 @@ fn listen_at_path(
             }
         }
     }
-    Err(in_use(address, "it changes hands all the time"))
+    Err(in_use(address, "another program took the path each time that a dead file was removed"))
 }
 
 /// The right to bind to a path, and to remove a dead file there, among the listeners of this crate.

@@ -231,7 +231,7 @@ impl Handshake {
     /// it is closed.
     pub fn incoming(&mut self, message: &[u8]) -> Result<()> {
         if message.len() > LIMIT {
-            return self.fail("the other side said more than a handshake has to say");
+            return self.fail("the other side sent a longer message than a handshake has");
         }
         match &self.stage {
             Stage::Challenged => self.challenged(message),
@@ -248,7 +248,7 @@ impl Handshake {
                      compare authkey and minimum_digest of both sides",
                 self.answered_by
             )),
-            Stage::Welcomed => self.fail("the other side neither welcomed nor refused us"),
+            Stage::Welcomed => self.fail("the other side sent neither a welcome nor a refusal"),
             Stage::Challenge | Stage::Welcome | Stage::Answer(_) | Stage::Done | Stage::Failed => {
                 self.fail("unexpected data during the handshake")
             }

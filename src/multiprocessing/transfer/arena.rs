@@ -140,7 +140,7 @@ impl Arena {
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE`, `ENFILE` or `ENOENT` after a fork, when the memory cannot be opened
     /// anew by `/proc`.
     pub fn in_use(&self) -> Result<usize> {
-        self.0.0.sweep().map_err(|errno| Error::os(errno, "the objects of an arena cannot be looked at"))
+        self.0.0.sweep().map_err(|errno| Error::os(errno, "cannot read which objects an arena holds"))
     }
 
     /// Makes an object of this name.

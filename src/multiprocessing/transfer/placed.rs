@@ -146,7 +146,7 @@ impl<'de, T: Shareable> Visitor<'de> for PlacedVisitor<T> {
         if place & IN_ARENA == IN_ARENA {
             let kept = arena::take::<A::Error>(place & !IN_ARENA)?;
             let taken = kept.0.at(index as u64).map_err(|errno| {
-                refuse_to_receive(forked(errno, "an object of an arena that came in a message cannot be had"))
+                refuse_to_receive(forked(errno, "cannot open an object of an arena that came in a message"))
             })?;
             let message = "a message names an object of an arena that is not there, or is of another type";
             let none = || refuse_to_receive(Error::new(ErrorKind::Incompatible, message));

@@ -19,7 +19,7 @@ pub(crate) fn arm() -> Result<()> {
     if !ARMED.load(Relaxed) && !ARMED.swap(true, SeqCst) {
         if let Err(errno) = at_exit(last_call) {
             ARMED.store(false, SeqCst);
-            return Err(Error::os(errno, "cannot register the end of the process"));
+            return Err(Error::os(errno, "cannot register the function that ends the process in order"));
         }
     }
     Ok(())

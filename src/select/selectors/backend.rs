@@ -273,7 +273,7 @@ pub struct KqueueBackend {
 
 impl KqueueBackend {
     pub(super) fn descriptor(&self) -> Result<BorrowedFd<'_>> {
-        self.queue.descriptor().map_err(|errno| Error::os(errno, "selector: the queue has no descriptor"))
+        self.queue.descriptor().map_err(|errno| Error::os(errno, "selector: cannot make the descriptor of the queue"))
     }
 }
 

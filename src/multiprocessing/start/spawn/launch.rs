@@ -142,7 +142,7 @@ fn not_started(error: StartError, surroundings: &Surroundings, program: &Path) -
     }
     let (program, errno) = (program.display(), error.errno());
     match error.stage() {
-        Stage::Clone => shortage::error("cannot spawn: no new process", errno),
+        Stage::Clone => shortage::error("cannot spawn: cannot create a process", errno),
         Stage::Exec => match surroundings.identity().user.filter(|_| errno == Errno::ACCESS) {
             Some(user) => {
                 let what = "must be readable and executable for the user of `uid`";
