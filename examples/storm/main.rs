@@ -1,4 +1,4 @@
-//! The house's storm: kills processes at any instant while others use a primitive, and sees whether these go on.
+//! The storm: kills processes at any instant while others use a primitive, and sees whether these go on.
 //!
 //! ```text
 //! cargo run --release --example storm -- lock --kills 2000 --seed 1

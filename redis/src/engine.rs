@@ -181,7 +181,7 @@ pub(crate) trait Engine {
     fn retire(&mut self, worker: &Serving) -> Outcome<()>;
 
     /// Puts a chunk among the dead.
-    fn bury(&mut self, label: &str, why: &str, client: &str, body: &[u8]) -> Outcome<()>;
+    fn put_dead_letter(&mut self, label: &str, why: &str, client: &str, body: &[u8]) -> Outcome<()>;
 
     /// The dead, the eldest first.
     fn dead(&mut self, most: usize) -> Outcome<Vec<Buried>>;

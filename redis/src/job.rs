@@ -25,7 +25,7 @@ const CALLS: usize = 1 << 15;
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// A worker told this: the host, and the bytes.
-    Told(Arc<str>, Arc<[u8]>, Range<usize>),
+    Reported(Arc<str>, Arc<[u8]>, Range<usize>),
     /// The host that ran it was not heard of: its description.
     Lost(Arc<str>),
     /// The call was cancelled.
@@ -37,7 +37,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn into_error(self, task: &str) -> Error {
         match self {
-            Self::Told(host, bytes, range) => engine::failed(task, &host, bytes.get(range).unwrap_or_default()),
+            Self::Reported(host, bytes, range) => engine::failed(task, &host, bytes.get(range).unwrap_or_default()),
             Self::Lost(is) => {
                 let host = Described::of_text(&is).map_or_else(
                     || is.to_string(),

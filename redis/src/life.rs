@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::Pool;
-use ossature::multiprocessing::pool::engine::{self, Run, Told};
+use ossature::multiprocessing::pool::engine::{self, CallEnd, Run};
 use ossature::sys::deadline::Deadline;
 use ossature::sys::signal::{self, Signal};
 
@@ -283,7 +283,7 @@ impl Life {
             let run = match Calls::read(&claim.body) {
                 None => {
                     let why = "not a chunk of calls of this version of ossature-redis";
-                    self.with(engine, |engine| engine.bury(&claim.label, why, &claim.client, &claim.body))?;
+                    self.with(engine, |engine| engine.put_dead_letter(&claim.label, why, &claim.client, &claim.body))?;
                     Err((1, engine::unreadable("the bytes are not calls of this version of ossature-redis")))
                 }
                 Some(calls) => {
@@ -419,17 +419,17 @@ impl Life {
         let late = limit.filter(|_| late).map(|(limit, _)| engine::late(&task, limit));
         let calls = run.as_ref().map_or_else(|(calls, _)| *calls, Run::count);
         let (mut answer, mut broken) = (Outcomes::new(took, &self.is.host, calls), None);
-        let mut tell = |told: Told<'_>| match (&late, told) {
-            (Some(late), Told::Failed(_)) => answer.push(Told::Failed(late)),
-            (_, Told::Value(_)) => answer.push(told),
-            (None, Told::Failed(failed)) => {
+        let mut tell = |end: CallEnd<'_>| match (&late, end) {
+            (Some(late), CallEnd::Failed(_)) => answer.push(CallEnd::Failed(late)),
+            (_, CallEnd::Value(_)) => answer.push(end),
+            (None, CallEnd::Failed(failed)) => {
                 broken = engine::unmade(failed).or(broken.take());
-                answer.push(told);
+                answer.push(end);
             }
         };
         match &run {
             Ok(run) => run.take(tell),
-            Err((calls, why)) => (0..*calls).for_each(|_| tell(Told::Failed(why))),
+            Err((calls, why)) => (0..*calls).for_each(|_| tell(CallEnd::Failed(why))),
         }
         if broken.is_some() {
             self.state().broken = broken;

@@ -129,7 +129,7 @@ impl Reader {
             hub.state().unwanted.extend(unwanted);
         }
         for (at, (body, why)) in buried.iter().enumerate() {
-            let done = ended.clone().and_then(|()| engine.bury(&hub.me.label, why, &hub.me.id, body));
+            let done = ended.clone().and_then(|()| engine.put_dead_letter(&hub.me.label, why, &hub.me.id, body));
             if done.is_err() {
                 hub.state().buried.extend_from_slice(&buried[at..]);
                 return done;

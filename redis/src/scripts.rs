@@ -344,7 +344,7 @@ return 0
 );
 
 /// Puts a chunk among the dead. ARGV: label, why, client, bytes.
-const BURY: &str = r#"#!lua flags=allow-oom
+const DEAD_LETTER: &str = r#"#!lua flags=allow-oom
 local P = KEYS[1]
 return redis.call('XADD', P .. ':dead', 'MAXLEN', '~', 1000, '*', 'label', ARGV[1], 'why', ARGV[2], 'c', ARGV[3], 'b', ARGV[4])
 "#;
@@ -472,7 +472,7 @@ pub(crate) struct Scripts {
     pub(crate) release: Script,
     pub(crate) beat: Script,
     pub(crate) retire: Script,
-    pub(crate) bury: Script,
+    pub(crate) dead_letter: Script,
     pub(crate) put: Script,
     pub(crate) get: Script,
     pub(crate) settle: Script,
@@ -490,7 +490,7 @@ impl Scripts {
             release: Script::new(RELEASE),
             beat: Script::new(BEAT),
             retire: Script::new(RETIRE),
-            bury: Script::new(BURY),
+            dead_letter: Script::new(DEAD_LETTER),
             put: Script::new(PUT),
             get: Script::new(GET),
             settle: Script::new(SETTLE),

@@ -219,7 +219,7 @@ impl HubState {
                     } else if out.tries < job.manner.retries && engine::is_death(failed) {
                         again.push((at, out.tries + 1));
                     } else {
-                        job.end(index, Outcome::failed(&Failure::Told(host.clone(), bytes.clone(), from..to)));
+                        job.end(index, Outcome::failed(&Failure::Reported(host.clone(), bytes.clone(), from..to)));
                     }
                 }
             }

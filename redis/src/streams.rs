@@ -389,9 +389,9 @@ impl Engine for Streams {
         self.invoke::<i64>(&call).map(drop)
     }
 
-    fn bury(&mut self, label: &str, why: &str, client: &str, body: &[u8]) -> Outcome<()> {
+    fn put_dead_letter(&mut self, label: &str, why: &str, client: &str, body: &[u8]) -> Outcome<()> {
         let scripts = self.scripts.clone();
-        let mut call = scripts.bury.key(&self.prefix);
+        let mut call = scripts.dead_letter.key(&self.prefix);
         call.arg(label).arg(why).arg(client).arg(body);
         self.invoke::<Value>(&call).map(drop)
     }

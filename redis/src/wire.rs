@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ossature::multiprocessing::pool::engine::{self, Told, Wants};
+use ossature::multiprocessing::pool::engine::{self, CallEnd, Wants};
 use ossature::{Error, ErrorKind};
 
 /// The first byte of a chunk. Another layout gets another number.
@@ -134,12 +134,12 @@ impl Outcomes {
     }
 
     /// Adds how the next call ended.
-    pub(crate) fn push(&mut self, told: Told<'_>) {
-        let (Told::Value(payload) | Told::Failed(payload)) = told;
+    pub(crate) fn push(&mut self, end: CallEnd<'_>) {
+        let (CallEnd::Value(payload) | CallEnd::Failed(payload)) = end;
         if payload.len() > self.left {
             return self.put(1, &engine::unwritable(TOO_MUCH));
         }
-        self.put(u8::from(matches!(told, Told::Failed(_))), payload);
+        self.put(u8::from(matches!(end, CallEnd::Failed(_))), payload);
     }
 
     fn put(&mut self, kind: u8, payload: &[u8]) {
@@ -236,7 +236,7 @@ mod tests {
         let refusal = engine::unwritable(TOO_MUCH);
         assert!(refusal.len() + 5 < REFUSAL, "{}", refusal.len());
         let mut answer = Outcomes::within(8000, Duration::ZERO, "node7", 3);
-        [&[1; 4000][..], &[2; 5000], &[3]].into_iter().for_each(|value| answer.push(Told::Value(value)));
+        [&[1; 4000][..], &[2; 5000], &[3]].into_iter().for_each(|value| answer.push(CallEnd::Value(value)));
         let answer = answer.finish();
         assert!(answer.len() < 8000, "{}", answer.len());
         let Some(Answer::Outcomes { ends, .. }) = Answer::read(&answer) else { panic!("an answer") };
@@ -257,7 +257,7 @@ mod tests {
             let _ = Calls::read(&changed);
         }
         let mut answer = Outcomes::new(Duration::from_millis(1), "node7", 2);
-        [Told::Value(&[1, 2]), Told::Failed(&[3])].into_iter().for_each(|told| answer.push(told));
+        [CallEnd::Value(&[1, 2]), CallEnd::Failed(&[3])].into_iter().for_each(|end| answer.push(end));
         let answer = answer.finish();
         for length in 0..answer.len() {
             // Cut behind an outcome it is an answer with fewer.

@@ -335,7 +335,7 @@ fn a_worker_that_is_told_to_end_ends_its_calls_first() {
 
 /// The example in the documentation of the hidden module.
 fn what_this_crate_uses_of_ossature_does_what_it_says() {
-    use ossature::multiprocessing::pool::engine::{self, Packer, Run, Told, Unpacker, Wants};
+    use ossature::multiprocessing::pool::engine::{self, CallEnd, Packer, Run, Unpacker, Wants};
     use ossature::multiprocessing::{Context, Pool};
     let task = engine::name_of(square, Wants::Value).unwrap();
     let mut bytes = Vec::new();
@@ -347,8 +347,8 @@ fn what_this_crate_uses_of_ossature_does_what_it_says() {
     assert!(pool.wait_until(LONG.into(), || run.is_done()).unwrap());
     let mut value = Vec::new();
     run.take(|told| match told {
-        Told::Value(bytes) => value.extend_from_slice(bytes),
-        Told::Failed(_) => panic!("{told:?}"),
+        CallEnd::Value(bytes) => value.extend_from_slice(bytes),
+        CallEnd::Failed(_) => panic!("{told:?}"),
     });
     assert_eq!(run.count(), 1);
     run.handle().cancel().unwrap();

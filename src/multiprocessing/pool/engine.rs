@@ -5,7 +5,7 @@
 //! ```standalone_crate
 //! use std::time::Duration;
 //! use ossature::ErrorKind;
-//! use ossature::multiprocessing::pool::engine::{self, Packer, Run, Told, Unpacker, Wants};
+//! use ossature::multiprocessing::pool::engine::{self, Packer, Run, CallEnd, Unpacker, Wants};
 //! use ossature::multiprocessing::{Context, Pool, Tasks, freeze_support, tasks};
 //!
 //! fn half(number: u32) -> u32 {
@@ -27,9 +27,9 @@
 //!     let run: Run = pool.give_calls(task, Wants::Value, [&bytes[..]])?;
 //!     assert!(pool.wait_until(Duration::from_secs(60).into(), || run.is_done())?);
 //!     let mut value = Vec::new();
-//!     run.take(|told| match told {
-//!         Told::Value(bytes) => value.extend_from_slice(bytes),
-//!         Told::Failed(_) => panic!("{told:?}"),
+//!     run.take(|end| match end {
+//!         CallEnd::Value(bytes) => value.extend_from_slice(bytes),
+//!         CallEnd::Failed(_) => panic!("{end:?}"),
 //!     });
 //!     assert_eq!(run.count(), 1);
 //!     run.handle().cancel()?; // too late
@@ -203,7 +203,7 @@ impl fmt::Debug for Unpacker {
 
 /// How one call ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Told<'b> {
+pub enum CallEnd<'b> {
     /// The bytes of the value.
     Value(&'b [u8]),
     /// The bytes of the failure, for [`failed`].
@@ -285,10 +285,10 @@ pub fn unmade(failed: &[u8]) -> Option<String> {
 /// The error of a call that failed on another machine, of this name.
 pub fn failed(task: &str, host: &str, failed: &[u8]) -> Error {
     match unpack::<Ending>(failed) {
-        Ok(told @ Ending::Panicked(_)) => told.failure().into_error(task),
-        Ok(told @ Ending::Failed(_)) => told.failure().into_error(task),
-        Ok(told) => {
-            let error = told.failure().into_error(task);
+        Ok(end @ Ending::Panicked(_)) => end.failure().into_error(task),
+        Ok(end @ Ending::Failed(_)) => end.failure().into_error(task),
+        Ok(end) => {
+            let error = end.failure().into_error(task);
             let text = format!("{error} (on {host})");
             error.with_message(text)
         }
@@ -313,8 +313,8 @@ pub fn unwritable(why: &str) -> Vec<u8> {
     bytes_of(&Ending::Unwritable(format!("its result cannot be sent: {why}")))
 }
 
-fn bytes_of(told: &Ending) -> Vec<u8> {
-    transfer::pack(told).map(|packed| packed.bytes).unwrap_or_default() // plain data
+fn bytes_of(end: &Ending) -> Vec<u8> {
+    transfer::pack(end).map(|packed| packed.bytes).unwrap_or_default() // plain data
 }
 
 /// Calls that a pool makes for another machine, one after the other in one worker.
@@ -393,14 +393,14 @@ impl Run {
     }
 
     /// Tells how each call ended, in the order of the calls, once every call has ended. Tells it once.
-    pub fn take(&self, mut tell: impl FnMut(Told<'_>)) {
+    pub fn take(&self, mut tell: impl FnMut(CallEnd<'_>)) {
         self.job.show_all(|end| match end {
-            Ok(Some(value)) => tell(Told::Value(value)),
+            Ok(Some(value)) => tell(CallEnd::Value(value)),
             Ok(None) => {
                 let why = "it holds a descriptor or shared memory, which stays on its machine";
-                tell(Told::Failed(&unwritable(why)));
+                tell(CallEnd::Failed(&unwritable(why)));
             }
-            Err(failure) => tell(Told::Failed(&bytes_of(&Ending::of(failure)))),
+            Err(failure) => tell(CallEnd::Failed(&bytes_of(&Ending::of(failure)))),
         });
     }
 }

@@ -27,7 +27,7 @@ use super::failure::Failure;
 use super::fallen::Fallen;
 use super::ground::{Ground, Setup, lower, raise};
 use super::job::{Due, Job, Outcome};
-use super::logs::{Logs, Told};
+use super::logs::{LogRecord, Logs};
 use super::looks::Looks;
 use super::stream::Next;
 use super::wanted::Waiting;
@@ -345,7 +345,7 @@ impl Hub {
     /// Gives the log records of the workers to the logger. The caller has no lock, for the logger may call the pool.
     pub(super) fn tell_logs(&self) {
         if let Some(logs) = &self.logs {
-            logs.take().iter().for_each(Told::tell);
+            logs.take().iter().for_each(LogRecord::log);
         }
     }
 
@@ -400,7 +400,7 @@ impl Hub {
         let told = self.logs.as_ref().map(Logs::take).unwrap_or_default();
         if !told.is_empty() {
             drop(inner);
-            told.iter().for_each(Told::tell);
+            told.iter().for_each(LogRecord::log);
             return self.lock();
         }
         if inner.fallen.is_some() {

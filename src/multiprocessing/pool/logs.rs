@@ -69,16 +69,16 @@ fn cut(text: &str, most: usize) -> &str {
 
 /// A record that has come.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Told {
+pub(super) struct LogRecord {
     level: Level,
     line: u32,
     names: [String; 3],
     text: String,
 }
 
-impl Told {
+impl LogRecord {
     /// Gives it to the logger of this process.
-    pub(super) fn tell(&self) {
+    pub(super) fn log(&self) {
         let [target, module, file] = &self.names;
         let known = |name: &'_ String| Some(name.as_str().to_owned()).filter(|name| !name.is_empty());
         let (module, file) = (known(module), known(file));
@@ -133,13 +133,13 @@ impl Logs {
     }
 
     /// Takes the records that have come.
-    pub(super) fn take(&self) -> Vec<Told> {
+    pub(super) fn take(&self) -> Vec<LogRecord> {
         let mut bytes = self.begun.lock().unwrap_or_else(PoisonError::into_inner); // no change leaves it half made
         let (mut told, mut piece) = (Vec::new(), [0; 16 << 10]);
         while let Ok(length @ 1..) = fd::read(&self.pipe, &mut piece) {
             bytes.extend_from_slice(piece.get(..length).unwrap_or_default());
             let mut rest = &bytes[..];
-            while let Some((record, after)) = Told::first(rest) {
+            while let Some((record, after)) = LogRecord::first(rest) {
                 told.extend(record);
                 rest = after;
             }

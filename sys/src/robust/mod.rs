@@ -228,7 +228,7 @@ impl RobustList<'_> {
         compiler_fence(SeqCst);
     }
 
-    /// The stores that [`pend`](Self::pend) announced are done.
+    /// The stores that [`set_pending`](Self::set_pending) announced are done.
     #[inline(always)]
     pub(crate) fn clear_pending(self) {
         compiler_fence(SeqCst);

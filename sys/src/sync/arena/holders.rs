@@ -36,7 +36,7 @@ pub(super) fn become_one(memory: &Memory, state: &mut State, extent: usize, fd: 
             Some(number) => number,
             None => {
                 let known = most(state);
-                let gone = bury(memory, state, None, fd)?;
+                let gone = reclaim(memory, state, None, fd)?;
                 // A look at all of them is worth its time if it is made for many new holders at once.
                 if gone * 4 <= known && known < HOLDERS {
                     state.holders = (known + (known / 4).max(4)).min(HOLDERS) as u64;
@@ -68,7 +68,7 @@ pub(super) fn back_row(memory: &Memory, number: usize, extent: usize, fd: Borrow
 }
 
 /// Frees the entries of holders that are there no longer, but never that of `own`; says how many entries are free then.
-pub(super) fn bury(memory: &Memory, state: &State, own: Option<usize>, fd: BorrowedFd<'_>) -> Result<usize> {
+pub(super) fn reclaim(memory: &Memory, state: &State, own: Option<usize>, fd: BorrowedFd<'_>) -> Result<usize> {
     let mut free = 0;
     for (number, entry) in memory.control().entries.iter().enumerate().take(most(state)) {
         if entry.state.load(Acquire) == TAKEN {
@@ -86,7 +86,7 @@ pub(super) fn bury(memory: &Memory, state: &State, own: Option<usize>, fd: Borro
 
 /// Frees the objects that no holder has any more. Says how many granules are free of those that have pages.
 pub(super) fn sweep(memory: &Memory, state: &State, extent: usize, own: usize, fd: &impl AsFd) -> Result<usize> {
-    bury(memory, state, Some(own), fd.as_fd())?;
+    reclaim(memory, state, Some(own), fd.as_fd())?;
     let held = |index: usize| {
         let entries = memory.control().entries.iter().enumerate().take(most(state));
         let has = |entry: &Entry| entry.state.load(Relaxed) == TAKEN && (index as u32) < entry.backed.load(Relaxed);
