@@ -26,7 +26,7 @@ table tests/readline/keys.tsv. Exit status 1 if a difference is not listed.
 
 /// Counts of one run.
 #[derive(Default)]
-struct Tally {
+struct Counts {
     same: usize,
     listed: usize,
     different: usize,
@@ -52,7 +52,7 @@ impl Pair {
     }
 }
 
-fn compare(python: &str, cases: &[Case], tally: &mut Tally) -> Outcome {
+fn compare(python: &str, cases: &[Case], counts: &mut Counts) -> Outcome {
     let mut pair: Option<Pair> = None;
     for case in cases {
         let mut now = match pair.take().filter(|pair| pair.settings == case.settings) {
@@ -66,15 +66,15 @@ fn compare(python: &str, cases: &[Case], tally: &mut Tally) -> Outcome {
             (gnu, ours) = now.ask(case, true)?;
         }
         if gnu == ours {
-            tally.same += 1;
+            counts.same += 1;
             if gnu.line.is_some() {
                 pair = Some(now);
             }
         } else if let Some(reason) = listed::reason(case, &gnu, &ours, |keys| type_instead(case, keys))? {
-            tally.listed += 1;
+            counts.listed += 1;
             println!("listed: {} ({reason})", case.name);
         } else {
-            tally.different += 1;
+            counts.different += 1;
             println!("different: {}\n  keys: {}\n  GNU:  {gnu}\n  ours: {ours}", case.name, cases::shown(&case.keys));
         }
         // After a difference both begin anew, so that a remembered state does not spoil the next case.
@@ -92,9 +92,9 @@ fn type_instead(case: &Case, keys: Vec<u8>) -> Outcome<Answer> {
 }
 
 fn whole(python: &str, cases: &[Case]) -> Outcome {
-    let mut tally = Tally::default();
-    compare(python, cases, &mut tally)?;
-    let Tally { same, listed, different } = tally;
+    let mut counts = Counts::default();
+    compare(python, cases, &mut counts)?;
+    let Counts { same, listed, different } = counts;
     println!("cases={} same={same} listed={listed} different={different}", cases.len());
     if different == 0 { Ok(()) } else { Err(format!("{different} differences are not listed").into()) }
 }

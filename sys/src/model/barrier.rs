@@ -105,13 +105,13 @@ impl WatchingGate for KillableGate {
 
 killable_scope! {
     /// The scope of those who may die in a slot.
-    Mortal, SlotTable<Place, N>
+    KillableInSlot, SlotTable<Place, N>
 }
 
 /// The barrier.
 #[derive(Debug)]
 pub struct Barrier {
-    barrier: barrier::Barrier<Mortal, MOST>,
+    barrier: barrier::Barrier<KillableInSlot, MOST>,
     /// How many have come so far that they are watched.
     enrolled: AtomicU32,
 }

@@ -81,19 +81,19 @@ fn is_stepped_to_its_end(child: &mut Child, steps: usize) -> bool {
 }
 
 /// Runs `turn` in a child that has done `begin`, and kills the child after 1, 1 + stride, ... instructions, each time
-/// with a new lock. `company` begins beside it when it stands at `turn`, and must end well after the kill. `check`
+/// with a new lock. `other` begins beside it when it stands at `turn`, and must end well after the kill. `check`
 /// says what must be then.
 fn at_any_instruction(
     stride: usize,
     begin: impl Fn(&Pair),
-    company: Option<&dyn Fn(&Pair)>,
+    other: Option<&dyn Fn(&Pair)>,
     turn: impl Fn(&Pair),
     check: impl Fn(&Pair),
 ) {
     for steps in (1..).step_by(harness::stride(stride)) {
         let lock = place();
         let Some(mut child) = standing_behind(|| begin(&lock), |()| turn(&lock)) else { return };
-        let mut beside = company.map(|company| sleeper(|| company(&lock)));
+        let mut beside = other.map(|other| sleeper(|| other(&lock)));
         let ended = is_stepped_to_its_end(&mut child, steps);
         if !ended {
             kill(child);

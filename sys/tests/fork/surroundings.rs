@@ -91,7 +91,7 @@ fn memory_is_attached_to_without_proc() {
 }
 
 shareable! {
-    struct Board {
+    struct Objects {
         lock: Lock<u64, Shared>,
         rlock: RLock<(), Shared>,
         condition: Condition<Shared>,
@@ -105,7 +105,7 @@ shareable! {
 fn processes_and_locks_need_no_proc() {
     jailed(|| {
         let barrier = Barrier::shared(2);
-        let board = Shm::place(Board::init(
+        let objects = Shm::place(Objects::init(
             Lock::shared(0),
             RLock::shared(()),
             Condition::shared(),
@@ -116,30 +116,30 @@ fn processes_and_locks_need_no_proc() {
         ))
         .unwrap();
         let mut other = fork(|| {
-            let mut count = board.lock.lock().unwrap();
+            let mut count = objects.lock.lock().unwrap();
             while *count == 0 {
-                count = board.condition.wait_timeout(count, PATIENCE).unwrap().0;
+                count = objects.condition.wait_timeout(count, PATIENCE).unwrap().0;
             }
             drop(count);
-            let _level = board.rlock.lock().unwrap();
-            assert!(board.event.wait_timeout(PATIENCE).unwrap());
-            assert!(board.semaphore.permit_timeout(PATIENCE).unwrap().is_some());
-            board.barrier.wait_timeout(PATIENCE).unwrap();
-            board.handoff.release().unwrap();
+            let _level = objects.rlock.lock().unwrap();
+            assert!(objects.event.wait_timeout(PATIENCE).unwrap());
+            assert!(objects.semaphore.permit_timeout(PATIENCE).unwrap().is_some());
+            objects.barrier.wait_timeout(PATIENCE).unwrap();
+            objects.handoff.release().unwrap();
             // Dies while it holds the lock.
-            std::mem::forget(board.lock.lock().unwrap());
+            std::mem::forget(objects.lock.lock().unwrap());
             0
         })
         .unwrap();
-        board.handoff.acquire().unwrap();
-        *board.lock.lock().unwrap() = 1;
-        board.condition.notify_all();
-        board.event.set();
-        board.semaphore.release(1).unwrap();
-        board.barrier.wait_timeout(PATIENCE).unwrap();
-        assert!(board.handoff.acquire_timeout(PATIENCE).unwrap());
+        objects.handoff.acquire().unwrap();
+        *objects.lock.lock().unwrap() = 1;
+        objects.condition.notify_all();
+        objects.event.set();
+        objects.semaphore.release(1).unwrap();
+        objects.barrier.wait_timeout(PATIENCE).unwrap();
+        assert!(objects.handoff.acquire_timeout(PATIENCE).unwrap());
         assert_eq!(other.wait(), Ok(ExitStatus::Code(0)));
-        assert!(board.lock.lock_timeout(PATIENCE).unwrap().unwrap().abandoned());
+        assert!(objects.lock.lock_timeout(PATIENCE).unwrap().unwrap().abandoned());
 
         // A second thread is seen, and an end is told, without a look at /proc/self/task.
         std::thread::scope(|scope| {

@@ -282,8 +282,8 @@ fn numbers_of_threads_that_left_are_used_again() {
     for _ in 0..5000 {
         drop(ring.join().unwrap());
     }
-    let crowd: Vec<_> = (0..1800).map(|_| ring.join().unwrap()).collect();
-    drop(crowd);
+    let participants: Vec<_> = (0..1800).map(|_| ring.join().unwrap()).collect();
+    drop(participants);
 }
 
 #[test]

@@ -46,11 +46,11 @@ shareable! {
 pub struct Ledger(Shm<Table>);
 
 /// Counters that every participant of every world sees.
-pub type Tally = Shm<[AtomicU32; 16]>;
+pub type Counters = Shm<[AtomicU32; 16]>;
 
 /// Sixteen counters at 0.
-pub fn counters() -> Tally {
-    Shm::place(array(|_| AtomicU32::new(0))).expect("memory for a counters")
+pub fn counters() -> Counters {
+    Shm::place(array(|_| AtomicU32::new(0))).expect("memory for counters")
 }
 
 /// Waits until it is so, and says what was waited for when it never is.

@@ -1,6 +1,5 @@
 //! The event queue: a file for each kind of event.
 
-mod crowd;
 mod descriptors;
 mod differences;
 mod files;
@@ -10,6 +9,7 @@ mod numbers;
 mod processes;
 mod renew;
 mod signals;
+mod ten_thousand;
 mod threads;
 mod timers;
 mod user;
