@@ -92,7 +92,7 @@ pub enum ErrorKind {
     Panicked,
     /// The function of a process returned an error instead of a value. The message is the text of that error.
     TaskFailed,
-    /// There is no value to have: it was taken before, or the thread or process ended without one.
+    /// There is no value: it was taken before, or the thread or process ended without one.
     NoResult,
     /// This backend or this system cannot do it, whatever the arguments.
     Unsupported,
@@ -109,7 +109,7 @@ pub enum ErrorKind {
     /// The function stands in no table of tasks that was given to `freeze_support`, or that was not called.
     #[doc(alias = "Unregistered")]
     UnknownTask,
-    /// The new process ended, or was not heard of in time, before it could begin its work.
+    /// The new process ended before it could begin its work, or did not report in time.
     #[doc(alias = "NotBegun")]
     StartFailed,
     /// Only the process that made the object may do this; or only one that may have children.
@@ -493,7 +493,7 @@ impl From<OutOfBounds> for Error {
 
 impl From<Error> for io::Error {
     /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the
-    /// message and the source: the [`Error`] can be had back by `downcast`.
+    /// message and the source: the [`Error`] comes back by `downcast`.
     fn from(mut error: Error) -> Self {
         if error.0.kind == ErrorKind::Io {
             return match error.0.cause.take().map(|cause| cause.downcast::<Self>()) {

@@ -26,7 +26,7 @@ const CALLS: usize = 1 << 15;
 pub(crate) enum Failure {
     /// A worker told this: the host, and the bytes.
     Reported(Arc<str>, Arc<[u8]>, Range<usize>),
-    /// The host that ran it was not heard of: its description.
+    /// The host that ran the call was lost: its description.
     Lost(Arc<str>),
     /// The call was cancelled.
     Cancelled,

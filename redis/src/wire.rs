@@ -84,7 +84,7 @@ pub(crate) struct Calls<'b> {
 }
 
 impl<'b> Calls<'b> {
-    /// `None` for bytes that are no chunk of this layout.
+    /// `None` for bytes that are not a chunk of this layout.
     pub(crate) fn read(bytes: &'b [u8]) -> Option<Self> {
         let (head, mut rest) = bytes.split_at_checked(HEAD)?;
         if head.first() != Some(&VERSION) {
@@ -121,7 +121,7 @@ impl Outcomes {
         Self::within(LONGEST, took, host, calls)
     }
 
-    /// The same, with at most `most` bytes of outcomes: a call whose outcome has no room is told as failed.
+    /// The same, with at most `most` bytes of outcomes: a call whose outcome has no room is reported as failed.
     fn within(most: usize, took: Duration, host: &str, calls: usize) -> Self {
         let host = host.as_bytes();
         let host = host.get(..host.len().min(255)).unwrap_or_default();
@@ -170,12 +170,12 @@ const TOO_MUCH: &str = "the values of one chunk take more than 512 MiB, and the 
 pub(crate) enum Answer {
     /// Each call has ended: whether it has a value, and where its bytes stand in the answer.
     Outcomes { took: Duration, host: String, ends: Vec<(bool, usize, usize)> },
-    /// The host of this description was not heard of.
+    /// The host of this description was lost.
     Lost(String),
 }
 
 impl Answer {
-    /// `None` for bytes that are no answer of this layout.
+    /// `None` for bytes that are not an answer of this layout.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (kind, mut rest) = bytes.split_first()?;
         match *kind {

@@ -124,9 +124,9 @@ variables! {
         enable_active_region = "enable-active-region", true;
         /// The terminal marks what it pastes, so that a paste is inserted as text and never run as keys.
         enable_bracketed_paste = "enable-bracketed-paste", true;
-        /// The terminal is told to send the sequences of its keypad.
+        /// The editor has the terminal send the sequences of its keypad.
         enable_keypad = "enable-keypad", false;
-        /// The terminal is told to send the eighth bit with its meta key. As GNU readline in a locale of UTF-8, the
+        /// The editor has the terminal send the eighth bit with its meta key. As GNU readline in a locale of UTF-8, the
         /// editor tells the terminal nothing, whatever the value.
         enable_meta_key = "enable-meta-key", true;
         /// Completion replaces `~` by the home folder.

@@ -62,7 +62,7 @@ impl Symbol {
 /// Something with names inside, each of which may have names inside again.
 ///
 /// An implementation answers from what it knows and swallows its errors: a name that cannot be looked into has nothing
-/// inside. A name whose value cannot be had is still a [`symbol`](Self::symbols).
+/// inside. A name whose value cannot be read is still a [`symbol`](Self::symbols).
 ///
 /// ```
 /// use ossature::rlcompleter::{Completer, Kind, Namespace, Symbol};

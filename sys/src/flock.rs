@@ -114,7 +114,7 @@ impl Drop for FileLock {
     }
 }
 
-/// `flock(fd, LOCK_SH | LOCK_NB)`: a shared lock on an open file, and whether it could be had.
+/// `flock(fd, LOCK_SH | LOCK_NB)`: a shared lock on an open file; whether the caller got the lock.
 ///
 /// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
 /// process and in those that it forked. It also lasts while a process maps the file through one of these descriptors.
@@ -160,8 +160,8 @@ fn try_lock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<bool> {
     }
 }
 
-/// `fcntl(fd, F_OFD_SETLK, {F_WRLCK, SEEK_SET, offset, 1})`: an exclusive lock on one byte of an open file, and whether
-/// it could be had. The byte need not exist.
+/// `fcntl(fd, F_OFD_SETLK, {F_WRLCK, SEEK_SET, offset, 1})`: an exclusive lock on one byte of an open file; whether
+/// the caller got the lock. The byte need not exist.
 ///
 /// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
 /// process, in those that it forked, and in messages that carry a copy. To lock a byte twice through one description

@@ -31,7 +31,7 @@ impl Ahead {
     ///
     /// # Errors
     /// Those of `read`; [`Closed`](crate::ErrorKind::Closed) at the end of the stream, and those of
-    /// [`Incoming::advance`] for what is no message. All of them are final.
+    /// [`Incoming::advance`] for what is not a message. All of them are final.
     pub(crate) fn next(
         &mut self,
         room: &mut [u8],

@@ -141,7 +141,7 @@ impl ConnectBuilder {
         self
     }
 
-    /// How long the handshake may take, once connected: 10 seconds unless said; `None` is for ever.
+    /// How long the handshake may take, once connected. The default is 10 seconds; `None` means no limit.
     ///
     /// Differs from Python, where a client with a key waits for ever for a listener without one.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {

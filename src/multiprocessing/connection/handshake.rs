@@ -161,7 +161,7 @@ impl Handshake {
         }
     }
 
-    /// The digest that the other side is asked for: [`Digest::Sha256`] unless said. Any other that is not below the
+    /// The digest that the other side is asked for; the default is [`Digest::Sha256`]. Any other that is not below the
     /// [minimum](Self::minimum_digest) is accepted as well, as CPython does.
     #[must_use]
     pub fn digest(mut self, digest: Digest) -> Self {
@@ -169,7 +169,7 @@ impl Handshake {
         self
     }
 
-    /// The weakest digest that counts as a proof, in either direction: [`Digest::Md5`] unless said.
+    /// The weakest digest that counts as a proof, in either direction; the default is [`Digest::Md5`].
     ///
     /// Anything above that shuts out CPython up to 3.11. Python has no such setting: it accepts HMAC-MD5 from everyone.
     #[must_use]

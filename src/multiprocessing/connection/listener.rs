@@ -257,13 +257,14 @@ impl ListenerBuilder {
         self
     }
 
-    /// How long one handshake may take, counted while somebody accepts: 10 seconds unless said; `None` is for ever.
+    /// How long one handshake may take, counted while a thread accepts. The default is 10 seconds; `None` means no
+    /// limit.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.rules.timeout = timeout.into();
         self
     }
 
-    /// How many handshakes go on at once: 128 unless said, and at least one. Each takes a descriptor and less than a
+    /// How many handshakes go on at once: at least one, and 128 by default. Each takes a descriptor and less than a
     /// KiB. Where there are as many, the oldest makes room for a new one as soon as it has had half a second.
     pub fn handshakes(mut self, most: usize) -> Self {
         self.rules.most = most;

@@ -106,13 +106,13 @@ impl Access {
         self
     }
 
-    /// Allows these clients to make objects: [`Clients::All`] unless said.
+    /// Allows these clients to make objects. The default is [`Clients::All`].
     pub fn create(mut self, clients: Clients) -> Self {
         self.create = clients;
         self
     }
 
-    /// Allows these clients to call methods and to refer to objects: [`Clients::All`] unless said. Objects that a
+    /// Allows these clients to call methods and to refer to objects. The default is [`Clients::All`]. Objects that a
     /// method hands out may be used by the same clients, if their own type has no access list.
     pub fn call(mut self, clients: Clients) -> Self {
         self.call = clients;

@@ -451,7 +451,7 @@ impl<T: Types> ManagerBuilder<T> {
         self
     }
 
-    /// How long each step of a [`shutdown`](Manager::shutdown) may take: one second unless said.
+    /// How long each step of a [`shutdown`](Manager::shutdown) may take. The default is one second.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.patience = timeout;
         self

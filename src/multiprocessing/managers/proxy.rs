@@ -126,7 +126,7 @@ impl Proxy {
         Ok(Self::counted(client, token.typeid, token.ident, exposed))
     }
 
-    /// For an object that this process has heard of by its name only. The server says which methods it has.
+    /// For an object of which this process knows the name only. The server says which methods it has.
     pub(super) fn attached(client: Arc<Client>, ident: &str) -> Result<Self> {
         let token = Token { typeid: "object".to_owned(), address: client.address().clone(), ident: ident.to_owned() };
         let methods = client.ask("get_methods", vec![token.to_value()?], Vec::new())?;

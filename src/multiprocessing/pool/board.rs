@@ -323,7 +323,7 @@ impl Board {
         self.next.word.load(SeqCst) >= from
     }
 
-    /// Whether the parent is to be told of an outcome that was stored before. Only one is told so.
+    /// Whether to wake the parent for an outcome that was stored before. Only one outcome wakes it.
     pub(super) fn is_heard(&self) -> bool {
         claims::takes_listening(&self.listening, |from| self.is_claimed(from))
     }

@@ -64,7 +64,7 @@ pub(in crate::multiprocessing) struct Setup {
     pub(super) for_strangers: bool,
     /// The numbers of the signals that interrupt the parent's waits, and that the parent alone reacts to.
     pub(super) held: Vec<i32>,
-    /// The processors that the workers run on, a set for each worker in turn; nothing says so where there are no sets.
+    /// The processors that the workers run on, a set for each worker in turn; without sets they run anywhere.
     pub(super) affinity: Vec<Vec<u32>>,
     /// The bytes of memory after which a worker ends.
     pub(super) max_memory: Option<u64>,

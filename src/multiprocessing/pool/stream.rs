@@ -136,7 +136,7 @@ pub(super) struct Stream<'m> {
     start: usize,
     /// How far the parent has read at least. The word itself lies in a cache line that the parent writes.
     was_read: Cell<u64>,
-    /// Whether the parent was told that the stream is half full. A parent that listens later looks for that itself.
+    /// Whether the parent knows that the stream is half full. A parent that listens later looks for that itself.
     told: Cell<bool>,
     /// The call of which a value needs no header, for the worker.
     next: Cell<Next>,

@@ -106,7 +106,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Gives it another key than this process's to prove who it is by. A thread has the key of its process, so the
+    /// Gives the child another authentication key than this process's. A thread has the key of its process, so the
     /// start of a [thread](Self::thread) with this option fails with [`ErrorKind::Unsupported`].
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.authkey = Some(key);

@@ -38,7 +38,7 @@ pub trait Copied {
 /// A new object without a lock that holds what `object` holds now: Python's `sharedctypes.copy`.
 ///
 /// # Errors
-/// [`Os`](crate::ErrorKind::Os) when the memory cannot be had, as for [`RawValue::new`]; of what has a lock also
+/// [`Os`](crate::ErrorKind::Os) when there is no memory, as for [`RawValue::new`]; of what has a lock also
 /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable) and
 /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
 ///

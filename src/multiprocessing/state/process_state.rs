@@ -43,7 +43,7 @@ pub(crate) struct ProcessState {
     pub(crate) after_fork: Lock<Callbacks>,
     /// The owners of the descriptors that this library made.
     pub(crate) descriptors: Lock<List>,
-    /// Where the parent hears of a panic.
+    /// Where this process reports a panic to its parent.
     pub(crate) report: Lock<Option<OwnedFd>>,
     pub(crate) exiting: AtomicBool,
 }

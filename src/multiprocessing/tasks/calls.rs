@@ -30,7 +30,7 @@ pub(crate) enum Ended {
     Unencodable,
 }
 
-/// What is told of the calls of a chunk: the side of the engine that runs them.
+/// Takes what the calls of a chunk report: the side of the engine that runs them.
 pub(crate) trait Outlet {
     /// The call at `index` begins, with the decoding of its arguments.
     fn begin(&mut self, index: u32);
@@ -182,7 +182,7 @@ impl Calls<'_> {
     }
 
     /// Runs `body` until it has ended all calls. It begins anew behind a call that panics. The body counts a call once
-    /// that is told of, and then begins the next.
+    /// its end is reported, and then begins the next.
     fn run_catching(&mut self, mut body: impl FnMut(&mut Self, &mut u32)) {
         let mut index = 0;
         while index < self.count {

@@ -48,7 +48,7 @@ impl FdCounts {
 pub(crate) struct Descriptors {
     list: Vec<OwnedFd>,
     fd_counts: FdCounts,
-    /// So many came and could not be had here: the message means nothing without them, though its bytes do.
+    /// How many came that this process could not open: the message means nothing without them, though its bytes do.
     lost: usize,
 }
 
@@ -77,7 +77,7 @@ impl Descriptors {
         Self { lost: count, ..Self::new() }
     }
 
-    /// How many could not be had.
+    /// How many this process could not open.
     pub(crate) fn count_lost(&self) -> usize {
         self.lost
     }

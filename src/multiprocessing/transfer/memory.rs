@@ -218,7 +218,7 @@ pub(super) mod block {
         }
     }
 
-    /// Memory that this process made, to be had by several owners.
+    /// Memory that this process made, for several owners.
     pub(in super::super) fn new<T: Shareable>(memory: Shm<[T]>) -> Result<Arc<Shm<[T]>>> {
         let key = (memory.file_id()?, TypeId::of::<T>());
         let block = Arc::new(memory);

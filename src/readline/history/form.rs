@@ -29,8 +29,8 @@ pub(super) fn stamp(line: &[u8]) -> Option<i64> {
     (length > 0).then(|| digits[..length].iter().fold(0, seconds))
 }
 
-/// The first byte that libedit's text means, or `None` for what means no byte, and how many bytes say so. What is no
-/// escape is taken as it is.
+/// The first byte that libedit's text means, or `None` for what means no byte, and how many bytes say so. What is
+/// not an escape is taken as it is.
 pub(super) fn decoded(text: &[u8]) -> (Option<u8>, usize) {
     let octal = |byte: &&u8| matches!(byte, b'0'..=b'7');
     match text {

@@ -29,7 +29,7 @@ impl Shown {
         self
     }
 
-    /// Draws a view, which is told how much of the line was there before.
+    /// Draws a view, which says how much of the line was there before.
     fn draw(&mut self, view: &View<'_>) -> &mut Self {
         let kept = self.line.iter().zip(view.line).take_while(|(before, now)| before == now).count();
         self.line = view.line.to_vec();

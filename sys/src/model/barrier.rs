@@ -133,7 +133,7 @@ impl Barrier {
         self.barrier.wait()
     }
 
-    /// Joins as the participant `id`, waits so often, and leaves.
+    /// Joins as the participant `id`, waits `times` times, and leaves.
     pub fn join_and_wait(&self, id: u32, times: u32) -> Vec<Result<u32, Broken>> {
         become_participant(id);
         let party = self.barrier.join().unwrap();

@@ -9,7 +9,7 @@ use libc::{pthread_mutex_t, pthread_mutexattr_t};
 use crate::errno::Result;
 use crate::raw::call_errno;
 
-/// What `pthread_mutexattr_*` are told.
+/// What `pthread_mutexattr_*` set.
 pub(crate) struct Attributes {
     pub(crate) kind: c_int,
     pub(crate) robust: c_int,

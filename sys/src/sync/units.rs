@@ -112,7 +112,7 @@ pub struct Units<S: Scope> {
 /// What a waiter does next, its cover given up.
 pub(crate) enum Step<R> {
     Done(Result<R, Refused>),
-    /// A unit must be moved or mended before it can be had.
+    /// A unit must be moved or mended before a thread can take it.
     Table,
     /// Look again.
     Again,

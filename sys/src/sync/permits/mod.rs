@@ -20,13 +20,13 @@ pub trait Permits<S: Scope> {
     /// How many units lie here that nobody has, those on their way included.
     fn free_in_slots(&self) -> u32;
 
-    /// How many of them can be had at once.
+    /// How many of them can be taken at once.
     fn free(&self) -> u32;
 
     /// Takes a unit for a permit, waiting within the limit.
     ///
     /// # Errors
-    /// Why a permit cannot be had.
+    /// Why a permit cannot be taken.
     fn take(&self, units: &Units<S>, limit: Limit<'_>) -> Result<Option<Self::Ticket>, Refused>;
 
     /// Gives a permit's unit back. In a forked child of its holder this does nothing.

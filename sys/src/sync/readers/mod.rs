@@ -73,10 +73,10 @@ pub trait Readers {
     /// What a reader remembers.
     type Ticket;
 
-    /// Takes a share; `None` if the lock is closed, or if a share can only be had with the turn.
+    /// Takes a share; `None` if the lock is closed, or if a share can only be taken with the turn.
     ///
     /// # Errors
-    /// Why a share cannot be had.
+    /// Why a share cannot be taken.
     fn enter(&self) -> Result<Option<Self::Ticket>, Refused>;
 
     /// Takes a share for the holder of the turn, to whom the lock is open; `None` if the limit is over.
