@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::multiprocessing::connection::receive::Receiving;
 use crate::multiprocessing::connection::{Connection, Receiver, Sender};
 
+/// The methods of what sends pickles. A macro for the reason that `sends!` has: two public types have them.
 macro_rules! sends_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {
@@ -95,6 +96,7 @@ impl Receiving {
     }
 }
 
+/// The methods of what receives pickles. A macro for the reason that `receives!` has: two public types have them.
 macro_rules! receives_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {
