@@ -238,7 +238,7 @@ pub(crate) trait Records {
     fn listen(&mut self, last: &str, wait: Duration) -> Outcome<()>;
 
     /// Says that an item is done with, or gives it back; whether it was still the user's.
-    fn settle(&mut self, user: &Serving, nth: u64, id: &str, back: bool) -> Outcome<bool>;
+    fn acknowledge(&mut self, user: &Serving, nth: u64, id: &str, back: bool) -> Outcome<bool>;
 
     /// Says that one more item is finished; whether any was not.
     fn done(&mut self, user: &Serving, nth: u64) -> Outcome<bool>;

@@ -157,11 +157,11 @@ impl Place {
     }
 
     /// Says that an item is done with, or gives it back; false when another has it by now.
-    pub(crate) fn settle(&self, id: &str, back: bool) -> Result<bool> {
+    pub(crate) fn acknowledge(&self, id: &str, back: bool) -> Result<bool> {
         let limit = Deadline::after(self.outage);
-        let settled = self.change(limit, |nth, engine| engine.settle(&self.me, nth, id, back));
+        let acknowledged = self.change(limit, |nth, engine| engine.acknowledge(&self.me, nth, id, back));
         lock(&self.has).retain(|has| has != id); // last, so that the item does not come again from here
         self.turn.notify_all();
-        Ok(settled?.unwrap_or(false))
+        Ok(acknowledged?.unwrap_or(false))
     }
 }

@@ -76,7 +76,7 @@ pub struct QueueBuilder {
 pub struct Guarded<T> {
     place: Arc<Place>,
     id: String,
-    /// `None` once it is settled.
+    /// `None` once it is acknowledged.
     item: Option<T>,
 }
 
@@ -263,7 +263,7 @@ impl<T: Transfer> Queue<T> {
         let until: Deadline = timeout.into();
         while let Some((id, bytes)) = self.place.take(until)? {
             // One that another has by now is the other's.
-            if self.place.settle(&id, false)? {
+            if self.place.acknowledge(&id, false)? {
                 return engine::unpack(&bytes).map(Some);
             }
         }
@@ -294,7 +294,7 @@ impl<T: Transfer> Queue<T> {
                 Ok(Some(Guarded { place: self.place.clone(), id, item: Some(item) }))
             }
             Err(error) => {
-                self.place.settle(&id, false)?;
+                self.place.acknowledge(&id, false)?;
                 Err(error)
             }
         }
@@ -410,7 +410,7 @@ impl<T> Guarded<T> {
             engine::error(ErrorKind::Abandoned, text.into())
         };
         let item = self.item.take().ok_or_else(lost)?;
-        if self.place.settle(&self.id, false)? { Ok(item) } else { Err(lost()) }
+        if self.place.acknowledge(&self.id, false)? { Ok(item) } else { Err(lost()) }
     }
 
     /// Gives the item back: it comes again, to any getter, before those behind it.
@@ -419,7 +419,7 @@ impl<T> Guarded<T> {
     /// [`Closed`](ErrorKind::Closed) when the server is away: then the item comes again after the lease.
     pub fn give_back(mut self) -> Result<()> {
         self.item = None;
-        self.place.settle(&self.id, true).map(drop)
+        self.place.acknowledge(&self.id, true).map(drop)
     }
 }
 
@@ -429,7 +429,7 @@ impl<T> Deref for Guarded<T> {
     fn deref(&self) -> &T {
         match &self.item {
             Some(item) => item,
-            None => unreachable!("a guard that is settled is gone"),
+            None => unreachable!("a guard whose item is acknowledged is gone"),
         }
     }
 }
@@ -437,7 +437,7 @@ impl<T> Deref for Guarded<T> {
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
         if self.item.is_some() {
-            if let Err(error) = self.place.settle(&self.id, std::thread::panicking()) {
+            if let Err(error) = self.place.acknowledge(&self.id, std::thread::panicking()) {
                 log::warn!("an item of the queue {} comes again: {error}", self.place.link.name());
             }
         }

@@ -47,9 +47,9 @@ impl Records for Streams {
         self.query::<Value>(&read).map(drop)
     }
 
-    fn settle(&mut self, user: &Serving, nth: u64, id: &str, back: bool) -> Outcome<bool> {
+    fn acknowledge(&mut self, user: &Serving, nth: u64, id: &str, back: bool) -> Outcome<bool> {
         let scripts = self.scripts.clone();
-        let mut call = scripts.settle.key(&self.prefix);
+        let mut call = scripts.acknowledge.key(&self.prefix);
         call.arg(&user.id).arg(nth).arg(millis(user.ttl)).arg(id).arg(if back { "back" } else { "done" });
         self.invoke(&call)
     }

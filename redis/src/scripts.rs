@@ -429,7 +429,7 @@ return {'', last}
 
 /// An item is done with, or goes back. ARGV: user, number, ttl, the id, `done` or `back`. Answers whether it was still
 /// the user's.
-const SETTLE: &str = concat!(
+const ACKNOWLEDGE: &str = concat!(
     "#!lua flags=allow-oom\n",
     numbered!(),
     r#"
@@ -475,7 +475,7 @@ pub(crate) struct Scripts {
     pub(crate) dead_letter: Script,
     pub(crate) put: Script,
     pub(crate) get: Script,
-    pub(crate) settle: Script,
+    pub(crate) acknowledge: Script,
     pub(crate) done: Script,
 }
 
@@ -493,7 +493,7 @@ impl Scripts {
             dead_letter: Script::new(DEAD_LETTER),
             put: Script::new(PUT),
             get: Script::new(GET),
-            settle: Script::new(SETTLE),
+            acknowledge: Script::new(ACKNOWLEDGE),
             done: Script::new(DONE),
         }
     }

@@ -182,11 +182,11 @@ impl HubState {
             false
         });
         job.chunks = 0;
-        self.settle(number)
+        self.take_callbacks(number)
     }
 
     /// What is to be called now that calls of the job have ended.
-    fn settle(&mut self, number: u64) -> Vec<Callback> {
+    fn take_callbacks(&mut self, number: u64) -> Vec<Callback> {
         let Some(job) = self.jobs.get_mut(&number).filter(|job| job.is_done()) else { return Vec::new() };
         let due = std::mem::take(&mut job.callbacks);
         if job.held == 0 {
@@ -245,7 +245,7 @@ impl HubState {
             }
         }
         self.retry(&out, &again);
-        self.settle(number)
+        self.take_callbacks(number)
     }
 
     /// Gives calls of a chunk out again, each alone, so that one that kills its worker is found: each with how many

@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     ("what_a_stranger_wrote_is_buried_by_the_claim", what_a_stranger_wrote_is_buried_by_the_claim),
     ("a_lost_worker_loses_what_ran_and_gives_back_the_rest", a_lost_worker_loses_what_ran_and_gives_back_the_rest),
     ("what_a_client_has_expires", what_a_client_has_expires),
-    ("an_item_is_settled_by_whoever_has_it", an_item_is_settled_by_whoever_has_it),
+    ("an_item_is_acknowledged_by_whoever_has_it", an_item_is_acknowledged_by_whoever_has_it),
 ];
 
 const TASKS: &str = "{p}:tasks:l";
@@ -231,7 +231,7 @@ fn what_a_client_has_expires() {
     }
 }
 
-fn an_item_is_settled_by_whoever_has_it() {
+fn an_item_is_acknowledged_by_whoever_has_it() {
     let mut steps = Steps::begin();
     let put = |steps: &mut Steps, nth: u64| {
         let mut call = steps.scripts.put.key("{p}");
@@ -250,15 +250,15 @@ fn an_item_is_settled_by_whoever_has_it() {
         (get(&mut steps, "w1", &[&id]).unwrap().0, get(&mut steps, "w2", &[]).unwrap().0),
         ("".into(), "".into())
     );
-    let settle = |steps: &mut Steps, user: &str, nth: u64, how: &str| {
-        let mut call = steps.scripts.settle.key("{p}");
+    let acknowledge = |steps: &mut Steps, user: &str, nth: u64, how: &str| {
+        let mut call = steps.scripts.acknowledge.key("{p}");
         call.arg(user).arg(nth).arg(60_000).arg(&id).arg(how).invoke::<bool>(&mut steps.line).unwrap()
     };
-    assert!(!settle(&mut steps, "w2", 1, "done") && !settle(&mut steps, "w2", 2, "back"), "another has it");
-    assert!(settle(&mut steps, "w1", 1, "back") && settle(&mut steps, "w1", 1, "back"), "under one number");
-    assert!(!settle(&mut steps, "w1", 2, "done"), "it was given back");
+    assert!(!acknowledge(&mut steps, "w2", 1, "done") && !acknowledge(&mut steps, "w2", 2, "back"), "another has it");
+    assert!(acknowledge(&mut steps, "w1", 1, "back") && acknowledge(&mut steps, "w1", 1, "back"), "under one number");
+    assert!(!acknowledge(&mut steps, "w1", 2, "done"), "it was given back");
     assert_eq!(get(&mut steps, "w2", &[]).unwrap().0, id);
-    assert!(settle(&mut steps, "w2", 3, "done") && steps.say(&["XLEN", "{p}:tasks:q"]) == "0");
+    assert!(acknowledge(&mut steps, "w2", 3, "done") && steps.say(&["XLEN", "{p}:tasks:q"]) == "0");
     let done = |steps: &mut Steps, nth: u64| {
         let mut call = steps.scripts.done.key("{p}");
         call.arg("u").arg(nth).arg(60_000).invoke::<bool>(&mut steps.line).unwrap()

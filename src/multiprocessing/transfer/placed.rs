@@ -50,7 +50,7 @@ impl<T: Shareable> Placed<T> {
         Shm::place(init).map(Self::from).map_err(Error::placing(object))
     }
 
-    /// So many objects in one memory, the one at `index` from `init(index)`.
+    /// `count` objects in one memory, the one at `index` from `init(index)`.
     pub(crate) fn many<I: Init<T>>(
         count: usize,
         init: impl FnMut(usize) -> I,

@@ -80,7 +80,7 @@ impl Input {
         self.macros.is_empty() && self.typed.is_empty()
     }
 
-    /// So many bytes of [`typed`](Self::typed) were read.
+    /// Notes that `count` bytes of [`typed`](Self::typed) were read.
     pub(super) fn skip(&mut self, count: usize) {
         self.typed.drain(..count);
         (self.from_macro, self.calls) = (false, 0);

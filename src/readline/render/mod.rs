@@ -380,7 +380,7 @@ impl Screen {
         }
     }
 
-    /// Draws every row from the cursor's row on, which is the first, at its start. So many rows are on the screen.
+    /// Draws every row from the cursor's row on, which is the first, at its start. `existing` rows are on the screen.
     fn draw_all(&mut self, top: usize, existing: usize, out: &mut Vec<u8>) {
         let wanted = (self.next.row_count() - top).min(self.height);
         for row in 0..wanted {

@@ -97,7 +97,7 @@ impl QueueState {
 
     /// Reads what inotify has, and notes it in the knotes.
     pub(super) fn read_news(&mut self) -> Result<()> {
-        /// So many buffers at once: a storm of changes does not keep the others waiting.
+        /// At most this many buffers at once: a storm of changes does not keep the others waiting.
         const ROUNDS: usize = 16;
         let mut buffer = [0; 4096];
         for _ in 0..ROUNDS {

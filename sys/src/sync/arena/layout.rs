@@ -37,7 +37,7 @@ const PAGE: usize = 4096;
 crate::shareable! {
     /// What whoever holds the arena's lock may change, each field by one store.
     pub(super) plain struct State {
-        /// So many granules have pages.
+        /// How many granules have pages.
         pub(super) extent: u64,
         /// Where the next object is looked for first.
         pub(super) cursor: u64,
@@ -52,7 +52,7 @@ crate::shareable! {
 pub(super) struct Entry {
     /// [`FREE`] or [`TAKEN`].
     pub(super) state: AtomicU32,
-    /// So many words of its row have pages.
+    /// How many words of the row have pages.
     pub(super) backed: AtomicU32,
 }
 

@@ -266,7 +266,7 @@ impl Arena {
         bits::set(local.later(), first, first + count);
         drop(own);
         if let Ok(Some(mut state)) = local.memory.control().lock.try_lock() {
-            settle(&mut state);
+            mark_consistent(&mut state);
             // If that fails now, the next change does it.
             let _ = self.own(&mut state);
         }
@@ -364,12 +364,12 @@ fn granules_of<T>() -> usize {
 /// Takes the arena's lock.
 fn enter(memory: &Memory) -> Result<Guard<'_, State, Shared>> {
     let mut state = memory.control().lock.lock().map_err(errno)?;
-    settle(&mut state);
+    mark_consistent(&mut state);
     Ok(state)
 }
 
-/// All states of the memory are valid, so there is nothing to repair.
-fn settle(state: &mut Guard<'_, State, Shared>) {
+/// Marks the state of an arena as consistent: all states of the memory are valid, so there is nothing to repair.
+fn mark_consistent(state: &mut Guard<'_, State, Shared>) {
     if state.abandoned() {
         state.mark_consistent();
     }
@@ -386,7 +386,7 @@ fn errno(refused: Refused) -> Errno {
     }
 }
 
-/// So many granules have pages; never more than there are.
+/// How many granules have pages; never more than there are.
 fn extent(memory: &Memory, state: &State) -> usize {
     let granules = memory.granules();
     usize::try_from(state.extent).unwrap_or(granules).min(granules)

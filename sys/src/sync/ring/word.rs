@@ -126,7 +126,7 @@ impl fmt::Debug for RecordWord {
     }
 }
 
-/// So many granules stay when memory is given back: those of 1 MiB.
+/// This many granules stay when memory is given back: those of 1 MiB.
 pub(crate) const KEEP: u64 = 1 << 14;
 
 /// The part of `mark` that says how many granules have memory.
