@@ -5,7 +5,7 @@
 //! ```standalone_crate
 //! use std::time::Duration;
 //! use ossature::ErrorKind;
-//! use ossature::multiprocessing::pool::engine::{self, Packer, Run, CallEnd, Unpacker, Wants};
+//! use ossature::multiprocessing::pool::engine::{self, CallEnd, Packer, Run, Unpacker, Wants};
 //! use ossature::multiprocessing::{Context, Pool, Tasks, freeze_support, tasks};
 //!
 //! fn half(number: u32) -> u32 {
