@@ -256,7 +256,7 @@ impl Registry {
             timers.leader = Leader::Awake;
             let first = timers.queue.first().map(|at| timers.look_at(at));
             let until = match first {
-                // So many threads are allowed no longer: this one is too many.
+                // The limit is lower now: this thread is one too many.
                 Some(at) if at.has_passed() && timers.calling >= max_threads() => {
                     timers.leader = Leader::None;
                     let waiting = timers.leave_vacant().filter(|_| max_threads() > 1);
