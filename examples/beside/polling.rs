@@ -49,7 +49,7 @@ fn program(arguments: &[&str]) -> Outcome {
                 Err(error) => return Err(error.into()),
             }
             if open {
-                poller.modify(fds.0, Event::readable(MESSAGES))?; // an event is told once: ask again
+                poller.modify(fds.0, Event::readable(MESSAGES))?; // an event is reported once: ask again
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::text::Text;
 
 type Failure = Box<dyn Error>;
 
-/// What a worker may be told to run; `main` gives it to `freeze_support`.
+/// What a worker may run; `main` gives it to `freeze_support`.
 pub static TASKS: Tasks = tasks![count_share];
 
 /// What the workers count. They are forked after it is set, so each has the text mapped already.

@@ -26,7 +26,7 @@ Makes the calls of the pool NAME on the server at URL, until SIGTERM or SIGINT.
   --list             say who works for the pool, and end
 ";
 
-/// In a program that was started as `PROGRAM worker ...`: works until it is told to end, and ends the process. In any
+/// In a program that was started as `PROGRAM worker ...`: works until a signal ends it, and ends the process. In any
 /// other: does nothing.
 ///
 /// The second line of `main`, behind [`freeze_support`](ossature::multiprocessing::freeze_support).

@@ -31,7 +31,7 @@
 //!     squares.with(|all| all.iter_mut().for_each(|x| *x *= *x))
 //! }
 //!
-//! static TASKS: Tasks = tasks![fill]; // what a new process may be told to run
+//! static TASKS: Tasks = tasks![fill]; // what a new process may run
 //!
 //! fn main() -> ossature::Result<()> {
 //!     freeze_support(TASKS); // runs the task, if this process was started for one

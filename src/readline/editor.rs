@@ -257,9 +257,9 @@ impl Editor {
 
     /// Begins a line. What was typed ahead is taken at once, so the line may be there already.
     ///
-    /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets what the
-    /// terminal has to be told. Where variables say so, this includes that the terminal marks pastes and sends the
-    /// sequences of its keypad. The editor resets these modes when the line ends; [`interrupt`](Self::interrupt) ends a
+    /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets the bytes
+    /// for the terminal. Where variables say so, they have the terminal mark pastes and send the sequences of its
+    /// keypad. The editor resets these modes when the line ends; [`interrupt`](Self::interrupt) ends a
     /// line that is given up.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
         let variables = &self.machine.settings.variables;
@@ -276,7 +276,7 @@ impl Editor {
         self.outcome(out)
     }
 
-    /// Takes bytes as a terminal yields them, in pieces of any length. `out` gets what the terminal has to be told.
+    /// Takes bytes as a terminal yields them, in pieces of any length. `out` gets the bytes for the terminal.
     ///
     /// Bytes after the end of a line stay for the next [`begin`](Self::begin). Between two lines nothing is drawn.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {

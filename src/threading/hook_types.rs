@@ -1,4 +1,4 @@
-//! The types of the hooks, and what the hooks are told.
+//! The types of the hooks, and of what the hooks get.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};

@@ -69,7 +69,7 @@ const NONCE: usize = 40;
 /// guest.incoming(&challenge)?;
 /// let answer = guest.outgoing().expect("it answers");
 /// assert_eq!(door.incoming(&answer).unwrap_err().kind(), ossature::ErrorKind::Auth);
-/// assert!(!door.is_done() && door.outgoing().is_some(), "the guest is told");
+/// assert!(!door.is_done() && door.outgoing().is_some(), "the answer is a refusal");
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug)]

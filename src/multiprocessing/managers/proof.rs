@@ -17,8 +17,8 @@ use ossature_sys::process::effective_user;
 use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::tasks::BuildId;
 
-/// Whether the process at the other end is of this program, user and pid namespace. `false` when that cannot be told,
-/// and for every connection that is no Unix socket.
+/// Whether the process at the other end is of this program, user and pid namespace. `false` when the kernel does not
+/// say, and for every connection that is not a Unix socket.
 pub(super) fn is_same_program(connection: &Connection) -> bool {
     let Ok(Some(peer)) = connection.peer_credentials() else { return false };
     let Some(pid) = peer.pid.map(|pid| pid.as_raw_nonzero().get()) else { return false };

@@ -7,7 +7,7 @@
 //!     number * number
 //! }
 //!
-//! static TASKS: Tasks = tasks![square]; // what workers may be told to run
+//! static TASKS: Tasks = tasks![square]; // what workers may run
 //!
 //! fn main() -> ossature::Result<()> {
 //!     freeze_support(TASKS); // first in main

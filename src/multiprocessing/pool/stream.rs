@@ -231,7 +231,7 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Whether the parent is to be told of a stream that reaches `end`.
+    /// Whether to wake the parent for a stream that reaches `end`.
     #[inline]
     fn is_half(&self, end: u64) -> bool {
         end > self.was_read.get() + LENGTH as u64 / 2

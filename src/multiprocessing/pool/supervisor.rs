@@ -247,7 +247,7 @@ impl Supervisor<'_> {
         }
         board.forget_sleeper(place);
         if entry.fetching.swap(0, SeqCst) != 0 {
-            board.lost.store(1, SeqCst); // before the parent is told of the end
+            board.lost.store(1, SeqCst); // before the parent learns of the end
             held = true;
         }
         entry.vacate();

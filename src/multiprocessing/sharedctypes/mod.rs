@@ -38,7 +38,7 @@
 //! | `a[-1]` | `a.get(-1)`, with [`isize` or `i32`](Index) |
 //! | `a[2:100]` ends where the array does | is refused with [`OutOfRange`](crate::ErrorKind::OutOfRange): nothing is cut off silently |
 //! | `a[::2]` | `a.lock()?.iter().step_by(2)` |
-//! | a process killed inside the lock leaves it locked for ever | the next one is told, see below |
+//! | a process killed inside the lock leaves it locked for ever | the next taker learns of it, see below |
 //! | `Value(..., lock=False)` | [`RawValue`] |
 //! | `Value(..., lock=other)` | [`synchronized_with`], or both values in one struct in one [`Value`] |
 //! | `synchronized(synchronized(v))` fails when it runs | does not compile |

@@ -22,8 +22,8 @@
 //!
 //! | | belongs to | released by | when its holder is killed |
 //! | --- | --- | --- | --- |
-//! | [`Lock`], [`RLock`], [`Condition`] | the thread that took it | that thread | the next one has it at once, and is told |
-//! | [`RwLock`] | each reader, or the one writer | that thread | a reader's share comes back; after a writer the next one is told |
+//! | [`Lock`], [`RLock`], [`Condition`] | the thread that took it | that thread | the next taker has it at once, and learns of the death |
+//! | [`RwLock`] | each reader, or the one writer | that thread | a reader's share comes back; after a writer the next taker learns of the death |
 //! | [`HandoffLock`] | nobody | anyone | it stays taken |
 //! | [`Semaphore`], [`BoundedSemaphore`] | nobody, unless taken as a [`Permit`] | anyone | a unit that was acquired stays taken, a permit's comes back |
 //! | [`Barrier`] | its parties | | it breaks at once |

@@ -49,12 +49,12 @@ impl BuildId {
         self.linked.as_deref()
     }
 
-    /// Whether a copy of its file elsewhere can be told from another build.
+    /// Whether any process can tell a copy of its file from another build.
     pub(crate) fn is_known_anywhere(&self) -> bool {
         self.linked.is_some()
     }
 
-    /// Whether a process runs the image that this one runs, by the kernel's word. `false` when that cannot be told.
+    /// Whether a process runs the image that this one runs, by the kernel's word. `false` when the kernel does not say.
     pub(crate) fn is_of(pid: i32) -> bool {
         let there = std::fs::metadata(format!("/proc/{pid}/exe")).map(|file| FileId::of(&file));
         matches!((there, FileId::own()), (Ok(there), Ok(own)) if there == own)

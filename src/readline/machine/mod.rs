@@ -8,7 +8,7 @@
 //! | `movement`, `text`, `killing`, `past`, `nonincremental`, `incremental`, `completion`, `menu`, `misc` | the commands |
 //! | `words` | where words begin and end |
 //! | `vi` | the commands of vi mode |
-//! | `view` | what the one who draws is told |
+//! | `view` | what the screen shall show |
 //!
 //! A command that reads more keys puts the machine into another [`Mode`], which takes the next byte.
 

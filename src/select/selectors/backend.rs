@@ -217,7 +217,7 @@ impl Backend for EpollBackend {
     }
 
     fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
-        // At least one, so that an empty selector waits as long as it was told.
+        // At least one, so that an empty selector waits for the whole timeout.
         self.room.resize(map.len().max(1), MaybeUninit::uninit());
         let events = self.set.poll(&mut self.room, deadline).map_err(|errno| Error::os(errno, "selector"))?;
         let came = !events.is_empty();
@@ -341,7 +341,7 @@ impl Backend for KqueueBackend {
     }
 
     fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
-        // At least one, so that an empty selector waits as long as it was told; each may have both filters.
+        // At least one, so that an empty selector waits for the whole timeout; each may have both filters.
         self.room.resize((2 * map.len()).max(1), MaybeUninit::uninit());
         loop {
             let events = self.queue.wait(&mut self.room, deadline).map_err(|errno| Error::os(errno, "selector"))?;

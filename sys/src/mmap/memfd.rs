@@ -159,7 +159,7 @@ impl Memfd {
     pub fn reserve_more(&self, from: u64, to: u64) -> Result<()> {
         is_possible(to)?;
         allocate(self.as_fd(), from, to).inspect_err(|_| {
-            // The first error is the one that is told.
+            // The first error is the one to report.
             let _ = punch(self.as_fd(), from, to);
         })
     }

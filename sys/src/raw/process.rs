@@ -78,7 +78,7 @@ pub(crate) fn waitid(whom: WaitFor<'_>, options: c_int, usage: &mut RawUsage) ->
         WaitFor::Pid(pid) => (P_PID, c_long::from(pid.as_raw_nonzero().get())),
         WaitFor::Pidfd(fd) => (P_PIDFD, c_long::from(fd.as_raw_fd())),
     };
-    // Zeroed, because a WNOHANG that finds nothing is told from a report by the zero process id.
+    // Zeroed, because a WNOHANG that finds nothing differs from a report by the zero process id.
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     raw::call_long("waitid", || {
         let usage: *mut RawUsage = usage;

@@ -179,7 +179,7 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
 /// Whether a descriptor is, or may be, that of a [`Shm`](super::Shm).
 ///
 /// For whoever hands received descriptors to safe code, which must not have such a one: it could write under a
-/// reference. What cannot be told counts as one.
+/// reference. What the kernel does not tell counts as one.
 ///
 /// # Examples
 /// ```
@@ -198,7 +198,7 @@ pub(crate) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
     usize::try_from(read(memory)?.len).map_err(|_| AttachError::OtherType)
 }
 
-/// A pid namespace that could not be told: never taken for the same as another.
+/// A pid namespace that the kernel did not tell: never taken for the same as another.
 const UNKNOWN: u64 = 0;
 
 /// Makes this process the owner of the memory's open file description, which all copies of the descriptor share.

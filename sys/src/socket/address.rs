@@ -29,7 +29,7 @@ pub enum Address {
     Ip(SocketAddr),
     /// A path or an abstract name.
     Unix(UnixAddress),
-    /// An address of a family that this module does not know, by the family's number. It can be told, not used.
+    /// An address of a family that this module does not know, by the family's number. It can be shown, not used.
     Other(u16),
 }
 

@@ -46,7 +46,7 @@
 //!
 //! **A reader cannot become the writer** while it reads. Two readers that wanted that would wait for each other. So
 //! drop the read guard, take a write guard, and look at the data again. A thread that calls [`write`](RwLock::write)
-//! while it reads is told [`WouldDeadlock`](Refused::WouldDeadlock) in `Shared` and `Local`, and waits for ever in
+//! while it reads gets [`WouldDeadlock`](Refused::WouldDeadlock) in `Shared` and `Local`, and waits for ever in
 //! `Private`. The same holds for a thread that has a write guard and takes another guard.
 //!
 //! **When a participant is killed** (scope `Shared`):

@@ -201,7 +201,7 @@ impl<S: Scope> Semaphore<S> {
     ///
     /// # Errors
     /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when there is none. In `Shared`, and only when a unit must
-    /// be had from where permits left it: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
+    /// be taken from where permits left it: [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
     #[doc(alias = "sem_wait")]
     #[inline]
     pub fn acquire(&self) -> S::Outcome<()> {

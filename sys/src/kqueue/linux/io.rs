@@ -53,7 +53,7 @@ impl QueueState {
     pub(super) fn enter(&mut self, at: At, is_new: bool) -> Result<()> {
         let slot = *self.table.at(at);
         let (filter, token) = (Filter::from_number(slot.filter), self.token(at));
-        // SAFETY: epoll_ctl is told a number to watch; one that is not open is answered by EBADF.
+        // SAFETY: epoll_ctl takes a number to watch, and answers EBADF for one that is not open.
         let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let wanted = interest(&slot);
         let set = self.set_of(filter)?;
@@ -94,7 +94,7 @@ pub(super) fn is_over(slot: &Slot, found: Interest) -> bool {
 /// Asks the descriptor of a knote itself.
 pub(super) fn is_ready(slot: &Slot) -> bool {
     let Ok(number) = number(slot.ident) else { return false };
-    // SAFETY: poll is told a number; one that is not open is answered by POLLNVAL.
+    // SAFETY: poll takes a number, and answers POLLNVAL for one that is not open.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     let wanted = if slot.filter == Filter::READ.number() { PollFlags::IN } else { PollFlags::OUT };
     ready(fd, wanted, Deadline::NOW).unwrap_or(true)

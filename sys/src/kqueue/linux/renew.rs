@@ -88,7 +88,7 @@ impl QueueState {
         self.place(new)?;
         self.orphans = 0;
         if old.take(most, |token| self.arm(token)).is_err() {
-            // An edge that is told twice does less harm than one that is not told.
+            // An edge that is reported twice does less harm than one that is lost.
             self.table.places().for_each(|at| self.arm(self.token(at)));
         }
         self.show()
@@ -117,7 +117,7 @@ impl QueueState {
             return Ok(());
         }
         let (Some(old), Some(new)) = (old.of(filter), new.of(filter)) else { return Ok(()) };
-        // SAFETY: epoll_ctl is told a number; one that is not open is answered by EBADF.
+        // SAFETY: epoll_ctl takes a number, and answers EBADF for one that is not open.
         let fd = unsafe { BorrowedFd::borrow_raw(super::file::number(slot.ident)?) };
         // A question that changes nothing where the answer is yes: a change of the entry would repeat its edge.
         match old.register(fd, interest, token) {

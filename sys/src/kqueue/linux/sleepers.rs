@@ -1,8 +1,8 @@
 //! The threads that sleep on a queue, and what has to wake them.
 //!
 //! Everything here is read and changed under the queue's lock. A thread sleeps outside of the lock until its set is
-//! readable or its alarm goes off. What neither the set nor the alarm tells is told by the *wake-up*, an eventfd in
-//! every set of the queue:
+//! readable or its alarm goes off. What neither of them tells, the *wake-up* tells: an eventfd in every set of
+//! the queue.
 //!
 //! | what happens | why a sleeper does not know |
 //! | --- | --- |

@@ -256,7 +256,7 @@ impl QueueState {
         match filter {
             Filter::READ | Filter::WRITE if slot.kind() == Kind::Watched => {
                 let set = if filter == Filter::READ { Some(&self.set) } else { self.writes.as_ref() };
-                // SAFETY: epoll_ctl is told a number to forget; one that is not open is answered by EBADF.
+                // SAFETY: epoll_ctl takes a number to forget, and answers EBADF for one that is not open.
                 let fd = unsafe { BorrowedFd::borrow_raw(slot.ident as RawFd) };
                 answer = set.map_or(Ok(()), |set| set.unregister(fd));
             }

@@ -16,7 +16,7 @@ pub(super) struct Rest {
     pub(super) handlers: bool,
     /// The cgroup is the parent's.
     pub(super) cgroup: bool,
-    /// The one whose death is to be told.
+    /// The process whose death the kernel shall report.
     pub(super) parent: Option<Pid>,
     /// What the program shall block, if the plan does not say.
     pub(super) mask: Mask,

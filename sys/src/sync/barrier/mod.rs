@@ -290,7 +290,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     /// assert_eq!(barrier.wait_with(|| ()), Ok(0));
     /// let failed = barrier.wait_with(|| "5x".parse::<u32>().map(drop)).unwrap_err();
     /// assert!(matches!(failed, WaitError::Action(_)), "the error of the action itself");
-    /// assert_eq!(barrier.wait(), Err(Broken::Failed), "what all other parties are told");
+    /// assert_eq!(barrier.wait(), Err(Broken::Failed), "what all other parties get");
     /// ```
     ///
     /// # Errors

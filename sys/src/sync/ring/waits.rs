@@ -19,7 +19,7 @@ use crate::sync::spin::Spin;
 #[cold]
 fn make_room(ring: &impl Flow, least: u64) -> bool {
     let before = ring.track().head();
-    // A walk that fails here fails again where it can be told.
+    // A walk that fails here fails again where the caller gets the error.
     let _ = reclaim(ring);
     ring.track().head() != before || ring.grow(least)
 }
