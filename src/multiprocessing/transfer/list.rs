@@ -52,23 +52,42 @@ struct In {
     refusal: Option<Error>,
 }
 
-/// What is looked at for each value, beside the list on top.
-#[derive(Clone, Copy)]
+/// What is looked at for each value, beside the list on top. Each mark is a cell of its own: a processor that reads
+/// all marks at once, just after one of them was written, waits for that store. That took half the time of a short
+/// value.
+#[derive(Clone)]
 struct Marks {
     /// Whether a value is being sent or received.
-    open: bool,
+    open: Cell<bool>,
     /// Whether that is inside of another.
-    covers: bool,
+    covers: Cell<bool>,
     /// Between two values of one message: nothing is being sent or received.
-    paused: bool,
+    paused: Cell<bool>,
     /// Whether something was put on the list, or refused.
-    used: bool,
+    used: Cell<bool>,
     /// How far the sender of the value is believed.
-    trust: Trust,
+    trust: Cell<Trust>,
 }
 
 impl Marks {
-    const CLOSED: Self = Self { open: false, covers: false, paused: false, used: false, trust: Trust::Untrusted };
+    const fn closed() -> Self {
+        Self {
+            open: Cell::new(false),
+            covers: Cell::new(false),
+            paused: Cell::new(false),
+            used: Cell::new(false),
+            trust: Cell::new(Trust::Untrusted),
+        }
+    }
+
+    #[inline]
+    fn set(&self, marks: &Self) {
+        self.open.set(marks.open.get());
+        self.covers.set(marks.covers.get());
+        self.paused.set(marks.paused.get());
+        self.used.set(marks.used.get());
+        self.trust.set(marks.trust.get());
+    }
 }
 
 /// The lists of this thread: that of the value at work, and those of the values around it. Never dropped, so that
@@ -77,7 +96,7 @@ impl Marks {
 struct Stacked<L> {
     /// Made when it is needed: most values have nothing to put there.
     top: RefCell<Option<L>>,
-    marks: Cell<Marks>,
+    marks: Marks,
     below: RefCell<Vec<(Option<L>, Marks)>>,
 }
 
@@ -85,11 +104,7 @@ type Stack<L> = ManuallyDrop<Stacked<L>>;
 
 impl<L> Stacked<L> {
     const fn new() -> Stack<L> {
-        ManuallyDrop::new(Self {
-            top: RefCell::new(None),
-            marks: Cell::new(Marks::CLOSED),
-            below: RefCell::new(Vec::new()),
-        })
+        ManuallyDrop::new(Self { top: RefCell::new(None), marks: Marks::closed(), below: RefCell::new(Vec::new()) })
     }
 
     #[cold]
@@ -103,11 +118,11 @@ impl<L> Stacked<L> {
             return self.top.take();
         }
         let mut below = self.below.borrow_mut();
-        let (uncovered, marks) = below.pop().unwrap_or((None, Marks::CLOSED));
+        let (uncovered, marks) = below.pop().unwrap_or((None, Marks::closed()));
         if below.is_empty() {
             *below = Vec::new();
         }
-        self.marks.set(marks);
+        self.marks.set(&marks);
         self.top.replace(uncovered)
     }
 }
@@ -120,35 +135,45 @@ thread_local! {
 /// Runs `body` on the list on top, if there is one.
 #[inline]
 fn on_top<L: Default, R>(stack: &'static LocalKey<Stack<L>>, body: impl FnOnce(&mut L) -> R) -> Option<R> {
-    stack.with(|stack| stack.marks.get().open.then(|| body(stack.top.borrow_mut().get_or_insert_default())))
+    stack.with(|stack| stack.marks.open.get().then(|| body(stack.top.borrow_mut().get_or_insert_default())))
 }
 
 #[inline]
-fn marks<L>(stack: &'static LocalKey<Stack<L>>) -> Marks {
-    stack.with(|stack| stack.marks.get())
+fn is_paused<L>(stack: &'static LocalKey<Stack<L>>) -> bool {
+    stack.with(|stack| stack.marks.paused.get())
 }
 
 #[inline]
 fn set_paused<L>(stack: &'static LocalKey<Stack<L>>, paused: bool) {
-    stack.with(|stack| stack.marks.set(Marks { paused, ..stack.marks.get() }));
+    stack.with(|stack| stack.marks.paused.set(paused));
+}
+
+#[inline]
+fn is_used<L>(stack: &'static LocalKey<Stack<L>>) -> bool {
+    stack.with(|stack| stack.marks.used.get())
 }
 
 #[inline]
 fn set_used<L>(stack: &'static LocalKey<Stack<L>>, used: bool) {
-    stack.with(|stack| stack.marks.set(Marks { used, ..stack.marks.get() }));
+    stack.with(|stack| stack.marks.used.set(used));
 }
 
 #[inline]
 fn push<L>(stack: &'static LocalKey<Stack<L>>, list: Option<L>, trust: Trust) {
     stack.with(|stack| {
-        let before = stack.marks.get();
-        if before.open {
-            stack.cover(before);
+        let covers = stack.marks.open.get();
+        if covers {
+            stack.cover(stack.marks.clone());
         }
         if list.is_some() {
             *stack.top.borrow_mut() = list;
         }
-        stack.marks.set(Marks { open: true, covers: before.open, trust, ..Marks::CLOSED });
+        stack.marks.set(&Marks {
+            open: Cell::new(true),
+            covers: Cell::new(covers),
+            trust: Cell::new(trust),
+            ..Marks::closed()
+        });
     });
 }
 
@@ -156,7 +181,8 @@ fn push<L>(stack: &'static LocalKey<Stack<L>>, list: Option<L>, trust: Trust) {
 #[inline]
 fn pop<L>(stack: &'static LocalKey<Stack<L>>) {
     stack.with(|stack| {
-        let covers = stack.marks.replace(Marks::CLOSED).covers;
+        let covers = stack.marks.covers.get();
+        stack.marks.set(&Marks::closed());
         if covers || stack.top.borrow().is_some() {
             drop(stack.take_off(covers));
         }
@@ -186,7 +212,7 @@ impl Leaving {
     /// The same; `None` when there are none.
     #[inline]
     pub(super) fn take_any(&self) -> Result<Option<Descriptors>> {
-        if !marks(&OUT).used { Ok(None) } else { take_out().map(Some) }
+        if !is_used(&OUT) { Ok(None) } else { take_out().map(Some) }
     }
 
     /// Says whether a value is being written.
@@ -233,7 +259,7 @@ impl Arriving {
     /// As [`finish`](Self::finish), for a list from which more values are read.
     #[inline]
     pub(super) fn refused(&self) -> Result<()> {
-        if !marks(&IN).used {
+        if !is_used(&IN) {
             return Ok(());
         }
         set_used(&IN, false);
@@ -275,7 +301,7 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Re
             None
         }
     };
-    let list = if marks(&OUT).paused { None } else { on_top(&OUT, put) };
+    let list = if is_paused(&OUT) { None } else { on_top(&OUT, put) };
     set_used(&OUT, true);
     match list {
         Some(Some(place)) => Ok(place),
@@ -291,7 +317,7 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Re
 pub(super) fn put_once<E: ser::Error>(fd: impl AsFd, block: Block) -> std::result::Result<u32, E> {
     let find =
         |list: &mut Out| list.blocks.iter().find(|(known, _)| Arc::ptr_eq(known, &block)).map(|(_, place)| *place);
-    let known = if marks(&OUT).paused { None } else { on_top(&OUT, find).flatten() };
+    let known = if is_paused(&OUT) { None } else { on_top(&OUT, find).flatten() };
     if let Some(place) = known {
         return Ok(place);
     }
@@ -307,7 +333,7 @@ pub(super) fn put_before<T: Any + Send + Sync>(is_wanted: impl Fn(&T) -> bool) -
         let of_type = |(known, place): &(Block, u32)| Some((Arc::clone(known).downcast::<T>().ok()?, *place));
         list.blocks.iter().filter_map(of_type).find(|(known, _)| is_wanted(known))
     };
-    if marks(&OUT).paused { None } else { on_top(&OUT, find).flatten() }
+    if is_paused(&OUT) { None } else { on_top(&OUT, find).flatten() }
 }
 
 /// Keeps why the value cannot be sent or received, for the one who asked for it, and answers the serialiser's error.
@@ -331,9 +357,9 @@ pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
 /// The place is the word of the value's bytes, which any value may have; the kind is that of the list in which the
 /// sender's library put it.
 pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Result<OwnedFd, E> {
-    let marks = marks(&IN);
+    let trust = received_trust();
     let take = |list: &mut In| {
-        if kind == FdKind::Memory && marks.trust != Trust::SameProgram {
+        if kind == FdKind::Memory && trust != Trust::SameProgram {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
                 "shared memory from a stranger: it is taken only from this program's own pipes and from authenticated peers on Unix sockets",
@@ -351,7 +377,7 @@ pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Resul
             )
         })
     };
-    let taken = if marks.paused { None } else { on_top(&IN, take) };
+    let taken = if is_paused(&IN) { None } else { on_top(&IN, take) };
     match taken {
         Some(Ok(fd)) => Ok(fd),
         Some(Err(refusal)) => Err(refuse_to_receive(refusal)),
@@ -366,7 +392,7 @@ pub(super) fn take_once<E: de::Error>(
     attach: impl FnOnce(OwnedFd) -> std::result::Result<Block, E>,
 ) -> std::result::Result<Block, E> {
     let find = |list: &mut In| list.blocks.iter().find(|(at, _)| *at == place).map(|(_, block)| Arc::clone(block));
-    let known = if marks(&IN).paused { None } else { on_top(&IN, find).flatten() };
+    let known = if is_paused(&IN) { None } else { on_top(&IN, find).flatten() };
     if let Some(block) = known {
         return Ok(block);
     }
@@ -377,5 +403,5 @@ pub(super) fn take_once<E: de::Error>(
 
 /// How far the sender of the value that is being received is believed.
 pub(crate) fn received_trust() -> Trust {
-    marks(&IN).trust
+    IN.with(|stack| stack.marks.trust.get())
 }
