@@ -459,6 +459,8 @@ fn a_sleeping_get_hears_of_the_shutdown() {
     for immediate in [false, true] {
         let queue = &Queue::<u8>::new().unwrap();
         let shut = || if immediate { drop(queue.shutdown_now()) } else { queue.shutdown() };
-        assert_eq!(waits_for(|| queue.get(), shut).unwrap_err().kind(), ErrorKind::ShutDown);
+        let error = waits_for(|| queue.get(), shut).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ShutDown);
+        assert_eq!(error.to_string(), "the queue was shut down and has no more items: make another queue to go on");
     }
 }

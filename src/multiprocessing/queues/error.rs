@@ -2,6 +2,9 @@
 
 use std::{error, fmt};
 
+use ossature_sys::errno::Errno;
+use ossature_sys::sync::ring::RingError;
+
 use crate::error::{Error, ErrorKind};
 
 /// Why [`put`](super::Queue::put) failed, with the item, which is not lost. It turns into [`Error`] by `?`.
@@ -42,6 +45,28 @@ impl<T> PutError<T> {
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
+}
+
+/// Why the ring of a queue could not be used, in the words of queues.
+pub(super) fn of_queue(error: RingError) -> Error {
+    let text = match error {
+        RingError::Closed => "the queue was shut down and has no more items: make another queue to go on".into(),
+        RingError::NoMemory => {
+            "the queue is empty, and the machine has no memory for the item: free some, or put smaller items".into()
+        }
+        RingError::Lost => {
+            "the other users of the queue took this thread for dead and gave its item up: put or get it again".into()
+        }
+        RingError::Packets(Errno::TOOMANYREFS) => {
+            "the queue cannot carry the item: this user has too many descriptors on their way; get items, raise \
+             RLIMIT_NOFILE, or put no socket that holds other sockets"
+                .into()
+        }
+        RingError::Packets(errno) => format!("the queue cannot carry the descriptors of an item: {errno}"),
+        RingError::Refused(refused) => format!("the queue cannot be used by this thread: {refused}"),
+        _ => return error.into(),
+    };
+    Error::from(error).with_message(text)
 }
 
 const FULL: &str = "the queue is full: get items, wait longer, or make a queue with a greater maxsize or capacity";

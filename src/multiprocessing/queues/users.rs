@@ -12,8 +12,9 @@ use ossature_sys::sync::ring::{Packets, Parcel, Participant, Received, Ring, Rin
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::error::of_queue;
 use super::readiness::{Descriptor, Readiness};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::multiprocessing::transfer::{self, Bounds, Came, Packed, Packet, Trust, memory};
 
 type User = Participant<Arc<Ring>>;
@@ -126,7 +127,7 @@ fn is_of(user: &User, handle: &Handle) -> bool {
 
 /// The participant of a thread that joins the ring; `None` if it could not within the limit.
 fn join(handle: &Handle, limit: Limit<'_>) -> Result<Option<User>> {
-    Ok(Participant::new_timeout(handle.0.ring.clone(), with_grace(limit))?)
+    Participant::new_timeout(handle.0.ring.clone(), with_grace(limit)).map_err(of_queue)
 }
 
 /// Puts the participant of this ring in front of the others; false if the thread could not join within the limit.
@@ -190,7 +191,7 @@ pub(super) fn send(handle: &Handle, item: &Item, limit: Limit<'_>) -> Result<boo
         // Without a wait, it may be another's put that is under way.
         Ok(send(limit)? || limit.is_now() && send(with_grace(limit))?)
     };
-    Ok(with(handle, limit, send)?.transpose()?.unwrap_or(false))
+    Ok(with(handle, limit, send)?.transpose().map_err(of_queue)?.unwrap_or(false))
 }
 
 /// Waits until there was room for an item, within the limit; false if the time ran out.
@@ -203,7 +204,7 @@ pub(super) fn wait_for_room(handle: &Handle, item: &Item, limit: Limit<'_>) -> R
         let room = user.reserve_timeout(len, limit)?.is_some();
         Ok(room && (matches!(item, Item::Short(_)) || user.wait_for_packets(handle.packets(), limit)?))
     };
-    Ok(with(handle, limit, wait)?.transpose()?.unwrap_or(false))
+    Ok(with(handle, limit, wait)?.transpose().map_err(of_queue)?.unwrap_or(false))
 }
 
 /// Receives an item within the limit; `None` if the time ran out.
@@ -215,8 +216,7 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
     let mut parcel = None;
     let mut take = |limit| {
         let receive = |user: &mut User| receive_into(user, handle.packets(), &mut buffer, &mut parcel, limit, as_task);
-        let received = with(handle, limit, receive);
-        Ok::<_, Error>(received?.transpose()?)
+        with(handle, limit, receive)?.transpose().map_err(of_queue)
     };
     let mut received = take(limit)?.flatten();
     if received.is_none() && !handle.is_cleared()? {
@@ -275,7 +275,7 @@ fn receive_into(
 /// Says that a task that this thread has received is done; false if it has none.
 pub(super) fn task_done(handle: &Handle) -> Result<bool> {
     let done = with(handle, Limit::NEVER, Participant::task_done)?;
-    Ok(done.transpose()?.unwrap_or(false))
+    Ok(done.transpose().map_err(of_queue)?.unwrap_or(false))
 }
 
 /// Receives all items of a closed queue and drops them, and says how many there were.
@@ -297,5 +297,5 @@ pub(super) fn discard(handle: &Handle) -> Result<usize> {
             count += 1;
         }
     };
-    Ok(with(handle, Limit::NEVER, discard_all)?.transpose()?.unwrap_or(0))
+    Ok(with(handle, Limit::NEVER, discard_all)?.transpose().map_err(of_queue)?.unwrap_or(0))
 }
