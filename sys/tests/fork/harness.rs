@@ -23,11 +23,19 @@ fn slowness() -> u32 {
 
 /// How many instructions lie between two places at which a test stops a process, when there are `usual` on a real
 /// machine. An emulator takes a hundred times as long for an instruction that is traced. A long run asks for fewer
-/// between.
+/// between. Its test tries as many times more places, and so has as many times the patience.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn stride(usual: usize) -> usize {
     let asked = std::env::var("OSSATURE_TEST_STRIDE").map_or(usual, |most| most.parse().expect("a number"));
-    if slowness() > 1 { 5 * usual + 2 } else { usual.min(asked) }
+    if slowness() > 1 {
+        return 5 * usual + 2;
+    }
+    let stride = usual.min(asked).max(1);
+    if stride < usual {
+        // SAFETY: alarm(2) has no preconditions; its handler is installed before the first test.
+        unsafe { libc::alarm(PATIENCE * usual.div_ceil(stride) as u32) };
+    }
+    stride
 }
 
 /// Whether a test tries so many places that it must have met each state; not where few are tried, on a slow machine.
