@@ -1,6 +1,7 @@
 //! Pools: maps of tiny tasks, one call, and tasks of a millisecond, beside rayon, CPython and a futex by hand.
 
 mod apply;
+mod floors;
 mod long;
 mod memory;
 mod tiny;
@@ -9,6 +10,8 @@ use ossature::multiprocessing::{Context, Pool, Tasks, freeze_support, tasks};
 use ossature_benches::bench;
 use ossature_benches::placement::Placement;
 use ossature_benches::python::{BUILDS, Python, name_builds};
+
+use crate::apply::Where;
 
 static TASKS: Tasks = tasks![tiny::square, long::one];
 
@@ -20,11 +23,14 @@ fn main() {
     bench::main("pool", &[], |bench| {
         name_builds();
         let near = bench.placement().is_some_and(Placement::is_near);
+        let hands = tiny::hands(bench);
         memory::rows(bench);
-        apply::beside_a_futex(bench);
+        for place in [Where::Free, Where::OneCore, Where::TwoCores] {
+            apply::beside_a_futex(bench, place);
+        }
         apply::beside_cpython(bench);
-        tiny::default_chunks(bench);
-        tiny::one_to_a_chunk(bench, near);
+        tiny::default_chunks(bench, hands.as_ref());
+        tiny::one_to_a_chunk(bench, near, hands.as_ref());
         long::beside_rayon(bench);
     });
 }

@@ -7,6 +7,7 @@ use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use crate::floors::Hands;
 use crate::{WORKERS, pool, pythons};
 
 /// How many tasks a map has.
@@ -14,6 +15,11 @@ const TASKS: u64 = 100_000;
 
 pub fn square(number: u64) -> u64 {
     number * number
+}
+
+/// The maps by hand, if their rows are wanted. A process with threads cannot fork, so this comes before the others.
+pub fn hands(bench: &Bench) -> Option<Hands> {
+    ["map", "map-plain", "chunksize-1"].iter().any(|row| bench.wants(row)).then(|| Hands::start(TASKS as usize))
 }
 
 /// The nanoseconds for each task of `repeats` maps.
@@ -29,10 +35,8 @@ fn few(repeats: u64) -> u64 {
 }
 
 /// A map of 100,000 by everybody's default chunks. `plain` copies items and values as they are; `ours` serialises them.
-pub fn default_chunks(bench: &Bench) {
-    if !bench.wants("map") && !bench.wants("map-plain") {
-        return;
-    }
+pub fn default_chunks(bench: &Bench, hands: Option<&Hands>) {
+    let Some(hands) = hands.filter(|_| bench.wants("map") || bench.wants("map-plain")) else { return };
     let mut pythons = pythons();
     let names: Vec<_> = pythons.iter().map(|(name, _)| *name).collect();
     let pool = pool();
@@ -54,6 +58,12 @@ pub fn default_chunks(bench: &Bench) {
             assert_eq!(std::hint::black_box(all).len() as u64, TASKS);
         })
     });
+    rounds.add_burst("by-hand", |repeats| {
+        timed(TASKS, few(repeats), || {
+            let squares = hands.map(&items, items.len() / (4 * WORKERS));
+            assert_eq!(std::hint::black_box(squares).len() as u64, TASKS)
+        })
+    });
     rounds.add_burst("postcard", |repeats| timed(TASKS, few(repeats), there_and_back));
     for (name, python) in &mut pythons {
         rounds.add_burst(name, |repeats| {
@@ -69,6 +79,8 @@ pub fn default_chunks(bench: &Bench) {
     bench.compare("map-plain-rayon", &samples, "plain", "rayon", Bar::AtMost(4.0));
     // Only to write and read each argument and each value once, by one thread: what serde takes of the row above.
     bench.compare("map-floor", &samples, "postcard", "rayon", Bar::AtMost(16.0));
+    // Copies there and back, and a word for each call that says which one runs. The processes sleep between maps.
+    bench.compare("map-plain-floor", &samples, "by-hand", "rayon", Bar::AtMost(4.0));
 }
 
 fn there_and_back() {
@@ -94,21 +106,23 @@ impl Iterator for Read<'_> {
 }
 
 /// A map with one task to a chunk.
-pub fn one_to_a_chunk(bench: &Bench, near: bool) {
-    if !bench.wants("chunksize-1") {
-        return;
-    }
+pub fn one_to_a_chunk(bench: &Bench, near: bool, hands: Option<&Hands>) {
+    let Some(hands) = hands.filter(|_| bench.wants("chunksize-1")) else { return };
     let tasks = TASKS / 10;
     let mut pythons = pythons();
     let names: Vec<_> = pythons.iter().map(|(name, _)| *name).collect();
     let pool = pool();
     let one = pool.chunksize(1).expect("more than none");
+    let items: Vec<u64> = (0..tasks).collect();
     let mut rounds = Rounds::new();
     rounds.add_burst("map", |_| {
         timed(tasks, 1, || assert_eq!(one.map(square, 0..tasks).expect("maps").len() as u64, tasks))
     });
     rounds.add_burst("imap", |_| {
         timed(tasks, 1, || assert_eq!(one.imap(square, 0..tasks).expect("maps").count() as u64, tasks))
+    });
+    rounds.add_burst("by-hand", |_| {
+        timed(tasks, 1, || assert_eq!(std::hint::black_box(hands.map(&items, 1)).len() as u64, tasks))
     });
     for (name, python) in &mut pythons {
         rounds.add_burst(name, |_| python.time(&format!("pool.map(square, range({tasks}), 1)"), 1) / tasks as f64);
@@ -118,5 +132,7 @@ pub fn one_to_a_chunk(bench: &Bench, near: bool) {
         let bar = Bar::AtMost(if near { 0.006 } else { 0.01 });
         bench.compare("chunksize-1-map", &samples, "map", name, bar);
         bench.compare("chunksize-1-imap", &samples, "imap", name, bar);
+        // A claim and a value for each chunk, without serialisation, by two processes that are awake for the whole map.
+        bench.compare("chunksize-1-floor", &samples, "by-hand", name, bar);
     }
 }

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering::*};
 
 use ossature_benches::bench::Bench;
+use ossature_benches::machine;
 use ossature_benches::parties::Parties;
 use ossature_benches::placement::Placement;
 use ossature_benches::python::{BUILDS, Python};
@@ -26,6 +28,52 @@ fn sum(bytes: &[u8]) -> u64 {
     bytes.chunks_exact(8).map(|eight| u64::from_ne_bytes(eight.try_into().expect("eight"))).fold(0, u64::wrapping_add)
 }
 
+/// The least that carries such messages with a copy on each side: places in shared memory, and two counts.
+struct ByHand {
+    sent: &'static Count,
+    received: &'static Count,
+    places: *mut u8,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Count(AtomicU64);
+
+impl ByHand {
+    fn shared() -> Self {
+        let count = || machine::shared(Count::default());
+        Self { sent: count(), received: count(), places: machine::shared_memory(WAITING * LEN) }
+    }
+
+    /// Where message `number` lies.
+    fn place(&self, number: u64) -> *mut u8 {
+        // SAFETY: there are so many places.
+        unsafe { self.places.add(number as usize % WAITING * LEN) }
+    }
+
+    fn send(&self, message: &[u8]) {
+        assert_eq!(message.len(), LEN);
+        let number = self.sent.0.load(Relaxed);
+        while number - self.received.0.load(Acquire) == WAITING as u64 {
+            std::hint::spin_loop();
+        }
+        // SAFETY: the receiver has read what was there, and does not look before the store below.
+        unsafe { self.place(number).copy_from_nonoverlapping(message.as_ptr(), LEN) };
+        self.sent.0.store(number + 1, Release);
+    }
+
+    fn receive(&self, into: &mut [u8]) {
+        assert_eq!(into.len(), LEN);
+        let number = self.received.0.load(Relaxed);
+        while self.sent.0.load(Acquire) == number {
+            std::hint::spin_loop();
+        }
+        // SAFETY: the sender has written it, and writes here again behind the store below.
+        unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.place(number), LEN) };
+        self.received.0.store(number + 1, Release);
+    }
+}
+
 pub fn rows(bench: &Bench, cores: [usize; 2], placement: Placement) {
     let row = "one-way-1-MiB";
     if !bench.wants(row) {
@@ -35,6 +83,7 @@ pub fn rows(bench: &Bench, cores: [usize; 2], placement: Placement) {
     let placed = RefCell::new(placed.join().expect("a place"));
     let copied = RefCell::new(copied.join().expect("a place"));
     let ice = LongWay::new(LEN, WAITING);
+    let by_hand = ByHand::shared();
     let (message, place) = (vec![7; LEN], RefCell::new(vec![0; LEN]));
     let mut parties = Parties::on(&cores);
     let jobs = [
@@ -66,6 +115,20 @@ pub fn rows(bench: &Bench, cores: [usize; 2], placement: Placement) {
                     let mut bytes = place.borrow_mut();
                     for _ in 0..count {
                         copied.borrow_mut().recv(&mut bytes).expect("a message");
+                        black_box(&bytes);
+                    }
+                },
+            ),
+        ),
+        (
+            "by-hand",
+            job(
+                &mut parties,
+                |count| (0..count).for_each(|_| by_hand.send(&message)),
+                |count| {
+                    let mut bytes = place.borrow_mut();
+                    for _ in 0..count {
+                        by_hand.receive(&mut bytes);
                         black_box(&bytes);
                     }
                 },
@@ -110,5 +173,6 @@ pub fn rows(bench: &Bench, cores: [usize; 2], placement: Placement) {
         let bar = Bar::AtMost(if near { 0.02 } else { 0.06 });
         bench.compare(&format!("{row}-in-place"), &samples, "in-place", name, bar);
         bench.compare(&format!("{row}-copied"), &samples, "copied", name, bar);
+        bench.compare(&format!("{row}-copied-floor"), &samples, "by-hand", name, bar);
     }
 }

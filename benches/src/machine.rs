@@ -81,13 +81,22 @@ pub fn have_had_a_thread() {
 ///
 /// If there is no memory.
 pub fn shared<T: Sync>(value: T) -> &'static T {
-    let (reach, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-    // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory in use.
-    let place = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<T>(), reach, flags, -1, 0) };
-    assert_ne!(place, libc::MAP_FAILED, "mmap");
-    let place = place.cast::<T>();
+    let place = shared_memory(size_of::<T>()).cast::<T>();
     // SAFETY: the mapping is large enough, writable, and aligned to a page, which is more than any T here asks.
     unsafe { place.write(value) };
     // SAFETY: the value was just written and is never unmapped.
     unsafe { &*place }
+}
+
+/// So many zeros that forked children share, for good.
+///
+/// # Panics
+///
+/// If there is no memory.
+pub fn shared_memory(len: usize) -> *mut u8 {
+    let (reach, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory in use.
+    let place = unsafe { libc::mmap(std::ptr::null_mut(), len, reach, flags, -1, 0) };
+    assert_ne!(place, libc::MAP_FAILED, "mmap");
+    place.cast()
 }

@@ -1,0 +1,142 @@
+//! The least that a map over processes does: a parent and two workers by hand, with memory that all share.
+//!
+//! What a pool promises is kept: a chunk is claimed by one compare-exchange, and a word of the worker says which call
+//! runs, so that a death is charged to that call alone. Nothing watches for deaths here, and nothing is serialised.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+
+use ossature::multiprocessing::Process;
+use ossature_benches::machine;
+use ossature_benches::rivals::{futex_wait, futex_wake};
+
+use crate::WORKERS;
+use crate::tiny::square;
+
+/// A word in a cache line of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+#[derive(Default)]
+struct Words {
+    /// Chunks below are there, and chunks below are claimed, since the beginning.
+    published: Line,
+    next: Line,
+    /// The first chunk of this map, and how many calls a chunk has.
+    base: Line,
+    size: Line,
+    /// The call that runs, and how many chunks have ended, of each worker.
+    begun: [Line; WORKERS],
+    ended: [Line; WORKERS],
+    /// Changes with each map, and each time that a worker finds no chunk. Whoever waits sleeps on it.
+    go: AtomicU32,
+    news: AtomicU32,
+    over: AtomicU32,
+}
+
+/// How often a worker looks for a chunk before it sleeps, as long as those of a pool do.
+const LOOKS: u32 = 200;
+/// How many chunks are published by one store.
+const BURST: usize = 16;
+
+pub struct Hands {
+    words: &'static Words,
+    items: *mut u64,
+    values: *mut u64,
+    workers: Vec<Process>,
+}
+
+impl Hands {
+    pub fn start(most: usize) -> Self {
+        let words = machine::shared(Words::default());
+        let list = || machine::shared_memory(most * size_of::<u64>()).cast::<u64>();
+        let (items, values) = (list(), list());
+        let work = |place| Process::fork(move || work(words, place, items, values)).expect("forks");
+        Self { words, items, values, workers: (0..WORKERS).map(work).collect() }
+    }
+
+    /// The values of a map of [`square`].
+    pub fn map(&self, numbers: &[u64], size: usize) -> Vec<u64> {
+        let words = self.words;
+        let base = words.published.0.load(Relaxed);
+        words.base.0.store(base, Relaxed);
+        words.size.0.store(size as u64, Relaxed);
+        let mut published = 0;
+        for (at, chunk) in numbers.chunks(size).enumerate() {
+            // SAFETY: there is room for all items.
+            let place = unsafe { self.items.add(at * size) };
+            // SAFETY: no worker reads the items of a chunk that is not published.
+            unsafe { place.copy_from_nonoverlapping(chunk.as_ptr(), chunk.len()) };
+            published = at + 1;
+            if size > 1 || published % BURST == 0 {
+                words.published.0.store(base + published as u64, SeqCst);
+            }
+            if at < WORKERS * BURST && (size > 1 || published % BURST == 0) {
+                words.go.fetch_add(1, SeqCst);
+                futex_wake(&words.go, 1);
+            }
+        }
+        let all = base + published as u64;
+        words.published.0.store(all, SeqCst);
+        loop {
+            let seen = words.news.load(SeqCst);
+            if words.ended.iter().map(|line| line.0.load(Acquire)).sum::<u64>() == all {
+                break;
+            }
+            futex_wait(&words.news, seen);
+        }
+        // SAFETY: the workers have written so many values, and have ended all their chunks.
+        unsafe { std::slice::from_raw_parts(self.values, numbers.len()) }.to_vec()
+    }
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        self.words.over.store(1, SeqCst);
+        self.words.go.fetch_add(1, SeqCst);
+        futex_wake(&self.words.go, i32::MAX);
+        self.workers.iter().for_each(|worker| {
+            worker.join().expect("is joined");
+        });
+    }
+}
+
+fn work(words: &Words, place: usize, items: *mut u64, values: *mut u64) {
+    let (begun, ended) = (&words.begun[place].0, &words.ended[place].0);
+    let (mut looks, mut done) = (0, 0);
+    while words.over.load(Relaxed) == 0 {
+        let seen = words.go.load(SeqCst);
+        let (published, next) = (words.published.0.load(SeqCst), words.next.0.load(SeqCst));
+        if next == published {
+            if looks == 0 {
+                words.news.fetch_add(1, SeqCst);
+                futex_wake(&words.news, 1);
+            }
+            looks += 1;
+            match looks < LOOKS {
+                true => std::hint::spin_loop(),
+                false => futex_wait(&words.go, seen),
+            }
+            continue;
+        }
+        if words.next.0.compare_exchange(next, next + 1, SeqCst, Relaxed).is_err() {
+            continue;
+        }
+        looks = 0;
+        let size = words.size.0.load(Relaxed) as usize;
+        let start = (next - words.base.0.load(Relaxed)) as usize * size;
+        for at in start..start + size {
+            begun.store(at as u64, Release);
+            // SAFETY: there is room for all items.
+            let item = unsafe { items.add(at) };
+            // SAFETY: the parent has published the chunk with its items.
+            let value = square(unsafe { item.read() });
+            // SAFETY: there is room for all values.
+            let place = unsafe { values.add(at) };
+            // SAFETY: the parent reads values once all chunks have ended.
+            unsafe { place.write(value) };
+        }
+        done += 1;
+        ended.store(done, Release);
+    }
+}
