@@ -1,6 +1,7 @@
 //! Calls and their values.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ossature::ErrorKind;
@@ -8,13 +9,18 @@ use ossature::multiprocessing::Value;
 use ossature::multiprocessing::process::PanicReport;
 
 use crate::harness::Test;
-use crate::work::{self, Unreadable, forked, in_all};
+use crate::work::{self, Place, Unreadable, forked, in_all};
 
 pub const TESTS: &[Test] = &[
     ("calls::apply_and_map_work_in_every_context", apply_and_map_work_in_every_context),
     ("calls::values_of_any_length_come_back_whole", values_of_any_length_come_back_whole),
     ("calls::many_small_calls_in_every_chunk_size", many_small_calls_in_every_chunk_size),
     ("calls::whoever_waits_for_a_map_sleeps_through_most_of_it", whoever_waits_for_a_map_sleeps_through_most_of_it),
+    ("calls::calls_of_a_map_begin_while_later_items_are_drawn", calls_of_a_map_begin_while_later_items_are_drawn),
+    (
+        "calls::a_map_that_is_not_given_out_whole_begins_no_further_call",
+        a_map_that_is_not_given_out_whole_begins_no_further_call,
+    ),
     ("calls::imap_draws_no_faster_than_results_are_taken", imap_draws_no_faster_than_results_are_taken),
     (
         "calls::a_look_ahead_that_nobody_chose_grows_while_results_are_waited_for",
@@ -84,6 +90,38 @@ fn whoever_waits_for_a_map_sleeps_through_most_of_it() {
     assert_eq!(one_each.map(work::square, 0..10_000).unwrap().len(), 10_000);
     let fell_asleep = sleeps() - before;
     assert!(fell_asleep < 1000, "{fell_asleep}: it is woken for many outcomes at once");
+}
+
+/// Arguments of this many bytes are given out at once.
+const LONG: usize = 16 << 10;
+
+fn calls_of_a_map_begin_while_later_items_are_drawn() {
+    let (place, pool) = (Place::new("drawn"), forked(1));
+    let items = (0..3).map(|number| {
+        if number == 1 {
+            place.wait("0"); // the call of the item before has begun
+        }
+        (place.path(), number, vec![0; LONG])
+    });
+    assert_eq!(pool.chunksize(1).unwrap().starmap(work::note_with, items).unwrap(), [0, 1, 2]);
+}
+
+fn a_map_that_is_not_given_out_whole_begins_no_further_call() {
+    let (place, pool) = (Place::new("halfway"), forked(1));
+    let items = (0..100).map(|number| {
+        if number == 99 {
+            place.wait("0");
+            panic!("planted: no more items");
+        }
+        (place.path(), number, vec![0; LONG])
+    });
+    let one_each = pool.chunksize(1).unwrap();
+    let map = AssertUnwindSafe(|| one_each.starmap(work::note_with_and_wait, items));
+    assert!(catch_unwind(map).is_err());
+    place.put("go"); // for the first call, behind which are the others
+    assert_eq!(pool.apply(work::square, (3,)).unwrap(), 9);
+    let begun: Vec<u64> = (0..100).filter(|number| place.begun(*number) > 0).collect();
+    assert_eq!(begun, [0]);
 }
 
 fn imap_draws_no_faster_than_results_are_taken() {
@@ -167,7 +205,7 @@ fn a_panic_comes_back_with_its_place() {
 
 fn the_first_error_of_a_map_comes_after_all_calls() {
     let pool = forked(2);
-    let place = work::Place::new("errors");
+    let place = Place::new("errors");
     let items = (0..40).map(|number| (place.path(), number));
     assert_eq!(pool.starmap(work::note, items).unwrap().len(), 40);
     let mut result =

@@ -30,6 +30,8 @@ pub static TASKS: Tasks = tasks![
     kill_self_later_once,
     note,
     note_and_wait,
+    note_with,
+    note_with_and_wait,
     wait_for,
     rest,
     rest_deaf,
@@ -253,6 +255,16 @@ pub fn note_and_wait(place: PathBuf, number: u64) -> u64 {
     note(place.clone(), number);
     wait_for(place.join("go"));
     number
+}
+
+/// As [`note`], with a long argument.
+pub fn note_with(place: PathBuf, number: u64, _: Vec<u8>) -> u64 {
+    note(place, number)
+}
+
+/// As [`note_and_wait`], with a long argument.
+pub fn note_with_and_wait(place: PathBuf, number: u64, _: Vec<u8>) -> u64 {
+    note_and_wait(place, number)
 }
 
 /// Notes that it has begun; the sixth then waits to be killed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chunk::{Chunk, default_chunksize};
 use super::handle::{Pool, name};
+use super::hub::Hub;
 use super::imap::Manner;
 use super::job::{Job, Keep};
 use super::{IMapIterator, MapResult};
@@ -115,20 +116,19 @@ impl Chunked<'_> {
         let hub = &self.pool.0;
         hub.check()?;
         let job = Arc::new(Job::new(name(target, Form::Value)?, Keep::All));
-        let mut items = items.into_iter();
-        let chunks = match (self.chunksize, items.size_hint()) {
-            (Some(size), _) => cut(&job, &mut items, size)?,
+        let items = items.into_iter();
+        match (self.chunksize, items.size_hint()) {
+            (Some(size), _) => give_out(hub, &job, items, size)?,
             (None, (least, Some(most))) if least == most => {
-                cut(&job, &mut items, default_chunksize(least, hub.workers()))?
+                give_out(hub, &job, items, default_chunksize(least, hub.workers()))?
             }
             // Without a length it is known at the end, as in Python.
             (None, _) => {
                 let items: Vec<_> = items.collect();
                 let size = default_chunksize(items.len(), hub.workers());
-                cut(&job, &mut items.into_iter(), size)?
+                give_out(hub, &job, items.into_iter(), size)?
             }
-        };
-        hub.submit_all(chunks)?;
+        }
         Ok(MapResult { hub: hub.clone(), job, kind: PhantomData })
     }
 
@@ -185,13 +185,29 @@ impl Chunked<'_> {
 const FEWEST_AHEAD: usize = 4;
 const MOST_AHEAD: usize = 64;
 
-/// Room is made for at most this many chunks before there are any.
-const MOST_AT_ONCE: usize = 1 << 16;
+/// Chunks are given out once they have this many bytes together. Short chunks given out one by one wake workers for
+/// each, and a map of them took twice as long.
+const LONG: usize = 16 << 10;
 
-/// Cuts calls into chunks.
-fn cut<Args: Arguments>(job: &Arc<Job>, items: &mut impl Iterator<Item = Args>, size: usize) -> Result<Vec<Chunk>> {
-    let least = items.size_hint().0.div_ceil(size).min(MOST_AT_ONCE); // the iterator's word, which may be wrong
-    let (mut chunks, mut count) = (Vec::with_capacity(least), 0);
+/// Takes back the calls of a map that cannot be given out whole, but for those that have begun.
+struct Unfinished<'m> {
+    hub: &'m Hub,
+    job: &'m Arc<Job>,
+    is_whole: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            let _ = self.hub.cancel_unless_begun(self.job); // the caller gets the error of the item
+        }
+    }
+}
+
+/// Cuts calls into chunks, and gives chunks out while later items are drawn.
+fn give_out<Args: Arguments>(hub: &Hub, job: &Arc<Job>, items: impl Iterator<Item = Args>, size: usize) -> Result<()> {
+    let mut unfinished = Unfinished { hub, job, is_whole: false };
+    let (mut chunks, mut bytes) = (Vec::new(), 0);
     let writing = Writing::begin();
     let mut items = items.peekable();
     while items.peek().is_some() {
@@ -204,11 +220,18 @@ fn cut<Args: Arguments>(job: &Arc<Job>, items: &mut impl Iterator<Item = Args>, 
             }
         }
         for mut chunk in [chunk].into_iter().chain(alone.map(|alone| *alone)) {
-            chunk.base = count;
-            count += chunk.count() as usize;
+            chunk.base = job.give(chunk.count() as usize);
+            bytes += chunk.length();
             chunks.push(chunk);
         }
+        if bytes >= LONG {
+            hub.submit(chunks.drain(..))?;
+            bytes = 0;
+        }
     }
-    job.give(count); // the first calls of the job
-    Ok(chunks)
+    if !chunks.is_empty() {
+        hub.submit(chunks)?;
+    }
+    unfinished.is_whole = true;
+    Ok(())
 }

@@ -9,6 +9,7 @@ use super::chunk::{Chunk, default_chunksize};
 use super::ground::Setup;
 use super::hub::Hub;
 use super::job::{Job, Keep};
+use super::kept::Pieces;
 use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -68,7 +69,7 @@ pub fn fork_map<T, R: Transfer>(items: &[T], workers: usize, f: impl Fn(&T) -> R
     drop(writing);
     ended.0.submit(chunks)?;
     ended.0.wait(Deadline::NEVER, Wanted::All, || job.is_done())?;
-    let values: Vec<Option<R>> = job.take_all()?;
+    let values: Vec<Option<R>> = job.take_all(Pieces::new())?;
     values.into_iter().map(|value| value.ok_or_else(|| job.taken())).collect()
 }
 

@@ -255,15 +255,11 @@ impl Hub {
     /// # Errors
     /// As [`check`](Self::check).
     pub(super) fn submit(&self, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
-        self.submit_by(|queue| queue.extend(chunks))
-    }
-
-    /// The same for many, which are not moved if no others wait.
-    pub(super) fn submit_all(&self, chunks: Vec<Chunk>) -> Result<()> {
-        self.submit_by(|queue| match queue.is_empty() {
-            true => *queue = chunks.into(),
-            false => queue.extend(chunks),
-        })
+        let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
+        inner.check()?;
+        inner.queue.extend(chunks);
+        self.collect(&mut inner)
     }
 
     /// The same for one chunk. If the caller will [wait](Self::wait) for its outcome, workers that look for chunks are
@@ -292,14 +288,6 @@ impl Hub {
     /// process's.
     pub(super) fn is_undisturbed(&self) -> bool {
         self.generation == generation() && !self.is_interrupted() && self.logs.is_none()
-    }
-
-    fn submit_by(&self, add: impl FnOnce(&mut VecDeque<Chunk>)) -> Result<()> {
-        let mut inner = self.lock()?;
-        self.heed(&mut inner)?;
-        inner.check()?;
-        add(&mut inner.queue);
-        self.collect(&mut inner)
     }
 
     /// Collects what has come, without a wait.

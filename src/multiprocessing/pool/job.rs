@@ -9,7 +9,7 @@ use ossature_sys::eventfd::EventFd;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
-use super::kept::Kept;
+use super::kept::{Kept, Pieces};
 use super::values::Values;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust, split_measured};
@@ -59,6 +59,9 @@ impl Due {
         self.list().pop_front()
     }
 }
+
+/// This many bytes of values are read while other calls still run.
+const MANY: usize = 16 << 10;
 
 /// What is known of the calls of a job.
 pub(super) struct Job {
@@ -289,8 +292,20 @@ impl Job {
         }
     }
 
-    /// The values of all calls in their order, which are taken, or the failure of the first that has none.
-    pub(super) fn take_all<R: DeserializeOwned>(&self) -> Result<Vec<R>> {
+    /// Whether there are enough values to read them now, before the others are there.
+    pub(super) fn has_many(&self) -> bool {
+        self.inner().kept.as_ref().is_some_and(|kept| kept.length() >= MANY)
+    }
+
+    /// Takes the values that are there, and reads them. False if they were taken for good.
+    pub(super) fn take_some<R: DeserializeOwned>(&self, pieces: &mut Pieces<R>) -> bool {
+        let kept = self.inner().kept.as_mut().map(std::mem::take);
+        kept.map(|kept| kept.read(pieces)).is_some()
+    }
+
+    /// The values of all calls in their order, which are taken, or the failure of the first that has none. Some may be
+    /// read already.
+    pub(super) fn take_all<R: DeserializeOwned>(&self, mut pieces: Pieces<R>) -> Result<Vec<R>> {
         if !self.has_only_values() {
             if let Some(failure) = self.failure() {
                 return Err(failure.into_error(self.task));
@@ -300,8 +315,8 @@ impl Job {
             let mut inner = self.inner();
             (inner.kept.take(), inner.given)
         };
-        let values = kept.ok_or_else(|| self.taken())?.read(given)?;
-        if values.len() == given { Ok(values) } else { Err(self.taken()) }
+        kept.ok_or_else(|| self.taken())?.read(&mut pieces);
+        pieces.whole(given)?.ok_or_else(|| self.taken())
     }
 
     /// Shows the end of each call in their order, once every call has ended: the bytes of the value, unless there are

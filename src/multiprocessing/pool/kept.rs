@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::{
     self, Bounds, Descriptors, Packed, Reading, Trust, put_measured, split_measured,
 };
@@ -24,6 +24,49 @@ pub(super) struct Kept {
     spans: Vec<Span>,
     /// The values with descriptors.
     packed: BTreeMap<usize, Packed>,
+    /// How many bytes the blocks have.
+    bytes: usize,
+}
+
+/// Values that are read, in the order of their calls as far as they follow each other: by the index of the first.
+pub(super) struct Pieces<R> {
+    read: BTreeMap<usize, Vec<R>>,
+    /// Why the value of a call cannot be read: of those seen, the one whose piece comes first.
+    wrong: Option<(usize, Error)>,
+}
+
+impl<R> Pieces<R> {
+    pub(super) const fn new() -> Self {
+        Self { read: BTreeMap::new(), wrong: None }
+    }
+
+    /// The list that ends before this index, or a new one, to which values are added.
+    fn at(&mut self, first: usize) -> &mut Vec<R> {
+        let before = self.read.range(..=first).next_back();
+        let joins = before.filter(|(at, values)| **at + values.len() == first).map(|(at, _)| *at);
+        self.read.entry(joins.unwrap_or(first)).or_default()
+    }
+
+    fn fail(&mut self, at: usize, error: Error) {
+        if self.wrong.as_ref().is_none_or(|(first, _)| at < *first) {
+            self.wrong = Some((at, error));
+        }
+    }
+
+    /// All values, if their number is `count`.
+    ///
+    /// # Errors
+    /// `Decode` for bytes that are not such a value.
+    pub(super) fn whole(self, count: usize) -> Result<Option<Vec<R>>> {
+        if let Some((_, error)) = self.wrong {
+            return Err(error);
+        }
+        let mut pieces = self.read.into_values();
+        let mut values = pieces.next().unwrap_or_default();
+        values.reserve_exact(count.saturating_sub(values.len()));
+        pieces.for_each(|mut piece| values.append(&mut piece));
+        Ok(Some(values).filter(|values| values.len() == count))
+    }
 }
 
 /// Values of calls that follow each other.
@@ -69,6 +112,7 @@ impl Kept {
         let Some(block) = self.blocks.last_mut() else { return (0, 0) };
         let from = block.len();
         write(block);
+        self.bytes += block.len() - from;
         (from, block.len())
     }
 
@@ -104,32 +148,42 @@ impl Kept {
         }
     }
 
-    /// The values in the order of their calls.
-    ///
-    /// # Errors
-    /// `Decode` for bytes that are not such a value.
-    pub(super) fn read<R: DeserializeOwned>(mut self, count: usize) -> Result<Vec<R>> {
+    /// How many bytes the values take that are without descriptors.
+    pub(super) fn length(&self) -> usize {
+        self.bytes
+    }
+
+    /// Reads the values, behind others of the same map.
+    pub(super) fn read<R: DeserializeOwned>(mut self, pieces: &mut Pieces<R>) {
         self.spans.sort_by_key(|span| span.first);
-        let mut values = Vec::with_capacity(count);
-        let unpack = |packed| transfer::unpack(packed, Trust::SameProgram, Bounds::SAME_PROGRAM);
         let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::SAME_PROGRAM);
         for span in &self.spans {
-            while let Some(packed) = self.packed.first_entry().filter(|packed| *packed.key() < span.first) {
-                values.push(unpack(packed.remove())?);
-            }
             let bytes = self.blocks.get(span.block).and_then(|block| block.get(span.from..span.to));
-            reading.read_all(bytes.unwrap_or_default(), &mut values)?;
+            let values = pieces.at(span.first);
+            values.reserve(span.count);
+            if let Err(error) = reading.read_all(bytes.unwrap_or_default(), values) {
+                pieces.fail(span.first, error);
+            }
         }
-        for packed in std::mem::take(&mut self.packed).into_values() {
-            values.push(unpack(packed)?);
+        drop(reading); // the next values are messages of their own
+        for (index, packed) in self.packed {
+            match transfer::unpack(packed, Trust::SameProgram, Bounds::SAME_PROGRAM) {
+                Ok(value) => pieces.at(index).push(value),
+                Err(error) => pieces.fail(index, error),
+            }
         }
-        Ok(values)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn whole<R: DeserializeOwned>(kept: Kept, count: usize) -> Vec<R> {
+        let mut pieces = Pieces::new();
+        kept.read(&mut pieces);
+        pieces.whole(count).unwrap().unwrap()
+    }
 
     /// Values of two bytes, each with its length before it.
     fn measured(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
@@ -146,8 +200,7 @@ mod tests {
         }
         assert!(kept.blocks.len() > 1 && kept.blocks.iter().all(|block| block.len() > FIRST / 2));
         assert!(kept.spans.len() < 15, "what follows is one: {}", kept.spans.len());
-        let numbers: Vec<u64> = kept.read(4000).unwrap();
-        assert!(numbers.into_iter().eq(0..4000));
+        assert!(whole::<u64>(kept, 4000).into_iter().eq(0..4000));
     }
 
     #[test]
@@ -172,7 +225,7 @@ mod tests {
         let mut shown = Vec::new();
         kept().show(|index, bytes| shown.push((index, bytes.map(<[u8]>::len))));
         assert_eq!(shown, [(0, Some(5003)), (1, None), (2, Some(2))]);
-        let items: Vec<Item> = kept().read(3).unwrap();
+        let items: Vec<Item> = whole(kept(), 3);
         let seen: Vec<_> = items.iter().map(|(text, file)| (text.len(), file.is_some())).collect();
         assert_eq!(seen, [(5000, false), (4, true), (0, false)]);
     }

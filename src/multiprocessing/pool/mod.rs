@@ -154,6 +154,7 @@ use ossature_sys::shm::Plain;
 use self::chunk::Chunk;
 use self::handle::name;
 use self::job::{Job, Keep};
+use self::kept::Pieces;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::{Arguments, Form, Target};
 use crate::multiprocessing::transfer::{Transfer, Writing};
@@ -319,7 +320,7 @@ impl Pool {
     {
         let result = self.map_async(target, items)?;
         let job = result.job.clone();
-        self.0.call_back(&result.job, Box::new(move || callback(job.take_all())))?;
+        self.0.call_back(&result.job, Box::new(move || callback(job.take_all(Pieces::new()))))?;
         Ok(result)
     }
 
@@ -355,7 +356,11 @@ impl Pool {
         self.map_async(target, items)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. All items are drawn and serialised before any call begins.
+    /// Does what [`map`](Self::map) does, without the wait. All items are drawn in this call. Each 16 KiB of arguments
+    /// are given out at once, so the first calls of a long map begin while later items are drawn.
+    ///
+    /// When an item cannot be serialised, or the iterator panics, no further call begins. The values of the calls that
+    /// have begun are lost then.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).

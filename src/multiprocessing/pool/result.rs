@@ -8,6 +8,7 @@ use ossature_sys::deadline::Deadline;
 
 use super::hub::Hub;
 use super::job::Job;
+use super::kept::Pieces;
 use super::readiness::Readiness;
 use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
@@ -201,9 +202,15 @@ impl<R: Transfer> MapResult<R> {
     ///
     /// # Errors
     /// As [`AsyncResult::get`], of the first item in order that has no value.
-    pub fn get(mut self) -> Result<Vec<R>> {
-        let missing = self.job.taken();
-        self.get_timeout(Deadline::NEVER)?.ok_or(missing)
+    pub fn get(self) -> Result<Vec<R>> {
+        let (job, mut pieces) = (&self.job, Pieces::new());
+        // Values are read while workers make others.
+        loop {
+            self.hub.wait(Deadline::NEVER, Wanted::Job(job), || job.is_done() || job.has_many())?;
+            if job.is_done() || !job.take_some(&mut pieces) {
+                return job.take_all(pieces);
+            }
+        }
     }
 
     /// Waits for the values until the deadline. Returns `None` when the time ran out.
@@ -214,7 +221,7 @@ impl<R: Transfer> MapResult<R> {
         if !self.wait(timeout)? {
             return Ok(None);
         }
-        self.job.take_all().map(Some)
+        self.job.take_all(Pieces::new()).map(Some)
     }
 
     /// As [`get`](Self::get), and `progress` gets the number of calls that have ended, first 0, then after each change.
