@@ -30,8 +30,8 @@ by_their_own! {
     [] Semaphore;
     [] BoundedSemaphore;
     [] Event;
-    [] Barrier;
-    [L: ConditionLock] Condition<L>;
+    [const N: usize] Barrier<N>;
+    [L: ConditionLock<N>, const N: usize] Condition<L, N>;
     [T: Sized] Queue<T>;
     [T: Sized] JoinableQueue<T>;
     [T: Sized] SimpleQueue<T>;

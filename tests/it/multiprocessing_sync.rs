@@ -9,6 +9,7 @@ use ossature::multiprocessing::sync::SEM_VALUE_MAX;
 use ossature::multiprocessing::{
     Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
 };
+use ossature::sys::errno::Errno;
 use ossature::sys::futex::Cancel;
 use ossature::sys::scope::{NotOwner, Refused};
 use ossature::sys::sync::barrier::Broken;
@@ -484,6 +485,77 @@ fn barrier_of_nobody_or_of_too_many_is_refused() {
     assert_eq!(Barrier::<1_000>::with_capacity(1_000).unwrap().parties(), 1_000);
     let error = Barrier::<1_000>::with_capacity(1_001).unwrap_err();
     assert!(error.to_string().contains("1 to 1000 parties, not 1001"), "{error}");
+    assert!(Barrier::new(300).unwrap_err().to_string().contains("`with_capacity`"));
+    assert!(!Barrier::new(0).unwrap_err().to_string().contains("`with_capacity`"));
+}
+
+#[test]
+fn object_that_is_full_names_itself_and_its_room() {
+    let barrier = Barrier::<2>::with_capacity(2).unwrap();
+    let _parties = [(); 2].map(|()| barrier.join().unwrap());
+    let error = barrier.join().unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::AGAIN));
+    assert!(error.to_string().contains("barrier of processes has no room for more than 2 participants"), "{error}");
+
+    let semaphore = Semaphore::new(121).unwrap();
+    let _permits: Vec<_> = (0..120).map(|_| semaphore.permit().unwrap()).collect();
+    let error = semaphore.permit().unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::AGAIN));
+    assert!(error.to_string().contains("semaphore of processes has no room for more than 120 permits"), "{error}");
+
+    let changed = Condition::<_, 1>::with_capacity().unwrap();
+    let waiting = RawValue::new(0_u32).unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            changed.acquire().unwrap();
+            waiting.set(1);
+            changed.wait().unwrap();
+            changed.release().unwrap();
+        });
+        let error = loop {
+            changed.acquire().unwrap();
+            // It lets the lock go when it is in the queue.
+            let waited = (waiting.get() == 1).then(|| changed.wait());
+            changed.release().unwrap();
+            if let Some(waited) = waited {
+                break waited.unwrap_err();
+            }
+        };
+        assert_eq!(error.errno(), Some(Errno::AGAIN));
+        assert!(error.to_string().contains("condition of processes has no room for more than 1 waiters"), "{error}");
+        assert!(error.to_string().contains("`with_capacity`"), "{error}");
+        changed.acquire().unwrap();
+        assert_eq!(changed.notify_all().unwrap(), 1);
+        changed.release().unwrap();
+        waiter.join().unwrap();
+    });
+}
+
+#[test]
+fn condition_has_room_for_more_than_120_waiters() {
+    const WAITERS: u32 = 200;
+    let lock = Lock::new().unwrap();
+    let changed = Condition::<_, 500>::with_lock_and_capacity(lock.try_clone().unwrap()).unwrap();
+    let same = changed.try_clone().unwrap();
+    let waiting = RawValue::new(0_u32).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..WAITERS {
+            scope.spawn(|| {
+                changed.acquire().unwrap();
+                waiting.set(waiting.get() + 1);
+                changed.wait().unwrap();
+                changed.release().unwrap();
+            });
+        }
+        let mut notified = 0;
+        while notified < WAITERS {
+            same.acquire().unwrap();
+            if waiting.get() == WAITERS {
+                notified += same.notify_all().unwrap();
+            }
+            same.release().unwrap();
+        }
+    });
 }
 
 #[test]

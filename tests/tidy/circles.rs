@@ -15,7 +15,7 @@ const CRATES: &[&str] = &["sys/src/", "src/", "redis/src/"];
 /// The circles that stay: what the paths of their files begin with, how many files each has, and why.
 const STAY: &[(&str, usize, &str)] = &[(
     "sys/src/sync/",
-    19,
+    21,
     "a scope names how each primitive waits in it, and each of these back ends is written over the scope's locks",
 )];
 

@@ -2,12 +2,12 @@
 
 use ossature_sys::errno::Errno;
 use ossature_sys::futex::Limit;
-use ossature_sys::scope::Shared;
+use ossature_sys::scope::{Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::barrier::{self, Action, Party};
 use serde::{Deserialize, Serialize};
 
-use super::methods::owner;
+use super::methods::{owner, unless_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
@@ -121,7 +121,7 @@ impl<const N: usize> Barrier<N> {
     /// [`Os`](ErrorKind::Os) with `EAGAIN` when `N` threads have joined or wait, or when this thread holds 1,900 shared
     /// locks. [`Os`](ErrorKind::Os) with `ENOMEM` without memory for one more participant.
     pub fn join(&self) -> Result<Party<'_, Shared, N>> {
-        Ok(self.0.join()?)
+        self.0.join().map_err(full::<N>())
     }
 
     /// [`join`](Self::join), which needs no limit: the answer is never `None`.
@@ -129,7 +129,7 @@ impl<const N: usize> Barrier<N> {
     /// # Errors
     /// As for [`join`](Self::join).
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Party<'_, Shared, N>>> {
-        Ok(self.0.join_timeout(limit)?)
+        self.0.join_timeout(limit).map_err(full::<N>())
     }
 
     /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
@@ -246,11 +246,19 @@ impl Arena {
 
 owner!(Barrier, barrier::Barrier<Shared, N>, N);
 
+fn full<const N: usize>() -> impl Fn(Refused) -> Error {
+    unless_full("this barrier of processes", N, "participants", ", or make it by `with_capacity` for more")
+}
+
 /// Says what is wrong with the number of parties, if that is the error.
 fn named<const N: usize>(parties: u32) -> impl Fn(Error) -> Error {
     move |error| match error.errno() {
         Some(Errno::INVAL) => {
-            let message = format!("this barrier of processes takes 1 to {N} parties, not {parties}");
+            let remedy = match parties {
+                0 => "name one party at least",
+                _ => "make one for more by `with_capacity`, as `Barrier::<65536>::with_capacity(parties)`",
+            };
+            let message = format!("this barrier of processes takes 1 to {N} parties, not {parties}: {remedy}");
             Error::new(ErrorKind::InvalidInput, message)
         }
         _ => error,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use ossature_sys::futex::Limit;
-use ossature_sys::scope::Shared;
+use ossature_sys::scope::{Refused, Shared};
 use ossature_sys::shareable;
 use ossature_sys::shm::Init;
 use ossature_sys::sync::bare::{ByName, Named, NotOwner};
@@ -13,9 +13,9 @@ use ossature_sys::sync::{handoff, lock, rlock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::methods::held_by_one;
+use super::methods::{held_by_one, unless_full};
 use super::{HandoffLock, Lock, RLock, RLockGuard};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
@@ -31,7 +31,7 @@ shareable! {
 ///
 /// A wait lets every level of the lock go and takes them all again. Differs from Python: a notifier never waits for the
 /// threads that it has woken, so a killed one cannot stop it. [`wait_for`](Self::wait_for) does not call its predicate
-/// on what a killed holder may have left half changed. At most 120 may wait at a time.
+/// on what a killed holder may have left half changed. At most `N` may wait at a time, by default 120.
 ///
 /// Python's `Condition(lock)`, also several conditions over one lock, is [`with_lock`](Self::with_lock). Where the lock
 /// guards data in memory, a [`condition::Condition`](crate::sys::sync::condition::Condition) beside the lock in one
@@ -89,16 +89,17 @@ shareable! {
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
-pub struct Condition<L: ConditionLock = OwnLock> {
+pub struct Condition<L: ConditionLock<N> = OwnLock, const N: usize = 120> {
     lock: L,
     queue: L::Queue,
 }
 
-/// What a [`Condition`] has for its lock: a [`Lock`], an [`RLock`], a [`HandoffLock`], or one of its own.
+/// What a [`Condition`] for `N` waiters has for its lock: a [`Lock`], an [`RLock`], a [`HandoffLock`], or one of its
+/// own.
 ///
 /// # Examples
 /// See the example of [`Condition::with_lock`].
-pub trait ConditionLock: fmt::Debug + Serialize + DeserializeOwned + sealed::Sealed {
+pub trait ConditionLock<const N: usize = 120>: fmt::Debug + Serialize + DeserializeOwned + sealed::Sealed {
     /// The lock in shared memory.
     #[doc(hidden)]
     type Raw: Named<Scope = Shared>;
@@ -109,7 +110,7 @@ pub trait ConditionLock: fmt::Debug + Serialize + DeserializeOwned + sealed::Sea
     #[doc(hidden)]
     fn by_name(&self) -> std::result::Result<ByName<'_, Self::Raw>, NotOwner>;
     #[doc(hidden)]
-    fn queue<'q>(&'q self, beside: &'q Self::Queue) -> &'q condition::Condition<Shared>;
+    fn queue<'q>(&'q self, beside: &'q Self::Queue) -> &'q condition::Condition<Shared, N>;
     #[doc(hidden)]
     fn again(&self, beside: &Self::Queue) -> Result<(Self, Self::Queue)>;
 }
@@ -134,7 +135,7 @@ pub struct OwnLock(Placed<Monitor>);
 /// # Examples
 /// See the example of [`Condition::with_lock`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Queue(Placed<condition::Condition<Shared>>);
+pub struct Queue<const N: usize = 120>(Placed<condition::Condition<Shared, N>>);
 
 impl ConditionLock for OwnLock {
     type Raw = rlock::RLock<(), Shared>;
@@ -155,19 +156,19 @@ impl ConditionLock for OwnLock {
 
 macro_rules! condition_lock {
     ($($Face:ty, $Raw:ty;)+) => {$(
-        impl ConditionLock for $Face {
+        impl<const N: usize> ConditionLock<N> for $Face {
             type Raw = $Raw;
-            type Queue = Queue;
+            type Queue = Queue<N>;
 
             fn by_name(&self) -> std::result::Result<ByName<'_, Self::Raw>, NotOwner> {
                 self.as_raw().by_name()
             }
 
-            fn queue<'q>(&'q self, beside: &'q Queue) -> &'q condition::Condition<Shared> {
+            fn queue<'q>(&'q self, beside: &'q Queue<N>) -> &'q condition::Condition<Shared, N> {
                 &beside.0
             }
 
-            fn again(&self, beside: &Queue) -> Result<(Self, Queue)> {
+            fn again(&self, beside: &Queue<N>) -> Result<(Self, Queue<N>)> {
                 let queue = beside.0.try_clone("this Condition")?;
                 Ok((self.try_clone()?, Queue(queue)))
             }
@@ -181,7 +182,7 @@ condition_lock! {
     HandoffLock, handoff::HandoffLock<Shared>;
 }
 
-impl<L: ConditionLock> fmt::Debug for Condition<L> {
+impl<L: ConditionLock<N>, const N: usize> fmt::Debug for Condition<L, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Condition").field("lock", &self.lock).finish_non_exhaustive()
     }
@@ -269,6 +270,29 @@ impl Arena {
     }
 }
 
+impl<const N: usize> Condition<RLock, N> {
+    /// A condition with room for `N` waiters and an [`RLock`], both in shared memory. `N` is 65,536 at most.
+    ///
+    /// A condition with `N` above 120 takes memory when waiters come. [`new`](Condition::new) makes one for 120.
+    ///
+    /// # Errors
+    /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Condition;
+    ///
+    /// let changed = Condition::<_, 10_000>::with_capacity()?;
+    /// changed.acquire()?;
+    /// assert_eq!(changed.notify_all()?, 0);
+    /// changed.release()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_capacity() -> Result<Self> {
+        Self::with_lock_and_capacity(RLock::new()?)
+    }
+}
+
 impl<L: ConditionLock> Condition<L> {
     /// A condition over a lock that there is: Python's `Condition(lock)`. The lock's own methods are the condition's,
     /// too.
@@ -298,7 +322,32 @@ impl<L: ConditionLock> Condition<L> {
     where
         L: ConditionLock<Queue = Queue>,
     {
-        let queue = Placed::new(condition::Condition::shared(), "a condition")?;
+        Self::with_lock_and_capacity(lock)
+    }
+}
+
+impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
+    /// [`with_lock`](Condition::with_lock), with room for `N` waiters. `N` is 65,536 at most.
+    ///
+    /// # Errors
+    /// As for [`Lock::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::{Condition, Lock};
+    ///
+    /// let lock = Lock::new()?;
+    /// let changed = Condition::<_, 1000>::with_lock_and_capacity(lock.try_clone()?)?;
+    /// lock.acquire()?;
+    /// assert_eq!(changed.notify(1)?, 0);
+    /// lock.release()?;
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_lock_and_capacity(lock: L) -> Result<Self>
+    where
+        L: ConditionLock<N, Queue = Queue<N>>,
+    {
+        let queue = Placed::new(condition::Condition::shared_with_capacity(), "a condition")?;
         Ok(Self { lock, queue: Queue(queue) })
     }
 
@@ -316,8 +365,9 @@ impl<L: ConditionLock> Condition<L> {
     ///
     /// # Errors
     /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock; [`Os`](crate::ErrorKind::Os)
-    /// with `EAGAIN` when 120 wait already: it has the lock still. [`Unrecoverable`](crate::ErrorKind::Unrecoverable)
-    /// when that happened to the lock meanwhile: it does not have it any more.
+    /// with `EAGAIN` when `N` wait already, with `ENOMEM` without memory for one more waiter: it has the lock still.
+    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable) when that happened to the lock meanwhile: it does not have it
+    /// any more.
     /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and nobody has repaired what
     /// it left.
     pub fn wait(&self) -> Result<()> {
@@ -330,7 +380,7 @@ impl<L: ConditionLock> Condition<L> {
     /// # Errors
     /// As for [`wait`](Self::wait).
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
-        let (held, notified) = self.queue().wait_timeout(self.lock.by_name()?, limit)?;
+        let (held, notified) = self.queue().wait_timeout(self.lock.by_name()?, limit).map_err(full::<N>())?;
         if held.is_abandoned() {
             return Err(abandoned());
         }
@@ -343,7 +393,7 @@ impl<L: ConditionLock> Condition<L> {
     /// # Errors
     /// As for [`wait`](Self::wait); when a holder died and nobody has repaired what it left, `ready` is not asked.
     pub fn wait_for<'c>(&self, mut ready: impl FnMut() -> bool, limit: impl Into<Limit<'c>>) -> Result<bool> {
-        match self.queue().wait_for(self.lock.by_name()?, |_| ready(), limit)? {
+        match self.queue().wait_for(self.lock.by_name()?, |_| ready(), limit).map_err(full::<N>())? {
             (_held, Wait::Ready) => Ok(true),
             (_held, Wait::TimedOut) => Ok(false),
             (_held, Wait::Abandoned) => Err(abandoned()),
@@ -367,13 +417,17 @@ impl<L: ConditionLock> Condition<L> {
         self.notify(u32::MAX)
     }
 
-    fn queue(&self) -> &condition::Condition<Shared> {
+    fn queue(&self) -> &condition::Condition<Shared, N> {
         self.lock.queue(&self.queue)
     }
 }
 
+fn full<const N: usize>() -> impl Fn(Refused) -> Error {
+    unless_full("this condition of processes", N, "waiters", ", or make it by `with_capacity` for more")
+}
+
 /// The lock that the condition was made [over](Condition::with_lock).
-impl<L: ConditionLock> Deref for Condition<L> {
+impl<L: ConditionLock<N>, const N: usize> Deref for Condition<L, N> {
     type Target = L;
 
     fn deref(&self) -> &L {

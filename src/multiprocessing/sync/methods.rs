@@ -1,5 +1,9 @@
 //! The methods that several faces have, written once.
 
+use ossature_sys::scope::Refused;
+
+use crate::error::Error;
+
 /// The methods of a type that owns a `Placed` in its only field. The type may have room for `N` participants.
 macro_rules! owner {
     ($Face:ident, $Inner:ty $(, $N:ident)?) => {
@@ -129,6 +133,25 @@ macro_rules! held_by_one {
             }
         }
     };
+}
+
+/// The error of a call that may find no room in `object` for one more of `whom`. The text then names the object and its
+/// room, and `or` may name another remedy than to wait.
+pub(super) fn unless_full(
+    object: &'static str,
+    room: usize,
+    whom: &'static str,
+    or: &'static str,
+) -> impl Fn(Refused) -> Error {
+    move |refused| {
+        let error = Error::from(refused);
+        if refused != Refused::TableFull {
+            return error;
+        }
+        error.with_message(format!(
+            "{object} has no room for more than {room} {whom}: wait until one of them is done{or}"
+        ))
+    }
 }
 
 pub(super) use {held_by_one, owner};

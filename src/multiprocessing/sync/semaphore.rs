@@ -3,12 +3,12 @@
 use std::ops::Deref;
 
 use ossature_sys::futex::Limit;
-use ossature_sys::scope::Shared;
+use ossature_sys::scope::{Refused, Shared};
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::semaphore;
 use serde::{Deserialize, Serialize};
 
-use super::methods::owner;
+use super::methods::{owner, unless_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
@@ -153,7 +153,7 @@ impl Semaphore {
     /// # Errors
     /// As for [`acquire`](Self::acquire), and `EAGAIN` when there are 120 permits already.
     pub fn permit(&self) -> Result<Permit<'_>> {
-        Ok(self.0.permit()?)
+        self.0.permit().map_err(full())
     }
 
     /// The same if there is a unit, else `None`.
@@ -161,7 +161,7 @@ impl Semaphore {
     /// # Errors
     /// As for [`permit`](Self::permit).
     pub fn try_permit(&self) -> Result<Option<Permit<'_>>> {
-        Ok(self.0.try_permit()?)
+        self.0.try_permit().map_err(full())
     }
 
     /// The same, waiting within the limit; `None` when that is over.
@@ -169,7 +169,7 @@ impl Semaphore {
     /// # Errors
     /// As for [`permit`](Self::permit).
     pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Permit<'_>>> {
-        Ok(self.0.permit_timeout(limit)?)
+        self.0.permit_timeout(limit).map_err(full())
     }
 
     /// Runs `body` with a unit, which is given back on unwinding too: Python's `with`.
@@ -180,6 +180,10 @@ impl Semaphore {
         let _unit = self.permit()?;
         Ok(body())
     }
+}
+
+fn full() -> impl Fn(Refused) -> Error {
+    unless_full("this semaphore of processes", 120, "permits", ", or take units without an owner by `acquire`")
 }
 
 impl Arena {

@@ -5,16 +5,19 @@ use super::killable::{KillableGate, mourned, step};
 use super::rwlock::{become_participant, walk};
 use crate::futex::Limit;
 use crate::robust::word::LockWord;
-use crate::sync::queue::{Queue, SharedQueue};
+use crate::sync::queue::{Queue, SharedQueue, WITH_LIST};
 
 /// How many participants wait at a time, at most.
 const MOST: usize = 4;
 
 /// The queue.
 #[derive(Debug)]
-pub struct Waiters(SharedQueue<Place, KillableGate, MOST>);
+pub struct Waiters<const N: usize = MOST>(SharedQueue<Place, KillableGate, N>);
 
-impl Waiters {
+/// A queue whose notifiers leave a list of who is next.
+pub type ListedWaiters = Waiters<WITH_LIST>;
+
+impl<const N: usize> Waiters<N> {
     /// An empty queue.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {

@@ -35,7 +35,7 @@ macro_rules! killable_scope {
             type Lock = $crate::futex::WordLock;
             type RLock = $crate::sync::rlock::OwnedWord;
             type Gate = $crate::model::killable::KillableGate;
-            type Queue = $crate::sync::queue::PrivateQueue;
+            type Queue<const N: usize> = $crate::sync::queue::PrivateQueue;
             type Participants<const N: usize> = $participants;
             type Permits = $crate::sync::permits::NoTable;
             type Readers = $crate::sync::readers::Counted<$crate::model::killable::KillableGate>;

@@ -44,22 +44,28 @@
 //! **One lock for each condition.** All that wait for a condition at the same time use the same lock. Otherwise the
 //! order of the queue is chance, and in `Shared` a death may lose a notification.
 //!
-//! **Limits.** In `Shared` 120 participants may wait at a time, each with one entry of its thread's list. The table
-//! makes a shared condition 8 kB large. In `Private` there is no limit: a waiter's word is on its stack.
+//! **Limits.** In `Shared` `N` participants may wait at a time, by default 120, each with one entry of its thread's
+//! list. `N` is part of the type and 65,536 at most. A condition for 120 takes 7 kB, and one for 8 takes 512 bytes. In
+//! `Private` there is no limit: a waiter's word is on its stack.
 //!
 //! **Cost.** A notification that nobody waits for is a look at the queue, without a system call. A notification of a
 //! waiter that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The
-//! first sleeper watches the notified waiters that are not done. So the cost of a sleep does not grow with the number
-//! of waiters. A waiter that comes or goes reads the table.
+//! first sleeper watches the notified waiters that are not done, at most 120 at a time, and then looks at all places
+//! every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter that comes or goes reads the
+//! table. One notifier in 256 reads the table, and leaves a list of who is next for the others.
 //!
 //! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
 
 use core::fmt;
+use core::mem::offset_of;
 
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
-use crate::sync::queue::{PrivateQueue, Queue};
+use crate::sync::gate::SharedGate;
+use crate::sync::lease::Lease;
+use crate::sync::participants::SLOTS;
+use crate::sync::queue::{PrivateQueue, Queue, SharedQueue};
 use crate::sync::scope::{Local, Shared};
 use crate::sync::scope::{Private, Refused, Scope};
 
@@ -99,8 +105,8 @@ use crate::sync::scope::{Private, Refused, Scope};
 /// ```
 #[doc(alias = "Condvar")]
 #[repr(C)]
-pub struct Condition<S: Scope = Private> {
-    queue: S::Queue,
+pub struct Condition<S: Scope = Private, const N: usize = 120> {
+    queue: S::Queue<N>,
 }
 
 /// How [`Condition::wait_for`] ended.
@@ -141,17 +147,54 @@ impl Condition<Local> {
 }
 
 impl Condition<Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared condition of.
+    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared condition of, with room for 120 waiters.
+    ///
+    /// [`shared_with_capacity`](Self::shared_with_capacity) takes more.
     pub fn shared() -> impl Init<Self> {
-        // SAFETY: zero bytes are a condition that nobody has ever waited for.
-        unsafe { InitWith::zeroed() }
+        Self::shared_with_capacity()
+    }
+}
+
+impl<const N: usize> Condition<Shared, N> {
+    /// An initialiser of a shared condition with room for `N` waiters. `N` is 65,536 at most.
+    ///
+    /// Each waiter takes 60 bytes. A condition for more than 120 that is placed by itself begins with one page, and
+    /// gets more when more waiters come. In a struct or an arena, a condition has all its pages from the beginning.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{scope::Shared, shareable, shm::Shm, sync::{Condition, Lock}};
+    ///
+    /// let many = Shm::place(Condition::<Shared, 1000>::shared_with_capacity())?;
+    /// assert_eq!(many.notify_all(), 0);
+    ///
+    /// shareable! {
+    ///     struct Items { count: Lock<u32, Shared>, more: Condition<Shared, 6> }
+    /// }
+    /// let items = Shm::place(Items::init(Lock::shared(0), Condition::shared_with_capacity()))?;
+    /// assert_eq!(items.more.notify(1), 0);
+    /// assert!(size_of::<Items>() <= 512);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use ossature_sys::{scope::Shared, sync::Condition};
+    ///
+    /// let _ = Condition::<Shared, 65_537>::shared_with_capacity();
+    /// ```
+    pub fn shared_with_capacity() -> impl Init<Self> {
+        const { assert!(N != 0 && N <= 1 << 16, "a shared condition has room for 1 to 65,536 waiters") };
+        // SAFETY: the place has zero bytes, which `Init` promises: a condition that nobody has ever waited for.
+        unsafe { InitWith::new(|_| Ok(())) }
     }
 }
 
 // SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one that the others complete.
-unsafe impl Shareable for Condition<Shared> {
-    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Condition");
+unsafe impl<const N: usize> Shareable for Condition<Shared, N> {
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive_for("Condition", N);
     const LOCKS: bool = true;
+    const BACKED: usize =
+        if N > SLOTS { offset_of!(Self, queue) + SharedQueue::<Lease, SharedGate, N>::HEAD } else { usize::MAX };
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         // SAFETY: `place` points to a condition in a mapping (the caller's obligation); atomics may be read beside
@@ -160,7 +203,7 @@ unsafe impl Shareable for Condition<Shared> {
     }
 }
 
-impl<S: Scope> fmt::Debug for Condition<S> {
+impl<S: Scope, const N: usize> fmt::Debug for Condition<S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Condition").finish_non_exhaustive()
     }
@@ -225,7 +268,7 @@ pub unsafe trait Held: Sized {
     unsafe fn take_again(&self, levels: u32) -> Result<(), Refused>;
 }
 
-impl<S: Scope> Condition<S> {
+impl<S: Scope, const N: usize> Condition<S, N> {
     /// Lets the lock go, waits for a notification and takes the lock again.
     ///
     /// Differs from Python: a thread that does not hold the lock has no guard to call it with, unless it released the
@@ -234,7 +277,8 @@ impl<S: Scope> Condition<S> {
     /// # Errors
     /// The lock is released then. If this thread no longer holds the lock: [`NotOwner`](Refused::NotOwner). In
     /// `Shared`: [`Unrecoverable`](Refused::Unrecoverable) if the lock was marked as unrecoverable meanwhile,
-    /// [`TableFull`](Refused::TableFull) when 120 participants wait already, [`TooMany`](Refused::TooMany). In `Local`:
+    /// [`TableFull`](Refused::TableFull) when `N` participants wait already, [`NoMemory`](Refused::NoMemory),
+    /// [`TooMany`](Refused::TooMany). In `Local`:
     /// [`WouldDeadlock`](Refused::WouldDeadlock), because no other thread could notify meanwhile.
     pub fn wait<G: Held<Scope = S>>(&self, guard: G) -> G::Answer<G> {
         G::answer(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))

@@ -129,9 +129,9 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// Where the shares of a lock's readers live.
     #[doc(hidden)]
     type Readers: Readers + Send + Sync;
-    /// The waiters of a condition of this scope.
+    /// The waiters of a condition of this scope: at most `N`, where waiters have places.
     #[doc(hidden)]
-    type Queue: Queue + Send + Sync;
+    type Queue<const N: usize>: Queue + Send + Sync;
     /// Who takes part in a barrier of this scope: at most `N`, where threads have slots.
     #[doc(hidden)]
     type Participants<const N: usize>: Participants<Self::Gate>;
@@ -175,7 +175,7 @@ impl Scope for Private {
     type Gate = PrivateGate;
     type Permits = NoTable;
     type Readers = Counted<PrivateGate>;
-    type Queue = PrivateQueue;
+    type Queue<const N: usize> = PrivateQueue;
     type Participants<const N: usize> = Counter;
     type Outcome<G> = G;
 
@@ -199,7 +199,7 @@ impl Scope for Shared {
     type Gate = SharedGate;
     type Permits = Slots;
     type Readers = readers::Slots;
-    type Queue = SharedQueue;
+    type Queue<const N: usize> = SharedQueue<Lease, SharedGate, N>;
     type Participants<const N: usize> = SlotTable<Lease, N>;
     refusing!();
 }
@@ -210,7 +210,7 @@ impl Scope for Local {
     type Gate = LocalGate;
     type Permits = NoTable;
     type Readers = Counted<LocalGate>;
-    type Queue = LocalQueue;
+    type Queue<const N: usize> = LocalQueue;
     type Participants<const N: usize> = Counter;
     refusing!();
 }

@@ -12,6 +12,7 @@ use ossature_sys::scope::{LockBackend, Refused, Shared};
 use ossature_sys::shm::{AttachError, Racy, Shm};
 use ossature_sys::sync::arena::Arena;
 use ossature_sys::sync::barrier::{Barrier, Broken};
+use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
 use crate::support::soon;
@@ -105,6 +106,35 @@ fn one_more_participant_than_there_is_memory_for_is_refused_and_comes_later() {
         barrier.reset().unwrap();
     }
     assert_eq!(barrier.join().map(drop), Ok(()));
+}
+
+#[test]
+fn one_more_waiter_than_there_is_memory_for_is_refused_and_comes_later() {
+    let _alone = alone();
+    if Shared::backend() != LockBackend::Node {
+        return;
+    }
+    let lock = Shm::place(Shared32::shared(0)).unwrap();
+    let condition = Shm::place(Condition::<Shared, 65_536>::shared_with_capacity()).unwrap();
+    let wait = || condition.wait_timeout(lock.lock().unwrap(), Duration::ZERO).map(|(_, notified)| notified);
+    let resident = || {
+        // SAFETY: the descriptor stays here.
+        let memory = duplicate(unsafe { condition.descriptor() }).unwrap();
+        File::from(memory).metadata().unwrap().blocks() * 512
+    };
+    for errno in [Errno::NOMEM, Errno::FAULT] {
+        let _full = Rule::on("madvise", Fault::Fail(errno)).arm().unwrap();
+        assert_eq!(wait(), Err(Refused::NoMemory));
+        assert_eq!(condition.notify_all(), 0);
+        assert!(!lock.is_locked());
+    }
+    // Kernels before Linux 5.14 do not know the call. The kernel is made to write there.
+    let old = Rule::on("madvise", Fault::Fail(Errno::INVAL)).arm().unwrap();
+    let before = resident();
+    assert_eq!(wait(), Ok(false));
+    assert!(before < resident(), "the list has pages now");
+    drop(old);
+    assert_eq!(wait(), Ok(false));
 }
 
 /// Kernels before Linux 5.14 do not know the call.

@@ -23,6 +23,8 @@ pub const TESTS: &[Test] = &[
     ("table_full_of_the_dead_has_room", table_full_of_the_dead_has_room),
     ("notification_of_the_dead_reaches_nobody", notification_of_the_dead_reaches_nobody),
     ("notification_that_the_last_waiter_left_goes_to_the_next_that_comes", notification_goes_to_the_next_that_comes),
+    ("notification_that_the_last_waiter_left_in_a_full_table_goes_on", notification_in_a_full_table_goes_on),
+    ("list_of_who_is_next_passes_over_the_killed", list_of_who_is_next_passes_over_the_killed),
     ("places_of_those_that_ran_out_of_time_are_used_again", places_of_those_that_ran_out_of_time_are_used_again),
     ("waiter_that_dies_on_its_way_into_a_used_place_notifies_nobody", waiter_that_dies_on_its_way_notifies_nobody),
     ("notification_of_all_does_not_reach_who_comes_meanwhile", notification_of_all_does_not_reach_who_comes_meanwhile),
@@ -158,6 +160,59 @@ fn notification_goes_to_the_next_that_comes() {
     })
     .unwrap();
     assert_eq!(next.wait(), Ok(ExitStatus::Code(0)));
+}
+
+/// There is room for one waiter only.
+fn notification_in_a_full_table_goes_on() {
+    let (lock, condition) = (Shm::place(Lock::<u32, Shared>::shared(0)).unwrap(), small());
+    let waiter = || {
+        fork(|| {
+            let mut guard = lock.lock().unwrap();
+            *guard += 1;
+            drop(condition.wait(guard).unwrap());
+            0
+        })
+        .unwrap()
+    };
+    let mut first = waiter();
+    until("it is in the queue", || *lock.lock().unwrap() == 1);
+    let guard = lock.lock().unwrap();
+    assert_eq!(condition.notify(1), 1);
+    end_now(&mut first);
+    drop(guard);
+    assert_eq!(waiter().wait(), Ok(ExitStatus::Code(0)), "the next one has the notification");
+    // It is used up.
+    let waited = condition.wait_timeout(lock.lock().unwrap(), Duration::from_millis(1)).unwrap();
+    assert!(!waited.1);
+}
+
+fn small() -> Shm<Condition<Shared, 1>> {
+    Shm::place(Condition::shared_with_capacity()).unwrap()
+}
+
+/// With so many waiters a notifier leaves a list of who is next.
+fn list_of_who_is_next_passes_over_the_killed() {
+    const WAITERS: usize = 24;
+    let stage = stage();
+    let start = |_| {
+        stage.states[0].store(0, SeqCst);
+        waiter(&stage, 0)
+    };
+    let mut waiters: Vec<_> = (0..WAITERS).map(start).collect();
+    assert_eq!(stage.condition.notify(1), 1);
+    waiters[0].wait().unwrap();
+    for dead in (1..WAITERS).step_by(2) {
+        end_now(&mut waiters[dead]);
+    }
+    for next in (2..WAITERS).step_by(2) {
+        assert_eq!(stage.condition.notify(1), 1);
+        waiters[next].wait().unwrap();
+    }
+    assert_eq!(stage.condition.notify(1), 0);
+    // Others come to the places of the dead.
+    let mut later = waiter(&stage, 1);
+    assert_eq!(stage.condition.notify_all(), 1);
+    later.wait().unwrap();
 }
 
 fn places_of_those_that_ran_out_of_time_are_used_again() {

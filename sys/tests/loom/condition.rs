@@ -2,6 +2,7 @@
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use loom::thread;
 use ossature_sys::futex::{Cancel, Limit};
 use ossature_sys::model::condition as model;
@@ -141,14 +142,19 @@ fn one_notification_frees_one() {
 const STEPS: u32 = 64;
 
 /// A queue, and the threads that use it. The model waits for all of them at its end.
-#[derive(Clone)]
-struct Crowd {
-    queue: Arc<model::Waiters>,
+struct Crowd<const N: usize = 4> {
+    queue: Arc<model::Waiters<N>>,
     /// No thread of the model stops with this lock held.
     threads: std::sync::Arc<std::sync::Mutex<Vec<thread::JoinHandle<()>>>>,
 }
 
-impl Crowd {
+impl<const N: usize> Clone for Crowd<N> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), threads: self.threads.clone() }
+    }
+}
+
+impl<const N: usize> Crowd<N> {
     fn new() -> Self {
         Self { queue: Arc::new(model::Waiters::new()), threads: std::sync::Arc::default() }
     }
@@ -193,7 +199,7 @@ impl Crowd {
 fn notification_of_a_killed_waiter_goes_to_the_next() {
     for steps in 0..STEPS {
         explore(move || {
-            Crowd::new().begins_with_doomed(steps, |here| {
+            Crowd::<4>::new().begins_with_doomed(steps, |here| {
                 here.waits(2, |here| here.spawn(|here| assert!(here.queue.notify(1) < 2)));
             });
         });
@@ -205,7 +211,7 @@ fn notification_of_a_killed_waiter_goes_to_the_next() {
 fn notification_of_one_that_dies_behind_another_goes_to_the_third() {
     for steps in 0..STEPS {
         explore_to(1, move || {
-            Crowd::new().begins_with_doomed(steps, |here| {
+            Crowd::<4>::new().begins_with_doomed(steps, |here| {
                 here.waits(2, |here| here.waits(3, |here| here.spawn(|here| assert!(here.queue.notify(2) < 3))));
             });
         });
@@ -217,7 +223,7 @@ fn notification_of_one_that_dies_behind_another_goes_to_the_third() {
 fn notification_of_a_killed_waiter_passes_one_whose_time_is_over() {
     for steps in 0..STEPS {
         explore_to(1, move || {
-            Crowd::new().begins_with_doomed(steps, |here| {
+            Crowd::<4>::new().begins_with_doomed(steps, |here| {
                 here.spawn(|here| {
                     let cancel = Arc::new(Cancel::new());
                     let cancels = cancel.clone();
@@ -243,7 +249,7 @@ fn notification_of_a_killed_waiter_passes_one_whose_time_is_over() {
 fn killed_notifier_leaves_nobody_asleep() {
     for steps in 0..16 {
         explore(move || {
-            let here = Crowd::new();
+            let here = Crowd::<4>::new();
             let notifies = move |here: &Crowd| {
                 let survived = here.queue.doomed_notify(steps, 2);
                 assert!(survived == Some(2) || survived.is_none() && steps < 15);
@@ -253,4 +259,47 @@ fn killed_notifier_leaves_nobody_asleep() {
             here.ends();
         });
     }
+}
+
+/// Two waiters of a queue whose notifiers leave a list. `notifies` runs when both are in the queue. Its argument says
+/// whether the second one was notified.
+fn two_with_a_list(notifies: impl FnOnce(&Crowd<3>, &AtomicBool) + 'static) {
+    let here = Crowd::<3>::new();
+    here.waits(1, |here| {
+        here.spawn(|here| {
+            let is_notified = Arc::new(AtomicBool::new(false));
+            let told = is_notified.clone();
+            let entered = || here.spawn(move |here| notifies(here, &told));
+            assert!(here.queue.wait(2, Limit::NEVER, entered));
+            is_notified.store(true, SeqCst);
+        });
+    });
+    here.ends();
+}
+
+/// Wherever a notifier dies, the list that it leaves misleads nobody: the first waiter is notified before the second.
+#[test]
+fn list_of_a_killed_notifier_loses_no_waiter() {
+    for steps in 0..24 {
+        explore_to(1, move || {
+            two_with_a_list(move |here, is_second_notified| {
+                let survived = here.queue.doomed_notify(steps, 1);
+                assert!(survived == Some(1) || survived.is_none() && steps < 23);
+                assert!(!is_second_notified.load(SeqCst));
+                assert_eq!(here.queue.notify(1), 1);
+                let rest = here.queue.notify(1);
+                assert!(rest == 0 || survived.is_none());
+            });
+        });
+    }
+}
+
+#[test]
+fn two_notifiers_with_a_list_notify_two() {
+    explore_to(1, || {
+        two_with_a_list(|here, _| {
+            here.spawn(|here| assert_eq!(here.queue.notify(1), 1));
+            assert_eq!(here.queue.notify(1), 1);
+        });
+    });
 }

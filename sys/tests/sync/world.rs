@@ -29,7 +29,7 @@ pub trait World: 'static {
 
 /// A world in which there is somebody else.
 pub trait WithPeers:
-    World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue: Sync, Participants<120>: Sync>>
+    World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue<120>: Sync, Participants<120>: Sync>>
 {
     /// Runs `each` in `size` participants beside `main`. Fails if one of them fails, or does not end.
     fn with_peers<R>(size: usize, each: impl Fn(&Me<'_>) + Sync, main: impl FnOnce(&Peers<'_>) -> R) -> R;

@@ -93,6 +93,9 @@ const SOON: Duration = Duration::from_millis(1);
 /// How often it looks at all for each thousand of them, if there are more than it can watch.
 const ROUND: Duration = Duration::from_millis(10);
 
+/// How often a thread looks for a free slot, if the slots change all the time.
+const PASSES: u32 = 1000;
+
 const INSIDE: u32 = 1;
 const KEPT: u32 = 2;
 
@@ -293,13 +296,13 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
     ///
     /// One pass over the slots may find none, although some slot was free at every instant. A slot behind the pass may
     /// be given back just before a slot ahead of it is taken. So the answer is `None` only if two passes have seen the
-    /// same.
+    /// same, or if so many passes found none that others must have changed slots all the time.
     fn take_free(&self, near: u32) -> Result<Option<usize>, Refused> {
         let slots = self.used();
         let near = near as usize % slots.len().max(1);
         let (before, behind) = slots.split_at(near);
         let mut last = None;
-        loop {
+        for _ in 0..PASSES {
             let mut seen = 0;
             for (at, slot) in behind.iter().chain(before).enumerate() {
                 let lease = slot.lease.look();
@@ -315,10 +318,11 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
                 }
             }
             if last == Some(seen) {
-                return Ok(None);
+                break;
             }
             last = Some(seen);
         }
+        Ok(None)
     }
 
     /// Watches slots from `mine` back to the nearest one that sleeps in the same round.

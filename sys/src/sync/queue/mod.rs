@@ -1,6 +1,8 @@
 //! Those who wait for a [`Condition`](super::condition::Condition), in order of arrival: one queue for each scope.
 
 mod local;
+mod oldest;
+mod place;
 mod private;
 mod shared;
 
@@ -10,6 +12,8 @@ use crate::sync::scope::Refused;
 pub(crate) use local::LocalQueue;
 pub(crate) use private::PrivateQueue;
 pub(crate) use shared::SharedQueue;
+#[cfg(loom)]
+pub(crate) use shared::WITH_LIST;
 
 /// A queue of waiters.
 pub trait Queue {

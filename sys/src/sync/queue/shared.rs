@@ -43,7 +43,7 @@
 //! | notified, until it has given up its ticket | the waiter behind it, or the first of the queue |
 //! | while it passes on what a dead one has left | the same, and a sleeper at the gate |
 //! | while it hands over | the same: it has its lease still |
-//! | with nobody in the queue | the next waiter that comes |
+//! | with nobody in the queue | the next waiter that comes; if there is room among the dead only, it is notified at once |
 //!
 //! A sleeper stays on a lease while the holders of that place change. At a death the kernel wakes one sleeper of the
 //! lease, who may not be the one that is to watch the dead. So the participant that frees the place of the dead first
@@ -58,160 +58,68 @@
 //! it does not watch. If an earlier notified waiter dies, its notification waits until the stopped waiter goes on, or
 //! until another waiter looks at the table.
 //!
+//! **Who is first** a notifier finds by a look at the whole table, or by the list that such a look has left: see
+//! [`oldest`](super::oldest). The places of a queue come into use one after the other. A queue for more than 120 finds
+//! pages for a place before the place is used.
+//!
 //! Orderings: entering is `Release`. A place is entered while the user's lock is held, so a notifier that has had the
 //! lock since finds it. What is said above is `SeqCst`.
 
+use core::mem::offset_of;
+
 use super::Queue;
-use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::atomic::{AtomicU32, in_one_order, step};
+use super::oldest::{List, Oldest};
+use super::place::{ASLEEP, NONE, NUDGED, Place, WAITING, age, is_notified, ticket_of, waits, word};
+use crate::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+use crate::atomic::{AtomicU32, AtomicU64, in_one_order, step};
 use crate::deadline::Deadline;
 use crate::futex::{Limit, Reach, Waiter};
 use crate::sync::gate::{SharedGate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
-use crate::sync::participants::{Enrolment, WatchingGate};
+use crate::sync::participants::{Enrolment, SLOTS, WatchingGate};
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
-use crate::sync::split_word::SplitWord;
 
-/// How many may wait at a time. `futex_waitv` takes 128 words, of which the gate, a place's own word and a `Cancel` are
-/// three.
-const PLACES: usize = 120;
+/// The most leases that a sleeper watches: `futex_waitv` takes 128 words, of which the gate, a place's own word and a
+/// `Cancel` are three.
+const WATCHED: usize = 120;
 /// Room for this many leases in the first look.
 const FEW: usize = 8;
-/// How many waiters one look at the table finds, if many are to be notified.
+/// How many places a queue of the model of the list has.
+pub(crate) const WITH_LIST: usize = 3;
+/// How many waiters one look at the table finds, if there is no list.
 const MANY: usize = 32;
+/// How many waiters one look at the table finds, if there is a list.
+const LISTED: usize = if cfg!(loom) { 2 } else { 256 };
 
-/// In the futex half: in the queue, looking.
-const WAITING: u32 = 1 << 30;
-/// In the futex half: in the queue, asleep.
-const ASLEEP: u32 = 1 << 31;
-/// In the futex half: in the queue, woken from its sleep to look anew.
-const NUDGED: u32 = WAITING | ASLEEP;
-/// The word of a place that nobody waits at.
-const NONE: u64 = 0;
-
-/// The word of a waiter: of one that was notified, if it is neither waiting nor asleep.
-const fn word(ticket: u32, half: u32) -> u64 {
-    ((ticket as u64) << 32) | half as u64
-}
-
-const fn ticket_of(word: u64) -> u32 {
-    (word >> 32) as u32
-}
-
-/// Whether a place with this word is in the queue.
-const fn waits(word: u64) -> bool {
-    word as u32 != 0
-}
-
-const fn is_notified(word: u64) -> bool {
-    word != NONE && word as u32 == 0
-}
-
-/// How many tickets before `now` a waiter arrived; 0 for one that arrived later.
-const fn age(word: u64, now: u32) -> u32 {
-    let age = now.wrapping_sub(ticket_of(word));
-    if age > u32::MAX / 2 { 0 } else { age }
-}
-
-/// One waiter's place, on a cache line of its own.
-#[repr(C, align(64))]
-#[derive(Debug)]
-struct Place<L> {
-    lease: L,
-    word: SplitWord,
-}
-
-impl<L: Enrolment> Place<L> {
-    fn is_notified(&self) -> bool {
-        is_notified(self.word.load(Acquire))
-    }
-
-    /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later
-    /// one. The word of the dead is theirs: it may be cleared, and a later waiter would never be notified without its
-    /// own.
-    fn look(&self) -> (Look, u64) {
-        loop {
-            let lease = self.lease.look();
-            let word = self.word.load(SeqCst);
-            if lease.holder() != Holder::Dead || self.lease.look() == lease {
-                return (lease, word);
-            }
-        }
-    }
-
-    /// Frees a place whose holder died, when nothing is left to do for it. Both are as they were seen.
-    fn reclaim(&self, lease: Look, word: u64) {
-        // While the place is still that of the dead: the woken ones see that, and look anew.
-        self.lease.wake_watchers();
-        step();
-        // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
-        let _ = self.word.change(word, NONE, AcqRel);
-        if self.word.load(Acquire) == NONE {
-            self.lease.reclaim(lease);
-        }
-    }
-}
-
-/// The oldest waiters of a queue, at most `MOST`, in order.
-struct Oldest<'q, L, const MOST: usize> {
-    found: [Option<Waiting<'q, L>>; MOST],
-    count: usize,
-}
-
+/// A waiter in the queue, as it was seen.
 struct Waiting<'q, L> {
     age: u32,
     place: &'q Place<L>,
     seen: u64,
 }
 
-impl<'q, L: Enrolment, const MOST: usize> Oldest<'q, L, MOST> {
-    /// The oldest of the waiters that came before `now`.
-    fn of(places: &'q [Place<L>], now: u32, most: usize) -> Self {
-        let mut oldest = Self { found: [const { None }; MOST], count: 0 };
-        for place in places {
-            let (lease, seen) = place.look();
-            let age = age(seen, now);
-            let is_older = |than: &Option<Waiting<'_, L>>| than.as_ref().is_none_or(|than| age > than.age);
-            let filled = oldest.found.get(..oldest.count).unwrap_or_default();
-            let at = filled.iter().position(is_older).unwrap_or(oldest.count);
-            if !waits(seen) || age == 0 || at >= most.min(MOST) {
-                continue;
-            }
-            if lease.holder() == Holder::Dead {
-                place.reclaim(lease, seen);
-                continue;
-            }
-            oldest.count = (oldest.count + 1).min(most.min(MOST));
-            if let Some(behind) = oldest.found.get_mut(at..oldest.count) {
-                behind.rotate_right(1);
-                if let Some(first) = behind.first_mut() {
-                    *first = Some(Waiting { age, place, seen });
-                }
-            }
-        }
-        oldest
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Waiting<'q, L>> {
-        self.found.iter().take(self.count).flatten()
-    }
-}
-
 /// The table. Zero bytes are an empty one.
 #[derive(Debug)]
 #[repr(C)]
-pub struct SharedQueue<L = Lease, G = SharedGate, const N: usize = PLACES> {
+pub struct SharedQueue<L, G, const N: usize> {
+    /// The head of the [`List`].
+    head: AtomicU64,
     gate: G,
     spin: Spin,
     /// The ticket that was given last.
     tickets: AtomicU32,
-    /// Places from here on were never used.
+    /// Places from here on were never used, and may have no pages.
     used: AtomicU32,
     places: [Place<L>; N],
+    /// Those of the [`List`]: as many as one look finds at most. They have pages as soon as there is a list.
+    entries: [AtomicU32; N],
 }
 
-impl SharedQueue {
+impl<const N: usize> SharedQueue<Lease, SharedGate, N> {
+    /// How many bytes lie before the places.
+    pub(crate) const HEAD: usize = offset_of!(Self, places);
+
     /// Whether a thread of this process waits here through this mapping.
     pub(crate) fn is_linked_here(&self) -> bool {
         self.in_use().iter().any(|place| place.lease.is_linked_here())
@@ -221,9 +129,23 @@ impl SharedQueue {
 impl<L, G, const N: usize> SharedQueue<L, G, N> {
     #[cfg(loom)]
     pub(crate) fn of(gate: G, lease: impl Fn() -> L) -> Self {
-        let place = |_| Place { lease: lease(), word: SplitWord::new(NONE) };
+        let place = |_| Place::new(lease());
         let number = || AtomicU32::new(0);
-        Self { gate, spin: Spin::new(), tickets: number(), used: number(), places: core::array::from_fn(place) }
+        let (places, entries) = (core::array::from_fn(place), core::array::from_fn(|_| number()));
+        Self { head: AtomicU64::new(0), gate, spin: Spin::new(), tickets: number(), used: number(), places, entries }
+    }
+
+    /// If so many places are in use, a notifier looks at all of them, and makes no list. One model has lists.
+    const UNLISTED: usize = if !cfg!(loom) {
+        16
+    } else if N == WITH_LIST {
+        0
+    } else {
+        N
+    };
+
+    fn list(&self) -> List<'_> {
+        List { head: &self.head, entries: self.entries.get(..LISTED).unwrap_or(&self.entries) }
     }
 
     fn in_use(&self) -> &[Place<L>] {
@@ -255,46 +177,75 @@ struct Before {
 }
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
-    /// A place of one's own, not in the queue yet.
-    fn claim(&self) -> Result<&Place<L>, Refused> {
-        let mut dead = false;
-        for _ in 0..2 {
-            for (index, place) in self.places.iter().enumerate() {
+    /// A place of one's own, not in the queue yet. Says whether there was room among the dead only, one of whom has
+    /// left a notification to who comes next.
+    fn claim(&self) -> Result<(&Place<L>, bool), Refused> {
+        let mut left = None;
+        loop {
+            let used = self.used.load(Acquire);
+            let mut is_dead = false;
+            for place in self.in_use() {
                 match place.lease.look().holder() {
-                    Holder::Nobody => {
-                        // Before the claim, so that whoever looks at the table sees it.
-                        if self.used.load(Relaxed) as usize <= index {
-                            self.used.fetch_max(index as u32 + 1, Release);
-                        }
-                        if place.lease.claim()? {
-                            return Ok(place);
-                        }
-                    }
-                    Holder::Dead => dead = true,
-                    Holder::Thread(_) => {}
+                    Holder::Nobody if place.lease.claim()? => return Ok((place, left == Some(true))),
+                    Holder::Dead => is_dead = true,
+                    Holder::Nobody | Holder::Thread(_) => {}
                 }
             }
-            if !dead {
-                break;
+            if (used as usize) < N {
+                // The dead are dealt with by those in the queue, who pass on what the dead have left.
+                self.add_places(used)?;
+            } else if is_dead && left.is_none() {
+                left = Some(self.gate.protected(|| self.complete()));
+            } else {
+                return Err(Refused::TableFull);
             }
-            self.gate.protected(|| self.complete());
         }
-        Err(Refused::TableFull)
     }
 
-    /// Notifies a waiter, if it is still in the queue with the ticket that was seen.
-    fn tell(&self, waiter: &Waiting<'_, L>) -> bool {
-        let mut seen = waiter.seen;
-        loop {
+    /// Adds places that were never used. Others may take them.
+    fn add_places(&self, used: u32) -> Result<(), Refused> {
+        let more = (used + 1 + if N > SLOTS { used / 8 } else { 0 }).min(N as u32);
+        if N > SLOTS {
+            if used as usize <= Self::UNLISTED {
+                L::back(self.list().entries, |entry| entry)?;
+            }
+            let part = self.places.get(used as usize..more as usize).unwrap_or_default();
+            L::back(part, |place| place.word.futex())?;
+        }
+        // Before anyone claims them, so that whoever looks at the table sees them.
+        self.used.fetch_max(more, Release);
+        Ok(())
+    }
+
+    /// Notifies a waiter, if it is still in the queue.
+    fn tell(&self, place: &Place<L>, ticket: u32) -> bool {
+        let mut seen = place.word.load(Acquire);
+        while waits(seen) && ticket_of(seen) == ticket {
             step();
-            match waiter.place.word.change(seen, word(ticket_of(seen), 0), SeqCst) {
-                Ok(_) if seen as u32 & ASLEEP == 0 => return true,
+            match place.word.change(seen, word(ticket, 0), SeqCst) {
                 Ok(_) => {
-                    self.gate.wake(waiter.place.word.futex(), 1);
+                    if seen as u32 & ASLEEP != 0 {
+                        self.gate.wake(place.word.futex(), 1);
+                    }
                     return true;
                 }
-                Err(now) if waits(now) && ticket_of(now) == ticket_of(seen) => seen = now,
-                Err(_) => return false,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Notifies the oldest of those that came before `now`; false if there is none.
+    fn tell_first(&self, now: u32) -> bool {
+        loop {
+            let places = self.in_use();
+            let oldest = Oldest::<1>::of(places, now);
+            let Some((first, place)) = oldest.found().first().and_then(|f| Some((f, places.get(f.at as usize)?)))
+            else {
+                return false;
+            };
+            if self.tell(place, now.wrapping_sub(first.age)) {
+                return true;
             }
         }
     }
@@ -312,9 +263,11 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         });
     }
 
-    /// Passes on what the dead have left. To be called in a stretch that the gate covers: whom it tells it must wake.
-    fn complete(&self) {
+    /// Passes on what the dead have left, and says whether a notification was left for which nobody waits. To be called
+    /// in a stretch that the gate covers: whom it tells it must wake.
+    fn complete(&self) -> bool {
         let now = self.now();
+        let mut is_left = false;
         for place in self.in_use() {
             let (lease, word) = place.look();
             if lease.holder() != Holder::Dead {
@@ -324,12 +277,13 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 }
                 continue;
             }
-            if is_notified(word) {
-                while Oldest::<_, 1>::of(self.in_use(), now, 1).iter().next().is_some_and(|first| !self.tell(first)) {}
+            if is_notified(word) && !self.tell_first(now) {
+                is_left = true;
             }
             step();
             place.reclaim(lease, word);
         }
+        is_left
     }
 
     /// To be called by a waiter that leaves the queue, while it has its lease. Makes sure that the waiters before it
@@ -355,7 +309,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             }
         }
         if is_dead {
-            self.gate.protected(|| self.complete());
+            let _ = self.gate.protected(|| self.complete());
         }
         if let Some(next) = next.filter(|next| is_before && next.seen as u32 & ASLEEP != 0) {
             self.nudge(&next);
@@ -395,7 +349,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             }
             in_one_order();
             let woke = self.sleep_once::<{ FEW + 3 }>(mine, ticket, limit);
-            let woke = woke.or_else(|| self.sleep_once::<{ PLACES + 3 }>(mine, ticket, limit));
+            let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 3 }>(mine, ticket, limit));
             if matches!(woke, Some(Woke::TimedOut | Woke::Never)) {
                 return;
             }
@@ -406,7 +360,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     fn sleep_once<const WORDS: usize>(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> Option<Woke> {
         let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); WORDS];
         let before = self.before(mine, ticket, words.get_mut(..WORDS - 2).unwrap_or_default());
-        if before.is_more && WORDS < PLACES {
+        if before.is_more && WORDS < WATCHED {
             return None;
         }
         if before.count == 1 && !before.is_dead {
@@ -428,7 +382,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 }
             };
             if woke == Woke::PeerDied {
-                self.complete();
+                let _ = self.complete();
             }
             woke
         }))
@@ -495,10 +449,10 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, 
         let_go: impl FnOnce(),
         take_again: impl FnOnce() -> R,
     ) -> Result<(bool, R), Refused> {
-        let mine = self.claim()?;
+        let (mine, inherits) = self.claim()?;
         let ticket = self.ticket();
         step();
-        mine.word.store(word(ticket, WAITING), Release);
+        mine.word.store(word(ticket, if inherits { 0 } else { WAITING }), Release);
         let_go();
         if !self.sleep(mine, ticket, limit) {
             self.hand_over(mine, ticket);
@@ -515,27 +469,73 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, 
     }
 
     fn notify(&self, count: u32) -> u32 {
-        if self.used.load(Acquire) == 0 {
+        let used = self.used.load(Acquire) as usize;
+        if used == 0 {
             return 0;
         }
         let now = self.now();
-        if count == 1 { self.notify_some::<1>(now, 1) } else { self.notify_some::<MANY>(now, count) }
+        if used > Self::UNLISTED {
+            let told = self.notify_listed(now, count);
+            told + self.notify_oldest::<LISTED>(now, count - told)
+        } else if count == 1 {
+            self.notify_oldest::<1>(now, 1)
+        } else {
+            self.notify_oldest::<MANY>(now, count)
+        }
     }
 }
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
-    /// Notifies the oldest of those that came before `now`, in their order.
-    fn notify_some<const AT_ONCE: usize>(&self, now: u32, count: u32) -> u32 {
-        let mut notified = 0;
-        while notified < count {
-            let oldest = Oldest::<_, AT_ONCE>::of(self.in_use(), now, (count - notified) as usize);
-            if oldest.count == 0 {
+    /// Notifies a waiter of this place and ticket, if it is in the queue.
+    fn notify_at(&self, place: &Place<L>, ticket: u32) -> bool {
+        G::protected_word(place.word.futex(), || self.tell(place, ticket))
+    }
+
+    /// Notifies waiters of the list that came before `now`, in their order.
+    fn notify_listed(&self, now: u32, count: u32) -> u32 {
+        let mut told = 0;
+        self.list().each(|at, listed| {
+            if told == count {
+                return false;
+            }
+            let Some(place) = self.in_use().get(at) else { return true };
+            let (lease, seen) = place.look();
+            match age(seen, listed) {
+                // It left the queue; perhaps another waiter is there.
+                _ if !waits(seen) => {}
+                0 => {}
+                _ if age(seen, now) == 0 => return false,
+                _ if lease.holder() == Holder::Dead => place.reclaim(lease, seen),
+                _ => told += u32::from(self.notify_at(place, ticket_of(seen))),
+            }
+            true
+        });
+        told
+    }
+
+    /// Notifies the oldest of those that came before `now`, in their order, and leaves a list of others that it found.
+    fn notify_oldest<const MOST: usize>(&self, now: u32, count: u32) -> u32 {
+        let mut told = 0;
+        while told < count {
+            let places = self.in_use();
+            let oldest = Oldest::<MOST>::of(places, now);
+            if oldest.found().is_empty() {
                 break;
             }
-            for waiter in oldest.iter() {
-                notified += u32::from(G::protected_word(waiter.place.word.futex(), || self.tell(waiter)));
+            let mut done = 0;
+            for waiter in oldest.found() {
+                if told == count {
+                    break;
+                }
+                if let Some(place) = places.get(waiter.at as usize) {
+                    told += u32::from(self.notify_at(place, now.wrapping_sub(waiter.age)));
+                }
+                done += 1;
+            }
+            if MOST == LISTED {
+                oldest.leave(done, now, &self.list());
             }
         }
-        notified
+        told
     }
 }

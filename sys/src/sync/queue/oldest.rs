@@ -1,0 +1,169 @@
+//! Who is first: a list of the oldest waiters, so that a notifier seldom looks at all places.
+//!
+//! A notifier that has looked at all places knows the oldest waiters in their order. It takes as many as it is to
+//! notify, and leaves the others in the *list*, for those who notify next. The list has a head and entries:
+//!
+//! | word | bits | meaning |
+//! | --- | --- | --- |
+//! | head | `0..16` | next: the waiters of the entries before this one have left the queue |
+//! | head | `16..32` | version; 0 as long as there was no list |
+//! | head | `32..64` | now: the list is of waiters with older tickets than this one |
+//! | entry | `0..16` | the number of a place |
+//! | entry | `16..32` | version: the entry is in the list if the head has the same version; 0 ends any list |
+//!
+//! | from | to | who |
+//! | --- | --- | --- |
+//! | head of a version | the next version, with another now, next 0 | a notifier that has looked at all places |
+//! | entry of an older version | of this version | the same notifier, the oldest waiter first |
+//! | entry behind the last one | 0 | the same notifier |
+//! | next | a greater one | whoever has notified waiters of the list |
+//!
+//! **The list is only a hint.** The place of an entry says whether its waiter is in the queue: its word waits, and the
+//! ticket is older than now. A place that a later waiter has taken has a later ticket. When the list is at its end, a
+//! notifier looks at all places. So no waiter is lost, whatever the list says.
+//!
+//! **The order.** A waiter that has left the queue does not come back with its ticket. So a list that once had the
+//! oldest waiters still has the oldest ones, if a notifier skips those that have left. But a look does not find a
+//! waiter that has a ticket and has not written it yet. So a notifier that sees a held place without a ticket makes no
+//! list.
+//!
+//! | a notifier is killed, or stopped | what the next one finds |
+//! | --- | --- |
+//! | before it changes the head | the list before |
+//! | before an entry | an entry of an older version there: the list ends before it |
+//! | before it moves next | entries of waiters that have left, which it skips |
+//!
+//! A version has one writer. Versions come again after 65,535 others. (If a writer is killed or stopped half-way, some
+//! waiters may lose their order to entries that were written so long before, or so late.)
+
+use super::place::{NONE, Place, age, waits};
+use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::atomic::{AtomicU32, AtomicU64, step};
+use crate::sync::lease::Holder;
+use crate::sync::participants::Enrolment;
+
+/// A waiter as one look at the table found it.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    /// How many tickets before the look it arrived.
+    pub(super) age: u32,
+    /// The number of its place.
+    pub(super) at: u32,
+}
+
+/// The oldest waiters of a queue, at most `MOST`, in order.
+pub(super) struct Oldest<const MOST: usize> {
+    found: [Found; MOST],
+    count: usize,
+    /// Whether there may be an older one, which has a ticket and has not written it yet.
+    is_coming: bool,
+}
+
+impl<const MOST: usize> Oldest<MOST> {
+    /// The oldest of the waiters that came before `now`. Frees the places of waiters that died in the queue.
+    pub(super) fn of<L: Enrolment>(places: &[Place<L>], now: u32) -> Self {
+        let mut oldest = Self { found: [Found { age: 0, at: 0 }; MOST], count: 0, is_coming: false };
+        for (at, place) in places.iter().enumerate() {
+            let (lease, seen) = place.look();
+            if seen == NONE {
+                oldest.is_coming |= matches!(lease.holder(), Holder::Thread(_));
+            }
+            let age = age(seen, now);
+            if !waits(seen) || age == 0 {
+                continue;
+            }
+            if lease.holder() == Holder::Dead {
+                place.reclaim(lease, seen);
+                continue;
+            }
+            oldest.add(Found { age, at: at as u32 });
+        }
+        oldest
+    }
+
+    fn add(&mut self, found: Found) {
+        let filled = self.found.get(..self.count).unwrap_or_default();
+        // Mostly the places are in the order of their waiters.
+        let at = filled.iter().rposition(|than| than.age >= found.age).map_or(0, |older| older + 1);
+        if at >= MOST {
+            return;
+        }
+        self.count = (self.count + 1).min(MOST);
+        if let Some(behind) = self.found.get_mut(at..self.count) {
+            behind.rotate_right(1);
+            if let Some(first) = behind.first_mut() {
+                *first = found;
+            }
+        }
+    }
+
+    pub(super) fn found(&self) -> &[Found] {
+        self.found.get(..self.count).unwrap_or(&self.found)
+    }
+
+    /// Leaves the waiters from the one of this number on to those who notify next. `now` is that of the look.
+    pub(super) fn leave(&self, from: usize, now: u32, list: &List<'_>) {
+        let rest = self.found().get(from..).unwrap_or_default();
+        if !self.is_coming && !rest.is_empty() {
+            list.write(now, rest);
+        }
+    }
+}
+
+const VERSION: u32 = 1 << 16;
+
+/// The version of a head or an entry.
+const fn version_of(word: u32) -> u32 {
+    word & !(VERSION - 1)
+}
+
+/// The list of one queue. Zero bytes are that of a queue that had no list yet.
+pub(super) struct List<'q> {
+    pub(super) head: &'q AtomicU64,
+    pub(super) entries: &'q [AtomicU32],
+}
+
+impl List<'_> {
+    fn write(&self, now: u32, waiters: &[Found]) {
+        let before = self.head.load(Relaxed);
+        let version = match version_of(before as u32).wrapping_add(VERSION) {
+            0 => VERSION,
+            next => next,
+        };
+        step();
+        if self.head.compare_exchange(before, (u64::from(now) << 32) | u64::from(version), AcqRel, Relaxed).is_err() {
+            return; // another notifier writes one
+        }
+        for (entry, waiter) in self.entries.iter().zip(waiters) {
+            step();
+            entry.store(version | waiter.at, Release);
+        }
+        step();
+        if let Some(end) = self.entries.get(waiters.len()) {
+            end.store(0, Release);
+        }
+    }
+
+    /// Shows `tell` the waiters of the list, by the numbers of their places, until it answers false. A second number is
+    /// older than no ticket of the list.
+    pub(super) fn each(&self, mut tell: impl FnMut(usize, u32) -> bool) {
+        let head = self.head.load(Acquire);
+        let (now, version) = ((head >> 32) as u32, version_of(head as u32));
+        if version == 0 {
+            return;
+        }
+        let next = (head as u32 & (VERSION - 1)) as usize;
+        let mut done = 0;
+        for entry in self.entries.get(next..).unwrap_or_default() {
+            let entry = entry.load(Acquire);
+            if version_of(entry) != version || !tell((entry & (VERSION - 1)) as usize, now) {
+                break;
+            }
+            done += 1;
+        }
+        if done != 0 {
+            step();
+            let _ = self.head.compare_exchange(head, head + done, AcqRel, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! One waiter's place in the queue of processes. The table of [`shared`](super::shared) says what its states mean.
+
+use crate::atomic::Ordering::{AcqRel, Acquire, SeqCst};
+use crate::atomic::step;
+use crate::sync::lease::{Holder, Look};
+use crate::sync::participants::Enrolment;
+use crate::sync::split_word::SplitWord;
+
+/// In the futex half: in the queue, looking.
+pub(super) const WAITING: u32 = 1 << 30;
+/// In the futex half: in the queue, asleep.
+pub(super) const ASLEEP: u32 = 1 << 31;
+/// In the futex half: in the queue, woken from its sleep to look anew.
+pub(super) const NUDGED: u32 = WAITING | ASLEEP;
+/// The word of a place that nobody waits at.
+pub(super) const NONE: u64 = 0;
+
+/// The word of a waiter: of one that was notified, if it is neither waiting nor asleep.
+pub(super) const fn word(ticket: u32, half: u32) -> u64 {
+    ((ticket as u64) << 32) | half as u64
+}
+
+pub(super) const fn ticket_of(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// Whether a place with this word is in the queue.
+pub(super) const fn waits(word: u64) -> bool {
+    word as u32 != 0
+}
+
+pub(super) const fn is_notified(word: u64) -> bool {
+    word != NONE && word as u32 == 0
+}
+
+/// How many tickets before `now` a waiter arrived; 0 for one that arrived later.
+pub(super) const fn age(word: u64, now: u32) -> u32 {
+    let age = now.wrapping_sub(ticket_of(word));
+    if age > u32::MAX / 2 { 0 } else { age }
+}
+
+/// One waiter's place.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Place<L> {
+    pub(super) lease: L,
+    pub(super) word: SplitWord,
+}
+
+impl<L> Place<L> {
+    #[cfg(loom)]
+    pub(super) fn new(lease: L) -> Self {
+        Self { lease, word: SplitWord::new(NONE) }
+    }
+}
+
+impl<L: Enrolment> Place<L> {
+    pub(super) fn is_notified(&self) -> bool {
+        is_notified(self.word.load(Acquire))
+    }
+
+    /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later
+    /// one. The word of the dead is theirs: it may be cleared, and a later waiter would never be notified without its
+    /// own.
+    pub(super) fn look(&self) -> (Look, u64) {
+        loop {
+            let lease = self.lease.look();
+            let word = self.word.load(SeqCst);
+            if lease.holder() != Holder::Dead || self.lease.look() == lease {
+                return (lease, word);
+            }
+        }
+    }
+
+    /// Frees a place whose holder died, when nothing is left to do for it. Both are as they were seen.
+    pub(super) fn reclaim(&self, lease: Look, word: u64) {
+        // While the place is still that of the dead: the woken ones see that, and look anew.
+        self.lease.wake_watchers();
+        step();
+        // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
+        let _ = self.word.change(word, NONE, AcqRel);
+        if self.word.load(Acquire) == NONE {
+            self.lease.reclaim(lease);
+        }
+    }
+}
