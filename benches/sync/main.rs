@@ -1,8 +1,9 @@
-//! The waiting primitives: handing over between processes, barriers, the lock of threads when it is contended, and
-//! the semaphore beside that of libc.
+//! The waiting primitives: handing over between processes, barriers, notifications of many, the lock of threads when it
+//! is contended, and the semaphore beside that of libc.
 
 mod barrier;
 mod handover;
+mod notify;
 mod private;
 mod semaphore;
 
@@ -19,6 +20,8 @@ fn main() {
             handover::after_a_sleep(bench, cores);
             private::contended(bench, cores);
             barrier::cycles(bench, cores);
+            notify::rows(bench, cores);
+            semaphore::contended(bench, cores);
         }
         handover::one_core(bench, core);
         handover::units_on_one_core(bench, core);

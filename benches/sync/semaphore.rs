@@ -1,4 +1,5 @@
-//! Taking a unit that is there and giving it back, in a process that has had a second thread.
+//! Taking a unit that is there and giving it back, in a process that has had a second thread. Taking the one unit that
+//! many processes want.
 
 use std::cell::UnsafeCell;
 use std::hint::black_box;
@@ -6,8 +7,9 @@ use std::mem::MaybeUninit;
 
 use ossature_benches::bench::Bench;
 use ossature_benches::machine;
+use ossature_benches::parties::Parties;
 use ossature_benches::report::Bar;
-use ossature_benches::rounds::Rounds;
+use ossature_benches::rounds::{Rounds, Samples};
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::semaphore::Semaphore;
@@ -67,6 +69,47 @@ pub fn rows(bench: &Bench) {
     bench.compare("semaphore-private-pair", &samples, "private", "sem_t", Bar::AtMost(1.0));
     bench.compare("semaphore-pair", &samples, "bare", "sem_t", Bar::AtMost(1.0));
     bench.compare("semaphore-permit-pair", &samples, "permit", "sem_t", Bar::AtMost(1.4));
+}
+
+/// So many processes, the bar of their row, and how many takes of each are in a round.
+const CONTENDED: [(usize, &str, f64, u64); 4] = [
+    (2, "permits-contended-2", 1.0, 4000),
+    (8, "permits-contended-8", 0.8, 400),
+    (32, "permits-contended-32", 0.8, 100),
+    (110, "permits-contended-110", 0.8, 40),
+];
+
+/// Processes on two cores take the one unit there is, as a permit, and give it back at once.
+pub fn contended(bench: &Bench, cores: [usize; 2]) {
+    for (parties, row, bar, count) in CONTENDED.into_iter().filter(|(_, row, ..)| bench.wants(row)) {
+        let ours = Shm::place(Semaphore::<Shared>::shared(1)).expect("shared memory");
+        let posix = PosixSemaphore::shared(1);
+        let cores: Vec<usize> = cores.into_iter().cycle().take(parties).collect();
+        let mut all = Parties::on(&cores);
+        let jobs = [
+            ("ours", all.add(|_, count| (0..count).for_each(|_| drop(ours.permit().expect("there is a slot"))))),
+            (
+                "sem_t",
+                all.add(|_, count| {
+                    (0..count).for_each(|_| {
+                        posix.wait();
+                        posix.post();
+                    });
+                }),
+            ),
+        ];
+        let mut samples = Samples::of_names(jobs.map(|(name, _)| name));
+        for (_, job) in jobs {
+            all.run(job, count);
+        }
+        for round in 0..bench.scaled(30) {
+            for turn in 0..jobs.len() {
+                let (name, job) = jobs[(turn + round) % jobs.len()];
+                samples.push(name, all.run(job, count) / (count * parties as u64) as f64);
+            }
+        }
+        bench.compare(row, &samples, "ours", "sem_t", Bar::AtMost(bar));
+    }
 }
 
 fn shared() -> Shm<Semaphore<Shared>> {
