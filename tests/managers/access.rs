@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("client_is_handed_only_what_it_may_use", client_is_handed_only_what_it_may_use),
     ("users_are_told_by_the_kernel", users_are_told_by_the_kernel),
     ("access_list_bounds_the_objects_of_a_type", access_list_bounds_the_objects_of_a_type),
+    ("access_list_holds_for_calls_through_memory", access_list_holds_for_calls_through_memory),
     ("wrong_access_list_starts_no_server", wrong_access_list_starts_no_server),
 ];
 
@@ -60,6 +61,28 @@ impl Types for Careful {
 
 fn here() -> Here {
     Here::start_with::<Careful>(Limits::default())
+}
+
+/// Dicts of which only one method may be called.
+struct Getters;
+
+impl Types for Getters {
+    fn register(registry: &mut Registry) {
+        registry.allow("dict", Access::new().methods(["get"]));
+    }
+}
+
+fn access_list_holds_for_calls_through_memory() {
+    let here = Here::start_with_unix::<Getters>(Limits::default());
+    let manager = Manager::connect(here.address.clone(), &here.key).unwrap();
+    assert!(manager.shares_memory().unwrap());
+    let dict = manager.create("dict", ([("Ann", 41)],)).unwrap();
+    assert_eq!(dict.call::<i64>("get", ("Ann",)).unwrap(), 41);
+    for method in ["__getitem__", "__contains__", "has_key"] {
+        let error = dict.call::<i64>(method, ("Ann",)).unwrap_err();
+        assert!(error.to_string().contains("not in exposed"), "{error}");
+    }
+    assert!(dict.call::<i64>("__len__", ()).unwrap_err().to_string().contains("not in exposed"));
 }
 
 fn told(answer: (String, Value)) -> String {

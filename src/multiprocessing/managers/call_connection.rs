@@ -12,12 +12,15 @@
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
+use ossature_sys::errno::Errno;
 use ossature_sys::eventfd::Until;
 use ossature_sys::fd::set_blocking;
 use ossature_sys::process::generation;
 use ossature_sys::stream::StreamKind;
 use ossature_sys::sync::exchange;
 
+use super::compact::Room;
+use super::room::with_room;
 use super::timing::reply_timeout;
 use super::wire::{Reply, Request};
 use super::{Serializer, compact, proof};
@@ -47,7 +50,8 @@ pub(super) struct CallConnection {
     reads_compact: bool,
     /// Room for a request in the compact form.
     request: Vec<u8>,
-    memory: Option<Memory>,
+    /// The memory that the server has too.
+    memory: Option<exchange::Client>,
 }
 
 /// The connection itself. Once it is chosen how calls go, nobody else reads it.
@@ -59,15 +63,11 @@ struct Socket {
     receive_timeout: Option<Duration>,
 }
 
-/// The memory that the server has too, and room for messages.
-struct Memory {
-    exchange: exchange::Client,
-    reply: [u8; exchange::ROOM],
-}
-
 /// What became of a call through shared memory.
 pub(super) enum Called {
-    Reply(Reply),
+    /// A method returned this, which is plain data.
+    Value(Value),
+    Reply(Box<Reply>),
     /// The time is over.
     TimedOut,
     /// The server has gone, and has not begun with the call.
@@ -170,13 +170,14 @@ impl CallConnection {
 
     fn decode(&self, reply: &[u8]) -> Result<Reply> {
         if self.reads_compact && compact::is_compact(reply) {
-            return compact_reply(reply);
+            return returned(reply).map(Reply::Return);
         }
         Reply::decode(reply, self.serializer)
     }
 
     // ---- through shared memory --------------------------------------------------------------------------------------
 
+    #[inline]
     pub(super) fn shares_memory(&self) -> bool {
         self.memory.is_some()
     }
@@ -209,7 +210,7 @@ impl CallConnection {
         };
         if let Ok([memory, wakeup]) = <[_; 2]>::try_from(handles) {
             if let Ok(exchange) = exchange::Client::new(memory, wakeup) {
-                self.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
+                self.memory = Some(exchange);
             }
         }
         Ok(true)
@@ -218,28 +219,51 @@ impl CallConnection {
     /// Writes a request for [`call`](Self::call) or [`send_written`](Self::send_written), if it has the compact form
     /// and the server reads that.
     pub(super) fn writes(&mut self, request: &Request<'_>) -> bool {
-        (self.memory.is_some() || self.reads_compact) && compact::write_request(request, &mut self.request).is_ok()
+        let may = self.memory.is_some() || self.reads_compact;
+        may && with_room(|room| {
+            let written = compact::write_request(request, room);
+            self.request.clear();
+            self.request.extend_from_slice(written.as_deref().unwrap_or_default());
+            written.is_ok()
+        })
     }
 
     /// Calls with the request that was [written](Self::writes).
     pub(super) fn call(&mut self, until: Deadline) -> Result<Called> {
-        let Some(memory) = &mut self.memory else { return Ok(Called::TimedOut) };
-        memory.exchange.ask(&self.request).map_err(broken)?;
-        let waited = match memory.exchange.wait(until).map_err(broken)? {
-            true => Waited::Here,
-            false => wait_longer(&memory.exchange, &mut self.socket, until)?,
-        };
-        match waited {
-            Waited::Here => match memory.exchange.reply(&mut memory.reply).map_err(broken)? {
-                Some(bytes) => compact_reply(bytes).map(Called::Reply),
-                None => Ok(self.reply(until)?.map_or(Called::TimedOut, Called::Reply)),
+        with_room(|room| {
+            let length = self.request.len();
+            match room.get_mut(..length) {
+                Some(place) => place.copy_from_slice(&self.request),
+                None => return Err(broken(Errno::MSGSIZE)),
+            }
+            self.call_with(room, length, until)
+        })
+    }
+
+    /// Calls with a request in the compact form, of that length. The reply may come to its place.
+    pub(super) fn call_with(&mut self, room: &mut Room, length: usize, until: Deadline) -> Result<Called> {
+        let Some(exchange) = &mut self.memory else { return Ok(Called::TimedOut) };
+        match exchange.call(room, length, until).map_err(broken)? {
+            Some(reply) => returned(reply).map(Called::Value),
+            None => self.wait_longer(room, until),
+        }
+    }
+
+    /// Waits for a reply that has not come within a slice, or that comes by the socket.
+    #[cold]
+    fn wait_longer(&mut self, room: &mut Room, until: Deadline) -> Result<Called> {
+        let Some(exchange) = &mut self.memory else { return Ok(Called::TimedOut) };
+        match wait_for_message(exchange, &mut self.socket, until)? {
+            Waited::Here => match exchange.reply(room).map_err(broken)? {
+                Some(bytes) => returned(bytes).map(Called::Value),
+                None => Ok(self.reply(until)?.map_or(Called::TimedOut, |reply| Called::Reply(Box::new(reply)))),
             },
-            Waited::Message(bytes) => self.decode(&bytes).map(Called::Reply),
+            Waited::Message(bytes) => self.decode(&bytes).map(|reply| Called::Reply(Box::new(reply))),
             Waited::TimedOut => {
-                memory.exchange.retract().map_err(broken)?;
+                exchange.retract().map_err(broken)?;
                 Ok(Called::TimedOut)
             }
-            Waited::Gone(error) if !memory.exchange.was_taken().map_err(broken)? => Ok(Called::Unseen(error)),
+            Waited::Gone(error) if !exchange.was_taken().map_err(broken)? => Ok(Called::Unseen(error)),
             Waited::Gone(error) => Err(error),
         }
     }
@@ -273,14 +297,19 @@ fn leaves(until: Deadline, span: Duration) -> bool {
     until.remaining().is_some_and(|left| left.saturating_add(SLACK) >= span)
 }
 
-fn compact_reply(bytes: &[u8]) -> Result<Reply> {
-    let no_reply = || Error::new(ErrorKind::Decode, "the manager's server sent no reply, but other bytes");
-    compact::read_reply(bytes).map(Reply::Return).ok_or_else(no_reply)
+/// What a method returned, in the compact form.
+#[inline]
+fn returned(bytes: &[u8]) -> Result<Value> {
+    compact::read_reply(bytes).ok_or_else(no_reply)
+}
+
+#[cold]
+fn no_reply() -> Error {
+    Error::new(ErrorKind::Decode, "the manager's server sent no reply, but other bytes")
 }
 
 /// Waits for a message on the socket: a notification, a reply, or the end of the server.
-#[cold]
-fn wait_longer(exchange: &exchange::Client, socket: &mut Socket, until: Deadline) -> Result<Waited> {
+fn wait_for_message(exchange: &exchange::Client, socket: &mut Socket, until: Deadline) -> Result<Waited> {
     while exchange.wait_for_notification().map_err(broken)? {
         let ended = match socket.receive(until) {
             Ok(Some(notification)) if notification.is_empty() => continue,
@@ -297,7 +326,8 @@ fn wait_longer(exchange: &exchange::Client, socket: &mut Socket, until: Deadline
     Ok(Waited::Here)
 }
 
-fn broken(errno: ossature_sys::errno::Errno) -> Error {
+#[cold]
+fn broken(errno: Errno) -> Error {
     Error::os(errno, "the shared memory of a manager's connection")
 }
 
@@ -318,7 +348,7 @@ mod tests {
         let region = Region::shared(&memory, 8192).unwrap();
         let mut line = CallConnection::new(near, true, Serializer::Pickle);
         let exchange = exchange::Client::new(memory, wakeup).unwrap();
-        line.memory = Some(Memory { exchange, reply: [0; exchange::ROOM] });
+        line.memory = Some(exchange);
         assert!(line.writes(&Request::to_server("dummy", Vec::new())));
         (line, server, far, region)
     }
@@ -384,7 +414,7 @@ mod tests {
             server.answer_elsewhere().unwrap();
             far.send_bytes(&bytes).unwrap();
         });
-        assert!(matches!(called, Ok(Called::Reply(came)) if came == reply));
+        assert!(matches!(called, Ok(Called::Reply(came)) if *came == reply));
     }
 
     #[test]
@@ -400,13 +430,12 @@ mod tests {
 
     #[test]
     fn reply_of_a_server_that_ends_at_once_is_not_lost() {
-        let mut value = Vec::new();
-        compact::write_reply(&Value::Int(7), &mut value).unwrap();
+        let value = compact::write_reply(&Value::Int(7), &mut [0; compact::MOST]).unwrap().to_vec();
         let called = called(|mut server, far| {
             take(&mut server);
             assert_eq!(server.answer(&value), Ok(exchange::Wake::Notify));
             drop(far); // instead of a notification
         });
-        assert!(matches!(called, Ok(Called::Reply(Reply::Return(Value::Int(7))))));
+        assert!(matches!(called, Ok(Called::Value(Value::Int(7)))));
     }
 }

@@ -22,6 +22,7 @@ use ossature_sys::process::generation;
 use ossature_sys::sync::lock::Lock;
 
 use super::call_connection::{CallConnection, Called};
+use super::compact::Room;
 use super::timing::{keep_alive, reply_timeout};
 use super::wire::{Reply, Request, VERSION};
 use super::{Exception, Serializer};
@@ -41,6 +42,15 @@ fn reply_deadline() -> Deadline {
 /// How many idle connections are kept for calls in flight.
 const SPARE: usize = 32;
 
+/// What became of a call that would go through shared memory.
+pub(super) enum ByMemory {
+    /// What the method returned is plain data.
+    Value(Value),
+    Reply(Box<Reply>),
+    /// It did not go so, or did not reach the server, which has ended then.
+    Unsent(Option<Error>),
+}
+
 pub(super) struct Client {
     id: u64,
     address: Address,
@@ -48,6 +58,7 @@ pub(super) struct Client {
     serializer: Serializer,
     link: Lock<Identity>,
     /// Idle connections for calls in flight.
+    #[allow(clippy::vec_box, reason = "one goes from call to call in its box")]
     spare: Lock<Vec<Box<CallConnection>>>,
 }
 
@@ -242,6 +253,18 @@ impl Client {
         if line.share(until)? { Ok(line) } else { Err(self.timeout_error()) }
     }
 
+    /// Takes this thread's connection, if its calls go through shared memory.
+    #[inline]
+    fn take_sharing(&self) -> Option<Box<CallConnection>> {
+        let taken = CONNECTIONS.try_with(|mine| {
+            let mut mine = mine.borrow_mut();
+            let place = mine.iter().position(|(id, _)| *id == self.id)?;
+            let (_, line) = mine.get(place)?;
+            (line.is_own() && line.shares_memory()).then(|| mine.swap_remove(place).1)
+        });
+        taken.ok().flatten()
+    }
+
     /// Takes this thread's connection.
     fn take_connection(&self) -> Option<Box<CallConnection>> {
         let taken = CONNECTIONS.try_with(|mine| {
@@ -268,30 +291,58 @@ impl Client {
         Ok(shares)
     }
 
+    /// Calls with a request of that length in the compact form, if this thread's calls go through shared memory. The
+    /// reply may come to its place. `None` when the time is over; then the connection is closed, so that the server
+    /// forgets the call.
+    pub(super) fn call_by_memory(&self, room: &mut Room, length: usize, until: Deadline) -> Result<Option<ByMemory>> {
+        let Some(mut line) = self.take_sharing() else { return Ok(Some(ByMemory::Unsent(None))) };
+        match line.call_with(room, length, until) {
+            Ok(Called::Value(value)) => {
+                self.keep_connection(line);
+                Ok(Some(ByMemory::Value(value)))
+            }
+            other => self.end_call(line, other),
+        }
+    }
+
+    #[cold]
+    fn end_call(&self, line: Box<CallConnection>, called: Result<Called>) -> Result<Option<ByMemory>> {
+        match called {
+            Ok(Called::Unseen(error)) => Ok(Some(ByMemory::Unsent(Some(error)))),
+            Ok(Called::TimedOut) => {
+                line.abandon();
+                Ok(None)
+            }
+            Ok(Called::Value(value)) => {
+                self.keep_connection(line);
+                Ok(Some(ByMemory::Value(value)))
+            }
+            Ok(Called::Reply(reply)) => {
+                self.keep_connection(line);
+                Ok(Some(ByMemory::Reply(reply)))
+            }
+            Err(error) => {
+                line.abandon();
+                Err(self.ended(error))
+            }
+        }
+    }
+
     /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so
-    /// that the server forgets the call.
-    pub(super) fn call(&self, request: Request<'_>, until: Deadline) -> Result<Option<Reply>> {
+    /// that the server forgets the call. `gone` is the end of a server that this call did not reach.
+    pub(super) fn call(&self, request: Request<'_>, until: Deadline, mut gone: Option<Error>) -> Result<Option<Reply>> {
         if request.ident.is_none() && !self.is_rust()? {
             return self.once(request, until.min(reply_deadline())).map(Some);
         }
         let mut mine = self.take_connection().filter(|line| line.is_own());
         let is_written = mine.as_mut().is_some_and(|line| line.writes(&request));
-        let mut gone = None;
         if let Some(mut line) = mine.take_if(|line| is_written && line.shares_memory()) {
-            match line.call(until) {
-                Ok(Called::Reply(reply)) => {
-                    self.keep_connection(line);
-                    return Ok(Some(reply));
-                }
-                Ok(Called::Unseen(error)) => gone = Some(error),
-                Ok(Called::TimedOut) => {
-                    line.abandon();
-                    return Ok(None);
-                }
-                Err(error) => {
-                    line.abandon();
-                    return Err(self.ended(error));
-                }
+            let called = line.call(until);
+            match self.end_call(line, called)? {
+                Some(ByMemory::Value(value)) => return Ok(Some(Reply::Return(value))),
+                Some(ByMemory::Reply(reply)) => return Ok(Some(*reply)),
+                Some(ByMemory::Unsent(error)) => gone = error,
+                None => return Ok(None),
             }
         }
         let mut sent = None;
@@ -376,7 +427,7 @@ impl Client {
     /// Asks the server itself.
     pub(super) fn ask(&self, method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Value> {
         let request = Request { kwds, ..Request::to_server(method, args) };
-        let reply = self.call(request, reply_deadline())?.ok_or_else(|| self.timeout_error())?;
+        let reply = self.call(request, reply_deadline(), None)?.ok_or_else(|| self.timeout_error())?;
         answer_of(method, reply)
     }
 

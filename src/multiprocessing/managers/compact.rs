@@ -26,7 +26,7 @@ const MARK: u8 = 1;
 pub(super) const MOST: usize = exchange::ROOM;
 
 /// How deep a value may be nested.
-const DEPTH: usize = 16;
+pub(super) const DEPTH: usize = 16;
 
 /// For how many arguments a request has room at least: a method that has more parameters than were given adds those.
 const FEW: usize = 4;
@@ -34,14 +34,14 @@ const FEW: usize = 4;
 const NONE: u8 = 0;
 const FALSE: u8 = 1;
 const TRUE: u8 = 2;
-const INT: u8 = 3;
+pub(super) const INT: u8 = 3;
 const FLOAT: u8 = 4;
-const TEXT: u8 = 5;
-const BYTES: u8 = 6;
+pub(super) const TEXT: u8 = 5;
+pub(super) const BYTES: u8 = 6;
 const BYTE_ARRAY: u8 = 7;
-const LIST: u8 = 8;
-const TUPLE: u8 = 9;
-const DICT: u8 = 10;
+pub(super) const LIST: u8 = 8;
+pub(super) const TUPLE: u8 = 9;
+pub(super) const DICT: u8 = 10;
 const SET: u8 = 11;
 const FROZEN_SET: u8 = 12;
 
@@ -49,33 +49,34 @@ const FROZEN_SET: u8 = 12;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit;
 
-type Fits<T = ()> = Result<T, Unfit>;
+pub(super) type Fits<T = ()> = Result<T, Unfit>;
 
 /// Whether a message is in the compact form, as far as its first byte tells.
 pub(super) fn is_compact(message: &[u8]) -> bool {
     message.first() == Some(&MARK)
 }
 
+/// Room for a message.
+pub(super) type Room = [u8; MOST];
+
 /// Writes a request, if it has a compact form.
-pub(super) fn write_request(request: &Request, out: &mut Vec<u8>) -> Fits {
-    let mut writer = Writer::begin(out);
-    // No object has the empty name.
-    writer.bytes(request.ident.as_deref().unwrap_or_default().as_bytes())?;
-    writer.bytes(request.method.as_bytes())?;
+pub(super) fn write_request<'r>(request: &Request, room: &'r mut Room) -> Fits<&'r [u8]> {
+    let mut writer = Writer::begin(room);
+    writer.head(request.ident.as_deref().unwrap_or_default(), &request.method)?;
     writer.items(&request.args, 1)?;
     writer.count(request.kwds.len())?;
     for (name, value) in &request.kwds {
         writer.bytes(name.as_bytes())?;
         writer.value(value, 1)?;
     }
-    writer.room()
+    Ok(writer.done())
 }
 
 /// Writes what a method returned, if that has a compact form.
-pub(super) fn write_reply(value: &Value, out: &mut Vec<u8>) -> Fits {
-    let mut writer = Writer::begin(out);
+pub(super) fn write_reply<'r>(value: &Value, room: &'r mut Room) -> Fits<&'r [u8]> {
+    let mut writer = Writer::begin(room);
     writer.value(value, 1)?;
-    writer.room()
+    Ok(writer.done())
 }
 
 /// Reads a request; `None` if the bytes are none.
@@ -90,6 +91,59 @@ pub(super) fn read_request(bytes: &[u8]) -> Option<Request<'_>> {
     reader.0.is_empty().then_some(Request { ident, method, args, kwds })
 }
 
+/// A request as its bytes, of which only the parts are told apart. It has no named arguments.
+pub(super) struct Unread<'b> {
+    pub(super) ident: &'b [u8],
+    pub(super) method: &'b [u8],
+    pub(super) args: UnreadArgs<'b>,
+}
+
+/// Arguments as their bytes: `N` of them, and what follows.
+#[derive(Clone, Copy)]
+pub(super) struct UnreadArgs<'b> {
+    count: usize,
+    bytes: &'b [u8],
+}
+
+/// An argument as its bytes, which may be no text.
+pub(super) enum UnreadKey<'b> {
+    Text(&'b [u8]),
+    Int(i64),
+}
+
+impl<'b> UnreadArgs<'b> {
+    /// Whether there is no argument.
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.count == 0 && self.bytes == NO_NAMES
+    }
+
+    /// The argument, if it is the only one, and a text or an integer.
+    #[inline]
+    pub(super) fn only(self) -> Option<UnreadKey<'b>> {
+        let mut reader = Reader(self.bytes);
+        let [tag] = reader.array()?;
+        let key = match tag {
+            TEXT => UnreadKey::Text(reader.bytes()?),
+            INT => UnreadKey::Int(i64::from_le_bytes(reader.array()?)),
+            _ => return None,
+        };
+        (self.count == 1 && reader.0 == NO_NAMES).then_some(key)
+    }
+}
+
+/// How a request ends that names no arguments.
+const NO_NAMES: &[u8] = &[0, 0];
+
+/// Takes a request apart; `None` if the bytes are none. The parts may be none all the same.
+#[inline]
+pub(super) fn take_apart(bytes: &[u8]) -> Option<Unread<'_>> {
+    let mut reader = Reader::begin(bytes)?;
+    let (ident, method) = (reader.bytes()?, reader.bytes()?);
+    let count = reader.count()?;
+    Some(Unread { ident, method, args: UnreadArgs { count, bytes: reader.0 } })
+}
+
 /// Reads what a method returned; `None` if the bytes are not a value.
 pub(super) fn read_reply(bytes: &[u8]) -> Option<Value> {
     let mut reader = Reader::begin(bytes)?;
@@ -97,41 +151,108 @@ pub(super) fn read_reply(bytes: &[u8]) -> Option<Value> {
     reader.0.is_empty().then_some(value)
 }
 
-struct Writer<'o>(&'o mut Vec<u8>);
+/// Writes one message.
+pub(super) struct Writer<'r> {
+    room: &'r mut Room,
+    /// How long the message is so far.
+    at: usize,
+}
 
-impl<'o> Writer<'o> {
-    fn begin(out: &'o mut Vec<u8>) -> Self {
-        out.clear();
-        out.push(MARK);
-        Self(out)
+impl<'r> Writer<'r> {
+    #[inline]
+    pub(super) fn begin(room: &'r mut Room) -> Self {
+        room[0] = MARK;
+        Self { room, at: 1 }
     }
 
-    fn room(&self) -> Fits {
-        if self.0.len() > MOST { Err(Unfit) } else { Ok(()) }
+    /// The message.
+    #[inline]
+    pub(super) fn done(self) -> &'r [u8] {
+        let Self { room, at } = self;
+        room.get(..at).unwrap_or_default() // it is no longer than the room
     }
 
-    fn count(&mut self, count: usize) -> Fits {
-        self.0.extend_from_slice(&u16::try_from(count).map_err(|_| Unfit)?.to_le_bytes());
-        self.room()
+    /// The names of the object, of which none has the empty name, and of the method.
+    #[inline]
+    pub(super) fn head(&mut self, ident: &str, method: &str) -> Fits {
+        self.bytes(ident.as_bytes())?;
+        self.bytes(method.as_bytes())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Fits {
-        self.count(bytes.len())?;
-        if bytes.len() > MOST {
-            return Err(Unfit);
-        }
-        self.0.extend_from_slice(bytes);
+    /// How long the message is so far.
+    #[inline]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Room for so many bytes more.
+    #[inline]
+    fn space(&mut self, length: usize) -> Fits<&mut [u8]> {
+        let begin = self.at;
+        let end = begin.checked_add(length).ok_or(Unfit)?;
+        let space = self.room.get_mut(begin..end).ok_or(Unfit)?;
+        self.at = end;
+        Ok(space)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self, bytes: [u8; N]) -> Fits {
+        self.space(N)?.copy_from_slice(&bytes);
         Ok(())
     }
 
-    fn tagged(&mut self, tag: u8, bytes: &[u8]) -> Fits {
-        self.0.push(tag);
+    /// Whether a value may stand so deep.
+    #[inline]
+    pub(super) fn may_stand(depth: usize) -> Fits {
+        if depth > DEPTH { Err(Unfit) } else { Ok(()) }
+    }
+
+    /// Sets a count that was written before what it counts.
+    #[inline]
+    pub(super) fn set_count(&mut self, at: usize, count: usize) -> Fits {
+        let bytes = u16::try_from(count).map_err(|_| Unfit)?.to_le_bytes();
+        let place = self.room.get_mut(at..).and_then(<[u8]>::first_chunk_mut).ok_or(Unfit)?;
+        *place = bytes;
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn tag(&mut self, tag: u8) -> Fits {
+        self.array([tag])
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, text: &str) -> Fits {
+        self.tagged(TEXT, text.as_bytes())
+    }
+
+    #[inline]
+    pub(super) fn count(&mut self, count: usize) -> Fits {
+        self.array(u16::try_from(count).map_err(|_| Unfit)?.to_le_bytes())
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) -> Fits {
+        let length = u16::try_from(bytes.len()).map_err(|_| Unfit)?.to_le_bytes();
+        let (count, space) = self.space(bytes.len() + length.len())?.split_at_mut(length.len());
+        count.copy_from_slice(&length);
+        space.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn tagged(&mut self, tag: u8, bytes: &[u8]) -> Fits {
+        self.tag(tag)?;
         self.bytes(bytes)
     }
 
-    fn number(&mut self, tag: u8, bytes: [u8; 8]) {
-        self.0.push(tag);
-        self.0.extend_from_slice(&bytes);
+    #[inline]
+    pub(super) fn number(&mut self, tag: u8, bytes: [u8; 8]) -> Fits {
+        let space = self.space(1 + bytes.len())?;
+        let (tags, number) = space.split_at_mut(1);
+        tags.copy_from_slice(&[tag]);
+        number.copy_from_slice(&bytes);
+        Ok(())
     }
 
     fn items(&mut self, items: &[Value], depth: usize) -> Fits {
@@ -140,7 +261,7 @@ impl<'o> Writer<'o> {
     }
 
     fn keys(&mut self, tag: u8, keys: &[Value]) -> Fits {
-        self.0.push(tag);
+        self.tag(tag)?;
         self.count(keys.len())?;
         keys.iter().try_for_each(|key| self.key(key))
     }
@@ -149,41 +270,46 @@ impl<'o> Writer<'o> {
         if is_key(key) { self.value(key, DEPTH) } else { Err(Unfit) }
     }
 
-    fn value(&mut self, value: &Value, depth: usize) -> Fits {
-        self.room()?;
-        if depth > DEPTH {
-            return Err(Unfit);
-        }
+    /// A value; the most frequent kinds first.
+    #[inline]
+    pub(super) fn value(&mut self, value: &Value, depth: usize) -> Fits {
+        Self::may_stand(depth)?;
         match value {
-            Value::None => self.0.push(NONE),
-            Value::Bool(false) => self.0.push(FALSE),
-            Value::Bool(true) => self.0.push(TRUE),
+            Value::None => self.tag(NONE),
             Value::Int(number) => self.number(INT, number.to_le_bytes()),
+            Value::Text(text) => self.text(text),
+            other => self.other(other, depth),
+        }
+    }
+
+    fn other(&mut self, value: &Value, depth: usize) -> Fits {
+        match value {
+            Value::None | Value::Int(_) | Value::Text(_) => self.value(value, depth),
+            Value::Bool(false) => self.tag(FALSE),
+            Value::Bool(true) => self.tag(TRUE),
             Value::Float(number) => self.number(FLOAT, number.to_le_bytes()),
-            Value::Text(text) => self.tagged(TEXT, text.as_bytes())?,
-            Value::Bytes(bytes) => self.tagged(BYTES, bytes)?,
-            Value::ByteArray(bytes) => self.tagged(BYTE_ARRAY, bytes)?,
+            Value::Bytes(bytes) => self.tagged(BYTES, bytes),
+            Value::ByteArray(bytes) => self.tagged(BYTE_ARRAY, bytes),
             Value::List(items) => {
-                self.0.push(LIST);
-                self.items(items, depth + 1)?;
+                self.tag(LIST)?;
+                self.items(items, depth + 1)
             }
             Value::Tuple(items) => {
-                self.0.push(TUPLE);
-                self.items(items, depth + 1)?;
+                self.tag(TUPLE)?;
+                self.items(items, depth + 1)
             }
             Value::Dict(pairs) => {
-                self.0.push(DICT);
+                self.tag(DICT)?;
                 self.count(pairs.len())?;
-                for (key, value) in pairs {
+                pairs.iter().try_for_each(|(key, value)| {
                     self.key(key)?;
-                    self.value(value, depth + 1)?;
-                }
+                    self.value(value, depth + 1)
+                })
             }
-            Value::Set(keys) => self.keys(SET, keys)?,
-            Value::FrozenSet(keys) => self.keys(FROZEN_SET, keys)?,
-            Value::BigInt(_) | Value::Complex(..) | Value::Global(_) | Value::Object(_) => return Err(Unfit),
+            Value::Set(keys) => self.keys(SET, keys),
+            Value::FrozenSet(keys) => self.keys(FROZEN_SET, keys),
+            Value::BigInt(_) | Value::Complex(..) | Value::Global(_) | Value::Object(_) => Err(Unfit),
         }
-        Ok(())
     }
 }
 
@@ -200,12 +326,14 @@ impl<'b> Reader<'b> {
         message.strip_prefix(&[MARK]).map(Self)
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Option<&'b [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -213,11 +341,13 @@ impl<'b> Reader<'b> {
     }
 
     /// A count of things of at least one byte each.
+    #[inline]
     fn count(&mut self) -> Option<usize> {
         let count = usize::from(u16::from_le_bytes(self.array()?));
         (count <= self.0.len()).then_some(count)
     }
 
+    #[inline]
     fn bytes(&mut self) -> Option<&'b [u8]> {
         let length = self.count()?;
         self.take(length)
@@ -275,6 +405,16 @@ impl<'b> Reader<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn write_request(request: &Request<'_>, out: &mut Vec<u8>) -> Fits {
+        *out = super::write_request(request, &mut [0; MOST])?.to_vec();
+        Ok(())
+    }
+
+    fn write_reply(value: &Value, out: &mut Vec<u8>) -> Fits {
+        *out = super::write_reply(value, &mut [0; MOST])?.to_vec();
+        Ok(())
+    }
 
     fn samples() -> Vec<Value> {
         let text = |text: &str| Value::Text(text.to_owned());

@@ -54,6 +54,7 @@
 
 mod access;
 mod arguments;
+mod arguments_form;
 mod builtin;
 mod call_connection;
 mod client;
@@ -73,6 +74,7 @@ mod proxy;
 mod proxy_calls;
 mod proxy_transit;
 mod registry;
+mod room;
 mod segments;
 mod serializer;
 mod served;

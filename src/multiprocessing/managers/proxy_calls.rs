@@ -9,15 +9,22 @@ use ossature_sys::process::generation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Exception;
-use super::client::PendingCall;
+use super::client::{ByMemory, PendingCall};
+use super::compact::Unfit;
 use super::outgoing::{Outgoing, arguments};
-use super::proxy::{Proxy, arrive};
+use super::proxy::{Proxy, Referent, arrive};
+use super::room::with_room;
 use super::served::{Arrived, Returned};
 use super::timing::reply_timeout;
 use super::wire::{Reply, Request};
+use super::{Exception, arguments_form};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::Value;
+
+#[cold]
+fn no_end() -> Error {
+    Error::new(ErrorKind::Closed, "the wait for a reply ended without one")
+}
 
 impl Proxy {
     /// Calls a method with a tuple of arguments, and waits for what the method returns.
@@ -35,8 +42,8 @@ impl Proxy {
     ///   [`reply_timeout`](super::reply_timeout).
     #[doc(alias = "_callmethod")]
     pub fn call<R: Returned>(&self, method: &str, args: impl Serialize) -> Result<R::There> {
-        let Outgoing { values, proxies: _kept } = arguments(args)?;
-        self.call_with::<R>(method, values, Vec::new())
+        let reply = self.call_args::<R>(method, &args, Deadline::NEVER)?;
+        reply.ok_or_else(no_end)
     }
 
     /// Calls a method with arguments by place and by name.
@@ -62,8 +69,8 @@ impl Proxy {
         args: Vec<Value>,
         kwds: Vec<(String, Value)>,
     ) -> Result<R::There> {
-        let reply = self.call_until::<R>(method, args, kwds, Deadline::NEVER)?;
-        reply.ok_or_else(|| Error::new(ErrorKind::Closed, "the wait for a reply ended without one"))
+        let reply = self.call_until::<R>(method, args, kwds, Deadline::NEVER, None)?;
+        reply.ok_or_else(no_end)
     }
 
     /// Calls a method as [`call`](Self::call) does, and waits at most that long; `None` when the time is over.
@@ -96,8 +103,7 @@ impl Proxy {
         limit: Duration,
     ) -> Result<Option<R::There>> {
         let until = Deadline::after(limit);
-        let Outgoing { values, proxies: _kept } = arguments(args)?;
-        match self.call_until::<R>(method, values, Vec::new(), until) {
+        match self.call_args::<R>(method, &args, until) {
             // The connection could not be made in time.
             Err(error) if error.errno() == Some(Errno::TIMEDOUT) && until.has_passed() => Ok(None),
             done => done,
@@ -112,9 +118,27 @@ impl Proxy {
         limit: Duration,
     ) -> Result<R::There> {
         let until = Deadline::after(limit.saturating_add(reply_timeout()));
-        let Outgoing { values, proxies: _kept } = arguments(args)?;
-        let reply = self.call_until::<R>(method, values, Vec::new(), until)?;
+        let reply = self.call_args::<R>(method, &args, until)?;
         reply.ok_or_else(|| self.0.client.timeout_error())
+    }
+
+    /// Calls with a tuple of arguments: if they are short plain data, without values between.
+    fn call_args<R: Returned>(&self, method: &str, args: &impl Serialize, until: Deadline) -> Result<Option<R::There>> {
+        self.count_here()?;
+        let by_memory =
+            with_room(|room| match arguments_form::write(self.ident(), method, args, room).map(<[u8]>::len) {
+                Ok(length) => self.0.client.call_by_memory(room, length, until),
+                Err(Unfit) => Ok(Some(ByMemory::Unsent(None))),
+            });
+        match by_memory? {
+            Some(ByMemory::Value(value)) => R::arrive(Arrived::Value(value)).map(Some), // without proxies
+            Some(ByMemory::Reply(reply)) => self.result_of::<R>(*reply).map(Some),
+            Some(ByMemory::Unsent(gone)) => {
+                let Outgoing { values, proxies: _kept } = arguments(args)?;
+                self.call_until::<R>(method, values, Vec::new(), until, gone)
+            }
+            None => Ok(None),
+        }
     }
 
     fn call_until<R: Returned>(
@@ -123,9 +147,10 @@ impl Proxy {
         args: Vec<Value>,
         kwds: Vec<(String, Value)>,
         until: Deadline,
+        gone: Option<Error>,
     ) -> Result<Option<R::There>> {
         let request = self.request(method, args, kwds)?;
-        let reply = self.0.client.call(request, until)?;
+        let reply = self.0.client.call(request, until, gone)?;
         reply.map(|reply| self.result_of::<R>(reply)).transpose()
     }
 
@@ -135,15 +160,24 @@ impl Proxy {
         self.0.client.send_async(request)
     }
 
-    /// A call of this process, which counts the object before its first one.
+    /// A call of this process.
     fn request<'n>(&'n self, method: &'n str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Request<'n>> {
-        let referent = &self.0;
-        let here = generation();
-        if referent.counted_in.load(Relaxed) != here {
-            referent.client.ask("incref", vec![referent.ident.as_str().into()], Vec::new())?;
-            referent.counted_in.store(here, Relaxed);
-        }
-        Ok(Request { ident: Some(referent.ident.as_str().into()), method: method.into(), args, kwds })
+        self.count_here()?;
+        Ok(Request { ident: Some(self.ident().into()), method: method.into(), args, kwds })
+    }
+
+    /// Counts the object for this process before its first call.
+    #[inline]
+    fn count_here(&self) -> Result<()> {
+        if self.0.counted_in.load(Relaxed) == generation() { Ok(()) } else { self.count_first() }
+    }
+
+    #[cold]
+    fn count_first(&self) -> Result<()> {
+        let Referent { client, ident, counted_in, .. } = &*self.0;
+        client.ask("incref", vec![ident.as_str().into()], Vec::new())?;
+        counted_in.store(generation(), Relaxed);
+        Ok(())
     }
 
     /// What a reply holds for the caller.

@@ -16,6 +16,7 @@ static REPLY_TIMEOUT: AtomicU64 = AtomicU64::new(30_000_000_000);
 ///
 /// # Examples
 /// See the example of [`set_reply_timeout`].
+#[inline]
 pub fn reply_timeout() -> Duration {
     Duration::from_nanos(REPLY_TIMEOUT.load(Relaxed))
 }

@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Errors
 /// [`ErrorKind::Decode`]: `value` is not a `T`, or the result takes more memory; the message names the place of the
 /// mismatch.
+#[inline]
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
     let most = value.memory().saturating_mul(4).saturating_add(16 << 20);
     from_value_within(value, most)
@@ -49,6 +50,7 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
 ///
 /// # Errors
 /// As for [`from_value`].
+#[inline]
 pub fn from_value_within<T: DeserializeOwned>(value: Value, max_memory: usize) -> Result<T> {
     let budget = Budget::new(max_memory, size_of::<T>());
     T::deserialize(Plain(value, &budget))
@@ -99,14 +101,7 @@ impl Plain<'_> {
             Value::None => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
             Value::Int(value) => visitor.visit_i64(value),
-            Value::BigInt(big) => match (i128::try_from(&big), u64::try_from(&big), u128::try_from(&big)) {
-                (_, Ok(value), _) => visitor.visit_u64(value),
-                (Ok(value), ..) => visitor.visit_i128(value),
-                (_, _, Ok(value)) => visitor.visit_u128(value),
-                _ => Err(de::Error::invalid_type(Unexpected::Other("an integer of more than 128 bits"), &visitor)),
-            },
             Value::Float(value) => visitor.visit_f64(value),
-            Value::Complex(re, im) => rest.visit_items(vec![re.into(), im.into()], wanted, visitor),
             Value::Text(text) => {
                 budget.charge(1, text.len())?;
                 visitor.visit_string(text)
@@ -119,6 +114,25 @@ impl Plain<'_> {
                 rest.visit_items(items, wanted, visitor)
             }
             Value::Dict(pairs) => rest.visit_pairs(pairs, wanted, visitor),
+            rare => Plain(rare, budget).visit_rare(wanted, visitor),
+        }
+    }
+
+    /// What Rust has no plain type for.
+    #[cold]
+    #[inline(never)]
+    fn visit_rare<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Outcome<V::Value> {
+        let Self(value, budget) = self;
+        match value {
+            Value::BigInt(big) => match (i128::try_from(&big), u64::try_from(&big), u128::try_from(&big)) {
+                (_, Ok(value), _) => visitor.visit_u64(value),
+                (Ok(value), ..) => visitor.visit_i128(value),
+                (_, _, Ok(value)) => visitor.visit_u128(value),
+                _ => Err(de::Error::invalid_type(Unexpected::Other("an integer of more than 128 bits"), &visitor)),
+            },
+            Value::Complex(re, im) => {
+                Plain(Value::None, budget).visit_items(vec![re.into(), im.into()], wanted, visitor)
+            }
             Value::Global(global) => {
                 Err(de::Error::invalid_type(Unexpected::Other(&format!("the name {global}")), &visitor))
             }
@@ -126,6 +140,7 @@ impl Plain<'_> {
                 let what = format!("an object made by {}", object.made_by);
                 Err(de::Error::invalid_type(Unexpected::Other(&what), &visitor))
             }
+            frequent => Plain(frequent, budget).visit(wanted, visitor),
         }
     }
 }

@@ -140,8 +140,18 @@ impl Value {
     }
 
     /// How many bytes of memory the value takes, including the `Value` itself.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         let inside = match self {
+            Self::None | Self::Bool(_) | Self::Int(_) | Self::Float(_) => 0,
+            other => other.memory_inside(),
+        };
+        size_of::<Self>() + inside
+    }
+
+    /// How many bytes of memory the content takes.
+    fn memory_inside(&self) -> usize {
+        match self {
             Self::BigInt(big) => big.as_le_bytes().len(),
             Self::Text(text) => text.len(),
             Self::Bytes(bytes) | Self::ByteArray(bytes) => bytes.len(),
@@ -156,8 +166,7 @@ impl Value {
                 names + args.iter().map(Self::memory).sum::<usize>() + state.memory()
             }
             _ => 0,
-        };
-        size_of::<Self>() + inside
+        }
     }
 
     /// What in it cannot be hashed, so that Python would take it neither as a key nor into a set.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::hash::Keyed;
 use super::helpers::{Raised, args, iterate, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::{Value, encode};
+use crate::multiprocessing::managers::compact::{UnreadArgs, UnreadKey, Writer};
 use crate::multiprocessing::managers::server::item::Item;
 use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::server::usage::cost;
@@ -40,6 +42,9 @@ pub(super) const METHODS: &[&str] = &[
 /// The letter of a text that is a key.
 const TEXT: u8 = b't';
 
+/// The letter of an integer that is a key.
+const INT: u8 = b'i';
+
 /// How long a short key is at most, with its letter.
 const SHORT: usize = 32;
 
@@ -56,7 +61,7 @@ pub(super) fn key_of(value: &Value) -> Raised<Vec<u8>> {
         Value::Text(text) => tagged(TEXT, text.as_bytes()),
         Value::Bytes(bytes) => tagged(b'b', bytes),
         other => match plain(other) {
-            Value::Int(number) => tagged(b'i', &number.to_le_bytes()),
+            Value::Int(number) => tagged(INT, &number.to_le_bytes()),
             // A pickle of protocol 2 refuses an item of a set that Python cannot hash.
             plain => encode(&Value::Set(vec![plain])).map_err(|_| {
                 let what = value.type_name();
@@ -86,7 +91,7 @@ fn plain(value: &Value) -> Value {
 
 #[derive(Default)]
 pub(super) struct HashTable {
-    places: HashMap<Vec<u8>, u64>,
+    places: HashMap<Vec<u8>, u64, Keyed>,
     entries: BTreeMap<u64, (Value, Item)>,
     next: u64,
     /// How many entries there are, for iterators.
@@ -96,14 +101,28 @@ pub(super) struct HashTable {
 impl HashTable {
     /// Where a key is. Looking up a short text takes no memory.
     fn place(&self, key: &Value) -> Raised<Option<u64>> {
-        if let Value::Text(text) = key {
-            let mut room = [TEXT; SHORT];
-            if let Some(bytes) = room.get_mut(1..=text.len()) {
-                bytes.copy_from_slice(text.as_bytes());
-                return Ok(self.places.get(room.get(..=text.len()).unwrap_or_default()).copied());
-            }
+        match key {
+            Value::Text(text) if text.len() < SHORT => Ok(self.place_of_short(TEXT, text.as_bytes())),
+            key => Ok(self.places.get(&key_of(key)?).copied()),
         }
-        Ok(self.places.get(&key_of(key)?).copied())
+    }
+
+    /// Where the key of a letter and a few bytes is.
+    #[inline]
+    fn place_of_short(&self, letter: u8, bytes: &[u8]) -> Option<u64> {
+        let mut room = [letter; SHORT];
+        room.get_mut(1..=bytes.len())?.copy_from_slice(bytes);
+        self.places.get(room.get(..=bytes.len())?).copied()
+    }
+
+    /// What a key leads to that was not read; `None` for a long one too.
+    #[inline]
+    fn look(&self, key: &UnreadKey<'_>) -> Option<&Item> {
+        let place = match key {
+            UnreadKey::Text(bytes) => self.place_of_short(TEXT, bytes),
+            UnreadKey::Int(number) => self.place_of_short(INT, &number.to_le_bytes()),
+        };
+        Some(&self.entries.get(&place?)?.1)
     }
 
     pub(super) fn get(&self, key: &Value) -> Raised<Option<&Item>> {
@@ -305,6 +324,15 @@ impl Dict {
 impl Local for Dict {
     fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
         Step::Done(self.carry_out(call, context))
+    }
+
+    fn look(&self, method: &[u8], args: UnreadArgs<'_>, out: &mut Writer<'_>) -> Option<()> {
+        match method {
+            b"get" | b"__getitem__" => out.value(&self.0.look(&args.only()?)?.value, 1).ok(),
+            b"__contains__" => self.0.look(&args.only()?).and_then(|_| out.value(&true.into(), 1).ok()),
+            b"__len__" if args.is_empty() => out.value(&self.0.count().into(), 1).ok(),
+            _ => None,
+        }
     }
 
     fn value(&self) -> Outcome {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::helpers::{Raised, args, int, iterate, made, no_method, same, truth, type_error};
 use super::slice::Index;
 use crate::multiprocessing::connection::pickle::Value;
+use crate::multiprocessing::managers::compact::{UnreadArgs, UnreadKey, Writer};
 use crate::multiprocessing::managers::server::item::Item;
 use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::server::usage::cost;
@@ -286,6 +287,17 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 impl Local for List {
+    fn look(&self, method: &[u8], args: UnreadArgs<'_>, out: &mut Writer<'_>) -> Option<()> {
+        match method {
+            b"__getitem__" => {
+                let UnreadKey::Int(place) = args.only()? else { return None };
+                out.value(&self.0.get(usize::try_from(place).ok()?)?.value, 1).ok()
+            }
+            b"__len__" if args.is_empty() => out.value(&self.0.len().into(), 1).ok(),
+            _ => None,
+        }
+    }
+
     fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
         self.carry_out(call, context).map(Answer::Value).into()
     }

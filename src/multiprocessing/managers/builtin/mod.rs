@@ -10,6 +10,7 @@ mod condition;
 mod containers;
 mod dict;
 mod event;
+mod hash;
 pub(super) mod helpers;
 mod iterator;
 mod list;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::helpers::{Raised, args, made, no_method, type_error};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Arguments;
+use crate::multiprocessing::managers::compact::{UnreadArgs, UnreadKey, Writer};
 use crate::multiprocessing::managers::server::item::Item;
 use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::token::repr;
@@ -56,6 +57,11 @@ impl Namespace {
 }
 
 impl Local for Namespace {
+    fn look(&self, method: &[u8], args: UnreadArgs<'_>, out: &mut Writer<'_>) -> Option<()> {
+        let UnreadKey::Text(name) = args.only().filter(|_| method == b"__getattribute__")? else { return None };
+        out.value(&self.0.get(std::str::from_utf8(name).ok()?)?.value, 1).ok()
+    }
+
     fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
         self.carry_out(call, context).map(Answer::Value).into()
     }

@@ -3,6 +3,7 @@
 use super::helpers::{Raised, args, made, no_method};
 use crate::multiprocessing::connection::pickle::Value as Data;
 use crate::multiprocessing::managers::Arguments;
+use crate::multiprocessing::managers::compact::{UnreadArgs, Writer};
 use crate::multiprocessing::managers::server::item::Item;
 use crate::multiprocessing::managers::server::local::{Answer, Call, CallContext, Local, Made, Outcome, Step};
 use crate::multiprocessing::managers::token::repr;
@@ -21,6 +22,10 @@ pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Ma
 }
 
 impl Local for Value {
+    fn look(&self, method: &[u8], args: UnreadArgs<'_>, out: &mut Writer<'_>) -> Option<()> {
+        if method == b"get" && args.is_empty() { out.value(&self.item.value, 1).ok() } else { None }
+    }
+
     fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step {
         match call.method {
             "get" => args(call.arguments, []).map(|[]| self.item.value.clone()).into(),

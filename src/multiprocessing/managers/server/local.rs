@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::sync::lock::Lock;
 
+use super::super::compact::{UnreadArgs, Writer};
 use super::super::served::Served;
 use super::super::token::{Token, each_proxy};
 use super::super::{Arguments, Exception};
@@ -82,6 +83,13 @@ impl<T: Into<Answer>> From<Result<T, Exception>> for Step {
 /// A built-in object.
 pub(in super::super) trait Local: Send {
     fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step;
+
+    /// Answers a call that changes nothing, from the bytes of its arguments, and without asking for memory: writes what
+    /// [`call`](Self::call) would return. Only short and frequent methods are answered so; `None` for all the others,
+    /// for errors, and for what has no compact form. The method and the texts may be any bytes.
+    fn look(&self, _method: &[u8], _args: UnreadArgs<'_>, _out: &mut Writer<'_>) -> Option<()> {
+        None
+    }
 
     /// The answer to a waiter whose time is over, whom the object forgets; `None` for one who has to wait for a lock
     /// yet.
@@ -197,5 +205,114 @@ impl CallContext {
         values: impl IntoIterator<Item = Value>,
     ) -> Result<Vec<Item>, Exception> {
         values.into_iter().map(|value| self.keep(value)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::builtin::TYPES;
+    use super::super::super::compact;
+    use super::super::super::wire::Request;
+    use super::*;
+
+    /// What a request to an object gets by [`Local::look`], and what by [`Local::call`].
+    fn both(local: &mut dyn Local, context: &mut CallContext, request: &[u8]) -> (Option<Value>, Option<Value>) {
+        let apart = compact::take_apart(request).unwrap();
+        let mut room = [0; compact::MOST];
+        let mut writer = Writer::begin(&mut room);
+        let looked = local.look(apart.method, apart.args, &mut writer);
+        let looked = looked.map(|()| compact::read_reply(writer.done()).unwrap());
+        let Request { method, args, kwds, .. } = compact::read_request(request).unwrap();
+        let call = Call { method: &method, arguments: Arguments { args, kwds }, owner: 7, waiter: 1 };
+        match local.call(call, context) {
+            Step::Done(Ok(Answer::Value(value))) => (looked, Some(value)),
+            _ => (looked, None),
+        }
+    }
+
+    fn text(text: &str) -> Value {
+        text.into()
+    }
+
+    fn made(typeid: &str, args: Vec<Value>, context: &mut CallContext) -> Box<dyn Local> {
+        let make = TYPES.iter().find(|(name, ..)| *name == typeid).unwrap().2;
+        let Body::Here(local) = make(Arguments { args, kwds: Vec::new() }, context).unwrap().body else { panic!() };
+        local
+    }
+
+    fn request(method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Vec<u8> {
+        let request = Request { ident: Some("a".into()), method: method.into(), args, kwds };
+        compact::write_request(&request, &mut [0; compact::MOST]).unwrap().to_vec()
+    }
+
+    #[test]
+    fn look_says_what_a_call_says_or_nothing() {
+        let mut context = CallContext::new(Address::Inet("127.0.0.1".to_owned(), 1), 1 << 20);
+        let long = "x".repeat(40);
+        let pairs = [("k", Value::Int(7)), ("", Value::None), (&long, text("long"))];
+        let mut pairs: Vec<_> = pairs.map(|(key, value)| (text(key), value)).into();
+        pairs.extend([
+            (Value::Int(-3), text("minus")),
+            (true.into(), Value::Float(0.5)),
+            (Value::Bytes(vec![7]), 1.into()),
+        ]);
+        let list = Value::List(vec![text("first"), 2.into(), Value::Tuple(vec![Value::None])]);
+        let numbers = Value::List(vec![3.into(), 4.into()]);
+        let mut name = made("Namespace", Vec::new(), &mut context);
+        both(&mut *name, &mut context, &request("__setattr__", vec![text("k"), 9.into()], Vec::new()));
+        let objects = [
+            made("dict", vec![Value::Dict(pairs)], &mut context),
+            made("list", vec![list], &mut context),
+            made("Value", vec![text("i"), 5.into()], &mut context),
+            made("set", vec![numbers.clone()], &mut context),
+            made("Array", vec![text("i"), numbers], &mut context),
+            name,
+        ];
+        let keys = ["k", "", "none", &long].map(text).into_iter().chain([0, 1, -1, -3, 7].map(Value::from));
+        let keys: Vec<_> = keys.chain([true.into(), Value::Float(1.0), Value::Bytes(vec![7]), Value::None]).collect();
+        let mut looked = 0;
+        let names = TYPES.iter().flat_map(|(_, methods, _)| methods.iter());
+        let reading = names.filter(|name| name.starts_with("__") || ["get", "has_key", "count"].contains(name));
+        let reading: Vec<_> = reading.filter(|name| !name.contains("set") && !name.contains("del")).collect();
+        for mut object in objects {
+            for method in &reading {
+                let one = keys.iter().map(|key| vec![key.clone()]);
+                let two = keys.iter().map(|key| vec![key.clone(), text("default")]);
+                for args in one.chain(two).chain([Vec::new()]) {
+                    for kwds in [Vec::new(), vec![("default".to_owned(), 1.into())]] {
+                        let bytes = request(method, args.clone(), kwds);
+                        let (look, call) = both(&mut *object, &mut context, &bytes);
+                        looked += usize::from(look.is_some());
+                        assert!(look.is_none() || look == call, "{method} {args:?}: {look:?}, {call:?}");
+                    }
+                }
+            }
+        }
+        // A dict: three methods with the keys that are short, and its length.
+        assert!(looked >= 3 * 4 + 1 + 3, "{looked}");
+    }
+
+    #[test]
+    fn look_at_bytes_that_are_no_request_says_nothing() {
+        let mut context = CallContext::new(Address::Inet("127.0.0.1".to_owned(), 1), 1 << 20);
+        let dict = made("dict", vec![Value::Dict(vec![(text("k"), 7.into())])], &mut context);
+        let whole = request("get", vec![text("k")], Vec::new());
+        let look = |bytes: &[u8]| {
+            let apart = compact::take_apart(bytes).filter(|apart| apart.ident == b"a")?;
+            dict.look(apart.method, apart.args, &mut Writer::begin(&mut [0; compact::MOST]))
+        };
+        assert!(look(&whole).is_some());
+        for length in 0..whole.len() {
+            assert_eq!(look(&whole[..length]), None, "{length} bytes of it");
+        }
+        assert_eq!(look(&[&whole[..], &[0]].concat()), None, "more than a request");
+        for place in 0..whole.len() {
+            for byte in 0..=255 {
+                let mut changed = whole.clone();
+                changed[place] = byte;
+                // Whatever is answered is a request to the reader of whole requests too.
+                assert!(look(&changed).is_none() || compact::read_request(&changed).is_some(), "{changed:?}");
+            }
+        }
     }
 }

@@ -59,8 +59,8 @@ struct Ticket {
     _charge: Charge,
 }
 
-/// The objects by their names. The server chooses the names, so no client can make them collide.
-pub(super) type Objects = HashMap<String, Entry, BuildHasherDefault<ByName>>;
+/// The objects by the bytes of their names. The server chooses the names, so no client can make them collide.
+pub(super) type Objects = HashMap<Vec<u8>, Entry, BuildHasherDefault<ByName>>;
 
 /// Spreads names whose last letters count up.
 #[derive(Default)]
@@ -82,9 +82,8 @@ impl Hasher for ByName {
         self.add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
 
-    fn write_u8(&mut self, end: u8) {
-        self.0 ^= u64::from(end);
-    }
+    /// The length, which the bytes tell.
+    fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {
         self.0 ^ self.0 >> 32
@@ -173,12 +172,12 @@ impl ObjectTable {
         let ident = loop {
             self.next = self.next.wrapping_add(1);
             let ident = format!("{:x}{:x}", self.epoch, self.next);
-            if !self.objects.contains_key(&ident) {
+            if !self.objects.contains_key(ident.as_bytes()) {
                 break ident;
             }
         };
         let (python, touched_by) = (Vec::new(), HashSet::new());
-        self.objects.insert(ident.clone(), Entry { made, refs: 0, python, rule, parked: 0, touched_by });
+        self.objects.insert(ident.clone().into_bytes(), Entry { made, refs: 0, python, rule, parked: 0, touched_by });
         let _ = self.take(&ident, holder); // there is room for the reference, and the object is there
         Ok(ident)
     }
@@ -188,7 +187,7 @@ impl ObjectTable {
         if let Some(full) = self.full(holder) {
             return Err(full);
         }
-        let Some(entry) = self.objects.get_mut(ident) else { return Err(self.unknown(ident)) };
+        let Some(entry) = self.objects.get_mut(ident.as_bytes()) else { return Err(self.unknown(ident)) };
         match holder {
             Holder::Session(id) => {
                 let Some(session) = self.sessions.get_mut(id) else { return Ok(()) }; // it has just ended
@@ -207,7 +206,7 @@ impl ObjectTable {
 
     /// Gives a reference back; the object if that was the last one.
     pub(super) fn give_back(&mut self, ident: &str, holder: &Holder) -> std::result::Result<Option<Entry>, Exception> {
-        let Some(entry) = self.objects.get_mut(ident) else { return Err(self.unknown(ident)) };
+        let Some(entry) = self.objects.get_mut(ident.as_bytes()) else { return Err(self.unknown(ident)) };
         let foreign = || Exception::new("ValueError", format!("this client holds no reference to {ident}"));
         match holder {
             Holder::Session(id) => {
@@ -231,7 +230,7 @@ impl ObjectTable {
             Holder::Server => {}
         }
         entry.refs = entry.refs.saturating_sub(1);
-        Ok(if entry.refs == 0 { self.objects.remove(ident) } else { None })
+        Ok(if entry.refs == 0 { self.objects.remove(ident.as_bytes()) } else { None })
     }
 
     /// Begins a session.
@@ -263,10 +262,10 @@ impl ObjectTable {
         }
         let mut gone = Vec::new();
         for (ident, count) in session.refs {
-            if let Some(entry) = self.objects.get_mut(&ident) {
+            if let Some(entry) = self.objects.get_mut(ident.as_bytes()) {
                 entry.refs = entry.refs.saturating_sub(count);
                 if entry.refs == 0 {
-                    gone.extend(self.objects.remove(&ident).map(|entry| (ident, entry)));
+                    gone.extend(self.objects.remove(ident.as_bytes()).map(|entry| (ident, entry)));
                 }
             }
         }
@@ -347,7 +346,7 @@ impl ObjectTable {
             } else {
                 format!("<{} object>", entry.made.typeid)
             };
-            format!("  {ident}:       refcount={}\n    {shown}", entry.refs)
+            format!("  {}:       refcount={}\n    {shown}", String::from_utf8_lossy(ident), entry.refs)
         });
         lines.collect::<Vec<_>>().join("\n")
     }

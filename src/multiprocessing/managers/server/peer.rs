@@ -207,6 +207,12 @@ impl Peer {
         }
     }
 
+    /// Replies to the request, which is answered by that.
+    pub(super) fn answer(&mut self, message: &[u8]) {
+        (self.busy, self.waits, self.asked) = (false, None, 0);
+        self.enqueue(message);
+    }
+
     pub(super) fn enqueue(&mut self, message: &[u8]) {
         self.outgoing.push(message);
     }

@@ -216,6 +216,40 @@ impl AsFd for Server {
     }
 }
 
+/// Publishes the request of a number, whose bytes are written, and signals the wake-up if the server sleeps.
+#[inline]
+fn ask(words: Words<'_>, wakeup: &EventFd, number: u32, length: u32) -> Result<()> {
+    if words.ask(number, length) {
+        // The counter is full after 2⁶⁴ rings, or when the server filled it. Only the server misses a ring then.
+        wakeup.try_add(1).inspect_err(|_| words.retract(before(number)))?;
+    }
+    Ok(())
+}
+
+/// Waits for the reply to a request, for a slice at most.
+#[inline]
+fn wait(words: Words<'_>, spin: &Spin, number: u32, until: Deadline) -> Result<bool> {
+    let here = || words.reply(number).is_some();
+    // A reply that is there already says nothing of whether looking is of use: on one processor the server has run
+    // meanwhile.
+    if here() || spin.until(here) || here() {
+        return Ok(true);
+    }
+    sleep_on_word(words, number, until)
+}
+
+#[cold]
+fn sleep_on_word(words: Words<'_>, number: u32, until: Deadline) -> Result<bool> {
+    let slice = until.or_sooner(Deadline::after(SLICE));
+    while let Some(seen) = words.client_sleeps(ON_WORD, number) {
+        if futex::wait(words.answered, seen, Reach::Shared, slice)? == Wait::TimedOut {
+            break;
+        }
+    }
+    words.client_is_awake();
+    Ok(words.reply(number).is_some())
+}
+
 /// The side that asks.
 ///
 /// # Examples
@@ -267,6 +301,50 @@ impl Client {
         Ok(Self { region, wakeup, number: 0, spin: Spin::new() })
     }
 
+    /// Asks, waits and takes the reply, as [`ask`](Self::ask), [`wait`](Self::wait) and [`reply`](Self::reply) do. The
+    /// request is the first bytes of `room`, where the reply comes too. `None` if there is no reply after a slice, or
+    /// if it goes another way.
+    ///
+    /// # Errors
+    /// As for the three.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::deadline::Deadline;
+    /// use ossature_sys::sync::exchange::{Client, ROOM, Server};
+    ///
+    /// let (mut server, memory, wakeup) = Server::new()?;
+    /// let mut client = Client::new(memory, wakeup)?;
+    /// let mut room = [0; ROOM];
+    /// room[..3].copy_from_slice(b"two");
+    /// assert_eq!(client.call(&mut room, 3, Deadline::NOW)?, None, "nobody serves here");
+    /// assert_eq!(server.take(&mut room)?, Some(&b"two"[..]));
+    /// server.answer(b"2")?;
+    /// assert_eq!(client.reply(&mut room)?, Some(&b"2"[..]));
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    #[inline]
+    pub fn call<'r>(
+        &mut self,
+        room: &'r mut [u8; ROOM],
+        length: usize,
+        timeout: impl Into<Deadline>,
+    ) -> Result<Option<&'r [u8]>> {
+        let Self { region, wakeup, number, spin } = self;
+        let bytes = room.get(..length).ok_or(Errno::MSGSIZE)?;
+        let length = copy_in(region, 0, bytes)?;
+        let words = words(region)?;
+        *number = next(*number);
+        ask(words, wakeup, *number, length)?;
+        if !wait(words, spin, *number, timeout.into())? {
+            return Ok(None);
+        }
+        match words.reply(*number) {
+            None | Some(ELSEWHERE) => Ok(None),
+            Some(length) => copy_out(region, HALF, length, room).map(Some),
+        }
+    }
+
     /// Publishes a request, and signals the wake-up if the server sleeps. There is one at a time: the next one comes
     /// after the reply to this one.
     ///
@@ -277,11 +355,7 @@ impl Client {
         let length = copy_in(&self.region, 0, bytes)?;
         let words = words(&self.region)?;
         self.number = next(self.number);
-        if words.ask(self.number, length) {
-            // The counter is full after 2⁶⁴ rings, or when the server filled it. Only the server misses a ring then.
-            self.wakeup.try_add(1).inspect_err(|_| words.retract(before(self.number)))?;
-        }
-        Ok(())
+        ask(words, &self.wakeup, self.number, length)
     }
 
     /// Waits for the reply: looks for a while, as far as that was of use before, and then sleeps for a slice of some
@@ -291,26 +365,7 @@ impl Client {
     /// As for [`Server::has_request`].
     #[inline]
     pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
-        let words = words(&self.region)?;
-        let here = || words.reply(self.number).is_some();
-        // A reply that is there already says nothing of whether looking is of use: on one processor the server has run
-        // meanwhile.
-        if here() || self.spin.until(here) || here() {
-            return Ok(true);
-        }
-        self.sleep_on_word(words, timeout.into())
-    }
-
-    #[cold]
-    fn sleep_on_word(&self, words: Words<'_>, until: Deadline) -> Result<bool> {
-        let slice = until.or_sooner(Deadline::after(SLICE));
-        while let Some(seen) = words.client_sleeps(ON_WORD, self.number) {
-            if futex::wait(words.answered, seen, Reach::Shared, slice)? == Wait::TimedOut {
-                break;
-            }
-        }
-        words.client_is_awake();
-        Ok(words.reply(self.number).is_some())
+        wait(words(&self.region)?, &self.spin, self.number, timeout.into())
     }
 
     /// Announces that this side will sleep until the server notifies. Returns `false` if the reply is there.

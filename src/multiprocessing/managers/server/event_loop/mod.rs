@@ -87,7 +87,7 @@ pub(super) struct EventLoop {
     address: Address,
     limits: Limits,
     /// Room for a reply in the compact form.
-    message: Vec<u8>,
+    message: Box<compact::Room>,
     /// What goes through shared memory.
     shared: Shared,
     stopping: Option<Instant>,
@@ -130,7 +130,7 @@ impl EventLoop {
             segments: Segments::new(limits.segments),
             address,
             limits,
-            message: Vec::new(),
+            message: Box::new([0; compact::MOST]),
             shared: Shared::default(),
             stopping: None,
         })
@@ -372,7 +372,7 @@ impl EventLoop {
         }
         for ident in &peer.touched {
             self.with_local(ident, |local, context| local.client_gone(owner, context));
-            if let Some(entry) = self.table.objects.get_mut(ident) {
+            if let Some(entry) = self.table.objects.get_mut(ident.as_bytes()) {
                 entry.touched_by.remove(&owner);
             }
         }
@@ -388,7 +388,9 @@ impl EventLoop {
     }
 
     fn with_local(&mut self, ident: &str, body: impl FnOnce(&mut dyn super::local::Local, &mut CallContext)) {
-        if let Some(Entry { made: Made { body: Body::Here(local), .. }, .. }) = self.table.objects.get_mut(ident) {
+        if let Some(Entry { made: Made { body: Body::Here(local), .. }, .. }) =
+            self.table.objects.get_mut(ident.as_bytes())
+        {
             body(&mut **local, &mut self.context);
         }
     }
@@ -449,21 +451,24 @@ impl EventLoop {
     fn reply_compactly(&mut self, owner: Owner, reply: &Reply) -> bool {
         const { assert!(compact::MOST <= SHORT) };
         let Reply::Return(value) = reply else { return false };
-        let mut message = std::mem::take(&mut self.message);
-        let is_compact = self.peers.get(&owner).is_some_and(|peer| peer.is_compact);
-        let goes = is_compact && compact::write_reply(value, &mut message).is_ok();
-        if goes {
-            self.send(owner, &message);
-        }
-        self.message = message;
-        goes
+        let Some(peer) = self.peers.get_mut(&owner).filter(|peer| peer.is_compact) else { return false };
+        let Ok(message) = compact::write_reply(value, &mut self.message) else { return false };
+        peer.answer(message);
+        self.flush(owner);
+        true
     }
 
     /// Sends the reply to a request, which is answered by that.
     fn send(&mut self, owner: Owner, message: &[u8]) {
+        if let Some(peer) = self.peers.get_mut(&owner) {
+            peer.answer(message);
+            self.flush(owner);
+        }
+    }
+
+    /// Writes the reply to a request, as far as there is room.
+    fn flush(&mut self, owner: Owner) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
-        (peer.busy, peer.waits, peer.asked) = (false, None, 0);
-        peer.enqueue(message);
         if peer.flush().is_err() || (peer.is_flushed() && peer.last) {
             return self.end(owner);
         }
@@ -488,7 +493,7 @@ impl EventLoop {
         if let Some(until) = parked.until {
             self.timers.remove(&(until, waiter));
         }
-        if let Some(entry) = self.table.objects.get_mut(&parked.ident) {
+        if let Some(entry) = self.table.objects.get_mut(parked.ident.as_bytes()) {
             entry.parked -= 1;
         }
         Some(parked)
@@ -565,7 +570,7 @@ impl EventLoop {
             let answers = std::mem::take(&mut self.context.answers);
             for (waiter, outcome) in answers {
                 if let Some(parked) = self.unpark(waiter) {
-                    let by = self.table.objects.get(&parked.ident).and_then(|entry| entry.rule().cloned());
+                    let by = self.table.objects.get(parked.ident.as_bytes()).and_then(|entry| entry.rule().cloned());
                     let reply = self.local_reply(parked.owner, outcome, by.as_ref());
                     self.reply(parked.owner, &reply);
                 }

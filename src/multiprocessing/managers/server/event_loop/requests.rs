@@ -192,7 +192,7 @@ impl EventLoop {
 
     /// Whether the access list lets the client use an object. One that is not there is for others to tell.
     pub(super) fn may_use(&self, owner: Owner, ident: &str) -> Result<(), Exception> {
-        self.table.objects.get(ident).map_or(Ok(()), |entry| entry.check(self.who(owner)))
+        self.table.objects.get(ident.as_bytes()).map_or(Ok(()), |entry| entry.check(self.who(owner)))
     }
 
     /// Whether the access lists let the client use all objects of which there are proxies in a request. A built-in
@@ -218,7 +218,7 @@ impl EventLoop {
             Ok(token) => token.ident,
             Err(error) => return Err(Exception::new("TypeError", error.to_string())),
         };
-        let entry = self.table.objects.get(&ident).ok_or_else(|| self.table.unknown(&ident))?;
+        let entry = self.table.objects.get(ident.as_bytes()).ok_or_else(|| self.table.unknown(&ident))?;
         entry.check(self.who(owner))?;
         Ok(exposed(&entry.made, entry.rule()))
     }
@@ -313,7 +313,7 @@ impl EventLoop {
         let Request { ident, method, args, kwds } = request;
         let ident = ident.unwrap_or_default();
         let who = self.context.caller.who;
-        let Some(entry) = self.table.objects.get_mut(&*ident) else {
+        let Some(entry) = self.table.objects.get_mut(ident.as_bytes()) else {
             return Handled::Reply(Reply::Traceback(traceback(&self.table.unknown(&ident))));
         };
         if let Err(refused) = entry.check(who) {

@@ -14,11 +14,14 @@
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::Interest;
+use ossature_sys::errno::Errno;
 use ossature_sys::fd::AsFd;
 use ossature_sys::sync::exchange::{self, Wake};
 
-use super::super::super::{Serializer, compact, proof};
-use super::super::local::Owner;
+use super::super::super::compact::{self, Unread, Writer};
+use super::super::super::{Serializer, proof};
+use super::super::local::{Body, Owner};
+use super::super::object_table::ObjectTable;
 use super::super::peer::Peer;
 use super::EventLoop;
 use super::state::{Awake, Handled, Shared, WAKEUP};
@@ -106,7 +109,9 @@ impl EventLoop {
                 return self.shared.awake.is_empty();
             };
             // The others come first in the next look.
-            self.shared.awake.get_mut(..=place).unwrap_or_default().rotate_right(1);
+            if place > 0 {
+                self.shared.awake.get_mut(..=place).unwrap_or_default().rotate_right(1);
+            }
             let Some(awake) = self.shared.awake.get_mut(0) else { return false };
             awake.has_asked = true;
             let owner = awake.owner;
@@ -143,16 +148,42 @@ impl EventLoop {
 
     /// Carries out the request that is in the shared memory of a connection.
     fn serve(&mut self, owner: Owner) {
-        let Some(peer) = self.peers.get_mut(&owner) else { return };
+        let Self { peers, shared, table, message, .. } = self;
+        let Some(peer) = peers.get_mut(&owner) else { return };
         let Some(exchange) = &mut peer.exchange else { return };
-        let mut room = self.shared.request.take().unwrap_or_else(|| Box::new([0; exchange::ROOM]));
-        match exchange.take(&mut room).map(|taken| taken.map(compact::read_request)) {
-            Ok(None) => {}
-            Ok(Some(Some(request))) => {
+        let room = shared.request.get_or_insert_with(|| Box::new([0; exchange::ROOM]));
+        let wake = match exchange.take(room) {
+            Ok(None) => return,
+            Ok(Some(request)) => match look(table, request, message) {
+                Some(reply) => {
+                    if !peer.taken.is_empty() {
+                        peer.taken.clear(); // the last reply was read
+                    }
+                    exchange.answer(reply)
+                }
+                None => {
+                    let length = request.len();
+                    return self.serve_longer(owner, Some(length));
+                }
+            },
+            Err(_) => return self.serve_longer(owner, None),
+        };
+        if !matches!(wake, Ok(Wake::Nobody | Wake::Sleeper)) {
+            self.has_answered(owner, wake);
+        }
+    }
+
+    /// Carries out a request of that length, which was copied out.
+    #[inline(never)]
+    fn serve_longer(&mut self, owner: Owner, length: Option<usize>) {
+        let Some(room) = self.shared.request.take() else { return };
+        let request = length.and_then(|length| room.get(..length)).and_then(compact::read_request);
+        match (self.peers.get_mut(&owner), request) {
+            (Some(peer), Some(request)) => {
                 (peer.busy, peer.by_memory, peer.serializer) = (true, true, Serializer::Pickle);
                 self.carry_out(owner, Ok(request));
             }
-            Ok(Some(None)) | Err(_) => {
+            _ => {
                 debug!("the manager's server closes a connection: no request is in the shared memory");
                 self.end(owner);
             }
@@ -164,16 +195,24 @@ impl EventLoop {
     pub(super) fn reply_by_memory(&mut self, owner: Owner, reply: &Reply) -> bool {
         let Some(peer) = self.peers.get_mut(&owner) else { return false };
         let Some(exchange) = peer.exchange.as_mut().filter(|_| peer.by_memory) else { return false };
-        let message = &mut self.message;
-        let wake = match reply {
-            Reply::Return(value) if compact::write_reply(value, message).is_ok() => exchange.answer(message),
-            _ => {
-                // The client hears of it by the message itself.
-                let _ = exchange.answer_elsewhere();
-                return false;
-            }
+        let message = match reply {
+            Reply::Return(value) => compact::write_reply(value, &mut self.message).ok(),
+            _ => None,
         };
+        let Some(message) = message else {
+            // The client hears of it by the message itself.
+            let _ = exchange.answer_elsewhere();
+            return false;
+        };
+        let wake = exchange.answer(message);
         (peer.busy, peer.waits) = (false, None);
+        self.has_answered(owner, wake);
+        true
+    }
+
+    /// Notifies a client of a reply that is in its shared memory, if it waits for that.
+    fn has_answered(&mut self, owner: Owner, wake: Result<Wake, Errno>) {
+        let Some(peer) = self.peers.get_mut(&owner) else { return };
         let is_sent = match wake {
             Ok(Wake::Notify) => {
                 peer.enqueue(&[]);
@@ -186,6 +225,20 @@ impl EventLoop {
         } else if peer.has_news() {
             self.watch(owner);
         }
-        true
     }
+}
+
+/// Answers a request that changes nothing, if its object does that without a value for each argument. Objects with an
+/// access list do not.
+#[inline]
+fn look<'r>(table: &ObjectTable, request: &[u8], room: &'r mut compact::Room) -> Option<&'r [u8]> {
+    let Unread { ident, method, args } = compact::take_apart(request)?;
+    let entry = table.objects.get(ident)?;
+    let Body::Here(local) = &entry.made.body else { return None };
+    if entry.rule().is_some() {
+        return None;
+    }
+    let mut writer = Writer::begin(room);
+    local.look(method, args, &mut writer)?;
+    Some(writer.done())
 }

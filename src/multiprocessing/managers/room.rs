@@ -1,0 +1,24 @@
+//! Room for the messages of a thread, so that a call asks for no memory.
+
+use std::cell::Cell;
+
+use super::compact::{MOST, Room};
+
+thread_local! {
+    /// Not here while a message is written, because an argument may call a server meanwhile.
+    static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
+}
+
+/// Lends room for a message to this thread.
+#[inline]
+pub(super) fn with_room<T>(body: impl FnOnce(&mut Room) -> T) -> T {
+    let mut room = ROOM.try_with(Cell::take).ok().flatten().unwrap_or_else(new_room);
+    let done = body(&mut room);
+    let _ = ROOM.try_with(|place| place.set(Some(room))); // not while the thread ends
+    done
+}
+
+#[cold]
+fn new_room() -> Box<Room> {
+    Box::new([0; MOST])
+}
