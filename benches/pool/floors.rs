@@ -78,6 +78,8 @@ impl Hands {
         }
         let all = base + published as u64;
         words.published.0.store(all, SeqCst);
+        words.go.fetch_add(1, SeqCst); // a worker may have slept again, before the last chunks
+        futex_wake(&words.go, i32::MAX);
         loop {
             let seen = words.news.load(SeqCst);
             if words.ended.iter().map(|line| line.0.load(Acquire)).sum::<u64>() == all {
