@@ -36,7 +36,7 @@ struct Crowd {
 
 /// Sixteen and sixty-four processes, shared out over the cores.
 pub fn rows(bench: &Bench, cores: &[usize]) {
-    // A turn takes at most 1.15 of its time with pthread: the mark of overdue waiters must not cost throughput.
+    // A turn takes at most 1.15 of the time that it takes with pthread: overdue waiters must not cost throughput.
     for (count, bar) in [(16, 1.15), (MOST, 1.15)] {
         let row = format!("crowd-{count}");
         if !bench.wants(&row) {

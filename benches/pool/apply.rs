@@ -71,7 +71,7 @@ fn rested(repeats: u64, mut call: impl FnMut()) -> f64 {
 }
 
 /// The least that a call of a pool does beyond the futex: the parent sleeps on a descriptor, beside that of a process
-/// whose end it must hear of. So whoever answers writes to an event.
+/// whose end the parent must learn of. So the process that answers writes to an event.
 struct Polled<'t> {
     turns: &'t Turns,
     event: EventFd,
@@ -90,7 +90,7 @@ impl Polled<'_> {
     }
 }
 
-/// The other side of it.
+/// The process that answers a [`Polled`] parent.
 fn raising(turns: &Turns, event: &EventFd) {
     let mut seen = 0;
     while seen != END {

@@ -19,7 +19,7 @@ struct Line(AtomicU64);
 
 #[derive(Default)]
 struct Words {
-    /// Chunks below are there, and chunks below are claimed, since the beginning.
+    /// How many chunks have been published, and how many have been claimed, since the beginning.
     published: Line,
     next: Line,
     /// The first chunk of this map, and how many calls a chunk has.
@@ -28,7 +28,8 @@ struct Words {
     /// The call that runs, and how many chunks have ended, of each worker.
     begun: [Line; WORKERS],
     ended: [Line; WORKERS],
-    /// Changes with each map, and each time that a worker finds no chunk. Whoever waits sleeps on it.
+    /// `go` changes with new chunks, and the workers sleep on it. `news` changes when a worker finds no chunk, and the
+    /// parent sleeps on it.
     go: AtomicU32,
     news: AtomicU32,
     over: AtomicU32,
@@ -78,7 +79,7 @@ impl Hands {
         }
         let all = base + published as u64;
         words.published.0.store(all, SeqCst);
-        words.go.fetch_add(1, SeqCst); // a worker may have slept again, before the last chunks
+        words.go.fetch_add(1, SeqCst); // a worker may have gone to sleep again before the last chunks
         futex_wake(&words.go, i32::MAX);
         loop {
             let seen = words.news.load(SeqCst);
@@ -87,7 +88,7 @@ impl Hands {
             }
             futex_wait(&words.news, seen);
         }
-        // SAFETY: the workers have written so many values, and have ended all their chunks.
+        // SAFETY: the workers have written `numbers.len()` values, and have ended all their chunks.
         unsafe { std::slice::from_raw_parts(self.values, numbers.len()) }.to_vec()
     }
 }

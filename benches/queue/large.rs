@@ -47,7 +47,7 @@ impl ByHand {
 
     /// Where message `number` lies.
     fn place(&self, number: u64) -> *mut u8 {
-        // SAFETY: there are so many places.
+        // SAFETY: there are `WAITING` places of `LEN` bytes.
         unsafe { self.places.add(number as usize % WAITING * LEN) }
     }
 
@@ -57,7 +57,7 @@ impl ByHand {
         while number - self.received.0.load(Acquire) == WAITING as u64 {
             std::hint::spin_loop();
         }
-        // SAFETY: the receiver has read what was there, and does not look before the store below.
+        // SAFETY: the receiver has read the message before, and does not look at this place before the store below.
         unsafe { self.place(number).copy_from_nonoverlapping(message.as_ptr(), LEN) };
         self.sent.0.store(number + 1, Release);
     }
@@ -68,7 +68,7 @@ impl ByHand {
         while self.sent.0.load(Acquire) == number {
             std::hint::spin_loop();
         }
-        // SAFETY: the sender has written it, and writes here again behind the store below.
+        // SAFETY: the sender has written the message, and writes here again only after the store below.
         unsafe { into.as_mut_ptr().copy_from_nonoverlapping(self.place(number), LEN) };
         self.received.0.store(number + 1, Release);
     }

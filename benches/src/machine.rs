@@ -88,7 +88,7 @@ pub fn shared<T: Sync>(value: T) -> &'static T {
     unsafe { &*place }
 }
 
-/// So many zeros that forked children share, for good.
+/// `len` zero bytes that forked children share. They are never unmapped.
 ///
 /// # Panics
 ///

@@ -146,9 +146,9 @@ impl Bell for Pthread {
 struct Crowd<'b> {
     bell: &'b dyn Bell,
     count: u64,
-    /// How often somebody has begun to wait.
+    /// How often a thread has begun to wait.
     entered: AtomicU64,
-    /// How often somebody has been woken, and when the last one was.
+    /// How often a thread has been woken, and when the last thread was.
     left: AtomicU64,
     at: AtomicU64,
     is_over: AtomicBool,
@@ -211,7 +211,7 @@ impl<'b> Crowd<'b> {
         while self.left.load(SeqCst) != left {
             thread::sleep(Duration::from_micros(20));
         }
-        // It waits again.
+        // The woken thread waits again.
         while self.entered.load(SeqCst) != left + self.count {
             thread::sleep(Duration::from_micros(20));
         }
@@ -226,11 +226,11 @@ impl<'b> Crowd<'b> {
     }
 }
 
-/// So many waiters, the bar of their row, and how many rounds it has.
+/// The number of waiters, the name of their row, its bar, and its rounds.
 const ALL: [(u64, &str, f64, usize); 3] =
     [(10, "notify-all-10", 1.3, 60), (100, "notify-all-100", 1.5, 30), (500, "notify-all-500", 2.0, 15)];
 
-/// The rows.
+/// Runs the rows.
 pub fn rows(bench: &Bench, cores: [usize; 2]) {
     for (count, row, bar, rounds) in ALL.into_iter().filter(|(_, row, ..)| bench.wants(row)) {
         let (few, many) = (Ours::<120>::new(), Ours::<512>::new());

@@ -1,5 +1,5 @@
-//! Taking a unit that is there and giving it back, in a process that has had a second thread. Taking the one unit that
-//! many processes want.
+//! Taking a unit that is there and giving it back, in a process that has had a second thread. Also taking the one unit
+//! that many processes want.
 
 use std::cell::UnsafeCell;
 use std::hint::black_box;
@@ -71,7 +71,7 @@ pub fn rows(bench: &Bench) {
     bench.compare("semaphore-permit-pair", &samples, "permit", "sem_t", Bar::AtMost(1.4));
 }
 
-/// So many processes, the bar of their row, and how many takes of each are in a round.
+/// The number of processes, the name of their row, its bar, and how many takes of each process are in a round.
 const CONTENDED: [(usize, &str, f64, u64); 4] = [
     (2, "permits-contended-2", 1.0, 4000),
     (8, "permits-contended-8", 0.8, 400),

@@ -24,7 +24,7 @@ const CALLS: usize = 1 << 15;
 /// Why a call has no value.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// A worker told this: the host, and the bytes.
+    /// A worker reported the failure: the worker's host, and the bytes of the report.
     Reported(Arc<str>, Arc<[u8]>, Range<usize>),
     /// The host that ran the call was lost: its description.
     Lost(Arc<str>),

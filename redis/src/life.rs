@@ -29,8 +29,8 @@ use crate::wire::{Calls, Outcomes};
 
 /// How long the worker waits at the server before it looks at what else is to do.
 const WAIT: Duration = Duration::from_millis(500);
-/// Chunks whose calls take less than the first are taken ahead of their turn, and wait in the local pool. The second is
-/// how many of them wait for each process at most.
+/// Chunks that take less than the first value are taken ahead of their turn, and wait in the local pool. The second
+/// value is how many of them a process has at most.
 const SHORT: (Duration, u128) = (Duration::from_millis(5), 32);
 /// Where a process has fewer of them, some more are claimed, which do not run yet.
 const FEW: u128 = 8;

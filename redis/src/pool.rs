@@ -65,7 +65,7 @@ pub struct HostStats {
 /// See the example of [`Pool::dead_letters`].
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// The worker's place in the list.
+    /// The letter's place in the list.
     pub id: String,
     /// Why it is there.
     pub why: String,

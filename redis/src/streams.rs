@@ -66,7 +66,7 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Cuts into pieces what several requests have to carry, each of which has the size that `bytes` tells.
+/// Cuts a list into pieces, each of which one request can carry. `bytes` gives the size of an item.
 fn pieces<T>(mut rest: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let (mut count, mut left) = (0, AT_ONCE.1);

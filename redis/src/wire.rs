@@ -121,7 +121,7 @@ impl Outcomes {
         Self::within(LONGEST, took, host, calls)
     }
 
-    /// The same, with at most `most` bytes of outcomes: a call whose outcome has no room is reported as failed.
+    /// [`new`](Self::new) with at most `most` bytes of outcomes. A call whose outcome finds no room counts as failed.
     fn within(most: usize, took: Duration, host: &str, calls: usize) -> Self {
         let host = host.as_bytes();
         let host = host.get(..host.len().min(255)).unwrap_or_default();

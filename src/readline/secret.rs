@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub(super) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Makes room for `more` bytes. What the old place had is overwritten.
+    /// Makes room for `more` further bytes. What the old place had is overwritten.
     fn reserve(&mut self, more: usize) {
         let wanted = self.0.len() + more;
         if wanted > self.0.capacity() {

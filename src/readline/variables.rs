@@ -126,8 +126,8 @@ variables! {
         enable_bracketed_paste = "enable-bracketed-paste", true;
         /// The editor has the terminal send the sequences of its keypad.
         enable_keypad = "enable-keypad", false;
-        /// The editor has the terminal send the eighth bit with its meta key. As GNU readline in a locale of UTF-8, the
-        /// editor tells the terminal nothing, whatever the value.
+        /// In GNU readline, the terminal sends the eighth bit with its meta key. As GNU readline in a locale of UTF-8,
+        /// the editor tells the terminal nothing, whatever the value.
         enable_meta_key = "enable-meta-key", true;
         /// Completion replaces `~` by the home folder.
         expand_tilde = "expand-tilde", false;

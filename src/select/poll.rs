@@ -388,7 +388,7 @@ impl<F: AsFd> Poll<F> {
     /// Puts `fd` into the kernel's set if that will have it and tells of it what poll(2) would, and among those asked
     /// one by one if not; says which.
     fn watch(&mut self, fd: BorrowedFd<'_>, number: usize, events: PollFlags) -> Asked {
-        // Whether the set reports all that poll(2) would: to know that costs a look at the kind of each new descriptor.
+        // Whether the set reports all that poll(2) would. The answer costs a look at the kind of each new descriptor.
         let told = wakes_name_it(events) && !is_character_device(fd).unwrap_or(true);
         if told && self.set.is_none() {
             self.generation = generation();

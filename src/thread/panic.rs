@@ -278,7 +278,7 @@ pub(crate) fn is_exit(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Exit>()
 }
 
-/// The result of a thread that has ended, of what it left; or why there is none.
+/// The result of an ended thread, from what the thread left, or why there is no result.
 pub(crate) fn result_of<T>(left: Option<std::thread::Result<T>>, name: impl FnOnce() -> String) -> error::Result<T> {
     match left {
         Some(Ok(value)) => Ok(value),

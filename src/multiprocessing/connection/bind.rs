@@ -168,7 +168,7 @@ fn listen_at_path(
             }
         }
     }
-    Err(in_use(address, "another program took the path each time that a dead file was removed"))
+    Err(in_use(address, "the file at this path changed at each try; choose another path"))
 }
 
 /// The right to bind to a path, and to remove a dead file there, among the listeners of this crate.

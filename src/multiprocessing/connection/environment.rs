@@ -112,7 +112,7 @@ fn unfit(error: ListenFdsError) -> Error {
     let (fd, why) = match error {
         ListenFdsError::NotOpen(fd) => (fd, "is not open"),
         ListenFdsError::NotListening(fd) => (fd, "is not a socket that listens"),
-        ListenFdsError::OpenedHere(fd) => (fd, "this program opened itself, not its service manager"),
+        ListenFdsError::OpenedHere(fd) => (fd, "this program opened itself, so the service manager has not passed it"),
         ListenFdsError::Os(errno) => return Error::os(errno, "the sockets of the service manager"),
         _ => return Error::new(ErrorKind::InvalidInput, "the sockets of the service manager do not fit"),
     };

@@ -231,7 +231,7 @@ impl Handshake {
     /// it is closed.
     pub fn incoming(&mut self, message: &[u8]) -> Result<()> {
         if message.len() > LIMIT {
-            return self.fail("the other side sent a longer message than a handshake has");
+            return self.fail("the other side sent a longer message than any message of a handshake");
         }
         match &self.stage {
             Stage::Challenged => self.challenged(message),

@@ -1,8 +1,8 @@
-//! The arguments of a call straight in the compact form, without values between.
+//! Writes the arguments of a call directly in the compact form, without a [`Value`] for each.
 //!
-//! What stands there is, byte for byte, what [`to_value`](crate::multiprocessing::connection::pickle::to_value) and
-//! [`write_request`](compact::write_request) make of the same arguments. What has no compact form is [`Unfit`], and
-//! goes the longer way; nothing was sent then.
+//! The bytes are those that [`to_value`](crate::multiprocessing::connection::pickle::to_value) and
+//! [`write_request`](compact::write_request) make of the same arguments. Arguments without a compact form are
+//! [`Unfit`]. Nothing was sent then, and the caller goes the way over values.
 
 use std::fmt::Display;
 
@@ -17,14 +17,14 @@ use crate::multiprocessing::connection::pickle::object::{GLOBAL, OBJECT};
 
 impl Display for Unfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("it has no compact form")
+        f.write_str("the arguments of the call have no compact form")
     }
 }
 
 impl std::error::Error for Unfit {}
 
 impl Error for Unfit {
-    /// The longer way says what is wrong.
+    /// The way over values says what is wrong.
     #[cold]
     fn custom<T: Display>(_message: T) -> Self {
         Self
@@ -53,7 +53,7 @@ struct All<'w, 'r>(&'w mut Writer<'r>);
 struct Place<'w, 'r> {
     writer: &'w mut Writer<'r>,
     depth: usize,
-    /// Whether it is a key: of these there are fewer.
+    /// Whether the value is a key: fewer kinds of values can be keys.
     is_key: bool,
 }
 
@@ -105,7 +105,7 @@ impl<'w, 'r> Place<'w, 'r> {
         self.scalar(|writer| writer.number(INT, number.to_le_bytes()))
     }
 
-    /// What has no shorter way.
+    /// Writes a scalar by way of a [`Value`].
     fn plain(self, value: Value) -> Fits {
         self.scalar(|writer| writer.value(&value, 1))
     }
@@ -121,7 +121,7 @@ impl<'w, 'r> Place<'w, 'r> {
         Many::begin(self.writer, self.depth + 1)
     }
 
-    /// Begins a variant with a content: a dict of one pair. What it returns is the place of the content.
+    /// Begins a variant with a content: a dict of one pair. Returns the place of the content.
     fn variant(self, name: &str) -> Result<Self, Unfit> {
         let Many { writer, at, depth, .. } = self.many(DICT)?;
         writer.set_count(at, 1)?;
@@ -245,7 +245,7 @@ impl<'w, 'r> Serializer for Place<'w, 'r> {
     }
 }
 
-/// One trait of serde's per shape, and the same content for each.
+/// Implements one trait of serde for each shape, with the same body for each.
 macro_rules! compound {
     ($($trait:ident: $(item $add:ident)? $(field $field:ident)?;)*) => {$(
         impl $trait for Many<'_, '_> {
@@ -295,7 +295,7 @@ impl SerializeMap for Many<'_, '_> {
     }
 }
 
-/// What is no list of arguments.
+/// What is not a list of arguments.
 macro_rules! unfit {
     ($($name:ident($($type:ty),*) -> $done:ty;)*) => {
         $(#[cold]
@@ -477,7 +477,7 @@ mod tests {
         neither(("x".repeat(1 << 16), "y"));
         let object = Object::new(Global::new("a", "b"), Vec::new());
         assert_eq!(straight(&(Value::from(object).type_name(), Refuses)), None);
-        // Arguments that are no tuple go the longer way.
+        // Arguments that are not a tuple go the way over values.
         assert!(straight(&"k").is_none() && straight(&vec![1]).is_none() && straight(&record()).is_none());
     }
 

@@ -65,7 +65,7 @@ struct Socket {
 
 /// What became of a call through shared memory.
 pub(super) enum Called {
-    /// A method returned this, which is plain data.
+    /// What a method returned, as plain data.
     Value(Value),
     Reply(Box<Reply>),
     /// The time is over.
@@ -240,7 +240,7 @@ impl CallConnection {
         })
     }
 
-    /// Calls with a request in the compact form, of that length. The reply may come to its place.
+    /// Calls with a request in the compact form, the first `length` bytes of `room`. The reply may take its place.
     pub(super) fn call_with(&mut self, room: &mut Room, length: usize, until: Deadline) -> Result<Called> {
         let Some(exchange) = &mut self.memory else { return Ok(Called::TimedOut) };
         match exchange.call(room, length, until).map_err(broken)? {

@@ -47,7 +47,7 @@ pub(super) enum ByMemory {
     /// What the method returned is plain data.
     Value(Value),
     Reply(Box<Reply>),
-    /// It did not go so, or did not reach the server, which has ended then.
+    /// The call did not go through shared memory. With an error, the server had ended before the call reached it.
     Unsent(Option<Error>),
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Client {
     serializer: Serializer,
     link: Lock<Identity>,
     /// Idle connections for calls in flight.
-    #[allow(clippy::vec_box, reason = "one goes from call to call in its box")]
+    #[allow(clippy::vec_box, reason = "a connection goes from call to call in its box")]
     spare: Lock<Vec<Box<CallConnection>>>,
 }
 
@@ -291,9 +291,9 @@ impl Client {
         Ok(shares)
     }
 
-    /// Calls with a request of that length in the compact form, if this thread's calls go through shared memory. The
-    /// reply may come to its place. `None` when the time is over; then the connection is closed, so that the server
-    /// forgets the call.
+    /// Calls with a request in the compact form, the first `length` bytes of `room`, if this thread's calls go through
+    /// shared memory. The reply may take its place. `None` when the time is over. Then the connection is closed, so
+    /// that the server forgets the call.
     pub(super) fn call_by_memory(&self, room: &mut Room, length: usize, until: Deadline) -> Result<Option<ByMemory>> {
         let Some(mut line) = self.take_sharing() else { return Ok(Some(ByMemory::Unsent(None))) };
         match line.call_with(room, length, until) {

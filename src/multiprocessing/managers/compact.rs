@@ -91,28 +91,28 @@ pub(super) fn read_request(bytes: &[u8]) -> Option<Request<'_>> {
     reader.0.is_empty().then_some(Request { ident, method, args, kwds })
 }
 
-/// A request as its bytes, of which only the parts are told apart. It has no named arguments.
+/// A request in its parts, which are not read yet.
 pub(super) struct Unread<'b> {
     pub(super) ident: &'b [u8],
     pub(super) method: &'b [u8],
     pub(super) args: UnreadArgs<'b>,
 }
 
-/// Arguments as their bytes: `N` of them, and what follows.
+/// Arguments as their bytes: those of `count` positional arguments, then of the named arguments.
 #[derive(Clone, Copy)]
 pub(super) struct UnreadArgs<'b> {
     count: usize,
     bytes: &'b [u8],
 }
 
-/// An argument as its bytes, which may be no text.
+/// An argument that can be a key. The bytes of a text may not be UTF-8.
 pub(super) enum UnreadKey<'b> {
     Text(&'b [u8]),
     Int(i64),
 }
 
 impl<'b> UnreadArgs<'b> {
-    /// Whether there is no argument.
+    /// Whether there are no arguments.
     #[inline]
     pub(super) fn is_empty(self) -> bool {
         self.count == 0 && self.bytes == NO_NAMES
@@ -132,10 +132,11 @@ impl<'b> UnreadArgs<'b> {
     }
 }
 
-/// How a request ends that names no arguments.
+/// The end of a request without named arguments.
 const NO_NAMES: &[u8] = &[0, 0];
 
-/// Takes a request apart; `None` if the bytes are none. The parts may be none all the same.
+/// Splits a request into its parts; `None` if the bytes are not a request. The parts are not read, so they may still
+/// be wrong.
 #[inline]
 pub(super) fn take_apart(bytes: &[u8]) -> Option<Unread<'_>> {
     let mut reader = Reader::begin(bytes)?;
@@ -172,7 +173,7 @@ impl<'r> Writer<'r> {
         room.get(..at).unwrap_or_default() // it is no longer than the room
     }
 
-    /// The names of the object, of which none has the empty name, and of the method.
+    /// Writes the names of the object and of the method. No object has the empty name.
     #[inline]
     pub(super) fn head(&mut self, ident: &str, method: &str) -> Fits {
         self.bytes(ident.as_bytes())?;
@@ -185,7 +186,7 @@ impl<'r> Writer<'r> {
         self.at
     }
 
-    /// Room for so many bytes more.
+    /// Takes room for `length` more bytes.
     #[inline]
     fn space(&mut self, length: usize) -> Fits<&mut [u8]> {
         let begin = self.at;
@@ -201,7 +202,7 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    /// Whether a value may stand so deep.
+    /// Whether a value may stand at this depth.
     #[inline]
     pub(super) fn may_stand(depth: usize) -> Fits {
         if depth > DEPTH { Err(Unfit) } else { Ok(()) }
@@ -270,7 +271,7 @@ impl<'r> Writer<'r> {
         if is_key(key) { self.value(key, DEPTH) } else { Err(Unfit) }
     }
 
-    /// A value; the most frequent kinds first.
+    /// Writes a value; the most frequent kinds come first.
     #[inline]
     pub(super) fn value(&mut self, value: &Value, depth: usize) -> Fits {
         Self::may_stand(depth)?;

@@ -122,7 +122,7 @@ impl Proxy {
         reply.ok_or_else(|| self.0.client.timeout_error())
     }
 
-    /// Calls with a tuple of arguments: if they are short plain data, without values between.
+    /// Calls with a tuple of arguments. Short plain data is written without a [`Value`] for each argument.
     fn call_args<R: Returned>(&self, method: &str, args: &impl Serialize, until: Deadline) -> Result<Option<R::There>> {
         self.count_here()?;
         let by_memory =

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::compact::{MOST, Room};
 
 thread_local! {
-    /// Not here while a message is written, because an argument may call a server meanwhile.
+    /// `None` while a message is written, because an argument may call a server meanwhile.
     static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
 }
 
@@ -14,7 +14,7 @@ thread_local! {
 pub(super) fn with_room<T>(body: impl FnOnce(&mut Room) -> T) -> T {
     let mut room = ROOM.try_with(Cell::take).ok().flatten().unwrap_or_else(new_room);
     let done = body(&mut room);
-    let _ = ROOM.try_with(|place| place.set(Some(room))); // not while the thread ends
+    let _ = ROOM.try_with(|place| place.set(Some(room))); // fails while the thread ends
     done
 }
 

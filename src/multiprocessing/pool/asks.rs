@@ -40,7 +40,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Cancels the call of a job, unless a worker has it or it has ended.
+    /// Cancels the calls of a job in chunks that no worker has. The calls of other chunks go on.
     pub(super) fn cancel_unless_begun(&self, job: &Arc<Job>) -> Result<()> {
         let mut inner = self.lock()?;
         self.collect(&mut inner)?;

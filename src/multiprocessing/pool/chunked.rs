@@ -185,11 +185,11 @@ impl Chunked<'_> {
 const FEWEST_AHEAD: usize = 4;
 const MOST_AHEAD: usize = 64;
 
-/// Chunks are given out once they have this many bytes together. Short chunks given out one by one wake workers for
-/// each, and a map of them took twice as long.
+/// Chunks are given out once they have this many bytes together. When each short chunk was given out by itself, each
+/// woke a worker, and a map took twice as long.
 const LONG: usize = 16 << 10;
 
-/// Takes back the calls of a map that cannot be given out whole, but for those that have begun.
+/// Takes back the chunks of a map that cannot be given out whole, except those that a worker has.
 struct Unfinished<'m> {
     hub: &'m Hub,
     job: &'m Arc<Job>,

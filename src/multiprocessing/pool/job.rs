@@ -60,7 +60,7 @@ impl Due {
     }
 }
 
-/// This many bytes of values are read while other calls still run.
+/// From this many bytes of values on, the parent reads them while other calls still run.
 const MANY: usize = 16 << 10;
 
 /// What is known of the calls of a job.
@@ -297,14 +297,14 @@ impl Job {
         self.inner().kept.as_ref().is_some_and(|kept| kept.length() >= MANY)
     }
 
-    /// Takes the values that are there, and reads them. False if they were taken for good.
+    /// Takes the values that are there, and reads them; false if all values were taken before.
     pub(super) fn take_some<R: DeserializeOwned>(&self, pieces: &mut Pieces<R>) -> bool {
         let kept = self.inner().kept.as_mut().map(std::mem::take);
         kept.map(|kept| kept.read(pieces)).is_some()
     }
 
-    /// The values of all calls in their order, which are taken, or the failure of the first that has none. Some may be
-    /// read already.
+    /// Takes the values of all calls in their order, or gives the failure of the first call without a value. `pieces`
+    /// has the values that were read before.
     pub(super) fn take_all<R: DeserializeOwned>(&self, mut pieces: Pieces<R>) -> Result<Vec<R>> {
         if !self.has_only_values() {
             if let Some(failure) = self.failure() {

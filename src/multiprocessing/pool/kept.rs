@@ -28,10 +28,10 @@ pub(super) struct Kept {
     bytes: usize,
 }
 
-/// Values that are read, in the order of their calls as far as they follow each other: by the index of the first.
+/// Values that were read: a list for each run of calls without a gap, under the index of the first call.
 pub(super) struct Pieces<R> {
     read: BTreeMap<usize, Vec<R>>,
-    /// Why the value of a call cannot be read: of those seen, the one whose piece comes first.
+    /// The index of the first list with a value that cannot be read, and why: the first of those seen so far.
     wrong: Option<(usize, Error)>,
 }
 
@@ -40,7 +40,7 @@ impl<R> Pieces<R> {
         Self { read: BTreeMap::new(), wrong: None }
     }
 
-    /// The list that ends before this index, or a new one, to which values are added.
+    /// The list that ends before this index, or a new list.
     fn at(&mut self, first: usize) -> &mut Vec<R> {
         let before = self.read.range(..=first).next_back();
         let joins = before.filter(|(at, values)| **at + values.len() == first).map(|(at, _)| *at);
@@ -148,12 +148,12 @@ impl Kept {
         }
     }
 
-    /// How many bytes the values take that are without descriptors.
+    /// How many bytes the values without descriptors take.
     pub(super) fn length(&self) -> usize {
         self.bytes
     }
 
-    /// Reads the values, behind others of the same map.
+    /// Reads the values, and adds them to those of the same map.
     pub(super) fn read<R: DeserializeOwned>(mut self, pieces: &mut Pieces<R>) {
         self.spans.sort_by_key(|span| span.first);
         let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::SAME_PROGRAM);

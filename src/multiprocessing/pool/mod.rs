@@ -356,11 +356,12 @@ impl Pool {
         self.map_async(target, items)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. All items are drawn in this call. Each 16 KiB of arguments
-    /// are given out at once, so the first calls of a long map begin while later items are drawn.
+    /// Does what [`map`](Self::map) does, without the wait. All items are drawn in this call. Chunks go to workers once
+    /// they have 16 KiB of arguments together. So the first calls of a long map begin while later items are drawn. If
+    /// there is no [`chunksize`](Self::chunksize) and no exact `size_hint`, all items are drawn first.
     ///
-    /// When an item cannot be serialised, or the iterator panics, no further call begins. The values of the calls that
-    /// have begun are lost then.
+    /// When an item cannot be serialised, or the iterator panics, the chunks that no worker has are cancelled. A worker
+    /// still makes the calls of the chunk that it has. All values are lost then.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).

@@ -117,7 +117,7 @@ impl Hub {
     /// Takes in the descriptors of results.
     pub(super) fn take_parcels(&self, inner: &mut Inner) {
         let mut bytes = [0; LENGTH];
-        // With an error there are none now, and the outcome says so.
+        // After an error no more parcels come now, and the outcome says so.
         while let Ok(Some((length, list, lost))) = self.ground.results().receive(&mut bytes) {
             let Some((label, descriptors)) = open(bytes.get(..length).unwrap_or_default(), list, lost) else {
                 continue;

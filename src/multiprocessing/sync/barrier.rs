@@ -247,7 +247,8 @@ impl Arena {
 owner!(Barrier, barrier::Barrier<Shared, N>, N);
 
 fn full<const N: usize>() -> impl Fn(Refused) -> Error {
-    unless_full("this barrier of processes", N, "participants", ", or make it by `with_capacity` for more")
+    let or = ", or make a barrier with more room, up to 65,536, by `with_capacity`";
+    unless_full("this barrier of processes", N, "participants", or)
 }
 
 /// Says what is wrong with the number of parties, if that is the error.
@@ -256,7 +257,7 @@ fn named<const N: usize>(parties: u32) -> impl Fn(Error) -> Error {
         Some(Errno::INVAL) => {
             let remedy = match parties {
                 0 => "name one party at least",
-                _ => "make one for more by `with_capacity`, as `Barrier::<65536>::with_capacity(parties)`",
+                _ => "make one for up to 65,536 by `with_capacity`, as `Barrier::<65536>::with_capacity(parties)`",
             };
             let message = format!("this barrier of processes takes 1 to {N} parties, not {parties}: {remedy}");
             Error::new(ErrorKind::InvalidInput, message)

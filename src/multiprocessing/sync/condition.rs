@@ -31,7 +31,7 @@ shareable! {
 ///
 /// A wait lets every level of the lock go and takes them all again. Differs from Python: a notifier never waits for the
 /// threads that it has woken, so a killed one cannot stop it. [`wait_for`](Self::wait_for) does not call its predicate
-/// on what a killed holder may have left half changed. At most `N` may wait at a time, by default 120.
+/// on what a killed holder may have left half changed. At most `N` threads may wait at a time, by default 120.
 ///
 /// Python's `Condition(lock)`, also several conditions over one lock, is [`with_lock`](Self::with_lock). Where the lock
 /// guards data in memory, a [`condition::Condition`](crate::sys::sync::condition::Condition) beside the lock in one
@@ -94,7 +94,7 @@ pub struct Condition<L: ConditionLock<N> = OwnLock, const N: usize = 120> {
     queue: L::Queue,
 }
 
-/// What a [`Condition`] for `N` waiters has for its lock: a [`Lock`], an [`RLock`], a [`HandoffLock`], or one of its
+/// What a [`Condition`] for `N` waiters has for its lock: a [`Lock`], an [`RLock`], a [`HandoffLock`], or a lock of its
 /// own.
 ///
 /// # Examples
@@ -271,9 +271,10 @@ impl Arena {
 }
 
 impl<const N: usize> Condition<RLock, N> {
-    /// A condition with room for `N` waiters and an [`RLock`], both in shared memory. `N` is 65,536 at most.
+    /// A condition in shared memory, with an [`RLock`] of its own and with room for `N` waiters. `N` is 65,536 at most.
     ///
-    /// A condition with `N` above 120 takes memory when waiters come. [`new`](Condition::new) makes one for 120.
+    /// A condition with `N` above 120 takes more memory when more waiters come. [`new`](Condition::new) makes a
+    /// condition for 120 waiters.
     ///
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
@@ -364,10 +365,10 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
     /// Lets the lock go, waits for a notification and takes the lock again, as deep as before.
     ///
     /// # Errors
-    /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock; [`Os`](crate::ErrorKind::Os)
-    /// with `EAGAIN` when `N` wait already, with `ENOMEM` without memory for one more waiter: it has the lock still.
-    /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable) when that happened to the lock meanwhile: it does not have it
-    /// any more.
+    /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock. [`Os`](crate::ErrorKind::Os)
+    /// with `EAGAIN` when `N` threads wait already, and with `ENOMEM` without memory for one more waiter. The thread
+    /// still has the lock then. [`Unrecoverable`](crate::ErrorKind::Unrecoverable) when the lock was marked so
+    /// meanwhile: the thread does not have the lock any more.
     /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and nobody has repaired what
     /// it left.
     pub fn wait(&self) -> Result<()> {
@@ -423,7 +424,8 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
 }
 
 fn full<const N: usize>() -> impl Fn(Refused) -> Error {
-    unless_full("this condition of processes", N, "waiters", ", or make it by `with_capacity` for more")
+    let or = ", or make a condition with more room, up to 65,536, by `with_capacity` or `with_lock_and_capacity`";
+    unless_full("this condition of processes", N, "waiters", or)
 }
 
 /// The lock that the condition was made [over](Condition::with_lock).

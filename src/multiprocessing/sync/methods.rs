@@ -136,7 +136,7 @@ macro_rules! held_by_one {
 }
 
 /// The error of a call that may find no room in `object` for one more of `whom`. The text then names the object and its
-/// room, and `or` may name another remedy than to wait.
+/// room. `or` names another remedy beside the wait.
 pub(super) fn unless_full(
     object: &'static str,
     room: usize,

@@ -59,8 +59,9 @@ pub use table::{Task, Tasks, key};
 
 /// A plain function that can be started with the arguments `Args`, a tuple of up to twelve.
 ///
-/// Every function that takes these values and returns is one; nobody implements this by hand. The arguments go to
-/// another process as [serde] values, so a function that borrows (`&str`) is none: let it own (`String`).
+/// Every function that takes such arguments and returns is a target; no program implements this trait by hand. The
+/// arguments go to another process as [serde] values. So a function that borrows (`&str`) is not a target: let it own
+/// (`String`).
 ///
 /// # Examples
 /// ```

@@ -48,7 +48,8 @@ impl FdCounts {
 pub(crate) struct Descriptors {
     list: Vec<OwnedFd>,
     fd_counts: FdCounts,
-    /// How many came that this process could not open: the message means nothing without them, though its bytes do.
+    /// How many descriptors came that this process could not open. The message means nothing without them, although its
+    /// bytes are whole.
     lost: usize,
 }
 
@@ -77,7 +78,7 @@ impl Descriptors {
         Self { lost: count, ..Self::new() }
     }
 
-    /// How many this process could not open.
+    /// How many descriptors this process could not open.
     pub(crate) fn count_lost(&self) -> usize {
         self.lost
     }

@@ -52,9 +52,9 @@ struct In {
     refusal: Option<Error>,
 }
 
-/// What is looked at for each value, beside the list on top. Each mark is a cell of its own: a processor that reads
-/// all marks at once, just after one of them was written, waits for that store. That took half the time of a short
-/// value.
+/// What is looked at for each value, beside the list on top. Each mark is a cell of its own. A processor that reads
+/// all marks at once, just after one of them was written, waits for that store. The wait took half of the time of a
+/// short value.
 #[derive(Clone)]
 struct Marks {
     /// Whether a value is being sent or received.

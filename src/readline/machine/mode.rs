@@ -81,7 +81,7 @@ impl IncrementalSearch {
     }
 }
 
-/// The string of a search is being typed, in the place of the line.
+/// A search whose string is being typed, in the place of the line.
 #[derive(Debug)]
 pub(super) struct StringSearch {
     pub(super) backward: bool,

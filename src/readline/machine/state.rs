@@ -38,7 +38,7 @@ pub(super) struct YankArgument {
 }
 
 impl Past {
-    /// The first lines of the history are gone.
+    /// Notes that the first lines of the history are gone.
     pub(super) fn shift(&mut self, dropped: usize) {
         let gone = dropped.saturating_sub(std::mem::replace(&mut self.dropped, dropped));
         self.changes.retain(|(at, _)| *at >= gone);
@@ -139,7 +139,7 @@ impl Default for ViState {
 }
 
 impl ViState {
-    /// A line begins.
+    /// Forgets what belongs to the line before.
     pub(super) fn begin(&mut self) {
         self.marks = [None; 26];
         (self.start, self.began, self.group) = (0, b'i', false);

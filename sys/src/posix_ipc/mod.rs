@@ -136,7 +136,7 @@ impl Status {
     /// `fstat(fd)`.
     ///
     /// # Errors
-    /// `EOVERFLOW` when the size does not fit into the number of the call.
+    /// `EOVERFLOW` when the size does not fit into the result of the call.
     pub fn of(fd: impl AsFd) -> Result<Self> {
         Self::from_stat(&raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?)
     }

@@ -73,7 +73,7 @@ impl Header {
         Self::describing::<T>(layout, len, align_of::<T>())
     }
 
-    /// The header of memory for a value, whose size is `u64::MAX` when that cannot be addressed.
+    /// The header of memory for a value. The size in it is `u64::MAX` when the value cannot be addressed.
     fn describing<T: ?Sized + Shareable>(value: Option<Layout>, len: usize, align: usize) -> Self {
         let size = value
             .and_then(|value| value.size().checked_add(Self::value_offset(align)))
@@ -178,8 +178,8 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
 
 /// Whether a descriptor is, or may be, that of a [`Shm`](super::Shm).
 ///
-/// For whoever hands received descriptors to safe code, which must not have such a one: it could write under a
-/// reference. What the kernel does not tell counts as one.
+/// For code that hands received descriptors to safe code. Safe code must not have such a descriptor, because it could
+/// write under a reference. A descriptor whose kind is not known counts as shared memory.
 ///
 /// # Examples
 /// ```

@@ -50,9 +50,10 @@
 //!
 //! **Cost.** A notification that nobody waits for is a look at the queue, without a system call. A notification of a
 //! waiter that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The
-//! first sleeper watches the notified waiters that are not done, at most 120 at a time, and then looks at all places
-//! every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter that comes or goes reads the
-//! table. One notifier in 256 reads the table, and leaves a list of who is next for the others.
+//! first sleeper watches the notified waiters that are not done, at most 120 at a time. If there are more, it looks at
+//! all places every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter that comes or goes
+//! reads the table. Beside more than 16 waiters, a notifier that reads the table leaves a list of up to 255 next
+//! waiters. Later notifiers read the list.
 //!
 //! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
 
@@ -184,7 +185,7 @@ impl<const N: usize> Condition<Shared, N> {
     /// ```
     pub fn shared_with_capacity() -> impl Init<Self> {
         const { assert!(N != 0 && N <= 1 << 16, "a shared condition has room for 1 to 65,536 waiters") };
-        // SAFETY: the place has zero bytes, which `Init` promises: a condition that nobody has ever waited for.
+        // SAFETY: the place has zero bytes, as `Init` promises. Zero bytes are a condition without waiters.
         unsafe { InitWith::new(|_| Ok(())) }
     }
 }

@@ -190,7 +190,7 @@ fn small() -> Shm<Condition<Shared, 1>> {
     Shm::place(Condition::shared_with_capacity()).unwrap()
 }
 
-/// With so many waiters a notifier leaves a list of who is next.
+/// With 24 waiters a notifier leaves a list of who is next.
 fn list_of_who_is_next_passes_over_the_killed() {
     const WAITERS: usize = 24;
     let stage = stage();

@@ -23,7 +23,7 @@ fn slowness() -> u32 {
 
 /// How many instructions lie between two places at which a test stops a process, when there are `usual` on a real
 /// machine. An emulator takes a hundred times as long for an instruction that is traced. A long run asks for fewer
-/// between. Its test tries as many times more places, and so has as many times the patience.
+/// instructions between. Its test then tries more places, and has more patience in the same ratio.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn stride(usual: usize) -> usize {
     let asked = std::env::var("OSSATURE_TEST_STRIDE").map_or(usual, |most| most.parse().expect("a number"));

@@ -117,7 +117,7 @@ impl<const N: usize> Crowd<N> {
         });
     }
 
-    /// The next one that was notified.
+    /// The number of the next thread that was notified.
     fn next(&self) -> u32 {
         self.told.recv_timeout(Duration::from_secs(60)).unwrap()
     }

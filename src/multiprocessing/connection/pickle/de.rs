@@ -118,7 +118,7 @@ impl Plain<'_> {
         }
     }
 
-    /// What Rust has no plain type for.
+    /// Visits a value for which Rust has no plain type.
     #[cold]
     #[inline(never)]
     fn visit_rare<'de, V: Visitor<'de>>(self, wanted: Wanted, visitor: V) -> Outcome<V::Value> {

@@ -63,8 +63,9 @@ pub(super) enum Kind<'a> {
     Class(Class),
     /// Another class or function, whose name is kept.
     Global(Box<Global>),
-    /// What calling a class would have made of the first items of another node, or of its bytes, and how many items
-    /// those are. The node is not copied, because many calls could use one argument. It may still get more items.
+    /// What a call of a class would have made of the first items of another node, or of the node's bytes. The number
+    /// counts those items. The node is not copied, because many calls could use one argument. It may still get more
+    /// items.
     Made(Made, Id, usize),
 }
 

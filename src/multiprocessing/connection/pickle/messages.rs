@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::multiprocessing::connection::receive::Receiving;
 use crate::multiprocessing::connection::{Connection, Receiver, Sender};
 
-/// The methods of what sends pickles. A macro for the reason that `sends!` has: two public types have them.
+/// The methods of the types that send pickles. This is a macro for the same reason as `sends!`: two public types have
+/// these methods.
 macro_rules! sends_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {
@@ -96,7 +97,8 @@ impl Receiving {
     }
 }
 
-/// The methods of what receives pickles. A macro for the reason that `receives!` has: two public types have them.
+/// The methods of the types that receive pickles. This is a macro for the same reason as `receives!`: two public types
+/// have these methods.
 macro_rules! receives_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {

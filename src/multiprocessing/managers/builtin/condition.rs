@@ -14,7 +14,7 @@ pub(super) const METHODS: &[&str] = &["acquire", "notify", "notifyAll", "notify_
 #[derive(Default)]
 struct Condition {
     mutex: Mutex,
-    /// The waiters for a notification, and how deep they held the lock.
+    /// The waiters for a notification, their owners, and how deep each held the lock.
     sleeping: BTreeMap<WaiterId, (Owner, u32)>,
 }
 

@@ -107,7 +107,7 @@ impl HashTable {
         }
     }
 
-    /// Where the key of a letter and a few bytes is.
+    /// The place of the key of a letter and at most 31 bytes; `None` for more bytes.
     #[inline]
     fn place_of_short(&self, letter: u8, bytes: &[u8]) -> Option<u64> {
         let mut room = [letter; SHORT];
@@ -115,7 +115,7 @@ impl HashTable {
         self.places.get(room.get(..=bytes.len())?).copied()
     }
 
-    /// What a key leads to that was not read; `None` for a long one too.
+    /// The item of a key that was not read; `None` for a long key too.
     #[inline]
     fn look(&self, key: &UnreadKey<'_>) -> Option<&Item> {
         let place = match key {
@@ -195,7 +195,7 @@ fn pairs_of(value: Value) -> Raised<Vec<(Value, Value)>> {
     }
 }
 
-/// The entries of one positional argument, and of names.
+/// The entries of one positional argument, and of the named arguments.
 fn entries(mut arguments: Arguments) -> Raised<Vec<(Value, Value)>> {
     let kwds = std::mem::take(&mut arguments.kwds);
     let [from] = args(arguments, ["iterable"])?;

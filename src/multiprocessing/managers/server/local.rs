@@ -84,9 +84,9 @@ impl<T: Into<Answer>> From<Result<T, Exception>> for Step {
 pub(in super::super) trait Local: Send {
     fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step;
 
-    /// Answers a call that changes nothing, from the bytes of its arguments, and without asking for memory: writes what
-    /// [`call`](Self::call) would return. Only short and frequent methods are answered so; `None` for all the others,
-    /// for errors, and for what has no compact form. The method and the texts may be any bytes.
+    /// Answers a call that changes nothing from the bytes of its arguments, without asking for memory. Writes what
+    /// [`call`](Self::call) would return. Only short and frequent methods are answered so: `None` for all others, for
+    /// errors, and for a result without a compact form. The method and the texts may be any bytes.
     fn look(&self, _method: &[u8], _args: UnreadArgs<'_>, _out: &mut Writer<'_>) -> Option<()> {
         None
     }
@@ -288,7 +288,7 @@ mod tests {
                 }
             }
         }
-        // A dict: three methods with the keys that are short, and its length.
+        // A dict: three methods with the short keys, and the length.
         assert!(looked >= 3 * 4 + 1 + 3, "{looked}");
     }
 
@@ -310,7 +310,7 @@ mod tests {
             for byte in 0..=255 {
                 let mut changed = whole.clone();
                 changed[place] = byte;
-                // Whatever is answered is a request to the reader of whole requests too.
+                // The reader of whole requests takes each request that is answered.
                 assert!(look(&changed).is_none() || compact::read_request(&changed).is_some(), "{changed:?}");
             }
         }

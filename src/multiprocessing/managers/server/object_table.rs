@@ -82,7 +82,7 @@ impl Hasher for ByName {
         self.add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
 
-    /// The length, which the bytes tell.
+    /// Leaves the length out: the bytes are enough.
     fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {

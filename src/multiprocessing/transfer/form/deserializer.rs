@@ -20,7 +20,7 @@ macro_rules! numbers {
         $(#[inline]
         fn $name<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
             let number = self.$how($bits)?;
-            visitor.$visit(number as $type) // it has no more bits
+            visitor.$visit(number as $type) // the number has no more bits
         })*
     };
 }
@@ -195,7 +195,7 @@ impl<'de> de::EnumAccess<'de> for &mut Reader<'de> {
 
     #[inline]
     fn variant_seed<S: de::DeserializeSeed<'de>>(self, seed: S) -> Outcome<(S::Value, Self)> {
-        let index = self.varint(32)? as u32; // it has no more bits
+        let index = self.varint(32)? as u32; // the number has no more bits
         let variant: de::value::U32Deserializer<Fault> = index.into_deserializer();
         Ok((seed.deserialize(variant)?, self))
     }

@@ -2,7 +2,7 @@
 
 use super::super::{Machine, Map};
 
-/// Insertion begins by a key of the command mode. What is inserted is undone in one.
+/// Begins insertion by a key of the command mode. What is inserted is undone in one step.
 pub(super) fn insert_as_one(machine: &mut Machine, key: u8) {
     if machine.map == Map::ViCommand && !std::mem::replace(&mut machine.vi.group, true) {
         machine.line.begin_group();
@@ -10,7 +10,7 @@ pub(super) fn insert_as_one(machine: &mut Machine, key: u8) {
     insert(machine, key);
 }
 
-/// Insertion begins at the point, by this key.
+/// Begins insertion at the point, by this key.
 pub(super) fn insert(machine: &mut Machine, key: u8) {
     machine.map = Map::ViInsert;
     machine.vi.began = key;
@@ -30,7 +30,7 @@ pub(super) fn movement_mode(machine: &mut Machine) {
     machine.map = Map::ViCommand;
 }
 
-/// What was inserted is known now.
+/// Ends insertion, and keeps what was inserted.
 pub(super) fn end_insertion(machine: &mut Machine) {
     let grouped = std::mem::take(&mut machine.vi.group);
     if grouped {
@@ -49,7 +49,7 @@ pub(super) fn end_insertion(machine: &mut Machine) {
         let range = match machine.vi.began {
             b'R' => whole,
             _ if whole.start <= last.start && last.end <= whole.end => last,
-            _ => 0..0, // it was inserted before
+            _ => 0..0, // the text was inserted before
         };
         machine.vi.inserted = machine.line.text().get(range).unwrap_or_default().to_vec();
     }
@@ -57,7 +57,7 @@ pub(super) fn end_insertion(machine: &mut Machine) {
     machine.vi.replaced = None;
 }
 
-/// In command mode the point is not behind the last character.
+/// Moves the point to the last character if the point is behind it in command mode.
 pub(in super::super) fn stand_on_a_character(machine: &mut Machine) {
     if machine.map == Map::ViCommand && machine.line.is_at_end() && !machine.line.is_empty() {
         machine.line.set_point(machine.line.previous(machine.line.len()));

@@ -55,7 +55,7 @@ impl QueueState {
     /// # Errors
     /// What the kernel says to a read, other than that news was lost.
     pub(super) fn read_processes(&mut self) -> Result<()> {
-        /// The most events of one read. Others go on forking meanwhile; the rest is for the next collection.
+        /// The most news that one call takes. Others go on forking meanwhile; the rest is for the next collection.
         const MOST: u32 = 1 << 16;
         for _ in 0..MOST {
             let Some(connector) = &self.connector else { return Ok(()) };

@@ -122,7 +122,7 @@ impl QueueState {
         // A question that changes nothing where the answer is yes: a change of the entry would repeat its edge.
         match old.register(fd, interest, token) {
             Err(Errno::EXIST) => new.register(fd, interest, token),
-            // Closed, and perhaps opened anew by somebody who does not know of the knote. The last two: the number is
+            // Closed, and perhaps opened anew by code that does not know of the knote. INVAL and LOOP: the number is
             // now that of one of these four sets, or of a set that looks at this queue.
             Ok(()) | Err(Errno::BADF | Errno::PERM | Errno::INVAL | Errno::LOOP) => {
                 let _ = self.remove(at);

@@ -1,8 +1,8 @@
 //! The threads that sleep on a queue, and what has to wake them.
 //!
 //! Everything here is read and changed under the queue's lock. A thread sleeps outside of the lock until its set is
-//! readable or its alarm goes off. What neither of them tells, the *wake-up* tells: an eventfd in every set of
-//! the queue.
+//! readable or its alarm goes off. The *wake-up*, an eventfd in every set of the queue, tells what neither the
+//! set nor the alarm tells:
 //!
 //! | what happens | why a sleeper does not know |
 //! | --- | --- |
@@ -16,11 +16,11 @@
 /// What is to be done with the wake-up descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
-    /// The wakeup stays as it is.
+    /// The wake-up stays as it is.
     Keep,
-    /// The wakeup is to ring.
+    /// The wake-up is to become readable.
     Begin,
-    /// The wakeup is to stop.
+    /// The wake-up is to become unreadable.
     End,
 }
 

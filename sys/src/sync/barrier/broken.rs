@@ -44,7 +44,7 @@ pub enum Broken {
 }
 
 impl Broken {
-    /// Why a wait ends that finds the barrier broken or resetting.
+    /// Why a wait that finds the barrier broken or resetting ends.
     pub(super) fn because(state: u64) -> Self {
         match state & REASON {
             _ if state & PHASE == RESETTING => Self::Reset,

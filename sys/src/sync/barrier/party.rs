@@ -55,8 +55,8 @@ pub struct Party<'b, S: Scope = Private, const N: usize = 120> {
 impl<S: Scope, const N: usize> Barrier<S, N> {
     /// Enrols the calling thread until the [`Party`] is dropped: should it die meanwhile, the barrier breaks at once.
     ///
-    /// Only in `Shared` is there anything to it. Whoever does not join is a party all the same while it waits. This
-    /// call never waits.
+    /// The call has an effect in `Shared` only, and never waits. A thread that does not join is a party all the same
+    /// while it waits.
     ///
     /// # Errors
     /// In `Shared`: [`TableFull`](Refused::TableFull) when `N` threads have joined or wait,

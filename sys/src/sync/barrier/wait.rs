@@ -36,7 +36,7 @@ impl<S: Scope, const N: usize> Visit<'_, S, N> {
         }
     }
 
-    /// Notes that the thread is not inside, and wakes who waits for that.
+    /// Notes that the thread is not inside, and wakes the threads that wait for that.
     fn unnote(&mut self) {
         if let Some(slot) = self.slot.filter(|_| self.is_noted) {
             self.barrier.participants.leave(slot);

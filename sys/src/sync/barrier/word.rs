@@ -6,8 +6,8 @@
 //! | `16..32` | leaving: how many of the last complete cycle have not gone yet |
 //! | `32..34` | the phase |
 //! | `34..37` | why it is broken |
-//! | `37` | somebody may sleep on the upper half |
-//! | `38` | somebody waits there until all of the last cycle have left |
+//! | `37` | a thread may sleep on the upper half |
+//! | `38` | a thread waits there until all of the last cycle have left |
 //! | `39` | whether the number of complete cycles is odd |
 //! | `40..64` | how often the upper half has changed but for bits 37 and 38 |
 //!
@@ -16,7 +16,7 @@
 
 pub(super) const ARRIVED: u64 = 1;
 pub(super) const LEAVING: u64 = 1 << 16;
-/// As many as either number can say.
+/// The most that either number can say.
 pub(super) const MOST: u32 = 0xffff;
 pub(super) const COUNTS: u64 = 0xffff_ffff;
 

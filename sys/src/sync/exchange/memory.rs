@@ -302,11 +302,11 @@ impl Client {
     }
 
     /// Asks, waits and takes the reply, as [`ask`](Self::ask), [`wait`](Self::wait) and [`reply`](Self::reply) do. The
-    /// request is the first bytes of `room`, where the reply comes too. `None` if there is no reply after a slice, or
-    /// if it goes another way.
+    /// request is the first `length` bytes of `room`, where the reply comes too. `None` if there is no reply after a
+    /// slice, or if the reply goes another way.
     ///
     /// # Errors
-    /// As for the three.
+    /// As for these three methods; `EMSGSIZE` if `length` is more than [`ROOM`].
     ///
     /// # Examples
     /// ```

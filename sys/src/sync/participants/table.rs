@@ -93,7 +93,7 @@ const SOON: Duration = Duration::from_millis(1);
 /// How often it looks at all for each thousand of them, if there are more than it can watch.
 const ROUND: Duration = Duration::from_millis(10);
 
-/// How often a thread looks for a free slot, if the slots change all the time.
+/// How many passes over the slots a thread makes at most, if the slots change all the time.
 const PASSES: u32 = 1000;
 
 const INSIDE: u32 = 1;
@@ -292,11 +292,11 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
         part.map_or(Ok(()), |part| L::back(part, |slot| &slot.round))
     }
 
-    /// Takes a free slot; `None` if at one instant no slot was free. Clears what a dead holder has left in the slot.
+    /// Takes a free slot; `None` if the passes found none. Clears what a dead holder has left in the slot.
     ///
     /// One pass over the slots may find none, although some slot was free at every instant. A slot behind the pass may
     /// be given back just before a slot ahead of it is taken. So the answer is `None` only if two passes have seen the
-    /// same, or if so many passes found none that others must have changed slots all the time.
+    /// same slots, or after [`PASSES`] passes. Others have then changed slots all the time.
     fn take_free(&self, near: u32) -> Result<Option<usize>, Refused> {
         let slots = self.used();
         let near = near as usize % slots.len().max(1);

@@ -1,7 +1,7 @@
 //! Who is first: a list of the oldest waiters, so that a notifier seldom looks at all places.
 //!
-//! A notifier that has looked at all places knows the oldest waiters in their order. It takes as many as it is to
-//! notify, and leaves the others in the *list*, for those who notify next. The list has a head and entries:
+//! A notifier that has looked at all places knows the oldest waiters in their order. The notifier notifies as many as
+//! the caller asks for, and leaves the others in the *list* for later notifiers. The list has a head and entries:
 //!
 //! | word | bits | meaning |
 //! | --- | --- | --- |
@@ -16,10 +16,10 @@
 //! | head of a version | the next version, with another now, next 0 | a notifier that has looked at all places |
 //! | entry of an older version | of this version | the same notifier, the oldest waiter first |
 //! | entry behind the last one | 0 | the same notifier |
-//! | next | a greater one | whoever has notified waiters of the list |
+//! | next | a greater one | a notifier that has notified waiters of the list |
 //!
 //! **The list is only a hint.** The place of an entry says whether its waiter is in the queue: its word waits, and the
-//! ticket is older than now. A place that a later waiter has taken has a later ticket. When the list is at its end, a
+//! ticket is older than now. A place that a later waiter has taken has a later ticket. At the end of the list, a
 //! notifier looks at all places. So no waiter is lost, whatever the list says.
 //!
 //! **The order.** A waiter that has left the queue does not come back with its ticket. So a list that once had the
@@ -33,8 +33,8 @@
 //! | before an entry | an entry of an older version there: the list ends before it |
 //! | before it moves next | entries of waiters that have left, which it skips |
 //!
-//! A version has one writer. Versions come again after 65,535 others. (If a writer is killed or stopped half-way, some
-//! waiters may lose their order to entries that were written so long before, or so late.)
+//! A version has one writer. A version comes again after 65,534 others. (If a writer is killed or stopped half-way, the
+//! list of that later version may have its entries, and some waiters may lose their order.)
 
 use super::place::{NONE, Place, age, waits};
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -47,7 +47,7 @@ use crate::sync::participants::Enrolment;
 pub(super) struct Found {
     /// How many tickets before the look it arrived.
     pub(super) age: u32,
-    /// The number of its place.
+    /// The number of the waiter's place.
     pub(super) at: u32,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Found {
 pub(super) struct Oldest<const MOST: usize> {
     found: [Found; MOST],
     count: usize,
-    /// Whether there may be an older one, which has a ticket and has not written it yet.
+    /// Whether there may be an older waiter, which has a ticket and has not written it yet.
     is_coming: bool,
 }
 
@@ -101,7 +101,7 @@ impl<const MOST: usize> Oldest<MOST> {
         self.found.get(..self.count).unwrap_or(&self.found)
     }
 
-    /// Leaves the waiters from the one of this number on to those who notify next. `now` is that of the look.
+    /// Leaves the found waiters from number `from` on in the list, for later notifiers. `now` is that of the look.
     pub(super) fn leave(&self, from: usize, now: u32, list: &List<'_>) {
         let rest = self.found().get(from..).unwrap_or_default();
         if !self.is_coming && !rest.is_empty() {
@@ -117,7 +117,7 @@ const fn version_of(word: u32) -> u32 {
     word & !(VERSION - 1)
 }
 
-/// The list of one queue. Zero bytes are that of a queue that had no list yet.
+/// The list of one queue. Zero bytes are the list of a queue in which no notifier has left one.
 pub(super) struct List<'q> {
     pub(super) head: &'q AtomicU64,
     pub(super) entries: &'q [AtomicU32],
@@ -132,7 +132,7 @@ impl List<'_> {
         };
         step();
         if self.head.compare_exchange(before, (u64::from(now) << 32) | u64::from(version), AcqRel, Relaxed).is_err() {
-            return; // another notifier writes one
+            return; // another notifier writes a list
         }
         for (entry, waiter) in self.entries.iter().zip(waiters) {
             step();
@@ -144,8 +144,8 @@ impl List<'_> {
         }
     }
 
-    /// Shows `tell` the waiters of the list, by the numbers of their places, until it answers false. A second number is
-    /// older than no ticket of the list.
+    /// Shows `tell` the waiters of the list, by the numbers of their places, until `tell` answers false. The second
+    /// argument is now: a ticket that is later than all tickets of the list.
     pub(super) fn each(&self, mut tell: impl FnMut(usize, u32) -> bool) {
         let head = self.head.load(Acquire);
         let (now, version) = ((head >> 32) as u32, version_of(head as u32));

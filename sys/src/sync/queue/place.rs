@@ -15,7 +15,7 @@ pub(super) const NUDGED: u32 = WAITING | ASLEEP;
 /// The word of a place that nobody waits at.
 pub(super) const NONE: u64 = 0;
 
-/// The word of a waiter: of one that was notified, if it is neither waiting nor asleep.
+/// The word of a waiter. The half 0 is that of a notified waiter.
 pub(super) const fn word(ticket: u32, half: u32) -> u64 {
     ((ticket as u64) << 32) | half as u64
 }
@@ -59,9 +59,9 @@ impl<L: Enrolment> Place<L> {
         is_notified(self.word.load(Acquire))
     }
 
-    /// What the lease says, and the word, looked at in this order: so the word is that of the holder, or of a later
-    /// one. The word of the dead is theirs: it may be cleared, and a later waiter would never be notified without its
-    /// own.
+    /// What the lease says, and the word, looked at in this order. So the word is that of the holder, or of a later
+    /// holder. For a dead holder the word is the dead one's own. The caller may clear that word, and must not clear the
+    /// word of a later waiter, who would never be notified.
     pub(super) fn look(&self) -> (Look, u64) {
         loop {
             let lease = self.lease.look();
@@ -72,12 +72,12 @@ impl<L: Enrolment> Place<L> {
         }
     }
 
-    /// Frees a place whose holder died, when nothing is left to do for it. Both are as they were seen.
+    /// Frees a place whose holder died, when nothing is left to do for it. `lease` and `word` are as they were seen.
     pub(super) fn reclaim(&self, lease: Look, word: u64) {
         // While the place is still that of the dead: the woken ones see that, and look anew.
         self.lease.wake_watchers();
         step();
-        // The word first: a free place has none. Whoever loses one of these two races finds it done by another.
+        // The word first: a free place has no word. If this thread loses one of these two races, another has done it.
         let _ = self.word.change(word, NONE, AcqRel);
         if self.word.load(Acquire) == NONE {
             self.lease.reclaim(lease);

@@ -43,7 +43,7 @@
 //! | notified, until it has given up its ticket | the waiter behind it, or the first of the queue |
 //! | while it passes on what a dead one has left | the same, and a sleeper at the gate |
 //! | while it hands over | the same: it has its lease still |
-//! | with nobody in the queue | the next waiter that comes; if there is room among the dead only, it is notified at once |
+//! | with nobody in the queue | the next waiter that comes; if all places but those of the dead are held, it is notified at once |
 //!
 //! A sleeper stays on a lease while the holders of that place change. At a death the kernel wakes one sleeper of the
 //! lease, who may not be the one that is to watch the dead. So the participant that frees the place of the dead first
@@ -112,7 +112,8 @@ pub struct SharedQueue<L, G, const N: usize> {
     /// Places from here on were never used, and may have no pages.
     used: AtomicU32,
     places: [Place<L>; N],
-    /// Those of the [`List`]: as many as one look finds at most. They have pages as soon as there is a list.
+    /// The entries of the [`List`], of which only the first [`LISTED`] are used: one look finds no more. These have
+    /// pages before there is a list.
     entries: [AtomicU32; N],
 }
 
@@ -135,7 +136,8 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
         Self { head: AtomicU64::new(0), gate, spin: Spin::new(), tickets: number(), used: number(), places, entries }
     }
 
-    /// If so many places are in use, a notifier looks at all of them, and makes no list. One model has lists.
+    /// While at most this many places are in use, a notifier looks at all of them, and makes no list. One model has
+    /// lists.
     const UNLISTED: usize = if !cfg!(loom) {
         16
     } else if N == WITH_LIST {
@@ -177,8 +179,8 @@ struct Before {
 }
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
-    /// A place of one's own, not in the queue yet. Says whether there was room among the dead only, one of whom has
-    /// left a notification to who comes next.
+    /// Claims a place, which is not in the queue yet. The second value is true if there was room among the dead only.
+    /// One of them has left a notification to the next waiter then.
     fn claim(&self) -> Result<(&Place<L>, bool), Refused> {
         let mut left = None;
         loop {
@@ -202,7 +204,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         }
     }
 
-    /// Adds places that were never used. Others may take them.
+    /// Adds places that were never used. Other threads may take them.
     fn add_places(&self, used: u32) -> Result<(), Refused> {
         let more = (used + 1 + if N > SLOTS { used / 8 } else { 0 }).min(N as u32);
         if N > SLOTS {
@@ -212,7 +214,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             let part = self.places.get(used as usize..more as usize).unwrap_or_default();
             L::back(part, |place| place.word.futex())?;
         }
-        // Before anyone claims them, so that whoever looks at the table sees them.
+        // Before any thread claims them, so that each look at the table sees them.
         self.used.fetch_max(more, Release);
         Ok(())
     }
@@ -235,7 +237,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         false
     }
 
-    /// Notifies the oldest of those that came before `now`; false if there is none.
+    /// Notifies the oldest of the waiters that came before `now`; false if there is no such waiter.
     fn tell_first(&self, now: u32) -> bool {
         loop {
             let places = self.in_use();
@@ -264,7 +266,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     }
 
     /// Passes on what the dead have left, and says whether a notification was left for which nobody waits. To be called
-    /// in a stretch that the gate covers: whom it tells it must wake.
+    /// in a stretch that the gate covers, because the call must wake each waiter that it notifies.
     fn complete(&self) -> bool {
         let now = self.now();
         let mut is_left = false;
@@ -501,7 +503,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             let Some(place) = self.in_use().get(at) else { return true };
             let (lease, seen) = place.look();
             match age(seen, listed) {
-                // It left the queue; perhaps another waiter is there.
+                // The waiter left the queue; perhaps another waiter has the place.
                 _ if !waits(seen) => {}
                 0 => {}
                 _ if age(seen, now) == 0 => return false,
@@ -513,7 +515,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         told
     }
 
-    /// Notifies the oldest of those that came before `now`, in their order, and leaves a list of others that it found.
+    /// Notifies the oldest waiters that came before `now`, in their order, and leaves a list of the others found.
     fn notify_oldest<const MOST: usize>(&self, now: u32, count: u32) -> u32 {
         let mut told = 0;
         while told < count {

@@ -289,7 +289,7 @@ impl<'r> Track<'r> {
     }
 
     /// Reserves a record; `None` without room. `cursor` is where this producer reserved last. `more` moves `head`, or
-    /// finds memory for that many granules, or answers that it can do neither.
+    /// finds memory for as many granules as its argument says, or answers that it can do neither.
     pub(crate) fn reserve(
         self,
         cursor: &mut u64,

@@ -173,7 +173,7 @@ impl EventLoop {
         }
     }
 
-    /// Carries out a request of that length, which was copied out.
+    /// Carries out a request of that length, which was copied out of the shared memory.
     #[inline(never)]
     fn serve_longer(&mut self, owner: Owner, length: Option<usize>) {
         let Some(room) = self.shared.request.take() else { return };
@@ -200,7 +200,7 @@ impl EventLoop {
             _ => None,
         };
         let Some(message) = message else {
-            // The client hears of it by the message itself.
+            // The client learns of the reply by the message itself.
             let _ = exchange.answer_elsewhere();
             return false;
         };
@@ -228,8 +228,8 @@ impl EventLoop {
     }
 }
 
-/// Answers a request that changes nothing, if its object does that without a value for each argument. Objects with an
-/// access list do not.
+/// Answers a request that changes nothing, if its object can do so without a value for each argument. Objects with an
+/// access list are left to [`serve_longer`](EventLoop::serve_longer).
 #[inline]
 fn look<'r>(table: &ObjectTable, request: &[u8], room: &'r mut compact::Room) -> Option<&'r [u8]> {
     let Unread { ident, method, args } = compact::take_apart(request)?;
