@@ -74,7 +74,7 @@
 //! 10. `an_empty_server_gets_everything_again`
 //! 11. `a_server_without_memory_delays_calls`
 //! 12. `the_records_of_a_killed_client_go_and_its_calls_end`
-//! 13. `a_call_that_kills_hosts_is_buried_and_can_be_put_back`
+//! 13. `a_call_that_kills_hosts_becomes_a_dead_letter_and_can_be_put_back`
 //! 14. `bytes_of_a_stranger_go_to_the_dead_letters`
 //! 15. `workers_of_another_build_are_told_by_name`
 //! 16. `a_wrong_password_is_told_with_the_address`, `a_server_is_trusted_by_its_certificate_and_name`

@@ -358,12 +358,12 @@ impl Pool {
     /// ```
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
         drop(self.hub.lock()?);
-        let buried = self.ask(|engine| engine.dead(1000))?;
-        let letters = buried.into_iter().map(|buried| {
-            let calls = Calls::read(&buried.body);
+        let letters = self.ask(|engine| engine.dead(1000))?;
+        let letters = letters.into_iter().map(|letter| {
+            let calls = Calls::read(&letter.body);
             let task = calls.as_ref().map(|calls| calls.task.to_owned());
             let count = calls.map_or(0, |calls| calls.arguments.len());
-            DeadLetter { id: buried.id, why: buried.why, build: buried.label, task, calls: count, body: buried.body }
+            DeadLetter { id: letter.id, why: letter.why, build: letter.label, task, calls: count, body: letter.body }
         });
         Ok(letters.collect())
     }

@@ -120,18 +120,18 @@ impl Reader {
             self.ticked = Some(Instant::now());
             look_at(hub, hosts);
         }
-        let (unwanted, buried) = {
+        let (unwanted, dead) = {
             let mut state = hub.state();
-            (std::mem::take(&mut state.unwanted), std::mem::take(&mut state.buried))
+            (std::mem::take(&mut state.unwanted), std::mem::take(&mut state.dead))
         };
         let ended = if unwanted.is_empty() { Ok(()) } else { engine.end(&hub.me, &unwanted) };
         if ended.is_err() {
             hub.state().unwanted.extend(unwanted);
         }
-        for (at, (body, why)) in buried.iter().enumerate() {
+        for (at, (body, why)) in dead.iter().enumerate() {
             let done = ended.clone().and_then(|()| engine.put_dead_letter(&hub.me.label, why, &hub.me.id, body));
             if done.is_err() {
-                hub.state().buried.extend_from_slice(&buried[at..]);
+                hub.state().dead.extend_from_slice(&dead[at..]);
                 return done;
             }
         }

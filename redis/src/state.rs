@@ -59,7 +59,7 @@ pub(crate) struct HubState {
     /// Since when only workers of other builds are there while something is to do.
     pub(crate) strangers: Option<Instant>,
     /// Chunks that have lost as many hosts as they may, and what became of the last.
-    pub(crate) buried: Vec<(Arc<[u8]>, String)>,
+    pub(crate) dead: Vec<(Arc<[u8]>, String)>,
     /// How often chunks were given out again that the server had lost.
     pub(crate) healed: u64,
 }
@@ -82,7 +82,7 @@ impl HubState {
             away: None,
             progress: Instant::now(),
             strangers: None,
-            buried: Vec::new(),
+            dead: Vec::new(),
             healed: 0,
         }
     }
@@ -90,7 +90,7 @@ impl HubState {
     /// Whether there is nothing to send and nothing to wait for.
     pub(crate) fn is_idle(&self) -> bool {
         let sent = self.unsent.is_empty() && self.ready.is_empty() && self.chunks.is_empty();
-        sent && self.unwanted.is_empty() && self.buried.is_empty() && !self.heal
+        sent && self.unwanted.is_empty() && self.dead.is_empty() && !self.heal
     }
 
     pub(crate) fn job(&mut self, job: u64) -> Option<&mut Job> {
@@ -227,7 +227,7 @@ impl HubState {
                 again.extend((0..out.count).map(|at| (at, out.tries + 1)));
             }
             Some(Answer::Lost(host)) => {
-                self.buried.push((
+                self.dead.push((
                     out.body.clone(),
                     format!("its host was lost {} times, the last one {host}", out.tries + 1),
                 ));

@@ -400,12 +400,12 @@ impl Engine for Streams {
         let mut range = redis::cmd("XRANGE");
         range.arg(format!("{}:dead", self.prefix)).arg("-").arg("+").arg("COUNT").arg(most);
         let found: Value = self.query(&range)?;
-        let buried = records(found).into_iter().map(|(id, entry)| {
+        let dead = records(found).into_iter().map(|(id, entry)| {
             let mut entry = fields(entry);
             let mut part = |name: &[u8]| field(&mut entry, name).unwrap_or_default();
             Buried { id, label: text(part(b"label")), why: text(part(b"why")), body: part(b"b") }
         });
-        Ok(buried.collect())
+        Ok(dead.collect())
     }
 
     fn exhume(&mut self, id: &str) -> Outcome<bool> {

@@ -1,5 +1,6 @@
 //! Calls through shared memory: who has them, that they do the same, and that nobody is held up by anybody in them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -29,6 +30,7 @@ pub const TESTS: &[Test] = &[
     ("calls_do_the_same_by_memory_and_by_socket", calls_do_the_same_by_memory_and_by_socket),
     ("requests_and_replies_of_any_length_come_whole", requests_and_replies_of_any_length_come_whole),
     ("many_threads_that_share_memory_are_all_served", many_threads_that_share_memory_are_all_served),
+    ("arguments_are_serialised_once", arguments_are_serialised_once),
     ("call_that_waits_for_long_is_answered", call_that_waits_for_long_is_answered),
     ("call_that_was_given_up_is_not_carried_out", call_that_was_given_up_is_not_carried_out),
     ("server_that_dies_ends_a_call_it_has_not_begun", server_that_dies_ends_a_call_it_has_not_begun),
@@ -173,6 +175,31 @@ fn many_threads_that_share_memory_are_all_served() {
     let mut all: Vec<u64> = total.as_ref().get_value().unwrap();
     all.sort_unstable();
     assert_eq!(all, (0..CLIENTS * CALLS).collect::<Vec<_>>());
+}
+
+/// An argument that counts how often it is serialised.
+struct Counting<'c>(&'c Cell<u32>);
+
+impl serde::Serialize for Counting<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.set(self.0.get() + 1);
+        to.serialize_u32(7)
+    }
+}
+
+fn arguments_are_serialised_once() {
+    for is_tcp in [false, true] {
+        let builder = Manager::builder();
+        let builder = if is_tcp { builder.address((NEAR, 0)) } else { builder };
+        let manager = builder.start(Context::Spawn).unwrap();
+        let list = manager.create("list", ()).unwrap();
+        assert_eq!(list.shares_memory().unwrap(), !is_tcp);
+        for round in 1..=3 {
+            let count = Cell::new(0);
+            list.call::<()>("append", (Counting(&count),)).unwrap();
+            assert_eq!((count.get(), list.call::<u64>("__len__", ()).unwrap()), (1, round), "over TCP: {is_tcp}");
+        }
+    }
 }
 
 fn call_that_waits_for_long_is_answered() {

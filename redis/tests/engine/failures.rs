@@ -31,7 +31,10 @@ pub const TESTS: &[Test] = &[
     ("an_empty_server_gets_everything_again", an_empty_server_gets_everything_again),
     ("a_server_without_memory_delays_calls", a_server_without_memory_delays_calls),
     ("the_records_of_a_killed_client_go_and_its_calls_end", the_records_of_a_killed_client_go_and_its_calls_end),
-    ("a_call_that_kills_hosts_is_buried_and_can_be_put_back", a_call_that_kills_hosts_is_buried_and_can_be_put_back),
+    (
+        "a_call_that_kills_hosts_becomes_a_dead_letter_and_can_be_put_back",
+        a_call_that_kills_hosts_becomes_a_dead_letter_and_can_be_put_back,
+    ),
 ];
 
 fn what_a_test_starts_ends_with_the_test() {
@@ -457,7 +460,7 @@ pub fn client(url: &str, path: &str) -> ! {
     std::process::exit(1)
 }
 
-fn a_call_that_kills_hosts_is_buried_and_can_be_put_back() {
+fn a_call_that_kills_hosts_becomes_a_dead_letter_and_can_be_put_back() {
     let server = Server::start();
     let folder = Folder::new();
     let spared = folder.0.join("spared");
@@ -469,7 +472,7 @@ fn a_call_that_kills_hosts_is_buried_and_can_be_put_back() {
     }
     let error = poison.get().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WorkerDied);
-    until("it is buried", || !pool.dead_letters().unwrap().is_empty());
+    until("it is a dead letter", || !pool.dead_letters().unwrap().is_empty());
     let letters = pool.dead_letters().unwrap();
     let letter = &letters[0];
     assert!(letter.task.as_deref().is_some_and(|task| task.ends_with("::kill_the_host")) && letter.calls == 1);

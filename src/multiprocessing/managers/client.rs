@@ -253,6 +253,15 @@ impl Client {
         if line.share(until)? { Ok(line) } else { Err(self.timeout_error()) }
     }
 
+    /// Whether this thread has a connection whose calls go through shared memory.
+    #[inline]
+    pub(super) fn has_sharing(&self) -> bool {
+        let has = CONNECTIONS.try_with(|mine| {
+            mine.borrow().iter().any(|(id, line)| *id == self.id && line.is_own() && line.shares_memory())
+        });
+        has.unwrap_or(false)
+    }
+
     /// Takes this thread's connection, if its calls go through shared memory.
     #[inline]
     fn take_sharing(&self) -> Option<Box<CallConnection>> {

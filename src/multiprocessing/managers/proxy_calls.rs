@@ -30,6 +30,7 @@ impl Proxy {
     /// Calls a method with a tuple of arguments, and waits for what the method returns.
     ///
     /// The wait has no limit, because a method may wait for other clients: see [`call_timeout`](Self::call_timeout).
+    /// Arguments that hold a proxy, or are longer than a message through shared memory, may be serialised twice.
     ///
     /// # Errors
     /// * [`Remote`](ErrorKind::Remote) when the method failed, or could not be called; the source is the [`Exception`].
@@ -122,14 +123,19 @@ impl Proxy {
         reply.ok_or_else(|| self.0.client.timeout_error())
     }
 
-    /// Calls with a tuple of arguments. Short plain data is written without a [`Value`] for each argument.
+    /// Calls with a tuple of arguments. Short plain data is written without a [`Value`] for each argument, if it goes
+    /// through shared memory.
     fn call_args<R: Returned>(&self, method: &str, args: &impl Serialize, until: Deadline) -> Result<Option<R::There>> {
         self.count_here()?;
-        let by_memory =
+        let client = &self.0.client;
+        let by_memory = if client.has_sharing() {
             with_room(|room| match arguments_form::write(self.ident(), method, args, room).map(<[u8]>::len) {
-                Ok(length) => self.0.client.call_by_memory(room, length, until),
+                Ok(length) => client.call_by_memory(room, length, until),
                 Err(Unfit) => Ok(Some(ByMemory::Unsent(None))),
-            });
+            })
+        } else {
+            Ok(Some(ByMemory::Unsent(None)))
+        };
         match by_memory? {
             Some(ByMemory::Value(value)) => R::arrive(Arrived::Value(value)).map(Some), // without proxies
             Some(ByMemory::Reply(reply)) => self.result_of::<R>(*reply).map(Some),

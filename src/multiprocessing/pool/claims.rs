@@ -1,4 +1,5 @@
-//! The steps by which chunks are claimed and buried, and by which workers and the parent fall asleep and are woken.
+//! The steps by which chunks are claimed, and reclaimed after a death. The steps by which workers and the parent fall
+//! asleep and are woken stand here too.
 //! This file has what the steps do to the words of the board, and nothing else. The model checker runs these lines.
 
 use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};

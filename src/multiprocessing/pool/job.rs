@@ -292,9 +292,10 @@ impl Job {
         }
     }
 
-    /// Whether there are enough values to read them now, before the others are there.
+    /// Whether there are enough values to read them now, before the others are there. Not so if a callback gets all.
     pub(super) fn has_many(&self) -> bool {
-        self.inner().kept.as_ref().is_some_and(|kept| kept.length() >= MANY)
+        let inner = self.inner();
+        inner.callbacks.is_empty() && inner.kept.as_ref().is_some_and(|kept| kept.length() >= MANY)
     }
 
     /// Takes the values that are there, and reads them; false if all values were taken before.
@@ -393,5 +394,21 @@ mod tests {
         }
         let inner = job.inner();
         assert_eq!((inner.came.len(), inner.outcomes.len()), (0, 0));
+    }
+
+    /// Whoever waits would else take a part, and neither would have all values.
+    #[test]
+    fn values_for_a_callback_stay_until_all_are_there() {
+        let [read, kept] = [false, true].map(|calls_back| {
+            let job = Job::new("a::task", Keep::All);
+            job.give(2);
+            if calls_back {
+                job.call_back(Box::new(|| ()), &Arc::default());
+            }
+            job.values(0, 1, &[1; MANY]);
+            job
+        });
+        assert!(read.has_many());
+        assert!(!kept.has_many());
     }
 }

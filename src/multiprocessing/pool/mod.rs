@@ -90,7 +90,7 @@
 // | file | idea |
 // | --- | --- |
 // | `word`, `claims` | the state of a chunk in one word; the steps on the words of the board |
-// | `board`, `arena` | the memory in which chunks are published, claimed and buried; room for arguments |
+// | `board`, `arena` | the memory in which chunks are published, claimed, and reclaimed after a death; room for arguments |
 // | `logs` | log records on their way to the parent |
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of that together, as it goes to another process |
@@ -360,8 +360,8 @@ impl Pool {
     /// they have 16 KiB of arguments together. So the first calls of a long map begin while later items are drawn. If
     /// there is no [`chunksize`](Self::chunksize) and no exact `size_hint`, all items are drawn first.
     ///
-    /// When an item cannot be serialised, or the iterator panics, the chunks that no worker has are cancelled. A worker
-    /// still makes the calls of the chunk that it has. All values are lost then.
+    /// The chunks that no worker has are cancelled when an item cannot be serialised, the iterator panics, or the pool
+    /// is closed meanwhile. A worker still makes the calls of the chunk that it has. All values are lost then.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).

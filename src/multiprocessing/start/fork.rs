@@ -47,7 +47,7 @@ pub(crate) fn fork(
         drop((reader.take(), surroundings_report.take()));
         if let Err(unapplied) = surroundings.apply() {
             let _ = tell.map(|tell| write(&tell, &unapplied.to_bytes())); // a parent that is gone wants no answer
-            return UNSETTLED;
+            return UNAPPLIED;
         }
         drop(tell);
         bootstrap::run_forked(state, parent, letting_go, writer, body)
@@ -64,7 +64,7 @@ pub(crate) fn fork(
 }
 
 /// The exit code of a child that could not apply its surroundings.
-const UNSETTLED: u8 = 1;
+const UNAPPLIED: u8 = 1;
 
 /// Waits until the child has applied its surroundings. If the child cannot, it is reaped, and nothing of it is left.
 ///

@@ -257,6 +257,7 @@ fn named<const N: usize>(parties: u32) -> impl Fn(Error) -> Error {
         Some(Errno::INVAL) => {
             let remedy = match parties {
                 0 => "name one party at least",
+                65_537.. => "65,536 is the most",
                 _ => "make one for up to 65,536 by `with_capacity`, as `Barrier::<65536>::with_capacity(parties)`",
             };
             let message = format!("this barrier of processes takes 1 to {N} parties, not {parties}: {remedy}");

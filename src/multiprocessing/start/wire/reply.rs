@@ -27,7 +27,7 @@ const READY: u8 = b'G';
 const PROVE: u8 = b'P';
 const BEGUN: u8 = b'B';
 const REFUSED: u8 = b'R';
-const UNSETTLED: u8 = b'U';
+const UNAPPLIED: u8 = b'U';
 
 impl StartReply {
     /// Sends the reply. The parent waits for nothing else, so the parent is gone when this fails.
@@ -43,7 +43,7 @@ impl StartReply {
             Self::Refused(reason) => (REFUSED, reason.as_bytes()),
             Self::Unapplied(unapplied) => {
                 report = unapplied.to_bytes();
-                (UNSETTLED, &report[..])
+                (UNAPPLIED, &report[..])
             }
             Self::Nothing => return Ok(()),
         };
@@ -68,7 +68,7 @@ impl StartReply {
                     None => Ok(None),
                 };
             }
-            Ok(Some(1..)) if tag == [UNSETTLED] => {
+            Ok(Some(1..)) if tag == [UNAPPLIED] => {
                 let mut report = [0; unapplied::LEN];
                 return match socket.recv(&mut report, deadline)? {
                     Some(unapplied::LEN) => Ok(Some(Self::Unapplied(Unapplied::from_bytes(report)))),

@@ -43,7 +43,7 @@
 //! | notified, until it has given up its ticket | the waiter behind it, or the first of the queue |
 //! | while it passes on what a dead one has left | the same, and a sleeper at the gate |
 //! | while it hands over | the same: it has its lease still |
-//! | with nobody in the queue | the next waiter that comes; if all places but those of the dead are held, it is notified at once |
+//! | with nobody in the queue | the next waiter that comes and sleeps; if all places but those of the dead are held, it is notified at once, unless it is refused or killed before it is in the queue |
 //!
 //! A sleeper stays on a lease while the holders of that place change. At a death the kernel wakes one sleeper of the
 //! lease, who may not be the one that is to watch the dead. So the participant that frees the place of the dead first
