@@ -51,8 +51,8 @@ fn a_refused_change_leaves_map_and_file_as_they_were() {
         (&[libc::SYS_mremap], |map| map.resize(100_000), "keeps its length"),
         (FTRUNCATE, |map| map.resize(100_000), "keeps its length"),
         (FTRUNCATE, |map| map.resize(4), "keeps its length"),
-        (&[libc::SYS_msync], |map| map.flush_range(..), "not flushed"),
-        (&[libc::SYS_msync], |map| map.flush().map_err(Into::into), "not flushed"),
+        (&[libc::SYS_msync], |map| map.flush_range(..), "cannot be flushed"),
+        (&[libc::SYS_msync], |map| map.flush().map_err(Into::into), "cannot be flushed"),
         (&[libc::SYS_madvise], |map| map.advise(.., Advice::WillNeed), "advice"),
     ];
     for (calls, change, says) in changes {
