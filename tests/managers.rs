@@ -52,6 +52,7 @@ static TASKS: Tasks = tasks![
     managers::serve::<served::Bank>,
     calls::pay,
     calls::count_up,
+    calls::read_behind_a_wrong_key,
     deaths::start_and_rest,
     deaths::start_and_keep,
     pool::pid_after,

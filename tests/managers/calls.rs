@@ -28,6 +28,10 @@ pub const TESTS: &[Test] = &[
     ("objects_go_with_their_last_proxies", objects_go_with_their_last_proxies),
     ("proxies_in_containers_keep_their_objects", proxies_in_containers_keep_their_objects),
     ("server_can_be_reached_by_address_and_key", server_can_be_reached_by_address_and_key),
+    (
+        "a_connect_by_a_wrong_key_is_refused_and_changes_nothing",
+        a_connect_by_a_wrong_key_is_refused_and_changes_nothing,
+    ),
     ("manager_ends_its_server", manager_ends_its_server),
     ("proxies_may_have_more_methods", proxies_may_have_more_methods),
     ("types_that_were_removed_cannot_be_made", types_that_were_removed_cannot_be_made),
@@ -252,6 +256,24 @@ fn server_can_be_reached_by_address_and_key() {
     assert_eq!(manager.join(Duration::ZERO).unwrap_err().kind(), ErrorKind::NotAllowed);
     manager.shutdown().unwrap();
     assert!(started.join(LONG).unwrap(), "a client has ended the server");
+}
+
+/// A list of another server comes as an item, behind a refused connect to that server.
+pub fn read_behind_a_wrong_key(store: ListProxy<ListProxy<i64>>, address: String) -> ossature::Result<i64> {
+    let error = Manager::connect(address.as_str(), &AuthKey::from("wrong")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth, "{error}");
+    Ok(store.get(0)?.unwrap().get(0)?.unwrap())
+}
+
+fn a_connect_by_a_wrong_key_is_refused_and_changes_nothing() {
+    let (first, other) = (Manager::start(Context::Spawn).unwrap(), Manager::start(Context::Spawn).unwrap());
+    let inner = other.list([7_i64]).unwrap(); // the other server knows nothing of the first one's items
+    let store = first.list([inner.clone()]).unwrap();
+    let address = other.address().to_string();
+    // This process has a client of the server already, the child has none.
+    assert_eq!(read_behind_a_wrong_key(store.clone(), address.clone()).unwrap(), 7);
+    let mut child = Process::spawn_result(read_behind_a_wrong_key, (store, address)).unwrap();
+    assert_eq!(child.join_timeout(LONG).unwrap(), Some(7));
 }
 
 fn manager_ends_its_server() {

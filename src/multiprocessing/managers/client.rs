@@ -136,6 +136,15 @@ impl Client {
         &self.address
     }
 
+    pub(super) fn key(&self) -> &AuthKey {
+        &self.key
+    }
+
+    /// Whether this client speaks with its server by that key and serializer.
+    pub(super) fn is_by(&self, key: &AuthKey, serializer: Serializer) -> bool {
+        self.key.as_bytes() == key.as_bytes() && self.serializer == serializer
+    }
+
     pub(super) fn serializer(&self) -> Serializer {
         self.serializer
     }

@@ -28,6 +28,24 @@ pub(super) fn remember(address: &Address, key: &AuthKey, serializer: Serializer)
     }
 }
 
+/// The client of a server by this key: the one that this process has, or a new one, of which nothing is noted yet.
+pub(super) fn client_with(address: &Address, key: &AuthKey, serializer: Serializer) -> Arc<Client> {
+    let known = KNOWN.lock();
+    let live = known.iter().find(|known| known.address == *address).and_then(|known| known.client.upgrade());
+    drop(known);
+    live.filter(|client| client.is_by(key, serializer))
+        .unwrap_or_else(|| Arc::new(Client::new(address.clone(), key.clone(), serializer)))
+}
+
+/// Notes a client whose server has accepted the key, for proxies that come without a key.
+pub(super) fn remember_client(client: &Arc<Client>) {
+    remember(client.address(), client.key(), client.serializer());
+    let mut known = KNOWN.lock();
+    if let Some(known) = known.iter_mut().find(|known| known.address == *client.address()) {
+        known.client = Arc::downgrade(client);
+    }
+}
+
 /// The client of a server. A server that is not known has the key of this process, and is spoken with by pickles.
 pub(super) fn client_of(address: &Address) -> Result<Arc<Client>> {
     client_by(address, Serializer::Pickle)

@@ -208,9 +208,9 @@ impl Manager {
         Error: From<A::Error>,
     {
         let address = address.try_into()?;
-        known::remember(&address, authkey, serializer);
-        let client = known::client_of(&address)?;
+        let client = known::client_with(&address, authkey, serializer);
         client.ask("dummy", Vec::new(), Vec::new())?;
+        known::remember_client(&client);
         Ok(Self { client, started: None })
     }
 
@@ -560,8 +560,8 @@ fn started(
     key: &AuthKey,
     patience: Duration,
 ) -> Result<Manager> {
-    known::remember(&address, key, Serializer::Pickle);
-    let client = known::client_of(&address)?;
+    let client = known::client_with(&address, key, Serializer::Pickle);
+    known::remember_client(&client);
     let server = Arc::new(StartedServer { process, parent_death: Lock::new(Some(parent_death)), patience });
     // The callback owns nothing: a forked child that drops its copy of the manager closes what that copy held.
     let (weak_server, weak_client) = (Arc::downgrade(&server), Arc::downgrade(&client));

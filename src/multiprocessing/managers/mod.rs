@@ -40,6 +40,7 @@
 //! | two objects hold proxies of each other | both stay |
 //! | the server ends | is gone: a waiting call gets [`Closed`](crate::ErrorKind::Closed) at once, a later one that, or the error of the connect |
 //! | another server starts at the address | old proxies get an error that says so |
+//! | a proxy of another server's object is put into an object | the other server is told nothing: the object lives as long as proxies elsewhere |
 //!
 //! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered.
 //! A method of the program's own type runs on a helper thread.

@@ -71,7 +71,7 @@ impl<T: Element> ListProxy<T> {
         contains(item: &T) -> bool = "__contains__"(item);
         /// How many items are equal to this one.
         count(item: &T) -> u64 = "count"(item);
-        /// FdCounts numbers, or texts, or sequences of them.
+        /// Sorts numbers, or texts, or sequences of them.
         sort() -> () = "sort"();
         /// Turns the order round.
         reverse() -> () = "reverse"();
