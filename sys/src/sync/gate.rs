@@ -1,4 +1,4 @@
-//! How waiters sleep on a word, and how a wake survives the death of those who pass it on.
+//! How waiters sleep on a word, and how a wake survives the death of the threads that pass it on.
 //!
 //! Whatever is not a lock has no owner whose death the kernel could report. What has to survive is the wake. A setter
 //! may be killed between its store and its wake. A sleeper that a wake has chosen may be killed before it acts. So each
@@ -30,53 +30,52 @@ use crate::futex::{Limit, Wait};
 use crate::robust::{RobustList, wakes_are_passed_on};
 use crate::sync::split_word::SplitWord;
 
-/// How a sleep ended.
+/// Why a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woke {
-    /// A wake chose this sleeper, or the word had another value: look again.
+    /// A wake chose this sleeper, or the word had another value: check the state again.
     Look,
-    /// Somebody died half-way: look again, and do what the dead one may have left undone.
+    /// A peer died half-way: check the state again, and finish what the dead peer may have left undone.
     PeerDied,
     /// The time ran out or the wait was cancelled, and no wake was meant for this sleeper.
     TimedOut,
-    /// Nobody could ever end this wait.
+    /// Nothing could ever end this wait.
     Never,
 }
 
-/// Where the waiters of one object sleep.
+/// The place where the waiters of one object sleep.
 pub trait Gate {
-    /// Runs a critical stretch: should the thread be killed in it, one sleeper of this gate inherits what it left
-    /// undone.
+    /// Runs a critical stretch. If the thread is killed in it, one sleeper of this gate is woken to finish its work.
     fn protected<R>(&self, critical: impl FnOnce() -> R) -> R;
 
-    /// Sleeps while `word` holds `expected`. To be called in a protected stretch.
+    /// Sleeps while `word` holds `expected`. Must be called in a protected stretch.
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke;
 
-    /// The same, and between processes only if `none` holds 0 when the sleep begins.
+    /// Like [`sleep`](Self::sleep). Between processes it sleeps only if `none` holds 0 at the start.
     fn sleep_without(&self, word: &AtomicU32, expected: u32, none: &AtomicU32, limit: Limit<'_>) -> Woke {
         let _ = none;
         self.sleep(word, expected, limit)
     }
 
-    /// Wakes sleepers of `word`, and says how many there were, or 1 if that is not known.
+    /// Wakes sleepers of `word`. Returns how many there were, or 1 if the number is not known.
     fn wake(&self, word: &AtomicU32, count: u32) -> u32;
 
-    /// Runs a critical stretch whose only sleepers sleep on `state` itself. The lower half of `state` never looks as if
-    /// it had an owner. If the thread is killed in the stretch, one of the sleepers is woken.
+    /// Runs a critical stretch whose only sleepers sleep on `state` itself. The lower half of `state` must never look
+    /// as if it had an owner. If the thread is killed in the stretch, one of the sleepers is woken.
     fn protected_at<R>(state: &SplitWord, critical: impl FnOnce() -> R) -> R;
 
-    /// Falls asleep if `state` is still `announced`: any change of its upper half since ends the sleep before it
-    /// begins. To be called in a stretch that is protected there.
+    /// Sleeps if `state` is still `announced`: a change of its upper half since then makes the call return at once.
+    /// Must be called in a stretch protected by [`protected_at`](Self::protected_at).
     fn sleep_at(state: &SplitWord, announced: u64, limit: Limit<'_>) -> Woke;
 
     /// Wakes sleepers of `state`.
     fn wake_at(state: &SplitWord, count: u32);
 
-    /// Whether looking for a while before sleeping can help.
+    /// Whether polling for a while before sleeping can help.
     const CAN_SPIN: bool;
 }
 
-/// The gate of threads: no one dies alone.
+/// The gate of threads: a thread never dies without its process.
 #[derive(Debug, Default)]
 pub struct PrivateGate;
 
@@ -114,18 +113,18 @@ impl Gate for PrivateGate {
     }
 }
 
-/// The gate of processes: a word that is always 0. Zero bytes are one.
+/// The gate of processes: a word that is always 0. Zero bytes are a valid gate.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct SharedGate(AtomicU32);
 
-/// How long a sleeper that nobody can cover sleeps at a stretch.
+/// How long a sleeper sleeps at a time when no list entry covers it.
 const SLICE: Duration = Duration::from_millis(50);
 
 impl SharedGate {
-    /// [`Gate::sleep`] on several words at once. Returns the place of the one that was woken, or of the last if several
-    /// were. Returns the number of words when it was the gate. `words` has room behind its first `count` entries for
-    /// two more.
+    /// [`Gate::sleep`] on several words at once. Returns the index of the word that was woken (the last, if there were
+    /// several), or the number of words if it was the gate. `words` has room behind its first `count` entries for two
+    /// more.
     pub(crate) fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
         if limit.is_cancelled() {
             return (Woke::TimedOut, 0);
@@ -237,7 +236,7 @@ impl Gate for SharedGate {
     }
 }
 
-/// The gate of a single thread: nobody could wake who sleeps.
+/// The gate of a single thread: no other thread could wake a sleeper.
 #[derive(Debug, Default)]
 pub struct LocalGate;
 

@@ -1,4 +1,4 @@
-//! A lock that anyone may release: Python's.
+//! A lock that any thread may release, like Python's.
 //!
 //! ```
 //! use ossature_sys::sync::handoff::HandoffLock;
@@ -62,7 +62,7 @@ pub struct HandoffLock<S: Scope = Private> {
     units: Units<S>,
 }
 
-/// A lock was released that nobody held.
+/// The error of releasing a lock that is not held.
 ///
 /// # Examples
 /// See the example of [`HandoffLock`].
@@ -102,7 +102,7 @@ impl HandoffLock<Local> {
 }
 
 impl HandoffLock<Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a free shared lock.
     pub fn shared() -> impl Init<Self> {
         let write = |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation).
@@ -121,7 +121,7 @@ unsafe impl Shareable for HandoffLock<Shared> {
 }
 
 impl<S: Scope> HandoffLock<S> {
-    /// Takes the lock, waiting for as long as it takes.
+    /// Takes the lock, and waits without a limit.
     ///
     /// # Errors
     /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when it is taken. In `Shared` none.
@@ -130,7 +130,7 @@ impl<S: Scope> HandoffLock<S> {
         S::outcome(self.take(Limit::NEVER).map(|_| ()))
     }
 
-    /// Takes the lock if it is free, and says whether it was.
+    /// Takes the lock if it is free. Returns whether it was.
     ///
     /// # Errors
     /// None.
@@ -139,7 +139,7 @@ impl<S: Scope> HandoffLock<S> {
         S::outcome(self.take(Limit::NOW))
     }
 
-    /// Takes the lock, waiting within the limit; false when the time ran out or the wait was
+    /// Takes the lock, and waits within the limit. Returns false if the time ran out or the wait was
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl<S: Scope> HandoffLock<S> {
         S::outcome(self.take(limit.into()))
     }
 
-    /// Frees the lock and wakes one who waits, whoever took it.
+    /// Frees the lock, whichever thread took it, and wakes one waiter.
     ///
     /// # Errors
     /// [`NotLocked`] when it is free.
@@ -158,13 +158,13 @@ impl<S: Scope> HandoffLock<S> {
         self.units.give(1).map_err(|_| NotLocked)
     }
 
-    /// Whether it is taken, as it was a moment ago.
+    /// Whether the lock was taken a moment ago.
     #[doc(alias = "is_locked")]
     pub fn locked(&self) -> bool {
         count(self.units.state()) == 0
     }
 
-    /// Runs `body` with the lock taken. It is released afterwards, and on unwinding too, unless `body` has done so.
+    /// Runs `body` with the lock taken. Releases it afterwards, also on unwinding, unless `body` has released it.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire); `body` has not run then.
@@ -181,7 +181,7 @@ impl<S: Scope> HandoffLock<S> {
     }
 }
 
-/// Releases when it is dropped.
+/// A guard that releases the lock when dropped.
 struct Releases<'l, S: Scope>(&'l HandoffLock<S>);
 
 impl<S: Scope> Drop for Releases<'_, S> {

@@ -1,4 +1,4 @@
-//! The hold of a shared lock apart from its guard, for who keeps the lock itself in the same struct.
+//! The hold of a shared lock without its guard, for a struct that also owns the lock.
 //!
 //! ```
 //! use ossature_sys::{scope::Shared, shm::Shm, sync::hold::Hold, sync::lock::Lock};
@@ -49,16 +49,16 @@ use crate::sync::thread_number;
 #[derive(Debug)]
 #[must_use = "a hold that is dropped leaves the lock held"]
 pub struct Hold {
-    /// The address of the lock. A lock that a living thread holds is not unmapped, so no other comes to that address.
+    /// The address of the lock. A lock that a living thread holds stays mapped, so no other lock gets that address.
     lock: usize,
-    /// The number of the thread that took the lock, which no other thread ever has.
+    /// The number of the thread that took the lock. Thread numbers are never reused.
     thread: u64,
-    /// In which process: a forked child has a copy of the thread's number.
+    /// The process of the hold: a forked child has a copy of the thread's number.
     forks: u32,
 }
 
 impl<T: ?Sized> Guard<'_, T, Shared> {
-    /// Ends the borrow and leaves the lock held: [`resume`](Lock::resume) makes a guard of the hold again.
+    /// Ends the borrow and leaves the lock held: [`resume`](Lock::resume) turns the hold into a guard again.
     pub fn into_hold(self) -> Hold {
         let hold = self.lock.hold_now();
         mem::forget(self);
@@ -85,7 +85,7 @@ impl<T: ?Sized> Lock<T, Shared> {
         })
     }
 
-    /// Makes a guard of a hold again.
+    /// Turns a hold into a guard again.
     ///
     /// # Errors
     /// The hold comes back if it is of another lock, another mapping or another thread.
@@ -94,7 +94,7 @@ impl<T: ?Sized> Lock<T, Shared> {
         if self.check_hold(&hold).is_ok() { Ok(self.guard()) } else { Err(hold) }
     }
 
-    /// Whether a holder died and nobody has repaired the data since, as far as the holder of the hold can see.
+    /// Whether a holder died and nobody has repaired the data since. Only the lock's holder can call this.
     ///
     /// # Errors
     /// As for [`held`](Self::held).
@@ -106,7 +106,7 @@ impl<T: ?Sized> Lock<T, Shared> {
         Ok(self.raw.abandoned())
     }
 
-    /// Lends the data to who has the hold.
+    /// Lends the data to the owner of the hold.
     ///
     /// # Errors
     /// [`NotOwner`] if the hold is of another lock, another mapping or another thread.
@@ -117,7 +117,7 @@ impl<T: ?Sized> Lock<T, Shared> {
         Ok(unsafe { &*self.data.get() })
     }
 
-    /// Lends the data to be changed to who has the hold.
+    /// Lends the data mutably to the owner of the hold.
     ///
     /// # Errors
     /// As for [`held`](Self::held).

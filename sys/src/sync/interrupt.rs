@@ -1,4 +1,4 @@
-//! A signal that ends waits: the one handler that a program needs for Ctrl-C, ready made.
+//! A signal that ends waits: the ready-made handler that a program needs for Ctrl-C.
 
 use core::ffi::c_int;
 use core::ptr;
@@ -11,17 +11,17 @@ use crate::futex::Cancel;
 use crate::process;
 use crate::signal::{Action, Flags, Signal, SignalSet, handle, numbered, raise, restore_default};
 
-/// The process that asked. In a forked copy the handler does what the signal does by default.
+/// The process that installed the handler. In a forked copy the handler does what the signal does by default.
 static OWNER: AtomicI32 = AtomicI32::new(0);
-/// A bit for each signal, the lowest for signal 1.
+/// One bit for each signal; bit 0 is signal 1.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 static WAITS: AtomicPtr<Cancel> = AtomicPtr::new(ptr::null_mut());
 static EVENT: AtomicPtr<CancelFd> = AtomicPtr::new(ptr::null_mut());
 /// The number of the signal that came last; 0 for none.
 static LAST: AtomicI32 = AtomicI32::new(0);
 
-/// `sigaction(signal, {handler}, &before)`: has the signal end the waits that watch `waits` or `event`, from now on;
-/// answers what the signal did before.
+/// `sigaction(signal, {handler}, &before)`: makes the signal end the waits that watch `waits` or `event`, from now on.
+/// Returns what the signal did before.
 ///
 /// The signal comes a second time while `waits` is still cancelled: then it has its default again, which ends most
 /// programs. So a program that does not react can be ended. In a forked copy of this process the signal has its default
@@ -80,7 +80,7 @@ pub fn interrupting() -> (SignalSet, Option<&'static CancelFd>) {
     (set, unsafe { EVENT.load(Acquire).as_ref() })
 }
 
-/// The signal that came last and ended waits, once.
+/// Returns the signal that came last and ended waits, once.
 ///
 /// # Examples
 /// See the example of [`interrupt_on`].

@@ -1,4 +1,4 @@
-//! One participant's entry beside a shared object: a word that tells everyone when the participant's thread dies.
+//! One participant's entry beside a shared object: a word that shows everyone when the participant's thread dies.
 //!
 //! | futex half of the word | meaning |
 //! | --- | --- |
@@ -31,41 +31,40 @@ use crate::robust::word::{DIED, LockWord, OWNER, WAITERS, half};
 use crate::robust::{LEASE, LockBackend, Node, RobustList, gettid, lock_backend};
 use crate::sync::scope::Refused;
 
-/// What a lease says.
+/// The state of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     Nobody,
-    /// The thread with this id, alive.
+    /// The living thread with this id.
     Thread(u32),
     /// A participant that died.
     Dead,
 }
 
-/// What a lease said at one instant. Two looks are equal if nobody has freed or taken the lease between them.
+/// The state of a lease at one instant. Two looks are equal if nobody has freed or taken the lease between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look(u64);
 
 impl Look {
-    /// What the word of a lease says.
+    /// Reads the word of a lease.
     #[inline]
     pub(crate) fn at(word: &LockWord) -> Self {
         Self(word.acquired())
     }
 
-    /// The futex half.
+    /// The half of the word on which a futex call waits.
     #[inline]
     pub(crate) fn futex(self) -> u32 {
         half(self.0)
     }
 
-    /// A number for a list of looks, made of the number of the earlier looks and of this look. Two lists differ if
-    /// their numbers differ.
+    /// Mixes this look into the number of the earlier looks. Two lists of looks differ if their numbers differ.
     #[inline]
     pub(crate) fn number(self, before: u64) -> u64 {
         (before.rotate_left(23) ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// Frees the word if it is still as it was seen, and its holder died.
+    /// Frees the word if it has not changed since this look and its holder died.
     pub(crate) fn reclaim(self, word: &LockWord) -> bool {
         self.holder() == Holder::Dead && word.reset_from(self.0)
     }
@@ -81,13 +80,13 @@ impl Look {
     }
 }
 
-/// The entry. Zero bytes are a free one.
+/// The entry. Zero bytes are a free lease.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Lease(Node);
 
 impl Lease {
-    /// Takes the lease for the calling thread; false when it is not free.
+    /// Takes the lease for the calling thread. Returns false if it is not free.
     ///
     /// # Errors
     /// [`Unlisted`](Refused::Unlisted) and [`TooMany`](Refused::TooMany), before anything is taken.
@@ -120,8 +119,8 @@ impl Lease {
         }
     }
 
-    /// Of `count` leases that lie `size` bytes apart, the places of those that the calling thread may hold. These are
-    /// all places if the thread holds a lease elsewhere, because that may be the same one in another mapping.
+    /// Of `count` leases, `size` bytes apart, the indices of those that the calling thread may hold. These are all of
+    /// them if the thread holds a lease elsewhere, because that may be the same lease in another mapping.
     pub(crate) fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize> {
         let begin = core::ptr::from_ref(first) as usize;
         let place = move |lease: usize| lease.checked_sub(begin).map(|offset| offset / size).filter(|&at| at < count);
@@ -131,7 +130,7 @@ impl Lease {
         (0..if all { count } else { 0 }).chain(listed.take(if all { 0 } else { count }))
     }
 
-    /// Gives the lease back. For anyone but its holder, a forked child of it for one, this does nothing.
+    /// Gives the lease back. Does nothing in any other thread than its holder, for example in a forked child.
     pub(crate) fn release(&self) {
         let Some((here, id)) = RobustList::current() else {
             if lock_backend() != LockBackend::Node {
@@ -146,27 +145,27 @@ impl Lease {
         here.clear_pending();
     }
 
-    /// What it says now. Whatever is decided about it, a burial or a sleep, goes by this one look, so that it holds for
-    /// the holder that was seen and no other.
+    /// Reads the lease. A decision about it, to reclaim or to sleep, uses this one look, so that it applies to the
+    /// holder that was seen and no other.
     #[inline]
     pub(crate) fn look(&self) -> Look {
         Look::at(&self.0.word)
     }
 
-    /// Whose it is.
+    /// The holder of the lease.
     #[inline]
     pub(crate) fn holder(&self) -> Holder {
         self.look().holder()
     }
 
-    /// Frees a lease whose holder died, as it was seen: the death has been dealt with. False when somebody else has
-    /// freed it.
+    /// Frees the lease of a holder that was seen dead, once its death has been dealt with. Returns false if another
+    /// thread has freed it.
     pub(crate) fn reclaim(&self, seen: Look) -> bool {
         seen.reclaim(&self.0.word)
     }
 
-    /// Declares the holder that was seen dead: somebody knows of its death although the kernel did not report it. False
-    /// if the lease says something else by now.
+    /// Declares the holder in `seen` dead, when its death is known but the kernel did not report it. Returns false if
+    /// the lease has changed since.
     pub(crate) fn declare_dead(&self, seen: Look) -> bool {
         let dead = self.0.word.kill_from(seen.0);
         if dead {
@@ -175,24 +174,24 @@ impl Lease {
         dead
     }
 
-    /// Whether the holder has something exclusively, beside which a fork is refused. Called by the holder.
+    /// Records whether the holder has exclusive access, which forbids a fork. Called by the holder.
     pub(crate) fn set_exclusive(&self, exclusive: bool) {
         let kind = if exclusive { crate::robust::LOCK } else { LEASE };
         self.0.kind.store(kind, core::sync::atomic::Ordering::Relaxed);
     }
 
-    /// To sleep until the holder that was seen dies: ends at once if the lease says something else by then.
+    /// Returns what to sleep on until the holder in `seen` dies. The sleep ends at once if the lease has changed since.
     pub(crate) fn watch(&self, seen: Look) -> Waiter<'_> {
         Waiter::new(self.0.futex(), seen.futex(), Reach::Shared)
     }
 
-    /// Wakes all who sleep on the lease, whatever it said when they fell asleep.
+    /// Wakes all sleepers on the lease, whatever its state was when they fell asleep.
     pub(crate) fn wake_watchers(&self) {
         // Cannot fail: the word is mapped.
         let _ = futex::wake(self.0.futex(), u32::MAX, Reach::Shared);
     }
 
-    /// Whether a thread of this process holds it through this mapping: then it must not be unmapped.
+    /// Whether a thread of this process holds the lease through this mapping, which must then stay mapped.
     pub(crate) fn is_linked_here(&self) -> bool {
         lock_backend() == LockBackend::Node && self.0.is_linked_here()
     }

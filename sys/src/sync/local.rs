@@ -1,4 +1,4 @@
-//! The raw lock of a single thread: a flag, no atomics, and no wait that could only end by itself.
+//! The raw lock of a single thread: a flag without atomics, and without waits that nothing could end.
 
 use core::cell::Cell;
 

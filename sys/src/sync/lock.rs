@@ -89,7 +89,7 @@ use crate::sync::scope::{Local, Owned, Private, RawLock, Refused, Scope, Shared}
 use crate::sync::shared::SharedLock;
 use crate::thread_bound::StaysInItsThread;
 
-/// Data that one taker at a time may use.
+/// Data that one thread at a time may use.
 ///
 /// Differs from Python's `threading.Lock`: the data is inside, and dropping the guard releases the lock. In scope
 /// [`Shared`] it belongs to the thread that took it.
@@ -147,7 +147,7 @@ impl<T> Lock<T, Local> {
 }
 
 impl<T> Lock<T, Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a free shared lock.
     ///
     /// A shared lock on the stack or on the heap cannot exist: it would be unmapped while the kernel still knows it.
     ///
@@ -185,14 +185,14 @@ impl<T> Lock<T, Shared> {
 }
 
 impl<T: Shareable> Lock<[T], Shared> {
-    /// How much room the lock and `len` values take; `None` when that cannot be addressed.
+    /// The size and alignment of a lock around `len` values; `None` if they exceed the address space.
     pub(crate) fn layout(len: usize) -> Option<Layout> {
         const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
         let (both, _) = Layout::new::<SharedLock>().extend(Layout::array::<T>(len).ok()?).ok()?;
         Some(both.pad_to_align())
     }
 
-    /// Makes a free lock around the slice, whose length is in `place`.
+    /// Makes a free lock around the slice in `place`, which has the slice's length.
     ///
     /// # Safety
     /// As for [`Init::init`], of as many bytes as [`layout`](Self::layout) says.
@@ -212,7 +212,7 @@ impl<T: Shareable> Lock<[T], Shared> {
     }
 }
 
-/// Makes a shared [`Lock`] where a [`Shm`](crate::shm::Shm) puts it.
+/// An initialiser that makes a shared [`Lock`] where a [`Shm`](crate::shm::Shm) puts it.
 ///
 /// # Examples
 /// See the example of [`Lock::shared`].
@@ -254,7 +254,7 @@ unsafe impl<T: ?Sized + Shareable> Shareable for Lock<T, Shared> {
 }
 
 impl<T: ?Sized, S: Scope> Lock<T, S> {
-    /// Takes the lock, waiting for as long as it takes.
+    /// Takes the lock, and waits without a limit.
     ///
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](crate::scope::Refused::Unrecoverable),
@@ -270,7 +270,7 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
         })
     }
 
-    /// Takes the lock if it is free; `None` if it is held, also if this thread holds it.
+    /// Takes the lock if it is free. Returns `None` if a thread holds it, also if the caller does.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock), but never [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock).
@@ -279,8 +279,9 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
         self.lock_timeout(Limit::NOW)
     }
 
-    /// Takes the lock, waiting within the limit; `None` when the time ran out or the wait was
-    /// [cancelled](crate::futex::Cancel). The holder itself also gets `None`, after its time; in `Local` at once.
+    /// Takes the lock, and waits within the limit. Returns `None` if the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel). The holder itself also gets `None`: in `Local` at once, elsewhere after its
+    /// time.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock), but [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) only for a limit that
@@ -290,7 +291,7 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
         S::outcome(self.raw.take(limit.into()).map(|taken| taken.then(|| self.guard())))
     }
 
-    /// Whether somebody holds the lock, as it was a moment ago.
+    /// Whether a thread held the lock a moment ago.
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
         self.raw.is_held()
@@ -315,14 +316,14 @@ where
 }
 
 impl<T, S: Scope> Lock<[T], S> {
-    /// How many values the lock is around. It never changes, so nobody has to hold the lock to ask.
+    /// The number of values in the lock. It never changes, so the caller need not hold the lock.
     #[inline]
     pub fn len(&self) -> usize {
         // The length is in the pointer: nothing of the data is read.
         (core::ptr::from_ref(self) as *const [T]).len()
     }
 
-    /// Whether the lock is around no value at all.
+    /// Whether the lock contains no values.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -342,21 +343,21 @@ impl<T> From<T> for Lock<T> {
 }
 
 impl<T> Lock<T> {
-    /// The data, without the lock: nobody else has it any more.
+    /// Returns the data without locking: the lock is consumed, so no other thread has it.
     pub fn into_inner(self) -> T {
         self.data.into_inner()
     }
 }
 
 impl<T: ?Sized> Lock<T> {
-    /// The data, without locking: nobody else can have a reference.
+    /// Returns the data without locking: no other reference can exist.
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut()
     }
 }
 
 impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
-    /// Shows the data if the lock is free, without waiting.
+    /// Shows the data if the lock is free; never waits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Lock");
         match S::settle(self.try_lock()) {
@@ -368,7 +369,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
     }
 }
 
-/// The right to the data of a [`Lock`]; dropping it releases the lock.
+/// Access to the data of a [`Lock`]; dropping the guard releases the lock.
 ///
 /// Not `Send`: the lock belongs to the thread that took it.
 ///
@@ -397,7 +398,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for Lock<T, S> {
 /// assert_eq!(counts.lock().unwrap_err(), Refused::Unrecoverable);
 /// # Ok(()) }
 /// ```
-#[must_use = "the lock is released at once if the guard is not kept"]
+#[must_use = "the lock is released at once unless the guard is kept"]
 pub struct Guard<'l, T: ?Sized, S: Scope = Private> {
     pub(super) lock: &'l Lock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
@@ -408,7 +409,7 @@ pub struct Guard<'l, T: ?Sized, S: Scope = Private> {
 unsafe impl<T: ?Sized + Sync, S: Scope> Sync for Guard<'_, T, S> where S::Lock: Sync {}
 
 impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
-    /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` but in `Shared`.
+    /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` outside `Shared`.
     #[doc(alias = "poison")]
     #[doc(alias = "EOWNERDEAD")]
     #[inline]
@@ -416,7 +417,7 @@ impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
         self.lock.raw.abandoned()
     }
 
-    /// Marks the data as consistent again, after an abandonment; repairs nothing itself.
+    /// Marks the data as consistent again after a holder died. It repairs nothing itself.
     #[doc(alias = "clear_poison")]
     #[doc(alias = "pthread_mutex_consistent")]
     #[doc(alias = "repair")]
@@ -425,15 +426,15 @@ impl<T: ?Sized, S: Scope> Guard<'_, T, S> {
         self.lock.raw.mark_consistent();
     }
 
-    /// Releases the lock with its data marked as abandoned, as if this holder had died: what a holder does that cannot
-    /// finish what it began. In the other scopes, where nobody dies alone, this is a plain release.
+    /// Releases the lock with its data marked as abandoned, as if this holder had died. A holder calls this when it
+    /// cannot finish a change. In the other scopes, where a thread never dies alone, this is a plain release.
     pub fn abandon(self) {
         self.lock.raw.mark_abandoned();
     }
 
-    /// Releases the lock and marks the data as unrecoverable: in `Shared` every later take is refused with
-    /// [`Unrecoverable`](crate::scope::Refused::Unrecoverable). In the other scopes, where nobody dies alone, this is a
-    /// plain release.
+    /// Releases the lock and marks the data as unrecoverable: in `Shared` every later call to lock it fails with
+    /// [`Unrecoverable`](crate::scope::Refused::Unrecoverable). In the other scopes, where a thread never dies alone,
+    /// this is a plain release.
     #[doc(alias = "give_up")]
     #[doc(alias = "ENOTRECOVERABLE")]
     pub fn mark_unrecoverable(self) {

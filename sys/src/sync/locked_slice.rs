@@ -1,4 +1,4 @@
-//! One lock around a number of values that is known when the program runs, in shared memory.
+//! One lock around a slice in shared memory, whose length is chosen at run time.
 
 use core::ptr::{NonNull, slice_from_raw_parts_mut};
 
@@ -9,14 +9,14 @@ use crate::fd::OwnedFd;
 use crate::mmap::Region;
 use crate::shm::{AttachError, Header, Init, Shareable, Shm, attach, len_of, make, value_in};
 
-/// The header of memory for one lock around `len` values.
+/// The header of a memory file with one lock around `len` values.
 fn header_of<T: Shareable>(len: usize) -> Header {
     let layout = Lock::<[T], Shared>::layout(len);
     Header::of_unsized::<T, Lock<[T], Shared>>(layout, len, align_of::<Lock<T, Shared>>())
 }
 
 impl<T: Shareable> Shm<Lock<[T], Shared>> {
-    /// Makes shared memory with one lock around `len` values, the one at `index` from `init(index)`.
+    /// Makes shared memory with one lock around `len` values; `init(index)` makes the value at `index`.
     ///
     /// # Errors
     /// As for [`place`](Shm::place); `ENOMEM` also when the length cannot be addressed.
@@ -44,7 +44,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
         Ok(Self::over(value, region, memory))
     }
 
-    /// Attaches to a locked slice that another process made; the length is the maker's.
+    /// Attaches to a locked slice that another process made. The maker chose the length.
     ///
     /// # Errors
     /// As for [`from_fd`](Shm::from_fd).
@@ -72,7 +72,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
         Ok(Self::over(locked_in::<T>(&region, len), region, memory))
     }
 
-    /// A second mapping of the same memory.
+    /// Maps the same memory a second time.
     ///
     /// # Errors
     /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
@@ -82,7 +82,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
     }
 }
 
-/// Where a lock around `len` values lies behind the header: `header_of` made room for it.
+/// The lock around `len` values, behind the header. `header_of` made room for it.
 fn locked_in<T: Shareable>(region: &Region, len: usize) -> NonNull<Lock<[T], Shared>> {
     // The lock of one value is as aligned as that of a slice.
     let place = value_in::<Lock<T, Shared>>(region).as_ptr();

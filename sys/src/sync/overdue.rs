@@ -1,4 +1,4 @@
-//! Which waiter of a shared lock gets the lock next, once one of them has waited for very long.
+//! Which waiter of a shared lock gets the lock next once a waiter has waited for a very long time.
 //!
 //! A release wakes the sleeper that came first, and does not keep the lock for it. The holder may have the lock again
 //! at once, which costs least: a hand-over at each release would cost a sleep and a wake each. A sleeper that finds the
@@ -57,28 +57,28 @@ use core::time::Duration;
 
 /// How long a waiter waits, from its first sleep, before the others let it go first.
 pub(crate) const OVERDUE_AFTER: Duration = Duration::from_millis(20);
-/// How long a free lock is left to a waiter that has waited for so long.
+/// How long the others leave a free lock to an overdue waiter.
 pub(crate) const LEFT_FOR: Duration = Duration::from_millis(1);
 
-/// The mark beside a lock's word, and those who sleep on that word.
+/// The mark beside a lock's word, and the sleepers on that word.
 pub(crate) trait Marked {
-    /// Whether somebody may be overdue.
+    /// Whether a waiter may be overdue.
     fn is_marked(&self) -> bool;
     /// Sets the mark.
     fn mark(&self);
-    /// Takes the mark away.
+    /// Clears the mark.
     fn unmark(&self);
-    /// Wakes one overdue sleeper, and says whether there was one.
+    /// Wakes one overdue sleeper. Returns whether there was one.
     fn wake_overdue(&self) -> bool;
-    /// Wakes one sleeper, and says how many there were.
+    /// Wakes one sleeper. Returns how many there were.
     fn wake_one(&self) -> u32;
 }
 
-/// One taker of the lock, for as long as it waits.
+/// One taker of the lock while it waits.
 #[derive(Debug, Default)]
 pub(crate) struct Claim {
     is_overdue: bool,
-    /// Whether the taker has left a free lock to another, or must not, because a wake has chosen it.
+    /// Whether the taker has left a free lock to another, or must not leave it because a wake has chosen this taker.
     has_left: bool,
 }
 
@@ -88,14 +88,14 @@ impl Claim {
         self.is_overdue
     }
 
-    /// Whether this taker, which is not overdue, is to let another go first.
+    /// Whether this taker, which is not overdue, must let another taker go first.
     pub(crate) fn yields(&self, lock: &impl Marked) -> bool {
         !self.is_overdue && lock.is_marked()
     }
 
-    /// To be called when the lock is free and somebody may sleep on it. If another waiter is overdue, leaves the lock
-    /// once: runs `sleep`. The taker wakes nobody: the release has woken a sleeper, and each further one would meet
-    /// those on their way to the lock.
+    /// Leaves a free lock once to an overdue waiter by running `sleep`. Called when the lock is free and may have
+    /// sleepers. It wakes no sleeper: the release has woken one, and more would compete with the takers that are on
+    /// their way.
     pub(crate) fn leave(&mut self, lock: &impl Marked, sleep: impl FnOnce()) -> bool {
         if self.has_left || !self.yields(lock) {
             return false;
@@ -105,17 +105,18 @@ impl Claim {
         true
     }
 
-    /// A wake has chosen this taker, so it leaves the lock to nobody: there may be no other wake.
+    /// Records that a wake has chosen this taker. The taker then leaves the lock to no other, because there may be no
+    /// other wake.
     pub(crate) fn is_chosen(&mut self) {
         self.has_left = true;
     }
 
-    /// A wake has come so late that the others must let this taker go first from now on.
+    /// Records that a wake came so late that the others must let this taker go first from now on.
     pub(crate) fn becomes_overdue(&mut self) {
         self.is_overdue = true;
     }
 
-    /// This taker is about to sleep.
+    /// Sets the mark if this taker is overdue. Called when the taker is about to sleep.
     pub(crate) fn sleeps(&self, lock: &impl Marked) {
         if self.is_overdue {
             lock.mark();
@@ -123,7 +124,7 @@ impl Claim {
     }
 }
 
-/// Wakes one sleeper of a lock that was just freed, and says how many there were.
+/// Wakes one sleeper of a lock that was just freed. Returns how many sleepers there were.
 pub(crate) fn wake_next(lock: &impl Marked) -> u32 {
     if lock.is_marked() {
         if lock.wake_overdue() {
@@ -143,7 +144,7 @@ mod tests {
 
     use super::{Claim, Marked, wake_next};
 
-    /// Sleepers that are overdue and others; notes whom a wake met.
+    /// A lock with overdue and other sleepers. It records which sleepers were woken.
     #[derive(Default)]
     struct Lock {
         is_marked: Cell<bool>,
@@ -219,7 +220,7 @@ mod tests {
         let slept = Cell::new(0);
         assert!(taker.leave(&lock, || slept.set(slept.get() + 1)));
         assert!(!taker.leave(&lock, || slept.set(slept.get() + 1)), "once in each take");
-        assert_eq!((slept.get(), lock.woken.take().len()), (1, 0), "who leaves it wakes nobody");
+        assert_eq!((slept.get(), lock.woken.take().len()), (1, 0), "the taker that leaves it wakes nobody");
         let mut chosen = Claim::default();
         chosen.is_chosen();
         assert!(!chosen.leave(&lock, || unreachable!("the wake may be the only one")));

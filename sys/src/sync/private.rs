@@ -1,4 +1,4 @@
-//! The raw lock of threads: the small private lock of `futex`, which cannot refuse.
+//! The raw lock of threads: the small private lock of `futex`, which never refuses.
 
 use crate::futex::{Limit, WordLock};
 use crate::sync::scope::{RawLock, Refused};

@@ -1,4 +1,4 @@
-//! Calls between two processes through shared memory, one at a time: a request there, a reply back.
+//! Calls between two processes through shared memory: one request at a time, and its reply.
 //!
 //! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps. The
 //! server sleeps in `epoll_wait(2)` on its *wake-up*, an eventfd. The client sleeps on a word of the memory, for a
@@ -41,8 +41,8 @@ pub use self::memory::{Client, ROOM, Server};
 pub use self::words::Wake;
 use crate::sync::spin::Spin;
 
-/// How long a server looks at its words before it sleeps: as long as looks were of use. Most looks last ten
-/// microseconds at most, and a few last up to four times as long.
+/// How long a server polls its words before it sleeps: about as long as polling has paid so far. Most spans are at most
+/// ten microseconds; a few are up to four times as long.
 ///
 /// # Examples
 /// ```
@@ -59,7 +59,7 @@ use crate::sync::spin::Spin;
 pub struct Patience(Spin);
 
 impl Patience {
-    /// Looks until `found`, or for as long as it pays.
+    /// Polls until `found` returns true, or until further polling is unlikely to pay; returns whether `found` did.
     #[inline]
     pub fn until(&self, found: impl FnMut() -> bool) -> bool {
         self.0.until(found)

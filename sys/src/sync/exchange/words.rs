@@ -1,4 +1,4 @@
-//! The words of an exchange, and the order of the steps.
+//! The words of an exchange, and the order of its steps.
 //!
 //! | word | written by | value |
 //! | --- | --- | --- |
@@ -32,7 +32,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::atomic::{AtomicU32, in_one_order};
 
-/// The side looks at the other's word by itself.
+/// This side is awake and polls the other side's word.
 pub(crate) const AWAKE: u32 = 0;
 /// The server sleeps until the wake-up is signalled.
 pub(crate) const FOR_BELL: u32 = 1;
@@ -43,18 +43,18 @@ pub(crate) const FOR_NOTIFICATION: u32 = 2;
 
 const LENGTH_BITS: u32 = 13;
 const LENGTH: u32 = (1 << LENGTH_BITS) - 1;
-/// The length that says that a reply goes another way.
+/// The length that marks a reply as sent another way.
 pub(crate) const ELSEWHERE: u32 = LENGTH;
 
-/// The greatest number.
+/// The greatest call number.
 const LAST: u32 = u32::MAX >> LENGTH_BITS;
 
-/// The number after this one.
+/// The call number after `number`.
 pub(crate) fn next(number: u32) -> u32 {
     number.wrapping_add(1) & LAST
 }
 
-/// The number before this one.
+/// The call number before `number`.
 pub(crate) fn before(number: u32) -> u32 {
     number.wrapping_sub(1) & LAST
 }
@@ -74,11 +74,11 @@ pub enum Wake {
     Nobody,
     /// Wake the sleeper on `answered`.
     Sleeper,
-    /// Tell the client by the other way that there is news.
+    /// Send the client a notification over the other channel.
     Notify,
 }
 
-/// The words, wherever they lie.
+/// The words of an exchange, wherever they are stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words<'m> {
     pub(crate) asked: &'m AtomicU32,
@@ -89,7 +89,7 @@ pub(crate) struct Words<'m> {
 }
 
 impl Words<'_> {
-    /// Publishes a request whose bytes are written; whether the wake-up must be signalled.
+    /// Publishes a request whose bytes are written. Returns whether the wake-up must be signalled.
     #[inline]
     pub(crate) fn ask(&self, number: u32, length: u32) -> bool {
         self.asked.store(pack(number, length), SeqCst);
@@ -97,26 +97,26 @@ impl Words<'_> {
         self.server_sleeps.load(SeqCst) != AWAKE
     }
 
-    /// Takes back a request that nobody has looked at: the word is as after the call before.
+    /// Takes back a request that the server has not seen: resets the word to its value after the previous call.
     pub(crate) fn retract(&self, before: u32) {
         self.asked.store(pack(before, 0), SeqCst);
     }
 
-    /// The number and the length of the request after the one of that number. Any other number is not a request: one
-    /// that was taken back, or what nobody writes who follows the protocol.
+    /// The number and the length of the request after call `last`. Any other number is not a request: it was taken
+    /// back, or its writer breaks the protocol.
     #[inline]
     pub(crate) fn request(&self, last: u32) -> Option<(u32, u32)> {
         let word = self.asked.load(Acquire);
         (number(word) == next(last)).then_some((number(word), word & LENGTH))
     }
 
-    /// Says that the bytes of a request were copied out.
+    /// Records that the bytes of request `number` were copied out.
     #[inline]
     pub(crate) fn take(&self, number: u32) {
         self.taken.store(number, Release);
     }
 
-    /// Whether the server has copied that request out.
+    /// Whether the server has copied request `number` out.
     pub(crate) fn was_taken(&self, number: u32) -> bool {
         self.taken.load(Acquire) == number
     }
@@ -133,27 +133,28 @@ impl Words<'_> {
         }
     }
 
-    /// The length of the reply to that request, if it is there.
+    /// The length of the reply to request `asked`, if it is there.
     #[inline]
     pub(crate) fn reply(&self, asked: u32) -> Option<u32> {
         let word = self.answered.load(Acquire);
         (number(word) == asked).then_some(word & LENGTH)
     }
 
-    /// Announces that the server will sleep; false if there is a request after `last`.
+    /// Announces that the server will sleep. Returns false if there is a request after `last`.
     pub(crate) fn server_sleeps(&self, last: u32) -> bool {
         self.server_sleeps.store(FOR_BELL, SeqCst);
         in_one_order();
         number(self.asked.load(SeqCst)) != next(last)
     }
 
-    /// The server looks by itself again.
+    /// Announces that the server polls again.
     #[inline]
     pub(crate) fn server_is_awake(&self) {
         self.server_sleeps.store(AWAKE, Relaxed);
     }
 
-    /// Announces how the client will sleep; the word to sleep on, or none if the reply to that request is there.
+    /// Announces how the client will sleep. Returns the value of the word to sleep on, or `None` if the reply to
+    /// request `asked` is there.
     pub(crate) fn client_sleeps(&self, how: u32, asked: u32) -> Option<u32> {
         self.client_sleeps.store(how, SeqCst);
         in_one_order();
@@ -161,7 +162,7 @@ impl Words<'_> {
         (number(word) != asked).then_some(word)
     }
 
-    /// The client looks by itself again.
+    /// Announces that the client polls again.
     #[inline]
     pub(crate) fn client_is_awake(&self) {
         self.client_sleeps.store(AWAKE, Relaxed);

@@ -1,4 +1,4 @@
-//! Who takes part in a barrier, and who of them may be inside.
+//! The threads that take part in a barrier, and which of them may be inside.
 //!
 //! In `Private` and `Local` nobody dies alone, so a head count does. In `Shared` it is a [table](table) of slots, which
 //! tells of its holders' deaths.
@@ -19,20 +19,21 @@ pub(crate) use table::{Enrolment, SLOTS, SlotTable, WatchingGate};
 
 /// The parties of one barrier.
 pub trait Participants<G: Gate> {
-    /// A slot that the calling thread holds already. If it is inside in one of its slots, that one.
+    /// The slot that the calling thread already holds. If the thread is inside in one of its slots, that slot.
     fn mine(&self) -> Option<usize>;
 
-    /// A new slot, `near` this place if one is free there; `None` if slots of the dead are in the way. `widen` runs
-    /// before a slot is taken that no sleeper watches yet.
+    /// Claims a new slot, `near` this place if one is free there. Returns `None` if slots of dead holders are in the
+    /// way. Calls `widen` before it takes a slot that no sleeper watches yet.
     ///
     /// # Errors
     /// Why the thread cannot have one.
     fn claim(&self, near: u32, widen: impl Fn()) -> Result<Option<usize>, Refused>;
 
-    /// Keeps a slot that was just claimed until the thread [releases](Self::release_kept) it.
+    /// Reserves a slot that was just claimed until the thread [releases](Self::release_kept) it.
     fn keep(&self, slot: usize);
 
-    /// Gives up a kept slot; inside, it is given back when the wait ends. For another thread's slot this does nothing.
+    /// Gives up a kept slot. If the holder is inside, the slot is given back when its wait ends. Does nothing for
+    /// another thread's slot.
     fn release_kept(&self, slot: usize);
 
     /// Gives the slot back unless it is kept. Only its holder calls this.
@@ -41,43 +42,43 @@ pub trait Participants<G: Gate> {
     /// Whether the slot's holder is inside.
     fn is_inside(&self, slot: usize) -> bool;
 
-    /// Notes that the slot's holder may be inside from now on. Only that holder calls this.
+    /// Records that the slot's holder may be inside from now on. Only that holder calls this.
     fn enter(&self, slot: usize);
 
-    /// Notes that the slot's holder is not inside any more. Only that holder calls this.
+    /// Records that the slot's holder is not inside any more. Only that holder calls this.
     fn leave(&self, slot: usize);
 
-    /// Notes that the calling thread, which is inside, begins an action. Does nothing if threads have slots.
+    /// Records that the calling thread, which is inside, begins an action. Does nothing if threads have slots.
     fn act(&self) {}
 
-    /// Notes that the action is over.
+    /// Records that the action is over.
     fn acted(&self) {}
 
-    /// Whether the calling thread is known to be in its action, without a look at slots.
+    /// Whether the calling thread is known to be running its action. Does not read slots.
     fn acts_here(&self) -> bool {
         false
     }
 
-    /// How many may be inside, by their notes.
+    /// The number of threads that may be inside, by their own records.
     fn inside(&self) -> u32;
 
-    /// Whether somebody died in its slot.
+    /// Whether a holder died in its slot.
     fn has_dead(&self) -> bool;
 
-    /// Frees the slots of the dead.
+    /// Frees the slots of dead holders.
     fn reclaim(&self);
 
-    /// Sleeps while `state` is `expected` and nobody is seen to die. To be called in a stretch that the gate covers.
-    /// Those whose `round` is the same sleep on the same state.
+    /// Sleeps while `state` is `expected` and no holder is seen to die. Must be called in a stretch that the gate
+    /// protects. Sleepers with the same `round` sleep on the same state.
     fn sleep(&self, gate: &G, slot: usize, state: &AtomicU32, expected: u32, round: u32, limit: Limit<'_>) -> Woke;
 }
 
-/// The number of parties inside and the acting thread, for scopes that need no more.
+/// The number of parties inside and the acting thread. Scopes without slots need nothing else.
 #[derive(Debug)]
 pub struct Counter {
     inside: AtomicU32,
     /// The thread pointer of the thread in its action, or 0. That thread lives during its action, so no other thread
-    /// has the same.
+    /// has the same pointer.
     actor: AtomicUsize,
 }
 

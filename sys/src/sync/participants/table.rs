@@ -81,46 +81,48 @@ use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::participants::Participants;
 use crate::sync::scope::Refused;
 
-/// How many slots a table has by default. A table with more slots finds pages for them as it needs them.
+/// The default number of slots in a table. A larger table allocates pages for the further slots when they are needed.
 pub(crate) const SLOTS: usize = 120;
 
-/// How many words a sleeper watches, beside the state, the gate and a `Cancel`: the kernel takes 128.
+/// The number of words that a sleeper watches, beside the state, the gate and a `Cancel`. The kernel's maximum is 128
+/// in all.
 const WATCHED: usize = 120;
-/// How many it watches at first.
+/// The number of words that a sleeper watches at first.
 const NEAR: usize = 8;
-/// When it looks again, if there were more.
+/// When a sleeper checks again if there were more words than it watched at first.
 const SOON: Duration = Duration::from_millis(1);
-/// How often it looks at all for each thousand of them, if there are more than it can watch.
+/// How often a sleeper checks for each thousand of words, if there are more than it can watch.
 const ROUND: Duration = Duration::from_millis(10);
 
-/// How many passes over the slots a thread makes at most, if the slots change all the time.
+/// The maximum number of passes over the slots, if the slots keep changing.
 const PASSES: u32 = 1000;
 
 const INSIDE: u32 = 1;
 const KEPT: u32 = 2;
 
-/// What tells of its holder's death: the model checker has its own.
+/// A word that shows its holder's death. The model checker has its own implementation.
 pub trait Enrolment: Sized {
-    /// Takes it for the calling thread; false when it is not free.
+    /// Takes the word for the calling thread. Returns false if it is not free.
     ///
     /// # Errors
     /// Why the thread cannot have it.
     fn claim(&self) -> Result<bool, Refused>;
-    /// Gives it back.
+    /// Gives the word back.
     fn release(&self);
-    /// Whether the calling thread holds it.
+    /// Whether the calling thread holds the word.
     fn is_mine(&self) -> bool;
-    /// What it says now.
+    /// Reads the word.
     fn look(&self) -> Look;
-    /// Frees it, if its holder was seen dead.
+    /// Frees the word if its holder was seen dead.
     fn reclaim(&self, seen: Look);
-    /// To sleep until it says something else than was seen, or its holder dies.
+    /// Returns what to sleep on until the word differs from `seen` or its holder dies.
     fn watch(&self, seen: Look) -> Waiter<'_>;
-    /// Wakes all who sleep on it, whatever it said when they fell asleep.
+    /// Wakes all sleepers on the word, whatever its state was when they fell asleep.
     fn wake_watchers(&self);
-    /// The places of those that the calling thread may hold, `size` bytes apart: all, if that is not known.
+    /// The indices of the words that the calling thread may hold, `size` bytes apart. These are all of them if that is
+    /// not known.
     fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize>;
-    /// Finds pages for a part of a table, each item of which has that word at its end.
+    /// Allocates pages for a part of a table; each item has its word at its end.
     ///
     /// # Errors
     /// [`NoMemory`](Refused::NoMemory).
@@ -183,14 +185,14 @@ impl Enrolment for Lease {
 
 /// A gate whose sleepers can watch several words.
 pub trait WatchingGate: Gate {
-    /// Sleeps on the first `count` of the words, and on the gate. Says which one was woken, if one was. There is room
-    /// behind the first `count` for two more.
+    /// Sleeps on the first `count` words, and on the gate. Returns the index of the word that was woken, if any. There
+    /// is room behind the first `count` for two more.
     fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize);
-    /// Sleeps while the word holds `expected`, and on nothing else; `None` if the kernel would not hear of this
+    /// Sleeps while the word holds `expected`, and on nothing else. Returns `None` if the kernel would not report this
     /// thread's death.
     fn sleep_alone(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Option<Woke>;
-    /// Runs a critical stretch with that word pending, which never looks as if it had an owner. If the thread is killed
-    /// in the stretch, one of those who sleep on the word is woken.
+    /// Runs a critical stretch with that word pending; the word must never look as if it had an owner. If the thread is
+    /// killed in the stretch, one sleeper on the word is woken.
     fn protected_word<R>(word: &AtomicU32, critical: impl FnOnce() -> R) -> R;
 }
 
@@ -236,22 +238,22 @@ impl<L: Enrolment> Slot<L> {
     }
 }
 
-/// The slots. Zero bytes are a table of free ones.
+/// The slots. Zero bytes are a table of free slots.
 #[derive(Debug)]
 #[repr(C)]
 pub struct SlotTable<L, const N: usize> {
-    /// How many slots, from the first, may be claimed.
+    /// The number of slots, from the first, that may be claimed.
     used: AtomicU32,
-    /// How many are watched: as many, or more while they are about to be used.
+    /// The number of slots that are watched: at least `used`, and more while further slots are about to be used.
     watched: AtomicU32,
     slots: [Slot<L>; N],
 }
 
 impl<const N: usize> SlotTable<Lease, N> {
-    /// How many bytes lie before the slots.
+    /// The number of bytes before the slots.
     pub(crate) const HEAD: usize = offset_of!(Self, slots);
 
-    /// The number of slots that are used from the beginning. Called before anyone else uses the table.
+    /// Sets the number of slots in use at the start. Called before any other thread uses the table.
     ///
     /// # Errors
     /// `ENOMEM` without memory for them.
@@ -286,13 +288,13 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
         Self { used: many(), watched: many(), slots: core::array::from_fn(slot) }
     }
 
-    /// Finds pages for slots that were never used.
+    /// Allocates pages for slots that were never used.
     fn back(&self, from: u32, to: u32) -> Result<(), Refused> {
         let part = self.slots.get(from as usize..to as usize).filter(|_| N > SLOTS);
         part.map_or(Ok(()), |part| L::back(part, |slot| &slot.round))
     }
 
-    /// Takes a free slot; `None` if the passes found none. Clears what a dead holder has left in the slot.
+    /// Takes a free slot and clears what a dead holder left in it. Returns `None` if the passes found no free slot.
     ///
     /// One pass over the slots may find none, although some slot was free at every instant. A slot behind the pass may
     /// be given back just before a slot ahead of it is taken. So the answer is `None` only if two passes have seen the
@@ -357,13 +359,13 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
 /// What a sleeper found before its slot.
 struct Before {
     watched: usize,
-    /// How many there are, or one more than are watched.
+    /// The number of such slots, or the maximum plus one if there are more than are watched.
     all: usize,
     is_dead: bool,
 }
 
 impl Before {
-    /// When to look again because not all are watched.
+    /// When to check again because not all words are watched.
     fn look_again(&self) -> Deadline {
         match (self.watched == self.all, self.watched) {
             (true, _) => Deadline::NEVER,
@@ -373,7 +375,7 @@ impl Before {
     }
 }
 
-/// A sleeper, and what it sleeps on.
+/// A sleeper, and the word that it sleeps on.
 struct Sleeper<'s, G> {
     gate: &'s G,
     slot: usize,
@@ -384,7 +386,8 @@ struct Sleeper<'s, G> {
 }
 
 impl<L: Enrolment, const N: usize> SlotTable<L, N> {
-    /// Sleeps once, with room for `WORDS` words beside those that it watches; `None` when it is to look again.
+    /// Sleeps once, with room for `WORDS` words beside those that it watches. Returns `None` if the caller must check
+    /// again.
     fn sleep_once<const WORDS: usize>(&self, by: &Sleeper<'_, impl WatchingGate>) -> Option<Woke> {
         let mut words = [Waiter::new(by.state, by.expected, Reach::Shared); WORDS];
         let before = self.watch_before(by.slot, by.round, words.get_mut(1..WORDS - 2).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Where the units of permits live: with all the others, or in slots that outlive their holders.
+//! Where the units of permits are stored: in the semaphore's count, or in slots that outlive their holders.
 
 mod slots;
 
@@ -9,21 +9,21 @@ use crate::sync::units::Units;
 
 pub(crate) use slots::*;
 
-/// Where the units of permits live, beside the count.
+/// The store of the units of permits, beside the semaphore's count.
 pub trait Permits<S: Scope> {
-    /// What a permit remembers.
+    /// The data that a permit keeps.
     type Ticket;
 
-    /// Whether units may live in slots.
+    /// Whether units may be in slots.
     const TABLED: bool = false;
 
-    /// How many units lie here that nobody has, those on their way included.
+    /// The number of units in slots that no permit holds, including those that are being moved.
     fn free_in_slots(&self) -> u32;
 
-    /// How many of them can be taken at once.
+    /// The number of these units that can be taken at once.
     fn free(&self) -> u32;
 
-    /// Takes a unit for a permit, waiting within the limit.
+    /// Takes a unit for a permit, and waits within the limit.
     ///
     /// # Errors
     /// Why a permit cannot be taken.
@@ -32,23 +32,23 @@ pub trait Permits<S: Scope> {
     /// Gives a permit's unit back. In a forked child of its holder this does nothing.
     fn give(&self, units: &Units<S>, ticket: &Self::Ticket);
 
-    /// Removes the owner from a permit's unit; false if that was not possible within the limit, or at all.
+    /// Removes the owner from a permit's unit. Returns false if that was not possible within the limit, or at all.
     fn disown(&self, units: &Units<S>, ticket: &Self::Ticket, limit: Limit<'_>) -> bool;
 
-    /// Moves a unit that lies here to the count, if there is one; false when the time ran out.
+    /// Moves a unit from a slot to the count, if there is one. Returns false if the time ran out.
     ///
     /// # Errors
     /// Why the table cannot be changed.
     fn move_to_count(&self, units: &Units<S>, limit: Limit<'_>) -> Result<bool, Refused>;
 
-    /// Whether somebody who died may have left a unit half-way.
+    /// Whether a thread that died may have left a unit half-way.
     fn may_need_mending(&self) -> bool;
 
-    /// Sleeps while the futex half holds `expected`, no unit is in the count, and nothing changes here.
+    /// Sleeps while the futex half holds `expected`, no unit is in the count, and no slot changes.
     fn sleep(&self, units: &Units<S>, expected: u32, limit: Limit<'_>) -> Woke;
 }
 
-/// No table: a permit's unit is one of the count like any other.
+/// No table: a permit's unit comes from the count like any other.
 #[derive(Debug, Default)]
 pub struct NoTable;
 

@@ -1,5 +1,5 @@
-//! Where the units of permits live: in `Private` and `Local` nowhere but in the count, in `Shared` in slots that die
-//! with their holders.
+//! Where the units of permits are stored: in `Private` and `Local` only in the count, in `Shared` in slots that the
+//! kernel marks when their holders die.
 //!
 //! A unit of the count has no owner, so no death can give it back. A unit in a *slot* is owned by the slot's word,
 //! which is linked into the holder's robust list as a lock is. Taking and giving it back change that word alone, so
@@ -50,7 +50,7 @@ use crate::sync::scope::{RawLock, Refused, Shared};
 use crate::sync::shared::SharedLock;
 use crate::sync::units::{MOVING, SLOTTED, Step, Units, count};
 
-/// How many permits of one semaphore there can be at a time: as many slots as one sleeper can watch.
+/// The maximum number of permits of one semaphore at a time: one sleeper can watch this many slots.
 pub(crate) const SLOTS: usize = 120;
 
 const FREE: u32 = 0;
@@ -65,7 +65,7 @@ fn is_free(half: u32) -> bool {
     half & OWNER == 0
 }
 
-/// Changes a slot that is free, or whose holder died; false for any other slot.
+/// Changes a slot that is free, or whose holder died. Returns false for any other slot.
 fn change_free(slot: &Node, to: u32) -> bool {
     slot.word.swap_half(FREE, to) || DEAD.iter().any(|&dead| slot.word.swap_half(dead, to))
 }
@@ -74,26 +74,27 @@ fn is_on_its_way(half: u32) -> bool {
     half == ARRIVING || half == LEAVING
 }
 
-/// The slots of a shared semaphore. Those beyond `used` mean nothing yet.
+/// The slots of a shared semaphore. Slots from `used` on are not initialised yet.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Slots {
-    /// Held by whoever moves a unit between the count and a slot.
+    /// Held by the thread that moves a unit between the count and a slot.
     lock: SharedLock,
     used: AtomicU32,
-    /// The slot that was given back last; [`NOWHERE`] at first. A hint.
+    /// The slot that was given back last, as a hint; [`NOWHERE`] at first.
     hint: AtomicU32,
     slots: [Node; SLOTS],
 }
 
-/// No slot's number.
+/// A number that no slot has.
 const NOWHERE: u32 = u32::MAX;
 
-/// How often a caller that may not sleep looks whether another thread's move has ended: for some microseconds, as long
-/// as a running mover needs.
+/// How many times a caller that may not sleep checks whether another thread's move has ended. This takes some
+/// microseconds, enough for a running mover.
 const LOOKS: u32 = 200;
 
-/// The number of a permit's slot; [`NOWHERE`] if its unit is the count's. The slot is linked into this thread's list.
+/// The number of a permit's slot; [`NOWHERE`] if its unit is from the count. The slot is linked into this thread's
+/// list.
 #[derive(Debug)]
 pub struct Ticket {
     at: u32,
@@ -138,7 +139,7 @@ impl Slots {
         self.in_use().iter().map(|slot| slot.word.futex_ordered())
     }
 
-    /// A slot that is free, or whose holder died: the hinted one if it will do.
+    /// Finds a slot that is free, or whose holder died; tries the hinted slot first.
     fn find_free(&self) -> Option<u32> {
         let hint = self.hint.load(Relaxed);
         let hinted = self.in_use().get(hint as usize).is_some_and(|slot| is_free(slot.word.futex_ordered()));
@@ -198,7 +199,8 @@ impl Slots {
         }
     }
 
-    /// Runs `change` with the table's lock held, protected, everything mended; `None` when the time ran out.
+    /// Runs `change` in a protected stretch with the table's lock held, after repairing the table if a holder died.
+    /// Returns `None` if the time ran out.
     fn locked<R>(
         &self,
         units: &Units<Shared>,
@@ -224,7 +226,7 @@ impl Slots {
         Ok(Some(answer))
     }
 
-    /// Ends or undoes the move of one who died. The lock is held.
+    /// Completes or undoes the move of a thread that died. The caller holds the lock.
     #[cold]
     fn mend(&self, units: &Units<Shared>) {
         let counted = units.state() & MOVING != 0;
@@ -238,7 +240,7 @@ impl Slots {
         self.lock.mark_consistent();
     }
 
-    /// Moves a unit of the count to a slot, if there is one in the count and none in a slot.
+    /// Moves a unit from the count to a slot, if the count has one and no slot has.
     fn bring_in(&self, units: &Units<Shared>, limit: Limit<'_>) -> Result<bool, Refused> {
         let moved = self.locked(units, limit, || {
             if self.find_free().is_some() || count(units.state()) == 0 {
@@ -258,7 +260,8 @@ impl Slots {
         moved.transpose().map(|moved| moved.is_some())
     }
 
-    /// Finds an empty slot and marks it as one where a unit arrives; `None` when all are in use. The lock is held.
+    /// Finds an empty slot and marks it as the target of a move. Returns `None` if all are in use. The caller holds the
+    /// lock.
     fn vacate(&self, units: &Units<Shared>) -> Option<u32> {
         let used = self.used.load(SeqCst);
         if let Some((at, slot)) = self.in_use().iter().enumerate().find(|(_, slot)| slot.word.futex() == EMPTY) {
@@ -276,7 +279,7 @@ impl Slots {
         Some(used)
     }
 
-    /// The slot is free again: somebody may sleep.
+    /// Wakes a sleeper, if there is one, because a slot is free again.
     #[cold]
     #[inline(never)]
     fn wake_one(units: &Units<Shared>) {
@@ -299,7 +302,7 @@ impl Slots {
         self.free_slot(units, here, slot, at);
     }
 
-    /// Frees a slot that is this thread's, unlinked and pending, and wakes one who waits.
+    /// Frees this thread's slot, which is unlinked and pending, and wakes one waiter.
     #[inline(always)]
     fn free_slot(&self, units: &Units<Shared>, here: RobustList<'_>, slot: &Node, at: u32) {
         slot.word.free();

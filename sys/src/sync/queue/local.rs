@@ -1,10 +1,10 @@
-//! The queue of a single thread: nobody could notify who waits.
+//! The queue of a single thread: no other thread could notify a waiter.
 
 use super::Queue;
 use crate::futex::Limit;
 use crate::sync::scope::Refused;
 
-/// Always empty.
+/// A queue that is always empty.
 #[derive(Debug, Default)]
 pub struct LocalQueue;
 

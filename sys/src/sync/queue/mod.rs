@@ -1,4 +1,4 @@
-//! Those who wait for a [`Condition`](super::condition::Condition), in order of arrival: one queue for each scope.
+//! The waiters of a [`Condition`](super::condition::Condition), in order of arrival: one type of queue for each scope.
 
 mod local;
 mod oldest;
@@ -17,8 +17,8 @@ pub(crate) use shared::WITH_LIST;
 
 /// A queue of waiters.
 pub trait Queue {
-    /// Enters the queue, calls `let_go`, waits to be notified within the limit, and calls `take_again`. Answers whether
-    /// there was a notification, and what `take_again` answered.
+    /// Enters the queue, calls `let_go`, waits within the limit to be notified, and calls `take_again`. Returns whether
+    /// there was a notification, and the result of `take_again`.
     ///
     /// # Errors
     /// Why one cannot wait here; then neither was called.
@@ -29,6 +29,6 @@ pub trait Queue {
         take_again: impl FnOnce() -> R,
     ) -> Result<(bool, R), Refused>;
 
-    /// Frees the first `count` of the queue, and says how many there were.
+    /// Notifies the first `count` waiters of the queue. Returns how many there were.
     fn notify(&self, count: u32) -> u32;
 }

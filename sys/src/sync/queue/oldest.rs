@@ -1,4 +1,4 @@
-//! Who is first: a list of the oldest waiters, so that a notifier seldom looks at all places.
+//! Which waiter is first: a list of the oldest waiters, so that a notifier seldom scans all places.
 //!
 //! A notifier that has looked at all places knows the oldest waiters in their order. The notifier notifies as many as
 //! the caller asks for, and leaves the others in the *list* for later notifiers. The list has a head and entries:
@@ -45,7 +45,7 @@ use crate::sync::participants::Enrolment;
 /// A waiter as one look at the table found it.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
-    /// How many tickets before the look it arrived.
+    /// The waiter's age: how many tickets before the scan it arrived.
     pub(super) age: u32,
     /// The number of the waiter's place.
     pub(super) at: u32,
@@ -55,12 +55,12 @@ pub(super) struct Found {
 pub(super) struct Oldest<const MOST: usize> {
     found: [Found; MOST],
     count: usize,
-    /// Whether there may be an older waiter, which has a ticket and has not written it yet.
+    /// Whether there may be an older waiter, which has taken a ticket but not written it yet.
     is_coming: bool,
 }
 
 impl<const MOST: usize> Oldest<MOST> {
-    /// The oldest of the waiters that came before `now`. Frees the places of waiters that died in the queue.
+    /// Finds the oldest of the waiters that came before `now`. Frees the places of waiters that died in the queue.
     pub(super) fn of<L: Enrolment>(places: &[Place<L>], now: u32) -> Self {
         let mut oldest = Self { found: [Found { age: 0, at: 0 }; MOST], count: 0, is_coming: false };
         for (at, place) in places.iter().enumerate() {
@@ -101,7 +101,7 @@ impl<const MOST: usize> Oldest<MOST> {
         self.found.get(..self.count).unwrap_or(&self.found)
     }
 
-    /// Leaves the found waiters from number `from` on in the list, for later notifiers. `now` is that of the look.
+    /// Stores the found waiters from index `from` on in the list, for later notifiers. `now` is the time of the scan.
     pub(super) fn leave(&self, from: usize, now: u32, list: &List<'_>) {
         let rest = self.found().get(from..).unwrap_or_default();
         if !self.is_coming && !rest.is_empty() {
@@ -117,7 +117,7 @@ const fn version_of(word: u32) -> u32 {
     word & !(VERSION - 1)
 }
 
-/// The list of one queue. Zero bytes are the list of a queue in which no notifier has left one.
+/// The list of one queue. Zero bytes are an empty list.
 pub(super) struct List<'q> {
     pub(super) head: &'q AtomicU64,
     pub(super) entries: &'q [AtomicU32],
@@ -144,8 +144,8 @@ impl List<'_> {
         }
     }
 
-    /// Shows `tell` the waiters of the list, by the numbers of their places, until `tell` answers false. The second
-    /// argument is now: a ticket that is later than all tickets of the list.
+    /// Calls `tell` with the place number of each waiter of the list, until `tell` returns false. The second argument
+    /// is now: a ticket that is later than all tickets of the list.
     pub(super) fn each(&self, mut tell: impl FnMut(usize, u32) -> bool) {
         let head = self.head.load(Acquire);
         let (now, version) = ((head >> 32) as u32, version_of(head as u32));

@@ -1,4 +1,4 @@
-//! One waiter's place in the queue of processes. The table of [`shared`](super::shared) says what its states mean.
+//! One waiter's place in the queue of processes. The table of [`shared`](super::shared) explains its states.
 
 use crate::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 use crate::atomic::step;
@@ -6,16 +6,16 @@ use crate::sync::lease::{Holder, Look};
 use crate::sync::participants::Enrolment;
 use crate::sync::split_word::SplitWord;
 
-/// In the futex half: in the queue, looking.
+/// In the futex half: in the queue, awake.
 pub(super) const WAITING: u32 = 1 << 30;
 /// In the futex half: in the queue, asleep.
 pub(super) const ASLEEP: u32 = 1 << 31;
-/// In the futex half: in the queue, woken from its sleep to look anew.
+/// In the futex half: in the queue, woken to check again.
 pub(super) const NUDGED: u32 = WAITING | ASLEEP;
-/// The word of a place that nobody waits at.
+/// The word of a place without a waiter.
 pub(super) const NONE: u64 = 0;
 
-/// The word of a waiter. The half 0 is that of a notified waiter.
+/// The word of a waiter. A half of 0 means that the waiter was notified.
 pub(super) const fn word(ticket: u32, half: u32) -> u64 {
     ((ticket as u64) << 32) | half as u64
 }
@@ -59,9 +59,9 @@ impl<L: Enrolment> Place<L> {
         is_notified(self.word.load(Acquire))
     }
 
-    /// What the lease says, and the word, looked at in this order. So the word is that of the holder, or of a later
-    /// holder. For a dead holder the word is the dead one's own. The caller may clear that word, and must not clear the
-    /// word of a later waiter, who would never be notified.
+    /// Reads the lease and then the word. So the word is that of the holder, or of a later holder. For a dead holder
+    /// the word is the dead holder's own. The caller may clear that word, but never the word of a later waiter, which
+    /// would then never be notified.
     pub(super) fn look(&self) -> (Look, u64) {
         loop {
             let lease = self.lease.look();
@@ -72,7 +72,8 @@ impl<L: Enrolment> Place<L> {
         }
     }
 
-    /// Frees a place whose holder died, when nothing is left to do for it. `lease` and `word` are as they were seen.
+    /// Frees a place whose holder died and for which nothing is left to do. `lease` and `word` are the values that were
+    /// read.
     pub(super) fn reclaim(&self, lease: Look, word: u64) {
         // While the place is still that of the dead: the woken ones see that, and look anew.
         self.lease.wake_watchers();

@@ -16,10 +16,10 @@ const WAITING: u32 = 0;
 const ASLEEP: u32 = 1;
 const NOTIFIED: u32 = 2;
 
-/// One waiter, on its own stack for as long as it is in the queue.
+/// One waiter, on its own stack while it is in the queue.
 struct Place {
     word: AtomicU32,
-    /// Guarded by the queue's lock, like the two ends.
+    /// The waiter before this one. Guarded by the queue's lock, like the two ends.
     before: Cell<*const Place>,
     after: Cell<*const Place>,
 }
@@ -30,7 +30,7 @@ pub struct PrivateQueue {
     lock: WordLock,
     first: Cell<*const Place>,
     last: Cell<*const Place>,
-    /// Whether there is anybody: a look at it spares the lock.
+    /// Whether there is a waiter: a notifier that finds none need not take the lock.
     any: AtomicU32,
     spin: Spin,
 }
@@ -53,7 +53,7 @@ impl PrivateQueue {
         }
     }
 
-    /// Runs `change` alone with the list.
+    /// Runs `change` with the list locked.
     fn alone<R>(&self, change: impl FnOnce() -> R) -> R {
         let taken = self.lock.take(Limit::NEVER);
         debug_assert!(taken, "a take without a limit succeeds");
@@ -64,7 +64,7 @@ impl PrivateQueue {
         answer
     }
 
-    /// Makes `place` the last. In [`alone`](Self::alone).
+    /// Adds `place` at the end. Called in [`alone`](Self::alone).
     fn enter(&self, place: &Place) {
         let last = self.last.replace(place);
         place.before.set(last);
@@ -75,7 +75,7 @@ impl PrivateQueue {
         }
     }
 
-    /// Takes `place`, which is in the queue, out of it. In [`alone`](Self::alone).
+    /// Removes `place` from the queue. Called in [`alone`](Self::alone).
     fn leave(&self, place: &Place) {
         let (before, after) = (place.before.get(), place.after.get());
         // SAFETY: what the list leads to is in the queue, so alive, and the lock is held.
@@ -90,7 +90,7 @@ impl PrivateQueue {
         }
     }
 
-    /// Sleeps until notified; false when the limit is over and the place is out of the queue again.
+    /// Sleeps until notified. Returns false if the limit is over and the place has left the queue.
     fn sleep(&self, place: &Place, limit: Limit<'_>) -> bool {
         if !limit.is_now() {
             if self.spin.until(|| place.word.load(Acquire) == NOTIFIED) {

@@ -1,4 +1,4 @@
-//! The queue of processes: a table of places, each with a lease that tells when the waiter dies.
+//! The queue of processes: a table of places, each with a lease that shows the waiter's death.
 //!
 //! A place is a [`Lease`] and a word of 64 bits: the futex half, on which its waiter sleeps, and the waiter's ticket, a
 //! running number that is never 0. Every step is one compare-exchange of one word, so whatever a killed participant
@@ -80,26 +80,26 @@ use crate::sync::participants::{Enrolment, SLOTS, WatchingGate};
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// The most leases that a sleeper watches: `futex_waitv` takes 128 words, of which the gate, a place's own word and a
-/// `Cancel` are three.
+/// The maximum number of leases that a sleeper watches. `futex_waitv` takes 128 words; the gate, a place's own word and
+/// a `Cancel` are three of them.
 const WATCHED: usize = 120;
-/// Room for this many leases in the first look.
+/// The number of leases for which the first attempt has room.
 const FEW: usize = 8;
-/// How many places a queue of the model of the list has.
+/// The number of places of a queue in the model of the list.
 pub(crate) const WITH_LIST: usize = 3;
-/// How many waiters one look at the table finds, if there is no list.
+/// The number of waiters that one scan of the table finds, if there is no list.
 const MANY: usize = 32;
-/// How many waiters one look at the table finds, if there is a list.
+/// The number of waiters that one scan of the table finds, if there is a list.
 const LISTED: usize = if cfg!(loom) { 2 } else { 256 };
 
-/// A waiter in the queue, as it was seen.
+/// A waiter that a scan found in the queue.
 struct Waiting<'q, L> {
     age: u32,
     place: &'q Place<L>,
     seen: u64,
 }
 
-/// The table. Zero bytes are an empty one.
+/// The table. Zero bytes are an empty table.
 #[derive(Debug)]
 #[repr(C)]
 pub struct SharedQueue<L, G, const N: usize> {
@@ -107,21 +107,21 @@ pub struct SharedQueue<L, G, const N: usize> {
     head: AtomicU64,
     gate: G,
     spin: Spin,
-    /// The ticket that was given last.
+    /// The last ticket that was given out.
     tickets: AtomicU32,
-    /// Places from here on were never used, and may have no pages.
+    /// The first place that was never used. Places from here on may have no pages.
     used: AtomicU32,
     places: [Place<L>; N],
-    /// The entries of the [`List`], of which only the first [`LISTED`] are used: one look finds no more. These have
+    /// The entries of the [`List`]. Only the first [`LISTED`] are used, because one scan finds no more. These have
     /// pages before there is a list.
     entries: [AtomicU32; N],
 }
 
 impl<const N: usize> SharedQueue<Lease, SharedGate, N> {
-    /// How many bytes lie before the places.
+    /// The number of bytes before the places.
     pub(crate) const HEAD: usize = offset_of!(Self, places);
 
-    /// Whether a thread of this process waits here through this mapping.
+    /// Whether a thread of this process waits on this queue through this mapping.
     pub(crate) fn is_linked_here(&self) -> bool {
         self.in_use().iter().any(|place| place.lease.is_linked_here())
     }
@@ -136,8 +136,7 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
         Self { head: AtomicU64::new(0), gate, spin: Spin::new(), tickets: number(), used: number(), places, entries }
     }
 
-    /// While at most this many places are in use, a notifier looks at all of them, and makes no list. One model has
-    /// lists.
+    /// A notifier scans all places, and makes no list, while at most this many are in use. One model has lists.
     const UNLISTED: usize = if !cfg!(loom) {
         16
     } else if N == WITH_LIST {
@@ -155,7 +154,7 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
         self.places.get(..self.used.load(Acquire) as usize).unwrap_or(&self.places)
     }
 
-    /// A ticket: the next number, but not 0.
+    /// Takes a ticket: the next number, but never 0.
     fn ticket(&self) -> u32 {
         match self.tickets.fetch_add(1, AcqRel).wrapping_add(1) {
             0 => self.ticket(),
@@ -163,24 +162,24 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
         }
     }
 
-    /// One more than the ticket that was given last.
+    /// The ticket that the next waiter will get.
     fn now(&self) -> u32 {
         self.tickets.load(Acquire).wrapping_add(1)
     }
 }
 
-/// What a sleeper found before it.
+/// The waiters that a sleeper found before it.
 struct Before {
-    /// How many words to sleep on, its own included.
+    /// The number of words to sleep on, including its own.
     count: usize,
-    /// Whether there was no room for all.
+    /// Whether there was not enough room for all of them.
     is_more: bool,
     is_dead: bool,
 }
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
-    /// Claims a place, which is not in the queue yet. The second value is true if there was room among the dead only.
-    /// One of them has left a notification to the next waiter then.
+    /// Claims a place, which is not in the queue yet. The second value is true if only places of dead holders were
+    /// free. One of these has then left a notification for the next waiter.
     fn claim(&self) -> Result<(&Place<L>, bool), Refused> {
         let mut left = None;
         loop {
@@ -252,7 +251,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         }
     }
 
-    /// Has a sleeper look anew.
+    /// Wakes a sleeper to check again.
     fn nudge(&self, sleeper: &Waiting<'_, L>) {
         let (place, asleep) = (sleeper.place, word(ticket_of(sleeper.seen), ASLEEP));
         G::protected_word(place.word.futex(), || {
@@ -265,8 +264,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         });
     }
 
-    /// Passes on what the dead have left, and says whether a notification was left for which nobody waits. To be called
-    /// in a stretch that the gate covers, because the call must wake each waiter that it notifies.
+    /// Passes on the notifications of dead waiters. Returns whether a notification was left without a waiter. Must be
+    /// called in a stretch that the gate protects, because the call must wake each waiter that it notifies.
     fn complete(&self) -> bool {
         let now = self.now();
         let mut is_left = false;
@@ -288,8 +287,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         is_left
     }
 
-    /// To be called by a waiter that leaves the queue, while it has its lease. Makes sure that the waiters before it
-    /// are watched.
+    /// Makes sure that the waiters before this one are watched. Called by a waiter that leaves the queue, while it has
+    /// its lease.
     fn hand_over(&self, mine: &Place<L>, ticket: u32) {
         in_one_order();
         let now = self.now();
@@ -318,7 +317,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         }
     }
 
-    /// Waits until `mine` is notified; false when the limit is over and it is out of the queue.
+    /// Waits until `mine` is notified. Returns false if the limit is over and `mine` has left the queue.
     fn sleep(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> bool {
         if !limit.is_now() {
             if self.spin.until(|| mine.is_notified()) {
@@ -358,7 +357,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         }
     }
 
-    /// Sleeps on the own word and on the leases of those before it; `None` if these are too many.
+    /// Sleeps on its own word and on the leases of the waiters before it. Returns `None` if these are too many.
     fn sleep_once<const WORDS: usize>(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> Option<Woke> {
         let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); WORDS];
         let before = self.before(mine, ticket, words.get_mut(..WORDS - 2).unwrap_or_default());
@@ -390,8 +389,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         }))
     }
 
-    /// Whom `mine` must watch, as the table at the top of this file says. Their leases are written behind the first
-    /// word.
+    /// Finds the waiters that `mine` must watch, by the table at the top of this file. Writes their leases behind the
+    /// first word.
     fn before<'q>(&'q self, mine: &Place<L>, ticket: u32, words: &mut [Waiter<'q>]) -> Before {
         let now = self.now();
         let own = age(word(ticket, 0), now);
@@ -441,7 +440,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     }
 }
 
-/// How soon a sleeper looks again that has more to watch than one sleep takes.
+/// How soon a sleeper checks again if it has more to watch than one sleep takes.
 const AGAIN: core::time::Duration = core::time::Duration::from_millis(10);
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, N> {

@@ -1,4 +1,4 @@
-//! The shares of readers who do not die alone: a count.
+//! The shares of readers that cannot die alone: a count.
 //!
 //! | word, bits | meaning |
 //! | --- | --- |
@@ -31,10 +31,10 @@ use crate::sync::spin::Spin;
 
 const SHUT: u32 = 1 << 31;
 const ASLEEP: u32 = 1 << 30;
-/// The most shares: as many as the bits below hold.
+/// The maximum number of shares: the bits below `ASLEEP` hold no more.
 const MOST: u32 = ASLEEP - 1;
 
-/// How often a reader looks for room beside [`MOST`] others: only leaked guards are that many.
+/// How often a reader checks for room beside [`MOST`] others. Only leaked guards reach that number.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The count.

@@ -1,4 +1,4 @@
-//! A lock that many may read and one may write, as a protocol: the *turn*, and the *shares* of readers.
+//! The protocol of a lock with many readers or one writer: the *turn*, and the *shares* of readers.
 //!
 //! The turn is a lock of the scope. A writer has the turn from its beginning to its end. A reader has a share, and the
 //! turn at most for an instant. Where a share lives is the scope's matter:
@@ -61,7 +61,7 @@ use crate::sync::scope::{RawLock, Refused};
 pub(crate) use counted::Counted;
 pub(crate) use slots::Slots;
 
-/// No new reader gets in: a writer has the turn.
+/// No new reader is admitted: a writer has the turn.
 pub(crate) const CLOSED: u32 = 1;
 /// The writer may have changed the data.
 pub(crate) const WRITING: u32 = 2;
@@ -70,16 +70,16 @@ pub(crate) const ABANDONED: u32 = 4;
 
 /// The shares of one lock's readers, and whether the lock is open to them.
 pub trait Readers {
-    /// What a reader remembers.
+    /// The data that a reader keeps.
     type Ticket;
 
-    /// Takes a share; `None` if the lock is closed, or if a share can only be taken with the turn.
+    /// Takes a share. Returns `None` if the lock is closed, or if a share can only be taken with the turn.
     ///
     /// # Errors
     /// Why a share cannot be taken.
     fn enter(&self) -> Result<Option<Self::Ticket>, Refused>;
 
-    /// Takes a share for the holder of the turn, to whom the lock is open; `None` if the limit is over.
+    /// Takes a share for the holder of the turn, for which the lock is open. Returns `None` if the limit is over.
     ///
     /// # Errors
     /// As for [`enter`](Self::enter).
@@ -91,35 +91,35 @@ pub trait Readers {
     /// Gives the share back. In a forked child of its reader this does nothing.
     fn leave(&self, ticket: &Self::Ticket);
 
-    /// Whether the calling thread is known to have a share, beside which it cannot become the writer. Waits until the
-    /// limit is over if so.
+    /// Whether the calling thread is known to have a share, which stops it from becoming the writer. If so, waits until
+    /// the limit is over.
     ///
     /// # Errors
     /// [`Refused::WouldDeadlock`] if so and the limit never ends.
     fn has_own(&self, limit: Limit<'_>) -> Result<bool, Refused>;
 
-    /// How many shares there are.
+    /// The number of shares.
     fn count(&self) -> u32;
 
     /// Whether a writer has closed the lock.
     fn is_closed(&self) -> bool;
 
-    /// Lets no new reader in. To be called with the turn, like all below.
+    /// Admits no new reader. Must be called with the turn, like all methods below.
     fn close(&self);
 
-    /// Waits until every share has come back; false if the limit is over.
+    /// Waits until every share has been given back. Returns false if the limit is over.
     ///
     /// # Errors
     /// [`Refused::WouldDeadlock`] where nobody could give a share back.
     fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused>;
 
-    /// The writer may change the data from here on.
+    /// Records that the writer may change the data from now on.
     fn begin(&self) {}
 
-    /// Lets readers in; `abandon` marks the data as if the writer had died.
+    /// Admits readers; `abandon` marks the data as if the writer had died.
     fn open(&self, abandon: bool);
 
-    /// Ends what the last holder of the turn, which died, has begun.
+    /// Completes what the last holder of the turn began before it died.
     fn mend(&self) {}
 
     /// Whether a writer died and nobody has repaired the data since.
@@ -127,7 +127,7 @@ pub trait Readers {
         false
     }
 
-    /// Declares the data whole again.
+    /// Marks the data as consistent again.
     fn mark_consistent(&self) {}
 }
 
@@ -140,7 +140,7 @@ pub(crate) struct Turns<L, R> {
 }
 
 impl<L: RawLock, R: Readers> Turns<L, R> {
-    /// Takes a share, waiting within the limit; `None` if the limit is over.
+    /// Takes a share, and waits within the limit. Returns `None` if the limit is over.
     #[inline]
     pub(crate) fn read(&self, limit: Limit<'_>) -> Result<Option<R::Ticket>, Refused> {
         match self.readers.enter() {
@@ -173,7 +173,7 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
         self.readers.leave(ticket);
     }
 
-    /// Becomes the writer, waiting within the limit; false if the limit is over.
+    /// Becomes the writer, and waits within the limit. Returns false if the limit is over.
     #[inline]
     pub(crate) fn write(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if self.readers.has_own(limit)? || limit.is_now() && self.readers.count() != 0 || !self.take_turn(limit)? {
@@ -189,7 +189,7 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
         drained
     }
 
-    /// Lets everybody in again, as a writer that has not got the shares back in time.
+    /// Opens the lock again, for a writer that did not get all shares back in time.
     #[cold]
     fn give_up(&self) {
         self.readers.open(false);
@@ -212,7 +212,7 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
         self.turn.mark_consistent();
     }
 
-    /// The writer's end. In a forked child of the writer this does nothing.
+    /// Ends the writer's access. In a forked child of the writer this does nothing.
     #[inline]
     pub(crate) fn finish(&self, abandon: bool) {
         if self.turn.check().is_ok() {
@@ -222,8 +222,8 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
         }
     }
 
-    /// The writer's end, for good where the turn can refuse everyone: the state stays closed, so that readers ask the
-    /// turn.
+    /// Ends the writer's access for good, where the turn can refuse every caller. The state stays closed, so that
+    /// readers ask for the turn.
     #[cold]
     pub(crate) fn finish_for_good(&self) {
         if !L::CAN_BE_UNRECOVERABLE {
@@ -233,7 +233,7 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
         unsafe { self.turn.mark_unrecoverable() };
     }
 
-    /// Declares the data whole again, by the writer.
+    /// Marks the data as consistent again, for the writer.
     pub(crate) fn mark_consistent(&self) {
         if self.turn.check().is_ok() {
             self.readers.mark_consistent();

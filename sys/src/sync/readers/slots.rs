@@ -1,4 +1,5 @@
-//! The shares of readers in shared memory: a table of entries that die with their readers. See `table` for their words.
+//! The shares of readers in shared memory: a table of entries that the kernel marks when their readers die. See `table`
+//! for their words.
 //!
 //! A reader takes a share at a place that its thread's number gives, so that readers on several processors do not
 //! change the same cache line. If that one is another's it takes any; if none of those used so far is free, it uses
@@ -25,8 +26,8 @@ use crate::sync::scope::Refused;
 use crate::sync::shared::outlast;
 use crate::sync::spin::Spin;
 
-/// How many threads can read at a time. Nothing else depends on this number: a writer waits for one share after the
-/// other.
+/// The number of threads that can read at a time. Nothing else depends on this number: a writer waits for one share
+/// after the other.
 pub(crate) const READERS: usize = 120;
 
 /// One share. Each has its own cache line.
@@ -34,16 +35,16 @@ pub(crate) const READERS: usize = 120;
 #[derive(Debug)]
 struct Slot {
     node: Node,
-    /// How many times its reader has it beyond the first.
+    /// How many times its reader has taken the share beyond the first.
     deeper: AtomicU32,
 }
 
-/// The shares of a shared lock, and its state. Slots beyond `used` mean nothing yet.
+/// The shares of a shared lock, and its state. Slots from `used` on are not initialised yet.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Slots {
     state: AtomicU32,
-    /// How many slots, from the first, were ever used: at least one.
+    /// The number of slots, from the first, that were ever used: at least one.
     used: AtomicU32,
     spin: Spin,
     slots: [Slot; READERS],
@@ -60,19 +61,19 @@ pub struct Ticket {
 // SAFETY: a shared reference to a number.
 unsafe impl Sync for Ticket {}
 
-/// No slot's number.
+/// A number that no slot has.
 const TURN: u32 = u32::MAX;
 
-/// A slot in the hands of a thread whose list is empty but for it.
+/// A slot as a thread uses it whose list is empty but for the slot.
 struct Only<'s> {
     slot: &'s Slot,
     here: RobustList<'s>,
 }
 
-/// A slot in the hands of any thread.
+/// A slot as any thread uses it.
 struct Among<'s> {
     slot: &'s Slot,
-    /// The same node, where this thread has linked it: perhaps in another mapping.
+    /// The same node where this thread has linked it, perhaps in another mapping.
     node: &'s Node,
     here: RobustList<'s>,
     depth: u32,
@@ -159,7 +160,7 @@ impl Share for Among<'_> {
     }
 }
 
-/// Where a thread looks first among `used` slots.
+/// The place among `used` slots where a thread searches first.
 #[inline(always)]
 fn place(id: u32, used: u32) -> u32 {
     // The upper bits of the product are well mixed, also for numbers that follow each other.
@@ -182,7 +183,7 @@ impl Slots {
         unsafe { &*place }.use_one_more(0);
     }
 
-    /// Lets `slots[at]` be used.
+    /// Adds `slots[at]` to the slots in use.
     fn use_one_more(&self, at: usize) -> Option<&Slot> {
         let slot = self.slots.get(at)?;
         slot.node.kind.store(LOCK, Relaxed);
@@ -206,8 +207,7 @@ impl Slots {
         self.in_use().iter().enumerate().find(|(_, slot)| mine(slot)).map(|(at, slot)| (at as u32, slot))
     }
 
-    /// A share of a thread that is not alone in its list, or whose first place is another's, or of a reader who reads
-    /// already.
+    /// Takes a share the slow way: the list has other entries, the first place is taken, or the thread already reads.
     #[cold]
     #[inline(never)]
     fn enter_slow(&self, has_turn: bool) -> Result<Option<Ticket>, Refused> {

@@ -1,4 +1,4 @@
-//! The shares of readers who may die at any instruction, as a protocol of its own: no list, no system call.
+//! The shares of readers that may die at any instruction, as a protocol of its own: no list, no system call.
 //!
 //! | futex half of a share's word | meaning |
 //! | --- | --- |
@@ -38,39 +38,39 @@ const FREE: u32 = 0;
 /// The word that the kernel leaves after a death, and the word that musl leaves.
 const DEAD: [u32; 2] = [DIED | WAITERS, DIED];
 
-/// One share, as the thread sees it that wants to change it: the model checker has its own.
+/// One share, as seen by the thread that wants to change it. The model checker has its own implementation.
 pub(crate) trait Share {
     /// The share's word.
     fn word(&self) -> &LockWord;
-    /// Names it as what the coming steps are about.
+    /// Makes the share the pending entry of the thread's list for the steps that follow.
     fn set_pending(&self);
-    /// The steps are done.
+    /// Clears the pending entry after these steps.
     fn clear_pending(&self);
-    /// Puts it into the thread's list.
+    /// Links the share into the thread's list.
     fn link(&self);
-    /// Removes it from there.
+    /// Unlinks the share from the thread's list.
     fn unlink(&self);
-    /// Wakes the writer, if it sleeps there.
+    /// Wakes the writer, if it sleeps on the share.
     fn wake(&self);
-    /// A word was changed: the model's participants die here.
+    /// Called after each change of a word: the model's participants die here.
     #[inline(always)]
     fn changed(&self) {}
-    /// The share's reader died.
+    /// Called when the share's reader was found dead.
     #[inline(always)]
     fn was_dead(&self) {}
 }
 
-/// How an attempt to take a share ended.
+/// The result of an attempt to take a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     Entered,
-    /// The lock is closed; nothing is held.
+    /// The lock is closed; the thread holds nothing.
     Closed,
-    /// The share is another's.
+    /// Another reader has the share.
     Taken,
 }
 
-/// Whether the word is nobody's.
+/// Whether the word has no owner.
 #[inline(always)]
 pub(crate) fn is_free(futex: u32) -> bool {
     futex & OWNER == 0
@@ -82,8 +82,8 @@ fn is_closed(state: &AtomicU32) -> bool {
     state.load(SeqCst) & CLOSED != 0
 }
 
-/// Takes the share for the thread with this id, and gives it back if the lock is closed. Who has the turn need not
-/// look.
+/// Takes the share for the thread with this id, and gives it back if the lock is closed. The holder of the turn need
+/// not check.
 #[inline(always)]
 pub(crate) fn enter(share: &impl Share, state: &AtomicU32, id: u32, has_turn: bool) -> Entry {
     share.set_pending();
@@ -136,7 +136,7 @@ fn give(share: &impl Share, state: &AtomicU32) {
     }
 }
 
-/// Sleeps at the share until it is nobody's; false if the limit is over. The lock is closed.
+/// Sleeps on the share until it has no owner. Returns false if the limit is over. The lock is closed.
 pub(crate) fn wait_until_free(word: &LockWord, limit: Limit<'_>, mut sleep: impl FnMut(u32) -> Wait) -> bool {
     loop {
         let futex = word.futex_ordered();
@@ -149,14 +149,14 @@ pub(crate) fn wait_until_free(word: &LockWord, limit: Limit<'_>, mut sleep: impl
     }
 }
 
-/// No reader gets in from here on. Only the holder of the turn changes the state.
+/// Admits no new reader. Only the holder of the turn changes the state.
 #[inline]
 pub(crate) fn close(state: &AtomicU32) {
     state.swap(state.load(Relaxed) | CLOSED, SeqCst);
     in_one_order();
 }
 
-/// The writer may change the data from here on.
+/// Records that the writer may change the data from now on.
 #[inline]
 pub(crate) fn begin(state: &AtomicU32) {
     state.store(state.load(Relaxed) | WRITING, Relaxed);
@@ -164,14 +164,15 @@ pub(crate) fn begin(state: &AtomicU32) {
     core::sync::atomic::compiler_fence(SeqCst);
 }
 
-/// Readers get in from here on, and find the data abandoned if it was or if `abandon` says so.
+/// Admits readers. They find the data abandoned if it was, or if `abandon` is set.
 #[inline]
 pub(crate) fn open(state: &AtomicU32, abandon: bool) {
     let kept = state.load(Relaxed) & ABANDONED;
     state.store(if abandon { ABANDONED } else { kept }, Release);
 }
 
-/// The last holder of the turn died: the data is abandoned if it was writing, and the lock is open.
+/// Repairs the state after the last holder of the turn died. The data is abandoned if that holder was writing, and the
+/// lock is open.
 #[cold]
 pub(crate) fn mend(state: &AtomicU32) {
     let abandon = state.load(Relaxed) & WRITING != 0;

@@ -1,4 +1,4 @@
-//! The descriptors of a ring: what another process attaches to.
+//! The descriptors of a ring, with which another process attaches to it.
 
 use core::sync::atomic::Ordering::{Acquire, Release};
 
@@ -11,7 +11,7 @@ use crate::shm::growing::Growing;
 
 impl Ring {
     /// Makes a ring that can have a [`Readiness`](super::Readiness). It has an eventfd(2) beside its memory, which
-    /// every process that attaches has to have too.
+    /// every process that attaches also needs.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -54,8 +54,8 @@ impl Ring {
     }
 
     /// Attaches to a [`pollable`](Self::pollable) ring that another process made, by the descriptors of its memory and
-    /// of its [`event`](Self::event). With another event, readers who wait by a descriptor do not hear of what this
-    /// process sends.
+    /// of its [`event`](Self::event). With a different event, readers that wait on a descriptor are not notified of
+    /// this process's messages.
     ///
     /// # Errors
     /// As for [`from_fd`](Self::from_fd).
@@ -79,7 +79,7 @@ impl Ring {
         Ok(ring)
     }
 
-    /// A second mapping of the same ring.
+    /// Maps the same ring a second time.
     ///
     /// # Errors
     /// `EMFILE` without descriptors, `ENOMEM` without room for the mapping.
@@ -93,7 +93,7 @@ impl Ring {
         Ok(Self { memory: self.memory.try_clone()?, granules: self.granules, event })
     }
 
-    /// The descriptor, to hand to a process that will [attach](Self::from_fd).
+    /// Returns the descriptor of the memory, to pass to a process that will [attach](Self::from_fd).
     ///
     /// # Safety
     /// The descriptor only goes to processes that use it through `Ring`.

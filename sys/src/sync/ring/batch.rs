@@ -13,8 +13,8 @@ use crate::mmap::copy;
 use crate::sync::gate::Gate;
 
 impl<R: Deref<Target = Ring>> Participant<R> {
-    /// Sends messages together, as many as there is room for. Returns how many. Waits, within the limit, until there is
-    /// room for the first. They become visible at once, in their order.
+    /// Sends several messages together, as many as fit, and returns how many. Waits, within the limit, until there is
+    /// room for the first. All become visible at once, in their order.
     ///
     /// # Errors
     /// As for [`send`](Self::send), before any is sent.

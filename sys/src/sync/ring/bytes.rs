@@ -1,4 +1,4 @@
-//! The bytes of a message: how much room they take, where they lie, and what is said of them.
+//! The bytes of a message: how much room they take, where they are stored, and what describes them.
 
 use super::error::RingError;
 use super::memory::{GRANULE, Ring};
@@ -7,22 +7,22 @@ use super::word::BESIDE_MAX;
 use crate::mmap::copy;
 use crate::sync::scope::Refused;
 
-/// What [`Participant::recv`](super::Participant::recv) has received. See the example of [`Ring`](super::Ring).
+/// The result of [`Participant::recv`](super::Participant::recv). See the example of [`Ring`](super::Ring).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     /// The length of the message in bytes.
     pub len: usize,
-    /// The number that the sender gave the message.
+    /// The tag that the sender gave the message.
     pub tag: u32,
 }
 
-/// How many granules a message takes, if the ring takes messages of that length.
+/// The number of granules of a message, if the ring takes messages of that length.
 pub(super) fn granules_in(ring: &Ring, len: usize) -> Result<u64, RingError> {
     let max = ring.max_message();
     if len > max { Err(RingError::TooLong { len, max }) } else { Ok(granules_for(len)) }
 }
 
-/// How many granules a message takes: an empty one takes one.
+/// The number of granules of a message. An empty message takes one.
 pub(super) fn granules_for(len: usize) -> u64 {
     len.div_ceil(GRANULE).max(1) as u64
 }
@@ -31,7 +31,7 @@ pub(super) fn info(len: usize, tag: u32) -> u64 {
     (len as u64) << 32 | u64::from(tag)
 }
 
-/// A message that is short enough to lie beside the word of its record, in the place of the info.
+/// Packs a message that is short enough to be stored beside the word of its record, in place of the info.
 #[inline]
 pub(super) fn beside(message: &[u8]) -> Option<u64> {
     // The usual length needs no call.
@@ -43,7 +43,7 @@ pub(super) fn beside(message: &[u8]) -> Option<u64> {
     Some(u64::from_ne_bytes(bytes))
 }
 
-/// The length and the number of a message. The length is not believed.
+/// The length and the tag of a message. The length is checked, not trusted.
 #[inline]
 pub(super) fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
     let len = (info >> 32) as usize;
@@ -53,8 +53,8 @@ pub(super) fn measured(claim: Claim, info: u64) -> Result<Received, RingError> {
     Ok(Received { len, tag: info as u32 })
 }
 
-/// Copies a message that this participant has taken, or that is ready: the copy may be of what others write meanwhile
-/// then.
+/// Copies out a message that this participant has taken, or that is ready. In the second case other participants may
+/// overwrite the bytes during the copy.
 #[inline(always)]
 pub(super) fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -> Result<Received, RingError> {
     let beside = claim.word.beside();

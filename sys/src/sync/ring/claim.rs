@@ -1,4 +1,4 @@
-//! Messages that are written and read where they lie.
+//! Messages that are written and read in place.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -32,7 +32,7 @@ use crate::futex::Limit;
 /// assert_eq!((&*message, message.tag()), (&b"hello"[..], 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the message is given up if it is not published"]
+#[must_use = "the message is given up unless it is published"]
 pub struct Record<'p, R: Deref<Target = Ring>> {
     participant: &'p mut Participant<R>,
     len: usize,
@@ -44,7 +44,7 @@ impl<'p, R: Deref<Target = Ring>> Record<'p, R> {
         Self { participant, len, tag: 0 }
     }
 
-    /// Sets the number that the receiver gets with the message.
+    /// Sets the tag that the receiver gets with the message.
     pub fn set_tag(&mut self, tag: u32) {
         self.tag = tag;
     }
@@ -96,13 +96,13 @@ impl<R: Deref<Target = Ring>> fmt::Debug for Record<'_, R> {
     }
 }
 
-/// A message that is being read. A drop gives its room back.
+/// A message that is being read in place. Dropping it frees its room.
 ///
 /// While the message is open, [`fork`](crate::process::fork()) refuses.
 ///
 /// # Examples
 /// See the example of [`Record`].
-#[must_use = "the message is gone if it is not read"]
+#[must_use = "the message is lost unless it is read"]
 pub struct Message<'p, R: Deref<Target = Ring>> {
     participant: &'p mut Participant<R>,
     received: Received,
@@ -113,7 +113,7 @@ impl<'p, R: Deref<Target = Ring>> Message<'p, R> {
         Self { participant, received }
     }
 
-    /// Returns the number that the sender gave the message.
+    /// Returns the tag that the sender gave the message.
     pub fn tag(&self) -> u32 {
         self.received.tag
     }
@@ -177,7 +177,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(reserved.then(|| Record::new(self, len)))
     }
 
-    /// Takes the next message to read it in place. Waits for one. If this thread is killed meanwhile, the message is
+    /// Waits for the next message and takes it, to be read in place. If this thread is killed meanwhile, the message is
     /// lost.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Why a ring could not be used.
+//! Why a call on a ring failed.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use super::flow::{Lost, Stop};
 use crate::errno::Errno;
 use crate::sync::scope::Refused;
 
-/// Why a ring could not be used.
+/// Why a call on a ring failed.
 ///
 /// # Examples
 /// ```
@@ -21,31 +21,31 @@ use crate::sync::scope::Refused;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RingError {
-    /// The message is longer than the ring takes.
+    /// The message is longer than the ring allows.
     TooLong {
         /// The message's length in bytes.
         len: usize,
-        /// The ring's greatest length.
+        /// The ring's maximum length of a message.
         max: usize,
     },
-    /// The message is longer than the buffer. It can be received again.
+    /// The message is longer than the buffer. It stays in the ring, and can be received again.
     TooSmall {
         /// The message's length in bytes.
         needed: usize,
     },
-    /// The ring is empty, and the machine has no memory for the message.
+    /// The ring is empty, and the system has no memory for the message.
     NoMemory,
-    /// The ring is closed. A receiver has received all that was sent.
+    /// The ring is closed. For a receiver: every message was received.
     Closed,
-    /// Others took this participant for dead, and its record for abandoned.
+    /// The other participants took this one for dead, and its record for abandoned.
     Lost,
     /// The participant's pointer now leads to another ring.
     OtherRing,
     /// The kernel refused a call on a [`Readiness`](super::Readiness).
     Os(Errno),
-    /// As for a lock.
+    /// The call was refused, as for a lock.
     Refused(Refused),
-    /// The sockets of the [packets](super::Packets) could not be used.
+    /// A call on the sockets of the [packets](super::Packets) failed.
     Packets(Errno),
 }
 
@@ -55,17 +55,19 @@ impl fmt::Display for RingError {
             Self::TooLong { len, max } => {
                 write!(
                     f,
-                    "ring: a message of {len} bytes is too long, at most {max}: make the ring larger, or send the message in pieces"
+                    "ring: the message has {len} bytes, but at most {max} fit: make the ring larger, or send the message in pieces"
                 )
             }
             Self::TooSmall { needed } => {
-                write!(f, "ring: the next message has {needed} bytes: receive it into a larger buffer")
+                write!(f, "ring: the next message has {needed} bytes, more than the buffer: receive it into a larger one")
             }
-            Self::NoMemory => f.write_str("ring: no memory for the message: free some, or send the message in pieces"),
-            Self::Closed => f.write_str("ring: closed, so nothing can be sent: make a new ring"),
-            Self::Lost => f.write_str("ring: the others took this thread for dead and gave its record up"),
+            Self::NoMemory => {
+                f.write_str("ring: the system has no memory for the message: free some, or send the message in pieces")
+            }
+            Self::Closed => f.write_str("ring: it is closed: make a new ring"),
+            Self::Lost => f.write_str("ring: the record is lost, because the other participants took this thread for dead"),
             Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
-            Self::Os(errno) => write!(f, "ring: cannot change its descriptor: {errno}"),
+            Self::Os(errno) => write!(f, "ring: cannot change the descriptor of its readiness: {errno}"),
             Self::Refused(refused) => write!(f, "ring: {refused}"),
             Self::Packets(Errno::TOOMANYREFS) => f.write_str(
                 "ring: this user has too many descriptors on their way: receive some, raise RLIMIT_NOFILE, or send no socket \
@@ -90,7 +92,7 @@ impl From<Refused> for RingError {
     }
 }
 
-/// `None` if the time ran out.
+/// Maps a timeout to `None`.
 pub(super) fn in_time<T>(claim: Result<T, Stop>) -> Result<Option<T>, RingError> {
     match claim {
         Ok(claim) => Ok(Some(claim)),

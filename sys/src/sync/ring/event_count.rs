@@ -1,4 +1,4 @@
-//! Where the participants of a ring sleep until there is something for them to do.
+//! Where the participants of a ring sleep until there is work for them.
 //!
 //! | bit | meaning |
 //! | --- | --- |
@@ -19,20 +19,20 @@ use crate::sync::gate::Gate;
 const SLEEPERS: u32 = 1;
 const NOTIFIED: u32 = 2;
 
-/// The word. Zero bytes are an event count that was never notified.
+/// The word. Zero bytes are an event count without notifications.
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub(crate) struct EventCount(AtomicU32);
 
 impl EventCount {
-    /// Whether somebody may sleep.
+    /// Whether a participant may sleep.
     #[inline(always)]
     pub(crate) fn has_sleepers(&self) -> bool {
         in_one_order();
         self.0.load(SeqCst) & SLEEPERS != 0
     }
 
-    /// Says that somebody is about to sleep, and what the word is then.
+    /// Announces that the caller is about to sleep. Returns the word at that time.
     pub(crate) fn announce(&self) -> u32 {
         let announced = self.0.fetch_or(SLEEPERS, SeqCst) | SLEEPERS;
         in_one_order();
@@ -44,7 +44,7 @@ impl EventCount {
         &self.0
     }
 
-    /// Wakes up to `count` sleepers. To be called in a protected stretch.
+    /// Wakes up to `count` sleepers. Must be called in a protected stretch.
     #[cold]
     pub(crate) fn notify(&self, gate: &impl Gate, count: u32) {
         let notified = self.0.fetch_add(NOTIFIED, SeqCst).wrapping_add(NOTIFIED);

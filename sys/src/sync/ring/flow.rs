@@ -1,5 +1,5 @@
-//! The protocol of the records, with wakes and deaths: written once for the ring in shared memory and for the model
-//! checker. The waits are in [`waits`](super::waits).
+//! The protocol of the records, with wakes and deaths. It is written once for the ring in shared memory and for the
+//! model checker. The waits are in [`waits`](super::waits).
 //!
 //! Every function here runs in a protected stretch, from the first look to the last wake. A thread that is killed in it
 //! has the kernel wake one sleeper, who [inherits](inherit).
@@ -16,9 +16,9 @@ use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::scope::Refused;
 
-/// What the protocol needs of a ring.
+/// The operations that the protocol needs from a ring.
 pub(crate) trait Flow {
-    /// How its participants sleep.
+    /// The gate at which its participants sleep.
     type Gate: Gate;
 
     fn track(&self) -> Track<'_>;
@@ -27,19 +27,19 @@ pub(crate) trait Flow {
     fn messages(&self) -> &EventCount;
     /// Where senders sleep.
     fn room(&self) -> &EventCount;
-    /// Where those sleep who wait until all is done.
+    /// Where participants sleep until all messages are done.
     fn idle(&self) -> &EventCount;
     /// Whether the participant with this number has died.
     fn is_dead(&self, who: u32) -> bool;
-    /// Finds memory for at least `least` granules.
+    /// Allocates memory for at least `least` granules.
     fn grow(&self, least: u64) -> bool;
-    /// Gives the memory back that is not [kept](super::track::KEEP). The caller has reserved all of it.
+    /// Returns the memory that is not [kept](super::track::KEEP) to the system. The caller has reserved all of it.
     fn shrink(&self) {}
-    /// When a receiver that sleeps has slept so long that it [gives memory back](super::trim), if there is any.
+    /// When a sleeping receiver [gives memory back](super::trim), if there is memory to give back.
     fn trims_at(&self) -> Option<Deadline> {
         None
     }
-    /// Whether descriptors watch it.
+    /// The record of which descriptors watch the ring.
     fn watch(&self) -> &Watch;
     /// Makes the descriptors readable.
     fn raise(&self);
