@@ -1,4 +1,4 @@
-//! To connect, to prove to each other that one knows the key, and to hang up: beside CPython's client and listener. The
+//! A connection with the proof of the key on both sides, and its close: beside CPython's client and listener. The
 //! server is another process on the same core.
 
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use ossature_benches::rounds::Rounds;
 
 use crate::Partner;
 
-/// The key, a listener in another interpreter, and its address.
+/// The key, a listener in another interpreter, and the listener's address.
 const PYTHON: [&str; 5] = [
     "import os; from multiprocessing.connection import Client, Listener",
     "key = b'k' * 32; listener = Listener(FAMILY, backlog=128, authkey=key); address = listener.address",
@@ -24,13 +24,14 @@ const PYTHON: [&str; 5] = [
     "import atexit, signal; atexit.register(os.kill, child, signal.SIGKILL)",
 ];
 
-/// Of one burst.
+/// The length of one burst.
 const SPAN: Duration = Duration::from_millis(1);
 
-/// The bytes of the four turns between a client and a listener of ours, which the listener begins.
+/// The number of bytes in each of the four turns between a client and a listener of this crate. The listener sends
+/// first.
 const TURNS: [usize; 4] = [63, 107, 57, 13];
 
-/// Says and hears the turns, and nothing but that: as many bytes, none of them computed.
+/// Sends and receives the turns and does nothing else: the same number of bytes, without their computation.
 fn turns(mut stream: impl Read + Write, listens: bool) -> io::Result<()> {
     let mut bytes = [0; 128];
     for (turn, len) in TURNS.into_iter().enumerate() {
@@ -42,13 +43,13 @@ fn turns(mut stream: impl Read + Write, listens: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// The same over TCP, with `TCP_NODELAY`.
+/// Sends and receives the turns over TCP, with `TCP_NODELAY`.
 fn turns_by_tcp(stream: TcpStream, listens: bool) -> io::Result<()> {
     stream.set_nodelay(true)?;
     turns(stream, listens)
 }
 
-/// A server that only sends and receives the turns, and a client that connects to it and does the same.
+/// A server that only sends and receives the turns, and a client that connects to the server and does the same.
 fn by_hand(family: Family) -> (Partner, Box<dyn Fn() -> io::Result<()>>) {
     if family == Family::Inet {
         let bare = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -97,7 +98,7 @@ fn authenticate(bench: &Bench, row: &str, address: &Address, family: &str) {
     let (_bare, bare) = by_hand(if is_tcp { Family::Inet } else { Family::Unix });
     let mut rounds = Rounds::new();
     rounds.add("ours", connect);
-    rounds.add("bare", || bare().expect("it listens and speaks"));
+    rounds.add("bare", || bare().expect("the bare server answers"));
     rounds.add_burst("cpython", |repeats| python.time("Client(address, authkey=key).close()", repeats));
     let samples = rounds.run(bench.scaled(300), SPAN);
     bench.compare(row, &samples, "ours", "cpython", bar);

@@ -1,4 +1,4 @@
-//! 64 bytes there and back, with header and payload read separately as the protocol wants it.
+//! The round trip of 64 bytes, with header and payload read separately as the protocol requires.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use crate::Partner;
 
 const LEN: usize = 64;
 
-/// An echo in a child of the interpreter, until the other end is gone.
+/// An echo in a child of the interpreter, until the other end closes.
 const PYTHON: [&str; 5] = [
     "import os; from multiprocessing import Pipe",
     "near, far = Pipe(); message = b'x' * 64",
@@ -44,7 +44,7 @@ fn ours(echo: impl Fn(&Connection) -> ossature::Result<()>) -> (Connection, Part
     (near, partner)
 }
 
-/// The row of 64 bytes: into a buffer, as the bare calls do, and into bytes of their own, as CPython does.
+/// Runs the row of 64 bytes: into a buffer, as the bare calls do, and into a new allocation, as CPython does.
 pub(crate) fn small(bench: &Bench) {
     let row = "round-trip-64";
     if !bench.wants(row) {

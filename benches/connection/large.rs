@@ -1,4 +1,4 @@
-//! A message of 1 MiB, and an empty one back when it has arrived.
+//! A message of 1 MiB; the receiver answers with an empty message.
 
 use std::cell::RefCell;
 
@@ -20,7 +20,7 @@ const PYTHON: [&str; 5] = [
     "far.close()",
 ];
 
-/// The row of 1 MiB.
+/// Runs the row of 1 MiB.
 pub(crate) fn one_way(bench: &Bench) {
     let row = "send-bytes-1-MiB";
     let Some(python) = Python::start(&PYTHON).map(RefCell::new).filter(|_| bench.wants(row)) else { return };

@@ -1,5 +1,5 @@
-//! Long messages: typed bytes, pickled bytes, bytes of 16 and 64 MiB, and a pipe of the system. An empty message comes
-//! back when each has arrived.
+//! Long messages: typed bytes, pickled bytes, bytes of 16 and 64 MiB, and a pipe of the system. The receiver answers
+//! each with an empty message.
 
 use std::cell::{RefCell, RefMut};
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use crate::Partner;
 
 const MIB: usize = 1 << 20;
 
-/// `send` of CPython, in its own protocol and in the one that every Python reads.
+/// `send` of CPython, in its default pickle protocol and in the protocol that every Python reads.
 const PYTHON: [&str; 6] = [
     "import os, pickle; from multiprocessing import Pipe",
     "near, far = Pipe(); message = b'x' * (1 << 20)",
@@ -28,14 +28,14 @@ const PYTHON: [&str; 6] = [
     "dumps = pickle.dumps",
 ];
 
-/// A child that takes a message by `take`, and answers with an empty one.
+/// A child that receives each message by `take` and answers with an empty message.
 fn answering(take: impl Fn(&Connection) -> ossature::Result<()>) -> (Connection, Partner) {
     let (near, far) = pipe().expect("a pipe");
     let partner = Partner::start(|| while take(&far).and_then(|()| far.send_bytes(b"")).is_ok() {});
     (near, partner)
 }
 
-/// A child that reads `length` bytes into the memory that `room` gives, lets go of the memory, and answers with a byte.
+/// A child that reads `length` bytes into the memory that `room` returns, drops the memory, and answers with a byte.
 fn raw<M: AsMut<[u8]>>(room: impl Fn() -> M) -> (UnixStream, Partner) {
     let (near, far) = UnixStream::pair().expect("a pair");
     let read = |mut room: M| (&far).read_exact(room.as_mut()); // the memory goes before the answer, as ours does
@@ -43,7 +43,7 @@ fn raw<M: AsMut<[u8]>>(room: impl Fn() -> M) -> (UnixStream, Partner) {
     (near, partner)
 }
 
-/// Memory that is used again.
+/// Memory that the next message reuses.
 struct Kept<'m>(RefMut<'m, Vec<u8>>);
 
 impl AsMut<[u8]> for Kept<'_> {
@@ -57,7 +57,7 @@ fn turn_raw(mut near: &UnixStream, message: &[u8]) {
     near.read_exact(&mut [0]).expect("a reader");
 }
 
-/// All rows of this file.
+/// Runs all rows of this file.
 pub(crate) fn rows(bench: &Bench) {
     typed(bench);
     pickled(bench);
@@ -118,7 +118,7 @@ fn pickled(bench: &Bench) {
     bench.compare(oldest, &samples, "ours-2", "cpython-2", Bar::AtMost(1.0));
 }
 
-/// Bytes of their own, beside a read into fresh memory of a length that is known beforehand.
+/// Bytes in a new allocation, beside a read into fresh memory of a length that is known beforehand.
 fn bytes(bench: &Bench, row: &str, length: usize, bar: Bar) {
     if !bench.wants(row) {
         return;
@@ -138,7 +138,7 @@ fn bytes(bench: &Bench, row: &str, length: usize, bar: Bar) {
     bench.compare(row, &samples, "ours", "raw", bar);
 }
 
-/// Bytes of their own, beside a buffer that is kept.
+/// Bytes in a new allocation, beside a buffer that is reused.
 fn into(bench: &Bench) {
     let (row, length) = ("recv-bytes-16-MiB", 16 * MIB);
     if !bench.wants(row) {
@@ -162,7 +162,7 @@ fn into(bench: &Bench) {
     bench.compare(row, &samples, "bytes", "into", Bar::AtMost(1.18)); // 0.85 of its throughput
 }
 
-/// A pipe of the system that holds a message, ours and by hand.
+/// Measures a pipe of the system that holds a message: this crate's and a handwritten loop.
 fn one_way(bench: &Bench) {
     let row = "one-way-1-MiB";
     if !bench.wants(row) {
@@ -170,11 +170,11 @@ fn one_way(bench: &Bench) {
     }
     let samples = bench.table(6, |turn| {
         let (reader, writer) = pipe_one_way().expect("a pipe");
-        set_capacity(&writer, MIB).expect("the user has pages left");
+        set_capacity(&writer, MIB).expect("the user has pipe pages left");
         let (near, far) = pipe().expect("a pipe");
         let _ours = Partner::start(|| while reader.recv_bytes().and_then(|_| far.send_bytes(b"")).is_ok() {});
         let (raw_reader, raw_writer) = std::io::pipe().expect("a pipe");
-        set_capacity(&raw_writer, MIB).expect("the user has pages left");
+        set_capacity(&raw_writer, MIB).expect("the user has pipe pages left");
         let (mut raw_near, raw_far) = UnixStream::pair().expect("a pair");
         let _raw = Partner::start(|| {
             let mut buffer = vec![0; MIB];

@@ -24,11 +24,11 @@ fn main() {
     });
 }
 
-/// A forked process at the other end; killed with its owner.
+/// A forked process at the other end; dropping the value kills the process.
 struct Partner(Child);
 
 impl Partner {
-    /// `body` ends when the process is killed.
+    /// Starts a process that runs `body` until the process is killed.
     fn start(body: impl FnOnce()) -> Self {
         let child = fork(|| {
             body();

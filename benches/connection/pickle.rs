@@ -9,7 +9,7 @@ use ossature_benches::rounds::Rounds;
 
 const COUNT: usize = 1_000_000;
 
-/// Protocol 2: a thousand items at a time, in one byte or two.
+/// A pickle of protocol 2: batches of a thousand items, each of one byte or two.
 fn numbers() -> Vec<u8> {
     let mut bytes = b"\x80\x02]q\0".to_vec();
     for batch in (0..COUNT).collect::<Vec<_>>().chunks(1000) {
@@ -26,7 +26,7 @@ fn numbers() -> Vec<u8> {
     bytes
 }
 
-/// The row of a million numbers.
+/// Runs the row of a million numbers.
 pub(crate) fn numbers_row(bench: &Bench) {
     let row = "unpickle-million-numbers";
     if !bench.wants(row) {

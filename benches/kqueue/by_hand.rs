@@ -1,4 +1,4 @@
-//! epoll(7), poll(2) and the calls beside them, by hand: what a program writes that has no queue of events.
+//! epoll(7), poll(2) and related calls by hand: what a program writes without an event queue.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -13,7 +13,7 @@ impl AsFd for Set {
     }
 }
 
-/// Room for events.
+/// A buffer for `len` events.
 pub fn room(len: usize) -> Vec<libc::epoll_event> {
     vec![libc::epoll_event { events: 0, u64: 0 }; len]
 }
@@ -37,7 +37,7 @@ impl Set {
         check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_fd().as_raw_fd(), nothing) });
     }
 
-    /// Waits, and answers with the number of events.
+    /// Waits, and returns the events.
     pub fn wait<'r>(&self, room: &'r mut [libc::epoll_event]) -> &'r [libc::epoll_event] {
         let (place, len) = (room.as_mut_ptr(), room.len() as i32); // a thousand at most
         // SAFETY: epoll_wait(2) writes at most `len` events, for which there is room.
@@ -46,18 +46,19 @@ impl Set {
     }
 }
 
-/// Waits for any of some descriptors, and answers with the number of those that are ready.
+/// Waits for any of some descriptors, and returns the number of ready ones.
 pub fn poll(fds: &mut [libc::pollfd]) -> usize {
     // SAFETY: poll(2) reads and writes as many records as it is told.
     check(unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) }) as usize // not negative
 }
 
-/// What poll(2) is asked about a descriptor.
+/// The entry by which poll(2) watches a descriptor for input.
 pub fn readable(fd: impl AsFd) -> libc::pollfd {
     libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }
 }
 
-/// How many bytes wait at a descriptor: what a kevent has in `data`. 1 at a descriptor that does not tell.
+/// The number of unread bytes at a descriptor, as in `data` of a kevent; 1 at a descriptor that does not report a
+/// number.
 pub fn unread(fd: i32) -> i32 {
     let mut bytes = 0;
     // SAFETY: FIONREAD writes one int.
@@ -89,14 +90,14 @@ pub fn post(event: &OwnedFd) {
     assert_eq!(unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) }, 8);
 }
 
-/// Takes what was added to an eventfd.
+/// Resets the count of an eventfd.
 pub fn take(event: &OwnedFd) {
     let mut count = 0_u64;
     // SAFETY: read(2) writes at most eight bytes.
     assert_eq!(unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), 8) }, 8);
 }
 
-/// A descriptor of a process.
+/// A pidfd of a process.
 pub fn pidfd(pid: i32) -> OwnedFd {
     // SAFETY: pidfd_open(2) takes numbers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as i32) // a descriptor

@@ -21,7 +21,7 @@ pub struct Library {
 }
 
 impl Library {
-    /// The C library of this project, which is built first; `None` where that fails, which is printed.
+    /// The C library of this project, built first; `None`, with a message, if the build fails.
     pub fn ours() -> Option<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sys/kqueue-c/Cargo.toml");
         let target: PathBuf = std::env::current_exe().ok()?.parent()?.join("kqueue-c");
@@ -30,7 +30,7 @@ impl Library {
         let built = cargo.status().is_ok_and(|status| status.success());
         let library = built.then(|| Self::load(&target.join("release/libkqueue.so"))).flatten();
         if library.is_none() {
-            eprintln!("kqueue: the C library cannot be built here, so its rows are left out");
+            eprintln!("kqueue: the C library does not build here, so its rows are left out");
         }
         library
     }

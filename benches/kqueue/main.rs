@@ -1,6 +1,6 @@
-//! The event queue beside the calls that it stands for, by hand: epoll, poll, timerfd, eventfd and pidfds. Rows that
-//! end in `-c` go through the C library, beside libkqueue too where the environment variable LIBKQUEUE names it. All of
-//! it on one core.
+//! The event queue beside the calls that it replaces, by hand: epoll, poll, timerfd, eventfd and pidfds. Rows that end
+//! in `-c` go through the C library. If the environment variable LIBKQUEUE names libkqueue, these rows include it. All
+//! rows run on one core.
 
 mod by_hand;
 mod library;
@@ -36,14 +36,14 @@ fn main() {
     });
 }
 
-/// The queues that a row measures beside [`Kqueue`] itself, where they are there.
+/// The queues that a row measures beside [`Kqueue`] itself, if they are available.
 struct Contenders {
     c: Option<Library>,
     libkqueue: Option<Library>,
 }
 
 impl Contenders {
-    /// Adds what a queue of each library does.
+    /// Adds `operation` on a queue of each library.
     fn add<'r, F: FnMut() + 'r>(&self, rounds: &mut Rounds<'r>, operation: impl Fn(Queue) -> F) {
         if let Some(c) = self.c {
             rounds.add("c", operation(c.queue()));
@@ -53,7 +53,7 @@ impl Contenders {
         }
     }
 
-    /// Prints the rows of the C library, the second beside libkqueue.
+    /// Prints the rows of the C library, the second row beside libkqueue.
     fn print(&self, bench: &Bench, row: &str, samples: &Samples, theirs: &'static str, bars: [f64; 2]) {
         if self.c.is_none() {
             return;
@@ -80,7 +80,7 @@ fn delete(change: Kevent) -> Kevent {
     change.with_flags(Flags::DELETE)
 }
 
-/// Add, write, wait, read, delete.
+/// Adds a filter, writes, waits, reads and deletes the filter.
 fn cycle(bench: &Bench, contenders: &Contenders) {
     if !bench.wants("cycle") {
         return;
@@ -125,7 +125,7 @@ fn cycle(bench: &Bench, contenders: &Contenders) {
     contenders.print(bench, "cycle", &samples, "epoll", [1.25, 1.0]);
 }
 
-/// A wait alone, with one of ten ready.
+/// Measures one wait alone, with one of ten descriptors ready.
 fn one_ready(bench: &Bench, contenders: &Contenders) {
     if !bench.wants("wait") {
         return;
@@ -137,7 +137,8 @@ fn one_ready(bench: &Bench, contenders: &Contenders) {
     contenders.print(bench, "wait", &samples, "epoll", [1.5, 1.0]);
 }
 
-/// A wait alone, with all of a thousand ready. Every contender but `epoll` asks how many bytes each has.
+/// Measures one wait alone, with all of a thousand descriptors ready. Every contender but `epoll` reads the number of
+/// bytes of each.
 fn all_ready(bench: &Bench, contenders: &Contenders) {
     type Make = fn(usize, usize) -> Made;
     let kinds: [(&str, Make); 2] = [("ready-1000", sockets), ("ready-1000-events", events)];
@@ -152,10 +153,10 @@ fn all_ready(bench: &Bench, contenders: &Contenders) {
     }
 }
 
-/// Descriptors to watch, and the other ends of those that have one.
+/// The watched descriptors, and their other ends if they have other ends.
 type Made = (Vec<OwnedFd>, Vec<OwnedFd>);
 
-/// The places of the descriptors that are ready: from the middle on.
+/// The positions of the ready descriptors, from the middle on.
 fn places(len: usize, count: usize) -> impl Iterator<Item = usize> {
     (len / 2..len).chain(0..len / 2).take(count)
 }
@@ -172,7 +173,7 @@ fn events(len: usize, count: usize) -> Made {
     (events, Vec::new())
 }
 
-/// A wait, with this many of these descriptors ready.
+/// One wait, with `count` of these descriptors ready.
 fn ready(bench: &Bench, contenders: &Contenders, make: impl Fn() -> Made, count: usize) -> Samples {
     bench.table(8, |turn| {
         let (fds, _far) = make();
@@ -208,7 +209,7 @@ fn ready(bench: &Bench, contenders: &Contenders, make: impl Fn() -> Made, count:
     })
 }
 
-/// Register and cancel a timer.
+/// Registers and cancels a timer.
 fn timer(bench: &Bench, contenders: &Contenders) {
     if !bench.wants("timer") {
         return;
@@ -235,7 +236,7 @@ fn timer(bench: &Bench, contenders: &Contenders) {
     contenders.print(bench, "timer", &samples, "timerfd", [0.30, 1.0]);
 }
 
-/// Trigger an event and wait for it, on one thread.
+/// Triggers an event and waits for it, on one thread.
 fn user(bench: &Bench, contenders: &Contenders) {
     if !bench.wants("user") {
         return;
@@ -269,7 +270,7 @@ fn user(bench: &Bench, contenders: &Contenders) {
     contenders.print(bench, "user", &samples, "eventfd", [0.85, 1.0]);
 }
 
-/// Register and forget the end of a process.
+/// Registers a watch on the end of a process and deletes it.
 fn process(bench: &Bench, contenders: &Contenders) {
     if !bench.wants("process") {
         return;

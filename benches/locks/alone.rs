@@ -1,4 +1,4 @@
-//! Taking and releasing a lock that nobody else wants, in a process that has had a second thread.
+//! Acquire and release of an uncontended lock, in a process that has had a second thread.
 
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -12,18 +12,18 @@ use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
 use ossature_sys::sync::lock::Lock;
 
-/// A shared lock with a number in it.
+/// A shared lock around a number.
 pub fn shared() -> Shm<Lock<u64, Shared>> {
     Shm::place(Lock::<u64, Shared>::shared(0)).expect("shared memory")
 }
 
-/// One turn of a shared lock.
+/// Acquires and releases a shared lock once.
 #[inline(always)] // as it would be in a caller's loop
 pub fn turn(lock: &Lock<u64, Shared>) {
-    *lock.lock().expect("nobody gave the lock up") += 1;
+    *lock.lock().expect("the lock is not abandoned") += 1;
 }
 
-/// The rows of both scopes.
+/// Runs the rows of both scopes.
 pub fn rows(bench: &Bench) {
     private(bench);
     between_processes(bench);
@@ -67,7 +67,8 @@ fn between_processes(bench: &Bench) {
     bench.compare("shared-pair", &samples, "ours", "pthread-robust", Bar::AtMost(0.9));
 }
 
-/// The operations whose instructions are counted. Four pairs a turn, so that the loop itself counts for less than one.
+/// The operations whose instructions are counted. Each turn has four pairs, so that the loop itself costs less than one
+/// instruction per pair.
 pub const COUNTED: &[Counted] = &[
     crate::readers::COUNTED,
     ("shared", |repeats| {

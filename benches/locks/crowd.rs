@@ -1,5 +1,5 @@
-//! Many processes that want the same lock all the time, for two seconds: how long a process waits, and how many turns
-//! it gets. Each figure is the median of five such stretches.
+//! Many processes that contend for the same lock for two seconds: how long a process waits, and how many turns it gets.
+//! Each figure is the median of five such periods.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,10 +13,10 @@ use ossature_benches::rounds::median;
 
 use crate::alone::{shared, turn};
 
-/// How many processes there are at most.
+/// The largest number of processes.
 const MOST: usize = 64;
 
-/// What each process notes.
+/// The record of each process.
 #[derive(Default)]
 #[repr(align(128))]
 struct Note {
@@ -24,7 +24,7 @@ struct Note {
     longest: AtomicU64,
 }
 
-/// What came out for one lock.
+/// The results for one lock.
 struct Crowd {
     /// The time divided by the turns of all processes, in nanoseconds.
     each: f64,
@@ -34,7 +34,7 @@ struct Crowd {
     least: f64,
 }
 
-/// Sixteen and sixty-four processes, shared out over the cores.
+/// Measures sixteen and sixty-four processes, distributed over the cores.
 pub fn rows(bench: &Bench, cores: &[usize]) {
     // A turn takes at most 1.15 of the time that it takes with pthread: overdue waiters must not cost throughput.
     for (count, bar) in [(16, 1.15), (MOST, 1.15)] {
@@ -89,7 +89,7 @@ pub fn rows(bench: &Bench, cores: &[usize]) {
     }
 }
 
-/// Takes turns until the time is over, and notes the longest while without one.
+/// Takes turns until the time is over, and records the longest interval without a turn.
 fn hammer(note: &Note, span: u64, turn: impl Fn()) {
     let mut last = monotonic();
     let stop = last + span;

@@ -1,4 +1,4 @@
-//! How long a waiter waits after the holder was killed: from just before the kill to the lock in hand.
+//! How long a waiter waits after its holder is killed: from just before the kill until the waiter holds the lock.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use ossature_sys::sync::lock::Lock;
 
 use crate::alone::shared;
 
-/// What the three parties share beside the lock.
+/// The state that the three parties share beside the lock.
 #[derive(Default)]
 struct Stage {
     held: AtomicU32,
     killed_at: AtomicU64,
 }
 
-/// The row: a median of a hundred deaths against the bar of a millisecond.
+/// Runs the row: the median of a hundred deaths against a bar of one millisecond.
 pub fn hand_over(bench: &Bench) {
     if !bench.wants("hand-over-after-death") {
         return;
@@ -39,7 +39,8 @@ pub fn hand_over(bench: &Bench) {
     });
 }
 
-/// One child takes the lock; this process sleeps on it; another child kills the first. Nanoseconds until we have it.
+/// One child takes the lock, this process sleeps on it, and another child kills the first. Returns the nanoseconds
+/// until this process has the lock.
 fn one_death(lock: &Lock<u64, Shared>) -> f64 {
     let stage = machine::shared(Stage::default());
     let holder = forked(|| {
@@ -58,9 +59,9 @@ fn one_death(lock: &Lock<u64, Shared>) -> f64 {
         // SAFETY: the holder is not reaped before this child is, so the number is still its own.
         unsafe { libc::kill(holder, libc::SIGKILL) };
     });
-    let mut guard = lock.lock().expect("nobody gave the lock up");
+    let mut guard = lock.lock().expect("the lock can be recovered");
     let have = monotonic();
-    assert!(guard.abandoned(), "the holder died in the lock");
+    assert!(guard.abandoned(), "the holder died with the lock held");
     guard.mark_consistent();
     drop(guard);
     reap(killer);

@@ -1,4 +1,5 @@
-//! Locks: alone, with readers, with two processes at it, with a crowd, on one core, and after a death.
+//! Locks: uncontended, with readers, with two contending processes, with many processes, on one core, and after a
+//! death.
 
 mod alone;
 mod crowd;

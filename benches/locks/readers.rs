@@ -1,4 +1,4 @@
-//! Reading and writing under a reader-writer lock that nobody else wants.
+//! Reading and writing under an uncontended reader-writer lock.
 
 use std::hint::black_box;
 use std::sync::RwLock as StdRwLock;
@@ -16,13 +16,13 @@ fn shared() -> Shm<RwLock<u64, Shared>> {
     Shm::place(RwLock::<u64, Shared>::shared(0)).expect("shared memory")
 }
 
-/// One read of a shared lock.
+/// Reads once under a shared lock.
 #[inline(always)] // as it would be in a caller's loop
 fn read(lock: &RwLock<u64, Shared>) {
-    black_box(*lock.read().expect("nobody gave the lock up"));
+    black_box(*lock.read().expect("the lock is not abandoned"));
 }
 
-/// The rows of both scopes.
+/// Runs the rows of both scopes.
 pub fn rows(bench: &Bench) {
     private(bench);
     between_processes(bench);
@@ -66,7 +66,7 @@ fn between_processes(bench: &Bench) {
         rounds.add("pthread_rwlock", || {
             black_box(pthread.read(|value| *value));
         });
-        rounds.add("ours-write", || *ours.write().expect("nobody gave the lock up") += 1);
+        rounds.add("ours-write", || *ours.write().expect("the lock is not abandoned") += 1);
         rounds.add("pthread-write", || pthread.write(|value| *value += 1));
         turns.run(200, rounds);
     });
@@ -74,7 +74,7 @@ fn between_processes(bench: &Bench) {
     bench.compare("shared-write", &samples, "ours-write", "pthread-write", Bar::AtMost(4.0));
 }
 
-/// The operation whose instructions are counted, four to a turn, as in `alone`.
+/// The operation whose instructions are counted, four times per turn, as in `alone`.
 pub const COUNTED: Counted = ("shared-read", |repeats| {
     let lock = shared();
     let lock = black_box(&*lock);

@@ -1,4 +1,4 @@
-//! Two processes that want the same lock all the time, each on its own core, or both on one.
+//! Two processes that contend for the same lock, each on its own core, or both on one core.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use ossature_benches::rounds::{Samples, median};
 
 use crate::alone::{shared, turn};
 
-/// Each on its own core: speed and, since the two are bought from each other, fairness.
+/// Measures two processes, each on its own core: speed and fairness, because a lock gains one at the cost of the other.
 pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     if !bench.wants("hammer") {
         return;
@@ -37,7 +37,7 @@ pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     });
 }
 
-/// Each on its own core, with work inside the lock and four times as much outside.
+/// Measures two processes, each on its own core, with work inside the lock and four times as much outside.
 pub fn with_work(bench: &Bench, cores: [usize; 2], placement: Placement) {
     if !bench.wants("shared-work") {
         return;
@@ -53,7 +53,7 @@ pub fn with_work(bench: &Bench, cores: [usize; 2], placement: Placement) {
         (
             "ours",
             pair.add(16, || {
-                inside(&mut ours.lock().expect("nobody gave the lock up"));
+                inside(&mut ours.lock().expect("the lock is not abandoned"));
                 spend(800);
             }),
         ),
@@ -88,15 +88,15 @@ pub fn with_work(bench: &Bench, cores: [usize; 2], placement: Placement) {
     bench.compare("shared-work", &ran.each, "ours", "pthread-robust", Bar::AtMost(bar));
 }
 
-/// Turns of an empty loop.
+/// Spins for `turns` turns of an empty loop.
 fn spend(turns: u32) {
     for turn in 0..turns {
         std::hint::black_box(turn);
     }
 }
 
-/// Both on one core, where no spin can succeed: each holder gives the core away inside the lock, so that the other
-/// party meets it taken every time. What ours costs over a lock that never spins.
+/// Measures both processes on one core, where no spin can succeed. Each holder yields the core inside the lock, so that
+/// the other process always finds the lock taken. The row shows the cost of this lock over a lock that never spins.
 pub fn one_core(bench: &Bench, core: usize) {
     if !bench.wants("one-core-spin") {
         return;
@@ -104,7 +104,7 @@ pub fn one_core(bench: &Bench, core: usize) {
     let (ours, plain) = (shared(), machine::shared(PlainFutex::default()));
     let mut pair = Pair::on([core, core]);
     let jobs = [
-        ("ours", pair.add(1, || count_and_yield(&mut ours.lock().expect("nobody gave the lock up")))),
+        ("ours", pair.add(1, || count_and_yield(&mut ours.lock().expect("the lock is not abandoned")))),
         ("plain-futex", pair.add(1, || plain.with(count_and_yield))),
     ];
     let ran = stretches(bench, &mut pair, &jobs, 60, Duration::from_millis(20));
@@ -121,7 +121,7 @@ struct Ran {
     fairness: Samples,
 }
 
-/// Gives each job its stretch in every round, in an order that turns.
+/// Runs each job once in every round, in rotating order.
 fn stretches(bench: &Bench, pair: &mut Pair<'_>, jobs: &[(&'static str, usize)], rounds: usize, span: Duration) -> Ran {
     let names = || jobs.iter().map(|(name, _)| *name);
     let (mut each, mut fairness) = (Samples::of_names(names()), Samples::of_names(names()));

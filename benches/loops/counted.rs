@@ -1,4 +1,4 @@
-//! The operations whose instructions are counted: write, wait, dispatch and read, one of ten ready.
+//! The operations whose instructions are counted: write, wait, dispatch and read, with one of ten descriptors ready.
 
 use std::os::fd::AsFd;
 

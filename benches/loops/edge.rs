@@ -1,5 +1,5 @@
-//! Edge-triggered rows, beside mio, which knows no other way. Both wait on the set that mio made, so that only what
-//! happens in user space can differ.
+//! Edge-triggered rows, beside mio, which is always edge-triggered. Both wait on the set that mio made, so that they
+//! differ only in user space.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -14,11 +14,11 @@ use crate::level::room;
 use crate::objects::{Events, Seen};
 use crate::waits::Wait;
 
-/// The same set through our type.
+/// The same set as an [`Epoll`] of this crate.
 fn ours(poll: &mio::Poll) -> Epoll {
     // SAFETY: the poll owns its descriptor and is borrowed for as long as this is.
     let set = unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) };
-    Epoll::from(set.try_clone_to_owned().expect("a second descriptor of the set"))
+    Epoll::from(set.try_clone_to_owned().expect("a duplicate of the set's descriptor"))
 }
 
 fn poll(events: &Events) -> mio::Poll {
@@ -30,7 +30,7 @@ fn poll(events: &Events) -> mio::Poll {
     poll
 }
 
-/// The rows with one descriptor ready.
+/// Runs the rows with one descriptor ready.
 pub fn one_ready(bench: &Bench, registered: usize, wait: Wait) {
     let row = format!("edge-one-of-{registered}-{}", wait.name());
     if !bench.wants(&row) {
@@ -62,7 +62,8 @@ pub fn one_ready(bench: &Bench, registered: usize, wait: Wait) {
     bench.compare(&row, &samples, "ours", "mio", Bar::AtMost(1.03));
 }
 
-/// The rows with all descriptors ready: waiting and dispatching alone. Making them ready again is not timed.
+/// Runs the rows with all descriptors ready: the wait and the dispatch alone. The time to make the descriptors ready
+/// again is not measured.
 pub fn all_ready(bench: &Bench, registered: usize) {
     let row = format!("edge-all-of-{registered}");
     if !bench.wants(&row) {

@@ -5,7 +5,7 @@ use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 use ossature_sys::process::{ExitStatus, fork};
 
-/// The row of fork and join: a child that does nothing.
+/// Runs the row of fork and join: a child that does nothing.
 pub fn empty_child(bench: &Bench) {
     let row = "fork-and-join";
     if !bench.wants(row) {

@@ -1,4 +1,5 @@
-//! Level-triggered rows: one descriptor of many is made ready, waited for, dispatched and read.
+//! Level-triggered rows: one of many descriptors becomes ready, and the contender waits for it, dispatches and reads
+//! it.
 //!
 //! Ours, libc, nix and rustix wait on one and the same epoll set in the kernel, so only what happens in user space can
 //! differ. `polling` owns its set and has descriptors of its own.
@@ -20,7 +21,7 @@ use crate::objects::{Events, Seen};
 use crate::raw::Raw;
 use crate::waits::Wait;
 
-/// Our level-triggered set over `events`.
+/// This crate's level-triggered set over `events`.
 pub fn watch(events: &Events) -> Epoll {
     let epoll = Epoll::new().expect("an epoll set");
     for (token, fd) in events.iter() {
@@ -29,7 +30,7 @@ pub fn watch(events: &Events) -> Epoll {
     epoll
 }
 
-/// Room for `capacity` events.
+/// A buffer for `capacity` events.
 pub fn room(capacity: usize) -> Vec<MaybeUninit<Event>> {
     vec![MaybeUninit::uninit(); capacity]
 }
@@ -44,7 +45,7 @@ fn poller(events: &Events) -> Poller {
     poller
 }
 
-/// The rows with one descriptor ready.
+/// Runs the rows with one descriptor ready.
 pub fn one_ready(bench: &Bench, registered: usize, wait: Wait) {
     let row = format!("one-of-{registered}-{}", wait.name());
     if !bench.wants(&row) {
@@ -70,7 +71,7 @@ pub fn one_ready(bench: &Bench, registered: usize, wait: Wait) {
             raw.wait(wait.libc(), |token| events.take(token));
         });
 
-        let nix = Nix(epoll.as_fd().try_clone_to_owned().expect("a second descriptor of the set"));
+        let nix = Nix(epoll.as_fd().try_clone_to_owned().expect("a duplicate of the set's descriptor"));
         let (mut buffer, timeout) = (vec![EpollEvent::empty(); registered], wait.nix());
         rounds.add("nix", move || {
             events.raise_one();
@@ -103,7 +104,7 @@ pub fn one_ready(bench: &Bench, registered: usize, wait: Wait) {
     }
 }
 
-/// The rows with all descriptors ready all the time: one wait and the dispatching of all it brings.
+/// Runs the rows with all descriptors ready all the time: one wait and the dispatch of all its events.
 pub fn all_ready(bench: &Bench, registered: usize) {
     let row = format!("all-of-{registered}");
     if !bench.wants(&row) {
@@ -126,7 +127,7 @@ pub fn all_ready(bench: &Bench, registered: usize) {
         let (mut raw, mut seen) = (Raw::on(epoll.as_fd(), registered), Seen::new(registered));
         rounds.add("libc", move || raw.wait(-1, |token| seen.count(token)));
 
-        let nix = Nix(epoll.as_fd().try_clone_to_owned().expect("a second descriptor of the set"));
+        let nix = Nix(epoll.as_fd().try_clone_to_owned().expect("a duplicate of the set's descriptor"));
         let (mut buffer, mut seen) = (vec![EpollEvent::empty(); registered], Seen::new(registered));
         rounds.add("nix", move || {
             let count = nix.wait(&mut buffer, EpollTimeout::NONE).expect("nix waits");

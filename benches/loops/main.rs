@@ -1,4 +1,5 @@
-//! Readiness and processes: our thin layer beside the raw calls and the crates that wrap them. All of it on one core.
+//! Readiness and processes: this crate's thin layer beside the raw calls and the crates that wrap them. All rows run on
+//! one core.
 
 mod counted;
 mod edge;

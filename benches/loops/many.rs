@@ -1,4 +1,4 @@
-//! `select::Poll` with a thousand descriptors, one of them ready or all, beside poll(2) and epoll. `select::select`
+//! `select::Poll` with a thousand descriptors, one or all of them ready, beside poll(2) and epoll. `select::select`
 //! beside CPython's.
 
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ use crate::objects::{Events, take_from};
 
 const REGISTERED: usize = 1_000;
 
-/// The row of the poll face.
+/// Runs the row of `select::Poll` with one descriptor ready.
 pub fn one_ready(bench: &Bench) {
     let row = format!("poll-one-of-{REGISTERED}");
     if !bench.wants(&row) {
@@ -53,21 +53,21 @@ pub fn one_ready(bench: &Bench) {
     bench.compare(&row, &samples, "ours", "poll(2)", Bar::AtMost(0.03));
 }
 
-/// Our poll object over `events`.
+/// This crate's poll object over `events`.
 fn registered(events: &Events) -> Poll<BorrowedFd<'_>> {
     let mut poll = Poll::new();
     events.iter().for_each(|(_, fd)| poll.register(fd.as_fd(), PollFlags::IN));
     poll
 }
 
-/// Waits by poll(2) for one of `list` at least.
+/// Waits by poll(2) until at least one descriptor of `list` is ready.
 fn wait_by_poll(list: &mut [libc::pollfd]) -> usize {
     // SAFETY: poll(2) reads and writes as many entries as it is told, which are all of the list.
     let ready = unsafe { libc::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, -1) };
     ready as usize
 }
 
-/// The rows with all descriptors ready, and with all and one ready by turns.
+/// Runs the rows with all descriptors ready, and with all and one ready in turn.
 pub fn all_ready(bench: &Bench) {
     let (all, turns) = (format!("poll-all-of-{REGISTERED}"), format!("poll-all-and-one-of-{REGISTERED}"));
     if !bench.wants(&all) && !bench.wants(&turns) {
@@ -124,7 +124,8 @@ pub fn all_ready(bench: &Bench) {
     bench.compare(&turns, &samples, "ours", "better-of-both", Bar::AtMost(1.2));
 }
 
-/// Descriptors of which all but one are ready after one write, and none after one read: all but one are duplicates.
+/// Descriptors that are all duplicates of one eventfd, except the last: one write makes all but the last ready, and one
+/// read none.
 struct Turns {
     many: Vec<OwnedFd>,
     events: Events,
@@ -143,7 +144,7 @@ impl Turns {
         self.many.iter().chain([single]).map(AsFd::as_fd)
     }
 
-    /// Makes the one ready, or all others.
+    /// Makes the single descriptor ready, or all others.
     fn raise(&self, ready: usize) {
         self.events.raise(u64::from(ready == 1));
     }
@@ -153,7 +154,7 @@ impl Turns {
     }
 }
 
-/// A thousand descriptors, below the limit of C's sets. Only the last is ready; the others are duplicates of the end of
+/// A thousand descriptors, below the limit of C's sets. Only the last is ready; the others are duplicates of one end of
 /// a pipe.
 const PYTHON: [&str; 4] = [
     "import os, select",
@@ -162,14 +163,15 @@ const PYTHON: [&str; 4] = [
     "os.write(end, b'x')",
 ];
 
-/// `select` of a thousand descriptors, and a kept set that borrows a thousand, beside CPython's `select.select`.
+/// Measures `select` on a thousand descriptors, and a reused set that borrows a thousand, beside CPython's
+/// `select.select`.
 pub fn beside_cpython(bench: &Bench) {
     let (given, kept) = (format!("select-of-{REGISTERED}"), format!("kept-set-of-{REGISTERED}"));
     if !bench.wants(&given) && !bench.wants(&kept) {
         return;
     }
     let Some(python) = Python::start(&PYTHON).map(RefCell::new) else {
-        eprintln!("loops/{given}: no python3 here");
+        eprintln!("loops/{given}: python3 is not installed");
         return;
     };
     let samples = bench.table(4, |turn| {

@@ -1,8 +1,8 @@
-//! What the pollers watch: eventfds, written and read through libc by every contender alike.
+//! The objects that the pollers watch: eventfds, which every contender writes and reads through libc.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// Some eventfds; the place of one in the list is its token.
+/// Some eventfds; the index of each in the list is its token.
 pub struct Events(Vec<OwnedFd>);
 
 impl Events {
@@ -11,22 +11,22 @@ impl Events {
         Self((0..count).map(|_| eventfd()).collect())
     }
 
-    /// All of them with their tokens.
+    /// Returns all eventfds with their tokens.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &OwnedFd)> {
         (0..).zip(&self.0)
     }
 
-    /// Makes the one in the middle ready.
+    /// Makes the eventfd in the middle ready.
     pub fn raise_one(&self) {
         self.raise((self.0.len() / 2) as u64);
     }
 
-    /// Makes all of them ready.
+    /// Makes all eventfds ready.
     pub fn raise_all(&self) {
         (0..self.0.len() as u64).for_each(|token| self.raise(token));
     }
 
-    /// Makes one of them ready.
+    /// Makes the eventfd of `token` ready.
     pub fn raise(&self, token: u64) {
         let one = 1u64;
         // SAFETY: write(2) reads the eight bytes of `one`.
@@ -34,7 +34,7 @@ impl Events {
         assert_eq!(wrote, 8);
     }
 
-    /// What dispatching an event does here: takes the count, so that the descriptor is not ready any more.
+    /// Dispatches an event in these benches: resets the count, so that the descriptor is not ready any more.
     pub fn take(&self, token: u64) {
         take_from(self.raw(token));
     }
@@ -44,7 +44,7 @@ impl Events {
     }
 }
 
-/// Takes the count of an eventfd.
+/// Resets the count of an eventfd.
 pub fn take_from(fd: RawFd) {
     let mut count = 0u64;
     // SAFETY: read(2) writes at most eight bytes to `count`.
@@ -60,7 +60,7 @@ fn eventfd() -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// What dispatching is where nothing is read: a count for each token.
+/// Dispatches an event where nothing is read: a count for each token.
 pub struct Seen(Vec<u64>);
 
 impl Seen {
@@ -75,8 +75,8 @@ impl Seen {
 }
 
 impl Drop for Seen {
-    /// A contender that saw nothing, or not all, has measured nothing.
+    /// Fails if the contender missed a descriptor, because then it has measured nothing.
     fn drop(&mut self) {
-        assert!(self.0.iter().all(|count| *count == self.0[0] && *count > 0), "some descriptor was not seen");
+        assert!(self.0.iter().all(|count| *count == self.0[0] && *count > 0), "a descriptor had no event");
     }
 }

@@ -1,8 +1,8 @@
-//! The bar: epoll as C has it.
+//! The bar: epoll as C programs use it.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// `epoll_wait` through libc on somebody's epoll descriptor, with a buffer of its own.
+/// `epoll_wait` through libc on a borrowed epoll descriptor, with its own buffer.
 pub struct Raw<'a> {
     epoll: BorrowedFd<'a>,
     buffer: Vec<libc::epoll_event>,
@@ -13,7 +13,7 @@ impl<'a> Raw<'a> {
         Self { epoll, buffer: vec![libc::epoll_event { events: 0, u64: 0 }; capacity] }
     }
 
-    /// Waits and hands each token to `dispatch`.
+    /// Waits and passes each token to `dispatch`.
     #[inline]
     pub fn wait(&mut self, timeout: i32, mut dispatch: impl FnMut(u64)) {
         let (place, room) = (self.buffer.as_mut_ptr(), self.buffer.len() as i32);

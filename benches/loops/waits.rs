@@ -1,4 +1,4 @@
-//! The three ways to wait, as each contender spells them.
+//! The three ways to wait, in the terms of each contender.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use nix::sys::epoll::EpollTimeout;
 use ossature_sys::deadline::Deadline;
 use rustix::event::Timespec;
 
-/// Look once, wait for ever, or wait until an instant that is far off.
+/// A poll without a wait, a wait without a limit, or a wait until a distant instant.
 #[derive(Clone, Copy)]
 pub enum Wait {
     Now,
@@ -51,7 +51,7 @@ impl Wait {
         self.duration().map(|span| Timespec { tv_sec: span.as_secs() as i64, tv_nsec: 0 })
     }
 
-    /// As std, mio and polling have it.
+    /// The wait as the timeout of std, mio and polling.
     pub fn duration(self) -> Option<Duration> {
         match self {
             Self::Now => Some(Duration::ZERO),

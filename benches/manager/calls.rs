@@ -14,10 +14,11 @@ use crate::echo::Echo;
 use crate::redis::Redis;
 use crate::served::{Ours, cpython};
 
-/// Long enough for the wake at the beginning of a burst to be of no account.
+/// Long enough that the wake at the beginning of a burst does not matter.
 const SPAN: Duration = Duration::from_millis(10);
 
-/// Ours beside CPython's and redis, with the client on the first core and the servers on the second.
+/// Measures this crate's manager beside CPython's and redis, with the client on the first core and the servers on the
+/// second.
 fn beside_both(bench: &Bench, row: &str, [here, there]: [usize; 2], bars: [f64; 2]) {
     if !bench.wants(row) {
         return;
@@ -45,18 +46,18 @@ fn add_python<'a>(rounds: &mut Rounds<'a>, python: Option<&'a RefCell<Python>>) 
     }
 }
 
-/// Each on its own core, and both awake.
+/// Measures a call with client and server each on its own core, both awake.
 pub fn awake(bench: &Bench, cores: [usize; 2], placement: Placement) {
     let bar = if placement.is_near() { 0.02 } else { 0.04 };
     beside_both(bench, "get-awake", cores, [bar; 2]);
 }
 
-/// Both on one core: one of them sleeps.
+/// Measures a call with client and server on one core, so that one of them sleeps.
 pub fn one_core(bench: &Bench, core: usize) {
     beside_both(bench, "get-one-core", [core; 2], [0.36, 0.56]);
 }
 
-/// The same without shared memory, beside an echo.
+/// Measures a call without shared memory, beside an echo.
 pub fn over_the_socket(bench: &Bench, core: usize) {
     let row = "get-socket-one-core";
     if !bench.wants(row) {
@@ -71,7 +72,7 @@ pub fn over_the_socket(bench: &Bench, core: usize) {
     bench.compare(row, &samples, "socket", "echo", Bar::AtMost(1.20));
 }
 
-/// Over TCP, beside CPython's over TCP.
+/// Measures a call over TCP, beside CPython's over TCP.
 pub fn over_tcp(bench: &Bench, core: usize) {
     let row = "get-tcp-one-core";
     if !bench.wants(row) {

@@ -1,5 +1,5 @@
-//! The floor of a call over a socket: a child that reads a message at once and writes it back, and waits in an epoll
-//! set if there is none.
+//! The floor of a call over a socket: a child that reads a message at once and writes it back. It waits in an epoll set
+//! while no message is there.
 
 use std::io::{ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use ossature_benches::machine;
 
 use crate::served::pin_process;
 
-/// A forked child that does one thing until it is killed.
+/// A forked child that repeats one action until it is killed.
 pub struct Child(libc::pid_t);
 
 impl Child {
@@ -43,10 +43,10 @@ impl Drop for Child {
     }
 }
 
-/// As many bytes as our request and our reply have, about.
+/// The approximate length of this crate's request and reply.
 const LEN: usize = 64;
 
-/// Over a socket: the child reads before it waits.
+/// An echo over a socket: the child reads before it waits.
 pub struct Echo {
     stream: UnixStream,
     _child: Child,
@@ -79,7 +79,7 @@ impl Echo {
     }
 }
 
-/// By two eventfds, each in an epoll set of its owner.
+/// An echo by two eventfds, each in an epoll set of its owner.
 pub struct Events {
     there: EventFd,
     here: EventFd,
@@ -87,7 +87,7 @@ pub struct Events {
     _child: Child,
 }
 
-/// Waits for news, and takes them.
+/// Waits for an event and resets its count.
 fn take(epoll: &Epoll, event: &EventFd) {
     let mut events = [MaybeUninit::<Event>::uninit(); 8];
     epoll.poll(&mut events, Deadline::NEVER).expect("an event");

@@ -1,5 +1,5 @@
-//! The floor of a call through shared memory that wakes both sides: the same system calls as ours, made by hand, and
-//! nothing else but the encoding of the request and of the reply, and the look into the map.
+//! The floor of a call through shared memory that wakes both sides. It makes the same system calls by hand; beyond them
+//! it only encodes the request and the reply and looks up the map.
 
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
@@ -14,10 +14,10 @@ use ossature_benches::rivals::{futex_wait, futex_wake};
 
 use crate::echo::Child;
 
-/// A call as it is sent: the object, the method, the key.
+/// A call as the client sends it: the object, the method, the key.
 type Call<'c> = (&'c str, &'c str, &'c str);
 
-/// One direction: a number that goes up with each message, and the message.
+/// One direction: a number that each message increments, and the message.
 #[repr(align(4096))]
 struct Half {
     number: AtomicU32,
@@ -33,7 +33,7 @@ impl Half {
         Self { number: AtomicU32::new(0), length: AtomicU32::new(0), bytes: UnsafeCell::new([0; 256]) }
     }
 
-    /// Publishes a message after the one of that number.
+    /// Publishes the message after message `number`.
     fn put(&self, number: u32, write: impl FnOnce(&mut [u8]) -> usize) {
         // SAFETY: it is the turn of the side that writes here.
         let bytes = unsafe { &mut *self.bytes.get() };
@@ -48,7 +48,7 @@ impl Half {
     }
 }
 
-/// A client, and the child that answers.
+/// A client, and the child that replies.
 pub struct Floor {
     asked: &'static Half,
     answered: &'static Half,

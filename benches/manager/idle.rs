@@ -1,4 +1,4 @@
-//! A call after a while in which both sides fell asleep.
+//! A call after a pause in which both sides fell asleep.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::echo::Events;
 use crate::floor::Floor;
 use crate::served::Ours;
 
-/// Longer than anybody looks.
+/// Longer than either side polls.
 const PAUSE: Duration = Duration::from_micros(300);
 
-/// A burst of calls with a pause before each, which is not counted.
+/// A burst of calls with a pause before each call; the pauses are not measured.
 fn with_pauses(call: impl Fn()) -> impl FnMut(u64) -> f64 {
     move |repeats| {
         let mut spent = Duration::ZERO;

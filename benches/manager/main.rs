@@ -1,5 +1,5 @@
 //! Managers: one call of a proxy, through shared memory and over sockets, beside CPython's managers, a redis-server and
-//! the calls of the kernel by hand.
+//! handwritten kernel calls.
 
 mod calls;
 mod echo;

@@ -1,4 +1,4 @@
-//! A thousand connections of one process, and what a client costs the server.
+//! A thousand connections of one process, and the cost of a client to the server.
 
 use std::cell::Cell;
 use std::fs;
@@ -28,14 +28,14 @@ fn ask(connection: &Connection, request: &[u8]) -> Vec<u8> {
     connection.recv_bytes().expect("it replies")
 }
 
-/// A connection for calls, as a thread of a client has one.
+/// A connection for calls, like that of a client's thread.
 fn dial(address: &Address, key: &AuthKey) -> Connection {
     let connection = ConnectBuilder::new().authkey(key).connect(address).expect("a connection");
     ask(&connection, &request(Value::None, "accept_connection", vec!["bench".into()]));
     connection
 }
 
-/// The same calls over a thousand connections in turn, at once, and over one.
+/// Measures the same calls over a thousand connections in turn, over a thousand at once, and over one.
 pub fn thousand(bench: &Bench, core: usize) {
     let row = "thousand-connections";
     if !bench.wants(row) {
@@ -46,7 +46,7 @@ pub fn thousand(bench: &Bench, core: usize) {
     let manager = builder.start(Context::Spawn).expect("a server");
     pin_process(server_of(&manager), core);
     let dict = manager.dict::<String, i64>().expect("a dict");
-    dict.insert(&"k".to_owned(), &7).expect("it takes a value");
+    dict.insert(&"k".to_owned(), &7).expect("the server stores the value");
     let get = request(dict.as_ref().ident().into(), "get", vec!["k".into()]);
     let all: Vec<Connection> = (0..CONNECTIONS).map(|_| dial(manager.address(), &key)).collect();
     let one = dial(manager.address(), &key);
@@ -73,19 +73,19 @@ pub fn thousand(bench: &Bench, core: usize) {
     }
 }
 
-/// The KiB of a process that no other has: neither shared memory nor the program's text.
+/// The private memory of a process in KiB: neither shared memory nor the program's text.
 fn own(process: u32) -> f64 {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
     let figure = |line: &str| line.split_whitespace().nth(1).and_then(|figure| figure.parse::<f64>().ok());
     rollup.lines().filter(|line| line.starts_with("Private_Dirty")).filter_map(figure).sum()
 }
 
-/// How many clients, each of which has shared memory.
+/// The number of clients, each with shared memory.
 const CLIENTS: usize = 200;
-/// The pages of an exchange.
+/// The number of pages of an exchange.
 const EXCHANGE: f64 = 8.0;
 
-/// What a client costs: the server's own pages, and the pages that both have.
+/// Measures the cost of a client: the server's private pages, and the pages that the client and the server share.
 pub fn memory(bench: &Bench) {
     let row = "memory-of-a-client";
     if !bench.wants(row) {

@@ -1,4 +1,4 @@
-//! Debian's redis-server on a Unix socket, and the shortest client by hand.
+//! Debian's redis-server on a Unix socket, and a minimal handwritten client.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::served::pin_process;
 
-/// The server; it is killed at the end.
+/// The redis-server; dropping the value kills it.
 pub struct Redis {
     child: Child,
     socket: PathBuf,
@@ -16,7 +16,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// `None` where there is no redis-server.
+    /// Starts a redis-server; `None` if it is not installed.
     pub fn start(core: usize) -> Option<Self> {
         let socket = std::env::temp_dir().join(format!("ossature_bench_redis_{}_{core}", std::process::id()));
         let mut command = Command::new("redis-server");

@@ -1,4 +1,4 @@
-//! Our server, and CPython's, each on a core of its choice.
+//! This crate's server and CPython's, each on a given core.
 
 use std::fs;
 
@@ -24,9 +24,9 @@ pub fn server_of(manager: &Manager) -> u32 {
     manager.process().and_then(|process| process.pid()).expect("it runs").as_raw_nonzero().get().unsigned_abs()
 }
 
-/// A server with a dict, by shared memory or not, at a path or over TCP.
+/// A server with a dict, with or without shared memory, at a path or over TCP.
 pub struct Ours {
-    /// The server ends with it.
+    /// The server, which ends when this value is dropped.
     _manager: Manager,
     dict: DictProxy<String, i64>,
     key: String,
@@ -39,7 +39,7 @@ impl Ours {
         let manager = builder.start(Context::Spawn).expect("a server");
         pin_process(server_of(&manager), core);
         let (dict, key) = (manager.dict().expect("a dict"), "k".to_owned());
-        dict.insert(&key, &7).expect("it takes a value");
+        dict.insert(&key, &7).expect("the server stores the value");
         assert_eq!(manager.shares_memory().expect("a connection"), exchanges > 0 && !tcp);
         Self { _manager: manager, dict, key }
     }

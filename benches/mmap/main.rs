@@ -1,4 +1,4 @@
-//! Maps: searches beside memchr's and CPython's, a scan beside resident memory, and what a map costs.
+//! Maps: searches beside memchr's and CPython's, a scan beside a scan of resident memory, and the cost of a map.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -13,7 +13,7 @@ use ossature_benches::python::Python;
 use ossature_benches::report::{Bar, Line, Unit};
 use ossature_benches::rounds::{Rounds, Samples};
 
-/// A file that the page cache holds.
+/// The length of the file, which the page cache holds.
 const LEN: usize = 64 << 20;
 const NEEDLE: &[u8; 8] = b"\0needle\0";
 
@@ -29,11 +29,11 @@ fn main() {
     });
 }
 
-/// A file with a name, without one when dropped.
+/// A named file; dropping the value removes the name.
 struct Sample(PathBuf);
 
 impl Sample {
-    /// Letters in no order, and the needle at the end.
+    /// Creates a file of pseudo-random letters with the needle at the end.
     fn new() -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut bytes = vec![0; LEN];
@@ -43,7 +43,7 @@ impl Sample {
         }
         bytes[LEN - NEEDLE.len()..].copy_from_slice(NEEDLE);
         let path = std::env::temp_dir().join(format!("ossature-bench-mmap-{}", std::process::id()));
-        std::fs::write(&path, bytes).expect("room for the file");
+        std::fs::write(&path, bytes).expect("the file is written");
         Self(path)
     }
 
@@ -105,7 +105,7 @@ fn searches(bench: &Bench, file: &Sample, python: Rival<'_>) {
     beside(bench, python, "find-process-vm", "m.find(n)", 100, 0.35, || found(&by_process_vm));
 }
 
-/// Every byte is read once: of a map that is made for it, and of memory that is there.
+/// Reads every byte once: of a fresh map, and of resident memory.
 fn scan(bench: &Bench, file: &Sample) {
     if !bench.wants("scan-fresh") {
         return;
@@ -118,7 +118,7 @@ fn scan(bench: &Bench, file: &Sample) {
     bench.compare("scan-fresh", &samples, "ours", "resident", Bar::AtMost(1.3));
 }
 
-/// The sum of all words, as fast as memory is.
+/// The sum of all words, at the speed of the memory.
 fn sum(bytes: &[u8]) -> u64 {
     let (chunks, rest) = bytes.split_at(bytes.len() / 32 * 32);
     let mut sums = [rest.len() as u64, 0, 0, 0];
@@ -130,7 +130,7 @@ fn sum(bytes: &[u8]) -> u64 {
     sums.iter().fold(0, |sum, part| sum ^ part)
 }
 
-/// A page of memory without a file: made, written, given back.
+/// Measures an anonymous page: mapped, written and unmapped.
 fn lives(bench: &Bench, python: Rival<'_>) {
     beside(bench, python, "life-private", "life()", 600, 0.6, || {
         black_box(Mmap::private(4096).expect("memory")).set(0, 1).expect("it is there");

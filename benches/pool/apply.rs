@@ -1,4 +1,4 @@
-//! One call to a worker that sleeps, and its value back.
+//! One call to a sleeping worker, and the value that comes back.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -20,17 +20,17 @@ use crate::tiny::square;
 use crate::{WORKERS, pool, pythons};
 
 shareable! {
-    /// A turn each way.
+    /// One turn in each direction.
     struct Turns {
         there: AtomicU32,
         back: AtomicU32,
     }
 }
 
-/// What ends the other.
+/// The value that ends the other process.
 const END: u32 = u32::MAX;
 
-/// A process by hand, which sleeps on one word and answers on another.
+/// A handwritten process that sleeps on one word and answers on another.
 fn other(turns: &Turns) {
     let mut seen = 0;
     loop {
@@ -55,10 +55,10 @@ fn turn(turns: &Turns, number: u32) {
     }
 }
 
-/// The time between calls, in which both sides fall asleep; it is not part of the figure.
+/// The time between calls, in which both sides fall asleep; the figure excludes it.
 const REST: Duration = Duration::from_micros(200);
 
-/// Nanoseconds of one call that finds the other asleep.
+/// Nanoseconds of one call while the other process sleeps.
 fn rested(repeats: u64, mut call: impl FnMut()) -> f64 {
     let mut spent = Duration::ZERO;
     for _ in 0..repeats {
@@ -70,8 +70,8 @@ fn rested(repeats: u64, mut call: impl FnMut()) -> f64 {
     spent.as_nanos() as f64 / repeats as f64
 }
 
-/// The least that a call of a pool does beyond the futex: the parent sleeps on a descriptor, beside that of a process
-/// whose end the parent must learn of. So the process that answers writes to an event.
+/// The minimum that a call of a pool does beyond the futex. The parent sleeps on a descriptor and on the pidfd of a
+/// process whose end it must learn. So the process that answers writes to an event.
 struct Polled<'t> {
     turns: &'t Turns,
     event: EventFd,
@@ -90,7 +90,7 @@ impl Polled<'_> {
     }
 }
 
-/// The process that answers a [`Polled`] parent.
+/// Answers a [`Polled`] parent, in the other process.
 fn raising(turns: &Turns, event: &EventFd) {
     let mut seen = 0;
     while seen != END {
@@ -103,8 +103,8 @@ fn raising(turns: &Turns, event: &EventFd) {
     }
 }
 
-/// Where the two sides run. The kernel lets a pair sleep and wake on one core or on two, as it began, and a wake across
-/// cores takes five times as long. So beside the free row there is one for each.
+/// Where the two sides run. The kernel keeps a pair on one core or on two, as it began, and a wake across cores takes
+/// five times as long. So each case has a row beside the unpinned row.
 #[derive(Clone, Copy)]
 pub enum Where {
     Free,

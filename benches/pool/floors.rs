@@ -1,4 +1,4 @@
-//! The least that a map over processes does: a parent and two workers by hand, with memory that all share.
+//! The minimum that a map over processes does: a handwritten parent and two workers, with memory that all share.
 //!
 //! What a pool promises is kept: a chunk is claimed by one compare-exchange, and a word of the worker says which call
 //! runs, so that a death is charged to that call alone. Nothing watches for deaths here, and nothing is serialised.
@@ -19,13 +19,13 @@ struct Line(AtomicU64);
 
 #[derive(Default)]
 struct Words {
-    /// How many chunks have been published, and how many have been claimed, since the beginning.
+    /// The numbers of published chunks and of claimed chunks since the beginning.
     published: Line,
     next: Line,
-    /// The first chunk of this map, and how many calls a chunk has.
+    /// The first chunk of this map, and the number of calls in a chunk.
     base: Line,
     size: Line,
-    /// The call that runs, and how many chunks have ended, of each worker.
+    /// For each worker, the call that runs and the number of finished chunks.
     begun: [Line; WORKERS],
     ended: [Line; WORKERS],
     /// `go` changes with new chunks, and the workers sleep on it. `news` changes when a worker finds no chunk, and the
@@ -35,9 +35,9 @@ struct Words {
     over: AtomicU32,
 }
 
-/// How often a worker looks for a chunk before it sleeps, as long as those of a pool do.
+/// How often a worker polls for a chunk before it sleeps: as long as the workers of a pool poll.
 const LOOKS: u32 = 200;
-/// How many chunks are published by one store.
+/// The number of chunks that one store publishes.
 const BURST: usize = 16;
 
 pub struct Hands {

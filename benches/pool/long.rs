@@ -1,4 +1,4 @@
-//! 200 tasks of about a millisecond, beside rayon: how much of two cores is lost.
+//! 200 tasks of about a millisecond, beside rayon: the share of two cores that is lost.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 
 use crate::{WORKERS, pool};
 
-/// How many tasks there are.
+/// The number of tasks.
 const TASKS: u64 = 200;
 
 /// Computes for about a millisecond.

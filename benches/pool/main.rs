@@ -15,7 +15,7 @@ use crate::apply::Where;
 
 static TASKS: Tasks = tasks![tiny::square, long::one];
 
-/// How many workers everybody has.
+/// The number of workers of each contender.
 const WORKERS: usize = 2;
 
 fn main() {
@@ -39,7 +39,7 @@ fn pool() -> Pool {
     Pool::builder().workers(WORKERS).context(Context::Spawn).build().expect("a pool starts")
 }
 
-/// The interpreters that there are, with a pool of as many workers each.
+/// The installed interpreters, each with a pool of the same number of workers.
 fn pythons() -> Vec<(&'static str, Python)> {
     let definitions = "def square(x):\n    return x * x\n";
     let setup = format!("import multiprocessing; pool = multiprocessing.Pool({WORKERS})");

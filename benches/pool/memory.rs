@@ -1,5 +1,4 @@
-//! The memory of an idle pool and of a worker: the pages that its processes have alone, and the pages of its memory
-//! files.
+//! The memory of an idle pool and of a worker: the private pages of its processes, and the pages of its memory files.
 
 use std::fs;
 
@@ -14,14 +13,14 @@ fn children(process: u32) -> Vec<u32> {
     list.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
-/// The KiB of a process that no other has: neither shared memory nor the program's text.
+/// The private memory of a process in KiB: neither shared memory nor the program's text.
 fn own(process: u32) -> f64 {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
     let figure = |line: &str| line.split_whitespace().nth(1).and_then(|figure| figure.parse::<f64>().ok());
     rollup.lines().filter(|line| line.starts_with("Private_Dirty")).filter_map(figure).sum()
 }
 
-/// The KiB of the pool's memory files.
+/// The size of the pool's memory files in KiB.
 fn shared() -> f64 {
     use std::os::unix::fs::MetadataExt;
     let places = fs::read_dir("/proc/self/fd").expect("a list of descriptors").flatten().map(|place| place.path());

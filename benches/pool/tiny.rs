@@ -10,31 +10,32 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::floors::Hands;
 use crate::{WORKERS, pool, pythons};
 
-/// How many tasks a map has.
+/// The number of tasks of a map.
 const TASKS: u64 = 100_000;
 
 pub fn square(number: u64) -> u64 {
     number * number
 }
 
-/// The maps by hand, if their rows are wanted. A process with threads cannot fork, so this comes before the others.
+/// The handwritten maps, if their rows are wanted. A process with threads cannot fork, so these maps run first.
 pub fn hands(bench: &Bench) -> Option<Hands> {
     ["map", "map-plain", "chunksize-1"].iter().any(|row| bench.wants(row)).then(|| Hands::start(TASKS as usize))
 }
 
-/// The nanoseconds for each task of `repeats` maps.
+/// The nanoseconds per task over `repeats` maps.
 fn timed(tasks: u64, repeats: u64, mut map: impl FnMut()) -> f64 {
     let begun = Instant::now();
     (0..repeats).for_each(|_| map());
     begun.elapsed().as_nanos() as f64 / (repeats * tasks) as f64
 }
 
-/// Each map takes milliseconds, so there are few to a burst.
+/// Reduces the number of maps in a burst, because each map takes milliseconds.
 fn few(repeats: u64) -> u64 {
     repeats.clamp(1, 3)
 }
 
-/// A map of 100,000 by everybody's default chunks. `plain` copies items and values as they are; `ours` serialises them.
+/// Measures a map of 100,000 tasks with each contender's default chunks. `plain` copies items and values as they are;
+/// `ours` serialises them.
 pub fn default_chunks(bench: &Bench, hands: Option<&Hands>) {
     let Some(hands) = hands.filter(|_| bench.wants("map") || bench.wants("map-plain")) else { return };
     let mut pythons = pythons();
@@ -105,7 +106,7 @@ impl Iterator for Read<'_> {
     }
 }
 
-/// A map with one task to a chunk.
+/// Measures a map with one task to a chunk.
 pub fn one_to_a_chunk(bench: &Bench, near: bool, hands: Option<&Hands>) {
     let Some(hands) = hands.filter(|_| bench.wants("chunksize-1")) else { return };
     let tasks = TASKS / 10;

@@ -1,4 +1,4 @@
-//! A process by fork, from its start to the end of the wait for it.
+//! A forked process, from its start until its parent has waited for it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use ossature_benches::python::Python;
 use ossature_benches::report::{Bar, Line, Unit};
 use ossature_benches::rounds::Rounds;
 
-/// How much memory the parent has touched, which a fork copies the page tables of.
+/// The amount of memory that the parent has touched, and whose page tables a fork copies.
 const PARENT: usize = 16 << 20;
 
 fn ours() {
@@ -30,7 +30,7 @@ pub fn raw() {
     assert!(reaped == child && status == 0);
 }
 
-/// A child that does nothing, of a parent of 16 MiB.
+/// Measures a child that does nothing, of a parent with 16 MiB of touched memory.
 pub fn beside_the_raw_calls(bench: &Bench) {
     if !bench.wants("fork-16-mib") {
         return;
@@ -44,7 +44,7 @@ pub fn beside_the_raw_calls(bench: &Bench) {
     bench.compare("fork-16-mib", &samples, "ours", "fork(2)", Bar::AtMost(1.10));
 }
 
-/// The page faults of this process and of the children that it has waited for.
+/// The page faults of this process and of its reaped children.
 fn faults() -> u64 {
     let of = |who| {
         // SAFETY: a rusage is plain numbers, and all zeroes are one.
@@ -56,7 +56,7 @@ fn faults() -> u64 {
     of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
 }
 
-/// The page faults of one process from its start to the end of the wait for it, the parent's among them.
+/// Measures the page faults of one process from its start until its parent has waited for it, including the parent's.
 pub fn page_faults(bench: &Bench) {
     let row = "fork-page-faults";
     if !bench.wants(row) {
@@ -78,7 +78,7 @@ pub fn page_faults(bench: &Bench) {
     line("fork(2)", raw, Bar::Plus(6.0));
 }
 
-/// The same child of a parent that has just begun, beside the same in CPython.
+/// Measures the same child of a parent that has just begun, beside the same child in CPython.
 pub fn beside_cpython(bench: &Bench) {
     if !bench.wants("fork-cpython") && !bench.wants("fork-small") {
         return;
@@ -91,7 +91,7 @@ pub fn beside_cpython(bench: &Bench) {
         "exec('def run():\\n p = multiprocessing.Process(target=child)\\n p.start()\\n p.join()')",
     ]);
     let Some(mut python) = python else {
-        eprintln!("process/fork-cpython: no python3 here");
+        eprintln!("process/fork-cpython: python3 is not installed");
         return;
     };
     let mut rounds = Rounds::new();

@@ -1,4 +1,4 @@
-//! A process of the fork server, from its start to the end of the wait for it.
+//! A process of the fork server, from its start until its parent has waited for it.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,10 +18,10 @@ fn ours() {
 }
 
 fn stop() {
-    assert!(stop_forkserver(Duration::from_secs(10)).expect("can be waited for"));
+    assert!(stop_forkserver(Duration::from_secs(10)).expect("the fork server can be waited for"));
 }
 
-/// Beside the same in CPython, whose server has been started as well.
+/// Measures the start beside a process of CPython's fork server, which is also already started.
 pub fn beside_cpython(bench: &Bench) {
     for (rival, program) in BUILDS {
         for (spare, spares) in [("", 1), ("-no-spare", 0)] {
@@ -30,7 +30,7 @@ pub fn beside_cpython(bench: &Bench) {
                 continue;
             }
             let Some(mut python) = python(program, "forkserver") else {
-                eprintln!("process/{name}: no {program} here");
+                eprintln!("process/{name}: {program} is not installed");
                 continue;
             };
             set_forkserver_spares(spares);
@@ -45,7 +45,7 @@ pub fn beside_cpython(bench: &Bench) {
 }
 
 /// A process that forks a child for each byte that it receives, waits for the child and answers with a byte. No fork
-/// server does less. The drop of the value kills the process.
+/// server can do less. Dropping the value kills the process.
 struct ByHand {
     orders: UnixStream,
     server: libc::pid_t,
@@ -65,8 +65,8 @@ impl ByHand {
     }
 
     fn child(&self) {
-        (&self.orders).write_all(b"x").expect("the server reads");
-        (&self.orders).read_exact(&mut [0]).expect("the server answers");
+        (&self.orders).write_all(b"x").expect("the server receives the byte");
+        (&self.orders).read_exact(&mut [0]).expect("the server sends a byte");
     }
 }
 
@@ -89,8 +89,8 @@ impl Drop for ByHand {
     }
 }
 
-/// Beside a server made by hand, which checks nothing and reports nothing about its child. Without a child forked
-/// beforehand, and with one.
+/// Measures the start beside a handwritten server, which checks nothing and reports nothing about its child. Measured
+/// with and without a child forked in advance.
 pub fn by_hand(bench: &Bench) {
     for (row, spares) in [("forkserver-by-hand-no-spare", 0), ("forkserver-by-hand", 1)] {
         if !bench.wants(row) {
@@ -107,7 +107,7 @@ pub fn by_hand(bench: &Bench) {
     }
 }
 
-/// From a parent that has touched 16 MiB, and from one that has touched 2 GiB: the server was there before.
+/// Starts from a parent that has touched 16 MiB, and from one that has touched 2 GiB after the server's start.
 pub fn of_small_and_large(bench: &Bench) {
     if !bench.wants("forkserver-size") {
         return;

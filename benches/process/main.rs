@@ -1,4 +1,4 @@
-//! Starting processes: each way beside the raw calls and beside CPython's.
+//! Process starts: each way beside the raw calls and beside CPython's.
 
 mod fork;
 mod forkserver;
@@ -36,15 +36,15 @@ fn main() {
     });
 }
 
-/// Without the places that cargo has the loader search for libraries first, in every program that is started from here.
+/// Removes the library paths that cargo sets, which the loader of every started program would search first.
 fn start_programs_as_usual() {
     // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
     unsafe { std::env::remove_var("LD_LIBRARY_PATH") };
 }
 
-/// A pipe, so that children have something to replace wherever this runs.
+/// Replaces standard input by a pipe, so that children always have a descriptor to replace.
 fn have_a_standard_input() {
-    let (reader, writer) = pipe(Flags::empty()).expect("descriptors are left");
+    let (reader, writer) = pipe(Flags::empty()).expect("a free descriptor");
     // SAFETY: a standard stream, which nobody owns by its number.
     assert_eq!(unsafe { libc::dup2(reader.as_raw_fd(), 0) }, 0, "dup2");
     std::mem::forget(writer);

@@ -1,4 +1,4 @@
-//! A process that runs this program anew, from its start to the end of the wait for it.
+//! A process that runs this program anew, from its start until its parent has waited for it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ossature_benches::python::Python;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
-/// What the child does: nothing.
+/// Does nothing, as the child.
 pub fn nothing() {}
 
 fn ours() {
@@ -25,15 +25,15 @@ fn command() {
     assert!(Command::new("/bin/true").status().expect("runs").success());
 }
 
-/// This very program, which ends in the first line of its main: what any program of its kind costs.
+/// Starts this program, which exits in the first line of its main: the cost of any program of this kind.
 fn itself() {
     assert!(Command::new("/proc/self/exe").arg(ENDS_AT_ONCE).status().expect("runs").success());
 }
 
-/// The argument of that.
+/// The argument that makes this program exit at once.
 pub const ENDS_AT_ONCE: &str = "--end-at-once";
 
-/// Beside a program that is not this one and does nothing, and beside the crate that spawns closures.
+/// Measures the start beside another program that does nothing, and beside the crate that spawns closures.
 pub fn beside_its_rivals(bench: &Bench) {
     if !bench.wants("spawn") {
         return;
@@ -49,7 +49,7 @@ pub fn beside_its_rivals(bench: &Bench) {
     bench.compare("spawn-itself", &samples, "ours", "Command itself", Bar::AtMost(1.25));
 }
 
-/// The start method of that name, of the interpreter of that name or path.
+/// CPython with the start method `method`, in the interpreter of the name or path `program`.
 pub fn python(program: &str, method: &str) -> Option<Python> {
     Python::start_script(
         program,
@@ -62,13 +62,13 @@ pub fn python(program: &str, method: &str) -> Option<Python> {
     )
 }
 
-/// Beside the same in CPython.
+/// Measures the start beside the same start in CPython.
 pub fn beside_cpython(bench: &Bench) {
     if !bench.wants("spawn-cpython") {
         return;
     }
     let Some(mut python) = python("python3", "spawn") else {
-        eprintln!("process/spawn-cpython: no python3 here");
+        eprintln!("process/spawn-cpython: python3 is not installed");
         return;
     };
     let mut rounds = Rounds::new();

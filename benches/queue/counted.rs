@@ -1,4 +1,4 @@
-//! Instructions of a message that one thread sends and receives.
+//! Instructions of a message that one thread both sends and receives.
 
 use std::hint::black_box;
 

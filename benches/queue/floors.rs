@@ -1,5 +1,5 @@
-//! The least that hands a message over and back: on one cache line while both are awake, and by a sleep that hears of
-//! two words on one core.
+//! The minimum cost of a message in each direction: on one cache line while both sides are awake, and by a sleep on two
+//! words on one core.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use ossature_benches::machine;
 use ossature_benches::rivals::futex_wake;
 
-/// A number that is its own announcement: it counts.
+/// A number that is both the message and its signal, because each message increments it.
 #[derive(Default)]
 #[repr(align(128))]
 pub struct OneLine {
     number: AtomicU64,
 }
 
-/// One end of it, in one process.
+/// One end of the line, in one process.
 pub struct End {
     line: &'static OneLine,
     seen: Cell<u64>,
@@ -42,7 +42,7 @@ impl End {
     }
 }
 
-/// A word on which one sleeps until it is set, beside a second word, which nobody ever changes.
+/// A word on which a process sleeps until it is set, beside a second word, which never changes.
 #[derive(Default)]
 #[repr(align(128))]
 pub struct TwoWords {
@@ -59,7 +59,7 @@ struct Wait {
     reserved: u32,
 }
 
-/// `FUTEX2_SIZE_U32`, of a word that other processes reach.
+/// `FUTEX2_SIZE_U32`, without the private flag, for a word that processes share.
 const WORD: u32 = 2;
 
 impl TwoWords {

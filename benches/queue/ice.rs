@@ -1,4 +1,4 @@
-//! iceoryx2's publish and subscribe, polled: the way of it that does not sleep.
+//! iceoryx2's publish and subscribe, polled: its variant that does not sleep.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -6,10 +6,10 @@ use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::*;
 
-/// 64 bytes.
+/// The message of 64 bytes.
 pub type Small = [u64; 8];
 
-/// How many messages may wait.
+/// The maximum number of unread messages.
 const WAITING: usize = 1024;
 
 pub fn be_quiet() {
@@ -24,7 +24,7 @@ fn name() -> ServiceName {
     name.as_str().try_into().expect("a name")
 }
 
-/// One way, from one process to another.
+/// A one-way channel from one process to another.
 pub struct Way<P: ZeroCopySend + std::fmt::Debug + Copy + 'static> {
     publisher: Publisher<ipc::Service, P, ()>,
     subscriber: Subscriber<ipc::Service, P, ()>,
@@ -32,7 +32,7 @@ pub struct Way<P: ZeroCopySend + std::fmt::Debug + Copy + 'static> {
 }
 
 impl<P: ZeroCopySend + std::fmt::Debug + Copy + 'static> Way<P> {
-    /// For so many publishers and as many subscribers, of which there is one.
+    /// A service for `many` publishers and `many` subscribers; this value has one of each.
     pub fn new(many: usize) -> Self {
         let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
         let service = node
@@ -69,7 +69,7 @@ impl<P: ZeroCopySend + std::fmt::Debug + Copy + 'static> Way<P> {
     }
 }
 
-/// Long messages, written and read in place.
+/// A channel for long messages, written and read in place.
 pub struct LongWay {
     publisher: Publisher<ipc::Service, [u8], ()>,
     subscriber: Subscriber<ipc::Service, [u8], ()>,
@@ -77,7 +77,7 @@ pub struct LongWay {
 }
 
 impl LongWay {
-    /// For messages of at most so many bytes, of which so many may wait.
+    /// A channel for messages of at most `len` bytes and at most `waiting` unread messages.
     pub fn new(len: usize, waiting: usize) -> Self {
         let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
         let service = node

@@ -18,17 +18,17 @@ use crate::one_way::job;
 use crate::typed::PYTHON;
 
 const LEN: usize = 1 << 20;
-/// Of one burst.
+/// The number of messages in one burst.
 const MESSAGES: u64 = 64;
-/// Room for four messages, as with the others.
+/// Capacity for four messages, as for the others.
 const WAITING: usize = 4;
 
-/// Reads all of it, as whoever gets it would.
+/// Reads all bytes, as any receiver would.
 fn sum(bytes: &[u8]) -> u64 {
     bytes.chunks_exact(8).map(|eight| u64::from_ne_bytes(eight.try_into().expect("eight"))).fold(0, u64::wrapping_add)
 }
 
-/// The least that carries such messages with a copy on each side: places in shared memory, and two counts.
+/// The minimum that carries such messages with a copy on each side: slots in shared memory, and two counts.
 struct ByHand {
     sent: &'static Count,
     received: &'static Count,
@@ -45,7 +45,7 @@ impl ByHand {
         Self { sent: count(), received: count(), places: machine::shared_memory(WAITING * LEN) }
     }
 
-    /// Where message `number` lies.
+    /// The address of message `number`.
     fn place(&self, number: u64) -> *mut u8 {
         // SAFETY: there are `WAITING` places of `LEN` bytes.
         unsafe { self.places.add(number as usize % WAITING * LEN) }

@@ -1,5 +1,5 @@
-//! The ring and the typed queue: one way and there and back, small messages and large ones, beside iceoryx2,
-//! ipc-channel, pipes and sockets between processes, crossbeam between threads, and CPython's Queue.
+//! The ring and the typed queue: one way and round trip, small and large messages. Rivals are iceoryx2, ipc-channel,
+//! pipes and sockets between processes, crossbeam between threads, and CPython's Queue.
 
 mod counted;
 mod floors;
@@ -35,9 +35,9 @@ fn main() {
     });
 }
 
-/// Everybody's bursts have as many messages: so many that the start of a burst, where somebody may have slept, is
-/// little.
+/// The number of messages in every contender's bursts: enough that the start of a burst, where a party may sleep,
+/// counts little.
 const MESSAGES: u64 = 16_384;
 
-/// For rounds whose bursts have a length of their own.
+/// A span for rounds whose bursts have a fixed number of messages.
 const ANY: Duration = Duration::from_millis(1);

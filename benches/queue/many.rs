@@ -1,4 +1,4 @@
-//! Two who send and two who receive, on two cores: the ring and the typed queue between processes, crossbeam between
+//! Two senders and two receivers on two cores: the ring and the typed queue between processes, crossbeam between
 //! threads.
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use crate::MESSAGES;
 use crate::one_way::receive_all;
 use crate::typed::{Value, WAITING};
 
-/// Those with odd numbers send; on each core there is one of either kind.
+/// Whether the party sends: odd numbers do, so each core has one sender and one receiver.
 fn sends(party: usize) -> bool {
     party % 2 == 1
 }

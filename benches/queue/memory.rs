@@ -1,4 +1,4 @@
-//! The memory that an empty queue has.
+//! The memory of an empty queue.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -8,7 +8,7 @@ use ossature_benches::report::{Bar, Line, Unit};
 
 use crate::typed::Value;
 
-/// How many KiB the memory files that this process has open have.
+/// The size in KiB of the memory files that this process has open.
 fn memory_files() -> f64 {
     let places = std::fs::read_dir("/proc/self/fd").expect("a list of descriptors").flatten();
     let is_memory = |place: &std::path::Path| {

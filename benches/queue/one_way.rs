@@ -1,4 +1,4 @@
-//! 64 bytes from one process to another, each on its core.
+//! 64 bytes from one process to another, each on its own core.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -17,16 +17,16 @@ use crate::MESSAGES;
 use crate::ice::{Small, Way};
 use crate::spsc::Spsc;
 
-/// How many messages are sent at once in the row of batches.
+/// The number of messages in one send in the row of batches.
 const BATCH: usize = 32;
 const LEN: usize = size_of::<Small>();
-/// Room for 4096 messages of ours, which is more than fits into a core's nearest cache, as with the others.
+/// Capacity for 4096 of this crate's messages, which is more than fits into a core's nearest cache, as for the others.
 const CAPACITY: usize = 256 << 10;
 
 /// The party that sends.
 pub const SENDER: usize = 1;
 
-/// A job of one who sends and one who receives.
+/// A job with one sender and one receiver.
 pub fn job<'a>(parties: &mut Parties<'a>, send: impl Fn(u64) + 'a, receive: impl Fn(u64) + 'a) -> usize {
     parties.add(move |party, count| if party == SENDER { send(count) } else { receive(count) })
 }

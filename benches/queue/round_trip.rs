@@ -1,4 +1,4 @@
-//! A message there and a message back: while both are awake on two cores, on one core, and after a move between them.
+//! The round trip of a message: while both are awake on two cores, on one core, and after a move between them.
 
 use std::cell::{Cell, RefCell};
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -35,7 +35,7 @@ fn take<const LEN: usize>(mailbox: &Mailbox<'_>) {
     assert_eq!(mailbox.borrow_mut().recv(&mut [0; LEN]).expect("a message").len, LEN);
 }
 
-/// A pipe to each of the two.
+/// Two pipes, one in each direction.
 fn pipes() -> [(PipeReader, PipeWriter); 2] {
     [(); 2].map(|()| std::io::pipe().expect("a pipe"))
 }
@@ -55,7 +55,7 @@ fn run(bench: &Bench, mut pair: Pair<'_>, jobs: &[(&'static str, usize)], rounds
     samples
 }
 
-/// Each on its own core, both awake: one way of it.
+/// Measures two processes, each on its own core and both awake: the time of one direction.
 pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     let near = placement.is_near();
     both_awake::<8, u64>(bench, cores, Bar::AtMost(if near { 0.35 } else { 0.75 }), 0);
@@ -92,7 +92,7 @@ where
     bench.compare(&format!("{row}-floor"), &samples, "by-hand", "iceoryx2", Bar::AtMost(1.0));
 }
 
-/// Both on one core: one of them sleeps.
+/// Measures two processes on one core, so that one of them sleeps.
 pub fn one_core(bench: &Bench, core: usize) {
     one_core_of::<8>(bench, core);
     one_core_of::<64>(bench, core);
@@ -127,13 +127,13 @@ fn read<const LEN: usize>(mut pipe: &PipeReader) {
     pipe.read_exact(&mut [0; LEN]).expect("a writer");
 }
 
-/// How many turns there are before the move, and behind it before the measuring begins.
+/// The number of turns before the move, and again between the move and the measurement.
 const BEFORE: u64 = 512;
 const ADAPTS: u64 = 256;
-/// And how many are measured.
+/// The number of measured turns.
 const TURNS: u64 = 1000;
 
-/// One of the two has moved to the other's core, or away from there, 256 turns ago.
+/// Measures the round trip after one process moved to the other's core, or away from it, 256 turns ago.
 pub fn after_a_move(bench: &Bench, [here, there]: [usize; 2]) {
     for (row, from, to) in [("moved-to-one-core", there, here), ("moved-to-two-cores", here, there)] {
         if bench.wants(row) {
@@ -167,7 +167,7 @@ fn moved(bench: &Bench, row: &str, here: usize, from: usize, to: usize) {
     bench.compare(row, &samples, "ring", rival, Bar::AtMost(if one_core { 1.05 } else { 0.75 }));
 }
 
-/// A job in which the second party moves; the first one notes what the turns behind that took.
+/// A job in which the second party moves; the first records the time of the turns after the move.
 fn turns<'a>(
     parties: &mut Parties<'a>,
     spent: &'a Cell<f64>,

@@ -1,4 +1,4 @@
-//! The floor: the least ring of 64-byte messages between two processes that never sleep, and of which none may die.
+//! The floor: the minimal ring of 64-byte messages between two processes that never sleep and must not die.
 
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicUsize, Ordering::*};
@@ -13,7 +13,7 @@ const PLACES: usize = 1024;
 #[derive(Default)]
 struct Side {
     at: AtomicUsize,
-    /// Where the other one was when this one last looked.
+    /// The other side's position when this side last read it.
     seen: Cell<usize>,
 }
 

@@ -13,13 +13,13 @@ use ossature_benches::rounds::Rounds;
 use crate::MESSAGES;
 use crate::one_way::{SENDER, job};
 
-/// 64 bytes here, and 64 bytes on the way.
+/// A value of 64 bytes, in memory and in the queue.
 pub type Value = [f64; 8];
 
-/// How many values may wait in the channel.
+/// The maximum number of unread values in the channel.
 pub const WAITING: usize = 1024;
 
-/// An interpreter whose child puts for ever, and is killed with it.
+/// An interpreter whose child puts items endlessly, and is killed with the interpreter.
 pub const PYTHON: [&str; 4] = [
     "import os, ctypes; from multiprocessing import Queue",
     "queue = Queue(WAITING); message = b'x' * LENGTH",

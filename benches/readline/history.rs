@@ -13,16 +13,16 @@ use crate::keys::Gnu;
 
 const LINES: usize = 1_000_000;
 
-/// The line that a search has to go back to the beginning for.
+/// The line for which a search has to go back to the beginning.
 const OLDEST: &str = "the oldest line of all";
 
-/// The file, gone when dropped.
+/// The history file; dropping the value removes it.
 struct Sample(PathBuf);
 
 impl Sample {
     fn new() -> Self {
         let path = std::env::temp_dir().join(format!("ossature-bench-history-{}", std::process::id()));
-        let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("room for the file"));
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("the file is created"));
         writeln!(file, "{OLDEST}").expect("room");
         for n in 1..LINES {
             writeln!(file, "git commit --message 'change number {n}' src/file_{}.rs", n % 977).expect("room");
@@ -39,7 +39,7 @@ impl Drop for Sample {
     }
 }
 
-/// The middle of what a measurement gives in so many rounds.
+/// The median of `rounds` measurements.
 fn median(rounds: usize, mut measure: impl FnMut() -> Option<f64>) -> Option<f64> {
     let mut all = (0..rounds).map(|_| measure()).collect::<Option<Vec<_>>>()?;
     all.sort_by(f64::total_cmp);
@@ -61,7 +61,7 @@ pub fn rows(bench: &Bench) {
     let load = || {
         let mut history = History::new();
         let begin = Instant::now();
-        let loaded = history.load(&sample.0).expect("the file is there");
+        let loaded = history.load(&sample.0).expect("the file is readable");
         let took = begin.elapsed().as_nanos() as f64;
         assert_eq!(black_box(loaded), LINES);
         (history, took)

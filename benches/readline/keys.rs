@@ -1,5 +1,6 @@
-//! Instructions of a keystroke and of its drawing. GNU readline reads the same keys from memory and draws on /dev/null,
-//! in a program of its own. rustyline and reedline read the keys from a pseudo-terminal, which is their only interface.
+//! Instructions of a keystroke and of its drawing. GNU readline runs in its own program; it reads the same keys from
+//! memory and draws on /dev/null. rustyline and reedline read the keys from a pseudo-terminal, which is their only
+//! interface.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -15,7 +16,7 @@ use ossature_benches::report::{Bar, Line, Unit};
 use ossature_sys::fd;
 use ossature_sys::tty::{Pty, WindowSize, set_window_size};
 
-/// A line that is typed, one that is typed in two places, moves in a line, and commands that change one.
+/// The rows: a typed line, a line typed at two positions, moves in a line, and commands that change a line.
 const TYPING: &[u8] = b"the quick brown fox jumps over the dogs\r";
 const MIDDLE: &[u8] = b"the quick brown fox \x01and then some words \r";
 const MOVING: &[u8] =
@@ -39,10 +40,10 @@ pub const COUNTED: [Counted; 11] = [
     ("reedline-moving", |count| reedline(MOVING, count)),
 ];
 
-/// So many counted operations are a line, since a line is many keys.
+/// The factor by which the counted operations are fewer, since an operation is a line of many keys.
 const FEWER: u64 = 20;
 
-/// Types the keys one by one, as an event loop does. What is drawn goes into a vector.
+/// Types the keys one by one, as an event loop does, and draws into a vector.
 fn ours(keys: &[u8], count: u64) {
     let mut config = Config::default();
     config.terminal = "xterm".into();
@@ -61,23 +62,25 @@ fn ours(keys: &[u8], count: u64) {
     }
 }
 
-/// Tells a process that it types at the terminal which its standard input is: the row, how often, and the [`Pace`].
+/// The variable that makes a process type at the terminal on its standard input. Its value is the row, the number of
+/// lines, and the [`Pace`].
 const TYPIST: &str = "OSSATURE_BENCH_TYPIST";
 
-/// When the next key is typed.
+/// The time at which the next key is typed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// At once: rustyline draws each key that it reads.
+    /// At once, because rustyline draws after each key that it reads.
     Ahead,
-    /// When something was drawn: reedline draws keys once that come together.
+    /// After the last key was drawn, because reedline draws once for keys that arrive together.
     Drawn,
 }
 
-/// The far side of a terminal, which can be written, too.
+/// The other side of a terminal, which is readable and writable.
 struct Far(File);
 
 impl Far {
-    /// Adds what was drawn. A program that asks for the cursor's place gets one. `false` at the end.
+    /// Appends what the program has drawn, and replies to a request for the cursor's position. Returns `false` at the
+    /// end.
     fn read(&mut self, shown: &mut Vec<u8>) -> bool {
         const PLACE_WANTED: &[u8] = b"\x1b[6n";
         let mut part = [0; 4096];
@@ -85,13 +88,13 @@ impl Far {
         shown.extend_from_slice(&part[..length]);
         if let Some(at) = shown.windows(PLACE_WANTED.len()).position(|it| it == PLACE_WANTED) {
             shown.drain(..at + PLACE_WANTED.len());
-            self.0.write_all(b"\x1b[1;1R").expect("the terminal takes an answer");
+            self.0.write_all(b"\x1b[1;1R").expect("the terminal accepts a reply");
         }
         true
     }
 }
 
-/// In a process that was started to type: does so and answers `true`.
+/// In a process that was started to type, types and returns `true`.
 pub fn is_typist() -> bool {
     let Ok(wish) = std::env::var(TYPIST) else { return false };
     let mut words = wish.split(' ');
@@ -113,7 +116,7 @@ pub fn is_typist() -> bool {
         while !rest.is_empty() {
             let (key, after) = rest.split_at(if pace == Pace::Ahead { rest.len() } else { length_of_key(rest) });
             rest = after;
-            far.0.write_all(key).expect("the terminal takes keys");
+            far.0.write_all(key).expect("the terminal accepts keys");
             if !rest.is_empty() {
                 while shown.is_empty() && far.read(&mut shown) {}
                 shown.clear();
@@ -127,7 +130,7 @@ pub fn is_typist() -> bool {
     true
 }
 
-/// How many bytes the first key has: more than one behind an escape.
+/// The number of bytes of the first key: more than one after an escape.
 fn length_of_key(keys: &[u8]) -> usize {
     match keys {
         [0x1b, b'[', ..] => 3,
@@ -136,17 +139,18 @@ fn length_of_key(keys: &[u8]) -> usize {
     }
 }
 
-/// What both show before a line.
+/// The prompt that both editors show before a line.
 fn prompt(line: u64) -> String {
     format!("{line}> ")
 }
 
-/// Reads lines which a process types at the far side of a terminal: standard input, output and error.
+/// Reads lines while a second process types them on the other side of a terminal, which is standard input, output and
+/// error.
 fn typed(keys: &[u8], count: u64, pace: Pace, mut read: impl FnMut(u64)) {
     let count = count.div_ceil(FEWER);
     let pty = Pty::open().expect("a terminal");
     let size = WindowSize { rows: 24, columns: 80, ..WindowSize::default() };
-    set_window_size(&pty.terminal, size).expect("it is a terminal");
+    set_window_size(&pty.terminal, size).expect("a terminal");
     let (name, _) = ROWS.iter().find(|(_, known)| *known == keys).expect("a row of this bench");
     let pace = if pace == Pace::Drawn { "drawn" } else { "ahead" };
     let mut typist = Command::new(std::env::current_exe().expect("this program"))
@@ -175,7 +179,7 @@ fn rustyline(keys: &[u8], count: u64) {
     });
 }
 
-/// reedline's prompt, without its colours and signs.
+/// reedline's prompt, without its colours and symbols.
 struct Plain(String);
 
 impl reedline::Prompt for Plain {
@@ -200,7 +204,7 @@ impl reedline::Prompt for Plain {
     }
 }
 
-/// reedline has no command for some keys of the fourth row, which draw nothing then.
+/// Reads the keys with reedline, which has no command for some keys of the fourth row and then draws nothing.
 fn reedline(keys: &[u8], count: u64) {
     let mut editor = None;
     typed(keys, count, Pace::Drawn, |line| {
@@ -209,7 +213,7 @@ fn reedline(keys: &[u8], count: u64) {
     });
 }
 
-/// GNU readline as a program; `None` where it or a C compiler is not installed.
+/// GNU readline as a program; `None` if readline or a C compiler is not installed.
 pub struct Gnu(PathBuf);
 
 impl Gnu {
@@ -236,13 +240,13 @@ impl Drop for Gnu {
     }
 }
 
-/// A file with the keys of a row, gone when dropped.
+/// A file with the keys of a row; dropping the value removes it.
 struct Keys(PathBuf);
 
 impl Keys {
     fn new(name: &str, keys: &[u8]) -> Self {
         let path = std::env::temp_dir().join(format!("ossature-bench-keys-{name}-{}", std::process::id()));
-        std::fs::write(&path, keys).expect("room for a few bytes");
+        std::fs::write(&path, keys).expect("the file is written");
         Self(path)
     }
 }

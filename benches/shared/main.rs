@@ -1,4 +1,4 @@
-//! Values and arrays in shared memory: beside CPython's, and slices beside memcpy.
+//! Values and arrays in shared memory beside CPython's, and slices beside memcpy.
 
 mod slices;
 mod values;

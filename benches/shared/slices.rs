@@ -7,7 +7,7 @@ use ossature_benches::bench::Bench;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
-/// The rows: so many items of eight bytes.
+/// Runs the rows, one for each number of items of eight bytes.
 pub fn rows(bench: &Bench) {
     for (len, raw_bar) in [(100, 1.2), (10_000, 1.2), (1_000_000, 1.2)] {
         row(bench, len, raw_bar);
@@ -26,8 +26,8 @@ fn row(bench: &Bench, len: usize, raw_bar: f64) {
         let raw = RawArray::<u64>::from_slice(items).expect("shared memory");
         // What memcpy is given is as aligned, and lies in the same kind of memory.
         let plain = Array::<u64>::from_slice(items).expect("shared memory");
-        let mut plain = plain.lock().expect("nobody gave it up");
-        let mut guard = array.lock().expect("nobody gave it up");
+        let mut plain = plain.lock().expect("the lock is not abandoned");
+        let mut guard = array.lock().expect("the lock is not abandoned");
         let mut rounds = Rounds::new();
         rounds.add("guard", || black_box(&mut guard[..]).copy_from_slice(black_box(items)));
         rounds.add("raw", || black_box(&raw).set_slice(.., black_box(items)).expect("as many places"));

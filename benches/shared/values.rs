@@ -1,4 +1,4 @@
-//! Single values: CPython's `multiprocessing.sharedctypes` does the same in an interpreter beside us.
+//! Single values, beside CPython's `multiprocessing.sharedctypes` in a running interpreter.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ const SETUP: &[&str] = &[
     "r = sharedctypes.RawValue('i', 0)",
 ];
 
-/// The rows.
+/// Runs the rows.
 pub fn rows(bench: &Bench) {
     let python = Python::start(SETUP).map(RefCell::new);
     let python = python.as_ref();
@@ -35,7 +35,7 @@ pub fn rows(bench: &Bench) {
     row(bench, python, "value-add", "with v.get_lock(): v.value += 1", 0.06, || {
         let value = Value::new(0_i32).expect("shared memory");
         move || {
-            let mut value = black_box(&value).lock().expect("nobody gave it up");
+            let mut value = black_box(&value).lock().expect("the lock is not abandoned");
             *value = value.wrapping_add(1);
         }
     });
@@ -52,7 +52,7 @@ pub fn rows(bench: &Bench) {
     });
 }
 
-/// What a value costs that is made alone, beside a memory file that is made by hand: reserved as ours, sealed, mapped
+/// Measures the cost of a value that is made alone, beside a handwritten memory file, likewise reserved, sealed, mapped
 /// and written once.
 fn made(bench: &Bench) {
     let row = "value-made";
@@ -87,10 +87,11 @@ fn by_hand() {
     unsafe { libc::close(memory) };
 }
 
-/// How many values are made, of which each is to be cheap.
+/// The number of values in the rows that make many.
 const MANY: usize = 100_000;
 
-/// What each of many values costs: no rival has them in one memory, and the limit is a number of nanoseconds.
+/// Measures the cost of each of many values. No rival places several in one memory, so the limit is a number of
+/// nanoseconds.
 fn limited(bench: &Bench, row: &str, limit: f64, make: impl Fn() -> Vec<Value<i32>>) {
     if !bench.wants(row) {
         return;
@@ -117,7 +118,7 @@ fn row<F: FnMut()>(
     row_of(bench, python, 100, name, statement, bar, ours);
 }
 
-/// Measures the row over this many rounds.
+/// Measures the row over `rounds` rounds.
 fn row_of<F: FnMut()>(
     bench: &Bench,
     python: Option<&RefCell<Python>>,

@@ -10,7 +10,7 @@ use crate::placement::Placement;
 use crate::report::{Bar, Line, Unit};
 use crate::rounds::{Rounds, Samples};
 
-/// One bench: its area, and the rows that were asked for.
+/// One bench: its area, and the requested rows.
 #[derive(Debug)]
 pub struct Bench {
     area: &'static str,
@@ -18,7 +18,8 @@ pub struct Bench {
     quick: bool,
 }
 
-/// Runs `rows` as the bench `area`; in a process that was started to be counted, does only that.
+/// Runs `rows` as the bench `area`. In a process that was started to count instructions, only runs the counted
+/// operation.
 pub fn main(area: &'static str, counted: &[Counted], rows: impl FnOnce(&Bench)) {
     if callgrind::counting(counted) {
         return;
@@ -31,18 +32,18 @@ pub fn main(area: &'static str, counted: &[Counted], rows: impl FnOnce(&Bench)) 
 }
 
 impl Bench {
-    /// Whether the row was asked for.
+    /// Whether the row was requested.
     pub fn wants(&self, row: &str) -> bool {
         let row = format!("{}/{row}", self.area);
         self.words.is_empty() || self.words.iter().any(|word| row.contains(word))
     }
 
-    /// `full`, or a tenth of it when the run is a quick one.
+    /// Returns `full`, or a tenth of it in a quick run.
     pub fn scaled(&self, full: usize) -> usize {
         if self.quick { full.div_ceil(10) } else { full }
     }
 
-    /// Says where the two cores are, as every two-core bench does first; `None` on a machine with one.
+    /// Prints the distance of the two cores, as every two-core bench does first; `None` on a machine with one core.
     pub fn placement(&self) -> Option<Placement> {
         let placement = Placement::measure();
         match placement {
@@ -53,7 +54,7 @@ impl Bench {
     }
 
     /// Runs a table over several sets of objects, fresh ones each time: `table` makes a set, adds its contenders and
-    /// has them [run](Turn::run).
+    /// [runs](Turn::run) them.
     pub fn table(&self, sets: usize, table: impl Fn(Turn<'_>)) -> Samples {
         let mut samples = Samples::default();
         for _ in 0..self.scaled(sets).max(2) {
@@ -62,7 +63,7 @@ impl Bench {
         samples
     }
 
-    /// Prints the line of one row and rival, from the rounds the two ran in.
+    /// Prints the line of one row and rival, from the rounds of both.
     pub fn compare(&self, row: &str, samples: &Samples, ours: &str, theirs: &'static str, bar: Bar) {
         self.print(Line {
             row: row.to_owned(),
@@ -75,19 +76,20 @@ impl Bench {
         });
     }
 
-    /// Counts the instructions of two counted operations and prints the line; without valgrind it says so.
+    /// Counts the instructions of two counted operations and prints the line. Without valgrind it prints that nothing
+    /// is counted.
     pub fn compare_instructions(&self, row: &str, ours: &str, rival: &str, theirs: &str, bar: Bar) {
         self.judge_instructions(row, ours, rival, callgrind::instructions(theirs), bar);
     }
 
-    /// Counts the instructions of one counted operation and holds them against a fixed number.
+    /// Counts the instructions of one counted operation and compares them with a fixed number.
     pub fn limit_instructions(&self, row: &str, ours: &str, limit: f64) {
         self.judge_instructions(row, ours, "limit", Some(limit), Bar::AtMost(1.0));
     }
 
     fn judge_instructions(&self, row: &str, ours: &str, rival: &str, theirs: Option<f64>, bar: Bar) {
         let Some(ours) = callgrind::instructions(ours) else {
-            eprintln!("{}/{row}: no valgrind here, so no instructions are counted", self.area);
+            eprintln!("{}/{row}: valgrind is not installed, so no instructions are counted", self.area);
             return;
         };
         let (row, rival) = (row.to_owned(), rival.to_owned());

@@ -11,10 +11,11 @@ const FEW: u64 = 1_000;
 const MANY: u64 = 6_000;
 const PLEASE: &str = "OSSATURE_BENCH_COUNT";
 
-/// An operation whose instructions can be counted: its name, and what repeats it the given number of times.
+/// An operation whose instructions can be counted: its name, and the function that repeats it the given number of
+/// times.
 pub type Counted = (&'static str, fn(u64));
 
-/// In a process that was started to be counted: does its work and answers `true`.
+/// In a process that was started to count instructions, repeats the operation and returns `true`.
 ///
 /// # Panics
 ///
@@ -40,7 +41,7 @@ fn total(name: &str, repeats: u64) -> Option<f64> {
     total_of(name, &command)
 }
 
-/// All instructions of a program, for a rival that is not linked with us; `None` without valgrind.
+/// All instructions of a program, for a rival that is not linked into this program; `None` without valgrind.
 pub fn total_of(name: &str, command: &Command) -> Option<f64> {
     let envs = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let output = Command::new("valgrind")
@@ -55,7 +56,7 @@ pub fn total_of(name: &str, command: &Command) -> Option<f64> {
     match collected.and_then(|(_, count)| count.trim().parse().ok()) {
         Some(count) if output.status.success() => Some(count),
         _ => {
-            eprintln!("callgrind could not count {name}:\n{said}");
+            eprintln!("callgrind cannot count {name}:\n{said}");
             None
         }
     }

@@ -1,5 +1,4 @@
-//! The harness of every bench: rivals beside us in interleaved rounds, one `RATIO` line for each row and
-//! rival.
+//! The harness of every bench: rivals beside this crate in interleaved rounds, one `RATIO` line for each row and rival.
 //!
 //! | module | what it knows |
 //! | --- | --- |

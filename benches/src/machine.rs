@@ -1,6 +1,6 @@
 //! Pinning and descriptor limits.
 
-/// The cores this process may run on, in order.
+/// The cores on which this process may run, in order.
 pub fn cores() -> Vec<usize> {
     // SAFETY: a cpu_set_t is a plain bit set; all zeroes is the empty one.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -19,7 +19,7 @@ pub fn two_cores() -> Option<[usize; 2]> {
     }
 }
 
-/// Runs `body` with the calling thread on `core` alone, then lets it go back to the cores it had.
+/// Runs `body` with the calling thread on `core` alone, then restores the thread's cores.
 ///
 /// # Panics
 ///
@@ -32,7 +32,7 @@ pub fn on_core<R>(core: usize, body: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Keeps the calling thread, and what it starts from now on, on `cores`.
+/// Restricts the calling thread, and threads that it starts later, to `cores`.
 ///
 /// # Panics
 ///
@@ -49,7 +49,7 @@ pub fn pin(cores: &[usize]) {
     assert_eq!(answer, 0, "sched_setaffinity {cores:?}");
 }
 
-/// Lets this process open as many descriptors as its hard limit says, and answers with that number.
+/// Raises this process's limit of open descriptors to its hard limit, and returns that number.
 ///
 /// # Panics
 ///
@@ -66,7 +66,7 @@ pub fn raise_descriptor_limit() -> u64 {
     limit.rlim_cur
 }
 
-/// Lives through one thread, because glibc leaves the atomics out of private mutexes until a second thread has existed.
+/// Starts and joins one thread, because glibc omits the atomics in private mutexes until a second thread has existed.
 ///
 /// # Panics
 ///
@@ -75,7 +75,7 @@ pub fn have_had_a_thread() {
     std::thread::spawn(|| ()).join().expect("an empty thread ends");
 }
 
-/// Puts `value` into memory that forked children share, for good.
+/// Moves `value` permanently into memory that forked children share.
 ///
 /// # Panics
 ///
@@ -88,7 +88,7 @@ pub fn shared<T: Sync>(value: T) -> &'static T {
     unsafe { &*place }
 }
 
-/// `len` zero bytes that forked children share. They are never unmapped.
+/// Returns `len` zero bytes that forked children share. They are never unmapped.
 ///
 /// # Panics
 ///

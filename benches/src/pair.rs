@@ -1,4 +1,4 @@
-//! Two processes at work on one thing: this one and a forked one, each on its core, for the same stretch of time.
+//! Two processes at work on one object: this process and a forked one, each on its core, for the same time.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::machine;
 use crate::rivals::{futex_wait, futex_wake};
 
-/// What each of the two, the first or the second, does until the given instant; answers with how often it did it.
+/// The work of each process, the first or the second, until the given instant; returns the number of operations.
 type Job<'a> = Box<dyn Fn(u64, usize) -> u64 + 'a>;
 
-/// Jobs, and the two processes that do them.
+/// Jobs, and the two processes that run them.
 pub struct Pair<'a> {
     cores: [usize; 2],
     jobs: Vec<Job<'a>>,
@@ -23,12 +23,12 @@ impl std::fmt::Debug for Pair<'_> {
     }
 }
 
-/// What the two did in one stretch.
+/// The results of the two in one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// Nanoseconds for each operation of the two together.
+    /// Nanoseconds per operation over both processes.
     pub each: f64,
-    /// The slower party's operations over the faster's.
+    /// The slower party's number of operations divided by the faster's.
     pub fairness: f64,
 }
 
@@ -43,11 +43,11 @@ struct Control {
     over: AtomicU32,
 }
 
-/// How many exchanges there are between two looks at the clock.
+/// The number of exchanges between two reads of the clock.
 const LOOK: u64 = 16;
 
 impl<'a> Pair<'a> {
-    /// Two parties for `cores`, which may be the same one twice, and no job yet.
+    /// Two parties for `cores`, which may be the same core twice, without a job.
     pub fn on(cores: [usize; 2]) -> Self {
         let control = Control {
             command: AtomicU32::new(0),
@@ -61,8 +61,8 @@ impl<'a> Pair<'a> {
         Self { cores, jobs: Vec::new(), partner: None, control: machine::shared(control) }
     }
 
-    /// Adds the job of repeating `operation`, with `between` of them between two looks at the clock, and answers with
-    /// its number.
+    /// Adds the job of repeating `operation`, with `between` operations between two reads of the clock, and returns its
+    /// number.
     ///
     /// # Panics
     ///
@@ -82,8 +82,8 @@ impl<'a> Pair<'a> {
         self.jobs.len() - 1
     }
 
-    /// Adds the job of sending something back and forth: `post` puts it into the mailbox of one of the two, `take`
-    /// waits for it in its own. Each way counts as one operation. Answers with the job's number.
+    /// Adds the job of sending a token back and forth, and returns its number. `post` puts the token into the mailbox
+    /// of a side, and `take` waits for it in its own. Each direction counts as one operation.
     ///
     /// # Panics
     ///
@@ -118,7 +118,7 @@ impl<'a> Pair<'a> {
         self.jobs.len() - 1
     }
 
-    /// Has both do job number `job` for `span`.
+    /// Runs job number `job` in both processes for `span`.
     pub fn run(&mut self, job: usize, span: Duration) -> Outcome {
         if self.partner.is_none() {
             self.partner = Some(self.start_partner());
@@ -168,7 +168,7 @@ impl<'a> Pair<'a> {
 }
 
 impl Control {
-    /// Does the job of this turn, in its time.
+    /// Runs the job of this turn at its start time.
     fn work(&self, jobs: &[Job<'_>], side: usize) -> u64 {
         let job = &jobs[self.job.load(Relaxed) as usize];
         // On one core the other party has to get there too.

@@ -1,5 +1,5 @@
-//! Several parties at work on one thing, each on its core, for a number of operations that is known before: as
-//! processes, or as threads of this one.
+//! Several parties at work on one object, each on its core, for a fixed number of operations: as processes, or as
+//! threads of this process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
@@ -8,10 +8,10 @@ use crate::machine;
 use crate::pair::monotonic;
 use crate::rivals::{futex_wait, futex_wake};
 
-/// What each party does, the first of them this process: the number of the party, and the number of operations.
+/// The work of each party, the first of which is this process: the number of the party, and the number of operations.
 type Job<'a> = Box<dyn Fn(usize, u64) + 'a>;
 
-/// Jobs, and the processes that do them.
+/// Jobs, and the processes that run them.
 pub struct Parties<'a> {
     cores: Vec<usize>,
     jobs: Vec<Job<'a>>,
@@ -25,7 +25,7 @@ impl std::fmt::Debug for Parties<'_> {
     }
 }
 
-/// Time enough for all parties to be awake on their cores before any begins, in nanoseconds.
+/// The nanoseconds within which all parties wake on their cores before any begins.
 const GATHER: u64 = 300_000;
 
 #[derive(Default)]
@@ -36,18 +36,18 @@ struct Control {
     job: AtomicU32,
     count: AtomicU64,
     start: AtomicU64,
-    /// When the last of them had done its part.
+    /// The time at which the last party finished.
     end: AtomicU64,
 }
 
 impl<'a> Parties<'a> {
-    /// A party for each of these cores, one of which may be there several times; no job yet.
+    /// Creates a party for each of these cores, which may repeat, without a job.
     pub fn on(cores: &[usize]) -> Self {
         let control = machine::shared(Control::default());
         Self { cores: cores.to_vec(), jobs: Vec::new(), others: Vec::new(), control }
     }
 
-    /// Adds a job, and answers with its number.
+    /// Adds a job, and returns its number.
     ///
     /// # Panics
     ///
@@ -58,7 +58,7 @@ impl<'a> Parties<'a> {
         self.jobs.len() - 1
     }
 
-    /// Has all of them do job number `job` with `count`; the nanoseconds until the last had done its part.
+    /// Runs job number `job` with `count` in all parties; returns the nanoseconds until the last one finished.
     pub fn run(&mut self, job: usize, count: u64) -> f64 {
         while self.others.len() + 1 < self.cores.len() {
             self.others.push(self.start_other(self.others.len() + 1));
@@ -133,15 +133,14 @@ impl Drop for Parties<'_> {
     }
 }
 
-/// On one core the others have to get there too.
+/// Waits until `start`, and yields so that parties on the same core reach it too.
 fn wait_until(start: u64) {
     while monotonic() < start {
         std::thread::yield_now();
     }
 }
 
-/// The same by threads of this process, which are there for the one time only: the nanoseconds until the last had done
-/// its part.
+/// Runs `job` once in threads of this process; returns the nanoseconds until the last one finished.
 pub fn threads(cores: &[usize], job: impl Fn(usize) + Sync) -> f64 {
     let start = monotonic() + GATHER;
     let end = AtomicU64::new(0);

@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use crate::{machine, rounds};
 
-/// The time a cache line takes from core to core.
+/// The time that a cache line takes from core to core.
 #[derive(Clone, Copy, Debug)]
 pub struct Placement {
-    /// Nanoseconds one way.
+    /// Nanoseconds in one direction.
     pub line: f64,
 }
 
@@ -20,7 +20,7 @@ const TURNS: u32 = 2_000;
 const BATCHES: usize = 25;
 
 impl Placement {
-    /// Sends a line back and forth between two spinning threads; `None` on a machine with one core.
+    /// Passes a line back and forth between two spinning threads; `None` on a machine with one core.
     ///
     /// Leaves no thread behind.
     pub fn measure() -> Option<Self> {
@@ -49,7 +49,7 @@ impl Placement {
         Some(Self { line: rounds::median(batches) })
     }
 
-    /// Whether a line travels in under 120 ns.
+    /// Whether a line takes less than 120 ns.
     pub fn is_near(self) -> bool {
         self.line < 120.0
     }
@@ -61,12 +61,12 @@ impl fmt::Display for Placement {
     }
 }
 
-/// A word alone on its cache line, and on the next one, which processors fetch along with it.
+/// A word with a cache line and the next one to itself, because processors fetch lines in pairs.
 #[repr(align(128))]
 struct Line(AtomicU32);
 
 impl Line {
-    /// Waits for `turn` and hands on the next one.
+    /// Waits for `turn` and stores the next one.
     fn pass(&self, turn: u32) {
         while self.0.load(Acquire) != turn {
             std::hint::spin_loop();

@@ -1,11 +1,11 @@
-//! CPython as a rival: an interpreter beside us that times a statement whenever it is its turn.
+//! CPython as a rival: a running interpreter that times a statement on request.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Reads a line of code or of a number and a statement, and answers with the seconds that so many of them took.
-/// What a child reads again of it is a line.
+/// Reads a line with code, or a line with a number and a statement, and answers with the seconds of that many
+/// repetitions. Children read the code again.
 const DRIVER: &str = r"
 if __name__ == '__main__':
     import sys, timeit
@@ -20,11 +20,11 @@ if __name__ == '__main__':
             print(timeit.timeit(statement, globals=names, number=int(number)), flush=True)
 ";
 
-/// The builds of CPython that rows are held against, and their programs: the one that is found first, and the
-/// distribution's. They differ by a factor of two in some rows.
+/// The builds of CPython in the rows, and their programs: the first one in the path, and the distribution's. They
+/// differ by a factor of two in some rows.
 pub const BUILDS: [(&str, &str); 2] = [("cpython", "python3"), ("distribution", "/usr/bin/python3")];
 
-/// Says of each build which version it is, and whether it was built with profile-guided optimisation.
+/// Prints the version of each build, and whether it was built with profile-guided optimisation.
 pub fn name_builds() {
     let script = "import sys, sysconfig; arguments = sysconfig.get_config_var('CONFIG_ARGS') or ''; \
                   print(sys.version.split()[0], 'optimised' if '--enable-optimizations' in arguments else 'plain')";
@@ -35,7 +35,7 @@ pub fn name_builds() {
     }
 }
 
-/// A running interpreter; ends with its owner.
+/// A running interpreter; dropping the value ends it.
 #[derive(Debug)]
 pub struct Python {
     child: Child,
@@ -44,7 +44,7 @@ pub struct Python {
     script: Option<Script>,
 }
 
-/// A file that goes with its value.
+/// A script file; dropping the value removes it.
 #[derive(Debug)]
 struct Script(PathBuf);
 
@@ -55,19 +55,19 @@ impl Drop for Script {
 }
 
 impl Python {
-    /// Starts `python3` and runs `setup` in it, statements of one line; `None` where there is no such interpreter, or
-    /// the setup fails there.
+    /// Starts `python3` and runs `setup`, statements of one line each; `None` if the interpreter is not installed or
+    /// the setup fails.
     pub fn start(setup: &[&str]) -> Option<Self> {
         Self::start_build("python3", setup)
     }
 
-    /// The same with an interpreter of that name or path.
+    /// Starts the interpreter of the name or path `program` and runs `setup`, as [`start`](Self::start) does.
     pub fn start_build(program: &str, setup: &[&str]) -> Option<Self> {
         Self::run(Command::new(program).args(["-c", DRIVER]), setup)
     }
 
-    /// The same with an interpreter of that name or path, whose main module is a script that defines something first,
-    /// as programs are: what is started anew from it reads it again.
+    /// Starts the interpreter `program` with a script as its main module, which first runs `definitions`, as programs
+    /// do. A process that the interpreter starts anew reads the script again.
     pub fn start_script(program: &str, definitions: &str, setup: &[&str]) -> Option<Self> {
         let name = program.replace('/', "_");
         let path = std::env::temp_dir().join(format!("ossature_bench_{}_{name}.py", std::process::id()));
@@ -96,13 +96,13 @@ impl Python {
         answer.trim().parse().ok()
     }
 
-    /// Nanoseconds of one of `repeats` times the statement, the loop around it included, as it is on our side.
+    /// Returns the nanoseconds of one of `repeats` repetitions of the statement, including the loop, as in Rust.
     ///
     /// # Panics
     ///
     /// If the interpreter has died.
     pub fn time(&mut self, statement: &str, repeats: u64) -> f64 {
-        let seconds = self.ask(&format!("time {repeats} {statement}")).expect("the interpreter answers");
+        let seconds = self.ask(&format!("time {repeats} {statement}")).expect("the interpreter replies");
         seconds * 1e9 / repeats as f64
     }
 }

@@ -1,33 +1,33 @@
-//! How a line is written and judged.
+//! The format and the verdict of a line.
 //!
 //! `RATIO <area>/<row> unit=<unit> ours=<x> rival=<name> theirs=<y> ratio=<r> bar=<=0.85 ok=<yes|no>`, where the unit
 //! is ns, instr, share, KiB or faults.
 
 use std::fmt;
 
-/// What a row has to reach.
+/// The bar that a row has to reach.
 #[derive(Clone, Copy, Debug)]
 pub enum Bar {
-    /// Ours over theirs, at most this.
+    /// The highest allowed quotient of this crate's figure by the rival's.
     AtMost(f64),
-    /// Ours over theirs, at least this: for rows where larger is better.
+    /// The lowest allowed quotient, for rows where larger is better.
     AtLeast(f64),
-    /// Ours less theirs, at most this.
+    /// The highest allowed difference of this crate's figure less the rival's.
     Plus(f64),
 }
 
-/// What a row counts.
+/// The unit of a row.
 #[derive(Clone, Copy, Debug)]
 pub enum Unit {
-    /// Nanoseconds an operation.
+    /// Nanoseconds per operation.
     Nanoseconds,
-    /// Instructions in user space an operation.
+    /// Instructions in user space per operation.
     Instructions,
-    /// A share between 0 and 1.
+    /// A fraction between 0 and 1.
     Share,
-    /// Memory.
+    /// Memory in KiB.
     Kibibytes,
-    /// Page faults an operation.
+    /// Page faults per operation.
     PageFaults,
 }
 
@@ -36,27 +36,27 @@ pub enum Unit {
 pub struct Line {
     /// `<area>/<row>`.
     pub row: String,
-    /// What the two figures count.
+    /// The unit of the two figures.
     pub unit: Unit,
-    /// Our figure.
+    /// This crate's figure.
     pub ours: f64,
-    /// Whom we are held against.
+    /// The name of the rival.
     pub rival: String,
-    /// The rival's figure; `None` when it is not installed.
+    /// The rival's figure; `None` if the rival is not installed.
     pub theirs: Option<f64>,
-    /// The ratio, where it is not simply the quotient of the two figures (rounds give a steadier one).
+    /// The ratio, if it is not simply the quotient of the two figures (rounds give a steadier one).
     pub ratio: Option<f64>,
-    /// What has to be reached.
+    /// The bar to reach.
     pub bar: Bar,
 }
 
 impl Line {
-    /// Ours over theirs.
+    /// This crate's figure divided by the rival's.
     pub fn ratio(&self) -> Option<f64> {
         self.ratio.or_else(|| self.theirs.map(|theirs| self.ours / theirs))
     }
 
-    /// Whether the bar is reached; `None` when there is nothing to compare with.
+    /// Whether the bar is reached; `None` without a rival's figure.
     pub fn ok(&self) -> Option<bool> {
         let (theirs, ratio) = (self.theirs?, self.ratio()?);
         Some(match self.bar {
@@ -102,7 +102,7 @@ impl fmt::Display for Unit {
     }
 }
 
-/// Four significant digits and no exponent.
+/// Formats a figure with four significant digits and no exponent.
 fn figure(value: f64) -> String {
     match value.abs() {
         large if large >= 1000.0 => format!("{value:.0}"),

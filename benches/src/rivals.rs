@@ -9,20 +9,20 @@ use ossature_sys::futex::{Reach, Waiter, wait_any};
 
 use crate::machine;
 
-/// The futex lock of three states that every textbook has. It looks `LOOKS` times before it sleeps, and does not
-/// survive its holder's death.
+/// The textbook futex lock with three states. It reads the word `LOOKS` times before it sleeps, and does not survive
+/// its holder's death.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct FutexLock<const LOOKS: u32> {
-    /// 0 free, 1 taken, 2 taken and someone may sleep.
+    /// 0: free; 1: taken; 2: taken, and a thread may sleep.
     word: AtomicU32,
     value: UnsafeCell<u64>,
 }
 
-/// Sleeps at once.
+/// A futex lock that sleeps at once.
 pub type PlainFutex = FutexLock<0>;
 
-/// Looks a hundred times.
+/// A futex lock that reads the word a hundred times before it sleeps.
 pub type LookingFutex = FutexLock<100>;
 
 // SAFETY: `value` is reached only between lock and unlock, by one party at a time.
@@ -58,7 +58,7 @@ impl<const LOOKS: u32> FutexLock<LOOKS> {
     }
 }
 
-/// A lock that only spins: the least that mutual exclusion costs. Nobody sleeps, and nobody may die.
+/// A lock that only spins: the minimum cost of mutual exclusion. No waiter sleeps, and no holder may die.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SpinLock {
@@ -102,7 +102,7 @@ impl std::fmt::Debug for PthreadRobust {
 }
 
 impl PthreadRobust {
-    /// A mutex in memory that children share.
+    /// Creates a mutex in memory that children share.
     pub fn shared() -> &'static Self {
         let mutex = UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER);
         let place = machine::shared(Self { mutex, value: UnsafeCell::new(0) });
@@ -159,7 +159,7 @@ impl std::fmt::Debug for PthreadRwLock {
 }
 
 impl PthreadRwLock {
-    /// A lock in memory that children share.
+    /// Creates a lock in memory that children share.
     pub fn shared() -> &'static Self {
         let lock = UnsafeCell::new(libc::PTHREAD_RWLOCK_INITIALIZER);
         let place = machine::shared(Self { lock, value: UnsafeCell::new(0) });
@@ -221,7 +221,7 @@ impl std::fmt::Debug for PthreadMailbox {
 }
 
 impl PthreadMailbox {
-    /// An empty one in memory that children share.
+    /// Creates an empty mailbox in memory that children share.
     pub fn shared() -> &'static Self {
         let place = machine::shared(Self {
             mutex: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
@@ -252,7 +252,7 @@ impl PthreadMailbox {
         self.fill(|| self.signal());
     }
 
-    /// Puts the token in and signals when the mutex is given back.
+    /// Puts the token in and signals after the unlock.
     pub fn post_late(&self) {
         self.fill(|| ());
         self.signal();
@@ -289,7 +289,7 @@ impl PthreadMailbox {
     }
 }
 
-/// A word that is slept on at once: the least that handing over by the kernel can cost.
+/// A word on which the taker sleeps at once: the minimum cost of a handover by the kernel.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct FutexMailbox(AtomicU32);
@@ -309,8 +309,7 @@ impl FutexMailbox {
     }
 }
 
-/// The same word, watched together with two words that nobody wakes: what a sleeper pays that must also learn of a
-/// death.
+/// A word, watched together with two words that nothing wakes: the cost to a sleeper that must also learn of a death.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WatchingMailbox {
@@ -335,8 +334,8 @@ impl WatchingMailbox {
     }
 }
 
-/// The same word, with some microseconds of looking before a sleep. A partner that answers at once is met without a
-/// system call.
+/// A word that the taker reads for some microseconds before it sleeps. A partner that answers at once needs no system
+/// call.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SpinningMailbox {
@@ -370,17 +369,17 @@ impl SpinningMailbox {
 }
 
 fn check(error: i32) {
-    assert_eq!(error, 0, "pthread answers {}", std::io::Error::from_raw_os_error(error));
+    assert_eq!(error, 0, "pthread call failed: {}", std::io::Error::from_raw_os_error(error));
 }
 
-/// Sleeps while `word` has the value `seen`, in whatever process the waker is.
+/// Sleeps while `word` has the value `seen`; the waker may be in any process.
 pub fn futex_wait(word: &AtomicU32, seen: u32) {
     let forever = ptr::null::<libc::timespec>();
     // SAFETY: FUTEX_WAIT reads the word, which is borrowed for the call, and a null timeout.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, seen, forever) };
 }
 
-/// Wakes up to `sleepers` of those asleep on `word`, in whatever process they are.
+/// Wakes up to `sleepers` sleepers on `word`, in any process.
 pub fn futex_wake(word: &AtomicU32, sleepers: i32) {
     // SAFETY: FUTEX_WAKE uses only the address of the word.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, sleepers) };

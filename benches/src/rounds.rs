@@ -1,4 +1,4 @@
-//! Short bursts of each contender in turn, and the ratio that comes out of them.
+//! Short bursts of each contender in turn, and the ratio that results.
 //!
 //! A machine drifts: its clock, its neighbours, where the host puts its cores. So nobody is measured for long. In each
 //! round every contender runs one burst of some hundred microseconds, and the order turns from round to round. The
@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What one contender does in one burst: answers with its figure, for example nanoseconds an operation.
+/// One burst of a contender; returns its figure, for example nanoseconds per operation.
 type Burst<'a> = Box<dyn FnMut(u64) -> f64 + 'a>;
 
 /// The contenders of one table.
@@ -25,7 +25,7 @@ impl std::fmt::Debug for Rounds<'_> {
 }
 
 impl<'a> Rounds<'a> {
-    /// No contenders yet.
+    /// Creates an empty table.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,13 +41,13 @@ impl<'a> Rounds<'a> {
         });
     }
 
-    /// Adds a contender that takes its own time: it is told how many operations to do and answers with nanoseconds
-    /// each.
+    /// Adds a contender that measures itself: it receives the number of operations and returns nanoseconds per
+    /// operation.
     pub fn add_burst(&mut self, name: &'static str, burst: impl FnMut(u64) -> f64 + 'a) {
         self.contenders.push((name, Box::new(burst)));
     }
 
-    /// Runs `rounds` rounds with bursts of about `span` each, after one burst each to warm up.
+    /// Runs `rounds` rounds with bursts of about `span`, after one burst per contender to warm up.
     pub fn run(&mut self, rounds: usize, span: Duration) -> Samples {
         let mut repeats = Vec::new();
         for (_, burst) in &mut self.contenders {
@@ -72,7 +72,7 @@ impl<'a> Rounds<'a> {
     }
 }
 
-/// What the contenders did, round by round.
+/// The figures of the contenders, round by round.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     names: Vec<&'static str>,
@@ -80,13 +80,13 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// No rounds yet, for contenders that do not take turns in a [`Rounds`].
+    /// Creates samples without rounds, for contenders that do not take turns in a [`Rounds`].
     pub fn of_names(names: impl IntoIterator<Item = &'static str>) -> Self {
         let names: Vec<_> = names.into_iter().collect();
         Self { figures: vec![Vec::new(); names.len()], names }
     }
 
-    /// Adds one figure of one contender; each gets as many as the others.
+    /// Adds one figure of one contender; all contenders need the same number of figures.
     ///
     /// # Panics
     ///
@@ -112,7 +112,7 @@ impl Samples {
         }
     }
 
-    /// The figures of one contender, a round each.
+    /// The figures of one contender, one per round.
     ///
     /// # Panics
     ///
@@ -123,10 +123,10 @@ impl Samples {
 
     fn place_of(&self, name: &str) -> usize {
         let at = self.names.iter().position(|known| *known == name);
-        at.unwrap_or_else(|| panic!("no contender is called {name}: {:?}", self.names))
+        at.unwrap_or_else(|| panic!("no contender has the name {name}: {:?}", self.names))
     }
 
-    /// The middle figure of one contender.
+    /// The median figure of one contender.
     pub fn median(&self, name: &str) -> f64 {
         median(self.of(name).iter().copied())
     }
@@ -137,7 +137,7 @@ impl Samples {
     }
 }
 
-/// The middle of some figures; of an even number of them, the upper one.
+/// The median of some figures; the upper one for an even number of them.
 ///
 /// # Panics
 ///

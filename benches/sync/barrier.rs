@@ -1,4 +1,4 @@
-//! A cycle of a barrier between processes, half of them on each of two cores, beside that of pthread.
+//! A cycle of a barrier between processes, half of them on each of two cores, beside pthread's barrier.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -39,11 +39,11 @@ impl PthreadBarrier {
     }
 }
 
-/// So many parties, the bar of their row, and how many cycles a round has.
+/// The numbers of parties, each with the name and the bar of its row, and the cycles of a round.
 const ROWS: [(u32, &str, f64, u64); 4] =
     [(2, "barrier-2", 0.8, 400), (8, "barrier-8", 1.3, 60), (32, "barrier-32", 1.5, 20), (100, "barrier-100", 2.0, 10)];
 
-/// The rows.
+/// Runs the rows.
 pub fn cycles(bench: &Bench, cores: [usize; 2]) {
     for (parties, row, bar, cycles) in ROWS.into_iter().filter(|(_, row, ..)| bench.wants(row)) {
         let (ours, joined) = (shared(parties), shared(parties));
@@ -55,7 +55,7 @@ pub fn cycles(bench: &Bench, cores: [usize; 2]) {
             (
                 "joined",
                 all.add(|_, count| {
-                    let party = joined.join().expect("there is a slot");
+                    let party = joined.join().expect("a slot is free");
                     (0..count).for_each(|_| assert!(party.wait().is_ok()));
                 }),
             ),

@@ -1,4 +1,4 @@
-//! One process tells another, one way: by an event and by a condition.
+//! A one-way signal from process to process: by an event and by a condition.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use ossature_sys::sync::semaphore::Semaphore;
 use crate::semaphore::PosixSemaphore;
 
 shareable! {
-    /// A token that is put in and taken out, as it is done with a condition.
+    /// A mailbox for one token, made with a condition.
     struct Mailbox {
         full: Lock<u32, Shared>,
         changed: Condition<Shared>,
@@ -35,16 +35,16 @@ impl Mailbox {
     }
 
     fn post(&self) {
-        let mut full = self.full.lock().expect("nobody gave the lock up");
+        let mut full = self.full.lock().expect("the lock is not abandoned");
         *full = 1;
         drop(full);
         self.changed.notify(1);
     }
 
     fn take(&self) {
-        let mut full = self.full.lock().expect("nobody gave the lock up");
+        let mut full = self.full.lock().expect("the lock is not abandoned");
         while *full == 0 {
-            full = self.changed.wait(full).expect("nobody gave the lock up");
+            full = self.changed.wait(full).expect("the lock is not abandoned");
         }
         *full = 0;
     }
@@ -55,11 +55,11 @@ fn event() -> Shm<Event<Shared>> {
 }
 
 fn take(event: &Event<Shared>) {
-    event.wait().expect("an event refuses nobody");
+    event.wait().expect("the event accepts the process");
     event.clear();
 }
 
-/// The ways to tell, two mailboxes each.
+/// The kinds of signal, two mailboxes each.
 struct Ways {
     event: [Shm<Event<Shared>>; 2],
     condition: [Shm<Mailbox>; 2],
@@ -112,7 +112,7 @@ fn rounds(
     samples
 }
 
-/// Each on its own core: the partner answers at once.
+/// Measures two processes, each on its own core: the partner answers at once.
 pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     if !bench.wants("hand-over") {
         return;
@@ -133,7 +133,7 @@ pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     bench.print(Line { row, unit, ours, rival, theirs: Some(0.01), ratio: None, bar: Bar::AtMost(1.0) });
 }
 
-/// The share of turns, there and back, in which this side has slept.
+/// The fraction of round trips in which this side slept.
 fn share_asleep(bench: &Bench, pair: &mut Pair<'_>, job: usize) -> f64 {
     let span = Duration::from_millis(5);
     let (mut slept, mut turns) = (0, 0.0);
@@ -145,7 +145,7 @@ fn share_asleep(bench: &Bench, pair: &mut Pair<'_>, job: usize) -> f64 {
     slept as f64 / turns
 }
 
-/// How often this process gave up its core to wait.
+/// The number of times that this process yielded its core to wait.
 fn sleeps() -> u64 {
     // SAFETY: a rusage is plain numbers, and all zeroes are one.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -154,7 +154,7 @@ fn sleeps() -> u64 {
     usage.ru_nvcsw as u64
 }
 
-/// Both on one core: somebody has to sleep.
+/// Measures two processes on one core, so that one of them has to sleep.
 pub fn one_core(bench: &Bench, core: usize) {
     if !bench.wants("one-core") {
         return;
@@ -172,8 +172,8 @@ pub fn one_core(bench: &Bench, core: usize) {
     bench.compare("condition-one-core", &samples, "condition", "pthread-cond-late", Bar::AtMost(1.2));
 }
 
-/// A unit of a semaphore, handed to and fro on one core: between processes, then between threads. Both stand beside the
-/// C library's semaphore.
+/// Measures a unit of a semaphore, passed back and forth on one core: between processes, then between threads. Each
+/// runs beside the C library's semaphore.
 pub fn units_on_one_core(bench: &Bench, core: usize) {
     if !bench.wants("semaphore-one-core") {
         return;
@@ -209,7 +209,7 @@ pub fn units_on_one_core(bench: &Bench, core: usize) {
     bench.compare("semaphore-one-core-threads", &samples, "ours", "sem_t", Bar::AtMost(1.05));
 }
 
-/// Four thousand exchanges between two threads of this process, both on one core: nanoseconds for each way.
+/// Four thousand exchanges between two threads of this process on one core; returns nanoseconds per direction.
 fn between_threads(core: usize, post: impl Fn(usize) + Sync, take: impl Fn(usize) + Sync) -> f64 {
     const TURNS: u32 = 4000;
     let spent = parties::threads(&[core; 2], |party| {
@@ -226,10 +226,10 @@ fn between_threads(core: usize, post: impl Fn(usize) + Sync, take: impl Fn(usize
     spent / f64::from(2 * TURNS)
 }
 
-/// How long the partner sleeps before it is told.
+/// The time for which the partner sleeps before the signal.
 const SLEEP: Duration = Duration::from_micros(300);
 
-/// The time from telling to being told, when the one who is told has slept for a while.
+/// Measures the time from the signal to its arrival, after the receiver has slept for a while.
 pub fn after_a_sleep(bench: &Bench, cores: [usize; 2]) {
     if !bench.wants("after-a-sleep") {
         return;
@@ -260,7 +260,7 @@ pub fn after_a_sleep(bench: &Bench, cores: [usize; 2]) {
     bench.compare("condition-after-a-sleep", &samples, "condition", "futex", Bar::AtMost(1.05));
 }
 
-/// How many times of one stretch are kept.
+/// The number of times that one run records.
 const TIMES: usize = 64;
 
 #[derive(Debug)]
@@ -297,7 +297,7 @@ impl Clock {
     }
 }
 
-/// An exchange whose way there is timed, after a while in which the partner falls asleep; the way back spins.
+/// An exchange whose first direction is timed, after a pause in which the partner falls asleep; the way back spins.
 fn timed<'a>(pair: &mut Pair<'a>, clock: &'static Clock, post: impl Fn() + 'a, take: impl Fn() + 'a) -> usize {
     let send = move |to| {
         if to == 0 {

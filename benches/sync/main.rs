@@ -1,5 +1,5 @@
-//! The waiting primitives: handing over between processes, barriers, notifications of many, the lock of threads when it
-//! is contended, and the semaphore beside that of libc.
+//! The waiting primitives: handover between processes, barriers, notification of many waiters, the contended lock of
+//! threads, and the semaphore beside that of libc.
 
 mod barrier;
 mod handover;

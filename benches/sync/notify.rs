@@ -1,4 +1,4 @@
-//! Waking those who wait for a condition: all of many until the last has run, and one beside many.
+//! Wakes of waiters on a condition: of all of many until the last has run, and of one beside many.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -16,9 +16,9 @@ use ossature_sys::shm::Shm;
 use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
 
-/// A number under a lock, and a condition for those who wait until it changes.
+/// A number under a lock, and a condition to wait for its change.
 trait Bell: Sync {
-    /// Calls `enters` with the lock held, and waits until the number is not `seen`. Says what it is then.
+    /// Calls `enters` with the lock held, waits until the number is not `seen`, and returns the number.
     fn wait(&self, seen: u64, enters: &dyn Fn()) -> u64;
     fn add(&self);
     fn notify_one(&self);
@@ -39,7 +39,7 @@ impl<const N: usize> Ours<N> {
 
 impl<const N: usize> Bell for Ours<N> {
     fn wait(&self, seen: u64, enters: &dyn Fn()) -> u64 {
-        let mut number = self.number.lock().expect("nobody gave the lock up");
+        let mut number = self.number.lock().expect("the lock is not abandoned");
         enters();
         while *number == seen {
             number = self.changed.wait(number).expect("there is room");
@@ -48,7 +48,7 @@ impl<const N: usize> Bell for Ours<N> {
     }
 
     fn add(&self) {
-        *self.number.lock().expect("nobody gave the lock up") += 1;
+        *self.number.lock().expect("the lock is not abandoned") += 1;
     }
 
     fn notify_one(&self) {
@@ -142,13 +142,13 @@ impl Bell for Pthread {
     }
 }
 
-/// Threads that wait at a bell again and again.
+/// Threads that repeatedly wait on a bell.
 struct Crowd<'b> {
     bell: &'b dyn Bell,
     count: u64,
-    /// How often a thread has begun to wait.
+    /// The number of waits begun.
     entered: AtomicU64,
-    /// How often a thread has been woken, and when the last thread was.
+    /// The number of wakes, and the time of the last one.
     left: AtomicU64,
     at: AtomicU64,
     is_over: AtomicBool,
@@ -179,7 +179,7 @@ impl<'b> Crowd<'b> {
         self.settle();
     }
 
-    /// Returns when all of them wait, and mostly sleep.
+    /// Returns once all threads wait, and most of them sleep.
     fn settle(&self) {
         while self.entered.load(SeqCst) != self.left.load(SeqCst) + self.count {
             thread::sleep(Duration::from_micros(200));
@@ -258,7 +258,7 @@ pub fn rows(bench: &Bench, cores: [usize; 2]) {
     }
 }
 
-/// All waiters are on one core, and the notifier is on the other.
+/// Measures waiters that are all on one core, with the notifier on the other.
 fn one_beside_many(bench: &Bench, cores: [usize; 2]) {
     let (few, many) = (Ours::<120>::new(), Ours::<512>::new());
     let crowds = [

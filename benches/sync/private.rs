@@ -1,4 +1,4 @@
-//! The lock of threads, with two or eight threads that want it.
+//! The lock of threads, with two or eight contending threads.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
@@ -13,14 +13,14 @@ use ossature_benches::report::Bar;
 use ossature_benches::rounds::Samples;
 use ossature_sys::sync::lock::Lock;
 
-/// Turns of an empty loop.
+/// Spins for `turns` turns of an empty loop.
 fn spend(turns: u32) {
     for turn in 0..turns {
         std::hint::black_box(turn);
     }
 }
 
-/// Hammering by two threads and by eight, and two with work inside and outside.
+/// Measures contention by two threads and by eight, and by two with work inside and outside.
 pub fn contended(bench: &Bench, cores: [usize; 2]) {
     let short = Duration::from_millis(4);
     if bench.wants("private-hammer") {
@@ -46,7 +46,7 @@ pub fn contended(bench: &Bench, cores: [usize; 2]) {
 
 const NAMES: [&str; 3] = ["ours", "std::Mutex", "parking_lot"];
 
-/// What is measured of a lock: its turn takes it, does some work inside, and gives it back.
+/// The measurement of a lock, whose turn acquires it, works inside, and releases it.
 trait Measure {
     fn measure(&self, turn: impl Fn() + Sync) -> f64;
 }
@@ -114,7 +114,7 @@ impl Measure for Each<'_> {
     }
 }
 
-/// The longest time in which one of the threads had no turn, in nanoseconds.
+/// The longest time in which a thread had no turn, in nanoseconds.
 struct LongestWait<'c> {
     cores: &'c [usize],
     span: Duration,
@@ -137,7 +137,7 @@ impl Measure for LongestWait<'_> {
     }
 }
 
-/// Threads, each on its core, which do their work until the flag is raised at the end of the span.
+/// Runs `work` in threads, each on its core, until the flag is raised at the end of the span.
 fn threads(cores: &[usize], span: Duration, work: impl Fn(&AtomicBool) + Sync) -> Duration {
     let (start, stop, go) = (Barrier::new(cores.len() + 1), AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! Taking a unit that is there and giving it back, in a process that has had a second thread. Also taking the one unit
-//! that many processes want.
+//! Acquire and release of a free unit, in a process that has had a second thread. Also the acquire of a single unit by
+//! many contending processes.
 
 use std::cell::UnsafeCell;
 use std::hint::black_box;
@@ -40,7 +40,7 @@ impl PosixSemaphore {
     }
 }
 
-/// The rows of bare units and of permits.
+/// Runs the rows of bare units and of permits.
 pub fn rows(bench: &Bench) {
     if !bench.wants("semaphore") {
         return;
@@ -71,7 +71,7 @@ pub fn rows(bench: &Bench) {
     bench.compare("semaphore-permit-pair", &samples, "permit", "sem_t", Bar::AtMost(1.4));
 }
 
-/// The number of processes, the name of their row, its bar, and how many takes of each process are in a round.
+/// The number of processes, the name and the bar of their row, and the takes of each process in a round.
 const CONTENDED: [(usize, &str, f64, u64); 4] = [
     (2, "permits-contended-2", 1.0, 4000),
     (8, "permits-contended-8", 0.8, 400),
@@ -79,7 +79,7 @@ const CONTENDED: [(usize, &str, f64, u64); 4] = [
     (110, "permits-contended-110", 0.8, 40),
 ];
 
-/// Processes on two cores take the one unit there is, as a permit, and give it back at once.
+/// Processes on two cores take the only unit as a permit and release it at once.
 pub fn contended(bench: &Bench, cores: [usize; 2]) {
     for (parties, row, bar, count) in CONTENDED.into_iter().filter(|(_, row, ..)| bench.wants(row)) {
         let ours = Shm::place(Semaphore::<Shared>::shared(1)).expect("shared memory");
@@ -87,7 +87,7 @@ pub fn contended(bench: &Bench, cores: [usize; 2]) {
         let cores: Vec<usize> = cores.into_iter().cycle().take(parties).collect();
         let mut all = Parties::on(&cores);
         let jobs = [
-            ("ours", all.add(|_, count| (0..count).for_each(|_| drop(ours.permit().expect("there is a slot"))))),
+            ("ours", all.add(|_, count| (0..count).for_each(|_| drop(ours.permit().expect("a slot is free"))))),
             (
                 "sem_t",
                 all.add(|_, count| {

@@ -24,21 +24,21 @@ fn main() {
     });
 }
 
-/// A thread that does nothing, from its start to the end of the wait for it.
+/// Measures a thread that does nothing, from its start until it is joined.
 fn start_and_join(bench: &Bench) {
     if !bench.wants("start-join") {
         return;
     }
     let mut rounds = Rounds::new();
     rounds.add("ossature", || {
-        Thread::spawn(|| ()).and_then(|thread| thread.join()).expect("a thread starts");
+        Thread::spawn(|| ()).and_then(|thread| thread.join()).expect("the thread starts");
     });
-    rounds.add("std", || std::thread::spawn(|| ()).join().expect("a thread starts"));
+    rounds.add("std", || std::thread::spawn(|| ()).join().expect("the thread starts"));
     let samples = rounds.run(bench.scaled(600), Duration::from_millis(1));
     bench.compare("start-join", &samples, "ossature", "std", Bar::AtMost(1.05));
 }
 
-/// A timer that is made, started and cancelled, with a thousand others pending.
+/// Measures a timer that is made, started and cancelled, while a thousand others are pending.
 fn make_and_cancel(bench: &Bench) {
     if !bench.wants("timer-cancel") {
         return;
@@ -60,14 +60,14 @@ fn make_and_cancel(bench: &Bench) {
 }
 
 fn armed(span: Duration) -> TimerFd {
-    let timer = TimerFd::new(Clock::Monotonic).expect("descriptors are left");
+    let timer = TimerFd::new(Clock::Monotonic).expect("a free descriptor");
     timer.set_once(span).expect("arms");
     timer
 }
 
-/// How long after its instant a timer of a millisecond comes: ours in its callback, the other where epoll returns and
-/// the descriptor is read, each in a thread of its own. Beside them a wait for an event of this process that nobody
-/// sets.
+/// Measures the lateness of a timer of one millisecond. This crate's timer is measured in its callback, the rival after
+/// epoll returns and the descriptor is read, each in its own thread. A third row waits for an event of this process
+/// that is never set.
 fn lateness(bench: &Bench) {
     if !bench.wants("timer-lateness") && !bench.wants("wait-lateness") {
         return;
@@ -77,7 +77,7 @@ fn lateness(bench: &Bench) {
     let event = || {
         let event = ossature::sys::sync::Event::new();
         let due = Instant::now() + span;
-        assert!(!event.wait_timeout(span), "nobody sets the event");
+        assert!(!event.wait_timeout(span), "the event is never set");
         nanos_since(due) as f64
     };
     let ours = || {
@@ -90,7 +90,7 @@ fn lateness(bench: &Bench) {
     };
     let theirs = || {
         let waiter = std::thread::spawn(move || {
-            let epoll = Epoll::new().expect("descriptors are left");
+            let epoll = Epoll::new().expect("a free descriptor");
             let due = Instant::now() + span;
             let timer = armed(span);
             epoll.register(&timer, Interest::IN, 0).expect("registers");
@@ -116,8 +116,8 @@ fn lateness(bench: &Bench) {
     bench.compare("wait-lateness", &samples, "event", "timerfd", Bar::AtMost(1.0));
 }
 
-/// A hundred thousand timers that are due at one instant: how long after that instant the last timer is called. The
-/// comparison is a thread that sleeps until then and takes as many calls out of a heap.
+/// Measures the lateness of the last of a hundred thousand timers that are due at one instant. The rival is a thread
+/// that sleeps until then and takes the same number of calls out of a heap.
 fn burst(bench: &Bench) {
     const MANY: u64 = 100_000;
     if !bench.wants("timer-burst") {
@@ -157,7 +157,7 @@ fn burst(bench: &Bench) {
         let caller = std::thread::spawn(move || {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             while let Some((_, place)) = heap.pop() {
-                calls[place].take().expect("each stands once")();
+                calls[place].take().expect("each place occurs once")();
             }
             nanos_since(due)
         });
