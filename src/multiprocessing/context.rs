@@ -1,4 +1,4 @@
-//! How processes are started: the methods, and which is the default.
+//! The methods to start a process, and the default method.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a process is started.
+/// A method to start a process.
 ///
 /// | | what the child has | needs | costs |
 /// | --- | --- | --- | --- |
@@ -51,14 +51,16 @@ use crate::error::{Error, ErrorKind, Result};
 #[doc(alias = "start_method")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Context {
-    /// `fork()`: the child is a copy of the parent, so a closure will do for a task.
+    /// Calls `fork()`: the child is a copy of the parent, so the task may be a closure.
     Fork,
-    /// The same program anew, told what to do. Works beside any number of threads.
+    /// Runs the same program again, with a message that names its task. Works with any number of threads.
     ///
-    /// Its price is that of starting the program, of which the dynamic loader takes a third. With static linking (`-C
-    /// target-feature=+crt-static`, or for musl) children start about a third faster, those of the fork server as well.
+    /// It costs a start of the program, of which the dynamic loader takes a third. With static linking
+    /// (`-C target-feature=+crt-static`, or for musl) children start about a third faster, those of the fork server as
+    /// well.
     Spawn,
-    /// As `Spawn`, but the program runs already and forks itself on request. The first such start makes this server.
+    /// Like `Spawn`, but the new process is a fork of a server that runs the same program. The first start of this kind
+    /// starts the server.
     ///
     /// A child has the users, groups and capabilities of the process that starts it. Each start compares these rights,
     /// the bounding set and `no_new_privs` with those of the server. A process whose rights have changed abandons its
@@ -73,7 +75,7 @@ pub enum Context {
     /// A program that changes one of these should then call [`stop_forkserver`](super::stop_forkserver). The next start
     /// makes a new server.
     Forkserver,
-    /// No process: a thread under the names of one (Python's `multiprocessing.dummy`).
+    /// Starts no process, but a thread with the interface of a process (Python's `multiprocessing.dummy`).
     Thread,
 }
 
@@ -101,7 +103,7 @@ impl Context {
         }
     }
 
-    /// With what the names of processes begin that were started by this method because it was asked for by name.
+    /// The prefix of the names of processes for which the program named this method.
     pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::Fork => "ForkProcess",
@@ -129,7 +131,7 @@ impl FromStr for Context {
     }
 }
 
-/// What the program set for its starts.
+/// The settings of the program for its starts.
 struct Settings {
     default: Option<Context>,
     executable: Option<PathBuf>,
@@ -144,7 +146,7 @@ fn settings() -> MutexGuard<'static, Settings> {
     SETTINGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The context of a method, or for `None` the default one, which is fixed by that.
+/// Returns the given context, or for `None` the default context, which is then fixed.
 ///
 /// # Examples
 /// ```
@@ -160,7 +162,7 @@ pub fn get_context(method: impl Into<Option<Context>>) -> Context {
     }
 }
 
-/// Sets the default method, once in a program and before it was asked for.
+/// Sets the default method, once in a program and before the first use of the default.
 ///
 /// # Errors
 /// `AlreadyStarted` when the default was set or used before; [`force_start_method`] sets it all the same.
@@ -192,7 +194,7 @@ pub fn set_start_method(method: Context) -> Result<()> {
     }
 }
 
-/// Sets the default method, whatever it was; `None` makes it free to be set again.
+/// Sets the default method, even if it is already set; `None` allows the program to set it again.
 ///
 /// Differs from Python, where this is `set_start_method(method, force=True)`.
 ///
@@ -202,7 +204,7 @@ pub fn force_start_method(method: impl Into<Option<Context>>) {
     settings().default = method.into();
 }
 
-/// The default method, which is fixed by asking.
+/// Returns the default method, which is then fixed.
 ///
 /// # Examples
 /// See the example of [`set_start_method`].
@@ -211,7 +213,7 @@ pub fn get_start_method() -> Context {
     *settings().default.get_or_insert(first)
 }
 
-/// The default method if it was set or fixed; does not fix it.
+/// The default method if it was set or fixed; this call does not fix it.
 ///
 /// Differs from Python, where this is `get_start_method(allow_none=True)`.
 ///
@@ -229,8 +231,8 @@ pub fn get_all_start_methods() -> [Context; 3] {
     Context::start_methods()
 }
 
-/// Sets the program that spawned children run, instead of the one that runs here: a copy of the same build elsewhere. A
-/// path that is not absolute is looked up from the directory of the moment of the start.
+/// Sets the program that spawned children run, a copy of the same build, instead of the current executable. A relative
+/// path is looked up from the working directory at the time of the start.
 ///
 /// No [start timeout](set_start_timeout) bounds the kernel's exec of the program. If the file system of the file does
 /// not answer (FUSE, NFS), the exec waits, and the start waits with it. Without this call the program that runs here is
@@ -261,9 +263,9 @@ pub fn set_executable(path: impl AsRef<OsStr>) {
     settings().executable = Some(PathBuf::from(path.as_ref()));
 }
 
-/// Sets how long a child may take from its start to the beginning of its task. The default is 30 s; `None` means none.
-/// [`ProcessBuilder::start_timeout`](crate::multiprocessing::process::ProcessBuilder::start_timeout) sets the limit of
-/// one child.
+/// Sets the maximum time from the start of a child to the start of its task. The default is 30 s; `None` means no
+/// limit. [`ProcessBuilder::start_timeout`](crate::multiprocessing::process::ProcessBuilder::start_timeout) sets the
+/// limit of one child.
 ///
 /// A child that takes longer is killed, and the start is an error.
 ///

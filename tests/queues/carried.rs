@@ -351,7 +351,7 @@ fn queue_goes_to_no_stranger() {
     let stranger = Connection::from_fd(one.into(), Access::Both).unwrap();
     let error = stranger.send(&queue).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotAllowed);
-    assert!(error.to_string().contains("over pipe(), or a Unix socket with an authentication key"), "{error}");
+    assert!(error.to_string().contains("use pipe(), or a Unix socket with an authentication key"), "{error}");
     let (_reader, writer) = pipe_one_way().unwrap();
     let error = writer.send(&queue).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -219,23 +219,23 @@ pub struct Connection {
     sending: OneThread<Sending>,
 }
 
-/// What an end can do.
+/// The directions in which a connection transfers messages.
 ///
 /// # Examples
 /// See the example of [`Connection::from_fd`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Receive only.
+    /// The connection only receives.
     Receive,
-    /// Send only.
+    /// The connection only sends.
     Send,
-    /// Both.
+    /// The connection receives and sends.
     Both,
 }
 
 impl Connection {
-    /// Makes a connection of an open socket or pipe: Python's `Connection(handle, readable, writable)`. The other side
-    /// is a stranger.
+    /// Makes a connection from an open socket or pipe: Python's `Connection(handle, readable, writable)`. The peer is
+    /// untrusted.
     ///
     /// The descriptor stays in the mode, blocking or not, that it has.
     ///
@@ -268,18 +268,18 @@ impl Connection {
         })
     }
 
-    /// Whether messages can be received. They cannot at an end that only sends, nor after a message that was refused as
-    /// too long or as not a message.
+    /// Whether this end can receive messages. An end that only sends cannot, and neither can an end that refused a
+    /// message as too long or malformed.
     pub fn readable(&self) -> bool {
         self.receiving.is_open()
     }
 
-    /// Whether messages can be sent: not at an end that only receives, nor after an error within a message.
+    /// Whether this end can send messages: not if the end only receives, nor after an error within a message.
     pub fn writable(&self) -> bool {
         self.sending.is_open()
     }
 
-    /// Whether neither can be done any more.
+    /// Whether this end can neither receive nor send.
     #[doc(alias = "closed")]
     pub fn is_closed(&self) -> bool {
         !self.readable() && !self.writable()
@@ -289,7 +289,8 @@ impl Connection {
     /// gets an error. Using this end afterwards does not compile.
     pub fn close(self) {}
 
-    /// Who made the other end, as the kernel knows it; `None` for pipes and TCP.
+    /// Returns the credentials of the process that made the other end, as the kernel reports them; `None` for pipes and
+    /// TCP.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOMEM`.
@@ -303,12 +304,13 @@ impl Connection {
         self.trust.get()
     }
 
-    /// After the other side has proved that it knows the key (over a Unix socket: elsewhere nothing but bytes comes).
+    /// Sets the trust, after the peer has proved that it knows the key. Over anything but a Unix socket, only bytes are
+    /// exchanged.
     pub(crate) fn set_trust(&self, trust: Trust) {
         self.trust.set(trust);
     }
 
-    /// The bytes below, for who frames them by itself.
+    /// The stream below, for a caller that frames its messages itself.
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }
@@ -328,13 +330,14 @@ impl Connection {
         self.receiving.allow_challenge();
     }
 
-    /// Whether a part of a message has come, or has still to go.
+    /// Whether this end has received or sent only a part of a message.
     pub(crate) fn is_within_a_message(&self) -> bool {
         self.receiving.is_within_a_message() || self.sending.is_within_a_message()
     }
 
-    /// Ends both directions, for everybody who has this end, a forked copy included: receiving at either side finds the
-    /// end, and sending is an error. The descriptor stays open until the connection is dropped.
+    /// Ends both directions, for every process that has this end, a forked copy included. Then receiving finds the end
+    /// of the stream at either side, and sending is an error. The descriptor stays open until the connection is
+    /// dropped.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for a pipe, whose ends only close;
@@ -366,8 +369,9 @@ impl AsFd for Connection {
 
 as_raw_fd!(Connection);
 
-/// A connection of an open socket or pipe end, which receives and sends as the descriptor was opened for. The other
-/// side is a stranger: no memory comes over such a connection. [`Connection::from_fd`] takes the access by hand.
+/// Makes a connection from an open socket or pipe end. The descriptor's access mode decides whether the connection
+/// receives and sends. The peer is untrusted: no shared memory comes over such a connection. [`Connection::from_fd`]
+/// takes the access from the caller.
 ///
 /// # Examples
 /// ```
@@ -386,7 +390,7 @@ impl TryFrom<OwnedFd> for Connection {
     type Error = Error;
 
     /// # Errors
-    /// [`Os`](ErrorKind::Os) for what is neither readable nor writable.
+    /// [`Os`](ErrorKind::Os) for a descriptor that is neither readable nor writable.
     fn try_from(fd: OwnedFd) -> Result<Self> {
         let access = match ossature_sys::fd::access(&fd).map_err(|errno| Error::os(errno, "connection"))? {
             (true, true) => Access::Both,
@@ -397,7 +401,7 @@ impl TryFrom<OwnedFd> for Connection {
     }
 }
 
-/// The descriptor alone: what has come of a message, or is still to go, is lost.
+/// Returns the descriptor alone: a message that was received or sent in part is lost.
 impl From<Connection> for OwnedFd {
     fn from(connection: Connection) -> Self {
         match connection.stream.into_inner() {
@@ -421,7 +425,8 @@ impl fmt::Debug for Connection {
 /// Ends both directions of a stream.
 fn shutdown(stream: &Stream) -> Result<()> {
     if stream.kind() == StreamKind::File {
-        let message = "a pipe cannot be shut down, only closed: end the wait of the other thread with a CancelFd";
+        let message =
+            "cannot shut down a pipe, which can only be closed; end the wait of the other thread with a CancelFd";
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     stream.shutdown(Shutdown::Both).map_err(|errno| Error::os(errno, "connection"))

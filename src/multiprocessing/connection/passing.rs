@@ -1,4 +1,4 @@
-//! Connections inside values that are sent: both processes have the same end afterwards.
+//! Connections inside values that are sent: afterwards both processes hold the same end.
 
 use ossature_sys::fd::AboveStandard;
 use std::os::fd::AsFd;
@@ -9,11 +9,11 @@ use super::{Access, Connection, Receiver, Sender};
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::transfer::{self, FdKind, Trust, received_trust, refuse_to_receive, refuse_to_send};
 
-/// The descriptor's place, whether it receives, whether it sends, and whether the other end belongs to the same
-/// program.
+/// The serialised form of an end: the descriptor's place, whether the end receives, whether it sends, and whether the
+/// other end belongs to the same program.
 ///
-/// The last one says only in which list the descriptor is: nothing else can put one into that of ends of the same
-/// program.
+/// The last field only selects the list that contains the descriptor. Nothing else can put a descriptor into the list
+/// of ends of the same program.
 type Wire = (u32, bool, bool, bool);
 
 fn kind(same_program: bool) -> FdKind {
@@ -30,7 +30,7 @@ fn put<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     if within {
         let message =
-            "a part of a message has come, or has still to go, at this end of the connection: finish it first";
+            "cannot pass this end: it has received or sent only a part of a message; finish that message first";
         return Err(refuse_to_send(Error::new(ErrorKind::InvalidInput, message)));
     }
     let same_program = trust == Trust::SameProgram;
@@ -43,12 +43,12 @@ fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Err
     let fd = transfer::take(place, kind(same_program))?;
     let fd = fd
         .above_standard()
-        .map_err(|errno| refuse_to_receive(Error::os(errno, "an end that came in a message cannot be opened")))?;
+        .map_err(|errno| refuse_to_receive(Error::os(errno, "cannot open a connection received in a message")))?;
     let access = match (receives, sends) {
         (true, true) => Access::Both,
         (true, false) => Access::Receive,
         (false, true) => Access::Send,
-        (false, false) => return Err(de::Error::custom("a connection that neither receives nor sends")),
+        (false, false) => return Err(de::Error::custom("a received connection neither receives nor sends")),
     };
     // A stranger's word for another is a stranger's.
     let trust = if same_program { received_trust() } else { Trust::Untrusted };
@@ -58,7 +58,7 @@ fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Connection, D::Err
 impl Serialize for Connection {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.is_closed() {
-            return Err(ser::Error::custom("the connection is closed"));
+            return Err(ser::Error::custom("cannot pass this end: the connection is closed"));
         }
         put(self, self.readable(), self.writable(), self.trust(), self.is_within_a_message(), serializer)
     }

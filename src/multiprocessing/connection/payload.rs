@@ -1,8 +1,8 @@
-//! What a handshake says at once.
+//! One message of a handshake.
 
 use std::ops::Deref;
 
-/// The most that may be said at once; a longer message is refused before it is read.
+/// The maximum length of a handshake message; a longer message is refused before it is read.
 pub(super) const LIMIT: usize = 256;
 
 /// One message of a handshake, of at most 256 bytes.
@@ -16,7 +16,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// The parts one after the other. What the handshake says is a quarter of the limit; more would be cut.
+    /// Joins the parts. The messages of the handshake take at most a quarter of the limit; longer ones would be cut.
     pub(super) fn of(parts: &[&[u8]]) -> Self {
         let mut payload = Self { bytes: [0; LIMIT], len: 0 };
         for (place, byte) in payload.bytes.iter_mut().zip(parts.iter().copied().flatten()) {

@@ -1,4 +1,4 @@
-//! The handshakes that a listener has not finished: many at once, not too many, and not for ever.
+//! The unfinished handshakes of a listener, limited in number and in time.
 //!
 //! Every accepting thread waits at one epoll set, and takes the next handshake that is ready. So no thread waits for
 //! another, and any of them takes the peer whose handshake is done.
@@ -33,8 +33,8 @@ use super::shortage::{Shortage, cannot_accept};
 use super::{Address, AuthKey, Handshake};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a peer may at least stay before a full table removes it for another peer. This is time for some round trips
-/// around the world, and a flood of silent peers does not shorten it.
+/// The minimum time of a peer before a full table removes it in favour of another peer. It is enough for some round
+/// trips around the world, and a flood of silent peers does not shorten it.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The token of the listener's own entry in the set.
@@ -52,25 +52,25 @@ pub(super) struct Pending {
 
 #[derive(Default)]
 struct PendingTable {
-    /// The waiting peers, in the order of their arrival.
+    /// The waiting peers, in order of arrival.
     waiting: BTreeMap<u64, Box<Peer>>,
-    /// How many more peers are owned by threads.
+    /// The number of peers that threads have taken out of `waiting`.
     in_hand: usize,
     next: u64,
-    /// How many threads accept.
+    /// The number of threads that are accepting.
     accepting: usize,
-    /// Since when no thread accepts.
+    /// The time since which no thread accepts.
     left: Option<Instant>,
     set: Option<Arc<Set>>,
     /// Whether the listener's entry in the set is disarmed.
     is_muted: bool,
-    /// Until when the listener's entry stays disarmed, because the system has no descriptor for a new peer.
+    /// The time until which the listener's entry stays disarmed, because the system has no descriptor for a new peer.
     muted_until: Option<Instant>,
-    /// The process that owns the peers and the set: in a forked child they are the parent's.
+    /// The generation of the process that owns the peers and the set: a forked child must not use its parent's.
     generation: u32,
 }
 
-/// The set at which the threads wait.
+/// The epoll set on which the threads wait.
 struct Set {
     epoll: Epoll,
     wake: EventFd,
@@ -82,7 +82,7 @@ struct Peer {
     address: Option<Address>,
 }
 
-/// A peer that has proved to know the key, and its address.
+/// The socket and the address of a peer that has proved that it knows the key.
 pub(super) type Accepted = (Socket, Option<Address>);
 
 /// What a thread does next.
@@ -91,10 +91,10 @@ enum Next {
     PutOut(Box<Peer>, &'static str),
 }
 
-const LATE: &str = "a peer did not finish the handshake in time";
+const LATE: &str = "handshake timed out: the peer did not finish it in time";
 const MADE_ROOM: &str = "handshake dropped: too many are pending, and this peer was the slowest";
 
-/// One call of [`Pending::serve`].
+/// The arguments of one call of [`Pending::serve`].
 struct Call<'c> {
     pending: &'c Pending,
     set: Arc<Set>,
@@ -104,8 +104,8 @@ struct Call<'c> {
 }
 
 impl Pending {
-    /// Accepts new peers, and goes on with all handshakes until one is done or has failed; `None` if the deadline
-    /// passes before. The other handshakes go on with the next call, or in another thread.
+    /// Accepts new peers, and continues all handshakes until one succeeds or fails; `None` if the deadline passes
+    /// before. The other handshakes continue with the next call, or in another thread.
     pub(super) fn serve(
         &self,
         listener: &Socket,
@@ -165,8 +165,7 @@ impl PendingTable {
         self.waiting.len() + self.in_hand >= rules.most.max(1)
     }
 
-    /// When a new peer is accepted although the table is full: the new peer waits until the oldest peer's least time is
-    /// over.
+    /// Returns the time at which a full table accepts a new peer: after the minimum time of the oldest peer.
     fn opens(&self) -> Option<Instant> {
         self.waiting.first_key_value().map(|(_, oldest)| oldest.came + GRACE)
     }
@@ -205,7 +204,7 @@ impl PendingTable {
         }
     }
 
-    /// Takes a peer that is ready. `None` for a peer that another thread has removed meanwhile.
+    /// Takes a peer that is ready out of the table. `None` if another thread has removed the peer meanwhile.
     fn take(&mut self, number: u64) -> Option<Box<Peer>> {
         let peer = self.waiting.remove(&number)?;
         self.in_hand += 1;
@@ -229,8 +228,8 @@ impl Peer {
         ready | Interest::ONESHOT
     }
 
-    /// The error of a peer that does not get in, also because it has gone away. An error of this system has another
-    /// kind.
+    /// Returns the error of a peer that was not accepted, including a peer that closed its connection. An error of this
+    /// system keeps its kind.
     fn lost(&self, error: Error) -> Error {
         let told = match &self.address {
             Some(address) => format!("{address}: {error}"),
@@ -323,7 +322,7 @@ impl Call<'_> {
         Ok(peer)
     }
 
-    /// Puts a new peer into the table, which has counted it already.
+    /// Puts a new peer into the table, which has already counted the peer.
     fn admit(&self, newcomer: Result<Option<Box<Peer>>>) -> Result<Option<Accepted>> {
         let mut table = self.pending.table.lock();
         table.in_hand -= 1;
@@ -335,7 +334,7 @@ impl Call<'_> {
         Ok(None)
     }
 
-    /// Goes on with the handshake of a peer that is ready, as far as is possible without waiting.
+    /// Continues the handshake of a peer that is ready, as far as possible without waiting.
     fn go_on(&self, number: u64) -> Result<Option<Accepted>> {
         let Some(mut peer) = self.pending.table.lock().take(number) else { return Ok(None) };
         let advanced = peer.io.advance();
@@ -353,7 +352,7 @@ impl Call<'_> {
         Ok(None)
     }
 
-    /// Ends a peer's time, after a last look at the bytes that the peer has sent.
+    /// Drops a peer that is out of time, after a last look at the bytes that the peer has sent.
     fn put_out(&self, mut peer: Box<Peer>, why: &'static str) -> Result<Accepted> {
         let advanced = peer.io.advance();
         let is_over = advanced.is_err() || peer.io.is_done();
@@ -375,7 +374,7 @@ impl Call<'_> {
     }
 }
 
-/// Accepts a peer. Its descriptor is private, because the caller gets a connection.
+/// Accepts a peer. Its descriptor is private, because the caller receives a connection.
 pub(super) fn accept(listener: &Socket, deadline: Deadline) -> SysResult<Option<(Socket, socket::Address)>> {
     let accepted = listener.accept(deadline)?;
     accepted.map(|(socket, peer)| Ok((socket.above_standard()?, peer))).transpose()

@@ -8,7 +8,7 @@ use super::{Access, Connection};
 use crate::error::{Error, Result};
 use crate::multiprocessing::transfer::Trust;
 
-/// Two ends of a connection, each of which sends and receives: Python's `Pipe()`.
+/// Makes two ends of a connection, each of which sends and receives: Python's `Pipe()`.
 ///
 /// **Give one end to the child, and keep the other.** A child that is forked
 /// [with its end](crate::multiprocessing::Process::fork_with) has no copy of the other end. This process has no copy of
@@ -60,8 +60,8 @@ pub fn pipe() -> Result<(Connection, Connection)> {
     Ok((end(one)?, end(other)?))
 }
 
-/// An end that only receives, and the end that only sends to it: Python's `Pipe(duplex=False)`. Fork a child
-/// [with its end](crate::multiprocessing::Process::fork_with), as for [`pipe()`].
+/// Makes an end that only receives, and an end that only sends to it: Python's `Pipe(duplex=False)`. Fork a child [with
+/// its end](crate::multiprocessing::Process::fork_with), as for [`pipe()`].
 ///
 /// It is an ordinary pipe of the system, which carries no descriptors: values with open files or shared memory in them
 /// take a [`pipe()`].

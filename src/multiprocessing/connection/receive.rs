@@ -1,4 +1,4 @@
-//! The receiving side of a connection: a message that has begun to arrive stays here until it is whole.
+//! The receiving side of a connection, which keeps a message until it is complete.
 
 use std::cell::{Cell, RefCell};
 
@@ -14,23 +14,23 @@ use super::too_short::BufferTooShort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Bounds, DEPTH, Descriptors, FdCounts, Packed, Trust};
 
-/// What has come of the next message.
+/// The received part of the next message.
 #[derive(Debug)]
 pub(super) struct Receiving {
     partial: RefCell<Partial>,
-    /// Why nothing can be received; `None` if it can.
+    /// The reason why nothing can be received; `None` if messages can be received.
     closed: Cell<Option<&'static str>>,
     /// Whether a challenge as the next message is an error: for the first message of a client that has no key.
     refuses_challenge: Cell<bool>,
-    /// The longest message that is taken unless a call says otherwise; `None` is as [`FROM_A_STRANGER`] says.
+    /// The default limit on the length of a message; `None` means [`FROM_A_STRANGER`] for an untrusted peer.
     most: Cell<Option<usize>>,
-    /// How deep a value may be nested.
+    /// The maximum nesting of a value.
     depth: Cell<usize>,
-    /// How many bytes of memory a value may take; `None` is the default, [`Bounds::of_stranger`].
+    /// The maximum memory of a value in bytes; `None` means the default, [`Bounds::of_stranger`] for an untrusted peer.
     decoded: Cell<Option<usize>>,
 }
 
-/// How long a message of a stranger may be if nobody said: what one machine has, however small, though not many times.
+/// The default maximum length of a message from an untrusted peer: it fits in the memory of any machine.
 const FROM_A_STRANGER: usize = 256 << 20;
 
 #[derive(Debug)]
@@ -43,7 +43,7 @@ const ONLY_SENDS: &str = "cannot receive: the connection is write-only (Access::
 const CHALLENGED: &str = "cannot receive: the listener asks for a key, which this connection was made without; connect with \
                           ConnectBuilder::new().authkey(&key)";
 const SPOILT: &str =
-    "cannot receive: after an earlier bad message nobody knows where the next one begins; make a new connection";
+    "cannot receive: an earlier malformed message hides where the next one begins; make a new connection";
 
 impl Receiving {
     pub(super) const fn new(open: bool) -> Self {
@@ -62,7 +62,7 @@ impl Receiving {
         self.closed.get().is_none()
     }
 
-    /// The longest message that is taken unless a call says otherwise.
+    /// Returns the maximum length of a message for calls that name no limit.
     pub(super) fn most(&self, trust: Trust) -> usize {
         self.most.get().unwrap_or(match trust {
             Trust::SameProgram => usize::MAX,
@@ -82,7 +82,7 @@ impl Receiving {
         self.depth.set(depth);
     }
 
-    /// The memory that a value may take, if it was set.
+    /// The maximum memory of a value, if it was set.
     pub(super) fn decoded(&self) -> Option<usize> {
         self.decoded.get()
     }
@@ -91,7 +91,7 @@ impl Receiving {
         self.decoded.set(Some(bytes));
     }
 
-    /// What decoding a message of `length` bytes may cost.
+    /// Returns the limits for decoding a message of `length` bytes.
     pub(super) fn bounds(&self, trust: Trust, length: usize) -> Bounds {
         let memory = self.decoded.get().unwrap_or(match trust {
             Trust::SameProgram => usize::MAX,
@@ -114,11 +114,11 @@ impl Receiving {
             return Ok(());
         }
         self.closed.set(Some(CHALLENGED));
-        let message = "the listener asks for a key: connect with ConnectBuilder::new().authkey(&key), or call answer_challenge first";
+        let message = "the listener requires a key; connect with ConnectBuilder::new().authkey(&key), or call answer_challenge first";
         Err(Error::new(ErrorKind::Auth, message))
     }
 
-    /// Whether a message stopped half-way here at the end of somebody's time.
+    /// Whether only a part of a message was received by a deadline.
     pub(super) fn is_within_a_message(&self) -> bool {
         self.partial.borrow().incoming.has_begun()
     }
@@ -127,8 +127,8 @@ impl Receiving {
         self.closed.get().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Closed, why)))
     }
 
-    /// The next message, which may be as long as the call's limit says, if it names one. `None` when the message was
-    /// not whole by the deadline; what has come is kept.
+    /// Receives the next message, at most as long as `limit` says if there is one. `None` when the message was not
+    /// complete by the deadline; the received part is kept.
     pub(super) fn message(
         &self,
         stream: &Stream,
@@ -148,7 +148,7 @@ impl Receiving {
         Ok(Some(packed))
     }
 
-    /// The next message into a buffer, without asking for memory when it fits there.
+    /// Receives the next message into a buffer, without an allocation when the message fits there.
     pub(super) fn message_into(
         &self,
         stream: &Stream,
@@ -182,7 +182,7 @@ impl Receiving {
         }
     }
 
-    /// After an error that leaves no way to find the next message, nothing can be received any more.
+    /// Closes this side after an error that leaves no way to find the next message.
     fn spoilt_by<T>(&self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             let end = error.kind() == ErrorKind::Closed; // says the same again
@@ -193,7 +193,7 @@ impl Receiving {
     }
 }
 
-/// Where a message went.
+/// Where a received message is.
 enum Into {
     Nothing,
     Buffer(usize),
@@ -201,7 +201,7 @@ enum Into {
 }
 
 impl Partial {
-    /// Receives until `incoming` has a whole message.
+    /// Receives until `incoming` has a complete message.
     fn fill(&mut self, stream: &Stream, trust: Trust, limit: FrameLimit, until: Until<'_>) -> Result<bool> {
         self.incoming.set_limit(limit)?;
         self.incoming.believe(trust == Trust::SameProgram);
@@ -214,7 +214,7 @@ impl Partial {
         }
     }
 
-    /// Receives until there is a whole message in `buffer`, if it fits there, and in `incoming` otherwise.
+    /// Receives until a complete message is in `buffer`, if it fits there, and in `incoming` otherwise.
     fn fill_into(
         &mut self,
         stream: &Stream,
@@ -237,7 +237,7 @@ impl Partial {
         }
     }
 
-    /// Reads the message to where it is wanted; what has come at the end of the time, or before an error, moves to
+    /// Reads the message directly into `place`. At the deadline, or after an error, the received part moves to
     /// `incoming`.
     fn read_straight(&mut self, stream: &Stream, place: &mut [u8], until: Until<'_>) -> Result<Into> {
         let mut filled = 0;
@@ -258,7 +258,7 @@ impl Partial {
         ended
     }
 
-    /// Reads once: whether the message is whole, or `None` when nothing came by the deadline.
+    /// Reads once. Returns whether the message is complete, or `None` when nothing came by the deadline.
     fn step(&mut self, stream: &Stream, trust: Trust, until: Until<'_>) -> Result<Option<bool>> {
         let n = match self.incoming.descriptors_due() {
             None => {
@@ -283,7 +283,7 @@ impl Partial {
         until: Until<'_>,
     ) -> Result<Option<usize>> {
         let refused = || {
-            let message = "a stranger sent descriptors: they are taken only from authenticated peers and from processes of the same user";
+            let message = "an untrusted peer sent descriptors, which only authenticated peers and processes of the same user may send";
             Error::new(ErrorKind::NotAllowed, message)
         };
         if stream.kind() != StreamKind::UnixSocket {
@@ -301,7 +301,7 @@ impl Partial {
             return Ok(Some(0));
         }
         if !got.descriptors_lost && got.descriptors.len() != due.all {
-            let message = format!("{} descriptors were announced and {} came", due.all, got.descriptors.len());
+            let message = format!("the message announced {} descriptors, but {} came", due.all, got.descriptors.len());
             return Err(Error::new(ErrorKind::Decode, message));
         }
         if trust != Trust::SameProgram && !got.credentials.is_some_and(may_send_descriptors) {
@@ -317,17 +317,17 @@ impl Partial {
     }
 }
 
-/// The user whom the kernel names where it knows none.
+/// The user that the kernel reports for an unknown user.
 const NOBODY: u32 = 65534;
 
-/// Whether the kernel says of the sender of these very bytes that it runs as this user, or as root. (Who made the
-/// connection is not an answer: a pair of sockets is this process's own, whoever has the other end by now.)
+/// Whether the kernel reports that the sender of exactly these bytes runs as this user or as root. The process that
+/// made the connection does not count: a pair of sockets is made by one process and used by others.
 fn may_send_descriptors(sender: Credentials) -> bool {
     let is_known = sender.pid.is_some() || sender.uid != NOBODY;
     is_known && (sender.uid == 0 || sender.uid == effective_user())
 }
 
-/// The error of a read or a write.
+/// Returns the error of a failed read or write.
 pub(super) fn failed(errno: Errno) -> Error {
     match errno {
         Errno::PIPE | Errno::CONNRESET => {
@@ -337,8 +337,8 @@ pub(super) fn failed(errno: Errno) -> Error {
     }
 }
 
-/// The methods of what receives: `self.stream()`, `self.trust()`, `self.receiving`. A macro, because two public
-/// types have them: callers would have to import a trait.
+/// Defines the methods of receiving types, which have `self.stream()`, `self.trust()` and `self.receiving`. A macro for
+/// two public types, because callers would have to import a trait.
 macro_rules! receives {
     ($Face:ident) => {
         impl $Face {
@@ -382,7 +382,7 @@ macro_rules! receives {
                 self.recv_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same within the deadline; `None` when that is over.
+            /// Does what [`recv_max`](Self::recv_max) does within the deadline; `None` when the deadline has passed.
             ///
             /// # Errors
             /// As for [`recv_max`](Self::recv_max).
@@ -413,8 +413,8 @@ macro_rules! receives {
                 self.recv_bytes_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same for a message of at most `limit` bytes, whatever [`max_message`](Self::max_message) says:
-            /// Python's `recv_bytes(maxlength)`.
+            /// Does what [`recv_bytes`](Self::recv_bytes) does for a message of at most `limit` bytes, whatever
+            /// [`max_message`](Self::max_message) says: Python's `recv_bytes(maxlength)`.
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a longer message. It
@@ -423,8 +423,8 @@ macro_rules! receives {
                 self.recv_bytes_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// [`recv_bytes`](Self::recv_bytes) within the deadline; `None` when that is over. What has come of a
-            /// message by then is kept, and the next call goes on with it.
+            /// [`recv_bytes`](Self::recv_bytes) within the deadline; `None` when the deadline has passed. The part of a
+            /// message that was received by then is kept, and the next call continues with it.
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes).
@@ -446,7 +446,7 @@ macro_rules! receives {
                 Ok(message.map(|message| message.bytes))
             }
 
-            /// Waits for the next message, puts it at the beginning of the buffer and says how long it is.
+            /// Waits for the next message, puts it at the beginning of the buffer, and returns its length.
             ///
             /// # Errors
             /// As for [`recv_bytes`](Self::recv_bytes); [`TooLong`](crate::ErrorKind::TooLong) for a message longer
@@ -458,7 +458,8 @@ macro_rules! receives {
                 self.recv_bytes_into_timeout(buffer, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same within the deadline; `None` when that is over, and then the buffer's content is unspecified.
+            /// Does what [`recv_bytes_into`](Self::recv_bytes_into) does within the deadline. At `None` the buffer's
+            /// content is unspecified.
             ///
             /// # Errors
             /// As for [`recv_bytes_into`](Self::recv_bytes_into).
@@ -470,7 +471,7 @@ macro_rules! receives {
                 self.receiving.message_into(self.stream(), self.trust(), buffer, timeout.into())
             }
 
-            /// The longest message that is taken by calls that name no limit; `usize::MAX` means no limit.
+            /// The maximum length of a message for calls that name no limit; `usize::MAX` means no limit.
             ///
             /// Unless [set](Self::set_max_message) it is 256 MiB from a
             /// [stranger](crate::multiprocessing::transfer::Trust), who could otherwise have this process ask for
@@ -481,7 +482,7 @@ macro_rules! receives {
                 self.receiving.most(self.trust())
             }
 
-            /// Sets the longest message that is taken by calls that name no limit; `None` sets no limit.
+            /// Sets the maximum length of a message for calls that name no limit; `None` sets no limit.
             ///
             /// It holds for this end in this process, and not for where the end is sent.
             ///
@@ -503,14 +504,14 @@ macro_rules! receives {
                 self.receiving.set_most(most.into().unwrap_or(usize::MAX));
             }
 
-            /// How deep a received value may be nested: 128, unless [set](Self::set_max_depth).
+            /// The maximum nesting of a received value: 128, unless [set](Self::set_max_depth).
             ///
             /// Differs from Python, whose limit is that of recursion.
             pub fn max_depth(&self) -> usize {
                 self.receiving.depth()
             }
 
-            /// Sets how deep a received value may be nested, also one from the same program.
+            /// Sets the maximum nesting of a received value, also of a value from the same program.
             ///
             /// Each struct, enum, tuple, array, sequence, map, newtype and `Some` around another value is one level. A
             /// linked list takes two levels for each link. So 128 levels are 64 nodes of `struct L(u8,
@@ -543,7 +544,7 @@ macro_rules! receives {
                 self.receiving.set_depth(depth);
             }
 
-            /// How many bytes of memory a received value may take, as [set](Self::set_max_decoded); `usize::MAX`
+            /// The maximum memory of a received value in bytes, if it was [set](Self::set_max_decoded); `usize::MAX`
             /// means no limit.
             ///
             /// `None` if no limit was set. Then a value from a [stranger](crate::multiprocessing::transfer::Trust) may
@@ -581,7 +582,7 @@ macro_rules! receives {
                 self.receiving.set_decoded(bytes.into().unwrap_or(usize::MAX));
             }
 
-            /// Waits until there is something to receive, an end included, and says whether there is; nothing is taken.
+            /// Waits until a message or the end of the stream is there, and returns whether one is. Receives nothing.
             ///
             /// Differs from Python: the time is named. `Duration::ZERO` is Python's `poll()`, `None` its `poll(None)`.
             ///

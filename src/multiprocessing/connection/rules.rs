@@ -1,4 +1,4 @@
-//! How handshakes are held: what both builders share.
+//! The rules of a handshake, which both builders share.
 //!
 //! The setters stand in each builder, because their docs differ: a listener demands the key, a client proves it.
 

@@ -12,28 +12,28 @@ use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Descriptors, Packed, Trust};
 
-/// Up to this many bytes, header included, header and message are put side by side on the stack and sent by the
-/// shortest call. Beyond it the kernel gathers them.
+/// The maximum size, header included, of a message that is copied behind its header on the stack and sent by the
+/// shortest call. The kernel gathers the parts of larger messages.
 const SMALL: usize = 512;
 
-/// From this many bytes on the header goes by a call of its own. Behind the four bytes of a header the kernel's pieces
+/// The size from which the header is sent by a call of its own. Behind the four bytes of a header, the kernel's pieces
 /// of a message begin within a word. They are then copied a fifth slower at both ends.
 const LONG: usize = 256 << 10;
 
-/// What did not go yet of the last message.
+/// The unsent part of the last message.
 #[derive(Debug)]
 pub(super) struct Sending {
     rest: RefCell<Rest>,
-    /// Why nothing can be sent; `None` if it can.
+    /// The reason why nothing can be sent; `None` if messages can be sent.
     closed: Cell<Option<&'static str>>,
-    /// What writes pickles.
+    /// The encoder of pickles.
     encoder: Cell<Encoder>,
 }
 
 #[derive(Debug, Default)]
 struct Rest {
     outgoing: Outgoing,
-    /// The descriptors that go with the byte after the next `before`.
+    /// The descriptors that go with the byte after the next `before` bytes.
     descriptors: Descriptors,
     before: usize,
 }
@@ -59,7 +59,7 @@ impl Sending {
         self.closed.get().is_none()
     }
 
-    /// Whether a part of a message has still to go.
+    /// Whether a part of a message is not sent yet.
     pub(super) fn is_within_a_message(&self) -> bool {
         !self.rest.borrow().outgoing.is_empty()
     }
@@ -68,14 +68,14 @@ impl Sending {
         self.closed.get().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Closed, why)))
     }
 
-    /// Sends what is left of earlier messages; false when it was not all gone by the deadline.
+    /// Sends the rest of earlier messages; false when something was still unsent at the deadline.
     pub(super) fn flush(&self, stream: &Stream, until: Until<'_>) -> Result<bool> {
         self.must_be_open()?;
         let mut rest = self.rest.borrow_mut();
         if rest.outgoing.is_empty() { Ok(true) } else { self.torn_by(rest.flush(stream, until)) }
     }
 
-    /// After an error within a message, whatever follows would be taken for the rest of it.
+    /// Closes this side after an error within a message: the peer would take later bytes for the rest of that message.
     fn torn_by<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             self.closed.set(Some(BROKE));
@@ -83,7 +83,7 @@ impl Sending {
         result
     }
 
-    /// Sends as much of a message as the stream takes by the deadline.
+    /// Sends a message, as far as the stream accepts it by the deadline.
     pub(super) fn message(&self, stream: &Stream, message: &[u8], until: Until<'_>) -> Result<Sent> {
         if !self.flush(stream, until)? {
             return Ok(Sent::Nothing);
@@ -173,10 +173,10 @@ impl Rest {
     }
 }
 
-/// Why these descriptors cannot go there.
+/// Checks that this stream may carry these descriptors.
 fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()> {
     if stream.kind() != StreamKind::UnixSocket {
-        let message = "open files, connections and shared memory travel over Unix sockets only: use pipe(), not pipe_one_way() or TCP";
+        let message = "cannot send open files, connections and shared memory except over a Unix socket: use pipe(), not pipe_one_way() or TCP";
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let count = descriptors.fd_counts().all;
@@ -185,14 +185,14 @@ fn refuse(stream: &Stream, trust: Trust, descriptors: &Descriptors) -> Result<()
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     if descriptors.are_for_the_same_program() && trust != Trust::SameProgram {
-        let message = "shared memory, and an end of a connection over which it may come, are given only to this program's own processes: over pipe(), or a Unix socket with an authentication key";
+        let message = "cannot send shared memory, or an end of a connection that may carry it, to another program: use pipe(), or a Unix socket with an authentication key";
         return Err(Error::new(ErrorKind::NotAllowed, message));
     }
     Ok(())
 }
 
-/// The methods of what sends: `self.stream()`, `self.trust()`, `self.sending`. A macro, because two public types have
-/// them: callers would have to import a trait.
+/// Defines the methods of sending types, which have `self.stream()`, `self.trust()` and `self.sending`. A macro for two
+/// public types, because callers would have to import a trait.
 macro_rules! sends {
     ($Face:ident) => {
         impl $Face {
@@ -213,7 +213,8 @@ macro_rules! sends {
                 self.send_timeout(value, Deadline::NEVER).map(drop)
             }
 
-            /// The same within the deadline; as [`send_bytes_timeout`](Self::send_bytes_timeout).
+            /// Does what [`send`](Self::send) does within the deadline, with the result of
+            /// [`send_bytes_timeout`](Self::send_bytes_timeout).
             ///
             /// # Errors
             /// As for [`send`](Self::send).
@@ -225,7 +226,7 @@ macro_rules! sends {
                 self.sending.packed(self.stream(), self.trust(), pack(value)?, timeout.into())
             }
 
-            /// Sends one message: Python's `send_bytes(buffer)`. An empty one is a message too.
+            /// Sends one message: Python's `send_bytes(buffer)`. An empty message is a message, too.
             ///
             /// # Errors
             /// [`Closed`](crate::ErrorKind::Closed) when the other side has closed the connection (with `EPIPE` or
@@ -247,20 +248,21 @@ macro_rules! sends {
                 self.sending.message(self.stream(), message, timeout.into())
             }
 
-            /// Sends `size` bytes from `offset` on: Python's `send_bytes(buffer, offset, size)`.
+            /// Sends the `size` bytes of the buffer from `offset` on: Python's `send_bytes(buffer, offset, size)`.
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes); [`OutOfRange`](crate::ErrorKind::OutOfRange) when they are not
             /// all in `buffer`.
             pub fn send_bytes_range(&self, buffer: &[u8], offset: usize, size: usize) -> Result<()> {
                 let wrong = || {
-                    let message = format!("no {size} bytes from {offset} on in a buffer of {}", buffer.len());
+                    let message =
+                        format!("offset {offset} and size {size} exceed the buffer of {} bytes", buffer.len());
                     Error::new(ErrorKind::OutOfRange, message)
                 };
                 self.send_bytes(buffer.get(offset..).and_then(|rest| rest.get(..size)).ok_or_else(wrong)?)
             }
 
-            /// Sends what an earlier call kept; false when it is not all gone by the deadline.
+            /// Sends the bytes that earlier calls kept; false when some are still unsent at the deadline.
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes).

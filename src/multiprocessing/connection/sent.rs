@@ -27,7 +27,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "a partial message must be flushed, and an unsent message sent again"]
 pub enum Sent {
-    /// All of the message was given to the system. (A sender cannot know whether the other side received the message.)
+    /// The system has accepted all of the message. (A sender cannot know whether the other side received the message.)
     Complete,
     /// A part of the message was sent, and the connection keeps the rest. The next call, or `flush`, sends the rest
     /// before anything else. If the connection is dropped before, the rest is lost, and the other side gets
@@ -38,7 +38,7 @@ pub enum Sent {
 }
 
 impl Sent {
-    /// Whether all of the message was given to the system.
+    /// Whether the system has accepted all of the message.
     pub fn is_complete(self) -> bool {
         self == Self::Complete
     }

@@ -1,4 +1,4 @@
-//! What an accept does while the system has no descriptor, or no memory, for a new connection.
+//! Retrying an accept while the system has no descriptor, or no memory, for a new connection.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use ossature_sys::errno::Errno;
 
 use crate::error::{Error, Result};
 
-/// How long one call retries at most.
+/// The maximum time for which one call retries.
 const LONGEST: Duration = Duration::from_secs(1);
-/// How long the call waits after the first refusal; twice as long after each further refusal.
+/// The wait after the first refusal; each further refusal doubles the wait.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -21,7 +21,7 @@ pub(super) struct Shortage {
 }
 
 impl Shortage {
-    /// How long to wait before the next try. Nothing tells when a descriptor is free again.
+    /// Waits before the next try. The system does not report when a descriptor is free again.
     ///
     /// # Errors
     /// The refusal itself, if it has another cause, or if the deadline or a second has passed.

@@ -1,10 +1,10 @@
-//! The error that has a whole message in it.
+//! The error that contains a whole message.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind};
 
-/// A message was longer than the buffer for it, and here it is: Python's `BufferTooShort`.
+/// The error of a message that is longer than the buffer; the error contains the message: Python's `BufferTooShort`.
 ///
 /// ```
 /// use std::error::Error;
@@ -34,7 +34,7 @@ impl BufferTooShort {
         &self.message
     }
 
-    /// The whole message, as bytes of its own.
+    /// Converts the error to the whole message.
     ///
     /// # Examples
     /// ```

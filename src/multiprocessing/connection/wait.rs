@@ -1,4 +1,4 @@
-//! Waiting for whichever of many things is ready first.
+//! Waiting until any of several objects is ready.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -8,8 +8,8 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Waits until one of the objects has something to read, an end included. Returns the places of all that have, in their
-/// order: Python's `multiprocessing.connection.wait`.
+/// Waits until one of the objects has something to read, including the end of its stream. Returns the indices of all
+/// ready objects, in their order: Python's `multiprocessing.connection.wait`.
 ///
 /// Connections, listeners, sockets, processes, the [`readiness`](crate::multiprocessing::Queue::readiness) of queues:
 /// whatever is `AsFd`. When the deadline is over, or a [`CancelFd`](super::CancelFd) ends the wait, the answer is
@@ -48,7 +48,7 @@ pub fn wait<'c>(objects: &[&dyn AsFd], timeout: impl Into<Until<'c>>) -> Result<
     Ok(ready.map(|(place, _)| place).collect())
 }
 
-/// poll(2) until something of these is ready, or the wait ends before; how many are ready.
+/// Calls poll(2) until one of these descriptors is ready or the wait ends; returns how many are ready.
 pub(crate) fn poll_until<'fd>(fds: &mut [PollFd<'fd>], until: Until<'fd>) -> SysResult<usize> {
     let Some(cancel) = until.cancel() else { return poll(fds, until.deadline()) };
     let mut all = fds.to_vec();

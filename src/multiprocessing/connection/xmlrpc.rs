@@ -1,5 +1,5 @@
-//! Values as documents of XML-RPC: what CPython's `XmlListener`, `XmlClient` and managers with the serializer
-//! `xmlrpclib` say.
+//! Values as XML-RPC documents: the format of CPython's `XmlListener`, `XmlClient` and managers with the serializer
+//! `xmlrpclib`.
 //!
 //! A message is the text of one `<params>` element with one value. It holds fewer types than a [pickle](super::pickle)
 //! does, and reads the same in every version of Python.
@@ -44,13 +44,13 @@ use roxmltree::{Document, Node, ParsingOptions};
 use super::pickle::Value;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How deep values may be nested.
+/// The maximum nesting of values.
 pub const MAX_DEPTH: usize = 128;
 
-/// How many bytes a node or an attribute of a document takes.
+/// The memory that the parser takes for a node or an attribute of a document, in bytes.
 const NODE: usize = 80;
 
-/// The document of a value.
+/// Encodes a value as a document.
 ///
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) for a value that XML-RPC has no element for; the message names the value.
@@ -63,7 +63,7 @@ pub fn encode(value: &Value) -> Result<Vec<u8>> {
     Ok(out.into_bytes())
 }
 
-/// The value of a document.
+/// Decodes the value in a document.
 ///
 /// # Errors
 /// [`Decode`](ErrorKind::Decode) for bytes that are not a document of one value.
@@ -74,7 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value> {
     // The parser makes room for a node at each `<`, and for an attribute at each `=`, before it looks at either.
     let marks = bytes.iter().filter(|byte| matches!(byte, b'<' | b'=')).count();
     if marks.saturating_mul(NODE) > bytes.len().saturating_mul(64).max(16 << 20) {
-        return Err(wrong("it has too many of the characters `<` and `=` for its length".to_owned()));
+        return Err(wrong("the document has too many characters `<` and `=` for its length".to_owned()));
     }
     // No node of a value takes less than four bytes of the text, with the white space after it.
     let nodes = u32::try_from(bytes.len() / 4).unwrap_or(u32::MAX).max(8);
@@ -93,7 +93,7 @@ fn unsent(what: &str, value: &Value) -> Error {
         Value::Text(text) => format!("{text:?}").chars().take(80).collect(),
         other => format!("a {}", other.type_name()),
     };
-    Error::new(ErrorKind::InvalidInput, format!("XML-RPC: {what} cannot be sent: {shown}"))
+    Error::new(ErrorKind::InvalidInput, format!("XML-RPC: cannot send {what}: {shown}"))
 }
 
 fn write(value: &Value, depth: usize, out: &mut String) -> Result<()> {
@@ -146,7 +146,7 @@ fn written(out: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(what); // a String takes everything
 }
 
-/// `None` for a text with a character that XML cannot hold.
+/// Writes a text with its special characters escaped; `None` for a text with a character that XML cannot represent.
 fn escape(text: &str, out: &mut String) -> Option<()> {
     for c in text.chars() {
         match c {
@@ -183,24 +183,24 @@ fn wrong(why: String) -> Error {
 
 fn unexpected(node: Node<'_, '_>, wanted: &str) -> Error {
     let found: String = node.tag_name().name().chars().take(40).collect();
-    wrong(format!("<{found}> at byte {}, where {wanted} should be", node.range().start))
+    wrong(format!("found <{found}> at byte {}, expected {wanted}", node.range().start))
 }
 
 fn named<'a, 'd>(node: Node<'a, 'd>, name: &str) -> Result<Node<'a, 'd>> {
     if node.has_tag_name(name) { Ok(node) } else { Err(unexpected(node, &format!("<{name}>"))) }
 }
 
-/// The one element in a node.
+/// Returns the only element in a node.
 fn only<'a, 'd>(node: Node<'a, 'd>) -> Result<Node<'a, 'd>> {
     let mut elements = elements(node)?;
-    let first = elements.next().ok_or_else(|| unexpected(node, "one with an element in it"))?;
+    let first = elements.next().ok_or_else(|| unexpected(node, "a node with an element in it"))?;
     match elements.next() {
         None => Ok(first),
         Some(second) => Err(unexpected(second, "the end of the element")),
     }
 }
 
-/// The elements in a node that holds no text.
+/// Returns the elements in a node that contains no text.
 fn elements<'a, 'd: 'a>(node: Node<'a, 'd>) -> Result<impl Iterator<Item = Node<'a, 'd>>> {
     let is_blank = |child: Node<'_, '_>| !child.is_text() || child.text().unwrap_or_default().trim().is_empty();
     match node.children().all(is_blank) {
@@ -209,7 +209,7 @@ fn elements<'a, 'd: 'a>(node: Node<'a, 'd>) -> Result<impl Iterator<Item = Node<
     }
 }
 
-/// The text in a node that holds no element. A comment may divide the text.
+/// Returns the text in a node that contains no element. A comment may divide the text.
 fn text(node: Node<'_, '_>) -> Result<String> {
     match node.children().find(Node::is_element) {
         None => Ok(node.children().filter(Node::is_text).filter_map(|child| child.text()).collect()),
@@ -267,7 +267,7 @@ fn pair(member: Node<'_, '_>, depth: usize) -> Result<(Value, Value)> {
     }
 }
 
-/// The bytes of base64; white space does not count.
+/// Decodes base64; white space is ignored.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let mut digits = Vec::with_capacity(text.len());
     let mut fill = 0;

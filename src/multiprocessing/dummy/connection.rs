@@ -1,4 +1,4 @@
-//! Ends that send values from thread to thread, and a rendezvous by name.
+//! Connections that send values between threads, and listeners with names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub struct Connection<T> {
-    /// Each was shut down when its sender was dropped.
+    /// The queue of incoming values. It is shut down when its sender is dropped.
     incoming: Queue<T>,
     outgoing: Queue<T>,
 }
@@ -59,7 +59,7 @@ impl<T> Connection<T> {
         self.outgoing.put(value).map_err(|_| closed()) // this end lives, so nobody has shut its queue down
     }
 
-    /// Receives a value. Waits for one.
+    /// Waits for a value and returns it.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when the other end was dropped and nothing is left.
@@ -67,7 +67,7 @@ impl<T> Connection<T> {
         self.recv_timeout(Deadline::NEVER)?.ok_or_else(closed)
     }
 
-    /// Receives a value until the deadline. Returns `None` when no value came.
+    /// Waits for a value until the deadline. Returns `None` when no value came.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -75,7 +75,7 @@ impl<T> Connection<T> {
         self.incoming.get_timeout(timeout).map_err(|_| closed())
     }
 
-    /// Waits until a value or the end is there, at most until the deadline. Says whether one is there.
+    /// Waits for a value or the end of the connection until the deadline. Returns whether one of them came.
     pub fn poll(&self, timeout: impl Into<Deadline>) -> bool {
         self.incoming.wait_for_change(timeout)
     }
@@ -98,7 +98,7 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the other end of the pipe is closed")
 }
 
-/// What travels by name: each listener's queue, of ends that send bytes.
+/// The queue of a listener: the ends of new connections, which send bytes.
 type Waiting = Queue<Connection<Vec<u8>>>;
 
 static LISTENERS: Mutex<BTreeMap<String, Waiting>> = Mutex::new(BTreeMap::new());

@@ -340,7 +340,7 @@ fn why_an_end_is_closed_is_told() {
     let near = Connection::from_fd(near.into(), Access::Both).unwrap();
     far.write_all(b"\xff\xff\xff\x00").unwrap();
     assert_eq!(near.recv_bytes().unwrap_err().kind(), ErrorKind::Decode);
-    told(near.recv_bytes().unwrap_err(), "earlier bad message");
+    told(near.recv_bytes().unwrap_err(), "earlier malformed message");
 }
 
 #[test]

@@ -12,12 +12,12 @@ fn refused(bytes: &[u8], text: &str) {
 
 #[test]
 fn classes_and_functions_are_refused_by_name() {
-    refused(b"cos\nsystem\n(S'id'\ntR.", "GLOBAL at offset 0: names os.system; only plain data is read");
+    refused(b"cos\nsystem\n(S'id'\ntR.", "GLOBAL at offset 0: refers to os.system; only plain data is read");
     refused(
         b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02id\x85R.",
-        "STACK_GLOBAL at offset 17: names posix.system; only plain data is read",
+        "STACK_GLOBAL at offset 17: refers to posix.system; only plain data is read",
     );
-    refused(b"cbuiltins\neval\n.", "GLOBAL at offset 0: names builtins.eval; only plain data is read");
+    refused(b"cbuiltins\neval\n.", "GLOBAL at offset 0: refers to builtins.eval; only plain data is read");
     refused(b"cbuiltins\nset\n.", "GLOBAL at offset 0: set itself is not plain data");
 }
 
@@ -29,13 +29,13 @@ fn whatever_makes_or_names_an_object_is_refused() {
         (b"cbuiltins\nset\n)\x81.", "NEWOBJ at offset 15: makes"),
         (b"cbuiltins\nset\n)}\x92.", "NEWOBJ_EX at offset 16: makes"),
         (b"]}b.", "BUILD at offset 2: makes"),
-        (b"P7\n.", "PERSID at offset 0: names"),
-        (b"K\x01Q.", "BINPERSID at offset 2: names"),
-        (b"\x82\x01.", "EXT1 at offset 0: names"),
-        (b"\x83\x01\0.", "EXT2 at offset 0: names"),
-        (b"\x84\x01\0\0\0.", "EXT4 at offset 0: names"),
-        (b"\x97.", "NEXT_BUFFER at offset 0: wants a buffer"),
-        (b"]\x98.", "READONLY_BUFFER at offset 1: wants a buffer"),
+        (b"P7\n.", "PERSID at offset 0: refers to"),
+        (b"K\x01Q.", "BINPERSID at offset 2: refers to"),
+        (b"\x82\x01.", "EXT1 at offset 0: refers to"),
+        (b"\x83\x01\0.", "EXT2 at offset 0: refers to"),
+        (b"\x84\x01\0\0\0.", "EXT4 at offset 0: refers to"),
+        (b"\x97.", "NEXT_BUFFER at offset 0: needs an out-of-band buffer"),
+        (b"]\x98.", "READONLY_BUFFER at offset 1: needs an out-of-band buffer"),
     ] {
         let text = complaint(bytes);
         assert!(text.starts_with(&format!("pickle: {name}")), "{text}");
@@ -53,7 +53,7 @@ fn a_known_class_takes_only_what_plain_data_was_written_with() {
         b"cbuiltins\nset\n](K\x01e]\x86R.",
     ] {
         let text = complaint(bytes);
-        assert!(text.contains("of these arguments is not plain data"), "{text}");
+        assert!(text.contains("with these arguments is not plain data"), "{text}");
     }
     refused(
         b"c_codecs\nencode\nX\x03\0\0\0\xe2\x82\xacX\x06\0\0\0latin1\x86R.",
@@ -64,8 +64,8 @@ fn a_known_class_takes_only_what_plain_data_was_written_with() {
 
 #[test]
 fn a_call_of_what_is_no_class_is_refused() {
-    refused(b"])R.", "REDUCE at offset 2: calls something; only plain data is read");
-    refused(b"cbuiltins\nset\n]R.", "REDUCE at offset 15: calls something; only plain data is read");
+    refused(b"])R.", "REDUCE at offset 2: calls a class or function; only plain data is read");
+    refused(b"cbuiltins\nset\n]R.", "REDUCE at offset 15: calls a class or function; only plain data is read");
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn a_pickle_cut_short_anywhere_is_an_error() {
     for length in 0..whole.len() {
         complaint(&whole[..length]);
     }
-    refused(b"", "ends at offset 0 without STOP");
-    refused(b"K\x01", "ends at offset 2 without STOP");
-    refused(b"X\x05\0\0\0abc", "BINUNICODE at offset 0: wants 5 bytes, 3 are left");
-    refused(b"I12", "INT at offset 0: wants a line, which does not end");
+    refused(b"", "the input ends at offset 0 without STOP");
+    refused(b"K\x01", "the input ends at offset 2 without STOP");
+    refused(b"X\x05\0\0\0abc", "BINUNICODE at offset 0: needs 5 bytes, 3 are left");
+    refused(b"I12", "INT at offset 0: needs a line, but no newline follows");
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn lengths_that_lie_allocate_nothing() {
         b"B\xff\xff\xff\xff",
         b"T\xff\xff\xff\x7f",
     ] {
-        assert!(complaint(bytes).contains("at offset 0: wants"));
+        assert!(complaint(bytes).contains("at offset 0: needs"));
     }
-    refused(b"\x80\x04\x95\xff\0\0\0\0\0\0\0N.", "FRAME at offset 2: a frame of 255 bytes, 2 are left");
+    refused(b"\x80\x04\x95\xff\0\0\0\0\0\0\0N.", "FRAME at offset 2: a frame of 255 bytes, but 2 are left");
 }
 
 #[test]
@@ -108,18 +108,18 @@ fn a_stack_that_does_not_hold_what_is_wanted_is_an_error() {
     refused(b"e.", "APPENDS at offset 0: no mark is open");
     refused(b"1.", "POP_MARK at offset 0: no mark is open");
     refused(b"}(K\x01u.", "SETITEMS at offset 4: a key without a value");
-    refused(b")K\x01a.", "APPEND at offset 3: what is on the stack is not of the type that it adds to");
-    refused(b"](K\x01\x90.", "ADDITEMS at offset 4: what is on the stack is not of the type that it adds to");
+    refused(b")K\x01a.", "APPEND at offset 3: the item on the stack has another type than the opcode adds to");
+    refused(b"](K\x01\x90.", "ADDITEMS at offset 4: the item on the stack has another type than the opcode adds to");
     refused(b"K\x01K\x02.", "STOP at offset 4: more than one value is left on the stack");
     refused(b"(K\x01.", "STOP at offset 3: more than one value is left on the stack");
-    refused(b"N.N", "STOP at offset 1: 1 bytes follow");
+    refused(b"N.N", "STOP at offset 1: 1 bytes follow it");
 }
 
 #[test]
 fn the_memo_holds_only_what_was_put_there() {
-    refused(b"h\x07.", "BINGET at offset 0: nothing was put under 7");
-    refused(b"g9\n.", "GET at offset 0: nothing was put under 9");
-    refused(b"j\xff\xff\xff\xff.", "LONG_BINGET at offset 0: nothing was put under 4294967295");
+    refused(b"h\x07.", "BINGET at offset 0: no memo entry 7");
+    refused(b"g9\n.", "GET at offset 0: no memo entry 9");
+    refused(b"j\xff\xff\xff\xff.", "LONG_BINGET at offset 0: no memo entry 4294967295");
     refused(b"gx\n.", "GET at offset 0: not a number");
     assert_eq!(decode(b"K\x05r\xff\xff\xff\xff0j\xff\xff\xff\xff.").unwrap(), 5.into());
 }
@@ -135,16 +135,16 @@ fn what_is_no_text_or_number_is_an_error() {
         refused(line.as_bytes(), "STRING at offset 0: not a string literal");
     }
     for line in ["I\n.", "I1x\n.", "I+-1\n.", "I 1\n.", "I1L\n.", "I010\n.", "I-00\n.", "I-0\n.", "I+1\n.", "I001\n."] {
-        refused(line.as_bytes(), "INT at offset 0: not a number, or too long a one");
+        refused(line.as_bytes(), "INT at offset 0: not a number, or too long");
     }
-    refused(b"F1e999\n.", "FLOAT at offset 0: not a number, or too long a one");
-    refused(b"L007L\n.", "LONG at offset 0: not a number, or too long a one");
-    refused(b"F1.5.2\n.", "FLOAT at offset 0: not a number, or too long a one");
+    refused(b"F1e999\n.", "FLOAT at offset 0: not a number, or too long");
+    refused(b"L007L\n.", "LONG at offset 0: not a number, or too long");
+    refused(b"F1.5.2\n.", "FLOAT at offset 0: not a number, or too long");
 }
 
 #[test]
 fn unknown_opcodes_and_protocols_are_named() {
-    refused(b"\x80\x06N.", "PROTO at offset 0: protocol 6 is not known, the highest is 5");
+    refused(b"\x80\x06N.", "PROTO at offset 0: protocol 6 is unknown; the highest is 5");
     refused(b"N\xfe.", "opcode 0xfe at offset 1: no such opcode");
 }
 

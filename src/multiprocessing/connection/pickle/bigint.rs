@@ -1,8 +1,9 @@
-//! Integers that no machine word holds: Python's have no bound.
+//! Integers too large for a machine word: Python's have no limit.
 
 use std::fmt;
 
-/// An integer outside of `i64`: the bytes of its two's complement, the least first, as few as can be.
+/// An integer outside the range of `i64`: its two's complement in as few bytes as possible, the least significant byte
+/// first.
 ///
 /// No arithmetic; `i128` and `u128` are made of it and it of them, and a big-number library takes [`as_le_bytes`](
 /// Self::as_le_bytes).
@@ -30,18 +31,19 @@ use std::fmt;
 pub struct BigInt(Box<[u8]>);
 
 impl BigInt {
-    /// The bytes of the two's complement, the least first; the last one's highest bit is the sign.
+    /// The bytes of the two's complement, the least significant first; the highest bit of the last byte is the sign.
     pub fn as_le_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether it is below zero.
+    /// Whether the integer is negative.
     pub fn is_negative(&self) -> bool {
         self.0.last().is_some_and(|last| *last >= 0x80)
     }
 }
 
-/// The integer of the two's complement `bytes`, the least first, however many; none are zero.
+/// Returns the integer with the two's complement `bytes`, the least significant first, of any length; no bytes mean
+/// zero.
 ///
 /// An integer that fits `i64` is never a `BigInt`, so that one number has one form.
 pub(super) fn integer(bytes: &[u8]) -> Result<i64, BigInt> {
@@ -49,7 +51,7 @@ pub(super) fn integer(bytes: &[u8]) -> Result<i64, BigInt> {
     widen::<8>(bytes).map(i64::from_le_bytes).ok_or_else(|| BigInt(bytes.into()))
 }
 
-/// `bytes` without the last ones that only repeat the sign.
+/// Returns `bytes` without the trailing bytes that only repeat the sign.
 pub(super) fn minimal(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., last] = bytes {
         let negative = rest.last().is_some_and(|next| *next >= 0x80);
@@ -66,7 +68,7 @@ pub(super) fn minimal(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// `bytes` with the sign repeated up to `N` bytes, unless there are more.
+/// Extends `bytes` to `N` bytes by repeating the sign; `None` if `bytes` is longer.
 fn widen<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let negative = bytes.last().is_some_and(|last| *last >= 0x80);
     let mut word = [if negative { 0xff } else { 0 }; N];
@@ -74,7 +76,7 @@ fn widen<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     Some(word)
 }
 
-/// The integer of decimal digits, after a `-` or nothing.
+/// Parses decimal digits with an optional `-` before them.
 ///
 /// No more than [`MAX_DIGITS`], because the work grows with their square.
 pub(super) fn decimal(text: &[u8]) -> Option<Result<i64, BigInt>> {
@@ -114,12 +116,10 @@ pub(super) fn decimal(text: &[u8]) -> Option<Result<i64, BigInt>> {
     Some(integer(&bytes))
 }
 
-/// As many decimal digits as CPython reads of an integer, unless told otherwise
-/// (`sys.int_info.default_max_str_digits`).
+/// The maximum number of decimal digits that is parsed: CPython's default (`sys.int_info.default_max_str_digits`).
 pub(super) const MAX_DIGITS: usize = 4300;
 
-/// The sign and the hexadecimal digits of the magnitude would need arithmetic: the bytes as they are, the highest
-/// first.
+/// Shows the bytes, the most significant first: the sign and the digits of the magnitude would need arithmetic.
 impl fmt::Debug for BigInt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BigInt(0x")?;
@@ -128,7 +128,7 @@ impl fmt::Debug for BigInt {
     }
 }
 
-/// The number does not fit the type.
+/// The error of a conversion to a type that cannot hold the integer.
 ///
 /// # Examples
 /// See the example of [`BigInt`].

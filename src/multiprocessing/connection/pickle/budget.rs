@@ -1,4 +1,4 @@
-//! The memory that a typed value of plain data may take.
+//! The limit on the memory of a typed value that is made from plain data.
 
 use std::cell::Cell;
 
@@ -8,20 +8,20 @@ use super::fault::{Fault, Outcome};
 pub(super) struct Budget {
     most: usize,
     room: Cell<usize>,
-    /// The size of the place for the current value, as far as it was paid for with the surrounding value. A value that
-    /// is larger than its place is in a box, and is paid for separately.
+    /// The size of the place for the current value that was charged with the surrounding value. A value that is larger
+    /// than its place is in a box, and is charged separately.
     place: Cell<usize>,
-    /// How many wrappers, `Some` and newtypes, the value at work stands in. Plain data has none.
+    /// The number of wrappers, `Some` and newtypes, around the current value. Plain data has none.
     wrappers: Cell<usize>,
 }
 
-/// How many wrappers one value may stand in. A type that contains itself in wrappers only has no end.
+/// The maximum number of wrappers around one value. A type that contains itself through wrappers alone never ends.
 const WRAPPERS: usize = 64;
 
 #[cold]
 fn endless() -> Fault {
     Fault(format!(
-        "a value stands in more than {WRAPPERS} times `Some` or a newtype: a type that contains itself only so has no end"
+        "a value is inside more than {WRAPPERS} layers of `Some` or newtypes: its type contains itself through these alone"
     ))
 }
 
@@ -31,7 +31,7 @@ impl Budget {
         Self { most, room: Cell::new(most), place: Cell::new(place), wrappers: Cell::new(0) }
     }
 
-    /// Pays for `count` items of a size, before their memory is allocated.
+    /// Charges `count` items of the given size, before their memory is allocated.
     #[inline]
     pub(super) fn charge(&self, count: usize, size: usize) -> Outcome<()> {
         match count.checked_mul(size).and_then(|bytes| self.room.get().checked_sub(bytes)) {
@@ -52,7 +52,7 @@ impl Budget {
         ))
     }
 
-    /// Makes a value in a place of that size, which is paid for.
+    /// Runs `body` for a value whose place of the given size is already charged.
     #[inline]
     pub(super) fn within<R>(&self, place: usize, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
         let around = (self.place.replace(place), self.wrappers.replace(0));
@@ -62,7 +62,7 @@ impl Budget {
         result
     }
 
-    /// Makes a wrapper of what the value itself makes.
+    /// Runs `body` for a wrapper around another value.
     #[inline]
     pub(super) fn wrapped<V, R>(&self, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
         let around = self.wrappers.get();
@@ -75,7 +75,7 @@ impl Budget {
         result
     }
 
-    /// Makes a value that contains values.
+    /// Runs `body` for a value that contains values.
     #[inline]
     pub(super) fn nested<V, R>(&self, body: impl FnOnce() -> Outcome<R>) -> Outcome<R> {
         let size = size_of::<V>();
@@ -85,7 +85,7 @@ impl Budget {
         body()
     }
 
-    /// Pays for the rest of a walk whose next item has that size; `paid` is the price of each item so far.
+    /// Charges the rest of a walk whose next item has the given size; `paid` is the size already charged for each item.
     pub(super) fn pay(&self, left: usize, size: usize, paid: &mut usize) -> Outcome<()> {
         if size > *paid {
             self.charge(left, size - *paid)?;

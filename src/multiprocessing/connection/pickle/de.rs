@@ -1,4 +1,4 @@
-//! Plain data as whatever serde can put together.
+//! Plain data as any type that serde can deserialize.
 
 use std::vec;
 
@@ -12,7 +12,7 @@ use super::object::{GLOBAL, OBJECT};
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
 
-/// `value` as a `T`, the way back of [`to_value`](super::to_value).
+/// Converts `value` to a `T`: the inverse of [`to_value`](super::to_value).
 ///
 /// The reader accepts more forms than the writer makes: any sequence or set for any sequence of the right length, a
 /// `bytes` for a `Vec<u8>`, an int for a float.
@@ -36,9 +36,9 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
     from_value_within(value, most)
 }
 
-/// [`from_value`] for a `T` that takes at most `max_memory` bytes. The bound counts the contents of sequences, maps,
-/// texts and boxes, at the size of their types. A collection may reserve more than its items; the bound does not count
-/// this reserve.
+/// Does what [`from_value`] does, for a `T` of at most `max_memory` bytes. The bound counts the contents of sequences,
+/// maps, texts and boxes, at the size of their types. A collection may reserve more than its items; the bound does not
+/// count this reserve.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Value, from_value_within};
@@ -57,11 +57,11 @@ pub fn from_value_within<T: DeserializeOwned>(value: Value, max_memory: usize) -
         .map_err(|Fault(message)| Error::new(ErrorKind::Decode, format!("pickle: {message}")))
 }
 
-/// The deserializer of a [`Value`], so that `Value` itself does not implement serde's traits, with the memory that is
-/// left.
+/// The deserializer of a [`Value`], with the remaining memory. It exists so that `Value` itself does not implement
+/// serde's traits.
 pub(super) struct Plain<'b>(pub(super) Value, pub(super) &'b Budget);
 
-/// How the items of a container are walked through: as the fields of a type, or as many as there are.
+/// How the items of a container are visited: as the fields of a type, or as any number of items.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Fields,
@@ -191,7 +191,7 @@ impl<'de> de::Deserializer<'de> for Plain<'_> {
         budget.wrapped::<V::Value, _>(|| visitor.visit_newtype_struct(Plain(inner, budget)))
     }
 
-    /// A `Vec<u8>` asks for a sequence.
+    /// Serves `Vec<u8>`, which requests a sequence.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
         match self.0 {
             Value::Bytes(bytes) | Value::ByteArray(bytes) => {
@@ -219,7 +219,7 @@ impl<'de> de::Deserializer<'de> for Plain<'_> {
         budget.nested::<V::Value, _>(|| visitor.visit_enum(Enum { variant, content: Content(content, budget) }))
     }
 
-    /// Nothing is looked at: what is not wanted may be nested deeply.
+    /// Skips the value without a look at it: an unwanted value may be nested deeply.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Outcome<V::Value> {
         visitor.visit_unit()
     }
@@ -234,7 +234,7 @@ struct Enum<'b> {
     content: Content<'b>,
 }
 
-/// What a variant holds, if it was written with something.
+/// The content of a variant, if the variant has one.
 struct Content<'b>(Option<Value>, &'b Budget);
 
 impl<'de, 'b> de::EnumAccess<'de> for Enum<'b> {
@@ -288,7 +288,7 @@ struct Items<'b> {
 }
 
 impl<'b> Items<'b> {
-    /// A walk over `items`. Fields were paid for with their struct.
+    /// Makes a walk over `items`. Fields were charged with their struct.
     fn new(items: Vec<Value>, budget: &'b Budget, are_fields: bool) -> Self {
         let paid = if are_fields { usize::MAX } else { 0 };
         Self { count: items.len(), items: items.into_iter(), budget, paid }

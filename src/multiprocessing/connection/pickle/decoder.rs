@@ -1,4 +1,4 @@
-//! Reading a pickle: the bounds, and what is read beside plain data.
+//! The settings of a pickle decoder: its limits, and what it accepts besides plain data.
 
 use super::machine::Machine;
 use super::meter::{Meter, Setters};
@@ -7,11 +7,11 @@ use super::value::Value;
 use super::{DEPTH, MAX_DEPTH, OldStr};
 use crate::error::Result;
 
-/// How much memory reading may take by default, for each byte and at least; see [`Decoder::max_memory`].
+/// The default limit on the memory of decoding, for each byte of the pickle and at least; see [`Decoder::max_memory`].
 const MEMORY_PER_BYTE: usize = 64;
 const MEMORY: usize = 16 << 20;
 
-/// Reads a pickle of plain data in any protocol.
+/// Decodes a pickle of plain data in any protocol.
 ///
 /// # Errors
 /// [`ErrorKind::Decode`](crate::error::ErrorKind::Decode): the bytes are not a whole pickle, or one of more than plain
@@ -20,7 +20,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value> {
     Decoder::new().decode(bytes)
 }
 
-/// [`decode`] with settings.
+/// A pickle decoder with settings; [`decode`] uses the defaults.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Decoder, OldStr, Value};
@@ -39,12 +39,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder that does what [`decode`] does.
+    /// Makes a decoder with the settings of [`decode`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What a `str` of Python 2 is read as.
+    /// Sets the type as which a `str` of Python 2 is decoded.
     #[must_use]
     pub fn old_str(mut self, old_str: OldStr) -> Self {
         self.old_str = old_str;
@@ -68,8 +68,8 @@ impl Decoder {
         self
     }
 
-    /// Sets how many bytes of memory reading may take at a time, for the value and for the data from which the value is
-    /// made. The input is not counted, and neither is the overhead of the allocator.
+    /// Sets how many bytes of memory decoding may hold at a time, for the value and for the data from which the value
+    /// is made. The input is not counted, and neither is the overhead of the allocator.
     ///
     /// The default is 64 times the length of the pickle, or 16 MiB if that is more. A list of small numbers takes 32
     /// bytes for each number, and reading the list takes less than twice as much. Two kinds of pickles exceed 64 bytes
@@ -91,8 +91,8 @@ impl Decoder {
         self
     }
 
-    /// Reads classes and objects too, as the [records](super::Object) that they are in a pickle. Nothing is imported or
-    /// called.
+    /// Accepts classes and objects too, as the [records](super::Object) that describe them in a pickle. Nothing is
+    /// imported or called.
     ///
     /// # Examples
     /// See the example of [`Object`](super::Object).
@@ -102,19 +102,19 @@ impl Decoder {
         self
     }
 
-    /// Names the setters of a connection in its errors.
+    /// Makes errors name the setters of a connection.
     pub(super) fn of_connection(mut self) -> Self {
         self.setters = Setters::OF_CONNECTION;
         self
     }
 
-    /// Says in its errors that a manager has no setters.
+    /// Makes errors say that a manager has no setters.
     pub(crate) fn of_manager(mut self) -> Self {
         self.setters = Setters::OF_MANAGER;
         self
     }
 
-    /// Reads a pickle of plain data.
+    /// Decodes a pickle of plain data.
     ///
     /// # Errors
     /// Those of [`decode`].

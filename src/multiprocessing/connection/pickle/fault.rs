@@ -1,10 +1,10 @@
-//! The error of reading and writing typed values of plain data.
+//! The error of converting between typed values and plain data.
 
 use std::fmt;
 
 use serde::{de, ser};
 
-/// What serde's traits complain of.
+/// An error reported through serde's traits.
 #[derive(Debug)]
 pub(super) struct Fault(pub(super) String);
 

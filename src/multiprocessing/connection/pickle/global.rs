@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The name of a class or function of a Python program. Nobody looks it up.
+/// The name of a class or function of a Python program. The name is never looked up.
 ///
 /// # Examples
 /// ```
@@ -18,7 +18,7 @@ pub struct Global {
 }
 
 impl Global {
-    /// The name `name` of the module `module`.
+    /// Makes the name `name` of the module `module`.
     pub fn new(module: impl Into<Box<str>>, name: impl Into<Box<str>>) -> Self {
         Self { module: module.into(), name: name.into() }
     }
@@ -28,7 +28,7 @@ impl Global {
         &self.module
     }
 
-    /// The name in the module.
+    /// The name within the module.
     pub fn name(&self) -> &str {
         &self.name
     }

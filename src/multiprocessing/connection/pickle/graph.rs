@@ -1,4 +1,4 @@
-//! The graph that a pickle builds: items, and nodes that refer to one another by number.
+//! The graph that a pickle builds: items, and nodes that refer to each other by number.
 //!
 //! A pickle may use one object many times, and may put a container into itself. The graph's cost stays in proportion to
 //! the pickle's bytes; [`tree`](super::tree) makes values of the graph, within bounds. One byte makes as little memory
@@ -9,46 +9,46 @@ use std::fmt;
 use super::bigint::BigInt;
 use super::global::Global;
 
-/// Names a node: its place in the list of all.
+/// The number of a node: its index in the list of all nodes.
 pub(super) type Id = u32;
 
-/// An entry of the stack or of a container: the value itself, if the value is small and immutable; otherwise a node.
+/// An entry of the stack or of a container: the value itself if it is small and immutable, otherwise a node.
 #[derive(Clone, Copy)]
 pub(super) enum Item {
     None,
     Bool(bool),
     Int(i64),
     Float(f64),
-    /// An empty container, and the position of the opcode that made it. The container gets a node when it gets items or
-    /// a second place.
+    /// An empty container, and the position of the opcode that made it. The container becomes a node when it receives
+    /// items or is used a second time.
     Empty(Shape, u32),
     Node(Id),
 }
 
-/// Which container it is.
+/// The kind of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     List,
     Tuple,
-    /// Keys and values by turns.
+    /// Keys and values alternately.
     Dict,
     Set,
     FrozenSet,
-    /// What makes the object, its arguments and perhaps its state.
+    /// The class or function that makes the object, the arguments, and optionally the state.
     Object,
 }
 
 pub(super) struct Node<'a> {
     pub(super) kind: Kind<'a>,
-    /// The position of the opcode that made the node, or 4 GiB.
+    /// The offset of the opcode that made the node, at most 4 GiB.
     pub(super) at: u32,
     /// The kind of container, if the node has items.
     pub(super) shape: Shape,
 }
 
-/// No larger than the items of a container.
+/// The content of a node.
 pub(super) enum Kind<'a> {
-    /// A value that needs no node but was given a second place.
+    /// A value that normally needs no node, but is used a second time.
     Plain(Item),
     BigInt(BigInt),
     Complex(f64, f64),
@@ -58,14 +58,14 @@ pub(super) enum Kind<'a> {
     OwnBytes(Box<[u8]>),
     ByteArray(&'a [u8]),
     Items(Vec<Item>),
-    /// A container of one item, which never gets a second one.
+    /// A container of exactly one item, which never grows.
     One(Item),
     Class(Class),
-    /// Another class or function, whose name is kept.
+    /// Another class or function, of which only the name is kept.
     Global(Box<Global>),
-    /// What a call of a class would have made of the first items of another node, or of the node's bytes. The number
-    /// counts those items. The node is not copied, because many calls could use one argument. It may still get more
-    /// items.
+    /// The result that a call of a class would have, made from the first items of another node or from that node's
+    /// bytes. The number counts those items. The node is not copied, because many calls could use one argument. It may
+    /// still receive more items.
     Made(Made, Id, usize),
 }
 
@@ -80,7 +80,8 @@ impl Kind<'_> {
     }
 }
 
-/// The classes and the function that old protocols write plain data with. Nothing is called: each stands for itself.
+/// The classes and the function with which old protocols write plain data. Nothing is called: each variant represents
+/// its call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     Set,
@@ -89,12 +90,12 @@ pub(super) enum Class {
     ByteArray,
     Complex,
     OrderedDict,
-    /// `_codecs.encode`: protocols 0 to 2 have no bytes.
+    /// `_codecs.encode`, used because protocols 0 to 2 have no bytes.
     Encode,
 }
 
 impl Class {
-    /// The class of this module and name, under the names of Python 2 or 3.
+    /// Returns the class with this module and name, in the spelling of Python 2 or 3.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {
         Some(match (module, name) {
             ("builtins" | "__builtin__", "set") => Self::Set,
@@ -125,9 +126,9 @@ impl fmt::Display for Class {
 
 #[derive(Clone, Copy)]
 pub(super) enum Made {
-    /// The characters of a text as Latin-1.
+    /// The characters of a text, encoded as Latin-1.
     Bytes,
-    /// The same, or bytes.
+    /// The characters of a text, encoded as Latin-1, or bytes.
     ByteArray,
     /// The items of a list.
     Set,

@@ -1,11 +1,11 @@
-//! The bytes of a pickle, opcode by opcode, and the errors that name where it went wrong.
+//! The bytes of a pickle, opcode by opcode, and errors that name the offset.
 
 use std::fmt::Display;
 
 use super::opcode;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What is left to read, and where the opcode at work stands.
+/// The remaining bytes, and the offset of the current opcode.
 pub(super) struct Input<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -17,20 +17,23 @@ impl<'a> Input<'a> {
         Self { bytes, at: 0, opcode_at: 0 }
     }
 
-    /// How many bytes are left.
+    /// The number of remaining bytes.
     pub(super) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    /// Where the opcode at work stands.
+    /// The offset of the current opcode.
     pub(super) fn opcode_at(&self) -> usize {
         self.opcode_at
     }
 
-    /// The next opcode.
+    /// Reads the next opcode.
     pub(super) fn opcode(&mut self) -> Result<u8> {
         let Some(opcode) = self.bytes.get(self.at) else {
-            return Err(Error::new(ErrorKind::Decode, format!("pickle: ends at offset {} without STOP", self.at)));
+            return Err(Error::new(
+                ErrorKind::Decode,
+                format!("pickle: the input ends at offset {} without STOP", self.at),
+            ));
         };
         self.opcode_at = self.at;
         self.at += 1;
@@ -40,7 +43,7 @@ impl<'a> Input<'a> {
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some(taken) = rest.get(..length) else {
-            return Err(self.error(format_args!("wants {length} bytes, {} are left", rest.len())));
+            return Err(self.error(format_args!("needs {length} bytes, {} are left", rest.len())));
         };
         self.at += length;
         Ok(taken)
@@ -51,7 +54,7 @@ impl<'a> Input<'a> {
         taken.try_into().map_err(|_| self.error("cut short"))
     }
 
-    /// A little-endian length of `N` bytes, up to eight.
+    /// Reads a little-endian length of `N` bytes, at most eight.
     pub(super) fn length<const N: usize>(&mut self) -> Result<usize> {
         let mut word = [0; 8];
         for (to, from) in word.iter_mut().zip(self.array::<N>()?) {
@@ -61,29 +64,29 @@ impl<'a> Input<'a> {
         Ok(usize::try_from(u64::from_le_bytes(word)).unwrap_or(usize::MAX))
     }
 
-    /// As many bytes as the length of `N` bytes before them says.
+    /// Reads the bytes after a length of `N` bytes.
     pub(super) fn counted<const N: usize>(&mut self) -> Result<&'a [u8]> {
         let length = self.length::<N>()?;
         self.take(length)
     }
 
-    /// The bytes up to the end of the line, without it.
+    /// Reads the bytes up to the end of the line, without the newline.
     pub(super) fn line(&mut self) -> Result<&'a [u8]> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
-            return Err(self.error("wants a line, which does not end"));
+            return Err(self.error("needs a line, but no newline follows"));
         };
         let line = self.take(length)?;
         self.at += 1;
         Ok(line)
     }
 
-    /// The opcode at work cannot be carried out.
+    /// Returns an error of the current opcode.
     pub(super) fn error(&self, what: impl Display) -> Error {
         self.error_at(self.opcode_at, what)
     }
 
-    /// The opcode at offset `at` cannot be carried out.
+    /// Returns an error of the opcode at offset `at`.
     pub(super) fn error_at(&self, at: usize, what: impl Display) -> Error {
         let opcode = self.bytes.get(at).copied().unwrap_or_default();
         let message = match opcode::name(opcode) {

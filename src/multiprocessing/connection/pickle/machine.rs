@@ -1,4 +1,4 @@
-//! The stack machine that a pickle is a program for, with every opcode that could run something left out.
+//! The stack machine that executes a pickle, without the opcodes that could run code.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(super) struct Machine<'a> {
     meter: Meter,
 }
 
-/// The graph of a pickle: the nodes, and the item that was left on the stack.
+/// The graph of a pickle: the nodes, and the item that remains on the stack.
 pub(super) struct Graph<'a> {
     pub(super) input: Input<'a>,
     pub(super) nodes: Vec<Node<'a>>,
@@ -48,7 +48,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Runs to STOP.
+    /// Executes the opcodes up to STOP.
     pub(super) fn run(mut self) -> Result<Graph<'a>> {
         loop {
             let opcode = self.input.opcode()?;
@@ -62,7 +62,7 @@ impl<'a> Machine<'a> {
             return Err(self.error("more than one value is left on the stack"));
         }
         if self.input.left() > 0 {
-            return Err(self.error(format_args!("{} bytes follow", self.input.left())));
+            return Err(self.error(format_args!("{} bytes follow it", self.input.left())));
         }
         let Self { input, nodes, stack, memo, mut meter, .. } = self;
         stack.free(&mut meter);
@@ -134,9 +134,11 @@ impl<'a> Machine<'a> {
             op::INST | op::OBJ | op::BUILD | op::NEWOBJ | op::NEWOBJ_EX => {
                 Err(self.error("makes an object; only plain data is read"))
             }
-            op::PERSID | op::BINPERSID => Err(self.error("names an object kept elsewhere; only plain data is read")),
-            op::EXT1 | op::EXT2 | op::EXT4 => Err(self.error("names a registered class; only plain data is read")),
-            op::NEXT_BUFFER | op::READONLY_BUFFER => Err(self.error("wants a buffer from outside; there is none")),
+            op::PERSID | op::BINPERSID => Err(self.error("refers to a persistent object; only plain data is read")),
+            op::EXT1 | op::EXT2 | op::EXT4 => {
+                Err(self.error("refers to a class of the extension registry; only plain data is read"))
+            }
+            op::NEXT_BUFFER | op::READONLY_BUFFER => Err(self.error("needs an out-of-band buffer; there is none")),
             _ => Err(self.error("no such opcode")),
         }
     }
@@ -147,7 +149,7 @@ impl<'a> Machine<'a> {
         self.input.error(what)
     }
 
-    /// The meter's refusal, as an error that names the current opcode.
+    /// Turns the meter's refusal into an error that names the current opcode.
     fn charged<T>(&self, result: std::result::Result<T, Full>) -> Result<T> {
         result.map_err(|Full| self.too_large())
     }
@@ -165,7 +167,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A new node, made by the opcode at that place.
+    /// Adds a node that the opcode at the given offset made.
     fn node(&mut self, at: u32, shape: Shape, kind: Kind<'a>) -> Result<Id> {
         let reserved = self.meter.reserve(&mut self.nodes, 1);
         self.charged(reserved)?;
@@ -175,7 +177,7 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    /// The position of the current opcode, or 4 GiB.
+    /// The offset of the current opcode, at most 4 GiB.
     fn at(&self) -> u32 {
         u32::try_from(self.input.opcode_at()).unwrap_or(u32::MAX)
     }
@@ -200,7 +202,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The items of a container of that shape.
+    /// The items of a container of the given kind.
     fn items(&self, wanted: Shape, item: Item) -> Option<&[Item]> {
         match item {
             Item::Empty(shape, _) if shape == wanted => Some(&[]),
@@ -235,7 +237,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A line of text. Characters beyond ASCII take more bytes in memory than in the line.
+    /// Reads a line of text. Characters beyond ASCII take more bytes in memory than in the line.
     fn unicode(&mut self) -> Result<()> {
         let line = self.input.line()?;
         let most = line.len().saturating_mul(2);
@@ -264,7 +266,7 @@ impl<'a> Machine<'a> {
         self.charged(given)
     }
 
-    /// The node of the top item of the stack; an item without a node gets one.
+    /// Returns the node of the top item of the stack; makes a node if the item has none.
     fn top_node(&mut self) -> Result<Id> {
         let top = self.stack.top().last().copied().ok_or_else(|| self.error("the stack is empty"))?;
         let id = match top {
@@ -325,7 +327,7 @@ impl<'a> Machine<'a> {
             Some(Node { kind: Kind::Items(items), shape: of, .. }) if *of == shape => {
                 add(&mut self.stack, &mut self.meter, items)
             }
-            _ => return Err(self.error("what is on the stack is not of the type that it adds to")),
+            _ => return Err(self.error("the item on the stack has another type than the opcode adds to")),
         };
         self.charged(added)
     }
@@ -367,7 +369,7 @@ impl<'a> Machine<'a> {
 
     fn get(&mut self, opcode: u8) -> Result<()> {
         let index = self.index(opcode)?;
-        let id = self.memo.get(index).ok_or_else(|| self.error(format_args!("nothing was put under {index}")))?;
+        let id = self.memo.get(index).ok_or_else(|| self.error(format_args!("no memo entry {index}")))?;
         self.push(Item::Node(id))
     }
 
@@ -376,7 +378,7 @@ impl<'a> Machine<'a> {
     fn protocol(&mut self) -> Result<()> {
         let [protocol] = self.input.array()?;
         if protocol > HIGHEST_PROTOCOL {
-            return Err(self.error(format_args!("protocol {protocol} is not known, the highest is {HIGHEST_PROTOCOL}")));
+            return Err(self.error(format_args!("protocol {protocol} is unknown; the highest is {HIGHEST_PROTOCOL}")));
         }
         Ok(())
     }
@@ -384,7 +386,7 @@ impl<'a> Machine<'a> {
     fn frame(&mut self) -> Result<()> {
         let length = self.input.length::<8>()?;
         if length > self.input.left() {
-            return Err(self.error(format_args!("a frame of {length} bytes, {} are left", self.input.left())));
+            return Err(self.error(format_args!("a frame of {length} bytes, but {} are left", self.input.left())));
         }
         Ok(())
     }
@@ -407,7 +409,7 @@ impl<'a> Machine<'a> {
                 self.charged(charged)?;
                 self.make(Kind::BigInt(big))
             }
-            _ => Err(self.error("not a number, or too long a one")),
+            _ => Err(self.error("not a number, or too long")),
         }
     }
 
@@ -424,7 +426,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// A line of a `str` of Python 2, with escapes in it.
+    /// Reads a line with a Python 2 `str` literal, which may contain escapes.
     fn old_literal(&mut self) -> Result<()> {
         let line = self.input.line()?;
         let charged = self.meter.charge(line.len());
@@ -452,7 +454,7 @@ impl<'a> Machine<'a> {
                 // The part of the name that the message shows.
                 let (module, name) = (module.chars().take(80), name.chars().take(80));
                 let name: String = module.chain(['.']).chain(name).collect();
-                Err(self.error(format_args!("names {name}; only plain data is read")))
+                Err(self.error(format_args!("refers to {name}; only plain data is read")))
             }
         }
     }
@@ -460,7 +462,7 @@ impl<'a> Machine<'a> {
     fn stack_global(&mut self) -> Result<()> {
         let [module, name] = self.pop_some()?;
         let (Some(module), Some(name)) = (self.text_of(module), self.text_of(name)) else {
-            return Err(self.error("a class is named by two texts"));
+            return Err(self.error("needs the two texts that name a class"));
         };
         // No known name is longer.
         let (module, name): (String, String) = (module.chars().take(80).collect(), name.chars().take(80).collect());
@@ -498,17 +500,17 @@ impl<'a> Machine<'a> {
         self.kind(item).is_some_and(|node| matches!(node.kind, Kind::Global(_)))
     }
 
-    /// The record of what a class or function would have made of its arguments.
+    /// Makes the record of a call of a class or function with its arguments.
     fn object(&mut self) -> Result<()> {
         let parts = self.pop_some::<2>()?;
         let [global, arguments] = parts;
         if !self.is_global(global) || self.items(Shape::Tuple, arguments).is_none() {
-            return Err(self.error("makes something of what is neither a name nor a tuple of arguments"));
+            return Err(self.error("needs a name and a tuple of arguments"));
         }
         self.some(Shape::Object, &parts)
     }
 
-    /// What a call of a known class would have made, without calling it.
+    /// Makes the result that a call of a known class would have, without the call.
     fn reduce(&mut self) -> Result<()> {
         if matches!(self.stack.top(), [.., class, _] if self.is_global(*class)) {
             return self.object();
@@ -516,7 +518,7 @@ impl<'a> Machine<'a> {
         let [class, arguments] = self.pop_some()?;
         let class = self.kind(class).map(|node| &node.kind);
         let (Some(Kind::Class(class)), Some(arguments)) = (class, self.items(Shape::Tuple, arguments)) else {
-            return Err(self.error("calls something; only plain data is read"));
+            return Err(self.error("calls a class or function; only plain data is read"));
         };
         let class = *class;
         let made = match *arguments {
@@ -561,7 +563,7 @@ impl<'a> Machine<'a> {
         };
         match made {
             Some(made) => self.make(made),
-            None => Err(self.error(format_args!("{class} of these arguments is not plain data"))),
+            None => Err(self.error(format_args!("{class} with these arguments is not plain data"))),
         }
     }
 
@@ -570,15 +572,16 @@ impl<'a> Machine<'a> {
         made || self.bytes_of(item).is_some()
     }
 
-    /// The one codec that pickles write bytes with, under both spellings; Python 2 writes the name as a str.
+    /// Whether the item names Latin-1, the only codec with which pickles write bytes. Both spellings count; Python 2
+    /// writes the name as a `str`.
     fn is_latin1(&self, item: Item) -> bool {
         let name = self.text_of(item).map(str::as_bytes).or_else(|| self.bytes_of(item));
         name.is_some_and(|name| matches!(name, b"latin1" | b"latin-1"))
     }
 }
 
-/// The part of a line that is read. No known name is longer, so a line that is cut here has none. The text that stands
-/// for bytes which are not text takes more memory than those bytes.
+/// Returns the part of a line that is used. No known name is longer, so a line that is cut here names nothing known. A
+/// text with replacement characters takes more memory than the bytes that it stands for.
 fn shown(line: &[u8]) -> Cow<'_, str> {
     const MOST: usize = 80 * 4;
     String::from_utf8_lossy(line.get(..MOST).unwrap_or(line))
@@ -589,10 +592,10 @@ const NOT_ASCII: &str = "a str of Python 2 that is not ASCII; OldStr::Bytes woul
 /// The error text when the meter is full.
 pub(super) fn too_large(meter: &Meter) -> String {
     let (limit, setter) = (meter.limit(), meter.setters().memory);
-    format!("reading it takes more than {limit} bytes of memory; {setter} allows more")
+    format!("decoding it takes more than {limit} bytes of memory; {setter} allows more")
 }
 
-/// The number of a line as `repr` writes it. One that is too large for a float is none, though infinity is one.
+/// Parses a float as `repr` writes it. A number too large for a float is an error, though the text `inf` is not.
 fn float(line: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(line).ok()?.parse().ok()?;
     (!number.is_infinite() || !line.iter().any(u8::is_ascii_digit)).then_some(number)

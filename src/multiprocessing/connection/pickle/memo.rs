@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use super::graph::Id;
 use super::meter::{Full, Meter};
 
-/// No node has this number.
+/// The number that no node has.
 const NOTHING: Id = Id::MAX;
 
-/// The memory of an entry in the table of far numbers, including the table's growth.
+/// The memory of an entry in the table of far numbers, including the unused part of the table.
 const FAR: usize = 32;
 
-/// The memo. Most pickles use consecutive numbers from about zero on, so most numbers are places in a list.
+/// The memo. Most pickles use consecutive numbers from about zero on, so most numbers are indices of a list.
 #[derive(Default)]
 pub(super) struct Memo {
     near: Vec<Id>,
@@ -20,7 +20,7 @@ pub(super) struct Memo {
 }
 
 impl Memo {
-    /// How many numbers have an object.
+    /// The number of stored objects.
     pub(super) fn len(&self) -> u32 {
         self.len
     }

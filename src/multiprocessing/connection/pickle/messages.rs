@@ -1,4 +1,4 @@
-//! Pickles as messages: what CPython's `send` and `recv` are at the other side.
+//! Pickles as messages, compatible with CPython's `send` and `recv` at the other side.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -14,7 +14,7 @@ use crate::multiprocessing::connection::{Connection, Receiver, Sender};
 macro_rules! sends_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {
-            /// Sends plain data as CPython's `recv()` reads it, in every version.
+            /// Sends plain data for CPython's `recv()`, in every version.
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes); [`InvalidInput`](crate::ErrorKind::InvalidInput) as for
@@ -35,7 +35,8 @@ macro_rules! sends_pickles {
                 self.send_bytes(&self.sending.encoder().encode(value)?)
             }
 
-            /// The same within the deadline; as [`send_bytes_timeout`](Self::send_bytes_timeout).
+            /// Does what [`send_pickled`](Self::send_pickled) does within the deadline, with the result of
+            /// [`send_bytes_timeout`](Self::send_bytes_timeout).
             ///
             /// # Errors
             /// As for [`send_pickled`](Self::send_pickled).
@@ -63,7 +64,7 @@ macro_rules! sends_pickles {
             }
 
             /// Sets the protocol of the pickles that this end sends: 2, 3, 4 or 5. The default is 2, which every Python
-            /// reads. From 3 on bytes are sent as they are, which is faster, and Python 3 alone reads them.
+            /// reads. From 3 on bytes are sent as they are, which is faster, and only Python 3 reads them.
             ///
             /// # Errors
             /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for any other protocol.
@@ -87,7 +88,7 @@ macro_rules! sends_pickles {
 }
 
 impl Receiving {
-    /// A decoder within the bounds of the connection.
+    /// Makes a decoder with the limits of the connection.
     fn decoder(&self) -> Decoder {
         let decoder = Decoder::new().of_connection().max_depth(self.depth());
         match self.decoded() {
@@ -102,8 +103,7 @@ impl Receiving {
 macro_rules! receives_pickles {
     ($($Face:ident)*) => {$(
         impl $Face {
-            /// Waits for the next message, and reads the plain data in it that CPython's `send(obj)` wrote, in any
-            /// version.
+            /// Waits for the next message, and decodes the plain data that CPython's `send(obj)` wrote, in any version.
             ///
             /// The connection's [`max_depth`](Self::max_depth) limits the value, and so does its
             /// [`max_decoded`](Self::max_decoded) if that was set. For other settings use
@@ -117,7 +117,8 @@ macro_rules! receives_pickles {
                 self.recv_pickled_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same within the deadline; `None` when that is over.
+            /// Does what [`recv_pickled`](Self::recv_pickled) does within the deadline; `None` when the deadline has
+            /// passed.
             ///
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).
@@ -125,8 +126,8 @@ macro_rules! receives_pickles {
                 self.recv_pickled_with_timeout(&self.receiving.decoder(), timeout)
             }
 
-            /// [`recv_pickled`](Self::recv_pickled) with the caller's decoder: for other bounds on memory and depth, or
-            /// for the `str` of Python 2. The decoder's bounds replace those of the connection.
+            /// [`recv_pickled`](Self::recv_pickled) with the caller's decoder: for other limits on memory and depth, or
+            /// for the `str` of Python 2. The decoder's limits replace those of the connection.
             ///
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).
@@ -169,7 +170,8 @@ macro_rules! receives_pickles {
                 self.recv_pickled_max_timeout(limit, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// The same within the deadline; `None` when that is over.
+            /// Does what [`recv_pickled_max`](Self::recv_pickled_max) does within the deadline; `None` when the
+            /// deadline has passed.
             ///
             /// # Errors
             /// As for [`recv_pickled_max`](Self::recv_pickled_max).

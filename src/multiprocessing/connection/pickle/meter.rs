@@ -1,13 +1,13 @@
-//! The memory that reading a pickle takes, counted before its allocation.
+//! The memory that decoding a pickle takes, counted before its allocation.
 
-/// How many bytes are allocated, and how many may be.
+/// The number of allocated bytes, and its limit.
 pub(super) struct Meter {
     used: usize,
     limit: usize,
     setters: Setters,
 }
 
-/// The methods that allow more, by their names in errors.
+/// The methods that raise the limits, by their names in errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setters {
     pub(super) memory: &'static str,
@@ -15,10 +15,10 @@ pub(super) struct Setters {
 }
 
 impl Setters {
-    /// Of a connection, which has made the decoder itself.
+    /// The setters of a connection, which makes its decoder itself.
     pub(super) const OF_CONNECTION: Self = Self { memory: "set_max_decoded", depth: "set_max_depth" };
 
-    /// Of a manager or its client. Neither lets the program set these bounds.
+    /// The setters of a manager or its client. Neither lets the program set these limits.
     pub(super) const OF_MANAGER: Self = Self { memory: "no setting of a manager", depth: "no setting of a manager" };
 }
 
@@ -28,7 +28,7 @@ impl Default for Setters {
     }
 }
 
-/// The allocation would exceed the limit.
+/// The error of an allocation that would exceed the limit.
 #[derive(Debug)]
 pub(super) struct Full;
 
@@ -62,8 +62,8 @@ impl Meter {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// Makes room for `more` items: exactly that at first, later twice the room, and a quarter more if the room is
-    /// already large. Unused room counts, too.
+    /// Makes room for `more` items: at first exactly that, later at least double the room, or a quarter more if the
+    /// room is already large. Unused room counts, too.
     pub(super) fn reserve<T>(&mut self, items: &mut Vec<T>, more: usize) -> Outcome {
         let (len, capacity) = (items.len(), items.capacity());
         if capacity - len >= more {

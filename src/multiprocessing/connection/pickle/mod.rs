@@ -1,4 +1,4 @@
-//! Plain data as CPython pickles it, both ways, and nothing that runs.
+//! Plain data in CPython's pickle format, in both directions, without running any code.
 //!
 //! `Connection.send` of CPython writes a pickle, and `recv` reads one:
 //! [`send_pickled`](super::Connection::send_pickled) and [`recv_pickled`](super::Connection::recv_pickled) talk with a
@@ -34,7 +34,7 @@
 //! assert_eq!(map["a"], 1);
 //!
 //! let error = decode(b"cos\nsystem\n(S'true'\ntR.").unwrap_err();
-//! assert_eq!(error.to_string(), "pickle: GLOBAL at offset 0: names os.system; only plain data is read");
+//! assert_eq!(error.to_string(), "pickle: GLOBAL at offset 0: refers to os.system; only plain data is read");
 //! ```
 
 mod bigint;
@@ -66,26 +66,26 @@ pub use ser::to_value;
 pub use value::{Object, Value};
 pub use writer::{Encoder, encode};
 
-/// The highest protocol that is read.
+/// The highest pickle protocol that is read.
 pub const HIGHEST_PROTOCOL: u8 = 5;
 
-/// How deep written containers may be nested, and the largest depth of a [decoder](Decoder::max_depth).
+/// The maximum nesting of written containers, and the largest value of [`Decoder::max_depth`].
 ///
 /// CPython itself, as long as nobody raises its recursion limit, writes less than 500 (up to 3.11).
 pub const MAX_DEPTH: usize = 512;
 
-/// How deep read containers may be nested by default; see [`Decoder::max_depth`].
+/// The default maximum nesting of read containers; see [`Decoder::max_depth`].
 pub(crate) const DEPTH: usize = 128;
 
-/// What a `str` of Python 2 is read as. It was both text and bytes there; `unicode` is always text.
+/// The type as which a `str` of Python 2 is read. Such a `str` was both text and bytes; `unicode` is always text.
 ///
 /// # Examples
 /// See the example of [`Decoder`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OldStr {
-    /// Text if it is ASCII, else an error: as Python 3 does unless told otherwise.
+    /// Text if the `str` is ASCII, otherwise an error: the default of Python 3.
     #[default]
     Text,
-    /// Bytes, always. Keys of dicts and attribute names, too, are bytes then.
+    /// Bytes, always. Then keys of dicts and attribute names are bytes, too.
     Bytes,
 }

@@ -1,4 +1,4 @@
-//! What a pickle names and never makes here: classes and objects, as plain records of their names and arguments.
+//! Classes and objects that a pickle names, kept as plain records of their names and arguments, and never made.
 //!
 //! Only a decoder that was told to [keep](super::Decoder::objects) them reads them. A manager's protocol needs a few:
 //! exceptions, tokens and proxies. Nothing is imported and nothing is called; the name stays a text.
@@ -6,15 +6,15 @@
 use super::global::Global;
 use super::value::{Object, Value};
 
-/// The names of a kept class are shorter.
+/// The length that the name of a kept class must stay below.
 pub(super) const LONGEST_NAME: usize = 80;
-/// The name under which serde's newtypes are [`Value::Global`]: a pair of module and name.
+/// The name of a serde newtype that stands for a [`Value::Global`]: a pair of module and name.
 pub(crate) const GLOBAL: &str = "\0ossature::Global";
-/// The name under which serde's newtypes are [`Value::Object`]: a pair of global and arguments.
+/// The name of a serde newtype that stands for a [`Value::Object`]: a pair of global and arguments.
 pub(crate) const OBJECT: &str = "\0ossature::Object";
 
-/// The value of what a pickle describes. Plain data in a costume (a list from the view of a dict, the numbers of an
-/// array) is that data; other objects stay records.
+/// Returns the value of an object that a pickle describes. An object that only wraps plain data (a list from the view
+/// of a dict, the numbers of an array) becomes that data; other objects stay records.
 pub(super) fn value_of(made_by: Global, args: Vec<Value>, state: Value) -> Value {
     match (made_by.module(), made_by.name(), args.as_slice()) {
         ("builtins" | "__builtin__", "list", [Value::List(_)]) => args.into_iter().next().unwrap_or_default(),
@@ -36,7 +36,7 @@ pub(super) fn value_of(made_by: Global, args: Vec<Value>, state: Value) -> Value
     }
 }
 
-/// The numbers of an `array.array` of this machine.
+/// The numbers of an `array.array` that a machine of this kind wrote.
 fn numbers(code: &str, bytes: &[u8]) -> Option<Vec<Value>> {
     macro_rules! each {
         ($type:ty) => {{

@@ -4,7 +4,7 @@ macro_rules! opcodes {
     ($($name:ident = $byte:literal,)*) => {
         $(pub(super) const $name: u8 = $byte;)*
 
-        /// What `pickletools` calls the opcode.
+        /// The opcode's name in `pickletools`.
         pub(super) fn name(opcode: u8) -> Option<&'static str> {
             Some(match opcode {
                 $($byte => stringify!($name),)*

@@ -1,4 +1,4 @@
-//! Whatever serde can take apart, as plain data.
+//! Any value that serde can serialize, as plain data.
 
 use serde::ser::{
     self, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -12,7 +12,7 @@ use super::value::Object;
 use super::value::Value;
 use crate::error::{Error, ErrorKind, Result};
 
-/// `value` as plain data.
+/// Converts `value` to plain data.
 ///
 /// Tuples and tuple structs become tuples, other sequences lists, maps and structs dicts (the fields' names are the
 /// keys). `None` and `()` become `None`. A variant without content becomes its name, one with content a dict of its
@@ -36,21 +36,21 @@ pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
 
 struct Serializer;
 
-/// Items of a list or tuple, and the name of the variant that they are the content of.
+/// The items of a list or tuple, and the name of the variant whose content they are.
 struct Items {
     variant: Option<&'static str>,
     is_list: bool,
     items: Vec<Value>,
 }
 
-/// Keys and values, the key whose value is to come, and the name of the variant.
+/// Keys and values, the key that waits for its value, and the name of the variant.
 struct Pairs {
     variant: Option<&'static str>,
     key: Value,
     pairs: Vec<(Value, Value)>,
 }
 
-/// The name or object that a pair stands for.
+/// Converts a pair to the name or object that the pair stands for.
 fn record(pair: Value) -> Value {
     let Value::Tuple(parts) = pair else { return pair };
     match <[Value; 2]>::try_from(parts) {
@@ -73,7 +73,7 @@ impl Items {
         Self { variant, is_list, items: Vec::new() } // no room beforehand: a length may be a wrong guess
     }
 
-    /// For a tuple, whose length is a fact. Room for more than a few comes with them.
+    /// Makes the items of a tuple, whose length is reliable. Room for more than eight is made later.
     fn of_tuple(length: usize) -> Self {
         Self { variant: None, is_list: false, items: Vec::with_capacity(length.min(8)) }
     }
@@ -213,7 +213,7 @@ impl ser::Serializer for Serializer {
     }
 }
 
-/// One trait of serde's per shape, and the same content for each.
+/// Implements one of serde's traits for each kind of container, always with the same content.
 macro_rules! compound {
     ($($trait:ident for $type:ident: $(item $add:ident)? $(field $field:ident)?;)*) => {$(
         impl $trait for $type {

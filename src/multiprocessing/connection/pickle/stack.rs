@@ -3,8 +3,8 @@
 use super::graph::Item;
 use super::meter::{Full, Meter};
 
-/// Up to this number, items are copied to their container and their room is used again. More items keep their room if
-/// they fill it.
+/// Up to this number, items are copied to their container and their room is used again. A larger number of items keeps
+/// its room if the items fill it.
 const FEW: usize = 64;
 
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(super) struct Stack {
     top: Vec<Item>,
     /// The items below each open mark.
     below: Vec<Vec<Item>>,
-    /// Room that was used before.
+    /// Buffers to use again.
     spare: Vec<Vec<Item>>,
 }
 
@@ -41,7 +41,7 @@ impl Stack {
         self.top.pop()
     }
 
-    /// The last `N` above the open mark, the lowest first.
+    /// Pops the last `N` items above the open mark, the lowest first.
     pub(super) fn pop_some<const N: usize>(&mut self) -> Option<[Item; N]> {
         let some = *self.top.last_chunk::<N>()?;
         self.top.truncate(self.top.len() - N);
@@ -72,7 +72,7 @@ impl Stack {
         Ok(())
     }
 
-    /// The items without unused room, for the caller to keep.
+    /// Returns the items without unused room, for the caller to keep.
     pub(super) fn keep(&mut self, meter: &mut Meter, items: Vec<Item>) -> Result<Vec<Item>, Full> {
         if items.len() > FEW && items.len() > items.capacity() / 2 {
             return Ok(items);

@@ -1,6 +1,6 @@
-//! Protocol 0 writes strings as lines of text with escapes; here they are read.
+//! Reading the strings of protocol 0: lines of text with escapes.
 
-/// The bytes of a Python 2 string literal as `repr` writes it: within quotes, with backslash escapes.
+/// Decodes a Python 2 string literal as `repr` writes it: within quotes, with backslash escapes.
 pub(super) fn literal(line: &[u8]) -> Option<Vec<u8>> {
     let inner = match line {
         [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
@@ -44,7 +44,7 @@ pub(super) fn literal(line: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Text in the raw-unicode-escape form: Latin-1, with `\uXXXX` and `\UXXXXXXXX` for the rest.
+/// Decodes text in the raw-unicode-escape form: Latin-1, with `\uXXXX` and `\UXXXXXXXX` for the rest.
 ///
 /// Two escapes that are a surrogate pair make one character; half a pair is not a text.
 pub(super) fn raw_unicode(line: &[u8]) -> Option<String> {
@@ -77,7 +77,7 @@ pub(super) fn raw_unicode(line: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// The code of an escape, from its letter on, and what follows.
+/// Returns the code of an escape that begins at its letter, and the bytes after the escape.
 fn escape(rest: &[u8]) -> Option<(u32, &[u8])> {
     let (letter, after) = rest.split_first()?;
     let length = match letter {
@@ -89,7 +89,7 @@ fn escape(rest: &[u8]) -> Option<(u32, &[u8])> {
     Some((number(digits, 16)?, after))
 }
 
-/// The number that all of `digits` write; no sign.
+/// Parses `digits`, all of them, without a sign.
 pub(super) fn number(digits: &[u8], radix: u32) -> Option<u32> {
     if digits.is_empty() || !digits.iter().all(|digit| char::from(*digit).is_digit(radix)) {
         return None;

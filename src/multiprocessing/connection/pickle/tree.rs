@@ -1,5 +1,5 @@
-//! From the graph of a pickle to a value: what is used several times is copied, within a bound; what contains itself is
-//! refused.
+//! Making a value from the graph of a pickle. A node that is used several times is copied, within a limit; a node that
+//! contains itself is refused.
 
 use super::graph::{Id, Item, Kind, Made, Shape};
 use super::machine::{Graph, too_large};
@@ -8,18 +8,18 @@ use super::object::value_of;
 use super::value::Value;
 use crate::error::{Error, Result};
 
-/// Makes values of the nodes that a machine has left.
+/// Makes values from the nodes of a graph.
 pub(super) struct ProcessBuilder<'m, 'a> {
     graph: &'m Graph<'a>,
     meter: Meter,
     max_depth: usize,
-    /// The containers at work, the outermost first.
+    /// The containers whose items are being made, the outermost first.
     open: Vec<Open<'m>>,
     /// The state of each node.
     states: Vec<NodeState>,
-    /// The outermost open container that is made once more, by its place in `open`.
+    /// The index in `open` of the outermost container that is made again.
     again: Option<usize>,
-    /// How many bytes the copies of values that were made before take.
+    /// The number of bytes in copies of values that were made before.
     copied: usize,
 }
 
@@ -41,7 +41,7 @@ struct Open<'m> {
 
 enum Filling {
     Items(Vec<Value>),
-    /// With the key whose value comes next.
+    /// Pairs, and the key whose value comes next.
     Pairs(Vec<(Value, Value)>, Option<Value>),
     /// Pairs, each a list or a tuple.
     ListOfPairs(Vec<Value>),
@@ -60,7 +60,7 @@ impl Filling {
 }
 
 impl<'m, 'a> ProcessBuilder<'m, 'a> {
-    /// The value of the whole, without recursion.
+    /// Makes the value of the whole graph, without recursion.
     pub(super) fn build(graph: &'m Graph<'a>, meter: Meter, max_depth: usize) -> Result<Value> {
         let (open, states) = (Vec::new(), Vec::new());
         let mut builder = Self { graph, meter, max_depth, open, states, again: None, copied: 0 };
@@ -145,7 +145,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
                     _ => Shape::Dict,
                 };
                 let items = graph.nodes.get(*list as usize).and_then(|list| list.kind.items());
-                let items = items.ok_or_else(|| self.error(id, "made of no list"))?;
+                let items = items.ok_or_else(|| self.error(id, "not made from a list"))?;
                 (shape, items.get(..*count).unwrap_or(items))
             }
         };
@@ -183,7 +183,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
         Err(error(format_args!("nested more than {depth} deep; {setter} allows more")))
     }
 
-    /// The value of the innermost open container.
+    /// Closes the innermost open container, and returns its value.
     fn close(&mut self) -> Result<Option<Value>> {
         let Some(Open { id, shape, made, .. }) = self.open.pop() else { return Ok(None) };
         self.set(id, NodeState::Made);
@@ -212,7 +212,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
             match pair {
                 Value::List(pair) | Value::Tuple(pair) => match <[Value; 2]>::try_from(pair) {
                     Ok([key, value]) => pairs.push((key, value)),
-                    Err(_) => return Err(self.error(id, "a pair has two items")),
+                    Err(_) => return Err(self.error(id, "a pair needs exactly two items")),
                 },
                 other => return Err(self.error(id, format_args!("a {} is not a pair", other.type_name()))),
             }
@@ -222,14 +222,14 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
         Ok(pairs)
     }
 
-    /// An object of its parts: the name, the arguments, and the state if it was given one.
+    /// Makes an object from its parts: the name, the arguments, and optionally the state.
     fn object(&mut self, id: Id, parts: Vec<Value>) -> Result<Value> {
         let mut parts = parts.into_iter();
         let (made_by, args) = (parts.next(), parts.next());
         let (state, more) = (parts.next().unwrap_or_default(), parts.next());
         match (made_by, args, more) {
             (Some(Value::Global(global)), Some(Value::Tuple(args)), None) => Ok(value_of(*global, args, state)),
-            _ => Err(self.error(id, "an object is a name, a tuple of arguments and at most one state")),
+            _ => Err(self.error(id, "an object needs a name, a tuple of arguments and at most one state")),
         }
     }
 
@@ -253,7 +253,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
         Ok(Value::Text(text.to_owned()))
     }
 
-    /// The bytes that a node is, or is made of.
+    /// The bytes in a node, or the bytes that the node is made from.
     fn bytes(&mut self, id: Id) -> Result<Vec<u8>> {
         let graph = self.graph;
         let mut source = id;
@@ -268,7 +268,7 @@ impl<'m, 'a> ProcessBuilder<'m, 'a> {
                 Some(Kind::OwnBytes(bytes)) => return self.copy(id, bytes),
                 Some(Kind::Text(text)) => text,
                 Some(Kind::OwnText(text)) => &**text,
-                _ => return Err(self.error(id, "made of neither text nor bytes")),
+                _ => return Err(self.error(id, "made from neither text nor bytes")),
             };
             let length = text.chars().count();
             self.charge(id, length)?;

@@ -1,4 +1,4 @@
-//! Plain data: what a decoded pickle can be, and nothing else.
+//! Plain data: the result of decoding a pickle.
 
 use super::bigint::{BigInt, integer};
 use super::global::Global;
@@ -40,7 +40,7 @@ pub enum Value {
     Bool(bool),
     /// `int`, and the `long` of Python 2.
     Int(i64),
-    /// An `int` outside of `i64`.
+    /// An `int` outside the range of `i64`.
     BigInt(BigInt),
     /// `float`.
     Float(f64),
@@ -56,7 +56,7 @@ pub enum Value {
     List(Vec<Value>),
     /// `tuple`.
     Tuple(Vec<Value>),
-    /// `dict`, and `collections.OrderedDict`: keys and what they lead to.
+    /// `dict`, and `collections.OrderedDict`: keys and their values.
     Dict(Vec<(Value, Value)>),
     /// `set`.
     Set(Vec<Value>),
@@ -65,28 +65,28 @@ pub enum Value {
     /// The name of a class or function, which a decoder of plain data refuses:
     /// [`Decoder::objects`](super::Decoder::objects).
     Global(Box<Global>),
-    /// An object of a class, as its pickle describes it; likewise.
+    /// An object of a class, as its pickle describes it; a decoder of plain data refuses it, too.
     Object(Box<Object>),
 }
 
 impl Value {
-    /// A [`Dict`](Self::Dict) of `pairs`.
+    /// Makes a [`Dict`](Self::Dict) from `pairs`.
     pub fn dict<K: Into<Self>, V: Into<Self>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         Self::Dict(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 
-    /// What the text `key` leads to, if this is a dict and has it.
+    /// The value under the text `key`, if this is a dict with that key.
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Self::Dict(pairs) = self else { return None };
         pairs.iter().rev().find(|(k, _)| k.as_str() == Some(key)).map(|(_, value)| value)
     }
 
-    /// The number, if this is an int that fits. A bool is none, unlike in Python.
+    /// The number, if this is an int that fits. Unlike in Python, a bool is not an int.
     pub fn as_int(&self) -> Option<i64> {
         if let Self::Int(value) = self { Some(*value) } else { None }
     }
 
-    /// The number, if this is a float, or an int (which may lose digits).
+    /// The number, if this is a float or an int; an int may lose digits.
     pub fn as_float(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -95,7 +95,7 @@ impl Value {
         }
     }
 
-    /// Whether it is true, if this is a bool.
+    /// The truth value, if this is a bool.
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(value) = self { Some(*value) } else { None }
     }
@@ -139,7 +139,7 @@ impl Value {
         }
     }
 
-    /// How many bytes of memory the value takes, including the `Value` itself.
+    /// The number of bytes of memory that the value takes, including the `Value` itself.
     #[inline]
     pub(super) fn memory(&self) -> usize {
         let inside = match self {
@@ -149,7 +149,7 @@ impl Value {
         size_of::<Self>() + inside
     }
 
-    /// How many bytes of memory the content takes.
+    /// The number of bytes of memory that the content takes.
     fn memory_inside(&self) -> usize {
         match self {
             Self::BigInt(big) => big.as_le_bytes().len(),
@@ -169,7 +169,8 @@ impl Value {
         }
     }
 
-    /// What in it cannot be hashed, so that Python would take it neither as a key nor into a set.
+    /// The name of the part of the value that cannot be hashed, so that Python accepts the value neither as a key nor
+    /// in a set.
     pub(super) fn unhashable(&self) -> Option<&'static str> {
         match self {
             Self::List(_) | Self::Dict(_) | Self::Set(_) | Self::ByteArray(_) => Some(self.type_name()),
@@ -180,8 +181,7 @@ impl Value {
     }
 }
 
-/// An object of a Python program, as its pickle describes it: what it is made by, with what, and what state it then
-/// gets.
+/// An object of a Python program, as its pickle describes it: the class or function, the arguments, and the state.
 ///
 /// # Examples
 /// ```
@@ -196,16 +196,16 @@ impl Value {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Object {
-    /// The class, or the function that would be called.
+    /// The class or function that would be called.
     pub made_by: Global,
     /// The arguments.
     pub args: Vec<Value>,
-    /// The state that the object would be given then; [`Value::None`] for none.
+    /// The state that the object would then receive; [`Value::None`] for none.
     pub state: Value,
 }
 
 impl Object {
-    /// An object without a state of its own.
+    /// Makes an object without a state of its own.
     pub fn new(made_by: Global, args: Vec<Value>) -> Self {
         Self { made_by, args, state: Value::None }
     }
@@ -254,7 +254,7 @@ from! {
     BigInt, big => whole(integer(big.as_le_bytes()));
 }
 
-/// The bytes of a number without a sign need one more for it.
+/// Adds a byte for the sign, which the bytes of an unsigned number lack.
 impl From<u128> for Value {
     fn from(value: u128) -> Self {
         let mut bytes = [0; 17];
@@ -265,7 +265,7 @@ impl From<u128> for Value {
     }
 }
 
-/// The value of an integer.
+/// Returns the value of an integer.
 pub(super) fn whole(number: Result<i64, BigInt>) -> Value {
     number.map_or_else(Value::BigInt, Value::Int)
 }
@@ -276,7 +276,7 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
-/// A list: bytes are made with [`Value::Bytes`].
+/// Makes a list; use [`Value::Bytes`] for bytes.
 impl<T: Into<Self>> From<Vec<T>> for Value {
     fn from(items: Vec<T>) -> Self {
         Self::List(items.into_iter().map(Into::into).collect())

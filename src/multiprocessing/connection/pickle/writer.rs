@@ -1,4 +1,4 @@
-//! Values as a pickle: of protocol 2, which every CPython since 2.3 reads, or of a newer one that is asked for.
+//! Writing values as pickles: of protocol 2, which every CPython since 2.3 reads, or of a newer protocol on request.
 //!
 //! | protocol | what is written otherwise | read by |
 //! | --- | --- | --- |
@@ -13,7 +13,7 @@ use super::value::Value;
 use super::{HIGHEST_PROTOCOL, MAX_DEPTH, opcode as op};
 use crate::error::{Error, ErrorKind, Result};
 
-/// `value` as a pickle of protocol 2, the highest that Python 2.7 reads.
+/// Writes `value` as a pickle of protocol 2, the highest that Python 2.7 reads.
 ///
 /// Text is `unicode` there and `str` in Python 3. Bytes are `str` there and `bytes` in Python 3. Everything else is the
 /// same on both sides. Nothing is shared: each value is written where it stands.
@@ -32,7 +32,7 @@ pub fn encode(value: &Value) -> Result<Vec<u8>> {
     Encoder::new().encode(value)
 }
 
-/// [`encode`] with another protocol.
+/// A pickle encoder with a protocol of the caller's choice; [`encode`] uses protocol 2.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Encoder, Value};
@@ -49,7 +49,7 @@ pub struct Encoder {
     protocol: u8,
 }
 
-/// The protocol that is written unless another is asked for, and the lowest that is written.
+/// The default protocol, which is also the lowest that can be written.
 const LOWEST: u8 = 2;
 
 impl Default for Encoder {
@@ -59,7 +59,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder that does what [`encode`] does.
+    /// Makes an encoder with the settings of [`encode`].
     pub fn new() -> Self {
         Self::default()
     }
@@ -71,7 +71,7 @@ impl Encoder {
         self
     }
 
-    /// The same encoder, if it can write its protocol.
+    /// Returns the same encoder if it can write its protocol.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a protocol below 2 or above 5.
@@ -80,7 +80,7 @@ impl Encoder {
         if (LOWEST..=HIGHEST_PROTOCOL).contains(&protocol) {
             return Ok(self);
         }
-        let message = format!("pickle: protocol {protocol} is not written; the protocols are 2 to {HIGHEST_PROTOCOL}");
+        let message = format!("pickle: cannot write protocol {protocol}; choose 2 to {HIGHEST_PROTOCOL}");
         Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
@@ -102,7 +102,7 @@ struct Writer {
     protocol: u8,
 }
 
-/// A built-in class under the name that the protocol has for it.
+/// Writes a built-in class under the name that it has in the protocol.
 macro_rules! builtin {
     ($writer:ident, $name:literal) => {
         match $writer.protocol {
@@ -152,9 +152,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether one more container may be open: the reader counts only these.
+    /// Checks that one more container may be open: the reader counts only these.
     fn room(&self, depth: usize) -> Result<()> {
-        if depth < MAX_DEPTH { Ok(()) } else { refuse(format!("what is nested more than {MAX_DEPTH} deep")) }
+        if depth < MAX_DEPTH { Ok(()) } else { refuse(format!("a value nested more than {MAX_DEPTH} deep")) }
     }
 
     fn int(&mut self, number: i64) -> Result<()> {
@@ -219,8 +219,7 @@ impl Writer {
         }
     }
 
-    /// An opcode for a length of 1, 4 or 8 bytes, the shortest that there is, and the length. The longest needs
-    /// protocol 4.
+    /// Writes the shortest opcode for a length of 1, 4 or 8 bytes, and the length. The longest form needs protocol 4.
     fn counted(&mut self, what: &str, [short, usual, long]: [Option<u8>; 3], length: usize) -> Result<()> {
         if let (Some(opcode), Ok(length)) = (short, u8::try_from(length)) {
             self.out.extend([opcode, length]);
@@ -242,20 +241,20 @@ impl Writer {
         self.out.extend_from_slice(name.as_bytes());
     }
 
-    /// The names are lines, of ASCII so that Python 2 reads them.
+    /// Writes a name as two lines, in ASCII so that Python 2 can read them.
     fn global(&mut self, global: &Global) -> Result<()> {
         for name in [global.module(), global.name()] {
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return refuse(format!("the name {global:?}, which is not a name of Python's"));
+                return refuse(format!("the name {global:?}, which is not a valid Python name"));
             }
         }
         self.class(&format!("{}\n{}\n", global.module(), global.name()));
         Ok(())
     }
 
-    /// Protocol 2 knows no bytes: they are text, a character each, and the name of a codec.
+    /// Writes bytes for protocol 2, which has none: as a text of one character for each byte, and the name of a codec.
     fn latin1(&mut self, maker: &str, bytes: &[u8]) -> Result<()> {
-        /// How many bytes are looked at together: most runs are ASCII, which is its own UTF-8.
+        /// The number of bytes that are examined together: most runs are ASCII, which is its own UTF-8.
         const RUN: usize = 64;
         self.class(maker);
         let beyond_ascii = bytes.iter().filter(|byte| !byte.is_ascii()).count();
