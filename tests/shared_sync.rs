@@ -131,7 +131,7 @@ fn killed_writer_of_the_rwlock_leaves_word() {
     });
     for error in [lock.with_read(|_| ()).unwrap_err(), lock.with_write(|_| ()).unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Abandoned);
-        assert!(error.to_string().contains("take write(), mend it"), "{error}");
+        assert!(error.to_string().contains("take write(), repair the data"), "{error}");
     }
     let mut guard = lock.write().unwrap();
     guard[1] = 1;

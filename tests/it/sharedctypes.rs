@@ -209,10 +209,10 @@ fn slices_are_clamped_as_those_of_python() {
 #[test]
 fn slice_that_would_change_the_size_is_refused_and_changes_nothing() {
     let (array, raw) = (Array::from_slice(&SEQUENCE).unwrap(), RawArray::from_slice(&SEQUENCE).unwrap());
-    let (kind, message) = (ErrorKind::InvalidInput, "3 items for 2 places: an array keeps its size");
+    let (kind, message) = (ErrorKind::InvalidInput, "3 items for 2 places: an array cannot change its size");
     fails(array.set_slice(2..4, &[0; 3]), kind, message);
     fails(raw.set_slice(-4..-2, &[0; 3]), kind, message);
-    fails(raw.set_slice(.., &[]), kind, "0 items for 10 places: an array keeps its size");
+    fails(raw.set_slice(.., &[]), kind, "0 items for 10 places: an array cannot change its size");
     assert_eq!((array.to_vec().unwrap(), raw.to_vec()), (SEQUENCE.to_vec(), SEQUENCE.to_vec()));
 }
 
@@ -364,7 +364,7 @@ fn type_codes_are_pythons_fourteen() {
     }
     assert!(TypeCode::Long.is::<libc::c_long>() && TypeCode::LongLong.is::<i64>() && TypeCode::WideChar.is::<u32>());
     assert!(!TypeCode::Double.is::<f32>() && !TypeCode::Float.is::<u32>());
-    let unknown = "unknown type code 'x': there are c, u, b, B, h, H, i, I, l, L, q, Q, f and d";
+    let unknown = "unknown type code 'x': use c, u, b, B, h, H, i, I, l, L, q, Q, f or d";
     fails(Value::typed('x', 1_i32), ErrorKind::InvalidInput, unknown);
     fails(Array::<i32>::typed('x', 5), ErrorKind::InvalidInput, unknown);
     fails(RawValue::typed('d', 5_i64), ErrorKind::InvalidInput, "type code 'd' is f64 here, not i64");

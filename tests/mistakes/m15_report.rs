@@ -1,7 +1,7 @@
 //! A task that returns `u64`.
 //> `u64` cannot be returned from the body of a process
-//~ answer with `()`, `u8`, `i32`, `ExitCode`
-//~ is started by `Process::spawn_value`
+//~ return `()`, `u8`, `i32`, `ExitCode`
+//~ start a function that returns any other value by `Process::spawn_value`
 
 #![allow(unused)]
 use ossature::multiprocessing::{connection::*, *};

@@ -121,7 +121,7 @@ fn another_build_is_refused() {
 
 fn another_program_is_told_by_its_exit_code() {
     for (path, code) in [("/bin/true", 0), ("/bin/false", 1)] {
-        let early = format!("ended before it began its task: exit code {code}, without a word");
+        let early = format!("ended before it began its task: exit code {code}, without a reply");
         let error = spawn_from(path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::StartFailed);
         let text = error.to_string();
@@ -183,7 +183,7 @@ fn what_cannot_be_executed_is_told_by_its_errno() {
 fn mark_given_by_hand_is_refused() {
     let run = Command::new("/proc/self/exe").arg("--multiprocessing-fork").output().unwrap();
     assert_eq!(run.status.code(), Some(2));
-    assert!(String::from_utf8(run.stderr).unwrap().contains("not for use by hand"));
+    assert!(String::from_utf8(run.stderr).unwrap().contains("do not pass --multiprocessing-fork by hand"));
 }
 
 fn socket_that_is_not_the_parents_is_not_obeyed() {

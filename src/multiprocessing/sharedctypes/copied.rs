@@ -1,4 +1,4 @@
-//! Copies into shared memory of their own.
+//! Copies of objects into new shared memory.
 
 use ossature_sys::shm::{Plain, Racy, RacySlice, Shm};
 
@@ -6,7 +6,7 @@ use super::held::whole;
 use super::{Array, RawArray, RawValue, Value};
 use crate::error::{Error, Result};
 
-/// What [`copy`] can copy.
+/// An object that [`copy`] can copy.
 ///
 /// # Examples
 /// ```
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub trait Copied {
-    /// The same without a lock.
+    /// The same type without a lock.
     type Raw;
 
     /// The copy; see [`copy`].
@@ -35,7 +35,7 @@ pub trait Copied {
     fn copied(&self) -> Result<Self::Raw>;
 }
 
-/// A new object without a lock that holds what `object` holds now: Python's `sharedctypes.copy`.
+/// Returns a new object, without a lock, with the current content of `object`: Python's `sharedctypes.copy`.
 ///
 /// # Errors
 /// [`Os`](crate::ErrorKind::Os) when there is no memory, as for [`RawValue::new`]; of what has a lock also

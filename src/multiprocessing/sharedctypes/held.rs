@@ -1,4 +1,4 @@
-//! Holds of a value's lock that borrow nothing: by name, and by a guard that keeps the value.
+//! Ways to hold a value's lock without a borrow: by `acquire` and `release`, and by a guard that keeps the value.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use ossature_sys::thread_bound::StaysInItsThread;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The hold that `acquire` took through this handle, until `release`.
+/// The hold that `acquire` took through this handle and `release` gives back.
 #[derive(Default)]
 pub(super) struct Slot(Lock<Option<Hold>>);
 
@@ -28,7 +28,7 @@ impl Slot {
         *self.0.lock() = Some(guard.into_hold());
     }
 
-    /// The calling thread's hold, if it has one by `acquire`.
+    /// Takes the hold that the calling thread has by `acquire`, if there is one.
     fn take<'l, T: ?Sized>(&self, lock: &'l Lock<T, Shared>) -> Option<Guard<'l, T, Shared>> {
         let mut slot = self.0.lock();
         match lock.resume(slot.take()?) {
@@ -40,7 +40,7 @@ impl Slot {
         }
     }
 
-    /// Keeps the hold of a guard that was asked for by `acquire`, unless the data is abandoned.
+    /// Stores the hold of the guard that `acquire` obtained, unless the data is abandoned.
     pub(super) fn acquired<T: ?Sized>(&self, guard: Option<Guard<'_, T, Shared>>) -> Result<bool> {
         match guard {
             Some(guard) if guard.abandoned() => Err(abandoned()),
@@ -52,7 +52,7 @@ impl Slot {
         }
     }
 
-    /// Releases what `acquire` took.
+    /// Releases the hold that `acquire` took.
     pub(super) fn release<T: ?Sized>(&self, lock: &Lock<T, Shared>) -> Result<()> {
         match self.take(lock) {
             Some(_guard) => Ok(()),
@@ -62,7 +62,7 @@ impl Slot {
         }
     }
 
-    /// Runs `body` with the lock held: taken for it, or by `acquire` before.
+    /// Runs `body` with the lock held, either by an earlier `acquire` or for this call.
     #[inline]
     pub(super) fn locked<T: ?Sized, O>(
         &self,
@@ -75,7 +75,7 @@ impl Slot {
         }
     }
 
-    /// [`locked`](Self::locked), if the data is whole.
+    /// Like [`locked`](Self::locked), but fails if the data is abandoned.
     #[inline]
     pub(super) fn turn<T: ?Sized, O>(&self, lock: &Lock<T, Shared>, body: impl FnOnce(&mut T) -> O) -> Result<O> {
         self.locked(lock, |guard| if guard.abandoned() { Err(abandoned()) } else { Ok(body(guard)) })?
@@ -98,7 +98,7 @@ impl Slot {
     }
 }
 
-/// A hold that goes back to its place, on unwinding too.
+/// A hold that returns to its slot on drop, on unwinding too.
 struct Borrowed<'s, 'l, T: ?Sized> {
     slot: &'s Slot,
     guard: Option<Guard<'l, T, Shared>>,
@@ -123,8 +123,8 @@ mod sealed {
 
 pub(super) use sealed::Guarded;
 
-/// The hold of a [`Value`](super::Value) or an [`Array`](super::Array) that keeps the value instead of borrowing it;
-/// dropping it releases the lock. It lends the data.
+/// A hold of a [`Value`](super::Value) or an [`Array`](super::Array) that keeps the value instead of borrowing it;
+/// dropping it releases the lock. It gives access to the data.
 ///
 /// Not `Send`: the lock belongs to the thread that took it.
 ///
@@ -178,7 +178,7 @@ impl<V: Guarded> OwnedGuard<V> {
     }
 }
 
-const KEPT: &str = "a guard keeps its hold, and stays in the thread that took the lock";
+const KEPT: &str = "a guard keeps its hold and stays in the thread that took the lock";
 
 impl<V: Guarded> Deref for OwnedGuard<V> {
     type Target = V::Data;
@@ -223,7 +223,7 @@ macro_rules! held {
         }
 
         impl<T: Shareable> $Face<T> {
-            /// Takes the lock, waiting for as long as it takes, until [`release`](Self::release): Python's `acquire()`.
+            /// Takes the lock without a time limit, to be released by [`release`](Self::release): Python's `acquire()`.
             ///
             /// Meanwhile the methods here work within this hold in the thread that took it, and
             /// [`lock`](Lock::lock) is refused. Another handle of the same memory does not know of the hold.
@@ -235,7 +235,8 @@ macro_rules! held {
                 self.1.acquired(Some(self.0.lock()?)).map(drop)
             }
 
-            /// [`acquire`](Self::acquire) without waiting, and says whether it succeeded: Python's `acquire(False)`.
+            /// Takes the lock like [`acquire`](Self::acquire), without waiting; returns whether it succeeded: Python's
+            /// `acquire(False)`.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire), but never `WouldDeadlock`.
@@ -243,7 +244,8 @@ macro_rules! held {
                 self.1.acquired(self.0.try_lock()?)
             }
 
-            /// [`acquire`](Self::acquire) within the limit; false when the limit has passed.
+            /// Takes the lock like [`acquire`](Self::acquire), within the limit; returns false when the limit has
+            /// passed.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire), but `WouldDeadlock` only for a limit that never ends.
@@ -251,7 +253,7 @@ macro_rules! held {
                 self.1.acquired(self.0.lock_timeout(limit)?)
             }
 
-            /// Releases what [`acquire`](Self::acquire) took: Python's `release()`.
+            /// Releases the lock that [`acquire`](Self::acquire) took: Python's `release()`.
             ///
             /// # Errors
             /// [`NotOwner`](crate::ErrorKind::NotOwner) if this thread did not take the lock by `acquire`, through this
@@ -260,8 +262,8 @@ macro_rules! held {
                 self.1.release(&self.0)
             }
 
-            /// [`lock`](Lock::lock) with a guard that keeps the value instead of borrowing it, for a struct without a
-            /// lifetime.
+            /// Takes the lock like [`lock`](Lock::lock); the guard keeps the value instead of borrowing it, for a
+            /// struct without a lifetime.
             ///
             /// # Errors
             /// As for [`lock`](Lock::lock).
@@ -269,7 +271,8 @@ macro_rules! held {
                 Ok(OwnedGuard::new(self, self.0.lock()?))
             }
 
-            /// [`lock_owned`](Self::lock_owned) within the limit; `None` when the limit has passed.
+            /// Takes the lock like [`lock_owned`](Self::lock_owned), within the limit; `None` when the limit has
+            /// passed.
             ///
             /// # Errors
             /// As for [`lock`](Lock::lock), but `WouldDeadlock` only for a limit that never ends.
@@ -285,7 +288,7 @@ macro_rules! held {
 
 pub(super) use held;
 
-/// Takes the lock and vouches that the data is whole.
+/// Takes the lock, and fails if the data is abandoned.
 #[inline]
 pub(super) fn whole<T: ?Sized>(lock: &Lock<T, Shared>) -> Result<Guard<'_, T, Shared>> {
     let guard = lock.lock()?;
@@ -296,6 +299,6 @@ pub(super) fn whole<T: ?Sized>(lock: &Lock<T, Shared>) -> Result<Guard<'_, T, Sh
 pub(in crate::multiprocessing) fn abandoned() -> Error {
     Error::new(
         ErrorKind::Abandoned,
-        "a process died while it held the lock, and what it guards may be half changed: take lock(), mend it, call mark_consistent()",
+        "the data may be half changed, because a process died while it held the lock: take lock(), repair the data, call mark_consistent()",
     )
 }

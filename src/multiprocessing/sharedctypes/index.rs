@@ -1,10 +1,10 @@
-//! The places of an array, and the errors about places that are not there.
+//! Positions in an array, and the errors for positions out of range.
 
 pub use crate::index::{Index, Span};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The place of an item that is there.
+/// The position of an existing item.
 #[inline]
 pub(super) fn place(index: impl Index, len: usize) -> Result<usize> {
     match index.resolve(len) {
@@ -20,6 +20,6 @@ fn missing(index: impl Index, len: usize) -> Error {
 
 #[cold]
 pub(super) fn other_length(places: usize, items: usize) -> Error {
-    let message = format!("{items} items for {places} places: an array keeps its size");
+    let message = format!("{items} items for {places} places: an array cannot change its size");
     Error::new(ErrorKind::InvalidInput, message)
 }

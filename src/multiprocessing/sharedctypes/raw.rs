@@ -77,7 +77,7 @@ impl<T: Plain> RawValue<T> {
     }
 
     /// Makes `count` values, which share one mapping and one descriptor. The value at `index` is `init(index)`. Each
-    /// may be sent alone. The memory is there as long as any process has one of them.
+    /// value can be sent alone. The memory exists as long as any process has one of the values.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -95,8 +95,8 @@ impl<T: Plain> RawValue<T> {
         Ok(Placed::many(count, |index| Racy::new(init(index)), "a block of values")?.map(Self).collect())
     }
 
-    /// Another handle of the same value, for an owner of its own. It has a mapping of its own, unless the value is one
-    /// of many that were made together.
+    /// Returns another handle of the same value, for another owner. The handle has a mapping of its own, unless the
+    /// value was made together with others.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
@@ -106,7 +106,7 @@ impl<T: Plain> RawValue<T> {
 }
 
 impl<T: Number> RawValue<T> {
-    /// As [`new`](Self::new), for a [type code](TypeCode) that must be that of `T`.
+    /// Makes a value like [`new`](Self::new), with a [type code](TypeCode) that must be the code of `T`.
     ///
     /// # Errors
     /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another
@@ -181,7 +181,7 @@ impl<T: Plain> RawArray<T> {
         Ok(Self(memory.map_err(Error::placing("an array"))?))
     }
 
-    /// One item: Python's `a[index]`.
+    /// Returns one item: Python's `a[index]`.
     ///
     /// # Errors
     /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when it is not there.
@@ -200,7 +200,7 @@ impl<T: Plain> RawArray<T> {
         Ok(())
     }
 
-    /// The items of a range, without the places that do not exist: Python's `a[2:5]`.
+    /// Returns the items of a range, without the places that do not exist: Python's `a[2:5]`.
     pub fn slice(&self, span: impl Span) -> Vec<T> {
         let cells = &self[span.resolve(self.len())];
         let Some(first) = cells.first() else { return Vec::new() };
@@ -229,12 +229,12 @@ impl<T: Plain> RawArray<T> {
         RacySlice::set_all(&**self, value);
     }
 
-    /// All items: Python's `a[:]`.
+    /// Returns all items: Python's `a[:]`.
     pub fn to_vec(&self) -> Vec<T> {
         self.slice(..)
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Maps the same memory again, for another owner.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
@@ -242,14 +242,14 @@ impl<T: Plain> RawArray<T> {
         Ok(Self(self.0.try_clone().map_err(Error::cloning("an array"))?))
     }
 
-    /// The shared memory itself, for what only [`Shm`] can do.
+    /// The shared memory itself, for methods that only [`Shm`] has.
     pub fn as_shm(&self) -> &Shm<[Racy<T>]> {
         &self.0
     }
 }
 
 impl<T: Number> RawArray<T> {
-    /// Zeroes for a length, or the items given, for a [type code](TypeCode) that must be that of `T`.
+    /// Makes an array of zeroes or of the given items, with a [type code](TypeCode) that must be the code of `T`.
     ///
     /// # Errors
     /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another

@@ -1,4 +1,4 @@
-//! Raw objects behind a lock that stands elsewhere.
+//! Raw objects behind a separate lock.
 
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::{Plain, Shareable, Shm};
@@ -18,7 +18,7 @@ mod sealed {
     impl<T: Plain> Sealed for super::RawArray<T> {}
 }
 
-/// What has no lock yet: [`RawValue`] and [`RawArray`].
+/// An object that has no lock yet: a [`RawValue`] or a [`RawArray`].
 ///
 /// # Examples
 /// See the example of [`synchronized`].
@@ -27,7 +27,7 @@ pub trait Raw: sealed::Sealed {}
 impl<T: Plain> Raw for RawValue<T> {}
 impl<T: Plain> Raw for RawArray<T> {}
 
-/// What one party at a time can hold: Python asks for `acquire` and `release`.
+/// A lock, or an object with a lock, which one party at a time can hold: Python requires `acquire` and `release`.
 ///
 /// A lock in shared memory can be held, whatever it guards, and so can the [`Value`] or [`Array`] that has one.
 ///
@@ -44,7 +44,7 @@ impl<T: Plain> Raw for RawArray<T> {}
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub trait Acquire {
-    /// Runs `body` while it is held.
+    /// Runs `body` while it holds the lock.
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned) when a holder died and nobody has repaired what it guards,
@@ -89,7 +89,8 @@ impl<A: ?Sized + Acquire> Acquire for &A {
     }
 }
 
-/// A raw object and the lock that every access through here takes: Python's `Synchronized` and `SynchronizedArray`.
+/// A raw object and the lock that every access through this type takes: Python's `Synchronized` and
+/// `SynchronizedArray`.
 ///
 /// Others may have the raw object too, so the data is only copied in and out, and never lent. Where nobody needs it
 /// raw, [`Value`] and [`Array`] do better: their lock and data lie together, and their guards lend the data.
@@ -116,7 +117,7 @@ pub struct Synchronized<R, L = Shm<Lock<u8, Shared>>> {
     lock: L,
 }
 
-/// What is sent of it.
+/// The parts that are sent.
 #[derive(Serialize, Deserialize)]
 struct Parts<R, L>(R, L);
 
@@ -133,12 +134,12 @@ impl<'de, R: Deserialize<'de>> Deserialize<'de> for Synchronized<R> {
     }
 }
 
-/// A [`Memory`] that stays where it is.
+/// A [`Memory`] that is serialised by reference.
 #[derive(Serialize)]
 struct Borrowed<'s>(#[serde(serialize_with = "memory::serialize")] &'s Shm<Lock<u8, Shared>>);
 
-/// A raw object behind a new lock: Python's `synchronized(obj)`. Clones share the object, not this lock: whoever should
-/// wait for it uses this `Synchronized`.
+/// Puts a raw object behind a new lock: Python's `synchronized(obj)`. Clones share the object, not this lock. A party
+/// that should wait for this lock uses this `Synchronized`.
 ///
 /// ```
 /// use ossature::multiprocessing::{RawArray, sharedctypes::synchronized};
@@ -150,7 +151,7 @@ struct Borrowed<'s>(#[serde(serialize_with = "memory::serialize")] &'s Shm<Lock<
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
-/// What has a lock already cannot get a second one:
+/// An object that has a lock already cannot get a second lock:
 ///
 /// ```compile_fail
 /// use ossature::multiprocessing::{RawValue, sharedctypes::synchronized};
@@ -164,7 +165,7 @@ pub fn synchronized<R: Raw>(raw: R) -> Result<Synchronized<R>> {
     Ok(synchronized_with(raw, lock))
 }
 
-/// A raw object behind a lock that there is: Python's `synchronized(obj, lock)` and the argument `lock` of `Value` and
+/// Puts a raw object behind an existing lock: Python's `synchronized(obj, lock)` and the argument `lock` of `Value` and
 /// `Array`.
 ///
 /// ```
@@ -194,14 +195,14 @@ impl<R, L> Synchronized<R, L> {
         &self.raw
     }
 
-    /// The lock: Python's `get_lock()`. While it is held, work with [`raw`](Self::raw).
+    /// The lock: Python's `get_lock()`. While you hold it, use [`raw`](Self::raw).
     #[doc(alias = "get_lock")]
     pub fn lock(&self) -> &L {
         &self.lock
     }
 }
 
-/// Every method in one turn of the lock, with its [errors](Acquire::holding).
+/// The methods of a value: each takes the lock once, with the [errors](Acquire::holding) of the lock.
 impl<T: Plain, L: Acquire> Synchronized<RawValue<T>, L> {
     /// The value.
     ///
@@ -219,7 +220,7 @@ impl<T: Plain, L: Acquire> Synchronized<RawValue<T>, L> {
         self.lock.holding(|| self.raw.set(value))
     }
 
-    /// Runs `change` on a copy of the value and stores that.
+    /// Runs `change` on a copy of the value and stores the copy.
     ///
     /// # Errors
     /// [`Acquire::holding`].
@@ -233,9 +234,10 @@ impl<T: Plain, L: Acquire> Synchronized<RawValue<T>, L> {
     }
 }
 
-/// Every method in one turn of the lock, with its [errors](Acquire::holding) and those of [`RawArray`].
+/// The methods of an array: each takes the lock once, with the [errors](Acquire::holding) of the lock and those of
+/// [`RawArray`].
 impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
-    /// One item.
+    /// Returns one item.
     ///
     /// # Errors
     /// [`Acquire::holding`], [`RawArray::get`].
@@ -251,7 +253,7 @@ impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
         self.lock.holding(|| self.raw.set(index, value))?
     }
 
-    /// Runs `change` on a copy of one item and stores that.
+    /// Runs `change` on a copy of one item and stores the copy.
     ///
     /// # Errors
     /// [`Acquire::holding`], [`RawArray::get`].
@@ -264,7 +266,7 @@ impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
         })?
     }
 
-    /// The items of a range, without the places that do not exist.
+    /// Returns the items of a range, without the places that do not exist.
     ///
     /// # Errors
     /// [`Acquire::holding`].

@@ -7,7 +7,7 @@ use ossature_sys::shm::{Init, Plain};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A C type by the letter that Python's `array`, `Value` and `Array` know it by. Byte order and alignment are the
+/// A C type, by the letter that Python's `array`, `Value` and `Array` use for it. Byte order and alignment are the
 /// machine's.
 ///
 /// In Rust the type of a value is known when the program is compiled, so a code does not choose it. The constructors
@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert_eq!((code, code.size(), code.code()), (TypeCode::Short, 2, 'h'));
 /// assert!(code.is::<i16>() && !code.is::<u16>());
 /// let error = TypeCode::try_from('x').unwrap_err();
-/// assert_eq!(error.to_string(), "unknown type code 'x': there are c, u, b, B, h, H, i, I, l, L, q, Q, f and d");
+/// assert_eq!(error.to_string(), "unknown type code 'x': use c, u, b, B, h, H, i, I, l, L, q, Q, f or d");
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +70,7 @@ pub enum TypeCode {
     Double,
 }
 
-/// What kind of number, besides its size.
+/// The kind of a number, besides its size.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -79,7 +79,7 @@ pub enum Kind {
     Float,
 }
 
-/// A number that a [`TypeCode`] may name.
+/// A number type that a [`TypeCode`] can name.
 ///
 /// # Examples
 /// ```
@@ -97,7 +97,7 @@ pub enum Kind {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub trait Number: Plain + Init<Self> {
-    /// What kind of number it is.
+    /// The kind of the number.
     #[doc(hidden)]
     const KIND: Kind;
 }
@@ -117,7 +117,7 @@ numbers! {
 }
 
 impl TypeCode {
-    /// All fourteen.
+    /// All fourteen codes.
     pub const ALL: [Self; 14] = [
         Self::Char,
         Self::WideChar,
@@ -135,7 +135,7 @@ impl TypeCode {
         Self::Double,
     ];
 
-    /// The letter, and what it stands for.
+    /// The letter, kind and size of the type.
     const fn meaning(self) -> (char, Kind, usize) {
         match self {
             Self::Char => ('c', Kind::Unsigned, 1),
@@ -160,19 +160,19 @@ impl TypeCode {
         self.meaning().0
     }
 
-    /// Bytes of one value.
+    /// The size of one value, in bytes.
     #[allow(clippy::len_without_is_empty, reason = "no collection")]
     pub const fn size(self) -> usize {
         self.meaning().2
     }
 
-    /// Whether values of this code are `T` here.
+    /// Whether values of this code have type `T` on this machine.
     pub fn is<T: Number>(self) -> bool {
         let (_, kind, size) = self.meaning();
         kind == T::KIND && size == size_of::<T>()
     }
 
-    /// The type of that letter, if it is `T` here.
+    /// Returns the type code for `code`, if its values have type `T` on this machine.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a letter that is none of the [fourteen](Self::ALL), or of
@@ -204,7 +204,7 @@ impl TryFrom<char> for TypeCode {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for any other letter.
     fn try_from(code: char) -> Result<Self> {
         Self::ALL.into_iter().find(|known| known.code() == code).ok_or_else(|| {
-            let message = format!("unknown type code {code:?}: there are c, u, b, B, h, H, i, I, l, L, q, Q, f and d");
+            let message = format!("unknown type code {code:?}: use c, u, b, B, h, H, i, I, l, L, q, Q, f or d");
             Error::new(ErrorKind::InvalidInput, message)
         })
     }
@@ -216,7 +216,7 @@ impl fmt::Display for TypeCode {
     }
 }
 
-/// What an array is made of: a length, for zeroes, or the items themselves. Python's `size_or_initializer`.
+/// The content of a new array: a length, for zeroes, or the items themselves. Python's `size_or_initializer`.
 ///
 /// # Examples
 /// See the example of [`Number`].

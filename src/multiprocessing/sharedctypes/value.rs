@@ -97,7 +97,7 @@ impl<T: Shareable> Value<T> {
     }
 
     /// Makes `count` values, which share one mapping and one descriptor. The value at `index` is `init(index)`. Each
-    /// may be sent alone. The memory is there as long as any process has one of them.
+    /// value can be sent alone. The memory exists as long as any process has one of the values.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -120,7 +120,7 @@ impl<T: Shareable> Value<T> {
         Self(placed, Slot::default())
     }
 
-    /// Runs `change` on the data in one turn of the lock.
+    /// Runs `change` on the data with the lock held.
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
@@ -131,8 +131,8 @@ impl<T: Shareable> Value<T> {
         self.1.turn(&self.0, change)
     }
 
-    /// Another handle of the same value, for an owner of its own. It has a mapping of its own, unless the value is one
-    /// of many that were made together.
+    /// Returns another handle of the same value, for another owner. The handle has a mapping of its own, unless the
+    /// value was made together with others.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
@@ -142,7 +142,7 @@ impl<T: Shareable> Value<T> {
 }
 
 impl Arena {
-    /// Makes a value in the arena, as [`Value::new`] does in memory of its own.
+    /// Makes a value in the arena; [`Value::new`] makes one in separate memory.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `ENOSPC` when the arena is full, with `ENOMEM` or `ENOSPC` without memory;
@@ -164,7 +164,7 @@ impl Arena {
 }
 
 impl<T: Shareable + Copy> Value<T> {
-    /// The value, in one turn of the lock: Python's `v.value`.
+    /// Returns the value, with the lock held: Python's `v.value`.
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
@@ -174,8 +174,8 @@ impl<T: Shareable + Copy> Value<T> {
         self.1.turn(&self.0, |value| *value)
     }
 
-    /// Replaces the value, in one turn of the lock: Python's `v.value = ...`. All of it is replaced, so an abandoned
-    /// value is whole again.
+    /// Replaces the value, with the lock held: Python's `v.value = ...`. The whole value is replaced, so an abandoned
+    /// value is consistent again.
     ///
     /// # Errors
     /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this
@@ -192,7 +192,7 @@ impl<T: Shareable + Copy> Value<T> {
 }
 
 impl<T: Number> Value<T> {
-    /// As [`new`](Self::new), for a [type code](TypeCode) that must be that of `T`.
+    /// Makes a value like [`new`](Self::new), with a [type code](TypeCode) that must be the code of `T`.
     ///
     /// # Errors
     /// As [`new`](Self::new); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of another

@@ -1,4 +1,4 @@
-//! All that a child does from its start to its end, whichever start method made it.
+//! Everything that a child does from its start to its end, whichever start method made it.
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,12 +15,12 @@ use crate::multiprocessing::state::{ChildConfig, OwnState, Parent, ProcessState,
 use crate::multiprocessing::util;
 use crate::{thread, threading};
 
-/// What a process leaves with whose work panicked.
+/// The exit code of a process whose work panicked.
 const PANICKED: u8 = 1;
 
-/// Makes this process the one that `config` describes, does its work and everything that comes after it. The caller
-/// must exit at once with the code that this function returns. A panic of the work goes to standard error as it
-/// happens, and into `report` when it has escaped.
+/// Makes this process the one that `config` describes, does its work and runs its cleanup. The caller must exit at once
+/// with the code that this function returns. The panic of the work is written to standard error when it happens, and
+/// into `report` when it has escaped.
 ///
 /// The order is Python's. First standard input is replaced, then come the callbacks after a fork, the work, and the
 /// message to the parent about its panic. The end of the threads, the finalizers and the children, and the flush
@@ -31,9 +31,9 @@ pub(crate) fn run(config: ChildConfig, report: OwnedFd, body: impl FnOnce() -> u
     run_as(ProcessState::prepare(config), None, report, body)
 }
 
-/// [`run`] in a copy of the parent, with a state and the panic hook that were prepared before the fork. The copy closes
-/// the descriptors that it was not given. A copy that is bound to its parent, as a daemon is, ends with its parent. The
-/// kernel reports the parent's end if the parent has a number here.
+/// Runs [`run`] in a copy of the parent, with a state and the panic hook that were prepared before the fork. The copy
+/// closes the descriptors that it was not given. A copy that is bound to its parent, such as a daemon, ends with its
+/// parent. The kernel reports the parent's end if the parent has a process ID in this namespace.
 pub(crate) fn run_forked(
     state: Box<OwnState>,
     parent: Option<Pid>,
@@ -44,7 +44,7 @@ pub(crate) fn run_forked(
     let bond = state.parent.as_ref().and_then(Parent::given);
     let bound = bond.map_or(Ok(()), |pidfd| die_with_parent(pidfd, parent));
     run_as(state, letting_go, report, || {
-        bound.unwrap_or_else(|error| warning!("cannot be ended with the parent: {error}"));
+        bound.unwrap_or_else(|error| warning!("this process cannot be made to end with its parent: {error}"));
         body()
     })
 }

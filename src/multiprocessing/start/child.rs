@@ -1,4 +1,4 @@
-//! The new process's side: from `freeze_support` to its end.
+//! The new process's side of a start: from `freeze_support` to its end.
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +23,7 @@ use crate::multiprocessing::tasks::{self, Body};
 use crate::multiprocessing::transfer::{self, Bounds, Handle, Trust};
 use crate::thread;
 
-/// The exit code of a process that another program started in this way, or whose parent is gone.
+/// The exit code of a process that another program started in this way, or whose parent has ended.
 const EXIT_ORPHAN: u8 = 2;
 
 /// The user that has every right over this process.
@@ -31,7 +31,7 @@ const ROOT: u32 = 0;
 
 /// In a process that was started to run a task, runs it and never returns. Returns at once in any other process.
 pub(crate) fn run_task_if_child() {
-    /// A task may call `freeze_support` too, if it is `main` itself, say.
+    /// A task may call `freeze_support` too, for example if the task is `main` itself.
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if !is_launched() || TAKEN.swap(true, Relaxed) {
         return;
@@ -60,16 +60,19 @@ pub(crate) fn run_task_if_child() {
     // The number is that of the process that made the pair, as seen here. `None` for both is a parent outside this
     // namespace.
     if peer.pid != parent_id() {
-        refuse(&control, "the process that made its standard input is not its parent, or has ended".into());
+        refuse(&control, "its standard input was not made by its parent, or the parent has ended".into());
     }
     // A privileged parent may have given this process another user.
     if ![effective_user(), ROOT].contains(&peer.uid) {
-        refuse(&control, format!("its parent made its standard input as user {}, and it is another user", peer.uid));
+        refuse(
+            &control,
+            format!("its standard input was made by user {}, but the child runs as another user", peer.uid),
+        );
     }
     match proof::decline(&control) {
         Ok(()) => run_task(control),
         Err(Errno::PIPE | Errno::CONNRESET) => exit(EXIT_ORPHAN),
-        Err(errno) => refuse(&control, format!("its standard input is not that of a task: {errno}")),
+        Err(errno) => refuse(&control, format!("its standard input is not the socket of a task: {errno}")),
     }
 }
 
@@ -104,9 +107,9 @@ pub(super) fn run_task(control: Socket) -> ! {
     exit(code)
 }
 
-/// Why there is nothing to do.
+/// The reason why the child does not run a task.
 enum Refusal {
-    /// The parent is gone.
+    /// The parent has ended.
     PeerGone,
     /// The reason, for the parent.
     Report(String),
@@ -124,7 +127,7 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// Receives the request and prepares what it says.
+/// Receives the request and prepares the process as the request says.
 fn receive(control: &Socket) -> Result<(Option<ChildConfig>, Body), Refusal> {
     let refused = |reason: String| Err(Refusal::Report(reason));
     let [request, arguments] = message::receive(control)?;
@@ -138,7 +141,7 @@ fn receive(control: &Socket) -> Result<(Option<ChildConfig>, Body), Refusal> {
     }
     let Some(task) = tasks::look_up(&request.task) else {
         return refused(format!(
-            "it knows no task {}: the first freeze_support that it comes to must be given all of them",
+            "it does not know the task {}: pass every task to the first freeze_support call of the program",
             request.task
         ));
     };
@@ -158,18 +161,18 @@ fn receive(control: &Socket) -> Result<(Option<ChildConfig>, Body), Refusal> {
     };
     if let (Some(config @ ChildConfig { bound: true, .. }), Some(Handle(parent))) = (&request.config, &request.parent) {
         let ends = die_with_parent(parent.as_fd(), config.child_of());
-        ends.map_err(|error| Refusal::Report(format!("it could not be made to end with its parent: {error}")))?;
+        ends.map_err(|error| Refusal::Report(format!("it cannot be bound to end with its parent: {error}")))?;
     }
     let config = request.config.map(|config| ChildConfig { sentinel: request.parent.map(|Handle(fd)| fd), ..config });
     Ok((config, body))
 }
 
-const OTHER_BUILD: &str = "it is another build of the program; set_executable takes a copy of this very one";
+const OTHER_BUILD: &str = "it is another build of the program: give set_executable a copy of this program's own file";
 
 const NO_BUILD_ID: &str = ", and can tell a copy by its build id only, which the linker has not written into this program \
                       (-C link-arg=-Wl,--build-id)";
 
-/// Makes the process's surroundings those of the request.
+/// Applies the surroundings in the request to this process.
 fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
     let failed =
         |what: &'static str| move |error: std::io::Error| Refusal::Report(format!("it cannot {what}: {error}"));
@@ -178,7 +181,7 @@ fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
     request.capabilities.limit().map_err(|errno| failed("give up capabilities")(errno.into()))?;
     if let Some(Handle(stdout)) = &request.stdout {
         // What libtest said so far goes where it was to go.
-        std::io::stdout().flush().map_err(failed("write to its standard output"))?;
+        std::io::stdout().flush().map_err(failed("flush its standard output"))?;
         replace_stdout(stdout).map_err(|errno| failed("take over the standard output of its parent")(errno.into()))?;
     }
     if let Some(directory) = &request.directory {
@@ -193,16 +196,16 @@ fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Ends a process that cannot take its task, and tells the parent the reason.
+/// Ends a process that cannot take its task, and reports the reason to the parent.
 fn refuse(control: &Socket, reason: String) -> ! {
     // If the parent is gone, the send fails, and the reason is lost.
     let _ = StartReply::Refused(reason).send(control);
     exit(EXIT_ORPHAN)
 }
 
-/// Ends a process that has no parent to tell: the program was started by hand.
+/// Ends a process that a user started by hand, so that there is no parent to report to.
 fn started_by_hand() -> ! {
-    let text = "started as a worker, but there is no parent: --multiprocessing-fork is not for use by hand\n";
+    let text = "started as a worker, but there is no parent: do not pass --multiprocessing-fork by hand\n";
     let _ = std::io::stderr().write_all(text.as_bytes());
     exit(EXIT_ORPHAN)
 }

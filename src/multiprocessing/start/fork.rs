@@ -1,4 +1,4 @@
-//! The child as a copy of this process.
+//! The start of a child as a copy of this process.
 
 use std::io::Write;
 
@@ -28,7 +28,8 @@ pub(crate) fn fork(
     // Before the flush, which waits for other threads that print: with one thread there is no other.
     process::may_fork()?;
     let _ = std::io::stdout().flush(); // so that the copy does not say again what is still to be said
-    let (reader, writer) = private::pipe().map_err(shortage::of("cannot fork: no pipe for the child's report"))?;
+    let (reader, writer) =
+        private::pipe().map_err(shortage::of("cannot fork: cannot create the pipe for the child's report"))?;
     let parent = config.child_of();
     // Opened here, for in a new pid namespace the child could not.
     if config.bound {
@@ -40,7 +41,7 @@ pub(crate) fn fork(
         true => (None, None),
         false => private::pipe()
             .map(|(report, tell)| (Some(report), Some(tell)))
-            .map_err(shortage::of("cannot fork: no pipe for the child's report of its surroundings"))?,
+            .map_err(shortage::of("cannot fork: cannot create the pipe for the report of the child's surroundings"))?,
     };
     let (mut reader, state) = (Some(reader), ProcessState::prepare(config));
     let child = process::fork(|| {
@@ -66,7 +67,7 @@ pub(crate) fn fork(
 /// The exit code of a child that could not apply its surroundings.
 const UNAPPLIED: u8 = 1;
 
-/// Waits until the child has applied its surroundings. If the child cannot, it is reaped, and nothing of it is left.
+/// Waits until the child has applied its surroundings. If the child cannot, reaps the child.
 ///
 /// # Errors
 /// `Os` for an option that the child could not take, as with the other start methods; `StartFailed` when the time ran

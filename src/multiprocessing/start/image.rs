@@ -1,4 +1,4 @@
-//! The error of a program whose image cannot be read, when it is to be started anew or compared with a child's.
+//! The error for a program whose image cannot be read, for a new start or for the comparison with a child's image.
 
 use ossature_sys::errno::Errno;
 
@@ -6,7 +6,7 @@ use super::shortage;
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::tasks::IMAGE;
 
-/// This program's image cannot be read.
+/// The error that this program's image cannot be read.
 pub(super) fn unreadable(error: std::io::Error) -> Error {
     let advice = match error.kind() {
         std::io::ErrorKind::NotFound => " (is /proc mounted?)",
@@ -16,7 +16,7 @@ pub(super) fn unreadable(error: std::io::Error) -> Error {
     not_opened(format!("cannot read this program's own image {IMAGE}{advice}"), &error)
 }
 
-/// The error of a file that could not be opened for a start.
+/// The error for a file that could not be opened for a start.
 pub(super) fn not_opened(what: String, error: &std::io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(errno) => shortage::error(&what, errno),

@@ -1,4 +1,4 @@
-//! How a child begins: a file or a folder for each start method.
+//! How a child starts: a file or a folder for each start method.
 //!
 //! A start method gets the child's configuration and its work. It then returns what the parent has of the child: a
 //! handle and a pipe. The parent waits for the child and signals it by the handle. The child reports a panic through
@@ -33,7 +33,7 @@ use ossature_sys::process::{id, pidfd_open};
 pub(crate) use child::run_task_if_child;
 pub(crate) use patience::Patience;
 
-/// This process's descriptor, for a child that is to know its parent by it.
+/// Returns a pidfd of this process, by which a child can identify its parent.
 fn own_pidfd() -> crate::error::Result<OwnedFd> {
-    pidfd_open(id()).map_err(shortage::of("cannot start a process: opening a pidfd for this process failed"))
+    pidfd_open(id()).map_err(shortage::of("cannot start a process: cannot open a pidfd for this process"))
 }

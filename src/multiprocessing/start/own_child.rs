@@ -1,4 +1,4 @@
-//! A child that this process forked or executed itself, and knows by its descriptor.
+//! A child that this process forked or executed itself, and holds a pidfd of.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How a daemon ends with its parent, in whatever way that ended: by nothing that the daemon could block, handle or
+//! How a daemon ends with its parent, however the parent ended, by a means that the daemon cannot block, handle or
 //! forget.
 
 use std::io;
@@ -10,7 +10,8 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::{Pid, Signal, end_with_parent, exit};
 use ossature_sys::signal::{SignalSet, raise, set_mask};
 
-/// Kills this process as soon as its parent, the process of `pidfd`, has ended; at once if it has ended already.
+/// Kills this process as soon as its parent, the process of `pidfd`, has ended; at once if the parent has ended
+/// already.
 ///
 /// The kernel does it where it can, for `child_of`: the parent's number, if the first thread of the parent made this
 /// process. The end of any other thread would count as the parent's. The fork server, which makes the children of

@@ -1,4 +1,4 @@
-//! How long a start may take.
+//! The time limit of a start.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// A limit of `within` from now; `None` sets no limit.
+    /// Sets a limit of `within` from now; `None` sets no limit.
     pub(crate) fn from_now(within: Option<Duration>) -> Self {
         Self { within, deadline: within.into() }
     }
 
-    /// How long to wait for the end of a child that ends by itself or was killed. The wait stays within the limit, and
-    /// takes at most a second and at least a tenth. A killed child ends within that tenth, unless it is in an
+    /// The deadline to wait for the end of a child that ends by itself or was killed. The wait stays within the limit,
+    /// and takes at most a second and at least a tenth. A killed child ends within that tenth, unless it is in an
     /// uninterruptible sleep or under a tracer. Such a child is reaped later.
     pub(super) fn last(self) -> Deadline {
         let [least, most] = [LEAST, MOST].map(Deadline::after);
         self.deadline.clamp(least, most)
     }
 
-    /// The length of the limit, for the error.
+    /// The length of the limit, for the error text.
     pub(super) fn within(&self) -> Duration {
         self.within.unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! A child that has not begun its task. Unless it begins, it is killed, and nothing is left of it.
+//! A child that has not begun its task. If it does not begin, it is killed and reaped.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{AsFd, BorrowedFd};
@@ -7,12 +7,12 @@ use ossature_sys::process::{Child, ExitStatus};
 use super::Patience;
 use crate::multiprocessing::state::leaving::STUCK;
 
-/// What a start method has of a child before the task begins.
+/// A child before its task begins, as a start method holds it.
 pub(super) trait Pending: AsFd {
-    /// Kills the child. A child that has ended already, or that became another user's, is left to end by itself.
+    /// Kills the child. A child that has ended already, or that now runs as another user, is left to end by itself.
     fn kill(&mut self);
 
-    /// Waits until it is known how the child ended; `None` when that is not known by the deadline.
+    /// Waits until the exit status of the child is known; `None` when it is not known by the deadline.
     fn wait_for_end(&mut self, until: Deadline) -> Option<ExitStatus>;
 
     /// Leaves a killed child that has not ended yet to a later reap.
@@ -33,7 +33,7 @@ impl Pending for Child {
     }
 }
 
-/// A child that is killed when this is dropped.
+/// A child that is killed when this value is dropped.
 pub(super) struct PendingChild<C: Pending> {
     child: Option<C>,
     patience: Patience,
@@ -44,15 +44,16 @@ impl<C: Pending> PendingChild<C> {
         Self { child: Some(child), patience }
     }
 
-    /// The child, which has begun its task.
+    /// Returns the child, which has begun its task.
     pub(super) fn into_started(mut self) -> C {
         match self.child.take() {
             Some(child) => child,
-            None => unreachable!("taken once, by value"),
+            None => unreachable!("the child is taken only once, by value"),
         }
     }
 
-    /// How a child ended that sent its last message, or closed its socket. Kills the child if it does not end in time.
+    /// Returns how a child ended that sent its last message, or closed its socket. Kills the child if it does not end
+    /// in time.
     pub(super) fn end(mut self) -> Option<ExitStatus> {
         let until = self.patience.last();
         let end = self.child.as_mut()?.wait_for_end(until);

@@ -8,12 +8,12 @@ use ossature_sys::fd::{AboveStandard, OwnedFd};
 use ossature_sys::pipe;
 use ossature_sys::socket::{Kind, Socket};
 
-/// Two sockets connected to each other.
+/// Makes two sockets that are connected to each other.
 pub(super) fn pair(kind: Kind) -> Result<(Socket, Socket)> {
     Socket::pair(kind)?.above_standard()
 }
 
-/// A pipe that does not block.
+/// Makes a pipe that does not block.
 pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe::pipe(pipe::Flags::NONBLOCK)?.above_standard()
 }

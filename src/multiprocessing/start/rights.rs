@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The credentials of a process that are compared: users, groups, capabilities, and the rights that an exec can give.
+/// The credentials of a process that a client compares: users, groups, capabilities, and the rights that an exec can
+/// give.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Rights {
     users: [u32; 3],
@@ -18,7 +19,7 @@ pub(super) struct Rights {
     no_new_privileges: bool,
 }
 
-/// Capability sets that are sent to a child: the effective, the permitted and the inheritable set.
+/// The capability sets that are sent to a child: the effective, the permitted and the inheritable set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Sets([u64; 3]);
 
@@ -42,7 +43,7 @@ impl Rights {
 }
 
 impl Sets {
-    /// The rights of the calling process.
+    /// The capability sets of the calling process.
     pub(super) fn now() -> crate::error::Result<Self> {
         Capabilities::of_thread().map(Self::from).map_err(unknown)
     }
@@ -69,7 +70,7 @@ impl From<Capabilities> for Sets {
 }
 
 fn unknown(errno: Errno) -> Error {
-    Error::os(errno, "cannot start a process: the rights of this one cannot be read")
+    Error::os(errno, "cannot start a process: cannot read the rights of this process")
 }
 
 fn supplementary() -> Result<Vec<u32>> {

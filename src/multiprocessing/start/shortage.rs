@@ -1,5 +1,5 @@
-//! The error of a start for which the system had no room: the limit, and the remedy. (Those of descriptors are
-//! [`Error`]'s own.)
+//! The error of a start that failed because a system limit was reached: names the limit and the remedy. (The errors
+//! about descriptors are [`Error`]'s own.)
 
 use ossature_sys::errno::Errno;
 
@@ -10,7 +10,7 @@ pub(super) fn error(what: &str, errno: Errno) -> Error {
     Error::os(errno, format!("{what}{}", hint(errno)))
 }
 
-/// [`error`], for `map_err`.
+/// Returns [`error`] as a closure, for `map_err`.
 pub(super) fn of(what: &'static str) -> impl Fn(Errno) -> Error {
     move |errno| error(what, errno)
 }

@@ -1,4 +1,4 @@
-//! No child at all: a thread of this process with the manners of one.
+//! The start of a child as a thread of this process, which behaves like a process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +15,7 @@ use crate::threading::Thread;
 
 /// A thread that stands for a process, as its starter sees it.
 struct ThreadChild {
-    /// Above zero from the end on.
+    /// An eventfd whose count is above zero from the thread's end on.
     ended: EventFd,
     exit: OnceLock<ExitStatus>,
     panic: OnceLock<PanicReport>,
@@ -39,13 +39,13 @@ impl ChildHandle for ThreadChild {
         Ok(self.exit.get().copied())
     }
 
-    /// A signal is for a whole process.
+    /// Does nothing, because a signal is for a whole process.
     fn signal(&self, _: Signal) -> errno::Result<()> {
         Err(Errno::OPNOTSUPP)
     }
 
-    /// Waits until the thread, which has reported its end, is gone and has dropped its thread-local values. Their
-    /// destructors may ask for the thread's own handle. The thread itself does not wait.
+    /// Waits until the thread, which has reported its end, has ended and has dropped its thread-local values. Their
+    /// destructors may request the thread's own handle. The thread itself does not wait.
     fn join_thread(&self) -> bool {
         let elsewhere = !self.is_this_thread();
         if elsewhere {
@@ -69,12 +69,12 @@ impl AsFd for ThreadChild {
     }
 }
 
-/// Starts a thread that does `body`.
+/// Starts a thread that runs `body`.
 pub(crate) fn thread(config: ChildConfig, body: impl FnOnce() -> u8 + Send + 'static) -> Result<Started> {
     let child = ThreadChild {
         ended: EventFd::counter(0)
             .and_then(EventFd::above_standard)
-            .map_err(super::shortage::of("cannot start a thread: no eventfd for its end"))?,
+            .map_err(super::shortage::of("cannot start a thread: cannot create an eventfd for its end"))?,
         exit: OnceLock::new(),
         panic: OnceLock::new(),
         thread: OnceLock::new(),

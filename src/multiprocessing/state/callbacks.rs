@@ -1,12 +1,12 @@
-//! What a forked child calls first.
+//! The functions that a forked child calls first.
 
 use std::sync::Arc;
 
-/// In the order of their registration.
+/// The callbacks in the order of their registration.
 pub(crate) type Callbacks = Vec<Arc<dyn Callback>>;
 
-/// A function and what it is for, which it does not keep alive.
+/// A function with a weak reference to the object that it is for.
 pub(crate) trait Callback: Send + Sync {
-    /// Answers with `false` when that is gone.
+    /// Calls the function; returns `false` when the object no longer exists.
     fn call(&self) -> bool;
 }

@@ -1,4 +1,4 @@
-//! What a start method leaves the parent of the child.
+//! The handle of the child that a start method returns to the parent.
 
 use std::sync::Arc;
 
@@ -9,28 +9,27 @@ use ossature_sys::process::{ExitStatus, Pid, Signal};
 
 use super::PanicReport;
 
-/// What the parent has after a start.
+/// The result of a start, for the parent.
 pub(crate) struct Started {
     pub(crate) handle: Arc<dyn ChildHandle>,
-    /// The end to read from of the pipe that the child was given for the report of a panic; it must not block. A
-    /// thread has none.
+    /// The read end of the pipe for the child's panic report; it must not block. A thread has none.
     pub(crate) report: Option<OwnedFd>,
 }
 
-/// What the parent has of a child; readable from the end of the child on. All public handles share it, and any number
-/// of threads may wait for the child at once: only the kernel changes what is in here.
+/// The parent's handle of a child; readable from the end of the child on. All public handles share it. Any number of
+/// threads may wait for the child at once, because only the kernel changes the state here.
 pub(crate) trait ChildHandle: AsFd + Send + Sync {
-    /// `None` for a thread.
+    /// The process ID; `None` for a thread.
     fn pid(&self) -> Option<Pid>;
 
-    /// How it ended, or `None` while it goes on or that is not known yet. Reaps and never waits; called again it may
-    /// know less, so the first answer is to be kept. One thread at a time.
+    /// How the child ended, or `None` while it runs or its status is unknown. Reaps and never waits. A second call may
+    /// return less, so the caller keeps the first result. One thread at a time.
     fn reap(&self) -> Result<Option<ExitStatus>>;
 
-    /// Sends a signal to it and to nobody else; one that has ended already is not an error.
+    /// Sends a signal to the child and to no other process; a child that has ended already is not an error.
     fn signal(&self, signal: Signal) -> Result<()>;
 
-    /// Waits until there may be something to reap; false when the wait ended before.
+    /// Waits until there may be something to reap; returns false when the wait ended before.
     fn wait_for_change(&self, until: Until<'_>) -> Result<bool> {
         until.is_readable(&self)
     }
@@ -40,18 +39,18 @@ pub(crate) trait ChildHandle: AsFd + Send + Sync {
         false
     }
 
-    /// Waits until the ended work is gone, if its end and its disappearance differ. False if the caller is that very
-    /// thread. The caller must hold no lock.
+    /// Waits until the thread that ended has exited, if its end and its exit differ. Returns false if the caller is
+    /// that thread. The caller must hold no lock.
     fn join_thread(&self) -> bool {
         true
     }
 
-    /// Whether the calling thread is that very thread.
+    /// Whether the calling thread is the child's own thread.
     fn is_this_thread(&self) -> bool {
         false
     }
 
-    /// The panic that ended it, where that does not come through the pipe.
+    /// The panic that ended the child, unless it comes through the pipe.
     fn panic(&self) -> Option<PanicReport> {
         None
     }

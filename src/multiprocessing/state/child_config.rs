@@ -1,4 +1,4 @@
-//! What a child has to know of itself: its parent writes it down before the start.
+//! The configuration of a child, which its parent prepares before the start.
 
 use std::path::PathBuf;
 
@@ -11,30 +11,31 @@ use super::surroundings::Surroundings;
 use crate::multiprocessing::authkey::AuthKey;
 use crate::multiprocessing::context::Context;
 
-/// Who a child is. A spawned child gets it first of all; a forked one has it with everything else.
+/// The identity and settings of a child. A spawned child receives them first; a forked child inherits them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ChildConfig {
     pub(crate) name: String,
-    /// The numbers of its ancestors and itself among their siblings.
+    /// The numbers of the child's ancestors and of the child among their siblings.
     pub(crate) identity: Vec<u32>,
-    /// The context that it was asked from by name, which its name and its printed form tell.
+    /// The context that was named when the child was requested; the child's name and its printed form show it.
     pub(crate) named: Option<Context>,
-    /// How it was started, and how it starts others unless it says otherwise.
+    /// The start method of the child, which is also its default method for its own children.
     pub(crate) method: Context,
     pub(crate) daemon: bool,
     /// Whether the process is killed with its parent: a daemon, or a process with `end_with_parent`.
     pub(crate) bound: bool,
     #[serde(with = "key")]
     pub(crate) authkey: AuthKey,
-    /// Where this program's processes keep what has a name in the file system, if any did already.
+    /// The directory where this program's processes keep named files, if any process has made one already.
     pub(crate) temp_dir: Option<PathBuf>,
-    /// How the parent logs.
+    /// The parent's log settings.
     pub(crate) log: LogSetup,
-    /// The number and the name of the process that started it.
+    /// The process ID and the name of the process that started the child.
     pub(crate) parent: (i32, String),
-    /// Whether the parent's first thread made it, so that the kernel can tell it of the parent's end.
+    /// Whether the parent's first thread started the child, so that the kernel can signal the parent's end to it.
     pub(crate) by_first_thread: bool,
-    /// The surroundings that a forked child sets itself. For a program that is started anew, the parent has set them.
+    /// The surroundings that a forked child applies itself. For a program that is started anew, the parent has applied
+    /// them.
     pub(crate) surroundings: Surroundings,
     /// The parent's pidfd, sent apart, if the child cannot open one or must not wait for one. That is so under a fork
     /// server, and for a child that is bound to its parent.
@@ -43,13 +44,13 @@ pub(crate) struct ChildConfig {
 }
 
 impl ChildConfig {
-    /// The parent's number, if the kernel can tell the child of the parent's end.
+    /// The parent's process ID, if the kernel can signal the parent's end to the child.
     pub(crate) fn child_of(&self) -> Option<Pid> {
         Pid::from_raw(self.parent.0).filter(|_| self.by_first_thread)
     }
 }
 
-/// The one way in which a key is written down: on the way to a child, which must know it.
+/// The serialisation of the key, used only to send it to a child, which needs it.
 mod key {
     use serde::{Deserialize, Deserializer, Serializer};
 

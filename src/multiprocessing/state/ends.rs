@@ -1,4 +1,4 @@
-//! The ends that a forked child keeps, and the ends that the child closes.
+//! The ends that a forked child keeps, and those that it closes.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,11 +34,11 @@ use crate::error::{Error, Result};
 ///
 /// [fork_with]: crate::multiprocessing::process::ProcessBuilder::fork_with
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` holds no ends that a child could be forked with",
-    note = "give the connections, listeners and processes that the child keeps, by value or by reference; everything else the closure may capture"
+    message = "`{Self}` holds no ends that a forked child can keep",
+    note = "pass the connections, listeners and processes that the child keeps, by value or by reference; the closure may capture everything else"
 )]
 pub trait Ends {
-    /// Adds every end in `self` that the child keeps to the list.
+    /// Adds every end in `self` to the list of ends that the child keeps.
     fn keep(&self, kept: &mut Kept);
 }
 
@@ -69,8 +69,8 @@ impl LettingGo {
     pub(crate) fn of_all_but(ends: &impl Ends) -> Result<Self> {
         let mut kept = Kept::default();
         ends.keep(&mut kept);
-        let placeholder =
-            Placeholder::new().map_err(|errno| Error::os(errno, "cannot fork: no socket to stand for closed ends"))?;
+        let placeholder = Placeholder::new()
+            .map_err(|errno| Error::os(errno, "cannot fork: cannot create the placeholder socket for closed ends"))?;
         Ok(Self { kept, placeholder })
     }
 
@@ -79,7 +79,7 @@ impl LettingGo {
         self.kept.places.contains(&place)
     }
 
-    /// Closes the descriptors on the list, but for the kept ones.
+    /// Closes the descriptors on the list, except for the kept ones.
     pub(crate) fn of(self, list: &List) -> errno::Result<()> {
         list.detach_all_but(&self.kept.places, &self.placeholder)
     }
@@ -91,7 +91,7 @@ impl Ends for Process {
     }
 }
 
-/// The ends inside something that leads to them.
+/// Implements [`Ends`] for wrappers, which keep the ends of the value inside.
 macro_rules! through {
     ($($pointer:ty),*) => {$(
         impl<T: Ends + ?Sized> Ends for $pointer {

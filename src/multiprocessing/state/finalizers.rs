@@ -9,9 +9,9 @@ pub(crate) struct Finalizers {
     pub(crate) list: BTreeMap<u64, Entry>,
 }
 
-/// A callback, and when it runs.
+/// A callback, and its priority.
 pub(crate) struct Entry {
-    /// `None`: not at exit.
+    /// The priority at exit; `None` if the callback does not run at exit.
     pub(crate) priority: Option<i32>,
     pub(crate) callback: Box<dyn FnOnce() + Send>,
 }

@@ -1,4 +1,4 @@
-//! A process that was started, for those who wait for it.
+//! A started process, for the threads that wait for it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -79,13 +79,13 @@ pub struct Process(Arc<Inner>);
 struct Inner {
     name: Lock<String>,
     identity: Identity,
-    /// The children of the process that started the child, and that process.
+    /// The list of children of the process that started the child, and the generation of that process.
     siblings: &'static Children,
     generation: u32,
     parent: Pid,
     pid: Option<Pid>,
     state: Lock<ChildState>,
-    /// The descriptor that was lent. Others may be polling it, so the last handle closes it.
+    /// The descriptor that was lent to callers. Other threads may be polling it, so the last handle closes it.
     lent: OnceLock<Sentinel>,
 }
 
@@ -101,8 +101,8 @@ impl Children {
         self.0.lock().clone()
     }
 
-    /// Closes, in a forked child, what belongs to the children of its parent, but for the handles at the addresses that
-    /// it `keeps`.
+    /// Closes, in a forked child, the handles of its parent's children, except for those at the addresses that it
+    /// `keeps`.
     pub(super) fn let_go_in_child(&self, keeps: impl Fn(usize) -> bool) {
         for child in self.0.try_lock().iter().flat_map(|children| children.iter()) {
             if !keeps(child.place()) {
@@ -112,7 +112,7 @@ impl Children {
     }
 }
 
-/// What a child is from its start on.
+/// The attributes of a child that are fixed at its start.
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) numbers: Vec<u32>,
@@ -121,7 +121,7 @@ pub(crate) struct Identity {
 }
 
 struct ChildState {
-    /// `None` once the end was seen, and in a forked child that was not given this handle.
+    /// The handle of the child; `None` once the end was seen, and in a forked child that was not given this handle.
     child: Option<Arc<dyn ChildHandle>>,
     report: Option<OwnedFd>,
     end: Option<ExitStatus>,
@@ -129,26 +129,26 @@ struct ChildState {
     closed: bool,
 }
 
-/// The descriptor that is lent for the child.
+/// The descriptor that represents the child for a poll.
 enum Sentinel {
     Child(Arc<dyn ChildHandle>),
     /// Always readable, because the child's end was seen before.
     Ended(EventFd),
-    /// No descriptor was free. Standard input is always open, and readable in most processes.
+    /// Standard input, because no descriptor was free. It is always open, and readable in most processes.
     Stdin(Stdin),
 }
 
-/// What this process knows of the child.
+/// The current knowledge of this process about the child.
 enum Now {
     Ended(ExitStatus),
     /// The child lives. A waiter holds this value while it waits.
     Alive(Arc<dyn ChildHandle>),
-    /// Nothing: the child is not a child of this process, and this process was not given the handle.
+    /// The state is unknown: the child is not a child of this process, and this process was not given the handle.
     Unknown,
 }
 
 impl Process {
-    /// The handle of a child that was just started. The child is on the list of children from now on.
+    /// Makes the handle of a child that was just started, and adds the child to the list of children.
     pub(crate) fn started(siblings: &'static Children, mut identity: Identity, started: Started) -> Self {
         let Started { handle, report } = started;
         let child_pid = handle.pid();
@@ -172,7 +172,7 @@ impl Process {
         self.0.name.lock().clone()
     }
 
-    /// Renames it, here: the child does not hear of it.
+    /// Renames the child in this process; the child does not see the new name.
     pub fn set_name(&self, name: impl Into<String>) {
         let before = std::mem::replace(&mut *self.0.name.lock(), name.into());
         drop(before);
@@ -183,31 +183,31 @@ impl Process {
         &self.0.identity.numbers
     }
 
-    /// Whether it ends with this process.
+    /// Whether the child ends with this process.
     pub fn daemon(&self) -> bool {
         self.0.identity.daemon
     }
 
-    /// The child's number: `None` for a thread. After its end was seen another process may have it.
+    /// The child's process ID; `None` for a thread. After the child's end was seen, another process may have this ID.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Option<Pid> {
         self.0.pid
     }
 
-    /// Waits for its end. Any number of threads may, and again afterwards.
+    /// Waits for the child's end. Any number of threads may wait, and may wait again afterwards.
     ///
     /// # Errors
     /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after
     /// [`close`](Self::close), [`ErrorKind::WouldDeadlock`] in the thread itself that it is.
     pub fn join(&self) -> Result<ExitStatus> {
-        let unknown =
-            || Error::new(ErrorKind::Os, "internal error: a wait without a deadline returned without an exit status");
+        let unknown = || Error::new(ErrorKind::Os, "internal error: a wait without a deadline returned no exit status");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
     }
 
-    /// Waits for its end until the deadline; `None` when the time ran out, or when a
-    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. For a child of the fork server also
-    /// when only how it ended is not known, because the server is stopped: [`is_alive`](Self::is_alive) is false then.
+    /// Waits for the child's end until the deadline; `None` when the time ran out, or when a
+    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. For a child of the fork server, also
+    /// `None` when the child has ended but its status is unknown, because the server was stopped:
+    /// [`is_alive`](Self::is_alive) is false then.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -231,8 +231,8 @@ impl Process {
     /// # Ok::<(), ossature::Error>(())
     /// ```
     pub fn join_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<ExitStatus>> {
-        /// How often to look again at a child that the kernel calls ended and that cannot be reaped yet. A tracer may
-        /// have the child, or nobody has reaped what a fork server left behind.
+        /// The pause between two looks at a child that the kernel reports as ended but that cannot be reaped yet. A
+        /// tracer may hold the child, or its fork server ended and nobody has reaped it.
         const PAUSE: Duration = Duration::from_millis(1);
         let until = timeout.into();
         self.check_parent("can only join a child process")?;
@@ -261,7 +261,7 @@ impl Process {
         }
     }
 
-    /// Whether it has not ended yet. Reaps it if it has.
+    /// Whether the child has not ended yet. Reaps the child if it has ended.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -277,7 +277,7 @@ impl Process {
         }
     }
 
-    /// How it ended, `None` while it runs. Reaps it if it has ended.
+    /// Returns how the child ended; `None` while it runs. Reaps the child if it has ended.
     ///
     /// The fork server says how its child has ended. This call waits for that for at most a tenth of a second, and
     /// answers `None` otherwise; a later call has the answer.
@@ -296,7 +296,7 @@ impl Process {
         }
     }
 
-    /// Whether it is a child of the fork server that has ended, and whose exit status the server has not sent.
+    /// Whether the child is of the fork server and has ended, but the server has not sent its exit status.
     fn has_ended_without_status(&self) -> Result<bool> {
         match self.now()? {
             Now::Alive(child) if child.ends_before_its_status() => {
@@ -306,15 +306,15 @@ impl Process {
         }
     }
 
-    /// How it ended, as Python counts: the exit code, or the number of the signal below zero. `None` while it runs,
-    /// after [`close`](Self::close), and in the rare case that nobody knows, which [`exit_status`](Self::exit_status)
-    /// tells apart.
+    /// Returns how the child ended, as Python counts: the exit code, or the signal number as a negative number. `None`
+    /// while the child runs and after [`close`](Self::close). In rare cases also `None` because the status is unknown;
+    /// [`exit_status`](Self::exit_status) distinguishes these.
     #[doc(alias = "exitcode")]
     pub fn exit_code(&self) -> Option<i32> {
         self.exit_status().ok()??.python_code()
     }
 
-    /// The panic that ended it, once its end was seen.
+    /// Returns the panic that ended the child, once its end was seen.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close).
@@ -323,8 +323,8 @@ impl Process {
         Ok(self.0.state.lock().panic.clone())
     }
 
-    /// Sends it a signal, or nobody: never another process that got its number. One that has ended already is not an
-    /// error.
+    /// Sends a signal to the child, never to another process that has the same number now. A child that has ended
+    /// already is not an error.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it
@@ -334,19 +334,19 @@ impl Process {
         match self.now()? {
             Now::Ended(_) => Ok(()),
             Now::Alive(child) if child.pid().is_none() => {
-                Err(Error::new(ErrorKind::Unsupported, "a thread cannot be signalled: start a process"))
+                Err(Error::new(ErrorKind::Unsupported, "a thread cannot be signalled: use a process instead"))
             }
             Now::Alive(child) => Ok(child.signal(signal)?),
             Now::Unknown => Err(Error::new(
                 ErrorKind::NotAllowed,
-                "can only signal a child process, or one whose handle this process was given by fork_with",
+                "can only signal a child process, or a process whose handle fork_with passed to this process",
             )),
         }
     }
 
-    /// Asks it to end, with `SIGTERM`: by default that ends it at once, where it is. Neither destructors nor finalizers
-    /// run, and its own children go on. A pipe or queue in use may be left in the middle of a message. Locks of
-    /// [`sync`](crate::multiprocessing::sync) are not left locked: they tell the next holder.
+    /// Requests the child's end with `SIGTERM`, which by default ends it at once. Neither destructors nor finalizers
+    /// run, and its own children continue. A pipe or queue in use may be left in the middle of a message. Locks of
+    /// [`sync`](crate::multiprocessing::sync) are not left locked: the next holder sees that they are abandoned.
     ///
     /// **A child that blocks `SIGTERM` does not end by it.** Children begin with `SIGTERM` unblocked, whatever this
     /// process blocks. A child that blocks `SIGTERM` later, or by its [mask][signal_mask], has to read
@@ -363,7 +363,7 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
-    /// Kills it with `SIGKILL`, which it cannot refuse. See [`terminate`](Self::terminate).
+    /// Kills the child with `SIGKILL`, which it cannot refuse. See [`terminate`](Self::terminate).
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -372,8 +372,8 @@ impl Process {
         self.signal(Signal::KILL)
     }
 
-    /// Interrupts it with `SIGINT`, as control-C does. Differs from Python, where that is an exception and the exit
-    /// code 1: by default it ends the child like [`terminate`](Self::terminate).
+    /// Interrupts the child with `SIGINT`, as control-C does. Differs from Python, where that is an exception and the
+    /// exit code 1: by default it ends the child like [`terminate`](Self::terminate).
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -382,8 +382,8 @@ impl Process {
         self.signal(Signal::INT)
     }
 
-    /// Closes the handle and all its copies: from now on their calls fail with [`ErrorKind::Closed`]. Closing twice is
-    /// fine.
+    /// Closes the handle and all its copies: from now on their calls fail with [`ErrorKind::Closed`]. Closing twice has
+    /// no effect.
     ///
     /// This call closes the descriptors of the handles, if they were not closed when the end was seen. Only a
     /// descriptor that was lent (`AsFd`) stays open until the last handle is dropped, because others may be polling it.
@@ -395,7 +395,7 @@ impl Process {
             return Ok(());
         }
         if self.is_ours() && self.exit_status()?.is_none() {
-            let message = "cannot close a process while it is still running: first call join() or terminate()";
+            let message = "cannot close a process while it is still running: call join() or terminate() first";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let mut state = self.0.state.lock();
@@ -406,7 +406,7 @@ impl Process {
         Ok(())
     }
 
-    /// Whether it is a child of the process that asks.
+    /// Whether the process is a child of the calling process.
     fn is_ours(&self) -> bool {
         self.0.generation == generation()
     }
@@ -415,7 +415,7 @@ impl Process {
         if self.is_ours() { Ok(()) } else { Err(Error::new(ErrorKind::NotAllowed, message)) }
     }
 
-    /// The child's end if it was seen before, otherwise the child.
+    /// Returns the child's exit status if its end was seen before, otherwise the child.
     fn now(&self) -> Result<Now> {
         let state = self.0.state.lock();
         if state.closed {
@@ -428,7 +428,7 @@ impl Process {
         })
     }
 
-    /// The child's end if it was seen before.
+    /// Returns the child's exit status if its end was seen before.
     fn known(&self) -> Result<Option<ExitStatus>> {
         match self.now()? {
             Now::Ended(exit) => Ok(Some(exit)),
@@ -441,14 +441,14 @@ impl Process {
         Arc::as_ptr(&self.0).addr()
     }
 
-    /// Closes the descriptors in a sibling that was forked later and does not use them.
+    /// Closes the descriptors in a forked sibling that does not use them.
     pub(super) fn let_go_in_child(&self) {
         let rest = self.0.state.try_lock().map(|mut state| (state.child.take(), state.report.take()));
         drop(rest);
     }
 
-    /// Looks whether the child has ended. If so, this reaps the child, reads its report, closes its descriptors and
-    /// removes the child from the list of the children.
+    /// Checks whether the child has ended. If so, reaps the child, reads its report, closes its descriptors and removes
+    /// it from the list of children.
     pub(super) fn try_reap(&self) -> Result<Option<ExitStatus>> {
         let mut state = self.0.state.lock();
         let Some(child) = state.child.clone() else { return Ok(state.end) };
@@ -470,7 +470,7 @@ impl Process {
         Ok(Some(exit))
     }
 
-    /// Drops the handle of a child that has ended, once the child is reaped.
+    /// Drops the handle of a child that was reaped.
     fn release(&self, child: &dyn ChildHandle) {
         if child.join_thread() {
             let rest = self.0.state.lock().child.take();
@@ -496,8 +496,8 @@ impl PartialEq for Process {
 
 impl Eq for Process {}
 
-/// The sentinel: readable once the child has ended. In a forked child that was not given this handle, the sentinel is
-/// always readable.
+/// Returns the sentinel: readable once the child has ended. In a forked child that was not given this handle, the
+/// sentinel is always readable.
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let sentinel = self.0.lent.get_or_init(|| match self.0.state.lock().child.clone() {
@@ -516,7 +516,7 @@ impl AsFd for Process {
 
 as_raw_fd!(Process);
 
-/// As Python prints it: `<Process name='Process-1' pid=71 parent=70 stopped exitcode=-SIGTERM>`.
+/// Prints the process as Python does: `<Process name='Process-1' pid=71 parent=70 stopped exitcode=-SIGTERM>`.
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = self.0.identity.named.map_or("Process", Context::prefix);
@@ -536,7 +536,7 @@ impl fmt::Debug for Process {
     }
 }
 
-/// An exit as Python prints it: 0, 3, -SIGTERM.
+/// Formats an exit as Python does: 0, 3, -SIGTERM.
 fn exit_name(exit: ExitStatus) -> Cow<'static, str> {
     match exit {
         ExitStatus::Code(code) => code.to_string().into(),

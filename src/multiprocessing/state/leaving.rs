@@ -1,4 +1,4 @@
-//! Abandoned processes that have not ended yet. A later start, or a later question about children, reaps them.
+//! Abandoned processes that have not ended yet. A later start, or a later call about children, reaps them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -32,7 +32,7 @@ impl Leaving {
         drop(leaving);
     }
 
-    /// Waits until all have ended; false when time ran out.
+    /// Waits until all processes have ended; returns false when the time ran out.
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<bool> {
         loop {
             let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -48,20 +48,20 @@ impl Leaving {
     }
 }
 
-/// Children that were killed before their task began, and whose end the kernel delays. They sleep uninterruptibly, or a
-/// tracer holds them.
+/// The children that were killed before their task began and have not ended yet, because they are in an uninterruptible
+/// sleep or a tracer holds them.
 pub(crate) static STUCK: Leaving = Leaving::new();
 
-/// Fork servers that this process has let go of and that have not ended yet.
+/// The fork servers that this process has disconnected from and that have not ended yet.
 pub(crate) static SERVERS: Leaving = Leaving::new();
 
-/// Reaps the ended children for which there is no handle.
+/// Reaps the ended children that have no handle.
 pub(super) fn reap() {
     STUCK.reap();
     SERVERS.reap();
 }
 
-/// Closes, in a forked child, the descriptors of its parent's children for which there is no handle.
+/// Closes, in a forked child, the descriptors of its parent's children that have no handle.
 pub(super) fn let_go_in_child() {
     STUCK.let_go_in_child();
     SERVERS.let_go_in_child();

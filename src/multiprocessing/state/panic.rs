@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{PanicReport, process_name_of_thread, process_state};
 use crate::thread::{Escaped, PanicPart, text};
 
-/// The label of a process: see [`set_panic_label`](crate::thread::set_panic_label).
+/// Prints the label of a process: see [`set_panic_label`](crate::thread::set_panic_label).
 pub(crate) fn label(part: PanicPart<'_>) {
     let mut last = None;
     match part {
@@ -22,13 +22,14 @@ pub(crate) fn label(part: PanicPart<'_>) {
     }
 }
 
-/// The report of what escaped from a task, which nobody has printed: whoever waits for the task gets the report.
+/// Makes the report of a panic that escaped from a task and that nobody has printed. The waiter of the task receives
+/// it.
 pub(crate) fn unreported(escaped: &Escaped) -> PanicReport {
     let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
     report.cut()
 }
 
-/// The report of what escaped from the work, printed by now: the hook did that when it saw it.
+/// Makes the report of a panic that escaped from the work. The hook has printed it already.
 pub(crate) fn reported(escaped: &Escaped) -> PanicReport {
     let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
     if escaped.place.is_none() {
@@ -37,7 +38,7 @@ pub(crate) fn reported(escaped: &Escaped) -> PanicReport {
     report
 }
 
-/// Prints a report to standard error, as one piece.
+/// Prints a report to standard error in one write.
 fn print(report: &PanicReport) {
     let mut text = format!("Process {}:\n{report}\n", process_name_of_thread());
     if report.backtrace().is_none() {

@@ -1,4 +1,4 @@
-//! A child's panic on its way to the parent.
+//! A child's panic, as sent to the parent.
 
 use std::fmt::{self, Write as _};
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::thread::Place;
 
-/// What ended a process with exit code 1: the words of the panic, its place, and its backtrace where `RUST_BACKTRACE`
-/// asked for one.
+/// The panic that ended a process with exit code 1: its message, its location, and its backtrace if `RUST_BACKTRACE`
+/// requested one.
 ///
 /// The report takes the place of the program's panic hook, whenever that was set. So it is with Python, whose
 /// `sys.excepthook` is not called in a child. Each panic of the work is printed once, to standard error under the name
@@ -43,12 +43,12 @@ pub struct PanicReport {
     backtrace: String,
 }
 
-/// How many bytes of message, location and backtrace travel: less than a pipe holds, so that nobody ever waits for a
-/// reader.
+/// The maximum sizes of message, location and backtrace in bytes: less than the size of a pipe, so that a send never
+/// waits for a reader.
 const LIMITS: [usize; 3] = [16 << 10, 4 << 10, 40 << 10];
 /// The first bytes of a report, so that other bytes in the pipe are not mistaken for a report.
 const MAGIC: [u8; 8] = *b"\0osPANIC";
-/// For each of the three how many bytes are there, and how many there were.
+/// The size of the header: for each of the three parts, its length here and its length before the cut.
 const HEADER: usize = 6 * 4;
 const WHOLE: usize = MAGIC.len() + HEADER + LIMITS[0] + LIMITS[1] + LIMITS[2];
 
@@ -65,7 +65,7 @@ impl PanicReport {
         }
     }
 
-    /// The report without what is beyond the limits.
+    /// Cuts each part of the report to its limit.
     pub(super) fn cut(mut self) -> Self {
         for (part, limit) in [&mut self.message, &mut self.location, &mut self.backtrace].into_iter().zip(LIMITS) {
             if part.len() > limit {
@@ -78,23 +78,24 @@ impl PanicReport {
         self
     }
 
-    /// The words of the panic; `Box<dyn Any>` when it panicked with something that is not a text. Cut after 16 KiB,
-    /// which it then says.
+    /// The message of the panic; `Box<dyn Any>` when the payload is not a text. A message over 16 KiB is cut, and ends
+    /// with a note about the cut.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The file, line and column; empty when the unwinding was resumed by hand.
+    /// The file, line and column; empty for a panic that `resume_unwind` started.
     pub fn location(&self) -> &str {
         &self.location
     }
 
-    /// The backtrace, if `RUST_BACKTRACE` asked for it in the child. Cut after 40 KiB, which it then says.
+    /// The backtrace, if `RUST_BACKTRACE` requested one in the child. A backtrace over 40 KiB is cut, and ends with a
+    /// note about the cut.
     pub fn backtrace(&self) -> Option<&str> {
         Some(self.backtrace.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// Place and words, for the end of a sentence.
+    /// Formats the location and the message for the end of a sentence.
     pub(crate) fn in_one_line(&self) -> String {
         match self.location.as_str() {
             "" => format!("it panicked: {}", self.message),
@@ -102,8 +103,9 @@ impl PanicReport {
         }
     }
 
-    /// Writes it into a pipe or socket that does not block; what does not fit is missing, which the reader says. A
-    /// parent that is gone is not a reason to die by `SIGPIPE`: this process has its finalizers to run.
+    /// Writes the report into a pipe or socket that does not block. If a part does not fit, the reader notes what is
+    /// missing. If the parent has ended, the write does not raise `SIGPIPE`, because this process has finalizers to
+    /// run.
     pub(crate) fn send(&self, pipe: impl AsFd) {
         let parts = [&self.message, &self.location, &self.backtrace];
         let mut bytes = Vec::with_capacity(WHOLE);
@@ -123,7 +125,7 @@ impl PanicReport {
         }
     }
 
-    /// Takes the report out of a pipe that does not block; `None` when no report was written.
+    /// Reads the report from a pipe that does not block; `None` when no report was written.
     pub(crate) fn receive(pipe: impl AsFd) -> Option<Self> {
         let mut bytes = vec![0; WHOLE];
         let mut len = 0;
@@ -160,7 +162,7 @@ impl PanicReport {
     }
 }
 
-/// The source of an error of kind [`Remote`](crate::ErrorKind::Remote).
+/// A panic report is the source of an error of kind [`Remote`](crate::ErrorKind::Remote).
 impl std::error::Error for PanicReport {}
 
 impl fmt::Display for PanicReport {

@@ -1,4 +1,4 @@
-//! The process that started this one.
+//! The process that started this process.
 
 use std::sync::OnceLock;
 
@@ -9,11 +9,11 @@ use ossature_sys::process::{Pid, parent_id, pidfd_open};
 
 use crate::error::{Error, Result};
 
-/// What a process knows of its parent.
+/// The parent of a process, as the process knows it.
 pub(crate) struct Parent {
     pub(crate) pid: i32,
     pub(crate) name: String,
-    /// Whether the kernel calls it the parent as well, while it lives.
+    /// Whether the parent is also the parent in the kernel, while it lives.
     by_number: bool,
     sentinel: OnceLock<OwnedFd>,
 }
@@ -32,18 +32,19 @@ impl Parent {
         Pid::from_raw(self.pid)
     }
 
-    /// For a child that somebody else forked: to it, the kernel's parent is another.
+    /// Copies the parent for a child that other code forked, whose parent in the kernel is another process.
     pub(crate) fn copied(&self) -> Self {
         let sentinel = self.sentinel.get().and_then(|sentinel| duplicate(sentinel).ok());
         Self { by_number: false, ..Self::new((self.pid, self.name.clone()), sentinel) }
     }
 
-    /// The descriptor of it that came with the config.
+    /// Returns the parent's descriptor, if it came with the configuration.
     pub(crate) fn given(&self) -> Option<BorrowedFd<'_>> {
         self.sentinel.get().filter(|_| !self.by_number).map(AsFd::as_fd)
     }
 
-    /// Readable once the parent has ended. Opened when first asked for, for most children never ask.
+    /// Returns a descriptor that is readable once the parent has ended. Opened at the first call, because most children
+    /// never use it.
     pub(crate) fn sentinel(&self) -> Result<BorrowedFd<'_>> {
         if let Some(sentinel) = self.sentinel.get() {
             return Ok(sentinel.as_fd());

@@ -25,25 +25,25 @@ use crate::multiprocessing::authkey::AuthKey;
 use crate::multiprocessing::context::Context;
 use crate::per_process::{Owned, PerProcess};
 
-/// Everything of this module that belongs to one process.
+/// The data that belongs to one process.
 pub(crate) struct ProcessState {
     name: Lock<String>,
     pub(crate) identity: Vec<u32>,
     pub(crate) named: Option<Context>,
-    /// How the process was started; `None` for the first process.
+    /// How this process was started; `None` for the first process.
     pub(crate) method: Option<Context>,
     pub(crate) daemon: bool,
     authkey: Lock<Option<AuthKey>>,
     pub(crate) temp_dir: Lock<Option<TempDir>>,
     pub(crate) parent: Option<Parent>,
-    /// How many children were asked for.
+    /// The number of children requested so far.
     counter: AtomicU32,
     pub(crate) children: Children,
     pub(crate) finalizers: Lock<Finalizers>,
     pub(crate) after_fork: Lock<Callbacks>,
     /// The owners of the descriptors that this library made.
     pub(crate) descriptors: Lock<List>,
-    /// Where this process reports a panic to its parent.
+    /// The pipe over which this process reports a panic to its parent.
     pub(crate) report: Lock<Option<OwnedFd>>,
     pub(crate) exiting: AtomicBool,
 }
@@ -55,7 +55,7 @@ pub(crate) fn process_state() -> &'static OwnState {
     STATE.get_or_init(|before| before.map_or_else(ProcessState::first, ProcessState::copied))
 }
 
-/// The state of one process, which knows whether that is this one.
+/// The state of one process, with a check that this is the current process.
 pub(crate) type OwnState = Owned<ProcessState>;
 
 impl ProcessState {
@@ -83,8 +83,8 @@ impl ProcessState {
         }
     }
 
-    /// The state of a child to come. Made before a fork, because a child pays for every page of memory and of code that
-    /// it is the first to touch. An allocation in the child would cost more than all else that the child does first.
+    /// Prepares the state of a child before a fork. A child pays for every page of memory and of code that it is the
+    /// first to access. An allocation in the child would cost more than all other work that the child does first.
     pub(crate) fn prepare(config: ChildConfig) -> Box<OwnState> {
         Owned::prepared(Self {
             identity: config.identity,
@@ -98,8 +98,7 @@ impl ProcessState {
         })
     }
 
-    /// Makes this process the one that the state was prepared for, and closes the descriptors that only its parent
-    /// uses.
+    /// Makes the prepared state the state of this process, and closes the descriptors that only its parent uses.
     pub(crate) fn enter(prepared: Box<OwnState>, letting_go: Option<&LettingGo>) -> &'static OwnState {
         STATE.enter(prepared, Self::first, |last, own| {
             last.clear_out(letting_go);
@@ -118,7 +117,8 @@ impl ProcessState {
         })
     }
 
-    /// For a child that somebody else forked: the same name, and none of the parent's children and finalizers.
+    /// Copies the state for a child that other code forked: the same name, and none of the parent's children and
+    /// finalizers.
     fn copied(&self) -> Self {
         let name = self.name.try_lock().map(|name| name.clone());
         Self {
@@ -136,12 +136,12 @@ impl ProcessState {
         }
     }
 
-    /// The callbacks of the process before, unless the fork came while another thread had the lock.
+    /// Returns the callbacks of the previous process, unless another thread had the lock at the fork.
     fn hand_on(&self) -> Callbacks {
         self.after_fork.try_lock().map(|mut callbacks| std::mem::take(&mut *callbacks)).unwrap_or_default()
     }
 
-    /// The owners of the previous process's descriptors, handed on in the same way.
+    /// Returns the owners of the previous process's descriptors, with the same exception.
     fn hand_on_descriptors(&self) -> List {
         self.descriptors.try_lock().map(|mut list| std::mem::take(&mut *list)).unwrap_or_default()
     }
@@ -165,12 +165,12 @@ impl ProcessState {
         drop(before);
     }
 
-    /// The number of the next child.
+    /// Returns the number of the next child.
     pub(crate) fn count(&self) -> u32 {
         self.counter.fetch_add(1, Relaxed).wrapping_add(1)
     }
 
-    /// The key that this program's processes know, made when it is first asked for.
+    /// Returns the key that this program's processes share, and makes it at the first call.
     pub(crate) fn authkey(&self) -> Result<AuthKey> {
         let mut key = self.authkey.lock();
         match &*key {
@@ -194,7 +194,8 @@ impl ProcessState {
     }
 }
 
-/// The children of this process that have not ended, in the order of their starts. Reaps those that have.
+/// Returns the children of this process that have not ended, in the order of their starts. Reaps the children that have
+/// ended.
 ///
 /// A forked child begins with none.
 ///
@@ -206,7 +207,7 @@ pub fn active_children() -> Vec<Process> {
     state.children.living()
 }
 
-/// The number of this process.
+/// The ID of this process.
 pub(crate) fn pid() -> Pid {
     process::id()
 }

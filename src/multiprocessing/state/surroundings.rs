@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The settings of a child that differ from its parent's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Surroundings {
-    /// Only for a program that is started anew, so the environment is never sent.
+    /// The environment, for a program that is started anew only, so it is never sent.
     #[serde(skip)]
     pub(crate) environment: Environment,
     pub(crate) directory: Option<PathBuf>,
@@ -37,7 +37,7 @@ pub(crate) struct Surroundings {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Environment {
     pub(crate) cleared: bool,
-    /// `None` for a removed variable.
+    /// The changes by name; `None` removes a variable.
     pub(crate) changes: BTreeMap<OsString, Option<OsString>>,
 }
 
@@ -61,12 +61,11 @@ const RESOURCES: [Resource; 16] = [
     Resource::Rttime,
 ];
 
-/// The signals by which a parent asks a child to end. A child begins with these unblocked, unless `signal_mask` was
-/// called.
+/// The signals with which a parent ends a child. A child starts with these unblocked, unless `signal_mask` was called.
 const ENDING: [Signal; 2] = [Signal::TERM, Signal::INT];
 
 impl Surroundings {
-    /// Whether no option was set.
+    /// Whether no option is set.
     pub(crate) fn are_usual(&self) -> bool {
         *self == Self::default()
     }
@@ -76,7 +75,7 @@ impl Surroundings {
         !self.identity().is_empty()
     }
 
-    /// Whether the child gives up root's user and not root's group.
+    /// Whether the child gives up root's user ID but keeps root's group ID.
     pub(crate) fn keeps_group_of_root(&self) -> bool {
         self.user.is_some_and(|user| user != 0) && self.main_group.is_none() && effective_group() == 0
     }
@@ -85,7 +84,7 @@ impl Surroundings {
         self.directory.as_deref()
     }
 
-    /// The environment for a program that is started anew, as `NAME=value`; `None` where it is this process's.
+    /// Returns the environment for a program that is started anew, as `NAME=value`; `None` if it is this process's.
     pub(crate) fn environment(&self) -> Result<Option<Vec<CString>>> {
         if self.environment == Environment::default() {
             return Ok(None);
@@ -97,7 +96,7 @@ impl Surroundings {
         for (name, value) in &self.environment.changes {
             let bytes = name.as_bytes();
             if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
-                let message = format!("{name:?} cannot be the name of a variable of the environment");
+                let message = format!("{name:?} cannot be the name of an environment variable");
                 return Err(Error::new(ErrorKind::InvalidInput, message));
             }
             all.insert(name.clone(), value.clone());
@@ -105,9 +104,8 @@ impl Surroundings {
         let set = all.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let lines = set.map(|(name, value)| {
             let line = [name.as_bytes(), b"=", value.as_bytes()].concat();
-            CString::new(line).map_err(|_| {
-                Error::new(ErrorKind::InvalidInput, format!("the value of {name:?} has a zero byte in it"))
-            })
+            CString::new(line)
+                .map_err(|_| Error::new(ErrorKind::InvalidInput, format!("the value of {name:?} contains a zero byte")))
         });
         lines.collect::<Result<_>>().map(Some)
     }
@@ -129,7 +127,7 @@ impl Surroundings {
         }
     }
 
-    /// The group that was asked for, for the error of a start.
+    /// Describes the requested group, for the error of a start.
     pub(crate) fn group_text(&self) -> String {
         match self.group {
             None | Some(0) => "make a process group of its own".to_owned(),
@@ -141,7 +139,7 @@ impl Surroundings {
         Identity { user: self.user, group: self.main_group, groups: self.groups.as_deref() }
     }
 
-    /// The blocked signals with which a program that is started anew begins.
+    /// Returns the signals that are blocked when a program that is started anew begins.
     pub(crate) fn blocked(&self) -> Result<SignalSet> {
         Ok(match self.wanted_mask() {
             Some(mask) => mask,
@@ -153,8 +151,8 @@ impl Surroundings {
         self.blocked.as_ref().map(|numbers| numbers.iter().filter_map(|&number| signal::numbered(number)).collect())
     }
 
-    /// Applies the surroundings to this process, a child that was just forked and has one thread. The order is that of
-    /// a program that is started anew.
+    /// Applies the surroundings to this process, which was just forked and has one thread. The order is the order in a
+    /// program that is started anew.
     pub(crate) fn apply(&self) -> std::result::Result<(), Unapplied> {
         let at = |step: Step| move |errno: Errno| Unapplied { step, errno };
         if let Some(group) = self.group {
@@ -184,7 +182,7 @@ impl Surroundings {
         Ok(())
     }
 
-    /// The step of a program that is started anew, if an option asked for that step.
+    /// Returns the failed option of a program that is started anew, if the failed step belongs to an option.
     pub(crate) fn unapplied_by(&self, error: StartError) -> Option<Unapplied> {
         let step = match error.stage() {
             Stage::Group => Step::Group,
@@ -196,7 +194,7 @@ impl Surroundings {
         Some(Unapplied { step, errno: error.errno() })
     }
 
-    /// The error of the start.
+    /// Returns the error of the start.
     pub(crate) fn explain(&self, Unapplied { step, errno }: Unapplied) -> Error {
         let identity = self.identity();
         let (what, hint) = match step {
@@ -227,14 +225,14 @@ impl Surroundings {
     }
 }
 
-/// What could not be done with a limit, and the reason.
+/// Describes the limit that could not be set, and the cause.
 fn limit_text(resource: Resource, limit: Rlimit, errno: Errno) -> (String, Option<&'static str>) {
     let number = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     let Rlimit { current, maximum } = limit;
     let above = maximum.is_some_and(|maximum| current.is_none_or(|current| current > maximum));
     let hint = match errno {
         Errno::INVAL if above => Some("the soft limit is above the hard limit"),
-        Errno::PERM => Some("CAP_SYS_RESOURCE allows to raise a hard limit"),
+        Errno::PERM => Some("CAP_SYS_RESOURCE allows a process to raise a hard limit"),
         _ => None,
     };
     let name = format!("{resource:?}").to_uppercase();

@@ -1,10 +1,10 @@
-//! The directory of a process, as the process knows it.
+//! The temporary directory of a process.
 
 use std::path::{Path, PathBuf};
 
 use ossature_sys::flock::FileLock;
 
-/// The directory of a process.
+/// The temporary directory of a process.
 pub(crate) struct TempDir {
     pub(crate) path: PathBuf,
     /// The lock that keeps others from removing the directory. A process that inherits the directory locks it at its
@@ -12,7 +12,7 @@ pub(crate) struct TempDir {
     pub(crate) hold: Option<Hold>,
 }
 
-/// How a process keeps others from removing a directory.
+/// How a process prevents others from removing a directory.
 pub(crate) enum Hold {
     Locked {
         _lock: FileLock,
@@ -26,7 +26,7 @@ impl TempDir {
         Self { path, hold: None }
     }
 
-    /// The same, for a child.
+    /// Returns the same directory, for a child.
     pub(crate) fn again(&self) -> Self {
         Self::inherited(self.path.clone())
     }

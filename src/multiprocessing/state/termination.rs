@@ -1,4 +1,4 @@
-//! What the body of a process may answer with, and the exit code that it makes.
+//! The values that the body of a process may return, and their exit codes.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::process_name_of_thread;
 
-/// What the body of a process answers with: as [`std::process::Termination`] for `main`, with numbers besides.
+/// A value that the body of a process may return: as with [`std::process::Termination`] for `main`, and numbers too.
 ///
 /// | answer | exit code |
 /// | --- | --- |
@@ -35,12 +35,12 @@ use super::process_name_of_thread;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be returned from the body of a process",
-    label = "makes no exit code",
-    note = "answer with `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; a function that returns any other value is started by `Process::spawn_value` or `fork_value` and joined for it, one that returns a `Result` of such a value by `spawn_result` or `fork_result`; a closure that never returns says `|| -> u8`"
+    label = "has no exit code",
+    note = "return `()`, `u8`, `i32`, `ExitCode` or a `Result` of them; start a function that returns any other value by `Process::spawn_value` or `fork_value`, and a function that returns a `Result` of such a value by `spawn_result` or `fork_result`; write a closure that never returns as `|| -> u8`"
 )]
 #[doc(alias = "Report")]
 pub trait Termination {
-    /// The exit code.
+    /// Returns the exit code.
     fn report(self) -> u8;
 }
 

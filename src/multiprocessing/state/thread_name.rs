@@ -1,4 +1,4 @@
-//! The name of the process that a thread stands for.
+//! The name of the process that a thread represents.
 
 use std::cell::RefCell;
 
@@ -8,12 +8,12 @@ thread_local! {
     static PROCESS_NAME: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// From now on the calling thread stands for a process of that name.
+/// Makes the calling thread represent a process with this name from now on.
 pub(crate) fn set_process_name_of_thread(name: String) {
     PROCESS_NAME.set(Some(name));
 }
 
-/// The name of the process that the calling thread stands for, or of this process.
+/// Returns the name of the process that the calling thread represents, or of this process.
 pub(crate) fn process_name_of_thread() -> String {
     // A panic may ask at any time, also while the thread's values are dropped.
     let name = PROCESS_NAME.try_with(|name| name.borrow().clone()).ok().flatten();

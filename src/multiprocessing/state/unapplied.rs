@@ -1,12 +1,11 @@
-//! A setting of the `ProcessBuilder` that the child could not take: what the child reports,
-//! and the parent's error.
+//! A setting of the `ProcessBuilder` that the child could not apply: the child's report, and the parent's error.
 //!
 //! The child sends the step and the errno. The parent knows the values and words the error, so the error is the same
 //! with every start method.
 
 use ossature_sys::errno::Errno;
 
-/// A step that failed, and why.
+/// A step that failed, and the errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unapplied {
     pub(super) step: Step,
@@ -17,13 +16,13 @@ pub(crate) struct Unapplied {
 pub(super) enum Step {
     Group,
     Directory,
-    /// The position of the limit in the list.
+    /// The resource limit at this position in the list.
     Limit(u8),
     Identity,
     SignalMask,
 }
 
-/// The length of a report.
+/// The length of a report in bytes.
 pub(crate) const LEN: usize = 6;
 
 impl Unapplied {

@@ -1,4 +1,4 @@
-//! A place where a fixed number of processes wait for each other.
+//! A barrier at which a fixed number of processes wait for each other.
 
 use ossature_sys::errno::Errno;
 use ossature_sys::futex::Limit;
@@ -11,7 +11,7 @@ use super::methods::{owner, unless_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
-/// A place where a fixed number of parties wait for each other, again and again: Python's `multiprocessing.Barrier`.
+/// A barrier at which a fixed number of parties wait for each other, repeatedly: Python's `multiprocessing.Barrier`.
 ///
 /// Differs from Python: the action is given to the wait, and the last party to arrive runs its own. The death of a
 /// party that waits or has [joined](Self::join) breaks the barrier at once. A barrier has at most `N` parties, by
@@ -60,7 +60,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 pub struct Barrier<const N: usize = 120>(Placed<barrier::Barrier<Shared, N>>);
 
 impl Barrier {
-    /// A barrier for `parties` parties in shared memory.
+    /// Makes a barrier for `parties` parties in shared memory.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for no parties and for more than 120;
@@ -70,8 +70,8 @@ impl Barrier {
         Self::with_capacity(parties)
     }
 
-    /// Makes `count` barriers for `parties` parties, which share one mapping and one descriptor. Each may be sent
-    /// alone. The memory is there as long as any process has one of them.
+    /// Makes `count` barriers for `parties` parties, which share one mapping and one descriptor. Each can be sent
+    /// alone. The memory exists as long as any process has one of them.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -91,8 +91,8 @@ impl Barrier {
 }
 
 impl<const N: usize> Barrier<N> {
-    /// A barrier for `parties` parties in shared memory, with room for `N` participants: those who have
-    /// [joined](Self::join) and those who wait. `N` is 65,536 at most.
+    /// Makes a barrier for `parties` parties in shared memory, with room for `N` participants: the threads that have
+    /// [joined](Self::join) and those that wait. `N` is 65,536 at most.
     ///
     /// A barrier with `N` above 120 begins with memory for its parties. It takes more memory when more participants
     /// come.
@@ -114,8 +114,8 @@ impl<const N: usize> Barrier<N> {
         Placed::new(init, "a barrier").map(Self).map_err(named::<N>(parties))
     }
 
-    /// Enrols the calling thread until the answer is dropped: should it die meanwhile, the barrier breaks at once,
-    /// whether it waited or computed.
+    /// Enrols the calling thread until the returned [`Party`] is dropped. If the thread dies before that, the barrier
+    /// breaks at once, whether the thread was waiting or not.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EAGAIN` when `N` threads have joined or wait, or when this thread holds 1,900 shared
@@ -124,7 +124,7 @@ impl<const N: usize> Barrier<N> {
         self.0.join().map_err(full::<N>())
     }
 
-    /// [`join`](Self::join), which needs no limit: the answer is never `None`.
+    /// Does the same as [`join`](Self::join), which needs no limit: the result is never `None`.
     ///
     /// # Errors
     /// As for [`join`](Self::join).
@@ -132,7 +132,7 @@ impl<const N: usize> Barrier<N> {
         self.0.join_timeout(limit).map_err(full::<N>())
     }
 
-    /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
+    /// Waits until all parties wait, and returns this party's number: from 0 in order of arrival.
     ///
     /// # Errors
     /// [`Broken`](ErrorKind::Broken): the [source](std::error::Error::source) is a
@@ -150,8 +150,8 @@ impl<const N: usize> Barrier<N> {
         Ok(self.0.wait_timeout(limit)?)
     }
 
-    /// Waits, and runs the action if this is the last to arrive, before the others are let go. The action answers `()`,
-    /// or a `Result<(), E>`.
+    /// Waits, and runs the action if this party is the last to arrive, before the others are released. The action
+    /// returns `()`, or a `Result<(), E>`.
     ///
     /// ```
     /// use ossature::{ErrorKind, multiprocessing::Barrier};
@@ -172,7 +172,7 @@ impl<const N: usize> Barrier<N> {
         self.wait_with_timeout(Limit::NEVER, action)
     }
 
-    /// [`wait_with`](Self::wait_with) within the limit, which does not end the action.
+    /// Does the same as [`wait_with`](Self::wait_with) within the limit, which does not end the action.
     ///
     /// # Errors
     /// As for [`wait_with`](Self::wait_with).
@@ -190,7 +190,7 @@ impl<const N: usize> Barrier<N> {
         self.0.abort();
     }
 
-    /// Makes the barrier empty and whole: present waits end with an error.
+    /// Resets the barrier to empty and whole: present waits end with an error.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks.
@@ -198,7 +198,7 @@ impl<const N: usize> Barrier<N> {
         Ok(self.0.reset()?)
     }
 
-    /// [`reset`](Self::reset), which needs no limit: the answer is always true.
+    /// Does the same as [`reset`](Self::reset), which needs no limit: the result is always true.
     ///
     /// # Errors
     /// As for [`reset`](Self::reset).
@@ -206,18 +206,18 @@ impl<const N: usize> Barrier<N> {
         Ok(self.0.reset_timeout(limit)?)
     }
 
-    /// How many parties it takes.
+    /// The number of parties that the barrier needs.
     pub fn parties(&self) -> u32 {
         self.0.parties()
     }
 
-    /// How many wait for the others, as it was a moment ago; none while the barrier is broken. Those who leave a
-    /// complete cycle do not wait.
+    /// The number of waiting parties a moment ago; 0 while the barrier is broken. Parties that leave a complete cycle
+    /// do not count.
     pub fn n_waiting(&self) -> u32 {
         self.0.waiting()
     }
 
-    /// Whether it is broken.
+    /// Whether the barrier is broken.
     #[doc(alias = "is_broken")]
     pub fn broken(&self) -> bool {
         self.0.is_broken()
@@ -251,14 +251,16 @@ fn full<const N: usize>() -> impl Fn(Refused) -> Error {
     unless_full("this barrier of processes", N, "participants", or)
 }
 
-/// Says what is wrong with the number of parties, if that is the error.
+/// Names the number of parties in the error, if that number is the cause.
 fn named<const N: usize>(parties: u32) -> impl Fn(Error) -> Error {
     move |error| match error.errno() {
         Some(Errno::INVAL) => {
             let remedy = match parties {
-                0 => "name one party at least",
-                65_537.. => "65,536 is the most",
-                _ => "make one for up to 65,536 by `with_capacity`, as `Barrier::<65536>::with_capacity(parties)`",
+                0 => "use at least 1",
+                65_537.. => "use at most 65,536",
+                _ => {
+                    "make a barrier for up to 65,536 by `with_capacity`, as `Barrier::<65536>::with_capacity(parties)`"
+                }
             };
             let message = format!("this barrier of processes takes 1 to {N} parties, not {parties}: {remedy}");
             Error::new(ErrorKind::InvalidInput, message)

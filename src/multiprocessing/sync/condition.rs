@@ -1,4 +1,4 @@
-//! A lock and those who wait, with it let go, for a change of what it guards.
+//! A lock, and the waiters that release it and wait for a change of its data.
 
 use std::fmt;
 use std::ops::Deref;
@@ -26,8 +26,7 @@ shareable! {
     }
 }
 
-/// A lock that its holder may take again, and a queue of those who wait for a notification: Python's
-/// `multiprocessing.Condition()`.
+/// A reentrant lock, and a queue of waiters for a notification: Python's `multiprocessing.Condition()`.
 ///
 /// A wait lets every level of the lock go and takes them all again. Differs from Python: a notifier never waits for the
 /// threads that it has woken, so a killed one cannot stop it. [`wait_for`](Self::wait_for) does not call its predicate
@@ -94,8 +93,7 @@ pub struct Condition<L: ConditionLock<N> = OwnLock, const N: usize = 120> {
     queue: L::Queue,
 }
 
-/// What a [`Condition`] for `N` waiters has for its lock: a [`Lock`], an [`RLock`], a [`HandoffLock`], or a lock of its
-/// own.
+/// The lock of a [`Condition`] for `N` waiters: a [`Lock`], an [`RLock`], a [`HandoffLock`], or a lock of its own.
 ///
 /// # Examples
 /// See the example of [`Condition::with_lock`].
@@ -103,7 +101,7 @@ pub trait ConditionLock<const N: usize = 120>: fmt::Debug + Serialize + Deserial
     /// The lock in shared memory.
     #[doc(hidden)]
     type Raw: Named<Scope = Shared>;
-    /// Where those who wait are.
+    /// The queue of the waiters.
     #[doc(hidden)]
     type Queue: Serialize + DeserializeOwned;
 
@@ -123,14 +121,14 @@ mod sealed {
     impl Sealed for super::HandoffLock {}
 }
 
-/// The lock that [`Condition::new`] makes, which lies beside the queue in the same memory.
+/// The lock that [`Condition::new`] makes, which is beside the queue in the same memory.
 ///
 /// # Examples
 /// See the example of [`Condition`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OwnLock(Placed<Monitor>);
 
-/// The queue of a condition over another lock, in memory of its own.
+/// The queue of a condition over another lock, in separate memory.
 ///
 /// # Examples
 /// See the example of [`Condition::with_lock`].
@@ -195,7 +193,7 @@ impl fmt::Debug for Monitor {
 }
 
 impl Condition {
-    /// A free lock that nobody waits beside, in shared memory.
+    /// Makes a condition with a free lock and no waiters in shared memory.
     ///
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
@@ -203,8 +201,8 @@ impl Condition {
         Ok(Self { lock: OwnLock(Placed::new(parts(), "a condition")?), queue: () })
     }
 
-    /// Makes `count` conditions, each with a lock of its own, which share one mapping and one descriptor. Each may be
-    /// sent alone. The memory is there as long as any process has one of them.
+    /// Makes `count` conditions, each with a lock of its own, which share one mapping and one descriptor. Each can be
+    /// sent alone. The memory exists as long as any process has one of them.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -223,7 +221,7 @@ impl Condition {
         Ok(monitors.map(|monitor| Self { lock: OwnLock(monitor), queue: () }).collect())
     }
 
-    /// How many levels of the lock the calling thread holds.
+    /// The number of levels of the lock that the calling thread holds.
     ///
     /// # Examples
     /// ```
@@ -271,7 +269,8 @@ impl Arena {
 }
 
 impl<const N: usize> Condition<RLock, N> {
-    /// A condition in shared memory, with an [`RLock`] of its own and with room for `N` waiters. `N` is 65,536 at most.
+    /// Makes a condition in shared memory, with an [`RLock`] of its own and with room for `N` waiters. `N` is 65,536 at
+    /// most.
     ///
     /// A condition with `N` above 120 takes more memory when more waiters come. [`new`](Condition::new) makes a
     /// condition for 120 waiters.
@@ -295,8 +294,7 @@ impl<const N: usize> Condition<RLock, N> {
 }
 
 impl<L: ConditionLock> Condition<L> {
-    /// A condition over a lock that there is: Python's `Condition(lock)`. The lock's own methods are the condition's,
-    /// too.
+    /// Makes a condition over an existing lock: Python's `Condition(lock)`. The condition has the lock's methods, too.
     ///
     /// For several conditions over one lock, give each a [clone](Lock::try_clone) of the lock: a second mapping of the
     /// same lock. With a [`HandoffLock`] any process may release what another took, as in Python.
@@ -328,7 +326,7 @@ impl<L: ConditionLock> Condition<L> {
 }
 
 impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
-    /// [`with_lock`](Condition::with_lock), with room for `N` waiters. `N` is 65,536 at most.
+    /// Makes a condition like [`with_lock`](Condition::with_lock), with room for `N` waiters. `N` is 65,536 at most.
     ///
     /// # Errors
     /// As for [`Lock::new`].
@@ -352,8 +350,8 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
         Ok(Self { lock, queue: Queue(queue) })
     }
 
-    /// Another handle of the same condition, for an owner of its own. It has a mapping of its own, unless the condition
-    /// is one of many that were made together.
+    /// Returns another handle of the same condition, for another owner. The handle has a mapping of its own, unless the
+    /// condition is one of many that were made together.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
@@ -362,7 +360,7 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
         Ok(Self { lock, queue })
     }
 
-    /// Lets the lock go, waits for a notification and takes the lock again, as deep as before.
+    /// Releases the lock, waits for a notification and takes the lock again, with as many levels as before.
     ///
     /// # Errors
     /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock. [`Os`](crate::ErrorKind::Os)
@@ -375,8 +373,8 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
         self.wait_timeout(Limit::NEVER).map(drop)
     }
 
-    /// [`wait`](Self::wait) within the limit: false when that was over without a notification. The lock is waited for
-    /// as long as it takes, whatever the limit.
+    /// Does the same as [`wait`](Self::wait) within the limit; false when the limit has passed without a notification.
+    /// Taking the lock again has no limit.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait).
@@ -388,8 +386,8 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
         Ok(notified)
     }
 
-    /// Waits until `ready` answers true, which is asked with the lock held, first before any wait; the answer is its
-    /// last one.
+    /// Waits until `ready` returns true, and returns its last result. Calls `ready` with the lock held, for the first
+    /// time before any wait.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait); when a holder died and nobody has repaired what it left, `ready` is not asked.
@@ -401,7 +399,7 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
         }
     }
 
-    /// Frees the `count` waiters that have waited longest, or as many as there are, and says how many that were.
+    /// Wakes the `count` waiters that have waited longest, or all if there are fewer; returns how many it woke.
     ///
     /// # Errors
     /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold the lock.
@@ -410,7 +408,7 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
         Ok(self.queue().notify(count))
     }
 
-    /// Frees everybody who waits now, and says how many that were.
+    /// Wakes all present waiters; returns how many it woke.
     ///
     /// # Errors
     /// As for [`notify`](Self::notify).
@@ -428,7 +426,7 @@ fn full<const N: usize>() -> impl Fn(Refused) -> Error {
     unless_full("this condition of processes", N, "waiters", or)
 }
 
-/// The lock that the condition was made [over](Condition::with_lock).
+/// Gives the methods of the lock that the condition was made [over](Condition::with_lock).
 impl<L: ConditionLock<N>, const N: usize> Deref for Condition<L, N> {
     type Target = L;
 

@@ -10,7 +10,7 @@ use super::methods::owner;
 use crate::error::Result;
 use crate::multiprocessing::transfer::{Arena, Placed};
 
-/// A flag that one sets and many wait for: Python's `multiprocessing.Event`.
+/// A flag that one process sets and many wait for: Python's `multiprocessing.Event`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,7 +39,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 pub struct Event(Placed<event::Event<Shared>>);
 
 impl Event {
-    /// An event in shared memory, its flag down.
+    /// Makes an event in shared memory, with its flag clear.
     ///
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
@@ -47,7 +47,7 @@ impl Event {
         Placed::new(event::Event::shared(), "an event").map(Self)
     }
 
-    /// Makes `count` events, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// Makes `count` events, which share one mapping and one descriptor. Each can be sent alone. The memory exists as
     /// long as any process has one of them.
     ///
     /// # Errors
@@ -66,24 +66,24 @@ impl Event {
         Ok(Placed::many(count, |_| event::Event::shared(), "a block of events")?.map(Self).collect())
     }
 
-    /// Whether the flag is up.
+    /// Whether the flag is set.
     #[doc(alias = "isSet")]
     pub fn is_set(&self) -> bool {
         self.0.is_set()
     }
 
-    /// Raises the flag and frees everybody who waits. Should the setter be killed before it has woken them, they are
-    /// woken all the same.
+    /// Sets the flag and wakes all waiters. If the setter is killed before it has woken them, they are woken
+    /// nevertheless.
     pub fn set(&self) {
         self.0.set();
     }
 
-    /// Lowers the flag: later waits wait. Those that waited when it was raised are free all the same.
+    /// Clears the flag: later waits block. Waiters that were waiting when the flag was set still return.
     pub fn clear(&self) {
         self.0.clear();
     }
 
-    /// Waits until the flag is up.
+    /// Waits until the flag is set.
     ///
     /// # Errors
     /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
@@ -91,7 +91,7 @@ impl Event {
         Ok(self.0.wait()?)
     }
 
-    /// Waits until the flag is up, within the limit; false when that is over.
+    /// Waits until the flag is set, within the limit; false when the limit has passed.
     ///
     /// # Errors
     /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
@@ -101,7 +101,7 @@ impl Event {
 }
 
 impl Arena {
-    /// Makes an event, its flag down, in the arena.
+    /// Makes an event in the arena, with its flag clear.
     ///
     /// # Errors
     /// As for [`value`](Self::value).

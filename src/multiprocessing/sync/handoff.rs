@@ -1,4 +1,4 @@
-//! The lock between processes that anyone may release.
+//! The lock between processes that any process may release.
 
 use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
@@ -10,7 +10,7 @@ use super::methods::owner;
 use crate::error::Result;
 use crate::multiprocessing::transfer::{Arena, Placed};
 
-/// A lock without an owner: what Python's `multiprocessing.Lock` is when one process acquires and another releases it.
+/// A lock without an owner: Python's `multiprocessing.Lock` when one process acquires it and another releases it.
 ///
 /// Nobody knows who was to release it, so when its holder is killed it stays taken. Where the one who takes it
 /// releases it, a [`Lock`](crate::multiprocessing::Lock) does better.
@@ -40,7 +40,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 pub struct HandoffLock(Placed<handoff::HandoffLock<Shared>>);
 
 impl HandoffLock {
-    /// A free lock in shared memory.
+    /// Makes a free lock in shared memory.
     ///
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
@@ -48,7 +48,7 @@ impl HandoffLock {
         Placed::new(handoff::HandoffLock::shared(), "a handoff lock").map(Self)
     }
 
-    /// Makes `count` locks, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// Makes `count` locks, which share one mapping and one descriptor. Each can be sent alone. The memory exists as
     /// long as any process has one of them.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl HandoffLock {
         Ok(Placed::many(count, |_| handoff::HandoffLock::shared(), "a block of handoff locks")?.map(Self).collect())
     }
 
-    /// Takes the lock, waiting for as long as it takes.
+    /// Takes the lock; waits without a time limit.
     ///
     /// # Errors
     /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
@@ -75,7 +75,7 @@ impl HandoffLock {
         Ok(self.0.acquire()?)
     }
 
-    /// Takes the lock if it is free, and says whether it was.
+    /// Takes the lock if it is free; returns whether it was.
     ///
     /// # Errors
     /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
@@ -83,7 +83,7 @@ impl HandoffLock {
         Ok(self.0.try_acquire()?)
     }
 
-    /// Takes the lock, waiting within the limit; false when that is over.
+    /// Takes the lock, waiting within the limit; false when the limit has passed.
     ///
     /// # Errors
     /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
@@ -91,7 +91,7 @@ impl HandoffLock {
         Ok(self.0.acquire_timeout(limit)?)
     }
 
-    /// Frees the lock, whoever took it.
+    /// Releases the lock, whichever thread took it.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when it is free (Python's `ValueError`).
@@ -99,7 +99,7 @@ impl HandoffLock {
         Ok(self.0.release()?)
     }
 
-    /// Runs `body` with the lock taken, which is released on unwinding too.
+    /// Runs `body` with the lock held; the lock is released on unwinding too.
     ///
     /// # Errors
     /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
@@ -107,7 +107,7 @@ impl HandoffLock {
         Ok(self.0.with(body)?)
     }
 
-    /// Whether it is taken, as it was a moment ago.
+    /// Whether the lock was held a moment ago.
     #[doc(alias = "is_locked")]
     pub fn locked(&self) -> bool {
         self.0.locked()
@@ -115,7 +115,7 @@ impl HandoffLock {
 }
 
 impl Arena {
-    /// Makes a free lock that any thread may release in the arena.
+    /// Makes a free lock in the arena, which any thread may release.
     ///
     /// # Errors
     /// As for [`value`](Self::value).

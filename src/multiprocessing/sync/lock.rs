@@ -1,4 +1,4 @@
-//! Mutual exclusion between processes, once or as deep as its holder likes.
+//! Mutual exclusion between processes, by a plain or a reentrant lock.
 
 use ossature_sys::futex::Limit;
 use ossature_sys::scope::Shared;
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::multiprocessing::sharedctypes::{Acquire, abandoned};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
-/// A lock that one thread of all processes holds: Python's `multiprocessing.Lock`.
+/// A lock that one thread in all processes holds: Python's `multiprocessing.Lock`.
 ///
 /// Differs from Python: the lock belongs to the thread that took it, so no other thread can release it; any thread can
 /// release a [`HandoffLock`]. Taking the lock twice without a limit is an error instead of a hang. The death of its
@@ -67,7 +67,7 @@ pub struct Lock(Placed<lock::Lock<(), Shared>>);
 pub type LockGuard<'l> = lock::Guard<'l, (), Shared>;
 
 impl Lock {
-    /// A free lock in shared memory.
+    /// Makes a free lock in shared memory.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
@@ -77,7 +77,7 @@ impl Lock {
         Placed::new(lock::Lock::shared(()), "a lock").map(Self)
     }
 
-    /// Makes `count` locks, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// Makes `count` locks, which share one mapping and one descriptor. Each can be sent alone. The memory exists as
     /// long as any process has one of them.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Arena {
         Placed::in_arena(self, lock::Lock::shared(()), "a lock").map(Lock)
     }
 
-    /// Makes a free lock that its holder may take again in the arena.
+    /// Makes a free reentrant lock in the arena.
     ///
     /// # Errors
     /// As for [`value`](Self::value).
@@ -136,7 +136,7 @@ impl Arena {
     }
 }
 
-/// A lock that its holder may take again: Python's `multiprocessing.RLock`.
+/// A reentrant lock, which its holder may take again: Python's `multiprocessing.RLock`.
 ///
 /// It is free when it was released as often as it was taken. Differs from Python: the death of its holder frees it.
 ///
@@ -168,15 +168,15 @@ impl Arena {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RLock(Placed<rlock::RLock<(), Shared>>);
 
-/// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it gives the
-/// level back.
+/// One level of an [`RLock`] or of a [`Condition`](crate::multiprocessing::Condition)'s lock; dropping it releases the
+/// level.
 ///
 /// # Examples
 /// See the example of [`RLock`].
 pub type RLockGuard<'l> = rlock::RLockGuard<'l, (), Shared>;
 
 impl RLock {
-    /// A free lock in shared memory.
+    /// Makes a free lock in shared memory.
     ///
     /// # Errors
     /// As for [`Lock::new`].
@@ -184,7 +184,7 @@ impl RLock {
         Placed::new(rlock::RLock::shared(()), "an rlock").map(Self)
     }
 
-    /// Makes `count` locks, which share one mapping and one descriptor. Each may be sent alone. The memory is there as
+    /// Makes `count` locks, which share one mapping and one descriptor. Each can be sent alone. The memory exists as
     /// long as any process has one of them.
     ///
     /// # Errors
@@ -203,7 +203,7 @@ impl RLock {
         Ok(Placed::many(count, |_| rlock::RLock::shared(()), "a block of rlocks")?.map(Self).collect())
     }
 
-    /// How many levels the calling thread holds.
+    /// The number of levels that the calling thread holds.
     pub fn depth(&self) -> u32 {
         self.0.depth()
     }

@@ -1,4 +1,4 @@
-//! The methods that several faces have, written once.
+//! The methods that several types share, written once.
 
 use ossature_sys::scope::Refused;
 
@@ -8,8 +8,8 @@ use crate::error::Error;
 macro_rules! owner {
     ($Face:ident, $Inner:ty $(, $N:ident)?) => {
         impl$(<const $N: usize>)? $Face$(<$N>)? {
-            /// Another handle of the same object, for an owner of its own. It has a mapping of its own, unless the
-            /// object is one of many that were made together.
+            /// Returns another handle of the same object, for another owner. The handle has a mapping of its own,
+            /// unless the object is one of many that were made together.
             ///
             /// # Errors
             /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the
@@ -18,7 +18,7 @@ macro_rules! owner {
                 self.0.try_clone(concat!("this ", stringify!($Face))).map(Self)
             }
 
-            /// The primitive as it lies in shared memory, for what only the lower crate's type can do.
+            /// The primitive in shared memory, for methods that only the lower crate's type has.
             pub fn as_raw(&self) -> &$Inner {
                 &self.0
             }
@@ -32,11 +32,11 @@ macro_rules! owner {
     };
 }
 
-/// What is held by one thread at a time, whose lock around nothing is `self.as_raw()`.
+/// The methods of a lock without data that one thread at a time holds; `self.as_raw()` is the lock.
 macro_rules! held_by_one {
     ($Face:ty, $Guard:ident) => {
         impl $Face {
-            /// Takes the lock, waiting for as long as it takes; dropping the guard releases it.
+            /// Takes the lock; waits without a time limit. Dropping the guard releases the lock.
             ///
             /// # Errors
             /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock)
@@ -47,7 +47,7 @@ macro_rules! held_by_one {
                 Ok(self.as_raw().lock()?)
             }
 
-            /// [`lock`](Self::lock) without waiting; `None` if the lock is not free.
+            /// Takes the lock like [`lock`](Self::lock), without waiting; `None` if the lock is not free.
             ///
             /// # Errors
             /// As for [`lock`](Self::lock), but never `WouldDeadlock`.
@@ -56,7 +56,7 @@ macro_rules! held_by_one {
                 Ok(self.as_raw().try_lock()?)
             }
 
-            /// [`lock`](Self::lock) within the limit; `None` when the limit has passed.
+            /// Takes the lock like [`lock`](Self::lock), within the limit; `None` when the limit has passed.
             ///
             /// # Errors
             /// As for [`lock`](Self::lock), but `WouldDeadlock` only for a limit that never ends.
@@ -65,7 +65,7 @@ macro_rules! held_by_one {
                 Ok(self.as_raw().lock_timeout(limit)?)
             }
 
-            /// Takes the lock, waiting for as long as it takes, until [`release`](Self::release).
+            /// Takes the lock, to be released by [`release`](Self::release); waits without a time limit.
             ///
             /// # Errors
             /// As for [`lock`](Self::lock), and [`Abandoned`](crate::ErrorKind::Abandoned).
@@ -73,8 +73,8 @@ macro_rules! held_by_one {
                 self.acquire_timeout(Limit::NEVER).map(drop)
             }
 
-            /// Takes the lock without waiting, and says whether it succeeded: Python's `acquire(False)`. The holder of
-            /// a [`Lock`](crate::multiprocessing::Lock) gets false.
+            /// Takes the lock without waiting; returns whether it succeeded: Python's `acquire(False)`. The holder of a
+            /// [`Lock`](crate::multiprocessing::Lock) gets false.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire), but never `WouldDeadlock`.
@@ -83,7 +83,7 @@ macro_rules! held_by_one {
             }
 
             /// Takes the lock within the limit; false when the limit has passed. Python's `acquire(timeout=...)`. The
-            /// holder of a [`Lock`](crate::multiprocessing::Lock) gets false after its time.
+            /// holder of a [`Lock`](crate::multiprocessing::Lock) gets false after the limit.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire), but `WouldDeadlock` only for a limit that never ends.
@@ -95,7 +95,7 @@ macro_rules! held_by_one {
                 Ok(guard.map(std::mem::forget).is_some())
             }
 
-            /// Gives back what this thread holds.
+            /// Releases the lock that this thread holds.
             ///
             /// # Errors
             /// [`NotOwner`](crate::ErrorKind::NotOwner) when this thread does not hold it (Python's `ValueError` or
@@ -104,7 +104,7 @@ macro_rules! held_by_one {
                 Ok(self.as_raw().release()?)
             }
 
-            /// Runs `body` while the lock is held, which is released on unwinding too: Python's `with`.
+            /// Runs `body` with the lock held; the lock is released on unwinding too: Python's `with`.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire); `body` has not run then.
@@ -113,20 +113,20 @@ macro_rules! held_by_one {
                 if guard.abandoned() { Err(abandoned()) } else { Ok(body()) }
             }
 
-            /// Whether somebody holds it, as it was a moment ago.
+            /// Whether a thread held the lock a moment ago.
             #[doc(alias = "is_locked")]
             pub fn locked(&self) -> bool {
                 self.as_raw().is_locked()
             }
 
-            /// Whether the calling thread holds it.
+            /// Whether the calling thread holds the lock.
             #[doc(alias = "_is_mine")]
             pub fn is_mine(&self) -> bool {
                 self.as_raw().is_mine()
             }
         }
 
-        /// So that it can be the lock of a [`Synchronized`](crate::multiprocessing::sharedctypes::Synchronized).
+        /// Lets the type be the lock of a [`Synchronized`](crate::multiprocessing::sharedctypes::Synchronized).
         impl Acquire for $Face {
             fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O> {
                 self.with(body)
@@ -135,8 +135,8 @@ macro_rules! held_by_one {
     };
 }
 
-/// The error of a call that may find no room in `object` for one more of `whom`. The text then names the object and its
-/// room. `or` names another remedy beside the wait.
+/// Converts the error of a call that found no room in `object` for one more of `whom`. The text then names the object
+/// and its room. `or` names another remedy beside the wait.
 pub(super) fn unless_full(
     object: &'static str,
     room: usize,
@@ -149,7 +149,7 @@ pub(super) fn unless_full(
             return error;
         }
         error.with_message(format!(
-            "{object} has no room for more than {room} {whom}: wait until one of them is done{or}"
+            "{object} has no room for more than {room} {whom}: wait until one of them has finished{or}"
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! What processes wait for: Python's `multiprocessing.Lock`, `Semaphore`, `Event` and the others.
+//! Synchronization between processes: Python's `multiprocessing.Lock`, `Semaphore`, `Event` and the others.
 //!
 //! Each owns shared memory with one of the primitives of [`sys::sync`](crate::sys::sync) in it, and has Python's
 //! methods; a forked child has it too. The primitives can stand beside data, and beside each other, in memory of your

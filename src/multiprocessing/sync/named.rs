@@ -1,4 +1,4 @@
-//! Locks and semaphores that any program of the same user can open by name, CPython among them.
+//! Locks and semaphores that any program of the same user can open by name, including CPython.
 //!
 //! They are the C library's named semaphores, which CPython's `multiprocessing.Lock` and the classes like it are made
 //! of. The [`Lock`](super::Lock) and [`Semaphore`](super::Semaphore) of this library do better between the processes of
@@ -64,14 +64,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::shared_memory::{Naming, Object, ObjectKind, check_file_size, failed};
 use crate::multiprocessing::transfer::Handle;
 
-/// How often a semaphore is opened whose name other files take meanwhile.
+/// How often an open is tried again because the name was replaced by another file meanwhile.
 const TRIES: usize = 100;
 
-/// A semaphore with its name: what the three types have in common.
+/// A semaphore with its name: the part that the three types share.
 #[derive(Debug)]
 struct Named {
     semaphore: Semaphore,
-    /// Has the lock of the kernel, so it is dropped before the object.
+    /// The file, which holds the kernel's lock, so it is dropped before the object.
     file: OwnedFd,
     object: Object,
     bound: u32,
@@ -80,7 +80,7 @@ struct Named {
 impl Named {
     fn create(naming: Naming<'_>, value: u32, bound: u32) -> Result<Self> {
         if value > MAX_VALUE || bound > MAX_VALUE {
-            let message = format!("a semaphore counts to {MAX_VALUE}, not to {}", value.max(bound));
+            let message = format!("a semaphore has at most {MAX_VALUE} units, not {}", value.max(bound));
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         // The C library's own way of making one leaves a file behind when the process is killed in the middle.
@@ -108,7 +108,10 @@ impl Named {
 
     fn open_by(open: impl Fn(&Name) -> errno::Result<Semaphore>, name: &str, bound: u32) -> Result<Self> {
         let failed = |errno| {
-            Error::os(errno, format!("the semaphore {name} cannot be opened, or is of another C library or word size"))
+            Error::os(
+                errno,
+                format!("the semaphore {name} cannot be opened: it may be of another C library or word size"),
+            )
         };
         for _ in 0..TRIES {
             let (object, file, _) = Object::open(ObjectKind::Semaphore, name)?;
@@ -130,12 +133,16 @@ impl Named {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.semaphore.release().map_err(|errno| {
-            Error::with_errno(ErrorKind::InvalidInput, errno, format!("{} cannot count further", self.object.name()))
+            Error::with_errno(
+                ErrorKind::InvalidInput,
+                errno,
+                format!("{} has its maximum value already", self.object.name()),
+            )
         })
     }
 }
 
-/// Gives back on unwinding too.
+/// A unit, which is given back on drop, on unwinding too.
 struct Held<'n>(&'n Named);
 
 impl Drop for Held<'_> {
@@ -145,7 +152,7 @@ impl Drop for Held<'_> {
     }
 }
 
-/// By name, with a descriptor that keeps the semaphore in use on its way.
+/// Serialises the name, and a descriptor that keeps the semaphore in use during the transfer.
 impl Serialize for Named {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let keeper = self.object.keeper().map_err(ser::Error::custom)?;
@@ -159,14 +166,14 @@ impl<'de> Deserialize<'de> for Named {
         let named = Self::open(&name, bound).map_err(de::Error::custom)?;
         match named.object.is_kept_by(&keeper) {
             true => Ok(named),
-            false => Err(de::Error::custom(format!("{name} is another semaphore than the one that was sent"))),
+            false => Err(de::Error::custom(format!("{name} is not the semaphore that was sent"))),
         }
     }
 }
 
 macro_rules! named {
     ($Name:ident) => {
-        /// By name, with a descriptor that keeps it in use on its way.
+        /// Serialises the name, and a descriptor that keeps the semaphore in use during the transfer.
         impl Serialize for $Name {
             fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
                 Named::serialize(&self.0, serializer)
@@ -208,7 +215,7 @@ macro_rules! named {
                 Ok(Self(self.0.clone()))
             }
 
-            /// Takes one. Waits for as long as it takes.
+            /// Takes a unit. Waits without a time limit.
             ///
             /// # Errors
             /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
@@ -216,7 +223,7 @@ macro_rules! named {
                 Ok(self.0.semaphore.acquire()?)
             }
 
-            /// Takes one without waiting, and says whether there was one: `acquire(False)`.
+            /// Takes a unit without waiting; returns whether there was one: `acquire(False)`.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire).
@@ -224,7 +231,7 @@ macro_rules! named {
                 Ok(self.0.semaphore.try_acquire()?)
             }
 
-            /// Takes one within the time. Returns false when the time is over: `acquire(timeout=...)`.
+            /// Takes a unit within the time. Returns false when the time is over: `acquire(timeout=...)`.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire).
@@ -232,7 +239,7 @@ macro_rules! named {
                 Ok(self.0.semaphore.acquire_timeout(timeout)?)
             }
 
-            /// Gives one back, whoever took it.
+            /// Gives a unit back, whichever process took it.
             ///
             /// # Errors
             /// [`InvalidInput`](ErrorKind::InvalidInput) at the highest value (Python's `ValueError`).
@@ -240,7 +247,7 @@ macro_rules! named {
                 self.0.release()
             }
 
-            /// Runs `body` with one taken, which is given back on unwinding too: Python's `with`.
+            /// Runs `body` with a unit, which is given back on unwinding too: Python's `with`.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire); `body` has not run then.
@@ -250,7 +257,7 @@ macro_rules! named {
                 Ok(body())
             }
 
-            /// Says whether the count was 0 a moment ago.
+            /// Returns whether the count was 0 a moment ago.
             ///
             /// # Errors
             /// As for [`acquire`](Self::acquire).
@@ -292,7 +299,7 @@ macro_rules! named {
     };
 }
 
-/// A lock by name that anyone may release: CPython's `multiprocessing.Lock`. See the [module](self).
+/// A lock by name that any process may release: CPython's `multiprocessing.Lock`. See the [module](self).
 ///
 /// # Examples
 /// See the example of the [module](self).
@@ -328,7 +335,7 @@ impl NamedLock {
         Named::create(Naming::Given(name), 1, 1).map(Self::of)
     }
 
-    /// Opens a lock that exists.
+    /// Opens an existing lock.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EINVAL` if it is not a semaphore of this C
@@ -375,7 +382,7 @@ impl NamedSemaphore {
         Named::create(Naming::Given(name), value, MAX_VALUE).map(Self::of)
     }
 
-    /// Opens a semaphore that exists.
+    /// Opens an existing semaphore.
     ///
     /// # Errors
     /// As for [`NamedLock::open`].
@@ -383,7 +390,7 @@ impl NamedSemaphore {
         Named::open(name, MAX_VALUE).map(Self::of)
     }
 
-    /// Returns the count of a moment ago: how many can be taken.
+    /// Returns the count of a moment ago: the number of free units.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
@@ -395,7 +402,7 @@ impl NamedSemaphore {
 
 named!(NamedSemaphore);
 
-/// A semaphore by name that counts to its bound at most: CPython's `multiprocessing.BoundedSemaphore`. See the
+/// A semaphore by name whose count never exceeds its bound: CPython's `multiprocessing.BoundedSemaphore`. See the
 /// [module](self).
 ///
 /// # Examples
@@ -431,7 +438,7 @@ impl NamedBoundedSemaphore {
         Named::create(Naming::Given(name), bound, bound).map(Self::of)
     }
 
-    /// Opens a semaphore that exists. The bound is not in the memory: each process says what the bound is.
+    /// Opens an existing semaphore. The bound is not in the memory: each process passes it.
     ///
     /// # Errors
     /// As for [`NamedLock::open`].
@@ -439,7 +446,7 @@ impl NamedBoundedSemaphore {
         Named::open(name, bound).map(Self::of)
     }
 
-    /// Returns the count of a moment ago: how many can be taken.
+    /// Returns the count of a moment ago: the number of free units.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) if the memory is not a semaphore any more.
@@ -477,7 +484,7 @@ mod tests {
         };
         let named = Named::open_by(open, &name, 2).unwrap();
         assert_eq!((calls.get(), named.semaphore.value()), (2, Ok(2)));
-        assert_eq!(named.object.has_its_name(), Ok(true), "the file that is locked is the one that is used");
+        assert_eq!(named.object.has_its_name(), Ok(true), "the locked file is the file in use");
 
         let gone = |_: &Name| {
             let _ = named.object.unlink();

@@ -1,4 +1,4 @@
-//! Data that many processes may read at a time, or one may write.
+//! Data that many processes may read at a time, or one process may write.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
-/// Data in shared memory that many may read at a time, or one may write. Python has no such lock.
+/// Data in shared memory that many threads may read at a time, or one thread may write. Python has no such lock.
 ///
 /// A share, and the right to write, belong to the thread that took them. The death of a reader gives its share back;
 /// the death of a writer leaves the data marked as abandoned. Who gets in before whom, and what a thread may take
@@ -78,20 +78,20 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 #[serde(bound = "T: Shareable")]
 pub struct RwLock<T>(Placed<rwlock::RwLock<T, Shared>>);
 
-/// A share of an [`RwLock`]; dropping it gives the share back.
+/// Read access to an [`RwLock`]; dropping the guard ends it.
 ///
 /// # Examples
 /// See the example of [`RwLock`].
 pub type ReadGuard<'l, T> = rwlock::ReadGuard<'l, T, Shared>;
 
-/// The right to change the data of an [`RwLock`]; dropping it lets others in.
+/// Write access to an [`RwLock`]; dropping the guard ends it and lets others take the lock.
 ///
 /// # Examples
 /// See the example of [`RwLock`].
 pub type WriteGuard<'l, T> = rwlock::WriteGuard<'l, T, Shared>;
 
 impl<T: Shareable> RwLock<T> {
-    /// A free lock around data in shared memory.
+    /// Makes a free lock around data in shared memory.
     ///
     /// # Errors
     /// As for [`Lock::new`](super::Lock::new).
@@ -100,7 +100,7 @@ impl<T: Shareable> RwLock<T> {
     }
 
     /// Makes `count` locks, which share one mapping and one descriptor. The data of the lock at `index` is
-    /// `init(index)`. Each may be sent alone. The memory is there as long as any process has one of them.
+    /// `init(index)`. Each can be sent alone. The memory exists as long as any process has one of them.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -119,7 +119,7 @@ impl<T: Shareable> RwLock<T> {
         Ok(Placed::many(count, init, "a block of rwlocks")?.map(Self).collect())
     }
 
-    /// Begins to read, waiting for as long as a writer is there.
+    /// Takes the lock for reading; waits while a writer has the lock or waits for it, without a time limit.
     ///
     /// # Errors
     /// [`Unrecoverable`](ErrorKind::Unrecoverable), [`WouldDeadlock`](ErrorKind::WouldDeadlock) when this thread
@@ -130,7 +130,7 @@ impl<T: Shareable> RwLock<T> {
         Ok(self.0.read()?)
     }
 
-    /// [`read`](Self::read) without waiting; `None` if a writer is there, also if it still waits for readers.
+    /// Takes the lock like [`read`](Self::read), without waiting; `None` if a writer has the lock or waits for it.
     ///
     /// # Errors
     /// As for [`read`](Self::read), but never `WouldDeadlock`.
@@ -139,7 +139,7 @@ impl<T: Shareable> RwLock<T> {
         Ok(self.0.try_read()?)
     }
 
-    /// [`read`](Self::read) within the limit; `None` when the limit has passed.
+    /// Takes the lock like [`read`](Self::read), within the limit; `None` when the limit has passed.
     ///
     /// # Errors
     /// As for [`read`](Self::read), but `WouldDeadlock` only for a limit that never ends.
@@ -148,7 +148,7 @@ impl<T: Shareable> RwLock<T> {
         Ok(self.0.read_timeout(limit)?)
     }
 
-    /// Begins to write, waiting for as long as another writer or a reader is there.
+    /// Takes the lock for writing; waits while another writer or a reader has it, without a time limit.
     ///
     /// # Errors
     /// [`Unrecoverable`](ErrorKind::Unrecoverable), [`WouldDeadlock`](ErrorKind::WouldDeadlock) when this thread
@@ -158,7 +158,7 @@ impl<T: Shareable> RwLock<T> {
         Ok(self.0.write()?)
     }
 
-    /// [`write`](Self::write) without waiting; `None` if somebody reads or writes.
+    /// Takes the lock like [`write`](Self::write), without waiting; `None` if a thread reads or writes.
     ///
     /// # Errors
     /// As for [`write`](Self::write), but never `WouldDeadlock`.
@@ -167,7 +167,7 @@ impl<T: Shareable> RwLock<T> {
         Ok(self.0.try_write()?)
     }
 
-    /// [`write`](Self::write) within the limit; `None` when the limit has passed.
+    /// Takes the lock like [`write`](Self::write), within the limit; `None` when the limit has passed.
     ///
     /// # Errors
     /// As for [`write`](Self::write), but `WouldDeadlock` only for a limit that never ends.
@@ -176,7 +176,7 @@ impl<T: Shareable> RwLock<T> {
         Ok(self.0.write_timeout(limit)?)
     }
 
-    /// Runs `body` on the data beside other readers.
+    /// Runs `body` on the data with read access.
     ///
     /// # Errors
     /// As for [`read`](Self::read), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and nobody has repaired
@@ -186,7 +186,7 @@ impl<T: Shareable> RwLock<T> {
         if guard.abandoned() { Err(half_written()) } else { Ok(body(&guard)) }
     }
 
-    /// Runs `body` on the data, alone.
+    /// Runs `body` on the data with write access.
     ///
     /// # Errors
     /// As for [`write`](Self::write), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and nobody has
@@ -196,14 +196,14 @@ impl<T: Shareable> RwLock<T> {
         if guard.abandoned() { Err(half_written()) } else { Ok(body(&mut guard)) }
     }
 
-    /// Whether somebody reads or writes, as it was a moment ago.
+    /// Whether a thread was reading or writing a moment ago.
     #[doc(alias = "is_locked")]
     pub fn locked(&self) -> bool {
         self.0.is_locked()
     }
 
-    /// Another handle of the same lock, for an owner of its own. It has a mapping of its own, unless the lock is one of
-    /// many that were made together.
+    /// Returns another handle of the same lock, for another owner. The handle has a mapping of its own, unless the lock
+    /// is one of many that were made together.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
@@ -211,7 +211,7 @@ impl<T: Shareable> RwLock<T> {
         self.0.try_clone("this RwLock").map(Self)
     }
 
-    /// The lock as it lies in shared memory, for what only the lower crate's type can do.
+    /// The lock in shared memory, for methods that only the lower crate's type has.
     pub fn as_raw(&self) -> &rwlock::RwLock<T, Shared> {
         &self.0
     }
@@ -221,12 +221,12 @@ impl<T: Shareable> RwLock<T> {
 fn half_written() -> Error {
     Error::new(
         ErrorKind::Abandoned,
-        "a process died while it wrote, and the data may be half changed: take write(), mend it, call mark_consistent()",
+        "the data may be half changed, because a process died while it wrote: take write(), repair the data, call mark_consistent()",
     )
 }
 
 impl Arena {
-    /// Makes data that many may read or one may write, in the arena.
+    /// Makes a lock in the arena around data that many may read or one may write.
     ///
     /// # Errors
     /// As for [`value`](Self::value).
@@ -246,7 +246,7 @@ impl Arena {
 }
 
 impl<T: Shareable + fmt::Debug> fmt::Debug for RwLock<T> {
-    /// Shows the data if it can be read without waiting.
+    /// Prints the data if it can be read without waiting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
     }

@@ -12,7 +12,7 @@ use super::methods::{owner, unless_full};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
-/// The largest value of a semaphore, as POSIX has it.
+/// The largest value of a semaphore, as in POSIX.
 pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
 
 /// One unit of a [`Semaphore`]; dropping it gives the unit back.
@@ -21,7 +21,7 @@ pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
 /// See the example of [`Semaphore`].
 pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 
-/// A number of units that many take and give back: Python's `multiprocessing.Semaphore`.
+/// A number of units that many processes take and give back: Python's `multiprocessing.Semaphore`.
 ///
 /// A process that is stopped, not dead, may delay three calls without a limit: [`acquire`](Self::acquire),
 /// [`permit`](Self::permit) and [`Permit::forget`](semaphore::Permit::forget). A call with a limit ends in time, and a
@@ -63,7 +63,7 @@ pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 pub struct Semaphore(Placed<semaphore::Semaphore<Shared>>);
 
 impl Semaphore {
-    /// A semaphore of that many units in shared memory.
+    /// Makes a semaphore with `value` units in shared memory.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for more than [`SEM_VALUE_MAX`]; otherwise as for
@@ -73,8 +73,8 @@ impl Semaphore {
         Placed::new(semaphore::Semaphore::shared_up_to(value, SEM_VALUE_MAX), "a semaphore").map(Self)
     }
 
-    /// Makes `count` semaphores of `value` units each, which share one mapping and one descriptor. Each may be sent
-    /// alone. The memory is there as long as any process has one of them.
+    /// Makes `count` semaphores of `value` units each, which share one mapping and one descriptor. Each can be sent
+    /// alone. The memory exists as long as any process has one of them.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -94,7 +94,7 @@ impl Semaphore {
         Ok(Placed::many(count, init, "a block of semaphores")?.map(Self).collect())
     }
 
-    /// Takes a unit, waiting for as long as it takes.
+    /// Takes a unit; waits without a time limit.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks and permits, with `EPERM` where a
@@ -103,7 +103,7 @@ impl Semaphore {
         Ok(self.0.acquire()?)
     }
 
-    /// Takes a unit if there is one, and says whether there was: Python's `acquire(False)`.
+    /// Takes a unit if one is free; returns whether it did: Python's `acquire(False)`.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).
@@ -111,7 +111,7 @@ impl Semaphore {
         Ok(self.0.try_acquire()?)
     }
 
-    /// Takes a unit, waiting within the limit; false when that is over. Python's `acquire(timeout=...)`.
+    /// Takes a unit, waiting within the limit; false when the limit has passed. Python's `acquire(timeout=...)`.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).
@@ -119,7 +119,7 @@ impl Semaphore {
         Ok(self.0.acquire_timeout(limit)?)
     }
 
-    /// Gives a unit back, whoever took it.
+    /// Gives a unit back, whichever thread took it.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) when that is one too many (Python's `ValueError`); nothing was
@@ -128,7 +128,7 @@ impl Semaphore {
         self.release_many(1)
     }
 
-    /// Gives `units` back, all or none.
+    /// Gives `units` units back, all or none.
     ///
     /// # Errors
     /// As for [`release`](Self::release).
@@ -136,19 +136,19 @@ impl Semaphore {
         Ok(self.0.release(units)?)
     }
 
-    /// How many units are free, as it was a moment ago.
+    /// The number of free units a moment ago.
     #[doc(alias = "value")]
     pub fn get_value(&self) -> u32 {
         self.0.value()
     }
 
-    /// Whether no unit is free, as it was a moment ago.
+    /// Whether no unit was free a moment ago.
     #[doc(alias = "is_locked")]
     pub fn locked(&self) -> bool {
         self.0.is_locked()
     }
 
-    /// Takes a unit that is given back when the answer is dropped.
+    /// Takes a unit that is given back when the returned permit is dropped.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire), and `EAGAIN` when there are 120 permits already.
@@ -156,7 +156,7 @@ impl Semaphore {
         self.0.permit().map_err(full())
     }
 
-    /// The same if there is a unit, else `None`.
+    /// Takes a unit like [`permit`](Self::permit) if one is free; otherwise returns `None`.
     ///
     /// # Errors
     /// As for [`permit`](Self::permit).
@@ -164,7 +164,7 @@ impl Semaphore {
         self.0.try_permit().map_err(full())
     }
 
-    /// The same, waiting within the limit; `None` when that is over.
+    /// Takes a unit like [`permit`](Self::permit), waiting within the limit; `None` when the limit has passed.
     ///
     /// # Errors
     /// As for [`permit`](Self::permit).
@@ -229,7 +229,7 @@ impl Arena {
 
 owner!(Semaphore, semaphore::Semaphore<Shared>);
 
-/// A semaphore that never has more units than it began with: Python's `multiprocessing.BoundedSemaphore`. It lends the
+/// A semaphore that never has more units than at its creation: Python's `multiprocessing.BoundedSemaphore`. It has the
 /// methods of [`Semaphore`].
 ///
 /// Differs from Python: the bound is kept by one atomic step, so it holds however many release at a time.
@@ -250,7 +250,7 @@ owner!(Semaphore, semaphore::Semaphore<Shared>);
 pub struct BoundedSemaphore(Semaphore);
 
 impl BoundedSemaphore {
-    /// A semaphore of that many units, and never more, in shared memory.
+    /// Makes a semaphore with `value` units, and never more, in shared memory.
     ///
     /// # Errors
     /// As for [`Semaphore::new`].
@@ -259,8 +259,8 @@ impl BoundedSemaphore {
         Placed::new(semaphore::Semaphore::shared_bounded(value), "a semaphore").map(Semaphore).map(Self)
     }
 
-    /// Makes `count` semaphores of `value` units each, which share one mapping and one descriptor. Each may be sent
-    /// alone. The memory is there as long as any process has one of them.
+    /// Makes `count` semaphores of `value` units each, which share one mapping and one descriptor. Each can be sent
+    /// alone. The memory exists as long as any process has one of them.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -279,7 +279,7 @@ impl BoundedSemaphore {
         Ok(Placed::many(count, init, "a block of semaphores")?.map(Semaphore).map(Self).collect())
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Maps the same memory again, for another owner.
     ///
     /// # Errors
     /// As for [`Semaphore::try_clone`].
@@ -309,7 +309,7 @@ impl Deref for BoundedSemaphore {
 
 fn checked(value: u32) -> Result<()> {
     if value > SEM_VALUE_MAX {
-        let message = format!("a semaphore may begin with at most {SEM_VALUE_MAX} units, not with {value}");
+        let message = format!("a semaphore can have at most {SEM_VALUE_MAX} units, not {value}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     Ok(())

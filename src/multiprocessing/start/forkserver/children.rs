@@ -5,19 +5,19 @@ use ossature_sys::socket::Socket;
 
 use super::message::send_forked;
 
-/// A child.
+/// A child of the fork server.
 pub(super) struct ForkedChild {
     pub(super) process: Child,
     pub(super) role: Role,
 }
 
-/// Who uses a child.
+/// The user of a child.
 pub(super) enum Role {
-    /// No client yet: the line to a child in reserve, which ends when the line is closed.
+    /// A child in reserve, with no client yet. The socket is the line to it; the child ends when the line is closed.
     Spare(Socket),
-    /// A client, which gets the exit status over this socket.
+    /// A client, which receives the exit status over this socket.
     Client(Socket),
-    /// No client any more.
+    /// No client; the client has gone.
     Nobody,
 }
 
@@ -26,8 +26,9 @@ impl ForkedChild {
         number_of(&self.process)
     }
 
-    /// Gives a spare to a client, and sends the client its number and line. If the client is gone, or too many
-    /// descriptors are on their way, the client finds its socket closed; the child finds its line closed, and ends.
+    /// Assigns a spare to a client, and sends the client the spare's process ID and line. If the client is gone, or too
+    /// many descriptors are in flight, the client finds its socket closed. The child then finds its line closed, and
+    /// ends.
     pub(super) fn give(&mut self, status: Socket) {
         let Role::Spare(line) = &self.role else { return };
         self.role = match send_forked(&status, &self.process, line) {
@@ -41,7 +42,7 @@ pub(super) fn number_of(child: &Child) -> u64 {
     child.pid().as_raw_nonzero().get() as u64
 }
 
-/// In the order of their numbers, in one piece of memory: each forked child inherits the list and drops it.
+/// The children in the order of their numbers, in one allocation: each forked child inherits the list and drops it.
 #[derive(Default)]
 pub(super) struct Children(Vec<ForkedChild>);
 
@@ -69,8 +70,8 @@ impl Children {
         }
     }
 
-    /// Closes what the children have here and leaves the memory as it is. A forked child pays for every page that it is
-    /// the first to write to, more than for the page.
+    /// Closes the server's descriptors of the children and leaves the memory as it is. In a forked child, the first
+    /// write to a page costs more than the page itself.
     pub(super) fn leave(mut self) {
         self.0.drain(..).for_each(drop);
         std::mem::forget(self);

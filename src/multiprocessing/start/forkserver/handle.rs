@@ -1,4 +1,5 @@
-//! The handle of the fork server: this process starts a server, sends it requests, and disconnects from it.
+//! The handle of the fork server, through which this process starts a server, sends it requests, and disconnects from
+//! it.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -22,14 +23,14 @@ use crate::multiprocessing::state::surroundings::Surroundings;
 use crate::multiprocessing::tasks::{Entrance, Form};
 use crate::multiprocessing::transfer::{Handle, pack};
 
-/// The socket of the server, and the server.
+/// The socket of the server, and the server process.
 struct ServerHandle {
     socket: Socket,
-    /// The server, if this process or the process that it was forked from has spawned it.
+    /// The server process, if this process or the process that it was forked from has spawned it.
     process: Option<Child>,
-    /// The rights of the process that started the server: also those of the server and its children.
+    /// The rights of the process that started the server. The server and its children have the same rights.
     rights: Rights,
-    /// The process that made this handle.
+    /// The generation of the process that made this handle.
     generation: u32,
 }
 
@@ -38,14 +39,14 @@ impl ServerHandle {
         Self { socket, process, rights, generation: generation() }
     }
 
-    /// Spawns a server, which runs the task of that name.
+    /// Spawns a server, which runs the task with the given name.
     fn start(entrance: &Entrance, task: &str, rights: &Rights, patience: Patience) -> Result<Self> {
         let made = private::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
             // Before anything is sent, because what was sent without credentials stays so.
             theirs.set_pass_credentials()?;
             Ok((socket, theirs))
         });
-        let (socket, theirs) = made.map_err(shortage::of("no socket for the fork server"))?;
+        let (socket, theirs) = made.map_err(shortage::of("cannot start the fork server: cannot create its socket"))?;
         let (spares, preload) = {
             let settings = settings();
             (settings.spares, settings.preload.iter().map(|&name| name.to_owned()).collect::<Vec<String>>())
@@ -62,30 +63,33 @@ impl ServerHandle {
     }
 }
 
-/// How long a server that lost its sockets may take to end.
+/// How long a server whose sockets are closed may take to end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What this process knows of its server.
+/// The state of this process's server.
 struct ServerState {
     handle: Option<ServerHandle>,
-    /// How many handles there were.
+    /// The number of handles made so far, which identifies the current server.
     made: u32,
-    /// How the last server ended, if this process knows that and has no other server by now.
+    /// How the last server ended, if this process knows and has no other server since.
     end: Option<ExitStatus>,
 }
 
-/// Held while a server is started, so it is waited for by deadline.
+/// The state of the server. A start of a server holds this lock, so each waiter has a deadline.
 static STATE: Lock<ServerState> = Lock::new(ServerState { handle: None, made: 0, end: None });
 
-/// The state, which is waited for while another thread starts a server.
+/// Locks the state; waits while another thread starts a server.
 fn state(deadline: Deadline) -> Result<Guard<'static, ServerState>> {
     STATE.lock_timeout(deadline).ok_or_else(|| {
-        Error::new(ErrorKind::StartFailed, "another thread was still starting the fork server when the time ran out")
+        Error::new(
+            ErrorKind::StartFailed,
+            "the fork server is not available: another thread was still starting it when the time ran out",
+        )
     })
 }
 
-/// The socket of the server, which a child may use as well, and the server's number. If there is no server with these
-/// rights, starts one, which runs the task of that name.
+/// Returns the number of the server, and its socket, which a child may use as well. If there is no server with these
+/// rights, starts a server, which runs the task with the given name.
 pub(super) fn server_fd(
     entrance: &Entrance,
     task: &str,
@@ -111,7 +115,7 @@ pub(super) fn server_fd(
     Ok((*made, server_fd))
 }
 
-/// Sends a request to the server of that number; false when the server does not listen any more, or was replaced
+/// Sends a request to the server with this number; returns false when the server has stopped listening, or was replaced
 /// meanwhile.
 pub(super) fn send_request(server: u32, request: &Request, deadline: Deadline) -> Result<bool> {
     let mut state = state(deadline)?;
@@ -123,11 +127,11 @@ pub(super) fn send_request(server: u32, request: &Request, deadline: Deadline) -
             state.reap(deadline);
             Ok(false)
         }
-        Err(errno) => Err(Error::os(errno, "cannot ask the fork server")),
+        Err(errno) => Err(Error::os(errno, "cannot send a request to the fork server")),
     }
 }
 
-/// Disconnects from the server of that number, which did not reply, unless the server lives, or was replaced meanwhile.
+/// Disconnects from the server with this number, which did not reply, unless it is alive or was replaced meanwhile.
 pub(super) fn disconnect(server: u32, deadline: Deadline) -> Result<()> {
     let mut state = state(deadline)?;
     let made = state.made;
@@ -142,13 +146,13 @@ pub(super) fn disconnect(server: u32, deadline: Deadline) -> Result<()> {
     Ok(())
 }
 
-/// Whether this process has disconnected from the server of that number.
+/// Whether this process has disconnected from the server with this number.
 pub(super) fn is_gone(server: u32, deadline: Deadline) -> Result<bool> {
     let state = state(deadline)?;
     Ok(state.made != server || state.handle.is_none())
 }
 
-/// Why there is no child after all attempts.
+/// The error of a start that has no child after all attempts.
 pub(super) fn lost(deadline: Deadline) -> Error {
     let end = state(deadline).ok().and_then(|state| state.end);
     let why = match end {
@@ -158,14 +162,14 @@ pub(super) fn lost(deadline: Deadline) -> Error {
         ),
         None => {
             "the fork server ended, or had no descriptor left, before the task began: the next start makes a new fork server; \
-             stop_forkserver lets go of one that has no descriptor left"
+             stop_forkserver stops one that has no descriptor left"
                 .into()
         }
     };
     Error::new(ErrorKind::StartFailed, why)
 }
 
-/// Lets go of the server and waits until it has ended; false when time ran out.
+/// Disconnects from the server and waits until it has ended; returns false when the time ran out.
 pub(super) fn stop(deadline: Deadline) -> Result<bool> {
     let Some(mut state) = STATE.lock_timeout(deadline) else { return Ok(false) };
     let server = state.handle.take().and_then(ServerHandle::into_own_child);
@@ -174,7 +178,7 @@ pub(super) fn stop(deadline: Deadline) -> Result<bool> {
     Ok(SERVERS.wait(deadline)?)
 }
 
-/// Uses the parent's server, in its child.
+/// Makes this child use its parent's server.
 pub(in crate::multiprocessing::start) fn use_parents_server(
     server_fd: OwnedFd,
     rights: Rights,
@@ -184,7 +188,7 @@ pub(in crate::multiprocessing::start) fn use_parents_server(
     Ok(())
 }
 
-/// Closes, in a forked child, the descriptor of the server, if that is a child of its parent. The socket of the server
+/// Closes, in a forked child, the pidfd of the server if the server is a child of the parent. The socket of the server
 /// stays open.
 pub(in crate::multiprocessing::start) fn let_go_in_child() {
     let server = STATE.try_lock().and_then(|mut state| state.handle.as_mut()?.process.take());
@@ -192,7 +196,7 @@ pub(in crate::multiprocessing::start) fn let_go_in_child() {
 }
 
 impl ServerState {
-    /// Waits for a server that does not listen any more, within the deadline of the start that found it so.
+    /// Waits for the end of a server that has stopped listening, within the deadline of the start that found it so.
     fn reap(&mut self, deadline: Deadline) {
         let Some(mut server) = self.handle.take().and_then(ServerHandle::into_own_child) else { return };
         // The server ends by itself, because it lost its sockets. What delays that must not delay this process.

@@ -24,12 +24,12 @@ const FORKED: u8 = b'P';
 const REFUSED: u8 = b'E';
 const ENDED: u8 = b'X';
 
-/// Which child a client asks for.
+/// The kind of child that a client requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChildKind {
-    /// A spare, where there is one.
+    /// A spare, if there is one.
     Any,
-    /// A child that is forked now.
+    /// A child that is forked for this request.
     Fresh,
 }
 
@@ -39,10 +39,10 @@ pub(super) struct Request {
     pub(super) status: Socket,
 }
 
-/// What came over the shared socket.
+/// A message received from the shared socket.
 pub(super) enum Incoming {
     Request(Request),
-    /// A request of another user, with the status socket for the refusal.
+    /// A request of another user, with the status socket to send the refusal over.
     OtherUser(Socket, Option<u32>),
     /// A message that is not a request.
     Invalid,
@@ -62,7 +62,7 @@ pub(super) fn send_request(server: &Socket, request: &Request, deadline: Deadlin
     server.send_with(&[kind], &[request.status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
 }
 
-/// Takes a request of one of these users off the shared socket, which passes credentials. Does not wait.
+/// Receives a request of one of these users from the shared socket, which passes credentials. Does not wait.
 pub(super) fn recv_request(requests: &Socket, users: [u32; 2]) -> Result<Incoming> {
     let mut byte = [0];
     let Some(got) = requests.recv_with::<1>(&mut byte, Deadline::NOW)? else { return Ok(Incoming::Invalid) };
@@ -83,7 +83,7 @@ pub(super) fn recv_request(requests: &Socket, users: [u32; 2]) -> Result<Incomin
     })
 }
 
-/// A child, for its client.
+/// A child, as sent to its client.
 #[derive(Debug)]
 pub(super) struct Forked {
     pub(super) pid: Pid,
@@ -97,11 +97,11 @@ pub(super) enum Reply {
     Forked(Forked),
     Refused(Errno, String),
     Ended(ExitStatus),
-    /// The server is gone.
+    /// The server has closed the connection.
     Closed,
 }
 
-/// Sends the number of a forked child, its pidfd, and the line to it.
+/// Sends the process ID of a forked child, its pidfd, and the line to it.
 ///
 /// # Errors
 /// `EPIPE` or `ECONNRESET` when the client is gone, `ETOOMANYREFS` when too many descriptors are on their way,
@@ -118,7 +118,7 @@ pub(super) fn send_refused(status: &Socket, errno: Errno, reason: &str) -> Resul
     status.send(&message, Deadline::NOW).map(drop)
 }
 
-/// Sends how the child ended.
+/// Sends the exit status of the child.
 pub(super) fn send_ended(status: &Socket, exit: ExitStatus) -> Result<()> {
     let (kind, number) = match exit {
         ExitStatus::Code(code) => (0, i32::from(code)),

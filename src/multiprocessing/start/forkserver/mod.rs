@@ -1,4 +1,4 @@
-//! The child as a copy of a small process of this program, which was spawned for that.
+//! The start of a child as a copy of a small process of this program, the fork server, which was spawned for that.
 //!
 //! ```text
 //! client                          server                        child
@@ -45,7 +45,8 @@ pub(in crate::multiprocessing) use server::serve;
 use server_child::ServerChild;
 pub use settings::{set_forkserver_preload, set_forkserver_spares};
 
-/// Lets go of the fork server, and waits until it has ended if this process has spawned it; false when time ran out.
+/// Disconnects from the fork server. If this process spawned the server, waits until it has ended; returns false when
+/// the time ran out.
 ///
 /// It ends when its last user lets go, which are this process and each that it started or that was forked here, and
 /// when its children have ended. One that did not end in time is reaped by the next start or
@@ -60,7 +61,7 @@ pub fn stop_forkserver(timeout: impl Into<Deadline>) -> Result<bool> {
     handle::stop(timeout.into())
 }
 
-/// Has the fork server start a task.
+/// Starts a task through the fork server.
 ///
 /// # Errors
 /// As [`spawn`](spawn::spawn); `MultiThreaded` when the server has more than one thread.
@@ -138,17 +139,18 @@ pub(crate) fn forkserver(
     }
 }
 
-/// How many servers in a row may be gone. The first one may have been killed long ago.
+/// The number of further attempts if the server has ended. The first server may have been killed long ago.
 const MAX_RETRIES: u32 = 2;
 
-/// Requests a child; `None` when the server died before it sent one.
+/// Requests a child; returns `None` when the server died before it sent a child.
 fn request_child(
     server: u32,
     kind: ChildKind,
     patience: Patience,
 ) -> Result<Option<(PendingChild<ServerChild>, Socket)>> {
     let deadline = patience.deadline;
-    let (status, theirs) = private::pair(Kind::SeqPacket).map_err(shortage::of("no socket to ask the fork server"))?;
+    let (status, theirs) = private::pair(Kind::SeqPacket)
+        .map_err(shortage::of("cannot send a request to the fork server: cannot create a socket"))?;
     let request = Request { kind, status: theirs };
     if !handle::send_request(server, &request, deadline)? {
         return Ok(None);

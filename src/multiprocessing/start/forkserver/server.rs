@@ -1,4 +1,4 @@
-//! The fork server itself: one process of one thread that forks on request, and sends how its children ended.
+//! The fork server itself: a single-threaded process that forks on request and reports how its children ended.
 
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -20,10 +20,10 @@ use crate::multiprocessing::tasks::{Form, look_up};
 use crate::multiprocessing::transfer::{Handle, pack};
 use crate::thread;
 
-/// The token of the socket that all clients share; the children's are their numbers.
+/// The token of the socket that all clients share; the token of a child is its number.
 const REQUESTS: u64 = 0;
 
-/// The task of the fork server: serves until no process can send a request any more.
+/// Runs the task of the fork server: serves until no process can send a request any more.
 ///
 /// `preload` holds the names of tasks without arguments that run first. The server serves whether they succeed or fail.
 /// `client` is the real user of the process that started the server.
@@ -45,22 +45,22 @@ pub(in crate::multiprocessing) fn serve(
     u8::from(served.is_err())
 }
 
-/// What the server has.
+/// The state of the server.
 struct Server {
     requests: Socket,
     epoll: Epoll,
     children: Children,
-    /// The numbers of those that wait for work.
+    /// The numbers of the spares, which wait for work.
     spares: Vec<u64>,
-    /// How many of those there shall be.
+    /// The wanted number of spares.
     wanted: usize,
     /// The status socket of the client for which a child is being forked.
     client: Option<Socket>,
     /// Whether any process can send a request.
     serving: bool,
-    /// Whether children shall be interrupted from the keyboard, as the server was before it chose not to be.
+    /// Whether the keyboard interrupts the children, as it did the server before the server opted out.
     interrupted: bool,
-    /// The users that may ask: the user of the process that started the server, and the server's own user.
+    /// The users that may send requests: the user of the process that started the server, and the server's own user.
     users: [u32; 2],
 }
 
@@ -80,7 +80,7 @@ impl Server {
         Ok(Self { requests, epoll, children, spares, wanted, client: None, serving: true, interrupted, users })
     }
 
-    /// Serves until no process can send a request any more, and the end of every child has been sent.
+    /// Serves until no process can send a request any more, and the end of every child has been reported.
     fn run(mut self) -> Result<()> {
         let mut room = [MaybeUninit::uninit(); 32];
         while self.serving || !self.children.is_empty() {
@@ -109,8 +109,8 @@ impl Server {
         Ok(())
     }
 
-    /// Closes the lines of the spares, which end then. The other children may have clients that wait for their exit
-    /// status.
+    /// Closes the lines of the spares, so that the spares end. The other children may have clients that wait for their
+    /// exit status.
     fn close(&mut self) -> Result<()> {
         self.serving = false;
         self.wanted = 0;
@@ -123,7 +123,8 @@ impl Server {
         Ok(())
     }
 
-    /// Refuses a child to a process of another user: the child would have other rights than its client.
+    /// Refuses to fork a child for a process of another user, because the child would have other rights than its
+    /// client.
     fn refuse_user(&self, status: &Socket, user: Option<u32>) {
         let [client, _] = self.users;
         let user = user.map_or_else(|| "another".to_owned(), |user| user.to_string());
@@ -134,7 +135,7 @@ impl Server {
         let _ = send_refused(status, Errno::PERM, &reason); // a client that is gone needs no reply
     }
 
-    /// Gives a client a child.
+    /// Gives a child to a client.
     fn handle(mut self, Request { kind, status }: Request) -> Result<Self> {
         if let Some(spare) = self.take_spare(kind) {
             spare.give(status);
@@ -152,7 +153,8 @@ impl Server {
         Ok(server)
     }
 
-    /// A spare, if the client takes one. A spare that was killed does not reply, and its pidfd tells its client why.
+    /// Takes a spare, if the client accepts a spare. A spare that was killed does not reply, and its pidfd shows the
+    /// client the reason.
     fn take_spare(&mut self, kind: ChildKind) -> Option<&mut ForkedChild> {
         match kind {
             ChildKind::Any => self.spares.pop().and_then(|number| self.children.get_mut(number)),
@@ -160,7 +162,8 @@ impl Server {
         }
     }
 
-    /// Forks a child that waits for work. If that fails, no more spares are tried: the next client gets the reason.
+    /// Forks a child that waits for work. If the fork fails, no more spares are tried: the next client receives the
+    /// reason.
     fn make_spare(self) -> Result<Self> {
         let (mut server, forked) = self.fork_child()?;
         match forked {
@@ -170,8 +173,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Forks. The child runs the task of the process that has the other end of its line, and has nothing of the
-    /// server's. Returns the server and the number of the child.
+    /// Forks a child. The child runs the task of the process at the other end of its line, and keeps nothing of the
+    /// server. Returns the server and the number of the child.
     fn fork_child(self) -> Result<(Self, std::result::Result<u64, ForkError>)> {
         let (line, theirs) = match private::pair(Kind::Stream) {
             Ok(pair) => pair,
@@ -199,7 +202,7 @@ impl Server {
         Ok((server, forked))
     }
 
-    /// Closes, in a forked child, all that belongs to the server.
+    /// Closes, in a forked child, everything that belongs to the server.
     fn leave(self) {
         let Self { requests, epoll, children, spares, client, .. } = self;
         drop((requests, epoll, client));
@@ -207,7 +210,7 @@ impl Server {
         std::mem::forget(spares); // numbers only
     }
 
-    /// Puts a child on the list of those whose end the server waits for.
+    /// Adds a child to the children whose end the server waits for.
     fn watch(&self, mut child: Child) -> Result<Child> {
         match self.epoll.register(&child, Interest::IN, number_of(&child)) {
             Ok(()) => Ok(child),

@@ -1,4 +1,4 @@
-//! A child of the fork server, for the process that asked for it.
+//! A child of the fork server, as the process that requested it sees it.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::multiprocessing::connection::poll_until;
 use crate::multiprocessing::start::pending::Pending;
 use crate::multiprocessing::state::ChildHandle;
 
-/// A process whose parent is the fork server, which sends this process its exit status.
+/// A child process of the fork server, which sends its exit status to this process.
 ///
 /// Its end and the signals to it go by its pidfd, which needs no server. Only the server learns how the child ended,
 /// and sends that on the status socket, however late: a server may be slow or stopped. If the server is gone, the
@@ -26,13 +26,13 @@ pub(super) struct ServerChild {
     pid: Pid,
     pidfd: OwnedFd,
     status: Socket,
-    /// Set when both the server and the child are gone: until when the kernel is asked how the child ended.
+    /// Set when both the server and the child have ended: the deadline for reading the exit status from the kernel.
     orphaned: OnceLock<Deadline>,
 }
 
 /// How long the new parent of a child may take to reap it. The kernel knows the exit status only after that.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// How long to wait before the next look.
+/// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl ServerChild {
@@ -40,7 +40,7 @@ impl ServerChild {
         Self { pid, pidfd, status, orphaned: OnceLock::new() }
     }
 
-    /// Waits until it is known how the child ended.
+    /// Waits until the exit status of the child is known.
     fn wait(&self, deadline: Deadline) -> Result<Option<ExitStatus>> {
         while self.wait_for_change(deadline.into())? {
             if let Some(exit) = self.reap()? {
@@ -54,7 +54,7 @@ impl ServerChild {
         Ok(None)
     }
 
-    /// What the kernel remembers, once the new parent has reaped the child.
+    /// The exit status that the kernel keeps after the new parent has reaped the child.
     fn status_from_kernel(&self) -> Result<Option<ExitStatus>> {
         match pidfd_wait(&self.pidfd, Deadline::NOW)? {
             Some(ExitStatus::Unknown) if !self.orphaned.get_or_init(|| Deadline::after(PATIENCE)).has_passed() => {
@@ -70,8 +70,8 @@ impl ChildHandle for ServerChild {
         Some(self.pid)
     }
 
-    /// How the child ended, or `None` while that is not known yet, which may be a little after its end. Never waits.
-    /// The caller keeps the answer, which comes once.
+    /// How the child ended, or `None` while that is unknown, which may last until shortly after its end. Never waits.
+    /// The caller keeps the result, which is returned only once.
     fn reap(&self) -> Result<Option<ExitStatus>> {
         match recv_reply(&self.status, Deadline::NOW)? {
             Some(Reply::Ended(exit)) => Ok(Some(exit)),
@@ -80,7 +80,7 @@ impl ChildHandle for ServerChild {
         }
     }
 
-    /// Sends a signal to it and to nobody else.
+    /// Sends a signal to the child and to no other process.
     ///
     /// # Errors
     /// `EPERM` when it became another user's. One that has ended already is not an error.
@@ -91,7 +91,7 @@ impl ChildHandle for ServerChild {
         }
     }
 
-    /// Waits until there may be something to reap; false when the wait ended before.
+    /// Waits until there may be something to reap; returns false when the wait ended before.
     fn wait_for_change(&self, until: Until<'_>) -> Result<bool> {
         let mut list = [PollFd::new(&self.status, PollFlags::IN)];
         poll_until(&mut list, until)?;
@@ -123,7 +123,7 @@ impl Pending for ServerChild {
     fn leave(self) {}
 }
 
-/// Readable from its end on.
+/// The descriptor is readable from the child's end on.
 impl AsFd for ServerChild {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::error::Result;
 use crate::multiprocessing::tasks::{Form, Target, registered};
 
-/// The settings of the next server.
+/// The settings of the next server that is started.
 pub(super) struct Settings {
     pub(super) spares: u32,
     pub(super) preload: Vec<&'static str>,
@@ -17,8 +17,7 @@ pub(super) fn settings() -> MutexGuard<'static, Settings> {
     SETTINGS.lock().unwrap_or_else(PoisonError::into_inner) // every change is one assignment
 }
 
-/// Sets how many children the fork server keeps ready, which spares those that start one the wait for a fork; 1 if not
-/// set.
+/// Sets how many children the fork server keeps ready, so that a start need not wait for a fork; 1 by default.
 ///
 /// For the server that is started next: one that runs goes on as it is.
 ///
@@ -28,8 +27,8 @@ pub fn set_forkserver_spares(spares: u32) {
     settings().spares = spares;
 }
 
-/// Has the fork server run a task without arguments before it serves, so that its children find done what that does:
-/// tables computed, files read. It must leave no thread behind, because the server could not fork beside it.
+/// Makes the fork server run a task without arguments before it serves, so that its children inherit the results, such
+/// as computed tables or files read. The task must leave no thread behind, because the server could not fork beside it.
 ///
 /// For the server that is started next; more calls add more tasks. Should one panic, the server serves all the same.
 ///

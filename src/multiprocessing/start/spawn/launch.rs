@@ -1,4 +1,4 @@
-//! Running this program anew, in such a way that it comes to `freeze_support` again.
+//! The start of this program anew, such that it reaches `freeze_support` again.
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -22,9 +22,9 @@ use crate::multiprocessing::tasks::{Entrance, IMAGE};
 
 /// The one argument of a program that was started to run a task.
 const MARK: &str = "--multiprocessing-fork";
-/// The same for libtest, as the name of a test that nobody can write.
+/// The same argument for libtest, as the name of a test that nobody can write.
 const MARK_OF_TEST: &str = "multiprocessing-fork";
-/// What libtest gets beside the test's name: this test only, on its own thread, its output not captured.
+/// The arguments of libtest beside the test's name: this test only, on its own thread, its output not captured.
 const ONE_TEST: [&str; 4] = ["--exact", "--include-ignored", "--nocapture", "--test-threads=1"];
 
 /// Whether this process was started by [`launch`].
@@ -41,8 +41,8 @@ pub(in crate::multiprocessing::start) fn is_launched() -> bool {
     }
 }
 
-/// Starts the program. Its standard input is `control`; of all other descriptors it has standard output (unless libtest
-/// would write to it) and standard error only.
+/// Starts the program. Its standard input is `control`. Of all other descriptors the program has only standard output
+/// (unless libtest would write to it) and standard error.
 pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: &Socket) -> Result<Child> {
     let myself = std::env::args_os().next().unwrap_or_else(|| IMAGE.into());
     let mut strings = vec![string(myself)?];
@@ -61,7 +61,7 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
         Entrance::Main | Entrance::Beside(_) => None,
         Entrance::Test(_) => {
             let null = File::options().write(true).open("/dev/null");
-            Some(null.map_err(|error| not_opened("cannot spawn: cannot open /dev/null".into(), &error))?)
+            Some(null.map_err(|error| not_opened("cannot spawn a process: cannot open /dev/null".into(), &error))?)
         }
     };
     if let Some(quiet) = &quiet {
@@ -135,22 +135,25 @@ fn string(text: OsString) -> Result<CString> {
     CString::new(text.into_vec()).map_err(|error| Error::caused(ErrorKind::InvalidInput, None, error))
 }
 
-/// The error of a program that did not start. An option that failed has the same error as with the other methods.
+/// The error for a program that did not start. An option that failed gives the same error as with the other start
+/// methods.
 fn not_started(error: StartError, surroundings: &Surroundings, program: &Path) -> Error {
     if let Some(unapplied) = surroundings.unapplied_by(error) {
         return surroundings.explain(unapplied);
     }
     let (program, errno) = (program.display(), error.errno());
     match error.stage() {
-        Stage::Clone => shortage::error("cannot spawn: cannot create a process", errno),
+        Stage::Clone => shortage::error("cannot spawn a process", errno),
         Stage::Exec => match surroundings.identity().user.filter(|_| errno == Errno::ACCESS) {
             Some(user) => {
-                let what = "must be readable and executable for the user of `uid`";
-                Error::os(errno, format!("cannot run the program `{program}` as user {user} ({what})"))
+                let what = "the user of `uid` must be able to read and execute it";
+                Error::os(errno, format!("cannot run the program `{program}` as user {user}: {what}"))
             }
             None => shortage::error(&format!("cannot run the program `{program}`"), errno),
         },
-        Stage::Descriptors => shortage::error("cannot spawn: no descriptor for a stream of the new process", errno),
+        Stage::Descriptors => {
+            shortage::error("cannot spawn a process: no descriptor for a standard stream of the new process", errno)
+        }
         _ => error.into(),
     }
 }

@@ -19,7 +19,8 @@ pub(super) fn started_by_loader() -> Option<String> {
     })
 }
 
-/// The file of a line of /proc/self/maps if the line holds the address: `from-to flags offset device inode   file`.
+/// Returns the file in a line of /proc/self/maps if the line's range contains the address:
+/// `from-to flags offset device inode file`.
 fn file_at(line: &str, place: usize) -> Option<&str> {
     let (range, rest) = line.split_once(' ')?;
     let (from, to) = range.split_once('-')?;

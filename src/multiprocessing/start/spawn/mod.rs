@@ -1,4 +1,4 @@
-//! The child as this program anew, told what to do.
+//! The start of a child by running this program anew and sending it a request.
 //!
 //! ```text
 //! parent                                      child
@@ -55,7 +55,7 @@ pub(crate) fn spawn(
     Ok(Started { handle: OwnChild::handle(child), report: Some(control.into()) })
 }
 
-/// Starts this program anew and sends it its request; returns the child that has begun, and the socket to it.
+/// Starts this program anew and sends it its request; returns the child, which has begun, and the socket to it.
 pub(super) fn start_program(
     entrance: &Entrance,
     surroundings: &Surroundings,
@@ -63,8 +63,8 @@ pub(super) fn start_program(
     arguments: &Packed,
     patience: Patience,
 ) -> Result<(Child, Socket)> {
-    let (control, theirs) =
-        private::pair(Kind::Stream).map_err(shortage::of("cannot spawn: no socket to tell the child its task"))?;
+    let (control, theirs) = private::pair(Kind::Stream)
+        .map_err(shortage::of("cannot spawn a process: cannot create the socket for the child's task"))?;
     let who = if request.config.is_some() { Who::Child } else { Who::Server };
     let pending = PendingChild::new(launch::launch(entrance, surroundings, &theirs)?, patience);
     drop(theirs);
@@ -92,18 +92,18 @@ pub(super) fn start_program(
     }
 }
 
-/// The socket over which a child takes its request.
+/// The socket over which a child receives its request.
 enum Line {
     /// The socket that is the child's standard input.
     Control,
-    /// A socket that this process took out of the child.
+    /// A socket that this process took from the child.
     Proven(Socket),
     /// No socket, and the reason.
     Refused(StartReply),
 }
 
-/// Asks the child over which socket it takes its request. Only the children of a program with rights by its file are
-/// asked.
+/// Determines over which socket the child takes its request. Asks only the children of a program with rights by its
+/// file.
 fn line(
     control: &Socket,
     capabilities: Sets,

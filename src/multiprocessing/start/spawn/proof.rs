@@ -1,5 +1,5 @@
-//! The proof that a child with rights by the program's file demands before it takes a request. The parent proves that
-//! the kernel would let the parent trace the child.
+//! The proof that a child with rights by the program's file demands before it takes a request: the parent proves that
+//! the kernel would let it trace the child.
 //!
 //! ```text
 //! parent                                      child, privileged by its exec
@@ -33,7 +33,7 @@ use crate::multiprocessing::start::wire::{StartReply, message};
 const MAGIC: [u8; 4] = *b"Cos1";
 const LEN: usize = MAGIC.len() + 3 * 8;
 
-/// Sends the parent's capabilities, and so asks the child whether it demands a proof.
+/// Sends the parent's capabilities, and with them the question whether the child demands a proof.
 pub(super) fn ask(control: &Socket, sets: Sets) -> Result<()> {
     let mut bytes = MAGIC.to_vec();
     for set in sets.to_bits() {
@@ -42,7 +42,7 @@ pub(super) fn ask(control: &Socket, sets: Sets) -> Result<()> {
     message::send_all(control, &bytes)
 }
 
-/// Takes a preface if a preface comes; `Some` holds the parent's capabilities.
+/// Receives a preface if the parent sends one; `Some` holds the parent's capabilities.
 fn asked(control: &Socket) -> Result<Option<Sets>> {
     match message::is_next(control)? {
         Some(true) => return Ok(None),
@@ -73,9 +73,9 @@ pub(in crate::multiprocessing::start) fn decline(control: &Socket) -> Result<()>
     }
 }
 
-/// Why a child takes no request.
+/// The reason why a child takes no request.
 pub(in crate::multiprocessing::start) enum Unproven {
-    /// The parent is gone.
+    /// The parent has ended.
     Gone,
     /// The reason, for the parent.
     Report(String),
@@ -85,7 +85,7 @@ impl From<Errno> for Unproven {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::PIPE | Errno::CONNRESET => Self::Gone,
-            other => Self::Report(format!("{PRIVILEGED}, and cannot have its parent prove that it may: {other}")),
+            other => Self::Report(format!("{PRIVILEGED}, and it cannot check its parent's proof: {other}")),
         }
     }
 }
@@ -93,14 +93,14 @@ impl From<Errno> for Unproven {
 const PRIVILEGED: &str =
     "it has rights by its file (set-user-ID, set-group-ID, capabilities, or a security module's rule)";
 
-/// The socket over which only a process that may trace this one can send.
+/// Returns the socket over which only a process that may trace this process can send.
 pub(in crate::multiprocessing::start) fn demand(control: &Socket) -> std::result::Result<Socket, Unproven> {
     let Some(sets) = asked(control)? else {
-        return Err(Unproven::Report(format!("{PRIVILEGED} that the process which started it may not have")));
+        return Err(Unproven::Report(format!("{PRIVILEGED}, and the process that started it may lack these rights")));
     };
     if prove_single_thread().is_err() {
         return Err(Unproven::Report(format!(
-            "{PRIVILEGED}, and such a program calls freeze_support in the one thread of its main"
+            "{PRIVILEGED}, so its main must call freeze_support before it starts a second thread"
         )));
     }
     sets.limit()?;

@@ -1,4 +1,4 @@
-//! What goes over the socket from a parent to its child before the work begins.
+//! The message from a parent to its child before the work begins.
 //!
 //! The message is two packets, the request and the arguments. A header tells how many bytes and descriptors there are
 //! of each. Then come the bytes of both, as one stream. The descriptors come along with the first bytes of the stream,
@@ -11,14 +11,14 @@ use ossature_sys::socket::{MOST_DESCRIPTORS, Socket};
 
 use crate::multiprocessing::transfer::{Descriptors, FdCounts, Packed};
 
-/// What every message begins with, which tells the parent from another process on the socket.
+/// The first bytes of every message, which distinguish the parent from another process on the socket.
 const MAGIC: [u8; 4] = *b"osP3";
-/// Of each packet: how many descriptors there are that are memory, ends, and of all kinds together, 4 bytes each; and
-/// the length, 8 bytes.
+/// The size of a packet's header: how many descriptors are memory, how many are ends, and how many there are in all, 4
+/// bytes each; then the length, 8 bytes.
 const PACKET: usize = 20;
 const HEADER: usize = MAGIC.len() + 2 * PACKET;
 
-/// Request and arguments, ready to be sent.
+/// The request and the arguments, ready to be sent.
 pub(in crate::multiprocessing::start) struct StartMessage<'a> {
     bytes: Vec<u8>,
     descriptors: Vec<BorrowedFd<'a>>,
@@ -44,7 +44,7 @@ impl<'a> StartMessage<'a> {
         Self { bytes, descriptors }
     }
 
-    /// Sends all of it.
+    /// Sends the whole message.
     ///
     /// # Errors
     /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it is gone;
@@ -66,7 +66,7 @@ impl<'a> StartMessage<'a> {
     }
 }
 
-/// Receives request and arguments, for as long as it takes. Nothing comes behind them.
+/// Receives the request and the arguments, without a time limit. Nothing follows them.
 ///
 /// # Errors
 /// `EPIPE` when the other side is gone, `EPROTO` when it sends something else, `EMFILE` when there is no room for
@@ -102,7 +102,7 @@ pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Pac
     Ok([packed(bytes, descriptors, request)?, packed(further, of_arguments, arguments)?])
 }
 
-/// What the header says of a packet.
+/// Reads the counts and the length of a packet from its header.
 fn measures(packet: &[u8]) -> Result<(FdCounts, usize)> {
     let (numbers, len) = packet.split_at_checked(12).ok_or(Errno::PROTO)?;
     let mut numbers = numbers.chunks_exact(4).map(|number| number.try_into().map_or(0, u32::from_le_bytes) as usize);
@@ -112,7 +112,7 @@ fn measures(packet: &[u8]) -> Result<(FdCounts, usize)> {
     Ok((fd_counts, usize::try_from(len).map_err(|_| Errno::NOMEM)?))
 }
 
-/// Receives some bytes, and keeps what comes along with them.
+/// Receives some bytes, and keeps the descriptors that come with them.
 fn some(socket: &Socket, room: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Result<usize> {
     let got = socket.recv_with::<MOST_DESCRIPTORS>(room, Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
     if got.descriptors_lost {
@@ -131,7 +131,8 @@ pub(in crate::multiprocessing::start) fn send_all(socket: &Socket, mut bytes: &[
     Ok(())
 }
 
-/// Waits for a byte, and says whether a message comes next; consumes nothing. `None` if the other side is gone.
+/// Waits for a byte, and returns whether a message comes next; consumes nothing. `None` if the other side has closed
+/// the socket.
 pub(in crate::multiprocessing::start) fn is_next(socket: &Socket) -> Result<Option<bool>> {
     // The first byte of a message with many descriptors arrives alone.
     let mut first = [0];

@@ -25,7 +25,7 @@ pub(super) use message::StartMessage;
 pub(super) use reply::StartReply;
 pub(super) use request::StartRequest;
 
-/// Which process begins, for the errors.
+/// The process that begins, for the errors.
 #[derive(Clone, Copy)]
 pub(super) enum Who {
     Child,
@@ -41,7 +41,7 @@ impl Who {
     }
 }
 
-/// Sends a child its request, and awaits the reply.
+/// Sends a child its request, and waits for the reply.
 pub(super) fn send_request(
     control: &Socket,
     message: &StartMessage<'_>,
@@ -52,7 +52,7 @@ pub(super) fn send_request(
     match message.send(control, patience.deadline) {
         // The child is gone, or refuses before it has read everything: the reply says which.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-        Err(Errno::TIMEDOUT) => return Err(timed_out(who, "did not take its task and arguments", patience)),
+        Err(Errno::TIMEDOUT) => return Err(timed_out(who, "did not receive its task and arguments", patience)),
         Err(errno) => return Err(cannot_send(who, errno)),
     }
     await_reply(control, child, who, patience)
@@ -69,14 +69,14 @@ pub(super) fn await_reply(control: &Socket, child: &impl AsFd, who: Who, patienc
     };
     let reply = StartReply::receive(control, end)
         .map_err(|errno| Error::os(errno, format!("cannot receive from {}", who.name())))?;
-    reply.or(otherwise).ok_or_else(|| timed_out(who, "did not say that it began its task", patience))
+    reply.or(otherwise).ok_or_else(|| timed_out(who, "did not report that it began its task", patience))
 }
 
 pub(super) fn cannot_send(who: Who, errno: Errno) -> Error {
     Error::os(errno, format!("cannot send the task to {}", who.name()))
 }
 
-/// Waits until the child has replied or ended; true if it has ended and has not replied.
+/// Waits until the child has replied or ended; returns true if it has ended without a reply.
 fn has_ended_silent(control: &Socket, child: BorrowedFd<'_>, deadline: Deadline) -> Result<bool> {
     let mut list = [PollFd::new(control, PollFlags::IN), PollFd::from_borrowed(child, PollFlags::IN)];
     poll(&mut list, deadline)?;

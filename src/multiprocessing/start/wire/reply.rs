@@ -1,4 +1,4 @@
-//! What a child says over the socket before its work begins.
+//! The replies of a child over the socket before its work begins.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
@@ -11,15 +11,15 @@ use crate::multiprocessing::state::unapplied::{self, Unapplied};
 pub(in crate::multiprocessing::start) enum StartReply {
     /// The child takes its request over the present socket.
     Ready,
-    /// The child takes its request only over the socket that has this number in the child.
+    /// The child takes its request only over the socket that has this descriptor number in the child.
     Prove(i32),
-    /// All is understood; what follows on the socket is the child's report.
+    /// The child has begun; the child's report follows on the socket.
     Begun,
     /// The work cannot be done, for this reason.
     Refused(String),
-    /// An option of the builder failed. The parent words the reason.
+    /// An option of the builder failed. The parent writes the error text.
     Unapplied(Unapplied),
-    /// The other side is gone and has sent nothing.
+    /// The other side has closed the socket and sent nothing.
     Nothing,
 }
 
@@ -30,7 +30,7 @@ const REFUSED: u8 = b'R';
 const UNAPPLIED: u8 = b'U';
 
 impl StartReply {
-    /// Sends the reply. The parent waits for nothing else, so the parent is gone when this fails.
+    /// Sends the reply. The parent waits for nothing else, so if the send fails, the parent has ended.
     pub(in crate::multiprocessing::start) fn send(&self, socket: &Socket) -> Result<()> {
         let (number, report);
         let (tag, rest) = match self {
@@ -54,7 +54,7 @@ impl StartReply {
 
     /// Receives the reply; `None` when the time ran out. Never takes a byte of the report.
     pub(in crate::multiprocessing::start) fn receive(socket: &Socket, deadline: Deadline) -> Result<Option<Self>> {
-        /// More than any reason; one that is longer is cut.
+        /// The maximum length of a reason; a longer one is cut.
         const LONGEST: usize = 16 << 10;
         let mut tag = [0];
         match socket.recv(&mut tag, deadline) {

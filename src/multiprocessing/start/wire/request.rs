@@ -1,4 +1,4 @@
-//! What a child gets before its arguments: its own configuration, its task, and what it has from its parent.
+//! The first message to a child: its configuration, its task, and what it receives from its parent.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ pub(in crate::multiprocessing::start) struct StartRequest {
     pub(in crate::multiprocessing::start) parent: Option<Handle<OwnedFd>>,
     /// The name of the task.
     pub(in crate::multiprocessing::start) task: String,
-    /// What becomes of the value that the task returns.
+    /// The form in which the task's return value is sent.
     pub(in crate::multiprocessing::start) form: Form,
-    /// How deep the arguments may be nested.
+    /// The maximum depth of the arguments.
     pub(in crate::multiprocessing::start) depth: usize,
-    /// The working directory of the parent, if it still exists; for a child that was forked elsewhere.
+    /// The working directory of the parent, if it still exists; for a child that was forked from another process.
     pub(in crate::multiprocessing::start) directory: Option<PathBuf>,
-    /// Standard output, for a child whose own one is /dev/null until then.
+    /// The standard output for a child whose standard output is /dev/null until then.
     pub(in crate::multiprocessing::start) stdout: Option<Handle<OwnedFd>>,
     /// The socket of the parent's fork server, if there is one, and the rights of that server. The child uses the same
     /// server.
@@ -39,7 +39,7 @@ pub(in crate::multiprocessing::start) struct StartRequest {
 }
 
 impl StartRequest {
-    /// The request to do a task, with nothing beside it.
+    /// Makes the request to run a task, without anything else.
     pub(in crate::multiprocessing::start) fn new(
         config: Option<ChildConfig>,
         (task, form): (&str, Form),
