@@ -1,4 +1,4 @@
-//! What belongs to one thread, so that the compiler's error names the remedy.
+//! Types for values that belong to one thread, whose compiler errors name the remedy.
 //!
 //! A raw pointer or a cell would do as well, but the compiler then prints the names of their types. A bound that
 //! nothing fulfils has a message of its own.
@@ -7,7 +7,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
 
-/// Nothing implements this: a guard neither moves to another thread nor is lent to one.
+/// A trait without implementations: a guard neither moves to another thread nor is lent to one.
 #[diagnostic::on_unimplemented(
     message = "a guard stays in the thread that made it",
     label = "another thread would use the guard",
@@ -15,7 +15,7 @@ use core::ops::Deref;
 )]
 pub trait UsedByAnotherThread {}
 
-/// The compiler prints this name.
+/// A type whose name the compiler prints.
 #[derive(Debug)]
 pub enum GuardStaysInItsThread {}
 
@@ -29,7 +29,7 @@ unsafe impl<M: UsedByAnotherThread> Send for StaysInItsThread<M> {}
 // SAFETY: as above.
 unsafe impl<M: UsedByAnotherThread> Sync for StaysInItsThread<M> {}
 
-/// Nothing implements this: two threads do not use one connection, or one half of it, at the same time.
+/// A trait without implementations: two threads do not use one connection, or one half of it, at the same time.
 #[diagnostic::on_unimplemented(
     message = "a connection, or one half of it, is used by one thread at a time",
     label = "a second thread would use the connection too",
@@ -38,7 +38,7 @@ unsafe impl<M: UsedByAnotherThread> Sync for StaysInItsThread<M> {}
 )]
 pub trait UsedByTwoThreads {}
 
-/// The compiler prints this name.
+/// A type whose name the compiler prints.
 #[derive(Debug)]
 pub enum TwoThreadsTakeTheHalvesOfSplit {}
 
@@ -53,7 +53,7 @@ pub struct OneThread<T, M = TwoThreadsTakeTheHalvesOfSplit> {
 unsafe impl<T, M: UsedByTwoThreads> Sync for OneThread<T, M> {}
 
 impl<T> OneThread<T> {
-    /// Makes the value one thread's.
+    /// Binds the value to one thread at a time.
     pub const fn new(value: T) -> Self {
         Self { value, marker: PhantomData }
     }

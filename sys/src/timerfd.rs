@@ -31,7 +31,7 @@ use crate::errno::{Errno, Result};
 use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_standard, by_deadline, read_u64};
 use crate::raw;
 
-/// What a timer counts by.
+/// The clock of a timer.
 ///
 /// # Examples
 /// ```
@@ -42,13 +42,13 @@ use crate::raw;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clock {
-    /// Since boot, without the time the machine slept.
+    /// The time since boot, without the time in suspend.
     #[doc(alias = "CLOCK_MONOTONIC")]
     Monotonic,
-    /// Since boot, with the time the machine slept.
+    /// The time since boot, with the time in suspend.
     #[doc(alias = "CLOCK_BOOTTIME")]
     Boottime,
-    /// Since 1970, as set by people and by the network.
+    /// The time since 1970, as set by users and by the network.
     #[doc(alias = "CLOCK_REALTIME")]
     Realtime,
 }
@@ -127,7 +127,7 @@ impl TimerFd {
     }
 
     /// `timerfd_settime(fd, TFD_TIMER_ABSTIME, {0, instant}, NULL)`: expires once, when the timer's clock shows
-    /// `instant`; at once when it has already.
+    /// `instant`, or at once if that has passed.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open, which this type excludes.
@@ -137,8 +137,8 @@ impl TimerFd {
     }
 
     /// `timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, {0, instant}, NULL)`: like
-    /// [`set_at`](Self::set_at), and when somebody sets the wall clock [`expirations`](Self::expirations) answers
-    /// `ECANCELED`.
+    /// [`set_at`](Self::set_at), but [`expirations`](Self::expirations) fails with `ECANCELED` after the wall clock is
+    /// set.
     ///
     /// For a timer on [`Clock::Realtime`]; the kernel ignores the wish on the others.
     ///
@@ -164,7 +164,7 @@ impl TimerFd {
         self.set(TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET, instant, Duration::ZERO)
     }
 
-    /// `timerfd_settime(fd, 0, {0, 0}, NULL)`: not set any more; what expired and was not taken is gone too.
+    /// `timerfd_settime(fd, 0, {0, 0}, NULL)`: stops the timer, and drops expirations that were not taken.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open, which this type excludes.
@@ -172,8 +172,8 @@ impl TimerFd {
         self.set_raw(TimerfdTimerFlags::empty(), ZERO, ZERO)
     }
 
-    /// `timerfd_gettime(fd, ...)`: how long until the next expiration, zero where an interval's expiration is due.
-    /// `None` when it is not set or has expired for the last time.
+    /// `timerfd_gettime(fd, ...)`: returns the time until the next expiration; zero if an interval's expiration is due.
+    /// `None` if the timer is not set or has expired for the last time.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open, which this type excludes.
@@ -186,8 +186,8 @@ impl TimerFd {
         Ok(is_set.then_some(left))
     }
 
-    /// `read(fd, &count, 8)`: how often the timer has expired since it was set or last asked. Waits for the first, and
-    /// returns `None` when there was none by the deadline.
+    /// `read(fd, &count, 8)`: returns how often the timer has expired since it was set or last read. Waits for the
+    /// first expiration, and returns `None` if there was none by the deadline.
     ///
     /// # Errors
     /// `ECANCELED` when the wall clock was set under

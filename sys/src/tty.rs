@@ -1,4 +1,4 @@
-//! Terminals: raw mode that is undone, the window's size, pseudo-terminals, the foreground process group.
+//! Terminals: raw mode that is restored, the window's size, pseudo-terminals, the foreground process group.
 //!
 //! [`raw`] and [`cbreak`] return a guard that puts the former settings back when it is dropped. So a panic or an early
 //! return never leaves the user's terminal without echo.
@@ -28,7 +28,7 @@ use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::raw as foreign;
 
-/// `isatty(fd)`: whether it is a terminal.
+/// `isatty(fd)`: returns whether the descriptor is a terminal.
 ///
 /// # Examples
 /// ```
@@ -45,8 +45,8 @@ pub fn is_terminal(fd: impl AsFd) -> bool {
     foreign::call("isatty", answer).is_ok()
 }
 
-/// `cfmakeraw` and `tcsetattr(fd, TCSADRAIN, ...)`: every byte comes as it is typed, nothing is echoed, translated or
-/// made a signal, until the answer is dropped.
+/// `cfmakeraw` and `tcsetattr(fd, TCSADRAIN, ...)`: makes the terminal raw until the result is dropped. Every byte
+/// arrives as typed; nothing is echoed, translated or turned into a signal.
 ///
 /// Differs from Python's `tty.setraw` in that what was typed already is kept (Python's default discards it), and in the
 /// guard.
@@ -74,8 +74,8 @@ pub fn raw(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
-/// `tcsetattr(fd, TCSADRAIN, ...)` without `ICANON` and `ECHO`, until the answer is dropped. Every byte comes as it is
-/// typed and is not echoed, while Ctrl-C and its like stay signals.
+/// `tcsetattr(fd, TCSADRAIN, ...)`: turns `ICANON` and `ECHO` off until the result is dropped. Every byte arrives as
+/// typed and is not echoed; Ctrl-C and the like still send signals.
 ///
 /// Differs from Python's `tty.setcbreak` like [`raw`] from `tty.setraw`.
 ///
@@ -101,8 +101,8 @@ pub fn cbreak(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
-/// `tcsetattr(fd, TCSADRAIN, ...)` as line editors want it, until the answer is dropped. Every byte comes as it is
-/// typed, also those that would be signals, and nothing is echoed.
+/// `tcsetattr(fd, TCSADRAIN, ...)`: sets the terminal for line editing until the result is dropped. Every byte arrives
+/// as typed, also those that would send signals, and nothing is echoed.
 ///
 /// Flow control (`IXON`) and the translation of output (`OPOST`) stay as the user set them. The characters that are not
 /// signals any more are those of [`special_characters`].
@@ -133,7 +133,7 @@ pub fn line_editing(fd: &(impl AsFd + ?Sized)) -> Result<Restore<'_>> {
     })
 }
 
-/// The characters that a terminal acts on, `c_cc` of `struct termios`; `None` for those that the user switched off.
+/// The special characters of a terminal, `c_cc` of `struct termios`; `None` for those that the user disabled.
 ///
 /// # Examples
 /// See the example of [`line_editing`].
@@ -166,7 +166,7 @@ pub struct SpecialCharacters {
     pub literal_next: Option<u8>,
 }
 
-/// `tcgetattr(fd, ...)`: the characters that the terminal acts on.
+/// `tcgetattr(fd, ...)`: returns the special characters of the terminal.
 ///
 /// # Errors
 /// `ENOTTY` when it is not a terminal.
@@ -191,13 +191,13 @@ pub fn special_characters(fd: impl AsFd) -> Result<SpecialCharacters> {
     })
 }
 
-/// A read waits for one byte, however long it takes.
+/// Makes a read wait for one byte, without a time limit.
 fn byte_by_byte(settings: &mut Termios) {
     settings.special_codes[SpecialCodeIndex::VMIN] = 1;
     settings.special_codes[SpecialCodeIndex::VTIME] = 0;
 }
 
-/// Changed settings of a terminal; dropping this puts the former ones back.
+/// Changed settings of a terminal. Dropping this value restores the former settings.
 ///
 /// # Examples
 /// ```
@@ -208,7 +208,7 @@ fn byte_by_byte(settings: &mut Termios) {
 /// settings.restore()?; // now, with an answer; a drop does it silently
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
-#[must_use = "dropping this puts the former settings back"]
+#[must_use = "dropping this value restores the former settings"]
 pub struct Restore<'fd> {
     fd: BorrowedFd<'fd>,
     before: Termios,
@@ -223,7 +223,7 @@ impl<'fd> Restore<'fd> {
         Ok(Self { fd, before })
     }
 
-    /// Puts the former settings back now, and says whether that worked (a drop cannot).
+    /// Restores the former settings now, and returns whether that worked (a drop cannot).
     ///
     /// # Errors
     /// `EIO` when the terminal has hung up.
@@ -255,22 +255,22 @@ fn set(fd: BorrowedFd<'_>, when: OptionalActions, settings: &Termios) -> Result<
     retry(|| foreign::call("tcsetattr", || rustix::termios::tcsetattr(fd, when, settings)))
 }
 
-/// The size of a terminal's window; zeros where it is not known.
+/// The size of a terminal's window. Unknown values are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[doc(alias = "winsize")]
 #[doc(alias = "os.terminal_size")]
 pub struct WindowSize {
-    /// Lines of text.
+    /// The number of lines.
     pub rows: u16,
-    /// Characters in a line.
+    /// The number of characters in a line.
     pub columns: u16,
-    /// Width in pixels; mostly 0.
+    /// The width in pixels; usually 0.
     pub x_pixels: u16,
-    /// Height in pixels; mostly 0.
+    /// The height in pixels; usually 0.
     pub y_pixels: u16,
 }
 
-/// `ioctl(fd, TIOCGWINSZ, ...)`: the size of the window.
+/// `ioctl(fd, TIOCGWINSZ, ...)`: returns the size of the window.
 ///
 /// # Errors
 /// `ENOTTY` when it is not a terminal.
@@ -281,7 +281,7 @@ pub fn window_size(fd: impl AsFd) -> Result<WindowSize> {
     Ok(WindowSize { rows: size.ws_row, columns: size.ws_col, x_pixels: size.ws_xpixel, y_pixels: size.ws_ypixel })
 }
 
-/// `ioctl(fd, TIOCSWINSZ, ...)`: changes the size; the foreground group gets SIGWINCH if it differs.
+/// `ioctl(fd, TIOCSWINSZ, ...)`: sets the size. The foreground group gets SIGWINCH if the size differs.
 ///
 /// # Errors
 /// `ENOTTY` when it is not a terminal.
@@ -291,7 +291,7 @@ pub fn set_window_size(fd: impl AsFd, size: WindowSize) -> Result<()> {
     foreign::call("tcsetwinsize", || rustix::termios::tcsetwinsize(fd.as_fd(), size))
 }
 
-/// `tcgetpgrp(fd)`: the process group that reads from the terminal; `None` when there is none.
+/// `tcgetpgrp(fd)`: returns the process group that reads from the terminal, or `None` if there is none.
 ///
 /// # Errors
 /// `ENOTTY` when it is not a terminal, or not the one that controls this session.
@@ -338,7 +338,8 @@ pub fn set_foreground(fd: impl AsFd, group: Pid) -> Result<()> {
     retry(|| foreign::call("tcsetpgrp", || rustix::termios::tcsetpgrp(fd, group)))
 }
 
-/// `ioctl(fd, TIOCSCTTY, 0)`: makes it the terminal that controls this session, whose leader must be the caller.
+/// `ioctl(fd, TIOCSCTTY, 0)`: makes the terminal the controlling terminal of this session. The caller must be the
+/// session leader.
 ///
 /// # Errors
 /// `EPERM` when the caller leads no session, has a terminal already, or the terminal controls another session; `ENOTTY`
@@ -351,7 +352,7 @@ pub fn make_controlling(fd: impl AsFd) -> Result<()> {
     foreign::call("ioctl", || rustix::process::ioctl_tiocsctty(fd.as_fd()))
 }
 
-/// A pseudo-terminal: what is written to one side is read from the other.
+/// A pseudo-terminal: bytes written to one side are read from the other.
 ///
 /// # Examples
 /// ```
@@ -368,17 +369,17 @@ pub fn make_controlling(fd: impl AsFd) -> Result<()> {
 #[doc(alias = "openpty")]
 #[doc(alias = "os.openpty")]
 pub struct Pty {
-    /// The side of the program that plays the terminal.
+    /// The side of the program that emulates the terminal.
     #[doc(alias = "master")]
     pub controller: OwnedFd,
-    /// The side that programs take for their terminal.
+    /// The side that programs use as their terminal.
     #[doc(alias = "slave")]
     pub terminal: OwnedFd,
 }
 
 impl Pty {
-    /// `posix_openpt`, `grantpt`, `unlockpt` and `ioctl(fd, TIOCGPTPEER, ...)`: both sides of a new pseudo-terminal,
-    /// closed on exec.
+    /// `posix_openpt`, `grantpt`, `unlockpt` and `ioctl(fd, TIOCGPTPEER, ...)`: opens both sides of a new
+    /// pseudo-terminal, closed on exec.
     ///
     /// It does not become the controlling terminal. The far side is opened through the near one, not by its name, so
     /// it is right in whatever mount namespace.

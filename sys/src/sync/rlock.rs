@@ -1,4 +1,4 @@
-//! Mutual exclusion that its holder may enter again.
+//! Mutual exclusion with a lock that its holder may take again.
 //!
 //! ```
 //! use core::cell::Cell;
@@ -75,7 +75,7 @@ pub struct OwnedWord {
     owner: AtomicU64,
 }
 
-/// The number of no thread, and not the value for a thread without a number either.
+/// The number that means no thread. It differs from the value for a thread without a number, too.
 const NOBODY: u64 = u64::MAX;
 
 impl OwnedWord {
@@ -137,7 +137,7 @@ unsafe impl Owned for OwnedWord {
     }
 }
 
-/// Data that one thread at a time may look at, as deep as it likes.
+/// Data that one thread at a time may read; the thread may take the lock again, to any depth.
 ///
 /// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard. So
 /// another thread cannot give it back.
@@ -186,14 +186,14 @@ impl<T> RLock<T> {
         }
     }
 
-    /// The data, without the lock: nobody else has it any more.
+    /// Returns the data without locking: the lock is consumed, so no other thread has it.
     pub fn into_inner(self) -> T {
         self.data
     }
 }
 
 impl<T: ?Sized> RLock<T> {
-    /// The data, without locking: nobody else can have a reference.
+    /// Returns the data without locking: no other reference can exist.
     pub fn get_mut(&mut self) -> &mut T {
         &mut self.data
     }
@@ -213,7 +213,7 @@ impl<T> RLock<T, Local> {
 }
 
 impl<T> RLock<T, Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a free shared lock.
     pub fn shared<I: Init<T>>(data: I) -> impl Init<Self>
     where
         T: Shareable, // here and not above, so that the compiler says what may live in shared memory
@@ -257,7 +257,7 @@ unsafe impl<T: Shareable> Shareable for RLock<T, Shared> {
 }
 
 impl<T: ?Sized, S: Scope> RLock<T, S> {
-    /// Takes a level, waiting for as long as another thread holds the lock.
+    /// Takes a level, and waits without a limit while another thread holds the lock.
     ///
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it
@@ -269,7 +269,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
         S::outcome(self.enter(Limit::NEVER).map(|_| self.guard()))
     }
 
-    /// Takes a level if the lock is free or this thread's; `None` if it is another's.
+    /// Takes a level if the lock is free or held by this thread. Returns `None` if another thread holds it.
     ///
     /// # Errors
     /// As for [`lock`](Self::lock).
@@ -278,7 +278,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
         self.lock_timeout(Limit::NOW)
     }
 
-    /// Takes a level, waiting within the limit; `None` when the time ran out or the wait was
+    /// Takes a level, and waits within the limit. Returns `None` if the time ran out or the wait was
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
@@ -288,7 +288,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
         S::outcome(self.enter(limit.into()).map(|taken| taken.then(|| self.guard())))
     }
 
-    /// Whether somebody holds the lock, as it was a moment ago.
+    /// Whether a thread held the lock a moment ago.
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
         self.raw.is_held()
@@ -300,7 +300,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
         self.raw.is_mine()
     }
 
-    /// How many levels the calling thread holds.
+    /// The number of levels that the calling thread holds.
     pub fn depth(&self) -> u32 {
         if self.raw.is_mine() { self.depth.load(Relaxed) } else { 0 }
     }
@@ -348,7 +348,7 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
 }
 
 impl<T: ?Sized + Sync, S: Scope> RLock<T, S> {
-    /// Releases every level, and says how many they were.
+    /// Releases all levels. Returns how many there were.
     ///
     /// # Safety
     /// The calling thread holds the lock. Nobody relies on that until [`take_again`](Self::take_again).
@@ -359,7 +359,7 @@ impl<T: ?Sized + Sync, S: Scope> RLock<T, S> {
         levels
     }
 
-    /// Takes the lock again, as deep as it was.
+    /// Takes the lock again with the same number of levels as before.
     pub(super) fn take_again(&self, levels: u32) -> Result<(), Refused> {
         self.raw.take(Limit::NEVER)?;
         self.depth.store(levels, Relaxed);
@@ -368,7 +368,7 @@ impl<T: ?Sized + Sync, S: Scope> RLock<T, S> {
 }
 
 impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLock<T, S> {
-    /// Shows the data if the lock is free or this thread's, without waiting.
+    /// Shows the data if the lock is free or held by this thread; never waits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("RLock");
         match S::settle(self.try_lock()) {
@@ -406,7 +406,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLock<T, S> {
 /// assert_eq!(lock.lock().unwrap_err(), Refused::Unrecoverable);
 /// # Ok(()) }
 /// ```
-#[must_use = "the level is given back at once if the guard is not kept"]
+#[must_use = "the level is given back at once unless the guard is kept"]
 pub struct RLockGuard<'l, T: ?Sized, S: Scope = Private> {
     lock: &'l RLock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
@@ -417,28 +417,28 @@ pub struct RLockGuard<'l, T: ?Sized, S: Scope = Private> {
 unsafe impl<T: ?Sized + Sync, S: Scope> Sync for RLockGuard<'_, T, S> where S::RLock: Sync {}
 
 impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
-    /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` but in `Shared`.
+    /// Whether a holder of the lock died and nobody has repaired the data since. Always `false` outside `Shared`.
     #[inline]
     pub fn abandoned(&self) -> bool {
         self.lock.raw.abandoned()
     }
 
-    /// Marks the data as consistent again, after an abandonment; repairs nothing itself.
+    /// Marks the data as consistent again after a holder died. It repairs nothing itself.
     #[doc(alias = "repair")]
     #[inline]
     pub fn mark_consistent(&self) {
         self.lock.raw.mark_consistent();
     }
 
-    /// Gives this level back with the data marked as abandoned, as if the holder had died. In the other scopes, where
-    /// nobody dies alone, the data is not marked.
+    /// Gives this level back with the data marked as abandoned, as if the holder had died. In the other scopes, where a
+    /// thread never dies alone, the data is not marked.
     pub fn abandon(self) {
         self.lock.raw.mark_abandoned();
     }
 
-    /// Releases the lock with all levels and marks the data as unrecoverable: in `Shared` every later take is refused
-    /// with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where nobody dies alone, this gives one
-    /// level back.
+    /// Releases all levels of the lock and marks the data as unrecoverable: in `Shared` every later call to lock it
+    /// fails with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where a thread never dies alone, this
+    /// gives one level back.
     #[doc(alias = "give_up")]
     pub fn mark_unrecoverable(self) {
         if S::RLock::CAN_BE_UNRECOVERABLE {

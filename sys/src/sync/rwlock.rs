@@ -1,4 +1,4 @@
-//! Data that many may read at a time, or one may write.
+//! A lock around data with many readers or one writer at a time.
 //!
 //! One source for three scopes, as for [`Lock`](super::lock::Lock). Any participant of an `RwLock<T, Shared>` may be
 //! killed at any instruction, and the others go on.
@@ -123,7 +123,7 @@ use crate::sync::scope::{Local, Private, RawLock, Refused, Scope, Shared};
 use crate::sync::shared::SharedLock;
 use crate::thread_bound::StaysInItsThread;
 
-/// Data that many may read at a time, or one may write.
+/// Data that many threads may read at a time, or one thread may write.
 ///
 /// Python has none. In scope [`Shared`] a share and the right to write belong to the thread that took them.
 ///
@@ -181,14 +181,14 @@ impl<T> RwLock<T> {
         }
     }
 
-    /// The data, without the lock: nobody else has it any more.
+    /// Returns the data without locking: the lock is consumed, so no other thread has it.
     pub fn into_inner(self) -> T {
         self.data.into_inner()
     }
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// The data, without locking: nobody else can have a reference.
+    /// Returns the data without locking: no other reference can exist.
     pub fn get_mut(&mut self) -> &mut T {
         self.data.get_mut()
     }
@@ -217,7 +217,7 @@ impl<T> RwLock<T, Local> {
 }
 
 impl<T> RwLock<T, Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a free shared lock of.
+    /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a free shared lock.
     ///
     /// As with [`Lock::shared`](super::lock::Lock::shared), a shared lock on the stack or on the heap cannot exist, and
     /// there are no locks inside the data.
@@ -270,7 +270,7 @@ unsafe impl<T: Shareable> Shareable for RwLock<T, Shared> {
 }
 
 impl<T: ?Sized, S: Scope> RwLock<T, S> {
-    /// Begins to read, waiting for as long as a writer is there.
+    /// Takes the lock for reading, and waits without a limit while there is a writer.
     ///
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`WouldDeadlock`](Refused::WouldDeadlock) when this
@@ -287,7 +287,8 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
         })
     }
 
-    /// Begins to read if no writer is there; `None` if one is, also if it still waits for readers.
+    /// Takes the lock for reading if there is no writer. Returns `None` if there is one, also if it still waits for
+    /// readers.
     ///
     /// # Errors
     /// As for [`read`](Self::read), but never [`WouldDeadlock`](Refused::WouldDeadlock).
@@ -297,8 +298,9 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
         self.read_timeout(Limit::NOW)
     }
 
-    /// Begins to read, waiting within the limit; `None` when the time ran out or the wait was
-    /// [cancelled](crate::futex::Cancel). The thread that writes also gets `None`, after its time; in `Local` at once.
+    /// Takes the lock for reading, and waits within the limit. Returns `None` if the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel). A thread that writes also gets `None`: in `Local` at once, elsewhere after
+    /// its time.
     ///
     /// # Errors
     /// As for [`read`](Self::read), but [`WouldDeadlock`](Refused::WouldDeadlock) only for a limit that never ends.
@@ -314,7 +316,7 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
         Ok(ticket.map(|ticket| ReadGuard { lock: self, ticket, stays: PhantomData }))
     }
 
-    /// Begins to write, waiting for as long as another writer or a reader is there.
+    /// Takes the lock for writing, and waits without a limit while there are readers or another writer.
     ///
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`WouldDeadlock`](Refused::WouldDeadlock) when this
@@ -329,8 +331,8 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
         })
     }
 
-    /// Begins to write if nobody is there; `None` if somebody is, also if that is this thread, or a reader that is just
-    /// coming in.
+    /// Takes the lock for writing if it is free. Returns `None` if it is not: also if the calling thread has it, or if
+    /// a reader is just entering.
     ///
     /// # Errors
     /// As for [`write`](Self::write), but never [`WouldDeadlock`](Refused::WouldDeadlock).
@@ -340,9 +342,9 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
         self.write_timeout(Limit::NOW)
     }
 
-    /// Begins to write, waiting within the limit; `None` when the time ran out or the wait was
-    /// [cancelled](crate::futex::Cancel). A thread that reads or writes also gets `None`, after its time; in `Local` at
-    /// once.
+    /// Takes the lock for writing, and waits within the limit. Returns `None` if the time ran out or the wait was
+    /// [cancelled](crate::futex::Cancel). A thread that reads or writes also gets `None`: in `Local` at once, elsewhere
+    /// after its time.
     ///
     /// # Errors
     /// As for [`write`](Self::write), but [`WouldDeadlock`](Refused::WouldDeadlock) only for a limit that never ends.
@@ -357,17 +359,17 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
         WriteGuard { lock: self, stays: PhantomData }
     }
 
-    /// Whether somebody reads or writes, as it was a moment ago.
+    /// Whether a thread read or wrote a moment ago.
     pub fn is_locked(&self) -> bool {
         self.raw.turn.is_held() || self.readers() != 0
     }
 
-    /// Whether a writer writes, or waits for the readers to leave, as it was a moment ago.
+    /// Whether a writer wrote, or waited for the readers to leave, a moment ago.
     pub fn is_writing(&self) -> bool {
         self.raw.turn.is_held() && self.raw.readers.is_closed()
     }
 
-    /// How many read, as it was a moment ago. In `Shared` a thread that reads twice counts once.
+    /// The number of readers a moment ago. In `Shared` a thread that reads twice counts once.
     pub fn readers(&self) -> u32 {
         self.raw.readers.count()
     }
@@ -386,7 +388,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RwLock<T, S> {
     }
 }
 
-/// A share of an [`RwLock`], by which its data can be read; dropping it gives the share back.
+/// Read access to the data of an [`RwLock`]; dropping the guard gives the share back.
 ///
 /// Not `Send`: the share belongs to the thread that took it.
 ///
@@ -405,7 +407,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RwLock<T, S> {
 /// let guard: ReadGuard<'_, u32> = LOCK.read();
 /// assert!(*guard == 5 && !guard.abandoned());
 /// ```
-#[must_use = "the share is given back at once if the guard is not kept"]
+#[must_use = "the share is given back at once unless the guard is kept"]
 pub struct ReadGuard<'l, T: ?Sized, S: Scope = Private> {
     lock: &'l RwLock<T, S>,
     ticket: <S::Readers as Readers>::Ticket,
@@ -417,7 +419,7 @@ pub struct ReadGuard<'l, T: ?Sized, S: Scope = Private> {
 unsafe impl<T: ?Sized + Sync, S: Scope> Sync for ReadGuard<'_, T, S> where S::Lock: Sync {}
 
 impl<T: ?Sized, S: Scope> ReadGuard<'_, T, S> {
-    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` but in
+    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` outside
     /// `Shared`.
     ///
     /// # Examples
@@ -452,7 +454,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for ReadGuard<'_, T, S> {
     }
 }
 
-/// The right to change the data of an [`RwLock`]; dropping it lets others in.
+/// Write access to the data of an [`RwLock`]; dropping the guard releases the lock.
 ///
 /// Not `Send`: the lock belongs to the thread that took it.
 ///
@@ -483,7 +485,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for ReadGuard<'_, T, S> {
 /// assert_eq!(counts.read().unwrap_err(), Refused::Unrecoverable);
 /// # Ok(()) }
 /// ```
-#[must_use = "the lock is released at once if the guard is not kept"]
+#[must_use = "the lock is released at once unless the guard is kept"]
 pub struct WriteGuard<'l, T: ?Sized, S: Scope = Private> {
     lock: &'l RwLock<T, S>,
     /// Raw pointers are not Send, so neither is the guard.
@@ -494,7 +496,7 @@ pub struct WriteGuard<'l, T: ?Sized, S: Scope = Private> {
 unsafe impl<T: ?Sized + Sync, S: Scope> Sync for WriteGuard<'_, T, S> where S::Lock: Sync {}
 
 impl<T: ?Sized, S: Scope> WriteGuard<'_, T, S> {
-    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` but in
+    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` outside
     /// `Shared`.
     #[doc(alias = "poison")]
     #[inline]
@@ -502,23 +504,23 @@ impl<T: ?Sized, S: Scope> WriteGuard<'_, T, S> {
         self.lock.raw.readers.abandoned()
     }
 
-    /// Marks the data as consistent again, after an abandonment; repairs nothing itself.
+    /// Marks the data as consistent again after a writer died. It repairs nothing itself.
     #[doc(alias = "clear_poison")]
     #[doc(alias = "repair")]
     pub fn mark_consistent(&mut self) {
         self.lock.raw.mark_consistent();
     }
 
-    /// Releases the lock with its data marked as abandoned, as if this writer had died: what a writer does that cannot
-    /// finish what it began. In the other scopes, where nobody dies alone, this is a plain release.
+    /// Releases the lock with its data marked as abandoned, as if this writer had died. A writer calls this when it
+    /// cannot finish a change. In the other scopes, where a thread never dies alone, this is a plain release.
     pub fn abandon(self) {
         self.lock.raw.finish(true);
         core::mem::forget(self);
     }
 
-    /// Releases the lock and marks the data as unrecoverable: in `Shared` everybody who wants to read or to write
-    /// later is refused with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where nobody dies alone,
-    /// this is a plain release.
+    /// Releases the lock and marks the data as unrecoverable: in `Shared` every later call to read or to write fails
+    /// with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where a thread never dies alone, this is a
+    /// plain release.
     #[doc(alias = "give_up")]
     pub fn mark_unrecoverable(self) {
         self.lock.raw.finish_for_good();

@@ -1,4 +1,4 @@
-//! Who may wait on a primitive: one source, three scopes.
+//! Which threads may wait on a primitive: one source, three scopes.
 //!
 //! | scope | who may wait | lives | when a holder dies | `lock()` answers |
 //! | --- | --- | --- | --- | --- |
@@ -50,7 +50,7 @@ use crate::sync::{local::LocalLock, permits::Slots, readers, rlock::OwnedWord, s
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Private {}
 
-/// Waiting between processes that share memory, surviving the death of any of them.
+/// Waiting between processes that share memory, even if any of them dies.
 ///
 /// # Examples
 /// ```
@@ -79,7 +79,7 @@ impl Shared {
     }
 }
 
-/// No waiting: for one thread, where blocking would be for ever.
+/// No waiting: for one thread, which could never be woken.
 ///
 /// # Examples
 /// ```
@@ -118,34 +118,34 @@ pub(crate) mod sealed {
 pub trait Scope: sealed::Sealed + Sized + 'static {
     /// The raw lock of this scope.
     type Lock: RawLock;
-    /// The raw lock of this scope that knows its holder, below a lock that its holder may take again.
+    /// The raw lock of this scope that knows its holder, for a lock that its holder may take again.
     type RLock: Owned;
-    /// How a waiter of this scope sleeps, and how the one who wakes it is covered against dying half-way.
+    /// How a waiter of this scope sleeps, and what covers its waker's death half-way.
     #[doc(hidden)]
     type Gate: Gate + Send + Sync;
-    /// Where the units of a semaphore's permits live.
+    /// Where the units of a semaphore's permits are stored.
     #[doc(hidden)]
     type Permits: Permits<Self> + Send + Sync;
-    /// Where the shares of a lock's readers live.
+    /// Where the shares of a lock's readers are stored.
     #[doc(hidden)]
     type Readers: Readers + Send + Sync;
     /// The waiters of a condition of this scope: at most `N`, where waiters have places.
     #[doc(hidden)]
     type Queue<const N: usize>: Queue + Send + Sync;
-    /// Who takes part in a barrier of this scope: at most `N`, where threads have slots.
+    /// The threads that take part in a barrier of this scope: at most `N`, where threads have slots.
     #[doc(hidden)]
     type Participants<const N: usize>: Participants<Self::Gate>;
-    /// What an operation that may wait answers with: `G`, or a `Result` where it can be refused.
+    /// The result of an operation that may wait: `G`, or a `Result` where the operation can be refused.
     type Outcome<G>;
 
-    /// Spells a result as this scope's outcome.
+    /// Converts a result to this scope's outcome.
     ///
     /// # Panics
     /// Never for a result that this scope's own lock gave: `Private` locks do not refuse.
     #[doc(hidden)]
     fn outcome<G>(result: Result<G, Refused>) -> Self::Outcome<G>;
 
-    /// Spells this scope's outcome as a result.
+    /// Converts this scope's outcome to a result.
     ///
     /// # Errors
     /// Why the operation was refused; never in [`Private`].
@@ -215,7 +215,7 @@ impl Scope for Local {
     refusing!();
 }
 
-/// Why a primitive cannot serve, however long one waits.
+/// Why a primitive refuses a caller, however long it waits.
 ///
 /// # Examples
 /// ```
@@ -233,12 +233,12 @@ impl Scope for Local {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// A holder died, and the one who got the object next gave it up as beyond repair.
+    /// A holder died, and the next holder marked the object as beyond repair.
     Unrecoverable,
-    /// The calling thread holds the lock itself, so waiting for it would be for ever.
+    /// The calling thread holds the lock itself, so the wait would never end.
     WouldDeadlock,
-    /// The kernel does not know the robust list of this thread (a sandbox forbids it), so nobody would hear of its
-    /// death.
+    /// The kernel does not know the robust list of this thread (a sandbox forbids it), so it could not report the
+    /// thread's death.
     Unlisted,
     /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
@@ -246,7 +246,7 @@ pub enum Refused {
     TableFull,
     /// There is no memory for one more participant.
     NoMemory,
-    /// The calling thread does not hold the lock with whose guard it wanted to wait: the lock was released by name.
+    /// The calling thread does not hold the lock whose guard it passed to a wait: the lock was released by name.
     NotOwner(NotOwner),
 }
 
@@ -266,7 +266,7 @@ impl fmt::Display for Refused {
             Self::TableFull => {
                 "the shared object has no room for one more participant: wait until another participant is done"
             }
-            Self::NoMemory => "there is no memory for one more participant of the shared object: free some first",
+            Self::NoMemory => "the shared object has no memory for one more participant: free some first",
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",
             Self::NotOwner(why) => return why.fmt(f),
         })
@@ -298,7 +298,7 @@ pub enum NotOwner {
 impl fmt::Display for NotOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Free => "nobody holds the lock, so this thread cannot release it or wait with it: take it first",
+            Self::Free => "no thread holds the lock, so this thread cannot release it or wait with it: take it first",
             Self::HeldByAnother => {
                 "another thread holds the lock, so this one cannot release it or wait with it: \
                  a lock that another may release is a HandoffLock"
@@ -320,7 +320,7 @@ impl From<NotOwner> for Refused {
 
 impl core::error::Error for Refused {}
 
-/// A lock without data. [`Lock`](crate::sync::lock::Lock) puts the data behind it.
+/// A lock without data. [`Lock`](crate::sync::lock::Lock) adds the data.
 ///
 /// # Safety
 /// After `take` has answered `Ok(true)`, and until `release`, every other `take` of the same object waits or answers
@@ -344,7 +344,7 @@ impl core::error::Error for Refused {}
 /// assert!(!RawLock::is_held(&lock));
 /// ```
 pub unsafe trait RawLock {
-    /// Takes the lock, waiting within the limit. `Ok(false)` says that the time ran out or the wait was cancelled.
+    /// Takes the lock, and waits within the limit. Returns `Ok(false)` if the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// [`Refused`], when waiting has no sense.
@@ -357,7 +357,7 @@ pub unsafe trait RawLock {
     /// it does nothing there, since the child is not the owner.)
     unsafe fn release(&self);
 
-    /// Whether somebody holds it, as it was a moment ago.
+    /// Whether a thread held the lock a moment ago.
     fn is_held(&self) -> bool;
 
     /// Checks that the calling thread holds the lock. A lock that does not know its holder trusts the guard.
@@ -372,18 +372,18 @@ pub unsafe trait RawLock {
     /// Marks the data as abandoned, as if the holder had died. Called by the holder.
     fn mark_abandoned(&self) {}
 
-    /// Whether a holder died and nobody repaired the data since.
+    /// Whether a holder died and nobody has repaired the data since.
     fn abandoned(&self) -> bool {
         false
     }
 
-    /// Declares the data whole again. Called by the holder.
+    /// Marks the data as consistent again. Called by the holder.
     fn mark_consistent(&self) {}
 
     /// Whether [`mark_unrecoverable`](Self::mark_unrecoverable) does more than release.
     const CAN_BE_UNRECOVERABLE: bool = false;
 
-    /// Releases the lock for good: every later `take` is refused where the scope can say so.
+    /// Releases the lock for good: every later `take` fails, in a scope whose locks can refuse.
     ///
     /// # Safety
     /// As for [`release`](Self::release).
@@ -415,10 +415,10 @@ pub unsafe trait RawLock {
 /// assert!(lock.acquire().is_ok() && release_late(&lock).is_ok());
 /// ```
 pub unsafe trait Owned: RawLock {
-    /// Whether the calling thread holds it.
+    /// Whether the calling thread holds the lock.
     fn is_mine(&self) -> bool;
 
-    /// [`check`](RawLock::check) of a lock that knows its holder.
+    /// Like [`check`](RawLock::check), for a lock that knows its holder.
     ///
     /// # Errors
     /// [`NotOwner`], which says whether another thread holds the lock.
@@ -430,8 +430,7 @@ pub unsafe trait Owned: RawLock {
         Err(if self.is_held() { NotOwner::HeldByAnother } else { NotOwner::Free })
     }
 
-    /// Takes the lock, unless the calling thread holds it and `again` returns true. `Ok(None)` says that `again`
-    /// returned true.
+    /// Takes the lock, unless the calling thread holds it and `again` returns true. Returns `Ok(None)` in that case.
     ///
     /// # Errors
     /// As for [`take`](RawLock::take).

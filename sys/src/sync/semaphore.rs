@@ -1,4 +1,4 @@
-//! A number of units that many take and give back.
+//! A counter of units that threads take and give back.
 //!
 //! ```
 //! use ossature_sys::sync::semaphore::Semaphore;
@@ -75,7 +75,7 @@ use crate::sync::scope::{Local, Private, Refused, Scope, Shared};
 pub use crate::sync::units::Overflow;
 use crate::sync::units::{Units, count};
 
-/// A number of units that many take and give back.
+/// A counter of units that threads take and give back.
 ///
 /// Differs from Python's `threading.Semaphore` and `BoundedSemaphore`: one type for both, which differ in what
 /// [`release`](Self::release) refuses, and a unit can be held as a [`Permit`]. The value is at most `u32::MAX`.
@@ -119,14 +119,14 @@ pub struct Semaphore<S: Scope = Private> {
 
 impl Semaphore {
     const_unless_loom! {
-        /// A semaphore for threads with that many units; usable in a `static`.
+        /// A semaphore for threads with `value` units; usable in a `static`.
         pub const fn new(value: u32) -> Self {
             Self { units: Units::new(value, u32::MAX, PrivateGate), permits: NoTable }
         }
     }
 
     const_unless_loom! {
-        /// The same, never to have more units than that.
+        /// Like [`new`](Self::new), but never with more than `value` units.
         pub const fn bounded(value: u32) -> Self {
             Self { units: Units::new(value, value, PrivateGate), permits: NoTable }
         }
@@ -135,14 +135,14 @@ impl Semaphore {
 
 impl Semaphore<Local> {
     const_unless_loom! {
-        /// A semaphore for a single thread with that many units.
+        /// A semaphore for a single thread with `value` units.
         pub const fn local(value: u32) -> Self {
             Self { units: Units::new(value, u32::MAX, LocalGate), permits: NoTable }
         }
     }
 
     const_unless_loom! {
-        /// The same, never to have more units than that.
+        /// Like [`local`](Self::local), but never with more than `value` units.
         pub const fn local_bounded(value: u32) -> Self {
             Self { units: Units::new(value, value, LocalGate), permits: NoTable }
         }
@@ -150,17 +150,19 @@ impl Semaphore<Local> {
 }
 
 impl Semaphore<Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared semaphore of that many units of.
+    /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared semaphore with `value`
+    /// units.
     pub fn shared(value: u32) -> impl Init<Self> {
         Self::placed(value, u32::MAX)
     }
 
-    /// The same, never to have more units than that.
+    /// Like [`shared`](Self::shared), but never with more than `value` units.
     pub fn shared_bounded(value: u32) -> impl Init<Self> {
         Self::placed(value, value)
     }
 
-    /// The same, never to have more units than `most`: it begins with fewer if `value` is more.
+    /// Like [`shared`](Self::shared), but never with more than `most` units. It begins with `most` if `value` is
+    /// greater.
     pub fn shared_up_to(value: u32, most: u32) -> impl Init<Self> {
         Self::placed(value.min(most), most)
     }
@@ -197,7 +199,7 @@ unsafe impl Shareable for Semaphore<Shared> {
 }
 
 impl<S: Scope> Semaphore<S> {
-    /// Takes a unit, waiting for as long as it takes.
+    /// Takes a unit, and waits without a limit.
     ///
     /// # Errors
     /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when there is none. In `Shared`, and only when a unit must
@@ -208,7 +210,7 @@ impl<S: Scope> Semaphore<S> {
         S::outcome(self.units.take_within(&self.permits, Limit::NEVER).map(|_| ()))
     }
 
-    /// Takes a unit if there is one, and says whether there was.
+    /// Takes a unit if there is one. Returns whether there was.
     ///
     /// # Errors
     /// As for [`acquire_timeout`](Self::acquire_timeout).
@@ -218,7 +220,7 @@ impl<S: Scope> Semaphore<S> {
         self.acquire_timeout(Limit::NOW)
     }
 
-    /// Takes a unit, waiting within the limit; false when the time ran out or the wait was
+    /// Takes a unit, and waits within the limit. Returns false if the time ran out or the wait was
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
@@ -229,7 +231,7 @@ impl<S: Scope> Semaphore<S> {
         S::outcome(self.units.take_within(&self.permits, limit.into()))
     }
 
-    /// Gives `units` back, all or none, and wakes as many who wait. Whoever took them, and in whatever process.
+    /// Gives `units` back, all or none, and wakes as many waiters. Any thread of any process may have taken them.
     ///
     /// # Errors
     /// [`Overflow`] when that would exceed what a bounded semaphore began with, or `u32::MAX`.
@@ -239,20 +241,20 @@ impl<S: Scope> Semaphore<S> {
         self.units.give(units)
     }
 
-    /// How many units are free, as it was a moment ago.
+    /// The number of units that were free a moment ago.
     #[doc(alias = "get_value")]
     #[doc(alias = "sem_getvalue")]
     pub fn value(&self) -> u32 {
         count(self.units.state()).saturating_add(self.permits.free())
     }
 
-    /// Whether no unit is free, as it was a moment ago.
+    /// Whether no unit was free a moment ago.
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
         self.value() == 0
     }
 
-    /// Takes a unit that is given back when the answer is dropped, waiting for as long as it takes.
+    /// Takes a unit, and waits without a limit. Dropping the permit gives the unit back.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire), and in `Shared`: [`TableFull`](Refused::TableFull),
@@ -267,7 +269,7 @@ impl<S: Scope> Semaphore<S> {
         })
     }
 
-    /// The same if there is one; `None` if there is not.
+    /// Like [`permit`](Self::permit), but without waiting. Returns `None` if there is no free unit.
     ///
     /// # Errors
     /// As for [`permit`](Self::permit), but never [`WouldDeadlock`](Refused::WouldDeadlock).
@@ -276,7 +278,7 @@ impl<S: Scope> Semaphore<S> {
         self.permit_timeout(Limit::NOW)
     }
 
-    /// The same, waiting within the limit; `None` when the time ran out or the wait was
+    /// Like [`permit`](Self::permit), but within the limit. Returns `None` if the time ran out or the wait was
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
@@ -299,7 +301,7 @@ impl<S: Scope> fmt::Debug for Semaphore<S> {
     }
 }
 
-/// A unit of a [`Semaphore`]; dropping it gives the unit back, and in scope `Shared` so does the death of its thread.
+/// A unit of a [`Semaphore`]. Dropping it gives the unit back, and in scope `Shared` so does the death of its thread.
 ///
 /// In `Private` it may be dropped by another thread. In `Shared` it belongs to the thread that took it, as a lock's
 /// guard does:
@@ -322,15 +324,15 @@ impl<S: Scope> fmt::Debug for Semaphore<S> {
 /// assert_eq!(seats.value(), 0);
 /// seats.release(2).unwrap();
 /// ```
-#[must_use = "the unit is given back at once if the permit is not kept"]
+#[must_use = "the unit is given back at once unless the permit is kept"]
 pub struct Permit<'s, S: Scope = Private> {
     semaphore: &'s Semaphore<S>,
     ticket: <S::Permits as Permits<S>>::Ticket,
 }
 
 impl<S: Scope> Permit<'_, S> {
-    /// Keeps the unit without an owner, as [`acquire`](Semaphore::acquire) does: it comes back by a
-    /// [`release`](Semaphore::release) only.
+    /// Keeps the unit without an owner, as [`acquire`](Semaphore::acquire) does: only a [`release`](Semaphore::release)
+    /// gives it back.
     ///
     /// In `Shared` this call waits while another thread moves a unit of the semaphore. A thread that holds 1,900 shared
     /// locks beside the permit cannot move the unit, and keeps the unit until the thread ends.
@@ -338,7 +340,7 @@ impl<S: Scope> Permit<'_, S> {
         core::mem::forget(self.forget_timeout(Limit::NEVER));
     }
 
-    /// [`forget`](Self::forget) within the limit.
+    /// Like [`forget`](Self::forget), within the limit.
     ///
     /// # Errors
     /// In `Shared` the permit itself, which still owns its unit: another thread was moving a unit for that long, or

@@ -39,23 +39,22 @@ use crate::robust::{LOCK, LockBackend, Node, RobustList, gettid, lock_backend, w
 use crate::sync::overdue::{self, Claim, LEFT_FOR, Marked, OVERDUE_AFTER};
 use crate::sync::scope::{Owned, RawLock, Refused};
 
-/// A lock for every process that maps it. Lives in a [`Shm`](crate::shm::Shm) only.
+/// A lock for every process that maps it. It can only be placed in a [`Shm`](crate::shm::Shm).
 #[repr(C)]
 #[derive(Debug)]
 pub struct SharedLock {
-    /// Where the pthread backend serves, this is the `pthread_mutex_t` instead.
+    /// The node of the lock. With the pthread backend, the `pthread_mutex_t` is here instead.
     node: Node,
     flags: AtomicU32,
-    /// What the lock has learned of spinning; with the pthread backend the thread that took it last and did not release
-    /// it.
+    /// The lock's record of spins; with the pthread backend, the thread that took it last and did not release it.
     spin: AtomicU32,
 }
 
 /// In `flags`: a holder died, and nobody has repaired the data since.
 const ABANDONED: u32 = 1;
-/// In `flags`: nobody will be let in again.
+/// In `flags`: the lock was given up, and refuses every caller.
 const GIVEN_UP: u32 = 2;
-/// In `flags`: somebody may have waited for very long. Set and cleared by those who do not hold the lock, too.
+/// In `flags`: a waiter may have waited for very long. Threads that do not hold the lock set and clear this flag, too.
 const OVERDUE: u32 = 4;
 
 /// The kinds of sleepers.
@@ -83,7 +82,7 @@ impl SharedLock {
         }
     }
 
-    /// Whether a thread of this process holds the lock through this mapping: then it must not be unmapped.
+    /// Whether a thread of this process holds the lock through this mapping, which must then stay mapped.
     pub(crate) fn is_linked_here(&self) -> bool {
         match lock_backend() {
             LockBackend::Node => self.node.is_linked_here(),
@@ -91,7 +90,7 @@ impl SharedLock {
         }
     }
 
-    /// The whole take, when the list is not empty, the word not free, or nothing is known yet.
+    /// Takes the lock in the general case: the list is not empty, the word is not free, or nothing is known yet.
     #[cold]
     #[inline(never)]
     fn take_slow(&self, limit: Limit<'_>) -> Result<bool, Refused> {
@@ -105,7 +104,7 @@ impl SharedLock {
         }
     }
 
-    /// [`take`](RawLock::take), refused at once if this thread has the lock.
+    /// Takes the lock like [`take`](RawLock::take), but fails at once if this thread holds it.
     fn take_of_others(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if lock_backend() == LockBackend::Pthread {
             // SAFETY: with this backend.
@@ -122,7 +121,7 @@ impl SharedLock {
         answer
     }
 
-    /// Takes the word. The node is pending, and stays so.
+    /// Takes the word. The node is pending before and after.
     fn take_pending(&self, here: RobustList<'_>, id: u32, limit: Limit<'_>) -> Result<bool, Refused> {
         match self.node.word.take(id, &mut Sleeper::new(self, here, limit)) {
             Take::Taken { died } => self.taken(died),
@@ -131,7 +130,7 @@ impl SharedLock {
         }
     }
 
-    /// The word is ours: is the lock fit to be handed out?
+    /// Returns whether the lock, whose word this thread has just taken, may be used.
     fn taken(&self, died: bool) -> Result<bool, Refused> {
         let flags = self.flags.load(Relaxed);
         if flags & GIVEN_UP != 0 {
@@ -144,12 +143,12 @@ impl SharedLock {
         Ok(true)
     }
 
-    /// Frees a word that somebody may sleep on and wakes one. `leave` is what the word keeps besides.
+    /// Frees a word that may have sleepers, and wakes one. `leave` is what the word keeps besides.
     fn free_contended(&self, leave: u32) {
         self.node.word.release_contended(leave, || overdue::wake_next(self));
     }
 
-    /// The whole release, when the node is not alone in the list, or the word is to keep something.
+    /// Releases the lock in the general case: the node is not alone in the list, or the word must keep a flag.
     #[cold]
     #[inline(never)]
     fn release_slow(&self, leave: u32) {
@@ -173,7 +172,7 @@ impl SharedLock {
         here.clear_pending();
     }
 
-    /// The rest of a release, when the node is unlinked but somebody waits for the word.
+    /// Completes a release whose node is unlinked while threads wait for the word.
     #[cold]
     #[inline(never)]
     fn release_contended(&self, here: RobustList<'_>) {
@@ -203,7 +202,7 @@ impl SharedLock {
         Err(Refused::Unrecoverable)
     }
 
-    /// [`is_mine`](Owned::is_mine) when the list has several entries, or nothing is known yet.
+    /// Answers [`is_mine`](Owned::is_mine) when the list has several entries, or nothing is known yet.
     #[inline(never)]
     fn is_mine_among_others(&self) -> bool {
         match RobustList::current() {
@@ -217,8 +216,8 @@ impl SharedLock {
         }
     }
 
-    /// Whether this thread, whose number was noted, holds the mutex. If a dead thread had the number, the mutex can be
-    /// taken, and the flag says so from here on.
+    /// Whether this thread, whose number is recorded, holds the mutex. If a dead thread had the number, the mutex can
+    /// be taken, and the flag shows that from here on.
     ///
     /// # Safety
     /// Only where the backend is `Pthread`.
@@ -250,7 +249,7 @@ pub(crate) fn outlast(limit: Limit<'_>) {
     }
 }
 
-/// One taker of one lock, for as long as it waits.
+/// One taker of one lock while it waits.
 struct Sleeper<'l> {
     lock: &'l SharedLock,
     here: RobustList<'l>,
@@ -258,7 +257,7 @@ struct Sleeper<'l> {
     learned: u32,
     paused: u32,
     gap: u32,
-    /// When this taker will have waited for very long, once it has slept.
+    /// When this taker becomes overdue, once it has slept.
     overdue_at: Option<Deadline>,
     claim: Claim,
 }
@@ -270,7 +269,7 @@ impl<'l> Sleeper<'l> {
         Self { lock, here, limit, learned, paused: 0, gap: FIRST_GAP, overdue_at, claim }
     }
 
-    /// What the lock has learned: how many pauses to allow, and how many spins there were.
+    /// Returns how many pauses to allow, from the lock's record of spins, and the number of spins so far.
     fn budget(&self) -> (u32, u32) {
         (self.learned & 0xffff, self.learned >> 16)
     }
@@ -347,16 +346,16 @@ impl WaitPolicy for Sleeper<'_> {
     }
 }
 
-/// How long anyone sleeps at a stretch on a kernel that may forget to pass a wake on.
+/// The maximum time of one sleep on a kernel that may fail to pass a wake on.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// The longest spin, in pauses.
 const PAUSES_MAX: u32 = 400;
-/// Pauses before the first try after the one that failed.
+/// The number of pauses before the first retry.
 const FIRST_GAP: u32 = 6;
-/// The most pauses between two tries.
+/// The maximum number of pauses between two tries.
 const LONGEST_GAP: u32 = 64;
-/// One slow take in this many spins for as long as that.
+/// Once in this many slow takes, the taker spins for the maximum time.
 const EXPLORE_EVERY: u32 = 32;
 
 impl Marked for SharedLock {

@@ -1,4 +1,4 @@
-//! Looking for a while before sleeping, and learning whether that is any use.
+//! Polling for a while before sleeping, and recording whether that pays.
 //!
 //! A partner on another processor that answers within some microseconds is met without a system call; on one processor
 //! no look can succeed, because the partner does not run meanwhile. Each object learns which it is: a useful look
@@ -26,18 +26,18 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::atomic::spin_hint;
 
-/// The longest usual look, in pauses: about ten microseconds.
+/// The longest usual spin, in pauses: about ten microseconds.
 const PAUSES_MAX: u32 = 400;
-/// A look at a partner that has to wake first.
+/// The length of a spin for a peer that must wake up first, in pauses.
 const PAUSES_LONG: u32 = 4 * PAUSES_MAX;
-/// The bits of the pauses.
+/// The bits that hold the number of pauses.
 const PAUSES: u32 = (1 << 11) - 1;
-/// One in this many of the looks that only notice changes is long.
+/// Of the spins that only measure whether spinning pays, once in this many is long.
 const LONG_EVERY: u32 = 8;
-/// The greatest number of looks in turn that are left out.
+/// The maximum number of consecutive spins that are skipped.
 const LEFT_OUT_MAX: u32 = 127;
 
-/// What an object has learned. Zero bytes are one that has not learned anything: it looks once.
+/// The spin statistics of one object. Zero bytes are empty statistics: the object spins once.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Spin(AtomicU32);
@@ -47,7 +47,7 @@ impl Spin {
         Self(AtomicU32::new(0))
     }
 
-    /// Looks until `found`, or for as long as it pays.
+    /// Polls until `found` returns true, or until further polling is unlikely to pay.
     #[inline]
     pub(crate) fn until(&self, mut found: impl FnMut() -> bool) -> bool {
         if cfg!(loom) {

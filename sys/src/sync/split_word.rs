@@ -1,4 +1,4 @@
-//! A state of 64 bits, either half of which can be slept on.
+//! A state of 64 bits; threads can sleep on either half.
 //!
 //! One compare-exchange covers what the kernel compares and what tells one use of it from the next. The lower half may
 //! itself be the kernel's pending entry, if it never has any of the bits of an owner (the lower 30). When a thread dies
@@ -35,18 +35,18 @@ impl SplitWord {
         self.0.compare_exchange(from, to, order, lost)
     }
 
-    /// Sets bits, whatever the rest. `SeqCst`.
+    /// Sets bits, whatever the others are. `SeqCst`.
     #[inline]
     pub(crate) fn set(&self, bits: u64) {
         self.0.fetch_or(bits, Ordering::SeqCst);
     }
 
-    /// The lower half, for the kernel alone: everybody else reads and writes the whole.
+    /// The lower half, for the kernel only: all other code reads and writes the whole.
     pub(crate) fn futex(&self) -> &AtomicU32 {
         half(&self.0, false)
     }
 
-    /// The upper half, for the kernel alone.
+    /// The upper half, for the kernel only.
     pub(crate) fn upper(&self) -> &AtomicU32 {
         half(&self.0, true)
     }

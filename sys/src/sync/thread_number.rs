@@ -1,4 +1,4 @@
-//! A number for each thread that no other thread of the process ever has, before or after it.
+//! A number for each thread that no other thread of the process ever has.
 //!
 //! A thread's address and its kernel id are used again after its end. This number is not. A 64-bit counter gives the
 //! number when a thread first needs one, and the thread's own storage keeps it. A forked child has a copy of the
@@ -19,13 +19,13 @@
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
-/// The number of the calling thread, or 0 if the thread never needed one. No thread has the number 0.
+/// Returns the number of the calling thread, or 0 if it has none yet. No thread has the number 0.
 #[inline(always)]
 pub(crate) fn known() -> u64 {
     place::load()
 }
 
-/// The number of the calling thread.
+/// Returns the number of the calling thread.
 #[inline(always)]
 pub(crate) fn mine() -> u64 {
     match known() {
@@ -208,8 +208,8 @@ mod place {
         }
     }
 
-    /// Keeps the number while a round of destructors is left. A thread that ends loses its values in some order, and a
-    /// guard in another value may be dropped later.
+    /// Keeps the number while a round of destructors is left. A thread that ends loses its values in an arbitrary
+    /// order, and another value may contain a guard that is dropped later.
     unsafe extern "C" fn keep<const WORD: usize>(value: *mut c_void) {
         if let Some(key) = KEYS.get(WORD).and_then(|key| key.load(Acquire).checked_sub(1)) {
             // SAFETY: a key that was made and is never deleted. In a thread that ends there is nobody to hear of a

@@ -1,4 +1,4 @@
-//! The count of a semaphore: the state word, what changes it, and who sleeps on it.
+//! The count of a semaphore: the state word, the operations that change it, and its sleepers.
 //!
 //! Sixty-four bits, so that one compare-exchange covers the count and everything that decides whether somebody must be
 //! woken:
@@ -60,13 +60,13 @@ pub(crate) const MOVING: u64 = 1 << 33;
 /// One unit in the table.
 pub(crate) const SLOTTED: u64 = 1 << 34;
 const SLOTTED_BITS: u32 = 7;
-/// How far the generation lies above the sleepers' bit.
+/// The number of bits between the sleepers' bit and the generation.
 const ABOVE: u32 = 9;
 static_assertions::const_assert_eq!(SLEEPERS << ABOVE, SLOTTED << SLOTTED_BITS);
-/// The same bit if there are no slots.
+/// The same number if there are no slots.
 const ABOVE_NO_TABLE: u32 = 1;
 
-/// The units that a state counts.
+/// The number of units in the count of a state.
 #[inline(always)]
 pub(crate) const fn count(state: u64) -> u32 {
     state as u32
@@ -78,13 +78,13 @@ const fn half(state: u64) -> u32 {
     (state >> 32) as u32
 }
 
-/// Whether somebody may sleep.
+/// Whether a thread may be sleeping.
 #[inline(always)]
 pub(crate) const fn has_sleepers(state: u64) -> bool {
     state & SLEEPERS != 0
 }
 
-/// A release would have made the value too large. Nothing was released.
+/// A release would have made the value too great. Nothing was released.
 ///
 /// # Examples
 /// See the example of [`Semaphore`](crate::sync::semaphore::Semaphore).
@@ -99,7 +99,7 @@ impl fmt::Display for Overflow {
 
 impl core::error::Error for Overflow {}
 
-/// The count with its bound, and where its waiters sleep.
+/// The count with its bound, and the gate where its waiters sleep.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Units<S: Scope> {
@@ -109,12 +109,12 @@ pub struct Units<S: Scope> {
     gate: S::Gate,
 }
 
-/// What a waiter does next, its cover given up.
+/// What a waiter does next, after it has given up its cover.
 pub(crate) enum Step<R> {
     Done(Result<R, Refused>),
-    /// A unit must be moved or mended before a thread can take it.
+    /// A unit must be moved or repaired before a thread can take it.
     Table,
-    /// Look again.
+    /// Check the state again.
     Again,
 }
 
@@ -126,19 +126,19 @@ impl<S: Scope> Units<S> {
         }
     }
 
-    /// The number of units in slots, by the state.
+    /// The number of units in slots, from the state.
     #[inline(always)]
     const fn slotted(state: u64) -> u64 {
         if S::Permits::TABLED { (state / SLOTTED) % (1 << SLOTTED_BITS) } else { 0 }
     }
 
-    /// The same state in the next generation, if there are sleepers. The carry out of the word is lost.
+    /// Returns the state in its next generation, if there are sleepers. The carry out of the word is dropped.
     #[inline(always)]
     const fn bump_generation(state: u64) -> u64 {
         state.wrapping_add((state & SLEEPERS) << if S::Permits::TABLED { ABOVE } else { ABOVE_NO_TABLE })
     }
 
-    /// The state as it is now. `SeqCst`.
+    /// Reads the state. `SeqCst`.
     #[inline(always)]
     pub(crate) fn state(&self) -> u64 {
         self.state.load(SeqCst)
@@ -149,12 +149,12 @@ impl<S: Scope> Units<S> {
         &self.gate
     }
 
-    /// The half that is slept on, for the kernel alone.
+    /// The half of the state on which waiters sleep, for the kernel only.
     pub(crate) fn word(&self) -> &AtomicU32 {
         self.state.upper()
     }
 
-    /// The other half, the count, for the kernel to compare with 0.
+    /// The other half, the count, which the kernel compares with 0.
     pub(crate) fn count_word(&self) -> &AtomicU32 {
         self.state.futex()
     }
@@ -172,7 +172,7 @@ impl<S: Scope> Units<S> {
         false
     }
 
-    /// Takes a unit, waiting within the limit.
+    /// Takes a unit, and waits within the limit.
     #[inline(always)]
     pub(crate) fn take_within<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
         if self.take() { Ok(true) } else { self.take_slow(table, limit) }
@@ -191,7 +191,7 @@ impl<S: Scope> Units<S> {
         }
     }
 
-    /// Spins while there is nothing to take, if that pays.
+    /// Spins while there is no unit to take, if that pays.
     pub(crate) fn spin_for<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) {
         if S::Gate::CAN_SPIN && !limit.is_now() {
             self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.free_in_slots() != 0);
@@ -223,7 +223,8 @@ impl<S: Scope> Units<S> {
         }
     }
 
-    /// Sleeps on a state in which there was nothing to take; `None` when it is to look again. To be called protected.
+    /// Sleeps on a state in which there was no unit to take. Returns `None` if the caller must check again. Must be
+    /// called in a protected stretch.
     pub(crate) fn sleep<T: Permits<S>, R: Default>(
         &self,
         table: &T,
@@ -256,7 +257,7 @@ impl<S: Scope> Units<S> {
         }
     }
 
-    /// Lets others care for what is free, because the caller is about to give up its cover.
+    /// Wakes other waiters for the free units, because the caller is about to give up its cover.
     pub(crate) fn pass_on(&self, free_in_slots: u32) {
         // As it is now: who has come to sleep since the caller's last look may not know of what that has found.
         let seen = self.state();
@@ -265,7 +266,7 @@ impl<S: Scope> Units<S> {
         }
     }
 
-    /// Wakes sleepers and says how many there were.
+    /// Wakes sleepers. Returns how many there were.
     pub(crate) fn wake(&self, sleepers: u32) -> u32 {
         if sleepers == 0 {
             return 0;
@@ -273,7 +274,7 @@ impl<S: Scope> Units<S> {
         self.gate.wake(self.word(), sleepers)
     }
 
-    /// Whether that many more would be too many.
+    /// Whether `units` more would exceed the bound.
     #[inline(always)]
     fn is_beyond(&self, seen: u64, units: u32) -> bool {
         u64::from(count(seen)) + Self::slotted(seen) + u64::from(units) > u64::from(self.bound.load(Relaxed))
@@ -317,7 +318,7 @@ impl<S: Scope> Units<S> {
         })
     }
 
-    /// Wakes one because a slot was freed. To be called protected.
+    /// Wakes one sleeper because a slot was freed. Must be called in a protected stretch.
     pub(crate) fn wake_for_slot(&self) {
         let seen = self.state();
         if has_sleepers(seen) && self.wake(1) == 0 && self.state.change(seen, seen & !SLEEPERS, SeqCst).is_ok() {
@@ -326,7 +327,7 @@ impl<S: Scope> Units<S> {
         }
     }
 
-    /// Changes the state to what `change` makes of it, in the next generation; `None` when that says no. `SeqCst`.
+    /// Replaces the state by the result of `change`, in the next generation. Returns `None` if `change` does. `SeqCst`.
     pub(crate) fn change(&self, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let mut seen = self.state();
         loop {

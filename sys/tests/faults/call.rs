@@ -119,8 +119,8 @@ fn a_call_in_c_fails_and_sets_errno() {
     assert_eq!(unsafe { ossature_allowed(c"moved_in_c".as_ptr(), 10) }, 3);
 }
 
-/// The header's macros, with stand-ins for the two functions: a call that fails is not made, and without the switch
-/// nothing of the hook is left.
+/// The header's macros, with stand-ins for the two functions. A call that is set to fail is not made. Without the
+/// switch nothing of the hook remains.
 const PROGRAM: &str = r#"
 #include <errno.h>
 #include <stddef.h>

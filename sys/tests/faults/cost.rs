@@ -22,10 +22,11 @@ use rustix::thread::futex::{WaitvFlags, waitv};
 use crate::support::{soon, thread_id, until_asleep};
 use crate::sweep::alone;
 
-/// Long enough to fall asleep in.
+/// A time long enough for a thread to fall asleep.
 const A_BIT: Duration = Duration::from_millis(30);
 
-/// How often this thread calls futex(2) in a second run of `turn`. The first may still find traces of those who slept.
+/// The number of futex(2) calls of this thread in a second run of `turn`. The first run may still find traces of
+/// earlier sleepers.
 fn calls(turn: impl Fn()) -> u64 {
     turn();
     let count = Rule::on("futex", Fault::Count).arm().unwrap();
@@ -33,7 +34,7 @@ fn calls(turn: impl Fn()) -> u64 {
     count.seen()
 }
 
-/// Runs `wait` in another thread, which gives up.
+/// Runs `wait` in another thread, where it gives up.
 fn gives_up(wait: impl Fn() -> bool + Sync) {
     soon(|| thread::scope(|scope| assert!(!scope.spawn(&wait).join().unwrap(), "it gave up")));
 }
@@ -50,7 +51,7 @@ fn a_lock_that_nobody_waits_for_any_more_calls_nothing() {
     assert_eq!(calls(|| drop(shared.lock().unwrap())), 0);
 }
 
-/// The timer of futex(2) comes late by the thread's timer slack. That of futex_waitv has none.
+/// The timer of futex(2) expires late, by the thread's timer slack. The timer of futex_waitv has no slack.
 #[test]
 fn a_private_wait_with_a_deadline_sleeps_by_the_call_whose_timer_has_no_slack() {
     let _alone = alone();

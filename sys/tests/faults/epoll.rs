@@ -1,4 +1,4 @@
-//! epoll when the system says no, and on a kernel that is too old for epoll_pwait2.
+//! epoll with failing system calls, and on a kernel without epoll_pwait2.
 
 use std::io::Write;
 use std::mem::MaybeUninit;
@@ -68,7 +68,7 @@ fn a_set_refused_by_close_is_not_closed_twice() {
     assert_eq!(interrupted.hits(), 1);
 }
 
-/// With the call missing a wait falls back to milliseconds, rounded up.
+/// Without the call, a wait falls back to milliseconds, rounded up.
 #[test]
 fn without_epoll_pwait2_a_wait_lasts_its_time() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! Event counters when the system says no.
+//! Event counters with failing system calls.
 
 use std::time::Duration;
 

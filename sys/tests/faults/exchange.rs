@@ -1,4 +1,4 @@
-//! Exchanges when the system says no.
+//! Exchanges with failing system calls.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Descriptors: duplicating, flags, reading and writing.
+//! Descriptors with failing system calls: duplicating, flags, reading and writing.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Locks on files when the system refuses a call.
+//! File locks with failing system calls.
 
 use ossature_sys::errno::Errno;
 use ossature_sys::flock::FileLock;

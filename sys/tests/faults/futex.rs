@@ -1,4 +1,4 @@
-//! Words to wait on: interrupted, refused, and without the newest call.
+//! Futex waits with failing system calls: interrupted, refused, and without the newest call.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
@@ -34,10 +34,10 @@ fn an_interrupted_wait_goes_on_to_its_deadline() {
     }
 }
 
-/// Long enough to fall asleep in.
+/// A time long enough for a thread to fall asleep.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// By a signal, or because the kernel refuses to sleep for a while.
+/// A signal cuts the wait short, or the kernel refuses to sleep for a while.
 #[test]
 fn a_writer_whose_wait_is_cut_short_waits_on_for_the_reader() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! News from the file system when the system says no.
+//! File system events with failing system calls.
 
 use std::time::Duration;
 

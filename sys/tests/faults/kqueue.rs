@@ -1,4 +1,4 @@
-//! An event queue when the system says no: nothing leaks, and nothing is half registered.
+//! An event queue with failing system calls: nothing leaks, and no event stays half registered.
 
 use std::fs::File;
 use std::io::Write;
@@ -135,7 +135,7 @@ fn clear(change: Kevent) -> Kevent {
     change.with_flags(Flags::ADD | Flags::CLEAR)
 }
 
-/// What a wait reports, by the number that belongs to each knote.
+/// The events that a wait returns, by the number of each knote.
 fn told(queue: &Kqueue) -> Result<Vec<usize>> {
     let mut room = [MaybeUninit::uninit(); 8];
     Ok(queue.wait(&mut room, Deadline::NOW)?.iter().map(Kevent::udata).collect())
@@ -179,7 +179,7 @@ fn sets_that_cannot_be_made_anew_lose_no_edge() {
     });
 }
 
-/// One waiter has not yet begun to sleep when a timer is added. Another hears of the timer, and leaves before it
+/// One waiter has not begun to sleep when a timer is added. Another waiter sees the timer, and leaves before it
 /// expires.
 #[test]
 fn a_timer_is_told_to_a_waiter_that_did_not_hear_of_it() {
@@ -205,7 +205,7 @@ fn a_timer_is_told_to_a_waiter_that_did_not_hear_of_it() {
     });
 }
 
-/// Between the report from memory and the kernel's answer more bytes come, which the report does not have.
+/// More bytes arrive between the report from memory and the kernel's reply. The report does not include them.
 #[test]
 fn an_edge_after_the_report_of_the_same_wait_is_told() {
     let _alone = alone();
@@ -237,7 +237,7 @@ fn an_edge_after_the_report_of_the_same_wait_is_told() {
     assert_eq!(told(&queue), Ok(vec![]));
 }
 
-/// A wait costs one call to epoll, and one to each descriptor that is ready.
+/// A wait makes one call to epoll, and one for each ready descriptor.
 #[test]
 fn each_ready_descriptor_is_asked_once() {
     let _alone = alone();
@@ -269,7 +269,7 @@ fn refusals_come_back() {
     assert_eq!(queue.len(), Ok(0));
 }
 
-/// Whether the kernel tells this process of forks.
+/// Whether the kernel reports forks to this process.
 fn is_told_of_forks() -> bool {
     let told = Kqueue::new().unwrap().follow_processes();
     if let Err(errno) = told {

@@ -1,4 +1,4 @@
-//! The thin layer when the system says no: every foreign call of an operation fails in turn, and nothing is lost by it.
+//! The thin layer with failing system calls: every foreign call of an operation fails in turn, and nothing is lost.
 //!
 //! Present only under `--cfg ossature_faults`. Descriptors and mappings are counted for the whole process, so the tests
 //! of this binary run one at a time behind [`alone`].

@@ -1,4 +1,4 @@
-//! Mapped memory: making it, changing it, giving it back.
+//! Mapped memory with failing system calls: mapping, changing, unmapping.
 
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{Fault, Rule};
@@ -6,7 +6,7 @@ use ossature_sys::mmap::{Advice, Flags, Memfd, Protection, Region, Seals};
 
 use crate::sweep::{alone, fails_with, survives, sweep};
 
-/// A size that no allocator asks for: the sweep counts such mappings.
+/// A size that no allocator uses: the sweep counts mappings of this size.
 const ODD: usize = 123 << 20;
 
 fn memory(len: u64) -> Memfd {

@@ -1,4 +1,4 @@
-//! Pipes when the system says no.
+//! Pipes with failing system calls.
 
 use ossature_sys::errno::Errno;
 use ossature_sys::pipe::{Flags, capacity, pipe, set_capacity, unread};

@@ -1,4 +1,4 @@
-//! ppoll when the system says no.
+//! ppoll with failing system calls.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};

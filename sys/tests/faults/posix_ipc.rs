@@ -1,4 +1,4 @@
-//! Named memory and semaphores when the system refuses a call.
+//! Named memory and semaphores with failing system calls.
 
 use ossature_sys::errno::Errno;
 use ossature_sys::posix_ipc::{self, Name, Semaphore, Status};

@@ -1,4 +1,4 @@
-//! Process-shared pthread mutexes: libc says no, or knows less.
+//! Process-shared pthread mutexes: libc refuses, or lacks a feature.
 
 use std::sync::mpsc::channel;
 use std::thread;

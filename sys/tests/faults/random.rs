@@ -1,4 +1,4 @@
-//! Randomness when the system says no.
+//! Randomness with failing system calls.
 
 use ossature_sys::errno::Errno;
 use ossature_sys::faults::{Fault, Rule};

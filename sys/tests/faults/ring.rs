@@ -1,4 +1,4 @@
-//! Packets beside a ring when the system says no.
+//! Packets beside a ring with failing system calls.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn there_and_back() -> Result<()> {
     packets.clear().map(drop)
 }
 
-/// There is room again once the messages are received; without any, nobody would make room.
+/// There is room again after the messages are received. An empty ring has no message that could make room.
 #[test]
 fn ring_without_memory_is_like_a_full_one() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! Scheduling calls that the system refuses.
+//! Scheduling calls that fail.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! pselect when the system says no.
+//! pselect with failing system calls.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

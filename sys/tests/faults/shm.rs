@@ -1,4 +1,5 @@
-//! Shared memory and the locks in it: nothing is left of what could not be made, and no refusal makes a lock hang.
+//! Shared memory and its locks with failing system calls: a failed creation leaves nothing behind, and no failure makes
+//! a lock hang.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -137,7 +138,7 @@ fn one_more_waiter_than_there_is_memory_for_is_refused_and_comes_later() {
     assert_eq!(wait(), Ok(false));
 }
 
-/// Kernels before Linux 5.14 do not know the call.
+/// Kernels before Linux 5.14 do not have the call.
 #[test]
 fn without_the_call_that_finds_pages_the_kernel_is_made_to_write_there() {
     let _alone = alone();

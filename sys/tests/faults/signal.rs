@@ -1,4 +1,4 @@
-//! Signals when the system says no.
+//! Signals with failing system calls.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Signals read from a descriptor when the system says no.
+//! Signals read from a descriptor, with failing system calls.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Sockets when the system says no.
+//! Sockets with failing system calls.
 
 use std::time::{Duration, Instant};
 

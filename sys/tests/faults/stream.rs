@@ -1,4 +1,4 @@
-//! Streams when the system says no.
+//! Streams with failing system calls.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
-//! The helper of this binary: fail the nth call of an operation, for every n and every errno, and look for what is
-//! lost.
+//! The helper of this binary: fails the nth call of an operation, for every n and every errno, and searches for leaks.
 #![allow(dead_code, reason = "each module uses its part")]
 
 use std::cell::Cell;
@@ -12,13 +11,13 @@ use ossature_sys::faults::{Fault, Rule};
 
 use crate::support::soon;
 
-/// The errnos that any thin call may meet: a signal, no memory, no descriptor left, not now, not allowed.
+/// The errnos that any thin call may return: a signal, no memory, no free descriptor, try again, no permission.
 pub const USUAL: [Errno; 5] = [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM];
 
-/// Anonymous memory counts in mappings that no allocator makes.
+/// The minimum size of the anonymous mappings that the sweep counts: no allocator makes mappings this large.
 const LARGE: u64 = 100 << 20;
 
-/// Holds the other tests of this binary back: descriptors and mappings are counted for the whole process.
+/// Excludes the other tests of this binary, because descriptors and mappings are counted for the whole process.
 ///
 /// A test that opens something outside of [`sweep`] and its like takes this first; taking it again in the same thread
 /// is allowed.
@@ -32,11 +31,11 @@ pub fn alone() -> Alone {
 }
 
 thread_local! {
-    /// How often this thread has taken [`alone`], and the lock from the first time on.
+    /// How often this thread has called [`alone`], and the lock since the first call.
     static HELD: Cell<(u32, Option<MutexGuard<'static, ()>>)> = const { Cell::new((0, None)) };
 }
 
-/// What [`alone`] answers; stays in its thread.
+/// The result of [`alone`]; it stays in its thread.
 pub struct Alone(PhantomData<*const ()>);
 
 impl Drop for Alone {
@@ -60,7 +59,7 @@ pub fn sweep(name: &str, retried: &[&'static str], operation: impl FnMut() -> Re
     sweep_with(name, retried, &USUAL, operation)
 }
 
-/// [`sweep`] with a choice of errnos, for calls that know more of them.
+/// Like [`sweep`], with a choice of errnos, for calls that return further ones.
 #[track_caller]
 pub fn sweep_with(
     name: &str,
@@ -82,8 +81,8 @@ pub fn sweep_with(
     swept
 }
 
-/// Asserts that `operation` answers `errno` when every call of the C function `call` fails with it, and leaves nothing
-/// behind.
+/// Asserts that `operation` returns `errno` when every call of the C function `call` fails with it, and that it leaves
+/// nothing behind.
 #[track_caller]
 pub fn fails_with<T>(call: &'static str, errno: Errno, operation: impl FnOnce() -> Result<T>) {
     let mut answer = None;
@@ -91,7 +90,7 @@ pub fn fails_with<T>(call: &'static str, errno: Errno, operation: impl FnOnce() 
     assert_eq!(answer, Some(Err(errno)), "{call} failing with {errno:?}");
 }
 
-/// Asserts that `operation` ends well when the first call of the C function `call` fails with `errno`: EINTR that is
+/// Asserts that `operation` succeeds when the first call of the C function `call` fails with `errno`: EINTR that is
 /// retried, ENOSYS that has a fallback.
 #[track_caller]
 pub fn survives<T>(call: &'static str, errno: Errno, operation: impl FnOnce() -> Result<T>) {
@@ -100,7 +99,7 @@ pub fn survives<T>(call: &'static str, errno: Errno, operation: impl FnOnce() ->
     assert_eq!(answer, Some(Ok(())), "{call} failing once with {errno:?}");
 }
 
-/// Runs `operation` under a rule, which has to meet a call and to leave nothing behind.
+/// Runs `operation` under a rule. The rule must match a call, and nothing may be left behind.
 #[track_caller]
 fn once(call: &str, errno: Errno, rule: Rule, operation: impl FnOnce()) {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! Timers when the system says no.
+//! Timers with failing system calls.
 
 use std::time::Duration;
 

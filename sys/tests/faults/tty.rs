@@ -1,4 +1,4 @@
-//! Terminals when the system says no.
+//! Terminals with failing system calls.
 
 use ossature_sys::errno::Errno;
 use ossature_sys::tty::{

@@ -1,4 +1,5 @@
-//! Arenas between processes: what one had alone is free when it is dead, and a child has what its parent had.
+//! Arenas between processes: an object with a single owner is freed when the owner dies, and a child inherits its
+//! parent's objects.
 
 use std::os::unix::net::UnixStream;
 
@@ -42,7 +43,7 @@ fn arena() -> Arena {
     Arena::new(MIB).unwrap()
 }
 
-/// A child that does this, says so, and then rests until it is killed.
+/// Starts a child that runs `work`, reports it, and then waits to be killed.
 fn resting<K>(work: impl FnOnce() -> K) -> Child {
     let (reader, writer) = pipe::pipe(pipe::Flags::empty()).unwrap();
     let child = fork(|| {
@@ -221,7 +222,7 @@ fn so_many_holders_are_possible_and_no_more() {
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
-/// Where no handler can be registered, the generation is the process's id, and forks are not counted.
+/// Where no handler can be registered, the process id serves as the generation, and forks are not counted.
 fn arena_needs_a_count_of_forks() {
     let is_counted = generation() < 1 << 31;
     assert_eq!(Arena::new(MIB).map(drop), if is_counted { Ok(()) } else { Err(Errno::NOMEM) });

@@ -1,4 +1,4 @@
-//! Objects of different types in one memory file: what is made is there until nobody has it.
+//! Objects of different types in one memory file: an object stays until no process uses it.
 //!
 //! In this binary, because a child that another test forks meanwhile would have everything, too.
 
@@ -44,12 +44,12 @@ pub const TESTS: &[Test] = &[
 const MIB: usize = 1 << 20;
 
 shareable! {
-    /// As large and as aligned as a page.
+    /// A value with the size and the alignment of a page.
     #[repr(align(4096))]
     struct Page { count: AtomicU32 }
 }
 
-/// The arena as another process has it.
+/// Opens the arena as another process does.
 fn there(arena: &Arena) -> Arena {
     let carrier = arena.carrier().unwrap();
     // SAFETY: the descriptor stays in this test, which uses the memory as an arena.
@@ -90,7 +90,7 @@ fn a_clone_keeps_what_its_original_gives_back() {
     assert_eq!(arena.sweep(), Ok(64));
 }
 
-/// The memory of an object that is gone is not zero.
+/// The memory of a freed object is not zero.
 fn a_primitive_begins_anew_where_another_object_was() {
     type Small = Barrier<Shared, 8>;
     let arena = Arena::new(MIB).unwrap();

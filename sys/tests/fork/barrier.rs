@@ -1,4 +1,4 @@
-//! The barrier between processes: cycles, and what the death of a party does when it waits, computes, acts or has not
+//! The barrier between processes: cycles, and the effect of a party's death when it waits, computes, acts or has not
 //! come.
 //!
 //! Who waits here has a long limit: to be told of a death and not of the time is the point.
@@ -36,13 +36,13 @@ pub const TESTS: &[Test] = &[
 ];
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a child waits that is to hear of a death: longer than anyone waits for the child.
+/// How long a child waits for a death: longer than any test waits for the child.
 const LONG: Duration = Duration::from_secs(50);
 
 shareable! {
     struct Stage {
         barrier: Barrier<Shared>,
-        /// How often each number was given.
+        /// The number of times that each number was given out.
         given: [AtomicU32; 4],
         acted: AtomicU32,
     }
@@ -52,7 +52,7 @@ fn stage(parties: u32) -> Shm<Stage> {
     Shm::place(Stage::init(Barrier::shared(parties), array(|_| AtomicU32::new(0)), AtomicU32::new(0))).unwrap()
 }
 
-/// Without nodes in the robust list no death is seen but by the clock.
+/// Whether a death is noticed at once. Without nodes in the robust list only the time limit shows it.
 pub fn deaths_are_seen() -> bool {
     let seen = Shared::backend() == LockBackend::Node;
     if !seen {
@@ -74,7 +74,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A child that ends with the code of how its wait ended.
+/// Starts a child that waits, and whose exit code is the result of its wait.
 fn waiter(barrier: &Barrier<Shared>) -> Child {
     let before = barrier.waiting();
     let child = fork(|| code(barrier.wait_timeout(LONG))).unwrap();
@@ -91,7 +91,7 @@ fn code(ended: Result<u32, Broken>) -> u8 {
     }
 }
 
-/// A child that has enrolled and computes.
+/// Starts a child that has enrolled and computes.
 fn computer(barrier: &Barrier<Shared>) -> Child {
     let ready = EventFd::counter(0).unwrap();
     let child = fork(|| {
@@ -190,7 +190,7 @@ fn enrolled_party_killed_while_it_computes_breaks_at_once() {
     serves_after_reset(&stage.barrier);
 }
 
-/// More have joined than a sleeper watches at first.
+/// More parties have joined than a sleeper watches at first.
 fn party_killed_far_from_the_one_that_waits_breaks_too() {
     if !deaths_are_seen() {
         return;
@@ -206,7 +206,7 @@ fn party_killed_far_from_the_one_that_waits_breaks_too() {
     others.into_iter().for_each(kill);
 }
 
-/// They join while another sleeps, each in a slot that was never used.
+/// They join while another party sleeps, each in a slot that was never used.
 fn party_that_joins_beyond_the_number_is_watched_too() {
     if !deaths_are_seen() {
         return;
@@ -222,7 +222,7 @@ fn party_that_joins_beyond_the_number_is_watched_too() {
     }
 }
 
-/// One wait of the kernel takes 128 words, and there are a thousand slots before the only one that sleeps.
+/// One wait of the kernel takes 128 words, and there are a thousand slots before the slot of the only sleeper.
 fn party_killed_behind_more_than_one_wait_can_watch_breaks() {
     if !deaths_are_seen() {
         return;
@@ -351,9 +351,8 @@ fn all_but_one_killed_together_free_the_one() {
     }
 }
 
-/// Three parties go round and round, resetting what is broken; one after the other is killed wherever it may be and
-/// replaced. What the others wait for is the replacement, so a wait that runs out of time was left alone by a death or
-/// a wake.
+/// Three parties go round and round, and reset a broken barrier. One after the other is killed at any instant and
+/// replaced. The others wait for the replacement, so a wait that times out was missed by a death or a wake.
 fn barrier_outlives_hundreds_of_kills_at_any_instant() {
     if !deaths_are_seen() {
         return;

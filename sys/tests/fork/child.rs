@@ -1,4 +1,4 @@
-//! The end of a child: learnt once, by whomever, with a deadline.
+//! The end of a child: any thread can wait for it, once, with a deadline.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A child that waits to be killed.
+/// Starts a child that waits to be killed.
 fn sleeper() -> Child {
     fork(|| crate::harness::rest()).unwrap()
 }

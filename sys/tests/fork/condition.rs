@@ -1,4 +1,4 @@
-//! What a condition does about those who are killed in it.
+//! A condition when processes are killed while they wait in it.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -74,8 +74,8 @@ fn notification_of_one_who_dies_goes_on() {
     children[2].wait().unwrap();
 }
 
-/// A sleeper stays on the lease of the one before it when another waiter has that place. So the kernel tells it of a
-/// death that concerns a later sleeper.
+/// A sleeper still watches the lease of the waiter before it when another waiter takes that place. So the kernel
+/// reports to it a death that concerns a later sleeper.
 fn death_is_told_to_the_new_watcher() {
     let stage = stage();
     let [mut first, mut old] = [0, 1].map(|index| waiter(&stage, index));
@@ -111,7 +111,7 @@ fn places_of_the_dead_are_used_again() {
     child.wait().unwrap();
 }
 
-/// All of them die at once, so that nobody was there to see the first.
+/// All of them die at once, so that no survivor saw the first death.
 fn table_full_of_the_dead_has_room() {
     const PLACES: u32 = 120;
     let stage = stage();
@@ -145,7 +145,7 @@ fn notification_of_the_dead_reaches_nobody() {
     assert_eq!(stage.condition.notify(1), 0);
 }
 
-/// It had the notification, not the lock, and nobody was behind it.
+/// The dead waiter had the notification but not the lock, and there was no waiter behind it.
 fn notification_goes_to_the_next_that_comes() {
     let stage = stage();
     let mut first = waiter(&stage, 0);
@@ -190,7 +190,7 @@ fn small() -> Shm<Condition<Shared, 1>> {
     Shm::place(Condition::shared_with_capacity()).unwrap()
 }
 
-/// With 24 waiters a notifier leaves a list of who is next.
+/// With 24 waiters a notifier leaves a list of the next waiters.
 fn list_of_who_is_next_passes_over_the_killed() {
     const WAITERS: usize = 24;
     let stage = stage();
@@ -223,7 +223,7 @@ fn places_of_those_that_ran_out_of_time_are_used_again() {
     }
 }
 
-/// It is killed at any instruction of its wait, in the place of a waiter that was notified before.
+/// The waiter is killed at any instruction of its wait, in the place of a waiter that was notified before.
 fn waiter_that_dies_on_its_way_notifies_nobody() {
     // Between the claim of the place and its ticket are some fifty.
     for steps in (0..).step_by(stride(11)) {
@@ -247,7 +247,7 @@ fn waiter_that_dies_on_its_way_notifies_nobody() {
     }
 }
 
-/// The notifier is stopped when it has notified the first.
+/// The notifier is stopped after it has notified the first waiter.
 fn notification_of_all_does_not_reach_who_comes_meanwhile() {
     let stage = stage();
     let mut first = waiter(&stage, 0);
@@ -264,7 +264,7 @@ fn notification_of_all_does_not_reach_who_comes_meanwhile() {
     end(second);
 }
 
-/// Lets the child run that many instructions; false if it sleeps or has ended before.
+/// Lets the child run `steps` instructions. Returns false if it sleeps or has ended before.
 fn go_on_awake(child: &mut Child, steps: usize) -> bool {
     (0..steps).all(|_| {
         ptrace::single_step(child).unwrap();
@@ -272,8 +272,8 @@ fn go_on_awake(child: &mut Child, steps: usize) -> bool {
     })
 }
 
-/// A waiter finds that the one before it died, and stops on its way to deal with that. Meanwhile another deals with it,
-/// and the next waiter comes to the same place.
+/// A waiter finds that the waiter before it died, and is stopped before it has dealt with the death. Meanwhile another
+/// waiter deals with it, and the next waiter takes the same place.
 fn waiter_in_the_place_of_the_dead_is_not_taken_for_them() {
     // Some two thousand, of which one or two lie between the look at the lease and the look at the word.
     for steps in (0..).step_by(stride(13)) {

@@ -1,4 +1,4 @@
-//! What the fault hook costs where it is not built: nothing, counted in instructions.
+//! The cost of the fault hook where it is not built: none, counted in instructions.
 
 use ossature_sys::errno::{Errno, Result};
 use ossature_sys::faults::{self, ENABLED};
@@ -28,7 +28,8 @@ fn call(len: usize) -> Result<usize> {
     }
 }
 
-/// The instructions of a child that calls the function a hundred times; `None` where the processor does not step.
+/// The number of instructions of a child that calls the function a hundred times. `None` where the processor cannot
+/// single-step.
 fn instructions(function: fn(usize) -> Result<usize>) -> Option<u64> {
     let mut child = stopped(|| (0..100).filter(|len| function(*len).is_err()).count() as u8);
     if !can_step(&mut child) {

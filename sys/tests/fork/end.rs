@@ -1,5 +1,4 @@
-//! The end of a process: what is called there, and a parent's end that is one's own; and a standard input from which
-//! nothing comes.
+//! The end of a process: its callbacks, death together with the parent, and an empty standard input.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -42,7 +41,7 @@ pub const TESTS: &[Test] = &[
     ("refusals_leave_what_was", faults::refusals_leave_what_was),
 ];
 
-/// Where the callbacks write, which take no argument.
+/// The descriptor to which the callbacks write, because they take no argument.
 static TELL: AtomicI32 = AtomicI32::new(-1);
 
 fn tell(word: &[u8]) {
@@ -58,7 +57,7 @@ extern "C" fn two() {
     tell(b"2");
 }
 
-/// All that was written into the pipe, when nobody has it open any more.
+/// Reads all bytes of the pipe, once no process has its write end open.
 fn all(mut told: File, tell: File) -> String {
     drop(tell);
     let mut text = String::new();

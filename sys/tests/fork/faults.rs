@@ -1,4 +1,4 @@
-//! Forking and starting when the system says no: an error, and neither a process nor a descriptor left behind.
+//! Forking and starting with failing system calls: an error, and neither a process nor a descriptor left behind.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -62,8 +62,8 @@ fn arm(rule: Rule) -> Armed {
     rule.arm().unwrap()
 }
 
-/// Runs `operation` with each of its foreign calls failing in each way; what it started is ended. How often it was
-/// refused and how often it was not.
+/// Runs `operation` with each of its foreign calls failing in each way, and ends what it started. Returns how often it
+/// failed and how often it succeeded.
 fn sweep(operation: impl Fn() -> Result<Child>) -> (u64, u64) {
     let swept = Sweep::new(&ERRNOS).run_with(operation, |call, child| {
         if let Ok(mut child) = child {
@@ -77,7 +77,7 @@ fn sweep(operation: impl Fn() -> Result<Child>) -> (u64, u64) {
     (swept.refused, swept.survived)
 }
 
-/// Starting blocks all signals for a moment; when the call that unblocks them is made to fail, they stay so.
+/// Unblocks all signals. Starting blocks them for a moment, and they stay blocked if the unblocking call fails.
 fn unblock() {
     let set = ossature_sys::signal::SignalSet::default();
     ossature_sys::signal::set_mask(set).unwrap().keep();
@@ -239,13 +239,13 @@ fn killed_before_exec_is_told_as_such() {
     }
 }
 
-/// Set for a run of this binary in which no handler can be registered.
+/// The variable of a run of this binary in which no handler can be registered.
 const NO_HANDLER: &str = "OSSATURE_TEST_NO_ATFORK";
 
-/// Set for a run of this binary that takes the kernel for one that may forget to pass a wake on.
+/// The variable of a run of this binary that assumes a kernel that may fail to pass a wake on.
 const OLD: &str = "OSSATURE_TEST_OLD_KERNEL";
 
-/// The rules that hold for a whole run of this binary: what is learnt once in the life of a process takes a fresh one.
+/// The rules for a whole run of this binary. State that a process determines only once needs a fresh process.
 pub fn from_environment() -> Vec<Armed> {
     let rules = [
         (NO_HANDLER, "pthread_atfork", Errno::NOMEM),
@@ -260,7 +260,7 @@ pub fn from_environment() -> Vec<Armed> {
         .collect()
 }
 
-/// What a run of this binary says, with one of those variables set.
+/// The output of a run of this binary with one of those variables set.
 fn said_with(variable: &str, tests: &[&str]) -> String {
     // A filter that matched the caller would start itself for ever.
     assert!(std::env::var_os(variable).is_none(), "{variable} is set already");
@@ -293,8 +293,7 @@ fn forgotten_wakes_are_made_up_for_on_old_kernels() {
     }
 }
 
-/// A release whose wake never comes is what a releaser leaves that is killed between its store and its wake, on such a
-/// kernel.
+/// On such a kernel, a releaser that is killed between its store and its wake leaves a release whose wake never comes.
 fn forgotten_wake_delays_only_a_moment() {
     if std::env::var_os(OLD).is_none() {
         return println!("SKIPPED: newer kernels do not forget; run by forgotten_wakes_are_made_up_for_on_old_kernels");
@@ -327,7 +326,7 @@ fn deaths_are_told_where_the_list_is_hidden() {
     }
 }
 
-/// Before Linux 6.11 the pidfd does not tell, and without /proc nothing does.
+/// Before Linux 6.11 the pidfd does not name the namespace, and without /proc nothing does.
 fn memory_is_known_by_its_makers_number_where_nothing_tells_the_namespace() {
     let outer = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();
     // Each child asks for its namespace anew.

@@ -1,4 +1,4 @@
-//! The closure form: what the child may do, and when there is none.
+//! The closure form of fork: what the child may do, and when there is no child.
 
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -143,8 +143,8 @@ fn other_threads_refuse_the_fork() {
     assert_eq!(fork(|| 3).unwrap().wait(), Ok(ExitStatus::Code(3)));
 }
 
-/// A joined thread that gets no processor for 10 ms on its last instructions makes an error. The next try is for when
-/// the kernel has taken it off the list.
+/// A joined thread that gets no processor for 10 ms on its last instructions causes an error. The next attempt is after
+/// the kernel has removed it from the list.
 fn fork_right_after_a_join_succeeds() {
     let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     let mut refused = 0;

@@ -1,4 +1,4 @@
-//! What a process is to others: groups, sessions, subreapers, limits.
+//! A process and others: groups, sessions, subreapers, limits.
 
 use std::io::{Read, Write};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The schedules in which a robust lock can forget a sleeper, made certain: everyone on one processor, and the parent,
-//! as a real-time process, runs until it sleeps, so a woken child cannot move before the parent says so.
+//! The schedules in which a robust lock can lose a sleeper, made deterministic. All processes run on one processor. The
+//! parent, as a real-time process, runs until it sleeps, so a woken child cannot move before the parent lets it.
 //!
 //! In the second of them a pthread robust mutex leaves the survivor asleep beside a free lock.
 
@@ -25,10 +25,10 @@ pub const TESTS: &[Test] = &[
     ("form_is_our_own_node", form_is_our_own_node),
 ];
 
-/// Set for a run of this binary in which the kernel does not tell where the robust list is.
+/// The variable of a run of this binary in which the kernel does not report where the robust list is.
 pub const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 
-/// The variable of a run of this binary in which the C library makes no robust mutex either.
+/// The variable of a run of this binary in which the C library refuses robust mutexes too.
 pub const NO_MUTEX: &str = "OSSATURE_TEST_NO_ROBUST_MUTEX";
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ shareable! {
         pub lock: Lock<u32, Shared>,
         /// Which of the children are about to take the lock.
         arrived: [AtomicU32; 2],
-        /// What the lock told them: 1 whole, 2 abandoned, 3 given up.
+        /// The state in which each child got the lock: 1 whole, 2 abandoned, 3 given up.
         told: [AtomicU32; 2],
     }
 }
@@ -62,7 +62,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Two children that go to the lock when told, one after the other, and say what they found.
+/// Two children that take the lock on command, one after the other, and report its state.
 pub struct Sleepers<'s> {
     stage: &'s Stage,
     turn: [EventFd; 2],
@@ -93,7 +93,7 @@ impl<'s> Sleepers<'s> {
         Self { stage, turn, children }
     }
 
-    /// Both sleep on the lock, the first one in front. Somebody holds it.
+    /// Lets both sleep on the lock, in order. Another process holds it.
     pub fn arrive(&self) {
         for (index, child) in self.children.iter().enumerate() {
             self.turn[index].add(1, PATIENCE).unwrap();
@@ -115,7 +115,7 @@ impl<'s> Sleepers<'s> {
     }
 }
 
-/// One processor for this process and its children, and this one before them; undone when dropped.
+/// Puts this process and its children on one processor, with this process first; dropping it restores the settings.
 pub struct Conductor {
     cpus: CpuSet,
     policy: Policy,
@@ -149,7 +149,7 @@ impl Drop for Conductor {
     }
 }
 
-/// Everywhere but where the kernel hides the list: then, and only then, the weaker form serves.
+/// The pthread form is used where the kernel hides the list, and only there.
 fn form_is_our_own_node() {
     let set = |variable| std::env::var_os(variable).is_some();
     let expected = match (set(NO_LIST), set(NO_MUTEX)) {
@@ -185,7 +185,7 @@ fn killed_chosen_waiter_passes_the_lock_on_past_a_barger() {
     chosen_waiter_is_killed(true);
 }
 
-/// A child that holds the lock until it is killed.
+/// Starts a child that holds the lock until it is killed.
 fn holder(stage: &Stage) -> Child {
     let ready = EventFd::counter(0).unwrap();
     let child = fork(|| {
@@ -224,7 +224,7 @@ fn holder_that_gives_up_frees_those_who_sleep() {
     assert_eq!(stage.lock.lock().map(drop), Err(Refused::Unrecoverable));
 }
 
-/// A stopped holder is not a dead one.
+/// A stopped holder is not dead.
 fn stopped_holder_is_waited_for() {
     let stage = stage();
     let mut holder = holder(&stage);

@@ -43,11 +43,11 @@ pub(crate) trait Flow {
     fn watch(&self) -> &Watch;
     /// Makes the descriptors readable.
     fn raise(&self);
-    /// Who receives a packet.
+    /// The word that says which participant receives the next packet.
     fn receipt(&self) -> &Receipt;
     /// [`OPEN`], [`CLOSING`] or [`CLOSED`].
     fn closed(&self) -> &AtomicU32;
-    /// Whether nobody may send any more.
+    /// Whether sending has ended.
     #[inline]
     fn is_closed(&self) -> bool {
         in_one_order();
@@ -55,25 +55,25 @@ pub(crate) trait Flow {
         in_one_order();
         closed
     }
-    /// Sleeps while that word is as expected and while the one by whom the ring is blocked lives.
+    /// Sleeps while the event count holds `expected` and the participant that blocks the ring is alive.
     fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke;
 }
 
 /// Messages may be sent.
 pub(crate) const OPEN: u32 = 0;
-/// Somebody is about to close the ring; until then messages may be sent.
+/// A participant is about to close the ring; until then messages may be sent.
 pub(crate) const CLOSING: u32 = 1;
 /// No more messages may be sent.
 pub(crate) const CLOSED: u32 = 2;
 
-/// Why a record is not there.
+/// Why a participant gets no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The time ran out, or the wait was cancelled.
     Over,
     /// The ring is closed, and for a receiver empty as well.
     Closed,
-    /// There is no memory for the record, and nothing whose memory it could use.
+    /// There is no memory for the record, and no other record whose memory it could use.
     NoMemory,
     Refused(Refused),
 }
@@ -84,11 +84,11 @@ impl From<Refused> for Stop {
     }
 }
 
-/// The others took this participant for dead.
+/// The other participants took this one for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lost;
 
-/// Moves `head`, and says why it stopped.
+/// Moves `head` over the records that are done. Returns why it stopped.
 pub(crate) fn reclaim(ring: &impl Flow) -> Result<Blocked, Refused> {
     let mut recovered = Recovered::default();
     let blocked = ring.track().reclaim(|who| ring.is_dead(who), &mut recovered)?;
@@ -96,7 +96,7 @@ pub(crate) fn reclaim(ring: &impl Flow) -> Result<Blocked, Refused> {
     Ok(blocked)
 }
 
-/// Wakes those for whom something was recovered.
+/// Wakes the participants that wait for what was recovered.
 pub(super) fn tell(ring: &impl Flow, recovered: Recovered) {
     if recovered.messages {
         wake_receivers(ring, u32::MAX);
@@ -107,7 +107,7 @@ pub(super) fn tell(ring: &impl Flow, recovered: Recovered) {
     }
 }
 
-/// Wakes those who wait for a record to be done: for its room, for the last task, for the end of a closed ring.
+/// Wakes the participants that wait for a record to be done: for its room, the last task or the end of a closed ring.
 #[inline]
 fn record_is_done(ring: &impl Flow) {
     for event_count in [ring.room(), ring.idle()] {
@@ -121,14 +121,14 @@ fn record_is_done(ring: &impl Flow) {
     }
 }
 
-/// Tells those who watch the ring by a descriptor. What they are told of comes after this, and who was killed in
-/// between is protected by [`look`]; or it came before, and they look again by themselves.
+/// Notifies the participants that watch the ring by a descriptor. Either the change comes after this call, and [`look`]
+/// covers a death in between. Or the change came before, and the watchers check again by themselves.
 #[inline(always)]
 pub(crate) fn announce(ring: &impl Flow) {
     ring.watch().announce(|| ring.raise());
 }
 
-/// Does what one that died half-way left undone: its records, and any wake, whatever it was about to do.
+/// Completes what a participant that died half-way left undone: its records, and any wake that it owed.
 #[cold]
 pub(crate) fn inherit(ring: &impl Flow) -> Result<(), Refused> {
     ring.track().recover_all(|who| ring.is_dead(who))?;
@@ -137,7 +137,7 @@ pub(crate) fn inherit(ring: &impl Flow) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Publishes a record and wakes a receiver.
+/// Publishes a record, and wakes a receiver.
 #[inline]
 pub(crate) fn publish(ring: &impl Flow, claim: Claim, info: u64) -> Result<(), Lost> {
     let published = ring.track().publish(claim, info, || announce(ring));
@@ -168,13 +168,13 @@ pub(crate) fn wake_receivers(ring: &impl Flow, count: u32) {
     }
 }
 
-/// A message was [received](Track::receive): wakes those who wait for room.
+/// Wakes the participants that wait for room, after a message was [received](Track::receive).
 #[inline]
 pub(crate) fn received(ring: &impl Flow) {
     record_is_done(ring);
 }
 
-/// Gives a record back and wakes those who wait for room.
+/// Gives a record back, and wakes the participants that wait for room.
 #[inline]
 pub(crate) fn finish(ring: &impl Flow, claim: Claim) -> Result<(), Lost> {
     let finished = ring.track().finish(claim);
@@ -182,7 +182,7 @@ pub(crate) fn finish(ring: &impl Flow, claim: Claim) -> Result<(), Lost> {
     if finished { Ok(()) } else { Err(Lost) }
 }
 
-/// Ends the sending.
+/// Closes the ring for sending.
 pub(crate) fn close(ring: &impl Flow) {
     let _ = ring.closed().compare_exchange(OPEN, CLOSING, SeqCst, SeqCst);
     // Before the closing: whoever is killed here leaves a watcher that looks, and closes.
@@ -196,18 +196,18 @@ fn end_sending(ring: &impl Flow) {
     wake_all(ring);
 }
 
-/// What a watcher has to do that has cleared its descriptor.
+/// What a watcher must do after it has cleared its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Nothing.
     Done,
-    /// Make the descriptor readable: there is a message, or the end.
+    /// Make the descriptor readable: there is a message, or the ring has ended.
     Readable,
-    /// Look again after a short time.
+    /// Check again after a short time.
     Again,
 }
 
-/// Looks at everything, for a watcher that has cleared its descriptor. See [`watch`](super::watch).
+/// Checks all records, for a watcher that has cleared its descriptor. See [`watch`](super::watch).
 #[cold]
 pub(crate) fn look(ring: &impl Flow) -> Result<Look, Refused> {
     ring.watch().cleared();
@@ -229,7 +229,7 @@ pub(crate) fn look(ring: &impl Flow) -> Result<Look, Refused> {
     })
 }
 
-/// Wakes everybody, whatever the event counts say of sleepers.
+/// Wakes all sleepers, whatever the event counts say.
 pub(crate) fn wake_all(ring: &impl Flow) {
     for event_count in [ring.messages(), ring.room(), ring.idle()] {
         event_count.notify(ring.gate(), u32::MAX);

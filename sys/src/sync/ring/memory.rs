@@ -1,4 +1,4 @@
-//! The ring's memory: what lies where, and how it grows.
+//! The ring's memory: its layout, and how it grows.
 //!
 //! | part | bytes |
 //! | --- | --- |
@@ -36,7 +36,7 @@ use crate::sync::lease::Holder;
 use crate::sync::scope::{RawLock, Refused};
 use crate::sync::shared::SharedLock;
 
-/// How many bytes a granule has: a record is a whole number of them.
+/// The size of a granule in bytes. A record is a whole number of granules.
 pub(super) const GRANULE: usize = 64;
 
 /// A ring of messages between processes. See the [module](super).
@@ -81,32 +81,32 @@ pub(super) const GRANULE: usize = 64;
 pub struct Ring {
     pub(super) memory: Growing,
     pub(super) granules: usize,
-    /// What is written to make descriptors readable. Every process that has the ring has it.
+    /// The event that makes descriptors readable when it is written. Every process that has the ring has this event.
     pub(super) event: Option<EventFd>,
 }
 
-/// What all share. Zero bytes are that of a new ring, but for the locks and `mark`.
+/// The part that all participants share. Zero bytes are the state of a new ring, except for the locks and `mark`.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Control {
-    /// Held by whoever enrols.
+    /// Held by a thread while it enrols.
     lock: SharedLock,
-    /// Held by whoever sends a packet: see `packets`.
+    /// Held by a thread while it sends a packet: see `packets`.
     pub(super) packets: SharedLock,
     gate: SharedGate,
-    /// How many participants there were at most. Their entries have pages.
+    /// The greatest number of participants so far. Their entries have pages.
     used: AtomicU32,
     /// Whether messages may be sent.
     closed: AtomicU32,
     watch: Watch,
-    /// 1 if the ring has an event, without which nobody may attach.
+    /// 1 if the ring has an event: a process must then attach with that event.
     pub(super) pollable: AtomicU32,
     positions: Positions,
     messages: Line<EventCount>,
     room: Line<EventCount>,
-    /// Where those sleep who wait until all tasks are done.
+    /// Where participants sleep until all tasks are done.
     idle: Line<EventCount>,
-    /// How many messages were received as tasks.
+    /// The number of messages that were received as tasks.
     received: Line<AtomicU64>,
     receipt: Line<Receipt>,
 }
@@ -117,15 +117,15 @@ unsafe impl Shareable for Control {
     const LOCKS: bool = true;
 }
 
-/// The least and the greatest number of granules: 64 KiB and 4 GiB of messages.
+/// The minimum and the maximum number of granules: 64 KiB and 4 GiB of messages.
 const LEAST: usize = 1 << 10;
 const MOST: usize = 1 << 26;
-/// How many granules have pages in a new ring.
+/// The number of granules with pages in a new ring.
 const FIRST: usize = 1 << 8;
-/// Pages for participants are taken for this many at once.
+/// The number of participants for which pages are allocated at once.
 const ENTRIES_AT_ONCE: usize = 64;
 
-/// How many bytes lie behind the control.
+/// The number of bytes behind the control.
 pub(super) fn more(granules: usize) -> Option<usize> {
     let per_granule = size_of::<Cell>() + GRANULE;
     (LEAST..=MOST).contains(&granules).then_some(())?;
@@ -164,23 +164,23 @@ impl Ring {
         Ok(ring)
     }
 
-    /// How many bytes of messages it has room for.
+    /// The ring's capacity for messages, in bytes.
     pub fn capacity(&self) -> usize {
         self.granules * GRANULE
     }
 
-    /// The length of the longest message, in bytes: a whole ring, at most 4 MiB less 640.
+    /// The maximum length of a message, in bytes: the whole ring, but at most 4 MiB less 640.
     pub fn max_message(&self) -> usize {
         self.granules.min(GRANULES_MAX as usize) * GRANULE
     }
 
-    /// How many bytes of messages have pages.
+    /// The part of the capacity that has pages, in bytes.
     pub fn backed(&self) -> usize {
         self.track().backed() as usize * GRANULE
     }
 
-    /// Ends the sending, for everybody: senders get [`Closed`](RingError::Closed), and receivers get it once they have
-    /// received what was sent. Nothing opens the ring again.
+    /// Closes the ring for sending, for all participants. Senders get [`Closed`](RingError::Closed), and receivers get
+    /// it once they have received all messages. A closed ring cannot be opened again.
     ///
     /// # Examples
     /// ```
@@ -205,7 +205,7 @@ impl Ring {
         Flow::is_closed(self)
     }
 
-    /// How many messages wait, as it was a moment ago. Counts them.
+    /// Counts the messages that waited in the ring a moment ago.
     ///
     /// # Errors
     /// [`Unrecoverable`](Refused::Unrecoverable) if the memory holds what no participant writes.
@@ -213,7 +213,7 @@ impl Ring {
         Ok(self.track().count(usize::MAX)?)
     }
 
-    /// Whether no message waits, as it was a moment ago.
+    /// Whether no message waited in the ring a moment ago.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -221,8 +221,8 @@ impl Ring {
         Ok(self.track().count(1)? == 0)
     }
 
-    /// The process and the thread whose record stands before all others, if the ring waits for one. It reserved the
-    /// record and did not publish it, or it took a message and did not give it back.
+    /// Returns the process and the thread whose record is before all others, if the ring waits for one. That thread
+    /// reserved the record and did not publish it, or it took a message and did not give it back.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -250,8 +250,9 @@ impl Ring {
         Ok(process.zip(Pid::from_raw(thread as i32)))
     }
 
-    /// Gives back what threads hold that have ended without the kernel's report, and says how many such threads there
-    /// were. The kernel loses the report if it kills a process for want of memory, or while it writes a core dump.
+    /// Frees the records and entries of threads that ended without the kernel's report. Returns how many such threads
+    /// there were. The kernel loses the report if it kills a process because memory is short, or while it writes a core
+    /// dump.
     ///
     /// For a supervisor that knows of the death otherwise. Asks the kernel for each participant.
     ///
@@ -294,7 +295,8 @@ impl Ring {
         &self.control().received.0
     }
 
-    /// Lets those look again who wait for a record to be done: it has another owner. In a protected stretch.
+    /// Wakes the participants that wait for a record to be done, because it has another owner. Called in a protected
+    /// stretch.
     pub(super) fn wake_watchers(&self) {
         for event_count in [self.room(), self.idle()] {
             if event_count.has_sleepers() {
@@ -310,7 +312,7 @@ impl Ring {
         ParticipantTable(unsafe { core::slice::from_raw_parts(self.part(0).cast::<Entry>().as_ptr(), used) })
     }
 
-    /// The place `offset` bytes behind the control.
+    /// Returns a pointer to `offset` bytes behind the control.
     fn part(&self, offset: usize) -> NonNull<u8> {
         // SAFETY: the callers' offsets are within what lies behind the control (`more`).
         unsafe { self.memory.value::<Control>().cast::<u8>().add(size_of::<Control>() + offset) }
@@ -328,7 +330,8 @@ impl Ring {
         Self::words_offset() + self.granules * size_of::<Cell>()
     }
 
-    /// Where the message of a claim lies. The claim was checked by its walk: the record ends before the memory does.
+    /// Returns a pointer to the message of a claim. The claim was checked by its walk: the record ends before the
+    /// memory does.
     pub(super) fn message_at(&self, claim: Claim) -> NonNull<u8> {
         let offset = PARTICIPANTS * size_of::<Entry>() + self.granules * size_of::<Cell>();
         self.part(offset + self.track().index(claim.at) as usize * GRANULE)
@@ -339,14 +342,14 @@ impl Ring {
         self.memory.back(Self::part_offset(from * entry), ENTRIES_AT_ONCE * entry)
     }
 
-    /// Finds pages for the first `count` granules, and for one word more: a producer writes padding there.
+    /// Allocates pages for the first `count` granules and for one more word, where a producer writes padding.
     fn back_granules(&self, count: usize) -> ErrnoResult<()> {
         let words = (count + 1).min(self.granules);
         self.memory.back(Self::words_offset(), words * size_of::<Cell>())?;
         self.memory.back(self.messages_offset(), count * GRANULE)
     }
 
-    /// Finds memory for at least `least` granules.
+    /// Allocates memory for at least `least` granules.
     fn find_memory(&self, least: u64) -> bool {
         let mark = &self.positions().mark.0;
         let most = self.granules as u64;
@@ -373,7 +376,7 @@ impl Ring {
         }
     }
 
-    /// Punches holes behind the granules that are kept. All of them are reserved.
+    /// Punches holes behind the granules that are kept. The caller has reserved all of them.
     fn give_back(&self) {
         let (keep, backed) = (KEEP as usize, self.track().lower_mark() as usize);
         // The word of the record that reserves them stays. There is one more word than granules, except at the end.
@@ -387,7 +390,7 @@ impl Ring {
         self.track().lower_mark();
     }
 
-    /// Enrols the calling thread, within the limit, and says its number.
+    /// Enrols the calling thread, within the limit. Returns its number.
     #[cold]
     pub(super) fn enrol(&self, limit: Limit<'_>) -> Result<Option<u32>, Refused> {
         let Control { lock, gate, used, .. } = self.control();
@@ -512,9 +515,9 @@ impl Flow for Ring {
     }
 }
 
-/// After how long in an empty ring a receiver gives memory back.
+/// How long a receiver sleeps in an empty ring before it gives memory back.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long a sleeper sleeps at a stretch where the kernel cannot wait on several words.
+/// How long a sleeper sleeps at a time where the kernel cannot wait on several words.
 const SLICE: Duration = Duration::from_millis(10);
 
 impl Drop for Ring {
@@ -537,7 +540,7 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// `tgkill(process, thread, 0)`: whether there is such a thread.
+/// `tgkill(process, thread, 0)`: returns whether the thread exists.
 fn thread_exists(process: u32, thread: u32) -> bool {
     let answer = raw::call_long("tgkill", || {
         // SAFETY: signal 0 is delivered to nobody: the call only looks the thread up.

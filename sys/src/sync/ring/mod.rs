@@ -1,5 +1,4 @@
-//! A ring of messages in shared memory: many threads of many processes send, many receive, and any of them may be
-//! killed.
+//! A ring of messages in shared memory: many threads of many processes send and receive, and any of them may be killed.
 //!
 //! ```standalone_crate
 //! use ossature_sys::{process::fork, sync::ring::Ring};

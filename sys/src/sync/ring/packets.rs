@@ -1,4 +1,4 @@
-//! Descriptors beside the messages of a ring: packets in a pair of sockets.
+//! Messages with descriptors, beside the other messages of a ring: packets in a pair of sockets.
 //!
 //! A *packet* is a datagram with descriptors, in a pair of sockets that every process of the ring has. A *token* is a
 //! record of the ring that says that there is a packet, and the packet names its token. [`receipt`](super::receipt)
@@ -32,15 +32,15 @@ use crate::socket::{Descriptors, Kind, MOST_DESCRIPTORS, Socket};
 use crate::sync::gate::Gate;
 use crate::sync::scope::RawLock;
 
-/// The number of a packet, in front of its bytes.
+/// The size of the packet number, in front of the packet's bytes.
 const NUMBER: usize = size_of::<u64>();
-/// How long a sender waits at a stretch for what no receiver of the ring tells of.
+/// How long a sender waits at a time for events that no receiver of the ring reports.
 const SLICE: Duration = Duration::from_millis(10);
-/// How long a sender tries whose user has too many descriptors on their way, none of them in these packets.
+/// How long a sender retries if its user has too many descriptors in transit, none of them in these packets.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The way of the packets of one [`Ring`]: a pair of sockets. Each process of the ring has both ends, and no other has
-/// one.
+/// The channel for the packets of one [`Ring`]: a pair of sockets. Each process of the ring has both ends, and no other
+/// process has one.
 ///
 /// # Examples
 /// ```
@@ -69,8 +69,8 @@ pub struct Packets {
     far: Socket,
 }
 
-/// What comes beside the bytes of a packet. It takes a kilobyte, so [`recv_packet`](Participant::recv_packet) moves
-/// none.
+/// The part of a packet beside its bytes. It takes a kilobyte, so [`recv_packet`](Participant::recv_packet) never moves
+/// one.
 ///
 /// # Examples
 /// ```
@@ -90,17 +90,17 @@ pub struct Packets {
 pub struct Parcel {
     /// The descriptors of the packet, closed on exec.
     pub descriptors: Descriptors<MOST_DESCRIPTORS>,
-    /// Whether descriptors came that this process could not have open, so that all of them were closed.
+    /// Whether the packet had descriptors that this process could not open, so that all of them were closed.
     pub descriptors_lost: bool,
 }
 
 impl Packets {
-    /// How many bytes a packet has at most. Longer ones go as memory, by its descriptor.
+    /// The maximum length of a packet in bytes. Longer packets go as memory, by its descriptor.
     pub const LONGEST: usize = Self::BUFFER - NUMBER;
-    /// How many bytes the buffer has at least that a packet is received into.
+    /// The minimum length in bytes of the buffer into which a packet is received.
     pub const BUFFER: usize = 4096;
 
-    /// The way of a new ring.
+    /// Makes the channel of a new ring.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
@@ -109,7 +109,7 @@ impl Packets {
         Ok(Self { near: near.above_standard()?, far: far.above_standard()? })
     }
 
-    /// The way of a ring that another process made, of both ends in their order.
+    /// Makes the channel of a ring that another process made, from both ends in their order.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left above those of the standard streams.
@@ -117,7 +117,7 @@ impl Packets {
         Ok(Self { near: Socket::try_from(near)?.above_standard()?, far: Socket::try_from(far)?.above_standard()? })
     }
 
-    /// Both ends, to hand to a process that uses the ring.
+    /// Returns both ends, to pass to a process that uses the ring.
     ///
     /// # Examples
     /// ```
@@ -133,7 +133,7 @@ impl Packets {
         [self.near.as_fd(), self.far.as_fd()]
     }
 
-    /// Receives all packets and drops them, and says how many there were. For a ring in which nothing is sent any more.
+    /// Receives all packets and drops them. Returns how many there were. It is meant for a closed ring.
     ///
     /// # Errors
     /// `ENOMEM`, `ENOBUFS`.
@@ -145,7 +145,7 @@ impl Packets {
         Ok(count)
     }
 
-    /// Sends a datagram; false if there is no room.
+    /// Sends a datagram. Returns false if there is no room.
     fn send(&self, datagram: &[u8], descriptors: &[BorrowedFd<'_>]) -> ErrnoResult<bool> {
         self.near.send_with(datagram, descriptors, Deadline::NOW).map(|sent| sent.is_some())
     }
@@ -160,7 +160,7 @@ impl Packets {
 }
 
 impl<R: Deref<Target = Ring>> Participant<R> {
-    /// Sends a packet within the limit; false if the time ran out or the wait was cancelled.
+    /// Sends a packet within the limit. Returns false if the time ran out or the wait was cancelled.
     ///
     /// The packet takes as much room in the ring as a message of `room` bytes would, or the longest message if it would
     /// be longer. While the sockets are full, or the user has too many descriptors on their way, this waits as for a
@@ -230,8 +230,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         })
     }
 
-    /// Waits until the sockets had room for packets, within the limit; false if the time ran out or the wait was
-    /// cancelled. Returns after a moment where a packet is refused for another cause.
+    /// Waits until the sockets have room for packets, within the limit. Returns false if the time ran out or the wait
+    /// was cancelled. Returns after a moment if a packet is refused for another cause.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -261,9 +261,9 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         ring.wait_until(ring.room(), || look(packets.has_room()), limit)
     }
 
-    /// Receives the next message or packet within the limit; `None` if the time ran out or the wait was cancelled. All
-    /// who receive from a ring with packets use this. Behind it, `parcel` is `Some` for a packet and `None` for a
-    /// message. The tag of a packet is 0.
+    /// Receives the next message or packet within the limit. Returns `None` if the time ran out or the wait was
+    /// cancelled. All receivers of a ring with packets use this function. Afterwards `parcel` is `Some` for a packet
+    /// and `None` for a message. The tag of a packet is 0.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv); [`TooSmall`](RingError::TooSmall) for a packet and less than
@@ -282,7 +282,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         self.recv_packet_counted(packets, bytes, parcel, limit.into(), false)
     }
 
-    /// [`recv_packet`](Self::recv_packet) of a task: see [`recv_task_timeout`](Self::recv_task_timeout).
+    /// Like [`recv_packet`](Self::recv_packet), but as a task: see [`recv_task_timeout`](Self::recv_task_timeout).
     ///
     /// # Errors
     /// As for [`recv_packet`](Self::recv_packet).
@@ -400,10 +400,10 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     }
 }
 
-/// What a receiver got.
+/// What a receiver received.
 enum Got {
     Whole(Result<Received, RingError>),
-    /// A record to be copied and given back.
+    /// A record that must be copied and given back.
     Claim(Claim),
     Packet(Result<Received, RingError>),
 }
@@ -416,7 +416,7 @@ fn told(packet: Result<Received, Missing<Errno>>) -> Result<Received, RingError>
     })
 }
 
-/// The packets of a receiver, with its buffer and its place for descriptors.
+/// The packets of a receiver, with its buffer and its room for descriptors.
 struct Letters<'p> {
     packets: &'p Packets,
     bytes: &'p mut [u8],
@@ -449,15 +449,15 @@ impl Post for Letters<'_> {
 }
 
 impl Ring {
-    /// Drops all packets if no token tells of one. The senders' lock is held.
+    /// Drops all packets if there is no token for one. The caller holds the senders' lock.
     fn drop_untold(&self, packets: &Packets) {
         if post::oldest(self.track()) == Ok(None) {
             let _ = packets.clear(); // what stays is dropped another time
         }
     }
 
-    /// Sends a packet within the limit; false if the time ran out, or the wait was cancelled. The senders' lock is
-    /// held.
+    /// Sends a packet within the limit. Returns false if the time ran out, or the wait was cancelled. The caller holds
+    /// the senders' lock.
     fn send_in_time(
         &self,
         packets: &Packets,

@@ -21,7 +21,7 @@ use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 use crate::thread_bound::StaysInItsThread;
 
-/// A thread that sends to a [`Ring`] and receives from it. `R` is what keeps the ring: a reference, or a pointer that
+/// A thread that sends to a [`Ring`] and receives from it. `R` keeps the ring: it is a reference, or a pointer that
 /// owns one.
 ///
 /// A participant stays in the thread that [joined](Ring::join), because the others learn of that thread's death. In a
@@ -61,12 +61,12 @@ use crate::thread_bound::StaysInItsThread;
 /// ```
 pub struct Participant<R: Deref<Target = Ring>> {
     pub(super) ring: R,
-    /// Where the ring's memory was. `R` is anybody's, so each operation asks it once, and compares.
+    /// The address of the ring's memory. The caller supplies `R`, so each operation dereferences it once, and compares.
     pub(super) base: *const Control,
     pub(super) who: u32,
-    /// In which process it was enrolled.
+    /// The process in which the thread was enrolled.
     pub(super) forks: u32,
-    /// Where it reserved last.
+    /// The position of its last reservation.
     pub(super) cursor: u64,
     pub(super) reader: Reader,
     /// The record that it writes or reads in place.
@@ -76,8 +76,8 @@ pub struct Participant<R: Deref<Target = Ring>> {
     stays: PhantomData<StaysInItsThread>,
 }
 
-/// Messages of at most this many granules are received in one step: a copy that comes too late costs less than a second
-/// change of the record.
+/// The maximum number of granules of a message that is received in one step. A copy that comes too late costs less than
+/// a second change of the record.
 pub(super) const AT_ONCE: u64 = 16;
 
 impl<R: Deref<Target = Ring>> Participant<R> {
@@ -113,7 +113,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }))
     }
 
-    /// Returns what keeps the ring.
+    /// Returns the reference or the pointer that keeps the ring.
     ///
     /// # Examples
     /// ```
@@ -149,7 +149,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         self.send_tagged(message, 0, limit)
     }
 
-    /// Sends a message with a number of the caller's, within the limit.
+    /// Sends a message with a tag of the caller's choice, within the limit.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -186,7 +186,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         })
     }
 
-    /// Receives the next message into `bytes`. Waits for one.
+    /// Waits for the next message, and receives it into `bytes`.
     ///
     /// # Errors
     /// [`TooSmall`](RingError::TooSmall), and the message stays; [`Refused`](RingError::Refused) as for a lock.
@@ -212,7 +212,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         self.recv_counted(bytes, limit.into(), false)
     }
 
-    /// Receives the next message, if it is there or comes soon, and is short.
+    /// Receives the next message, if it is short and is there or comes soon.
     ///
     /// All of it is inline and in registers: most receipts end here. The answer of a call travels through memory, in
     /// parts of other widths than it was written in, and that takes as long as the rest.
@@ -263,7 +263,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
     }
 
-    /// Whether the others have no reason to take this participant for dead.
+    /// Whether the other participants have no reason to take this one for dead.
     #[cold]
     pub(super) fn is_enrolled(&self) -> bool {
         let entry = self.here().and_then(|ring| ring.table().get(self.who));
@@ -346,8 +346,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         measured(taken, info).map(Some)
     }
 
-    /// Gives memory above 1 MiB back to the system, if no message is in the ring; false if one is, or there is no more
-    /// memory than that. Others can go on meanwhile, in that first MiB.
+    /// Returns memory above 1 MiB to the system if the ring has no message. Returns false if it has one, or if there is
+    /// no such memory. Other participants can continue meanwhile, in that first MiB.
     ///
     /// A receiver that sleeps for a second in an empty ring does so by itself.
     ///
@@ -377,7 +377,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(ring.gate().protected(|| trim(ring, self.who))?)
     }
 
-    /// The ring, if this is still the process and the ring that the participant is enrolled in.
+    /// The ring, if neither the process nor the ring has changed since the thread was enrolled.
     pub(super) fn here(&self) -> Option<&Ring> {
         same(&self.ring, self.base).ok().filter(|_| self.forks == generation())
     }
@@ -395,7 +395,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         Ok(())
     }
 
-    /// Gives the record up that was reserved or taken. A record of another ring, or of the parent, stays as it is.
+    /// Gives up the record that was reserved or taken. A record of another ring, or of the parent, is left alone.
     pub(super) fn finish_claim(&mut self) {
         let Self { ring, base, forks, who, claim, .. } = self;
         let Ok(ring) = same(ring, *base) else { return };
@@ -408,8 +408,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let _ = ring.gate().protected(|| finish(ring, claim));
     }
 
-    /// Begins an operation: in a forked child enrols anew, gives a record up whose guard was forgotten. False if the
-    /// time ran out.
+    /// Begins an operation. In a forked child it enrols anew; it also gives up a record whose guard was forgotten.
+    /// Returns false if the time ran out.
     #[inline]
     pub(super) fn enter(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {
         if self.claim.is_none() && self.forks == generation() {
@@ -436,7 +436,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     }
 }
 
-/// Users of a ring.
+/// Joining a ring.
 impl Ring {
     /// Enrols the calling thread.
     ///
@@ -447,7 +447,7 @@ impl Ring {
         Participant::new(self)
     }
 
-    /// Enrols the calling thread within the limit; `None` if the time ran out or the wait was cancelled.
+    /// Enrols the calling thread within the limit. Returns `None` if the time ran out or the wait was cancelled.
     ///
     /// # Errors
     /// As for [`join`](Self::join).
@@ -478,20 +478,21 @@ impl<R: Deref<Target = Ring>> fmt::Debug for Participant<R> {
     }
 }
 
-/// What keeps a ring, asked once: the ring, if it is the one whose memory is there.
+/// Dereferences `keeper` once. Returns the ring, if its memory is still at `base`.
 pub(super) fn same<R: Deref<Target = Ring>>(keeper: &R, base: *const Control) -> Result<&Ring, RingError> {
     let ring: &Ring = keeper;
     if core::ptr::from_ref(ring.control()) == base { Ok(ring) } else { Err(RingError::OtherRing) }
 }
 
-/// While a record is lent as a slice, a fork would lend it twice: fork refuses beside an exclusive entry.
+/// Marks the participant's entry as exclusive while a record is lent as a slice. A fork would lend the slice twice, so
+/// fork refuses then.
 fn mark_exclusive(ring: &Ring, who: u32, exclusive: bool) {
     if let Some(entry) = ring.table().get(who) {
         entry.lease.set_exclusive(exclusive);
     }
 }
 
-/// Gives the record of a message back that was copied. A task counts from here on.
+/// Gives back the record of a message that was copied. A task counts as received from here on.
 #[inline]
 pub(super) fn done_with(ring: &Ring, claim: Claim, who: u32, as_task: bool) -> Result<(), RingError> {
     let entry = ring.table().get(who).filter(|_| as_task);
@@ -507,10 +508,10 @@ pub(super) fn done_with(ring: &Ring, claim: Claim, who: u32, as_task: bool) -> R
     Ok(finished?)
 }
 
-/// What a receiver got.
+/// What a receiver received.
 enum Got {
-    /// The message, or why it stays.
+    /// The message, or the error for which it stays in the ring.
     Whole(Result<Received, RingError>),
-    /// A record to be copied and given back.
+    /// A record that must be copied and given back.
     Claim(Claim),
 }

@@ -1,4 +1,4 @@
-//! Who takes part in a ring: a lease for each thread that does.
+//! The participants of a ring: a lease for each enrolled thread.
 //!
 //! | lease | meaning |
 //! | --- | --- |
@@ -22,20 +22,20 @@ use core::sync::atomic::Ordering::SeqCst;
 use crate::sync::lease::{Holder, Lease};
 use crate::sync::scope::Refused;
 
-/// How many threads can take part in a ring at once.
+/// The maximum number of threads that take part in a ring at once.
 pub const PARTICIPANTS: usize = 4096;
 
-/// One participant's entry. Zero bytes are a free one.
+/// One participant's entry. Zero bytes are a free entry.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) lease: Lease,
     pub(crate) process: AtomicU32,
-    /// How many [tasks](super::tasks) the thread has received and not done.
+    /// The number of [tasks](super::tasks) that the thread has received but not done.
     pub(crate) in_hand: AtomicU32,
 }
 
-/// The numbers that were in use at some time.
+/// The entries of all numbers that were ever in use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ParticipantTable<'r>(pub(crate) &'r [Entry]);
 
@@ -45,12 +45,12 @@ impl<'r> ParticipantTable<'r> {
         self.get(who).is_some_and(|entry| entry.lease.holder() == Holder::Dead)
     }
 
-    /// The entry of a number; numbers begin at 1.
+    /// The entry of a participant's number. Numbers begin at 1.
     pub(crate) fn get(self, who: u32) -> Option<&'r Entry> {
         self.0.get((who as usize).wrapping_sub(1))
     }
 
-    /// Enrols the calling thread under a free number. The table's lock is held.
+    /// Enrols the calling thread under a free number. The caller holds the table's lock.
     ///
     /// # Errors
     /// As for [`Lease::claim`].
@@ -69,7 +69,8 @@ impl<'r> ParticipantTable<'r> {
         Ok(None)
     }
 
-    /// Frees the numbers of those who died before `walk`, which leaves no record of them. The table's lock is held.
+    /// Frees the numbers of the participants that died before `walk`, which recovers all their records. The caller
+    /// holds the table's lock.
     ///
     /// # Errors
     /// Those of `walk`.

@@ -1,4 +1,4 @@
-//! Packets beside the records, sent and received. See [`receipt`](super::receipt).
+//! Sending and receiving packets beside the records. See [`receipt`](super::receipt).
 
 use super::flow::{Flow, Lost, Stop, finish, publish, reclaim};
 use super::take::Taking;
@@ -9,16 +9,16 @@ use crate::sync::gate::Gate;
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// The info of a token. No message is so long.
+/// The info of a token. No message is that long.
 pub(crate) const TOKEN: u64 = 1 << 63;
 
-/// Whether a record that is ready is a token.
+/// Whether a ready record is a token.
 #[inline]
 pub(crate) fn is_token(track: Track<'_>, seen: Claim) -> bool {
     seen.word.beside().is_none() && track.info(seen) & TOKEN != 0
 }
 
-/// Where packets wait, in their order.
+/// The queue where packets wait, in their order.
 pub(crate) trait Post {
     type Packet;
     type Error;
@@ -33,7 +33,7 @@ pub(crate) trait Post {
     }
 }
 
-/// Receives the packet with this number, and drops those before; `None` if it is lost.
+/// Receives the packet with this number, and drops the packets before it. Returns `None` if it is lost.
 fn fetch<P: Post>(post: &mut P, number: u64) -> Result<Option<P::Packet>, P::Error> {
     loop {
         match post.first()? {
@@ -47,15 +47,15 @@ fn fetch<P: Post>(post: &mut P, number: u64) -> Result<Option<P::Packet>, P::Err
 /// Why there is no packet.
 #[derive(Debug)]
 pub(crate) enum Missing<E> {
-    /// The packet's receipt failed, and the packet stays.
+    /// The packet could not be received, and stays in the queue.
     Post(E),
-    /// The record is not as the receiver left it.
+    /// The record is not as the receiver left it: others took the receiver for dead.
     Lost,
     Refused(Refused),
 }
 
 /// Receives the packet of the oldest token, for a walk that has found the token `seen`. `give_back` gives its record
-/// back. To be called in a protected stretch.
+/// back. Must be called in a protected stretch.
 pub(crate) fn receive<F: Flow, P: Post>(
     ring: &F,
     post: &mut P,
@@ -76,8 +76,9 @@ pub(crate) fn receive<F: Flow, P: Post>(
     received.transpose().map_or(Taking::Changed, Taking::Left)
 }
 
-/// `None` if the token of the walk is gone, or if its packet is lost and the record given back. The walk then goes on
-/// in the order of the records, since messages may stand before the next token.
+/// Receives the packet of the oldest token. Returns `None` if the walk's token is gone, or if its packet is lost and
+/// the record given back. The walk then continues in the order of the records, since messages may come before the next
+/// token.
 fn receive_oldest<F: Flow, P: Post>(
     ring: &F,
     post: &mut P,
@@ -94,7 +95,7 @@ fn receive_oldest<F: Flow, P: Post>(
     }
 }
 
-/// The oldest token whose packet nobody has received.
+/// The oldest token whose packet was not received.
 pub(crate) fn oldest(track: Track<'_>) -> Result<Option<Claim>, Refused> {
     track.first(|seen| is_token(track, seen))
 }
@@ -107,8 +108,8 @@ pub(crate) enum Unsent<E> {
     Post(E),
 }
 
-/// Sends a packet and publishes its token; false if the time ran out. The caller holds the senders' lock. `packet`
-/// sends the packet with its number.
+/// Sends a packet and publishes its token. Returns false if the time ran out. The caller holds the senders' lock.
+/// `packet` sends the packet with its number.
 pub(crate) fn send<E>(
     ring: &impl Flow,
     cursor: &mut u64,

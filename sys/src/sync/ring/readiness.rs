@@ -1,4 +1,4 @@
-//! A ring as a descriptor.
+//! A descriptor that shows when a ring has messages.
 //!
 //! Each watcher has an epoll set of its own, in which the ring's event is edge-triggered: the event is written and
 //! never read, so no watcher takes another's news away. Clearing takes the news out of the set; making the set readable
@@ -49,17 +49,17 @@ use crate::timerfd::{Clock, TimerFd};
 /// ```
 pub struct Readiness<R: Deref<Target = Ring>> {
     ring: R,
-    /// Where the ring's memory was: `R` is anybody's.
+    /// The address of the ring's memory, to check `R`, which the caller supplies.
     base: usize,
     forks: u32,
     epoll: Epoll,
-    /// For a look after a short time.
+    /// The timer for a check after a short time.
     timer: TimerFd,
 }
 
-/// After how long a watcher looks again at a message that another copies.
+/// How soon a watcher checks again if another participant is copying a message.
 const SLICE: Duration = Duration::from_millis(10);
-/// Registered: the event, the timer, and one more.
+/// The number of registered descriptors: the event, the timer, and one more.
 const MOST: usize = 3;
 
 impl<R: Deref<Target = Ring>> Readiness<R> {
@@ -81,7 +81,7 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
         Ok(Self { ring, base, forks: generation(), epoll, timer })
     }
 
-    /// Returns what keeps the ring.
+    /// Returns the reference or the pointer that keeps the ring.
     ///
     /// # Examples
     /// ```
@@ -95,7 +95,7 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
         &self.ring
     }
 
-    /// Lets the descriptor be readable while that one is, too.
+    /// Makes the descriptor readable while `fd` is readable, too.
     ///
     /// # Errors
     /// As for [`Epoll::register`].
@@ -117,8 +117,8 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
         self.epoll.register(fd, Interest::IN, 0)
     }
 
-    /// Makes the descriptor unreadable until there may be a message; false, and the descriptor stays readable, if there
-    /// is one or the ring is closed and empty.
+    /// Makes the descriptor unreadable until there may be a message. Returns false, and leaves the descriptor readable,
+    /// if there is a message or the ring is closed and empty.
     ///
     /// To be called by a receiver that found nothing. In a forked child this changes nothing, and says whether there is
     /// nothing.

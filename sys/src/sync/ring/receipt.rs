@@ -1,4 +1,4 @@
-//! Packets beside the records: who may receive the next one, and whose it is.
+//! Packets beside the records: which participant may receive the next packet, and to which record it belongs.
 //!
 //! A packet has a *number*: the position of its record, which is a *token*. Senders hold a lock from the reservation of
 //! the record to its publishing, and the packet is sent in between. So packets come in the order of their numbers, and
@@ -48,11 +48,11 @@ use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;
 use crate::atomic::{AtomicU64, step};
 
-/// Others went past a token.
+/// Another receiver went past a token.
 const PASSED: u64 = 1 << 13;
 const COUNTED: u64 = 1 << 14;
 
-/// The word. Zero bytes are that of a new ring.
+/// The word. Zero bytes are the word of a new ring.
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub(crate) struct Receipt(AtomicU64);
@@ -62,7 +62,7 @@ fn who(word: u64) -> u32 {
 }
 
 impl Receipt {
-    /// Takes the word; or says who has it, and will wake the receivers.
+    /// Takes the word, or returns the number of its holder, which will wake the receivers.
     pub(super) fn take(&self, me: u32, dead: impl Fn(u32) -> bool) -> Result<u64, u32> {
         let mut seen = self.0.load(SeqCst);
         loop {
@@ -78,7 +78,7 @@ impl Receipt {
         }
     }
 
-    /// Gives the word back, and says whether others went past a token.
+    /// Gives the word back. Returns whether another receiver went past a token.
     pub(super) fn give_back(&self, taken: u64) -> bool {
         let mut seen = taken;
         while let Err(now) = self.change(seen, seen & !(COUNTED - 1)) {
@@ -91,7 +91,7 @@ impl Receipt {
         seen & PASSED != 0
     }
 
-    /// Frees the word of a dead one.
+    /// Frees the word if its holder is dead.
     pub(super) fn recover(&self, dead: impl Fn(u32) -> bool) {
         let seen = self.0.load(SeqCst);
         if who(seen) != 0 && dead(who(seen)) {

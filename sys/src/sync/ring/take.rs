@@ -1,24 +1,24 @@
-//! Taking a message: the walk of a consumer, and what becomes of the record that it finds ready.
+//! Taking a message: the walk of a consumer, and what it does with the ready record that it finds.
 
 use super::track::{Claim, Reader, Recovered, Relation, Track};
 use super::word::{RecordState, RecordWord};
 use crate::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::sync::scope::Refused;
 
-/// Consumers tell the others their place once in this many takes.
+/// A consumer publishes its place once in this many takes.
 const TELL_EVERY: u32 = 16;
 
-/// What has become of a record that was seen ready.
+/// The result for a record that was seen ready.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Taking<T> {
     /// The record was taken.
     Taken(T),
-    /// The record was looked at, and stays.
+    /// The record was only read, and stays.
     Left(T),
-    /// The record stays, and is not for this consumer while that participant lives: the walk goes on, and the next one
-    /// begins here again.
+    /// The record stays, and this consumer must not take it while the participant with this number lives. The walk goes
+    /// on, and the next walk begins here again.
     Past(u32),
-    /// Somebody else was faster.
+    /// Another consumer was faster.
     Changed,
 }
 
@@ -35,7 +35,7 @@ impl<T> Taking<T> {
 }
 
 impl Reader {
-    /// Whether the last take told the others its place.
+    /// Whether the last take published its place.
     #[inline]
     pub(super) fn has_told(&self) -> bool {
         self.taken % TELL_EVERY == 0
@@ -50,7 +50,7 @@ enum Found<T> {
 }
 
 impl Track<'_> {
-    /// Takes the next message, as `take` says. `None` if there is none.
+    /// Takes the next message as `take` decides. Returns `None` if there is none.
     ///
     /// `take` gets the record as it was seen, ready. It [claims](Self::claim) the record or [receives](Self::receive)
     /// it.
@@ -88,7 +88,8 @@ impl Track<'_> {
         }
     }
 
-    /// Moves the reader to where a walk begins: behind what the others have told, or to `head` if a message was late.
+    /// Moves the reader to where a walk begins: behind the place that others have published, or to `head` if a message
+    /// was late.
     #[inline]
     fn hear(self, reader: &mut Reader) {
         let read = &self.positions.read.0;
@@ -106,7 +107,7 @@ impl Track<'_> {
         }
     }
 
-    /// [`hear`](Self::hear), once in [`TELL_EVERY`] takes, for those who do not walk.
+    /// Calls [`hear`](Self::hear) once in [`TELL_EVERY`] takes, for consumers that do not walk.
     #[inline]
     pub(crate) fn hear_now_and_then(self, reader: &mut Reader) {
         if reader.has_told() {
@@ -115,8 +116,8 @@ impl Track<'_> {
         }
     }
 
-    /// The record where the reader looks next, if it is a message of which a walk would say the same: the first look of
-    /// a [walk](Self::take).
+    /// The record at the reader's place, if it is a message and a walk would find the same record. This is the first
+    /// step of a [walk](Self::take).
     #[inline]
     pub(crate) fn next(self, reader: &Reader) -> Option<Claim> {
         let at = reader.at;
@@ -130,7 +131,7 @@ impl Track<'_> {
         is_next.then_some(Claim { at, word: seen })
     }
 
-    /// The reader has taken the record that was [next](Self::next), and goes on behind it.
+    /// Moves the reader behind the record that was [next](Self::next), after the reader has taken it.
     #[inline]
     pub(crate) fn took(self, reader: &mut Reader, behind: u64) {
         reader.at = behind;
@@ -138,7 +139,7 @@ impl Track<'_> {
         self.tell(reader);
     }
 
-    /// Tells the other consumers where this one is, once in [`TELL_EVERY`] takes.
+    /// Publishes this consumer's place to the others, once in [`TELL_EVERY`] takes.
     #[inline]
     fn tell(self, reader: &Reader) {
         if reader.has_told() {
@@ -226,7 +227,7 @@ impl Track<'_> {
         }
     }
 
-    /// Takes a record that was seen ready, as `state` says: copying or held.
+    /// Takes a record that was seen ready, with the new state `state`: copying or held.
     #[inline]
     pub(crate) fn claim(self, seen: Claim, state: RecordState, who: u32) -> Taking<Claim> {
         let taken = seen.word.becomes(state, who);
@@ -236,9 +237,9 @@ impl Track<'_> {
         }
     }
 
-    /// Takes a record that was seen ready and gives it back, in one step: `copy` copies the message while the record is
-    /// anybody's. The copy counts only if the record is still as it was seen. Nobody writes there meanwhile then: a
-    /// record that was done and reserved again is of another lap.
+    /// Takes a record that was seen ready and gives it back, in one step. `copy` copies the message while the record
+    /// has no owner. The copy counts only if the record has not changed since it was seen. In that case no other thread
+    /// wrote there meanwhile: a record that was done and reserved again belongs to another lap.
     ///
     /// `copy` may leave the message with an error; the error counts in the same way.
     #[inline]

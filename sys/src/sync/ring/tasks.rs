@@ -1,4 +1,4 @@
-//! Messages that count as unfinished until somebody says that they are done, and waits for the state of a ring.
+//! Messages that count as unfinished until a receiver marks them as done, and waits for the state of a ring.
 //!
 //! | unfinished is | because |
 //! | --- | --- |
@@ -26,8 +26,8 @@ use crate::sync::lease::Holder;
 use crate::sync::scope::Refused;
 
 impl Ring {
-    /// Counts the messages that are not received, and the tasks that living threads have received and not done, as they
-    /// were a moment ago.
+    /// Counts the messages that are not received, and the tasks that living threads have received but not done. The
+    /// numbers are those of a moment ago.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -126,8 +126,8 @@ impl Ring {
         }
     }
 
-    /// How many tasks are unfinished, up to `most`, and by whom a wait is blocked: the wait sleeps until the death of
-    /// that one, too.
+    /// The number of unfinished tasks, up to `most`, and the participant that blocks the wait. The wait also ends when
+    /// that participant dies.
     fn look_at_tasks(&self, most: usize) -> Result<(usize, Blocked), Refused> {
         loop {
             let before = self.received().load(SeqCst);
@@ -152,7 +152,7 @@ impl Ring {
     }
 }
 
-/// What is there of what is waited for; if not yet, by whom the wait is blocked.
+/// The state of the awaited condition. If it is not met yet, this includes the participant that blocks the wait.
 pub(super) enum Look {
     Yes,
     NotYet(Blocked),
@@ -175,7 +175,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         self.recv_counted(bytes, limit.into(), true)
     }
 
-    /// Says that one of the tasks that this thread has received is done. Returns false if this thread has none.
+    /// Marks one of the tasks that this thread has received as done. Returns false if this thread has none.
     ///
     /// # Errors
     /// [`OtherRing`](RingError::OtherRing).

@@ -1,4 +1,4 @@
-//! The records of a ring, as a protocol over words: who may write where, who may read what, and what the dead left.
+//! The records of a ring, as a protocol over words: which participant may write or read where, and what dead ones left.
 //!
 //! A *position* counts granules from the beginning of time and never wraps: its remainder is the granule, its quotient
 //! the lap. The granule of a record's first position has the record's [word](super::word); the words of its other
@@ -59,37 +59,37 @@ use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::atomic::{AtomicU64, expect_to_write, step};
 use crate::sync::scope::Refused;
 
-/// What is on a cache line of its own.
+/// A value on a cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug, Default)]
 pub(crate) struct Line<T>(pub(crate) T);
 
-/// The positions that all share. Zero bytes are those of a new ring, but for `mark`.
+/// The positions that all participants share. Zero bytes are those of a new ring, except for `mark`.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
     pub(crate) head: Line<AtomicU64>,
     pub(crate) tail: Line<AtomicU64>,
     pub(crate) read: Line<Read>,
-    /// How many granules have memory, and above it how often that became less.
+    /// The number of granules with memory; the upper half counts how often that number decreased.
     pub(crate) mark: Line<AtomicU64>,
 }
 
-/// What consumers share.
+/// The state that consumers share.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Read {
-    /// The lower half of the position, and above it the lower half of `late` as the consumer knew it.
+    /// The lower half of the position; the upper half is the lower half of `late` as the consumer knew it.
     pub(super) next: AtomicU64,
     pub(super) late: AtomicU64,
 }
 
-/// What belongs to a granule beside its bytes.
+/// The words of a granule beside its bytes.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(crate) struct Cell {
     pub(crate) word: AtomicU64,
-    /// The length of the message in bytes, and below it a number of the user's; or a message of up to 8 bytes.
+    /// The length of the message in bytes, and below it the user's tag; or a message of up to 8 bytes.
     info: AtomicU64,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct Cell {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Track<'r> {
     pub(crate) positions: &'r Positions,
-    /// A power of two of them, at least one.
+    /// The cells: a power of two of them, at least one.
     pub(crate) cells: &'r [Cell],
 }
 
@@ -108,19 +108,19 @@ pub(crate) struct Claim {
     pub(crate) word: RecordWord,
 }
 
-/// What a consumer remembers between two takes.
+/// The state that a consumer keeps between two takes.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     pub(super) at: u64,
     pub(super) late: u64,
     pub(super) taken: u32,
-    /// What `taken` was when it last had to wait.
+    /// The value of `taken` when the reader last had to wait.
     pub(super) waited: u32,
     /// The first record that the last walk went past and left [ready](super::take::Taking::Past).
     pub(super) past: Option<u64>,
-    /// Whether it has just looked for the next message for as long as it pays.
+    /// Whether the reader has just polled for the next message for as long as that pays.
     pub(super) looked: bool,
-    /// Whom the last walk saw with a message that comes back if that participant dies; 0: nobody.
+    /// The participant that the last walk saw with a message that comes back if the participant dies; 0 for none.
     pub(super) beside: u32,
 }
 
@@ -130,51 +130,52 @@ impl Reader {
         self.past.is_some()
     }
 
-    /// Whether messages come in a stream: more than one came since the reader last had to wait, while an answer comes
-    /// alone. A reader as fast as the sender has to wait for each message. So once in [`TRIED_EVERY`] takes the reader
-    /// assumes a stream, and learns by that wait. To be called when the reader has to wait.
+    /// Whether messages come in a stream, and not one by one as answers do. In a stream, more than one message came
+    /// since the reader last had to wait. A reader as fast as the sender has to wait for each message. So once in
+    /// [`TRIED_EVERY`] takes the reader assumes a stream, and the wait then shows whether it is one. Called when the
+    /// reader has to wait.
     pub(super) fn is_in_stream(&mut self) -> bool {
         let waited = core::mem::replace(&mut self.waited, self.taken);
         // Once in a while one take counts for two: see `hear_now_and_then`.
         self.taken.wrapping_sub(waited) > 2 || self.taken % TRIED_EVERY == TRIED_EVERY - 1
     }
 
-    /// By whom a consumer is blocked that has found nothing.
+    /// What blocks a consumer that has found no message.
     pub(super) fn blocked(&self) -> Blocked {
         if self.beside == 0 { Blocked::Empty } else { Blocked::By(self.beside) }
     }
 }
 
-/// Once in this many takes a reader tries whether messages come in a stream, and never before its first take.
+/// Once in this many takes a reader tests whether messages come in a stream, but never before its first take.
 const TRIED_EVERY: u32 = 256;
 
-/// Why `head` goes no further.
+/// What stops `head`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
     /// All records are done.
     Empty,
-    /// The next record is a message that nobody has taken.
+    /// The next record is a message that no participant has taken.
     Unread,
-    /// The next record is a living participant's.
+    /// The next record belongs to the living participant with this number.
     By(u32),
 }
 
-/// What has become of the records of the dead.
+/// What a walk has recovered from dead participants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recovered {
-    /// A message can be taken again.
+    /// Whether a message can be taken again.
     pub(crate) messages: bool,
-    /// A record is done.
+    /// Whether a record is done, so that its room is free.
     pub(crate) room: bool,
 }
 
-/// How a word stands to a position.
+/// How a word relates to a position.
 pub(super) enum Relation {
-    /// The word is that of the record there.
+    /// The word belongs to the record at the position.
     Same,
-    /// The record there has not been reserved yet.
+    /// The record at the position has not been reserved yet.
     Earlier,
-    /// The ring is more than a lap further.
+    /// The ring is more than a lap ahead.
     Later,
 }
 
@@ -189,7 +190,7 @@ impl<'r> Track<'r> {
         unsafe { self.cells.get_unchecked(index) }
     }
 
-    /// Asks for the word at that position, which is about to change.
+    /// Prefetches the word at that position, which is about to change.
     #[inline(always)]
     pub(super) fn expect_to_change(self, at: u64) {
         expect_to_write(self.cell(at));
@@ -212,7 +213,7 @@ impl<'r> Track<'r> {
         if self.head() > at { Relation::Later } else { Relation::Earlier }
     }
 
-    /// Where the record behind the one at `at` begins.
+    /// The position of the record behind the record at `at`.
     pub(super) fn step(self, at: u64, word: RecordWord) -> Result<u64, Refused> {
         let left = self.lap_len() - self.index(at);
         match word.granules() {
@@ -222,7 +223,7 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// Where to go on when the ring is more than a lap further: whoever wrote there saw a later `head`.
+    /// The position where to continue when the ring is more than a lap ahead: that writer saw a later `head`.
     pub(super) fn catch_up(self, at: u64) -> Result<u64, Refused> {
         let head = self.head();
         if head > at { Ok(head) } else { Err(Refused::Unrecoverable) }
@@ -232,7 +233,7 @@ impl<'r> Track<'r> {
         self.positions.head.0.load(Acquire)
     }
 
-    /// Whether the record at `head` is done, for those who look before they sleep.
+    /// Whether the record at `head` is done, for a thread that checks before it sleeps.
     pub(crate) fn head_is_done(self) -> bool {
         let head = self.head();
         let word = RecordWord(self.cell(head).word.load(Relaxed));
@@ -246,14 +247,14 @@ impl<'r> Track<'r> {
         word.compare_exchange(claim.word.0, to.0, SeqCst, Acquire).map_or_else(|now| Err(RecordWord(now)), |_| Ok(()))
     }
 
-    /// Where a producer looks first that reserved last at `cursor`.
+    /// The position where a producer that last reserved at `cursor` tries first.
     #[inline]
     pub(super) fn frontier(self, cursor: u64) -> u64 {
         self.positions.tail.0.load(Acquire).max(cursor)
     }
 
-    /// Reserves the record at the frontier, if there it is and has room as it stands: what [`reserve`](Self::reserve)
-    /// does nearly always.
+    /// Reserves the record at the frontier, if `cursor` is there and the record has room: the common case of
+    /// [`reserve`](Self::reserve).
     #[inline]
     pub(crate) fn reserve_next(self, cursor: &mut u64, granules: u64, who: u32) -> Option<Claim> {
         let at = self.frontier(*cursor);
@@ -278,7 +279,7 @@ impl<'r> Track<'r> {
         Some(Claim { at, word })
     }
 
-    /// Notes where the frontier is now.
+    /// Records the new frontier.
     #[inline]
     fn reserved(self, cursor: &mut u64, end: u64) {
         let tail = &self.positions.tail.0;
@@ -288,8 +289,8 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// Reserves a record; `None` without room. `cursor` is where this producer reserved last. `more` moves `head`, or
-    /// finds memory for as many granules as its argument says, or answers that it can do neither.
+    /// Reserves a record. Returns `None` without room. `cursor` is where this producer reserved last. `more` moves
+    /// `head`, or allocates memory for at least the given number of granules; it returns false if it can do neither.
     pub(crate) fn reserve(
         self,
         cursor: &mut u64,
@@ -355,23 +356,23 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// Makes a record that this producer has reserved a message. False if others took the producer for dead. `announce`
-    /// tells the [watchers](super::watch).
+    /// Publishes a record that this producer has reserved, as a message. Returns false if others took the producer for
+    /// dead. `announce` notifies the [watchers](super::watch).
     #[inline]
     pub(crate) fn publish(self, claim: Claim, info: u64, announce: impl Fn()) -> bool {
         self.cell(claim.at).info.store(info, Relaxed);
         self.publish_as(claim, claim.word, announce)
     }
 
-    /// [`publish`](Self::publish), of a message of `len` bytes that lies beside the word.
+    /// Like [`publish`](Self::publish), for a message of `len` bytes that is stored beside the word.
     #[inline]
     pub(crate) fn publish_beside(self, claim: Claim, len: usize, message: u64, announce: impl Fn()) -> bool {
         self.cell(claim.at).info.store(message, Relaxed);
         self.publish_as(claim, claim.word.with_beside(len), announce)
     }
 
-    /// Splits a reserved record into messages of that many granules and that info each, and publishes all of them at
-    /// once. They fill the record.
+    /// Splits a reserved record into messages with the given granules and infos, and publishes all of them at once.
+    /// They fill the record.
     pub(crate) fn publish_all(
         self,
         claim: Claim,
@@ -428,7 +429,8 @@ impl<'r> Track<'r> {
         published
     }
 
-    /// Gives a record up that this participant has reserved or taken. False if others took the participant for dead.
+    /// Gives up a record that this participant has reserved or taken. Returns false if others took the participant for
+    /// dead.
     pub(crate) fn finish(self, claim: Claim) -> bool {
         let done = claim.word.becomes(RecordState::Done, 0);
         let mut from = claim.word;
@@ -451,14 +453,14 @@ impl<'r> Track<'r> {
         back
     }
 
-    /// The info of a message that this consumer has taken, or that is ready; or the message, if it is
+    /// Returns the info of a message that this consumer has taken, or that is ready; or the message itself, if it is
     /// [beside](RecordWord::beside) the word.
     #[inline]
     pub(crate) fn info(self, claim: Claim) -> u64 {
         self.cell(claim.at).info.load(Relaxed)
     }
 
-    /// The first message that is as asked for, from `head` on.
+    /// Finds the first message, from `head` on, for which `is_wanted` returns true.
     pub(crate) fn first(self, is_wanted: impl Fn(Claim) -> bool) -> Result<Option<Claim>, Refused> {
         let mut at = self.positions.head.0.load(Acquire);
         loop {
@@ -475,13 +477,13 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// A reader that has seen nothing yet.
+    /// Makes a reader that has seen no record yet.
     pub(crate) fn reader(self) -> Reader {
         Reader { at: self.head(), taken: 1, ..Reader::default() }
     }
 
-    /// Whether a record stands where the reader looks next, for those who look before they sleep. What is being written
-    /// does not count: it comes at once, and to go past it costs its writer and the reader another walk.
+    /// Whether there is a record at the reader's place, for readers that check before they sleep. A record that is
+    /// being written does not count. It comes at once, and passing it costs its writer and the reader another walk.
     pub(crate) fn has_come(self, reader: &Reader) -> bool {
         let seen = RecordWord(self.cell(reader.at).word.load(Relaxed));
         let is_there = match self.relation(seen, reader.at) {
@@ -492,7 +494,7 @@ impl<'r> Track<'r> {
         is_there || self.positions.read.0.late.load(Relaxed) != reader.late
     }
 
-    /// Moves `head` over the records that are done, and says why it stopped.
+    /// Moves `head` over the records that are done. Returns why it stopped.
     pub(crate) fn reclaim(self, dead: impl Fn(u32) -> bool, recovered: &mut Recovered) -> Result<Blocked, Refused> {
         let head = &self.positions.head.0;
         let mut first = head.load(Acquire);
@@ -523,7 +525,7 @@ impl<'r> Track<'r> {
         Ok(blocked)
     }
 
-    /// Goes through all records and does what the dead among their owners left undone.
+    /// Goes through all records and completes what their dead owners left undone.
     pub(crate) fn recover_all(self, dead: impl Fn(u32) -> bool) -> Result<Recovered, Refused> {
         let mut recovered = Recovered::default();
         let mut at = self.positions.head.0.load(Acquire);
@@ -542,7 +544,7 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// Ends what the dead owner of a record was doing.
+    /// Completes or undoes what the dead owner of a record was doing.
     #[cold]
     pub(super) fn recover(self, claim: Claim, recovered: &mut Recovered) {
         if claim.word.state() == RecordState::Writing && claim.word.granules() == 0 {
@@ -555,7 +557,7 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// How many messages there are that nobody has received, up to `most`, as it was a moment ago.
+    /// Counts the messages that no consumer has received, up to `most`, as of a moment ago.
     pub(crate) fn count(self, most: usize) -> Result<usize, Refused> {
         let mut at = self.positions.head.0.load(Acquire);
         let mut count = 0;
@@ -576,8 +578,8 @@ impl<'r> Track<'r> {
         Ok(count)
     }
 
-    /// Says that only the granules that are [kept](KEEP) have memory, and how many had memory before. To be called
-    /// while the granules behind them are reserved.
+    /// Sets the number of granules with memory to those that are [kept](KEEP). Returns the number before. Must be
+    /// called while the granules behind them are reserved.
     pub(super) fn lower_mark(self) -> u64 {
         let mark = &self.positions.mark.0;
         let mut seen = mark.load(Acquire);
@@ -591,7 +593,7 @@ impl<'r> Track<'r> {
         }
     }
 
-    /// How many granules have memory.
+    /// The number of granules that have memory.
     pub(crate) fn backed(self) -> u64 {
         self.positions.mark.0.load(Acquire) & BACKED
     }

@@ -1,4 +1,4 @@
-//! Giving memory back that no message needs. See [`track`](super::track).
+//! Returning memory to the system that no message needs. See [`track`](super::track).
 
 use super::flow::{Flow, finish, reclaim};
 use super::track::{Blocked, Claim, Relation, Track};
@@ -7,8 +7,8 @@ use crate::atomic::Ordering::SeqCst;
 use crate::sync::scope::Refused;
 
 impl Track<'_> {
-    /// Reserves the granule at `head` and all behind it in the lap, if that is the granule behind the first [`KEEP`]
-    /// ones, and writes padding up to there otherwise. `None` if somebody else has reserved a record there.
+    /// If `head` is behind the first [`KEEP`] granules, reserves the granule at `head` and all behind it in the lap.
+    /// Otherwise it writes padding up to there. Returns `None` if another participant has reserved a record there.
     fn reserve_rest(self, who: u32) -> Option<Result<Claim, ()>> {
         let at = self.head();
         let seen = RecordWord(self.cell(at).word.load(SeqCst));
@@ -24,8 +24,8 @@ impl Track<'_> {
     }
 }
 
-/// Gives memory back, if nothing stands in the ring and there is more than what stays; false otherwise. To be called in
-/// a protected stretch.
+/// Returns memory to the system, if the ring has no records and more memory than it keeps. Returns false otherwise.
+/// Must be called in a protected stretch.
 #[cold]
 pub(crate) fn trim(ring: &impl Flow, who: u32) -> Result<bool, Refused> {
     // At most: to the end of the lap, then to the granule, then the record.

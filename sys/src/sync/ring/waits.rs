@@ -1,4 +1,4 @@
-//! Reserving a record and taking one, with their waits, over the steps of [`flow`](super::flow).
+//! Reserving a record and taking a message, with their waits, over the steps of [`flow`](super::flow).
 //!
 //! | waits | until | woken by |
 //! | --- | --- | --- |
@@ -15,7 +15,7 @@ use crate::sync::gate::Woke;
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// Moves `head`, so that memory can be used again, or else finds memory for at least `least` granules.
+/// Moves `head`, so that memory can be used again, or else allocates memory for at least `least` granules.
 #[cold]
 fn make_room(ring: &impl Flow, least: u64) -> bool {
     let before = ring.track().head();
@@ -38,8 +38,8 @@ fn try_reserve(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> R
     }
 }
 
-/// Gives a record up that was reserved in a closed ring. A receiver that finds the ring closed afterwards sees the
-/// record of a sender that found it open here, since the record was reserved before.
+/// Gives up a record that was reserved in a closed ring. If the sender found the ring open here, a receiver that finds
+/// it closed later sees the record, because the record was reserved before.
 #[inline]
 fn unless_closed(ring: &impl Flow, claim: Claim) -> Result<Claim, Stop> {
     if !ring.is_closed() {
@@ -50,7 +50,7 @@ fn unless_closed(ring: &impl Flow, claim: Claim) -> Result<Claim, Stop> {
     Err(Stop::Closed)
 }
 
-/// Reserves the record at the frontier, if the ring is open and that record has room as it stands.
+/// Reserves the record at the frontier, if the ring is open and the record has room.
 #[inline(always)]
 pub(crate) fn reserve_next(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> Option<Claim> {
     let claim = ring.track().reserve_next(cursor, granules, who)?;
@@ -128,8 +128,8 @@ fn try_take<T>(
     taken
 }
 
-/// Receives the record where the reader looks next, if it is a message that `copy` copies: most receipts need no more.
-/// `copy` gets the record and its info while the record is anybody's, and its copy counts as in
+/// Receives the record at the reader's place, if it is a message that `copy` copies. Most receipts need no more. `copy`
+/// gets the record and its info while the record has no owner, and its copy counts as in
 /// [`Track::receive`](super::track::Track::receive).
 #[inline(always)]
 pub(crate) fn receive_next<T>(
@@ -148,8 +148,8 @@ pub(crate) fn receive_next<T>(
     Some(copied)
 }
 
-/// Looks for the next message for as long as that pays. To be called before a [`take`], which does not look if this
-/// function has looked in vain.
+/// Polls for the next message for as long as that pays. Called before a [`take`], which does not poll if this function
+/// found nothing.
 #[inline]
 pub(crate) fn comes_soon(ring: &impl Flow, reader: &mut Reader, spin: &Spin, limit: Limit<'_>) -> bool {
     reader.looked = false;
@@ -172,16 +172,16 @@ pub(crate) fn comes_soon(ring: &impl Flow, reader: &mut Reader, spin: &Spin, lim
     comes
 }
 
-/// Between two of the first pauses it looks more than once: an answer of one who is awake takes a few pauses in all.
+/// The number of checks between two of the first pauses: a reply of a peer that is awake takes only a few pauses.
 const LOOKS: u32 = 8;
-/// How many pauses are the first ones.
+/// The number of first pauses.
 const OFTEN: u32 = 32;
-/// How many pauses pass without a look in a [stream](Reader::is_in_stream): less than a microsecond. Each look fetches
-/// the cache line that the sender still writes, and the sender fetches it back. After these pauses the reader is some
-/// lines behind the sender.
+/// The number of pauses without a check in a [stream](Reader::is_in_stream): less than a microsecond. Each check
+/// fetches the cache line that the sender still writes, and the sender fetches it back. After these pauses the reader
+/// is some lines behind the sender.
 const PATIENT: u32 = 32;
 
-/// Takes a message within the limit, as `how` says.
+/// Takes a message within the limit, in the way that `how` decides.
 #[inline]
 pub(crate) fn take<T>(
     ring: &impl Flow,

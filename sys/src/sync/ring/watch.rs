@@ -46,19 +46,19 @@ const WATCHED: u64 = 1;
 const RAISED: u64 = 2;
 const CLEARED: u64 = 4;
 
-/// The word. Zero bytes are a ring that no descriptor has ever watched.
+/// The word. Zero bytes are the word of a ring that no descriptor has ever watched.
 #[repr(transparent)]
 #[derive(Debug, Default)]
 pub(crate) struct Watch(AtomicU64);
 
 impl Watch {
-    /// From now on messages are announced.
+    /// Starts to announce messages.
     pub(crate) fn begin(&self) {
         self.0.fetch_or(WATCHED, SeqCst);
     }
 
-    /// Makes the descriptors readable, if there are any and they may be unreadable. Called between the reserving of a
-    /// record and its publishing.
+    /// Makes the descriptors readable, if there are any and they may be unreadable. Called after a record is reserved
+    /// and before it is published.
     #[inline(always)]
     pub(crate) fn announce(&self, raise: impl FnOnce()) {
         in_one_order();
@@ -75,7 +75,7 @@ impl Watch {
         let _ = self.0.compare_exchange(seen, seen | RAISED, SeqCst, Relaxed);
     }
 
-    /// Says that a descriptor was made unreadable. To be called before the records are looked at.
+    /// Records that a descriptor was made unreadable. Must be called before the records are checked.
     pub(crate) fn cleared(&self) {
         let mut seen = self.0.load(SeqCst);
         while let Err(now) = self.0.compare_exchange(seen, (seen & !RAISED).wrapping_add(CLEARED), SeqCst, SeqCst) {
@@ -85,19 +85,19 @@ impl Watch {
     }
 }
 
-/// What a watcher has seen.
+/// The result of a watcher's check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// There is a message.
+    /// Whether there is a message.
     pub(crate) message: bool,
-    /// A living consumer copies a message, and may put it back.
+    /// Whether a living consumer is copying a message, which it may put back.
     pub(crate) copying: bool,
-    /// A record is a living participant's.
+    /// Whether a record belongs to a living participant.
     pub(crate) open: bool,
 }
 
 impl Track<'_> {
-    /// Goes through all records for a watcher that has cleared its descriptor: each message that comes from now on is
+    /// Goes through all records for a watcher that has cleared its descriptor. Every message that comes from now on is
     /// announced.
     pub(crate) fn pass_all(self, dead: impl Fn(u32) -> bool, recovered: &mut Recovered) -> Result<Seen, Refused> {
         let mut result = Seen::default();

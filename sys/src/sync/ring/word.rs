@@ -1,4 +1,4 @@
-//! The state word of a record: what a record is, where in time, how long, and whose.
+//! The state word of a record: its state, lap, length and owner.
 //!
 //! | bits | meaning |
 //! | --- | --- |
@@ -55,23 +55,23 @@ pub(crate) enum RecordState {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordWord(pub(crate) u64);
 
-/// The part of the word that says the length.
+/// The bits of the word that hold the length.
 const SIZES: u64 = (1 << 16) - 1;
-/// How many bytes a message beside the word can have.
+/// The maximum length in bytes of a message beside the word.
 pub(crate) const BESIDE_MAX: usize = size_of::<u64>();
-/// How many granules a record can have.
+/// The maximum number of granules of a record.
 pub(crate) const GRANULES_MAX: u64 = SIZES - 1 - BESIDE_MAX as u64;
 /// The highest number of a participant that the word can hold.
 pub(crate) const WHO_MAX: u32 = (1 << 13) - 1;
 
 impl RecordWord {
-    /// A word of these parts; each is within its bounds.
+    /// Makes a word of these parts; each must be within its bounds.
     pub(crate) fn of(state: RecordState, who: u32, granules: u64, lap: u32) -> Self {
         debug_assert!(who <= WHO_MAX && granules <= GRANULES_MAX);
         Self(u64::from(lap) << 32 | granules << 16 | u64::from(who) << 3 | state as u64)
     }
 
-    /// The same record in another state and of another participant.
+    /// Returns the same record in another state and with another participant.
     pub(crate) fn becomes(self, state: RecordState, who: u32) -> Self {
         Self(self.0 & !0xffff | u64::from(who) << 3 | state as u64)
     }
@@ -103,13 +103,13 @@ impl RecordWord {
         self.0 >> 16 & SIZES
     }
 
-    /// The length of a message that lies beside the word, in the place of its info. So short a message is on one cache
-    /// line with its word.
+    /// The length of a message that is stored beside the word, in place of its info. Such a short message is on one
+    /// cache line with its word.
     pub(crate) fn beside(self) -> Option<usize> {
         self.size().checked_sub(GRANULES_MAX + 1).map(|len| len as usize)
     }
 
-    /// The same record, with a message of at most [`BESIDE_MAX`] bytes beside the word.
+    /// Returns the same record, with a message of at most [`BESIDE_MAX`] bytes beside the word.
     pub(crate) fn with_beside(self, len: usize) -> Self {
         debug_assert!(len <= BESIDE_MAX && self.granules() == 1);
         Self(self.0 & !(SIZES << 16) | (GRANULES_MAX + 1 + len as u64) << 16)
@@ -126,8 +126,8 @@ impl fmt::Debug for RecordWord {
     }
 }
 
-/// This many granules stay when memory is given back: those of 1 MiB.
+/// The number of granules that stay when memory is given back: those of 1 MiB.
 pub(crate) const KEEP: u64 = 1 << 14;
 
-/// The part of `mark` that says how many granules have memory.
+/// The bits of `mark` that hold the number of granules with memory.
 pub(crate) const BACKED: u64 = u32::MAX as u64;
