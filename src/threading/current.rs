@@ -6,7 +6,7 @@ use super::inner::{Inner, Kind, Thread, current_or_inherited, set_current, take_
 use super::registry::registry;
 use crate::thread::{Native, is_first};
 
-/// Takes a thread that was started elsewhere off the list when it ends.
+/// Removes a thread that was started outside this module from the list when the thread ends.
 struct UnregisterOnExit;
 
 impl Drop for UnregisterOnExit {
@@ -25,7 +25,7 @@ thread_local! {
     static UNREGISTER: UnregisterOnExit = const { UnregisterOnExit };
 }
 
-/// The handle that the calling thread has, if it has one and it is this process's.
+/// The handle of the calling thread, if it already has one and the handle belongs to this process.
 pub(super) fn current_registered() -> Option<Arc<Inner>> {
     let inner = current_or_inherited()?;
     if !inner.native.is_here() {
@@ -55,7 +55,7 @@ pub(super) fn current() -> Arc<Inner> {
     dummy
 }
 
-/// How many threads live: as many as [`enumerate`] lists.
+/// The number of living threads: the length of the list that [`enumerate`] returns.
 ///
 /// # Examples
 /// ```
@@ -77,7 +77,7 @@ pub fn active_count() -> usize {
 }
 
 /// The living threads, in the order of their start: the main thread, daemons, and threads started elsewhere that have
-/// asked for their [handle](current_thread). From the call of `start` to the end of what they do.
+/// asked for their [handle](current_thread). A thread counts as living from the call of `start` to the end of its work.
 ///
 /// May be called anywhere but in a signal handler, by a destructor or hook that another of these calls runs into as
 /// well.
@@ -97,8 +97,8 @@ pub fn current_thread() -> Thread {
     Thread::of(current())
 }
 
-/// The handle of the first thread, `MainThread`. In a forked child that is the thread that called fork, under the name
-/// that it had.
+/// The handle of the first thread, `MainThread`. In a forked child this is the thread that called fork, under the name
+/// that it had before.
 ///
 /// # Examples
 /// See the example of [`active_count`].

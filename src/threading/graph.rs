@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::thread::Ident;
 
-/// Who holds which lock, and who waits for what. One for the process; in a forked child nobody holds anything.
+/// The holder of each lock, and what each waiting thread waits for. One graph per process; in a forked child no thread
+/// holds a lock.
 #[derive(Default)]
 pub(super) struct Graph {
     pub(super) holders: BTreeMap<u64, Ident>,
     pub(super) waiting: BTreeMap<Ident, Awaited>,
 }
 
-/// What a thread waits for.
+/// The object that a thread waits for.
 #[derive(Clone, Copy)]
 pub(super) enum Awaited {
     Lock(u64),
@@ -19,13 +20,13 @@ pub(super) enum Awaited {
 }
 
 impl Graph {
-    /// What `me` holds, for a child that it has forked in the middle of it.
+    /// The locks that `me` holds, for a child that `me` forks while it holds them.
     pub(super) fn of(&self, me: Ident) -> Self {
         let mine = self.holders.iter().filter(|(_, holder)| **holder == me);
         Self { holders: mine.map(|(lock, holder)| (*lock, *holder)).collect(), waiting: BTreeMap::new() }
     }
 
-    /// Whether waiting for `what` would be waiting for `me`.
+    /// Whether a wait for `what` would be a wait for `me` itself.
     pub(super) fn leads_to(&self, me: Ident, mut what: Awaited) -> bool {
         loop {
             let holder = match what {

@@ -1,4 +1,4 @@
-//! The types of the hooks, and of what the hooks get.
+//! The types of the hooks and of their arguments.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -10,32 +10,32 @@ use std::time::{Duration, Instant};
 use super::inner::Thread;
 use crate::thread::{Escaped, Pid, Place, is_exit, report_panics, text};
 
-/// What [`set_excepthook`](super::set_excepthook) takes.
+/// The type of the hook for [`set_excepthook`](super::set_excepthook).
 ///
 /// # Examples
 /// See the example of [`PanicReport`].
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>) + Send + Sync>;
-/// What [`set_trace`](super::set_trace) takes.
+/// The type of the hook for [`set_trace`](super::set_trace).
 ///
 /// # Examples
 /// See the example of [`set_trace`](super::set_trace).
 pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent) + Send + Sync>;
-/// What [`set_profile`](super::set_profile) takes.
+/// The type of the hook for [`set_profile`](super::set_profile).
 ///
 /// # Examples
 /// See the example of [`set_trace`](super::set_trace).
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration) + Send + Sync>;
 
-/// At which end of a thread the [`TraceHook`] is called.
+/// The end of a thread's work at which the [`TraceHook`] is called.
 ///
 /// # Examples
 /// See the example of [`set_trace`](super::set_trace).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "Moment")]
 pub enum TraceEvent {
-    /// Before its work.
+    /// Before the thread's work.
     Start,
-    /// After its work, by return or by panic.
+    /// After the thread's work, by return or by panic.
     End,
 }
 
@@ -101,7 +101,7 @@ impl<'p, H> PanicReport<'p, H> {
         Self { thread, payload: &*escaped.payload, place: escaped.place.as_ref() }
     }
 
-    /// Prints it as Rust does.
+    /// Prints the report in the format of Rust's own panic message.
     pub(crate) fn print(&self, name: &str, native: Option<Pid>) {
         let mut text = format!("\nthread '{name}'");
         if let Some(native) = native {
@@ -119,35 +119,35 @@ impl<'p, H> PanicReport<'p, H> {
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
-    /// The thread, which is the calling one.
+    /// The thread that panicked, which is the calling thread.
     pub fn thread(&self) -> &H {
         self.thread
     }
 
-    /// What it panicked with.
+    /// The payload of the panic.
     #[doc(alias = "exc_value")]
     pub fn payload(&self) -> &(dyn Any + Send) {
         self.payload
     }
 
-    /// The words of the panic; `None` when it panicked with something that is not a text.
+    /// The text of the panic; `None` when the payload is not a string.
     pub fn message(&self) -> Option<&str> {
         text(self.payload)
     }
 
-    /// The file, line and column; `None` when the unwinding was resumed by hand, or another panic hook was set
-    /// meanwhile.
+    /// The file, line and column of the panic. `None` after `resume_unwind`, or when the process's panic hook was
+    /// replaced meanwhile.
     pub fn location(&self) -> Option<&str> {
         self.place.map(|place| place.location.as_str())
     }
 
-    /// Where it panicked, if `RUST_BACKTRACE` asks for that.
+    /// The backtrace of the panic, if `RUST_BACKTRACE` requests one.
     #[doc(alias = "exc_traceback")]
     pub fn backtrace(&self) -> Option<&Backtrace> {
         self.place.map(|place| &place.backtrace).filter(|backtrace| backtrace.status() == BacktraceStatus::Captured)
     }
 
-    /// Whether the thread left by [`exit`](super::exit), Python's `SystemExit`, which is not a fault.
+    /// Whether the thread left by [`exit`](super::exit) (Python's `SystemExit`), which is not an error.
     pub fn is_exit(&self) -> bool {
         is_exit(self.payload)
     }
@@ -164,7 +164,7 @@ impl<H: fmt::Debug> fmt::Debug for PanicReport<'_, H> {
 }
 
 impl<H> PanicReport<'_, H> {
-    /// Tells `hook`, or `default` if there is no hook.
+    /// Calls `hook`, or `default` if there is no hook.
     pub(crate) fn tell(&self, hook: Option<impl Fn(&PanicReport<'_, H>)>, default: impl Fn(&PanicReport<'_, H>)) {
         // A hook that panics has reported nothing, so both panics are printed.
         if !hook.is_some_and(|hook| report_panics(|| hook(self))) {

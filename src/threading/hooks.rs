@@ -1,4 +1,4 @@
-//! What is called when a thread begins, ends or panics.
+//! The hooks that are called when a thread starts, ends or panics.
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -7,8 +7,8 @@ use super::inner::Thread;
 use super::registry::registry;
 use crate::thread::Escaped;
 
-/// Says what is called when a panic ends a thread's work, or a timer's; `None` for [`default_excepthook`]. Called in
-/// that thread. Other threads and the exit code are not affected.
+/// Sets the hook for a panic that ends the work of a thread or a timer; `None` restores [`default_excepthook`]. The
+/// hook runs in that thread. Other threads and the exit code are not affected.
 ///
 /// Such a panic does not reach the process's panic hook. If this hook itself panics, the process's panic hook gets the
 /// second panic, and [`default_excepthook`] prints the first one. The thread then ends as usual. A panic that the
@@ -33,7 +33,7 @@ pub fn set_excepthook(hook: Option<ExceptHook>) {
     change(|hooks| std::mem::replace(&mut hooks.except, hook));
 }
 
-/// What [`set_excepthook`] set.
+/// The hook that [`set_excepthook`] set.
 ///
 /// # Examples
 /// See the example of [`PanicReport`].
@@ -41,8 +41,8 @@ pub fn excepthook() -> Option<ExceptHook> {
     registry().hooks.lock().except.clone()
 }
 
-/// Says what every thread that starts later calls before and after its work; `None` for nothing. Rust has no lines or
-/// calls to trace, so these two moments are all there is.
+/// Sets the hook that every thread that starts later calls before and after its work; `None` removes it. Rust has no
+/// events for lines or calls, so there are no other events.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -73,7 +73,7 @@ pub fn set_trace(hook: Option<TraceHook>) {
     change(|hooks| std::mem::replace(&mut hooks.trace, hook));
 }
 
-/// What [`set_trace`] set.
+/// The hook that [`set_trace`] set.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
@@ -82,7 +82,8 @@ pub fn trace() -> Option<TraceHook> {
     registry().hooks.lock().trace.clone()
 }
 
-/// Says what every thread that starts later calls after its work, with the time that took; `None` for nothing.
+/// Sets the hook that every thread that starts later calls after its work, with the time that the work took; `None`
+/// removes it.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
@@ -91,7 +92,7 @@ pub fn set_profile(hook: Option<ProfileHook>) {
     change(|hooks| std::mem::replace(&mut hooks.profile, hook));
 }
 
-/// What [`set_profile`] set.
+/// The hook that [`set_profile`] set.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
@@ -109,8 +110,8 @@ fn change<H>(replace: impl FnOnce(&mut OwnHooks) -> Option<H>) {
     drop(before); // outside the lock: what it captured may come back here
 }
 
-/// Prints the panic to standard error as Rust does; nothing for [`exit`](super::exit), nor when there is no standard
-/// error.
+/// Prints the panic to standard error as Rust does. Prints nothing for [`exit`](super::exit), or when there is no
+/// standard error.
 ///
 /// Python's `__excepthook__`: call it from a hook of your own to have both.
 ///
@@ -124,12 +125,12 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
     report.print(&report.thread().name(), report.thread().native_id());
 }
 
-/// Tells the hook what escaped from the calling thread's work.
+/// Passes the panic that ended the calling thread's work to the hook.
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
     PanicReport::new(thread, escaped).tell(excepthook().as_deref(), default_excepthook);
 }
 
-/// Runs the work of a thread between the hooks that were there at its start.
+/// Runs the work of a thread between the hooks that were set at its start.
 pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
     let registry = registry();
     if !registry.hooked.load(Relaxed) {

@@ -1,4 +1,4 @@
-//! Initialising something once, by whoever comes first, with an error where a plain lock would hang.
+//! Initialises an object once, in the first thread that needs it, with an error where a plain lock would deadlock.
 //!
 //! Some threads would wait for ever. Examples are two threads that initialise each other's objects, and a thread that
 //! needs what it is just making. A third is a thread that waits for a thread that waits for the object. Here the thread
@@ -38,11 +38,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{Ident, get_ident};
 
 thread_local! {
-    /// How many of these locks the thread holds: who holds none can close no circle by joining.
+    /// The number of init locks that the thread holds. A thread that holds none cannot close a circle by a join.
     static HELD: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A lock that is held while something is initialised, and knows who waits for whom.
+/// A lock that is held while an object is initialised, and that detects circles of waiting threads.
 ///
 /// ```
 /// use ossature::ErrorKind;
@@ -56,11 +56,11 @@ thread_local! {
 /// ```
 #[derive(Debug, Default)]
 pub struct InitLock {
-    /// Its key in the graph, given at the first use.
+    /// The lock's key in the graph, given at the first use.
     key: AtomicU64,
 }
 
-/// The right to initialise; dropping it lets the next one in.
+/// The right to initialise. Dropping the guard releases the lock.
 ///
 /// # Examples
 /// ```
@@ -124,7 +124,7 @@ impl InitLock {
         }
     }
 
-    /// Whether somebody holds it now.
+    /// Whether any thread holds the lock now.
     ///
     /// # Examples
     /// See the example of [`InitGuard`].
@@ -160,7 +160,7 @@ impl Drop for Joining {
     }
 }
 
-/// The calling thread is about to wait for the end of `thread`.
+/// Records that the calling thread is about to wait for the end of `thread`.
 pub(super) fn joining(thread: Ident) -> Result<Option<Joining>> {
     if HELD.get() == 0 {
         return Ok(None);
@@ -174,7 +174,7 @@ pub(super) fn joining(thread: Ident) -> Result<Option<Joining>> {
     Ok(Some(Joining(me)))
 }
 
-/// A value that is made when it is first asked for.
+/// A value that is made at its first use.
 ///
 /// Unlike std's `OnceLock` and `LazyLock`, asking for it in a circle is an error instead of a hang or a panic.
 ///
@@ -197,7 +197,7 @@ pub struct Once<T> {
 }
 
 impl<T> Once<T> {
-    /// No value yet.
+    /// An object without a value.
     pub const fn new() -> Self {
         Self { lock: InitLock::new(), value: OnceLock::new() }
     }
@@ -208,7 +208,8 @@ impl<T> Once<T> {
         self.value.get()
     }
 
-    /// The value, made by `make` if there is none. Who comes meanwhile waits; if `make` panics, the next one makes it.
+    /// The value, made by `make` if there is none. Other threads wait meanwhile; if `make` panics, the next caller
+    /// makes the value.
     ///
     /// # Errors
     /// * [`ErrorKind::WouldDeadlock`] when whoever makes it waits for the calling thread, or is it.
@@ -218,7 +219,7 @@ impl<T> Once<T> {
         self.get_or_try_init(|| Ok(make()))
     }
 
-    /// The value, made by `make` if there is none; if that fails, the next one makes it.
+    /// The value, made by `make` if there is none; if `make` fails, the next caller makes the value.
     ///
     /// # Errors
     /// What `make` says, and as for [`get_or_init`](Self::get_or_init).

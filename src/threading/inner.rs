@@ -1,4 +1,4 @@
-//! What every handle of one thread shares, and the calling thread's own.
+//! The state that all handles of a thread share, and the handle of the calling thread.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -10,10 +10,10 @@ use ossature_sys::sync::lock::Lock;
 
 use crate::thread::{self, Native, is_first};
 
-/// What a thread left behind.
+/// The result of a thread: its return value, or the payload of its panic.
 pub(super) type Left<T> = std::thread::Result<T>;
 
-/// A thread: a handle that names it, waits for it and takes its result. Clones are the same thread.
+/// A thread: a handle that names the thread, waits for it and takes its result. Clones refer to the same thread.
 ///
 /// Dropping the handle lets the thread go on; nobody waits then but [`shutdown`](super::shutdown()).
 ///
@@ -68,7 +68,7 @@ impl Thread {
     }
 }
 
-/// What a thread runs.
+/// The work that a thread runs.
 pub(super) type Body = Box<dyn FnOnce(&Thread) + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,14 +80,14 @@ pub(super) enum Kind {
     Main,
     /// Started outside this module, and seen here.
     Dummy,
-    /// A thread of this library, which is on no list.
+    /// A thread of this library, which is not listed.
     Service,
 }
 
 pub(super) struct Inner {
     pub(super) native: Native,
     kind: AtomicU8,
-    /// The N of "Thread-N".
+    /// The number N of "Thread-N".
     number: u32,
     name: Lock<Option<Arc<str>>>,
     pub(super) daemon: AtomicBool,
@@ -114,7 +114,8 @@ impl Inner {
         self.kind.load(Relaxed) == kind as u8
     }
 
-    /// The handle of a thread that was not started here becomes that of the first thread, in a forked child.
+    /// In a forked child, turns the handle of a thread that was started outside this module into that of the main
+    /// thread.
     pub(super) fn become_main(&self) {
         self.native.adopt();
         if self.is(Kind::Dummy) {
@@ -136,8 +137,8 @@ impl Inner {
         }
     }
 
-    /// Names the calling thread, which is this one, for the kernel. std has done so with a name that was given, but may
-    /// have cut it in the middle of a character.
+    /// Gives this thread, which is the calling one, its name in the kernel. std has set a name that was given, but may
+    /// have cut it within a character.
     pub(super) fn name_in_kernel(&self) {
         // A sandbox may forbid it, and the name is for the eye only.
         let _ = match self.given_name() {
@@ -160,10 +161,10 @@ impl Inner {
 }
 
 /// The calling thread's handle. It has no destructor, because each thread would have to register one. A thread of this
-/// module takes the handle out at its end, and other threads when they [end](super::current).
+/// module takes the handle out at its end; other threads do so in the [destructor](super::current) of a thread-local.
 type Handle = RefCell<Option<ManuallyDrop<Arc<Inner>>>>;
 
-/// What a thread that is started here inherits.
+/// The daemon flag that a new thread inherits from the calling thread.
 const UNKNOWN: u8 = 0;
 const DAEMON: u8 = 1;
 const FOREGROUND: u8 = 2;
@@ -180,12 +181,12 @@ pub(super) fn set_current(inner: Arc<Inner>) {
     drop(before.map(ManuallyDrop::into_inner));
 }
 
-/// The calling thread has no handle any more.
+/// Takes the handle out of the calling thread.
 pub(super) fn take_current() -> Option<Arc<Inner>> {
     HERE.take().map(ManuallyDrop::into_inner)
 }
 
-/// Whether threads that the calling thread makes are daemons, unless they say otherwise.
+/// Whether new threads of the calling thread are daemons by default.
 pub(super) fn inherited() -> bool {
     match INHERITED.get() {
         UNKNOWN => {

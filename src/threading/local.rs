@@ -1,4 +1,4 @@
-//! Values that each thread has its own of: [`Local`].
+//! Values of which each thread has its own: [`Local`].
 //!
 //! ```
 //! use std::cell::Cell;
@@ -31,13 +31,13 @@ use ossature_sys::sync::rlock::RLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::thread::report_panics;
 
-/// One thread's value. The lock is that thread's while it looks at the value, and nobody ever waits for it.
+/// The value of one thread. Only that thread takes the lock while it uses the value, so no thread ever waits for it.
 type Slot<T> = Arc<RLock<RefCell<Option<T>>>>;
 
-/// The values of all threads: by number, with the process that the thread is of.
+/// The values of all threads by number, each with the process of its thread.
 type Slots<T> = Lock<BTreeMap<u64, (u32, Slot<T>)>>;
 
-/// A value for each thread, made in the thread by its first use.
+/// A value for each thread, made at the thread's first use.
 ///
 /// Differs from Python: it holds one value of a type, not a bag of attributes. What a subclass does in `__init__` is
 /// what `init` does, in each thread anew; what all threads share stands beside it.
@@ -58,24 +58,24 @@ type Slots<T> = Lock<BTreeMap<u64, (u32, Slot<T>)>>;
 /// ```
 pub struct Local<T: Send + 'static, F = fn() -> T> {
     init: F,
-    /// The list of the values, and the number under which each thread has its own.
+    /// The list of the values, and the key under which each thread finds its own.
     made: OnceLock<(u64, Arc<Slots<T>>)>,
 }
 
-/// A number for a `Local` or a value that none had before.
+/// A new number for a `Local` or a value, unique in the process.
 fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Relaxed)
 }
 
-/// What a thread keeps for one `Local`.
+/// The entry that a thread keeps for one `Local`.
 trait Kept {
     /// The [`Slot`].
     fn slot(&self) -> &dyn Any;
     fn number(&self) -> u64;
-    /// Takes the value off the list, so that it dies with this.
+    /// Removes the value from the list, so that the value is dropped together with this entry.
     fn leave(&self);
-    /// Whether the `Local` is gone, and the value with it.
+    /// Whether the `Local` was dropped, and the value with it.
     fn is_orphan(&self) -> bool;
 }
 
@@ -113,7 +113,7 @@ struct Mine {
 }
 
 impl Mine {
-    /// Drops all values; those that their destructors make, too, a few times over.
+    /// Drops all values, and the values that their destructors make, in at most 4 rounds.
     fn clear(&self) {
         const ROUNDS: u32 = 4;
         for _ in 0..ROUNDS {
@@ -137,11 +137,12 @@ impl Drop for Mine {
 
 thread_local! {
     static MINE: Mine = const { Mine { kept: RefCell::new(BTreeMap::new()) } };
-    /// Whether the thread ever had a value: the first touch of the values costs the registration of their destructor.
+    /// Whether the thread ever had a value. The first access to `MINE` registers its destructor, which this check
+    /// avoids.
     static USED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The calling thread ends: drops its values.
+/// Drops the calling thread's values when the thread ends.
 pub(super) fn clear() {
     if USED.get() {
         let _ = MINE.try_with(Mine::clear);
@@ -154,7 +155,7 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
         Self { init, made: OnceLock::new() }
     }
 
-    /// Lends the calling thread's value to `look`. It may ask for it again meanwhile.
+    /// Lends the calling thread's value to `look`, which may use the same `Local` again.
     ///
     /// # Panics
     /// When the thread is past its end: in a destructor of another thread-local value, in a thread that was started
@@ -188,7 +189,7 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
         value.as_ref().map(look).ok_or_else(over)
     }
 
-    /// How many threads have a value now.
+    /// The number of threads that have a value now.
     pub fn threads(&self) -> usize {
         let Some((key, slots)) = self.made.get() else { return 0 };
         // In a forked child those of other threads are of no thread.

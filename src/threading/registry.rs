@@ -1,4 +1,4 @@
-//! The living threads: one table for the process, and a new one for each forked child.
+//! The living threads: one table per process, and a new one in each forked child.
 //!
 //! All of this module that has a lock belongs to one process (see [`PerProcess`]). A forked child takes over what its
 //! parent's threads had not locked.
@@ -18,31 +18,30 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::per_process::PerProcess;
 use crate::thread::{Ident, Native, get_ident, is_first};
 
-/// Everything of this module that belongs to one process.
+/// The state of this module for one process.
 pub(super) struct Registry {
     pub(super) main: Arc<Inner>,
     pub(super) table: Lock<ThreadTable>,
     pub(super) hooks: Lock<OwnHooks>,
-    /// Whether a thread has to look at the hooks at all.
+    /// Whether any hook is set, so that threads must look at the hooks.
     pub(super) hooked: AtomicBool,
     pub(super) end: Lock<ShutdownState>,
     /// Whether [`shutdown`](super::shutdown()) has begun.
     pub(super) ending: AtomicBool,
     pub(super) wheel: Wheel,
     pub(super) graph: Lock<Graph>,
-    /// Says that one of the init locks has been released. All of them share it, since what has a lock belongs to one
-    /// process.
+    /// Signals the release of any init lock. All init locks share it, because a condition belongs to one process.
     pub(super) released: Condition,
 }
 
 /// The living threads, by their numbers, which is the order in which they were started.
 pub(super) struct ThreadTable {
     pub(super) living: BTreeMap<Ident, Arc<Inner>>,
-    /// Nothing may be started any more.
+    /// Whether threads can no longer be started.
     pub(super) closed: bool,
 }
 
-/// What shutdown has to do first.
+/// The state of shutdown: whether it began, and its callbacks.
 #[derive(Default)]
 pub(super) struct ShutdownState {
     pub(super) began: bool,
@@ -51,12 +50,12 @@ pub(super) struct ShutdownState {
 
 static REGISTRY: PerProcess<Registry> = PerProcess::new();
 
-/// What belongs to this process.
+/// The state of this process.
 pub(super) fn registry() -> &'static Registry {
     REGISTRY.get_or_init(Registry::new)
 }
 
-/// What belongs to this process, if anything has asked for it yet.
+/// The state of this process, if it was already used.
 #[cfg(feature = "multiprocessing")]
 pub(super) fn begun() -> Option<&'static Registry> {
     REGISTRY.get().map(|registry| &**registry)
@@ -125,7 +124,7 @@ impl Registry {
 }
 
 impl ThreadTable {
-    /// A living thread that the process has to wait for, other than its first and `me`.
+    /// A living thread that the process must wait for, other than the main thread and `me`.
     pub(super) fn awaited(&self, main: &Arc<Inner>, me: Option<Ident>) -> Option<Arc<Inner>> {
         use std::sync::atomic::Ordering::Relaxed;
         let waits = |inner: &&Arc<Inner>| {

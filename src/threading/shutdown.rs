@@ -11,8 +11,8 @@ use super::registry::{registry, shutting_down};
 use crate::error::Result;
 use crate::thread::{get_ident, is_first};
 
-/// Has `callback` called when [`shutdown`] begins, before threads are waited for; the last registered first. It is
-/// where a pool tells its workers to stop.
+/// Registers `callback` for the begin of [`shutdown`], before it waits for threads; the callback that was registered
+/// last runs first. A pool stops its workers there, for example.
 ///
 /// A forked child does not have its parent's callbacks.
 ///
@@ -46,8 +46,8 @@ pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits for every thread and timer
-/// that is not a daemon. Call it at the end of `main`, or use a [`ShutdownGuard`]. Rust ends a process without it at
-/// the return of `main`, and stops all threads where they are.
+/// that is not a daemon. Call it at the end of `main`, or use a [`ShutdownGuard`]. Without it, Rust ends the process
+/// when `main` returns and stops all threads at once.
 ///
 /// From its beginning nothing can be registered or [lazily initialised](super::init) any more. Threads can be started
 /// until the last one that is waited for has ended, and then no more. Panics of callbacks are reported by the process's
@@ -89,7 +89,7 @@ pub fn shutdown() {
     }
 }
 
-/// [`shutdown`], unless nothing of this module was used in this process.
+/// Calls [`shutdown`], unless nothing of this module was used in this process.
 #[cfg(feature = "multiprocessing")]
 pub(crate) fn shutdown_if_begun() {
     if begun().is_some() {

@@ -1,4 +1,4 @@
-//! The handle of a thread, and the thread's whole life.
+//! The handle of a thread, and the life of a thread from start to end.
 
 use std::any::Any;
 use std::fmt;
@@ -18,13 +18,13 @@ use crate::thread::{
 };
 
 impl<T: Send + 'static> Thread<T> {
-    /// A thread that will run `work` once it is [started](Self::start). Named `Thread-N`, counted from 1; a daemon if
-    /// the calling thread is one.
+    /// A thread that will run `work` once it is [started](Self::start). The thread is named `Thread-N`, counted from 1.
+    /// It is a daemon if the calling thread is a daemon.
     pub fn new(work: impl FnOnce() -> T + Send + 'static) -> Self {
         ThreadBuilder::default().prepare(work)
     }
 
-    /// [`new`](Self::new) and [`start`](Self::start).
+    /// Calls [`new`](Self::new) and [`start`](Self::start).
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -34,7 +34,7 @@ impl<T: Send + 'static> Thread<T> {
 }
 
 impl Thread {
-    /// A thread with a name, a stack or a daemon flag of its own.
+    /// A builder for a thread with its own name, stack size or daemon flag.
     ///
     /// ```
     /// use ossature::threading::Thread;
@@ -50,7 +50,7 @@ impl Thread {
 }
 
 impl<T> Thread<T> {
-    /// Starts it. When this returns the thread is listed and has its [`ident`](Self::ident), though it may not have run
+    /// Starts the thread. On return the thread is listed and has its [`ident`](Self::ident), though it may not have run
     /// yet.
     ///
     /// # Errors
@@ -88,8 +88,8 @@ impl<T> Thread<T> {
         }
     }
 
-    /// Waits for its end, however it ends. Any number of threads may wait, any number of times. What the thread did
-    /// before its end is seen afterwards.
+    /// Waits until the thread ends, by return or by panic. Any number of threads may wait, any number of times. All
+    /// effects of the thread are visible afterwards.
     ///
     /// As in Python this says nothing of the outcome: that is [`result`](Self::result).
     ///
@@ -102,7 +102,7 @@ impl<T> Thread<T> {
         self.join_timeout(Limit::NEVER).map(drop)
     }
 
-    /// Waits for its end within the limit; says whether it has ended.
+    /// Waits until the thread ends, at most until the limit; returns whether the thread has ended.
     ///
     /// With a limit this ends when the thread's own work and its [local values](super::local) are over, a moment before
     /// the kernel is done with it.
@@ -133,7 +133,7 @@ impl<T> Thread<T> {
         Ok(native.join(limit))
     }
 
-    /// Waits for its end and takes what it returned.
+    /// Waits until the thread ends and takes its return value.
     ///
     /// # Errors
     /// * [`ErrorKind::Panicked`] with the words of the panic. It was reported by the
@@ -146,13 +146,13 @@ impl<T> Thread<T> {
         result_of(self.take(), || self.inner.name())
     }
 
-    /// Takes what it left, a value or the payload of a panic, as std's `join` gives it. `None` when it has left nothing
-    /// yet or it was taken. Does not wait.
+    /// Takes the return value or the payload of the panic, in the form of std's `join`. `None` while the thread runs,
+    /// or when the result was already taken. Does not wait.
     pub fn take(&self) -> Option<std::thread::Result<T>> {
         self.left.as_ref()?.lock().take()
     }
 
-    /// The same thread, as a handle that has no result.
+    /// A handle of the same thread without its result.
     pub fn handle(&self) -> Thread {
         Thread::of(self.inner.clone())
     }
@@ -163,8 +163,8 @@ impl<T> Thread<T> {
         self.inner.name()
     }
 
-    /// Names it. A thread that names itself gets that name in the kernel too, cut to 15 bytes; so does one that is
-    /// started with a name.
+    /// Sets the thread's name. A thread that names itself, or starts with a name, gets the name in the kernel too, cut
+    /// to 15 bytes.
     #[doc(alias = "setName")]
     pub fn set_name(&self, name: impl Into<Arc<str>>) {
         let name = name.into();
@@ -179,34 +179,35 @@ impl<T> Thread<T> {
         self.inner.native.ident()
     }
 
-    /// The kernel's number for it, `gettid()`; `None` before its start. It may be another thread's after its end.
+    /// The kernel's number of the thread, `gettid()`; `None` before its start. After the thread ends, another thread
+    /// may get the same number.
     pub fn native_id(&self) -> Option<Pid> {
         self.look();
         self.inner.native.native_id()
     }
 
-    /// Whether it was started and has not ended. In a forked child only the thread that called fork is alive.
+    /// Whether the thread was started and has not ended. In a forked child only the thread that called fork is alive.
     #[doc(alias = "isAlive")]
     pub fn is_alive(&self) -> bool {
         self.look();
         self.inner.native.is_alive()
     }
 
-    /// In a forked child the calling thread's own handle is this process's once it was looked for.
+    /// In a forked child, adopts the calling thread's own handle for this process.
     fn look(&self) {
         if !self.inner.native.is_here() {
             drop(current_registered());
         }
     }
 
-    /// Whether [`shutdown`](super::shutdown()) goes by without waiting for it.
+    /// Whether [`shutdown`](super::shutdown()) does not wait for the thread.
     #[doc(alias = "isDaemon")]
     pub fn daemon(&self) -> bool {
         self.inner.daemon.load(Relaxed)
     }
 
-    /// Says whether [`shutdown`](super::shutdown()) goes by without waiting for it. A process that ends by the return
-    /// of `main` stops all of its threads, daemons or not.
+    /// Sets whether [`shutdown`](super::shutdown()) does not wait for the thread. A process that ends by the return of
+    /// `main` stops all of its threads, daemons or not.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`] after its start.
@@ -222,9 +223,9 @@ impl<T> Thread<T> {
 }
 
 impl Thread {
-    /// The thread itself.
+    /// Runs the work and the hooks in the new thread.
     fn run(self, counted: Counted) {
-        /// The end of the thread; by panic only if this file has a defect.
+        /// Marks the thread as ended when dropped; dropped by a panic only if this file has a defect.
         struct Leave(Thread, Option<Counted>);
         impl Drop for Leave {
             fn drop(&mut self) {
@@ -261,7 +262,7 @@ impl<T, U> PartialEq<Thread<U>> for Thread<T> {
 impl<T> Eq for Thread<T> {}
 
 impl<T> fmt::Debug for Thread<T> {
-    /// As Python shows it: `Thread(Thread-1, started daemon 7)`.
+    /// Formats the thread as Python does: `Thread(Thread-1, started daemon 7)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Thread({}, {:?}", self.inner.name(), self.inner.native)?;
         if self.daemon() {
@@ -274,7 +275,7 @@ impl<T> fmt::Debug for Thread<T> {
     }
 }
 
-/// What a thread is to be: see [`Thread::builder`].
+/// The properties of a thread to be started: see [`Thread::builder`].
 ///
 /// # Examples
 /// ```
@@ -301,14 +302,14 @@ impl ThreadBuilder {
         self
     }
 
-    /// Whether [`shutdown`](super::shutdown()) goes by without waiting for it, instead of what the calling thread is.
+    /// Whether [`shutdown`](super::shutdown()) does not wait for the thread. The default is the daemon flag of the
+    /// calling thread.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self
     }
 
-    /// The size of its stack in bytes, instead of that of [`set_stack_size`](super::set_stack_size); 0 is Rust's
-    /// default.
+    /// The size of the thread's stack in bytes, instead of the [default](super::set_stack_size); 0 is Rust's default.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack = Some(bytes);
         self

@@ -1,4 +1,4 @@
-//! What the waiting primitives are made of: core's atomics, or the model checker's under `--cfg loom`.
+//! The atomics of the waiting primitives: those of core, or the model checker's under `--cfg loom`.
 //!
 //! Whatever differs under the model checker stands here, in [`futex`](crate::futex) and in `model`.
 
@@ -16,17 +16,17 @@ mod ordinary {
     pub(crate) use core::hint::spin_loop as spin_hint;
     pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
 
-    /// Stands between two steps that are both `SeqCst`, for the model checker, which gives such steps no order of their
+    /// Marks two `SeqCst` steps whose order matters, for the model checker, which gives such steps no order of their
     /// own.
     #[inline(always)]
     pub(crate) fn in_one_order() {}
 
-    /// Stands before a step at which the model checker may kill the participant.
+    /// Marks a step before which the model checker may kill the participant.
     #[inline(always)]
     pub(crate) fn step() {}
 
-    /// Asks for the cache line of `place`, to be changed soon. Otherwise the first look brings the line to be read, and
-    /// the change asks for it a second time. Changes nothing, and no address faults.
+    /// Prefetches the cache line of `place` for a write. Otherwise the first read fetches the line as shared, and the
+    /// write requests it a second time. No memory changes, and no address faults.
     #[inline(always)]
     pub(crate) fn expect_to_write<T>(place: *const T) {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -44,7 +44,7 @@ mod ordinary {
         let _ = place;
     }
 
-    /// The lower or the upper half of a state of 64 bits, for the kernel alone.
+    /// The lower or the upper half of a 64-bit state, for the kernel only.
     #[inline(always)]
     pub(crate) fn half(state: &AtomicU64, upper: bool) -> &AtomicU32 {
         let at = usize::from(upper == cfg!(target_endian = "little"));
@@ -55,7 +55,7 @@ mod ordinary {
     }
 }
 
-/// Functions that are `const`, except under the model checker: its atomics are made as the program runs.
+/// Declares functions that are `const`, except under the model checker, whose atomics are made at run time.
 macro_rules! const_unless_loom {
     ($($(#[$attribute:meta])* $visible:vis const fn $name:ident($($parameters:tt)*) -> Self $body:block)+) => {$(
         #[cfg(not(loom))]

@@ -34,7 +34,7 @@ pub use rustix::time::Timespec;
 
 use crate::errno::{Errno, Result};
 
-/// An instant on the monotonic clock, in nanoseconds; 0 and the largest number stand for `NOW` and `NEVER`.
+/// An instant on the monotonic clock, in nanoseconds; 0 and the largest number mean `NOW` and `NEVER`.
 ///
 /// Differs from Python's float seconds: cannot be negative or not-a-number, so most of Python's error cases cannot be
 /// written.
@@ -61,9 +61,9 @@ pub struct Deadline(u64);
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 impl Deadline {
-    /// Wait for as long as it takes.
+    /// No timeout: the wait ends only by its event.
     pub const NEVER: Self = Self(u64::MAX);
-    /// Look once and return: the clock is not even read.
+    /// An instant that has passed: the call tests once and returns, without reading the clock.
     pub const NOW: Self = Self(0);
 
     /// The instant `span` from now.
@@ -116,8 +116,8 @@ impl Deadline {
         }
     }
 
-    /// The instant in nanoseconds of the monotonic clock, which all processes of a machine share; for memory that they
-    /// share.
+    /// The instant in nanoseconds of the monotonic clock, which all processes of a machine share; for use in shared
+    /// memory.
     ///
     /// # Examples
     /// ```
@@ -133,7 +133,7 @@ impl Deadline {
         self.0
     }
 
-    /// The instant of [`as_nanos`](Self::as_nanos).
+    /// The instant for a number of nanoseconds from [`as_nanos`](Self::as_nanos).
     ///
     /// # Examples
     /// See the example of [`as_nanos`](Self::as_nanos).
@@ -142,7 +142,7 @@ impl Deadline {
         Self(nanos)
     }
 
-    /// What is left: `None` for [`NEVER`](Self::NEVER), zero once the instant has passed.
+    /// The time left: `None` for [`NEVER`](Self::NEVER), zero once the instant has passed.
     #[inline]
     pub fn remaining(self) -> Option<Duration> {
         self.nanos_left().map(Duration::from_nanos)
@@ -170,13 +170,13 @@ impl Deadline {
         self.min(other)
     }
 
-    /// What is left as the kernel's seconds and nanoseconds; `None` for `NEVER`.
+    /// The time left as the kernel's seconds and nanoseconds; `None` for `NEVER`.
     #[inline]
     pub(crate) fn timespec_left(self) -> Option<Timespec> {
         self.nanos_left().map(to_timespec)
     }
 
-    /// The instant itself on `CLOCK_MONOTONIC`, for calls that take it absolute; `None` for `NEVER`.
+    /// The instant itself on `CLOCK_MONOTONIC`, for calls that take an absolute time; `None` for `NEVER`.
     #[cfg(target_os = "linux")]
     #[inline]
     pub(crate) fn timespec_at(self) -> Option<Timespec> {
@@ -231,7 +231,7 @@ impl core::fmt::Debug for Deadline {
     }
 }
 
-/// Repeats `call` while a signal handler interrupts it, handing it what is left of the deadline each time.
+/// Repeats `call` while a signal handler interrupts it, and passes it the time left until the deadline each time.
 ///
 /// `None` stands for [`Deadline::NEVER`]; once the deadline has passed `call` is given zero, so that it looks once more
 /// and does not sleep.

@@ -48,7 +48,7 @@ use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, ab
 use crate::raw;
 
 bitflags::bitflags! {
-    /// What to wait for and how, and what came of it. Unknown bits are kept.
+    /// The events to wait for, the form of the report, and the events that occurred. Unknown bits are kept.
     ///
     /// [`ERR`](Self::ERR) and [`HUP`](Self::HUP) are reported whether asked for or not. An entry is level-triggered
     /// unless it says [`ET`](Self::ET): it is reported by every wait for as long as it is ready.
@@ -57,13 +57,13 @@ bitflags::bitflags! {
         /// Data can be read.
         #[doc(alias = "EPOLLIN")]
         const IN = libc::EPOLLIN as u32;
-        /// Something urgent, such as out-of-band data on TCP.
+        /// Urgent data can be read, such as out-of-band data on TCP.
         #[doc(alias = "EPOLLPRI")]
         const PRI = libc::EPOLLPRI as u32;
         /// Data can be written.
         #[doc(alias = "EPOLLOUT")]
         const OUT = libc::EPOLLOUT as u32;
-        /// An error is pending, or the reading end of this pipe is gone; always reported.
+        /// An error is pending, or the reading end of this pipe is closed; always reported.
         #[doc(alias = "EPOLLERR")]
         const ERR = libc::EPOLLERR as u32;
         /// The other side hung up; data may still wait to be read. Always reported.
@@ -87,7 +87,7 @@ bitflags::bitflags! {
         /// The peer closed a stream, or its writing half.
         #[doc(alias = "EPOLLRDHUP")]
         const RDHUP = libc::EPOLLRDHUP as u32;
-        /// Of the sets that wait on one descriptor with this flag, at least one is woken, not all. Only for
+        /// An event wakes at least one of the sets that watch a descriptor with this flag, not all of them. Only for
         /// [`Epoll::register`], and only with `IN`, `OUT`, `ERR`, `HUP`, `WAKEUP` and `ET`.
         #[doc(alias = "EPOLLEXCLUSIVE")]
         const EXCLUSIVE = libc::EPOLLEXCLUSIVE as u32;
@@ -97,7 +97,7 @@ bitflags::bitflags! {
         /// After one event the entry is silent until [`Epoll::modify`] arms it again.
         #[doc(alias = "EPOLLONESHOT")]
         const ONESHOT = libc::EPOLLONESHOT as u32;
-        /// Edge-triggered: reported when something new arrives, not while it stays. Read or write until `EAGAIN`.
+        /// Edge-triggered: reported when new data or room arrives, not while it remains. Read or write until `EAGAIN`.
         #[doc(alias = "EPOLLET")]
         const ET = libc::EPOLLET as u32;
 
@@ -106,7 +106,7 @@ bitflags::bitflags! {
 }
 
 impl Default for Interest {
-    /// What Python's `epoll.register` asks for when not told: `IN`, `PRI` and `OUT`.
+    /// The default of Python's `epoll.register`: `IN`, `PRI` and `OUT`.
     fn default() -> Self {
         Self::IN | Self::PRI | Self::OUT
     }
@@ -143,7 +143,7 @@ const _: () = assert!(
 );
 
 impl Event {
-    /// What is the case.
+    /// The events that occurred.
     #[inline]
     pub fn flags(&self) -> Interest {
         let flags = self.0.flags; // a copy: the field is not aligned everywhere
@@ -190,7 +190,7 @@ pub struct Epoll {
     fd: OwnedFd,
 }
 
-/// The most events that one call may ask for: beyond it the kernel answers `EINVAL`.
+/// The maximum number of events per call: for more, the kernel returns `EINVAL`.
 const MOST_EVENTS: usize = i32::MAX as usize / size_of::<Event>();
 
 impl Epoll {
@@ -269,7 +269,7 @@ impl Epoll {
         Ok(unsafe { core::slice::from_raw_parts(events.as_ptr().cast(), filled) })
     }
 
-    /// Closes the set and reports what `close` said; dropping it closes it in silence.
+    /// Closes the set and returns the result of `close`; a drop ignores it.
     ///
     /// # Errors
     /// `EBADF` when something else closed the descriptor before.
@@ -283,7 +283,7 @@ impl Epoll {
         }
     }
 
-    /// One wait in whole milliseconds, or for ever with -1.
+    /// Makes one `epoll_wait`, in whole milliseconds, or without a timeout for -1.
     ///
     /// Through libc and not rustix, because the latter's `epoll_pwait` costs the kernel a look at the signal mask more.
     #[inline]
@@ -298,7 +298,7 @@ impl Epoll {
         .map(|filled| filled as usize) // not negative: that is the error branch
     }
 
-    /// Nothing was ready, or a signal came, or the call failed: waits for what is left of the deadline.
+    /// Waits for the rest of the deadline, after a first call found nothing ready, was interrupted or failed.
     #[cold]
     #[inline(never)]
     fn wait_on(&self, events: &mut [MaybeUninit<Event>], deadline: Deadline, error: Option<Errno>) -> Result<usize> {
@@ -319,7 +319,7 @@ impl Epoll {
     }
 
     fn pwait2(&self, events: &mut [MaybeUninit<Event>], left: &Timespec) -> Result<usize> {
-        /// What every 64-bit-time call takes on every target.
+        /// The time structure of the calls with 64-bit time, on every target.
         #[repr(C)]
         struct KernelTimespec {
             sec: i64,
@@ -347,7 +347,8 @@ impl Epoll {
         .map(|filled| filled as usize) // not negative: that is the error branch
     }
 
-    /// The way of kernels before 5.11: whole milliseconds, rounded up so that a short wait does not become a busy loop.
+    /// The form for kernels before 5.11: whole milliseconds, rounded up so that a short wait does not become a busy
+    /// loop.
     fn wait_in_millis(&self, events: &mut [MaybeUninit<Event>], deadline: Deadline) -> Result<usize> {
         loop {
             let millis = deadline.remaining().map_or(-1, |left| {
@@ -363,7 +364,7 @@ impl Epoll {
     }
 }
 
-/// Nanoseconds are of 32 bits on some targets and of 64 on others.
+/// Widens nanoseconds, which have 32 bits on some targets and 64 on others.
 fn wide(nanos: impl Into<i64>) -> i64 {
     nanos.into()
 }

@@ -12,7 +12,7 @@
 
 pub use rustix::io::Errno;
 
-/// What every fallible call of this crate returns.
+/// The result of every fallible call of this crate.
 ///
 /// # Examples
 /// ```

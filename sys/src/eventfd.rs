@@ -1,4 +1,4 @@
-//! A number in the kernel that one side adds to and the other takes, with a descriptor to wait on.
+//! A counter in the kernel that some threads add to and others take from, with a descriptor to wait on.
 //!
 //! | made by | a take gives | and leaves |
 //! | --- | --- | --- |
@@ -54,7 +54,7 @@ pub use self::cancel::{CancelFd, Until};
 #[doc(alias = "os.eventfd")]
 pub struct EventFd(OwnedFd);
 
-/// How long an [`EventFd::add`] sleeps between looks where the kernel does not wake for it.
+/// The time that [`EventFd::add`] sleeps between attempts where the kernel does not wake it.
 const SLICE: Duration = Duration::from_millis(1);
 
 impl EventFd {
@@ -93,7 +93,7 @@ impl EventFd {
         }
     }
 
-    /// Adds, waiting until the sum fits; `false` when it did not by the deadline.
+    /// Adds, waiting until the sum fits; `false` when it did not fit by the deadline.
     ///
     /// The kernel reports room as soon as 1 fits: waiting for more than that looks again every millisecond.
     ///
@@ -123,7 +123,7 @@ impl EventFd {
         self.take(Deadline::NOW)
     }
 
-    /// Takes, waiting until the number is not 0; `None` when it still was by the deadline.
+    /// Takes, waiting until the number is not 0; `None` when it was still 0 at the deadline.
     ///
     /// Python's `os.eventfd_read` has no timeout.
     ///
@@ -148,7 +148,7 @@ impl AsFd for EventFd {
 
 crate::fd::as_raw_fd!(EventFd);
 
-/// Takes an event counter that came from elsewhere, which is made non-blocking.
+/// Adopts an event counter that was made elsewhere, and makes it non-blocking.
 impl TryFrom<OwnedFd> for EventFd {
     type Error = Errno;
 

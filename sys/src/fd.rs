@@ -1,4 +1,4 @@
-//! Descriptors: owned or borrowed, never a bare number, and what every kind of descriptor has in common.
+//! Descriptors: owned or borrowed, never a bare number, and the calls that every kind of descriptor has in common.
 //!
 //! ```
 //! use core::time::Duration;
@@ -33,7 +33,7 @@ mod at;
 
 pub use at::{is_append, is_on_fuse, read_at, write_at};
 
-/// Gives types that are [`AsFd`] the bare number as well, for interfaces that know no other form.
+/// Gives types that are [`AsFd`] the bare number as well, for interfaces that accept no other form.
 macro_rules! as_raw_fd {
     ($($name:ty),+) => {
         $(impl $crate::fd::AsRawFd for $name {
@@ -91,7 +91,7 @@ pub fn above_standard(fd: OwnedFd) -> Result<OwnedFd> {
     if fd.as_raw_fd() < ABOVE_STANDARD { duplicate(&fd) } else { Ok(fd) }
 }
 
-/// `/proc/self/fd/NUMBER`, with at least one null behind it.
+/// `/proc/self/fd/NUMBER`, followed by at least one null byte.
 pub(crate) fn path_of(number: u32) -> [u8; 25] {
     // Room for ten digits and a null.
     let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
@@ -310,7 +310,8 @@ pub fn set_blocking(fd: impl AsFd) -> Result<()> {
     raw::call("ioctl", || rustix::io::ioctl_fionbio(fd.as_fd(), false))
 }
 
-/// `fcntl(fd, F_GETFL)`: whether the descriptor was opened for reading, and whether for writing. A socket is for both.
+/// `fcntl(fd, F_GETFL)`: whether the descriptor was opened for reading, and whether for writing. A socket is open for
+/// both.
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open or names a place only (`O_PATH`).
@@ -334,7 +335,7 @@ pub fn access(fd: impl AsFd) -> Result<(bool, bool)> {
     Ok((mode != OFlags::WRONLY, mode == OFlags::WRONLY || mode == OFlags::RDWR))
 }
 
-/// `fstat(fd, ...)`: whether this is a character device: a terminal, `/dev/null` and the like.
+/// `fstat(fd, ...)`: whether this is a character device, such as a terminal or `/dev/null`.
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.
@@ -427,7 +428,7 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     })
 }
 
-/// `write(fd, ...)`: writes some of `bytes` and says how many.
+/// `write(fd, ...)`: writes some of `bytes` and returns their number.
 ///
 /// # Errors
 /// `EAGAIN` on a non-blocking descriptor that is full, `EPIPE` when nobody reads any more.
@@ -451,7 +452,7 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
     })
 }
 
-/// `write(fd, ...)` until all of `bytes` are written or the deadline has passed; says how many were written.
+/// `write(fd, ...)` until all of `bytes` are written or the deadline has passed; returns the number written.
 ///
 /// Before each write under a deadline, `ppoll` says that there is room, and then at most `PIPE_BUF` bytes are written.
 /// So a pipe or terminal in blocking mode does not hold the caller beyond the deadline. After the deadline, what there
@@ -495,7 +496,7 @@ pub fn write_all(fd: impl AsFd, bytes: &[u8], timeout: impl Into<Deadline>) -> R
     Ok(bytes.len() - rest.len())
 }
 
-/// Waits until `fd` is ready for `wanted` or the deadline has passed; says which.
+/// Waits until `fd` is ready for `wanted` or the deadline has passed; returns whether it is ready.
 ///
 /// An error or a hang-up counts as ready, because the call that follows reports it.
 pub(crate) fn ready(fd: BorrowedFd<'_>, wanted: PollFlags, deadline: Deadline) -> Result<bool> {
@@ -515,8 +516,7 @@ pub(crate) fn either_ready(
     Ok(both.map(|entry| !entry.revents().is_empty()))
 }
 
-/// Makes `attempt`, a call that answers `EAGAIN` instead of sleeping, until it has something or the deadline has
-/// passed.
+/// Repeats `attempt`, a call that returns `EAGAIN` instead of sleeping, until it succeeds or the deadline has passed.
 ///
 /// The attempt comes first and once more after the wait, so `NOW` costs exactly one call. What arrives at the last
 /// moment is not lost. A competitor that is always quicker cannot hold the caller beyond the deadline.
@@ -535,7 +535,7 @@ pub(crate) fn by_deadline<T>(
     }
 }
 
-/// Reads the one number that event counters and timers answer with.
+/// Reads the number that an event counter or a timer returns.
 pub(crate) fn read_u64(fd: BorrowedFd<'_>) -> Result<u64> {
     let mut value = [0; 8];
     match raw::call("read", || rustix::io::read(fd, &mut value[..]))? {

@@ -1,4 +1,4 @@
-//! Locks on files. The kernel releases such a lock when its holder ends, however the holder ends.
+//! Locks on files. The kernel releases such a lock when its holder ends, for any reason.
 //!
 //! Such a lock is advisory: it excludes only other takers of the lock. The lock belongs to an open file description, so
 //! two threads that open the same file exclude each other as two processes do.
@@ -54,7 +54,7 @@ pub struct FileLock {
 
 impl FileLock {
     /// `open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600)` and `flock(fd, LOCK_EX | LOCK_NB)`:
-    /// locks a lock file, and makes the file if there is none. `None` while another holds a lock on the file.
+    /// locks a lock file, and makes the file if there is none. `None` while another process holds a lock on the file.
     ///
     /// # Errors
     /// `EACCES`, `ENOENT`, `ENOTDIR`, `EISDIR`, `EROFS` for the path, `ELOOP` for a symbolic link. `EMFILE` or `ENFILE`
@@ -66,8 +66,8 @@ impl FileLock {
     }
 
     /// `open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks an
-    /// existing file. The last part of the path must not be a symbolic link. `None` while another holds a lock on the
-    /// file.
+    /// existing file. The last part of the path must not be a symbolic link. `None` while another process holds a lock
+    /// on the file.
     ///
     /// # Errors
     /// As for [`try_create`](Self::try_create).
@@ -75,8 +75,8 @@ impl FileLock {
         Self::try_open(path, OFlags::RDONLY, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// [`try_exclusive`](Self::try_exclusive) with `LOCK_SH`: others may hold shared locks on the file too, but not an
-    /// exclusive lock. `None` while another holds an exclusive lock.
+    /// [`try_exclusive`](Self::try_exclusive) with `LOCK_SH`: other processes may hold shared locks on the file too,
+    /// but not an exclusive lock. `None` while another process holds an exclusive lock.
     ///
     /// A forked child has a copy of the lock. The lock is released when one of the processes drops it, or when the last
     /// of them ends.
@@ -106,15 +106,15 @@ impl AsFd for FileLock {
 crate::fd::as_raw_fd!(FileLock);
 
 impl Drop for FileLock {
-    /// `flock(fd, LOCK_UN)`, because a process that was forked meanwhile may have a copy of the descriptor, and so the
-    /// lock.
+    /// `flock(fd, LOCK_UN)`: releases the lock even if a process that was forked meanwhile has a copy of the
+    /// descriptor.
     fn drop(&mut self) {
         // This call fails only for a descriptor that is not open. Closing the descriptor releases the lock, too.
         let _ = rustix::fs::flock(&self.fd, FlockOperation::Unlock);
     }
 }
 
-/// `flock(fd, LOCK_SH | LOCK_NB)`: a shared lock on an open file; whether the caller got the lock.
+/// `flock(fd, LOCK_SH | LOCK_NB)`: a shared lock on an open file; returns whether the caller got the lock.
 ///
 /// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
 /// process and in those that it forked. It also lasts while a process maps the file through one of these descriptors.
@@ -142,7 +142,7 @@ pub fn try_lock_shared(fd: impl AsFd) -> Result<bool> {
     try_lock(fd.as_fd(), FlockOperation::NonBlockingLockShared)
 }
 
-/// `flock(fd, LOCK_EX | LOCK_NB)`: as [`try_lock_shared`], for a lock beside which there is no other.
+/// `flock(fd, LOCK_EX | LOCK_NB)`: like [`try_lock_shared`], for an exclusive lock.
 ///
 /// # Errors
 /// As for [`try_lock_shared`].
@@ -160,8 +160,8 @@ fn try_lock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<bool> {
     }
 }
 
-/// `fcntl(fd, F_OFD_SETLK, {F_WRLCK, SEEK_SET, offset, 1})`: an exclusive lock on one byte of an open file; whether
-/// the caller got the lock. The byte need not exist.
+/// `fcntl(fd, F_OFD_SETLK, {F_WRLCK, SEEK_SET, offset, 1})`: an exclusive lock on one byte of an open file; returns
+/// whether the caller got the lock. The byte need not exist.
 ///
 /// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
 /// process, in those that it forked, and in messages that carry a copy. To lock a byte twice through one description

@@ -1,20 +1,20 @@
-//! The fork generation: tells a destructor that it runs in a child, without a system call.
+//! The fork generation: lets a destructor detect that it runs in a child, without a system call.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use crate::raw::process as raw;
 
-/// The handler is not registered yet.
+/// The value before the fork handler is registered.
 const UNSET: u32 = 0;
-/// The registration failed: the process id serves instead.
+/// The value after the registration failed: the process id replaces the generation.
 const ASK_THE_KERNEL: u32 = u32::MAX;
 
 static GENERATION: AtomicU32 = AtomicU32::new(UNSET);
 
-/// How many forks have begun in this process and in those above it.
+/// The number of forks that have begun in this process and in its ancestors.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// Which copy of the program this is: a number that differs between a process and the children it forks.
+/// The number of this copy of the program, which differs between a process and the children that it forks.
 ///
 /// For destructors: keep the number beside what a process owns. In a process with another number do not unlink, unlock
 /// or reap it, because the parent still owns it. Costs one load; the first call registers a handler with
@@ -66,7 +66,7 @@ extern "C" fn count() {
     FORKS.fetch_add(1, SeqCst);
 }
 
-/// How many forks have begun, in this process and in those above it. `None` if forks cannot be counted.
+/// The number of forks that have begun in this process and in its ancestors. `None` if forks cannot be counted.
 ///
 /// While two calls return the same number, no child has a copy of what this process has had since the first of them.
 ///

@@ -1,4 +1,4 @@
-//! News from the file system: what happens to watched files and directories.
+//! Notifications from the file system: events of watched files and directories.
 //!
 //! A watch is a number within one [`Inotify`]; events carry it. Events are read into the caller's buffer and parsed
 //! there, so nothing is allocated. When the kernel's queue overflows an event with [`Events::Q_OVERFLOW`] and no
@@ -32,7 +32,7 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, PollFlags, above_stand
 use crate::raw;
 
 bitflags! {
-    /// What to watch for, what happened, and how to watch.
+    /// The events to watch for, the events that happened, and the options of a watch.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct Events: u32 {
         /// The file was read.
@@ -53,22 +53,22 @@ bitflags! {
         /// The file was opened.
         #[doc(alias = "IN_OPEN")]
         const OPEN = 0x20;
-        /// Something was moved out of the watched directory.
+        /// A file or directory was moved out of the watched directory.
         #[doc(alias = "IN_MOVED_FROM")]
         const MOVED_FROM = 0x40;
-        /// Something was moved into the watched directory.
+        /// A file or directory was moved into the watched directory.
         #[doc(alias = "IN_MOVED_TO")]
         const MOVED_TO = 0x80;
-        /// Something was made in the watched directory.
+        /// A file or directory was created in the watched directory.
         #[doc(alias = "IN_CREATE")]
         const CREATE = 0x100;
-        /// Something in the watched directory was removed.
+        /// A file or directory was removed from the watched directory.
         #[doc(alias = "IN_DELETE")]
         const DELETE = 0x200;
-        /// The watched thing itself was removed.
+        /// The watched file or directory itself was removed.
         #[doc(alias = "IN_DELETE_SELF")]
         const DELETE_SELF = 0x400;
-        /// The watched thing itself was moved.
+        /// The watched file or directory itself was moved.
         #[doc(alias = "IN_MOVE_SELF")]
         const MOVE_SELF = 0x800;
         /// Either end of a move.
@@ -77,7 +77,7 @@ bitflags! {
         /// Either kind of close.
         #[doc(alias = "IN_CLOSE")]
         const CLOSE = 0x18;
-        /// All that can be watched for.
+        /// All events that can be watched for.
         #[doc(alias = "IN_ALL_EVENTS")]
         const ALL = 0xfff;
 
@@ -87,29 +87,29 @@ bitflags! {
         /// Reported, without a watch: the queue overflowed and events are lost.
         #[doc(alias = "IN_Q_OVERFLOW")]
         const Q_OVERFLOW = 0x4000;
-        /// Reported: the watch is gone (removed, or its file is).
+        /// Reported: the watch was removed, by the program or together with its file.
         #[doc(alias = "IN_IGNORED")]
         const IGNORED = 0x8000;
-        /// Reported: what it happened to is a directory.
+        /// Reported: the event concerns a directory.
         #[doc(alias = "IN_ISDIR")]
         const ISDIR = 0x4000_0000;
 
-        /// How: only if it is a directory.
+        /// Option: watch the path only if it is a directory.
         #[doc(alias = "IN_ONLYDIR")]
         const ONLYDIR = 0x0100_0000;
-        /// How: a symbolic link itself, not what it points to.
+        /// Option: watch a symbolic link itself, not its target.
         #[doc(alias = "IN_DONT_FOLLOW")]
         const DONT_FOLLOW = 0x0200_0000;
-        /// How: nothing more about what was unlinked from the directory.
+        /// Option: report no events of files that were unlinked from the directory.
         #[doc(alias = "IN_EXCL_UNLINK")]
         const EXCL_UNLINK = 0x0400_0000;
-        /// How: only if it is not watched already.
+        /// Option: fail if the path is watched already.
         #[doc(alias = "IN_MASK_CREATE")]
         const MASK_CREATE = 0x1000_0000;
-        /// How: in addition to what is watched for already.
+        /// Option: add the events to those of an existing watch.
         #[doc(alias = "IN_MASK_ADD")]
         const MASK_ADD = 0x2000_0000;
-        /// How: for one event.
+        /// Option: remove the watch after one event.
         #[doc(alias = "IN_ONESHOT")]
         const ONESHOT = 0x8000_0000;
         const _ = !0;
@@ -134,7 +134,7 @@ bitflags! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Watch(pub(crate) i32);
 
-/// Bytes that hold at least one event, however long its name: the least that [`Inotify::read`] should be given.
+/// The size of a buffer that holds at least one event with the longest name: the minimum for [`Inotify::read`].
 pub const ROOM: usize = HEADER + 256;
 
 /// A queue of file-system events.
@@ -163,7 +163,7 @@ impl Inotify {
         raw::call("inotify_add_watch", || kernel::add_watch(&self.0, path, flags)).map(Watch)
     }
 
-    /// `inotify_rm_watch(fd, watch)`: watches no more; an event with [`Events::IGNORED`] is the last of it.
+    /// `inotify_rm_watch(fd, watch)`: removes a watch; its last event has [`Events::IGNORED`].
     ///
     /// # Errors
     /// `EINVAL` when the watch is gone already.
@@ -175,7 +175,7 @@ impl Inotify {
         raw::call("inotify_rm_watch", || kernel::remove_watch(&self.0, watch.0))
     }
 
-    /// `read(fd, buffer, ...)`: takes as many events as fit, waiting for the first; none when there was none by the
+    /// `read(fd, buffer, ...)`: takes all events that fit, waiting for the first; none when no event came by the
     /// deadline.
     ///
     /// # Errors
@@ -241,24 +241,25 @@ pub struct Event<'b> {
 }
 
 impl<'b> Event<'b> {
-    /// The watch that it belongs to; `None` for an overflow.
+    /// The watch of the event; `None` for an overflow.
     #[doc(alias = "wd")]
     pub fn watch(&self) -> Option<Watch> {
         (self.watch >= 0).then_some(Watch(self.watch))
     }
 
-    /// What happened.
+    /// The events that happened, as bits.
     #[doc(alias = "mask")]
     pub fn events(&self) -> Events {
         Events::from_bits_retain(self.events)
     }
 
-    /// What the two ends of one move have in common; 0 for everything else.
+    /// The number that connects the two events of one move; 0 for all other events.
     pub fn cookie(&self) -> u32 {
         self.cookie
     }
 
-    /// The name within a watched directory, without zeros; `None` when it happened to the watched thing itself.
+    /// The file's name within a watched directory, without null bytes; `None` when the event concerns the watched file
+    /// or directory itself.
     pub fn name(&self) -> Option<&'b [u8]> {
         (!self.name.is_empty()).then_some(self.name)
     }
@@ -291,7 +292,7 @@ pub struct Iter<'b> {
     rest: &'b [u8],
 }
 
-/// Bytes of an event before its name: watch, mask, cookie and the length of the name.
+/// The size of an event before its name: watch, mask, cookie and the length of the name.
 const HEADER: usize = 16;
 
 impl<'b> Iter<'b> {

@@ -1,5 +1,6 @@
 //! Safe system calls of Linux, shared memory and locks that survive the death of a process, without std and without an
-//! allocator. This is the lower half of Ossature, and all its unsafe code, each operation with its argument.
+//! allocator. This is the lower half of Ossature. It contains all unsafe code, with a safety argument for each
+//! operation.
 //!
 //! | purpose | start here |
 //! | --- | --- |

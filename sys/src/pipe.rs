@@ -26,7 +26,7 @@ use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, OwnedFd, above_standard, path_of};
 use crate::raw;
 
-/// The longest write that is never mixed with another writer's, in bytes.
+/// The maximum length of a write that is never mixed with another writer's, in bytes.
 ///
 /// # Examples
 /// ```
@@ -42,13 +42,13 @@ pub const PIPE_BUF: usize = 4096;
 static_assertions::const_assert_eq!(PIPE_BUF, rustix::pipe::PIPE_BUF);
 
 bitflags! {
-    /// How a pipe behaves.
+    /// The behaviour of a pipe.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct Flags: u32 {
-        /// Reading from an empty pipe and writing to a full one answer `EAGAIN` instead of waiting.
+        /// A read from an empty pipe and a write to a full pipe return `EAGAIN` instead of waiting.
         #[doc(alias = "O_NONBLOCK")]
         const NONBLOCK = PipeFlags::NONBLOCK.bits();
-        /// Each write is a packet of its own (of at most [`PIPE_BUF`] bytes) and each read takes one.
+        /// Each write (of at most [`PIPE_BUF`] bytes) is a separate packet, and each read takes one packet.
         #[doc(alias = "O_DIRECT")]
         const DIRECT = PipeFlags::DIRECT.bits();
         const _ = !0;
@@ -77,8 +77,8 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
     raw::call("pipe2", || rustix::pipe::pipe_with(flags))
 }
 
-/// `open("/proc/self/fd/NUMBER", O_WRONLY | O_NONBLOCK | O_CLOEXEC)`: the writing end of the pipe behind a descriptor
-/// of this process, opened once more.
+/// `open("/proc/self/fd/NUMBER", O_WRONLY | O_NONBLOCK | O_CLOEXEC)`: opens the writing end of the pipe behind a
+/// descriptor of this process again.
 ///
 /// For a pipe that the program that started this one let it inherit, and told it by number. The inherited descriptor is
 /// not touched. The new one belongs to the caller, and does not share its flags.
@@ -108,7 +108,7 @@ pub fn open_writer(number: u32) -> Result<OwnedFd> {
     above_standard(retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty())))?)
 }
 
-/// `fcntl(fd, F_GETPIPE_SZ)`: how many bytes the pipe holds before a writer has to wait.
+/// `fcntl(fd, F_GETPIPE_SZ)`: the number of bytes that the pipe holds before a writer must wait.
 ///
 /// # Errors
 /// `EBADF` when `fd` is not a pipe.
@@ -120,8 +120,8 @@ pub fn capacity(fd: impl AsFd) -> Result<usize> {
     raw::call("fcntl", || rustix::pipe::fcntl_getpipe_size(fd.as_fd()))
 }
 
-/// `fcntl(fd, F_SETPIPE_SZ, bytes)`: asks for a capacity and says what was given, which is rounded up to a power of two
-/// pages.
+/// `fcntl(fd, F_SETPIPE_SZ, bytes)`: requests a capacity and returns the actual one, which is rounded up to a power of
+/// two pages.
 ///
 /// # Errors
 /// `EBUSY` when more bytes than that are in the pipe, `EPERM` beyond `/proc/sys/fs/pipe-max-size` without the
@@ -142,7 +142,7 @@ pub fn set_capacity(fd: impl AsFd, bytes: usize) -> Result<usize> {
     raw::call("fcntl", || rustix::pipe::fcntl_setpipe_size(fd.as_fd(), bytes))
 }
 
-/// `ioctl(fd, FIONREAD, ...)`: how many bytes wait to be read.
+/// `ioctl(fd, FIONREAD, ...)`: the number of bytes that can be read.
 ///
 /// # Errors
 /// `ENOTTY` for a descriptor whose driver does not know the call.

@@ -1,4 +1,4 @@
-//! Waiting for many descriptors at once, each with its own question: ppoll with a nanosecond [`Deadline`].
+//! Waiting for many descriptors at once, each for its own events: ppoll with a nanosecond [`Deadline`].
 //!
 //! The caller's array holds the questions and receives the answers; nothing is kept between calls, so each call costs
 //! time in proportion to the array. For thousands of descriptors of which few are ready see [`epoll`](crate::epoll).
@@ -28,7 +28,7 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::raw;
 
 bitflags::bitflags! {
-    /// What to wait for, and what came of it. Unknown bits are kept.
+    /// The events to wait for, and the events that occurred. Unknown bits are kept.
     ///
     /// [`ERR`](Self::ERR), [`HUP`](Self::HUP) and [`NVAL`](Self::NVAL) are reported whether asked for or not.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,16 +36,16 @@ bitflags::bitflags! {
         /// Data can be read (a connection can be accepted, the end of the file has been reached).
         #[doc(alias = "POLLIN")]
         const IN = libc::POLLIN as u16;
-        /// Something urgent: out-of-band data on TCP, a state change on a pseudo-terminal in packet mode or in cgroups.
+        /// Urgent data or a state change: out-of-band data on TCP, a pseudo-terminal in packet mode, or cgroups.
         #[doc(alias = "POLLPRI")]
         const PRI = libc::POLLPRI as u16;
         /// Data can be written; a large write may still block.
         #[doc(alias = "POLLOUT")]
         const OUT = libc::POLLOUT as u16;
-        /// An error is pending, or the reading end of this pipe is gone.
+        /// An error is pending, or the reading end of this pipe is closed.
         #[doc(alias = "POLLERR")]
         const ERR = libc::POLLERR as u16;
-        /// The other side hung up. Data may still wait to be read: read until 0 before closing.
+        /// The peer hung up. Data may still be pending: read until 0 before closing.
         #[doc(alias = "POLLHUP")]
         const HUP = libc::POLLHUP as u16;
         /// The descriptor is not open.
@@ -54,7 +54,7 @@ bitflags::bitflags! {
         /// The same as [`IN`](Self::IN).
         #[doc(alias = "POLLRDNORM")]
         const RDNORM = libc::POLLRDNORM as u16;
-        /// Priority data can be read; hardly anything on Linux sets it.
+        /// Priority data can be read; Linux rarely sets this bit.
         #[doc(alias = "POLLRDBAND")]
         const RDBAND = libc::POLLRDBAND as u16;
         /// The same as [`OUT`](Self::OUT).
@@ -75,13 +75,13 @@ bitflags::bitflags! {
 }
 
 impl Default for PollFlags {
-    /// What Python's `poll.register` asks for when not told: `IN`, `PRI` and `OUT`.
+    /// The default of Python's `poll.register`: `IN`, `PRI` and `OUT`.
     fn default() -> Self {
         Self::IN | Self::PRI | Self::OUT
     }
 }
 
-/// `struct pollfd`: a borrowed descriptor, what to wait for on it, and what came of it.
+/// `struct pollfd`: a borrowed descriptor, the events to wait for, and the events that occurred.
 ///
 /// ```compile_fail,E0505
 /// use ossature_sys::poll::{PollFd, PollFlags};
@@ -123,7 +123,7 @@ const _: () = assert!(core::mem::offset_of!(PollFd<'_>, events) == core::mem::of
 const _: () = assert!(core::mem::offset_of!(PollFd<'_>, revents) == core::mem::offset_of!(libc::pollfd, revents));
 
 impl<'fd> PollFd<'fd> {
-    /// An entry that asks for `events` on `fd`.
+    /// An entry that waits for `events` on `fd`.
     #[inline]
     pub fn new<F: AsFd + ?Sized>(fd: &'fd F, events: PollFlags) -> Self {
         Self::from_borrowed(fd.as_fd(), events)
@@ -135,25 +135,25 @@ impl<'fd> PollFd<'fd> {
         Self { fd, events: events.bits(), revents: 0 }
     }
 
-    /// What is asked for.
+    /// The events to wait for.
     #[inline]
     pub fn events(&self) -> PollFlags {
         PollFlags::from_bits_retain(self.events)
     }
 
-    /// Asks for something else from the next call on.
+    /// Changes the events to wait for, from the next call on.
     #[inline]
     pub fn set_events(&mut self, events: PollFlags) {
         self.events = events.bits();
     }
 
-    /// What the last [`poll`] found; empty before the first.
+    /// The events that the last [`poll`] found; empty before the first call.
     #[inline]
     pub fn revents(&self) -> PollFlags {
         PollFlags::from_bits_retain(self.revents)
     }
 
-    /// The descriptor, for as long as it was lent to this entry.
+    /// The descriptor, for the lifetime of its borrow.
     #[inline]
     pub fn fd(&self) -> BorrowedFd<'fd> {
         self.fd
@@ -167,7 +167,7 @@ impl AsFd for PollFd<'_> {
     }
 }
 
-/// `ppoll(fds, n, timeout)`: waits until something asked for is the case, and says on how many entries.
+/// `ppoll(fds, n, timeout)`: waits until an event occurs, and returns the number of entries with events.
 ///
 /// Differs from Python: the timeout is in nanoseconds, and `Ok(0)` is running out of time. An empty array sleeps.
 /// A descriptor that is not open is not an error but answers [`PollFlags::NVAL`].

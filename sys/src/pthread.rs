@@ -1,4 +1,4 @@
-//! Process-shared pthread mutexes, for memory that programs in other languages lock too.
+//! Process-shared pthread mutexes, for memory that programs in other languages use too.
 //!
 //! This module is for memory whose other side is C. Between Rust programs the locks of [`sync`](crate::sync) promise
 //! more. If a thread dies before it wakes with a pthread mutex, the mutex can stay unlocked beside a sleeping waiter.
@@ -51,7 +51,7 @@ use crate::raw;
 use crate::robust;
 use crate::thread_bound::StaysInItsThread;
 
-/// What happens when the owner locks once more, and when somebody else unlocks.
+/// The behaviour when the owner locks again, and when another thread unlocks.
 ///
 /// # Examples
 /// ```
@@ -67,19 +67,19 @@ use crate::thread_bound::StaysInItsThread;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Locking once more waits for ever.
+    /// Locking again deadlocks.
     #[default]
     #[doc(alias = "PTHREAD_MUTEX_NORMAL")]
     Normal,
-    /// Locking once more succeeds and must be undone as often.
+    /// Locking again succeeds, and needs an unlock for each lock.
     #[doc(alias = "PTHREAD_MUTEX_RECURSIVE")]
     Recursive,
-    /// Locking once more is the error `EDEADLK`.
+    /// Locking again returns the error `EDEADLK`.
     #[doc(alias = "PTHREAD_MUTEX_ERRORCHECK")]
     ErrorChecking,
 }
 
-/// How a mutex shall be set up: built up, then put in place by [`init_at`](Self::init_at) or [`leak`](Self::leak).
+/// The attributes of a mutex: configured, then used by [`init_at`](Self::init_at) or [`leak`](Self::leak).
 ///
 /// # Examples
 /// ```
@@ -113,24 +113,24 @@ impl Options {
         Self::default()
     }
 
-    /// Of this kind.
+    /// Sets the kind of the mutex.
     pub fn kind(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
 
-    /// The next taker learns of the death of an owner.
+    /// Makes the mutex robust: the next locker receives the death of an owner.
     #[doc(alias = "PTHREAD_MUTEX_ROBUST")]
     pub fn robust(self) -> Self {
         Self { robust: true, ..self }
     }
 
-    /// An owner runs at the highest priority of those who wait for it.
+    /// Enables priority inheritance: an owner runs at the highest priority of its waiters.
     #[doc(alias = "PTHREAD_PRIO_INHERIT")]
     pub fn priority_inheritance(self) -> Self {
         Self { inherit: true, ..self }
     }
 
-    /// `pthread_mutex_init(place, attributes)`: sets a process-shared mutex up where it will stay.
+    /// `pthread_mutex_init(place, attributes)`: initialises a process-shared mutex at its final address.
     ///
     /// # Errors
     /// `ENOTSUP` when this libc or kernel has no priority inheritance, `ENOMEM`. Nothing is set up then.
@@ -159,7 +159,7 @@ impl Options {
         Ok(mutex)
     }
 
-    /// A mutex in shared memory of its own, which is never given back: for this process and those it forks.
+    /// A mutex in shared memory of its own, which is never freed: for this process and the children that it forks.
     ///
     /// # Errors
     /// As [`init_at`](Self::init_at), and `ENOMEM` when there is no memory to map.
@@ -174,10 +174,10 @@ impl Options {
     }
 }
 
-/// The last second of the wall clock that C's time can say on this machine: in 2038 where it has 32 bits.
+/// The last second of the wall clock that C's time type can represent on this machine: in 2038 where it has 32 bits.
 const LAST_SECOND: i64 = if size_of::<libc::timespec>() == 8 { i32::MAX as i64 } else { i64::MAX };
 
-/// Where libc keeps the kind of a mutex. The place is part of the ABI, because static initialisers contain it.
+/// The offset of the kind of a mutex in libc. The offset is part of the ABI, because static initialisers contain it.
 const KIND_AT: usize = match (cfg!(target_env = "musl"), size_of::<usize>()) {
     (true, _) => 0,
     (false, 8) => 16,
@@ -187,7 +187,7 @@ const KIND_AT: usize = match (cfg!(target_env = "musl"), size_of::<usize>()) {
 /// is the robust bit, with musl the bits of every kind but the normal one.
 const LISTED: u32 = if cfg!(target_env = "musl") { 15 } else { 16 };
 
-/// A process-shared pthread mutex in its place: shared with C as `pthread_mutex_t`.
+/// A process-shared pthread mutex at its address: shared with C as `pthread_mutex_t`.
 ///
 /// It guards what the program says it guards; nothing is inside.
 ///
@@ -222,7 +222,7 @@ static_assertions::assert_eq_align!(Mutex, pthread_mutex_t);
 unsafe impl Sync for Mutex {}
 
 impl Mutex {
-    /// A mutex that somebody else has set up, in this program or another.
+    /// A mutex that was initialised elsewhere, in this program or another.
     ///
     /// # Safety
     /// As [`Options::init_at`], except that it was set up before, process-shared if it is shared between processes.
@@ -236,7 +236,7 @@ impl Mutex {
         self.raw.get()
     }
 
-    /// `pthread_mutex_lock(mutex)`: waits for the mutex for as long as it takes.
+    /// `pthread_mutex_lock(mutex)`: waits for the mutex without a timeout.
     ///
     /// # Errors
     /// `EDEADLK` when this thread holds it and it checks errors, `EAGAIN` when it is recursive and held too often.

@@ -1,4 +1,4 @@
-//! Something to do later: [`Timer`].
+//! Delayed calls: [`Timer`].
 //!
 //! All timers are in one ordered queue, and one thread sleeps until the first timer is due. A timer costs one
 //! allocation and a place in the queue, and no thread or descriptor. A timer that is cancelled before its time costs no
@@ -50,11 +50,11 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(super) use wheel::Wheel;
 
-/// The shortest interval, so that timers without an interval wait for their turn among the others.
+/// The shortest interval, so that a timer without an interval takes its turn among the others.
 const SOONEST: Duration = Duration::from_nanos(1);
 
-/// Calls something once, some time after its start, unless it is cancelled before. Clones are the same timer; dropping
-/// it changes nothing.
+/// Calls a closure once, after an interval, unless the timer is cancelled before. Clones refer to the same timer;
+/// dropping a timer does not cancel it.
 ///
 /// Differs from Python: it is not a thread, so it has no name, is in no list, and [`wait`](Self::wait) stands for
 /// `join`. The callback has its arguments in it. A panic in it is reported by the
@@ -86,9 +86,8 @@ const SOONEST: Duration = Duration::from_nanos(1);
 pub struct Timer(Arc<Shot>);
 
 impl Timer {
-    /// A timer that will call `callback` so long after its [start](Self::start). It is waited for by
-    /// [`shutdown`](super::shutdown()), unless the calling thread is a daemon or [`set_daemon`](Self::set_daemon) says
-    /// otherwise.
+    /// A timer that calls `callback` the given interval after its [start](Self::start). [`shutdown`](super::shutdown())
+    /// waits for the timer, unless the calling thread is a daemon or [`set_daemon`](Self::set_daemon) says otherwise.
     #[inline]
     pub fn new(interval: Duration, callback: impl FnOnce() + Send + 'static) -> Self {
         let state = TimerState {
@@ -101,7 +100,7 @@ impl Timer {
         Self(Arc::new(Shot { state, callback: Lock::new(Some(callback)) }))
     }
 
-    /// Starts the interval. A timer that was cancelled before is over at once.
+    /// Starts the interval. A timer that was cancelled before is finished at once.
     ///
     /// # Errors
     /// * [`ErrorKind::AlreadyStarted`] the second time.
@@ -118,8 +117,8 @@ impl Timer {
         }
     }
 
-    /// Cancels it if its time has not come; says whether that kept it from calling. Any thread may, any number of
-    /// times. The callback is dropped at once.
+    /// Cancels the timer if its call has not begun; returns whether this prevented the call. Any thread may cancel, any
+    /// number of times. The callback is dropped at once.
     #[inline]
     pub fn cancel(&self) -> bool {
         let state = &self.0.state;
@@ -137,12 +136,12 @@ impl Timer {
         cancelled
     }
 
-    /// How long it waits.
+    /// The interval of the timer.
     pub fn interval(&self) -> Duration {
         Duration::from_nanos(self.0.state.interval.load(Relaxed))
     }
 
-    /// Changes how long it waits, before its start. Kept in nanoseconds, up to 584 years.
+    /// Changes the interval before the start. The interval is kept in nanoseconds, up to 584 years.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`] after its start.
@@ -152,12 +151,12 @@ impl Timer {
         Ok(())
     }
 
-    /// Whether [`shutdown`](super::shutdown()) goes by without waiting for it.
+    /// Whether [`shutdown`](super::shutdown()) does not wait for the timer.
     pub fn daemon(&self) -> bool {
         self.0.state.daemon.load(Relaxed)
     }
 
-    /// Says whether [`shutdown`](super::shutdown()) goes by without waiting for it, before its start.
+    /// Sets, before the start, whether [`shutdown`](super::shutdown()) does not wait for the timer.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`] after its start.
@@ -167,21 +166,21 @@ impl Timer {
         Ok(())
     }
 
-    /// How many threads call the timers of a process at most: 64, or as [`set_max_threads`](Self::set_max_threads)
-    /// says.
+    /// The maximum number of threads that call the timers of a process: 64, or the value of
+    /// [`set_max_threads`](Self::set_max_threads).
     pub fn max_threads() -> usize {
         wheel::max_threads()
     }
 
-    /// Sets how many threads call the timers of a process at most. Threads beyond that number end when their callbacks
-    /// end. With one thread, all callbacks run one after the other.
+    /// Sets the maximum number of threads that call the timers of a process. Threads beyond that number end when their
+    /// callbacks end. With one thread, all callbacks run one after the other.
     ///
     /// A callback that waits for another timer's callback needs a second thread.
     pub fn set_max_threads(most: NonZeroUsize) {
         serve::set_max_threads(most);
     }
 
-    /// How many timers of this process were called late because every thread for timers was in a callback.
+    /// The number of timers of this process that were called late because every timer thread was in a callback.
     pub fn delayed() -> u64 {
         serve::delayed()
     }
@@ -193,25 +192,26 @@ impl Timer {
         }
     }
 
-    /// Whether it was started and has neither been cancelled nor come to the end of its call.
+    /// Whether the timer was started, was not cancelled, and its call has not ended.
     pub fn is_alive(&self) -> bool {
         let state = &self.0.state;
         matches!(state.phase.load(Acquire), PENDING | RUNNING) && state.generation.load(Relaxed) == generation()
     }
 
-    /// Whether its call has ended or it was cancelled.
+    /// Whether the call has ended or the timer was cancelled.
     #[doc(alias = "finished")]
     pub fn is_finished(&self) -> bool {
         self.0.state.finished.is_set()
     }
 
-    /// Waits until its call has ended or it was cancelled: for ever, if nobody starts it, or in its own call.
+    /// Waits until the call has ended or the timer was cancelled. Waits for ever if no thread starts the timer, or when
+    /// called from the callback itself.
     #[doc(alias = "join")]
     pub fn wait(&self) {
         self.wait_timeout(Limit::NEVER);
     }
 
-    /// Waits until its call has ended or it was cancelled, within the limit; says whether.
+    /// Waits until the call has ended or the timer was cancelled, at most until the limit; returns whether it did.
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> bool {
         self.0.state.finished.wait_timeout(limit)
     }

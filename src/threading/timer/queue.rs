@@ -12,19 +12,19 @@ use ossature_sys::deadline::Deadline;
 
 use super::shot::{PENDING, Shot};
 
-/// By how many the cancelled timers may exceed the pending ones before the heap removes them.
+/// The number by which cancelled timers may exceed pending ones before the heap removes them.
 const SPARE: usize = 64;
 
 /// A timer and the time at which it is due.
 struct Entry {
     at: Deadline,
-    /// Of two timers with the same instant, the one that was started first comes first.
+    /// The order of start: of two timers with the same instant, the one that was started first comes first.
     turn: u64,
     shot: Arc<Shot>,
 }
 
 impl Ord for Entry {
-    /// The soonest is the greatest.
+    /// Orders the soonest timer as the greatest.
     fn cmp(&self, other: &Self) -> Order {
         (other.at, other.turn).cmp(&(self.at, self.turn))
     }
@@ -48,14 +48,14 @@ impl Eq for Entry {}
 #[derive(Default)]
 pub(super) struct Queue {
     heap: BinaryHeap<Entry>,
-    /// How many of the heap are pending, and how many are cancelled.
+    /// The numbers of pending and of cancelled timers in the heap.
     live: usize,
     dead: usize,
     turn: u64,
 }
 
 impl Queue {
-    /// How many timers are pending.
+    /// The number of pending timers.
     pub(super) fn len(&self) -> usize {
         self.live
     }
@@ -79,7 +79,7 @@ impl Queue {
         }
     }
 
-    /// Takes the soonest timer, if it is due, and says since when.
+    /// Takes the soonest timer, if it is due, and returns the instant at which it became due.
     pub(super) fn pop_due(&mut self) -> Option<(Deadline, Arc<Shot>)> {
         self.first().filter(|at| at.has_passed())?;
         let entry = self.heap.pop()?;
@@ -87,13 +87,13 @@ impl Queue {
         Some((entry.at, entry.shot))
     }
 
-    /// Takes a pending timer out, wherever it stands.
+    /// Takes a pending timer out, at any position.
     pub(super) fn remove(&mut self, shot: &Arc<Shot>) {
         self.heap.retain(|entry| !Arc::ptr_eq(&entry.shot, shot));
         self.live -= 1;
     }
 
-    /// Notes that one of the timers has just been cancelled.
+    /// Records that one of the timers has just been cancelled.
     pub(super) fn note_cancelled(&mut self) {
         self.live -= 1;
         self.dead += 1;

@@ -1,4 +1,4 @@
-//! What the threads of timers do, as the table of the [wheel](super::wheel) says.
+//! The work of the timer threads, by the table of the [wheel](super::wheel).
 
 use std::fmt::Arguments;
 use std::num::NonZeroUsize;
@@ -20,7 +20,7 @@ use crate::threading::inner::{Inner, Kind, Thread, set_current, set_inherited, t
 use crate::threading::registry::{Registry, registry, shutting_down};
 use crate::threading::{hooks, local};
 
-/// How long a thread is kept when no timer is pending.
+/// The time for which a thread is kept when no timer is pending.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// The target of the messages in the `log` facade.
@@ -58,7 +58,7 @@ impl Registry {
         self.answer(call).or_else(|error| self.unstart(shot, error))
     }
 
-    /// Takes a timer back that nobody would wait for, unless somebody came to do that meanwhile.
+    /// Removes a timer that no thread would wait for, unless a thread has started meanwhile.
     #[cold]
     fn unstart(&self, shot: &Arc<Shot>, error: Error) -> Result<()> {
         let mut timers = self.wheel.settled();
@@ -93,21 +93,21 @@ impl Registry {
         true
     }
 
-    /// Tells a shutdown that it need not wait for timers any more.
+    /// Signals a shutdown that it need not wait for timers any more.
     fn tell_calm(&self, calm: bool) {
         if calm {
             self.wheel.calm.notify_all();
         }
     }
 
-    /// More threads are allowed: one of them leads, if nobody does.
+    /// Makes a thread the leader, if there is none, after the maximum number of threads was raised.
     fn fill_vacancy(&'static self) {
         let call = self.wheel.timers.lock().call();
         // Without a thread the timers wait on for a thread that comes back.
         let _ = self.answer(call);
     }
 
-    /// Gets the leader that was called.
+    /// Wakes or starts the leader that `call` requests.
     ///
     /// # Errors
     /// A thread could not be started, and there is no other for timers.
@@ -146,7 +146,7 @@ impl Registry {
         inner.native.start(plan, |_| Ok(()), body).map(drop)
     }
 
-    /// A thread could not be started: its timers wait for another, if there is one.
+    /// Handles a failed start of a thread: the timers wait for another thread, if there is one.
     #[cold]
     fn go_without(&self, error: Error) -> Result<()> {
         let mut timers = self.wheel.timers.lock();
@@ -166,7 +166,7 @@ impl Registry {
         Ok(())
     }
 
-    /// The life of a thread for timers.
+    /// The main loop of a timer thread.
     fn serve(&'static self, me: &Thread) {
         // As late as a timerfd at most, which knows no slack. Forbidden in some sandboxes, and then a little later.
         let _ = sched::set_timer_slack(Duration::from_nanos(1));
@@ -197,7 +197,7 @@ impl Registry {
         }
     }
 
-    /// The end of a thread: those that are idle look whether they are needed.
+    /// Ends a thread; idle threads wake to check whether they are needed.
     fn end(&self, mut timers: Guard<'_, Timers>) {
         timers.threads -= 1;
         let idle = timers.idle;
@@ -291,7 +291,7 @@ impl Registry {
     }
 }
 
-/// Logs a warning. No lock is held, and a logger that panics ends no thread.
+/// Logs a warning. No lock is held, and a panic of the logger ends no thread.
 fn log(message: Arguments<'_>) {
     let _ = catch(|| log::warn!(target: TARGET, "{message}"));
 }

@@ -11,12 +11,12 @@ pub(super) const PENDING: u8 = 1;
 pub(super) const RUNNING: u8 = 2;
 pub(super) const OVER: u8 = 3;
 
-/// What all timers have.
+/// The state that every timer has.
 pub(super) struct TimerState {
     pub(super) phase: AtomicU8,
-    /// Whether shutdown goes by without waiting for it.
+    /// Whether shutdown does not wait for the timer.
     pub(super) daemon: AtomicBool,
-    /// In which process it was started.
+    /// The generation of the process in which the timer was started.
     pub(super) generation: AtomicU32,
     pub(super) interval: AtomicU64,
     pub(super) finished: Event,
@@ -28,7 +28,7 @@ pub(super) struct Shot<F: ?Sized = dyn Call> {
     pub(super) callback: F,
 }
 
-/// A callback that is there until it is called or given up.
+/// A callback that is kept until it is called or dropped.
 pub(super) trait Call: Send + Sync {
     fn call(&self);
     fn discard(&self);
@@ -48,12 +48,12 @@ impl<F: FnOnce() + Send> Call for Lock<Option<F>> {
     }
 }
 
-/// Called by the thread that found it due.
+/// Calls the callback; called by the thread that found the timer due.
 pub(super) fn fire(shot: &Shot) {
     shot.callback.call();
 }
 
-/// Called after that.
+/// Runs after the callback.
 pub(super) fn finish(shot: &Shot) {
     shot.state.phase.store(OVER, Release);
     shot.state.finished.set();

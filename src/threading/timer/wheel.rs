@@ -1,4 +1,4 @@
-//! The threads of all timers: one sleeps, one calls, and another is started only when a callback is slow.
+//! The threads of all timers: one sleeps, one calls, and another starts only when a callback is slow.
 //!
 //! | role | threads | what it does |
 //! | --- | --- | --- |
@@ -34,10 +34,10 @@ use ossature_sys::sync::lock::{Guard, Lock};
 use super::queue::Queue;
 use super::shot::{RUNNING, Shot};
 
-/// How long a callback may last before another thread calls the next timer that is due.
+/// The time that a callback may take before another thread calls the next timer that is due.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// How many threads timers may have. A forked child inherits its parent's setting.
+/// The maximum number of timer threads. A forked child inherits its parent's setting.
 static MAX_THREADS: AtomicUsize = AtomicUsize::new(64);
 
 pub(super) fn max_threads() -> usize {
@@ -48,52 +48,52 @@ pub(super) fn allow_threads(most: NonZeroUsize) {
     MAX_THREADS.store(most.get(), Relaxed);
 }
 
-/// Who waits for the first timer.
+/// The thread that waits for the first timer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leader {
     None,
-    /// A thread was called, and has not come yet. There is never more than one such call.
+    /// A thread was called, and has not come yet. There is at most one such call.
     Coming,
     /// The leader is awake, and will look at the queue again before it sleeps.
     Awake,
-    /// The leader sleeps until then.
+    /// The leader sleeps until this instant.
     Asleep(Deadline),
-    /// The leader has nothing to wait for, and stays until then in case something comes.
+    /// The leader has nothing to wait for, and stays until this instant in case a timer is added.
     Lingering(Deadline),
 }
 
 /// The call that is in progress and not known to be slow.
 #[derive(Clone, Copy)]
 pub(super) struct Runner {
-    /// The number of the call. A slow runner finds another number, or none.
+    /// The number of the call. A slow runner finds a different number, or none.
     number: u64,
-    /// When the call counts as slow.
+    /// The instant from which the call counts as slow.
     slow_at: Deadline,
 }
 
 pub(super) struct Timers {
     pub(super) queue: Queue,
-    /// How many are pending or running that shutdown waits for.
+    /// The number of pending or running timers that shutdown waits for.
     pub(super) awaited: usize,
     pub(super) leader: Leader,
     pub(super) runner: Option<Runner>,
     /// The number of the last call.
     pub(super) calls: u64,
-    /// How many threads there are, whatever they do.
+    /// The number of threads, busy or idle.
     pub(super) threads: usize,
-    /// How many threads are in callbacks.
+    /// The number of threads that are in callbacks.
     pub(super) calling: usize,
-    /// The first thread is being started, and may not come.
+    /// Whether the first thread is being started; its start may fail.
     pub(super) first_is_due: bool,
-    /// How many threads wait to become the leader.
+    /// The number of threads that wait to become the leader.
     pub(super) idle: usize,
-    /// There is no leader, because all threads are in callbacks.
+    /// Whether there is no leader, because all threads are in callbacks.
     pub(super) vacant: bool,
-    /// When the lead was last vacant.
+    /// The instant until which there was last no leader.
     pub(super) vacant_until: Deadline,
-    /// How many timers were called late because every thread was in a callback.
+    /// The number of timers that were called late because every thread was in a callback.
     pub(super) delayed: u64,
-    /// The vacancy has been logged.
+    /// Whether the lack of a leader has been logged.
     pub(super) told: bool,
     pub(super) closed: bool,
 }
@@ -101,13 +101,13 @@ pub(super) struct Timers {
 /// The timers of one process.
 pub(in super::super) struct Wheel {
     pub(super) timers: Lock<Timers>,
-    /// The leader waits here for a timer before its instant.
+    /// Wakes the leader for a timer that is due before its instant.
     pub(super) sooner: Condition,
-    /// Idle threads wait here until a leader is called or a thread has ended.
+    /// Wakes idle threads when a leader is called or a thread has ended.
     pub(super) called: Condition,
-    /// No timer is left that shutdown waits for.
+    /// Signals that no timer is left that shutdown waits for.
     pub(super) calm: Condition,
-    /// The first thread has come, or cannot be started.
+    /// Signals that the first thread has come, or cannot be started.
     pub(super) first: Condition,
 }
 
@@ -127,12 +127,12 @@ pub(super) enum Call {
 pub(super) struct Begun {
     pub(super) number: u64,
     pub(super) shot: Arc<Shot>,
-    /// How late the timer is because no thread was free, if that is to be logged.
+    /// The delay of the timer because no thread was free, if the delay is to be logged.
     pub(super) late: Option<Duration>,
 }
 
 impl Timers {
-    /// Sees to it that somebody will lead.
+    /// Chooses a thread to be the leader, if one is needed.
     pub(super) fn call(&mut self) -> Call {
         if self.leader != Leader::None || self.queue.len() == 0 {
             return Call::Nobody;
@@ -151,17 +151,17 @@ impl Timers {
         Call::New
     }
 
-    /// Whether a thread that has nothing else to do is to lead.
+    /// Whether an idle thread must become the leader.
     pub(super) fn wants_leader(&self) -> bool {
         self.leader == Leader::Coming || (self.leader == Leader::None && self.queue.len() > 0)
     }
 
-    /// When the leader is to look at a timer that is due at `at`: not while the runner may come to it.
+    /// The instant at which the leader looks at a timer that is due at `at`: not while the runner may still call it.
     pub(super) fn look_at(&self, at: Deadline) -> Deadline {
         self.runner.map_or(at, |runner| at.max(runner.slow_at))
     }
 
-    /// Wakes the leader from a sleep that lasts longer than until `at`; says whether it is to be notified.
+    /// Wakes the leader from a sleep that lasts longer than until `at`; returns whether the caller must notify it.
     pub(super) fn wake_leader(&mut self, at: Deadline) -> bool {
         let at = self.look_at(at);
         let late = matches!(self.leader, Leader::Asleep(until) | Leader::Lingering(until) if at < until);
@@ -171,7 +171,7 @@ impl Timers {
         late
     }
 
-    /// Takes the first timer if it is due. The calling thread is the runner from now on.
+    /// Takes the first timer if it is due. The calling thread becomes the runner.
     pub(super) fn begin(&mut self) -> Option<Begun> {
         let (at, shot) = self.queue.pop_due()?;
         shot.state.phase.store(RUNNING, Relaxed);
@@ -187,7 +187,7 @@ impl Timers {
         Some(Begun { number: self.calls, shot, late })
     }
 
-    /// What the thread that made call `number` calls next: nothing, if that call was slow or nothing is due.
+    /// The timer that the thread that made call `number` calls next: none, if that call was slow or no timer is due.
     pub(super) fn begin_next(&mut self, number: u64) -> Option<Begun> {
         if self.runner.is_none_or(|runner| runner.number != number) {
             return None;
@@ -196,7 +196,7 @@ impl Timers {
         self.begin()
     }
 
-    /// The lead is vacant from now on. Says how many timers wait, if that is to be logged.
+    /// Leaves the timers without a leader. Returns the number of timers that wait, if that is to be logged.
     pub(super) fn leave_vacant(&mut self) -> Option<usize> {
         if !std::mem::replace(&mut self.vacant, true) {
             self.told = false;
@@ -206,7 +206,7 @@ impl Timers {
         waits.then(|| self.queue.len())
     }
 
-    /// Notes that a timer no longer has to be waited for; says whether it was the last one.
+    /// Records that shutdown need not wait for a timer any more; returns whether it was the last one.
     pub(super) fn release(&mut self, shot: &Shot) -> bool {
         let counts = !shot.state.daemon.load(Relaxed);
         self.awaited -= usize::from(counts);
@@ -241,14 +241,14 @@ impl Wheel {
         }
     }
 
-    /// Lets no timer start any more, if there is none to wait for.
+    /// Prevents further starts of timers, if there is none to wait for.
     pub(in super::super) fn close(&self) -> bool {
         let mut timers = self.timers.lock();
         timers.closed |= timers.awaited == 0;
         timers.closed
     }
 
-    /// Waits until there is no timer that shutdown waits for.
+    /// Waits until there is no timer left that shutdown waits for.
     pub(in super::super) fn wait_until_calm(&self) {
         let mut timers = self.timers.lock();
         while timers.awaited != 0 {

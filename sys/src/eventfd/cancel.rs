@@ -46,7 +46,7 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, PollFlags, either_ready, ready}
 pub struct CancelFd(EventFd);
 
 impl CancelFd {
-    /// Nothing is cancelled yet.
+    /// An object that is not cancelled yet.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
@@ -54,7 +54,7 @@ impl CancelFd {
         EventFd::counter(0).map(Self)
     }
 
-    /// Ends every wait that watches this, now and later. A signal handler may call this.
+    /// Ends every wait that watches this object, now and later. A signal handler may call this.
     ///
     /// # Errors
     /// None in a process that is not being tampered with.
@@ -63,7 +63,7 @@ impl CancelFd {
         self.0.try_add(1).map(drop)
     }
 
-    /// Whether it was cancelled and not reset since.
+    /// Whether the object was cancelled and not reset since.
     ///
     /// # Errors
     /// `ENOMEM` when the kernel lacks memory.
@@ -71,7 +71,7 @@ impl CancelFd {
         ready(self.as_fd(), PollFlags::IN, Deadline::NOW)
     }
 
-    /// Lets waits wait again.
+    /// Permits waits again.
     ///
     /// # Errors
     /// None in a process that is not being tampered with.
@@ -79,7 +79,7 @@ impl CancelFd {
         self.0.try_take().map(drop)
     }
 
-    /// A limit that ends a wait when this is cancelled, or after the timeout.
+    /// A limit that ends a wait when this object is cancelled, or after the timeout.
     pub fn within(&self, timeout: impl Into<Deadline>) -> Until<'_> {
         Until { deadline: timeout.into(), cancel: Some(self.as_fd()) }
     }
@@ -99,8 +99,7 @@ impl AboveStandard for CancelFd {
     }
 }
 
-/// When a wait for a descriptor ends without what it waits for: at a [`Deadline`], when a [`CancelFd`] says so, or at
-/// the sooner of both.
+/// The limit of a wait for a descriptor: a [`Deadline`], a [`CancelFd`], or the sooner of both.
 ///
 /// Made from a `Duration`, an `Option<Duration>`, a [`Deadline`] or a `&CancelFd`; [`CancelFd::within`] makes one of
 /// both. Without a `CancelFd` it adds no system call to the wait.
@@ -130,9 +129,9 @@ pub struct Until<'c> {
 }
 
 impl<'c> Until<'c> {
-    /// No end but success.
+    /// No limit: only success ends the wait.
     pub const NEVER: Self = Self { deadline: Deadline::NEVER, cancel: None };
-    /// Look once.
+    /// The limit of a call that tests once.
     pub const NOW: Self = Self { deadline: Deadline::NOW, cancel: None };
 
     /// The deadline of the wait.
@@ -147,7 +146,7 @@ impl<'c> Until<'c> {
         self.cancel
     }
 
-    /// Whether nothing ends such a wait but success.
+    /// Whether only success ends a wait with this limit.
     #[inline]
     pub fn is_never(self) -> bool {
         self.deadline == Deadline::NEVER && self.cancel.is_none()
@@ -165,7 +164,7 @@ impl<'c> Until<'c> {
         }
     }
 
-    /// The same, ending at `deadline` if that is sooner.
+    /// The same limit, ending at `deadline` if that is sooner.
     #[inline]
     #[must_use]
     pub fn or_sooner(self, deadline: Deadline) -> Self {
@@ -234,7 +233,7 @@ impl<'c> Until<'c> {
     }
 }
 
-/// Of whatever a [`Deadline`] can be made of.
+/// Makes a limit of anything that converts into a [`Deadline`].
 impl<T: Into<Deadline>> From<T> for Until<'_> {
     #[inline]
     fn from(timeout: T) -> Self {

@@ -1,4 +1,5 @@
-//! The hook's face for C: what the macros of `include/ossature_faults.h` call, only under `--cfg ossature_faults`.
+//! The hook's interface for C: the functions that the macros of `include/ossature_faults.h` call, only under
+//! `--cfg ossature_faults`.
 
 use core::ffi::{CStr, c_char, c_int};
 
@@ -14,7 +15,7 @@ unsafe fn text<'a>(name: *const c_char) -> &'a str {
     name.to_str().unwrap_or_default()
 }
 
-/// Answers 0, or -1 with errno set when the call of that name shall fail.
+/// Returns 0, or -1 with errno set when the call of that name is to fail.
 ///
 /// # Safety
 /// `name` is a string that ends in a zero byte.
@@ -31,7 +32,7 @@ pub(crate) unsafe extern "C" fn ossature_fault(name: *const c_char) -> c_int {
     }
 }
 
-/// How many of `len` bytes the call of that name may move.
+/// The number of the `len` bytes that the call of that name may move.
 ///
 /// # Safety
 /// `name` is a string that ends in a zero byte.

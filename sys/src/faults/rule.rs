@@ -1,4 +1,4 @@
-//! The rules: a table of what shall happen at which call, and what looks there before each call.
+//! The rules: a table of faults and the calls that they affect, and the hook that checks the table before each call.
 
 use core::fmt;
 use core::ops::Deref;
@@ -19,7 +19,7 @@ use crate::errno::{Errno, Result};
 /// ```
 pub const ENABLED: bool = cfg!(ossature_faults);
 
-/// What shall happen at the chosen call.
+/// The fault that happens at the chosen call.
 ///
 /// # Examples
 /// ```
@@ -34,11 +34,11 @@ pub const ENABLED: bool = cfg!(ossature_faults);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The call is not made and answers with this error.
+    /// The call is not made and returns this error.
     Fail(Errno),
     /// The call moves at most this many bytes (never fewer than one, which would read as end of file).
     Shorten(usize),
-    /// The call is made after this time.
+    /// The call is made after this delay.
     Delay(Duration),
     /// The process kills itself with SIGKILL before the call.
     Kill,
@@ -46,7 +46,7 @@ pub enum Fault {
     Count,
 }
 
-/// Which calls a fault meets: built up, then [armed](Rule::arm).
+/// The calls that a fault affects: configured, then [armed](Rule::arm).
 ///
 /// # Examples
 /// ```
@@ -94,12 +94,12 @@ impl Rule {
         Self { times, ..self }
     }
 
-    /// Whichever thread calls, and in forked children too (which count on their own).
+    /// The rule counts in every thread, and in forked children too (which count on their own).
     pub fn everywhere(self) -> Self {
         Self { everywhere: true, ..self }
     }
 
-    /// Puts the rule into force until the answer is dropped.
+    /// Puts the rule into force until the returned [`Armed`] is dropped.
     ///
     /// # Errors
     /// `ENOSYS` in a program that is built without `--cfg ossature_faults`: no call would look at the rule. `ENOSPC`
@@ -130,7 +130,7 @@ impl Rule {
     }
 }
 
-/// A rule in force; dropping it takes the rule back.
+/// A rule in force; a drop removes the rule.
 ///
 /// # Examples
 /// ```
@@ -151,17 +151,18 @@ pub struct Armed {
 }
 
 impl Armed {
-    /// How many calls matched the rule's name so far, hit or not.
+    /// The number of calls so far that matched the rule's name, chosen or not.
     pub fn seen(&self) -> u64 {
         self.slot.seen.load(SeqCst)
     }
 
-    /// How many calls the fault met: a test asserts that it is not 0, for a rule that never matched proves nothing.
+    /// The number of calls that the fault affected. A test asserts that it is not 0, because a rule that never matched
+    /// proves nothing.
     pub fn hits(&self) -> u64 {
         self.slot.hits.load(SeqCst)
     }
 
-    /// The name of the last call that the fault met; empty when there was none.
+    /// The name of the last call that the fault affected; empty when there was none.
     ///
     /// For a rule on `"*"`, which does not say the name itself.
     pub fn met(&self) -> Name {
@@ -184,7 +185,7 @@ pub struct Name {
     bytes: [u8; NAME],
 }
 
-/// The longest of C's names for calls has 29 bytes.
+/// The room for a name; the longest of C's names for calls has 29 bytes.
 const NAME: usize = 32;
 
 impl Deref for Name {
@@ -297,7 +298,7 @@ impl Slot {
         wanted == b"*" || wanted == name.as_bytes()
     }
 
-    /// Counts a match and says whether this one is chosen.
+    /// Counts a match and returns whether the fault affects this call.
     fn chosen(&self, name: &str) -> bool {
         let nth = self.seen.fetch_add(1, SeqCst) + 1;
         let first = self.first.load(SeqCst);
@@ -329,7 +330,7 @@ pub(crate) fn before(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The hook of transfers: how many of `len` bytes may move; never more than `len`.
+/// The hook of transfers: the number of the `len` bytes that may move, never more than `len`.
 #[cfg_attr(not(ossature_faults), allow(dead_code, reason = "no call looks"))]
 pub(crate) fn shortened(name: &str, len: usize) -> usize {
     let mut allowed = len;

@@ -1,4 +1,4 @@
-//! Fails every call of an operation in turn, and looks for what the operation leaves behind.
+//! Fails every call of an operation in turn, and checks what the operation leaves behind.
 //!
 //! ```
 //! use ossature_sys::errno::{Errno, Result};
@@ -33,10 +33,10 @@ use super::{Fault, Name, Rule};
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 
-/// A joined thread is on the kernel's list for a moment longer.
+/// The time for which a joined thread may remain on the kernel's list.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which calls fail, with which errors, and what is compared: built up, then [run](Sweep::run).
+/// The calls that fail, their errors, and what is compared: configured, then [run](Sweep::run).
 ///
 /// # Examples
 /// ```
@@ -60,13 +60,13 @@ pub struct Sweep<'a> {
     scope: Scope,
 }
 
-/// What a sweep saw that found nothing wrong.
+/// The counts of a sweep that found no fault.
 ///
 /// # Examples
 /// See the example of [`Sweep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Calls of one undisturbed run that the hook can see.
+    /// The calls of one undisturbed run that the hook can see.
     pub calls: u64,
     /// Runs that ended in an error.
     pub refused: u64,
@@ -131,9 +131,9 @@ pub enum Failure<E> {
     },
     /// The process is not as it was before.
     Leaked {
-        /// The call that was made to fail; `None` in an undisturbed run, or in one that is [watched](Sweep::watch).
+        /// The call that was made to fail; `None` in an undisturbed run, or in a [watched](Sweep::watch) run.
         call: Option<Call>,
-        /// What is different.
+        /// The difference.
         left: Left,
     },
 }
@@ -175,8 +175,8 @@ impl<'a> Sweep<'a> {
         self.run_with(operation, |_, _| ())
     }
 
-    /// [`run`](Self::run) that hands each answer to `after`, with the call that was made to fail, if any: to look at
-    /// the error, or to end what the operation has started.
+    /// Calls [`run`](Self::run) and passes each result to `after`, with the call that was made to fail, if any. There,
+    /// check the error, or end what the operation has started.
     ///
     /// Nothing fails while `after` runs, and the process is looked at when it has returned.
     ///
@@ -269,7 +269,7 @@ impl<'a> Sweep<'a> {
         after.since(before).map_or(Ok(()), |left| Err(Failure::Leaked { call, left }))
     }
 
-    /// The process as it is once nothing is different, or after a while.
+    /// The state of the process as soon as nothing differs, or after [`PATIENCE`].
     fn settled(&self, before: &Traces) -> Result<Traces> {
         let patience = Deadline::after(PATIENCE);
         loop {

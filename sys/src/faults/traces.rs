@@ -1,4 +1,4 @@
-//! What an operation can leave behind in a process: descriptors, mappings, threads. Counted without an allocation.
+//! What an operation can leave behind in a process: descriptors, mappings and threads. Counting them allocates nothing.
 
 use core::fmt;
 use core::mem::MaybeUninit;
@@ -11,21 +11,21 @@ use crate::errno::{Result, retry};
 /// The descriptors, mappings and threads of this process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Traces {
-    /// Which of the lowest numbers are open.
+    /// A bit for each of the lowest numbers: set if the descriptor is open.
     open: [u64; 16],
     descriptors: u64,
-    /// A sum of digests: of each descriptor's number and what the descriptor leads to.
+    /// A sum of digests of each descriptor's number and target.
     targets: u64,
     /// Bytes of mapped files and of shared memory.
     mapped: u64,
-    /// A sum of digests, each times its length: of the mapped files.
+    /// A sum of digests of the mapped files, each times the length of its mapping.
     files: u64,
     /// Bytes of private anonymous memory, in mappings that are large enough.
     anonymous: u64,
     threads: u64,
 }
 
-/// What is looked at beside descriptors and mapped files.
+/// What is compared beside descriptors and mapped files.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
     pub(crate) threads: bool,
@@ -96,7 +96,7 @@ impl Traces {
         self.threads
     }
 
-    /// What is different from `before`, if anything is. Fewer threads are not a difference: they end by themselves.
+    /// The difference from `before`, if there is one. Fewer threads do not count, because threads end by themselves.
     pub(crate) fn since(&self, before: &Self) -> Option<Left> {
         if (Self { threads: before.threads, ..*self }) == *before && self.threads <= before.threads {
             return None;
@@ -116,9 +116,9 @@ impl Traces {
     }
 }
 
-/// One line of /proc/self/maps, taken byte by byte.
+/// One line of /proc/self/maps, read byte by byte.
 struct Line {
-    /// The number of the field: addresses, rights, offset, device, inode, name.
+    /// The index of the field: addresses, permissions, offset, device, inode, name.
     field: u8,
     start: u64,
     number: u64,
@@ -188,7 +188,7 @@ fn entries(folder: &OwnedFd, mut each: impl FnMut(BorrowedFd<'_>, &core::ffi::CS
     Ok(())
 }
 
-/// What is different after an operation from before.
+/// The difference in the process before and after an operation.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -215,7 +215,7 @@ pub struct Left {
 }
 
 impl Left {
-    /// How many more descriptors are open; negative when some are gone.
+    /// The number of additional open descriptors; negative when some were closed.
     pub fn descriptors(&self) -> i64 {
         self.descriptors
     }
@@ -225,12 +225,12 @@ impl Left {
         self.descriptor
     }
 
-    /// How many more bytes are mapped; negative when some are gone.
+    /// The number of additional mapped bytes; negative when some were unmapped.
     pub fn mapped(&self) -> i64 {
         self.mapped
     }
 
-    /// How many more threads there are; fewer are not a difference.
+    /// The number of additional threads; 0 when there are fewer.
     pub fn threads(&self) -> i64 {
         self.threads
     }

@@ -1,11 +1,11 @@
-//! Reads and writes at a place in a file, which leave the position of the open file alone.
+//! Reads and writes at an offset in a file, which do not change the position of the open file.
 
 use super::AsFd;
 use crate::errno::{Result, retry};
 use crate::raw;
 
 /// `pread(fd, ...)`: reads at most `buffer.len()` bytes from `offset` on; 0 is the end of the file. The position of the
-/// open file stays where it is.
+/// open file does not change.
 ///
 /// # Errors
 /// `ESPIPE` for what has no positions, `EBADF` when the descriptor is not open for reading.
@@ -31,8 +31,8 @@ pub fn read_at(fd: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
     })
 }
 
-/// `pwrite(fd, ...)`: writes some of `bytes` at `offset` and says how many. The position of the open file stays where
-/// it is. A shorter file gets longer.
+/// `pwrite(fd, ...)`: writes some of `bytes` at `offset` and returns their number. The position of the open file does
+/// not change. A shorter file is extended.
 ///
 /// Linux ignores `offset` if the file is open with `O_APPEND`: the bytes go to the end of the file.
 ///
@@ -52,7 +52,7 @@ pub fn write_at(fd: impl AsFd, bytes: &[u8], offset: u64) -> Result<usize> {
     })
 }
 
-/// `fcntl(fd, F_GETFL)`: whether each write goes to the end of the file, whatever the position is.
+/// `fcntl(fd, F_GETFL)`: whether each write appends to the end of the file, at any position.
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.
@@ -70,8 +70,8 @@ pub fn is_append(fd: impl AsFd) -> Result<bool> {
     Ok(flags.contains(rustix::fs::OFlags::APPEND))
 }
 
-/// `fstatfs(fd, ...)`: whether another program serves the file system (FUSE, virtiofs), and so decides what the file
-/// holds and what is said about it.
+/// `fstatfs(fd, ...)`: whether another program serves the file system (FUSE, virtiofs), and so controls the content and
+/// the metadata of the file.
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.

@@ -1,4 +1,4 @@
-//! The kernel's calls.
+//! The futex system calls.
 
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
 use crate::raw;
 
-/// What can be slept on.
+/// The word that a thread can sleep on.
 pub(crate) type FutexWord = AtomicU32;
 
 const ANY: NonZeroU32 = NonZeroU32::MAX;
@@ -36,7 +36,7 @@ pub fn wait(word: &AtomicU32, expected: u32, reach: Reach, timeout: impl Into<De
     ended(retry(|| raw::call("futex", || sys::wait_bitset(word, flags(reach), expected, until.as_ref(), ANY))))
 }
 
-/// `futex(word, FUTEX_WAKE, count)`: wakes at most `count` sleepers and says how many there were.
+/// `futex(word, FUTEX_WAKE, count)`: wakes at most `count` sleepers and returns their number.
 ///
 /// # Errors
 /// `EFAULT` when a shared word's page cannot be read.
@@ -50,8 +50,8 @@ pub fn wake(word: &AtomicU32, count: u32, reach: Reach) -> Result<u32> {
     raw::call("futex", || sys::wake(word, flags(reach), count)).map(|woken| woken as u32)
 }
 
-/// `futex(word, FUTEX_WAIT_BITSET, expected, timeout, kinds)`: [`wait`] as a sleeper of these kinds, a bit each. An
-/// ordinary [`wake`] reaches sleepers of all kinds.
+/// `futex(word, FUTEX_WAIT_BITSET, expected, timeout, kinds)`: [`wait`] as a sleeper of these kinds, one bit per kind.
+/// An ordinary [`wake`] reaches sleepers of all kinds.
 pub(crate) fn wait_as(
     word: &AtomicU32,
     expected: u32,
@@ -63,15 +63,15 @@ pub(crate) fn wait_as(
     ended(retry(|| raw::call("futex", || sys::wait_bitset(word, flags(reach), expected, until.as_ref(), kinds))))
 }
 
-/// `futex(word, FUTEX_WAKE_BITSET, 1, kinds)`: wakes one sleeper that is of one of these kinds, and says whether there
-/// was one.
+/// `futex(word, FUTEX_WAKE_BITSET, 1, kinds)`: wakes one sleeper of one of these kinds, and returns whether there was
+/// one.
 pub(crate) fn wake_one_of(word: &AtomicU32, reach: Reach, kinds: NonZeroU32) -> Result<bool> {
     raw::call("futex", || sys::wake_bitset(word, flags(reach), 1, kinds)).map(|woken| woken != 0)
 }
 
 /// `futex(nobody, FUTEX_WAKE_OP, 1, 1, word, OR 0)`: the kernel writes the word without changing it. So the word has a
-/// page afterwards. If there is no memory for a page, the answer is an error, where an access by the program itself
-/// would end in SIGBUS.
+/// page afterwards. If there is no memory for a page, the call returns an error, where an access by the program itself
+/// would raise SIGBUS.
 ///
 /// # Errors
 /// `EFAULT` and `ENOMEM` without memory.
@@ -90,7 +90,7 @@ fn ended(answer: Result<()>) -> Result<Wait> {
     }
 }
 
-/// One word of [`wait_any`](super::wait_any): sleep while it holds the expected value.
+/// One word of [`wait_any`](super::wait_any) and its expected value.
 ///
 /// # Examples
 /// ```
@@ -118,7 +118,7 @@ unsafe impl Send for Waiter<'_> {}
 unsafe impl Sync for Waiter<'_> {}
 
 impl<'w> Waiter<'w> {
-    /// Sleep while `word` holds `expected`.
+    /// An entry to sleep while `word` holds `expected`.
     pub fn new(word: &'w AtomicU32, expected: u32, reach: Reach) -> Self {
         let mut inner = sys::Wait::new();
         inner.val = u64::from(expected);
@@ -144,7 +144,7 @@ impl<'w> Waiter<'w> {
     }
 }
 
-/// [`wait_any`](super::wait_any), with the place of the word that was woken: of the last one in the list if several
+/// [`wait_any`](super::wait_any) that returns the index of the word that was woken: the last one in the list if several
 /// were.
 pub(crate) fn wait_any_at(waiters: &[Waiter<'_>], deadline: Deadline) -> Result<(Wait, usize)> {
     if waiters.is_empty() || waiters.len() > WAIT_ANY_MAX {
@@ -166,7 +166,7 @@ pub(crate) fn wait_any_at(waiters: &[Waiter<'_>], deadline: Deadline) -> Result<
     }
 }
 
-/// Whether the kernel has `futex_waitv`: it refuses an empty list. Asked once.
+/// Whether the kernel has `futex_waitv`, which then refuses an empty list. Tested once.
 pub(crate) fn waits_on_several() -> bool {
     const YES: u8 = 1;
     const NO: u8 = 2;
@@ -185,7 +185,7 @@ pub(crate) fn waits_on_several() -> bool {
     known == YES
 }
 
-/// The slice in which the first word is waited on where `futex_waitv` is missing.
+/// The interval at which the other words are checked during a wait on the first one, where `futex_waitv` is missing.
 const SLICE: Duration = Duration::from_millis(10);
 
 #[cold]

@@ -1,4 +1,4 @@
-//! How long to wait, and what may end a wait sooner.
+//! The limit of a wait: a deadline, a cancellation, or both.
 
 use super::Reach;
 use super::Waiter;
@@ -9,7 +9,7 @@ use crate::atomic::{
 };
 use crate::deadline::Deadline;
 
-/// Ends waits from outside: a flag that a waiter watches beside what it waits for.
+/// Ends waits from outside: a flag that a waiter watches together with the word that it waits for.
 ///
 /// For waits for memory. What ends a wait for a descriptor is a [`CancelFd`](crate::eventfd::CancelFd).
 ///
@@ -55,37 +55,38 @@ const CANCELLED: u32 = 1;
 
 impl Cancel {
     const_unless_loom! {
-        /// Nothing is cancelled yet.
+        /// An object that is not cancelled yet.
         pub const fn new() -> Self {
             Self(AtomicU32::new(0))
         }
     }
 
-    /// Ends every wait that watches this, now and later.
+    /// Ends every wait that watches this object, now and later.
     pub fn cancel(&self) {
         self.0.store(CANCELLED, Release);
         // There is no error to hear of: the word is mapped.
         let _ = super::wake(&self.0, u32::MAX, Reach::Private);
     }
 
-    /// Whether it was cancelled and not reset since.
+    /// Whether the object was cancelled and not reset since.
     #[inline]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Acquire) == CANCELLED
     }
 
-    /// Lets waits wait again. Those that the cancelling has woken and that have not looked yet may wait on.
+    /// Permits waits again. A waiter that was woken by the cancellation, but has not seen the flag yet, may continue to
+    /// wait.
     pub fn reset(&self) {
         self.0.store(0, Release);
     }
 
-    /// A limit that ends a wait when this is cancelled, or after the timeout.
+    /// A limit that ends a wait when this object is cancelled, or after the timeout.
     pub fn within(&self, timeout: impl Into<Deadline>) -> Limit<'_> {
         Limit { deadline: timeout.into(), cancel: Some(self) }
     }
 }
 
-/// When a wait ends without what it waits for: at a [`Deadline`], when a [`Cancel`] says so, or at the sooner of both.
+/// The limit of a wait: a [`Deadline`], a [`Cancel`], or the sooner of both.
 ///
 /// Made from a `Duration`, an `Option<Duration>`, a [`Deadline`] or a `&Cancel`; [`Cancel::within`] makes one of both.
 ///
@@ -108,9 +109,9 @@ pub struct Limit<'c> {
 }
 
 impl<'c> Limit<'c> {
-    /// No end but success.
+    /// No limit: only success ends the wait.
     pub const NEVER: Self = Self { deadline: Deadline::NEVER, cancel: None };
-    /// Look once.
+    /// The limit of a call that tests once.
     pub const NOW: Self = Self { deadline: Deadline::NOW, cancel: None };
 
     /// The deadline of the limit.
@@ -119,13 +120,13 @@ impl<'c> Limit<'c> {
         self.deadline
     }
 
-    /// Whether a wait with it does not even begin.
+    /// Whether a wait with this limit ends at once.
     #[inline]
     pub fn is_now(self) -> bool {
         self.deadline == Deadline::NOW
     }
 
-    /// Whether nothing ends such a wait but success.
+    /// Whether only success ends a wait with this limit.
     #[inline]
     pub fn is_never(self) -> bool {
         self.deadline == Deadline::NEVER && self.cancel.is_none()
@@ -136,7 +137,7 @@ impl<'c> Limit<'c> {
         self.is_cancelled() || self.deadline.has_passed()
     }
 
-    /// The same, ending at `deadline` if that is sooner.
+    /// The same limit, ending at `deadline` if that is sooner.
     pub(crate) fn or_sooner(self, deadline: Deadline) -> Self {
         Self { deadline: self.deadline.or_sooner(deadline), ..self }
     }
@@ -145,13 +146,13 @@ impl<'c> Limit<'c> {
         self.cancel.is_some_and(Cancel::is_cancelled)
     }
 
-    /// The word to watch beside the one that is waited for.
+    /// The word of the [`Cancel`], to be watched beside the word of the wait.
     pub(crate) fn watched(self) -> Option<Waiter<'c>> {
         self.cancel.map(|cancel| Waiter::new(&cancel.0, 0, Reach::Private))
     }
 }
 
-/// Of whatever a [`Deadline`] can be made of.
+/// Makes a limit of anything that converts into a [`Deadline`].
 impl<T: Into<Deadline>> From<T> for Limit<'_> {
     #[inline]
     fn from(timeout: T) -> Self {

@@ -18,10 +18,10 @@ const FREE: u32 = 0;
 const HELD: u32 = 1;
 const CONTENDED: u32 = 2;
 
-/// How often a waiter looks before it sleeps: about as long as a sleep and a wake cost on one core.
+/// The number of times that a waiter tests the word before it sleeps: about the cost of a sleep and a wake on one core.
 const LOOKS: u32 = 100;
 
-/// A lock without data, for building others: [`sync::lock::Lock`](crate::sync::lock::Lock) is the one with data.
+/// A lock without data, a building block; [`sync::lock::Lock`](crate::sync::lock::Lock) is the lock with data.
 ///
 /// ```
 /// use ossature_sys::futex::{Limit, WordLock};
@@ -69,7 +69,7 @@ impl WordLock {
         self.0.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok() || self.take_slow(limit)
     }
 
-    /// Gives the lock back and wakes one who waits for it.
+    /// Releases the lock and wakes one waiter.
     ///
     /// # Safety
     /// It was taken, and not released since, by whoever releases it: others rely on being alone after a take.
@@ -80,7 +80,7 @@ impl WordLock {
         }
     }
 
-    /// [`release`](Self::release) of a word that may be free; false if it was.
+    /// [`release`](Self::release) of a word that may be free; returns false if it was free.
     ///
     /// # Safety
     /// Nobody relies on being alone after a take.
@@ -93,7 +93,7 @@ impl WordLock {
         before != FREE
     }
 
-    /// Whether somebody holds it, as it was a moment ago.
+    /// Whether any thread holds the lock; the answer may be outdated.
     #[inline]
     pub fn is_held(&self) -> bool {
         self.0.load(Relaxed) != FREE
@@ -123,7 +123,7 @@ impl WordLock {
         }
     }
 
-    /// Looks a while for the word to become free, stopping early when others sleep already.
+    /// Tests the word repeatedly for a short time, and stops early when other threads sleep already.
     fn look(&self) -> u32 {
         for _ in 0..LOOKS {
             let seen = self.0.load(Relaxed);

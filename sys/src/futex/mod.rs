@@ -1,4 +1,4 @@
-//! Waiting on a word of memory: sleep while it holds a value, wake those who sleep there.
+//! Waits on a word of memory: a thread sleeps while the word holds a value, and another wakes it.
 //!
 //! The kernel keeps no object; a futex is any aligned 32-bit word. [`wait`] compares and falls asleep in one step, so a
 //! change made before the [`wake`] is never missed. A wait may also end for no reason, so callers look again.

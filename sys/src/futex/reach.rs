@@ -1,27 +1,27 @@
-//! Who may sleep on a word, and how a wait ends.
+//! The reach of a futex, and the results of a wait.
 
-/// Who may sleep on a word.
+/// The threads that may sleep on a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Threads of this process: the kernel finds the sleepers by virtual address, which is faster.
     Private,
-    /// Every process that maps the memory the word lies in.
+    /// The threads of every process that maps the memory of the word.
     Shared,
 }
 
-/// How a wait ended.
+/// The result of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a wake that was taken must be acted upon or passed on"]
 pub enum Wait {
-    /// Somebody called wake. It may have been meant for an earlier use of the word: look again.
+    /// A wake arrived. It may have been meant for an earlier use of the word, so the caller must test the word again.
     Woken,
-    /// The word did not hold the expected value, so nobody slept.
+    /// The word did not hold the expected value, so the thread did not sleep.
     Changed,
     /// The deadline passed.
     TimedOut,
 }
 
-/// The most words that [`wait_any`](super::wait_any) takes.
+/// The maximum number of words for [`wait_any`](super::wait_any).
 ///
 /// # Examples
 /// ```

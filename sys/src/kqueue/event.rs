@@ -1,4 +1,4 @@
-//! The record of a change or an event, and the names of what stands in it.
+//! The record of a change or an event, and the names of the values in it.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -11,7 +11,7 @@ use super::numbers as n;
 use crate::errno::Errno;
 use crate::fd::{AsFd, AsRawFd};
 
-/// What a knote watches: a C number with a name.
+/// The kind of event that a knote watches: a C number with a name.
 ///
 /// The numbers are those of the system; on Linux they are FreeBSD's.
 ///
@@ -36,10 +36,10 @@ impl Filter {
     /// Asynchronous input and output. Refused on Linux.
     #[doc(alias("EVFILT_AIO", "KQ_FILTER_AIO"))]
     pub const AIO: Self = Self(n::EVFILT_AIO);
-    /// A change of the file behind a descriptor, as the notes say.
+    /// A change of the file behind a descriptor, selected by the notes.
     #[doc(alias("EVFILT_VNODE", "KQ_FILTER_VNODE"))]
     pub const VNODE: Self = Self(n::EVFILT_VNODE);
-    /// The end of a process. The ident is its number.
+    /// The end of a process. The ident is the process id.
     #[doc(alias("EVFILT_PROC", "KQ_FILTER_PROC"))]
     pub const PROC: Self = Self(n::EVFILT_PROC);
     /// Signals of this process, counted in `data`. The ident is the number of the signal.
@@ -100,7 +100,7 @@ impl fmt::Debug for Filter {
 }
 
 bitflags::bitflags! {
-    /// What a change does, and what is the case of an event. Unknown bits are kept.
+    /// The action of a change, or the state of an event. Unknown bits are kept.
     ///
     /// # Examples
     /// ```
@@ -117,7 +117,7 @@ bitflags::bitflags! {
         /// Remove the knote.
         #[doc(alias("EV_DELETE", "KQ_EV_DELETE"))]
         const DELETE = 0x2;
-        /// Report its events again.
+        /// Enable the knote's events again.
         #[doc(alias("EV_ENABLE", "KQ_EV_ENABLE"))]
         const ENABLE = 0x4;
         /// Keep the knote, and do not report its events.
@@ -126,31 +126,31 @@ bitflags::bitflags! {
         /// Remove the knote after its first event.
         #[doc(alias("EV_ONESHOT", "KQ_EV_ONESHOT"))]
         const ONESHOT = 0x10;
-        /// Forget the state once it was reported: the next event tells of something new.
+        /// Clear the state after each report: the next event reports only what happened since.
         #[doc(alias("EV_CLEAR", "KQ_EV_CLEAR"))]
         const CLEAR = 0x20;
-        /// Answer this change by an event with [`ERROR`](Self::ERROR), and 0 in `data` if it succeeded.
+        /// Report the result of this change by an event with [`ERROR`](Self::ERROR), and 0 in `data` if it succeeded.
         #[doc(alias = "EV_RECEIPT")]
         const RECEIPT = 0x40;
         /// Disable the knote after each event.
         #[doc(alias = "EV_DISPATCH")]
         const DISPATCH = 0x80;
-        /// Bits that the system keeps to itself.
+        /// Bits that are reserved for the system.
         #[doc(alias("EV_SYSFLAGS", "KQ_EV_SYSFLAGS"))]
         const SYSFLAGS = 0xf000;
         /// A bit that some filters use inside the system.
         #[doc(alias("EV_FLAG1", "KQ_EV_FLAG1"))]
         const FLAG1 = 0x2000;
-        /// Of macOS: the identity of a knote includes its `udata`.
+        /// Only on macOS: the identity of a knote includes its `udata`.
         #[doc(alias = "EV_UDATA_SPECIFIC")]
         const UDATA_SPECIFIC = 0x100;
-        /// Of macOS: [`DISPATCH`](Self::DISPATCH) with [`UDATA_SPECIFIC`](Self::UDATA_SPECIFIC).
+        /// Only on macOS: [`DISPATCH`](Self::DISPATCH) with [`UDATA_SPECIFIC`](Self::UDATA_SPECIFIC).
         #[doc(alias = "EV_DISPATCH2")]
         const DISPATCH2 = 0x180;
-        /// Reported: nothing comes any more. Data may still be pending.
+        /// Reported: the end of the data. Some data may still be pending.
         #[doc(alias("EV_EOF", "KQ_EV_EOF"))]
         const EOF = 0x8000;
-        /// Reported: a change failed, or was asked for a receipt. `data` is the error's number, or 0.
+        /// Reported: a change failed, or had [`RECEIPT`](Self::RECEIPT). `data` is the error's number, or 0.
         #[doc(alias("EV_ERROR", "KQ_EV_ERROR"))]
         const ERROR = 0x4000;
 
@@ -159,7 +159,7 @@ bitflags::bitflags! {
 }
 
 bitflags::bitflags! {
-    /// What a filter is asked for and what it reports. Unknown bits are kept.
+    /// The filter's own bits: the events to report, or those that happened. Unknown bits are kept.
     ///
     /// Each filter has names of its own, and the same bit has another name with another filter.
     ///
@@ -172,7 +172,7 @@ bitflags::bitflags! {
     /// ```
     #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Notes: u32 {
-        /// READ, WRITE: report from the number of bytes in `data` on.
+        /// READ, WRITE: report once `data` has at least this number of bytes.
         #[doc(alias("NOTE_LOWAT", "KQ_NOTE_LOWAT"))]
         const LOWAT = n::NOTE_LOWAT;
 
@@ -226,13 +226,13 @@ bitflags::bitflags! {
         /// PROC: follow the forks of the process. On Linux after `Kqueue::follow_processes`.
         #[doc(alias("NOTE_TRACK", "KQ_NOTE_TRACK"))]
         const TRACK = n::NOTE_TRACK;
-        /// PROC, in an event: a fork could not be followed; on Linux also: news was lost.
+        /// PROC, in an event: a fork could not be followed; on Linux also: events were lost.
         #[doc(alias("NOTE_TRACKERR", "KQ_NOTE_TRACKERR"))]
         const TRACKERR = n::NOTE_TRACKERR;
-        /// PROC, in an event: the child of a process whose forks are followed. The data is the parent's number.
+        /// PROC, in an event: the child of a process whose forks are followed. The data is the parent's process id.
         #[doc(alias("NOTE_CHILD", "KQ_NOTE_CHILD"))]
         const CHILD = n::NOTE_CHILD;
-        /// PROC: the bits that say what to watch.
+        /// PROC: the bits that select what to watch.
         #[doc(alias("NOTE_PCTRLMASK", "KQ_NOTE_PCTRLMASK"))]
         const PCTRLMASK = 0xf000_0000;
         /// PROC: the bits that carry a number.
@@ -249,19 +249,19 @@ bitflags::bitflags! {
         #[doc(alias("NOTE_LINKINV", "KQ_NOTE_LINKINV"))]
         const LINKINV = 4;
 
-        /// USER: the event happens.
+        /// USER: trigger the event.
         #[doc(alias = "NOTE_TRIGGER")]
         const TRIGGER = 0x0100_0000;
-        /// USER: the stored bits become those that both have.
+        /// USER: the stored bits become the AND of both.
         #[doc(alias = "NOTE_FFAND")]
         const FFAND = 0x4000_0000;
-        /// USER: the stored bits become those that either has.
+        /// USER: the stored bits become the OR of both.
         #[doc(alias = "NOTE_FFOR")]
         const FFOR = 0x8000_0000;
-        /// USER: the stored bits become these.
+        /// USER: the stored bits become these bits.
         #[doc(alias = "NOTE_FFCOPY")]
         const FFCOPY = 0xc000_0000;
-        /// USER: the bits that say what becomes of the stored ones.
+        /// USER: the bits that select the operation on the stored bits.
         #[doc(alias = "NOTE_FFCTRLMASK")]
         const FFCTRLMASK = 0xc000_0000;
         /// USER: the bits that are stored.
@@ -272,7 +272,7 @@ bitflags::bitflags! {
         #[cfg(not(any(target_os = "openbsd", target_os = "dragonfly")))]
         #[doc(alias = "NOTE_SECONDS")]
         const SECONDS = n::NOTE_SECONDS;
-        /// TIMER: `data` is in milliseconds, as without any of these.
+        /// TIMER: `data` is in milliseconds, which is the default.
         #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
         #[doc(alias = "NOTE_MSECONDS")]
         const MSECONDS = n::NOTE_MSECONDS;
@@ -284,7 +284,7 @@ bitflags::bitflags! {
         #[cfg(not(any(target_os = "openbsd", target_os = "dragonfly")))]
         #[doc(alias = "NOTE_NSECONDS")]
         const NSECONDS = n::NOTE_NSECONDS;
-        /// TIMER: `data` is an instant on the wall clock. A clock that is set moves the event.
+        /// TIMER: `data` is an instant on the wall clock. Setting the clock moves the event.
         #[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "netbsd"))]
         #[doc(alias("NOTE_ABSTIME", "NOTE_ABSOLUTE"))]
         const ABSTIME = n::NOTE_ABSTIME;
@@ -294,7 +294,7 @@ bitflags::bitflags! {
 }
 
 impl fmt::Debug for Notes {
-    /// The number: the names depend on the filter.
+    /// Formats the number, because the names depend on the filter.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Notes({:#x})", self.bits())
     }
@@ -424,25 +424,25 @@ impl Kevent {
         self
     }
 
-    /// The same record with this number of the program's own, which comes back with each event.
+    /// The same record with this number of the program, which each event returns.
     pub fn with_udata(mut self, udata: usize) -> Self {
         self.0.udata = udata as _;
         self
     }
 
-    /// What it is about: a descriptor, a process, a signal, or a number of the program's own.
+    /// The subject of the record: a descriptor, a process, a signal, or a number of the program.
     #[inline]
     pub fn ident(&self) -> usize {
         self.0.ident as usize
     }
 
-    /// What is watched.
+    /// The kind of event that is watched.
     #[inline]
     pub fn filter(&self) -> Filter {
         Filter(self.0.filter as _)
     }
 
-    /// What the change does, or what is the case.
+    /// The action of the change, or the state of the event.
     #[inline]
     pub fn flags(&self) -> Flags {
         Flags::from_bits_retain(self.0.flags as _)
@@ -461,7 +461,7 @@ impl Kevent {
         self.0.data as i64
     }
 
-    /// The program's own number.
+    /// The program's own number, the `udata`.
     #[inline]
     pub fn udata(&self) -> usize {
         self.0.udata as usize
@@ -474,7 +474,7 @@ impl Kevent {
         self.flags().contains(Flags::ERROR).then(|| Errno::from_raw_os_error(number))
     }
 
-    /// The answer to a change: its error, or 0.
+    /// The event that reports the result of a change: its error, or 0.
     #[cfg(target_os = "linux")]
     pub(super) fn answer(self, errno: i32) -> Self {
         self.with_flags(Flags::ERROR).with_data(i64::from(errno))

@@ -1,4 +1,4 @@
-//! The system's own call, where there is one.
+//! The system's own `kqueue`, where there is one.
 
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
@@ -10,7 +10,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// A queue of events of the system.
+/// An event queue of the system.
 ///
 /// # Examples
 /// ```
@@ -96,7 +96,7 @@ impl Kqueue {
         self.control(&[], events, timeout)
     }
 
-    /// As [`change`](Self::change): the system counts signals without a mask.
+    /// Makes a change, like [`change`](Self::change): the system counts signals without a mask.
     ///
     /// # Errors
     /// As [`change`](Self::change).
@@ -113,7 +113,7 @@ impl Kqueue {
         self.change(change)
     }
 
-    /// Asks for the notes FORK, EXEC and TRACK, which the system tells without being asked.
+    /// Does nothing: the system reports the notes FORK, EXEC and TRACK without being asked.
     ///
     /// # Errors
     /// None here.
@@ -158,7 +158,7 @@ impl From<OwnedFd> for Kqueue {
     }
 }
 
-/// Of a call that answers -1 and sets errno.
+/// Converts the result of a call that returns -1 and sets errno.
 fn answer(answer: c_int) -> Result<c_int> {
     if answer != -1 {
         return Ok(answer);

@@ -1,4 +1,4 @@
-//! The C numbers and the layout: the system's own, and on Linux FreeBSD's numbers in a layout of the same order.
+//! The C numbers and the layout: those of the system; on Linux, FreeBSD's numbers in a layout of the same order.
 
 #[cfg(not(target_os = "linux"))]
 pub(super) use self::native::*;
@@ -115,7 +115,7 @@ mod native {
     }
     pub use widths::{FilterNumber, FlagBits};
 
-    /// Takes C's constants over, each in this module's width.
+    /// Imports C's constants, each in this module's width.
     macro_rules! of_c {
         ($width:ty: $($name:ident)*) => {
             $(pub(in super::super) const $name: $width = libc::$name as $width;)*

@@ -1,10 +1,10 @@
-//! Why the system cannot do what a change asks for.
+//! Explains why the system does not support a change.
 
 use super::event::Kevent;
 #[cfg(target_os = "linux")]
 use super::event::{Filter, Flags, Notes};
 
-/// Why the system cannot do what a change asks for; `None` if it can.
+/// The reason why the system does not support a change; `None` if it does.
 ///
 /// [`Kqueue::change`](super::Kqueue::change) answers such a change by `EOPNOTSUPP`; FORK, EXEC and TRACK are possible
 /// once they were asked for.
@@ -28,11 +28,11 @@ pub fn refusal(change: &Kevent) -> Option<&'static str> {
     }
     match filter {
         Filter::AIO => {
-            Some("AIO: Linux tells the end of asynchronous I/O by an eventfd (io_uring, aio): watch it by READ")
+            Some("AIO: Linux reports the end of asynchronous I/O by an eventfd (io_uring, aio): watch it by READ")
         }
         Filter::FS => Some("FS: poll /proc/self/mountinfo for an exceptional condition instead"),
         Filter::NETDEV => Some("NETDEV: read the state of links from a netlink socket instead"),
-        Filter::EMPTY => Some("EMPTY: no descriptor of Linux is ready when its write buffer is empty"),
+        Filter::EMPTY => Some("EMPTY: Linux does not report an empty write buffer"),
         _ if flags.contains(Flags::UDATA_SPECIFIC) => {
             Some("DISPATCH2, UDATA_SPECIFIC: use DISPATCH, and an ident for each knote")
         }
@@ -41,13 +41,13 @@ pub fn refusal(change: &Kevent) -> Option<&'static str> {
             "FORK, EXEC, TRACK: Linux tells a fork or an exec to a tracer or to the superuser only: ask first, by \
              Kqueue::follow_processes. EXIT is always there; TRACKERR and CHILD are answers",
         ),
-        Filter::PROC if !notes.difference(Notes::EXIT).is_empty() => Some("PROC: only EXIT is there"),
+        Filter::PROC if !notes.difference(Notes::EXIT).is_empty() => Some("PROC: Linux supports only EXIT"),
         Filter::VNODE if notes.contains(Notes::REVOKE) => Some("REVOKE: Linux does not revoke files"),
         _ => None,
     }
 }
 
-/// Why the system cannot do what a change asks for: it says so itself.
+/// The reason why the system does not support a change: always `None`, because the system reports it itself.
 #[cfg(not(target_os = "linux"))]
 pub fn refusal(_change: &Kevent) -> Option<&'static str> {
     None

@@ -1,4 +1,4 @@
-//! Getting at the bytes: checked ranges, copies, atomics, and slices where nobody else can write.
+//! Access to the bytes: checked ranges, copies, atomics, and slices where no other code can write.
 //!
 //! Safe code reaches a byte that others may write in two ways only. *Copies* go as if each byte were a relaxed atomic
 //! of its own, in assembly where that is faster. *Atomics* are of one width, four bytes at multiples of four, so two of
@@ -106,7 +106,7 @@ impl Region {
         Ok(unsafe { place.as_ref() })
     }
 
-    /// The bytes, where they cannot change: only for [`Region::sealed`].
+    /// The bytes as a slice, if they cannot change: only for [`Region::sealed`].
     #[inline]
     pub fn as_slice(&self) -> Option<&[u8]> {
         let settled = self.backing == Backing::Sealed && self.protection.contains(Protection::READ);
@@ -115,7 +115,8 @@ impl Region {
         settled.then(|| unsafe { self.as_slice_unchecked() })
     }
 
-    /// The bytes, where nobody else can reach them: only for [`Region::private`] while it may be read and written.
+    /// The bytes as a mutable slice, if no other code can access them: only for [`Region::private`] while it is
+    /// readable and writable.
     ///
     /// # Examples
     /// ```
@@ -134,7 +135,7 @@ impl Region {
         ours.then(|| unsafe { self.as_mut_slice_unchecked() })
     }
 
-    /// The bytes of any region.
+    /// The bytes of any region as a slice.
     ///
     /// # Safety
     /// While the slice lives:
@@ -164,7 +165,7 @@ impl Region {
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    /// The bytes of any region, for writing.
+    /// The bytes of any region as a mutable slice.
     ///
     /// # Safety
     /// While the slice lives:
@@ -180,7 +181,7 @@ impl Region {
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 
-    /// The start of `len` bytes at `offset`, if they lie within and allow `access`.
+    /// The start of `len` bytes at `offset`, if they are within the region and allow `access`.
     #[inline]
     pub(crate) fn range(&self, offset: usize, len: usize, access: Protection) -> Result<NonNull<u8>> {
         if offset > self.len || len > self.len - offset {

@@ -1,18 +1,18 @@
-//! Which kind of memory a mapping is: the flags of mmap(2), as far as they leave other mappings alone.
+//! The kind of memory of a mapping: those flags of mmap(2) that leave other mappings alone.
 
 use bitflags::bitflags;
 
 use super::page::page_size;
 use crate::errno::{Errno, Result};
 
-/// Where the kernel expects the binary logarithm of the size of huge pages.
+/// The bit position at which the kernel expects the binary logarithm of the size of huge pages.
 const HUGE_SHIFT: u32 = 26;
 
-/// The widest logarithm that it takes.
+/// The maximum of this logarithm.
 const HUGE_MASK: u32 = 0x3f;
 
 bitflags! {
-    /// The kind of a mapping. `MAP_FIXED` and flags like it have no name here: they replace mappings of others.
+    /// The kind of a mapping. `MAP_FIXED` and similar flags have no name here, because they replace existing mappings.
     ///
     /// # Examples
     /// ```
@@ -24,10 +24,10 @@ bitflags! {
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Flags: u32 {
-        /// What is written reaches the file, and the other processes that map the memory.
+        /// Writes reach the file, and the other processes that map the memory.
         #[doc(alias = "MAP_SHARED")]
         const SHARED = libc::MAP_SHARED as u32;
-        /// What is written stays in this process.
+        /// Writes stay in this process.
         #[doc(alias = "MAP_PRIVATE")]
         const PRIVATE = libc::MAP_PRIVATE as u32;
         /// There is no file.
@@ -40,22 +40,22 @@ bitflags! {
         /// Linux ignores it.
         #[doc(alias = "MAP_EXECUTABLE")]
         const EXECUTABLE = libc::MAP_EXECUTABLE as u32;
-        /// All pages are there at once, as far as there is memory. For a file that is read once, this costs more than
+        /// All pages are mapped at once, as far as there is memory. For a file that is read once, this costs more than
         /// the faults that it saves.
         #[doc(alias = "MAP_POPULATE")]
         const POPULATE = libc::MAP_POPULATE as u32;
-        /// Fit for a stack: without huge pages.
+        /// Suitable for a stack: without huge pages.
         #[doc(alias = "MAP_STACK")]
         const STACK = libc::MAP_STACK as u32;
-        /// No memory is set aside in advance. When memory runs out at a write, the kernel ends a process.
+        /// No memory is reserved in advance. When memory runs out at a write, the kernel ends a process.
         #[doc(alias = "MAP_NORESERVE")]
         const NORESERVE = libc::MAP_NORESERVE as u32;
         /// At an address below 2 GiB: on x86 only.
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         #[doc(alias = "MAP_32BIT")]
         const LOW_32_BITS = 0x40;
-        /// Of huge pages that the administrator has set aside; [`Flags::huge`] adds their size. A forked child that
-        /// uses private ones, which parent and child then need twice, may end by SIGBUS when no more are left.
+        /// Huge pages that the administrator has reserved; [`Flags::huge`] adds their size. Parent and child need
+        /// private huge pages twice. So a forked child that uses them may end by SIGBUS when none are left.
         #[doc(alias = "MAP_HUGETLB")]
         const HUGETLB = libc::MAP_HUGETLB as u32;
         const _ = !0;
@@ -63,7 +63,7 @@ bitflags! {
 }
 
 impl Flags {
-    /// `MAP_HUGETLB` with a size of pages in bytes, as `MAP_HUGE_2MB` says; `None` if that is not a size of pages.
+    /// `MAP_HUGETLB` with a page size in bytes, like `MAP_HUGE_2MB`; `None` if there are no pages of that size.
     #[doc(alias = "MAP_HUGE_2MB")]
     #[doc(alias = "MAP_HUGE_1GB")]
     pub const fn huge(page: usize) -> Option<Self> {
@@ -73,7 +73,7 @@ impl Flags {
         Some(Self::from_bits_retain(Self::HUGETLB.bits() | page.ilog2() << HUGE_SHIFT))
     }
 
-    /// The flags that have a name here; the size of huge pages apart.
+    /// The flags that have a name here, without the size of huge pages.
     const fn named() -> u32 {
         #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
         let low = Self::LOW_32_BITS.bits();

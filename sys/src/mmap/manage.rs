@@ -1,4 +1,4 @@
-//! Calls about a region: advice, locks, write-back, protection, a new length.
+//! Calls on a region: advice, locks, write-back, protection, a new length.
 
 use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
@@ -11,7 +11,7 @@ use crate::raw;
 
 use rustix::mm::Advice as Raw;
 
-/// How a range will be used: never changes what it holds.
+/// How a range will be used. Such advice never changes the content.
 ///
 /// # Examples
 /// ```
@@ -28,16 +28,16 @@ pub enum Advice {
     /// No special treatment.
     #[doc(alias = "MADV_NORMAL")]
     Normal,
-    /// Pages are wanted in no order: read no more than is asked for.
+    /// Pages are accessed in random order: do not read ahead.
     #[doc(alias = "MADV_RANDOM")]
     Random,
-    /// Pages are wanted in order: read far ahead, drop soon.
+    /// Pages are accessed in order: read far ahead, drop soon.
     #[doc(alias = "MADV_SEQUENTIAL")]
     Sequential,
-    /// The range is wanted soon: start to read it.
+    /// The range is needed soon: start to read it.
     #[doc(alias = "MADV_WILLNEED")]
     WillNeed,
-    /// The kernel may merge equal pages (`EINVAL` where it was built without).
+    /// The kernel may merge equal pages (`EINVAL` where the kernel was built without merging).
     #[doc(alias = "MADV_MERGEABLE")]
     Mergeable,
     /// Undoes `Mergeable`.
@@ -55,10 +55,10 @@ pub enum Advice {
     /// Undoes `DontDump`.
     #[doc(alias = "MADV_DODUMP")]
     DoDump,
-    /// The range is not wanted for a while: reclaim it first.
+    /// The range is not needed for a while: reclaim it first.
     #[doc(alias = "MADV_COLD")]
     Cold,
-    /// Reclaim the range now; it is read back when it is touched.
+    /// Reclaim the range now; the next access reads it back.
     #[doc(alias = "MADV_PAGEOUT")]
     PageOut,
     /// Make the pages readable now (`EINVAL` before Linux 5.14).
@@ -69,7 +69,7 @@ pub enum Advice {
     PopulateWrite,
 }
 
-/// Advice that loses what a range holds.
+/// Advice that discards the content of a range.
 ///
 /// # Examples
 /// ```
@@ -91,15 +91,15 @@ pub enum Discard {
     /// The pages may be dropped at any later time, until they are written: private anonymous memory only.
     #[doc(alias = "MADV_FREE")]
     Free,
-    /// Drop the pages and their place in the file: a hole that reads as zero.
+    /// Remove the pages and their space in the file: a hole that reads as zero.
     #[doc(alias = "MADV_REMOVE")]
     Remove,
-    /// Treat the page as broken hardware would be: for privileged tests.
+    /// Treat the page like broken hardware: for privileged tests.
     #[doc(alias = "MADV_HWPOISON")]
     Poison,
 }
 
-/// What a forked child finds in a range.
+/// The content of a range in a forked child.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -119,7 +119,7 @@ pub enum Discard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Inherit {
-    /// What the parent has: undoes `Nothing`.
+    /// The same content as in the parent: undoes `Nothing`.
     #[doc(alias = "MADV_DOFORK")]
     Pages,
     /// No mapping at all.
@@ -128,13 +128,13 @@ pub enum Inherit {
     /// Zeros: private anonymous memory only.
     #[doc(alias = "MADV_WIPEONFORK")]
     Zeros,
-    /// What the parent has: undoes `Zeros`.
+    /// The same content as in the parent: undoes `Zeros`.
     #[doc(alias = "MADV_KEEPONFORK")]
     Contents,
 }
 
 impl Region {
-    /// `madvise(...)`: says how the pages of a range will be used. The range is widened to whole pages.
+    /// `madvise(...)`: announces the use of the pages of a range. The range is widened to whole pages.
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region, `EINVAL` when the kernel does not know the advice or it does
@@ -165,7 +165,7 @@ impl Region {
         unsafe { madvise(base, len, advice) }
     }
 
-    /// `madvise(...)`: gives up what the pages of a range hold. The range is widened to whole pages.
+    /// `madvise(...)`: discards the content of the pages of a range. The range is widened to whole pages.
     ///
     /// # Errors
     /// As [`advise`](Self::advise).
@@ -188,7 +188,7 @@ impl Region {
         unsafe { madvise(base, len, advice) }
     }
 
-    /// `madvise(...)`: says what a forked child finds in a range. The range is widened to whole pages.
+    /// `madvise(...)`: sets the content of a range in a forked child. The range is widened to whole pages.
     ///
     /// # Errors
     /// As [`advise`](Self::advise).
@@ -212,7 +212,7 @@ impl Region {
         unsafe { madvise(base, len, advice) }
     }
 
-    /// `mlock(...)`: brings the pages of a range into memory and keeps them there until [`unlock`](Self::unlock) or the
+    /// `mlock(...)`: brings the pages of a range into memory and locks them there until [`unlock`](Self::unlock) or the
     /// drop.
     ///
     /// # Errors
@@ -269,7 +269,8 @@ impl Region {
         retry(|| raw::call("munlock", || unsafe { rustix::mm::munlock(base, len) }))
     }
 
-    /// `msync(..., MS_SYNC)`: writes the pages of a range to the file and waits for it; does nothing without a file.
+    /// `msync(..., MS_SYNC)`: writes the pages of a range to the file and waits for the end of the writes; does nothing
+    /// without a file.
     ///
     /// Differs from Python's `flush`: an offset need not be a multiple of the page size.
     ///
@@ -294,7 +295,7 @@ impl Region {
         self.msync(offset, len, libc::MS_SYNC)
     }
 
-    /// `msync(..., MS_ASYNC)`: asks for the pages of a range to be written to the file some time.
+    /// `msync(..., MS_ASYNC)`: requests that the pages of a range are written to the file later.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
@@ -302,14 +303,14 @@ impl Region {
         self.msync(offset, len, libc::MS_ASYNC)
     }
 
-    /// By libc: where rustix calls libc too, as on s390x, it takes the answer -1 for the error number.
+    /// Calls `msync` of libc: where rustix also uses libc, as on s390x, it takes the result -1 for the error number.
     fn msync(&self, offset: usize, len: usize, flags: c_int) -> Result<()> {
         let (base, len) = self.pages(offset, len)?;
         // SAFETY: the range lies within this mapping; msync(2) without MS_INVALIDATE changes no byte of it.
         retry(|| raw::call_c("msync", || unsafe { libc::msync(base, len, flags) }).map(drop))
     }
 
-    /// `mprotect(...)`: changes what may be done with the whole region.
+    /// `mprotect(...)`: changes the permitted access to the whole region.
     ///
     /// # Errors
     /// `EINVAL` for bits that [`Protection`] does not name, `EPERM` to make a [sealed](Self::sealed) region writable,
@@ -381,7 +382,7 @@ impl Region {
         Ok(())
     }
 
-    /// A range widened down to the start of its first page; the kernel widens its end.
+    /// A range extended down to the start of its first page; the kernel extends its end.
     fn pages(&self, offset: usize, len: usize) -> Result<(*mut c_void, usize)> {
         let start = self.range(offset, len, Protection::empty())?;
         let into_page = start.addr().get() & (self.page - 1);

@@ -1,4 +1,4 @@
-//! Files without a name: memory that a descriptor owns and seals can vouch for.
+//! Files without a name: memory that a descriptor owns, with properties that seals guarantee.
 
 use core::ffi::CStr;
 
@@ -10,7 +10,7 @@ use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, OwnedFd, above_standar
 use crate::raw;
 
 bitflags! {
-    /// What can never again be done to a [`Memfd`], by anyone.
+    /// The operations that are impossible on a [`Memfd`] for ever, for every process.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Seals: u32 {
         /// No more seals.
@@ -25,7 +25,7 @@ bitflags! {
         /// The file's bytes never change.
         #[doc(alias = "F_SEAL_WRITE")]
         const WRITE = SealFlags::WRITE.bits();
-        /// No new writer: writable mappings that exist keep working.
+        /// The file gets no new writers; existing writable mappings still work.
         #[doc(alias = "F_SEAL_FUTURE_WRITE")]
         const FUTURE_WRITE = SealFlags::FUTURE_WRITE.bits();
         /// The file never becomes executable (Linux 6.3; [`Memfd::new`] sets it where it exists).
@@ -35,10 +35,10 @@ bitflags! {
     }
 }
 
-/// How many bytes are reserved by one call of the kernel: a huge page.
+/// The number of bytes that one call of the kernel reserves: a huge page.
 const STEP: u64 = 2 << 20;
 
-/// A file in memory without a name, closed on exec, which takes seals.
+/// A file in memory without a name, closed on exec, which accepts seals.
 ///
 /// It lives as long as a descriptor or a mapping of it does, so that nothing is left behind when every holder is
 /// killed.
@@ -75,7 +75,7 @@ const STEP: u64 = 2 << 20;
 pub struct Memfd(OwnedFd);
 
 impl Memfd {
-    /// `memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)`: an empty one.
+    /// `memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)`: an empty file.
     ///
     /// The name is for people who read /proc; it need not be unique. Before Linux 6.3 it is made without
     /// `MFD_NOEXEC_SEAL`.
@@ -92,7 +92,7 @@ impl Memfd {
         }
     }
 
-    /// Takes a descriptor as a memfd, perhaps of another process.
+    /// Adopts a descriptor as a memfd, perhaps of another process.
     ///
     /// Nothing is believed: every later call asks the kernel.
     ///
@@ -103,7 +103,7 @@ impl Memfd {
         memory.seals().map(|_| memory)
     }
 
-    /// `fstat(fd)`: its length in bytes.
+    /// `fstat(fd)`: the length in bytes.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open (which owning it excludes).
@@ -112,7 +112,7 @@ impl Memfd {
         len_of(self.as_fd())
     }
 
-    /// `ftruncate(fd, len)`: makes it that long; new bytes read as zero and cost nothing until they are touched.
+    /// `ftruncate(fd, len)`: sets the length; new bytes read as zero and use no memory until they are touched.
     ///
     /// # Errors
     /// `EPERM` when a seal forbids it, `EINVAL` and `EFBIG` when `len` is beyond what a file can have.
@@ -121,8 +121,8 @@ impl Memfd {
         retry(|| raw::call("ftruncate", || rustix::fs::ftruncate(&self.0, len)))
     }
 
-    /// `fallocate(fd, 0, 0, len)`: reserves the memory for the first `len` bytes now, and makes the file that long if
-    /// it is shorter. So too little memory is an error here and not a SIGBUS later.
+    /// `fallocate(fd, 0, 0, len)`: reserves the memory for the first `len` bytes now, and extends the file to `len` if
+    /// it is shorter. So a lack of memory is an error here, not a SIGBUS later.
     ///
     /// The kernel hands out pages until there are none and then kills processes, so more than the machine has, memory
     /// and swap together, is refused here. What is less than that and still too much is the caller's to know. For 2 MiB
@@ -139,7 +139,7 @@ impl Memfd {
         reserve(self.as_fd(), len)
     }
 
-    /// As [`reserve`](Self::reserve), for the bytes from `from` to `to` alone, which nobody uses yet: after an error
+    /// Like [`reserve`](Self::reserve), only for the bytes from `from` to `to`, which are not used yet: after an error
     /// they are zero and have no memory. The cost does not depend on `from`.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl Memfd {
         })
     }
 
-    /// `fcntl(fd, F_ADD_SEALS, seals)`: sets seals; none is ever taken back.
+    /// `fcntl(fd, F_ADD_SEALS, seals)`: sets seals, which can never be removed.
     ///
     /// # Errors
     /// `EBUSY` for [`Seals::WRITE`] while a writable shared mapping exists anywhere, `EPERM` after [`Seals::SEAL`],
@@ -175,7 +175,7 @@ impl Memfd {
         retry(|| raw::call("fcntl", || rustix::fs::fcntl_add_seals(&self.0, seals)))
     }
 
-    /// `fcntl(fd, F_GET_SEALS)`: the seals it has.
+    /// `fcntl(fd, F_GET_SEALS)`: the seals of the file.
     ///
     /// # Errors
     /// `EINVAL` when the descriptor is not a file that takes seals.
@@ -185,8 +185,8 @@ impl Memfd {
     }
 }
 
-/// `open("/proc/self/fd/NUMBER", O_RDWR | O_CLOEXEC)`: another open file description of the same file, with locks of
-/// its own.
+/// `open("/proc/self/fd/NUMBER", O_RDWR | O_CLOEXEC)`: a new open file description of the same file, with its own
+/// locks.
 pub(crate) fn reopen(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     let path = path_of(fd.as_raw_fd().unsigned_abs());
     let path = CStr::from_bytes_until_nul(&path).unwrap_or_default();
@@ -200,8 +200,8 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
     allocate(fd, 0, len)
 }
 
-/// Refuses more than the machine has. What one step reserves is left to the kernel: no machine that runs has less, and
-/// most objects are that small.
+/// Refuses more memory than the machine has. A length of one step is left to the kernel: every machine has that much,
+/// and most objects are that small.
 fn is_possible(len: u64) -> Result<()> {
     if len <= STEP {
         return Ok(());
@@ -211,7 +211,8 @@ fn is_possible(len: u64) -> Result<()> {
     if len > pages.saturating_mul(u64::from(machine.mem_unit)) { Err(Errno::NOMEM) } else { Ok(()) }
 }
 
-/// `fallocate(fd, 0, from, to - from)`, in steps. What was found before an error stays, and so does what was there.
+/// `fallocate(fd, 0, from, to - from)`, in steps. After an error, the memory of the earlier steps stays reserved, and
+/// existing content does not change.
 ///
 /// A signal makes the kernel give back what one call has found, and begin again. With a signal every few milliseconds,
 /// one long call would never end.
@@ -228,7 +229,7 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
     }
 }
 
-/// `fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from)`: gives pages back.
+/// `fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from)`: returns pages to the kernel.
 pub(crate) fn punch(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     if from >= to {

@@ -1,5 +1,5 @@
-//! Mapped memory. A [`Region`] is unmapped when it is dropped, and knows whether its bytes may change under the reader.
-//! It lends a slice only where they cannot.
+//! Mapped memory. A [`Region`] is unmapped when it is dropped, and records whether its bytes may change during a read.
+//! It lends a slice only of bytes that cannot change.
 //!
 //! | made by | seen by | safe access |
 //! | --- | --- | --- |
@@ -65,7 +65,7 @@ pub use page::page_size;
 pub use reference::RegionRef;
 
 bitflags! {
-    /// What may be done with the bytes of a [`Region`]; none of it is a mapping that faults on any access.
+    /// The permitted access to the bytes of a [`Region`]; without any permission, every access faults.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Protection: u32 {
         /// The pages may be read.
@@ -81,14 +81,14 @@ bitflags! {
     }
 }
 
-/// What stands behind a mapping: decides what may be lent and how it may grow.
+/// What a mapping is backed by, which determines what can be lent and whether the mapping can grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Backing {
-    /// Anonymous and private: nobody else can reach it.
+    /// Anonymous and private memory: no other process can access it.
     Private,
-    /// Anonymous and shared with forked children: the kernel never lets it grow.
+    /// Anonymous memory, shared with forked children: the kernel never lets it grow.
     Anonymous,
-    /// A file: anybody may write it or cut it short.
+    /// A file, which any process may write or shorten.
     File,
     /// A memory file whose bytes and length are sealed.
     Sealed,
@@ -118,14 +118,14 @@ enum Backing {
 /// ```
 #[derive(Debug)]
 pub struct Region {
-    /// The first byte asked for: up to a page after the start of the mapping.
+    /// The first requested byte: up to a page after the start of the mapping.
     start: NonNull<u8>,
     len: usize,
-    /// How far `start` lies behind the start of the mapping.
+    /// The distance of `start` from the start of the mapping.
     skew: usize,
     protection: Protection,
     backing: Backing,
-    /// The size of its pages, a power of two.
+    /// The page size of the mapping, a power of two.
     page: usize,
 }
 
@@ -149,8 +149,8 @@ impl Region {
         Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::PRIVATE, Backing::Private)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0)`: zeroed memory of another kind than
-    /// [`private`](Self::private) and [`anonymous`](Self::anonymous) give.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0)`: zeroed memory of other kinds than
+    /// [`private`](Self::private) and [`anonymous`](Self::anonymous).
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, when not exactly one of [`Flags::SHARED`] and [`Flags::PRIVATE`] is given, and for a
@@ -173,8 +173,8 @@ impl Region {
         Self::map_pages(None, 0, len, protection, flags, backing, page)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)`: zeroed memory shared with the
-    /// children forked from now on.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)`: zeroed memory shared with children
+    /// that are forked later.
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
@@ -184,8 +184,8 @@ impl Region {
         Self::map(None, 0, len, Protection::READ | Protection::WRITE, MapFlags::SHARED, Backing::Anonymous)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)`: the first `len` bytes of a memory file, for
-    /// reading and writing together with everybody who maps it.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)`: the first `len` bytes of a memory file, shared for
+    /// reading and writing with all processes that map it.
     ///
     /// # Errors
     /// As [`file_write`](Self::file_write).
@@ -223,7 +223,7 @@ impl Region {
         Self::map(Some(fd), 0, len, Protection::READ, MapFlags::PRIVATE, Backing::Sealed)
     }
 
-    /// `mmap(NULL, len, PROT_READ, MAP_SHARED, fd, offset)`: part of a file, to be read.
+    /// `mmap(NULL, len, PROT_READ, MAP_SHARED, fd, offset)`: part of a file, for reading.
     ///
     /// Differs from the C call: `offset` need not be a multiple of the page size. A range that is not within a regular
     /// file is refused instead of faulting later.
@@ -235,8 +235,7 @@ impl Region {
         Self::map(Some(fd.as_fd()), offset, len, Protection::READ, MapFlags::SHARED, Backing::File)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset)`: part of a file; what is written reaches the
-    /// file.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset)`: part of a file; writes reach the file.
     ///
     /// Differs from the C call as [`file_read`](Self::file_read) does.
     ///
@@ -249,7 +248,7 @@ impl Region {
         Self::map(Some(fd.as_fd()), offset, len, protection, MapFlags::SHARED, Backing::File)
     }
 
-    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset)`: part of a file; what is written stays here.
+    /// `mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, offset)`: part of a file; writes stay in this process.
     ///
     /// Pages that were not written yet may still show what others write to the file. Differs from the C call as
     /// [`file_read`](Self::file_read) does.
@@ -307,7 +306,7 @@ impl Region {
         Ok(Self { start, len, skew, protection, backing, page })
     }
 
-    /// The mapping's first byte. Aligned to the page when the mapping was made from the start of a file or from none.
+    /// The mapping's first byte. Aligned to a page if the mapping begins at the start of a file or has no file.
     ///
     /// The memory may be written by others; see the module for what may be done with it.
     #[inline]
@@ -315,14 +314,14 @@ impl Region {
         self.start
     }
 
-    /// How many bytes it has: what was asked for, not rounded to pages; never 0.
+    /// The length in bytes, as requested and not rounded to pages; never 0.
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "a mapping has at least one byte")]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The size of its pages in bytes: [`page_size`], or that of its [huge pages](Flags::HUGETLB).
+    /// The page size in bytes: [`page_size`], or the size of its [huge pages](Flags::HUGETLB).
     ///
     /// # Examples
     /// ```
@@ -336,13 +335,13 @@ impl Region {
         self.page
     }
 
-    /// What may be done with its bytes.
+    /// The permitted access to the bytes.
     #[inline]
     pub fn protection(&self) -> Protection {
         self.protection
     }
 
-    /// Gives the memory up to the life of the process: it is never unmapped.
+    /// Leaks the memory: it is mapped until the process ends.
     ///
     /// # Examples
     /// ```
@@ -365,7 +364,7 @@ impl Region {
         self.rounded(self.skew + self.len)
     }
 
-    /// A length up to the end of its last huge page; ordinary pages the kernel rounds.
+    /// A length rounded up to the end of its last huge page; the kernel rounds ordinary pages.
     fn rounded(&self, len: usize) -> usize {
         // `whole_len` has found that the whole fits.
         if self.page == page_size() { len } else { len.next_multiple_of(self.page) }
@@ -385,7 +384,7 @@ impl Drop for Region {
     }
 }
 
-/// The length to map, or `None` when no pointer could span it.
+/// The length to map, or `None` if it exceeds the range of a pointer.
 fn whole_len(skew: usize, len: usize, page: usize) -> Option<usize> {
     let whole = skew.checked_add(len)?;
     // Rust's pointers span at most isize::MAX bytes; the kernel rounds up to a page, and wants huge pages whole.
@@ -394,7 +393,7 @@ fn whole_len(skew: usize, len: usize, page: usize) -> Option<usize> {
     fits.then_some(whole)
 }
 
-/// Refuses a range that is not within a regular file: its pages would fault.
+/// Refuses a range that exceeds a regular file, because its pages would fault.
 fn within_file(fd: BorrowedFd<'_>, offset: u64, len: usize) -> Result<()> {
     let stat = raw::call("fstat", || rustix::fs::fstat(fd))?;
     let end = offset.checked_add(len as u64).ok_or(Errno::RANGE)?;

@@ -1,4 +1,4 @@
-//! The calls of a region on a mapping that something else owns.
+//! The calls of a region on a mapping with another owner.
 
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use super::{Backing, Protection, Region, page_size};
 
-/// A [`Region`] that is borrowed: its calls on a mapping of another library, which unmaps it.
+/// A borrowed [`Region`]: its calls on a mapping of another library, which unmaps it.
 ///
 /// # Examples
 /// ```
@@ -29,7 +29,7 @@ pub struct RegionRef<'m> {
 }
 
 impl RegionRef<'_> {
-    /// The `len` bytes from `start` on, as memory that anybody may write.
+    /// The `len` bytes from `start` on, as memory that any process may write.
     ///
     /// # Safety
     /// While the value lives:

@@ -1,4 +1,4 @@
-//! Copies that fail where an access would end in SIGBUS: the kernel makes them, and answers `EFAULT`.
+//! Copies that fail where an access would raise SIGBUS: the kernel makes them, and returns `EFAULT`.
 
 use core::ffi::c_void;
 
@@ -7,7 +7,7 @@ use crate::errno::{Errno, Result, retry};
 use crate::raw;
 
 impl Region {
-    /// `process_vm_readv(getpid(), ...)`: as [`copy_out`](Self::copy_out), but a page that is not there any more is an
+    /// `process_vm_readv(getpid(), ...)`: like [`copy_out`](Self::copy_out), but a page that no longer exists is an
     /// error.
     ///
     /// A file that was cut short keeps the rest of its last page as zeros, which are copied. Compare with the length of
@@ -53,7 +53,7 @@ impl Region {
         Ok(())
     }
 
-    /// `process_vm_writev(getpid(), ...)`: as [`copy_in`](Self::copy_in), but a page that is not there any more is an
+    /// `process_vm_writev(getpid(), ...)`: like [`copy_in`](Self::copy_in), but a page that no longer exists is an
     /// error.
     ///
     /// # Errors
@@ -82,12 +82,12 @@ impl Region {
     }
 }
 
-/// The caller's own process, which it may always copy from and to.
+/// The id of this process, which may always copy its own memory.
 fn myself() -> libc::pid_t {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
-/// How many bytes a call copied; none is the answer for a page that is not there.
+/// The number of bytes that a call copied; 0 bytes mean a missing page.
 fn copied(answer: Result<core::ffi::c_long>) -> Result<usize> {
     usize::try_from(answer?).ok().filter(|&len| len > 0).ok_or(Errno::FAULT)
 }

@@ -1,4 +1,4 @@
-//! An arena of two granules with holders who may die at any change of a word.
+//! An arena of two granules with holders that may die at any change of a word.
 //!
 //! The arena's lock is the word of the robust lock: the kernel marks it when its holder dies. Only then does the kernel
 //! close the dead one's descriptor, so a holder is taken for alive a while longer.
@@ -14,7 +14,7 @@ use crate::atomic::Ordering::{Acquire, Release};
 use crate::sync::arena::bits;
 use crate::sync::arena::holders::free_unheld;
 
-/// How many granules there are. An object takes one.
+/// The number of granules. An object takes one.
 const GRANULES: usize = 2;
 
 /// The words that holders share.
@@ -26,12 +26,12 @@ pub struct Arena {
     rows: [[AtomicU64; 1]; 3],
     /// Whether the kernel keeps the holder's lock.
     alive: [AtomicU64; 3],
-    /// What lies in each granule: the checker sees it if two use it at once.
+    /// The content of each granule: the checker detects if two holders use it at once.
     data: [UnsafeCell<usize>; GRANULES],
 }
 
 impl Arena {
-    /// An empty one, with three holders.
+    /// An empty arena with three holders.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Arena {
         answer
     }
 
-    /// Frees what nobody has, and says how many granules are free.
+    /// Frees the granules without a holder, and returns the number of free granules.
     pub fn sweep(&self, who: usize) -> usize {
         self.locked(who, || self.free())
     }
@@ -89,7 +89,7 @@ impl Arena {
         Some(at)
     }
 
-    /// Takes the object of another; false if there is none.
+    /// Takes over the object of another holder; false if there is none.
     pub fn take(&self, who: usize, at: usize) -> bool {
         self.locked(who, || {
             let is_there = self.kinds[at].load(Acquire) != 0;
@@ -100,13 +100,13 @@ impl Arena {
         })
     }
 
-    /// Whose object it is that this holder has.
+    /// The holder that made the object at this place.
     pub fn look(&self, at: usize) -> usize {
         // SAFETY: as for `make`.
         self.data[at].with(|data| unsafe { *data }) - 1
     }
 
-    /// Gives an object back.
+    /// Releases an object.
     pub fn give_back(&self, who: usize, at: usize) {
         bits::clear(&self.rows[who], at, at + 1);
         step();

@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicU32 as Whole32, AtomicU64 as Whole64, fence};
 use super::std;
 use crate::atomic::Ordering;
 
-/// A word, or a view of a half of an [`AtomicU64`], which only the kernel's part reads.
+/// A word, or a view of one half of an [`AtomicU64`], which only the kernel's part of the model reads.
 #[derive(Debug)]
 pub struct AtomicU32(Kind);
 
@@ -26,7 +26,7 @@ impl Default for AtomicU32 {
 }
 
 impl AtomicU32 {
-    /// A word of its own.
+    /// A separate word, which is not a half.
     pub fn new(value: u32) -> Self {
         Self(Kind::Whole(Whole32::new(value)))
     }
@@ -46,17 +46,17 @@ impl AtomicU32 {
         }
     }
 
-    /// Writes it.
+    /// Stores a value.
     pub fn store(&self, value: u32, order: Ordering) {
         self.whole().store(value, order);
     }
 
-    /// Writes it and gives the value before.
+    /// Stores a value and returns the previous one.
     pub fn swap(&self, value: u32, order: Ordering) -> u32 {
         self.whole().swap(value, order)
     }
 
-    /// Writes it if it holds `from`.
+    /// Stores `to` if the word holds `from`.
     ///
     /// # Errors
     /// The value that it holds instead.
@@ -64,7 +64,7 @@ impl AtomicU32 {
         self.whole().compare_exchange(from, to, order, lost)
     }
 
-    /// [`compare_exchange`](Self::compare_exchange).
+    /// Same as [`compare_exchange`](Self::compare_exchange).
     ///
     /// # Errors
     /// The same.
@@ -72,27 +72,27 @@ impl AtomicU32 {
         self.whole().compare_exchange_weak(from, to, order, lost)
     }
 
-    /// Adds to it and gives the value before.
+    /// Adds a number and returns the previous value.
     pub fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
         self.whole().fetch_add(value, order)
     }
 
-    /// Raises it to `value` and gives the value before.
+    /// Raises the word to `value` and returns the previous value.
     pub fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
         self.whole().fetch_max(value, order)
     }
 
-    /// Subtracts from it and gives the value before.
+    /// Subtracts a number and returns the previous value.
     pub fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
         self.whole().fetch_sub(value, order)
     }
 
-    /// Sets bits and gives the value before.
+    /// Sets bits and returns the previous value.
     pub fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
         self.whole().fetch_or(value, order)
     }
 
-    /// Keeps these bits only and gives the value before.
+    /// Keeps only these bits and returns the previous value.
     pub fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
         self.whole().fetch_and(value, order)
     }
@@ -112,7 +112,7 @@ impl Default for AtomicU64 {
 }
 
 impl AtomicU64 {
-    /// A state.
+    /// A 64-bit state.
     pub fn new(value: u64) -> Self {
         let state = Arc::new(Whole64::new(value));
         let half = |shift| AtomicU32(Kind::Half { state: state.clone(), shift });
@@ -128,18 +128,18 @@ impl core::ops::Deref for AtomicU64 {
     }
 }
 
-/// The lower or the upper half, for the kernel alone.
+/// The lower or the upper half, for the kernel only.
 pub fn half(state: &AtomicU64, upper: bool) -> &AtomicU32 {
     let [lower, higher] = &state.halves;
     if upper { higher } else { lower }
 }
 
-/// The model checker knows the one order of `SeqCst` for fences only.
+/// A `SeqCst` fence: the model checker has a single order of `SeqCst` only for fences.
 pub fn in_one_order() {
     fence(Ordering::SeqCst);
 }
 
-/// The model has no cache.
+/// Does nothing, because the model has no cache.
 pub fn expect_to_write<T>(_place: *const T) {}
 
 /// Lets another thread run.

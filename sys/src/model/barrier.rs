@@ -1,4 +1,4 @@
-//! A barrier between participants who may die at any change of a word: the slots, who watches whom, and the gate.
+//! A barrier between participants that may die at any change of a word: the slots, their watchers, and the gate.
 
 use super::std;
 use std::vec::Vec;
@@ -16,7 +16,7 @@ use crate::sync::lease::Look;
 use crate::sync::participants::{Enrolment, SlotTable, WatchingGate};
 use crate::sync::scope::Refused;
 
-/// The most that take part.
+/// The maximum number of participants.
 const MOST: usize = 3;
 
 /// A lease whose list the model keeps.
@@ -104,7 +104,7 @@ impl WatchingGate for KillableGate {
 }
 
 killable_scope! {
-    /// The scope of those who may die in a slot.
+    /// The scope of participants that may die in a slot.
     KillableInSlot, SlotTable<Place, N>
 }
 
@@ -112,7 +112,7 @@ killable_scope! {
 #[derive(Debug)]
 pub struct Barrier {
     barrier: barrier::Barrier<KillableInSlot, MOST>,
-    /// How many have come so far that they are watched.
+    /// The number of participants that are enrolled and watched.
     enrolled: AtomicU32,
 }
 
@@ -148,7 +148,7 @@ impl Barrier {
     }
 
     /// Runs `body` in this thread until it has made `steps` steps, and kills the participant at the next. `None` if
-    /// it died. One that was not watched yet is missed by nobody, so the barrier is aborted.
+    /// it died. Nothing detects the death of a participant that was not watched yet, so the barrier is aborted.
     pub fn doomed<R>(&self, steps: u32, body: impl FnOnce() -> R) -> Option<R> {
         let answer = mourned(steps, walk, body);
         if answer.is_none() && self.enrolled.load(SeqCst) == 0 {
@@ -162,13 +162,13 @@ impl Barrier {
         self.barrier.abort();
     }
 
-    /// Whether it can be made whole.
+    /// Whether the barrier can be repaired.
     pub fn is_made_whole(&self) -> bool {
         self.reset();
         !self.barrier.is_broken() && self.barrier.waiting() == 0
     }
 
-    /// Whether it is broken.
+    /// Whether the barrier is broken.
     pub fn is_broken(&self) -> bool {
         self.barrier.is_broken()
     }

@@ -1,4 +1,4 @@
-//! The queue of a condition between participants who may die at any change of a word.
+//! The queue of a condition between participants that may die at any change of a word.
 
 use super::barrier::Place;
 use super::killable::{KillableGate, mourned, step};
@@ -7,14 +7,14 @@ use crate::futex::Limit;
 use crate::robust::word::LockWord;
 use crate::sync::queue::{Queue, SharedQueue, WITH_LIST};
 
-/// How many participants wait at a time, at most.
+/// The maximum number of participants that wait at a time.
 const MOST: usize = 4;
 
 /// The queue.
 #[derive(Debug)]
 pub struct Waiters<const N: usize = MOST>(SharedQueue<Place, KillableGate, N>);
 
-/// A queue whose notifiers leave a list of who is next.
+/// A queue whose notifiers leave a list of the next waiters.
 pub type ListedWaiters = Waiters<WITH_LIST>;
 
 impl<const N: usize> Waiters<N> {
@@ -24,8 +24,8 @@ impl<const N: usize> Waiters<N> {
         Self(SharedQueue::of(KillableGate::default(), || Place(LockWord::new())))
     }
 
-    /// Waits to be notified, as the participant `id`. Calls `entered` when it is in the queue, and says whether it was
-    /// notified.
+    /// Waits to be notified, as the participant `id`. Calls `entered` when it is in the queue, and returns whether it
+    /// was notified.
     pub fn wait(&self, id: u32, limit: Limit<'_>, entered: impl FnOnce()) -> bool {
         become_participant(id);
         self.0.wait(limit, entered, step).unwrap().0

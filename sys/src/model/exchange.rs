@@ -1,6 +1,6 @@
-//! An exchange whose messages are numbers, read and written with no order of their own: one that is out of order is
-//! another number. The wake-up and the notifications are counters, as an eventfd in an edge-triggered set and a socket
-//! are.
+//! An exchange whose messages are numbers, read and written without an order of their own, so that a message out of
+//! order is a different number. The wake-up and the notifications are counters, like an eventfd in an edge-triggered
+//! set and a socket.
 
 use super::kernel::{wait, wake};
 use crate::atomic::AtomicU32;
@@ -9,7 +9,7 @@ use crate::futex::Limit;
 use crate::sync::exchange::Wake;
 use crate::sync::exchange::words::{FOR_NOTIFICATION, ON_WORD, Words, before, next};
 
-/// The memory, and what is beside it.
+/// The memory, and the counters beside it.
 #[derive(Debug, Default)]
 pub struct Exchange {
     asked: AtomicU32,
@@ -23,7 +23,7 @@ pub struct Exchange {
     notifications: AtomicU32,
 }
 
-/// How a client waits when it has looked in vain.
+/// How a client waits after it has found no reply.
 #[derive(Clone, Copy, Debug)]
 pub enum How {
     /// On the word.
@@ -34,7 +34,7 @@ pub enum How {
     Both,
 }
 
-/// The side that asks.
+/// The client side.
 #[derive(Debug)]
 pub struct Client<'e> {
     exchange: &'e Exchange,
@@ -42,7 +42,7 @@ pub struct Client<'e> {
     heard: u32,
 }
 
-/// The side that answers.
+/// The server side.
 #[derive(Debug)]
 pub struct Server<'e> {
     exchange: &'e Exchange,
@@ -56,19 +56,19 @@ impl Exchange {
         Words { asked, client_sleeps, answered, taken, server_sleeps }
     }
 
-    /// The side that asks.
+    /// The client side.
     pub fn client(&self) -> Client<'_> {
         Client { exchange: self, number: 0, heard: 0 }
     }
 
-    /// The side that answers.
+    /// The server side.
     pub fn server(&self) -> Server<'_> {
         Server { exchange: self, last: 0, heard: 0 }
     }
 }
 
 impl Client<'_> {
-    /// Asks.
+    /// Sends a request.
     pub fn ask(&mut self, value: u32) {
         self.exchange.request.store(value, Relaxed);
         self.number = next(self.number);
@@ -105,19 +105,19 @@ impl Client<'_> {
         exchange.reply.load(Relaxed)
     }
 
-    /// Takes the request back.
+    /// Retracts the request.
     pub fn retract(&self) {
         self.exchange.words().retract(before(self.number));
     }
 
-    /// Whether the server has begun with the last request.
+    /// Whether the server has taken the last request.
     pub fn was_taken(&self) -> bool {
         self.exchange.words().was_taken(self.number)
     }
 }
 
 impl Server<'_> {
-    /// Takes a request that is there.
+    /// Takes a pending request, if there is one.
     pub fn look(&mut self) -> Option<u32> {
         let (number, length) = self.exchange.words().request(self.last)?;
         assert_eq!(length, 4);
@@ -141,7 +141,7 @@ impl Server<'_> {
         }
     }
 
-    /// Answers the request that was taken last.
+    /// Replies to the request that was taken last.
     pub fn answer(&mut self, value: u32) {
         self.exchange.reply.store(value, Relaxed);
         match self.exchange.words().answer(self.last, 4) {

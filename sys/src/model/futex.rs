@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::futex::{Reach, WAIT_ANY_MAX, Wait};
 
-/// What can be slept on: a word of the model, or a plain one of what no model runs.
+/// A word that a thread can sleep on: a word of the model, or a plain word outside any model.
 pub trait Sleepable: core::fmt::Debug + Sync {
     /// The word's value.
     fn value(&self) -> u32;
@@ -39,7 +39,7 @@ impl Sleepable for core::sync::atomic::AtomicU32 {
 
 pub(crate) type FutexWord = dyn Sleepable;
 
-/// One word of [`wait_any_at`]: sleep while it holds the expected value.
+/// One word of [`wait_any_at`] and its expected value.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter<'w> {
     word: &'w FutexWord,
@@ -53,7 +53,7 @@ impl Sleepable for crate::robust::word::LockWord {
 }
 
 impl<'w> Waiter<'w> {
-    /// Sleep while `word` holds `expected`.
+    /// An entry to sleep while `word` holds `expected`.
     pub fn new(word: &'w FutexWord, expected: u32, _reach: Reach) -> Self {
         Self { word, expected }
     }
@@ -75,7 +75,7 @@ pub fn wait(word: &FutexWord, expected: u32, reach: Reach, timeout: impl Into<De
     wait_any_at(&[Waiter::new(word, expected, reach)], timeout.into()).map(|(ended, _)| ended)
 }
 
-/// Wakes at most `count` sleepers and says how many there were.
+/// Wakes at most `count` sleepers and returns their number.
 ///
 /// # Errors
 /// None.
@@ -107,7 +107,7 @@ pub fn touch(_word: &AtomicU32) -> Result<()> {
     Ok(())
 }
 
-/// Sleeps while every word holds its expected value, and says which was woken.
+/// Sleeps while every word holds its expected value, and returns the index of the word that was woken.
 ///
 /// # Errors
 /// `EINVAL` as in the kernel.
@@ -120,7 +120,7 @@ pub fn wait_any_at(waiters: &[Waiter<'_>], _deadline: Deadline) -> Result<(Wait,
     Ok(sleep_any(&words, hold).map_or((Wait::Changed, 0), |woken| (Wait::Woken, woken)))
 }
 
-/// Whether it can sleep on several words.
+/// Whether the model can sleep on several words.
 pub fn waits_on_several() -> bool {
     true
 }

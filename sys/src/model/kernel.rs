@@ -1,4 +1,4 @@
-//! The kernel's part: sleepers in order of arrival, and wakes that choose among them.
+//! The kernel's part of the model: sleepers in order of arrival, and wakes that choose among them.
 
 use super::std;
 use core::cell::Cell;
@@ -16,11 +16,11 @@ loom::lazy_static! {
 }
 
 loom::thread_local! {
-    /// Whether this thread sleeps before all others.
+    /// Whether wakes choose this thread before all others.
     static URGENT: Cell<bool> = Cell::new(false);
 }
 
-/// Runs `body` with a real-time priority: where it sleeps, a wake chooses this thread before those that came earlier.
+/// Runs `body` with a real-time priority: a wake chooses this thread before the sleepers that came earlier.
 pub fn urgent<R>(body: impl FnOnce() -> R) -> R {
     URGENT.with(|urgent| urgent.set(true));
     let answer = body();
@@ -39,23 +39,23 @@ struct Queue {
     next: usize,
 }
 
-/// A sleeper, on one word or several. It stays until it has run again, so a wake of another of its words
-/// may choose it a second time, as in the kernel.
+/// A sleeper, on one word or several. The sleeper remains until its thread has run again. So a wake of another of its
+/// words may choose it a second time, as in the kernel.
 struct Sleeper {
     id: usize,
     /// Each word, and whether it was woken.
     words: Vec<(usize, bool)>,
-    /// A bit for each kind of wake that is for it.
+    /// A bit for each kind of wake that this sleeper accepts.
     kinds: u32,
 }
 
-/// Sleeps on the words while `holds` says so: compare and sleep are one step. Answers the place of the word that was
-/// woken, of the last if several were.
+/// Sleeps on the words while `holds` returns true: comparing and sleeping are one step. Returns the index of the word
+/// that was woken, the last if several were.
 pub(super) fn sleep_any(words: &[usize], holds: impl FnOnce() -> bool) -> Option<usize> {
     sleep_as(u32::MAX, words, holds)
 }
 
-/// [`sleep_any`] as a sleeper of these kinds, a bit each.
+/// [`sleep_any`] as a sleeper of these kinds, one bit per kind.
 pub(super) fn sleep_as(kinds: u32, words: &[usize], holds: impl FnOnce() -> bool) -> Option<usize> {
     let mut queue = KERNEL.queue.lock().unwrap();
     if !holds() {
@@ -79,7 +79,7 @@ pub(crate) fn wake_on(word: usize, count: u32) -> u32 {
     wake_of(u32::MAX, word, count)
 }
 
-/// [`wake_on`] of sleepers that are of one of these kinds.
+/// [`wake_on`] for sleepers of one of these kinds.
 pub(super) fn wake_of(kinds: u32, word: usize, count: u32) -> u32 {
     let mut queue = KERNEL.queue.lock().unwrap();
     let sleepers = queue.sleepers.iter_mut().filter(|sleeper| sleeper.kinds & kinds != 0);
@@ -93,13 +93,13 @@ pub(super) fn wake_of(kinds: u32, word: usize, count: u32) -> u32 {
     woken
 }
 
-/// How many sleep and were not woken.
+/// The number of sleepers that were not woken.
 pub fn sleepers() -> usize {
     let queue = KERNEL.queue.lock().unwrap();
     queue.sleepers.iter().filter(|sleeper| sleeper.words.iter().all(|(_, woken)| !woken)).count()
 }
 
-/// As the real one sleeps: the word stands behind the cancelling, so that no wake of it is hidden.
+/// Sleeps like the real implementation: the word comes after that of the cancellation, so that no wake of it is hidden.
 pub(crate) fn wait_while(word: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Wait {
     if limit.is_cancelled() {
         return Wait::TimedOut;
@@ -125,7 +125,7 @@ pub(crate) fn wake_at(state: &SplitWord, count: u32) {
     wake_on(address(state), count);
 }
 
-/// Wakes at most `count` sleepers on the word, and says how many.
+/// Wakes at most `count` sleepers on the word, and returns their number.
 pub fn wake(word: &impl Sleepable, count: u32) -> u32 {
     wake_on(address(word), count)
 }

@@ -1,4 +1,4 @@
-//! A scope whose participants may die: the gate of processes, with the kernel's part played here.
+//! A scope whose participants may die: the gate of processes, with a model of the kernel's part.
 //!
 //! A participant dies between any two steps of its critical stretch at which others can notice. These are: when it has
 //! been protected, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper
@@ -22,7 +22,7 @@ use crate::sync::permits::NoTable;
 use crate::sync::split_word::SplitWord;
 use crate::sync::units::Units;
 
-/// A scope whose participants may die. Only what counts them differs: `$participants` may name their number, `N`.
+/// A scope whose participants may die. Only the counter differs: `$participants` may name their number, `N`.
 macro_rules! killable_scope {
     ($(#[$doc:meta])* $name:ident, $participants:ty) => {
         $(#[$doc])*
@@ -54,27 +54,27 @@ macro_rules! killable_scope {
 pub(super) use killable_scope;
 
 killable_scope! {
-    /// Waiting between participants who may die.
+    /// The waiting of participants that may die.
     Killable, Counter
 }
 
 impl Event<Killable> {
-    /// An event for participants who may die, its flag down.
+    /// An event for participants that may die, not set.
     pub fn killable() -> Self {
         Self::unset()
     }
 }
 
-/// Only its address matters.
+/// A gate, of which only the address matters.
 #[derive(Debug, Default)]
 pub struct KillableGate(u32);
 
 loom::thread_local! {
-    /// How many steps this participant has left, if it is to die.
+    /// The number of steps that are left to this participant, if it is to die.
     static LEFT: Cell<Option<u32>> = Cell::new(None);
     /// The gate that is pending in this participant.
     static PENDING: Cell<usize> = Cell::new(0);
-    /// What tells the others of this participant's death, before anyone is woken.
+    /// The function that reports this participant's death to the others, before any is woken.
     static WILL: core::cell::RefCell<Option<Box<dyn FnOnce()>>> = core::cell::RefCell::new(None);
     /// Whether this participant stops for ever after its last step, instead of dying.
     static STOPS: Cell<bool> = Cell::new(false);
@@ -94,7 +94,7 @@ pub fn doomed<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// [`doomed`] of a participant whose death `told` tells the others, before one of them is woken.
+/// [`doomed`] of a participant whose death `told` reports to the others, before any is woken.
 pub fn mourned<R>(steps: u32, told: impl FnOnce() + 'static, body: impl FnOnce() -> R) -> Option<R> {
     WILL.with(|will| *will.borrow_mut() = Some(Box::new(told)));
     let answer = doomed(steps, body);
@@ -128,7 +128,7 @@ pub(crate) fn step() {
     }
 }
 
-/// Runs `critical` with that word pending.
+/// Runs `critical` with that word as the pending one.
 pub(super) fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
     PENDING.with(|pending| pending.set(word));
     step();
@@ -139,7 +139,7 @@ pub(super) fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
 }
 
 impl KillableGate {
-    /// [`Gate::sleep`] while `holds` says so.
+    /// [`Gate::sleep`] while `holds` returns true.
     pub(super) fn sleep_while(&self, key: usize, holds: impl FnOnce() -> bool, limit: Limit<'_>) -> Woke {
         step();
         if limit.is_cancelled() {
@@ -197,28 +197,28 @@ impl Gate for KillableGate {
     }
 }
 
-/// The units of a semaphore between participants who may die.
+/// The units of a semaphore between participants that may die.
 #[derive(Debug)]
 pub struct KillableUnits(Units<Killable>);
 
 impl KillableUnits {
-    /// `value` units.
+    /// A semaphore of `value` units.
     pub fn new(value: u32) -> Self {
         Self(Units::new(value, u32::MAX, KillableGate::default()))
     }
 
-    /// Takes one, within the limit.
+    /// Takes one unit, within the limit.
     pub fn take(&self, limit: Limit<'_>) -> bool {
         self.0.take_within(&NoTable, limit) == Ok(true)
     }
 
-    /// Gives units back.
+    /// Releases units.
     pub fn give(&self, units: u32) {
         let given = self.0.give(units);
         assert!(given.is_ok(), "there is no bound");
     }
 
-    /// How many are free.
+    /// The number of free units.
     pub fn value(&self) -> u32 {
         crate::sync::units::count(self.0.state())
     }

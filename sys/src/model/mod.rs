@@ -1,4 +1,4 @@
-//! What the model checker sees of the waiting primitives: a futex made of its own parts, and the raw protocols.
+//! The waiting primitives for the model checker: a futex of modelled parts, and the raw protocols.
 //!
 //! Present only under `--cfg loom`. `sys/tests/loom` holds the models.
 
@@ -31,41 +31,41 @@ pub use self::kernel::{sleepers, urgent, wait, wake};
 pub(crate) use self::killable::step;
 pub use self::killable::{Killable, KillableUnits, doomed, mourned, stopped};
 
-/// The lock of threads.
+/// The lock between threads.
 #[derive(Debug)]
 pub struct Private(WordLock);
 
 impl Private {
-    /// A free one.
+    /// A free lock.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self(WordLock::new())
     }
 
-    /// Takes it.
+    /// Takes the lock.
     pub fn take(&self) -> bool {
         self.0.take(Limit::NEVER)
     }
 
-    /// Gives it back.
+    /// Releases the lock.
     pub fn release(&self) {
         // SAFETY: the models release what they took.
         unsafe { self.0.release() }
     }
 }
 
-/// The word of the lock that survives death, with the kernel's part played by [`Robust::die`].
+/// The word of the lock that survives a death, with the kernel's part in [`Robust::die`].
 #[derive(Debug)]
 pub struct Robust(LockWord);
 
-/// How a participant's take ended.
+/// The result of a participant's attempt to take the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The thread holds the word.
     Yes,
-    /// The thread holds the word, and learned that the holder before it died.
+    /// The thread holds the word, and the previous holder died.
     AfterDeath,
-    /// The thread was killed when a wake had chosen it and it had not acted yet.
+    /// The thread was killed after a wake had chosen it and before it acted.
     KilledWhenChosen,
 }
 
@@ -117,19 +117,19 @@ impl WaitPolicy for Participant<'_> {
 }
 
 impl Robust {
-    /// A free one.
+    /// A free lock.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self(LockWord::new())
     }
 
-    /// Takes it as `id`, the fast path first.
+    /// Takes the lock as participant `id`, the fast path first.
     pub fn take(&self, id: u32) -> Taken {
         self.take_as(id, false)
     }
 
-    /// Takes it as `id`, which is killed if it sleeps and is woken: between the kernel's choice and its next
-    /// instruction.
+    /// Takes the lock as participant `id`, which is killed if it sleeps and is woken: between the kernel's choice and
+    /// its next instruction.
     pub fn take_or_die_when_chosen(&self, id: u32) -> Taken {
         self.take_as(id, true)
     }
@@ -150,7 +150,7 @@ impl Robust {
         }
     }
 
-    /// Gives it back.
+    /// Releases the lock.
     pub fn release(&self) {
         if !self.0.release_free() {
             self.0.release_contended(0, || self.wake_one());
@@ -170,22 +170,22 @@ impl Robust {
         }
     }
 
-    /// What the kernel does when `id` dies with the node pending: it marks the word, or passes a wake on.
+    /// The kernel's action when `id` dies with the node pending: it marks the word, or passes a wake on.
     pub fn die(&self, id: u32) {
         if self.0.owner_dies(id, false) {
             self.wake_one();
         }
     }
 
-    /// What musl does when the holder `id` ends normally: musl marks the word, without a check for waiters, and wakes
-    /// one thread.
+    /// The action of musl when the holder `id` ends normally: musl marks the word, without a check for waiters, and
+    /// wakes one thread.
     pub fn end(&self, id: u32) {
         if self.0.owner_dies(id, true) {
             self.wake_one();
         }
     }
 
-    /// Whether the word says that somebody may sleep.
+    /// Whether the word shows possible sleepers.
     pub fn has_waiters(&self) -> bool {
         self.0.futex() & WAITERS != 0
     }
@@ -200,13 +200,13 @@ impl Robust {
 pub struct Waiters(PrivateQueue);
 
 impl Waiters {
-    /// An empty one.
+    /// An empty queue.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self(PrivateQueue::new())
     }
 
-    /// Lets `lock` go, waits to be notified within the limit, and takes it again. Says whether there was a
+    /// Releases `lock`, waits to be notified within the limit, and takes `lock` again. Returns whether there was a
     /// notification.
     pub fn wait(&self, lock: &Private, limit: Limit<'_>) -> bool {
         let refused = Cell::new(false);
@@ -216,7 +216,7 @@ impl Waiters {
         matches!(waited, Ok((true, ())))
     }
 
-    /// Frees the first `count`, and says how many there were.
+    /// Frees the first `count` waiters, and returns their number.
     pub fn notify(&self, count: u32) -> u32 {
         self.0.notify(count)
     }

@@ -18,12 +18,12 @@ use crate::futex::{Cancel, Limit, Wait};
 use crate::robust::word::{LockWord, OWNER, Take, WAITERS, WaitPolicy};
 use crate::sync::overdue::{Claim, Marked, wake_next};
 
-/// A lock with a number in it.
+/// A lock with a number as its data.
 #[derive(Debug)]
 pub struct Lock {
     word: LockWord,
     mark: AtomicU32,
-    /// Cancelled when the time is over for which a free lock is left to another.
+    /// Cancelled when the time is over for which a taker leaves a free lock to another participant.
     over: Cancel,
     number: UnsafeCell<u32>,
 }
@@ -125,8 +125,8 @@ impl Lock {
         Self { word: LockWord::new(), mark: AtomicU32::new(0), over: Cancel::new(), number: UnsafeCell::new(0) }
     }
 
-    /// Takes the lock as the participant `id`. If the participant is impatient, the others let it go first once it was
-    /// woken. Says whether the holder before it died.
+    /// Takes the lock as the participant `id`. If the participant is impatient, the others yield to it once it was
+    /// woken. Returns whether the previous holder died.
     pub fn take(&self, id: u32, is_impatient: bool) -> bool {
         become_participant(id);
         set_pending(&self.word);
@@ -143,7 +143,7 @@ impl Lock {
         died
     }
 
-    /// Adds one, as the holder.
+    /// Adds 1 to the number, as the holder.
     pub fn add_one(&self) {
         // SAFETY: the caller holds the lock; loom fails the model if another thread is here too.
         self.number.with_mut(|number| unsafe { *number += 1 });
@@ -155,7 +155,7 @@ impl Lock {
         self.number.with(|number| unsafe { *number })
     }
 
-    /// Gives the lock back.
+    /// Releases the lock.
     pub fn release(&self) {
         set_pending(&self.word);
         unlink(&self.word);
@@ -165,14 +165,14 @@ impl Lock {
         clear_pending();
     }
 
-    /// Takes the lock, adds one and gives the lock back.
+    /// Takes the lock, adds 1 to the number and releases the lock.
     pub fn turn(&self, id: u32, is_impatient: bool) {
         self.take(id, is_impatient);
         self.add_one();
         self.release();
     }
 
-    /// From now on a taker leaves the lock to another for no time.
+    /// Makes takers stop leaving the lock to another participant.
     pub fn time_is_over(&self) {
         self.over.cancel();
     }
@@ -183,7 +183,7 @@ impl Lock {
         mourned(steps, walk, body)
     }
 
-    /// Whether nobody holds the lock, and whether the word says that somebody waits.
+    /// Whether the lock is free, and whether the word shows waiters.
     pub fn rest(&self) -> (bool, bool) {
         let word = self.word.futex();
         (word & OWNER == 0, word & WAITERS != 0)

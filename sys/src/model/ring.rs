@@ -1,5 +1,5 @@
-//! A ring between participants who may die at any change of a word. The messages are numbers that are read and written
-//! with no order of their own. So a copy that is out of order has the number of another message, or none.
+//! A ring between participants that may die at any change of a word. The messages are numbers that are read and written
+//! without an order of their own. So a copy out of order has the number of another message, or none.
 
 use super::std;
 use std::collections::VecDeque;
@@ -76,7 +76,7 @@ impl Ring {
         }
     }
 
-    /// A ring that was used for a lap. Its users begin as those of a ring in memory do: with the next record as it is.
+    /// A ring that was used for a lap. Its users start, as in a real ring, with the next record in its current state.
     pub fn used(granules: u64) -> Self {
         let ring = Self { is_used: true, ..Self::new(granules) };
         for cell in &ring.cells {
@@ -93,7 +93,7 @@ impl Ring {
         User { ring: self, who, cursor: 0, reader: self.track().reader(), spin: Spin::new() }
     }
 
-    /// What tells of the death of the participant with this number.
+    /// The function that reports the death of the participant with this number.
     pub fn death_of(&self, who: u32) -> impl FnOnce() + 'static {
         let dead = self.dead.clone();
         move || dead[who as usize].store(1, SeqCst)
@@ -115,7 +115,7 @@ impl Ring {
         self.closed.load(SeqCst) == CLOSED
     }
 
-    /// From now on somebody watches by a descriptor, at first readable.
+    /// Adds a watcher with a descriptor, which is readable at first.
     pub fn be_watched(&self) {
         self.watch.begin();
     }
@@ -129,7 +129,7 @@ impl Ring {
         (0..granules).map(|offset| self.place(claim.at + offset).load(Relaxed)).collect()
     }
 
-    /// How many messages there are.
+    /// The number of messages.
     pub fn len(&self) -> usize {
         self.track().count(usize::MAX).unwrap()
     }
@@ -219,7 +219,8 @@ impl User<'_> {
         self.recv_or_stop(limit).ok()
     }
 
-    /// Receives a number, waiting at the descriptor; `None` when the sending has ended. One user does so at a time.
+    /// Receives a number, waiting at the descriptor; `None` when the sending has ended. Only one user may do so at a
+    /// time.
     pub fn recv_watching(&mut self) -> Option<u32> {
         loop {
             match self.recv_or_stop(Limit::NOW) {
@@ -257,7 +258,7 @@ impl User<'_> {
         })
     }
 
-    /// Takes a number, then gives its record back.
+    /// Takes a number, then releases its record.
     pub fn recv_claimed(&mut self, limit: Limit<'_>) -> Option<u32> {
         let Self { ring, who, reader, spin, .. } = self;
         ring.gate.protected(|| {
@@ -275,7 +276,7 @@ impl User<'_> {
     }
 }
 
-/// The packets of a ring: their sockets, and the lock of those who send.
+/// The packets of a ring: their sockets, and the lock of the senders.
 #[derive(Clone, Debug)]
 pub struct Packets(Shared<Way>);
 
@@ -287,30 +288,30 @@ struct Way {
 }
 
 impl Packets {
-    /// None.
+    /// No packets.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self(Shared::new(Way { lock: Robust::new(), sent: Mutex::new(VecDeque::new()) }))
     }
 
-    /// What the kernel does when a participant dies.
+    /// The kernel's action when a participant dies.
     pub fn death_of(&self, who: u32) -> impl FnOnce() + 'static {
         let way = self.0.clone();
         move || way.lock.die(who)
     }
 
-    /// How many there are.
+    /// The number of packets.
     pub fn len(&self) -> usize {
         self.0.sent.lock().unwrap().len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no packets.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Each call of the kernel is one step.
+/// The posting of packets, with one step for each call of the kernel.
 impl Post for &Packets {
     type Packet = u32;
     type Error = ();

@@ -1,5 +1,5 @@
-//! A reader-writer lock between participants who may die at any change of a word, the list that the kernel walks
-//! included.
+//! A reader-writer lock between participants that may die at any change of a word, including the list that the kernel
+//! walks.
 //!
 //! The turn is the word of the robust lock, in the steps in which the lock of processes takes and releases it. The
 //! shares are the table's own steps. The kernel walks what the dead one has linked, and then what is pending.
@@ -21,7 +21,7 @@ use crate::sync::readers::table::{self, Entry, Share};
 use crate::sync::readers::{ABANDONED, CLOSED, Counted, Readers, Turns};
 use crate::sync::scope::{RawLock, Refused};
 
-/// What the kernel knows of a participant.
+/// The kernel's state of a participant.
 #[derive(Default)]
 struct List {
     id: u32,
@@ -41,7 +41,7 @@ pub(super) fn me() -> u32 {
     with_list(|list| list.id)
 }
 
-/// From now on this thread is the participant `id`.
+/// Makes this thread the participant `id`.
 pub(super) fn become_participant(id: u32) {
     with_list(|list| list.id = id);
 }
@@ -73,7 +73,7 @@ pub(super) fn unlink(word: &LockWord) {
     step();
 }
 
-/// What the kernel does when this participant has died.
+/// The kernel's action after the death of this participant.
 pub(super) fn walk() {
     let (id, linked, pending) = with_list(|list| (list.id, core::mem::take(&mut list.linked), list.pending.take()));
     let words = linked.iter().filter(|word| Some(**word) != pending).map(|word| (*word, false));
@@ -87,7 +87,7 @@ pub(super) fn walk() {
     }
 }
 
-/// The turn.
+/// The turn, which one participant has at a time.
 #[derive(Debug)]
 struct Turn {
     word: LockWord,
@@ -311,7 +311,7 @@ impl Readers for Shares {
     }
 }
 
-/// Two numbers that are equal whenever nobody is half-way through writing them.
+/// Two numbers that are equal unless a participant has written only one of them.
 #[derive(Debug)]
 struct Pair([UnsafeCell<u32>; 2]);
 
@@ -353,7 +353,7 @@ unsafe impl Sync for RwLock {}
 unsafe impl Send for RwLock {}
 
 impl RwLock {
-    /// A free one.
+    /// A free lock.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         let turn = Turn { word: LockWord::new(), abandoned: AtomicU32::new(0) };
@@ -373,7 +373,7 @@ impl RwLock {
         Some(first)
     }
 
-    /// Adds one as the participant `id`, and repairs what a dead one left; false if the limit is over.
+    /// Adds 1 as the participant `id`, and repairs the data after a death; false if the limit is over.
     pub fn write(&self, id: u32, limit: Limit<'_>) -> bool {
         become_participant(id);
         if !self.lock.write(limit).unwrap() {
@@ -397,18 +397,18 @@ impl RwLock {
         mourned(steps, walk, body)
     }
 
-    /// Whether nobody has the turn or a share, as at the end of a model.
+    /// Whether no participant has the turn or a share, as at the end of a model.
     pub fn is_free(&self) -> bool {
         !self.lock.turn.is_held() && self.lock.readers.count() == 0
     }
 
-    /// Whether the lock is open, by the state.
+    /// Whether the state shows an open lock.
     pub fn is_open(&self) -> bool {
         self.lock.readers.state.load(SeqCst) & CLOSED == 0
     }
 }
 
-/// The same pair behind the lock of threads.
+/// The same pair behind the lock between threads.
 #[derive(Debug)]
 pub struct Private {
     lock: Turns<crate::futex::WordLock, Counted<PrivateGate>>,
@@ -421,7 +421,7 @@ unsafe impl Sync for Private {}
 unsafe impl Send for Private {}
 
 impl Private {
-    /// A free one.
+    /// A free lock.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         let lock = Turns { turn: crate::futex::WordLock::new(), readers: Counted::new(PrivateGate) };
@@ -437,7 +437,7 @@ impl Private {
         Some(first)
     }
 
-    /// Adds one; false if the limit is over.
+    /// Adds 1; false if the limit is over.
     pub fn write(&self, limit: Limit<'_>) -> bool {
         if !self.lock.write(limit).unwrap() {
             return false;

@@ -45,9 +45,9 @@ use crate::{mmap, raw};
 
 pub use semaphore::{MAX_VALUE, Semaphore};
 
-/// Where the C library keeps these files.
+/// The directory in which the C library keeps these files.
 const FOLDER: &[u8] = b"/dev/shm/";
-/// The longest name of a file.
+/// The maximum length of a file name.
 const NAME_MAX: usize = 255;
 const ROOM: usize = FOLDER.len() + NAME_MAX + 1;
 
@@ -64,7 +64,7 @@ const ROOM: usize = FOLDER.len() + NAME_MAX + 1;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name {
-    /// The path and a null; what follows is null too.
+    /// The path and a null byte; the rest is null bytes too.
     path: [u8; ROOM],
     len: usize,
 }
@@ -93,7 +93,7 @@ impl Name {
         self.path.get(FOLDER.len()..FOLDER.len() + self.len).unwrap_or_default()
     }
 
-    /// The name as C has it: with a slash before it.
+    /// The name in C's form, with a slash before it.
     pub fn as_c_str(&self) -> &CStr {
         c_str(self.path.get(FOLDER.len() - 1..).unwrap_or_default())
     }
@@ -103,7 +103,7 @@ impl Name {
     }
 }
 
-/// The text before the first null, which every name has.
+/// The text before the first null byte, which every name has.
 fn c_str(bytes: &[u8]) -> &CStr {
     CStr::from_bytes_until_nul(bytes).unwrap_or_default()
 }
@@ -114,13 +114,14 @@ impl fmt::Debug for Name {
     }
 }
 
-/// What `fstat` says of an object.
+/// The result of `fstat` for an object.
 ///
 /// # Examples
 /// See the example of [`rename`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The file system and the number of the file in it: two objects that exist at one time never have the same.
+    /// The file system and the number of the file in it. Two objects that exist at the same time never have the same
+    /// `id`.
     pub id: (u64, u64),
     /// The user that owns the file.
     pub user: u32,
@@ -141,7 +142,7 @@ impl Status {
         Self::from_stat(&raw::call("fstat", || rustix::fs::fstat(fd.as_fd()))?)
     }
 
-    /// `lstat(name)`: what has the name now.
+    /// `lstat(name)`: the status of the object that has the name now.
     ///
     /// # Errors
     /// `ENOENT` when nothing has the name.
@@ -160,7 +161,7 @@ impl Status {
     }
 }
 
-/// `shm_open(name, O_CREAT | O_EXCL | O_RDWR, mode)`: makes empty memory of a new name, closed on exec.
+/// `shm_open(name, O_CREAT | O_EXCL | O_RDWR, mode)`: creates empty memory with a new name, closed on exec.
 ///
 /// # Errors
 /// `EEXIST` if something has the name, `ENOENT` if there is no `/dev/shm`, `EACCES`, `EROFS`, `ENOSPC`; `EMFILE` or
@@ -173,7 +174,7 @@ pub fn create(name: &Name, mode: u32) -> Result<OwnedFd> {
     open_as(name, OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(mode))
 }
 
-/// `shm_open(name, O_RDWR)`: opens memory that exists, closed on exec.
+/// `shm_open(name, O_RDWR)`: opens existing memory, closed on exec.
 ///
 /// # Errors
 /// `ENOENT` if nothing has the name, `EACCES` if it belongs to another user, `ELOOP` for a symbolic link; `EMFILE` or
@@ -192,7 +193,7 @@ fn open_as(name: &Name, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     above_standard(fd)
 }
 
-/// `shm_unlink(name)`: removes the name. The memory lives until nobody maps it and nobody has it open.
+/// `shm_unlink(name)`: removes the name. The memory exists until no process maps it or has it open.
 ///
 /// # Errors
 /// `ENOENT` if nothing has the name, `EACCES` or `EPERM` if it belongs to another user.
@@ -204,7 +205,7 @@ pub fn unlink(name: &Name) -> Result<()> {
     raw::call("unlink", || rustix::fs::unlink(name.path()))
 }
 
-/// `renameat2(from, to, RENAME_NOREPLACE)`: gives an object another name, in one step.
+/// `renameat2(from, to, RENAME_NOREPLACE)`: renames an object, in one step.
 ///
 /// # Errors
 /// `EEXIST` if something has the new name, `ENOENT` if nothing has the old one. `EACCES` or `EPERM` for the object of
@@ -241,8 +242,8 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
     retry(|| raw::call("fchmod", || rustix::fs::fchmod(fd.as_fd(), Mode::from_raw_mode(mode))))
 }
 
-/// `fallocate(fd, 0, 0, len)`: finds the memory for `len` bytes now and makes the object that long. So a full file
-/// system is an error here and not a SIGBUS later. Where the file system has no such call, the bytes are written, which
+/// `fallocate(fd, 0, 0, len)`: reserves the memory for `len` bytes now and extends the object to `len`. So a full file
+/// system is an error here, not a SIGBUS later. Where the file system has no such call, the bytes are written, which
 /// makes an empty object that long. After an error, the object may have a part of the memory.
 ///
 /// # Errors
@@ -261,7 +262,7 @@ pub fn reserve(fd: impl AsFd, len: u64) -> Result<()> {
     }
 }
 
-/// Makes an empty file that long.
+/// Extends an empty file to `len` zeros.
 fn write_zeroes(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
     let zeroes = [0; 4096];
     let mut left = len;

@@ -10,11 +10,11 @@ use crate::deadline::Deadline;
 use crate::errno::{Errno, Result, retry};
 use crate::{pthread, raw};
 
-/// What stands before the name of a semaphore in the name of its file. musl puts nothing there, and its semaphores have
-/// another layout.
+/// The prefix of a semaphore's name in the name of its file. musl has no prefix, and its semaphores have another
+/// layout.
 const PREFIX: &[u8] = if cfg!(target_env = "gnu") { b"sem." } else { b"" };
 
-/// The highest value of a semaphore: C's `SEM_VALUE_MAX`.
+/// The maximum value of a semaphore: C's `SEM_VALUE_MAX`.
 ///
 /// # Examples
 /// See the example of [`Semaphore`].
@@ -48,7 +48,7 @@ pub const MAX_VALUE: u32 = i32::MAX as u32;
 #[derive(Debug)]
 #[doc(alias = "sem_open")]
 pub struct Semaphore {
-    /// From `sem_open`, and valid until its `sem_close`.
+    /// The pointer from `sem_open`, valid until `sem_close`.
     sem: NonNull<sem_t>,
 }
 
@@ -58,7 +58,7 @@ unsafe impl Send for Semaphore {}
 unsafe impl Sync for Semaphore {}
 
 impl Semaphore {
-    /// `sem_open(name, O_CREAT | O_EXCL, mode, value)`: makes a semaphore of a new name.
+    /// `sem_open(name, O_CREAT | O_EXCL, mode, value)`: creates a semaphore with a new name.
     ///
     /// # Errors
     /// `EEXIST` if something has the name, `EINVAL` for a value above [`MAX_VALUE`], `ENAMETOOLONG`, `ENOENT` if there
@@ -70,7 +70,7 @@ impl Semaphore {
         Self::opened(open)
     }
 
-    /// `sem_init(sem, 1, value)`: what the file of a semaphore of this value contains.
+    /// `sem_init(sem, 1, value)`: the content of the file of a semaphore with this value.
     ///
     /// Who writes these bytes into a new file makes a semaphore as [`create`](Self::create) does, under a name and in
     /// steps of its own. A process that is killed inside glibc's `sem_open` leaves a file `sem.` and six letters
@@ -100,7 +100,7 @@ impl Semaphore {
         Ok(unsafe { sem.cast::<[u8; size_of::<sem_t>()]>().read() })
     }
 
-    /// `sem_open(name, 0)`: opens a semaphore that exists.
+    /// `sem_open(name, 0)`: opens an existing semaphore.
     ///
     /// Differs from the C call: a file that is too short for a semaphore is refused. The C library would map it, and
     /// the first use would end in SIGBUS.
@@ -126,7 +126,7 @@ impl Semaphore {
         })
     }
 
-    /// `sem_unlink(name)`: removes the name. Who has the semaphore open can go on using it.
+    /// `sem_unlink(name)`: removes the name. Processes that have the semaphore open can continue to use it.
     ///
     /// # Errors
     /// `ENOENT` if nothing has the name, `EACCES` or `EPERM` if it belongs to another user.
@@ -137,7 +137,7 @@ impl Semaphore {
         raw::call_c("sem_unlink", || unsafe { libc::sem_unlink(name) }).map(drop)
     }
 
-    /// The name of the file in `/dev/shm`: `sem.` and the name with glibc, the name with musl.
+    /// The name of the file in `/dev/shm`: `sem.` and the name with glibc, only the name with musl.
     ///
     /// # Errors
     /// `ENAMETOOLONG` for a name that is too long for a semaphore: 251 bytes with glibc.
@@ -159,7 +159,7 @@ impl Semaphore {
         Name::new(place)
     }
 
-    /// `sem_wait(sem)`: takes one, waiting for as long as it takes.
+    /// `sem_wait(sem)`: decrements the semaphore, waiting without a timeout.
     ///
     /// # Errors
     /// `EINVAL` if the memory is not a semaphore any more.
@@ -169,7 +169,7 @@ impl Semaphore {
         retry(|| raw::call_c("sem_wait", || unsafe { libc::sem_wait(self.sem.as_ptr()) })).map(drop)
     }
 
-    /// `sem_trywait(sem)`: takes one if there is one, and says whether there was.
+    /// `sem_trywait(sem)`: decrements the semaphore if its value is not 0, and returns whether it did.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).
@@ -182,7 +182,8 @@ impl Semaphore {
         }
     }
 
-    /// `sem_clockwait(sem, CLOCK_MONOTONIC, deadline)`: takes one within the deadline; false when it has passed.
+    /// `sem_clockwait(sem, CLOCK_MONOTONIC, deadline)`: decrements the semaphore within the deadline; false when the
+    /// deadline has passed.
     ///
     /// musl knows only the wall clock (`sem_timedwait`). The call then waits by that, and once more if somebody has put
     /// the clock forward. A clock that is put back makes the wait longer by as much.
@@ -231,7 +232,7 @@ impl Semaphore {
         raw::call_c("sem_timedwait", || unsafe { libc::sem_timedwait(sem, &at) })
     }
 
-    /// `sem_post(sem)`: gives one back, whoever took it.
+    /// `sem_post(sem)`: increments the semaphore; any thread may do so.
     ///
     /// # Errors
     /// `EOVERFLOW` at [`MAX_VALUE`].
@@ -241,7 +242,7 @@ impl Semaphore {
         raw::call_c("sem_post", || unsafe { libc::sem_post(self.sem.as_ptr()) }).map(drop)
     }
 
-    /// `sem_getvalue(sem)`: how many can be taken, as it was a moment ago.
+    /// `sem_getvalue(sem)`: the value of the semaphore, which may be outdated.
     ///
     /// # Errors
     /// `EINVAL` if the memory is not a semaphore any more.

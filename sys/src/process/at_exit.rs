@@ -1,9 +1,9 @@
-//! Something to do at the normal end of the process.
+//! Callbacks at the normal end of the process.
 
 use crate::errno::Result;
 use crate::raw::process as raw;
 
-/// `atexit(callback)`: has `callback` called at the normal end of the process: a return from `main`, or exit(3) (Rust's
+/// `atexit(callback)`: registers `callback` for the normal end of the process: a return from `main`, or exit(3) (Rust's
 /// `std::process::exit`). The thread that ends the process calls it, the last registered first.
 ///
 /// Not at the end by [`exit`](super::exit()), by a signal or by an abort. Other threads run on meanwhile. A forked

@@ -1,4 +1,4 @@
-//! A child: its number, its descriptor, and its end, learnt once.
+//! A child process: its number, its descriptor, and its exit status, which is collected once.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -9,7 +9,7 @@ use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::raw::process::{RawUsage, WaitFor, Waited, waitid};
 
-/// A child process, reaped at most once and signalled without the danger of meeting another that got its number.
+/// A child process, reaped at most once. A signal never reaches another process that got the same number.
 ///
 /// As a descriptor it is the child's pidfd, Python's *sentinel*. The descriptor is readable once the child has ended,
 /// so it can stand in a poll, an epoll or a select.
@@ -52,13 +52,13 @@ impl Child {
         Self { pid, pidfd, generation: generation(), end: None, usage: None }
     }
 
-    /// The number of the child. After it was waited for, another process may have it.
+    /// The number of the child. After the child was waited for, another process may get the number.
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// `waitid(P_PIDFD, ...)`: waits until the child has ended, reaps it and tells how it ended; then tells the same
-    /// again.
+    /// `waitid(P_PIDFD, ...)`: waits until the child has ended, reaps it and returns its exit status; later calls
+    /// return the same status.
     ///
     /// When somebody else reaped it, the status comes from the kernel's memory (Linux 6.15), otherwise it is
     /// [`ExitStatus::Unknown`]. A forked child that inherited this may wait too: it sees the end without reaping.
@@ -99,12 +99,12 @@ impl Child {
         self.wait_timeout(Deadline::NOW)
     }
 
-    /// How the child ended, if that was waited for already. Makes no system call.
+    /// The child's exit status, if the child was waited for already. Makes no system call.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.end
     }
 
-    /// What the child used of the machine, if this process reaped it.
+    /// The child's resource usage, if this process reaped the child.
     #[doc(alias = "wait4")]
     pub fn usage(&self) -> Option<Usage> {
         self.usage
@@ -119,7 +119,7 @@ impl Child {
         pidfd::pidfd_send_signal(&self.pidfd, signal)
     }
 
-    /// Kills the child with `SIGKILL`. One that has ended already is not an error.
+    /// Kills the child with `SIGKILL`. A child that has already ended is not an error.
     ///
     /// # Errors
     /// `EPERM` when it became another user's.
@@ -131,7 +131,7 @@ impl Child {
         }
     }
 
-    /// Asks the child to end, with `SIGTERM`. One that has ended already is not an error.
+    /// Requests the end of the child, with `SIGTERM`. A child that has already ended is not an error.
     ///
     /// # Errors
     /// `EPERM` when it became another user's.
@@ -143,12 +143,12 @@ impl Child {
         }
     }
 
-    /// Whether this process is the one that started the child, and not a copy of it.
+    /// Whether this process started the child, and is not a forked copy of the process that did.
     fn is_ours(&self) -> bool {
         self.generation == generation()
     }
 
-    /// For a tracer, who learns of the end by a wait of its own.
+    /// Records the end of the child for a tracer, which receives it by a wait of its own.
     pub(crate) fn ended(&mut self, waited: Waited, usage: &RawUsage) -> ExitStatus {
         let exit = ExitStatus::from_waited(waited);
         self.end = Some(exit);
@@ -158,7 +158,7 @@ impl Child {
 }
 
 /// `waitid(P_ALL, ..., WEXITED | WNOHANG)`: reaps any child of this process that has ended, and returns its number and
-/// its end; `None` if no child has ended.
+/// exit status; `None` if no child has ended.
 ///
 /// For a process that has only orphans as children: the first process of a pid namespace, or a
 /// [subreaper](super::become_subreaper). The call also reaps a child with a handle; that handle then reports

@@ -1,4 +1,4 @@
-//! The rights of a process: its users, groups and capabilities, as the kernel compares them.
+//! The rights of a process: its users, groups and capabilities, in the form that the kernel compares.
 
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -7,7 +7,7 @@ use crate::errno::{Errno, Result};
 use crate::raw;
 use crate::raw::process as raw_process;
 
-/// The credentials of a thread, apart from its [supplementary groups](supplementary_groups).
+/// The credentials of a thread, without its [supplementary groups](supplementary_groups).
 ///
 /// The C library keeps the users and groups of all threads of a process equal.
 ///
@@ -54,7 +54,7 @@ pub struct Credentials {
 pub struct Capabilities {
     /// The capabilities that are in force.
     pub effective: u64,
-    /// The capabilities that the thread may put in force.
+    /// The capabilities that the thread may make effective.
     pub permitted: u64,
     /// The capabilities that an exec may keep.
     pub inheritable: u64,
@@ -178,7 +178,7 @@ pub fn is_dumpable() -> Result<bool> {
     Ok(raw::call("prctl", rustix::process::dumpable_behavior)? == DumpableBehavior::Dumpable)
 }
 
-/// `prctl(PR_SET_DUMPABLE, 1)`: from now on [`is_dumpable`].
+/// `prctl(PR_SET_DUMPABLE, 1)`: makes the process [dumpable](is_dumpable).
 ///
 /// # Errors
 /// None that the kernel documents for this request.
@@ -187,7 +187,7 @@ pub fn set_dumpable() -> Result<()> {
     raw::call("prctl", || rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable))
 }
 
-/// `prctl(PR_SET_DUMPABLE, 0)`: from now on not [`is_dumpable`].
+/// `prctl(PR_SET_DUMPABLE, 0)`: makes the process not [dumpable](is_dumpable).
 ///
 /// # Errors
 /// None that the kernel documents for this request.

@@ -1,11 +1,11 @@
-//! How a process ended, and how to end this one.
+//! The exit status of a process, and the end of this one.
 
 use core::fmt;
 
 use crate::raw::process::{self as raw, Waited};
 use crate::signal::{name, numbered};
 
-/// How a process ended.
+/// The exit status of a process.
 ///
 /// Differs from Python's one number: a signal, an exit code and "nobody knows" cannot be confused. [`python_code`]
 /// gives Python's number.
@@ -30,25 +30,25 @@ use crate::signal::{name, numbered};
 pub enum ExitStatus {
     /// The process called `_exit` with this code, of which the kernel keeps eight bits.
     Code(u8),
-    /// A signal ended it.
+    /// A signal ended the process.
     Signal {
         /// The number of the signal; real-time signals have no names, so this is a number.
         signal: i32,
         /// Whether the kernel wrote a core file.
         core_dumped: bool,
     },
-    /// The process ended, but its status is not available: somebody else reaped the process, or the kernel did so at a
-    /// request. Linux before 6.15 does not keep the status then. A status is never invented.
+    /// The process ended, but its status is not available: another thread or process reaped it, or the kernel did so
+    /// because SIGCHLD is ignored or has `SA_NOCLDWAIT`. Linux before 6.15 does not keep the status then.
     Unknown,
 }
 
 impl ExitStatus {
-    /// Whether it exited with code 0.
+    /// Whether the process exited with code 0.
     pub fn success(self) -> bool {
         self == Self::Code(0)
     }
 
-    /// The exit code; `None` when a signal ended it or nobody knows.
+    /// The exit code; `None` when a signal ended the process or the status is unknown.
     pub fn code(self) -> Option<u8> {
         match self {
             Self::Code(code) => Some(code),
@@ -56,7 +56,7 @@ impl ExitStatus {
         }
     }
 
-    /// The signal that ended it.
+    /// The signal that ended the process.
     #[doc(alias = "WTERMSIG")]
     pub fn signal(self) -> Option<i32> {
         match self {
@@ -65,13 +65,13 @@ impl ExitStatus {
         }
     }
 
-    /// Whether a signal ended it and the kernel wrote a core file.
+    /// Whether a signal ended the process and the kernel wrote a core file.
     #[doc(alias = "WCOREDUMP")]
     pub fn core_dumped(self) -> bool {
         matches!(self, Self::Signal { core_dumped: true, .. })
     }
 
-    /// As Python counts: the exit code, or the number of the signal below zero.
+    /// The code in Python's form: the exit code, or the negated number of the signal.
     ///
     /// Differs from Python, which invents 255 where the status is lost: that is `None` here.
     #[doc(alias = "waitstatus_to_exitcode")]
@@ -92,7 +92,7 @@ impl ExitStatus {
         }
     }
 
-    /// From the status word of wait(2): signal in the low seven bits, then the core flag, then the code.
+    /// Converts the status word of wait(2): signal in the low seven bits, then the core flag, then the code.
     pub(super) fn from_status(status: u32) -> Self {
         match status & 0x7f {
             0 => Self::Code((status >> 8) as u8),

@@ -1,4 +1,4 @@
-//! Fork with a closure, after proof that it is safe.
+//! Fork with a closure, after a check that it is safe.
 
 use core::fmt;
 use core::result::Result;
@@ -27,19 +27,19 @@ use crate::raw::process::{self as raw_process, RawUsage, WaitFor};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ForkError {
-    /// The process has more than one thread: the others would be missing in the child, with whatever they hold.
+    /// The process has more than one thread: the child would lack the others, with all that they hold.
     ///
     /// Threads that the kernel made for io_uring count as well. These are its workers while they run, and an `SQPOLL`
     /// thread for as long as its ring is open. They share the memory like any other.
     MultiThreaded,
-    /// Neither unshare(2) nor /proc could say whether the process has one thread only.
+    /// Neither unshare(2) nor /proc could show whether the process has only one thread.
     Unproven,
     /// This thread holds a lock, permit or claim in shared memory, by a guard or by `acquire`. Or the process holds a
     /// [pthread mutex](crate::pthread). The child would seem to hold it too.
     LockHeld,
-    /// SIGCHLD is ignored, so the kernel would reap the child and might give its number to another.
+    /// SIGCHLD is ignored, so the kernel would reap the child and might reuse its number.
     SigchldIgnored,
-    /// The kernel could not.
+    /// A system call failed.
     Os(Errno),
 }
 
@@ -76,7 +76,7 @@ impl From<Errno> for ForkError {
 }
 
 impl ForkError {
-    /// The errno that says it best, for callers that know no other errors.
+    /// The errno closest to this error, for callers that use no other errors.
     pub fn errno(self) -> Errno {
         match self {
             Self::MultiThreaded | Self::LockHeld => Errno::BUSY,
@@ -127,7 +127,7 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     }
 }
 
-/// `fork()`, after which this call returns *in the child*, and the program goes on there. This process calls `watch`
+/// `fork()`, after which this call returns *in the child*, and the program continues there. This process calls `watch`
 /// with the child, and ends with the returned exit code. daemon(3) works in this way, and so does a process above a
 /// program in a container.
 ///
@@ -158,7 +158,7 @@ pub fn continue_in_child<F: FnOnce(Child) -> u8>(watch: F) -> Result<(), ForkErr
     }
 }
 
-/// Checks whether [`fork`] would refuse now. For a caller with preparations that are useless if the fork is refused.
+/// Checks whether [`fork`] would refuse now. For a caller that must prepare a fork and would otherwise do so in vain.
 ///
 /// # Errors
 /// Those of [`fork`], except for [`ForkError::Os`] of the fork itself.
@@ -227,8 +227,8 @@ pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
     }
 }
 
-/// Reports the usual errors before there is a child that might have begun its work. These are: no descriptor is left
-/// for its pidfd, or the system gives no pidfd at all.
+/// Reports the usual errors before there is a child that might have begun its work: no descriptor is left for its
+/// pidfd, or the system has no pidfds.
 ///
 /// The descriptors that this check opens are closed again before the fork. Otherwise the child would have to close them
 /// too. A child pays for every page of code and data that it touches for the first time. Once pidfds are known to work
@@ -256,7 +256,7 @@ pub(super) fn abandon(pid: Pid) {
     let _ = retry(|| raw_process::waitid(WaitFor::Pid(pid), libc::WEXITED, &mut RawUsage::default()));
 }
 
-/// The whole life of the child.
+/// Runs the closure in the child, and ends the child.
 fn run<F: FnOnce() -> u8>(child: F) -> ! {
     /// Ends the process if the closure unwinds: the frames below belong to the parent.
     struct NoReturn;
@@ -307,7 +307,7 @@ pub fn prove_single_thread() -> Result<(), ForkError> {
     }
 }
 
-/// By the link count of /proc/self/task: one for each thread, and two that every directory has.
+/// Uses the link count of /proc/self/task: one for each thread, and two that every directory has.
 fn is_only_task() -> Result<bool, ForkError> {
     match raw::call("stat", || rustix::fs::stat(c"/proc/self/task")) {
         Ok(stat) if stat.st_nlink >= 3 => Ok(stat.st_nlink == 3),

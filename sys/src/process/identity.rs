@@ -1,9 +1,9 @@
-//! The user and the groups whose rights a process has.
+//! The user and the groups that determine the rights of a process.
 
 use crate::errno::{Errno, Result};
 use crate::raw::process as raw;
 
-/// The user and the groups that a process is to take: the real, the effective and the saved one.
+/// The user and the groups that a process takes on: the real, the effective and the saved ones.
 ///
 /// A field that is `None` changes nothing, with one exception. If `user` is set and `groups` is not, the process loses
 /// all supplementary groups, if it may change them. Otherwise a program that gives up the rights of root would keep
@@ -30,7 +30,7 @@ pub struct Identity<'a> {
     pub groups: Option<&'a [u32]>,
 }
 
-/// The three calls.
+/// The three system calls.
 struct Calls {
     groups: fn(&[u32]) -> Result<()>,
     group: fn(u32) -> Result<()>,

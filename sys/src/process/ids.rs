@@ -1,4 +1,4 @@
-//! Numbers, groups, sessions, and what binds a process to its parent.
+//! Process ids, groups, sessions, and the ties between a process and its parent.
 
 use super::{Pid, Signal};
 use crate::errno::Result;
@@ -17,7 +17,7 @@ pub fn id() -> Pid {
     rustix::process::getpid()
 }
 
-/// `getppid()`: the number of the parent; `None` when that is outside this pid namespace.
+/// `getppid()`: the number of the parent; `None` when the parent is outside this pid namespace.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -34,7 +34,7 @@ pub fn parent_id() -> Option<Pid> {
     rustix::process::getppid()
 }
 
-/// `geteuid()`: the user by whose rights this process acts.
+/// `geteuid()`: the user whose rights this process has.
 ///
 /// # Examples
 /// ```
@@ -94,9 +94,9 @@ pub fn real_group() -> u32 {
     rustix::process::getgid().as_raw()
 }
 
-/// `getauxval(AT_SECURE)`: whether this program may have rights that its starter did not have. Its file is set-user-ID
-/// or set-group-ID, has capabilities, or a security module says so. Such a program should not trust its arguments, its
-/// environment and its inherited descriptors. The answer never changes while the program runs.
+/// `getauxval(AT_SECURE)`: whether this program may have rights that its starter did not have. That is so if its file
+/// is set-user-ID or set-group-ID or has capabilities, or by decision of a security module. Such a program should not
+/// trust its arguments, its environment and its inherited descriptors. The answer never changes while the program runs.
 ///
 /// # Examples
 /// ```
@@ -110,8 +110,8 @@ pub fn is_privileged_by_exec() -> bool {
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// `getpgid(pid)`: the process group; `None` asks for this process's. Answers `None` when the group's number belongs to
-/// an outer pid namespace, where the kernel says 0.
+/// `getpgid(pid)`: the process group of `pid`, or of this process for `None`. Returns `None` when the group belongs to
+/// an outer pid namespace, for which the kernel returns 0.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
@@ -129,8 +129,8 @@ pub fn group_of(pid: Option<Pid>) -> Result<Option<Pid>> {
     number_or_outside("getpgid", || unsafe { libc::getpgid(Pid::as_raw(pid)) })
 }
 
-/// `setpgid(pid, group)`: moves this process or a child that has not exec'd into a group; `None` for `group` makes it
-/// the leader of a new one.
+/// `setpgid(pid, group)`: moves this process or a child that has not exec'd into a group; `None` for `group` makes the
+/// process the leader of a new group.
 ///
 /// # Errors
 /// `EPERM` when the group is in another session or `pid` leads a session, `EACCES` when the child has exec'd, `ESRCH`
@@ -153,8 +153,8 @@ pub fn set_group(pid: Option<Pid>, group: Option<Pid>) -> Result<()> {
     raw::call("setpgid", || rustix::process::setpgid(pid, group))
 }
 
-/// `getsid(pid)`: the session; `None` asks for this process's. Answers `None` when the session's number belongs to an
-/// outer pid namespace, as it does in a container whose first process started no session.
+/// `getsid(pid)`: the session of `pid`, or of this process for `None`. Returns `None` when the session belongs to an
+/// outer pid namespace, as in a container whose first process started no session.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process.
@@ -172,7 +172,7 @@ pub fn session_of(pid: Option<Pid>) -> Result<Option<Pid>> {
     number_or_outside("getsid", || unsafe { libc::getsid(Pid::as_raw(pid)) })
 }
 
-/// Reads the answer of a call that says 0 for a number outside this pid namespace, which rustix takes for impossible.
+/// Makes a call that returns 0 for a number outside this pid namespace, which rustix considers impossible.
 fn number_or_outside(name: &'static str, call: impl FnOnce() -> libc::pid_t) -> Result<Option<Pid>> {
     raw::call_c(name, call).map(Pid::from_raw)
 }
@@ -237,7 +237,7 @@ pub fn signal_group(group: Pid, signal: Signal) -> Result<()> {
     raw::call("killpg", || rustix::process::kill_process_group(group, signal))
 }
 
-/// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that this process gets when its parent dies; `None` takes it back.
+/// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that this process gets when its parent dies; `None` cancels it.
 ///
 /// "The parent" is the *thread* that forked: when that one returns, the signal comes. If the parent is dead already,
 /// nothing comes at all: compare [`parent_id`] after this call with what it was expected to be. Lost on exec of a
@@ -288,7 +288,7 @@ pub fn become_subreaper() -> Result<()> {
     raw::call("prctl", || rustix::process::set_child_subreaper(Some(Pid::INIT)))
 }
 
-/// `prctl(PR_SET_CHILD_SUBREAPER, 0)`: takes [`become_subreaper`] back.
+/// `prctl(PR_SET_CHILD_SUBREAPER, 0)`: undoes [`become_subreaper`].
 ///
 /// # Errors
 /// None that the kernel documents for this request.

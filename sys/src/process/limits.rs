@@ -4,7 +4,7 @@ use super::{Pid, Resource, Rlimit};
 use crate::errno::Result;
 use crate::raw;
 
-/// `getrlimit(resource)`: the soft limit in force and the hard one it may be raised to.
+/// `getrlimit(resource)`: the soft limit, which is in force, and the hard limit, its maximum.
 ///
 /// # Errors
 /// None that the kernel documents for a named resource.
@@ -60,7 +60,7 @@ pub fn rlimit_of(pid: Pid, resource: Resource) -> Result<Rlimit> {
     Ok(Rlimit { current: limit(current), maximum: limit(maximum) })
 }
 
-/// `prlimit(pid, resource, limit)`: changes a limit of another process and tells the old one.
+/// `prlimit(pid, resource, limit)`: changes a limit of another process and returns the old one.
 ///
 /// # Errors
 /// As [`set_rlimit`], and `ESRCH` when there is no such process.

@@ -48,7 +48,7 @@ extern "C" fn find() {
     PROCESS.store(process, SeqCst);
 }
 
-/// A number from the environment.
+/// Reads a number from the environment.
 fn variable<N: FromStr>(name: &CStr) -> Option<N> {
     // SAFETY: the name ends with a zero. Whoever changes the environment promises that nothing reads it meanwhile, but
     // through the lock of its own language; before `main` nobody changes it, and for a dlopen `take` demands the same.
@@ -61,8 +61,7 @@ fn variable<N: FromStr>(name: &CStr) -> Option<N> {
     str::from_utf8(text.to_bytes()).ok()?.parse().ok()
 }
 
-/// The listening sockets of a service manager, closed on exec. Dropping this closes the sockets that were not taken
-/// out.
+/// The listening sockets of a service manager, closed on exec. A drop closes the sockets that were not taken out.
 ///
 /// # Examples
 /// ```
@@ -79,7 +78,7 @@ pub struct ListenFds {
     end: RawFd,
 }
 
-/// Why the descriptors cannot be taken. Nothing was taken, and the call may be repeated.
+/// The reason why the descriptors cannot be taken. None was taken, and the call may be repeated.
 ///
 /// # Examples
 /// ```
@@ -146,7 +145,7 @@ impl ListenFds {
     }
 }
 
-/// Checks all descriptors before any is changed, and returns the number after the last one.
+/// Checks all descriptors before it changes any, and returns the number after the last one.
 fn check_all(announced: RawFd, fit: RawFd) -> core::result::Result<RawFd, ListenFdsError> {
     for fd in FIRST..fit {
         check(fd)?;
@@ -219,7 +218,7 @@ impl Drop for ListenFds {
     }
 }
 
-/// `unsetenv(name)`, if this process has one thread only; says whether the variable is gone.
+/// `unsetenv(name)`, if this process has one thread only; returns whether the variable is unset.
 ///
 /// Beside a second thread the call would be a data race with `getenv(3)` in that thread, which no lock of Rust
 /// prevents.

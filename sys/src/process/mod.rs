@@ -1,5 +1,5 @@
-//! Processes: a fork that proves itself safe, programs started from a plan made beforehand, and children that are
-//! descriptors. A wait for a child has a deadline, and never meets another process that got the same number.
+//! Processes: a fork with a safety check, programs started by a plan, and children as descriptors. A wait for a child
+//! has a deadline, and never confuses the child with another process that got the same number.
 //!
 //! [`fork`] takes a closure and answers with a [`Child`]. The closure may borrow, for the child has its own copy of the
 //! stack and never returns into it. It is a safe function because it refuses whenever it would not be safe. It refuses

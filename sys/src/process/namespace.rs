@@ -8,11 +8,12 @@ use crate::errno::{Result, retry};
 use crate::fd::AsFd;
 use crate::raw;
 
-/// The inode of the pid namespace; `None` if the system does not tell: before Linux 6.11 without /proc.
+/// The inode of the pid namespace; `None` if the system does not report it: before Linux 6.11 without /proc.
 ///
 /// A process stays in its namespace for its whole life, so each process asks once.
 pub(crate) fn pid_namespace() -> Option<u64> {
-    /// The upper half is the generation of the process that asked. The lower half is the inode, which has 32 bits.
+    /// The upper half is the generation of the process that looked it up. The lower half is the inode, which has 32
+    /// bits.
     static KNOWN: AtomicU64 = AtomicU64::new(0);
     let known = KNOWN.load(Relaxed);
     let generation = generation();

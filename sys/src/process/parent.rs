@@ -1,10 +1,10 @@
-//! A process that does not outlive its parent.
+//! Ends a process together with its parent.
 
 use super::{Pid, Signal, set_parent_death_signal};
 use crate::errno::{Errno, Result};
 
-/// Has the kernel kill this process with `SIGKILL` as soon as the *thread* that made it has ended, in whatever way.
-/// Kills it at once if `parent`, its parent, is gone already. Nothing in this process can block, handle or ignore that.
+/// Has the kernel kill this process with `SIGKILL` as soon as the *thread* that made it has ended, in any way. Kills it
+/// at once if the parent `parent` has already ended. The process cannot block, handle or ignore that.
 ///
 /// So it is for a process that the first thread of its parent made. That thread lasts as long as the parent, unless it
 /// calls `pthread_exit`, which no Rust program does by itself. A process that was made by another thread, or must know

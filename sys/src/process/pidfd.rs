@@ -1,4 +1,4 @@
-//! Processes as descriptors: a pidfd names one process for ever, even when its number is given to another.
+//! Processes as descriptors: a pidfd refers to one process for ever, even when its number is reused.
 
 use core::time::Duration;
 
@@ -38,7 +38,7 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     above_standard(raw::call("pidfd_open", || rustix::process::pidfd_open(pid, PidfdFlags::empty()))?)
 }
 
-/// `pidfd_send_signal(pidfd, signal, NULL, 0)`: sends a signal to this very process, or to nobody.
+/// `pidfd_send_signal(pidfd, signal, NULL, 0)`: sends a signal to this exact process, never to another.
 ///
 /// # Errors
 /// `ESRCH` when it has ended and was reaped, `EPERM` when it is another user's.
@@ -91,7 +91,7 @@ pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
     raw::call("pidfd_getfd", || rustix::process::pidfd_getfd(pidfd.as_fd(), target, PidfdGetfdFlags::empty()))
 }
 
-/// Waits until the process of `pidfd` has ended, and tells how. `None` when the time ran out.
+/// Waits until the process of `pidfd` has ended, and returns its exit status. `None` when the time ran out.
 ///
 /// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). For any other process this sees the
 /// end, and the status as far as the kernel tells it. The status is [`ExitStatus::Unknown`] before Linux 6.15, and as
@@ -112,15 +112,16 @@ pub fn pidfd_wait(pidfd: impl AsFd, timeout: impl Into<Deadline>) -> Result<Opti
     Ok(wait(pidfd.as_fd(), timeout.into())?.map(|end| end.exit))
 }
 
-/// An end that was waited for.
+/// The result of a wait: an exit status, and the usage.
 pub(super) struct Waited {
     pub(super) exit: ExitStatus,
-    /// Told only to the one who reaps.
+    /// The resource usage, which only the process that reaps receives.
     pub(super) usage: Option<Usage>,
 }
 
 pub(super) fn wait(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Waited>> {
-    /// How often to look again when the kernel calls a process ended that cannot be reaped yet: while a tracer has it.
+    /// The interval between attempts while the kernel reports an ended process that cannot be reaped yet, because it
+    /// has a tracer.
     const PAUSE: Duration = Duration::from_millis(1);
     let sleep = if deadline == Deadline::NEVER { 0 } else { libc::WNOHANG };
     loop {
@@ -150,7 +151,7 @@ fn reap(pidfd: BorrowedFd<'_>, options: i32) -> Result<Option<Waited>> {
     Ok(waited.map(|waited| Waited { exit: ExitStatus::from_waited(waited), usage: Some(Usage::from_raw(&usage)) }))
 }
 
-/// The end of a process that is not ours to reap: a stranger's, or one that somebody else reaped.
+/// The end of a process that the caller does not reap: not a child, or reaped elsewhere.
 fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Waited>> {
     if !ended(pidfd, deadline)? {
         return Ok(None);
@@ -160,7 +161,7 @@ fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Waited>> 
     Ok(Some(Waited { exit: status.map_or(ExitStatus::Unknown, ExitStatus::from_status), usage: None }))
 }
 
-/// Waits for a pidfd to become readable, which it does when the process ends.
+/// Waits until a pidfd is readable, which means that the process has ended.
 fn ended(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool> {
     retry_until(deadline, |left| {
         let mut list = [PollFd::new(&pidfd, PollFlags::IN)];

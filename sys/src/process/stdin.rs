@@ -1,4 +1,4 @@
-//! A standard input from which nothing comes.
+//! A standard input without data.
 
 use rustix::fs::{Mode, OFlags};
 
@@ -9,7 +9,7 @@ use crate::raw;
 const STDIN: i32 = 0;
 
 /// `dup2(open("/dev/null"), 0)`, unless standard input is `/dev/null` already. A read from standard input then returns
-/// the end at once, in this process and in the processes that it starts.
+/// end of file at once, in this process and in the processes that it starts.
 ///
 /// If `/dev/null` cannot be opened, as in a new root without `/dev`, the read end of a pipe without a writer takes its
 /// place.
@@ -53,7 +53,7 @@ fn nothing() -> Result<OwnedFd> {
     raw::call("pipe2", || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)).map(|(reader, _)| reader)
 }
 
-/// Whether standard input is /dev/null already: the character device 1, 3, says null(4).
+/// Whether standard input is /dev/null already: the character device 1, 3 (see null(4)).
 fn is_null() -> bool {
     raw::process::device(STDIN).is_ok_and(|device| device == (1, 3))
 }

@@ -1,11 +1,11 @@
-//! Another standard output.
+//! Redirection of standard output.
 
 use crate::errno::{Result, retry};
 use crate::fd::{AsFd, AsRawFd};
 use crate::raw;
 
-/// `dup2(fd, 1)`: what is written to standard output from now on, by this process and those that it starts, goes to the
-/// file of `fd`.
+/// `dup2(fd, 1)`: redirects the standard output of this process, and of the processes that it starts, to the file of
+/// `fd`.
 ///
 /// What a library has buffered goes there too: flush it before.
 ///

@@ -1,4 +1,4 @@
-//! What a process used of the machine.
+//! The resource usage of a process.
 
 use core::ffi::{c_int, c_long};
 use core::time::Duration;
@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::errno::Result;
 use crate::raw::process::{self as raw, RawUsage};
 
-/// `struct rusage`: time and memory that a process (with the children it reaped) or a thread used.
+/// `struct rusage`: the time and memory of a process (with the children that it reaped) or of a thread.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -22,13 +22,13 @@ use crate::raw::process::{self as raw, RawUsage};
 #[doc(alias = "rusage")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
-    /// Time on a processor in the program's own code.
+    /// The processor time in user mode.
     #[doc(alias = "ru_utime")]
     pub user: Duration,
-    /// Time on a processor in the kernel.
+    /// The processor time in the kernel.
     #[doc(alias = "ru_stime")]
     pub system: Duration,
-    /// The most memory it had resident, in KiB; for children, that of the largest one.
+    /// The maximum resident memory, in KiB; for children, that of the largest child.
     #[doc(alias = "ru_maxrss")]
     pub max_rss_kib: u64,
     /// Page faults served without reading from a device.
@@ -43,16 +43,16 @@ pub struct Usage {
     /// Blocks written to devices.
     #[doc(alias = "ru_oublock")]
     pub blocks_out: u64,
-    /// Times that it gave up the processor by itself.
+    /// The number of times that the process or thread gave up the processor itself.
     #[doc(alias = "ru_nvcsw")]
     pub voluntary_switches: u64,
-    /// Times that the processor was taken from it.
+    /// The number of times that the kernel took the processor away.
     #[doc(alias = "ru_nivcsw")]
     pub involuntary_switches: u64,
 }
 
 impl Usage {
-    /// `getrusage(RUSAGE_SELF)`: of this process, all its threads.
+    /// `getrusage(RUSAGE_SELF)`: the usage of this process, in all its threads.
     ///
     /// # Errors
     /// None that the kernel documents for this request.
@@ -61,7 +61,7 @@ impl Usage {
         Self::of(0)
     }
 
-    /// `getrusage(RUSAGE_CHILDREN)`: of all children that ended and were reaped, and of theirs.
+    /// `getrusage(RUSAGE_CHILDREN)`: the usage of all children that were reaped, and of their reaped children.
     ///
     /// # Errors
     /// None that the kernel documents for this request.
@@ -70,7 +70,7 @@ impl Usage {
         Self::of(-1)
     }
 
-    /// `getrusage(RUSAGE_THREAD)`: of the calling thread.
+    /// `getrusage(RUSAGE_THREAD)`: the usage of the calling thread.
     ///
     /// # Errors
     /// None that the kernel documents for this request.
@@ -102,7 +102,7 @@ fn time([seconds, micros]: [c_long; 2]) -> Duration {
     Duration::from_secs(count(seconds)) + Duration::from_micros(count(micros))
 }
 
-/// The kernel's counters are unsigned in a signed field.
+/// Converts a counter, which the kernel keeps unsigned in a signed field.
 fn count(field: c_long) -> u64 {
     field as core::ffi::c_ulong as _
 }

@@ -30,7 +30,7 @@ impl QueueState {
         }
     }
 
-    /// Whether the knote of a change is there.
+    /// Whether the knote of a change exists.
     pub(super) fn has(&self, change: &Kevent) -> bool {
         self.table.find(change.ident(), change.filter().number()).is_some()
     }
@@ -74,7 +74,7 @@ impl QueueState {
         added
     }
 
-    /// A change of a knote that is there.
+    /// Changes a knote that exists.
     fn alter(&mut self, at: At, change: &Kevent) -> Result<()> {
         let (filter, flags) = (change.filter(), change.flags());
         let before = *self.table.at(at);
@@ -121,7 +121,7 @@ impl QueueState {
         Ok(())
     }
 
-    /// What the program asked for before a change that failed.
+    /// Restores the state of a knote from before a change that failed.
     fn restore(&mut self, at: At, before: &super::table::Slot) {
         let slot = self.table.at_mut(at);
         (slot.udata, slot.flags, slot.notes) = (before.udata, before.flags, before.notes);
@@ -129,7 +129,7 @@ impl QueueState {
         slot.set_disabled(before.is_disabled());
     }
 
-    /// Whether a knote has something that was not reported, or has to be looked at.
+    /// Whether a knote has an event that was not reported, or has to be checked.
     fn has_news(&self, at: At) -> bool {
         let slot = self.table.at(at);
         match Filter::from_number(slot.filter) {
@@ -201,7 +201,7 @@ impl QueueState {
 
     // ---- TIMER ----------------------------------------------------------------------------------------------------
 
-    /// Starts a timer, or starts it anew: what it counted is forgotten.
+    /// Starts a timer, or restarts it and clears its count.
     fn set_timer(&mut self, at: At, change: &Kevent) -> Result<()> {
         const NANOS: i128 = 1_000_000_000;
         let notes = change.notes();
@@ -300,7 +300,7 @@ fn is_open(change: &Kevent) -> bool {
     crate::fd::is_cloexec(fd).is_ok()
 }
 
-/// A clock in nanoseconds.
+/// The time of a clock in nanoseconds.
 pub(super) fn now(clock: Clock) -> u64 {
     u64::try_from(clock.now().as_nanos()).unwrap_or(u64::MAX)
 }

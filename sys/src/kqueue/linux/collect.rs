@@ -1,4 +1,4 @@
-//! Collecting: what is due in memory and what is ready in the kernel, by turns, into the caller's room.
+//! Collects what is due in memory and what is ready in the kernel, in turns, into the caller's buffer.
 
 use core::mem::MaybeUninit;
 
@@ -14,7 +14,7 @@ use crate::kqueue::{Filter, Flags, Kevent, Notes};
 use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
 use crate::timerfd::Clock;
 
-/// The caller's room for events, filled from the front.
+/// The caller's buffer for events, filled from the front.
 pub(super) struct Found<'e> {
     events: &'e mut [MaybeUninit<Kevent>],
     filled: usize,
@@ -25,7 +25,7 @@ impl<'e> Found<'e> {
         Self { events, filled: 0 }
     }
 
-    /// Writes one event where there is room.
+    /// Writes one event if there is room.
     pub(super) fn push(&mut self, event: Kevent) {
         if let Some(place) = self.events.get_mut(self.filled) {
             place.write(event);
@@ -52,7 +52,7 @@ impl<'e> Found<'e> {
 }
 
 impl QueueState {
-    /// Puts what is to be reported into `found`, as far as there is room.
+    /// Puts the events to be reported into `found`, up to its capacity.
     ///
     /// # Errors
     /// What the kernel says to a queue that has no descriptor left for new sets.
@@ -103,7 +103,8 @@ impl QueueState {
         }
     }
 
-    /// Reports what is active. What is still the case goes to the end of the list, and each knote is reported once.
+    /// Reports the active knotes. A knote that remains active goes to the end of the list, and each knote is reported
+    /// once.
     fn take_active(&mut self, found: &mut Found<'_>) {
         for _ in 0..self.table.active() {
             if found.is_full() {
@@ -175,8 +176,7 @@ impl QueueState {
         }
     }
 
-    /// Reports what a process did before its end. The end comes after that, in an event of its own, since both have
-    /// data.
+    /// Reports the events of a process before its end. Its end follows in an event of its own, because both have data.
     fn report_news(&mut self, at: At, slot: &Slot, found: &mut Found<'_>) {
         let end = Notes::EXIT.bits() & slot.found;
         let notes = Notes::from_bits_retain(slot.found ^ end);
@@ -194,15 +194,15 @@ impl QueueState {
         self.report(at, event.with_flags(flags).with_data(parent), found);
     }
 
-    /// Looks at a WRITE knote whose room is below its mark again in a while, as if it were a timer.
+    /// Schedules another check of a WRITE knote whose room is below its mark, as if the knote were a timer.
     fn look_again(&mut self, at: At) {
-        /// In nanoseconds.
+        /// The time until the next check, in nanoseconds.
         const WHILE: u64 = 10_000_000;
         self.table.at_mut(at).instant = now(Clock::Monotonic) + WHILE;
         self.table.start(at);
     }
 
-    /// Hands an event out, and does to its knote what its flags say.
+    /// Reports an event, and changes its knote as its flags require.
     fn report(&mut self, at: At, event: Kevent, found: &mut Found<'_>) {
         found.push(event);
         let slot = self.table.at_mut(at);
@@ -238,7 +238,7 @@ impl QueueState {
     // ---- the kernel -----------------------------------------------------------------------------------------------
 
     fn ask_kernel(&mut self, found: &mut Found<'_>) -> Result<()> {
-        /// As many at once as a page of the stack holds.
+        /// The number of events at once that fit on a page of the stack.
         const BATCH: usize = 128;
         let mut room = [MaybeUninit::<Event>::uninit(); BATCH];
         let mut is_again = false;
@@ -291,7 +291,7 @@ impl QueueState {
         }
     }
 
-    /// An entry is ready. True if it was met in this collection already.
+    /// Handles an entry that is ready. Returns true if it was met in this collection already.
     fn met(&mut self, token: u64, flags: Interest, found: &mut Found<'_>) -> bool {
         // The halves of a token.
         let (at, generation) = (token as u32, (token >> 32) as u32);
@@ -332,7 +332,7 @@ impl QueueState {
     }
 
     /// An entry that was reported in this collection is ready again. An edge that came after the report is kept for the
-    /// next collection, unless the report says what is the case now.
+    /// next collection, unless the report already shows the current state.
     fn met_again(&mut self, at: At, slot: &Slot, flags: Interest) {
         if !io::interest(slot).contains(Interest::ET) {
             return;
@@ -382,16 +382,16 @@ impl QueueState {
     }
 }
 
-/// An event of a knote, without its data.
+/// Makes an event of a knote, without its data.
 fn event_of(slot: &Slot) -> Kevent {
     let filter = Filter::from_number(slot.filter);
     Kevent::new(slot.ident, filter).with_flags(Flags::from_bits_retain(slot.flags)).with_udata(slot.udata)
 }
 
-/// How a process ended, in the form of wait(2); 0 where the kernel does not tell.
+/// How a process ended, in the form of wait(2); 0 where the kernel does not report it.
 fn status(pidfd: &OwnedFd) -> i64 {
     use crate::fd::AsFd;
-    /// Leaves the child for its parent to reap.
+    /// The options of waitid(2), which leave the child for its parent to reap.
     const LOOK: i32 = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     let pidfd: BorrowedFd<'_> = pidfd.as_fd();
     let mut usage = RawUsage::default();

@@ -1,4 +1,4 @@
-//! The kernel's news of processes: forks, executed programs and ends, of the whole system, from a netlink socket.
+//! The kernel's events of processes (forks, executed programs and ends of the whole system), from a netlink socket.
 //!
 //! A message is a `struct nlmsghdr`, a `struct cn_msg` and a `struct proc_event`, in the machine's byte order and
 //! without gaps between them. The kernel answers a subscription with an event of the kind `NONE`. It sends news to the
@@ -16,24 +16,24 @@ use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, Po
 use crate::process::generation;
 use crate::raw;
 
-/// `CN_IDX_PROC` and `CN_VAL_PROC`: the group of this news, and the sender within the connector.
+/// `CN_IDX_PROC` and `CN_VAL_PROC`: the group of these events, and the sender within the connector.
 const PROCESSES: u32 = 1;
 /// `PROC_CN_MCAST_LISTEN` and `PROC_CN_MCAST_IGNORE`.
 const LISTEN: u32 = 1;
 const IGNORE: u32 = 2;
 
-/// Where `struct cn_msg` begins, and where `struct proc_event` does.
+/// The offsets of `struct cn_msg` and of `struct proc_event`.
 const CONNECTOR: usize = size_of::<libc::nlmsghdr>();
 const EVENT: usize = CONNECTOR + 20;
-/// Where the part of a kind begins, after the kind, the processor and the time.
+/// The offset of the part that depends on the kind, after the kind, the processor and the time.
 const PART: usize = EVENT + 16;
-/// What a message has at most.
+/// The maximum length of a message.
 const LONGEST: usize = 128;
 
-/// What the kernel tells of a process.
+/// An event of a process, as reported by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// An answer to the subscription; the error number is 0 if it counts.
+    /// An answer to the subscription; the error number is 0 for a success.
     Answer(u32),
     /// A process, not a thread, has a new child.
     Fork { parent: u32, child: u32 },
@@ -41,19 +41,20 @@ pub(super) enum News {
     Exec { process: u32 },
     /// The first thread of the process has ended; the status is that of wait(2).
     End { process: u32, status: u32 },
-    /// What nobody here asks about.
+    /// Any other event.
     Other,
 }
 
-/// A subscription, which ends when this is dropped.
+/// A subscription, which ends when the value is dropped.
 pub(super) struct Connector {
     socket: OwnedFd,
-    /// A forked child has a copy of the socket, and must not end its parent's subscription.
+    /// The generation of the subscribing process: a forked child has a copy of the socket, and must not end its
+    /// parent's subscription.
     generation: u32,
 }
 
 impl Connector {
-    /// Subscribes. The kernel's answer is among the first that [`next`](Self::next) gives.
+    /// Subscribes. The kernel's answer is among the first events that [`next`](Self::next) returns.
     ///
     /// # Errors
     /// `EPERM`: the process may not administrate the network. `EPROTONOSUPPORT`: the kernel is built without it.
@@ -104,7 +105,7 @@ impl Connector {
         }
     }
 
-    /// `send`: tells the kernel what this socket wants.
+    /// `send`: sends the operation to the kernel.
     fn ask(&self, operation: u32) -> Result<()> {
         const LEN: usize = EVENT + size_of::<u32>();
         let mut message = [0_u8; LEN];
@@ -130,7 +131,7 @@ impl Connector {
         raw::call_c("send", || send() as c_int).map(drop) // -1, or a length below 128
     }
 
-    /// The next news, without waiting; `None` when there is none.
+    /// Returns the next event, without waiting; `None` when there is none.
     ///
     /// # Errors
     /// `ENOBUFS`: the socket was full, and news was lost.
@@ -172,7 +173,7 @@ impl Drop for Connector {
     }
 }
 
-/// `setsockopt` with an option of the socket that is one int.
+/// `setsockopt` with a socket option of type int.
 fn set_option(socket: &OwnedFd, option: c_int, value: c_int) -> Result<()> {
     let len = size_of::<c_int>() as libc::socklen_t;
     let (number, place) = (socket.as_raw_fd(), (&raw const value).cast());
@@ -180,7 +181,7 @@ fn set_option(socket: &OwnedFd, option: c_int, value: c_int) -> Result<()> {
     raw::call_c("setsockopt", || unsafe { libc::setsockopt(number, libc::SOL_SOCKET, option, place, len) }).map(drop)
 }
 
-/// This socket's or the kernel's address, with a mask of groups.
+/// The address of this socket or of the kernel, with a mask of groups.
 fn address(groups: u32) -> libc::sockaddr_nl {
     // SAFETY: all of it is plain numbers, for which zero is a value.
     let mut address: libc::sockaddr_nl = unsafe { core::mem::zeroed() };
@@ -189,7 +190,7 @@ fn address(groups: u32) -> libc::sockaddr_nl {
     address
 }
 
-/// What a message says. One that is too short for its kind says nothing.
+/// Parses a message. A message that is too short for its kind yields [`News::Other`].
 fn parse(message: &[u8]) -> News {
     /// `PROC_EVENT_NONE`, `_FORK`, `_EXEC` and `_EXIT`.
     const KINDS: [u32; 4] = [0, 1, 2, 0x8000_0000];

@@ -1,4 +1,4 @@
-//! Files: what inotify tells of them, for VNODE and for READ on a regular file.
+//! Files: the events of inotify, for VNODE and for READ on a regular file.
 
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -14,7 +14,7 @@ use crate::inotify::{Events, Watch};
 use crate::kqueue::{Filter, Notes};
 use crate::raw;
 
-/// What is between a regular file's offset and its end: `None` for other files. Negative behind the end.
+/// The distance from a regular file's offset to its end: `None` for other files. Negative beyond the end.
 pub(super) fn unread(fd: BorrowedFd<'_>) -> Result<Option<i64>> {
     let stat = stat(fd)?;
     if !is_regular(&stat) {
@@ -32,7 +32,7 @@ pub(super) fn is_regular(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
-/// What a knote wants to hear of its file.
+/// The events that a knote needs of its file.
 fn wanted(slot: &Slot) -> Events {
     if slot.filter == Filter::READ.number() {
         return Events::MODIFY;
@@ -59,7 +59,7 @@ fn wanted(slot: &Slot) -> Events {
 }
 
 impl QueueState {
-    /// Remembers the file of a knote, and has inotify watch it.
+    /// Records the file of a knote, and has inotify watch it.
     ///
     /// # Errors
     /// `EBADF`, `EOPNOTSUPP` without `/proc`, `ENOSPC` and `ENOMEM` without watches.
@@ -83,7 +83,7 @@ impl QueueState {
         Ok(())
     }
 
-    /// Lets inotify forget the file of a knote, unless another knote wants it.
+    /// Removes the inotify watch of a knote's file, unless another knote needs it.
     pub(super) fn forget_watch(&mut self, at: At) {
         let number = self.table.at(at).number;
         self.table.unwatch(at);
@@ -95,9 +95,9 @@ impl QueueState {
         }
     }
 
-    /// Reads what inotify has, and notes it in the knotes.
+    /// Reads the pending events of inotify, and records them in the knotes.
     pub(super) fn read_news(&mut self) -> Result<()> {
-        /// At most this many buffers at once: a storm of changes does not keep the others waiting.
+        /// The maximum number of buffers at once, so that a storm of changes does not delay other knotes.
         const ROUNDS: usize = 16;
         let mut buffer = [0; 4096];
         for _ in 0..ROUNDS {
@@ -116,7 +116,7 @@ impl QueueState {
         Ok(())
     }
 
-    /// Something happened to a file: tells the knotes that watch it.
+    /// Passes an event of a file to the knotes that watch it.
     fn tell(&mut self, number: i32, events: Events, in_directory: bool) {
         let mut next = self.table.watched(number, None);
         while let Some(at) = next {
@@ -130,7 +130,7 @@ impl QueueState {
         }
     }
 
-    /// Events were lost: every knote of a file looks for itself.
+    /// Has every knote of a file check its file, because events were lost.
     fn tell_of_loss(&mut self) {
         for at in self.table.places() {
             let is_file = self.table.is_used(at) && self.table.is_watched(at);

@@ -1,4 +1,4 @@
-//! FORK, EXEC and TRACK of PROC knotes, from the kernel's news of processes.
+//! FORK, EXEC and TRACK of PROC knotes, from the kernel's events of processes.
 //!
 //! The queue subscribes while at least one knote wants such news (`State::followed` counts these). Each message is
 //! about one process, and at most one knote has its number.
@@ -21,7 +21,7 @@ use crate::kqueue::{Filter, Notes};
 use crate::process::{Pid, pidfd_open};
 
 impl QueueState {
-    /// Sets the notes of a PROC knote, and subscribes if they are the first that need it.
+    /// Sets the notes of a PROC knote, and subscribes if this knote is the first that needs the events.
     ///
     /// # Errors
     /// As [`Connector::open`]; the notes stay what they were.
@@ -41,7 +41,7 @@ impl QueueState {
         Ok(())
     }
 
-    /// Notes that one knote less wants news. The subscription ends with the last one.
+    /// Counts one knote less that needs the events. The subscription ends with the last one.
     pub(super) fn follow_one_less(&mut self) {
         self.followed -= 1;
         if let Some(connector) = self.connector.take_if(|_| self.followed == 0) {
@@ -50,12 +50,13 @@ impl QueueState {
         }
     }
 
-    /// Takes the news that has come.
+    /// Takes the pending events of processes.
     ///
     /// # Errors
     /// What the kernel says to a read, other than that news was lost.
     pub(super) fn read_processes(&mut self) -> Result<()> {
-        /// The most news that one call takes. Others go on forking meanwhile; the rest is for the next collection.
+        /// The maximum number of events per call. Other processes continue to fork meanwhile; the next collection takes
+        /// the rest.
         const MOST: u32 = 1 << 16;
         for _ in 0..MOST {
             let Some(connector) = &self.connector else { return Ok(()) };
@@ -106,7 +107,7 @@ impl QueueState {
         self.table.find(process as usize, Filter::PROC.number())
     }
 
-    /// Notes what was found for a knote.
+    /// Records what was found for a knote.
     fn find_for(&mut self, at: At, notes: Notes) {
         if !notes.is_empty() {
             self.table.at_mut(at).found |= notes.bits();
@@ -154,8 +155,8 @@ impl QueueState {
         Ok(at)
     }
 
-    /// Tells everybody who wants news that some is missing. All that had come was read: a process that could not be
-    /// watched had ended before that, so the news of its end is not to come any more.
+    /// Reports the loss of events to every knote that needs them. All pending events were read: a process that could
+    /// not be watched had ended before, so no event of its end will come.
     #[cold]
     fn lose_news(&mut self) {
         for at in self.table.places() {
@@ -170,7 +171,8 @@ impl QueueState {
         }
     }
 
-    /// A process has ended. Its knote goes if nobody asked for the end, and there is nothing else to report.
+    /// Records the end of a process. Its knote is removed if it does not watch for EXIT, and nothing else is to be
+    /// reported.
     pub(super) fn end(&mut self, at: At, status: i64) {
         let slot = self.table.at_mut(at);
         slot.data = status;

@@ -1,4 +1,4 @@
-//! READ and WRITE: entries in the epoll sets, and how much there is to read or room to write.
+//! READ and WRITE: entries in the epoll sets, and the amount to read or the room to write.
 
 use core::ffi::c_int;
 use core::mem::size_of;
@@ -13,7 +13,7 @@ use crate::fd::{AsRawFd, BorrowedFd, PollFlags, ready};
 use crate::kqueue::{Filter, Flags, Notes};
 use crate::{pipe, raw};
 
-/// What a knote's entry asks epoll for.
+/// The epoll interest of a knote's entry.
 pub(super) fn interest(slot: &Slot) -> Interest {
     if slot.is_disabled() {
         // Epoll reports a hang-up of any entry; of this one once, which is ignored, and then it is silent.
@@ -33,7 +33,7 @@ pub(super) fn has_low_water(slot: &Slot) -> bool {
     Notes::from_bits_retain(slot.notes).contains(Notes::LOWAT)
 }
 
-/// What a descriptor has for a knote.
+/// The state of a descriptor for a knote.
 pub(super) struct Level {
     /// Bytes to read, connections to accept, or room to write.
     pub(super) data: i64,
@@ -46,7 +46,7 @@ impl QueueState {
         if filter == Filter::READ { Ok(&self.set) } else { self.writes() }
     }
 
-    /// Puts a knote's descriptor into its set, or changes its entry there.
+    /// Adds a knote's descriptor to its set, or changes its entry there.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open, `ENOENT` when the entry went with the file that it was made for.
@@ -67,7 +67,7 @@ impl QueueState {
         }
     }
 
-    /// Looks at the descriptor of a knote, of which epoll says `found`.
+    /// Checks the descriptor of a knote, for which epoll reported `found`.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open.
@@ -85,13 +85,13 @@ impl QueueState {
     }
 }
 
-/// Whether epoll's flags mean that nothing comes any more.
+/// Whether epoll's flags mean the end of the data.
 pub(super) fn is_over(slot: &Slot, found: Interest) -> bool {
     let end = if slot.filter == Filter::READ.number() { Interest::RDHUP } else { Interest::ERR };
     found.intersects(end | Interest::HUP)
 }
 
-/// Asks the descriptor of a knote itself.
+/// Polls the descriptor of a knote directly.
 pub(super) fn is_ready(slot: &Slot) -> bool {
     let Ok(number) = number(slot.ident) else { return false };
     // SAFETY: poll takes a number, and answers POLLNVAL for one that is not open.
@@ -100,7 +100,7 @@ pub(super) fn is_ready(slot: &Slot) -> bool {
     ready(fd, wanted, Deadline::NOW).unwrap_or(true)
 }
 
-/// How much there is to read: bytes, or connections of a listener. 1 where the kernel does not tell.
+/// The amount to read: bytes, or connections of a listener. 1 where the kernel does not report it.
 fn unread(fd: BorrowedFd<'_>) -> Result<i64> {
     match pipe::unread(fd) {
         Ok(bytes) => Ok(i64::try_from(bytes).unwrap_or(i64::MAX)),
@@ -111,12 +111,12 @@ fn unread(fd: BorrowedFd<'_>) -> Result<i64> {
     }
 }
 
-/// How many connections wait at a TCP listener.
+/// The number of connections that wait at a TCP listener.
 #[cold]
 fn backlog(fd: BorrowedFd<'_>) -> Option<i64> {
-    /// `tcpi_state` in the first byte of `struct tcp_info`, `TCP_LISTEN`.
+    /// The value of `tcpi_state`, the first byte of `struct tcp_info`, for `TCP_LISTEN`.
     const LISTEN: u8 = 10;
-    /// The seventh word is `tcpi_unacked`, of a listener the length of its queue.
+    /// The words of `struct tcp_info` to read. The seventh is `tcpi_unacked`, for a listener the length of its queue.
     const WORDS: usize = 7;
     let mut info = [0_u32; WORDS];
     let mut len = size_of::<[u32; WORDS]>() as libc::socklen_t;
@@ -130,7 +130,7 @@ fn backlog(fd: BorrowedFd<'_>) -> Option<i64> {
     (first.to_ne_bytes().first() == Some(&LISTEN)).then_some(i64::from(waiting))
 }
 
-/// How much can be written: what is free of a socket's or a pipe's buffer. 1 where the kernel does not tell.
+/// The free room in the buffer of a socket or pipe. 1 where the kernel does not report it.
 fn room(fd: BorrowedFd<'_>) -> Result<i64> {
     match raw::call("getsockopt", || rustix::net::sockopt::socket_send_buffer_size(fd)) {
         Ok(size) => {

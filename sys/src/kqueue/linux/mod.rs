@@ -62,7 +62,7 @@ use crate::fd::{BorrowedFd, OwnedFd, PollFlags, ready};
 use crate::futex::{Limit, WordLock};
 use crate::process::generation;
 
-/// A queue of events: what Linux has instead of the call of the same name.
+/// A queue of events: the counterpart on Linux of the system call of the same name.
 ///
 /// Closed when dropped. See the [module](super) for what it can and how it differs.
 ///
@@ -175,7 +175,7 @@ impl Kqueue {
         self.locked()?.make(change)
     }
 
-    /// As [`change`](Self::change), for a program that was written for a BSD: blocks the signal of a new
+    /// Like [`change`](Self::change), for a program that was written for a BSD: blocks the signal of a new
     /// [`Filter::SIGNAL`](super::Filter::SIGNAL) in the calling thread. When the last knote that the signal was blocked
     /// for is deleted, the calling thread unblocks it.
     ///
@@ -252,8 +252,8 @@ impl Kqueue {
         Ok(found.into_filled())
     }
 
-    /// The queue's own descriptor, which is readable while the queue has something to report. It may stand in a poll,
-    /// in an epoll set, or as a READ knote in another queue.
+    /// The queue's own descriptor, which is readable while the queue has something to report. The descriptor may be in
+    /// a poll, in an epoll set, or in a READ knote of another queue.
     ///
     /// The first call makes it, and from then on each change of a timer or of an event in memory costs a system call.
     ///
@@ -267,8 +267,8 @@ impl Kqueue {
         Ok(unsafe { BorrowedFd::borrow_raw(number) })
     }
 
-    /// Gives the queue's own descriptor away: the receiver closes it, and the queue works on. For an interface that
-    /// knows queues by their number.
+    /// Gives away the queue's own descriptor: the receiver closes it, and the queue remains usable. For an interface
+    /// that knows queues by their number.
     ///
     /// # Errors
     /// As [`descriptor`](Self::descriptor); `EBUSY` when it was given away before.
@@ -294,8 +294,8 @@ impl Kqueue {
         self.generation != generation()
     }
 
-    /// Asks for the notes FORK, EXEC and TRACK of [`Filter::PROC`](super::Filter::PROC), which are refused otherwise:
-    /// Linux sends the news of all processes to whoever asks, and to the superuser only.
+    /// Enables the notes FORK, EXEC and TRACK of [`Filter::PROC`](super::Filter::PROC), which are refused otherwise.
+    /// Linux sends the events of all processes to every subscriber, and only to the superuser.
     ///
     /// The queue gets this news while a knote with such a note is there. A process that forks and executes very fast
     /// may overrun the queue's socket: then each of these knotes tells [`Notes::TRACKERR`](super::Notes::TRACKERR).
@@ -326,7 +326,7 @@ impl Kqueue {
         Ok(())
     }
 
-    /// How many knotes there are.
+    /// The number of knotes.
     ///
     /// # Examples
     /// ```
@@ -363,7 +363,7 @@ impl fmt::Debug for Kqueue {
     }
 }
 
-/// The state of a queue, and the lock.
+/// The locked state of a queue.
 struct Locked<'q>(&'q Kqueue);
 
 impl Deref for Locked<'_> {
@@ -390,7 +390,7 @@ impl Drop for Locked<'_> {
 }
 
 impl QueueState {
-    /// Makes a change, or leaves everything as it was.
+    /// Makes a change; on failure, everything remains as it was.
     fn make(&mut self, change: &Kevent) -> Result<()> {
         if !is_possible(change, self.follows) {
             return Err(Errno::OPNOTSUPP);
@@ -405,7 +405,7 @@ impl QueueState {
     }
 }
 
-/// Whether Linux can do what a change asks for; `follows` if FORK, EXEC and TRACK were asked for.
+/// Whether Linux supports a change; `follows` if FORK, EXEC and TRACK were enabled.
 fn is_possible(change: &Kevent, follows: bool) -> bool {
     let is_followed = follows && change.filter() == Filter::PROC;
     let asked = if is_followed { change.with_notes(change.notes().difference(ASKED)) } else { *change };

@@ -1,4 +1,4 @@
-//! New sets, in the place of sets with entries that nobody can name any more.
+//! Replaces sets that have entries that cannot be named any more.
 //!
 //! A new set reports every edge-triggered entry that is ready, also where the old set has reported it. So these entries
 //! are put into the new set first, and what the new set reports then is dropped. The old set knows the edges that
@@ -23,7 +23,7 @@ use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, duplicate};
 use crate::kqueue::Filter;
 use crate::raw;
 
-/// Two sets: that of READ and of everything else, and that of WRITE.
+/// The two sets: one for WRITE, and one for READ and all else.
 struct Sets {
     set: Epoll,
     writes: Option<Epoll>,
@@ -34,7 +34,7 @@ impl Sets {
         if filter == Filter::WRITE { self.writes.as_ref() } else { Some(&self.set) }
     }
 
-    /// Says the token of each entry that is ready; an edge is taken thereby. Either set has at most `most` entries.
+    /// Passes the token of each ready entry to `each`, which consumes the edges. Each set has at most `most` entries.
     fn take(&self, most: usize, mut each: impl FnMut(u64)) -> Result<()> {
         const BATCH: usize = 128;
         let mut room = [MaybeUninit::<Event>::uninit(); BATCH];
@@ -53,13 +53,13 @@ impl Sets {
 }
 
 impl QueueState {
-    /// Makes both sets anew, with every entry that can still be named. No edge is lost, and none is repeated.
+    /// Makes both sets anew, with every entry that can still be named. No edge is lost or repeated.
     ///
     /// # Errors
     /// What the kernel says to a new set; the old ones stay.
     #[cold]
     pub(super) fn renew(&mut self) -> Result<()> {
-        /// The queue's own descriptors, which are entries too.
+        /// The number of the queue's own descriptors, which are entries too.
         const OWN: usize = 7;
         let new = Sets {
             set: Epoll::new()?.above_standard()?,
@@ -94,7 +94,7 @@ impl QueueState {
         self.show()
     }
 
-    /// Puts the entries of knotes into the new sets: the edge-triggered ones, or the others.
+    /// Adds the entries of knotes to the new sets: the edge-triggered ones, or the others.
     fn carry_all(&mut self, old: &Sets, new: &Sets, edges: bool) -> Result<()> {
         for at in self.table.places() {
             if self.table.is_used(at) {
@@ -135,7 +135,7 @@ impl QueueState {
         }
     }
 
-    /// Lets an edge be reported again, if its cause is still there.
+    /// Has an edge reported again, if its cause remains.
     fn arm(&self, token: u64) {
         // The halves of a token.
         let Some(at) = self.table.of_generation(token as u32, (token >> 32) as u32) else { return };
@@ -154,7 +154,7 @@ impl QueueState {
         }
     }
 
-    /// Puts the new sets in the place of the old ones. Whoever sleeps on the old set looks at the new one.
+    /// Replaces the old sets by the new ones. A thread that sleeps on the old set then looks at the new one.
     fn place(&mut self, new: Sets) -> Result<()> {
         if let Some(face) = &self.face {
             // A forked child has a copy of the old set, which would keep the entry.
@@ -172,7 +172,7 @@ impl QueueState {
         placed.map(drop)
     }
 
-    /// Puts the set into the queue's own descriptor, if it is not there.
+    /// Adds the set to the queue's own descriptor, if it is not there.
     ///
     /// # Errors
     /// `ENOMEM`, `ENOSPC`; the next call tries again.

@@ -7,8 +7,8 @@ use crate::errno::Result;
 use crate::kqueue::{Filter, Flags, Kevent};
 use crate::signal::{self, Signal, mask, numbered};
 
-/// For each signal, how many knotes it was blocked for. A program that blocks a signal itself has 0 there, and keeps
-/// its mask.
+/// The number of knotes for which each signal was blocked. It is 0 for a signal that the program blocks itself, whose
+/// mask does not change.
 static BLOCKED: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
 
 fn count(signal: Signal) -> Option<&'static AtomicU32> {
@@ -21,7 +21,7 @@ pub(super) fn of(change: &Kevent, flag: Flags) -> Option<Signal> {
     i32::try_from(change.ident()).ok().and_then(numbered).filter(|_| is_meant)
 }
 
-/// Blocks a signal in the calling thread, for one knote more.
+/// Blocks a signal in the calling thread, for one more knote.
 pub(super) fn block(signal: Signal) -> Result<()> {
     let Some(count) = count(signal) else { return Ok(()) };
     let is_blocked = mask()?.contains(signal);
@@ -35,7 +35,7 @@ pub(super) fn block(signal: Signal) -> Result<()> {
     Ok(())
 }
 
-/// Lets a signal act again in the calling thread, if it was blocked for this knote and no other needs that.
+/// Unblocks a signal in the calling thread, if it was blocked for this knote and no other knote needs that.
 pub(super) fn unblock(signal: Signal) -> Result<()> {
     let one_less = |count: &AtomicU32| count.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1)) == Ok(1);
     if count(signal).is_some_and(one_less) {

@@ -1,4 +1,4 @@
-//! The threads that sleep on a queue, and what has to wake them.
+//! The threads that sleep on a queue, and the changes that must wake them.
 //!
 //! Everything here is read and changed under the queue's lock. A thread sleeps outside of the lock until its set is
 //! readable or its alarm goes off. The *wake-up*, an eventfd in every set of the queue, tells what neither the
@@ -13,14 +13,14 @@
 //!
 //! The wake-up is readable until nothing of this is the case. `sys/tests/loom/kqueue.rs` explores the rules.
 
-/// What is to be done with the wake-up descriptor.
+/// The operation on the wake-up descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
-    /// The wake-up stays as it is.
+    /// Leave the wake-up as it is.
     Keep,
-    /// The wake-up is to become readable.
+    /// Make the wake-up readable.
     Begin,
-    /// The wake-up is to become unreadable.
+    /// Make the wake-up unreadable.
     End,
 }
 
@@ -28,30 +28,30 @@ pub enum Wakeup {
 #[derive(Debug)]
 pub struct Sleepers {
     count: u32,
-    /// Changes when the sets are made anew.
+    /// The epoch, which changes when the sets are made anew.
     epoch: u32,
-    /// How many sleep on a set of an earlier epoch.
+    /// The number of sleepers on a set of an earlier epoch.
     left_behind: u32,
-    /// For which instant the latest sleeper set its alarm; later changes that come before it wake the sleepers.
+    /// The instant of the latest sleeper's alarm; a later change to an earlier instant wakes the sleepers.
     alarm: u64,
     rings: bool,
 }
 
 impl Sleepers {
-    /// No sleepers.
+    /// A state without sleepers.
     #[allow(clippy::new_without_default, reason = "a queue begins with it, and nothing else does")]
     pub const fn new() -> Self {
         Self { count: 0, epoch: 0, left_behind: 0, alarm: u64::MAX, rings: false }
     }
 
-    /// Counts a sleeper whose alarm is set for the `next` timer. Says the epoch, which [`end`](Self::end) asks for.
+    /// Counts a sleeper whose alarm is set for the `next` timer. Returns the epoch, for [`end`](Self::end).
     pub fn begin(&mut self, next: Option<u64>) -> u32 {
         self.alarm = next.unwrap_or(u64::MAX);
         self.count += 1;
         self.epoch
     }
 
-    /// A sleeper is awake.
+    /// Counts one sleeper less.
     pub fn end(&mut self, epoch: u32) {
         self.count -= 1;
         if epoch != self.epoch {
@@ -59,21 +59,21 @@ impl Sleepers {
         }
     }
 
-    /// A waiter leaves. Others may have relied on its alarm for the `next` timer.
+    /// Records that a waiter leaves. Other waiters may have relied on its alarm for the `next` timer.
     pub fn leave(&mut self, next: Option<u64>) {
         if self.count > 0 && next.is_some() {
             self.alarm = u64::MAX;
         }
     }
 
-    /// The sets were made anew.
+    /// Records that the sets were made anew.
     pub fn renew(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.left_behind = self.count;
     }
 
-    /// What the wake-up has to do, with or without an active knote, before the `next` timer. `shown` says whether the
-    /// queue's own descriptor was asked for, at which others may sleep.
+    /// The operation on the wake-up, with or without an active knote, before the `next` timer. `shown` means that the
+    /// queue's own descriptor was requested, at which other threads may sleep.
     pub fn wakeup(&self, is_active: bool, next: Option<u64>, shown: bool) -> Wakeup {
         let sooner = self.count > 0 && next.is_some_and(|next| next < self.alarm);
         let wanted = is_active || sooner || self.left_behind > 0;
@@ -84,7 +84,7 @@ impl Sleepers {
         }
     }
 
-    /// The wake-up is readable, or is not any more.
+    /// Records whether the wake-up is readable.
     pub fn set_rings(&mut self, rings: bool) {
         self.rings = rings;
     }

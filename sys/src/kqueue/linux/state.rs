@@ -1,4 +1,4 @@
-//! The descriptors of a queue and what keeps them in step with the knotes.
+//! The descriptors of a queue, and the operations that keep them in step with the knotes.
 
 use core::mem::ManuallyDrop;
 use core::time::Duration;
@@ -17,7 +17,7 @@ use crate::signal::SignalSet;
 use crate::signalfd::SignalFd;
 use crate::timerfd::{Clock, TimerFd};
 
-/// Tokens of the queue's own descriptors: the place is 0, which no knote has.
+/// Tokens of the queue's own descriptors: their place is 0, which no knote has.
 pub(super) const WRITES: u64 = 1 << 32;
 pub(super) const WAKE: u64 = 2 << 32;
 pub(super) const CLOCK: u64 = 3 << 32;
@@ -26,7 +26,7 @@ pub(super) const SIGNALS: u64 = 5 << 32;
 pub(super) const NEWS: u64 = 6 << 32;
 pub(super) const PROCESSES: u64 = 7 << 32;
 
-/// What a knote may ask for beside EXIT.
+/// The notes that a knote may request beside EXIT.
 pub(super) const ASKED: Notes = Notes::FORK.union(Notes::EXEC).union(Notes::TRACK);
 
 pub(super) struct QueueState {
@@ -34,36 +34,36 @@ pub(super) struct QueueState {
     pub(super) set: Epoll,
     pub(super) writes: Option<Epoll>,
     pub(super) face: Option<ManuallyDrop<Epoll>>,
-    /// Whether somebody else closes `face`.
+    /// Whether the receiver of `face` closes it.
     pub(super) is_given: bool,
-    /// Whether `set` is to be put into `face` again.
+    /// Whether `set` must be added to `face` again.
     pub(super) is_hidden: bool,
     pub(super) wake: Option<EventFd>,
     pub(super) clock: Option<TimerFd>,
-    /// For which instant `clock` is set; 0 for none.
+    /// The instant for which `clock` is set; 0 for none.
     clock_at: u64,
     pub(super) wall: Option<TimerFd>,
     wall_at: u64,
     pub(super) signals: Option<SignalFd>,
     pub(super) counted: SignalSet,
     pub(super) news: Option<Inotify>,
-    /// Whether FORK, EXEC and TRACK were asked for.
+    /// Whether FORK, EXEC and TRACK are enabled.
     pub(super) follows: bool,
     pub(super) connector: Option<Connector>,
-    /// How many knotes have notes of this kind; `connector` is there as long as any has.
+    /// The number of knotes with such notes; `connector` exists while there are any.
     pub(super) followed: u32,
-    /// Whether news was lost since all that had come was read.
+    /// Whether events were lost since all pending events were last read.
     pub(super) is_news_lost: bool,
     pub(super) sleepers: Sleepers,
-    /// Knotes that the kernel has to be asked about.
+    /// The number of knotes that need a question to the kernel.
     pub(super) outside: u32,
-    /// The number of this collection; never 0, which new knotes have.
+    /// The number of this collection; never 0, the number in new knotes.
     pub(super) round: u32,
-    /// Whose turn it is: memory's, or the kernel's.
+    /// Whether memory comes first this time, before the kernel.
     pub(super) memory_first: bool,
-    /// Whether an entry was met that nobody can name any more.
+    /// Whether an entry was met that cannot be named any more.
     pub(super) stale: bool,
-    /// How many such entries there are at most, since the sets were made.
+    /// The maximum number of such entries since the sets were made.
     pub(super) orphans: u32,
 }
 
@@ -180,7 +180,7 @@ impl QueueState {
         Ok(number)
     }
 
-    /// The queue's own descriptor, which the caller closes from now on.
+    /// The queue's own descriptor, which the caller must close.
     ///
     /// # Errors
     /// `EBUSY` when it was given away already.
@@ -195,7 +195,7 @@ impl QueueState {
 
     // ---- sleeping -------------------------------------------------------------------------------------------------
 
-    /// Counts a sleeper, and says when a timer ends its sleep, and the epoch to end it by.
+    /// Counts a sleeper. Returns the instant at which a timer ends its sleep, and the epoch for [`Sleepers::end`].
     pub(super) fn begin_sleep(&mut self) -> Result<(Deadline, u32)> {
         self.need_wake()?;
         let next = self.table.next_instant(false);
@@ -204,13 +204,13 @@ impl QueueState {
         Ok((Deadline::from_nanos(next.unwrap_or(u64::MAX).max(1)), epoch))
     }
 
-    /// A waiter leaves with what it has. Others may have relied on its alarm, so they look again.
+    /// Records that a waiter leaves with its events. Other waiters may have relied on its alarm, so they are woken.
     pub(super) fn leave(&mut self) -> Result<()> {
         self.sleepers.leave(self.table.next_instant(false));
         self.rearm()
     }
 
-    /// Brings what a sleeper and the queue's own descriptor look at in step with the knotes.
+    /// Updates the descriptors that a sleeper and the queue's own descriptor watch, to match the knotes.
     pub(super) fn rearm(&mut self) -> Result<()> {
         self.show()?;
         if let Some(wall) = &self.wall {
@@ -232,7 +232,7 @@ impl QueueState {
         Ok(())
     }
 
-    /// The timer of a clock is not set any more, because it expired.
+    /// Records that the timer of a clock expired, so that it is not set any more.
     pub(super) fn rang(&mut self, token: u64) -> Result<()> {
         let (timer, at) = match token {
             CLOCK => (&self.clock, &mut self.clock_at),
@@ -247,8 +247,8 @@ impl QueueState {
 
     // ---- removal --------------------------------------------------------------------------------------------------
 
-    /// Removes a knote with everything that it has in the kernel. The error is the kernel's about a watched descriptor
-    /// that was closed; the knote is gone all the same.
+    /// Removes a knote with everything that it has in the kernel. An error concerns a watched descriptor that was
+    /// closed; the knote is removed anyway.
     pub(super) fn remove(&mut self, at: At) -> Result<()> {
         let slot = *self.table.at(at);
         let mut answer = Ok(());
@@ -309,7 +309,7 @@ impl Drop for QueueState {
     }
 }
 
-/// Sets a timer for an instant of its clock, unless it is set for it; 0 for none.
+/// Sets a timer to an instant of its clock, unless it is already set to it; 0 for none.
 fn arm(timer: &TimerFd, at: &mut u64, next: u64) -> Result<()> {
     if *at == next {
         return Ok(());

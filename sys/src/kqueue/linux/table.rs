@@ -1,4 +1,4 @@
-//! The knotes of a queue: slots in a mapping of their own, found by ident and filter, and their lists.
+//! The knotes of a queue: slots in a mapping of their own, found by ident and filter, and the lists of knotes.
 //!
 //! Links are numbers of slots from 1 on, and 0 is the end, so zeroed memory is an empty table. A slot is two things at
 //! once. It is the place of a knote. It is also one cell in each array that has as many cells as there are slots. These
@@ -15,39 +15,39 @@
 use crate::errno::{Errno, Result};
 use crate::mmap::{Region, page_size};
 
-/// Where a knote stands; 0 is nowhere.
+/// The place of a knote in the table; 0 for none.
 pub(super) type At = u32;
 
-/// What a knote does with its descriptor.
+/// How a knote uses its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing: a knote in memory only.
+    /// No use: the knote is in memory only.
     Memory,
     /// An entry in one of the epoll sets.
     Watched,
-    /// A descriptor that epoll refuses, because it is always ready; of a regular file READ looks at the offset.
+    /// A descriptor that epoll refuses, because it is always ready; for a regular file, READ looks at the offset.
     Always,
 }
 
-/// A knote. Plain numbers, so that zero is a value of every field.
+/// A knote. All fields are plain numbers, so that zero is a valid value of each.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Slot {
     pub(super) ident: usize,
     pub(super) udata: usize,
-    /// Changes with every knote in this slot; odd while there is one.
+    /// The generation, which changes with every knote in this slot; odd while there is one.
     pub(super) generation: u32,
     pub(super) filter: i16,
-    /// The flags that stay: ONESHOT, CLEAR, DISPATCH, RECEIPT.
+    /// The flags that are kept: ONESHOT, CLEAR, DISPATCH, RECEIPT.
     pub(super) flags: u16,
-    /// The notes that were asked for, or those that a USER knote has stored.
+    /// The notes that the program requested, or that a USER knote has stored.
     pub(super) notes: u32,
-    /// What was found and not reported yet: the notes of VNODE and PROC. READ, WRITE: the flags of epoll, of the last
+    /// The notes of VNODE and PROC that were found and not reported yet. READ, WRITE: the flags of epoll, of the last
     /// event too.
     pub(super) found: u32,
     /// The low-water mark of READ and WRITE, the data of USER, the status of PROC once the process has ended.
     pub(super) data: i64,
-    /// Expirations or signals that were not reported yet; 1 for a triggered USER knote.
+    /// The expirations or signals that were not reported yet; 1 for a triggered USER knote.
     pub(super) count: u64,
     /// TIMER: the next expiration. VNODE: the number of the file.
     pub(super) instant: u64,
@@ -59,7 +59,7 @@ pub(super) struct Slot {
     pub(super) links: u32,
     /// The pidfd of PROC, the watch of VNODE and of READ on a file.
     pub(super) number: i32,
-    /// The last collection that reported it.
+    /// The last collection that reported the knote.
     pub(super) round: u32,
     /// PROC: the parent of a child that was followed.
     pub(super) parent: u32,
@@ -69,7 +69,7 @@ pub(super) struct Slot {
     is_active: u8,
     /// PROC: whether the process has ended.
     is_over: u8,
-    /// The place in its heap, from 1 on; 0 when it does not run.
+    /// The place of the timer in its heap, from 1 on; 0 when the timer does not run.
     place: u32,
     next: At,
     next_watch: At,
@@ -111,7 +111,7 @@ impl Slot {
         self.is_over = 1;
     }
 
-    /// Whether the timer is one of the wall clock.
+    /// Whether the timer uses the wall clock.
     pub(super) fn is_wall(&self) -> bool {
         self.wall != 0
     }
@@ -154,7 +154,7 @@ impl FilterTable {
         unsafe { core::slice::from_raw_parts(start, self.slots as usize) }
     }
 
-    /// The knote at a place that the table itself gave out.
+    /// The knote at a place that the table itself returned.
     #[expect(clippy::indexing_slicing, reason = "places come from the table itself, which never becomes shorter")]
     pub(super) fn at(&self, at: At) -> &Slot {
         &self.slots()[at as usize - 1]
@@ -165,7 +165,7 @@ impl FilterTable {
         &mut self.slots_mut()[at as usize - 1]
     }
 
-    /// Makes the table `slots` slots long: the new ones are free, and every knote is hashed anew.
+    /// Makes the table `slots` slots long: the new slots are free, and every knote is hashed anew.
     fn take_in(&mut self, slots: u32) {
         let before = self.slots;
         self.slots = slots;
@@ -187,7 +187,7 @@ impl FilterTable {
         }
     }
 
-    /// Makes room for one more knote. Places stay what they are.
+    /// Makes room for one more knote. The places of the knotes do not change.
     ///
     /// # Errors
     /// `ENOMEM`.
@@ -236,7 +236,7 @@ impl FilterTable {
         None
     }
 
-    /// A new knote of this ident and filter, after [`reserve`](Self::reserve).
+    /// Adds a knote of this ident and filter, after [`reserve`](Self::reserve).
     pub(super) fn add(&mut self, ident: usize, filter: i16) -> Result<At> {
         self.reserve()?;
         let at = self.free;
@@ -250,7 +250,7 @@ impl FilterTable {
         Ok(at)
     }
 
-    /// Takes a knote out of every list.
+    /// Removes a knote from every list.
     pub(super) fn remove(&mut self, at: At) {
         self.deactivate(at);
         self.stop(at);
@@ -277,7 +277,7 @@ impl FilterTable {
         self.at(at).generation % 2 == 1
     }
 
-    /// The knote at this place, if it is still of this generation.
+    /// The knote at this place, if its generation still matches.
     pub(super) fn of_generation(&self, at: At, generation: u32) -> Option<At> {
         let inside = at >= 1 && at <= self.slots;
         (inside && generation % 2 == 1 && self.at(at).generation == generation).then_some(at)
@@ -288,14 +288,14 @@ impl FilterTable {
         1..=self.slots
     }
 
-    /// How many knotes there are.
+    /// The number of knotes.
     pub(super) fn len(&self) -> u32 {
         self.used
     }
 
     // ---- watches --------------------------------------------------------------------------------------------------
 
-    /// Notes that inotify tells of this knote under this number.
+    /// Records the number of the inotify watch of this knote.
     pub(super) fn watch(&mut self, at: At, number: i32) {
         self.unwatch(at);
         self.at_mut(at).number = number;
@@ -371,7 +371,7 @@ impl FilterTable {
         self.active -= 1;
     }
 
-    /// Takes the first knote out of the active list.
+    /// Takes the first knote off the active list.
     pub(super) fn next_active(&mut self) -> Option<At> {
         let at = self.first;
         (at != 0).then(|| {
@@ -380,20 +380,20 @@ impl FilterTable {
         })
     }
 
-    /// How many knotes are active.
+    /// The number of active knotes.
     pub(super) fn active(&self) -> u32 {
         self.active
     }
 
     // ---- the heaps ------------------------------------------------------------------------------------------------
 
-    /// When the next timer of a clock expires.
+    /// The instant at which the next timer of a clock expires.
     pub(super) fn next_instant(&self, wall: bool) -> Option<u64> {
         let clock = usize::from(wall);
         (self.heap_len(clock) > 0).then(|| self.at(self.cell(clock, 1)).instant)
     }
 
-    /// Takes the timer of a clock that expires next out of its heap, if it expires by `now`.
+    /// Removes the timer of a clock that expires next from its heap, if it expires by `now`.
     pub(super) fn next_expired(&mut self, wall: bool, now: u64) -> Option<At> {
         let clock = usize::from(wall);
         if self.next_instant(wall)? > now {
@@ -404,7 +404,7 @@ impl FilterTable {
         Some(at)
     }
 
-    /// Lets a timer run until its instant.
+    /// Starts a timer that runs until its instant.
     pub(super) fn start(&mut self, at: At) {
         self.stop(at);
         let clock = usize::from(self.at(at).is_wall());
@@ -414,7 +414,7 @@ impl FilterTable {
         self.rise(clock, place);
     }
 
-    /// Takes a timer out of its heap, if it runs.
+    /// Removes a timer from its heap, if it runs.
     pub(super) fn stop(&mut self, at: At) {
         let place = self.at(at).place;
         if place == 0 {
@@ -523,13 +523,13 @@ const EMPTY: Slot = Slot {
     heap: [0; 2],
 };
 
-/// How many slots a mapping of this length has room for.
+/// The number of slots in a mapping of this length.
 fn whole_slots(len: usize) -> u32 {
     // The mapping would need half a TiB for more.
     u32::try_from(len / size_of::<Slot>()).unwrap_or(u32::MAX - 1)
 }
 
-/// Spreads numbers that follow each other over all bits.
+/// Spreads consecutive numbers over all bits.
 fn mix(key: u64) -> u64 {
     let key = (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (key ^ key >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)

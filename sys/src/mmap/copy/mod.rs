@@ -1,4 +1,4 @@
-//! Copies between memory that anybody may write and memory that is ours.
+//! Copies between memory that any process may write and memory of this process alone.
 //!
 //! Rust has no such copy yet (RFC 3301, atomic byte-wise memcpy, is open). What these functions promise is relaxed
 //! atomic loads or stores of each byte, in no order and some of them twice. Byte by byte that is eight times slower
@@ -11,7 +11,7 @@
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// Whether the copy is the assembly. Where it is not, it is one atomic for each byte. Memory that is otherwise used by
+/// Whether the copy is in assembly. Otherwise the copy uses one atomic for each byte. Memory that is otherwise used by
 /// wider atomics must not mix with these. There an owner of such memory copies by its own width.
 pub(crate) const IS_ASSEMBLY: bool = cfg!(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)));
 

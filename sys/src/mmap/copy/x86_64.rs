@@ -1,4 +1,4 @@
-//! The copy in x86_64's own words.
+//! The copy in assembly for x86_64.
 //!
 //! Up to 128 bytes are two halves that may overlap: all is read, then all is written. Longer copies are blocks through
 //! the registers of 32 bytes, with a last block that overlaps the one before, up to about the size of the first cache.
@@ -9,9 +9,9 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// From here on the string instruction is faster than blocks.
+/// The length from which the string instruction is faster than blocks.
 const LONG: usize = 24 << 10;
-/// From here on it is faster to write past the caches.
+/// The length from which stores that bypass the caches are faster.
 const HUGE: usize = 6 << 20;
 
 /// # Safety
@@ -236,7 +236,7 @@ const UNKNOWN: u8 = 0;
 const NARROW: u8 = 1;
 const WIDE: u8 = 2;
 
-/// Whether processor and kernel have AVX, as far as anybody has asked.
+/// Whether the processor and the kernel have AVX, once the answer is known.
 static REGISTERS: AtomicU8 = AtomicU8::new(if cfg!(target_feature = "avx") { WIDE } else { UNKNOWN });
 
 #[inline]
@@ -250,9 +250,9 @@ fn has_wide_registers() -> bool {
 
 #[cold]
 fn ask_for_wide_registers() -> bool {
-    /// The processor has AVX, and the kernel uses `xsave`, so that `xgetbv` may be asked.
+    /// The bits of a processor with AVX and a kernel that uses `xsave`, so that `xgetbv` is available.
     const AVX_AND_XSAVE: u32 = 1 << 28 | 1 << 27;
-    /// The kernel saves the registers of 16 and those of 32 bytes.
+    /// The bits of a kernel that saves the registers of 16 and of 32 bytes.
     const SAVED: u32 = 0b110;
     #[allow(unused_unsafe, reason = "safe in newer versions of core")]
     // SAFETY: every x86_64 has cpuid and its leaf 1.

@@ -1,4 +1,4 @@
-//! Lists of C strings as exec wants them: pointers, then a null.
+//! Lists of C strings in the form for exec: pointers, then a null pointer.
 
 use core::ffi::{CStr, c_char};
 use core::fmt;
@@ -9,7 +9,7 @@ use static_assertions::assert_eq_size;
 
 use crate::errno::{Errno, Result};
 
-/// One string of an argument list or an environment, or the mark that ends it.
+/// One string of an argument list or an environment, or the end mark.
 ///
 /// An array of these in the caller's memory is what C calls `argv`; its last element is [`END`](Self::END).
 ///
@@ -73,7 +73,7 @@ impl fmt::Debug for Argument<'_> {
     }
 }
 
-/// `list`, if it ends as exec needs it.
+/// `list`, if it ends with [`Argument::END`].
 pub(super) fn ended<'a>(list: &'a [Argument<'a>]) -> core::result::Result<&'a [Argument<'a>], MissingEnd> {
     match list.last() {
         Some(Argument(None, _)) => Ok(list),

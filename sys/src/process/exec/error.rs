@@ -1,4 +1,4 @@
-//! Where a start failed.
+//! The step at which a start failed.
 
 use core::fmt;
 
@@ -19,25 +19,25 @@ use crate::errno::Errno;
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Making the new process, before it ran.
+    /// Creating the new process, before it ran.
     Clone,
-    /// Signal actions and the mask.
+    /// Setting the signal actions and the mask.
     Signals,
     /// Entering the cgroup.
     Cgroup,
-    /// The process group or session.
+    /// Setting the process group or session.
     Group,
-    /// The parent-death signal, or the parent died before it took effect (`ESRCH`).
+    /// Setting the parent-death signal, or the parent died before it took effect (`ESRCH`).
     ParentDeath,
     /// Becoming a subreaper.
     Subreaper,
-    /// The working directory.
+    /// Changing the working directory.
     Directory,
-    /// Dealing out the descriptors.
+    /// Placing the descriptors under their numbers.
     Descriptors,
-    /// A resource limit.
+    /// Setting a resource limit.
     Limits,
-    /// The users or the groups.
+    /// Setting the users or the groups.
     Identity,
     /// Running the program.
     Exec,
@@ -75,7 +75,7 @@ impl Stage {
     }
 }
 
-/// A program that did not start: which step failed, and why. No process is left of it.
+/// A program that did not start: the step that failed, and the error. No process is left.
 ///
 /// # Examples
 /// ```
@@ -95,7 +95,7 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// Any stage but [`Stage::Limits`].
+    /// An error at any stage but [`Stage::Limits`].
     pub(super) fn at(stage: Stage, errno: Errno) -> Self {
         Self { stage, limit: 0, errno }
     }
@@ -115,7 +115,7 @@ impl StartError {
         self.errno
     }
 
-    /// What the child sends when it must give up.
+    /// The bytes that the child sends before it ends with an error.
     pub(super) fn to_bytes(self) -> [u8; 8] {
         let [a, b, c, d] = self.errno.raw_os_error().to_ne_bytes();
         [self.stage as u8, self.limit, 0, 0, a, b, c, d]

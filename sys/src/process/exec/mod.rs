@@ -1,4 +1,4 @@
-//! Starting another program from a plan made beforehand.
+//! Starting another program, by a plan that is made beforehand.
 
 mod argument;
 mod error;
@@ -17,7 +17,7 @@ use crate::signal::SignalSet;
 pub use argument::{Argument, MissingEnd};
 pub use error::{Stage, StartError};
 
-/// What a new program shall be: image, arguments, environment, descriptors, and the state of its process.
+/// The properties of a new program: image, arguments, environment, descriptors, and the state of its process.
 ///
 /// All of it lies in the caller's memory. So a start allocates nothing, takes no lock and runs no code of the user's
 /// between clone and exec. It works beside any number of threads. Everything that is not said is inherited, like the
@@ -125,18 +125,18 @@ enum Directory<'a> {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Group {
-    /// That of its parent.
+    /// The parent's group.
     #[default]
     Inherited,
-    /// A new one, which it leads: `setpgid(0, 0)`.
+    /// A new group, led by the new process: `setpgid(0, 0)`.
     New,
-    /// An existing one of the same session: `setpgid(0, group)`.
+    /// An existing group of the same session: `setpgid(0, group)`.
     Join(Pid),
     /// A new session and group, without a terminal: `setsid()`.
     Session,
 }
 
-/// A descriptor for the new program, and the number it shall have there.
+/// A descriptor for the new program, and its number there.
 ///
 /// # Examples
 /// ```
@@ -154,13 +154,13 @@ pub enum Group {
 pub struct Inherit<'a> {
     source: BorrowedFd<'a>,
     target: RawFd,
-    /// Where the child keeps its copy while the numbers are dealt out.
+    /// The number of the child's temporary copy, while the descriptors are placed.
     moved: Cell<RawFd>,
 }
 
 impl<'a> Inherit<'a> {
-    /// `dup2(fd, number)` in the child: `fd` shall be descriptor `number` there and stay open on exec. Any set of
-    /// numbers may be dealt out, swapped ones included.
+    /// `dup2(fd, number)` in the child: `fd` becomes descriptor `number` there and stays open on exec. Any set of
+    /// numbers is possible, swapped ones included.
     ///
     /// # Errors
     /// `EBADF` when `number` is negative.
@@ -171,7 +171,7 @@ impl<'a> Inherit<'a> {
         Ok(Self { source: fd.as_fd(), target: number, moved: Cell::new(-1) })
     }
 
-    /// `fd` shall stay open on exec under its own number.
+    /// Keeps `fd` open on exec under its own number.
     pub fn as_is<F: AsFd>(fd: &'a F) -> Self {
         let source = fd.as_fd();
         Self { source, target: source.as_raw_fd(), moved: Cell::new(-1) }
@@ -179,7 +179,7 @@ impl<'a> Inherit<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// A plan to run the file `program` with `arguments`, the first of which is the program's name for itself.
+    /// A plan to run the file `program` with `arguments`, the first of which is the program's own name.
     ///
     /// # Errors
     /// [`MissingEnd`] when the last of `arguments` is not [`Argument::END`].
@@ -187,7 +187,7 @@ impl<'a> Plan<'a> {
         Self::of(Program::Path(program), arguments)
     }
 
-    /// A plan to run an image that is open already (a file or a memfd), by `execveat(image, "", ..., AT_EMPTY_PATH)`.
+    /// A plan to run an open image (a file or a memfd), by `execveat(image, "", ..., AT_EMPTY_PATH)`.
     ///
     /// A script cannot be run so: its interpreter would find the descriptor closed.
     ///
@@ -230,7 +230,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The environment, as `NAME=value`; this process's when not given.
+    /// The environment, as `NAME=value`; the default is the environment of this process.
     ///
     /// # Errors
     /// [`MissingEnd`] when the last of `environment` is not [`Argument::END`].
@@ -238,12 +238,12 @@ impl<'a> Plan<'a> {
         Ok(Self { environment: Some(argument::ended(environment)?), ..self })
     }
 
-    /// Descriptors to hand over. Others stay open if they are not closed on exec.
+    /// The descriptors for the new program. Others stay open if they are not closed on exec.
     pub fn descriptors(self, descriptors: &'a [Inherit<'a>]) -> Self {
         Self { descriptors, ..self }
     }
 
-    /// Closes every descriptor from 3 up that is not among [`descriptors`](Self::descriptors), whoever opened it.
+    /// Closes every descriptor from 3 up that is not among [`descriptors`](Self::descriptors).
     #[doc(alias = "close_fds")]
     #[doc(alias = "close_range")]
     pub fn close_other_descriptors(self) -> Self {
@@ -273,13 +273,13 @@ impl<'a> Plan<'a> {
     }
 
     /// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that the program gets when the *thread* that starts it ends. If
-    /// that is gone before the call takes effect, the program is not started.
+    /// that thread ends before the call takes effect, the program is not started.
     #[doc(alias = "PR_SET_PDEATHSIG")]
     pub fn parent_death_signal(self, signal: Signal) -> Self {
         Self { parent_death: Some(signal), ..self }
     }
 
-    /// `setrlimit(resource, limit)` for each.
+    /// `setrlimit(resource, limit)` for each element of the list.
     #[doc(alias = "setrlimit")]
     pub fn limits(self, limits: &'a [(Resource, Rlimit)]) -> Self {
         Self { limits, ..self }
@@ -294,20 +294,20 @@ impl<'a> Plan<'a> {
         Self { identity, ..self }
     }
 
-    /// Blocks exactly these signals in the program; the set of the calling thread when not given.
+    /// Blocks exactly these signals in the program; the default is the mask of the calling thread.
     #[doc(alias = "sigprocmask")]
     pub fn blocked_signals(self, signals: impl Into<SignalSet>) -> Self {
         Self { blocked: Some(signals.into()), ..self }
     }
 
-    /// Gives ignored signals their default action too. Rust programs ignore `SIGPIPE`, which most others do not expect
-    /// to inherit.
+    /// Gives ignored signals their default action too. Rust programs ignore `SIGPIPE`, which most other programs do not
+    /// expect to inherit.
     #[doc(alias = "restore_signals")]
     pub fn default_signals(self) -> Self {
         Self { default_signals: true, ..self }
     }
 
-    /// `clone3(CLONE_INTO_CGROUP)`: the program is born in this cgroup (version 2), given as its open directory.
+    /// `clone3(CLONE_INTO_CGROUP)`: starts the program in this cgroup (version 2), given as its open directory.
     #[doc(alias = "CLONE_INTO_CGROUP")]
     pub fn cgroup<F: AsFd>(self, directory: &'a F) -> Self {
         Self { cgroup: Some(directory.as_fd()), ..self }

@@ -1,4 +1,4 @@
-//! The parent's side: clone, and what became of it.
+//! The parent's side of a start: clone, and its result.
 
 use core::ffi::{c_int, c_void};
 use core::ptr::from_ref;
@@ -66,8 +66,8 @@ impl Plan<'_> {
         Err(failure)
     }
 
-    /// `execve`: makes this very process run the program. Comes back only with an error, and then whatever steps of the
-    /// plan came before the failure have been taken already.
+    /// `execve`: replaces the program of this process. Returns only with an error; then the steps of the plan before
+    /// the failure have already taken effect.
     ///
     /// The parent-death signal is that of the process's present parent. Locks in shared memory held by this thread are
     /// reported abandoned.
@@ -172,7 +172,7 @@ impl Plan<'_> {
         }
     }
 
-    /// The whole life of a child that does not become the program.
+    /// Runs the steps in a child, which ends if it cannot run the program.
     fn live(&self, writer: &OwnedFd, rest: &Rest) -> ! {
         let mut report = writer.as_raw_fd();
         let error = self.become_program(rest, Some(&mut report));
@@ -185,7 +185,7 @@ impl Plan<'_> {
     }
 }
 
-/// What a child in this process's memory gets from this process.
+/// The values of this process for a child that shares its memory.
 struct ChildStart<'a> {
     plan: &'a Plan<'a>,
     writer: &'a OwnedFd,
@@ -200,16 +200,16 @@ impl ChildStart<'_> {
     }
 }
 
-/// How the child was made.
+/// The way in which the child was made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// This thread slept until the child had exec'd or ended.
+    /// This thread slept until the child had called exec or ended.
     Vfork,
-    /// The child may be anywhere.
+    /// The child may be at any step.
     Fork,
 }
 
-/// What the child said before it gave up; nothing if it became the program.
+/// The error that the child reported before it ended; nothing if it runs the program.
 fn read_report(reader: &OwnedFd, child: &Child, way: Way) -> Result<Option<StartError>> {
     if way == Way::Fork {
         // For the report, or the end of the pipe, or the end of the child, should a stranger hold a copy of the pipe.

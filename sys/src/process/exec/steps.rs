@@ -9,21 +9,21 @@ use crate::process::{Pid, Resource, parent_id};
 use crate::raw;
 use crate::raw::process::{self as raw_process, Mask};
 
-/// What the clone did not do yet.
+/// The work that the clone has left to do.
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
-    /// Handlers still stand.
+    /// Whether signal handlers are still installed.
     pub(super) handlers: bool,
-    /// The cgroup is the parent's.
+    /// Whether the child is still in the parent's cgroup.
     pub(super) cgroup: bool,
-    /// The process whose death the kernel shall report.
+    /// The process whose death the kernel reports.
     pub(super) parent: Option<Pid>,
-    /// What the program shall block, if the plan does not say.
+    /// The signals that the program blocks, if the plan does not set them.
     pub(super) mask: Mask,
 }
 
 impl Plan<'_> {
-    /// Makes this process what the plan says and runs the program: comes back only with an error.
+    /// Applies the plan to this process and runs the program. Returns only with an error.
     ///
     /// `report` is a descriptor to be kept out of the way; where it went is written there.
     pub(super) fn become_program(&self, rest: &Rest, report: Option<&mut RawFd>) -> StartError {
@@ -146,8 +146,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Moves everything that is needed above the numbers to be dealt out, then deals. Answers with the number of the
-    /// image.
+    /// Moves all needed descriptors above the target numbers, then places them. Returns the number of the image.
     fn deal_descriptors(&self, report: Option<&mut RawFd>) -> Result<RawFd> {
         let mut image = match self.program {
             Program::Image(image) => image.as_raw_fd(),
