@@ -1,10 +1,10 @@
-//! The first line of a program that starts processes.
+//! The function that must run first in a program that starts processes.
 
 use super::start::{self, forkserver};
 use super::tasks::{Tasks, freeze};
 use super::{managers, pool};
 
-/// The tasks of this library, known to every program.
+/// The tasks of this library, which every program has.
 static LIBRARY: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::work, managers::serve::<()>];
 
 /// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.

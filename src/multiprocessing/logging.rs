@@ -1,4 +1,4 @@
-//! What processes say of their own doings: Python's `multiprocessing.get_logger` and `log_to_stderr`.
+//! The log messages of this part of the crate: Python's `multiprocessing.get_logger` and `log_to_stderr`.
 //!
 //! All messages of this part of the crate go to the `log` crate's facade under the target [`multiprocessing`](TARGET),
 //! with the texts of CPython. The logger that the program has installed there gets them; without a logger they are
@@ -45,19 +45,19 @@ use crate::multiprocessing::state::process_state;
 
 pub use log::{Level, LevelFilter};
 
-/// What the facade knows the messages by.
+/// The target of the messages in the `log` facade.
 #[doc(alias = "LOGGER_NAME")]
 pub const TARGET: &str = "multiprocessing";
 
-/// The level of what is of interest only to those who look for a fault in here.
+/// The level of messages that matter only when searching for a fault in this crate.
 #[doc(alias = "SUBDEBUG")]
 pub const SUB_DEBUG: Level = Level::Trace;
 
-/// The level of what is rarely worth a warning.
+/// The level of messages that rarely deserve a warning.
 #[doc(alias = "SUBWARNING")]
 pub const SUB_WARNING: Level = Level::Warn;
 
-/// The logger of this part of the crate. Its level is not set, and nothing is printed, until [`log_to_stderr`].
+/// Returns the logger of this part of the crate. Until [`log_to_stderr`] its level is not set, and it prints nothing.
 ///
 /// # Examples
 /// See the example of [`Logger`].
@@ -66,7 +66,7 @@ pub fn get_logger() -> &'static Logger {
 }
 
 /// From now on, this process prints messages to standard error as `[LEVEL/PROCESSNAME] message`. Children that it
-/// starts from then on do so too, however it starts them.
+/// starts from then on print them too, whatever the start method.
 ///
 /// Without a level the one that was set before is kept; if none was, it is `Warn`. Differs from Python: a second call
 /// changes only the level, where Python prints everything twice from then on, and `LevelFilter::Off` is off.
@@ -88,7 +88,7 @@ fn prints(level: Level) -> bool {
     state & PRINTS != 0 && level <= filter(state).unwrap_or(LevelFilter::Warn)
 }
 
-/// The logger of this part of the crate, for messages of the program's own beside those of the crate.
+/// The logger of this part of the crate. The program may log its own messages with it, too.
 ///
 /// They are given to the facade as well, if a logger is installed there.
 ///
@@ -150,7 +150,7 @@ impl Logger {
     }
 }
 
-/// Prints the message if that is wanted, and gives it to the facade.
+/// Prints the message if its level is printed, and passes the message to the `log` facade.
 #[inline]
 pub(crate) fn emit(level: Level, message: fmt::Arguments<'_>) {
     if prints(level) {
@@ -168,9 +168,10 @@ thread_local! {
     static LAST: Last = const { Last };
 }
 
-/// A thread-local value that notes its own drop. The value is made before the first message, so before the logger makes
-/// its own values. Values made last are dropped first, so this one is dropped after those of the logger. If the logger
-/// made a value earlier, that value is dropped later, and this thread stops using the facade earlier than necessary.
+/// A thread-local value that records its own drop. The value is made before the first message, so before the logger
+/// makes its own values. Values made last are dropped first, so this one is dropped after those of the logger. If the
+/// logger made a value earlier, that value is dropped later, and this thread stops using the facade earlier than
+/// necessary.
 struct Last;
 
 impl Drop for Last {
@@ -184,7 +185,7 @@ fn is_late() -> bool {
     LATE.get() || LAST.try_with(|_| ()).is_err()
 }
 
-/// Called when the process ends: the C library has dropped the values of the calling thread.
+/// Records that the process is ending: the C library has dropped the thread-local values of the calling thread.
 pub(crate) fn set_late() {
     LATE.set(true);
 }
@@ -212,7 +213,8 @@ macro_rules! warning {
 
 pub(crate) use {debug, info, warning};
 
-/// Apart, for its line takes a page of stack, which a child that prints nothing would pay for.
+/// Prints a message. A function of its own, because its line takes a page of stack, which a child that prints nothing
+/// does not need.
 #[cold]
 #[inline(never)]
 fn print(level: Level, message: fmt::Arguments<'_>) {
@@ -228,14 +230,15 @@ fn print(level: Level, message: fmt::Arguments<'_>) {
     let _ = writeln!(line, "[{level}/{}] {message}", process_state().name()).and_then(|()| line.flush());
 }
 
-/// A line on its way to standard error.
+/// A line that is being written to standard error.
 struct Line {
     bytes: [u8; 4096],
     filled: usize,
 }
 
 impl Line {
-    /// Past the lock of std's handle: the thread that has it may be one that this process lost at the fork.
+    /// Writes the line without the lock of the standard library's handle: a thread that this process lost at the fork
+    /// may hold that lock.
     fn flush(&mut self) -> fmt::Result {
         let mut rest = self.bytes.get(..self.filled).unwrap_or_default();
         while !rest.is_empty() {

@@ -255,7 +255,7 @@ fn access_list_bounds_the_objects_of_a_type() {
     let first = manager.list([1]).unwrap();
     let _second = manager.list([2]).unwrap();
     let error = manager.list([3]).unwrap_err();
-    assert!(error.to_string().contains("there are 2 objects of the type list"), "{error}");
+    assert!(error.to_string().contains("its access list allows at most 2"), "{error}");
     drop(first);
     assert_eq!(manager.number_of_objects().unwrap(), 1);
     assert!(manager.list([3]).is_ok(), "one has gone");

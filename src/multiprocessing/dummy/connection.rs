@@ -133,7 +133,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Makes a listener under a name.
+    /// Makes a listener with the given name.
     ///
     /// # Errors
     /// [`AlreadyRegistered`](ErrorKind::AlreadyRegistered) when another listener has the name.
@@ -141,7 +141,7 @@ impl Listener {
         let (address, waiting) = (address.into(), Queue::new());
         let mut listeners = listeners();
         if listeners.contains_key(&address) {
-            let text = format!("there is a listener at {address:?} already: drop it, or take another name");
+            let text = format!("a listener at {address:?} exists already: drop it, or choose another name");
             return Err(Error::new(ErrorKind::AlreadyRegistered, text));
         }
         listeners.insert(address.clone(), waiting.clone());
@@ -153,7 +153,7 @@ impl Listener {
         &self.address
     }
 
-    /// Waits for a client. Returns the end that leads to the client.
+    /// Waits for a client. Returns the connection to the client.
     ///
     /// # Examples
     /// See the example of [`accept_timeout`](Self::accept_timeout).
@@ -180,7 +180,7 @@ impl Drop for Listener {
     }
 }
 
-/// Connects to the listener of that name.
+/// Connects to the listener with the given name.
 ///
 /// # Errors
 /// [`NotRegistered`](ErrorKind::NotRegistered) when there is none.
@@ -196,7 +196,7 @@ pub fn connect(address: &str) -> Result<Connection<Vec<u8>>> {
             Ok(near)
         }
         None => {
-            let text = format!("nobody listens at {address:?} in this process");
+            let text = format!("no listener at {address:?} in this process");
             Err(Error::new(ErrorKind::NotRegistered, text))
         }
     }

@@ -1,4 +1,4 @@
-//! Threads under the names of processes: Python's `multiprocessing.dummy`.
+//! Threads with the interface of processes: Python's `multiprocessing.dummy`.
 //!
 //! The names are those of processes, for a program that is tried with threads first. The calls differ where threads
 //! need less: closures take the place of tasks, and values move without serialisation.
@@ -52,7 +52,7 @@ pub use connection::{Connection, pipe};
 #[doc(inline)]
 pub use queue::{Iter, JoinableQueue, Queue};
 
-/// Starts a thread that runs `body`, under the handle of a process.
+/// Starts a thread that runs `body`, and returns a process handle for it.
 ///
 /// # Errors
 /// As [`ProcessBuilder::thread`](crate::multiprocessing::process::ProcessBuilder::thread).
@@ -65,7 +65,7 @@ pub fn spawn<R: Termination>(body: impl FnOnce() -> R + Send + 'static) -> Resul
     Process::builder().context(Context::Thread).thread(body)
 }
 
-/// Lists the threads that were started under handles of processes, and have not ended.
+/// Lists the threads that were started as processes and have not ended.
 ///
 /// Differs from Python, which lists those of the calling thread only.
 ///

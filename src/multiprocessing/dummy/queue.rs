@@ -9,7 +9,7 @@ use ossature_sys::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::queues::PutError;
 
-/// A queue between threads, with or without a bound. Clones are the same queue.
+/// A queue between threads, with or without a limit. Clones refer to the same queue.
 ///
 /// The calls are those of the [`Queue`](crate::multiprocessing::Queue) between processes. Those that cannot fail here
 /// have no `Result`.
@@ -37,7 +37,7 @@ use crate::multiprocessing::queues::PutError;
 #[doc(alias = "SimpleQueue")]
 pub struct Queue<T>(Arc<Inner<T>>);
 
-/// [`Queue`], which counts what is done.
+/// A [`Queue`], which also counts finished items.
 ///
 /// # Examples
 /// See the example of [`Queue`].
@@ -45,17 +45,17 @@ pub type JoinableQueue<T> = Queue<T>;
 
 struct Inner<T> {
     state: Mutex<Buffer<T>>,
-    /// Something came, or went, or was done.
+    /// Signals that an item was put, taken or finished.
     changed: Condvar,
     most: usize,
 }
 
 struct Buffer<T> {
     items: VecDeque<T>,
-    /// How many items were put and not done.
+    /// The number of items that were put and are not finished.
     unfinished: usize,
     shut_down: bool,
-    /// How many threads sleep until something changes.
+    /// The number of threads that wait for a change.
     sleepers: usize,
 }
 
@@ -72,12 +72,12 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Without a bound.
+    /// Makes a queue without a limit.
     pub fn new() -> Self {
         Self::bounded(usize::MAX)
     }
 
-    /// A queue with room for `most` items; 0 means no bound.
+    /// Makes a queue with room for `most` items; 0 means no limit.
     #[doc(alias = "maxsize")]
     pub fn bounded(most: usize) -> Self {
         let most = if most == 0 { usize::MAX } else { most };
@@ -89,7 +89,7 @@ impl<T> Queue<T> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
-    /// Waits until `is_so`; `None` when the time ran out.
+    /// Waits until `is_so` is true; `None` when the time ran out.
     fn when(&self, deadline: Deadline, is_so: impl Fn(&Buffer<T>) -> bool) -> Option<MutexGuard<'_, Buffer<T>>> {
         let mut state = self.state();
         while !is_so(&state) {
@@ -107,7 +107,8 @@ impl<T> Queue<T> {
         Some(state)
     }
 
-    /// Wakes the threads that sleep, behind a change. Std's condition variable makes a system call for nobody, too.
+    /// Wakes the waiting threads after a change. Without waiting threads it skips the system call, which the standard
+    /// library's condition variable would make.
     fn tell(&self, state: MutexGuard<'_, Buffer<T>>) {
         let wakes = state.sleepers > 0;
         drop(state);
@@ -116,7 +117,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts an item behind the others, and waits for room.
+    /// Appends an item, and waits for room.
     ///
     /// # Errors
     /// [`ShutDown`](PutError::ShutDown), with the item.
@@ -124,7 +125,7 @@ impl<T> Queue<T> {
         self.put_timeout(item, Deadline::NEVER)
     }
 
-    /// Puts an item behind the others, without waiting: Python's `put_nowait`.
+    /// Appends an item without waiting: Python's `put_nowait`.
     ///
     /// # Errors
     /// As for [`put_timeout`](Self::put_timeout).
@@ -133,7 +134,7 @@ impl<T> Queue<T> {
         self.put_timeout(item, Deadline::NOW)
     }
 
-    /// Puts an item behind the others, and waits for room until the deadline.
+    /// Appends an item, and waits for room until the deadline.
     ///
     /// # Errors
     /// [`Full`](PutError::Full) when there was no room, and [`ShutDown`](PutError::ShutDown), with the item.
@@ -182,8 +183,8 @@ impl<T> Queue<T> {
         Iter { queue: self }
     }
 
-    /// Ends the queue: every later put fails, and a get fails once the queue is empty. Calls that wait hear of the end
-    /// at once. This is `shutdown()` of Python 3.13's `queue.Queue`.
+    /// Ends the queue: every later put fails, and a get fails once the queue is empty. Calls that wait return at once.
+    /// This is `shutdown()` of Python 3.13's `queue.Queue`.
     ///
     /// # Examples
     /// ```
@@ -204,8 +205,8 @@ impl<T> Queue<T> {
         self.tell(state);
     }
 
-    /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. The items
-    /// that are dropped count as done. Returns how many items were dropped.
+    /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. The
+    /// dropped items count as finished. Returns the number of dropped items.
     ///
     /// # Examples
     /// ```
@@ -228,33 +229,34 @@ impl<T> Queue<T> {
         items.len() // the items are dropped without the lock, for the drop of an item may use the queue
     }
 
-    /// Says whether the queue was shut down.
+    /// Whether the queue was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.state().shut_down
     }
 
-    /// Whether an item, or the end of the queue, comes before the deadline. The item stays.
+    /// Waits until an item or the end of the queue comes. Returns whether one came by the deadline. The item stays in
+    /// the queue.
     pub(super) fn wait_for_change(&self, timeout: impl Into<Deadline>) -> bool {
         self.when(timeout.into(), Buffer::has_news).is_some()
     }
 
-    /// How many items there are.
+    /// The number of items.
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.state().items.len()
     }
 
-    /// Whether there is none.
+    /// Whether the queue has no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is room for no more.
+    /// Whether the queue has no room for another item.
     pub fn is_full(&self) -> bool {
         self.len() >= self.0.most
     }
 
-    /// Says that an item that was taken is done.
+    /// Reports that an item that was taken is finished.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) when it is called more often than items were put.
@@ -267,25 +269,25 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits until every item that was put is done.
+    /// Waits until every item that was put is finished.
     pub fn join(&self) {
         self.join_timeout(Deadline::NEVER);
     }
 
-    /// The same until the deadline; false when the time ran out.
+    /// Does what [`join`](Self::join) does until the deadline; false when the time ran out.
     pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> bool {
         self.when(timeout.into(), |state| state.unfinished == 0).is_some()
     }
 }
 
 impl<T> Buffer<T> {
-    /// Whether there is an item, or will be none.
+    /// Whether there is an item, or the queue has ended.
     fn has_news(&self) -> bool {
         !self.items.is_empty() || self.shut_down
     }
 }
 
-/// The items of a [`Queue`] as they come: see [`Queue::iter`].
+/// An iterator over the items of a [`Queue`] as they come: see [`Queue::iter`].
 ///
 /// # Examples
 /// See the example of [`Queue::shutdown`].
@@ -324,5 +326,5 @@ impl<T> fmt::Debug for Queue<T> {
 
 #[cold]
 fn ended() -> Error {
-    Error::new(ErrorKind::ShutDown, "the queue was shut down, and nothing is left in it")
+    Error::new(ErrorKind::ShutDown, "the queue is shut down and empty")
 }

@@ -1,4 +1,4 @@
-//! Who may do what with the objects of a server: an access list for each type.
+//! Access lists: which clients may do what with the objects of each type of a server.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::Exception;
 use super::server::usage::Who;
 
-/// Some of the clients that know the key of a server.
+/// A set of clients that know the key of a server.
 ///
 /// # Examples
 /// See the example of [`Access`].
@@ -20,8 +20,8 @@ pub enum Clients {
     All,
     /// No client.
     Nobody,
-    /// Clients over a Unix socket that had one of these user ids when they connected. The kernel tells the user id. A
-    /// client over TCP has none, and is refused.
+    /// Clients over a Unix socket that had one of these user ids when they connected. The kernel reports the user id. A
+    /// client over TCP has no user id, and is refused.
     Users(Vec<u32>),
     /// Clients over TCP that connect from one of these addresses. A client over a Unix socket is refused.
     Hosts(Vec<IpAddr>),
@@ -99,8 +99,8 @@ impl Access {
         Self { methods: None, create: Clients::All, call: Clients::All, objects: usize::MAX }
     }
 
-    /// Allows these methods only. `#GETVALUE` (a copy of the object, as [`Proxy::get_value`](super::Proxy::get_value)
-    /// gets it), `__repr__` and `__str__` count as methods too.
+    /// Allows these methods only. `#GETVALUE` (the copy that [`Proxy::get_value`](super::Proxy::get_value) returns),
+    /// `__repr__` and `__str__` count as methods too.
     pub fn methods<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.methods = Some(names.into_iter().map(Into::into).collect());
         self
@@ -119,7 +119,7 @@ impl Access {
         self
     }
 
-    /// Allows at most `most` objects of the type at a time. Without this call that is
+    /// Allows at most `most` objects of the type at a time. Without this call the limit is
     /// [`Limits::objects`](super::Limits::objects).
     pub fn objects(mut self, most: usize) -> Self {
         self.objects = most;
@@ -127,15 +127,15 @@ impl Access {
     }
 }
 
-/// What every object answers, whatever it exposes.
+/// The methods that every object has, whatever it exposes.
 pub(super) const COMMON: [&str; 3] = ["#GETVALUE", "__repr__", "__str__"];
 
-/// An access list at work.
+/// An access list in use.
 #[derive(Debug)]
 pub(super) struct Rule {
     name: String,
     access: Access,
-    /// How many objects there are under this rule.
+    /// The number of objects under this rule.
     count: AtomicUsize,
 }
 
@@ -144,23 +144,23 @@ impl Rule {
         Arc::new(Self { name: name.to_owned(), access, count: AtomicUsize::new(0) })
     }
 
-    /// For an object without a list of its own that an object under this rule hands out.
+    /// Returns the rule for an object that an object under this rule hands out, if its type has no access list.
     pub(super) fn of_handed(&self) -> Option<Arc<Self>> {
         let call = self.access.call.clone();
         (call != Clients::All).then(|| Self::new(&self.name, Access::new().call(call)))
     }
 
-    /// Whether a client may make an object.
+    /// Checks that a client may make an object.
     pub(super) fn check_create(&self, who: Who) -> Result<(), Exception> {
         if self.access.create.has(who) { Ok(()) } else { Err(self.refused(who, "make one")) }
     }
 
-    /// Whether a client may refer to an object, and call what may be called at all.
+    /// Checks that a client may refer to an object and call its methods.
     pub(super) fn check_call(&self, who: Who) -> Result<(), Exception> {
         if self.access.call.has(who) { Ok(()) } else { Err(self.refused(who, "use one")) }
     }
 
-    /// Whether a method may be called by anybody.
+    /// Whether the access list allows a method.
     pub(super) fn has(&self, method: &str) -> bool {
         self.access.methods.as_ref().is_none_or(|methods| methods.iter().any(|known| known == method))
     }
@@ -170,12 +170,12 @@ impl Rule {
         Exception::new("PermissionError", format!("the access list of {name} does not let {who} {what}"))
     }
 
-    /// Counts an object, until the answer is dropped.
+    /// Counts an object until the returned value is dropped.
     pub(super) fn enter(self: &Arc<Self>) -> Result<Entered, Exception> {
         let (Self { name, .. }, most) = (&**self, self.access.objects);
         // Only the loop of the server counts.
         if self.count.load(Relaxed) >= most {
-            let message = format!("there are {most} objects of the type {name}, and its access list allows no more");
+            let message = format!("cannot make an object of type {name}: its access list allows at most {most}");
             return Err(Exception::new("MemoryError", message));
         }
         self.count.fetch_add(1, Relaxed);

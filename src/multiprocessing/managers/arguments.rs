@@ -1,4 +1,4 @@
-//! The arguments of one call, by place and by name.
+//! The arguments of one call, positional and named.
 
 use serde::de::DeserializeOwned;
 
@@ -16,12 +16,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The values by the names of the parameters; one that was not given is `None`.
+    /// Sorts the values by the names of the parameters; a missing argument is `None`.
     pub(super) fn by_names(self, names: &[&str]) -> Result<Vec<Value>, Exception> {
         let Self { args, kwds } = self;
         if args.len() > names.len() {
             let message =
-                format!("takes {} arguments ({}), and {} were given", names.len(), names.join(", "), args.len());
+                format!("takes {} arguments ({}), but {} were given", names.len(), names.join(", "), args.len());
             return Err(Exception::new("TypeError", message));
         }
         let given = args.len();
@@ -44,7 +44,7 @@ impl Arguments {
         Ok(values)
     }
 
-    /// The arguments as a tuple.
+    /// Converts the arguments to a tuple.
     ///
     /// # Errors
     /// A `TypeError` when there are too many, or one is not of its type.
@@ -52,7 +52,7 @@ impl Arguments {
     pub fn take<T: DeserializeOwned>(self, names: &[&str]) -> Result<T, Exception> {
         let values = self.by_names(names)?;
         from_value(if names.is_empty() { Value::None } else { Value::Tuple(values) }).map_err(|error| {
-            Exception::new("TypeError", format!("the arguments ({}) do not fit: {error}", names.join(", ")))
+            Exception::new("TypeError", format!("the arguments ({}) have the wrong types: {error}", names.join(", ")))
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The bytes are those that [`to_value`](crate::multiprocessing::connection::pickle::to_value) and
 //! [`write_request`](compact::write_request) make of the same arguments. Arguments without a compact form are
-//! [`Unfit`]. Nothing was sent then, and the caller goes the way over values.
+//! [`Unfit`]. Nothing was sent then, and the caller converts the arguments to values instead.
 
 use std::fmt::Display;
 
@@ -24,7 +24,7 @@ impl Display for Unfit {
 impl std::error::Error for Unfit {}
 
 impl Error for Unfit {
-    /// The way over values says what is wrong.
+    /// Drops the message: the conversion to values reports the fault.
     #[cold]
     fn custom<T: Display>(_message: T) -> Self {
         Self
@@ -46,10 +46,10 @@ pub(super) fn write<'r, T: Serialize + ?Sized>(
     Ok(writer.done())
 }
 
-/// Where all arguments go: a tuple, or nothing.
+/// The serializer of all arguments: a tuple, or nothing.
 struct All<'w, 'r>(&'w mut Writer<'r>);
 
-/// Where one value goes.
+/// The serializer of one value.
 struct Place<'w, 'r> {
     writer: &'w mut Writer<'r>,
     depth: usize,
@@ -60,10 +60,10 @@ struct Place<'w, 'r> {
 /// The items or pairs of a container, whose count is written last.
 struct Many<'w, 'r> {
     writer: &'w mut Writer<'r>,
-    /// Where the count stands.
+    /// The position of the count.
     at: usize,
     count: usize,
-    /// How deep the items are.
+    /// The nesting of the items.
     depth: usize,
 }
 
@@ -121,7 +121,7 @@ impl<'w, 'r> Place<'w, 'r> {
         Many::begin(self.writer, self.depth + 1)
     }
 
-    /// Begins a variant with a content: a dict of one pair. Returns the place of the content.
+    /// Begins a variant with a content, as a dict of one pair. Returns the serializer of the content.
     fn variant(self, name: &str) -> Result<Self, Unfit> {
         let Many { writer, at, depth, .. } = self.many(DICT)?;
         writer.set_count(at, 1)?;
@@ -295,7 +295,7 @@ impl SerializeMap for Many<'_, '_> {
     }
 }
 
-/// What is not a list of arguments.
+/// Refuses values that are not lists of arguments.
 macro_rules! unfit {
     ($($name:ident($($type:ty),*) -> $done:ty;)*) => {
         $(#[cold]
@@ -417,7 +417,7 @@ mod tests {
         }
     }
 
-    /// The request by way of values.
+    /// Writes the request by converting the arguments to values.
     fn by_values(args: &impl Serialize) -> Option<Vec<u8>> {
         let args = arguments(args).ok()?.values;
         let request = Request { ident: Some("a1".into()), method: "get".into(), args, kwds: Vec::new() };

@@ -1,4 +1,4 @@
-//! A connection for calls, and the ways by which a call goes.
+//! A connection for calls, over a socket and optionally through shared memory.
 //!
 //! | way | of | a call costs |
 //! | --- | --- | --- |
@@ -6,8 +6,8 @@
 //! | shared memory | a connection over a Unix socket between two processes of one program | no system call while both sides are awake |
 //!
 //! The way is chosen when the connection is made. Short plain data has a [compact] form, which a server of this library
-//! says that it reads. A request that is long, or more than plain data, goes by the socket as a pickle in any case, and
-//! so does such a reply. The socket stays the sign of life: it hangs up when the server ends.
+//! announces. A request or reply that is long, or more than plain data, always goes over the socket as a pickle. The
+//! socket also shows that the server is alive: it hangs up when the server ends.
 
 use std::time::Duration;
 
@@ -31,54 +31,54 @@ use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Connection, Sent};
 use crate::multiprocessing::reduction::{Acknowledgement, recv_handles};
 
-/// How much is read at once.
+/// The number of bytes that one read requests.
 const READ: usize = 1024;
 
-/// How much longer than its limit a wait may take. The kernel counts the timeouts of sockets in ticks, so that makes no
-/// difference.
+/// The tolerance of a wait beyond its limit. The kernel counts the timeouts of sockets in ticks, so a shorter one would
+/// not help.
 const SLACK: Duration = Duration::from_millis(1);
 
 /// A connection for calls.
 pub(super) struct CallConnection {
     socket: Socket,
-    /// The process that has made it.
+    /// The generation of the process that made the connection.
     generation: u32,
-    /// Whether the server is one of this library.
+    /// Whether the server is a server of this library.
     is_rust: bool,
     serializer: Serializer,
     /// Whether the server reads the compact form over the socket.
     reads_compact: bool,
-    /// Room for a request in the compact form.
+    /// A buffer for a request in the compact form.
     request: Vec<u8>,
-    /// The memory that the server has too.
+    /// The memory shared with the server.
     memory: Option<exchange::Client>,
 }
 
-/// The connection itself. Once it is chosen how calls go, nobody else reads it.
+/// The socket of a connection for calls. After the choice between socket and memory, only this type reads from it.
 struct Socket {
     connection: Connection,
     incoming: Ahead,
     room: [u8; READ],
-    /// The timeout of the socket for reads: the reply timeout when the connection was made.
+    /// The socket's timeout for reads: the reply timeout at the time of the connection.
     receive_timeout: Option<Duration>,
 }
 
-/// What became of a call through shared memory.
+/// The outcome of a call through shared memory.
 pub(super) enum Called {
-    /// What a method returned, as plain data.
+    /// The result of the method, as plain data.
     Value(Value),
     Reply(Box<Reply>),
-    /// The time is over.
+    /// The time ran out.
     TimedOut,
-    /// The server has gone, and has not begun with the call.
+    /// The server has ended without starting the call.
     Unseen(Error),
 }
 
-/// How a wait for a reply ended.
+/// The outcome of a wait for a reply.
 enum Waited {
-    /// The reply is in the memory, or the memory says that it comes by the socket.
+    /// The reply is in the memory, or the memory says that it comes over the socket.
     Here,
-    /// The reply came by the socket.
+    /// The reply came over the socket.
     Message(Vec<u8>),
     TimedOut,
     Gone(Error),
@@ -96,13 +96,13 @@ impl CallConnection {
         Box::new(Self { socket, generation, is_rust, serializer, reads_compact, request, memory: None })
     }
 
-    /// Notes that the server reads the compact form over the socket too.
+    /// Records that the server reads the compact form over the socket too.
     pub(super) fn set_reads_compact(&mut self) {
         self.reads_compact = self.is_rust && self.serializer == Serializer::Pickle;
     }
 
-    /// Tells the server that its last reply was not read: the references in it go back. Best effort, without waiting:
-    /// what the server is not told it takes back with the session.
+    /// Tells the server that its last reply was not read, so that the server takes the references in it back. This does
+    /// not wait and may fail: then the server takes the references back with the session.
     pub(super) fn abandon(&self) {
         if self.is_rust && self.is_own() {
             let message = Request::unread().encode(self.serializer);
@@ -110,13 +110,13 @@ impl CallConnection {
         }
     }
 
-    /// Whether this process has made it.
+    /// Whether this process made the connection.
     pub(super) fn is_own(&self) -> bool {
         self.generation == generation()
     }
 
-    /// Whether the line can take a call over the socket: the server sends nothing unasked, unless it has ended. It may
-    /// have notified once too often.
+    /// Whether the socket is free for a call: the server sends nothing without a request, unless it has ended. A
+    /// superfluous notification does not count.
     pub(super) fn is_idle(&mut self) -> bool {
         if !self.is_own() {
             return false;
@@ -127,7 +127,8 @@ impl CallConnection {
         !self.is_readable()
     }
 
-    /// Whether a send says that the server has ended, without a byte sent. Over TCP the first send may go well then.
+    /// Whether a failing send shows that the server has ended, before any byte is sent. Over TCP the first send may
+    /// still succeed.
     pub(super) fn tells_by_send(&self) -> bool {
         let Socket { connection, incoming, .. } = &self.socket;
         self.memory.is_none() && !incoming.has_begun() && connection.stream().kind() == StreamKind::UnixSocket
@@ -148,17 +149,17 @@ impl CallConnection {
         self.socket.connection.send_bytes_timeout(call, until)
     }
 
-    /// Takes the notifications that are left from earlier waits.
+    /// Reads the notifications that remain from earlier waits.
     fn take_notifications(&mut self) -> Result<()> {
         while let Some(message) = self.socket.receive(Deadline::NOW)? {
             if !message.is_empty() {
-                return Err(Error::new(ErrorKind::Decode, "the manager's server sent a reply that nobody waits for"));
+                return Err(Error::new(ErrorKind::Decode, "the manager's server sent an unexpected reply"));
             }
         }
         Ok(())
     }
 
-    /// Waits for a reply that comes by the socket; `None` when the time is over.
+    /// Waits for a reply over the socket; `None` when the time ran out.
     pub(super) fn reply(&mut self, until: Deadline) -> Result<Option<Reply>> {
         loop {
             match self.socket.receive(until)? {
@@ -182,8 +183,8 @@ impl CallConnection {
         self.memory.is_some()
     }
 
-    /// Asks the server for shared memory, if both run the same program. Without it the socket does; `false` when the
-    /// time is over.
+    /// Requests shared memory from the server, if both run the same program. Without it, calls go over the socket;
+    /// `false` when the time ran out.
     pub(super) fn share(&mut self, until: Deadline) -> Result<bool> {
         let may =
             self.is_rust && self.serializer == Serializer::Pickle && proof::is_same_program(&self.socket.connection);
@@ -216,8 +217,8 @@ impl CallConnection {
         Ok(true)
     }
 
-    /// Writes a request for [`call`](Self::call) or [`send_written`](Self::send_written), if it has the compact form
-    /// and the server reads that.
+    /// Writes a request for [`call`](Self::call) or [`send_written`](Self::send_written). Returns whether the request
+    /// has the compact form and the server reads that.
     pub(super) fn writes(&mut self, request: &Request<'_>) -> bool {
         let may = self.memory.is_some() || self.reads_compact;
         may && with_room(|room| {
@@ -240,7 +241,7 @@ impl CallConnection {
         })
     }
 
-    /// Calls with a request in the compact form, the first `length` bytes of `room`. The reply may take its place.
+    /// Calls with a request in the compact form, the first `length` bytes of `room`. The reply may replace it there.
     pub(super) fn call_with(&mut self, room: &mut Room, length: usize, until: Deadline) -> Result<Called> {
         let Some(exchange) = &mut self.memory else { return Ok(Called::TimedOut) };
         match exchange.call(room, length, until).map_err(broken)? {
@@ -249,7 +250,7 @@ impl CallConnection {
         }
     }
 
-    /// Waits for a reply that has not come within a slice, or that comes by the socket.
+    /// Waits for a reply that takes longer than the first short wait, or that comes over the socket.
     #[cold]
     fn wait_longer(&mut self, room: &mut Room, until: Deadline) -> Result<Called> {
         let Some(exchange) = &mut self.memory else { return Ok(Called::TimedOut) };
@@ -270,7 +271,7 @@ impl CallConnection {
 }
 
 impl Socket {
-    /// The next message; `None` when the time is over.
+    /// Receives the next message; `None` when the time ran out.
     fn receive(&mut self, until: Deadline) -> Result<Option<Vec<u8>>> {
         let Self { connection, incoming, room, receive_timeout } = self;
         let stream = connection.stream();
@@ -292,12 +293,12 @@ impl Socket {
     }
 }
 
-/// Whether that much time is left, or some microseconds less.
+/// Whether at least `span` is left, or at most [`SLACK`] less.
 fn leaves(until: Deadline, span: Duration) -> bool {
     until.remaining().is_some_and(|left| left.saturating_add(SLACK) >= span)
 }
 
-/// What a method returned, in the compact form.
+/// Decodes the result of a method in the compact form.
 #[inline]
 fn returned(bytes: &[u8]) -> Result<Value> {
     compact::read_reply(bytes).ok_or_else(no_reply)
@@ -305,7 +306,7 @@ fn returned(bytes: &[u8]) -> Result<Value> {
 
 #[cold]
 fn no_reply() -> Error {
-    Error::new(ErrorKind::Decode, "the manager's server sent no reply, but other bytes")
+    Error::new(ErrorKind::Decode, "the manager's server sent a malformed reply")
 }
 
 /// Waits for a message on the socket: a notification, a reply, or the end of the server.
@@ -341,7 +342,8 @@ mod tests {
     use super::*;
     use crate::multiprocessing::connection::pipe;
 
-    /// A connection whose server is written by hand: its side of the memory, and of the socket; and the memory.
+    /// Makes a connection whose server the test plays: returns the server's side of the memory and of the socket, and
+    /// the memory.
     fn by_hand() -> (Box<CallConnection>, exchange::Server, Connection, Region) {
         let (server, memory, wakeup) = exchange::Server::new().unwrap();
         let (near, far) = pipe().unwrap();
@@ -353,7 +355,7 @@ mod tests {
         (line, server, far, region)
     }
 
-    /// What a call says when the server does this while the client waits for a notification.
+    /// Returns the outcome of a call when the server does `serve` while the client waits for a notification.
     fn called(serve: impl FnOnce(exchange::Server, Connection) + Send) -> Result<Called> {
         let (mut line, server, far, region) = by_hand();
         std::thread::scope(|scope| {

@@ -31,20 +31,20 @@ use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Connection, Sent};
 use crate::multiprocessing::process::current_process;
 
-/// How long giving back a reference may take.
+/// The maximum time for giving a reference back.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// When a server that should answer at once is late.
+/// The deadline for a reply that should come at once.
 fn reply_deadline() -> Deadline {
     Deadline::after(reply_timeout())
 }
 
-/// How many idle connections are kept for calls in flight.
+/// The maximum number of idle connections that are kept for calls in flight.
 const SPARE: usize = 32;
 
-/// What became of a call that would go through shared memory.
+/// The outcome of a call that was meant for shared memory.
 pub(super) enum ByMemory {
-    /// What the method returned is plain data.
+    /// The result of the method, as plain data.
     Value(Value),
     Reply(Box<Reply>),
     /// The call did not go through shared memory. With an error, the server had ended before the call reached it.
@@ -67,7 +67,7 @@ struct Identity {
     kind: Kind,
 }
 
-/// What the server is, as far as is known.
+/// The kind of the server, as far as it is known.
 enum Kind {
     Unknown,
     Rust { secret: String, control: Box<Control> },
@@ -78,14 +78,14 @@ enum Kind {
 struct Control {
     connection: Connection,
     serializer: Serializer,
-    /// Replies to questions whose askers no longer wait. They come first.
+    /// The number of replies whose callers no longer wait. They arrive before other replies.
     unread_replies: usize,
-    /// References to give back that could not be sent yet.
+    /// References that must be given back and could not be sent yet.
     pending_decrefs: VecDeque<String>,
 }
 
 impl Control {
-    /// Gives references back, as far as the server takes the messages by then.
+    /// Gives references back, as far as the server accepts the messages by the deadline.
     fn send_pending(&mut self, until: Deadline) {
         while let Some(ident) = self.pending_decrefs.front() {
             let sent = decref(ident)
@@ -99,7 +99,7 @@ impl Control {
         }
     }
 
-    /// Asks, and waits for the reply; `None` when the time is over.
+    /// Sends a request and waits for the reply; `None` when the time ran out.
     fn ask(&mut self, request: &[u8], until: Deadline) -> Result<Option<Vec<u8>>> {
         self.send_pending(until);
         if !self.pending_decrefs.is_empty() || !self.connection.send_bytes_timeout(request, until)?.has_begun() {
@@ -121,7 +121,7 @@ fn decref(ident: &str) -> Request<'static> {
 }
 
 thread_local! {
-    /// This thread's connections, with the numbers of their clients. There are few.
+    /// This thread's connections, each with the number of its client. There are few.
     static CONNECTIONS: RefCell<Vec<(u64, Box<CallConnection>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -140,7 +140,7 @@ impl Client {
         &self.key
     }
 
-    /// Whether this client speaks with its server by that key and serializer.
+    /// Whether this client uses the given key and serializer.
     pub(super) fn is_by(&self, key: &AuthKey, serializer: Serializer) -> bool {
         self.key.as_bytes() == key.as_bytes() && self.serializer == serializer
     }
@@ -158,7 +158,7 @@ impl Client {
         Ok(connection)
     }
 
-    /// The error for a server that did not answer in time.
+    /// Returns the error for a server that did not answer in time.
     pub(super) fn timeout_error(&self) -> Error {
         let message = format!(
             "the manager at {} did not answer in time: the server is stopped, overloaded or cut off (`managers::set_reply_timeout` sets the limit)",
@@ -173,7 +173,7 @@ impl Client {
         self.exchange(&connection, &request.encode(self.serializer)?, until)?.ok_or_else(|| self.timeout_error())
     }
 
-    /// Sends a request and waits for the reply; `None` when the time is over.
+    /// Sends a request and waits for the reply; `None` when the time ran out.
     fn exchange(&self, connection: &Connection, request: &[u8], until: Deadline) -> Result<Option<Reply>> {
         if !connection.send_bytes_timeout(request, until)?.is_complete() {
             return Ok(None);
@@ -182,7 +182,7 @@ impl Client {
         reply.map(|bytes| Reply::decode(&bytes, self.serializer)).transpose()
     }
 
-    /// Says which server has ended.
+    /// Adds the server's address to the error of a server that has ended.
     fn ended(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::Closed => {
@@ -197,7 +197,7 @@ impl Client {
         Request::to_server("ossature", vec![VERSION.into(), name().into(), secret.map(str::to_owned).into()])
     }
 
-    /// Finds out what the server is, and begins a session.
+    /// Determines the kind of the server, and begins a session.
     fn identify<'l>(&self, link: &'l mut Identity, until: Deadline) -> Result<&'l mut Kind> {
         if link.generation != generation() {
             *link = Identity { generation: generation(), kind: Kind::Unknown }; // the session is the parent's
@@ -221,14 +221,14 @@ impl Client {
         Ok(&mut link.kind)
     }
 
-    /// Whether the server is one of this library.
+    /// Whether the server is a server of this library.
     pub(super) fn is_rust(&self) -> Result<bool> {
         let until = reply_deadline();
         let mut link = self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?;
         Ok(matches!(self.identify(&mut link, until)?, Kind::Rust { .. }))
     }
 
-    /// A connection for calls.
+    /// Makes a connection for calls.
     fn join(&self, until: Deadline) -> Result<Box<CallConnection>> {
         for _ in 0..2 {
             let mut link = self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?;
@@ -253,10 +253,10 @@ impl Client {
                 _ => self.link.lock_timeout(until).ok_or_else(|| self.timeout_error())?.kind = Kind::Unknown,
             }
         }
-        Err(Error::new(ErrorKind::Closed, format!("the manager at {} let no connection in", self.address)))
+        Err(Error::new(ErrorKind::Closed, format!("the manager at {} refused the connection", self.address)))
     }
 
-    /// A connection for the calls of one thread: through shared memory if that can be.
+    /// Makes a connection for the calls of one thread: through shared memory if possible.
     fn join_thread(&self, until: Deadline) -> Result<Box<CallConnection>> {
         let mut line = self.join(until)?;
         if line.share(until)? { Ok(line) } else { Err(self.timeout_error()) }
@@ -293,7 +293,7 @@ impl Client {
         taken.ok().flatten()
     }
 
-    /// Keeps this thread's connection for the next call. Not so while the thread ends; then the connection is closed.
+    /// Keeps this thread's connection for the next call. While the thread ends, the connection is closed instead.
     fn keep_connection(&self, line: Box<CallConnection>) {
         let _ = CONNECTIONS.try_with(|mine| mine.borrow_mut().push((self.id, line)));
     }
@@ -310,7 +310,7 @@ impl Client {
     }
 
     /// Calls with a request in the compact form, the first `length` bytes of `room`, if this thread's calls go through
-    /// shared memory. The reply may take its place. `None` when the time is over. Then the connection is closed, so
+    /// shared memory. The reply may replace it there. `None` when the time ran out. Then the connection is closed, so
     /// that the server forgets the call.
     pub(super) fn call_by_memory(&self, room: &mut Room, length: usize, until: Deadline) -> Result<Option<ByMemory>> {
         let Some(mut line) = self.take_sharing() else { return Ok(Some(ByMemory::Unsent(None))) };
@@ -346,8 +346,8 @@ impl Client {
         }
     }
 
-    /// Calls a method of an object, or of the server; `None` when the time is over. The connection is closed then, so
-    /// that the server forgets the call. `gone` is the end of a server that this call did not reach.
+    /// Calls a method of an object, or of the server; `None` when the time ran out. Then the connection is closed, so
+    /// that the server forgets the call. `gone` is the error of a server that ended before this call reached it.
     pub(super) fn call(&self, request: Request<'_>, until: Deadline, mut gone: Option<Error>) -> Result<Option<Reply>> {
         if request.ident.is_none() && !self.is_rust()? {
             return self.once(request, until.min(reply_deadline())).map(Some);
@@ -386,8 +386,8 @@ impl Client {
         }
     }
 
-    /// Sends a call over the socket as a pickle or a document, by this connection or a new one. `gone` is the end of
-    /// the server that the call did not reach.
+    /// Sends a call over the socket as a pickle or a document, over this connection or a new one. `gone` is the error
+    /// of a server that ended before the call reached it.
     fn send(
         &self,
         mine: Option<Box<CallConnection>>,
@@ -412,7 +412,7 @@ impl Client {
         Ok((line, sent))
     }
 
-    /// Sends a call by a connection of its own, and does not wait for the reply.
+    /// Sends a call over a connection of its own, and does not wait for the reply.
     pub(super) fn send_async(self: &Arc<Self>, request: Request<'_>) -> Result<PendingCall> {
         let (bytes, ready) = (request.encode(self.serializer)?, reply_deadline());
         let idle = std::iter::from_fn(|| self.spare.lock().pop()).find_map(|mut line| line.is_idle().then_some(line));
@@ -426,7 +426,7 @@ impl Client {
         Ok(PendingCall { client: self.clone(), line: Some(line) })
     }
 
-    /// Asks the server itself, after all references that this process has given back so far.
+    /// Calls a method of the server itself, after all references that this process has given back so far.
     pub(super) fn ask_after_all(&self, method: &str) -> Result<Value> {
         let request = Request::to_server(method, Vec::new());
         let until = reply_deadline();
@@ -442,15 +442,15 @@ impl Client {
         self.ask(method, Vec::new(), Vec::new())
     }
 
-    /// Asks the server itself.
+    /// Calls a method of the server itself.
     pub(super) fn ask(&self, method: &str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Value> {
         let request = Request { kwds, ..Request::to_server(method, args) };
         let reply = self.call(request, reply_deadline(), None)?.ok_or_else(|| self.timeout_error())?;
         answer_of(method, reply)
     }
 
-    /// Gives a reference back: best effort, and never for long. A server that is not reading gets the reference back
-    /// with the next one.
+    /// Gives a reference back: best effort, and never for long. A server that does not read at the moment receives the
+    /// reference with the next one.
     pub(super) fn give_back(&self, ident: &str) {
         let mut link = self.link.lock();
         if link.generation != generation() {
@@ -470,14 +470,14 @@ impl Client {
         }
     }
 
-    /// Tells the server to end; whether it said that it will.
+    /// Requests the end of the server; returns whether the server agreed.
     pub(super) fn shut_down(&self, patience: Duration) -> bool {
         let request = Request::to_server("shutdown", Vec::new());
         self.once(request, Deadline::after(patience)).is_ok()
     }
 }
 
-/// Sends by a connection whose server may have ended since the last call. `None` when it has: the server has not seen
+/// Sends over a connection whose server may have ended since the last call. `None` if it has: the server has not seen
 /// this call, because not a byte of it could be sent.
 fn send_by(
     line: Option<Box<CallConnection>>,
@@ -494,22 +494,24 @@ fn send_by(
     }
 }
 
-/// A call whose reply nobody has waited for yet.
+/// A call whose reply was not received yet.
 pub(super) struct PendingCall {
     pub(super) client: Arc<Client>,
-    /// Not there any more when the reply has come.
+    /// The connection, until the reply has come.
     line: Option<Box<CallConnection>>,
 }
 
 impl PendingCall {
-    /// The connection, in the process that has made the call.
+    /// The connection, if this process made the call.
     fn own(&self) -> Result<&CallConnection> {
-        let over = || Error::new(ErrorKind::NoResult, "the result of this call was given before, or its error");
+        let over = || {
+            Error::new(ErrorKind::NoResult, "the call has no result: an earlier call returned the result or the error")
+        };
         let line = self.line.as_ref().ok_or_else(over)?;
         if line.is_own() {
             return Ok(line);
         }
-        Err(Error::new(ErrorKind::NotAllowed, "another process made this call: the result goes there"))
+        Err(Error::new(ErrorKind::NotAllowed, "the result of this call belongs to the process that made the call"))
     }
 
     /// Whether the reply has begun to arrive, or the server has ended.
@@ -517,7 +519,7 @@ impl PendingCall {
         Ok(self.own()?.is_readable())
     }
 
-    /// Waits for the reply; `None` when the time is over, and the call is in flight still.
+    /// Waits for the reply; `None` when the time ran out; the call is still in flight.
     ///
     /// # Errors
     /// Any error is the end of the call.
@@ -564,11 +566,13 @@ fn answer_of(method: &str, reply: Reply) -> Result<Value> {
         Reply::Return(value) => Ok(value),
         Reply::Error(exception) => Err(exception.into()),
         Reply::Traceback(text) | Reply::Unserializable(text) => Err(Exception::remote(text).into()),
-        Reply::Proxy(..) => Err(Error::new(ErrorKind::Decode, format!("{method} was answered with a proxy"))),
+        Reply::Proxy(..) => {
+            Err(Error::new(ErrorKind::Decode, format!("the reply to {method} is a proxy, which it should not be")))
+        }
     }
 }
 
-/// What a server may call this thread.
+/// The name of this thread for the server.
 fn name() -> String {
     let process = current_process().name();
     match std::thread::current().name() {

@@ -1,5 +1,5 @@
-//! The compact form of requests and replies between a client and a server of this library, through shared memory and
-//! over a socket.
+//! The compact form of requests and replies between a client and a server of this library, over shared memory or a
+//! socket.
 //!
 //! | what | bytes |
 //! | --- | --- |
@@ -19,16 +19,16 @@ use ossature_sys::sync::exchange;
 use super::wire::Request;
 use crate::multiprocessing::connection::pickle::Value;
 
-/// The first byte of each message. No pickle begins with it, and no document of XML-RPC.
+/// The first byte of each message. Neither a pickle nor an XML-RPC document begins with it.
 const MARK: u8 = 1;
 
-/// How long a message is at most: what shared memory has room for.
+/// The maximum length of a message: the room in shared memory.
 pub(super) const MOST: usize = exchange::ROOM;
 
-/// How deep a value may be nested.
+/// The maximum nesting of a value.
 pub(super) const DEPTH: usize = 16;
 
-/// For how many arguments a request has room at least: a method that has more parameters than were given adds those.
+/// The minimum capacity of the arguments of a request: a method adds the parameters that were not given.
 const FEW: usize = 4;
 
 const NONE: u8 = 0;
@@ -45,18 +45,18 @@ pub(super) const DICT: u8 = 10;
 const SET: u8 = 11;
 const FROZEN_SET: u8 = 12;
 
-/// What has no compact form.
+/// The error of a value without a compact form.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit;
 
 pub(super) type Fits<T = ()> = Result<T, Unfit>;
 
-/// Whether a message is in the compact form, as far as its first byte tells.
+/// Whether the first byte says that the message has the compact form.
 pub(super) fn is_compact(message: &[u8]) -> bool {
     message.first() == Some(&MARK)
 }
 
-/// Room for a message.
+/// A buffer for a message.
 pub(super) type Room = [u8; MOST];
 
 /// Writes a request, if it has a compact form.
@@ -72,14 +72,14 @@ pub(super) fn write_request<'r>(request: &Request, room: &'r mut Room) -> Fits<&
     Ok(writer.done())
 }
 
-/// Writes what a method returned, if that has a compact form.
+/// Writes the result of a method, if it has a compact form.
 pub(super) fn write_reply<'r>(value: &Value, room: &'r mut Room) -> Fits<&'r [u8]> {
     let mut writer = Writer::begin(room);
     writer.value(value, 1)?;
     Ok(writer.done())
 }
 
-/// Reads a request; `None` if the bytes are none.
+/// Reads a request; `None` if the bytes are not a request.
 pub(super) fn read_request(bytes: &[u8]) -> Option<Request<'_>> {
     let mut reader = Reader::begin(bytes)?;
     let ident = reader.text()?;
@@ -91,21 +91,21 @@ pub(super) fn read_request(bytes: &[u8]) -> Option<Request<'_>> {
     reader.0.is_empty().then_some(Request { ident, method, args, kwds })
 }
 
-/// A request in its parts, which are not read yet.
+/// The parts of a request, not decoded yet.
 pub(super) struct Unread<'b> {
     pub(super) ident: &'b [u8],
     pub(super) method: &'b [u8],
     pub(super) args: UnreadArgs<'b>,
 }
 
-/// Arguments as their bytes: those of `count` positional arguments, then of the named arguments.
+/// The encoded arguments: `count` positional arguments, then the named arguments.
 #[derive(Clone, Copy)]
 pub(super) struct UnreadArgs<'b> {
     count: usize,
     bytes: &'b [u8],
 }
 
-/// An argument that can be a key. The bytes of a text may not be UTF-8.
+/// An undecoded argument that can be a key. The bytes of a text may not be UTF-8.
 pub(super) enum UnreadKey<'b> {
     Text(&'b [u8]),
     Int(i64),
@@ -118,7 +118,7 @@ impl<'b> UnreadArgs<'b> {
         self.count == 0 && self.bytes == NO_NAMES
     }
 
-    /// The argument, if it is the only one, and a text or an integer.
+    /// The argument, if there is only one and it is a text or an integer.
     #[inline]
     pub(super) fn only(self) -> Option<UnreadKey<'b>> {
         let mut reader = Reader(self.bytes);
@@ -135,7 +135,7 @@ impl<'b> UnreadArgs<'b> {
 /// The end of a request without named arguments.
 const NO_NAMES: &[u8] = &[0, 0];
 
-/// Splits a request into its parts; `None` if the bytes are not a request. The parts are not read, so they may still
+/// Splits a request into its parts; `None` if the bytes are not a request. The parts are not decoded, so they may still
 /// be wrong.
 #[inline]
 pub(super) fn take_apart(bytes: &[u8]) -> Option<Unread<'_>> {
@@ -145,17 +145,17 @@ pub(super) fn take_apart(bytes: &[u8]) -> Option<Unread<'_>> {
     Some(Unread { ident, method, args: UnreadArgs { count, bytes: reader.0 } })
 }
 
-/// Reads what a method returned; `None` if the bytes are not a value.
+/// Reads the result of a method; `None` if the bytes are not a value.
 pub(super) fn read_reply(bytes: &[u8]) -> Option<Value> {
     let mut reader = Reader::begin(bytes)?;
     let value = reader.value(1)?;
     reader.0.is_empty().then_some(value)
 }
 
-/// Writes one message.
+/// A writer of one message.
 pub(super) struct Writer<'r> {
     room: &'r mut Room,
-    /// How long the message is so far.
+    /// The current length of the message.
     at: usize,
 }
 
@@ -166,7 +166,7 @@ impl<'r> Writer<'r> {
         Self { room, at: 1 }
     }
 
-    /// The message.
+    /// Returns the message.
     #[inline]
     pub(super) fn done(self) -> &'r [u8] {
         let Self { room, at } = self;
@@ -180,13 +180,13 @@ impl<'r> Writer<'r> {
         self.bytes(method.as_bytes())
     }
 
-    /// How long the message is so far.
+    /// The current length of the message.
     #[inline]
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// Takes room for `length` more bytes.
+    /// Reserves `length` more bytes.
     #[inline]
     fn space(&mut self, length: usize) -> Fits<&mut [u8]> {
         let begin = self.at;
@@ -202,13 +202,13 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    /// Whether a value may stand at this depth.
+    /// Checks that a value may be nested this deep.
     #[inline]
     pub(super) fn may_stand(depth: usize) -> Fits {
         if depth > DEPTH { Err(Unfit) } else { Ok(()) }
     }
 
-    /// Sets a count that was written before what it counts.
+    /// Sets a count whose place was reserved before the counted values.
     #[inline]
     pub(super) fn set_count(&mut self, at: usize, count: usize) -> Fits {
         let bytes = u16::try_from(count).map_err(|_| Unfit)?.to_le_bytes();
@@ -314,7 +314,7 @@ impl<'r> Writer<'r> {
     }
 }
 
-/// Whether a value may be a key or an item of a set: of these, what Python can hash.
+/// Whether a value may be a key or an item of a set: the kinds that Python can hash.
 fn is_key(value: &Value) -> bool {
     use Value::{Bool, Bytes, Float, Int, None, Text};
     matches!(value, None | Bool(_) | Int(_) | Float(_) | Text(_) | Bytes(_))
@@ -341,7 +341,7 @@ impl<'b> Reader<'b> {
         Some(*taken)
     }
 
-    /// A count of things of at least one byte each.
+    /// Reads a count of values of at least one byte each.
     #[inline]
     fn count(&mut self) -> Option<usize> {
         let count = usize::from(u16::from_le_bytes(self.array()?));

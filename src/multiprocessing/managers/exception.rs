@@ -1,4 +1,4 @@
-//! What a method of a served object raised, under its own name.
+//! The exception that a method of a served object raised, with its own name.
 
 use std::any::{Any, type_name};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::connection::pickle::{Global, Object, Value};
 
-/// An exception that crosses between a server and its clients: a class, arguments and the text of a traceback.
+/// An exception that is sent between a server and its clients: a class, arguments and the text of a traceback.
 ///
 /// A method of a served object that returns `Err` raises one. An `Exception` keeps its class. Any other error becomes a
 /// `RuntimeError` with the text of the error, and the name of its Rust type as the attribute `rust_type`. A client in
@@ -37,17 +37,17 @@ pub struct Exception {
     traceback: Option<String>,
 }
 
-/// The class under which CPython raises what went wrong below the methods of an object.
+/// The class of CPython's errors that a server raises outside the methods of an object.
 const REMOTE_ERROR: &str = "multiprocessing.managers.RemoteError";
 
 impl Exception {
-    /// An exception of a class with one argument, a text. A class of Python's built-ins has a bare name, `KeyError`,
-    /// any other one its module before it, `queue.Empty`.
+    /// Makes an exception of a class with one argument, a text. A built-in class of Python has a bare name, `KeyError`;
+    /// any other class has its module before it, `queue.Empty`.
     pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
         Self::with_args(class, vec![Value::Text(message.into())])
     }
 
-    /// An exception of a class with these arguments.
+    /// Makes an exception of a class with these arguments.
     pub fn with_args(class: impl Into<String>, args: Vec<Value>) -> Self {
         Self { class: class.into(), args, rust_type: None, traceback: None }
     }
@@ -76,13 +76,13 @@ impl Exception {
         self.rust_type.as_deref()
     }
 
-    /// Where the error came from, as the server tells it.
+    /// The traceback of the error, as the server reports it.
     #[doc(alias = "backtrace")]
     pub fn traceback(&self) -> Option<&str> {
         self.traceback.as_deref()
     }
 
-    /// What a server says that could not even call a method: the text of a traceback.
+    /// Makes the exception of a server that could not even call a method, from the text of a traceback.
     pub(super) fn remote(text: String) -> Self {
         let mut exception = Self::new(REMOTE_ERROR, "the server could not carry out the call");
         exception.traceback = Some(text);
@@ -93,7 +93,7 @@ impl Exception {
         self.class == REMOTE_ERROR
     }
 
-    /// Of the error of a method.
+    /// Makes an exception from the error of a method.
     pub(super) fn of<E: fmt::Display + Any>(error: E) -> Self {
         let any: &dyn Any = &error;
         if let Some(exception) = any.downcast_ref::<Self>() {
@@ -107,7 +107,7 @@ impl Exception {
         exception
     }
 
-    /// The exception that an error was made of.
+    /// The exception that caused an error.
     pub fn inside(error: &Error) -> Option<&Self> {
         std::error::Error::source(error)?.downcast_ref()
     }
@@ -119,7 +119,8 @@ impl Exception {
         exception
     }
 
-    /// As CPython pickles it. The names are Python 2's, which Python 3 knows too.
+    /// Converts the exception to the object that CPython pickles. The names are those of Python 2, which Python 3 reads
+    /// too.
     pub(super) fn to_value(&self) -> Value {
         let (module, name) = match self.class.rsplit_once('.') {
             Some(("queue", name @ ("Empty" | "Full"))) => ("Queue", name),
@@ -136,7 +137,7 @@ impl Exception {
         object.into()
     }
 
-    /// Of the payload of an error.
+    /// Makes an exception from the payload of an error.
     pub(super) fn from_value(value: Value) -> Self {
         let Value::Object(object) = value else {
             return Self::new(
@@ -179,7 +180,7 @@ impl fmt::Display for Exception {
 
 impl std::error::Error for Exception {}
 
-/// [`ErrorKind::Remote`], with the exception as the source.
+/// Makes an [`ErrorKind::Remote`] with the exception as the source.
 impl From<Exception> for Error {
     fn from(exception: Exception) -> Self {
         Self::caused(ErrorKind::Remote, None, exception)

@@ -1,4 +1,4 @@
-//! Calls that are sent now, and whose results are taken later.
+//! Calls that are sent now and whose results are received later.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,10 +12,10 @@ use super::proxy::Proxy;
 use super::served::Returned;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The types whose methods take a lock for the connection that calls them.
+/// The types whose methods acquire a lock for the calling connection.
 const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Semaphore"];
 
-/// A call in flight: from [`Proxy::call_async`].
+/// A call in flight, made by [`Proxy::call_async`].
 ///
 /// Many calls may be in flight from one thread. Each has a connection of its own to the server, and each is carried out
 /// as the call of another client would be:
@@ -52,19 +52,19 @@ const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Sem
 /// assert_eq!(both, ["a", "b"]);
 /// # Ok(()) }
 /// ```
-#[must_use = "the call is given up when this is dropped"]
+#[must_use = "the call is cancelled when this is dropped"]
 pub struct CallResult<R> {
     pending: PendingCall,
-    /// Keeps the object.
+    /// Keeps the called object alive.
     proxy: Proxy,
-    /// Keeps the objects that the call names until the call has its reply.
+    /// Keeps the objects in the arguments alive until the reply has come.
     _sent: Vec<Proxy>,
     method: String,
     kind: PhantomData<fn() -> R>,
 }
 
 impl Proxy {
-    /// Calls a method as [`call`](Self::call) does, without waiting for what it returns.
+    /// Calls a method as [`call`](Self::call) does, without waiting for the result.
     ///
     /// Differs from Python, whose clients have one call at a time for each thread.
     ///
@@ -79,7 +79,10 @@ impl Proxy {
     /// See the example of [`CallResult`].
     pub fn call_async<R: Returned>(&self, method: &str, args: impl Serialize) -> Result<CallResult<R>> {
         if method == "acquire" && LOCKS.contains(&self.typeid()) {
-            let message = format!("a {} that a call in flight acquires would belong to no thread", self.typeid());
+            let message = format!(
+                "a call in flight cannot acquire a {}, which would then belong to no thread; use `call`",
+                self.typeid()
+            );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let Outgoing { values, proxies } = arguments(args)?;
@@ -89,7 +92,7 @@ impl Proxy {
 }
 
 impl<R: Returned> CallResult<R> {
-    /// Waits for what the method returns.
+    /// Waits for the result of the method.
     ///
     /// # Errors
     /// * As for [`Proxy::call`].
@@ -97,11 +100,11 @@ impl<R: Returned> CallResult<R> {
     /// * [`NotAllowed`](ErrorKind::NotAllowed) in a forked child of the process that made the call.
     pub fn get(mut self) -> Result<R::There> {
         self.get_timeout(Deadline::NEVER)?
-            .ok_or_else(|| Error::new(ErrorKind::Closed, "the wait for a reply ended without one"))
+            .ok_or_else(|| Error::new(ErrorKind::Closed, "the wait for a reply ended without a reply"))
     }
 
-    /// Waits for what the method returns, until the deadline. Returns `None` when the time ran out; the call is in
-    /// flight still then.
+    /// Waits for the result of the method until the deadline. Returns `None` when the time ran out; the call is then
+    /// still in flight.
     ///
     /// # Errors
     /// As [`get`](Self::get).

@@ -1,4 +1,4 @@
-//! Which servers this process knows, and by which key.
+//! The servers that this process knows, and their keys.
 
 use std::sync::{Arc, Weak};
 
@@ -19,7 +19,7 @@ struct Known {
 
 static KNOWN: Lock<Vec<Known>> = Lock::new(Vec::new());
 
-/// Notes the key of a server and how it is spoken with, for proxies that come without a key.
+/// Records the key and the serializer of a server, for proxies that come without a key.
 pub(super) fn remember(address: &Address, key: &AuthKey, serializer: Serializer) {
     let mut known = KNOWN.lock();
     match known.iter_mut().find(|known| known.address == *address) {

@@ -115,8 +115,8 @@ pub fn known_name(task: &str) -> Result<&'static str> {
 /// # Errors
 /// `Os` when /proc is not mounted.
 pub fn build_id() -> Result<Option<Vec<u8>>> {
-    let own =
-        BuildId::own().map_err(|error| Error::from(error).with_message("cannot tell the build of this program"))?;
+    let own = BuildId::own()
+        .map_err(|error| Error::from(error).with_message("cannot determine the build of this program"))?;
     Ok(own.linked().map(<[u8]>::to_vec))
 }
 

@@ -135,9 +135,7 @@ impl<'a> Machine<'a> {
                 Err(self.error("makes an object; only plain data is read"))
             }
             op::PERSID | op::BINPERSID => Err(self.error("refers to a persistent object; only plain data is read")),
-            op::EXT1 | op::EXT2 | op::EXT4 => {
-                Err(self.error("refers to a class of the extension registry; only plain data is read"))
-            }
+            op::EXT1 | op::EXT2 | op::EXT4 => Err(self.error("refers to a registered class; only plain data is read")),
             op::NEXT_BUFFER | op::READONLY_BUFFER => Err(self.error("needs an out-of-band buffer; there is none")),
             _ => Err(self.error("no such opcode")),
         }

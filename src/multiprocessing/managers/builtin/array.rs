@@ -96,7 +96,7 @@ pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Ma
 }
 
 impl Array {
-    /// As the class of Python that it is; a client in Rust reads it as a list.
+    /// Returns the array as an object of Python's class; a client in Rust reads it as a list.
     fn sent(&self, items: Vec<Value>) -> Value {
         let args = vec![self.code.text().into(), Value::List(items)];
         Object::new(Global::new("array", "array"), args).into()
@@ -122,7 +122,10 @@ impl Array {
             Index::Many(places, ..) => {
                 let values: Vec<Value> = iterate(value)?.into_iter().map(|it| code.check(it)).collect::<Raised<_>>()?;
                 if values.len() != places.len() {
-                    return Err(Exception::new("ValueError", "a slice is replaced by as many items as it has"));
+                    return Err(Exception::new(
+                        "ValueError",
+                        "a slice and its replacement must have the same number of items",
+                    ));
                 }
                 for (place, value) in places.into_iter().zip(values) {
                     if let Some(slot) = self.items.get_mut(place) {

@@ -14,14 +14,14 @@ struct Barrier {
     parties: usize,
     timeout: Value,
     broken: bool,
-    /// Who waits, and as which party.
+    /// The waiters, each with its number as a party.
     waiting: BTreeMap<WaiterId, usize>,
 }
 
 pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [parties, action, timeout] = args(arguments, ["parties", "action", "timeout"])?;
     if action != Value::None {
-        return Err(type_error("an action cannot be called here: let the party with number 0 do it"));
+        return Err(type_error("a barrier of a manager has no action: let the party with number 0 run it"));
     }
     let parties = usize::try_from(int(&parties)?).ok().filter(|parties| *parties > 0);
     let parties = parties.ok_or_else(|| Exception::new("ValueError", "parties must be > 0"))?;
@@ -102,7 +102,7 @@ impl Local for Barrier {
         Some(Err(broken()))
     }
 
-    /// Nobody else can take the place of the party.
+    /// Breaks the barrier: no other waiter can replace the party.
     fn cancel(&mut self, waiter: WaiterId, context: &mut CallContext) {
         if self.waiting.remove(&waiter).is_some() {
             self.broken = true;

@@ -14,14 +14,14 @@ pub(super) const METHODS: &[&str] = &["acquire", "notify", "notifyAll", "notify_
 #[derive(Default)]
 struct Condition {
     mutex: Mutex,
-    /// The waiters for a notification, their owners, and how deep each held the lock.
+    /// The waiters for a notification, their owners, and how many times each had acquired the lock.
     sleeping: BTreeMap<WaiterId, (Owner, u32)>,
 }
 
 pub(super) fn make(arguments: Arguments, _: &mut CallContext) -> Raised<Made> {
     let [lock] = args(arguments, ["lock"])?;
     if lock != Value::None {
-        return Err(type_error("a condition of a manager has a lock of its own"));
+        return Err(type_error("a condition of a manager takes no lock: it has a lock of its own"));
     }
     Ok(made("Condition", METHODS, Condition::default()))
 }
@@ -77,7 +77,8 @@ impl Local for Condition {
         self.carry_out(call, context).unwrap_or_else(|exception| Step::Done(Err(exception)))
     }
 
-    /// A waiter that slept needs the lock again before the answer; a waiter for the lock does not get it.
+    /// Handles the end of a waiter's time. A waiter for a notification needs the lock again before its answer; a waiter
+    /// for the lock does not receive it.
     fn timed_out(&mut self, waiter: WaiterId, context: &mut CallContext) -> Option<Outcome> {
         if let Some((owner, depth)) = self.sleeping.remove(&waiter) {
             self.mutex.enter(waiter, owner, depth, false.into(), context);

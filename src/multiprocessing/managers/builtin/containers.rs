@@ -12,7 +12,7 @@ use crate::multiprocessing::connection::pickle::{Value, to_value};
 #[allow(unused_imports, reason = "the docs link to it")]
 use crate::multiprocessing::managers::Proxy;
 
-/// What a container of a manager may hold: serde values, proxies included.
+/// A type that a manager's container may hold: serde values, proxies included.
 ///
 /// # Examples
 /// See the example of [`ListProxy`].
@@ -54,30 +54,30 @@ typed! {
 
 impl<T: Element> ListProxy<T> {
     calls! {
-        /// How many items there are.
+        /// The number of items.
         len() -> u64 = "__len__"();
         /// Adds an item at the end.
         #[doc(alias = "append")]
         push(item: &T) -> () = "append"(item);
         /// Adds items at the end.
         extend(items: &[T]) -> () = "extend"(items);
-        /// Adds an item before the one at that place.
+        /// Adds an item before the item at the given index.
         insert(index: i64, item: &T) -> () = "insert"(index, item);
-        /// Replaces the item at that place; it is an error if there is none.
+        /// Replaces the item at the given index; an error if the index has no item.
         #[doc(alias = "__setitem__")]
         set(index: i64, item: &T) -> () = "__setitem__"(index, item);
         /// Whether an item is equal to this one.
         #[doc(alias = "__contains__")]
         contains(item: &T) -> bool = "__contains__"(item);
-        /// How many items are equal to this one.
+        /// The number of items that are equal to this one.
         count(item: &T) -> u64 = "count"(item);
-        /// Sorts numbers, or texts, or sequences of them.
+        /// Sorts the items, which are numbers, texts, or sequences of them.
         sort() -> () = "sort"();
-        /// Turns the order round.
+        /// Reverses the order of the items.
         reverse() -> () = "reverse"();
         /// Removes all items.
         clear() -> () = "clear"();
-        /// A copy of all items.
+        /// Copies all items.
         #[doc(alias = "copy")]
         to_vec() -> Vec<T> = "#GETVALUE"();
     }
@@ -90,7 +90,7 @@ impl<T: Element> ListProxy<T> {
         Ok(self.len()? == 0)
     }
 
-    /// The item at that place; negative places count from the end. `None` if there is none.
+    /// The item at the given index, or `None`; negative indices count from the end.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -107,7 +107,7 @@ impl<T: Element> ListProxy<T> {
         unless(self.proxy.call_within::<T>("pop", (), Duration::ZERO), "IndexError")
     }
 
-    /// Removes the item at that place.
+    /// Removes the item at the given index.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -145,22 +145,22 @@ typed! {
 
 impl<K: Element, V: Element> DictProxy<K, V> {
     calls! {
-        /// How many entries there are.
+        /// The number of entries.
         len() -> u64 = "__len__"();
-        /// Sets what the key leads to.
+        /// Sets the value of the key.
         #[doc(alias = "__setitem__")]
         insert(key: &K, value: &V) -> () = "__setitem__"(key, value);
-        /// What the key leads to, if it is there.
+        /// The value of the key, if the dict has the key.
         get(key: &K) -> Option<V> = "get"(key);
-        /// What the key leads to, which is `value` if it was not there before.
+        /// The value of the key, which becomes `value` if the dict did not have the key.
         #[doc(alias = "setdefault")]
         set_default(key: &K, value: &V) -> V = "setdefault"(key, value);
-        /// Whether the key is there.
+        /// Whether the dict has the key.
         #[doc(alias = "__contains__")]
         contains_key(key: &K) -> bool = "__contains__"(key);
-        /// The keys, in the order in which they came.
+        /// The keys, in the order of their insertion.
         keys() -> Vec<K> = "keys"();
-        /// What they lead to, in the same order.
+        /// The values, in the same order.
         values() -> Vec<V> = "values"();
         /// Keys and values.
         items() -> Vec<(K, V)> = "items"();
@@ -176,7 +176,7 @@ impl<K: Element, V: Element> DictProxy<K, V> {
         Ok(self.len()? == 0)
     }
 
-    /// Iterates over the keys, each of which is a call. An exception `RuntimeError` if the dict gets longer or shorter
+    /// Iterates over the keys, with a call for each. The exception is `RuntimeError` if the dict gains or loses entries
     /// meanwhile.
     ///
     /// # Errors
@@ -186,7 +186,7 @@ impl<K: Element, V: Element> DictProxy<K, V> {
         self.proxy.call_within::<IteratorProxy<K>>("__iter__", (), Duration::ZERO)
     }
 
-    /// Removes a key; what it led to.
+    /// Removes a key and returns its value.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -206,7 +206,7 @@ impl<K: Element, V: Element> DictProxy<K, V> {
 }
 
 typed! {
-    /// A proxy of an iterator on a server: what [`DictProxy::iter`] gives, or a method of a server of CPython.
+    /// A proxy of an iterator on a server, returned by [`DictProxy::iter`] or by a method of a server of CPython.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -262,22 +262,22 @@ typed! {
 
 impl<T: Element> SetProxy<T> {
     calls! {
-        /// How many items there are.
+        /// The number of items.
         len() -> u64 = "__len__"();
-        /// Adds an item, if it is not there yet.
+        /// Adds an item if the set does not have it.
         #[doc(alias = "add")]
         insert(item: &T) -> () = "add"(item);
-        /// Removes an item, if it is there.
+        /// Removes an item if the set has it.
         #[doc(alias = "discard")]
         remove(item: &T) -> () = "discard"(item);
-        /// Whether the item is there.
+        /// Whether the set has the item.
         #[doc(alias = "__contains__")]
         contains(item: &T) -> bool = "__contains__"(item);
-        /// A copy of all items.
+        /// Copies all items.
         to_vec() -> Vec<T> = "#GETVALUE"();
-        /// The items of this set and of others.
+        /// The items of this set and of the others.
         union(others: &[T]) -> Vec<T> = "union"(others);
-        /// The items that are among the others too.
+        /// The items that are also among the others.
         intersection(others: &[T]) -> Vec<T> = "intersection"(others);
         /// The items that are not among the others.
         difference(others: &[T]) -> Vec<T> = "difference"(others);
@@ -319,7 +319,7 @@ typed! {
 }
 
 impl NamespaceProxy {
-    /// The value of a name; `None` if there is none.
+    /// The value of a name, or `None`.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -338,7 +338,7 @@ impl NamespaceProxy {
     }
 
     calls! {
-        /// Removes a name; it is an error if there is none.
+        /// Removes a name; an error if the namespace does not have it.
         #[doc(alias = "__delattr__")]
         delete(name: &str) -> () = "__delattr__"(name);
     }
@@ -367,7 +367,7 @@ impl<T: Element> ValueProxy<T> {
         /// The value.
         #[doc(alias = "value")]
         get() -> T = "get"();
-        /// Replaces the value. Nothing keeps others from doing so between a `get` and a `set`: take a lock.
+        /// Replaces the value. Other clients may do so between a `get` and a `set`, unless all of them take a lock.
         set(value: &T) -> () = "set"(value);
     }
 }
@@ -392,17 +392,17 @@ typed! {
 
 impl<T: Element> ArrayProxy<T> {
     calls! {
-        /// How many items there are.
+        /// The number of items.
         #[allow(clippy::len_without_is_empty, reason = "a call that may fail; an array rarely is")]
         len() -> u64 = "__len__"();
-        /// Replaces the item at that place; it is an error if there is none.
+        /// Replaces the item at the given index; an error if the index has no item.
         #[doc(alias = "__setitem__")]
         set(index: i64, item: &T) -> () = "__setitem__"(index, item);
-        /// A copy of all items.
+        /// Copies all items.
         to_vec() -> Vec<T> = "#GETVALUE"();
     }
 
-    /// The item at that place; negative places count from the end. `None` if there is none.
+    /// The item at the given index, or `None`; negative indices count from the end.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -446,7 +446,7 @@ impl Manager {
         self.create("Namespace", ()).map(Into::into)
     }
 
-    /// Makes a value on the server, with Python's code of its type as a note.
+    /// Makes a value on the server, labelled with Python's code of its type.
     ///
     /// # Errors
     /// As for [`create`](Self::create).

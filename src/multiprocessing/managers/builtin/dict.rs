@@ -1,4 +1,4 @@
-//! Python's `dict`: keys in the order in which they came.
+//! Python's `dict`: keys in the order of their insertion.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,17 +39,17 @@ pub(super) const METHODS: &[&str] = &[
     "values",
 ];
 
-/// The letter of a text that is a key.
+/// The tag of a key that is a text.
 const TEXT: u8 = b't';
 
-/// The letter of an integer that is a key.
+/// The tag of a key that is an integer.
 const INT: u8 = b'i';
 
-/// How long a short key is at most, with its letter.
+/// The maximum length of a short key, including its tag.
 const SHORT: usize = 32;
 
-/// What stands for a key: equal keys have the same bytes, whatever their types. Short kinds have a letter and their
-/// bytes, the others are pickles, which no letter begins.
+/// Encodes a key: equal keys have the same bytes, whatever their types. Short kinds have a tag and their bytes; other
+/// keys are pickles, which never begin with a tag.
 pub(super) fn key_of(value: &Value) -> Raised<Vec<u8>> {
     let tagged = |tag: u8, bytes: &[u8]| {
         let mut key = Vec::with_capacity(1 + bytes.len());
@@ -71,7 +71,7 @@ pub(super) fn key_of(value: &Value) -> Raised<Vec<u8>> {
     }
 }
 
-/// The value, with one form for all numbers that are equal.
+/// Converts the value so that all equal numbers have one form.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Bool(flag) => Value::Int((*flag).into()),
@@ -94,12 +94,12 @@ pub(super) struct HashTable {
     places: HashMap<Vec<u8>, u64, Keyed>,
     entries: BTreeMap<u64, (Value, Item)>,
     next: u64,
-    /// How many entries there are, for iterators.
+    /// The number of entries, shared with iterators.
     pub(super) len: Arc<AtomicUsize>,
 }
 
 impl HashTable {
-    /// Where a key is. Looking up a short text takes no memory.
+    /// Finds the place of a key. The search for a short text allocates nothing.
     fn place(&self, key: &Value) -> Raised<Option<u64>> {
         match key {
             Value::Text(text) if text.len() < SHORT => Ok(self.place_of_short(TEXT, text.as_bytes())),
@@ -107,7 +107,7 @@ impl HashTable {
         }
     }
 
-    /// The place of the key of a letter and at most 31 bytes; `None` for more bytes.
+    /// Finds the place of a key of a tag and at most 31 bytes; `None` for more bytes.
     #[inline]
     fn place_of_short(&self, letter: u8, bytes: &[u8]) -> Option<u64> {
         let mut room = [letter; SHORT];
@@ -115,7 +115,7 @@ impl HashTable {
         self.places.get(room.get(..=bytes.len())?).copied()
     }
 
-    /// The item of a key that was not read; `None` for a long key too.
+    /// Finds the item of a key that was not decoded; `None` for a long key too.
     #[inline]
     fn look(&self, key: &UnreadKey<'_>) -> Option<&Item> {
         let place = match key {
@@ -189,13 +189,13 @@ fn pairs_of(value: Value) -> Raised<Vec<(Value, Value)>> {
             .into_iter()
             .map(|pair| match <[Value; 2]>::try_from(iterate(pair)?) {
                 Ok([key, value]) => Ok((key, value)),
-                Err(_) => Err(Exception::new("ValueError", "a dict is made of pairs")),
+                Err(_) => Err(Exception::new("ValueError", "a dict must be made from pairs")),
             })
             .collect(),
     }
 }
 
-/// The entries of one positional argument, and of the named arguments.
+/// Collects the entries of one positional argument and of the named arguments.
 fn entries(mut arguments: Arguments) -> Raised<Vec<(Value, Value)>> {
     let kwds = std::mem::take(&mut arguments.kwds);
     let [from] = args(arguments, ["iterable"])?;

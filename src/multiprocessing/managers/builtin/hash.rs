@@ -1,4 +1,4 @@
-//! The hash of keys that clients choose: SipHash-1-3 with two numbers of the table, which nobody outside knows.
+//! The hash of keys that clients choose: SipHash-1-3 with two secret numbers for each table.
 //!
 //! The standard library's hash is the same, but it takes bytes piece by piece, and runs more code for that. A key comes
 //! in one piece. Its length is part of the hash in any case, so it is not written beside.
@@ -27,7 +27,7 @@ impl BuildHasher for Keyed {
     }
 }
 
-/// The hash of one key.
+/// The hasher of one key.
 pub(super) struct KeyHash {
     numbers: [u64; 2],
     hash: u64,

@@ -1,4 +1,4 @@
-//! What the built-in types share: arguments, numbers, limits and errors, as Python has them.
+//! Arguments, numbers, limits and errors of the built-in types, as in Python.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) fn made(typeid: &'static str, exposed: &'static [&'static str], objec
     Made { typeid, exposed, body: Body::Here(Box::new(object)) }
 }
 
-/// The arguments by these names.
+/// Takes the arguments with the given names.
 pub(super) fn args<const N: usize>(arguments: Arguments, names: [&str; N]) -> Raised<[Value; N]> {
     let values = arguments.by_names(&names)?;
     values.try_into().map_err(|_| Exception::new("TypeError", "wrong number of arguments")) // never: one for each name
@@ -25,7 +25,7 @@ pub(super) fn type_error(what: impl Into<String>) -> Exception {
     Exception::new("TypeError", what)
 }
 
-/// An integer; a bool is one to Python.
+/// Converts a value to an integer; a bool counts as one, as in Python.
 pub(super) fn int(value: &Value) -> Raised<i64> {
     match value {
         Value::Int(number) => Ok(*number),
@@ -45,14 +45,14 @@ pub(super) fn truth(value: &Value) -> bool {
     }
 }
 
-/// How long a call may wait: `None` is for ever.
+/// Converts the timeout of a call to a deadline; `None` means no limit.
 pub(in crate::multiprocessing::managers) fn limit(timeout: &Value) -> Raised<Deadline> {
     match timeout {
         Value::None => Ok(Deadline::NEVER),
         other => {
             let seconds = other.as_float().or_else(|| int(other).ok().map(|it| it as f64));
             let seconds =
-                seconds.ok_or_else(|| type_error(format!("a timeout is a number, not {}", other.type_name())))?;
+                seconds.ok_or_else(|| type_error(format!("a timeout must be a number, not {}", other.type_name())))?;
             if seconds.is_nan() {
                 return Err(Exception::new("ValueError", "Invalid value NaN (not a number)"));
             }
@@ -62,7 +62,7 @@ pub(in crate::multiprocessing::managers) fn limit(timeout: &Value) -> Raised<Dea
     }
 }
 
-/// How long an `acquire(blocking, timeout)` may wait. There a negative timeout is for ever.
+/// Converts the arguments of `acquire(blocking, timeout)` to a deadline. A negative timeout means no limit.
 pub(super) fn acquire_limit(blocking: &Value, timeout: &Value) -> Raised<Deadline> {
     let blocks = matches!(blocking, Value::None) || truth(blocking);
     let number = timeout.as_float().or_else(|| int(timeout).ok().map(|it| it as f64));
@@ -76,7 +76,7 @@ pub(super) fn acquire_limit(blocking: &Value, timeout: &Value) -> Raised<Deadlin
     }
 }
 
-/// Whether two values are equal to Python, where 1, 1.0 and True are.
+/// Whether two values are equal in Python, where 1, 1.0 and True are equal.
 pub(super) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Int(_) | Value::Bool(_), Value::Int(_) | Value::Bool(_)) => int(a).ok() == int(b).ok(),
@@ -89,7 +89,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// The items of anything that Python would iterate over.
+/// The items of any value that Python would iterate over.
 pub(super) fn iterate(value: Value) -> Raised<Vec<Value>> {
     Ok(match value {
         Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => items,
@@ -100,7 +100,7 @@ pub(super) fn iterate(value: Value) -> Raised<Vec<Value>> {
     })
 }
 
-/// A place in a sequence; Python counts negative ones from the end.
+/// Converts an index of a sequence to a place; negative indices count from the end.
 pub(super) fn place(index: &Value, len: usize, what: &str) -> Raised<usize> {
     let index = int(index)?;
     let index = if index < 0 { index.checked_add_unsigned(len as u64) } else { Some(index) };

@@ -1,4 +1,4 @@
-//! An iterator over a copy of keys: what `iter(dict)` gives.
+//! An iterator over a copy of keys: the result of `iter(dict)`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -15,14 +15,14 @@ pub(super) const METHODS: &[&str] = &["__next__", "next", "send", "throw", "clos
 
 struct Iterator {
     keys: vec::IntoIter<Value>,
-    /// How many items the container has now, and had at the beginning.
+    /// The number of items in the container now and at the start of the iteration.
     now: Arc<AtomicUsize>,
     then: usize,
     what: &'static str,
     _charge: Charge,
 }
 
-/// Iterates over the keys for as long as the container has as many items as now.
+/// Makes an iterator over the keys, which ends with an error if the number of items changes.
 pub(super) fn over(
     keys: Vec<Value>,
     now: Arc<AtomicUsize>,

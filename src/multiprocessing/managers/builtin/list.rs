@@ -54,7 +54,7 @@ impl List {
         self.0.iter().map(|item| item.value.clone()).collect()
     }
 
-    /// The items several times, if the caller has room for them: before they are made.
+    /// Repeats the items, after a check that the caller has room for the result.
     fn repeated(&self, times: &Value, context: &mut CallContext) -> Raised<Vec<Value>> {
         let times = usize::try_from(int(times)?).unwrap_or(0);
         if self.0.is_empty() {
@@ -236,7 +236,7 @@ impl List {
             "sort" => {
                 let [key, reverse] = args(arguments, ["key", "reverse"])?;
                 if key != Value::None {
-                    return Err(type_error("a key function cannot be called here: sort a copy"));
+                    return Err(type_error("a list of a manager sorts without a key function: sort a copy"));
                 }
                 self.sort(truth(&reverse))?;
                 Value::None
@@ -271,7 +271,7 @@ impl List {
     }
 }
 
-/// The order of two values that Python can order.
+/// Compares two values that Python can order.
 fn compare(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Int(_) | Value::Bool(_), Value::Int(_) | Value::Bool(_)) => int(a).ok()?.partial_cmp(&int(b).ok()?),

@@ -24,7 +24,7 @@ pub(super) fn make_reentrant(arguments: Arguments, _: &mut CallContext) -> Raise
     Ok(made("RLock", METHODS, Lock { mutex: Mutex::default(), reentrant: true }))
 }
 
-/// `acquire(blocking, timeout)` of anything with a mutex.
+/// Carries out `acquire(blocking, timeout)` of any type with a mutex.
 pub(super) fn acquire(mutex: &mut Mutex, reentrant: bool, call: Call<'_>) -> Raised<Step> {
     let [blocking, timeout] = args(call.arguments, ["blocking", "timeout"])?;
     let until = acquire_limit(&blocking, &timeout)?;

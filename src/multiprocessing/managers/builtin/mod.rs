@@ -1,4 +1,4 @@
-//! The types that every server has, and their proxies.
+//! The built-in types of every server, and their proxies.
 //!
 //! The objects ([`Local`](super::server::local::Local)) live in the loop of the server and are changed by one call at
 //! a time. They have Python's names and exceptions, because clients of CPython call them too. The proxies are typed,

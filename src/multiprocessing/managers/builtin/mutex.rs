@@ -1,4 +1,4 @@
-//! What a lock is in the loop of a server: an owner, and those who wait for it in the order of their arrival.
+//! The lock inside the loop of a server: its owner, and the waiters in order of arrival.
 //!
 //! The owner is a connection, which stands for a thread of a client. When the connection ends, the next waiter owns the
 //! lock.
@@ -15,12 +15,12 @@ pub(super) struct Mutex {
     waiting: BTreeMap<WaiterId, Claim>,
 }
 
-/// What a waiter gets with the lock.
+/// The state that a waiter takes over with the lock.
 struct Claim {
     owner: Owner,
     depth: u32,
     answer: Value,
-    /// Whether it comes from a wait for a notification, and no longer has a time limit.
+    /// Whether the waiter was notified of a condition, so that its time limit no longer applies.
     notified: bool,
 }
 
@@ -33,7 +33,7 @@ impl Mutex {
         self.owner == Some(owner)
     }
 
-    /// Takes the lock if it is free, or once more if the owner may.
+    /// Takes the lock if it is free, or again if `again` allows the owner to.
     pub(super) fn take(&mut self, owner: Owner, again: bool) -> bool {
         if self.owner.is_none() || (again && self.is_held_by(owner)) {
             self.owner = Some(owner);
@@ -47,12 +47,12 @@ impl Mutex {
         self.waiting.insert(waiter, Claim { owner, depth, answer, notified: false });
     }
 
-    /// Whether a waiter comes from a wait for a notification.
+    /// Whether a waiter was notified of a condition.
     pub(super) fn was_notified(&self, waiter: WaiterId) -> bool {
         self.waiting.get(&waiter).is_some_and(|claim| claim.notified)
     }
 
-    /// Gives one level back; the next waiter follows after the last.
+    /// Releases one level; after the last level the next waiter has the lock.
     pub(super) fn release(&mut self, context: &mut CallContext) {
         self.depth = self.depth.saturating_sub(1);
         if self.depth == 0 {
@@ -60,7 +60,7 @@ impl Mutex {
         }
     }
 
-    /// Gives all levels back, and says how many.
+    /// Releases all levels, and returns their number.
     pub(super) fn release_all(&mut self, context: &mut CallContext) -> u32 {
         let depth = std::mem::take(&mut self.depth);
         self.pass_on(context);
@@ -75,7 +75,7 @@ impl Mutex {
         }
     }
 
-    /// After a wait for a notification: waits for the lock again, or gets it at once.
+    /// Waits for the lock again after a notification or timeout of a condition, or takes the lock if it is free.
     pub(super) fn enter(
         &mut self,
         waiter: WaiterId,

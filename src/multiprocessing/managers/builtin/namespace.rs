@@ -1,4 +1,4 @@
-//! Python's `Namespace`: names and what they stand for.
+//! Python's `Namespace`: names and their values.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ struct Namespace(BTreeMap<String, Item>);
 
 pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Made> {
     if !arguments.args.is_empty() {
-        return Err(type_error("Namespace takes names only"));
+        return Err(type_error("Namespace takes only named arguments"));
     }
     let names =
         arguments.kwds.into_iter().map(|(name, value)| context.keep_under(value, name.len()).map(|it| (name, it)));
@@ -66,7 +66,7 @@ impl Local for Namespace {
         self.carry_out(call, context).map(Answer::Value).into()
     }
 
-    /// The names with their values. Python sends an object of its class, which is none of ours.
+    /// Copies the names and their values as a dict. Python sends an object of a class that this library does not have.
     fn value(&self) -> Outcome {
         Ok(Answer::Value(Value::dict(self.0.iter().map(|(name, item)| (name.as_str(), item.value.clone())))))
     }

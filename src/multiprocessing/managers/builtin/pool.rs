@@ -17,7 +17,7 @@ use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::tasks::{Arguments, BuildId, Form, Target, nameable, registered};
 use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Transfer, Trust, pack};
 
-/// The class of a wait that has run out of time.
+/// The exception class for a wait that has run out of time.
 const LATE: &str = "multiprocessing.context.TimeoutError";
 
 typed! {
@@ -89,7 +89,7 @@ typed! {
     MapResultProxy<R>
 }
 
-/// The results of an [`imap`](PoolProxy::imap), one by one.
+/// An iterator over the results of an [`imap`](PoolProxy::imap).
 ///
 /// # Examples
 /// See the example of [`PoolProxy`].
@@ -98,12 +98,12 @@ typed! {
 pub struct ImapProxy<R> {
     proxy: Proxy,
     ordered: bool,
-    /// After an error of the connection.
+    /// Whether an error of the connection has ended the iteration.
     over: bool,
     kind: PhantomData<fn() -> R>,
 }
 
-/// A reply as it is on the wire.
+/// A reply without conversion.
 struct Plain;
 
 impl Returned for Plain {
@@ -123,7 +123,7 @@ impl Returned for Plain {
 
 fn unpacked<R: Transfer>(value: Value) -> Result<R> {
     let Value::Bytes(bytes) = value else {
-        let message = format!("a value of a pool is bytes, not a {}", value.type_name());
+        let message = format!("a pool returned a {} instead of bytes", value.type_name());
         return Err(Error::new(ErrorKind::Decode, message));
     };
     let bounds = Bounds::of_stranger(bytes.len());
@@ -134,7 +134,7 @@ fn unpacked_all<R: Transfer>(value: Value) -> Result<Vec<R>> {
     match value {
         Value::List(values) | Value::Tuple(values) => values.into_iter().map(unpacked).collect(),
         other => {
-            let message = format!("the values of a pool are a list, not a {}", other.type_name());
+            let message = format!("a pool returned a {} instead of a list", other.type_name());
             Err(Error::new(ErrorKind::Decode, message))
         }
     }
@@ -143,8 +143,9 @@ fn unpacked_all<R: Transfer>(value: Value) -> Result<Vec<R>> {
 fn packed<A: serde::Serialize>(task: &str, args: &A) -> Result<Value> {
     let Packed { bytes, descriptors } = pack(args)?;
     if !descriptors.is_empty() {
-        let message =
-            format!("the arguments of {task} hold a descriptor or shared memory, which no server can pass on");
+        let message = format!(
+            "cannot send the arguments of {task}: they contain a descriptor or shared memory, which a server does not pass on"
+        );
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     Ok(Value::Bytes(bytes))
@@ -152,11 +153,11 @@ fn packed<A: serde::Serialize>(task: &str, args: &A) -> Result<Value> {
 
 impl PoolProxy {
     calls! {
-        /// How many workers there are.
+        /// The number of workers.
         workers() -> u64 = "workers"();
-        /// Lets no more calls in. Those that were made go on.
+        /// Refuses new calls. Earlier calls continue.
         close() -> () = "close"();
-        /// Ends the pool, with the calls that have not ended.
+        /// Ends the pool, and the calls that are still running.
         terminate() -> () = "terminate"() waits;
     }
 
@@ -168,7 +169,7 @@ impl PoolProxy {
         self.proxy.call::<bool>("join", ()).map(drop)
     }
 
-    /// As [`join`](Self::join), for at most that long; `false` when the time ran out.
+    /// Does what [`join`](Self::join) does for at most `limit`; `false` when the time ran out.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -176,7 +177,7 @@ impl PoolProxy {
         self.proxy.call_within::<bool>("join", (seconds(limit),), limit)
     }
 
-    /// Gives the calls of a task to the workers.
+    /// Sends calls of a task to the workers.
     fn submit<F, Args>(&self, target: F, calls: impl IntoIterator<Item = Args>, chunksize: Option<u64>) -> Result<Proxy>
     where
         F: Target<Args>,
@@ -184,8 +185,8 @@ impl PoolProxy {
     {
         nameable::<F>();
         let task = registered(target, Form::Value)?.name;
-        let own =
-            BuildId::own().map_err(|error| Error::from(error).with_message("cannot tell the build of this program"))?;
+        let own = BuildId::own()
+            .map_err(|error| Error::from(error).with_message("cannot determine the build of this program"))?;
         let build = pack(own)?.bytes;
         let calls = calls.into_iter().map(|args| packed(task, &args)).collect::<Result<Vec<_>>>()?;
         let chunksize = chunksize.map_or(Value::None, Value::from);
@@ -206,7 +207,7 @@ impl PoolProxy {
         self.apply_async(target, args)?.get()
     }
 
-    /// Gives a call of `target` with `args` to a worker of the server. Does not wait for the value.
+    /// Sends a call of `target` with `args` to a worker of the server. Does not wait for the value.
     ///
     /// # Errors
     /// As for [`Proxy::call`]. [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
@@ -250,7 +251,7 @@ impl PoolProxy {
         self.starmap_async(target, items.into_iter().map(|item| (item,)))
     }
 
-    /// As [`map`](Self::map), for functions of several arguments.
+    /// Does what [`map`](Self::map) does, for functions of several arguments.
     ///
     /// # Errors
     /// As for [`map`](Self::map).
@@ -278,8 +279,7 @@ impl PoolProxy {
         self.submit(target, items, None).map(Into::into)
     }
 
-    /// Calls `target` with each item, and gives the values one by one, in the order of the items. All items are sent
-    /// first.
+    /// Calls `target` with each item, and yields the values in the order of the items. All items are sent first.
     ///
     /// # Errors
     /// As for [`apply_async`](Self::apply_async).
@@ -294,7 +294,7 @@ impl PoolProxy {
         Ok(ImapProxy { proxy, ordered: true, over: false, kind: PhantomData })
     }
 
-    /// As [`imap`](Self::imap), in the order in which the calls end.
+    /// Does what [`imap`](Self::imap) does, but yields the values in the order in which the calls end.
     ///
     /// # Errors
     /// As for [`apply_async`](Self::apply_async).
@@ -315,11 +315,11 @@ macro_rules! results {
             calls! {
                 /// Whether every call has ended.
                 ready() -> bool = "ready"();
-                /// Whether every call has ended with a value; an exception `ValueError` while one has not ended.
+                /// Whether every call has ended with a value; the exception is `ValueError` while a call has not ended.
                 successful() -> bool = "successful"();
             }
 
-            /// Waits until every call has ended, for at most that long; `false` when the time ran out.
+            /// Waits until every call has ended, for at most `limit`; `false` when the time ran out.
             ///
             /// # Errors
             /// As for [`Proxy::call`].
@@ -337,7 +337,7 @@ macro_rules! results {
                 self.proxy.call_with::<Plain>("get", Vec::new(), Vec::new()).and_then($take)
             }
 
-            /// As [`get`](Self::get), for at most that long; `None` when the time ran out.
+            /// Does what [`get`](Self::get) does for at most `limit`; `None` when the time ran out.
             ///
             /// # Errors
             /// As for [`get`](Self::get).
@@ -358,7 +358,7 @@ results! {
 }
 
 impl<R: Transfer> ImapProxy<R> {
-    /// Waits for the next value, for at most that long. `Some(Ok(None))` when the time ran out; `None` after the last
+    /// Waits for the next value, for at most `limit`. `Some(Ok(None))` when the time ran out; `None` after the last
     /// value.
     ///
     /// # Errors
@@ -377,7 +377,7 @@ impl<R: Transfer> ImapProxy<R> {
         }
     }
 
-    /// What becomes of a reply.
+    /// Converts a reply to the next item.
     fn arrived(&mut self, next: Result<Option<Value>>) -> Option<Result<R>> {
         match next {
             Ok(value) => value.map(unpacked),
@@ -389,7 +389,7 @@ impl<R: Transfer> ImapProxy<R> {
     }
 }
 
-/// After the error of one call the next call follows. An error of the connection is the last.
+/// Iterates past errors of single calls. An error of the connection is the last item.
 impl<R: Transfer> Iterator for ImapProxy<R> {
     type Item = Result<R>;
 

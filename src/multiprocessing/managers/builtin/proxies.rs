@@ -1,4 +1,4 @@
-//! Typed proxies of what waits: locks, queues and the like.
+//! Typed proxies of the types that wait: locks, queues and the like.
 //!
 //! A call that waits is parked by the server. When the server ends, the call ends with
 //! [`Closed`](crate::ErrorKind::Closed) at once.
@@ -10,7 +10,7 @@ use super::typed::{calls, typed, unless};
 use crate::error::Result;
 use crate::multiprocessing::Manager;
 
-/// The seconds of a limit.
+/// The limit in seconds.
 pub(super) fn seconds(limit: Duration) -> f64 {
     limit.as_secs_f64()
 }
@@ -43,7 +43,7 @@ typed! {
 }
 
 typed! {
-    /// A proxy of a reentrant lock on a server: a thread that has it may acquire it again.
+    /// A proxy of a reentrant lock on a server: the thread that holds the lock may acquire it again.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -62,8 +62,8 @@ typed! {
 }
 
 typed! {
-    /// A proxy of a semaphore on a server, bounded or not. It has no owners: what a killed process had acquired stays
-    /// acquired.
+    /// A proxy of a semaphore on a server, bounded or not. It has no owners: the units that a killed process had
+    /// acquired stay acquired.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -115,7 +115,8 @@ typed! {
     ConditionProxy
 }
 
-/// A lock of a server, held until this is dropped. It stays in its thread, which the server knows as the owner.
+/// A lock of a server, held until this guard is dropped. The guard stays in its thread, which the server knows as the
+/// owner.
 ///
 /// # Examples
 /// See the example of [`LockProxy`].
@@ -123,7 +124,7 @@ typed! {
 #[derive(Debug)]
 pub struct LockProxyGuard<'p> {
     proxy: &'p crate::multiprocessing::managers::Proxy,
-    /// Not to another thread, which has another connection.
+    /// Prevents a move to another thread, which has another connection.
     here: std::marker::PhantomData<*const ()>,
 }
 
@@ -137,13 +138,13 @@ macro_rules! acquires {
     ($($Proxy:ident)*) => {$(
         impl $Proxy {
             calls! {
-                /// Waits for it.
+                /// Waits until this thread has acquired the object.
                 acquire() -> bool = "acquire"() waits;
-                /// Takes it if nobody has it; `false` if somebody has.
+                /// Acquires the object if that needs no wait; otherwise `false`.
                 try_acquire() -> bool = "acquire"(false);
-                /// Waits for it for at most that long; `false` when the time ran out.
+                /// Waits for the object for at most `limit`; `false` when the time ran out.
                 acquire_timeout(limit: Duration) -> bool = "acquire"(true, seconds(limit)) within limit;
-                /// Gives it back; an error if it is not held.
+                /// Releases the object; an error if it is not held.
                 release() -> () = "release"();
             }
         }
@@ -171,7 +172,7 @@ locks! { LockProxy RLockProxy ConditionProxy }
 
 impl LockProxy {
     calls! {
-        /// Whether somebody has it.
+        /// Whether a client holds the lock.
         locked() -> bool = "locked"();
     }
 }
@@ -180,8 +181,8 @@ impl ConditionProxy {
     calls! {
         /// Releases the lock, waits for a notification and takes the lock again.
         wait() -> bool = "wait"() waits;
-        /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out. The lock is waited for
-        /// without a limit.
+        /// Does what [`wait`](Self::wait) does for at most `limit`; `false` when the time ran out. The limit does not
+        /// include the wait for the lock.
         wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit)) waits;
         /// Wakes at most `n` waiters.
         notify(n: u32) -> () = "notify"(n);
@@ -189,7 +190,7 @@ impl ConditionProxy {
         notify_all() -> () = "notify_all"();
     }
 
-    /// Waits until `ready` says so, which is asked here, with the lock held; `false` when the time ran out.
+    /// Waits until `ready` returns true; `false` when the time ran out. `ready` runs here, with the lock held.
     ///
     /// # Errors
     /// As for [`Proxy::call`](crate::multiprocessing::managers::Proxy::call), and those of `ready`.
@@ -229,15 +230,15 @@ typed! {
 
 impl EventProxy {
     calls! {
-        /// Whether it is set.
+        /// Whether the event is set.
         is_set() -> bool = "is_set"();
-        /// Sets it, and wakes all who wait.
+        /// Sets the event, and wakes all waiters.
         set() -> () = "set"();
-        /// Clears it.
+        /// Clears the event.
         clear() -> () = "clear"();
-        /// Waits until it is set.
+        /// Waits until the event is set.
         wait() -> bool = "wait"() waits;
-        /// As [`wait`](Self::wait), for at most that long; `false` when the time ran out.
+        /// Does what [`wait`](Self::wait) does for at most `limit`; `false` when the time ran out.
         wait_timeout(limit: Duration) -> bool = "wait"(seconds(limit)) within limit;
     }
 }
@@ -268,20 +269,20 @@ typed! {
 
 impl BarrierProxy {
     calls! {
-        /// Waits for the other parties; the number of this one. An exception `threading.BrokenBarrierError` if the
-        /// barrier is or gets broken.
+        /// Waits for the other parties, and returns the number of this party. The exception is
+        /// `threading.BrokenBarrierError` if the barrier is or becomes broken.
         wait() -> u64 = "wait"() waits;
-        /// As [`wait`](Self::wait), for at most that long. The barrier is broken when the time runs out.
+        /// Does what [`wait`](Self::wait) does for at most `limit`. The barrier breaks when the time runs out.
         wait_timeout(limit: Duration) -> u64 = "wait"(seconds(limit)) within limit;
         /// Breaks the barrier.
         abort() -> () = "abort"();
-        /// Makes it whole again; who waits gets the exception.
+        /// Makes the barrier usable again; parties that wait receive the exception.
         reset() -> () = "reset"();
-        /// How many parties there are.
+        /// The number of parties.
         parties() -> u64 = "__getattribute__"("parties");
-        /// How many of them wait.
+        /// The number of parties that wait.
         n_waiting() -> u64 = "__getattribute__"("n_waiting");
-        /// Whether it is broken.
+        /// Whether the barrier is broken.
         broken() -> bool = "__getattribute__"("broken");
     }
 }
@@ -318,22 +319,22 @@ impl<T: Element> QueueProxy<T> {
         put(item: &T) -> () = "put"(item) waits;
         /// Takes the oldest item, and waits for one.
         get() -> T = "get"() waits;
-        /// About how many items there are.
+        /// The approximate number of items.
         qsize() -> u64 = "qsize"();
-        /// Whether there are none.
+        /// Whether the queue has no items.
         empty() -> bool = "empty"();
-        /// Whether there is no room for another.
+        /// Whether the queue has no room for another item.
         full() -> bool = "full"();
-        /// Says that an item that was taken is done.
+        /// Reports that an item that was taken is finished.
         task_done() -> () = "task_done"();
-        /// Waits until every item that was put is done.
+        /// Waits until every item that was put is finished.
         join() -> () = "join"() waits;
-        /// Lets no more items in; every later `get` on an empty queue is an exception `queue.ShutDown`. CPython's
-        /// queues know it from 3.13 on.
+        /// Refuses new items. Every later `get` on an empty queue raises `queue.ShutDown`. CPython's queues have this
+        /// method since 3.13.
         shutdown(immediate: bool) -> () = "shutdown"(immediate);
     }
 
-    /// Puts an item within the time; `false` if there was no room.
+    /// Puts an item within the limit; `false` if there was no room.
     ///
     /// # Errors
     /// As for [`Proxy::call`](crate::multiprocessing::managers::Proxy::call).
@@ -343,7 +344,7 @@ impl<T: Element> QueueProxy<T> {
         Ok(unless(put, "queue.Full")?.is_some())
     }
 
-    /// Takes an item within the time; `None` if there was none.
+    /// Takes an item within the limit; `None` if there was no item.
     ///
     /// # Errors
     /// As for [`Proxy::call`](crate::multiprocessing::managers::Proxy::call).
@@ -389,7 +390,7 @@ impl Manager {
         self.create("Semaphore", (value,)).map(Into::into)
     }
 
-    /// Makes a semaphore on the server that is not released more often than it is acquired.
+    /// Makes a semaphore on the server that cannot be released more often than it is acquired.
     ///
     /// # Errors
     /// As for [`create`](Self::create).

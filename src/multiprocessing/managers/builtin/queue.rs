@@ -1,4 +1,4 @@
-//! Python's `queue.Queue`, which is its `JoinableQueue` too.
+//! Python's `queue.Queue`, which also serves as its `JoinableQueue`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ pub(super) const METHODS: &[&str] =
 struct Queue {
     most: usize,
     items: VecDeque<Item>,
-    /// Items that were put and not reported done.
+    /// The number of items that were put and not reported as finished.
     unfinished: u64,
     getters: BTreeMap<WaiterId, ()>,
     putters: BTreeMap<WaiterId, Item>,
@@ -45,7 +45,7 @@ fn shut_down() -> Exception {
 }
 
 impl Queue {
-    /// Hands an item to the getter that has waited longest, or puts it to the others.
+    /// Passes an item to the longest-waiting getter, or appends it to the queue.
     fn accept(&mut self, item: Item, context: &mut CallContext) {
         self.unfinished += 1;
         match self.getters.pop_first() {
@@ -54,7 +54,7 @@ impl Queue {
         }
     }
 
-    /// There is room: the putter that has waited longest puts its item.
+    /// Fills free room with the items of the longest-waiting putters.
     fn refill(&mut self, context: &mut CallContext) {
         while self.items.len() < self.most {
             let Some((putter, item)) = self.putters.pop_first() else { return };
@@ -169,7 +169,8 @@ impl Queue {
     }
 }
 
-/// A queue refuses a negative timeout, and ignores one that does not block.
+/// Converts the arguments of a wait to a deadline. Like Python's queues, it refuses a negative timeout, and ignores a
+/// timeout of a call that does not block.
 fn wait_limit(block: &Value, timeout: &Value) -> Raised<Deadline> {
     let blocks = matches!(block, Value::None) || super::helpers::truth(block);
     let negative = timeout.as_float().is_some_and(|seconds| seconds < 0.0);

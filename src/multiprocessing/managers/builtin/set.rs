@@ -56,7 +56,7 @@ pub(super) fn make(arguments: Arguments, context: &mut CallContext) -> Raised<Ma
     Ok(made("set", METHODS, set))
 }
 
-/// Items without those that are there before.
+/// Removes repeated items.
 fn distinct(items: Vec<Value>) -> Raised<Vec<Value>> {
     let mut seen = std::collections::HashSet::new();
     let mut kept = Vec::new();
@@ -68,7 +68,7 @@ fn distinct(items: Vec<Value>) -> Raised<Vec<Value>> {
     Ok(kept)
 }
 
-/// The items of `a` that are, or are not, in `b`.
+/// Selects the items of `a` that are, or are not, in `b`.
 fn chosen(a: Vec<Value>, b: &[Value], in_both: bool) -> Raised<Vec<Value>> {
     let b = b.iter().map(key_of).collect::<Raised<std::collections::HashSet<_>>>()?;
     let mut kept = Vec::new();

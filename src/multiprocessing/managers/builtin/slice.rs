@@ -4,10 +4,10 @@ use super::helpers::{Raised, int, place};
 use crate::multiprocessing::connection::pickle::Value;
 use crate::multiprocessing::managers::Exception;
 
-/// What stands between the brackets.
+/// The index or slice between the brackets.
 pub(super) enum Index {
     One(usize),
-    /// The places, in the order of the slice, and whether they are side by side and ascending.
+    /// The places in the order of the slice, the step, and whether they are adjacent and ascending.
     Many(Vec<usize>, usize, bool),
 }
 
@@ -16,7 +16,7 @@ impl Index {
         match value {
             Value::Object(object) if object.made_by.name() == "slice" => match object.args.as_slice() {
                 [start, stop, step] => Self::slice(start, stop, step, len),
-                _ => Err(Exception::new("TypeError", "a slice has three parts")),
+                _ => Err(Exception::new("TypeError", "a slice must have three parts")),
             },
             index => place(index, len, what).map(Self::One),
         }

@@ -1,9 +1,9 @@
-//! What every typed proxy of a built-in type has.
+//! The common parts of the typed proxies of built-in types.
 
 use crate::error::Result;
 use crate::multiprocessing::managers::Exception;
 
-/// A proxy with types: its struct, and its ways on and off the wire.
+/// Defines a typed proxy: its struct and its serialisation.
 macro_rules! typed {
     ($(#[$meta:meta])* $Proxy:ident $(<$($T:ident),+>)?) => {
         $(#[$meta])*
@@ -13,7 +13,7 @@ macro_rules! typed {
         }
 
         impl $(<$($T),+>)? From<$crate::multiprocessing::managers::Proxy> for $Proxy $(<$($T),+>)? {
-            /// Trusts that the object is of this type; a call tells, if not.
+            /// Trusts that the object has this type; if not, a call returns an error.
             fn from(proxy: $crate::multiprocessing::managers::Proxy) -> Self {
                 Self { proxy, $(types: std::marker::PhantomData::<fn() -> ($($T,)+)>)? }
             }
@@ -51,8 +51,8 @@ macro_rules! typed {
     };
 }
 
-/// Methods that are one call each, all with the errors of a call. `within` names the limit that the server gets;
-/// `waits` is for methods that wait as long as other clients make them.
+/// Defines methods that make one call each, with the errors of a call. `within` names the limit that the server
+/// applies; `waits` marks methods that wait for other clients without a limit.
 macro_rules! calls {
     (@call $it:expr, $answer:ty, $method:literal, $args:expr) => {
         $it.call_within::<$answer>($method, $args, std::time::Duration::ZERO)
@@ -78,7 +78,7 @@ macro_rules! calls {
 
 pub(super) use {calls, typed};
 
-/// `None` for an exception of that class.
+/// Turns an exception of the given class into `None`.
 pub(super) fn unless<T>(result: Result<T>, class: &str) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -10,7 +10,7 @@ use crate::multiprocessing::managers::token::repr;
 
 pub(super) const METHODS: &[&str] = &["get", "set"];
 
-/// The code is a note, as in Python: any value will do.
+/// A value with a type code, which is only a label, as in Python: any value is accepted.
 struct Value {
     code: Data,
     item: Item,
