@@ -21,7 +21,8 @@ const CELLS: usize = 60;
 const STEPS: usize = 500;
 const WORKERS: usize = 3;
 
-/// The new temperature of each cell of the part: between its own and that of its neighbours. The ends stay as they are.
+/// The new temperature of each cell of the part: between its own and that of its neighbours. The ends keep their
+/// temperature.
 fn step(old: &[f64], part: Range<usize>) -> Vec<f64> {
     let next = |cell: usize| match cell {
         0 => old[0],

@@ -16,10 +16,10 @@ Moves 100 coins from one account to another with a worker that is killed on the 
   --panic      the worker panics instead
   --self-test  runs both ways and checks the sums";
 
-/// After this many crashes the parent gives up.
+/// The number of crashes after which the parent gives up.
 const RESTARTS: u32 = 3;
 
-/// Moves what is left, one coin at a time; dies at the fortieth coin if `last_act` says how.
+/// Moves the remaining coins one at a time; with `last_act`, ends in that way at the fortieth coin.
 fn transfer(accounts: Value<[u64; 2]>, last_act: Option<String>) -> ossature::Result<()> {
     loop {
         let mut coins = accounts.lock()?; // also after a death: the guard says so
@@ -70,7 +70,7 @@ fn self_test() -> Outcome {
         [(&[][..], "the worker ended: signal 9 (SIGKILL)"), (&["--panic"], "the worker panicked: no more paper")]
     {
         let text = Running::start(arguments)?.finish()?;
-        expect(text.contains(end), "the parent hears of the crash", &text)?;
+        expect(text.contains(end), "the parent reports the crash", &text)?;
         expect(text.ends_with("done after 1 crash: [0, 100]\n"), "no coin is lost", &text)?;
     }
     println!("ok");

@@ -1,4 +1,5 @@
-//! Workers that never end, and a parent that ends all of them at Ctrl-C: one wait covers the workers and the signals.
+//! Workers that run endlessly, and a parent that ends all of them at Ctrl-C: one wait covers the workers and the
+//! signals.
 
 #[path = "family/guided.rs"]
 mod guided;
@@ -20,7 +21,7 @@ usage: ctrl_c
 Starts three workers that never end. Ctrl-C or SIGTERM ends all of them; the third ignores SIGTERM and is killed.
   --self-test  sends both signals to itself and checks that no worker is left";
 
-/// How long the workers may take to end.
+/// The time that the workers have to end.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 fn work(number: u32) {
@@ -67,7 +68,7 @@ fn program(arguments: &[&str]) -> Outcome {
     end_all(&workers)
 }
 
-/// Asks every worker to end, and kills those that do not.
+/// Sends SIGTERM to every worker, and kills those that do not end.
 fn end_all(workers: &[Process]) -> Outcome {
     for worker in workers {
         worker.terminate()?;
@@ -96,7 +97,7 @@ fn self_test() -> Outcome {
             "workers end by SIGTERM",
             &text,
         )?;
-        expect(has("worker 3: signal 9 (SIGKILL)"), "a deaf worker is killed", &text)?;
+        expect(has("worker 3: signal 9 (SIGKILL)"), "a worker that ignores SIGTERM is killed", &text)?;
         let mut workers = text.lines().filter_map(|line| line.split_once(" is process "));
         expect(workers.all(|(_, pid)| !Path::new("/proc").join(pid).exists()), "no worker is left", &text)?;
     }

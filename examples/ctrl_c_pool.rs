@@ -1,4 +1,5 @@
-//! A search by a pool that Ctrl-C ends: the wait fails, the workers are gone, and the program says how far it came.
+//! A search by a pool that Ctrl-C ends: the wait fails, the workers end, and the program prints how far the search
+//! came.
 
 #[path = "family/guided.rs"]
 mod guided;
@@ -18,10 +19,10 @@ usage: ctrl_c_pool
 Counts the primes below ever greater numbers with three workers, until Ctrl-C.
   --self-test  interrupts the program, and checks that it ends within a second and leaves no worker";
 
-/// How many numbers a worker takes at a time.
+/// The number of numbers in one task.
 const STEP: u64 = 20_000;
 
-/// How many primes there are from `start` on.
+/// The number of primes in one task that begins at `start`.
 fn primes(start: u64) -> usize {
     let is_prime = |number: u64| number > 1 && (2..).take_while(|d| d * d <= number).all(|d| number % d != 0);
     (start..start + STEP).filter(|number| is_prime(*number)).count()

@@ -1,5 +1,5 @@
-//! Customized managers and proxies, as in Python's manual: one type under two names, each with a list of methods of its
-//! own; a generator whose proxy is an iterator; and the functions of a module.
+//! Customized managers and proxies, as in Python's manual. One type has two names, each with its own list of methods. A
+//! generator has a proxy that is an iterator. The functions of a module have a proxy too.
 //!
 //! `cargo run --example custom_manager`. With `--self-test` it checks what it prints.
 
@@ -20,28 +20,28 @@ usage: custom_manager [--self-test]
 A server of objects of this program's own types, and proxies with other methods than the types have.
   --self-test  checks what is printed";
 
-/// Which says what was called.
+/// A type whose methods return the method that was called.
 #[derive(Debug)]
 pub struct Foo;
 
 managed! {
     impl Foo as FooProxy {
-        /// For a client.
+        /// Creates the object for a client.
         pub fn new() -> Self {
             Self
         }
 
-        /// Says so.
+        /// Returns the name of this method.
         pub fn f(&self) -> String {
             "you called Foo.f()".to_owned()
         }
 
-        /// Says so too.
+        /// Returns the name of this method too.
         pub fn g(&self) -> String {
             "you called Foo.g()".to_owned()
         }
 
-        /// For who may know.
+        /// A method that only one of the two registered names exposes.
         pub fn _h(&self) -> String {
             "you called Foo._h()".to_owned()
         }
@@ -54,12 +54,12 @@ pub struct Squares(u64);
 
 managed! {
     impl Squares as SquaresProxy {
-        /// For a client.
+        /// Creates the generator for a client.
         pub fn new() -> Self {
             Self(0)
         }
 
-        /// The next square, while there is one.
+        /// The next square; `None` at the end.
         pub fn next_square(&mut self) -> Option<u64> {
             let number = self.0;
             self.0 += 1;
@@ -68,7 +68,7 @@ managed! {
     }
 }
 
-/// A proxy is a struct of this program, so it may have more methods, and traits.
+/// A proxy is a struct of this program, so it can have further methods and traits.
 impl Iterator for SquaresProxy {
     type Item = ossature::Result<u64>;
 
@@ -77,23 +77,23 @@ impl Iterator for SquaresProxy {
     }
 }
 
-/// Functions that need no object.
+/// Functions that need no state.
 #[derive(Debug)]
 pub struct Operator;
 
 managed! {
     impl Operator as OperatorProxy {
-        /// For a client.
+        /// Creates the object for a client.
         pub fn new() -> Self {
             Self
         }
 
-        /// The sum.
+        /// The sum of `a` and `b`.
         pub fn add(&self, a: i64, b: i64) -> i64 {
             a + b
         }
 
-        /// The power, if it has at most 128 bits.
+        /// The power, if it fits in 128 bits.
         pub fn pow(&self, base: u128, exponent: u32) -> Result<u128, String> {
             base.checked_pow(exponent).ok_or_else(|| format!("{base} to the power of {exponent} is too large"))
         }

@@ -22,20 +22,20 @@ Sends back what each client sends, on the port PORT of this machine (default: an
 IDLE seconds (default: 60) is closed. Ctrl-C or SIGTERM ends the server.
   --self-test  is the clients of itself";
 
-/// The tokens of what is not a client. Clients have the tokens from 3 up, and no token is used twice.
+/// The tokens of the objects that are not clients. Clients have the tokens from 3 up, and no token is used twice.
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const TICK: u64 = 2;
 
 struct Client {
     stream: TcpStream,
-    /// What the client has not taken yet.
+    /// The bytes that the client has not received yet.
     unsent: Vec<u8>,
     last_heard: Instant,
 }
 
 impl Client {
-    /// Reads or writes once; `false` if the client has gone.
+    /// Reads or writes once; returns `false` if the client has closed the connection.
     fn turn(&mut self, epoll: &Epoll, token: u64) -> Outcome<bool> {
         let mut room = [0; 16 << 10];
         let moved = if self.unsent.is_empty() {
@@ -125,7 +125,7 @@ fn program(arguments: &[&str]) -> Outcome {
 fn self_test() -> Outcome {
     let mut server = Running::start(&["0", "1"])?;
     let text = server.until("\n", 1)?;
-    let address = text.trim_end().strip_prefix("listening at ").ok_or("the server does not say where")?.to_owned();
+    let address = text.trim_end().strip_prefix("listening at ").ok_or("the server printed no address")?.to_owned();
     let connect = || -> Outcome<TcpStream> {
         let stream = TcpStream::connect(&address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -142,13 +142,13 @@ fn self_test() -> Outcome {
     });
     busy.read_to_end(&mut received)?;
     writing.join().map_err(|_| "the writer panicked")??;
-    expect(received == sent, "everything comes back", &format!("{} of {} bytes", received.len(), sent.len()))?;
+    expect(received == sent, "every byte comes back", &format!("{} of {} bytes", received.len(), sent.len()))?;
     expect(idle.read(&mut [0])? == 0, "a silent client is closed", "it sent something")?;
     let last = connect()?;
     server.signal(Signal::TERM)?;
     let text = server.finish()?;
     drop(last);
-    expect(text.contains("ended with "), "SIGTERM ends the server", &text)?;
+    expect(text.contains("ended with "), "SIGTERM stops the server", &text)?;
     println!("ok");
     Ok(())
 }

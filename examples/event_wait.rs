@@ -1,4 +1,4 @@
-//! One process waits for an event as long as it takes, another one with a timeout, which runs out.
+//! One process waits for an event without a limit, another with a timeout that expires.
 //!
 //! `cargo run --example event_wait`; with `--self-test` it checks what they saw.
 
@@ -36,7 +36,7 @@ fn program() -> Outcome {
         let seen = event.wait_timeout(TIMEOUT)?;
         println!("wait_for_event_timeout: {seen} after {} ms", began.elapsed().as_millis());
         hasty.set(i32::from(seen));
-        if began.elapsed() < TIMEOUT { Err("it was over before its time".into()) } else { Ok(()) }
+        if began.elapsed() < TIMEOUT { Err("the wait ended before its timeout".into()) } else { Ok(()) }
     })?;
 
     join([gives_up])?;

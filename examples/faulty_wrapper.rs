@@ -23,12 +23,12 @@ Makes each call of two wrappers fail in turn. The first wrapper loses a descript
   --self-test  checks that the sweep finds the leak, and nothing else
 Needs RUSTFLAGS=\"--cfg ossature_faults\"; without it the program says so and ends.";
 
-/// What a C call answered, as a result.
+/// Converts the result of a C call.
 fn checked(answer: c_int) -> io::Result<c_int> {
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
-/// A TCP socket that may share its port, by its number: if the second call fails, nobody closes the number.
+/// Creates a TCP socket that may share its port, as a number. If the second call fails, the number stays open.
 fn leaky() -> io::Result<OwnedFd> {
     // SAFETY: socket(2) takes no pointer.
     let number = call("socket", || checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) }))?;
@@ -37,7 +37,7 @@ fn leaky() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The same, mended: the number has an owner before the next call.
+/// Creates the same socket without the leak: the number has an owner before the next call.
 fn mended() -> io::Result<OwnedFd> {
     // SAFETY: socket(2) takes no pointer.
     let number = call("socket", || checked(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) }))?;

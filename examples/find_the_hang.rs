@@ -1,4 +1,4 @@
-//! Two children that never answer. Each wait has a limit, and the program says what the children wait for.
+//! Two children that never answer. Each wait has a limit, and the program prints what the children wait for.
 
 #[path = "family/guided.rs"]
 mod guided;
@@ -59,7 +59,7 @@ fn program(arguments: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// What the kernel knows about a process that hangs. A line that it does not tell is left out.
+/// Prints what the kernel knows about a process that hangs. A line that the kernel does not reveal is left out.
 fn report(process: &Process) {
     let Some(pid) = process.pid().map(Pid::as_raw_nonzero) else { return };
     println!("{} (process {pid}):", process.name());
@@ -80,7 +80,7 @@ fn report(process: &Process) {
     println!("  every call:  strace -f -p {pid}");
 }
 
-/// The calls in which a program waits.
+/// Describes the calls in which a program waits.
 fn name_of(number: &str) -> &'static str {
     let calls = [
         (libc::SYS_futex, "futex: it waits for a lock, an event or another thread"),

@@ -1,5 +1,4 @@
-//! A process says hello: the first program of Python's chapter on `multiprocessing`, started in every way that there
-//! is.
+//! A process says hello: the first program of Python's chapter on `multiprocessing`, started with every start method.
 //!
 //! `cargo run --example hello_process [-- NAME]`; with `--self-test` it checks what it prints.
 

@@ -1,4 +1,4 @@
-//! The first process of a container: orphans are reaped, signals arrive, and the program knows nothing of it.
+//! The first process of a container: orphans are reaped, signals arrive, and the program is unaware of both.
 
 #[path = "family/guided.rs"]
 mod guided;
@@ -21,14 +21,14 @@ Leaves an orphan behind, and says whether somebody reaps it. As process 1 the pr
   --wait       runs until a signal ends it
   --self-test  checks the reaper, in a process namespace of its own too where the machine allows that";
 
-/// How long the program waits for an orphan to go.
+/// The maximum wait for an orphan to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn work() {}
 
 static TASKS: Tasks = tasks![work];
 
-/// Has a shell start a process and end before it. Returns the place of the orphan in /proc.
+/// Lets a shell start a process and end before it. Returns the path of the orphan in /proc.
 fn leave_an_orphan() -> Outcome<PathBuf> {
     let shell = Command::new("/bin/sh").args(["-c", "sleep 0.1 >/dev/null & echo $!"]).stdin(Stdio::null()).output()?;
     Ok(PathBuf::from("/proc").join(String::from_utf8(shell.stdout)?.trim()))
@@ -71,7 +71,7 @@ fn self_test() -> Outcome {
         match command.arg(std::env::current_exe()?).args(arguments).stdin(Stdio::null()).output() {
             Ok(output) if output.status.success() => {
                 let text = String::from_utf8(output.stdout)?;
-                expect(text.ends_with(end), "process 1 does what it is told", &text)?;
+                expect(text.ends_with(end), "process 1 treats the orphan as requested", &text)?;
             }
             Ok(output) => {
                 let why = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,4 +1,5 @@
-//! A job board on a manager: workers of this program, and of CPython, take jobs from one queue and note their results.
+//! A job board on a manager: workers of this program, and of CPython, take jobs from one queue and record their
+//! results.
 //!
 //! `cargo run --example job_board [-- --workers N] [--jobs N]`. A CPython joins while it runs: the program prints the
 //! lines. With `--self-test` it checks what it prints.
@@ -23,7 +24,7 @@ Workers take jobs from a board that lives in a process of its own.
   --jobs N     how many jobs there are (default: 12)
   --self-test  checks what it prints";
 
-/// What is told of the work so far: an ordinary type, which the macro serves.
+/// The record of the work so far: an ordinary type, which the macro serves.
 #[derive(Debug, Default)]
 pub struct Board {
     done: Vec<(u64, String)>,
@@ -31,21 +32,21 @@ pub struct Board {
 
 managed! {
     impl Board as BoardProxy {
-        /// An empty board.
+        /// Creates an empty board.
         pub fn new() -> Self {
             Self::default()
         }
 
-        /// Notes that a worker has done a job, and answers with how many are done.
+        /// Records that a worker has finished a job, and returns the number of finished jobs.
         pub fn note(&mut self, job: u64, worker: String) -> usize {
             self.done.push((job, worker));
             self.done.len()
         }
 
-        /// How many jobs a worker has done.
+        /// The number of jobs that a worker has finished.
         pub fn done_by(&self, worker: String) -> Result<usize, String> {
             match self.done.iter().filter(|(_, by)| *by == worker).count() {
-                0 => Err(format!("nobody called {worker} has done a job")),
+                0 => Err(format!("worker {worker}: no job is done")),
                 jobs => Ok(jobs),
             }
         }
@@ -54,7 +55,7 @@ managed! {
 
 static TASKS: Tasks = tasks![managers::serve::<(Board,)>, work];
 
-/// Takes jobs until none comes for a while.
+/// Takes jobs until none arrives for a while.
 fn work(jobs: QueueProxy<u64>, squares: DictProxy<u64, u64>, board: BoardProxy, name: String) -> ossature::Result<()> {
     while let Some(job) = jobs.get_timeout(Duration::from_millis(200))? {
         squares.insert(&job, &(job * job))?;

@@ -1,5 +1,5 @@
-//! The same keys to GNU readline, behind CPython, and to this crate's editor, each behind a pseudo-terminal. Compared
-//! are the accepted line, what a yank brings at its end, and the screen with its cursor before the end.
+//! The same keys for GNU readline, under CPython, and for this crate's editor, each on a pseudo-terminal. The program
+//! compares the accepted line, the text that a yank inserts at its end, and the screen with its cursor before the end.
 
 #[path = "keys_vs_readline/cases.rs"]
 mod cases;
@@ -24,7 +24,7 @@ table tests/readline/keys.tsv. Exit status 1 if a difference is not listed.
   --only TEXT         the cases of the table whose name has this text
   --self-test         a part of the table and some random keys; libedit is refused";
 
-/// Counts of one run.
+/// The counts of one run.
 #[derive(Default)]
 struct Counts {
     same: usize,
@@ -44,7 +44,7 @@ impl Pair {
         Ok(Self { settings: settings.to_owned(), gnu: Side::python(python, settings)?, ours: Side::ours(settings)? })
     }
 
-    /// Types the keys to both, at once or one by one.
+    /// Types the keys into both editors, at once or one by one.
     fn ask(&mut self, case: &Case, slowly: bool) -> Outcome<(Answer, Answer)> {
         self.gnu.begin(case, slowly)?;
         self.ours.begin(case, slowly)?;
@@ -82,7 +82,7 @@ fn compare(python: &str, cases: &[Case], counts: &mut Counts) -> Outcome {
     Ok(())
 }
 
-/// What our editor makes of other keys than the case has.
+/// Types other keys than those of the case into this crate's editor.
 fn type_instead(case: &Case, keys: Vec<u8>) -> Outcome<Answer> {
     let case =
         Case { keys, name: case.name.clone(), settings: case.settings.clone(), history: case.history.clone(), ..*case };
@@ -99,7 +99,7 @@ fn whole(python: &str, cases: &[Case]) -> Outcome {
     if different == 0 { Ok(()) } else { Err(format!("{different} differences are not listed").into()) }
 }
 
-/// The interpreter, if its module is GNU readline; says which.
+/// The interpreter, if its module is GNU readline; prints the version.
 fn oracle() -> Option<String> {
     match side::python_with_gnu_readline() {
         Ok((python, version)) => {

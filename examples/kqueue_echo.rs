@@ -1,4 +1,4 @@
-//! An echo server over the event queue of the BSDs and macOS: clients, a tick and an end in one queue.
+//! An echo server on the event queue of the BSDs and macOS: clients, a tick and an end in one queue.
 //!
 //! `cargo run --example kqueue_echo`; with `--self-test` it is its own client.
 
@@ -25,7 +25,7 @@ Sends back what each client sends, on any free port of this machine, for a minut
 const TICK: usize = 1;
 const END: usize = 2;
 
-/// Sends back what `client` sent; false if it has gone.
+/// Sends back the bytes of `client`; `false` if the client has closed the connection.
 fn turn(client: &mut TcpStream, event: &Kevent) -> Result<bool, Box<dyn Error>> {
     let mut left = event.data().max(0) as usize; // so many bytes are there
     let mut buffer = [0; 4096];

@@ -1,4 +1,4 @@
-//! Keeps programs running: each is started again when it ends, with a pause that grows, all from one event queue.
+//! Keeps programs running with one event queue: restarts each after its end, with growing pauses.
 //!
 //! `cargo run --example kqueue_supervisor -- COMMAND...`; with `--self-test` it supervises two shells that fail.
 
@@ -24,10 +24,10 @@ struct Service {
     starts: u32,
 }
 
-/// Starts a command, and has the queue tell of its end. The number of the service comes back as `udata`.
+/// Starts a command and watches for its end. The event carries the number of the service as `udata`.
 fn start(queue: &Kqueue, command: &str, number: usize) -> Result<Child, Box<dyn Error>> {
     let child = Command::new("/bin/sh").args(["-c", command]).spawn()?;
-    let pid = Pid::from_raw(child.id() as i32).ok_or("a child has a number")?;
+    let pid = Pid::from_raw(child.id() as i32).ok_or("a child has a process id")?;
     queue.control([Kevent::exit(pid).with_udata(number)], 0, None)?;
     Ok(child)
 }

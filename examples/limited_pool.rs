@@ -1,4 +1,4 @@
-//! A server that stands three connections at a time and six workers that want more: the limited resource of Python's
+//! A server that allows three connections at a time and six workers that want more: the limited resource of Python's
 //! chapter on semaphores.
 //!
 //! `cargo run --example limited_pool`; with `--self-test` it checks that no connection was refused.
@@ -24,7 +24,7 @@ const WORKERS: u32 = 6;
 const JOBS: u32 = 4;
 
 shareable! {
-    /// What the server knows of its connections.
+    /// The server's count of connections.
     #[derive(Clone, Copy)]
     struct Load { open: u32, served: u32 }
 }
@@ -35,7 +35,7 @@ impl<'s> Connection<'s> {
     fn open(server: &'s Value<Load>) -> Result<Self, Box<dyn std::error::Error>> {
         let mut load = server.lock()?;
         if load.open == MAX_CONNECTIONS {
-            return Err("connection refused: too many".into());
+            return Err("connection refused: too many connections".into());
         }
         load.open += 1;
         Ok(Self(server))
@@ -59,7 +59,7 @@ fn work(pool: &BoundedSemaphore, server: &Value<Load>, worker: u32) -> Outcome {
         let _seat = pool.permit()?;
         let connection = Connection::open(server)?;
         connection.ask()?;
-        println!("worker {worker} has done job {job}");
+        println!("worker {worker} finished job {job}");
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ Two processes number the lines that they add to one file, under a lock.
 
 const LINES: usize = 20;
 
-/// Adds a line with the next number. Two processes that did so at once would give the same number twice.
+/// Adds a line with the next number. Without the lock, two processes could use the same number.
 fn add_line(path: &Path, name: &str) -> std::io::Result<()> {
     let number = read_to_string(path)?.lines().count() + 1;
     let mut file = OpenOptions::new().append(true).open(path)?;
@@ -35,7 +35,7 @@ fn write_lines(lock: &Lock, path: &Path, name: &str) -> Outcome {
     Ok(())
 }
 
-/// A file that is gone when the program ends; a forked child never drops what its parent owns.
+/// A file that is removed when the program ends; a forked child never drops its parent's values.
 struct Scratch(PathBuf);
 
 impl Drop for Scratch {

@@ -1,4 +1,4 @@
-//! Follows a log as `tail -F` does: prints what is added, and goes over to the next file when the log is rotated.
+//! Follows a log as `tail -F` does: prints added lines, and switches to the next file when the log is rotated.
 //!
 //! `cargo run --example log_follower -- FILE`; with `--self-test` it writes and rotates a log of its own.
 
@@ -20,14 +20,14 @@ usage: log_follower FILE | --self-test
 Prints what is added to FILE, and what is added to the next file of its name.
   --self-test  follows a file that it writes and rotates itself";
 
-/// Waits for news of the file; false if it has another name or none.
+/// Waits for a change of the file; `false` if the file was renamed or removed.
 fn news(queue: &Kqueue) -> Result<bool, Box<dyn Error>> {
     let events = queue.control([], 1, Duration::from_secs(60))?;
     let notes = events.first().map_or(Notes::empty(), Kevent::notes);
     Ok(!notes.intersects(Notes::RENAME | Notes::DELETE))
 }
 
-/// Follows the log until `is_enough` says so of all that was read.
+/// Follows the log until `is_enough` returns true for all text so far.
 fn follow(path: &Path, mut is_enough: impl FnMut(&str) -> bool) -> Result<(), Box<dyn Error>> {
     let (queue, mut text) = (Kqueue::new()?, String::new());
     loop {

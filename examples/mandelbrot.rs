@@ -1,4 +1,4 @@
-//! A Mandelbrot picture, computed by a pool into a shared array, and written as PNG.
+//! A Mandelbrot picture, computed by a pool into a shared array, and written as a PNG file.
 //!
 //! `cargo run --release --example mandelbrot -- --out picture.png`. The rows do not travel: each worker writes its own
 //! into memory that all have.
@@ -27,7 +27,7 @@ Computes a picture of the Mandelbrot set by a pool of processes.
 
 static TASKS: Tasks = tasks![share, draw];
 
-/// How many steps a point has to escape.
+/// The number of steps within which a point must escape.
 const STEPS: u32 = 200;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -39,14 +39,14 @@ struct Size {
 /// The picture, in a worker: three bytes for each pixel.
 static PICTURE: OnceLock<(RawArray<u8>, Size)> = OnceLock::new();
 
-/// Runs first in each worker. The array is memory that all processes of the pool have.
+/// Runs first in each worker. All processes of the pool share the array's memory.
 fn share(picture: RawArray<u8>, size: Size) {
     let _ = PICTURE.set((picture, size)); // it is set once in a process
 }
 
 /// Draws one row. No other call has this row, so no lock is needed.
 fn draw(row: usize) -> Result<(), String> {
-    let (picture, size) = PICTURE.get().ok_or("a worker without a picture")?;
+    let (picture, size) = PICTURE.get().ok_or("cannot draw: the worker has no picture")?;
     let start = row * size.width * 3;
     picture.set_slice(start..start + size.width * 3, &colours(row, *size)).map_err(|error| error.to_string())
 }
@@ -62,7 +62,7 @@ fn colours(row: usize, size: Size) -> Vec<u8> {
     (0..size.width).flat_map(colour).collect()
 }
 
-/// After how many steps a point escapes; `None` for a point of the set, as far as the steps can tell.
+/// The number of steps until a point escapes; `None` for a point of the set, as far as the steps can show.
 fn escape(re: f64, im: f64) -> Option<u32> {
     let (mut x, mut y) = (0.0, 0.0);
     for step in 0..STEPS {
@@ -74,7 +74,7 @@ fn escape(re: f64, im: f64) -> Option<u32> {
     None
 }
 
-/// The bytes of the picture, drawn by so many workers.
+/// The bytes of the picture, drawn by `workers` workers.
 fn picture(workers: usize, size: Size) -> Outcome<Vec<u8>> {
     let picture = RawArray::<u8>::new(size.width * size.height * 3)?;
     let pool = Pool::builder().workers(workers).initializer(share, (picture.try_clone()?, size))?.build()?;
@@ -97,7 +97,7 @@ fn program() -> Outcome {
     let number = |name: &str, default: usize| option(name).map_or(Ok(default), |number| number.parse());
     let (workers, width) = (number("workers", usable_cpus()?)?, number("width", 900)?);
     if !(2..=16384).contains(&width) {
-        return Err("--width takes a number from 2 to 16384".into());
+        return Err("--width needs a number from 2 to 16384".into());
     }
     let size = Size { width, height: width * 2 / 3 };
     if std::env::args().any(|argument| argument == "--self-test") {
@@ -122,7 +122,7 @@ fn self_test() -> Outcome {
     let frame = reader.next_frame(&mut bytes)?;
     assert_eq!((frame.width, frame.height, frame.color_type), (120, 80, png::ColorType::Rgb));
     let alone: Vec<u8> = (0..size.height).flat_map(|row| colours(row, size)).collect();
-    assert!(bytes == alone, "the pool drew another picture than one process does");
+    assert!(bytes == alone, "the pool drew a different picture than one process");
     let rows: Vec<&[u8]> = bytes.chunks(size.width * 3).collect();
     assert!(rows.iter().eq(rows.iter().rev()), "the set is the same above and below its axis");
     let inside = bytes.chunks(3).filter(|pixel| *pixel == [0, 0, 0]).count();

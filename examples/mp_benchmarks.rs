@@ -1,5 +1,5 @@
-//! Timings of what processes and threads share, as the benchmarks of Python's manual: pipes, queues, arrays, locks and
-//! conditions, over shared memory and over the objects of a manager.
+//! Timings of objects that processes and threads share, as the benchmarks of Python's manual: pipes, queues, arrays,
+//! locks and conditions. Each uses shared memory and the objects of a manager.
 //!
 //! `cargo run --release --example mp_benchmarks [-- --budget MILLISECONDS]`. With `--self-test` it checks what it
 //! prints. `benches/` compares with rivals; this program shows orders of magnitude.
@@ -25,10 +25,10 @@ Times what processes share: how often in how long.
   --budget MILLISECONDS  how long a timing should take at least (default: 200)
   --self-test            checks what is printed, with a budget of a millisecond";
 
-/// What goes through pipes and queues.
+/// The length of an item in pipes and queues.
 const ITEM: usize = 256;
 
-/// Runs `body` with more and more rounds, until that takes as long as the budget. Prints the last time.
+/// Runs `body` with more and more rounds until a run takes as long as the budget. Prints the last time.
 fn timed(name: &str, budget: Duration, mut body: impl FnMut(u32) -> Result<()>) -> Result<()> {
     let mut rounds = 1;
     loop {
@@ -44,7 +44,7 @@ fn timed(name: &str, budget: Duration, mut body: impl FnMut(u32) -> Result<()>) 
     }
 }
 
-/// A child, or a thread, that does the other half of something.
+/// Starts a child, or a thread, that runs the other half of an exchange.
 fn beside(context: Context, other: impl FnOnce() -> Result<()> + Send + 'static) -> Result<Process> {
     let builder = Process::builder();
     if context == Context::Thread { builder.thread(other) } else { builder.fork(other) }
@@ -69,7 +69,7 @@ fn queues(context: Context, budget: Duration) -> Result<()> {
     })
 }
 
-/// One wakes the other, by turns.
+/// Measures two sides that wake each other in turn.
 fn conditions(context: Context, budget: Duration) -> Result<()> {
     fn half(changed: &Condition, turn: &RawValue<u32>, mine: u32, rounds: u32) -> Result<()> {
         changed.acquire()?;

@@ -1,4 +1,4 @@
-//! The process "block" waits for an event as long as it takes, "non-block" for two seconds; it is set after three.
+//! The process "block" waits for an event without a limit, "non-block" for two seconds; it is set after three.
 //!
 //! `cargo run --example mp_event [-- --second MILLISECONDS]`; the option says how long a second lasts. With
 //! `--self-test` it checks what it prints.

@@ -1,4 +1,4 @@
-//! Two processes append to one file under one lock: one with a guard, one that takes and releases it by hand. Their
+//! Two processes append to one file under one lock: one with a guard, one with explicit acquire and release. Their
 //! lines never mix.
 //!
 //! `cargo run --example mp_lock [-- --file PATH]`; without a path the file is a temporary one. With `--self-test` it
@@ -25,7 +25,7 @@ Two processes append to one file under one lock.
 
 const LINES: usize = 9;
 
-/// Line by line, so that two writers at once would mix theirs.
+/// Appends line by line, so that two simultaneous writers would mix their lines.
 fn append(path: &Path, line: &str) -> Outcome {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     for _ in 0..LINES {

@@ -1,4 +1,4 @@
-//! The pool exercise of Python's manual: calls in every form, errors, limits, callbacks, and the ends of a pool.
+//! The pool exercise of Python's manual: calls in every form, errors, limits, callbacks, and the ways to end a pool.
 //!
 //! `cargo run --example mp_pool [-- --workers N]`. With `--self-test` it checks what it prints.
 
@@ -80,7 +80,7 @@ fn program() -> Outcome {
     dropped()
 }
 
-/// All calls at once, and their results in three orders.
+/// Makes all calls at once, and prints their results in three orders.
 fn forms(pool: &Pool) -> Outcome {
     let calls: Vec<_> =
         (0..10).map(|i| (Operation::Multiply, i, 7)).chain((0..10).map(|i| (Operation::Add, i, 8))).collect();
@@ -106,7 +106,7 @@ fn line(numbers: Vec<u64>) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// A panic of a task is an error of its call, and the pool goes on.
+/// Shows that a panic of a task is an error of its call, and that the pool continues.
 fn errors(pool: &Pool) -> Outcome {
     let report = |form: &str, error: Option<ossature::Error>| match error {
         Some(error) if error.kind() == ErrorKind::Remote && error.to_string().contains("division by zero") => {
@@ -129,7 +129,7 @@ fn errors(pool: &Pool) -> Outcome {
     Ok(())
 }
 
-/// Running out of time is not an error, and the result can be asked for again.
+/// Shows that a timeout is not an error, and that the result can be requested again.
 fn timeouts(pool: &Pool) -> Outcome {
     let limit = Duration::from_millis(20);
     let mut result = pool.apply_async(sleep, (100,))?;
@@ -154,7 +154,7 @@ fn timeouts(pool: &Pool) -> Outcome {
     Ok(())
 }
 
-/// Callbacks run in a thread of this process, one after the other.
+/// Runs callbacks in a thread of this process, one after the other.
 fn callbacks(pool: &Pool) -> Outcome {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let push = |values: Vec<u64>, seen: &Mutex<Vec<u64>>| seen.lock().expect("no callback panics").extend(values);
@@ -175,7 +175,7 @@ fn callbacks(pool: &Pool) -> Outcome {
     Ok(())
 }
 
-/// The same calls here, by map, and by imap with many items to a chunk.
+/// Makes the same calls in this process, by map, and by imap with many items to a chunk.
 fn benchmark(pool: &Pool) -> Outcome {
     const CALLS: u64 = 20_000;
     let timed = |what: &str, call: &mut dyn FnMut() -> ossature::Result<usize>| {
@@ -195,7 +195,7 @@ fn benchmark(pool: &Pool) -> Outcome {
     Ok(())
 }
 
-/// The end of a worker as a descriptor, so that nothing has to guess how long it takes.
+/// Opens a pidfd of a worker, so that its end can be awaited without a guessed delay.
 fn worker(pool: &Pool) -> Outcome<OwnedFd> {
     let pid = Pid::from_raw(pool.apply(pid, ())?.try_into()?).ok_or("no process has the number 0")?;
     Ok(pidfd_open(pid)?)
@@ -205,7 +205,7 @@ fn ended(worker: &OwnedFd) -> Outcome<bool> {
     Ok(!wait(&[worker], Duration::from_secs(5))?.is_empty())
 }
 
-/// A closed pool makes the calls that it has, and takes no more.
+/// Shows that a closed pool finishes its calls and accepts no more.
 fn closed(pool: Pool) -> Outcome {
     let worker = worker(&pool)?;
     let slept = pool.apply_async(sleep, (50,))?;
@@ -217,7 +217,7 @@ fn closed(pool: Pool) -> Outcome {
     Ok(())
 }
 
-/// A terminated pool cancels the calls that it has.
+/// Shows that a terminated pool cancels its calls.
 fn terminated() -> Outcome {
     let pool = Pool::new(2)?;
     let worker = worker(&pool)?;
@@ -232,7 +232,7 @@ fn terminated() -> Outcome {
     Ok(())
 }
 
-/// A pool that is dropped takes its workers along: Python's garbage collection of a pool.
+/// Shows that dropping a pool ends its workers: Python's garbage collection of a pool.
 fn dropped() -> Outcome {
     let pool = Pool::new(2)?;
     let worker = worker(&pool)?;

@@ -1,4 +1,4 @@
-//! A semaphore of two and five processes that want it: never more than two have it at a time.
+//! A semaphore of two and five processes that want it: never more than two hold it at a time.
 //!
 //! `cargo run --example mp_semaphore [-- --second MILLISECONDS]`; the option says how long a second lasts. With
 //! `--self-test` it checks what it prints.
@@ -31,7 +31,8 @@ fn worker(semaphore: &Semaphore, pause: Duration) -> Outcome {
     Ok(())
 }
 
-/// Whether each of five named processes acquired once and released later, and never a third one between.
+/// Checks that each of five named processes acquires once and releases later, and that never more than two hold the
+/// semaphore.
 fn check(text: &str) {
     let (mut inside, mut done) = (BTreeSet::new(), BTreeSet::new());
     for line in text.lines() {
@@ -40,7 +41,7 @@ fn check(text: &str) {
             assert!(inside.len() <= 2, "{inside:?} are inside at once");
         } else {
             let name = line.strip_suffix("release").expect("nothing else is printed");
-            assert!(inside.remove(name) && done.insert(name), "{name} released what it had not");
+            assert!(inside.remove(name) && done.insert(name), "{name} released without an acquire");
         }
     }
     assert_eq!(done.into_iter().collect::<Vec<_>>(), ["Process-1", "Process-2", "Process-3", "Process-4", "Process-5"]);

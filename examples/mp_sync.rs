@@ -1,5 +1,6 @@
-//! The synchronization types of Python's manual, one exercise after the other: among processes and among threads over
-//! shared memory, and among processes over the objects of a manager. What is printed is the same three times.
+//! The synchronization types of Python's manual, one exercise after the other. They run among processes and among
+//! threads over shared memory, and among processes over the objects of a manager. The output is the same in all three
+//! cases.
 //!
 //! `cargo run --example mp_sync [-- --among processes|threads|manager]`. With `--self-test` it checks what it prints.
 
@@ -25,17 +26,17 @@ Five workers use a value, a queue, a condition, a bounded semaphore and an event
   --self-test   checks what is printed";
 
 const WORKERS: i64 = 5;
-/// How many workers may be inside at a time.
+/// The maximum number of workers inside at a time.
 const SEATS: i64 = 3;
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// What the workers share, wherever it lives.
+/// The objects that the workers share, in shared memory or on a manager.
 trait Tools: Send + Sized + 'static {
-    /// For one more worker.
+    /// Returns handles for one more worker.
     fn another(&self) -> Result<Self>;
-    /// Adds to the value under the lock of the condition, tells the others, and answers with the sum.
+    /// Adds to the value under the lock of the condition, notifies the others, and returns the sum.
     fn add(&self, number: i64) -> Result<i64>;
-    /// Waits until the value is that.
+    /// Waits until the value is `sum`.
     fn wait_for_sum(&self, sum: i64) -> Result<bool>;
     fn put(&self, text: String) -> Result<()>;
     fn get(&self) -> Result<Option<String>>;
@@ -45,7 +46,7 @@ trait Tools: Send + Sized + 'static {
     fn set_event(&self) -> Result<()>;
 }
 
-/// In shared memory, for processes and threads alike.
+/// The objects in shared memory, for processes and threads alike.
 struct Shared {
     total: Value<i64>,
     texts: Queue<String>,
@@ -121,7 +122,7 @@ impl Tools for Shared {
     }
 }
 
-/// On the server of a manager.
+/// The objects on the server of a manager.
 #[derive(Clone)]
 struct Served {
     total: ValueProxy<i64>,
@@ -189,7 +190,7 @@ impl Tools for Served {
     }
 }
 
-/// Waits for the start, takes a seat for a while, adds its number, and says so.
+/// Waits for the start, holds a seat for a while, adds its number, and reports this.
 fn work<T: Tools>(tools: &T, number: i64) -> Result<()> {
     let began = tools.wait_for_event()?;
     tools.enter()?;
@@ -204,7 +205,7 @@ fn exercise<T: Tools>(tools: &T, start: impl Fn(T, i64) -> Result<Process>) -> O
     let workers = (1..=WORKERS).map(|number| start(tools.another()?, number)).collect::<Result<Vec<_>>>()?;
     tools.set_event()?;
     let mut texts =
-        (0..WORKERS).map(|_| Ok(tools.get()?.ok_or("a worker says nothing")?)).collect::<Outcome<Vec<_>>>()?;
+        (0..WORKERS).map(|_| Ok(tools.get()?.ok_or("a worker reported nothing")?)).collect::<Outcome<Vec<_>>>()?;
     texts.sort();
     println!("{}", texts.join("\n"));
     let sum = (1..=WORKERS).sum();

@@ -1,5 +1,5 @@
-//! Queues that feed workers: the manual's program, which ends the workers by a STOP for each, and the same with a queue
-//! that is shut down.
+//! Queues that feed workers: the manual's program, which ends each worker with a STOP item, and a variant that shuts
+//! the queue down.
 //!
 //! `cargo run --example mp_workers [-- --shutdown]`. With `--self-test` it checks what both print.
 
@@ -23,7 +23,7 @@ Four processes take tasks from one queue, and put results into another.
 
 const WORKERS: usize = 4;
 
-/// How long a result may take; the tasks take milliseconds.
+/// The maximum wait for a result; the tasks take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 static TASKS: Tasks = tasks![work_until_stop, work_until_shutdown];
@@ -35,7 +35,7 @@ enum Task {
     Add(u32, u32),
 }
 
-/// What the queue of the first form carries.
+/// The items of the queue in the first form.
 #[derive(Serialize, Deserialize)]
 enum Order {
     Do(Task),
@@ -51,7 +51,7 @@ fn calculate(task: Task) -> String {
     format!("{} says that {text} = {result}", current_process().name())
 }
 
-/// Python: `for func, args in iter(input.get, 'STOP')`.
+/// Works until the queue yields STOP, as Python's `for func, args in iter(input.get, 'STOP')`.
 fn work_until_stop(orders: Queue<Order>, results: Queue<String>) -> ossature::Result<()> {
     while let Order::Do(task) = orders.get()? {
         results.put(calculate(task))?;
@@ -66,7 +66,7 @@ fn work_until_shutdown(tasks: Queue<Task>, results: Queue<String>) -> ossature::
     Ok(()) // the queue was shut down, and it is empty
 }
 
-/// Prints so many results, in the order in which they come.
+/// Prints `count` results, in the order in which they arrive.
 fn print_results(results: &Queue<String>, count: usize) -> Outcome {
     for _ in 0..count {
         println!("\t{}", results.get_timeout(PATIENCE)?.ok_or("no result in time: did a worker die?")?);
@@ -74,7 +74,7 @@ fn print_results(results: &Queue<String>, count: usize) -> Outcome {
     Ok(())
 }
 
-/// Gives out tasks, and more when the first are done; `put` and `end` are where the two forms differ.
+/// Puts tasks, and more when the first are done; `put` and `end` are what differs between the two forms.
 fn feed(
     workers: Vec<Process>,
     results: &Queue<String>,
@@ -89,7 +89,7 @@ fn feed(
     print_results(results, second.len())?;
     end()?;
     for worker in workers {
-        let exit = worker.join_timeout(PATIENCE)?.ok_or("a worker does not end")?;
+        let exit = worker.join_timeout(PATIENCE)?.ok_or("a worker did not end in time")?;
         println!("{} ended: {exit}", worker.name());
     }
     Ok(())

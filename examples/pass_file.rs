@@ -1,5 +1,5 @@
-//! One process opens a file, another one reads it: the open file itself travels through a pipe, so that the reader
-//! needs neither its name nor the right to open it.
+//! One process opens a file, another reads it. The open file itself travels through a pipe, so the reader needs neither
+//! its name nor the right to open it.
 //!
 //! `cargo run --example pass_file`; with `--self-test` it checks what it prints.
 
@@ -22,7 +22,7 @@ usage: pass_file [--self-test]
 One process opens a file and sends the open file to another one, which reads it.
   --self-test  checks what is printed";
 
-/// Reads line by line whatever file comes, and answers with what it counted.
+/// Reads each received file line by line, and answers with its counts.
 fn reader(jobs: &Connection) -> Outcome {
     let (title, Handle(file)): (String, Handle<File>) = jobs.recv()?;
     let mut words = 0;

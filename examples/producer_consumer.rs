@@ -1,4 +1,4 @@
-//! A producer and two consumers on a condition: a belt with four places, in memory that they share.
+//! A producer and two consumers on a condition: a belt with four slots in shared memory.
 //!
 //! `cargo run --example producer_consumer`; with `--self-test` it checks that every item arrived once.
 
@@ -19,10 +19,10 @@ A producer and two consumers share a belt with four places, under a condition.
 
 const PLACES: u32 = 4;
 const ITEMS: u32 = 40;
-/// How long the producer waits for room: the consumers may have died.
+/// The maximum wait of the producer for a free slot, because the consumers may have died.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// All of it is used with the condition's lock held, so the values need no locks of their own.
+/// The belt. Every access holds the condition's lock, so the values need no locks of their own.
 struct Belt {
     changed: Condition,
     places: RawArray<u32>,
@@ -43,7 +43,7 @@ impl Belt {
     fn put(&self, item: u32) -> Outcome {
         let _held = self.changed.lock()?; // Python: with changed:
         if !self.changed.wait_for(|| self.put.get() - self.taken.get() < PLACES, PATIENCE)? {
-            return Err("nobody takes anything from the belt".into());
+            return Err("the belt stays full: no consumer takes an item".into());
         }
         self.places.set((self.put.get() % PLACES) as usize, item)?;
         self.put.set(self.put.get() + 1);
@@ -51,7 +51,7 @@ impl Belt {
         Ok(())
     }
 
-    /// The next item, or `None` when all have been taken.
+    /// Takes the next item; `None` after the last one.
     fn take(&self) -> ossature::Result<Option<u32>> {
         let _held = self.changed.lock()?;
         self.changed.wait_for(|| self.put.get() > self.taken.get() || self.taken.get() == ITEMS, None)?;
@@ -79,7 +79,7 @@ fn program() -> Outcome {
     join([producer])?;
     join(consumers)?;
     if is_self_test() {
-        assert_eq!(arrived.to_vec(), [1; ITEMS as usize], "every item once");
+        assert_eq!(arrived.to_vec(), [1; ITEMS as usize], "every item arrives once");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Workers report how far they are over pipes, and the parent keeps one line up to date.
+//! Workers report their progress over pipes, and the parent keeps one line up to date.
 
 #[path = "family/guided.rs"]
 mod guided;
@@ -22,7 +22,7 @@ Shows how far four workers are, in one line.
 
 const STEPS: u32 = 40;
 
-/// A worker that is silent for so long hangs.
+/// The silence after which a worker counts as hung.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn work(reports: Connection, crash: bool) -> ossature::Result<()> {
@@ -85,7 +85,7 @@ fn program(arguments: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// One line that a terminal overwrites; elsewhere one line for each report.
+/// Prints one line that a terminal overwrites, or elsewhere one line for each report.
 fn show(workers: &[Worker]) -> Outcome {
     let mut out = stdout().lock();
     let sum: u32 = workers.iter().map(|worker| worker.done).sum();

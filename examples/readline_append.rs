@@ -1,5 +1,5 @@
-//! Several programs at once keep one history: each adds its own new lines at its end, and takes nobody's away. Python's
-//! example of `readline.append_history_file`.
+//! Several programs share one history: each appends its own new lines and keeps the others' lines. Python's example of
+//! `readline.append_history_file`.
 //!
 //! `cargo run --example readline_append -- FILE`, in two terminals; with `--self-test` two sessions are typed in.
 
@@ -23,7 +23,7 @@ Without a FILE that is ~/.ossature_history.
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A session of one user: the history as it was at the start, and how long it was.
+/// A session of one user: the history, and its length at the start.
 struct Session {
     editor: Editor,
     file: PathBuf,
@@ -87,7 +87,7 @@ fn program() -> Outcome {
     let file = match std::env::args().nth(1) {
         Some(option) if option == "--self-test" => return self_test(),
         Some(file) => PathBuf::from(file),
-        None => Path::new(&std::env::var_os("HOME").ok_or("HOME is not set: give a FILE")?).join(".ossature_history"),
+        None => Path::new(&std::env::var_os("HOME").ok_or("HOME is not set; give a FILE")?).join(".ossature_history"),
     };
     let mut session = Session::begin(Editor::new(), &file)?;
     session.read_lines()?;

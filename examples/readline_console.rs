@@ -1,4 +1,4 @@
-//! A console that calculates, with a history of its own: Python's example of `code.InteractiveConsole` with `readline`.
+//! A console that calculates, with its own history: Python's example of `code.InteractiveConsole` with `readline`.
 //!
 //! `cargo run --example readline_console`; names are completed with TAB. With `--self-test` a session is typed in.
 
@@ -24,7 +24,7 @@ names. FILE keeps the history; without a FILE that is ~/.ossature_console.
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Reads lines, carries them out, and keeps them in a file.
+/// A console that reads lines, executes them, and keeps them in a file.
 struct Console {
     editor: Editor,
     file: PathBuf,
@@ -41,7 +41,7 @@ impl Console {
         Ok(Self { editor, file: file.to_owned(), numbers: BTreeMap::new() })
     }
 
-    /// Carries out lines until the input ends. Returns what was shown.
+    /// Executes lines until the input ends. Returns the output.
     fn interact(&mut self) -> Outcome<Vec<String>> {
         let mut shown = Vec::new();
         loop {
@@ -83,7 +83,7 @@ impl Console {
             let (sign, name) = term;
             let number = match self.numbers.get(name) {
                 Some(Opaque(number)) => *number,
-                None => name.parse().map_err(|_| format!("{name:?} is a number that nobody has set"))?,
+                None => name.parse().map_err(|_| format!("{name:?} has no value; set it first"))?,
             };
             sum = if sign == '-' { sum.checked_sub(number) } else { sum.checked_add(number) }.ok_or("too large")?;
         }
@@ -104,7 +104,7 @@ fn self_test() -> Outcome {
     typist.join().expect("the keys are typed");
     let saved = std::fs::read_to_string(&file)?;
     std::fs::remove_file(&file)?;
-    assert_eq!(shown, ["7", "\"pears\" is a number that nobody has set"]);
+    assert_eq!(shown, ["7", "\"pears\" has no value; set it first"]);
     assert_eq!(saved, "apples = 4\napples + 3\npears\n");
     Ok(())
 }
@@ -113,7 +113,7 @@ fn program() -> Outcome {
     let file = match std::env::args().nth(1) {
         Some(option) if option == "--self-test" => return self_test(),
         Some(file) => PathBuf::from(file),
-        None => Path::new(&std::env::var_os("HOME").ok_or("HOME is not set: give a FILE")?).join(".ossature_console"),
+        None => Path::new(&std::env::var_os("HOME").ok_or("HOME is not set; give a FILE")?).join(".ossature_console"),
     };
     Console::new(Editor::new(), &file)?.interact().map(drop)
 }

@@ -73,7 +73,7 @@ fn program() -> Outcome {
         Some(option) if option == "--self-test" => self_test(),
         Some(file) => read_lines(&mut Editor::new(), &PathBuf::from(file)).map(drop),
         None => {
-            let home = std::env::var_os("HOME").ok_or("HOME is not set: give a FILE")?;
+            let home = std::env::var_os("HOME").ok_or("HOME is not set; give a FILE")?;
             read_lines(&mut Editor::new(), &Path::new(&home).join(".ossature_history")).map(drop)
         }
     }

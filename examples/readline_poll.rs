@@ -1,4 +1,4 @@
-//! Edits lines in an event loop of the program's own: a clock ticks while the user types.
+//! A line editor in the program's own event loop: a clock ticks while the user types.
 //!
 //! `cargo run --example readline_poll`; with `--self-test` it types on a terminal of its own.
 
@@ -20,7 +20,7 @@ usage: readline_poll [--self-test]
 Reads lines from the terminal with an event loop, and says each in upper case. Ctrl-D ends it.
   --self-test  types a line on a terminal of its own";
 
-/// Reads one line; `tick` runs twice a second meanwhile. No line is the end of the input.
+/// Reads one line and meanwhile runs `tick` twice a second; `None` at the end of the input.
 fn edit(
     editor: &mut Editor,
     input: impl AsFd,
@@ -57,7 +57,7 @@ fn edit(
     }
 }
 
-/// Writes what the editor wants the terminal to show.
+/// Writes the editor's output to the terminal.
 fn show(output: impl AsFd, screen: &mut Vec<u8>) -> Result<(), Box<dyn Error>> {
     let mut rest = &screen[..];
     while !rest.is_empty() {
@@ -76,7 +76,7 @@ fn self_test() -> Result<(), Box<dyn Error>> {
     let mut shown = [0; 1024];
     let count = keyboard.read(&mut shown)?;
     println!("typed: {line:?}, shown: {}", String::from_utf8_lossy(&shown[..count]).escape_debug());
-    (line.as_deref() == Some("hello world")).then_some(()).ok_or_else(|| "the line is not what was typed".into())
+    (line.as_deref() == Some("hello world")).then_some(()).ok_or_else(|| "the line differs from the typed text".into())
 }
 
 fn main() -> ExitCode {

@@ -22,15 +22,15 @@ Keeps records in a mapped file: a name of at most 24 bytes, and a number.
   list FILE            prints every record
   --self-test          checks itself, while another process cuts the file short";
 
-/// A name, padded with zeros, and a number.
+/// The length of a record: a name, padded with zeros, and a number.
 const RECORD: usize = 32;
 const NAME: usize = 24;
 
-/// What a file of records begins with; then comes how many there are.
+/// The beginning of a file of records; the number of records follows.
 const MAGIC: &[u8; 8] = b"records1";
 const HEADER: usize = 16;
 
-/// By how many records the file grows.
+/// The number of records by which the file grows.
 const GROWTH: usize = 128;
 
 struct Store {
@@ -38,7 +38,7 @@ struct Store {
 }
 
 impl Store {
-    /// Opens a store, or makes one of an empty or new file.
+    /// Opens a store, or creates one in an empty or new file.
     fn open(path: &Path) -> Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let is_new = file.metadata()?.len() == 0;
@@ -63,7 +63,7 @@ impl Store {
         Ok((u64::from_le_bytes(count) as usize).min((self.map.len() - HEADER) / RECORD))
     }
 
-    /// Where the record of a name begins.
+    /// The offset of the record of a name.
     fn find(&self, name: &[u8; NAME]) -> Result<Option<usize>> {
         let (mut from, end) = (HEADER, HEADER + self.count()? * RECORD);
         while let Some(at) = self.map.find_in(name, from..end)? {
@@ -93,7 +93,7 @@ impl Store {
         Ok(sum)
     }
 
-    /// Writes a record with the number 0 behind the last one, and only then counts it.
+    /// Writes a record with the number 0 after the last one, and then increments the count.
     fn append(&mut self, name: &[u8; NAME]) -> Result<usize> {
         let count = self.count()?;
         let at = HEADER + count * RECORD;
@@ -120,12 +120,12 @@ impl Store {
     }
 }
 
-/// A name as it stands in a record.
+/// A name in the form of a record.
 fn padded(name: &str) -> Result<[u8; NAME]> {
     let mut padded = [0; NAME];
     match padded.get_mut(..name.len()) {
         Some(place) if !name.is_empty() && !name.contains('\0') => place.copy_from_slice(name.as_bytes()),
-        _ => return Err(std::io::Error::other(format!("{name:?} is no name of 1 to {NAME} bytes")).into()),
+        _ => return Err(std::io::Error::other(format!("{name:?} is not a name of 1 to {NAME} bytes")).into()),
     }
     Ok(padded)
 }
@@ -163,12 +163,12 @@ fn program() -> Result<()> {
     match arguments[..] {
         ["--self-test"] => self_test()?,
         ["add", file, name, count] => {
-            let count = count.parse().map_err(|_| std::io::Error::other(format!("{count} is no number")))?;
+            let count = count.parse().map_err(|_| std::io::Error::other(format!("{count} is not a number")))?;
             println!("{}", Store::open(file.as_ref())?.add(name, count)?);
         }
         ["get", file, name] => match Store::open(file.as_ref())?.get(name)? {
             Some(number) => println!("{number}"),
-            None => return Err(std::io::Error::other(format!("there is no record {name}")).into()),
+            None => return Err(std::io::Error::other(format!("no record has the name {name}")).into()),
         },
         ["list", file] => {
             let mut out = std::io::stdout().lock();
@@ -176,7 +176,7 @@ fn program() -> Result<()> {
                 writeln!(out, "{name} {number}")?;
             }
         }
-        _ => return Err(std::io::Error::other(format!("no such command\n{USAGE}")).into()),
+        _ => return Err(std::io::Error::other(format!("unknown command\n{USAGE}")).into()),
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! One queue for programs on several machines: the remote manager of Python's manual, with a count that others watch.
+//! One queue for programs on several machines: the remote manager of Python's manual, with a count that other clients
+//! watch.
 //!
 //! `cargo run --example remote_queue -- --serve`, then in other terminals `-- --port P --put TEXT`, `-- --port P --get`
 //! and `-- --port P --watch`. A program in Python joins as the server says. With `--self-test` it checks what it
@@ -35,18 +36,18 @@ static ITEMS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 static TOTAL: Mutex<u64> = Mutex::new(0);
 static CAME: Condvar = Condvar::new();
 
-/// What the clients of the server share.
+/// The object that the clients of the server share.
 #[derive(Debug)]
 pub struct Shared;
 
 managed! {
     impl Shared as SharedProxy {
-        /// A handle to the queue: the objects of all clients are the same.
+        /// Creates a handle to the queue, which is the same for all clients.
         pub fn new() -> Self {
             Self
         }
 
-        /// Puts an item, and answers with how many there have been.
+        /// Puts an item, and returns the number of items so far.
         pub fn put(&self, item: String) -> u64 {
             ITEMS.lock().unwrap_or_else(PoisonError::into_inner).push_back(item);
             CAME.notify_one();
@@ -55,7 +56,7 @@ managed! {
             *total
         }
 
-        /// Takes the oldest item. A wait takes a thread of the server, and nobody else is held up.
+        /// Takes the oldest item. A wait occupies one thread of the server and delays no other client.
         pub fn get(&self, millis: u64) -> Option<String> {
             let items = ITEMS.lock().unwrap_or_else(PoisonError::into_inner);
             let limit = Duration::from_millis(millis);
@@ -63,7 +64,7 @@ managed! {
             waited.unwrap_or_else(PoisonError::into_inner).0.pop_front()
         }
 
-        /// How many items there have been.
+        /// The number of items so far.
         pub fn total(&self) -> u64 {
             *TOTAL.lock().unwrap_or_else(PoisonError::into_inner)
         }
@@ -118,7 +119,7 @@ fn serve(port: u16, key: &AuthKey) -> Outcome {
     Ok(())
 }
 
-/// A server and its clients, each a program of its own.
+/// Runs a server and its clients, each as its own program.
 fn check() -> Outcome {
     let me = std::env::current_exe()?;
     let mut server = Command::new(&me).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -140,5 +141,5 @@ fn check() -> Outcome {
     let status = server.wait()?;
     println!("{first}{}\n{watched}", told.join("\n"));
     let right = told == ["item 1 of all", "item 2 of all", "hello", "world"] && watched.contains("2 items so far");
-    if right && status.success() { Ok(()) } else { Err(format!("not what was put; the server: {status}").into()) }
+    if right && status.success() { Ok(()) } else { Err(format!("other items came back; the server: {status}").into()) }
 }

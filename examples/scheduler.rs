@@ -1,4 +1,4 @@
-//! A scheduler in user space: runs commands on one processor, one at a time, and decides who is next.
+//! A scheduler in user space: runs commands on one processor, one at a time, and decides which command is next.
 //!
 //! ```console
 //! cargo run --example scheduler -- --policy lottery --for 5 '3:exec yes >/dev/null' '1:exec yes >/dev/null'
@@ -51,27 +51,27 @@ Runs shell commands on one processor, one at a time. Prints who got how much; on
   --self-test    checks the shares under each policy, and what Ctrl-C leaves
 for example: scheduler --policy lottery --for 5 '3:exec yes >/dev/null' '1:exec yes >/dev/null'";
 
-/// The tokens of what is not a command.
+/// The tokens of the objects that are not commands.
 const TIMER: u64 = u64::MAX;
 const SIGNALS: u64 = u64::MAX - 1;
 
-/// What ends the program: Ctrl-C, and `kill`.
+/// The signals that end the program: that of Ctrl-C, and that of `kill`.
 fn ending() -> SignalSet {
     SignalSet::from([Signal::INT, Signal::TERM])
 }
 
-/// What is waited for.
+/// The objects of the wait.
 struct Waits {
     epoll: Epoll,
     timer: TimerFd,
     signals: SignalFd,
 }
 
-/// Why a wait came back.
+/// The reasons why a wait returned.
 struct Woken {
-    /// Somebody wants the end.
+    /// Whether a signal or the time limit requests the end.
     to_end: bool,
-    /// These commands have ended.
+    /// The commands that have ended.
     ended: Vec<usize>,
 }
 
@@ -87,7 +87,7 @@ impl Waits {
         Ok(Self { epoll, timer, signals })
     }
 
-    /// Waits for the end of a turn of `span`, of a command, or of everything.
+    /// Waits for the end of a turn of `span`, of a command, or of the program.
     fn wait(&self, span: Duration, tasks: &[Task]) -> Outcome<Woken> {
         self.timer.set_once(span.max(Duration::from_nanos(1)))?;
         let mut room = [MaybeUninit::uninit(); 16];
@@ -108,7 +108,7 @@ impl Waits {
     }
 }
 
-/// Gives turns until all have ended, or the end has come.
+/// Runs commands in turn until all have ended, or the end is requested.
 fn schedule(tasks: &mut [Task], policy: &mut dyn Policy, end: Option<Instant>) -> Outcome {
     let (waits, mut table) = (Waits::new(tasks)?, Table::new());
     while tasks.iter().any(Task::is_ready) && end.is_none_or(|end| Instant::now() < end) {
@@ -141,7 +141,7 @@ fn schedule(tasks: &mut [Task], policy: &mut dyn Policy, end: Option<Instant>) -
     Ok(table.draw(tasks)?)
 }
 
-/// What the command line asks for.
+/// The arguments on the command line.
 struct Arguments {
     policy: String,
     quantum: Duration,
@@ -151,7 +151,7 @@ struct Arguments {
     commands: Vec<String>,
 }
 
-/// Reads the command line; `None` when it asks for help.
+/// Reads the command line; `None` if it requests help.
 fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     use lexopt::prelude::*;
     let mut found = Arguments {
@@ -179,12 +179,12 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
         }
     }
     if found.commands.is_empty() && !found.self_test {
-        return Err("there is no command to run".into());
+        return Err("no command was given".into());
     }
     Ok(Some(found))
 }
 
-/// Starts the commands on one processor, stopped, and gives them turns.
+/// Starts the commands stopped, on one processor, and runs them in turn.
 fn run(arguments: &Arguments) -> Outcome {
     // From here on the signals wait in a descriptor, so that none of them ends this process before its commands.
     signal::block(ending())?.keep();
@@ -222,7 +222,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// With `--self-test`, looks at the shares under each policy.
+/// With `--self-test`, checks the shares under each policy.
 fn check() -> Outcome {
     const BUSY: &str = "while :; do :; done";
     let runs: [(&str, [&str; 3], [f64; 3]); 3] = [
@@ -250,7 +250,7 @@ fn check() -> Outcome {
     interrupted()
 }
 
-/// Interrupts the program as a terminal does, and looks whether a command is left.
+/// Interrupts the program as a terminal does, and checks that no command is left.
 fn interrupted() -> Outcome {
     let mut running = Command::new(std::env::current_exe()?)
         .args(["--quantum", "4", "echo $$; while :; do :; done", "echo $$; exec sleep 1000"])
@@ -258,7 +258,7 @@ fn interrupted() -> Outcome {
         .process_group(0)
         .spawn()?;
     let mut lines = BufReader::new(running.stdout.take().ok_or("no output")?).lines();
-    let mut next = || -> Outcome<String> { Ok(lines.next().ok_or("the program ended too soon")??) };
+    let mut next = || -> Outcome<String> { Ok(lines.next().ok_or("the program ended before the interrupt")??) };
     let commands = [next()?, next()?];
     let group = Pid::from_raw(running.id().try_into()?).ok_or("no process id")?;
     signal_group(group, Signal::INT)?;

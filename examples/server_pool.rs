@@ -1,5 +1,4 @@
-//! A pool of server processes: all of them accept on one socket, which they have inherited, and the kernel gives each
-//! client to one that is free.
+//! A pool of server processes: all accept on one inherited socket, and the kernel gives each client to a free process.
 //!
 //! `cargo run --example server_pool -- [PORT]` serves until it is interrupted; each connection is told who serves it,
 //! and its messages come back. With `--self-test` the parent is the clients, too.
@@ -24,7 +23,7 @@ const SERVERS: usize = 4;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// What each of the processes does: one client after the other.
+/// Serves one client after the other, in each of the processes.
 fn serve(listener: &Listener) -> ossature::Result<()> {
     loop {
         match listener.accept() {
@@ -49,7 +48,7 @@ fn serve_one(connection: &Connection) -> ossature::Result<()> {
     }
 }
 
-/// Starts the pool. Its processes are daemons: they end with this one.
+/// Starts the pool. Its processes are daemons: they end with this process.
 fn start(listener: &Listener) -> ossature::Result<Vec<Process>> {
     (1..=SERVERS)
         .map(|number| Process::builder().name(format!("server-{number}")).daemon(true).fork(|| serve(listener)))
@@ -82,7 +81,7 @@ fn self_test(listener: &Listener, key: &AuthKey, servers: &[Process]) -> Outcome
     // One that dies takes its client along, and nobody else.
     let clients = all_at_once()?;
     let names = clients.iter().map(name).collect::<Outcome<Vec<_>>>()?;
-    let victim = servers.iter().find(|server| server.name() == names[0]).ok_or("nobody of that name")?;
+    let victim = servers.iter().find(|server| server.name() == names[0]).ok_or("no process has that name")?;
     victim.kill()?;
     assert_eq!(clients[0].recv_bytes().map_err(|error| error.kind()), Err(ErrorKind::Closed));
     clients[1].send_bytes(b"still there?")?;

@@ -1,4 +1,4 @@
-//! A Rust program and a Python program work on one array in shared memory, and count in it under one lock.
+//! A Rust program and a Python program use one array in shared memory, and count in it under one lock.
 //!
 //! `cargo run --example share_with_python`; with `--self-test` it checks the numbers. Where no python3 is installed it
 //! says so, and plays Python's part itself.
@@ -17,7 +17,7 @@ Shares an array, a list and a lock with a Python program.
   --without    plays Python's part itself, as it does where no python3 is installed
   --self-test  checks the numbers";
 
-/// The other side. The block is not Python's to remove, so its resource tracker must not know of it.
+/// The Python program. It must not remove the block, so its resource tracker must not know of it.
 const PYTHON: &str = "\
 import sys
 try:
@@ -58,7 +58,7 @@ fn count(memory: &SharedMemory, lock: &NamedLock) -> ossature::Result<()> {
     Ok(())
 }
 
-/// What the Python program does, in Rust.
+/// Does in Rust what the Python program does.
 fn instead_of_python(block: &str, words: &str, lock: &str) -> ossature::Result<()> {
     let (memory, names) = (SharedMemory::open(block)?, ShareableList::open(words)?);
     let mut numbers = [0.0; NUMBERS];
@@ -95,7 +95,7 @@ fn program() -> Outcome {
         None => false,
     };
     if !done {
-        println!("the part of Python is played in Rust");
+        println!("Python is missing; Rust takes its place");
         instead_of_python(told[0], told[1], told[2])?;
     }
 

@@ -21,10 +21,10 @@ shareable! {
     plain struct Point { x: f64, y: f64 }
 }
 
-/// The text's lock is that of the points: whoever holds one holds both.
+/// The text shares the lock of the points: whoever holds one holds both.
 type Text<'a> = Synchronized<RawArray<u8>, &'a Array<Point>>;
 
-/// What the child does. Each line is one turn of a lock, except for the third number, which has none.
+/// Runs in the child. Each line takes a lock once, except for the third number, which has none.
 fn modify(n: &Value<i32>, x: &RawValue<f64>, text: &Text<'_>, points: &Array<Point>) -> ossature::Result<()> {
     n.with(|n| *n *= *n)?;
     x.set(x.get() * x.get());

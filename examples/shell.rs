@@ -1,4 +1,4 @@
-//! Looks into a running manager: lists its objects, completes their names and methods with TAB, calls the methods,
+//! Inspects a running manager: lists its objects, completes their names and methods with TAB, calls the methods, and
 //! shows the results.
 //!
 //! `cargo run --example shell -- ADDRESS KEY` connects to a manager of Rust or of CPython; with `--self-test` a session
@@ -46,14 +46,14 @@ TAB completes names and methods; ~/.ossature_shell keeps the history.
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A manager, and the objects that have names here.
+/// A manager, and the objects that have names in this shell.
 struct Shell {
     manager: Manager,
     named: BTreeMap<String, Proxy>,
 }
 
 impl Shell {
-    /// Gives a name to each object of the server that has none yet, and lists all.
+    /// Names each object of the server that has no name yet, and lists all.
     fn objects(&mut self) -> Outcome<String> {
         let mut lines = Vec::new();
         let objects = self.manager.objects()?;
@@ -82,7 +82,7 @@ impl Shell {
         names.find(|name| !self.named.contains_key(name)).expect("there are more numbers than objects")
     }
 
-    /// Carries out a line, and returns what is shown.
+    /// Executes a line, and returns the output.
     fn carry_out(&mut self, line: &str) -> Outcome<String> {
         let line = line.trim();
         if line.is_empty() {
@@ -104,7 +104,7 @@ impl Shell {
         let (name, rest) = line.split_once('.').map_or((line, None), |(name, rest)| (name, Some(rest)));
         let object = self.named.get(name).ok_or_else(|| {
             let known: Vec<_> = self.named.keys().map(String::as_str).collect();
-            format!("no object is named {name}; there are: {}; `objects` looks for more", known.join(" "))
+            format!("no object has the name {name}; known names: {}; `objects` finds more", known.join(" "))
         })?;
         match rest {
             None => Ok(object.display()?),
@@ -124,7 +124,7 @@ impl Shell {
         }
     }
 
-    /// Reads and carries out lines until the input ends. Returns all that was shown.
+    /// Reads and executes lines until the input ends. Returns the whole output.
     fn run(&mut self, editor: &mut Editor, history: Option<&Path>) -> Outcome<Vec<String>> {
         if let Some(path) = history {
             match editor.history_mut().load(path) {
@@ -203,7 +203,7 @@ fn self_test() -> Outcome {
     assert_eq!(shown[1..4], ["", "[1, 2, 3]", "3"]);
     assert!(!shown[4].is_empty() && shown[4] != "None", "{:?}", shown[4]);
     assert_eq!(shown[5..7], ["{}", "[1, -2.5, True, None]"]);
-    assert!(shown[7].contains("no object is named nobody"), "{:?}", shown[7]);
+    assert!(shown[7].contains("no object has the name nobody"), "{:?}", shown[7]);
     assert!(kept.starts_with("o1.append(3)\no1\n"), "{kept}");
     assert_eq!(list.display()?, "[1, 2]");
     drop(shell);
@@ -220,7 +220,7 @@ fn program() -> Outcome {
             let history = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".ossature_shell"));
             Shell { manager, named: BTreeMap::new() }.run(&mut Editor::new(), history.as_deref()).map(drop)
         }
-        _ => Err("an address and a key are needed; --help says more".into()),
+        _ => Err("an address and a key are needed; see --help".into()),
     }
 }
 

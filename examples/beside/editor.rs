@@ -23,7 +23,7 @@ usage: beside_editor
 Reads lines from the terminal in a tokio runtime, and shows a tick above the line twice a second. Ctrl-D ends it.
   --self-test  types a line on a terminal of its own";
 
-/// Reads one line. No line is the end of the input.
+/// Reads one line; `None` at the end of the input.
 async fn edit(editor: &mut Editor, terminal: &AsyncFd<OwnedFd>) -> Outcome<Option<String>> {
     let mut screen = Vec::new();
     let mut step = editor.begin("> ", &mut screen);
@@ -74,8 +74,8 @@ fn lines(terminal: impl AsFd) -> Outcome<Vec<String>> {
     })
 }
 
-/// Types the beginning of a line, waits for a tick, and types the rest and the end of the input. Returns the far end of
-/// the terminal, which stays open until all is read, and what was shown.
+/// Types the beginning of a line, waits for a tick, and types the rest and the end of the input. Returns the other end
+/// of the terminal, which stays open until everything is read, and the output.
 fn typist(mut keyboard: File) -> std::io::Result<(File, String)> {
     let (mut shown, mut part) = (String::new(), [0; 1024]);
     for (text, keys) in [("> ", "wrld\x1b[D\x1b[D\x1b[Do"), ("tick\r\n", "\x01hello \r\x04")] {

@@ -1,4 +1,4 @@
-//! A worker process beside mio: mio tells of an edge once, so each event is followed until nothing is left.
+//! A worker process beside mio, which is edge-triggered: each event is handled until nothing is left to read.
 
 #[path = "../family/guided.rs"]
 mod guided;
@@ -36,7 +36,7 @@ fn program(arguments: &[&str]) -> Outcome {
     while open || exit.is_none() {
         poll.poll(&mut events, Some(Duration::from_secs(5)))?;
         if events.is_empty() {
-            return Err("the worker is silent".into());
+            return Err("the worker sent nothing".into());
         }
         for event in &events {
             match event.token() {
@@ -55,7 +55,7 @@ fn program(arguments: &[&str]) -> Outcome {
             }
         }
     }
-    worker::check(&squares, exit.ok_or("the worker lives on")?)
+    worker::check(&squares, exit.ok_or("the worker did not end")?)
 }
 
 fn main() -> ExitCode {

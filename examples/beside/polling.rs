@@ -1,4 +1,4 @@
-//! A worker process beside polling: each registration tells once and is renewed.
+//! A worker process beside polling, which is one-shot: each registration reports one event and is then renewed.
 
 #[path = "../family/guided.rs"]
 mod guided;
@@ -36,7 +36,7 @@ fn program(arguments: &[&str]) -> Outcome {
     while open || exit.is_none() {
         events.clear();
         if poller.wait(&mut events, Some(Duration::from_secs(5)))? == 0 {
-            return Err("the worker is silent".into());
+            return Err("the worker sent nothing".into());
         }
         for event in events.iter() {
             if event.key == END {
@@ -55,7 +55,7 @@ fn program(arguments: &[&str]) -> Outcome {
     }
     poller.delete(fds.0)?;
     poller.delete(fds.1)?;
-    worker::check(&squares, exit.ok_or("the worker lives on")?)
+    worker::check(&squares, exit.ok_or("the worker did not end")?)
 }
 
 fn main() -> ExitCode {

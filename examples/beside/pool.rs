@@ -20,7 +20,7 @@ usage: beside_pool
 Maps numbers to squares in two worker processes and calls a function that panics; a tokio runtime awaits both results.
   --self-test  the same; the program always checks what it receives";
 
-/// How long a result may take, which takes milliseconds.
+/// The maximum wait for a result that takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn square(number: u64) -> u64 {
@@ -33,7 +33,7 @@ fn refuse(number: u64) -> u64 {
 
 static TASKS: Tasks = tasks![square, refuse];
 
-/// Waits, without blocking the runtime's thread, until `is_ready` says that the result is there.
+/// Waits, without blocking the runtime's thread, until `is_ready` returns that the result is there.
 async fn ready(readiness: &Readiness, is_ready: impl Fn() -> ossature::Result<bool>) -> Outcome {
     let fd: OwnedFd = readiness.as_fd().try_clone_to_owned()?;
     // SAFETY: the descriptor is open, and stays it while its owner is inside of the `AsyncFd`.
@@ -67,7 +67,7 @@ async fn talk(pool: &Pool) -> Outcome {
     let (squares, error) = tasks.run_until(async { (squares.await, refused.await) }).await;
     let (squares, error) = (squares??, error??);
     let right = (0..1000).map(|number| number * number).eq(squares.iter().copied());
-    expect(right, "every square came, in order", &format!("{squares:?}"))?;
+    expect(right, "every square arrived, in order", &format!("{squares:?}"))?;
     let right = error.kind() == ErrorKind::Remote && error.to_string().contains("7 is odd");
     expect(right, "a panic in a worker is the error of its call", &error.to_string())?;
     println!("{} squares; the other call: {:?}", squares.len(), error.kind());

@@ -29,7 +29,7 @@ fn count(numbers: Sender<u64>, step: u64) -> ossature::Result<()> {
 
 static TASKS: Tasks = tasks![count];
 
-/// The next item, without blocking the runtime's thread; `None` at the end.
+/// Receives the next item without blocking the runtime's thread; `None` at the end.
 async fn next(numbers: &Receiver<u64>, ready: &AsyncFd<OwnedFd>) -> ossature::Result<Option<u64>> {
     loop {
         let mut guard = ready.readable().await?;
@@ -66,7 +66,7 @@ async fn talk() -> Outcome {
     for worker in workers {
         worker?.join()?;
     }
-    expect((ones, tens) == (5050, 50500), "every number came", &format!("{ones} and {tens}"))?;
+    expect((ones, tens) == (5050, 50500), "every number arrived", &format!("{ones} and {tens}"))?;
     println!("{ones} and {tens}");
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! The front of the small examples: `--help`, a word about options that there are not, and errors as text.
+//! The front end of the small examples: `--help`, a message about unknown options, and errors as text.
 
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Prints `usage` for `--help`, and else runs `program`. An error becomes the line `NAME: TEXT` on standard error and
-/// the exit code 1, an option that `usage` does not name the exit code 2.
+/// Prints `usage` for `--help`, and otherwise runs `program`. An error becomes the line `NAME: TEXT` on standard error
+/// and the exit code 1. An option that `usage` does not name becomes the exit code 2.
 pub fn run<E: Display>(usage: &str, program: impl FnOnce() -> Result<(), E>) -> ExitCode {
     let name = usage.split_whitespace().nth(1).unwrap_or_default();
     let options: Vec<String> = std::env::args().skip(1).filter(|argument| argument.starts_with('-')).collect();

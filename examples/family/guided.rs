@@ -1,4 +1,5 @@
-//! What the examples of docs/guide.md share: the command line, errors as text, and a run that is checked from outside.
+//! The parts that the examples of docs/guide.md share: the command line, errors as text, and a run that is checked from
+//! outside.
 #![allow(dead_code, reason = "not every example uses all of it")]
 
 use std::error::Error;
@@ -110,7 +111,7 @@ impl Drop for Running {
     }
 }
 
-/// An error with all that was printed, unless `holds`.
+/// Returns an error with the whole output, unless `holds`.
 pub fn expect(holds: bool, what: &str, text: &str) -> Outcome {
     if holds { Ok(()) } else { Err(format!("{what} does not hold for this output:\n{text}").into()) }
 }

@@ -1,4 +1,4 @@
-//! What the small examples share: children that tell whether they did well.
+//! The parts that the small examples share: children that report whether they succeeded.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use ossature::sys::process::{Child, Signal, fork, id, parent_id, set_parent_deat
 
 pub type Outcome = Result<(), Box<dyn Error>>;
 
-/// Starts a process that does `work`; it prints what goes wrong, and fails.
+/// Starts a process that runs `work`. If `work` fails, the process prints the error and fails.
 pub fn start(work: impl FnOnce() -> Outcome) -> Result<Child, Box<dyn Error>> {
     let parent = id();
     let child = fork(|| {
@@ -25,7 +25,7 @@ pub fn start(work: impl FnOnce() -> Outcome) -> Result<Child, Box<dyn Error>> {
     Ok(child)
 }
 
-/// Waits for all of them; an error if one did not do well.
+/// Waits for all children; returns an error if a child failed.
 pub fn join(children: impl IntoIterator<Item = Child>) -> Outcome {
     for mut child in children {
         let exit = child.wait()?;
@@ -36,7 +36,7 @@ pub fn join(children: impl IntoIterator<Item = Child>) -> Outcome {
     Ok(())
 }
 
-/// Whether the program shall check what it does.
+/// Whether the program checks itself.
 pub fn is_self_test() -> bool {
     std::env::args().any(|argument| argument == "--self-test")
 }

@@ -1,4 +1,4 @@
-//! A terminal on which nobody sits: for the self-tests of examples that read lines.
+//! A terminal without a user, for the self-tests of examples that read lines.
 
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
@@ -10,8 +10,8 @@ use ossature::sys::fd;
 use ossature::sys::poll::{PollFd, PollFlags, poll};
 use ossature::sys::tty::{Pty, WindowSize, set_window_size};
 
-/// A terminal on which each of the keys is typed as soon as the prompt before it is shown. The thread ends, with all
-/// that was shown, when the terminal is dropped.
+/// Opens a terminal on which each of the keys is typed as soon as the prompt before it is shown. The thread ends, with
+/// the whole output, when the terminal is dropped.
 pub fn terminal(script: Vec<(&'static str, &'static str)>) -> ossature::Result<(Terminal, JoinHandle<String>)> {
     let Pty { controller, terminal } = Pty::open()?;
     set_window_size(&terminal, WindowSize { rows: 24, columns: 80, ..WindowSize::default() })?;
@@ -29,7 +29,7 @@ fn type_in(controller: &OwnedFd, script: &[(&str, &str)]) -> String {
             let found = String::from_utf8_lossy(&shown[seen..]).contains(prompt);
             if found {
                 seen = shown.len();
-                fd::write(controller, keys.as_bytes()).expect("the terminal takes keys");
+                fd::write(controller, keys.as_bytes()).expect("the terminal accepts keys");
                 next = script.next();
             }
         }

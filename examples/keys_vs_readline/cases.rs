@@ -1,10 +1,10 @@
-//! What is typed: the table, and random keys.
+//! The typed keys: the table, and random keys.
 
 use ossature::readline::Command;
 
 use super::guided::Outcome;
 
-/// Keys that are typed into a line.
+/// Keys that are typed into a line, and their settings.
 pub struct Case {
     pub name: String,
     /// Lines of an init file, the same for both editors.
@@ -15,12 +15,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// What ends the line: a mark where the cursor stands, then a yank.
+    /// The keys that end the line: a mark at the cursor, then a yank.
     pub fn end(&self) -> &'static [u8] {
         if self.vi { b"i|\x1bp\r" } else { b"|\x19\r" }
     }
 
-    /// The line of the settings that says in which mode a line begins.
+    /// The line of the settings that sets the mode in which a line begins.
     pub fn mode(&self) -> &str {
         self.settings.lines().rfind(|line| line.starts_with("set editing-mode ")).unwrap_or_default()
     }
@@ -58,7 +58,7 @@ pub fn table() -> Outcome<Vec<Case>> {
             continue;
         }
         let [name, mode, history, keys] = line.split('\t').collect::<Vec<_>>()[..] else {
-            return Err(format!("keys.tsv:{}: not four fields", number + 1).into());
+            return Err(format!("keys.tsv:{}: expected four fields", number + 1).into());
         };
         let (mode, own) = mode.split_once(';').unwrap_or((mode, ""));
         let (vi, settings) = settings(mode, own);
@@ -79,18 +79,18 @@ fn bytes(text: &str) -> Outcome<Vec<u8>> {
             keys.extend(format!("\x18:{name};").bytes());
             rest = after;
         } else if let Some(after) = rest.strip_prefix("\\C-") {
-            let (key, after) = after.split_at_checked(1).ok_or("a key after \\C-")?;
+            let (key, after) = after.split_at_checked(1).ok_or("\\C- needs a key")?;
             keys.push(if key == "?" { 0x7f } else { key.as_bytes()[0] & 0x1f });
             rest = after;
         } else if let Some(after) = rest.strip_prefix("\\M-") {
             keys.push(0x1b);
             rest = after;
         } else if let Some(after) = rest.strip_prefix("\\x") {
-            let (digits, after) = after.split_at_checked(2).ok_or("two digits after \\x")?;
+            let (digits, after) = after.split_at_checked(2).ok_or("\\x needs two digits")?;
             keys.push(u8::from_str_radix(digits, 16)?);
             rest = after;
         } else if let Some(after) = rest.strip_prefix('\\') {
-            let (key, after) = after.split_at_checked(1).ok_or("a character after \\")?;
+            let (key, after) = after.split_at_checked(1).ok_or("\\ needs a character")?;
             keys.push(match key {
                 "e" => 0x1b,
                 "t" => b'\t',
@@ -107,7 +107,7 @@ fn bytes(text: &str) -> Outcome<Vec<u8>> {
     Ok(keys)
 }
 
-/// Keys for people to read.
+/// Formats keys for people to read.
 pub fn shown(keys: &[u8]) -> String {
     keys.escape_ascii().to_string().replace("\\x18:", "{").replace(';', "}")
 }

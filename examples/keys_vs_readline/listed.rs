@@ -1,4 +1,4 @@
-//! The differences that are known. Each names one command or one class of characters, and says what may differ.
+//! The known differences. Each names one command or one class of characters, and specifies what may differ.
 
 use super::cases::Case;
 use super::guided::Outcome;
@@ -7,23 +7,23 @@ use super::side::{Answer, PROMPT};
 /// A known difference.
 struct Listed {
     reason: &'static str,
-    /// Whether the keys or the settings have it.
+    /// Whether the keys or the settings have the difference.
     has: fn(&Case) -> bool,
     may: May,
 }
 
-/// What may differ.
+/// The part that may differ.
 enum May {
-    /// Where the cursor is shown. The screen and the accepted line are the same.
+    /// The position of the cursor. The screen and the accepted line are the same.
     Cursor,
-    /// What the screen shows, if the function agrees. The accepted line is the same.
+    /// The screen, if the function returns true. The accepted line is the same.
     Screen(fn(gnu: &Answer, ours: &Answer) -> bool),
-    /// Whatever the keys behind it do.
+    /// The effect of all keys after it.
     Anything,
-    /// The accepted line, as the function says.
+    /// The accepted line, if the function returns true.
     Line(fn(case: &Case, gnu: &str, ours: &str) -> bool),
-    /// GNU readline does with these keys what our editor does with those that the function gives: all is the same then,
-    /// or the line if that has bytes of no character.
+    /// GNU readline treats these keys as this crate's editor treats the keys that the function returns. Then everything
+    /// is the same, or only the line if it has bytes that are not a character.
     Keys(fn(&[u8]) -> Vec<u8>),
 }
 
@@ -52,7 +52,7 @@ fn uses_mark(case: &Case) -> bool {
 
 const LISTED: &[Listed] = &[
     Listed {
-        reason: "a point inside a character, by forward-byte: GNU readline shows it behind the line, we at the character",
+        reason: "a point inside a character, by forward-byte: GNU readline shows it after the line, ours at it",
         has: |case| typed(case, b"ward-byte;") || case.settings.contains("byte-oriented on"),
         may: May::Cursor,
     },
@@ -62,7 +62,7 @@ const LISTED: &[Listed] = &[
         may: May::Cursor,
     },
     Listed {
-        reason: "a search for an empty string, before any other: GNU readline leaves the sign that asked for it on the screen",
+        reason: "a search for an empty string, before any other: GNU readline leaves the search prompt on the screen",
         has: asks_for_string,
         may: May::Screen(|gnu, ours| {
             gnu.screen.strip_suffix(['/', '?', ':']).is_some_and(|rest| rest.trim_end() == ours.screen)
@@ -87,7 +87,7 @@ const LISTED: &[Listed] = &[
         may: May::Screen(|_, _| true),
     },
     Listed {
-        reason: "universal-argument: GNU readline shows neither the prompt nor the argument until it draws all anew",
+        reason: "universal-argument: GNU readline shows no prompt and no argument until it redraws the screen",
         has: |case| typed(case, b"\x188") || typed(case, b"universal-argument;"),
         may: May::Screen(|gnu, ours| behind_prompt(gnu) == behind_prompt(ours)),
     },
@@ -97,12 +97,12 @@ const LISTED: &[Listed] = &[
         may: May::Screen(|gnu, ours| behind_prompt(gnu) == behind_prompt(ours)),
     },
     Listed {
-        reason: "C-@ in an incremental search: GNU readline 8.2 takes the sixteen keys behind it for the same character",
+        reason: "C-@ in an incremental search: GNU readline 8.2 takes the sixteen keys after it for the same character",
         has: has_null_in_search,
         may: May::Anything,
     },
     Listed {
-        reason: "a place within a character, of a failed search forward or of a mark: ours stands before the character",
+        reason: "a position within a character, of a failed search forward or of a mark: ours is before the character",
         has: |case| (searches_incrementally(case) || uses_mark(case)) && !case.keys.is_ascii(),
         may: May::Line(is_cut_character),
     },
@@ -129,13 +129,13 @@ const LISTED: &[Listed] = &[
         may: May::Line(is_cut_replacement),
     },
     Listed {
-        reason: "vi-redo of more than twenty typed bytes: GNU readline does the last run of twenty again, we all of them",
+        reason: "vi-redo of more than twenty typed bytes: GNU readline does the last twenty again, ours all of them",
         has: |case| case.vi && (typed(case, b"vi-redo;") || typed(case, b".")),
         may: May::Line(is_redone_in_part),
     },
 ];
 
-/// Whether `C-@` is typed where only text stands between the key and the beginning of an incremental search.
+/// Whether `C-@` is typed with only text between it and the beginning of an incremental search.
 fn has_null_in_search(case: &Case) -> bool {
     let goes_on = |key: &u8| matches!(key, 0x20..|0x12| 0x13);
     case.keys.iter().enumerate().filter(|(_, key)| **key == 0).any(|(at, _)| {
@@ -144,7 +144,7 @@ fn has_null_in_search(case: &Case) -> bool {
     })
 }
 
-/// Whether GNU's line has pieces of a character that ours has whole; all else is the same.
+/// Whether GNU's line has parts of a character that is whole in this crate's line, and all else is the same.
 fn is_cut_character(_: &Case, gnu: &str, ours: &str) -> bool {
     let ascii = |line: &str| -> String {
         let mut out = String::new();
@@ -162,12 +162,12 @@ fn is_cut_character(_: &Case, gnu: &str, ours: &str) -> bool {
     gnu.contains("\\x") && !ours.is_ascii() && ascii(gnu) == ascii(&ours.as_bytes().escape_ascii().to_string())
 }
 
-/// Whether GNU's line has pieces of characters. How many bytes are replaced depends on how many pieces there are.
+/// Whether GNU's line has parts of characters. The number of replaced bytes depends on the number of parts.
 fn is_cut_replacement(_: &Case, gnu: &str, _: &str) -> bool {
     gnu.contains("\\x")
 }
 
-/// Whether GNU's line has the last run of a typed text where ours has all of that text.
+/// Whether GNU's line has only the last run of a typed text that is whole in this crate's line.
 fn is_redone_in_part(case: &Case, gnu: &str, ours: &str) -> bool {
     let Ok(keys) = std::str::from_utf8(&case.keys) else { return false };
     // The mark of the cursor stands within the text that was inserted again.
@@ -178,7 +178,7 @@ fn is_redone_in_part(case: &Case, gnu: &str, ours: &str) -> bool {
     })
 }
 
-/// What the screen shows without the prompt, or the numeric argument in its place.
+/// The screen without the prompt, or without the numeric argument in its place.
 fn behind_prompt(answer: &Answer) -> &str {
     let argument = |screen: &'_ str| -> Option<usize> {
         let number = screen.strip_prefix("(arg: ")?.split_once(')')?.0;
@@ -197,7 +197,7 @@ fn is_part(screen: &str) -> bool {
     !screen.contains('\n') && (screen.starts_with('<') || screen.ends_with('>'))
 }
 
-/// Whether a numeric argument goes on with `M--`.
+/// Whether `M--` continues a numeric argument.
 fn has_minus_after_argument(keys: &[u8]) -> bool {
     let is_digit = |key: u8| key.is_ascii_digit() || key == b'-';
     (0..keys.len()).any(|at| {
@@ -205,7 +205,7 @@ fn has_minus_after_argument(keys: &[u8]) -> bool {
     })
 }
 
-/// The keys, with other keys in some places: `at` looks at the rest and says how many keys go, and what comes instead.
+/// The keys with replacements: `at` receives the rest and returns the number of keys to remove and the keys to insert.
 fn replaced<'a>(keys: &[u8], at: impl Fn(&[u8]) -> Option<(usize, &'a [u8])>) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::new(), keys);
     while let Some((&key, after)) = rest.split_first() {
@@ -223,7 +223,7 @@ fn replaced<'a>(keys: &[u8], at: impl Fn(&[u8]) -> Option<(usize, &'a [u8])>) ->
     out
 }
 
-/// `M--`, digits, and the first byte of the character.
+/// The keys without `M--`, digits, and the first byte of the character.
 fn without_negative_character(keys: &[u8]) -> Vec<u8> {
     replaced(keys, |keys| {
         let mut rest = keys.strip_prefix(b"\x1b-")?;
@@ -237,7 +237,7 @@ fn without_negative_character(keys: &[u8]) -> Vec<u8> {
     })
 }
 
-/// `3s` as `i`.
+/// The keys with `i` instead of `3s`.
 fn without_counted_subst(keys: &[u8]) -> Vec<u8> {
     replaced(keys, |keys| {
         let digits = keys.iter().take_while(|key| key.is_ascii_digit()).count();
@@ -245,7 +245,7 @@ fn without_counted_subst(keys: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Why a case may differ, if it may. `type_instead` types other keys into our editor.
+/// The reason why a case may differ, if there is one. `type_instead` types other keys into this crate's editor.
 pub fn reason(
     case: &Case,
     gnu: &Answer,

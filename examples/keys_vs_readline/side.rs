@@ -1,4 +1,4 @@
-//! One editor behind a pseudo-terminal, and a socket to tell it what to do.
+//! One editor on a pseudo-terminal, and a socket that controls it.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};
@@ -20,15 +20,15 @@ use super::guided::Outcome;
 const COLUMNS: u16 = 60;
 const ROWS: u16 = 20;
 pub const PROMPT: &str = "$ ";
-/// How long an editor may take for a line.
+/// The maximum time of an editor for a line.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What an editor made of the keys.
+/// The result of the keys in an editor.
 #[derive(PartialEq, Eq)]
 pub struct Answer {
     /// `L` and the accepted line, `E` for the end of input, `I` for an interrupt; `None` without an answer.
     pub line: Option<String>,
-    /// The screen before the end was typed, with its colours, and its cursor.
+    /// The screen with its colours and its cursor, before the end was typed.
     pub screen: String,
     pub cursor: (u16, u16),
 }
@@ -64,7 +64,7 @@ pub struct Side {
     screen: vt100::Parser,
 }
 
-/// What CPython does: the settings, then a line for each order.
+/// The script for CPython: the settings, then a line for each command.
 const SCRIPT: &str = r#"
 import readline, socket, sys
 s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile("rwb", 0)
@@ -81,7 +81,7 @@ for order in f:
     f.write((answer.replace("\n", "\x1e") + "\n").encode("utf-8", "surrogateescape"))
 "#;
 
-/// The version of the library behind an interpreter's module, if that is GNU readline.
+/// The version of GNU readline behind an interpreter's module, if the module uses it.
 fn gnu_readline_of(python: &str, modules: Option<&Path>) -> Result<String, String> {
     let ask = "import readline, sys; d = readline.__doc__ or ''; \
                print('libedit' if 'libedit' in d or getattr(readline, 'backend', '') == 'editline' else \
@@ -89,7 +89,7 @@ fn gnu_readline_of(python: &str, modules: Option<&Path>) -> Result<String, Strin
     let mut command = Command::new(python);
     command.args(["-c", ask]).stdin(Stdio::null());
     modules.map(|folder| command.env("PYTHONPATH", folder));
-    let output = command.output().map_err(|_| format!("there is no {python}"))?;
+    let output = command.output().map_err(|_| format!("{python} is not installed"))?;
     match String::from_utf8_lossy(&output.stdout).trim() {
         "libedit" => Err(format!("the readline of {python} is libedit")),
         version if output.status.success() && version.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -99,7 +99,7 @@ fn gnu_readline_of(python: &str, modules: Option<&Path>) -> Result<String, Strin
     }
 }
 
-/// The first interpreter whose module is GNU readline, and the version of the library.
+/// The first interpreter whose module uses GNU readline, and the version of the library.
 pub fn python_with_gnu_readline() -> Result<(String, String), String> {
     let mut refused = String::new();
     for python in ["/usr/bin/python3", "python3"] {
@@ -111,15 +111,14 @@ pub fn python_with_gnu_readline() -> Result<(String, String), String> {
     Err(refused)
 }
 
-/// Fails unless an interpreter is refused whose module says that it is libedit, in the words of an old or a new
-/// CPython.
+/// Checks that an interpreter is refused if its module names libedit, in the words of an old or a new CPython.
 pub fn refuses_libedit(python: &str) -> Outcome {
     let place = Place::new()?;
     for words in ["__doc__ = 'Line editing using libedit readline.'", "backend = 'editline'"] {
         std::fs::write(place.0.join("readline.py"), format!("{words}\n_READLINE_LIBRARY_VERSION = '4.2'\n"))?;
         match gnu_readline_of(python, Some(&place.0)) {
             Err(why) if why.ends_with("is libedit") => {}
-            other => return Err(format!("{words}: libedit was asked and the answer is {other:?}").into()),
+            other => return Err(format!("{words}: libedit was not refused: {other:?}").into()),
         }
     }
     Ok(())
@@ -169,7 +168,7 @@ impl Side {
         Ok(Self { child, pty, socket: BufReader::new(socket), screen: vt100::Parser::default() })
     }
 
-    /// Asks for a line and types the keys.
+    /// Starts a line and types the keys.
     pub fn begin(&mut self, case: &Case, slowly: bool) -> Outcome {
         // What the end of the line before has written is not of this one.
         self.quiet()?;
@@ -185,7 +184,7 @@ impl Side {
         let until = Deadline::after(PATIENCE);
         while !self.screen.screen().contents().contains(PROMPT.trim_end()) {
             if !self.drain(until)? {
-                return Err("an editor shows no prompt".into());
+                return Err("an editor showed no prompt in time".into());
             }
         }
         self.quiet()?;
@@ -202,7 +201,7 @@ impl Side {
         Ok(())
     }
 
-    /// Looks at the screen, ends the line and takes the answer.
+    /// Reads the screen, ends the line and receives the answer.
     pub fn finish(&mut self, case: &Case) -> Outcome<Answer> {
         if !self.quiet()? {
             return Ok(Answer { line: None, screen: "(busy)".to_owned(), cursor: (0, 0) });
@@ -233,7 +232,7 @@ impl Side {
         Ok(poll(&mut wait, Deadline::NOW)? > 0)
     }
 
-    /// Waits a while for the answer, and takes what the editor writes meanwhile.
+    /// Waits a limited time for the answer, and reads the editor's output meanwhile.
     fn await_answer(&mut self) -> Outcome {
         let until = Deadline::after(Duration::from_millis(400));
         while !self.answers()? && !until.has_passed() {
@@ -242,7 +241,7 @@ impl Side {
         Ok(())
     }
 
-    /// Takes what the editor writes; `false` when the time was up first.
+    /// Reads the editor's output; `false` if the deadline passes first.
     fn drain(&mut self, until: Deadline) -> Outcome<bool> {
         let mut wait = [PollFd::new(&self.pty.controller, PollFlags::IN)];
         if poll(&mut wait, until)? == 0 {
@@ -254,7 +253,7 @@ impl Side {
         Ok(true)
     }
 
-    /// Waits until the editor has taken all keys and sleeps; `false` when that did not come true in time.
+    /// Waits until the editor has read all keys and sleeps; `false` if that does not happen in time.
     fn quiet(&mut self) -> Outcome<bool> {
         let until = Deadline::after(PATIENCE / 4);
         let mut times = 0;
@@ -284,8 +283,8 @@ impl Drop for Side {
     }
 }
 
-/// How many bytes the first key has. Those behind an escape go with the escape: on a busy machine they could come later
-/// than the editors wait for them, and for one editor only.
+/// The number of bytes of the first key, including those after an escape. On a busy machine these could arrive too
+/// late, and for one editor only.
 fn one_key(keys: &[u8]) -> usize {
     let length = match keys {
         [0x1b, b'[' | b'O', rest @ ..] => 3 + rest.iter().take_while(|byte| !matches!(byte, 0x40..=0x7e)).count(),
@@ -295,7 +294,7 @@ fn one_key(keys: &[u8]) -> usize {
     length.min(keys.len())
 }
 
-/// A folder for the socket, removed at the end.
+/// A folder for the socket; dropping the value removes it.
 struct Place(PathBuf);
 
 impl Place {
@@ -319,7 +318,7 @@ impl Drop for Place {
     }
 }
 
-/// This program as the other editor.
+/// Runs this program as the other editor.
 pub fn be_ours(socket: &str, settings: &str) -> Outcome {
     let mut orders = BufReader::new(UnixStream::connect(socket)?);
     let mut editor = Editor::with_config(Config::python_compat());

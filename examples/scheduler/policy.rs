@@ -1,4 +1,4 @@
-//! Who runs next, and for how long: three answers that have been given.
+//! The choice of the next task and the length of its turn: three known policies.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +8,21 @@ use crate::task::Task;
 /// The next turn.
 #[derive(Debug, PartialEq)]
 pub enum Turn {
-    /// This task, for so long.
+    /// The task with this index, for this duration.
     Of(usize, Duration),
-    /// Nobody, for so long.
+    /// No task, for this duration.
     Nobody(Duration),
 }
 
-/// A way to choose among tasks of which at least one is ready.
+/// A policy that chooses among tasks of which at least one is ready.
 pub trait Policy {
     fn next(&mut self, tasks: &mut [Task], now: Instant) -> Turn;
 
-    /// Hears how long a task ran in its turn, which may be less than it was let.
+    /// Receives how long a task ran in its turn, which may be shorter than the turn.
     fn ran(&mut self, _index: usize, _span: Duration) {}
 }
 
-/// The policy of a name.
+/// The policy with the name `name`.
 pub fn named(name: &str, quantum: Duration, tasks: &[Task]) -> Outcome<Box<dyn Policy>> {
     Ok(match name {
         "round-robin" => Box::new(RoundRobin { quantum, last: usize::MAX }),
@@ -32,11 +32,11 @@ pub fn named(name: &str, quantum: Duration, tasks: &[Task]) -> Outcome<Box<dyn P
             Box::new(Lottery { quantum, random: u64::from_ne_bytes(seed) | 1 })
         }
         "deadline" => Box::new(Deadline::new(tasks)),
-        other => return Err(format!("no policy {other}: round-robin, lottery or deadline").into()),
+        other => return Err(format!("{other} is not a policy; use round-robin, lottery or deadline").into()),
     })
 }
 
-/// One after the other, each for the same time.
+/// Runs one task after the other, each for the same time.
 struct RoundRobin {
     quantum: Duration,
     last: usize,
@@ -56,7 +56,7 @@ impl Policy for RoundRobin {
     }
 }
 
-/// By a draw among the tickets of those that are ready.
+/// Draws a ticket among those of the ready tasks.
 struct Lottery {
     quantum: Duration,
     random: u64,
@@ -81,12 +81,12 @@ impl Policy for Lottery {
     }
 }
 
-/// Each has a part of every period of its own, and the one whose period ends first goes first.
+/// Gives each task a part of every period; the task whose period ends first goes first.
 struct Deadline {
     jobs: Vec<Job>,
 }
 
-/// The present period of a task.
+/// The current period of a task.
 struct Job {
     ends: Instant,
     left: Duration,

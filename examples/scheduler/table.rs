@@ -1,4 +1,4 @@
-//! Who got how much: a table that is drawn over itself on a terminal, and once at the end elsewhere.
+//! The share of each command: a table that a terminal redraws in place, and that is printed once at the end elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use ossature::sys::tty::window_size;
 
 use crate::task::Task;
 
-/// How often the table is drawn.
+/// The time between two drawings of the table.
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub struct Table {
-    /// When it was drawn last; never, where nobody sees it change.
+    /// The time of the last drawing; `None` where the output is not a terminal.
     drawn: Option<Instant>,
     lines: usize,
 }
@@ -21,7 +21,7 @@ impl Table {
         Self { drawn: io::stdout().is_terminal().then(Instant::now), lines: 0 }
     }
 
-    /// Draws it if somebody watches and it is time.
+    /// Draws the table if the output is a terminal and it is time.
     pub fn show(&mut self, tasks: &[Task]) -> io::Result<()> {
         match self.drawn {
             Some(drawn) if drawn.elapsed() >= PAUSE => self.draw(tasks),
@@ -29,7 +29,7 @@ impl Table {
         }
     }
 
-    /// Draws it.
+    /// Draws the table.
     pub fn draw(&mut self, tasks: &[Task]) -> io::Result<()> {
         // A line that the terminal breaks would count twice when the cursor goes up.
         let width =

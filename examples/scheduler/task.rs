@@ -1,4 +1,4 @@
-//! A command under the scheduler: a process group that runs only while it is let.
+//! A command under the scheduler: a process group that runs only during its turns.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use ossature::sys::signal::SignalSet;
 
 use crate::own::Outcome;
 
-/// A command, and what it got.
+/// A command, and the time that it received.
 pub struct Task {
     pub command: String,
-    /// Its tickets in a lottery; its period and its part of that under deadlines.
+    /// The tickets for a lottery, and the period and its part for deadlines.
     pub wish: Wish,
     child: Child,
-    /// How long it was let run.
+    /// The total length of its turns.
     pub granted: Duration,
     pub turns: u32,
-    /// How often a deadline passed before it had its part.
+    /// The number of periods that ended before the command had its part.
     pub missed: u32,
     pub exit: Option<ExitStatus>,
 }
 
-/// What a command asks for.
+/// The requested share of a command.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wish {
     pub tickets: u32,
@@ -32,8 +32,8 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Splits `3:command` and `20/100:command` (20 ms of every 100 ms) from a command; a bare one has one ticket, and
-    /// a tenth of 100 ms.
+    /// Splits `3:command` and `20/100:command` (20 ms of every 100 ms) into the share and the command. A command
+    /// without a share has one ticket, and a tenth of 100 ms.
     pub fn split(text: &str) -> Outcome<(Self, &str)> {
         let (wish, command) = text
             .split_once(':')
@@ -44,7 +44,7 @@ impl Wish {
             None => (wish.parse()?, 10, 100),
         };
         if tickets == 0 || part == 0 || part > period {
-            return Err(format!("{wish}: one ticket at least, and a part that is not longer than its period").into());
+            return Err(format!("{wish}: not a share; use at least one ticket, and a part within its period").into());
         }
         let (part, period) = (Duration::from_millis(part), Duration::from_millis(period));
         Ok((Self { tickets, period, part }, command))
@@ -52,7 +52,7 @@ impl Wish {
 }
 
 impl Task {
-    /// Starts a command in a shell and a group of its own, and stops it.
+    /// Starts a command in a shell and its own process group, and stops it.
     pub fn start(text: &str) -> Outcome<Self> {
         let (wish, command) = Wish::split(text)?;
         let script = CString::new(command)?;
@@ -79,22 +79,22 @@ impl Task {
         self.exit.is_none()
     }
 
-    /// What becomes readable when it ends.
+    /// The child, which becomes readable at its end.
     pub fn child(&self) -> &Child {
         &self.child
     }
 
-    /// Lets it run, with all that it started.
+    /// Continues the command, with all that it started.
     pub fn go_on(&self) -> Result<()> {
         signal_group(self.child.pid(), Signal::CONT)
     }
 
-    /// Stops it. Its number is its own, because it is not waited for before it has ended.
+    /// Stops the command. Its process id stays valid, because it is not reaped before its end.
     pub fn stop(&self) -> Result<()> {
         signal_group(self.child.pid(), Signal::STOP)
     }
 
-    /// Notes that it has ended, if it has.
+    /// Records the exit of the command, if it has ended.
     pub fn look(&mut self) -> Result<()> {
         if self.exit.is_none() {
             self.exit = self.child.try_wait()?;
@@ -102,7 +102,7 @@ impl Task {
         Ok(())
     }
 
-    /// Ends it, with all that it started.
+    /// Ends the command, with all that it started.
     pub fn end(&mut self) -> Result<()> {
         if self.exit.is_none() {
             signal_group(self.child.pid(), Signal::KILL)?;
@@ -111,14 +111,14 @@ impl Task {
         Ok(())
     }
 
-    /// The processor time that it used, as the kernel counted it, once it has ended.
+    /// The processor time that the command used, as the kernel counted it; `None` before its end.
     pub fn used(&self) -> Option<Duration> {
         self.child.usage().map(|usage| usage.user + usage.system)
     }
 }
 
 impl Drop for Task {
-    /// A command does not outlive a scheduler that fails.
+    /// Ends the command, so that it does not outlive a scheduler that fails.
     fn drop(&mut self) {
         let _ = self.end();
     }

@@ -1,18 +1,18 @@
-//! Values as they are written in a call, and as results are shown: Python's literals.
+//! Values in the notation of a call and of shown results: Python's literals.
 
 use ossature::multiprocessing::connection::pickle::Value;
 
-/// How deep lists may stand in each other.
+/// The maximum depth of nested lists.
 const DEEPEST: usize = 32;
 
-/// `name(value, value)`: the name and the values.
+/// Parses `name(value, value)` into the name and the values.
 pub fn call(text: &str) -> Result<(&str, Vec<Value>), String> {
-    let (name, rest) = text.split_once('(').ok_or_else(|| format!("{text}: a call has parentheses"))?;
+    let (name, rest) = text.split_once('(').ok_or_else(|| format!("{text}: not a call; parentheses are missing"))?;
     let mut reader = Reader { rest };
     let values = reader.values(')', 0)?;
     match reader.rest.trim() {
         "" => Ok((name.trim(), values)),
-        more => Err(format!("{more}: nothing may follow the call")),
+        more => Err(format!("{more}: unexpected text after the call")),
     }
 }
 
@@ -32,7 +32,7 @@ impl Reader<'_> {
         taken.is_some()
     }
 
-    /// Values with commas between, up to the sign that closes them.
+    /// Parses values separated by commas, up to the closing character.
     fn values(&mut self, close: char, depth: usize) -> Result<Vec<Value>, String> {
         let mut values = Vec::new();
         while !self.takes(close) {
@@ -46,7 +46,7 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         if depth > DEEPEST {
-            return Err(format!("lists stand more than {DEEPEST} deep in each other"));
+            return Err(format!("lists are nested more than {DEEPEST} deep"));
         }
         if self.takes('[') {
             return self.values(']', depth + 1).map(Value::List);
@@ -91,7 +91,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value as Python shows it, as far as [`call`] reads values; another one as Rust shows it.
+/// Formats a value as Python does, if [`call`] can read it; any other value as Rust does.
 pub fn shown(value: &Value) -> String {
     let all = |items: &[Value]| items.iter().map(shown).collect::<Vec<_>>().join(", ");
     match value {
