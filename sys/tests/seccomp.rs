@@ -1,5 +1,5 @@
-//! The kernel itself says no: a seccomp filter on one thread answers chosen system calls with an errno, whichever way
-//! the crate makes them. The fault hook stands before the call; this stands behind it.
+//! System calls that the kernel itself refuses. A seccomp filter on one thread makes chosen system calls fail with an
+//! errno, however the crate makes them. The fault hook acts before the call; the filter acts in the kernel.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -72,14 +72,14 @@ fn several_words_are_waited_on_without_futex_waitv() {
     assert!(matches!(refused(&[449], Errno::NOSYS, wait), Ok(answer) if answer != Wait::TimedOut));
 }
 
-/// How often SIGPIPE came.
+/// The number of SIGPIPE signals received.
 static BROKEN: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn count(_: libc::c_int) {
     BROKEN.fetch_add(1, SeqCst);
 }
 
-/// Every way to write to a pipe without a reader, in this thread.
+/// Writes to a pipe without a reader in every way, in this thread.
 fn write_in_vain() -> [Result<Option<usize>, Errno>; 4] {
     let (reader, writer) = pipe(Flags::empty()).unwrap();
     drop(reader);

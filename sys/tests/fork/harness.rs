@@ -1,4 +1,5 @@
-//! A test runner of one thread: each test under an alarm, and after each no child and no descriptor more than before.
+//! A test runner with one thread. It runs each test under an alarm, and checks afterwards that no child or descriptor
+//! is left.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,17 +14,17 @@ use ossature_sys::signal::{Signal, restore_default};
 
 pub type Test = (&'static str, fn());
 
-/// Seconds after which a test counts as hung, on a machine without other load.
+/// The number of seconds after which a test counts as hung, on a machine without other load.
 const PATIENCE: u32 = 60;
 
-/// How many times slower the tests run here. The script that sets up an emulator sets this variable.
+/// The factor by which tests run slower here. The script that sets up an emulator sets this variable.
 fn slowness() -> u32 {
     std::env::var("OSSATURE_TEST_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
 }
 
-/// How many instructions lie between two places at which a test stops a process, when there are `usual` on a real
-/// machine. An emulator takes a hundred times as long for an instruction that is traced. A long run asks for fewer
-/// instructions between. Its test then tries more places, and has more patience in the same ratio.
+/// The number of instructions between two places at which a test stops a process; it is `usual` on a real machine. An
+/// emulator takes a hundred times as long for a traced instruction. A long run uses a smaller stride. Its test then
+/// tries more places, and its time limit grows in the same ratio.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn stride(usual: usize) -> usize {
     let asked = std::env::var("OSSATURE_TEST_STRIDE").map_or(usual, |most| most.parse().expect("a number"));
@@ -38,7 +39,7 @@ pub fn stride(usual: usize) -> usize {
     stride
 }
 
-/// Whether a test tries so many places that it must have met each state; not where few are tried, on a slow machine.
+/// Whether a test tries enough places to reach each state. It does not where it tries few, on a slow machine.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn tries_all_places() -> bool {
     slowness() == 1
@@ -47,8 +48,8 @@ pub fn tries_all_places() -> bool {
 /// The name of the running test, for the handler of the alarm.
 static RUNNING: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
-/// The variable that tells a test's programs the number of the process that runs the tests, and the namespace of that
-/// number.
+/// The variable that passes to a test's programs the number of the process that runs the tests, and the namespace of
+/// that number.
 const RUNNER_NAME: &str = "OSSATURE_TEST_RUNNER";
 
 /// The process that runs the tests: this process, or the process from which it was forked.
@@ -63,12 +64,12 @@ unsafe extern "C" {
     ) -> libc::c_int;
 }
 
-/// In which numbers of processes mean the same.
+/// The namespace in which process numbers have the same meaning.
 fn pid_namespace() -> String {
     fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Lets the kernel kill a waiting child of the runner when the runner ends, however the runner ends.
+/// Makes the kernel kill a waiting child of the runner when the runner ends for any reason.
 extern "C" fn end_with_the_runner() {
     // SAFETY: getppid(2) has no preconditions, and is allowed after a fork.
     if unsafe { libc::getppid() } == RUNNER.load(SeqCst) {
@@ -89,7 +90,7 @@ pub fn become_the_runner() {
 }
 
 /// Sleeps until the test ends this process. The process ends by itself when the process that runs the tests has ended,
-/// so that a killed test program leaves no process.
+/// so that a killed test program leaves no process behind.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn rest() -> ! {
     use ossature_sys::poll::{PollFd, PollFlags, poll};
@@ -115,8 +116,8 @@ pub fn run(tests: &[Test]) {
     run_where(tests, |_| true, |_| true)
 }
 
-/// [`run`], where only the tests of which `forks` is true need this process to have one thread, and only those of which
-/// `possible` is true can be run on this system.
+/// Like [`run`]. Only the tests for which `forks` is true need this process to have one thread, and only those for
+/// which `possible` is true can be run on this system.
 pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool, possible: impl Fn(&str) -> bool) {
     let Choice { wanted, skipped, list } = Choice::of(std::env::args().skip(1));
     if list {
@@ -184,7 +185,7 @@ pub fn run_where(tests: &[Test], forks: impl Fn(&str) -> bool, possible: impl Fn
     }
 }
 
-/// What the command line asks for, in libtest's words: parts of names, `--skip PART`, `--list`.
+/// The choice of tests on the command line, as libtest accepts it: parts of names, `--skip PART`, `--list`.
 struct Choice {
     wanted: Vec<String>,
     skipped: Vec<String>,
@@ -207,7 +208,7 @@ impl Choice {
     }
 }
 
-/// Waits a while for the threads of the last test: a scope of std's waits for their closures, not for their ends.
+/// Waits a while for the threads of the last test: a scope of std waits for their closures, not for their ends.
 fn await_threads(most: u64) {
     let end = Instant::now() + Duration::from_secs(2) * slowness();
     while threads() > most && Instant::now() < end {
@@ -215,8 +216,8 @@ fn await_threads(most: u64) {
     }
 }
 
-/// Waits a while until the same descriptors are open as before. A thread that a server has told to end closes what it
-/// has a moment after the server's end. Returns what is open if it is something else.
+/// Waits a while until the same descriptors are open as before. A thread that a server has told to end closes its
+/// descriptors a moment after the server's end. Returns the open descriptors if they differ.
 fn await_descriptors(before: &BTreeMap<i32, String>) -> Option<BTreeMap<i32, String>> {
     let end = Instant::now() + Duration::from_secs(2) * slowness();
     loop {
@@ -231,25 +232,25 @@ fn await_descriptors(before: &BTreeMap<i32, String>) -> Option<BTreeMap<i32, Str
     }
 }
 
-/// Threads of this process as the kernel counts them.
+/// The number of threads of this process as the kernel counts them.
 fn threads() -> u64 {
     fs::metadata("/proc/self/task").map_or(1, |task| task.nlink() - 2)
 }
 
-/// A pipe as std's files: the end to read and the end to write.
+/// Makes a pipe as files of std: the read end and the write end.
 pub fn pipe() -> (File, File) {
     let (reader, writer) = ossature_sys::pipe::pipe(ossature_sys::pipe::Flags::empty()).expect("descriptors are left");
     (reader.into(), writer.into())
 }
 
-/// Whether this process has a child, running or dead; a dead one is reaped, so that it fails one test only.
+/// Whether this process has a child, running or dead. A dead child is reaped, so that it fails only one test.
 pub fn has_children() -> bool {
     // SAFETY: waitpid(2) may be given a null pointer for the status.
     let answer = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
     answer != -1 || std::io::Error::last_os_error().raw_os_error() != Some(Errno::CHILD.raw_os_error())
 }
 
-/// Open descriptors and what they lead to.
+/// The open descriptors and the files that they refer to.
 pub fn descriptors() -> BTreeMap<i32, String> {
     let entries = fs::read_dir("/proc/self/fd").expect("/proc is mounted").flatten();
     let open = entries.filter_map(|entry| {
@@ -260,7 +261,7 @@ pub fn descriptors() -> BTreeMap<i32, String> {
     open.collect()
 }
 
-/// Gives the running test its time once more: it has several parts, each of which may take that long.
+/// Restarts the time limit of the running test: it has several parts, each of which may take that long.
 #[allow(dead_code, reason = "each test binary uses its part")]
 pub fn begin_anew() {
     // SAFETY: alarm(2) has no preconditions; its handler is installed before the first test.
@@ -291,7 +292,7 @@ fn arm_alarm() {
     unsafe { libc::signal(libc::SIGALRM, handler as libc::sighandler_t) };
 }
 
-/// Runs `hold` in a child, and kills it when it has what that answers with.
+/// Runs `hold` in a child, and kills the child once it has the result of `hold`.
 #[allow(dead_code, reason = "the test programs of the crate above use it")]
 #[track_caller]
 pub fn killed_holding<G>(hold: impl FnOnce() -> G) {
@@ -307,7 +308,7 @@ pub fn killed_holding<G>(hold: impl FnOnce() -> G) {
     assert_eq!(child.wait().expect("a child can be waited for").signal(), Some(9));
 }
 
-/// Undoes what a test has set for the whole process, also if the test panics.
+/// Undoes a test's changes to the whole process, also if the test panics.
 #[must_use = "dropping this undoes it at once"]
 pub struct Afterwards<F: FnMut()>(pub F);
 

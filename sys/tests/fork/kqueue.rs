@@ -1,4 +1,4 @@
-//! Event queues beside fork, without /proc, and signals of the whole process.
+//! Event queues beside fork, without /proc, and signals sent to the whole process.
 
 use std::fs::File;
 use std::io::Write;
@@ -117,7 +117,8 @@ fn timers_of_one_clock_share_one_descriptor() {
     assert_eq!((shown, open()), (made + 4, shown), "the face, a clock and a counter that end its sleep");
 }
 
-/// The child's copy keeps a set alive that the parent has replaced, because one of its entries has lost its name.
+/// The child's copy keeps a set alive that the parent has replaced, because no descriptor refers to one of its entries
+/// any more.
 fn a_childs_copy_of_an_old_set_is_not_heard() {
     let queue = Kqueue::new().unwrap();
     let is_readable = || {
@@ -149,8 +150,8 @@ fn a_childs_copy_of_an_old_set_is_not_heard() {
     assert_eq!(child.wait_timeout(PATIENCE), Ok(Some(ExitStatus::Code(0))));
 }
 
-/// The queue makes four descriptors while it asks which knotes still have their file. The lowest free numbers are
-/// theirs, so each of them has the number of the silent knote once. Here no other thread takes a number meanwhile.
+/// The queue makes four descriptors while it checks which knotes still have their file. They take the lowest free
+/// numbers, so each of them once has the number of the silent knote. No other thread takes a number meanwhile.
 fn a_new_set_may_get_the_number_of_a_closed_file() {
     for lower in 0..6 {
         for silent in [Filter::READ, Filter::WRITE] {

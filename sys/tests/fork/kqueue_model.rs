@@ -1,5 +1,5 @@
 //! An event queue beside a model: a plain map with the rules of the manual page, and random changes, events and closes.
-//! It stands where no other test forks: a copy of a descriptor in a child would keep its end from the queue.
+//! No other test of this binary forks meanwhile: a copy of a descriptor in a child would hide its end from the queue.
 //!
 //! `fuzz/fuzz_targets/kqueue.rs` gives the same machine its bytes.
 
@@ -10,7 +10,7 @@ use crate::harness::Test;
 
 pub const TESTS: &[Test] = &[("event_queue_does_what_the_model_does", does_what_the_model_does)];
 
-/// Every step is told by bytes of a generator.
+/// The bytes of a generator determine every step.
 fn does_what_the_model_does() {
     for seed in 0..150_u64 {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

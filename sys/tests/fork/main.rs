@@ -1,4 +1,5 @@
-//! Forking for real: `fork` refuses beside libtest's threads, so this binary has a main of its own with one thread.
+//! Tests that call fork for real: `fork` refuses beside libtest's threads, so this binary has a main of its own with
+//! one thread.
 //!
 //! `cargo test -p ossature-sys --test fork -- NAME` runs the tests whose names contain NAME.
 

@@ -36,7 +36,7 @@ fn send(user: &mut Participant<&Ring>, packets: &Packets, number: u8, witness: &
     assert!(user.send_packet(packets, &[number], &[witness.as_fd()], 0, LATE).unwrap());
 }
 
-/// The number of the next packet, or of the next message, and its descriptor.
+/// Receives the next packet or message: returns its number; a packet also has its descriptor.
 fn next(user: &mut Participant<&Ring>, packets: &Packets, limit: Limit<'_>) -> Option<u8> {
     next_into(user, packets, &mut [0; Packets::BUFFER], limit)
 }
@@ -60,16 +60,16 @@ fn is_closed(mut kept: &UnixStream) -> bool {
     matches!(kept.read(&mut [0; 1]), Ok(0))
 }
 
-/// What the dead one has sent comes first, if it was sent. Then comes what another sends, in its order: a packet comes
-/// neither earlier nor for another's token. A packet that no token tells of is dropped by the next sender if there is
-/// no token at all, otherwise by the receiver of the next token.
+/// What the dead sender has sent comes first, if it was sent. Then come the packets of another sender, in their order:
+/// no packet comes early, or for another packet's token. A packet without a token is dropped by the next sender if
+/// there is no token at all. Otherwise the receiver of the next token drops it.
 fn sender_is_killed() {
     if deaths_are_seen() {
         [true, false].into_iter().for_each(sender_is_killed_beside);
     }
 }
 
-/// Whether there is a token already, of a packet before.
+/// Kills a sender beside another packet, whose token is there already if `has_token`.
 fn sender_is_killed_beside(has_token: bool) {
     let (mut sent, mut untold) = (0, 0);
     for steps in (0..).step_by(harness::stride(139)) {
@@ -108,7 +108,8 @@ fn sender_is_killed_beside(has_token: bool) {
     }
 }
 
-/// Of two packets the doomed receiver takes the first at most; the second comes to another, behind the message before.
+/// Of two packets the killed receiver takes at most the first. The second comes to another receiver, after the message
+/// before it.
 fn receiver_is_killed() {
     if !deaths_are_seen() {
         return;
@@ -150,8 +151,8 @@ fn receiver_is_killed() {
     }
 }
 
-/// A receiver that is stopped anywhere keeps no message from the others, nor a call beyond its limit. If it dies there,
-/// what is left comes.
+/// A receiver that is stopped anywhere keeps no message from the others, and no call beyond its limit. If it dies
+/// there, the rest arrives.
 fn receivers_go_on_beside_a_receiver() {
     if !deaths_are_seen() {
         return;
@@ -192,7 +193,8 @@ fn receivers_go_on_beside_a_receiver() {
     }
 }
 
-/// A sender that is stopped anywhere keeps no receiver from what others have sent, nor another sender beyond its limit.
+/// A sender that is stopped anywhere keeps no receiver from the messages of others, and no other sender beyond its
+/// limit.
 fn receivers_go_on_beside_a_sender() {
     if !deaths_are_seen() {
         return;

@@ -1,4 +1,4 @@
-//! Programs from a plan: everything it can say, and what is said when it fails.
+//! Programs started from a plan: all of its options, and its error texts.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -41,7 +41,7 @@ fn arguments(script: &CStr) -> [Argument<'_>; 4] {
     [Argument::new(c"sh"), Argument::new(c"-c"), Argument::new(script), Argument::END]
 }
 
-/// What `script` writes to its standard output under the plan that `change` makes of a plain one.
+/// The standard output of `script` under the plan that `change` makes of a plain one.
 fn output(script: &CStr, change: impl for<'a> FnOnce(Plan<'a>) -> Plan<'a>) -> String {
     let (mut reader, writer) = pipe();
     let arguments = arguments(script);

@@ -1,4 +1,4 @@
-//! The queue of a condition beside participants that stand still, or die, between two instructions.
+//! The queue of a condition beside participants that are stopped, or die, between two instructions.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -26,9 +26,9 @@ shareable! {
     struct Stage {
         lock: Lock<u32, Shared>,
         condition: Condition<Shared>,
-        /// How many waits have begun, by the lock's holders.
+        /// The number of waits that have begun, counted by the lock's holders.
         begun: AtomicU32,
-        /// How many waiters the notifiers have notified.
+        /// The number of waiters that the notifiers have notified.
         notified: AtomicU32,
     }
 }
@@ -55,7 +55,7 @@ fn waiter(stage: &Stage) -> Child {
     child
 }
 
-/// A process that stands before it notifies one.
+/// Starts a process that is stopped before it notifies one waiter.
 fn notifier(stage: &Stage) -> Option<Child> {
     standing(|| {
         stage.notified.fetch_add(stage.condition.notify(1), SeqCst);
@@ -71,7 +71,7 @@ fn words(stage: &Stage) -> Vec<u32> {
     words.iter().map(|word| word.load(SeqCst)).collect()
 }
 
-/// Lets the child run until it has changed the condition; returns after how many instructions.
+/// Lets the child run until it has changed the condition. Returns the number of instructions that this took.
 fn first_change(child: &mut Child, stage: &Stage) -> usize {
     let before = words(stage);
     let mut steps = 0;
@@ -82,7 +82,7 @@ fn first_change(child: &mut Child, stage: &Stage) -> usize {
     steps
 }
 
-/// One notifier has seen the waiter alive, and another has seen it dead. Each stands before its compare-exchange.
+/// One notifier has seen the waiter alive, and another has seen it dead. Each is stopped before its compare-exchange.
 fn notification_that_overtakes_a_burial_is_not_lost() {
     let length = |dies: bool| {
         let stage = stage();
@@ -127,7 +127,7 @@ fn notification_that_overtakes_a_burial_is_not_lost() {
     assert_eq!(ended, Some(ExitStatus::Code(0)));
 }
 
-/// Whether a sleeper can watch its gate. Before Linux 5.16 it looks again every 10 ms instead.
+/// Whether a sleeper can watch its gate. Before Linux 5.16 it checks again every 10 ms instead.
 fn sleeps_on_many_words() -> bool {
     const FUTEX_WAITV: libc::c_long = 449; // on every architecture
     // SAFETY: no words are named, so the kernel reads none.
@@ -135,7 +135,7 @@ fn sleeps_on_many_words() -> bool {
     refused == -1 && std::io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
 }
 
-/// Lets a waiter run by single instructions until it sleeps within the last of them.
+/// Steps a waiter by single instructions until it sleeps in the last of them.
 fn step_to_sleep(child: &mut Child) {
     loop {
         ptrace::single_step(child).unwrap();
@@ -150,7 +150,7 @@ fn step_to_sleep(child: &mut Child) {
     }
 }
 
-/// Puts a sleeper behind the others in the kernel's queues.
+/// Moves a sleeper behind the others in the kernel's queues.
 fn queue_again(child: &mut Child) {
     let state = |child: &Child| {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.pid().as_raw_nonzero())).unwrap();
@@ -162,8 +162,8 @@ fn queue_again(child: &mut Child) {
     until("it sleeps again", || state(child) == Some('S'));
 }
 
-/// A waiter passes the notification of a dead one on, and dies between its compare-exchange and its wake. The waiter
-/// that it notified is the last whom the kernel wakes in its stead, so another wakes that waiter.
+/// A waiter passes on the notification of a dead waiter, and dies between its compare-exchange and its wake. The kernel
+/// wakes the newly notified waiter last, so another thread must wake it.
 fn waiter_whose_notifier_died_before_the_wake_goes_on() {
     if !sleeps_on_many_words() {
         return println!("SKIPPED: this kernel has no futex_waitv");

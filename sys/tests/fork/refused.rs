@@ -1,4 +1,4 @@
-//! The errors on a system without robust lists whose C library makes no robust mutex.
+//! The errors on a system without robust lists and without robust mutexes in its C library.
 
 use std::sync::atomic::AtomicU32;
 
@@ -22,7 +22,7 @@ fn placed<T: Shareable>(init: impl Init<T>) -> Result<(), Errno> {
     Shm::place(init).map(drop)
 }
 
-/// The first object with a lock is an error; a type without a lock can be placed everywhere.
+/// Placing the first object with a lock fails. A type without a lock can be placed everywhere.
 fn what_has_a_lock_cannot_be_placed() {
     let expected = if Shared::backend() == LockBackend::Unsupported { Err(Errno::OPNOTSUPP) } else { Ok(()) };
     assert_eq!(placed(Lock::<u32, Shared>::shared(0)), expected);

@@ -40,7 +40,7 @@ fn me() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get() as u32
 }
 
-/// Lets the kernel see an empty list from here on.
+/// Makes the list empty for the kernel from here on.
 fn lose_the_list() {
     let head: &'static [AtomicUsize; 3] = Box::leak(Box::new([const { AtomicUsize::new(0) }; 3]));
     head[0].store(head.as_ptr() as usize, SeqCst);
@@ -49,7 +49,7 @@ fn lose_the_list() {
     assert_eq!(answer, 0);
 }
 
-/// A child takes an object and dies without a report. Returns the child's number.
+/// Starts a child that takes an object and dies without a report. Returns the child's number.
 fn unreported(take: impl FnOnce()) -> u32 {
     let mut child = fork(|| {
         take();
@@ -62,7 +62,7 @@ fn unreported(take: impl FnOnce()) -> u32 {
     number
 }
 
-/// Replaces the number of a thread in an object; returns how often the number was there.
+/// Replaces the number of a thread in an object. Returns how often the number was there.
 fn give_number<T: ?Sized>(object: &T, from: u32, to: u32) -> usize {
     let words = std::ptr::from_ref(object).cast::<AtomicU32>();
     // SAFETY: the object is made of atomic numbers, of which these are halves or wholes.
@@ -79,7 +79,7 @@ fn there_are_no_nodes() -> bool {
     none
 }
 
-/// Checks what a thread finds that does not hold the lock.
+/// Checks the lock from a thread that does not hold it.
 fn is_anothers(lock: &Lock<(), Shared>) {
     assert!(lock.is_locked() && !lock.is_mine());
     assert_eq!(lock.release(), Err(NotOwner::HeldByAnother));
@@ -145,7 +145,7 @@ fn number_in_an_rlock_is_not_believed() {
     assert!(guard.abandoned() && lock.depth() == 1);
 }
 
-/// In the pthread form the number stands beside the mutex, which the kernel has marked.
+/// In the pthread form the number is beside the mutex, which the kernel has marked.
 fn number_of_one_that_was_reported_is_not_believed() {
     let lock = Shm::place(RLock::<AtomicU32, Shared>::shared(AtomicU32::new(0))).unwrap();
     let mut child = fork(|| {
@@ -239,7 +239,7 @@ fn lock_of_another_mapping_is_known_as_ones_own() {
     }
 }
 
-/// Whether this process has that number; if not, another try may.
+/// Runs `body` in a child if that gets the number `number`. If it does not, another attempt may.
 fn as_number(number: u32, body: impl FnOnce()) -> Option<ExitStatus> {
     std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;
     let child = fork(|| {

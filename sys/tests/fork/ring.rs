@@ -1,4 +1,4 @@
-//! What a ring does about participants that are killed or stopped in it.
+//! A ring whose participants are killed or stopped.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
@@ -44,7 +44,8 @@ fn next(user: &mut Participant<&Ring>) -> Option<u8> {
     user.read_timeout(Limit::NOW).unwrap().map(|message| message[0])
 }
 
-/// A process that receives one message and ends with its first byte. It sleeps when this returns, or has a message.
+/// Starts a process that receives one message and exits with its first byte as code. On return it sleeps, or has a
+/// message.
 fn receiver(ring: &Ring) -> Child {
     let mut child = fork(|| {
         let mut bytes = [0; 2000];
@@ -82,7 +83,7 @@ fn ring_goes_between_processes() {
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
-/// A receiver sleeps all the while: a message that was sent wakes it, even if the sender could not.
+/// A receiver sleeps the whole time. A message that was sent wakes it, even if the sender could not.
 fn sender_is_killed() {
     if !deaths_are_seen() {
         return;
@@ -144,7 +145,7 @@ fn long_stride(usual: usize) -> usize {
     stride(if cfg!(target_arch = "x86") { 409 } else { usual })
 }
 
-/// Another receiver sleeps from when the first has taken the message.
+/// Another receiver sleeps from the time when the first has taken the message.
 fn receiver_is_killed() {
     if !deaths_are_seen() {
         return;
@@ -197,7 +198,7 @@ fn receiver_of_is_killed(message: &[u8]) {
     }
 }
 
-/// A process that does `body` and then sleeps until it is killed.
+/// Starts a process that runs `body` and then sleeps until it is killed.
 fn sleeping_after(body: impl FnOnce()) -> Child {
     let ready = Shm::place(AtomicU32::new(0)).unwrap();
     let child = fork(|| {
@@ -383,7 +384,7 @@ fn fork_is_refused_beside_a_record() {
     assert_eq!(fork(|| 0).unwrap().wait(), Ok(ExitStatus::Code(0)));
 }
 
-/// The lease of a thread whose list the kernel does not know is never marked.
+/// The kernel never marks the lease of a thread whose list it does not know.
 fn unreported_death_is_found() {
     if !deaths_are_seen() {
         return;
@@ -411,7 +412,7 @@ fn is_readable(readiness: &Readiness<&Ring>, within: Duration) -> bool {
     poll(&mut [PollFd::new(readiness, PollFlags::IN)], within).unwrap() == 1
 }
 
-/// Nobody sleeps beside the ring, so nobody but the dead one itself can have raised the descriptor.
+/// No participant sleeps beside the ring, so only the dead sender itself can have made the descriptor readable.
 fn watched_sender_is_killed() {
     if !deaths_are_seen() {
         return;

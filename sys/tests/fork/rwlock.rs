@@ -1,4 +1,4 @@
-//! The reader-writer lock between processes, and what a death at any instruction leaves of it.
+//! The reader-writer lock between processes, after a death at any instruction.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
     ("guards_of_a_copy_change_nothing", guards_of_a_copy_change_nothing),
 ];
 
-/// A step that takes as long is a system call that sleeps, most likely: if it is not, the test sees less.
+/// A step that takes this long is most likely a system call that sleeps. If it is not, the test only checks less.
 const SLEEPS: Duration = Duration::from_millis(20);
 
 type Pair = RwLock<[u64; 2], Shared>;
@@ -58,7 +58,7 @@ fn kill(mut child: Child) {
     assert!(matches!(child.wait().unwrap(), ExitStatus::Signal { .. }));
 }
 
-/// A child that sleeps in `wait`.
+/// Starts a child that sleeps in `wait`.
 fn sleeper(wait: impl FnOnce()) -> Child {
     let about = EventFd::counter(0).unwrap();
     let child = fork(|| {
@@ -72,7 +72,7 @@ fn sleeper(wait: impl FnOnce()) -> Child {
     child
 }
 
-/// Lets the child run that many instructions; whether it ended before.
+/// Lets the child run `steps` instructions. Returns whether it ended before.
 fn is_stepped_to_its_end(child: &mut Child, steps: usize) -> bool {
     (0..steps).any(|_| {
         ptrace::single_step(child).unwrap();
@@ -80,9 +80,9 @@ fn is_stepped_to_its_end(child: &mut Child, steps: usize) -> bool {
     })
 }
 
-/// Runs `turn` in a child that has done `begin`, and kills the child after 1, 1 + stride, ... instructions, each time
-/// with a new lock. `other` begins beside it when it stands at `turn`, and must end well after the kill. `check`
-/// says what must be then.
+/// Runs `turn` in a child that has run `begin`, and kills the child after 1, 1 + stride, ... instructions, each time
+/// with a new lock. `other` begins in a second child when the first is stopped at `turn`, and must end well after the
+/// kill. `check` then checks the lock.
 fn at_any_instruction(
     stride: usize,
     begin: impl Fn(&Pair),
@@ -109,7 +109,7 @@ fn at_any_instruction(
     }
 }
 
-/// Nobody is in, and everybody gets in at once.
+/// Checks that no thread has the lock, and that readers and writers get it at once.
 #[track_caller]
 fn is_free(lock: &Pair) {
     assert_eq!(lock.readers(), 0);
@@ -162,7 +162,7 @@ fn reader_is_killed_beside_a_writer() {
     at_any_instruction(5, begin, Some(&writes), turn, check);
 }
 
-/// The writer goes when the reader is about to sleep behind it; then the reader has to take the turn.
+/// The writer leaves when the reader is about to sleep behind it. Then the reader has to take the turn.
 fn reader_is_killed_behind_a_writer() {
     if no_shares() {
         return;
@@ -222,7 +222,7 @@ fn writer_is_killed() {
     at_any_instruction(3, |_| (), None, turn, check);
 }
 
-/// A reader and a writer sleep behind it when it ends.
+/// A reader and a writer sleep behind the writer when it ends.
 fn ending_writer_is_killed() {
     if no_shares() {
         return;
@@ -257,7 +257,7 @@ fn ending_writer_is_killed() {
     }
 }
 
-/// It waits for a reader, this process.
+/// The writer waits for a reader, this process.
 fn waiting_writer_is_killed() {
     if no_shares() {
         return;
@@ -298,8 +298,8 @@ fn waiting_writer_is_killed() {
     }
 }
 
-/// Two writers wait, one for a share and one for the turn. The reader leaves, which chooses the first, and that one
-/// is killed before it can run.
+/// Two writers wait, one for a share and one for the turn. The reader leaves, which chooses the first writer, and that
+/// writer is killed before it can run.
 fn killed_chosen_writer_leaves_the_share_to_another() {
     if no_shares() {
         return;
@@ -369,7 +369,8 @@ fn guards_of_a_copy_change_nothing() {
     }
 }
 
-/// A child that must not get in as a writer; made without the check for shares, which this process has.
+/// Starts a child that must fail to become the writer. It is forked without the check for shares, because this process
+/// has one.
 fn fork_another(lock: &Pair) -> Child {
     // SAFETY: this process has one thread; the child does what is written here and exits.
     let Some(child) = (unsafe { fork_unchecked() }).unwrap() else {

@@ -1,4 +1,4 @@
-//! The semaphore between processes, and what a death leaves of it.
+//! The semaphore between processes, after a death.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
@@ -47,7 +47,7 @@ fn kill(mut child: Child) {
     assert!(matches!(child.wait().unwrap(), ExitStatus::Signal { .. }));
 }
 
-/// A child that runs `first`, says so, and then waits to be killed.
+/// Starts a child that runs `first`, reports it, and then waits to be killed.
 fn child_after(first: impl FnOnce()) -> Child {
     let ready = EventFd::counter(0).unwrap();
     let child = fork(|| {
@@ -60,7 +60,7 @@ fn child_after(first: impl FnOnce()) -> Child {
     child.unwrap()
 }
 
-/// A child that sleeps in `wait`.
+/// Starts a child that sleeps in `wait`.
 fn sleeper(wait: impl FnOnce()) -> Child {
     let about = EventFd::counter(0).unwrap();
     let child = fork(|| {
@@ -91,7 +91,7 @@ fn killed_acquirer_loses_its_unit_and_no_other() {
     assert!(!semaphore.try_acquire().unwrap());
 }
 
-/// Two sleep, a release chooses the first, which is killed before it can run.
+/// Two processes sleep. A release chooses the first, which is killed before it can run.
 fn killed_chosen_acquirer_leaves_the_unit_to_another() {
     let Some(conductor) = Conductor::new() else { return };
     for barge in [false, true] {
@@ -114,7 +114,8 @@ fn killed_chosen_acquirer_leaves_the_unit_to_another() {
     }
 }
 
-/// Where the kernel hides its list, a permit's unit has no owner: then there is nothing to see here.
+/// Whether a permit's unit has an owner. It has none where the kernel hides the list, and then there is nothing to
+/// test.
 fn permits_have_owners() -> bool {
     let so = Shared::backend() == LockBackend::Node;
     if !so {
@@ -173,7 +174,8 @@ fn killed_forgetful_holder_has_lost_its_unit() {
     assert_eq!(semaphore.value(), 2);
 }
 
-/// Two sleep for a permit, one is given back and chooses the first, which is killed before it can run.
+/// Two processes sleep for a permit. One permit is given back and chooses the first process, which is killed before it
+/// can run.
 fn killed_chosen_permit_taker_leaves_the_unit_to_another() {
     let Some(conductor) = Conductor::new() else { return };
     for barge in [false, true] {
@@ -206,8 +208,8 @@ fn killed_chosen_permit_taker_leaves_the_unit_to_another() {
     }
 }
 
-/// Runs `turn` in a child one instruction at a time and kills it after 1, 1 + stride, ... of them, each time with
-/// another semaphore of one unit; `check` looks at what is left.
+/// Runs `turn` in a child and kills it after 1, 1 + stride, ... instructions, each time with another semaphore of one
+/// unit. `check` then checks the semaphore.
 fn at_any_instant(
     stride: usize,
     prepare: impl Fn(&Semaphore<Shared>),
@@ -239,7 +241,7 @@ fn at_any_instant(
     }
 }
 
-/// The unit is there, once, and counts for the bound.
+/// Checks that the unit is there, once, and counts for the bound.
 #[track_caller]
 fn has_one_unit(semaphore: &Semaphore<Shared>) {
     let permit = semaphore.permit_timeout(PATIENCE).unwrap().expect("the unit is there");
@@ -253,7 +255,7 @@ fn has_one_unit(semaphore: &Semaphore<Shared>) {
     assert!(semaphore.release(1).is_err());
 }
 
-/// The same, if a bare holder was killed with it: whoever releases makes up for that.
+/// Like [`has_one_unit`], if an acquirer without a permit was killed: a release then makes up for its lost unit.
 #[track_caller]
 fn has_one_unit_or_lost_it(semaphore: &Semaphore<Shared>) {
     if !semaphore.try_acquire().unwrap() {

@@ -48,7 +48,7 @@ fn memory_beyond_the_limit_of_files_is_an_error_and_no_signal() {
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
-/// A program without std's start code may have none of them open, and replaces them by their numbers.
+/// A program without std's start code may have none of the standard streams open, and opens others under their numbers.
 fn memory_never_has_the_number_of_a_standard_stream() {
     let mut child = fork(|| {
         let other = File::open("/dev/null").unwrap();

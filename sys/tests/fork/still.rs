@@ -1,5 +1,5 @@
-//! The calls of others beside a participant that is stopped at any instruction. A call with a limit ends in time, and a
-//! call that may not sleep does not sleep.
+//! Calls beside a participant that is stopped at any instruction. A call with a limit ends in time, and a call that may
+//! not sleep does not sleep.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -46,15 +46,16 @@ pub const TESTS: &[Test] = &[
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The limit of the calls beside the stopped participant.
 const LIMIT: Duration = Duration::from_millis(5);
-/// A process that has not ended by then waits for the stopped participant.
+/// A time limit: a process that has not ended by then is waiting for the stopped participant.
 const LATE: Duration = Duration::from_secs(10);
 
-/// A child that is stopped before `turn`; `None`, with a printed note, if the processor cannot step.
+/// Starts a child that is stopped before `turn`. Returns `None`, and prints a note, if the processor cannot
+/// single-step.
 pub fn standing(turn: impl FnOnce()) -> Option<Child> {
     standing_behind(|| {}, |()| turn())
 }
 
-/// The same, behind `begin` and before `turn`.
+/// Like [`standing`], but the child is stopped after `begin` and before `turn`.
 pub fn standing_behind<S>(begin: impl FnOnce() -> S, turn: impl FnOnce(S)) -> Option<Child> {
     let mut child = fork(|| {
         let begun = begin();
@@ -73,7 +74,7 @@ pub fn standing_behind<S>(begin: impl FnOnce() -> S, turn: impl FnOnce(S)) -> Op
     Some(child)
 }
 
-/// Lets the child run that many instructions; false if it ended before.
+/// Lets the child run `steps` instructions. Returns false if it ended before.
 pub fn go_on(child: &mut Child, steps: usize) -> bool {
     (0..steps).all(|_| {
         ptrace::single_step(child).unwrap();
@@ -81,7 +82,7 @@ pub fn go_on(child: &mut Child, steps: usize) -> bool {
     })
 }
 
-/// Lets the child run, which ends well and in time.
+/// Lets the child run, and checks that it ends well and in time.
 fn goes_on_to_its_end(mut child: Child, which: &str) {
     ptrace::resume(&child).unwrap();
     let ended = child.wait_timeout(LATE).unwrap();
@@ -98,7 +99,7 @@ pub fn end(mut child: Child) {
 
 /// Stops a child after 0, `stride`, ... instructions of `turn`, each time with a new `place`, while another child runs
 /// `others`, which must end in time. The other child begins when the first is stopped. Or it begins earlier, and
-/// `ready` says when it has come far enough.
+/// `ready` returns whether it has come far enough.
 fn beside_one_that_stands_still<T: Shareable>(
     stride: usize,
     place: impl Fn() -> Shm<T>,
@@ -140,7 +141,7 @@ fn beside_one_that_stands_still<T: Shareable>(
     }
 }
 
-/// How often this thread has slept.
+/// The number of times that this thread has slept.
 fn sleeps() -> i64 {
     let mut usage = core::mem::MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: the place is valid for writes of what the call writes.
@@ -341,7 +342,7 @@ fn condition_keeps_its_limit() {
     beside_one_that_stands_still(31, place, turn, others, None);
 }
 
-/// A waiter is stopped before its sleep until the futex half has the seen value again, with a unit there.
+/// A waiter is stopped before its sleep until the futex half has the value again that it saw, now with a unit there.
 fn waiter_whose_generation_came_round_finds_the_unit() {
     let with_a_slot = || {
         let semaphore = Shm::place(Semaphore::shared(1)).unwrap();
@@ -400,7 +401,7 @@ fn sender_stands_still_for_laps() {
     }
 }
 
-/// The words of the memory that is given back are unused again, as the sender has seen them.
+/// The words of the memory that is given back are unused again, which is what the sender has seen.
 fn sender_stands_still_beside_a_trim() {
     if !deaths_are_seen() {
         return;
@@ -428,14 +429,14 @@ fn sender_stands_still_beside_a_trim() {
     }
 }
 
-/// The bytes of the ring's file that have memory.
+/// The number of bytes of the ring's file that have memory.
 fn allocated(ring: &Ring) -> usize {
     // SAFETY: the descriptor is asked for the file's size, and not kept.
     let memory = unsafe { ring.descriptor() };
     rustix::fs::fstat(memory).unwrap().st_blocks as usize * 512
 }
 
-/// Lets the child run until `come`; false if it ended before.
+/// Lets the child run until `come` returns true. Returns false if the child ended before.
 fn go_until(child: &mut Child, come: impl Fn() -> bool) -> bool {
     while !come() {
         if !go_on(child, 1) {
@@ -445,7 +446,8 @@ fn go_until(child: &mut Child, come: impl Fn() -> bool) -> bool {
     true
 }
 
-/// A sender finds memory between two steps of one that gives memory back, which ends or is killed afterwards.
+/// A sender allocates memory between two steps of a participant that gives memory back, which ends or is killed
+/// afterwards.
 fn memory_is_found_beside_a_trim() {
     if !deaths_are_seen() {
         return;

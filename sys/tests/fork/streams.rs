@@ -1,4 +1,4 @@
-//! The numbers of standard streams in a process that was started without them.
+//! The descriptor numbers of the standard streams in a process that was started without these streams.
 
 use std::os::fd::AsRawFd;
 
@@ -15,7 +15,7 @@ pub const TESTS: &[Test] = &[
     ("what_a_thread_prints_reaches_no_start", what_a_thread_prints_reaches_no_start),
 ];
 
-/// Runs `body` in a child where these streams are closed; it answers whether all is well.
+/// Runs `body` in a child where these streams are closed. `body` returns whether all is well.
 fn without(streams: &[i32], body: impl FnOnce() -> bool) {
     let mut child = fork(|| {
         for number in streams {
@@ -50,7 +50,7 @@ fn open_standard_streams_stay_as_they_are() {
     assert_eq!(descriptors(), before);
 }
 
-/// The start is held up when it has its pipe, and a second thread looks which number the pipe has.
+/// The start is stopped once it has its pipe, and a second thread checks which number the pipe has.
 #[cfg(ossature_faults)]
 fn what_a_thread_prints_reaches_no_start() {
     use ossature_sys::faults::{Fault, Rule};

@@ -1,4 +1,4 @@
-//! The modules in a root directory without /proc, without /dev and without any other file.
+//! The modules in a root directory without /proc, without /dev and without any file.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -40,7 +40,7 @@ pub const TESTS: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs `body` in a child that sees no file but an empty directory.
+/// Runs `body` in a child whose root is an empty directory.
 pub fn jailed(body: impl FnOnce()) {
     let jail = std::env::temp_dir().join(format!("ossature-jail-{}", std::process::id()));
     std::fs::create_dir_all(&jail).unwrap();
@@ -69,7 +69,7 @@ fn ends_well(body: impl FnOnce()) {
 }
 
 fn memory_is_attached_to_without_proc() {
-    /// Where the header of shared memory names the namespace, or 0.
+    /// The offset at which the header of shared memory names the namespace, or contains 0.
     const PID_NAMESPACE_AT: usize = 88;
     let tells = kernel() >= (6, 11);
     let outside = Shm::place(Lock::<u64, Shared>::shared(7)).unwrap();

@@ -1,4 +1,4 @@
-//! The sweep finds what is planted: in a process of one thread, so that threads count too.
+//! The sweep finds planted leaks, in a process of one thread, so that threads count too.
 
 use std::cell::{Cell, RefCell};
 use std::mem::forget;
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
 
 const ERRNOS: [Errno; 2] = [Errno::INTR, Errno::IO];
 
-/// Runs the operation, which leaks; what is found.
+/// Runs the operation, which leaks. Returns what the sweep found.
 #[track_caller]
 fn found<T>(sweep: Sweep<'_>, operation: impl FnMut() -> Result<T>) -> (Option<Call>, Left) {
     match sweep.run(operation) {
@@ -35,7 +35,7 @@ fn found<T>(sweep: Sweep<'_>, operation: impl FnMut() -> Result<T>) -> (Option<C
     }
 }
 
-/// Does `leak` when the second of two calls fails for good.
+/// Runs `leak` when the second of two calls fails for good.
 fn when_the_second_fails(leak: impl Fn()) -> Result<()> {
     call("first", || Ok::<_, Errno>(()))?;
     match call("second", || Ok(())) {

@@ -39,7 +39,7 @@ fn traced_child_stands_still_until_resumed() {
     assert_eq!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Ended(ExitStatus::Code(5)))));
 }
 
-/// Whether this processor can do it; says so if not.
+/// Whether this processor can single-step; prints a note if not.
 pub fn can_step(child: &mut Child) -> bool {
     match ptrace::single_step(child) {
         Ok(()) => {
@@ -110,7 +110,7 @@ fn orders_to_an_ended_child_are_refused() {
     }
 }
 
-/// A child that was reaped without its handle, and a second child that has the same number and is stopped.
+/// One child was reaped without its handle. A second child has the same number and is stopped.
 fn orders_never_reach_another_child_of_the_same_number() {
     let child = fork(|| 0).unwrap();
     assert_eq!(pidfd_wait(&child, PATIENCE), Ok(Some(ExitStatus::Code(0))));

@@ -1,4 +1,4 @@
-//! Locks around nothing, taken and released without a guard.
+//! Locks without data, taken and released without a guard.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -149,7 +149,7 @@ fn private_lock_is_released_by_anyone_once() {
     LOCK.release().unwrap();
 }
 
-/// A wait by name ends with the lock held as before, and another thread had the lock meanwhile.
+/// A wait without a guard ends with the lock held as before, and another thread held the lock meanwhile.
 fn waits_by_name<S: Scope, L: Named<Scope = S> + Sync + 'static>(
     changed: &Condition<S>,
     by_name: impl Fn() -> ByName<'static, L>,

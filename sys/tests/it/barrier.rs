@@ -1,5 +1,5 @@
-//! The barrier where its behaviour does not depend on who takes part (`tests/sync` covers that). The action of a party,
-//! the table of parties, leaked parties and many parties.
+//! The barrier where its behaviour does not depend on the participants, which `tests/sync` covers. The action of a
+//! party, the table of parties, leaked parties and many parties.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use ossature_sys::sync::barrier::{Barrier, Broken};
 
 use crate::support::soon;
 
-/// A thread that waits at the barrier, and is counted there when this returns.
+/// Starts a thread that waits at the barrier. On return the barrier counts the thread.
 fn waiter<'s, S: Scope>(
     threads: &'s Threads<'s, '_>,
     barrier: &'s Barrier<S>,
@@ -29,7 +29,7 @@ where
     waiter
 }
 
-/// Nobody is inside: after a reset two cycles go well.
+/// Checks that no thread is inside: after a reset two cycles succeed.
 fn serves_after_reset<S: Scope>(barrier: &Barrier<S>)
 where
     Barrier<S>: Sync,
@@ -80,7 +80,7 @@ fn room_for_participants_is_part_of_the_type() {
     assert_eq!(other.map(drop), Err(AttachError::OtherType));
 }
 
-/// How many bytes of the barrier's file have pages.
+/// The number of bytes of the barrier's file that have pages.
 fn resident<const N: usize>(barrier: &Shm<Barrier<Shared, N>>) -> u64 {
     // SAFETY: the descriptor stays here.
     let memory = duplicate(unsafe { barrier.descriptor() }).unwrap();
@@ -118,7 +118,7 @@ fn parties_of_the_greatest_number_have_their_memory_at_once() {
     assert_eq!((barrier.parties(), barrier.waiting(), barrier.is_broken()), (65_536, 0, false));
 }
 
-/// Each thread waits in three cycles. Then one of the threads ends, and the others learn of its death.
+/// Each thread waits in three cycles. Then one of the threads ends, and the others see its death.
 #[test]
 fn a_thousand_threads_wait_for_each_other_and_hear_of_a_death() {
     needs!(own_nodes);

@@ -1,4 +1,4 @@
-//! The condition where its behaviour does not depend on who takes part, which `tests/sync` covers: the size of its
+//! The condition where its behaviour does not depend on the participants, which `tests/sync` covers: the size of its
 //! table.
 
 use std::fs::File;
@@ -81,7 +81,7 @@ fn room_for_waiters_is_part_of_the_type() {
     assert_eq!(other.map(drop), Err(AttachError::OtherType));
 }
 
-/// Many threads that wait for one condition, in the order of their numbers, and say so when they are notified.
+/// Many threads that wait for one condition, in the order of their numbers, and report when they are notified.
 struct Crowd<const N: usize> {
     lock: Shm<Lock<u32, Shared>>,
     condition: Shm<Condition<Shared, N>>,
@@ -96,7 +96,7 @@ impl<const N: usize> Crowd<N> {
         Self { lock, condition: Shm::place(Condition::shared_with_capacity()).unwrap(), tell, told }
     }
 
-    /// Runs `body` while `count` threads wait. It has to notify all of them.
+    /// Runs `body` while `count` threads wait. `body` must notify all of them.
     fn with(&self, count: u32, body: impl FnOnce()) {
         thread::scope(|scope| {
             for number in 0..count {
@@ -145,7 +145,7 @@ fn a_thousand_waiters_are_notified_in_the_order_of_their_arrival() {
     });
 }
 
-/// Waiters come, and others leave because their time is over, while a list says who is first.
+/// Waiters come, and others leave because their time is over, while a list orders the oldest.
 #[test]
 fn list_of_the_oldest_waiters_survives_those_who_come_and_go() {
     needs!(own_nodes);
@@ -193,7 +193,7 @@ fn a_condition_for_65536_takes_the_memory_of_those_who_wait() {
     });
 }
 
-/// The guard of a lock that was released by name does not prove a hold of the lock any more.
+/// The guard of a lock that was released without it proves no hold of the lock any more.
 fn left_over_guard_is_refused<S: Scope>(lock: &RLock<(), S>, condition: &Condition<S>) {
     let left_over = || {
         let guard = S::settle(lock.lock()).unwrap();

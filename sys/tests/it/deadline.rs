@@ -1,4 +1,4 @@
-//! One instant handed down: what is left, what never ends, what has passed.
+//! One instant passed down: the time that is left, deadlines that never end, deadlines that have passed.
 
 use core::time::Duration;
 
@@ -41,7 +41,7 @@ fn deadlines_order_by_time() {
     assert_eq!(late.or_sooner(soon), soon);
 }
 
-/// Whether `make` makes the deadline that lies `span` from now.
+/// Whether `make` makes the deadline that is `span` from now.
 #[track_caller]
 fn lies(span: Duration, make: impl Fn() -> Deadline) {
     let (before, made, after) = (Deadline::after(span), make(), Deadline::after(span));

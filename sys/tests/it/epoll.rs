@@ -14,7 +14,7 @@ use ossature_sys::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, is_cloexec};
 
 use crate::support::{pipe, soon};
 
-/// What the set reports, as pairs sorted by token.
+/// The events that the set reports, as pairs sorted by token.
 fn reported(epoll: &Epoll, timeout: impl Into<Deadline>) -> Vec<(u64, Interest)> {
     let mut room = [MaybeUninit::uninit(); 16];
     let events = soon(|| epoll.poll(&mut room, timeout)).unwrap();

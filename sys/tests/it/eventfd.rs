@@ -1,4 +1,4 @@
-//! Event counters: what is added is taken, by deadline.
+//! Event counters: a read takes the value that was added, by a deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use ossature_sys::fd::{OwnedFd, duplicate, is_cloexec};
 use crate::interrupt::keeps_its_deadline;
 use crate::support::soon;
 
-/// The largest number that an event counter holds.
+/// The greatest value of an event counter.
 const MOST: u64 = u64::MAX - 1;
 
 #[test]

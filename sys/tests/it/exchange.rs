@@ -1,4 +1,4 @@
-//! Exchanges: calls between two who do not believe each other.
+//! Exchanges: calls between two processes that do not trust each other.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering::SeqCst;
@@ -20,14 +20,14 @@ fn pair() -> (Server, Client) {
     (server, Client::new(memory, wakeup).unwrap())
 }
 
-/// Both sides, and the memory as somebody has it who writes what he likes.
+/// Makes both sides, and a mapping of the memory for a process that writes arbitrary values.
 fn overlooked() -> (Server, Client, Region) {
     let (server, memory, wakeup) = Server::new().unwrap();
     let region = Region::shared(&memory, 8192).unwrap();
     (server, Client::new(memory, wakeup).unwrap(), region)
 }
 
-/// Sleeps until the wake-up is signalled or the client is done, and echoes until then.
+/// Sleeps until the wake-up is signalled or the client is done. Echoes until then.
 fn serve(server: &mut Server, calls: usize) {
     let epoll = Epoll::new().unwrap();
     epoll.register(&*server, Interest::IN | Interest::ET, 0).unwrap();
@@ -173,7 +173,7 @@ fn lengths_that_no_message_has_are_errors() {
     assert_eq!(client.reply(&mut room), Err(Errno::BADMSG));
 }
 
-/// Whatever stands in the words, each side ends, and says something that the protocol knows.
+/// Whatever the words contain, each side ends, and its result is one that the protocol defines.
 #[test]
 fn whatever_is_written_at_any_time_ends_in_an_answer() {
     let (mut server, mut client, memory) = overlooked();
@@ -249,7 +249,7 @@ fn memory_is_sealed_and_both_descriptors_are_closed_on_exec() {
     assert_eq!(memory.set_len(4096), Err(Errno::PERM));
 }
 
-/// Looks at a partner that answers after `answers` looks. Returns the number of looks, or `None` if the looks ended
+/// Polls a peer that replies after `answers` checks. Returns the number of checks, or `None` if the polling ended
 /// before.
 fn look(patience: &Patience, answers: u32) -> Option<u32> {
     let mut looks = 0;

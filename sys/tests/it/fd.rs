@@ -1,4 +1,4 @@
-//! Descriptors of every kind, and the placeholder under the number of a closed one.
+//! Descriptors of every kind, and the placeholder with the number of a closed descriptor.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ fn standard_streams_have_their_numbers() {
     assert_eq!([stdin(), stdout(), stderr()].map(|stream| stream.as_raw_fd()), [0, 1, 2]);
 }
 
-/// Reads slowly what `write` writes; how many bytes came.
+/// Reads slowly what `write` writes. Returns the number of bytes.
 fn slow_reader(reader: OwnedFd, write: impl FnOnce()) -> usize {
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! Locks on files.
+//! File locks.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;

@@ -1,4 +1,4 @@
-//! Words to wait on: what wakes, what does not, and what the deadline does.
+//! Futex waits: what wakes them, what does not, and the effect of the deadline.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;

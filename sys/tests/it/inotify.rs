@@ -1,4 +1,4 @@
-//! News from the file system, and hostile buffers of it.
+//! File system events, and hostile buffers of them.
 
 use std::ffi::CString;
 use std::fs;
@@ -139,7 +139,7 @@ fn descriptor_is_closed_on_exec() {
     assert!(is_cloexec(Inotify::new().unwrap()).unwrap());
 }
 
-/// One event as the kernel lays it out, claiming a name of `claimed` bytes.
+/// One event in the kernel's layout, whose length field says `claimed` bytes for the name.
 fn event(watch: i32, mask: u32, claimed: u32, name: &[u8]) -> Vec<u8> {
     let fields = [watch as u32, mask, 0, claimed];
     fields.iter().flat_map(|field| field.to_ne_bytes()).chain(name.iter().copied()).collect()

@@ -1,4 +1,4 @@
-//! A storm of real signals on one thread, to show that they neither end a wait early nor make it longer.
+//! Many real signals to one thread, which neither end a wait early nor make it longer.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -30,8 +30,8 @@ fn install() {
     });
 }
 
-/// Runs `wait` while this thread gets a signal every millisecond until it returns. With a wait that began anew at each
-/// signal this never ends.
+/// Runs `wait` while this thread gets a signal every millisecond until it returns. A wait that began anew at each
+/// signal would never end.
 #[track_caller]
 pub fn under_signals<R>(wait: impl FnOnce() -> R) -> R {
     install();
@@ -61,7 +61,7 @@ pub fn under_signals<R>(wait: impl FnOnce() -> R) -> R {
     })
 }
 
-/// Asserts that `wait` (given a span) runs for at least that span and answers, though signals rain on it.
+/// Asserts that `wait` (with a given span) lasts at least that span and returns, although many signals arrive.
 #[track_caller]
 pub fn keeps_its_deadline<R>(wait: impl FnOnce(Duration) -> R) -> R {
     let span = Duration::from_millis(60);

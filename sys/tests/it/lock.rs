@@ -1,4 +1,5 @@
-//! The lock where its behaviour does not depend on who takes part, which `tests/sync` covers: mappings, numbers, texts.
+//! The lock where its behaviour does not depend on the participants, which `tests/sync` covers: mappings, numbers,
+//! texts.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,4 +1,4 @@
-//! The thin layer from outside: a file per module, names state facts.
+//! The thin layer from outside: one file per module; test names state facts.
 
 mod interrupt;
 #[macro_use]

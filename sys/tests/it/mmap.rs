@@ -21,13 +21,13 @@ fn bytes(region: &Region) -> Vec<u8> {
     bytes
 }
 
-/// Whether a file is of a kind that has seals: where temporary files are decides that.
+/// Whether a file is of a kind that has seals. The file system of temporary files decides that.
 fn takes_seals(file: &File) -> bool {
     // SAFETY: F_GET_SEALS takes nothing.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) != -1 }
 }
 
-/// A file of the file system, without a name.
+/// Makes a file in the file system, without a name.
 fn file(bytes: &[u8]) -> File {
     let path =
         std::env::temp_dir().join(format!("ossature-mmap-{}-{:?}", std::process::id(), std::thread::current().id()));
@@ -493,7 +493,7 @@ fn a_borrowed_region_leaves_the_mapping_to_its_owner() {
     assert_eq!(&bytes(&owner)[..6], b"bones\x07");
 }
 
-/// No page is mapped at so low an address.
+/// No page is ever mapped at such a low address.
 #[test]
 fn pages_that_are_gone_are_not_written_to_their_file() {
     let nowhere = NonNull::new(std::ptr::without_provenance_mut(page_size())).unwrap();

@@ -1,5 +1,5 @@
-//! Features that an emulator may lack. A test that needs a feature asks first, and leaves itself out if the feature is
-//! missing. scripts/portability counts the line that says so.
+//! Features that an emulator may lack. A test that needs a feature checks for it first, and skips itself if the feature
+//! is missing. scripts/portability counts the line that reports it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::Write;
@@ -17,7 +17,7 @@ macro_rules! needs {
     };
 }
 
-/// A lock in shared memory, in whichever form.
+/// A lock in shared memory, in either form.
 #[must_use]
 pub fn shared_locks() -> bool {
     there("lock in shared memory", Shared::backend() != LockBackend::Unsupported)
@@ -43,14 +43,14 @@ pub fn other_mappings() -> bool {
     )
 }
 
-/// A pthread mutex that is robust, at least by its name.
+/// A pthread mutex that is robust, at least by its declared type.
 #[must_use]
 pub fn robust_mutexes() -> bool {
     there("robust mutex", Options::new().robust().leak().is_ok())
 }
 
-/// A kernel that walks the list of a thread that dies. No list is registered by asking: a head without a size is
-/// refused.
+/// A kernel that walks the list of a thread that dies. The check registers no list: the kernel refuses a head without a
+/// size.
 #[must_use]
 pub fn robust_lists() -> bool {
     // SAFETY: set_robust_list(2) looks at the size first, and reads nothing there at all.
@@ -59,7 +59,7 @@ pub fn robust_lists() -> bool {
     there("robust list", (answer, errno) == (-1, Some(libc::EINVAL)))
 }
 
-/// Filters of system calls: where there are some, a filter at no address is the address's fault.
+/// Filters of system calls: a kernel with filters reports a filter at no address as a bad address.
 #[must_use]
 pub fn seccomp_filters() -> bool {
     // SAFETY: prctl(2) with PR_SET_SECCOMP reads the filter in the kernel, which answers EFAULT for this address.
@@ -68,7 +68,7 @@ pub fn seccomp_filters() -> bool {
     there("filter of system calls", (answer, errno) == (-1, Some(libc::EFAULT)))
 }
 
-/// A program that can be executed once more: an emulator is what executes it, and the kernel does not know how.
+/// A program that can execute itself: under an emulator the kernel cannot do that.
 #[must_use]
 pub fn own_program() -> bool {
     there("program that the kernel itself executes", std::env::var_os("OSSATURE_EMULATED").is_none())

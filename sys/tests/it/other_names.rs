@@ -1,4 +1,4 @@
-//! Locks by other names than those they were taken by: through a second mapping, by a guard that is left over.
+//! Locks released in another way than they were taken: through a second mapping, or by a left-over guard.
 
 use ossature_sys::scope::{Refused, Shared};
 use ossature_sys::shm::Shm;

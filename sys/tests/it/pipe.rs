@@ -1,4 +1,4 @@
-//! Pipes: their ends, their flags and how much they hold.
+//! Pipes: their ends, their flags and their capacity.
 
 use std::fs::File;
 

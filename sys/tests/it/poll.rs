@@ -1,4 +1,4 @@
-//! ppoll: questions in, answers out.
+//! ppoll: requested and returned events.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +12,7 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 
 use crate::support::{pipe, soon};
 
-/// What one descriptor reports at once to one question.
+/// The events that one descriptor reports at once for one request.
 fn asked(fd: impl AsFd, events: PollFlags) -> PollFlags {
     let mut fds = [PollFd::new(&fd, events)];
     let ready = poll(&mut fds, Deadline::NOW).unwrap();

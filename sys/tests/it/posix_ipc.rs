@@ -1,4 +1,4 @@
-//! Named memory and semaphores, as the calls are.
+//! Named memory and semaphores, at the level of the calls.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Processes beside libtest's threads; what forks for real is tested by the binary `fork`.
+//! Processes beside libtest's threads. The binary `fork` has the tests that call fork for real.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ fn limit_is_read_two_ways_alike() {
     assert_eq!(process::rlimit(Resource::Nofile), Ok(by_number));
 }
 
-/// A line of what the kernel tells of this thread, without its name.
+/// A line of the kernel's status of this thread, without its name.
 fn told(name: &str) -> Vec<String> {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();

@@ -119,7 +119,7 @@ fn an_error_checking_mutex_refuses_its_owner() {
     assert!(mutex.try_lock().unwrap().is_none());
 }
 
-/// Ends a thread that holds the mutex.
+/// Starts a thread that ends while it holds the mutex.
 fn die_holding(mutex: &'static Mutex) {
     // Joining alone can return before the kernel has walked the dead thread's list.
     thread::spawn(move || std::mem::forget(mutex.lock().unwrap())).join().unwrap();

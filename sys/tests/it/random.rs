@@ -1,4 +1,4 @@
-//! Randomness: all of a buffer, and never the same.
+//! Randomness: it fills the whole buffer, and never repeats.
 
 use ossature_sys::random;
 

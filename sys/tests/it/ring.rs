@@ -148,7 +148,7 @@ fn record_is_written_and_read_in_place() {
     assert_eq!((&*message, message.tag()), (&[5; 200][..], 77));
 }
 
-/// The first is reserved and not published, while others go past it.
+/// The first record is reserved and not published, while other senders go past it.
 #[test]
 fn order_of_one_sender_holds_past_a_record_that_is_late() {
     needs!(own_nodes);
@@ -230,7 +230,7 @@ fn sleeping_sender_is_woken_by_room() {
     });
 }
 
-/// Each message says who sent it and as which; nothing may be lost, repeated or out of order.
+/// Each message names its sender and its number. Nothing may be lost, repeated or out of order.
 #[test]
 fn many_send_and_many_receive() {
     needs!(own_nodes);
@@ -493,7 +493,8 @@ fn ring_has_thousands_of_participants_and_says_when_it_has_all() {
     assert!((0..THREADS).all(|_| next(&mut user).unwrap() == [7]) && next(&mut user).is_none());
 }
 
-/// Nobody writes there but a participant. If somebody does, nothing beyond the memory is read, and every call ends.
+/// Only participants write these words. Whatever else is written there, no call reads beyond the memory, and every call
+/// ends.
 #[test]
 fn words_that_no_participant_writes_lead_nowhere() {
     needs!(own_nodes);
@@ -530,7 +531,7 @@ fn words_that_no_participant_writes_lead_nowhere() {
     assert!(refused > 10, "{refused}");
 }
 
-/// It answers with one ring or the other, in turns.
+/// The pointer leads to one ring and to the other, in turns.
 #[test]
 fn pointer_that_alternates_lends_nothing_of_another_ring() {
     needs!(own_nodes);

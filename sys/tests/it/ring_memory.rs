@@ -1,4 +1,4 @@
-//! How many pages a ring holds, and when it gives them back.
+//! The number of pages of a ring, and when it gives them back.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -15,7 +15,7 @@ fn next(user: &mut Participant<&Ring>) -> Option<Vec<u8>> {
     user.read_timeout(Limit::NOW).unwrap().map(|message| message.to_vec())
 }
 
-/// How many bytes of the ring's file have pages.
+/// The number of bytes of the ring's file that have pages.
 fn resident(ring: &Ring) -> u64 {
     use std::os::unix::fs::MetadataExt;
     // SAFETY: the descriptor stays here.
@@ -23,7 +23,7 @@ fn resident(ring: &Ring) -> u64 {
     std::fs::File::from(memory).metadata().unwrap().blocks() * 512
 }
 
-/// Sends so many messages of a thousand bytes, which say their number.
+/// Sends `count` messages of a thousand bytes, each with its number.
 fn fill(user: &mut Participant<&Ring>, count: u32) {
     for number in 0..count {
         let mut message = [number as u8; 1000];
@@ -77,7 +77,7 @@ fn receiver_that_sleeps_gives_memory_back() {
     });
 }
 
-/// A burst took much memory once. Later messages stand in the first part of it.
+/// A burst took much memory once. Later messages use the first part of it.
 #[test]
 fn ring_that_is_empty_now_and_then_goes_round_in_its_first_part() {
     needs!(own_nodes);

@@ -1,4 +1,4 @@
-//! A ring as a descriptor, between the threads of one process.
+//! A ring's descriptor, between the threads of one process.
 
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -78,7 +78,7 @@ fn clearing_of_one_descriptor_leaves_another_readable() {
     }
 }
 
-/// The record is open over several clearings. Each one has to be followed by an announcement.
+/// The record stays open while the descriptor is cleared several times. Each time must be followed by an announcement.
 #[test]
 fn record_that_is_written_for_long_is_announced_when_it_is_published() {
     needs!(own_nodes);
@@ -163,7 +163,7 @@ fn descriptor_can_wait_for_something_else_too() {
     assert!(is_readable(&readiness) && readiness.clear() == Ok(true) && is_readable(&readiness), "while the other is");
 }
 
-/// Each watcher sleeps in an edge-triggered set, as an event loop does, and wakes only when there is something for it.
+/// Each watcher sleeps in an edge-triggered set, as an event loop does, and wakes only when there is work for it.
 #[test]
 fn many_send_to_many_who_wait_at_descriptors() {
     needs!(own_nodes);

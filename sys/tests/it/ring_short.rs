@@ -1,10 +1,10 @@
-//! Messages of up to 8 bytes, which lie beside the word of their record: whoever receives them sees no difference.
+//! Messages of up to 8 bytes, which are stored beside the word of their record: a receiver sees no difference.
 
 use ossature_sys::futex::Limit;
 use ossature_sys::sync::ring::{Packets, Received, Ring, RingError};
 
-/// Some are about as short as can be, and some are just too long to lie there. All bits are set, those among them that
-/// have a meaning in the place of the info.
+/// The lengths: the shortest ones, and one that is just too long to be stored there. All bits are set, also those that
+/// have a meaning in place of the info.
 const LENGTHS: std::ops::RangeInclusive<usize> = 0..=9;
 const BYTES: [u8; 9] = [0xff; 9];
 

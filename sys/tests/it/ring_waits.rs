@@ -1,4 +1,4 @@
-//! Who sleeps beside a ring, and what wakes each of them.
+//! The sleepers beside a ring, and what wakes each of them.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -15,7 +15,7 @@ fn ring() -> Ring {
     Ring::new(SMALL).unwrap()
 }
 
-/// Runs `wait` in a thread, and returns when that thread sleeps.
+/// Runs `wait` in a thread. Returns when that thread sleeps.
 fn asleep<'s, R: Send + 's>(
     scope: &'s thread::Scope<'s, '_>,
     wait: impl FnOnce() -> R + Send + 's,
@@ -29,7 +29,7 @@ fn asleep<'s, R: Send + 's>(
     waits
 }
 
-/// Runs `body` in a thread that ends without leaving the ring, as one that is killed.
+/// Runs `body` in a thread that ends without leaving the ring, like a killed thread.
 fn dies(ring: &Ring, body: impl FnOnce(&mut Participant<&Ring>) + Send) {
     thread::scope(|scope| {
         let ends = scope.spawn(|| {
@@ -112,7 +112,7 @@ fn closed_ring_ends_for_all_receivers_when_its_last_writer_dies() {
     });
 }
 
-/// The sender fell asleep when nobody had the message yet.
+/// The sender fell asleep before any receiver had the message.
 #[test]
 fn sleeping_sender_hears_of_the_death_of_a_later_reader() {
     needs!(own_nodes);
@@ -150,7 +150,7 @@ fn sleeping_sender_goes_on_as_soon_as_its_message_fits() {
     });
 }
 
-/// Each worker puts the next task before it says that one is done.
+/// Each worker puts the next task before it reports one as done.
 #[test]
 fn tasks_that_follow_each_other_are_never_all_done() {
     needs!(own_nodes);

@@ -1,4 +1,4 @@
-//! The reader-writer lock where its behaviour does not depend on who takes part, which `tests/sync` covers: mappings,
+//! The reader-writer lock where its behaviour does not depend on the participants, which `tests/sync` covers: mappings,
 //! numbers, places.
 
 use std::thread;

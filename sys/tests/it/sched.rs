@@ -1,4 +1,4 @@
-//! Scheduling: what is set is told again, each in a thread of its own that nobody else shares.
+//! Scheduling: settings are read back, each in a thread of its own.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ossature_sys::sched::{self, Barriers, CpuSet, Flags, Pid, Place, Policy, Sch
 
 use crate::support::soon;
 
-/// Runs `body` in a thread of its own: what it sets goes with it.
+/// Runs `body` in a thread of its own: its settings end with the thread.
 fn apart(body: impl FnOnce() + Send) {
     soon(|| std::thread::scope(|scope| scope.spawn(body).join().unwrap()));
 }

@@ -12,7 +12,7 @@ use ossature_sys::select::{EXCEPT, FdSet, READ, WRITE, select, select_slice};
 
 use crate::support::{pipe, soon};
 
-/// A duplicate of `fd` with a number of at least `least`; the process's limit is raised if it must.
+/// Duplicates `fd` to a number of at least `least`. Raises the process's limit if it must.
 fn moved_up(fd: impl AsFd, least: i32) -> OwnedFd {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -24,7 +24,7 @@ fn moved_up(fd: impl AsFd, least: i32) -> OwnedFd {
     rustix::io::fcntl_dupfd_cloexec(fd, least).unwrap()
 }
 
-/// A descriptor number that nobody has open, as if lent by code that broke its promise.
+/// A descriptor number that is not open, as if lent by code that broke its promise.
 fn closed(number: i32) -> BorrowedFd<'static> {
     // SAFETY: only readiness calls see the number, and they answer EBADF.
     unsafe { BorrowedFd::borrow_raw(number) }

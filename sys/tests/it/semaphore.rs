@@ -1,5 +1,5 @@
-//! The semaphore where its behaviour does not depend on who takes part, which `tests/sync` covers: what is Send, and
-//! the table of permits.
+//! The semaphore where its behaviour does not depend on the participants, which `tests/sync` covers: Send, and the
+//! table of permits.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -18,7 +18,7 @@ fn private_permit_may_be_dropped_by_another_thread() {
     assert_eq!(SEMAPHORE.value(), 1);
 }
 
-/// As many as a sleeper can watch; without an owner there may be any number.
+/// A sleeper can watch 120 slots. Without owners there may be any number of permits.
 #[test]
 fn shared_semaphore_has_120_permits_at_a_time() {
     needs!(shared_locks);
@@ -104,7 +104,7 @@ fn held_permit_counts_for_the_bound() {
     assert_eq!(semaphore.value(), 2);
 }
 
-/// Starts threads that sleep in `wait`, and answers when they do.
+/// Starts threads that sleep in `wait`. Returns once they sleep.
 fn asleep<'s, T: Send + 's>(
     scope: &'s thread::Scope<'s, '_>,
     count: usize,

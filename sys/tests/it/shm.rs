@@ -1,4 +1,4 @@
-//! Shared memory: what goes in comes out through another mapping, and strangers are refused.
+//! Shared memory: values written through one mapping are read through another, and foreign memory is refused.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::os::unix::fs::MetadataExt;
@@ -199,7 +199,7 @@ fn fields_that_do_not_fill_the_struct_are_refused() {
     println!("{:?}", fields.fingerprint());
 }
 
-/// The number of the image that this program's shared memory says it is from.
+/// The number of the program image in the header of this program's shared memory.
 fn image_of_this_program() -> u64 {
     let shm = Shm::place(5_u32).unwrap();
     let mut image = [0; 8];
@@ -262,7 +262,7 @@ fn foreign_or_short_memory_is_refused() {
     }
 }
 
-/// Where the header's fields lie: its layout is part of what two programs must agree on.
+/// The offsets of the header's fields. Two programs must agree on this layout.
 const ABI_AT: usize = 8;
 const FINGERPRINT_AT: usize = 40;
 const IMAGE_AT: usize = 80;
@@ -299,7 +299,7 @@ fn sealed_memory_cannot_be_resized() {
     assert!(memory.add_seals(Seals::WRITE).is_err());
 }
 
-/// The number of the memory file. Others may map theirs at an address that was just given back.
+/// The number of the memory file. Other tests may map their files at an address that was just given back.
 fn file<T: ?Sized + Shareable>(shm: &Shm<T>) -> u64 {
     std::fs::File::from(descriptor(shm)).metadata().unwrap().ino()
 }
@@ -315,8 +315,8 @@ fn mapped(file: u64, address: usize) -> bool {
     })
 }
 
-/// The schedule of a guard that is leaked and then unmapped: libc, taking another robust mutex, would write into
-/// whatever is mapped there next.
+/// A guard is leaked, and its memory unmapped. When libc then takes another robust mutex, it would write to the next
+/// mapping at that address.
 #[test]
 fn mapping_with_a_leaked_guard_is_leaked_too() {
     needs!(shared_locks);
@@ -437,7 +437,7 @@ fn locked_slice_refuses_other_types_and_lengths_that_cannot_be() {
 #[test]
 fn initialiser_that_fails_ends_the_slice() {
     needs!(shared_locks);
-    /// Fails for one item.
+    /// An initialiser that fails for one item.
     struct Fails(bool);
     // SAFETY: on success the number is written.
     unsafe impl ossature_sys::shm::Init<u32> for Fails {

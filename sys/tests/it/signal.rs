@@ -1,4 +1,4 @@
-//! Signals: sets, masks, taking what is pending, sending with a value, dispositions.
+//! Signals: sets, masks, taking pending signals, sending with a value, dispositions.
 //!
 //! Tests run in parallel threads, so signals go to the testing thread only, and each test that changes what a signal
 //! does for the whole process has a signal of its own.

@@ -55,7 +55,7 @@ fn me() -> Credentials {
     Credentials { pid: Pid::from_raw(std::process::id() as i32), uid, gid }
 }
 
-/// Fills the way to the peer until nothing more fits.
+/// Fills the buffer to the peer until no more data fits.
 fn fill(socket: &Socket) {
     while socket.send(&[0; 4096], Deadline::NOW).unwrap().is_some() {}
 }
@@ -385,7 +385,7 @@ fn socket_from_elsewhere_says_what_it_is_and_stays_as_it_was() {
 
 // ---- descriptors and credentials ----------------------------------------------------------------------------------
 
-/// A pipe whose writer shows, by the end of file at the reader, that no descriptor for it is left anywhere.
+/// A pipe whose reader sees the end of file once no descriptor for the writer is left anywhere.
 struct Witness {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -397,7 +397,7 @@ impl Witness {
         Self { reader, writer }
     }
 
-    /// Drops the own writer and says whether that was the last.
+    /// Drops its own writer. Returns whether that was the last.
     fn was_the_last(self) -> bool {
         drop(self.writer);
         read(&self.reader, &mut [0; 1]) == Ok(0)
@@ -428,7 +428,7 @@ fn descriptor_arrives_as_an_own_one_for_the_same_file() {
     }
 }
 
-/// A file without a name.
+/// Makes a file without a name.
 fn tempfile() -> File {
     // SAFETY: the name is a C string; the flags are those of memfd_create.
     let fd = unsafe { libc::memfd_create(c"ossature".as_ptr(), libc::MFD_CLOEXEC) };
@@ -530,7 +530,7 @@ fn unconnected_socket_has_no_peer() {
 
 // ---- hostile control buffers --------------------------------------------------------------------------------------
 
-/// A control message as the kernel lays it out, claiming `claimed` bytes in all.
+/// A control message in the kernel's layout, whose length field says `claimed` bytes.
 fn control(claimed: usize, level: i32, kind: i32, data: &[u8]) -> Vec<u8> {
     let mut bytes = claimed.to_ne_bytes().to_vec();
     bytes.extend(level.to_ne_bytes());

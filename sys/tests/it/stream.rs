@@ -1,4 +1,4 @@
-//! Streams whatever carries them.
+//! Streams over every kind of carrier.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -23,7 +23,7 @@ fn tcp() -> (OwnedFd, OwnedFd) {
     (near.into(), listener.accept().unwrap().0.into())
 }
 
-/// From where one writes to where one reads, by every carrier.
+/// A writing and a reading stream for each carrier.
 fn all() -> [(StreamKind, Stream, Stream); 3] {
     let (one, other) = UnixStream::pair().unwrap();
     let (near, far) = tcp();

@@ -1,4 +1,4 @@
-//! What several test files share: a deadline that says where a test hung.
+//! Helpers of several test files: a deadline that reports where a test hung.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs::File;
@@ -7,9 +7,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `body` under a deadline. A body that is still running then is a hang: the stacks cannot be unwound from
-/// outside, so the name of the test, the wait channel of each of its threads and the place of this call are printed and
-/// the process aborts.
+/// Runs `body` under a deadline. If `body` still runs then, it hangs. The stacks cannot be unwound from outside. So
+/// this prints the name of the test, the wait channel of each of its threads and the place of this call, and aborts the
+/// process.
 #[track_caller]
 pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
     let limit = limit * slowness();
@@ -41,18 +41,18 @@ pub fn within<R>(limit: Duration, body: impl FnOnce() -> R) -> R {
     })
 }
 
-/// How many times slower the tests run here than on a machine without other load. The script that sets up an emulator
-/// sets this variable. The time after which a test counts as hung grows by this factor.
+/// The factor by which the tests run slower here than on a machine without other load. The script that sets up an
+/// emulator sets this variable. The time after which a test counts as hung grows by this factor.
 pub fn slowness() -> u32 {
     std::env::var("OSSATURE_TEST_SLOWNESS").map_or(1, |factor| factor.parse().expect("a number"))
 }
 
-/// The number by which the kernel knows the calling thread.
+/// The kernel's number of the calling thread.
 pub fn thread_id() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 
-/// Waits until that thread of this process sleeps.
+/// Waits until thread `thread` of this process sleeps.
 #[track_caller]
 pub fn until_asleep(thread: i32) {
     soon(|| {
@@ -67,13 +67,13 @@ pub fn until_asleep(thread: i32) {
     });
 }
 
-/// [`within`] ten seconds: the patience of these tests.
+/// Runs [`within`] with ten seconds, the time limit of these tests.
 #[track_caller]
 pub fn soon<R>(body: impl FnOnce() -> R) -> R {
     within(Duration::from_secs(10), body)
 }
 
-/// A pipe as files: its reading end and its writing end.
+/// Makes a pipe as files: its read end and its write end.
 pub fn pipe() -> std::io::Result<(File, File)> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     Ok((reader.into(), writer.into()))

@@ -1,5 +1,5 @@
-//! A thread that ends while it still holds a lock: the sleepers for that lock are woken, by the kernel, and with musl
-//! by libc.
+//! A thread that ends while it still holds a lock. The sleepers on that lock are woken by the kernel, and with musl by
+//! libc.
 
 use std::mem::forget;
 use std::sync::Barrier as Start;
@@ -17,7 +17,7 @@ use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::support::{soon, thread_id, until_asleep};
 
-/// A thread runs `take`, and ends when the given number of other threads sleep in `wait`. Each of them must return.
+/// Starts a thread that runs `take`, and ends when `sleepers` other threads sleep in `wait`. Each of them must return.
 fn ends_beside<R: Send>(sleepers: usize, take: impl FnOnce() + Send, wait: impl Fn() -> R + Sync) -> Vec<R> {
     soon(|| {
         thread::scope(|scope| {
@@ -130,7 +130,7 @@ fn seat_of_a_party_breaks_the_barrier_for_everybody_who_waits() {
     }
 }
 
-/// With musl a private recursive mutex stands in the same list, before that is known to the kernel.
+/// With musl a private recursive mutex is in the same list, before the kernel knows the list.
 #[test]
 fn what_libc_has_in_the_list_already_stays_there() {
     needs!(own_nodes);
@@ -158,7 +158,7 @@ fn what_libc_has_in_the_list_already_stays_there() {
     ends_beside(1, take, || drop(lock.lock().unwrap()));
 }
 
-/// The C library puts a new thread where one was that ended, so its address is the same.
+/// The C library places a new thread where an earlier thread ended, so its address is the same.
 #[test]
 fn later_thread_is_not_taken_for_one_that_kept_a_private_lock() {
     let locks: Vec<_> = (0..200).map(|_| RLock::new(AtomicU32::new(0))).collect();

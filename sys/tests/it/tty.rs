@@ -1,4 +1,4 @@
-//! Terminals, played by pseudo-terminals.
+//! Terminals, emulated by pseudo-terminals.
 
 use std::fs::File;
 
@@ -11,7 +11,7 @@ use ossature_sys::tty::{
 
 use crate::support::soon;
 
-/// Everything that the next read gives, as text.
+/// All bytes of the next read, as text.
 fn text(fd: &OwnedFd) -> String {
     let mut buffer = [0; 256];
     let len = soon(|| read(fd, &mut buffer)).unwrap();

@@ -1,4 +1,5 @@
-//! The arena: no object is overwritten that somebody has, and nothing is lost that nobody has, whoever dies where.
+//! The arena: an object in use is never overwritten, and an unused one is never lost, whichever thread dies at any
+//! step.
 
 use loom::sync::Arc;
 use loom::thread;

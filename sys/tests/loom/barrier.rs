@@ -1,4 +1,4 @@
-//! The barrier: every cycle ends for everybody, with a number or with a reason.
+//! The barrier: every cycle ends for every party, with a number or with an error.
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -38,7 +38,7 @@ fn barrier_that_is_aborted_frees_who_waits() {
     });
 }
 
-/// A wait that may not sleep, beside a wait that may: both get the same result.
+/// One wait may not sleep, and another may: both get the same result.
 #[test]
 fn wait_that_runs_out_of_time_fails_for_both_or_for_neither() {
     explore(|| {
@@ -59,7 +59,7 @@ fn wait_that_runs_out_of_time_fails_for_both_or_for_neither() {
     });
 }
 
-/// Whichever comes first, no party stays inside.
+/// No party stays inside, in either order.
 #[test]
 fn late_leaver_and_reset_leave_an_empty_barrier() {
     explore(|| {
@@ -119,13 +119,13 @@ fn party(barrier: &Arc<model::Barrier>, id: u32) -> JoinHandle<Result<u32, Broke
     thread::spawn(move || barrier.wait(id))
 }
 
-/// A party that joins, waits so often, and dies after so many steps; its answers, if it survived.
+/// Starts a party that joins, waits `times` times, and dies after `steps` steps. Returns its results if it survived.
 fn doomed(barrier: &Arc<model::Barrier>, steps: u32, times: u32) -> JoinHandle<Option<Vec<Result<u32, Broken>>>> {
     let barrier = barrier.clone();
     thread::spawn(move || barrier.doomed(steps, || barrier.join_and_wait(9, times)))
 }
 
-/// The other one passes or is told, wherever the party dies.
+/// Wherever the party dies, the other party passes or sees the barrier broken.
 #[test]
 fn killed_party_leaves_nobody_asleep() {
     for steps in 0..STEPS {
@@ -145,7 +145,7 @@ fn killed_party_leaves_nobody_asleep() {
     }
 }
 
-/// Of two others both pass or both are told, and one hears of the death from the other.
+/// Of two others, both pass or both see the barrier broken, and one is notified of the death by the other.
 #[test]
 fn killed_party_of_three_is_seen_by_both_others() {
     // All 48 take minutes; the model of two takes each.
@@ -162,7 +162,7 @@ fn killed_party_of_three_is_seen_by_both_others() {
     }
 }
 
-/// The other one has begun the next cycle while the doomed one leaves the first.
+/// The other party has begun the next cycle while the killed party leaves the first.
 #[test]
 fn party_killed_between_two_cycles_is_missed_in_the_second() {
     for steps in 0..STEPS + 12 {

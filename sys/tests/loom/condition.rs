@@ -1,4 +1,4 @@
-//! The condition among threads: a notification goes to one who waits, and to one only.
+//! The condition among threads: a notification reaches one waiter, and only one.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -144,7 +144,7 @@ const STEPS: u32 = 64;
 /// A queue, and the threads that use it. The model waits for all of them at its end.
 struct Crowd<const N: usize = 4> {
     queue: Arc<model::Waiters<N>>,
-    /// No thread of the model stops with this lock held.
+    /// The handles. No thread of the model stops with this lock held.
     threads: std::sync::Arc<std::sync::Mutex<Vec<thread::JoinHandle<()>>>>,
 }
 
@@ -165,7 +165,7 @@ impl<const N: usize> Crowd<N> {
         self.threads.lock().unwrap().push(started);
     }
 
-    /// Starts a thread that waits, and that calls `entered` when it is in the queue.
+    /// Starts a thread that waits, and that calls `entered` once it is in the queue.
     fn waits(&self, id: u32, entered: impl FnOnce(&Self) + 'static) {
         self.spawn(move |here| assert!(here.queue.wait(id, Limit::NEVER, || entered(here))));
     }
@@ -206,7 +206,7 @@ fn notification_of_a_killed_waiter_goes_to_the_next() {
     }
 }
 
-/// The third waiter gets the notification, when the second may have left before the first has died.
+/// The third waiter gets the notification, although the second may have left before the first died.
 #[test]
 fn notification_of_one_that_dies_behind_another_goes_to_the_third() {
     for steps in 0..STEPS {
@@ -218,7 +218,7 @@ fn notification_of_one_that_dies_behind_another_goes_to_the_third() {
     }
 }
 
-/// The third waiter gets the notification, when the time of the second has run out.
+/// The third waiter gets the notification, after the time of the second has run out.
 #[test]
 fn notification_of_a_killed_waiter_passes_one_whose_time_is_over() {
     for steps in 0..STEPS {
@@ -261,8 +261,8 @@ fn killed_notifier_leaves_nobody_asleep() {
     }
 }
 
-/// Two waiters of a queue whose notifiers leave a list. `notifies` runs when both are in the queue. Its argument says
-/// whether the second one was notified.
+/// Two waiters of a queue whose notifiers leave a list. `notifies` runs when both are in the queue. Its second argument
+/// becomes true once the second waiter is notified.
 fn two_with_a_list(notifies: impl FnOnce(&Crowd<3>, &AtomicBool) + 'static) {
     let here = Crowd::<3>::new();
     here.waits(1, |here| {
@@ -277,7 +277,7 @@ fn two_with_a_list(notifies: impl FnOnce(&Crowd<3>, &AtomicBool) + 'static) {
     here.ends();
 }
 
-/// Wherever a notifier dies, the list that it leaves misleads nobody: the first waiter is notified before the second.
+/// Wherever a notifier dies, its list keeps the order: the first waiter is notified before the second.
 #[test]
 fn list_of_a_killed_notifier_loses_no_waiter() {
     for steps in 0..24 {

@@ -1,4 +1,4 @@
-//! The event: a raise frees who waited, whatever happens to the flag, to the setter and to other waiters meanwhile.
+//! The event: setting it frees all waiters, whatever happens meanwhile to the flag, to the setter and to other waiters.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -143,7 +143,7 @@ fn cancelled_waiter_takes_nobody_s_wake() {
     });
 }
 
-/// More than any participant makes in these models, so that the last of them does not die.
+/// More steps than any participant makes in these models, so that the last of them does not die.
 const STEPS: u32 = 8;
 
 fn killable_waiter(event: &Arc<Event<Killable>>, steps: Option<u32>) -> JoinHandle<()> {

@@ -1,5 +1,6 @@
-//! Sleepers of an event queue: the rules of `sleepers.rs` are the real ones. The lock of the queue is loom's. What the
-//! kernel has is modelled: a word that says which sets are readable, and whether the time of the timers has come.
+//! Sleepers of an event queue. The rules of `sleepers.rs` are the real ones, and the lock of the queue is loom's. The
+//! state in the kernel is modelled: a word that says which sets are readable, and whether the time of the timers has
+//! come.
 
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
@@ -9,9 +10,9 @@ use crate::explore;
 
 /// The wake-up makes every set readable.
 const WAKEUP: u32 = 1;
-/// A descriptor of the first set is ready, and of the second one.
+/// The bits for a ready descriptor in the first set and in the second set.
 const READY: [u32; 2] = [2, 4];
-/// The time of all timers has come. A thread that sleeps with an alarm wakes.
+/// The bit for the time of all timers. A thread that sleeps with an alarm wakes.
 const TIME: u32 = 8;
 
 struct State {
@@ -26,9 +27,9 @@ struct State {
 
 struct Queue {
     state: Mutex<State>,
-    /// What poll(2) sees.
+    /// The bits that poll(2) sees.
     readable: Mutex<u32>,
-    /// Wakes whoever is in poll(2).
+    /// Wakes the threads in poll(2).
     changed: Condvar,
 }
 
@@ -38,7 +39,7 @@ impl Queue {
         Arc::new(Self { state: Mutex::new(state), readable: Mutex::new(0), changed: Condvar::new() })
     }
 
-    /// Under the lock: does something, and then brings the wake-up in step, as each change and each collection does.
+    /// Runs `body` under the lock, and then updates the wake-up, as each change and each collection does.
     fn locked<T>(&self, body: impl FnOnce(&mut State) -> T) -> T {
         let mut guard = self.state.lock().unwrap();
         let state = &mut *guard;
@@ -63,7 +64,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// poll(2): sleeps until one of these is there.
+    /// Models poll(2): sleeps until one of these bits is set.
     fn poll(&self, wakes: u32) {
         let mut seen = self.readable.lock().unwrap();
         while *seen & wakes == 0 {
@@ -71,7 +72,7 @@ impl Queue {
         }
     }
 
-    /// Waits for one event. Where sleep fails, that ends the wait.
+    /// Waits for one event. If the sleep fails, the wait ends.
     fn wait_for_one(&self, may_sleep: bool) {
         let mut slept = None;
         loop {
@@ -154,7 +155,7 @@ fn a_timer_is_told_though_its_waiter_leaves() {
     });
 }
 
-/// The waiter that may have taken the alarm over cannot sleep, and leaves.
+/// The waiter that may have taken over the alarm cannot sleep, and leaves.
 #[test]
 fn a_timer_is_told_though_a_sleep_fails() {
     explore(|| {
@@ -178,7 +179,7 @@ fn a_timer_is_told_though_a_sleep_fails() {
     });
 }
 
-/// The sets are made anew while both waiters may sleep, and a descriptor is ready in the new set only.
+/// The sets are replaced while both waiters may sleep, and a descriptor is ready only in the new set.
 #[test]
 fn whoever_sleeps_on_an_old_set_looks_at_the_new_one() {
     explore(|| {

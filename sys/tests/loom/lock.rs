@@ -1,4 +1,4 @@
-//! The private lock, and the word of the lock that survives death.
+//! The private lock, and the word of the lock that survives deaths.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -33,7 +33,7 @@ impl<L> Guarded<L> {
     }
 }
 
-/// A participant that takes the word, adds one and gives it back.
+/// Starts a participant that takes the word, adds one and gives the word back.
 fn one_turn(shared: &Arc<Guarded<Robust>>, id: u32) -> thread::JoinHandle<()> {
     let shared = shared.clone();
     thread::spawn(move || {

@@ -23,7 +23,7 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
     explore_to(2, model);
 }
 
-/// With so many switches away from a running thread, for a small model.
+/// Explores a small model with at most `switches` switches away from a running thread.
 fn explore_to(switches: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(switches));

@@ -1,5 +1,5 @@
-//! The lock of processes when a waiter has waited for very long. That waiter goes first, and every participant is
-//! served, whoever dies at whatever step.
+//! The lock of processes when a waiter has waited for very long. That waiter goes first, and every participant gets the
+//! lock, whichever dies at any step.
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -23,8 +23,8 @@ fn served(lock: &Arc<Lock>, others: impl IntoIterator<Item = JoinHandle<()>>) {
     others.into_iter().for_each(|other| other.join().unwrap());
 }
 
-/// Checks what is left after everybody has gone: after one more turn the lock is free, and nobody waits. A mark without
-/// a waiter stays until a waiter comes, and then makes one taker sleep in vain.
+/// Checks the final state: after one more turn the lock is free and has no waiter. A mark without a waiter stays until
+/// a waiter comes, and then makes one taker sleep in vain.
 fn assert_clean(lock: &Lock) {
     lock.turn(1, false);
     let (is_free, has_waiters) = lock.rest();
@@ -55,8 +55,8 @@ fn two_overdue_waiters_are_both_served() {
     });
 }
 
-/// The holder comes back at once, as in a loop without work. It leaves the lock to the overdue waiter, or takes the
-/// lock first.
+/// The holder takes the lock again at once, as in a loop without work. It leaves the lock to the overdue waiter, or
+/// takes the lock first.
 #[test]
 fn holder_that_comes_back_leaves_nobody_asleep() {
     explore(|| {
@@ -76,8 +76,8 @@ fn holder_that_comes_back_leaves_nobody_asleep() {
     });
 }
 
-/// For each step, a model in which the participant `id` dies there: an overdue waiter, or a taker that leaves the lock
-/// to one.
+/// Explores one model for each step, in which the participant `id` dies there: an overdue waiter, or a taker that
+/// leaves the lock to one.
 fn dies_at_each_step(id: u32, is_impatient: bool, other: (u32, bool)) {
     for steps in 0..STEPS {
         explore_to(1, move || {

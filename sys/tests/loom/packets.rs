@@ -1,4 +1,4 @@
-//! Packets beside a ring: each comes with its own token, in its place, whoever dies where.
+//! Packets beside a ring: each arrives with its own token, in its place, whichever participant dies at any step.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -8,14 +8,14 @@ use ossature_sys::model::ring::{Packets, Ring};
 
 use crate::{explore, explore_to};
 
-/// More than any operation has.
+/// More steps than any operation has.
 const STEPS: u32 = 24;
 
 fn made() -> (Arc<Ring>, Packets) {
     (Arc::new(Ring::new(8)), Packets::new())
 }
 
-/// What tells the others of a death: the ring, and the kernel, which marks the lock.
+/// Reports a death to the others: in the ring, and as the kernel does, which marks the lock.
 fn death_of(ring: &Ring, packets: &Packets, who: u32) -> impl FnOnce() + 'static {
     let (first, second) = (ring.death_of(who), packets.death_of(who));
     || {
@@ -43,7 +43,7 @@ fn packet_and_message_of_one_sender_keep_their_order() {
     });
 }
 
-/// Both sleep, or are about to, or meet at the sockets.
+/// Both receivers sleep, or are about to, or meet at the sockets.
 #[test]
 fn two_receivers_get_a_packet_each() {
     explore_to(1, || {
@@ -59,7 +59,7 @@ fn two_receivers_get_a_packet_each() {
     });
 }
 
-/// What the dead one sent comes first or not at all, and what follows comes in its order.
+/// The dead sender's packet comes first or not at all, and the others follow in order.
 #[test]
 fn sender_that_dies_leaves_no_packet_to_another_token() {
     for steps in 0..STEPS {
@@ -90,7 +90,7 @@ fn sender_that_dies_leaves_no_packet_to_another_token() {
     }
 }
 
-/// Another receiver sleeps, or is about to, or goes past the tokens of the one that dies.
+/// Another receiver sleeps, or is about to, or goes past the tokens of the receiver that dies.
 #[test]
 fn receiver_that_dies_loses_at_most_its_own_packet() {
     for steps in 0..STEPS {
@@ -136,7 +136,7 @@ fn packet_comes_behind_the_message_before_whoever_died() {
     }
 }
 
-/// While one receives the packet, the other gets the message at once.
+/// While one receiver takes the packet, the other gets the message at once.
 #[test]
 fn receiver_of_a_packet_keeps_no_message_from_another() {
     explore(|| {

@@ -1,4 +1,5 @@
-//! The board of a pool: each call ends once, whoever dies where. The steps on its words are the pool's own lines.
+//! The board of a pool: each call ends once, whichever process dies at any step. The functions on its words are
+//! included from the pool's own source.
 //!
 //! A worker dies between any two of its changes. Its supervisor, which the same thread plays then, buries what the
 //! worker had, and wakes everybody. The parent publishes, and sleeps until all calls have ended: it hears of each
@@ -13,7 +14,7 @@ use ossature_sys::model::{sleepers, wait, wake};
 
 use crate::{explore, explore_to};
 
-/// What the included files find beside them.
+/// The module that the included files import.
 mod atomic {
     pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 }
@@ -27,22 +28,22 @@ use atomic::{AtomicU32, AtomicU64};
 use word::{SlotState, running, running_in, state, word as word_of};
 
 const SLOTS: usize = 2;
-/// The parent wants to hear of each outcome.
+/// The value of `listening` when the parent waits for every outcome.
 const EACH: u64 = 0;
-/// As many changes as a worker makes that sleeps, has a chunk, and looks for another.
+/// The number of changes of a worker that sleeps, runs a chunk, and searches for another.
 const STEPS: u32 = 12;
-/// A worker that finds nothing makes so many, and sleeps.
+/// The number of changes of a worker that finds no chunk, and sleeps.
 const STEPS_TO_SLEEP: u32 = 2;
-/// As many changes as a packet takes besides.
+/// The number of further changes for a packet.
 const STEPS_OF_A_PACKET: u32 = 4;
 
 #[derive(Default)]
 struct Slot {
     word: AtomicU64,
     sequence: AtomicU64,
-    /// What is to be done: the number of the call.
+    /// The number of the call to run.
     call: AtomicU32,
-    /// Told with `Dead`: the call that was running and one, or 0.
+    /// Set when the word becomes `Dead`: the number of the call that was running plus one, or 0.
     at: AtomicU32,
 }
 
@@ -51,7 +52,7 @@ struct WorkerEntry {
     begun: AtomicU64,
     /// 1 while the worker receives a packet and claims its chunk.
     fetching: AtomicU32,
-    /// Changes with each wake of the worker, which sleeps on it.
+    /// A counter of the worker's wakes. The worker sleeps on it.
     wakes: AtomicU32,
 }
 
@@ -68,7 +69,7 @@ struct Board {
     entries: [WorkerEntry; 2],
     /// 1 once the outcome of the chunk with this number is visible.
     told: [AtomicU32; 8],
-    /// How often each call has begun: no part of the protocol.
+    /// How often each call has begun. This is not part of the protocol.
     runs: [Count; 2],
     /// Whether there are packets, for which a worker looks first; the number and one of the chunk whose packet is in
     /// the sockets; whether one may have been lost with a worker.
@@ -77,7 +78,7 @@ struct Board {
     lost: AtomicU32,
 }
 
-/// A life that ends at its next change when it has made so many; `None` never ends.
+/// The number of changes after which a worker dies; `None` for a worker that never dies.
 struct Life(Option<u32>);
 
 impl Life {
@@ -102,7 +103,7 @@ impl Board {
         self.next.load(SeqCst) >= from
     }
 
-    /// What a worker does after an outcome or, `at_rest`, when it has found no chunk.
+    /// Notifies the parent after an outcome or, `at_rest`, when the worker has found no chunk.
     fn tell_parent(&self, life: &mut Life, at_rest: bool) -> Option<()> {
         let is_meant = |from| (!at_rest || from != EACH) && self.is_claimed(from);
         if claims::takes_listening(&self.listening, is_meant) {
@@ -137,7 +138,7 @@ impl Board {
         self.next.load(SeqCst) < self.published.load(SeqCst) || self.has_packets && self.packet.load(SeqCst) != 0
     }
 
-    /// The life of a worker, until the pool is over (`Some`) or until it dies.
+    /// Runs a worker until the pool is over (`Some`) or the worker dies (`None`).
     fn live(&self, ticket: u32, mut life: Life) -> Option<()> {
         while let Some(place) = self.next(ticket, &mut life)? {
             self.chunk(ticket, place, &mut life)?;
@@ -211,7 +212,7 @@ impl Board {
         self.tell_parent(life, false)
     }
 
-    /// What the supervisor does at the end of a worker.
+    /// Records the death of a worker, as the supervisor does.
     fn record_death(&self, ticket: u32) {
         for slot in &self.slots {
             claims::record_death(&slot.word, ticket, || {
@@ -231,17 +232,18 @@ impl Board {
     }
 }
 
-/// The parent: what is published in each slot, and how each call ended.
+/// The parent: the call in each slot, and how each call ended.
 struct Parent<'b> {
     board: &'b Board,
-    /// Whether it hears of each outcome.
+    /// Whether the parent waits for each outcome.
     each: bool,
-    /// Whether a call that is published wakes nobody, for a worker may look; then one is woken before the sleep.
+    /// Whether publishing a call wakes no worker, because one may be searching. A worker is then woken before the
+    /// parent sleeps.
     waits: bool,
     chunks: [Option<(u64, u32)>; SLOTS],
     sequence: u64,
     ended: Vec<(u32, bool)>,
-    /// How many ends of workers it has looked at, and which news.
+    /// The number of workers' ends that the parent has handled, and the news that it has seen.
     ends: u32,
     heard: u32,
 }
@@ -315,7 +317,7 @@ impl<'b> Parent<'b> {
         }
     }
 
-    /// Sends the packet again of a chunk that no worker has claimed.
+    /// Sends the packet of an unclaimed chunk again.
     fn resend(&self) {
         for (at, chunk) in self.chunks.iter().enumerate() {
             let Some((sequence, _)) = chunk else { continue };
@@ -326,7 +328,7 @@ impl<'b> Parent<'b> {
         }
     }
 
-    /// From which chunk on it hears of outcomes.
+    /// The first chunk for whose outcome the parent is woken.
     fn from(&self) -> u64 {
         let published = self.chunks.iter().flatten().map(|(sequence, _)| sequence + 1);
         if self.each { EACH } else { published.max().unwrap_or(EACH) }
@@ -340,7 +342,7 @@ impl<'b> Parent<'b> {
             || self.board.is_claimed(self.from()) && self.chunks.iter().any(has_told)
     }
 
-    /// Sleeps until so many calls have ended.
+    /// Sleeps until `calls` calls have ended.
     fn wait_for(&mut self, calls: usize) {
         loop {
             self.collect();
@@ -383,7 +385,7 @@ fn a_chunk_is_run_by_one_of_two_workers() {
     });
 }
 
-/// One worker dies anywhere; the other, which sleeps or is about to, does what is left.
+/// One worker dies anywhere. The other, which sleeps or is about to, completes the calls.
 fn one_of_two_dies(calls: u32, each: bool, waits: bool) {
     for steps in 0..STEPS {
         explore_to(1, move || {
@@ -430,8 +432,8 @@ fn parent_that_waits_for_all_calls_hears_of_the_last_whoever_dies() {
     one_of_two_dies(2, false, false);
 }
 
-/// While others wait for room, the parent listens from a chunk on that a packet brings. Nobody raises the hint for that
-/// chunk before a worker finds no other.
+/// While other threads wait for room, the parent listens for a chunk that a packet brings. No worker raises the hint
+/// for that chunk before it finds no other chunk.
 #[test]
 fn parent_hears_of_a_call_that_a_packet_brought() {
     explore(|| {
@@ -474,7 +476,7 @@ fn packet_that_is_lost_with_its_receiver_is_sent_again() {
     }
 }
 
-/// Two chunks wake two workers: the second does not wait for the worker that was woken for the first.
+/// Two chunks wake two workers: the second chunk does not wait for the worker that was woken for the first.
 #[test]
 fn each_chunk_wakes_a_worker_of_its_own() {
     explore(|| {
@@ -504,7 +506,7 @@ fn each_chunk_wakes_a_worker_of_its_own() {
     });
 }
 
-/// Both sleep when the chunk comes, and one is woken for it.
+/// Both workers sleep when the chunk comes, and one is woken for it.
 #[test]
 fn worker_that_dies_when_it_is_woken_leaves_the_chunk_to_another() {
     for steps in STEPS_TO_SLEEP..STEPS {

@@ -1,4 +1,4 @@
-//! The ring: what was sent is received once, whoever dies where.
+//! The ring: each message is received once, whichever participant dies at any step.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -8,10 +8,10 @@ use ossature_sys::model::ring::Ring;
 
 use crate::explore_to;
 
-/// More than any operation has.
+/// More steps than any operation has.
 const STEPS: u32 = 12;
 
-/// In a new ring, and in one that was used, where most calls end with their first look.
+/// Explores the model in a new ring and in a used one, where most calls succeed with their first check.
 fn explore_both(switches: usize, model: impl Fn(Arc<Ring>) + Sync + Send + Copy + 'static) {
     for make in [Ring::new, Ring::used] {
         explore_to(switches, move || model(Arc::new(make(4))));
@@ -90,7 +90,7 @@ fn messages_of_one_sender_keep_their_order() {
     });
 }
 
-/// The receiver sleeps, or is about to. What was sent reaches it, even if the sender died before the wake.
+/// The receiver sleeps, or is about to. A message that was sent reaches it, even if the sender died before the wake.
 #[test]
 fn sender_that_dies_leaves_nobody_asleep() {
     for steps in 0..STEPS {
@@ -139,7 +139,7 @@ fn receiver_that_dies_leaves_its_message_to_another() {
     }
 }
 
-/// The sender that waits is woken by the death of one that has reserved a record.
+/// The waiting sender is woken by the death of another sender that has reserved a record.
 #[test]
 fn room_of_a_dead_sender_is_found() {
     for steps in 0..STEPS {
@@ -161,7 +161,7 @@ fn room_of_a_dead_sender_is_found() {
     }
 }
 
-/// One copies the message while the other takes it, and its room is written again.
+/// One receiver copies the message while the other takes it, and its room is written again.
 #[test]
 fn copy_that_comes_too_late_counts_for_nothing() {
     explore_both(2, |ring| {
@@ -203,7 +203,7 @@ fn receiver_that_dies_with_a_claim_leaves_its_message_to_another() {
     }
 }
 
-/// The other is about to sleep when the one that has claimed the message dies.
+/// The other receiver is about to sleep when the receiver that has claimed the message dies.
 #[test]
 fn receiver_that_sleeps_hears_of_the_death_beside_a_claim() {
     for steps in 0..STEPS {
@@ -259,7 +259,7 @@ fn watcher_hears_of_a_message() {
     });
 }
 
-/// The watcher begins when the message is on its way.
+/// The watcher begins after the message was sent.
 #[test]
 fn watcher_that_comes_late_hears_of_a_message() {
     explore_both(2, |ring| {
@@ -330,7 +330,7 @@ fn watcher_hears_of_the_end() {
     }
 }
 
-/// One that saw the first holder of a number dead may meet the second in the same record.
+/// A participant that saw the first holder of a number dead may meet the second holder in the same record.
 #[test]
 fn number_that_is_used_again_loses_and_repeats_no_message() {
     for steps in 0..STEPS {

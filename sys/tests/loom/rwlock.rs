@@ -1,4 +1,4 @@
-//! The reader-writer lock: nobody reads beside a writer, and everybody is served, whoever dies where.
+//! The reader-writer lock: no reader runs beside a writer, and every thread gets the lock, whichever dies at any step.
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -7,9 +7,9 @@ use ossature_sys::model::rwlock::{Private, RwLock};
 
 use crate::{explore, explore_to};
 
-/// More steps than a reader makes that has to wait for the turn, so that the last of them does not die.
+/// More steps than a reader makes that waits for the turn, so that the last of them does not die.
 const READ_STEPS: u32 = 44;
-/// More than a writer makes that has to wait for the turn and for a share.
+/// More steps than a writer makes that waits for the turn and for a share.
 const WRITE_STEPS: u32 = 38;
 
 fn reader(lock: &Arc<RwLock>, id: u32) -> JoinHandle<Option<u32>> {
@@ -56,7 +56,7 @@ fn two_writing_threads_and_a_reader_are_all_served() {
     });
 }
 
-/// A writer that is cancelled while it waits for a reader lets the other readers in again.
+/// A writer that is cancelled while it waits for a reader admits the other readers again.
 #[test]
 fn cancelled_writer_lets_readers_in_again() {
     explore(|| {
@@ -101,13 +101,13 @@ fn a_hasty_writer_leaves_nobody_asleep() {
     });
 }
 
-/// A participant that makes so many steps of `body`, and is killed at the next; whether it survived.
+/// Starts a participant that makes `steps` steps of `body`, and is killed at the next. Returns whether it survived.
 fn doomed<R>(lock: &Arc<RwLock>, steps: u32, body: impl FnOnce(&RwLock) -> R + 'static) -> JoinHandle<bool> {
     let lock = lock.clone();
     thread::spawn(move || RwLock::doomed(steps, || body(&lock)).is_some())
 }
 
-/// For each step two models: the doomed one and another, with more switches, and three of them.
+/// Explores two models for each step: the killed participant and one other, with more switches; and three participants.
 fn killed_at_each_of(steps: u32, model: impl Fn(u32, bool) + Clone + Sync + Send + 'static) {
     for step in 0..steps {
         for with_third in [false, true] {

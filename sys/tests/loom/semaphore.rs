@@ -1,4 +1,4 @@
-//! The units of a semaphore: none is lost and none is there twice, whoever dies.
+//! The units of a semaphore: none is lost and none is duplicated, whichever participant dies.
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};

@@ -1,4 +1,4 @@
-//! A thread on which the kernel answers chosen system calls with an errno and does not make them.
+//! A thread on which chosen system calls fail with an errno.
 
 use std::thread;
 
@@ -11,7 +11,7 @@ const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
     sock_filter { code: code as c_ushort, jt, jf, k }
 }
 
-/// Runs `body` on a thread of its own, where each system call in `calls` answers `errno` and is not made.
+/// Runs `body` on a thread of its own, where each system call in `calls` fails with `errno`.
 pub fn refused<R: Send>(calls: &[c_long], errno: Errno, body: impl FnOnce() -> R + Send) -> R {
     let mut filter = vec![LOAD_NUMBER];
     for &number in calls {

@@ -1,4 +1,4 @@
-//! Mapped memory in a sandbox that forbids the calls for it.
+//! Mapped memory in a sandbox that forbids its system calls.
 
 use libc::c_long;
 use ossature_sys::errno::{Errno, Result};
@@ -6,7 +6,7 @@ use ossature_sys::mmap::{Advice, Memfd, Protection, Region, page_size};
 
 use crate::filter::refused;
 
-/// The number of mmap(2), which machines with 32 bits call by another.
+/// The number of mmap(2). Machines with 32 bits use another number.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 const MMAP: &[c_long] = &[libc::SYS_mmap2];
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]

@@ -1,4 +1,4 @@
-//! The barrier: numbers, actions, cycles, and what breaks it.
+//! The barrier: numbers, actions, cycles, and the events that break it.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -62,7 +62,7 @@ fn until_waiting<W: World>(barrier: &Barrier<W::Scope>, parties: u32) {
     until(&format!("{parties} wait at the barrier"), || barrier.waiting() == parties);
 }
 
-/// Nobody is inside: after a reset two cycles go well.
+/// Checks that no party is inside: after a reset two cycles succeed.
 fn serves_after_reset<W: WithPeers>(barrier: &Barrier<W::Scope>) {
     W::settle(barrier.reset()).unwrap();
     assert!(!barrier.is_broken());
@@ -84,7 +84,7 @@ fn one_party_never_waits<W: Barriers>() {
     assert_eq!((acted, barrier.waiting(), barrier.is_broken()), (3, 0, false));
 }
 
-/// As Python 3.13 does.
+/// Python 3.13 refuses it, too.
 fn barrier_of_no_parties_is_refused<W: Barriers>() {
     assert!(catch_unwind(|| drop(W::barrier(0))).is_err());
 }
@@ -167,7 +167,8 @@ fn parties_go_in_lockstep_for_hundreds_of_cycles<W: WithPeers + Barriers>() {
     assert_eq!((acted.load(SeqCst), barrier.waiting(), barrier.is_broken()), (CYCLES, 0, false));
 }
 
-/// Four at a barrier for two: no cycle ends before all of the cycle before have left, and nobody is counted in two.
+/// Four parties at a barrier for two: no cycle ends before all parties of the cycle before have left, and no party
+/// counts in two cycles.
 fn cycle_does_not_begin_before_the_last_has_drained<W: WithPeers + Barriers>() {
     const WAITS: u32 = 600;
     let (barrier, count) = (W::barrier(2), counters());

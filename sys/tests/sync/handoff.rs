@@ -1,4 +1,4 @@
-//! The lock that anyone may release.
+//! The lock that any thread may release.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,5 +1,5 @@
-//! What participants tell each other and the test, in shared memory in every world: who they are, that they are about
-//! to wait, how they ended.
+//! The record that participants share with each other and the test, in shared memory in every scope: who they are, that
+//! they are about to wait, how they ended.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

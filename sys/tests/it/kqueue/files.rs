@@ -1,4 +1,4 @@
-//! VNODE: what happens to files and directories.
+//! VNODE: changes of files and directories.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use ossature_sys::kqueue::{Flags, Kevent, Kqueue, Notes};
 
 use super::{now, one, wait};
 
-/// A directory of a test's own.
+/// A directory for one test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -33,7 +33,7 @@ impl Drop for Folder {
     }
 }
 
-/// What this does to a file that is watched for `notes`.
+/// The notes that `act` causes on a file that is watched for `notes`.
 #[track_caller]
 fn after(file: &File, notes: Notes, act: impl FnOnce()) -> Notes {
     let queue = Kqueue::new().unwrap();
@@ -123,7 +123,7 @@ fn several_knotes_watch_one_file() {
     assert_eq!(now(&queue), []);
 }
 
-/// Its number is another file's, and nobody has told the queue.
+/// Its number belongs to another file now, and the queue was not informed.
 #[test]
 fn a_number_that_is_another_files_gets_no_news() {
     let folder = Folder::new("replaced");

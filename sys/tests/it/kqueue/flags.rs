@@ -1,4 +1,4 @@
-//! The flags of changes, their answers, and the queue's own descriptor.
+//! The flags of changes, the events that confirm them, and the queue's own descriptor.
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;

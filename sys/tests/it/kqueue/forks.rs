@@ -1,4 +1,4 @@
-//! PROC with FORK, EXEC and TRACK, where the kernel tells them.
+//! PROC with FORK, EXEC and TRACK, where the kernel reports them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use ossature_sys::process::{self, Pid};
 
 use super::{now, one, sleeps, wait};
 
-/// A queue that may follow processes; none where the kernel says no, which is printed.
+/// Makes a queue that may follow processes. Returns none, and prints a note, where the kernel refuses.
 fn queue() -> Option<Kqueue> {
     let queue = Kqueue::new().unwrap();
     match queue.follow_processes() {
@@ -22,7 +22,7 @@ fn queue() -> Option<Kqueue> {
     }
 }
 
-/// A shell that runs a script once `begin` is called.
+/// Starts a shell that runs a script once `begin` is called.
 fn shell(script: &str) -> (Child, Kevent) {
     let script = format!("echo ready; read line; {script}");
     let mut command = Command::new("/bin/sh");
@@ -37,7 +37,7 @@ fn begin(shell: &mut Child) {
     shell.stdin.take().unwrap().write_all(b"\n").unwrap();
 }
 
-/// All events until no knote is left.
+/// Collects all events until no knote is left.
 fn events_to_the_end(queue: &Kqueue) -> Vec<Kevent> {
     let mut events = Vec::new();
     while queue.len().unwrap() > 0 {

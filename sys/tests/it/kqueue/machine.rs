@@ -1,4 +1,4 @@
-//! The machine that a test and a fuzz target run: bytes are steps, done to a queue and to its model.
+//! The machine that a test and a fuzz target run: bytes are steps, applied to a queue and to its model.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,16 +12,16 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
 use ossature_sys::kqueue::{Filter, Flags, Kevent, Kqueue, Notes};
 
-/// How many streams and user events there are.
+/// The number of streams, and of user events.
 const MANY: usize = 4;
 
-/// A knote by the rules of the manual page.
+/// A knote of the model, by the rules of the manual page.
 #[derive(Clone, Copy)]
 struct Knote {
     flags: Flags,
     disabled: bool,
     udata: usize,
-    /// USER: whether it was triggered. Of a CLEAR knote: whether there is news.
+    /// For USER: whether it was triggered. For a CLEAR knote: whether there is something new to report.
     news: bool,
     notes: Notes,
     data: i64,
@@ -78,7 +78,7 @@ impl Model {
         Ok(())
     }
 
-    /// What a wait with much room reports, sorted.
+    /// The events of a wait with ample room, sorted.
     fn wait(&mut self, level: impl Fn(usize, Filter) -> (bool, i64, Flags)) -> Vec<Kevent> {
         let mut events = Vec::new();
         let mut gone = Vec::new();
@@ -111,7 +111,7 @@ impl Model {
         events
     }
 
-    /// Bytes came or the end did: news for a CLEAR knote.
+    /// Records that bytes or the end arrived, which a CLEAR knote reports.
     fn tell(&mut self, ident: usize, filter: Filter) {
         if let Some(knote) = self.knotes.get_mut(&(ident, filter)) {
             knote.news = true;
@@ -123,7 +123,7 @@ impl Model {
     }
 }
 
-/// A stream that the queue may watch: bytes that wait, and whether its peer has gone.
+/// A stream that the queue may watch: the bytes that wait, and whether its peer has closed.
 struct Stream {
     near: UnixStream,
     far: Option<UnixStream>,
@@ -140,7 +140,8 @@ impl Stream {
         self.near.as_raw_fd() as usize
     }
 
-    /// Ends the peer, also where a child that another test starts has a copy of it for a moment. False if it has ended.
+    /// Closes the peer, also where a child of another test has a copy of it for a moment. Returns false if it is closed
+    /// already.
     fn hang_up(&mut self) -> bool {
         let far = self.far.take();
         far.is_some_and(|far| far.shutdown(Shutdown::Both).is_ok())
@@ -153,7 +154,7 @@ fn level(streams: &[Stream], ident: usize) -> (bool, i64, Flags) {
     (stream.waiting > 0 || stream.far.is_none(), stream.waiting, end)
 }
 
-/// Does the steps, and compares after each.
+/// Runs the steps, and compares the results after each.
 pub fn run(bytes: &[u8]) {
     let (queue, mut model) = (Kqueue::new().expect("there are descriptors"), Model::default());
     let mut streams: Vec<Stream> = (0..MANY).map(|_| Stream::new()).collect();

@@ -22,7 +22,7 @@ use ossature_sys::kqueue::{Kevent, Kqueue};
 
 use crate::support::soon;
 
-/// What a wait reports, sorted.
+/// The events of a wait, sorted.
 #[track_caller]
 fn wait(queue: &Kqueue, timeout: impl Into<Deadline>) -> Vec<Kevent> {
     let mut events = wait_for(queue, 64, timeout);
@@ -30,20 +30,20 @@ fn wait(queue: &Kqueue, timeout: impl Into<Deadline>) -> Vec<Kevent> {
     events
 }
 
-/// What a wait with this much room reports, in order.
+/// The events of a wait with this much room, in order.
 #[track_caller]
 fn wait_for(queue: &Kqueue, room: usize, timeout: impl Into<Deadline>) -> Vec<Kevent> {
     let mut room = vec![MaybeUninit::uninit(); room];
     soon(|| queue.wait(&mut room, timeout)).unwrap().to_vec()
 }
 
-/// What is there already.
+/// The events that are there already.
 #[track_caller]
 fn now(queue: &Kqueue) -> Vec<Kevent> {
     wait(queue, Deadline::NOW)
 }
 
-/// The one event that comes.
+/// The only event that arrives.
 #[track_caller]
 fn one(queue: &Kqueue) -> Kevent {
     let events = wait(queue, Duration::from_secs(5));
@@ -51,7 +51,7 @@ fn one(queue: &Kqueue) -> Kevent {
     events[0]
 }
 
-/// Nothing comes, and the wait sleeps instead of asking over and over.
+/// Checks that no event arrives, and that the wait sleeps instead of polling.
 #[track_caller]
 fn sleeps(queue: &Kqueue) {
     // Who spins gives its processor up at no time, on a busy machine too.

@@ -1,4 +1,4 @@
-//! Names, C numbers and the record as a value.
+//! Names, C numbers, and events as values.
 
 use std::cmp::Ordering;
 
@@ -100,7 +100,7 @@ fn a_record_has_pythons_defaults() {
     assert_eq!((wide.ident(), wide.data(), wide.udata()), (usize::MAX, i64::MIN, usize::MAX));
 }
 
-/// Python's test_create_event: each field in turn decides, from the ident on.
+/// Python's test_create_event: each field in turn decides the order, from the ident on.
 #[test]
 fn records_compare_and_order_by_every_field() {
     let base = Kevent::new(1, Filter::WRITE);

@@ -1,4 +1,4 @@
-//! PROC: the end of processes.
+//! PROC: the exit of processes.
 
 use std::process::Command;
 use std::time::Duration;

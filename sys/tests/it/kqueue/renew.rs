@@ -1,4 +1,4 @@
-//! Sets with entries that nobody can name any more, which the queue replaces by new ones.
+//! Sets with entries that no descriptor refers to any more, which the queue replaces by new sets.
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 use super::{now, one, sleeps, wait_for};
 use crate::support::soon;
 
-/// Leaves an entry in the queue's set whose descriptor was closed while a duplicate lives. Bytes wait at once, or come
+/// Leaves an entry in the queue's set whose descriptor was closed while a duplicate exists. Bytes wait at once, or come
 /// later.
 pub(super) fn nameless(queue: &Kqueue, bytes: &[u8]) -> (UnixStream, UnixStream) {
     let (near, mut far) = UnixStream::pair().unwrap();
@@ -90,7 +90,7 @@ fn every_edge_that_waits_is_told_once() {
     assert_eq!(seen.len(), 2 * pairs.len(), "each once");
 }
 
-/// Another thread writes a byte whenever the one before was told, so each event tells of one byte more.
+/// Another thread writes a byte after each event, so each event reports one more byte.
 #[test]
 fn edges_that_come_meanwhile_are_told_once() {
     const BYTES: i64 = 150;
@@ -159,8 +159,8 @@ fn the_queues_descriptor_tells_of_the_new_sets() {
     }
 }
 
-/// Three streams of which two were told that they can be written. With room for two, the edge of the third, which can
-/// be read, is kept in memory.
+/// Makes three streams; two of them were reported as writable. With room for two, the edge of the third, which is
+/// readable, is kept in memory.
 fn with_a_kept_edge(queue: &Kqueue) -> Vec<(UnixStream, UnixStream)> {
     let pairs: Vec<_> = (0..3).map(|_| UnixStream::pair().unwrap()).collect();
     for (near, _) in &pairs[..2] {

@@ -1,4 +1,4 @@
-//! Ten thousand of each.
+//! Ten thousand knotes of each kind.
 
 use std::io::Write;
 use std::time::Duration;

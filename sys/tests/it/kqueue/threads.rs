@@ -1,4 +1,4 @@
-//! One thread waits while others change and trigger.
+//! One thread waits while others change and trigger events.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use super::renew::nameless;
 use super::{now, wait, wait_for};
 use crate::support::{soon, thread_id, until_asleep};
 
-/// What a thread that sleeps in a wait gets, when this is done meanwhile.
+/// The events that a thread in a wait gets when `act` runs meanwhile.
 #[track_caller]
 fn while_asleep(queue: &Kqueue, act: impl FnOnce()) -> Vec<Kevent> {
     let sleeper = AtomicUsize::new(0);
@@ -95,7 +95,7 @@ fn a_wait_keeps_its_time() {
     assert!(began.elapsed() >= Duration::from_millis(20));
 }
 
-/// Each of four threads triggers its own event until it has been reported as often; two threads wait.
+/// Each of four threads triggers its own event until the event was reported as often. Two threads wait.
 #[test]
 fn no_trigger_is_lost_among_many_threads() {
     const EACH: usize = 2000;
@@ -131,7 +131,7 @@ fn no_trigger_is_lost_among_many_threads() {
     assert!(told.iter().all(|told| told.load(SeqCst) == EACH));
 }
 
-/// A one-shot event goes to one of the threads that wait.
+/// A one-shot event reaches one of the waiting threads.
 #[test]
 fn an_event_goes_to_one_waiter() {
     let queue = Kqueue::new().unwrap();
@@ -147,7 +147,8 @@ fn an_event_goes_to_one_waiter() {
     }
 }
 
-/// When the waiter whose alarm was set for a timer leaves for another reason, the next one takes the timer over.
+/// The alarm of one waiter was set for a timer. When that waiter leaves for another reason, the next waiter takes the
+/// timer over.
 #[test]
 fn a_timer_is_told_to_who_still_waits() {
     let queue = Kqueue::new().unwrap();

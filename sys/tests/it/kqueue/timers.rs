@@ -99,7 +99,8 @@ fn an_instant_is_one_of_the_wall_clock() {
     assert_eq!(one(&queue).data(), 1, "an instant that has passed");
 }
 
-/// The clock itself is everybody's, so it is not set here. The kernel moves a timer of this form with the clock.
+/// The clock is shared by the whole system, so this test does not set it. The kernel moves a timer of this form with
+/// the clock.
 #[test]
 fn an_instant_moves_with_the_wall_clock() {
     const LATER: u64 = 987_654_321;

@@ -64,7 +64,7 @@ fn a_disabled_event_is_kept_until_it_is_enabled() {
     assert_eq!(one(&queue).ident(), 1);
 }
 
-/// With room for one, both come within two waits; and a storm of triggers delays the socket by no more.
+/// With room for one event, both are reported within two waits. Many triggers delay the socket no longer.
 #[test]
 fn neither_a_storm_of_triggers_nor_a_ready_socket_starves_the_other() {
     for sockets in [1, 20] {

@@ -1,4 +1,4 @@
-//! Attributes and macros that change a struct which `shareable!` describes, and the compiler's answer to each.
+//! Attributes and macros that change a struct which `shareable!` describes, and the compiler's result for each.
 //!
 //! A `compile_fail` test does not say why it fails. So each is beside a test that differs only in the macro's name, and
 //! compiles.
@@ -105,13 +105,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use proc_macro::{TokenStream, TokenTree};
 
-/// Leaves the struct as it is.
+/// Leaves the struct unchanged.
 #[proc_macro_attribute]
 pub fn unchanged(_: TokenStream, item: TokenStream) -> TokenStream {
     item
 }
 
-/// Adds the field that is its argument, as the last.
+/// Adds its argument as the last field.
 #[proc_macro_attribute]
 pub fn with_field(field: TokenStream, item: TokenStream) -> TokenStream {
     let text = item.to_string();
@@ -119,7 +119,7 @@ pub fn with_field(field: TokenStream, item: TokenStream) -> TokenStream {
     format!("{}, {field} }}", fields.trim_end().trim_end_matches(',')).parse().expect("a struct")
 }
 
-/// Takes `repr(C)` away.
+/// Removes `repr(C)`.
 #[proc_macro_attribute]
 pub fn without_repr(_: TokenStream, item: TokenStream) -> TokenStream {
     let text = item.to_string();
@@ -127,13 +127,13 @@ pub fn without_repr(_: TokenStream, item: TokenStream) -> TokenStream {
     format!("{before}{after}").parse().expect("a struct")
 }
 
-/// The first of the types, at every expansion.
+/// Expands to the first of the types every time.
 #[proc_macro]
 pub fn always(types: TokenStream) -> TokenStream {
     nth(types, 0)
 }
 
-/// One type after the other.
+/// Expands to the types one after the other.
 #[proc_macro]
 pub fn in_turn(types: TokenStream) -> TokenStream {
     static TURN: AtomicUsize = AtomicUsize::new(0);

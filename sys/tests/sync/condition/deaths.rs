@@ -1,4 +1,4 @@
-//! The condition when somebody dies, stands still or gives up.
+//! The condition when a participant dies, is stopped or gives up.
 
 use std::sync::atomic::Ordering::SeqCst;
 

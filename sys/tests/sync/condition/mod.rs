@@ -1,4 +1,4 @@
-//! The condition: who is freed, in which order, and who is not.
+//! The condition: which waiters are freed, in which order, and which are not.
 
 pub mod deaths;
 
@@ -109,7 +109,7 @@ fn notification_that_meets_nobody_is_gone<W: Conditions>() {
     assert_eq!(condition.notify_all(), 0, "who timed out is not in the queue");
 }
 
-/// CPython: ConditionTests.test_waitfor, where the condition holds at once.
+/// CPython: ConditionTests.test_waitfor, where the condition is already true.
 fn condition_is_asked_before_any_wait<W: Conditions>() {
     let (lock, condition) = (W::lock(), W::condition());
     let guard = W::settle(lock.lock()).unwrap();
@@ -260,7 +260,7 @@ fn waiter_lets_the_lock_go<W: WithPeers + Conditions>() {
     );
 }
 
-/// CPython: ConditionTests.test_notify: nobody has moved before the notifier releases.
+/// CPython: ConditionTests.test_notify: no waiter has moved before the notifier releases the lock.
 fn freed_waiter_waits_for_the_lock<W: WithPeers + Conditions>() {
     let (lock, condition, inside) = (W::lock(), W::condition(), counters());
     let (lock, condition) = (&*lock, &*condition);
@@ -332,7 +332,7 @@ fn waiter_that_timed_out_leaves_the_notification_to_the_next<W: WithPeers + Cond
     );
 }
 
-/// Neither lost nor invented: as many waits are told of a notification as notifications are told of a waiter.
+/// No notification is lost or invented: as many waits return a notification as notifications report a waiter.
 fn every_notification_frees_exactly_one<W: WithPeers + Conditions>() {
     const WAITS: u32 = 150;
     let (lock, condition, count) = (W::lock(), W::condition(), counters());
