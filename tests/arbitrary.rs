@@ -1,4 +1,4 @@
-//! Values from the bytes of a fuzzer: empty but with the feature `arbitrary`.
+//! Values from the bytes of a fuzzer; without the feature `arbitrary` this file is empty.
 #![cfg(feature = "arbitrary")]
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use ossature::sys::deadline::Deadline;
 use ossature::sys::fd::is_cloexec;
 use ossature::sys::pipe::Flags;
 
-/// Bytes of every kind, and the same ones each time.
+/// Bytes of every kind, the same in each run.
 fn bytes() -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let next = || {

@@ -76,7 +76,7 @@ fn main() {
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// A child that works at one end of a pipe, of which it has only that; and the other end.
+/// Starts a child that works at one end of a pipe and has nothing else. Returns the child and the other end.
 fn child(body: impl FnOnce(&Connection) -> Result<()>) -> (Child, Connection) {
     let (near, far) = pipe().unwrap();
     let mut near = Some(near);
@@ -277,10 +277,10 @@ fn message_whose_descriptors_find_no_place_is_skipped_whole() {
     }
 }
 
-/// The limit of open descriptors that was before.
+/// The former limit of open descriptors.
 struct Most(libc::rlimit);
 
-/// Lets this process open only so many descriptors more, in the places that come next.
+/// Limits this process to `more` further descriptors, with the next numbers.
 fn set_most_descriptors(more: usize) -> Most {
     let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the place has room for the answer.

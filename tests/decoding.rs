@@ -17,7 +17,7 @@ mod xmlrpc;
 struct Counting;
 
 thread_local! {
-    /// How many bytes this thread has now, and the most that it has had.
+    /// The number of bytes that this thread has now, and its maximum.
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
@@ -60,8 +60,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The result of `body`, the most memory that this thread had at a time beyond the memory before, and the memory that
-/// is left.
+/// Returns the result of `body`, the thread's maximum memory during it beyond the memory before, and the memory that is
+/// left.
 fn measured<R>(body: impl FnOnce() -> R) -> (R, usize, usize) {
     let before = LIVE.get();
     PEAK.set(before);

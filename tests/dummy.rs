@@ -1,4 +1,4 @@
-//! Threads under the names of processes.
+//! Threads behind the names of processes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -66,7 +66,7 @@ fn a_dummy_queue_blocks_on_both_sides_and_counts_what_is_done() {
     assert_eq!(queue.task_done().unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-/// What `tests/queues/cases.rs` has for processes.
+/// The cases of `tests/queues/cases.rs`, which are also run for processes.
 #[test]
 fn a_dummy_queue_has_the_cases_of_processes() {
     let queue = Queue::bounded(6);
@@ -111,7 +111,7 @@ fn sleeps(thread: u32) -> bool {
     stat.rsplit_once(')').unwrap().1.trim_start().starts_with('S')
 }
 
-/// Runs `call` in another thread, and `end` once that thread sleeps; what `call` returned.
+/// Runs `call` in another thread, and `end` once that thread sleeps. Returns the result of `call`.
 fn while_asleep<R: Send>(call: impl FnOnce() -> R + Send, end: impl FnOnce()) -> R {
     let number = std::sync::atomic::AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -151,7 +151,7 @@ fn a_dummy_queue_that_is_shut_down_ends_both_sides() {
     assert_eq!(empty.iter().count(), 0);
 }
 
-/// An item whose drop uses the queue in which it was.
+/// An item whose drop uses the queue that contained it.
 struct Uses(Queue<Self>, Arc<std::sync::atomic::AtomicU32>);
 
 impl Drop for Uses {

@@ -1,5 +1,5 @@
-//! What processes print of their own doings, line by line. Each case is a process of its own, whose standard error is
-//! read: a main without libtest, so that the cases may fork.
+//! The log lines of processes about their own actions. Each case is a process of its own, whose standard error is read.
+//! The main is not libtest's, so that the cases may fork.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]
@@ -39,7 +39,7 @@ const TESTS: &[Test] = &[
     ("standard_error_that_takes_nothing_is_no_error", standard_error_that_takes_nothing_is_no_error),
 ];
 
-/// What a case does, in the process of its own.
+/// The code of each case, run in a process of its own.
 const CASES: &[(&str, fn())] = &[
     ("silent", || {
         get_logger().error("nobody hears this");
@@ -158,7 +158,7 @@ static TASKS: Tasks = tasks![tell];
 
 thread_local!(static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
 
-/// Logs where the thread drops its values.
+/// A value that logs when the thread drops its values.
 struct Late;
 
 impl Drop for Late {
@@ -167,7 +167,7 @@ impl Drop for Late {
     }
 }
 
-/// A logger that the program has installed.
+/// A logger installed by the program.
 struct Program;
 
 impl log::Log for Program {
@@ -185,7 +185,7 @@ impl log::Log for Program {
     fn flush(&self) {}
 }
 
-/// What the case writes to standard error.
+/// The output of the case to standard error.
 #[track_caller]
 fn stderr_of(case: &str) -> String {
     let output = command(case).output().expect("this program starts");
@@ -253,7 +253,7 @@ fn a_long_message_arrives_whole() {
     assert_eq!(stderr_of("long"), format!("[INFO/MainProcess] {}\n", "x".repeat(10_000)));
 }
 
-/// What a process says at its end, as 2.7 to 3.13 say it.
+/// The output of a process at its end, as Python 2.7 to 3.13 print it.
 fn ending(name: &str) -> String {
     format!(
         "[INFO/{name}] process shutting down\n\
@@ -262,7 +262,7 @@ fn ending(name: &str) -> String {
     )
 }
 
-/// What the process Bob says, and then its parent.
+/// The output of the process Bob, and then of its parent.
 fn of_bob() -> String {
     let bob = "[INFO/Bob] child process calling self.run()\n[INFO/Bob] in child\n".to_owned()
         + &ending("Bob")

@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use ossature::multiprocessing::{Tasks, freeze_support, managers, tasks};
 
-/// Longer than anything takes here.
+/// A time longer than any step of these tests.
 const LONG: Duration = Duration::from_secs(50);
 
 static TASKS: Tasks = tasks![

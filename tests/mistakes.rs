@@ -1,4 +1,4 @@
-//! What the compiler answers to natural mistakes: `tests/mistakes` has a program for each.
+//! The compiler's messages for natural mistakes: `tests/mistakes` has a program for each.
 //!
 //! A program begins with what its answer says. `//> text` is a text of the first line of the answer, which names the
 //! mistake. `//~ text` is a text of the answer, in the order of the answer. `//- text` is a text that may not be in the
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::SystemTime;
 
-/// How far a program comes.
+/// The compiler stage that a program reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Check,
@@ -24,12 +24,12 @@ enum Stage {
     Passes,
 }
 
-/// What a program says of its answer.
+/// The expectations of a program on the compiler's message.
 struct Wanted {
     stage: Stage,
-    /// In the first line.
+    /// The texts of the first line.
     first: Vec<String>,
-    /// In this order.
+    /// The texts in this order.
     texts: Vec<String>,
     absent: Vec<String>,
 }
@@ -62,7 +62,7 @@ impl Wanted {
     }
 }
 
-/// The compiler beside the cargo that runs this test, and what this test was linked with.
+/// The compiler beside the cargo that runs this test, and the library that this test was linked with.
 struct Compiler {
     rustc: PathBuf,
     deps: PathBuf,
@@ -83,7 +83,7 @@ impl Compiler {
         Self { rustc, deps, library, out }
     }
 
-    /// Only checks the types for `Check`.
+    /// Compiles the program; for `Check`, only checks the types.
     fn compile(&self, program: &Path, stage: Stage) -> Output {
         let emit = if stage == Stage::Check { "metadata" } else { "link" };
         let name = program.file_stem().expect("a program has a name");
@@ -115,7 +115,7 @@ fn newest(deps: &Path) -> PathBuf {
     libraries.max_by_key(|path| built(path)).expect("the library lies beside this program")
 }
 
-/// What is wrong with the answer to this program; empty when nothing is.
+/// The faults of the message for this program; empty if there are none.
 fn faults(compiler: &Compiler, path: &Path) -> String {
     let program = fs::read_to_string(path).expect("a program can be read");
     let wanted = Wanted::of(&program);

@@ -1,5 +1,5 @@
 //! The sockets that a service manager passes to a process. Each test acts as the manager in a child, which executes
-//! this program again with a [part](PARTS). Only the environment and the descriptors at the program's load count.
+//! this program again with a [part](PARTS). Only the environment and the descriptors at the program's start count.
 
 use std::env;
 use std::ffi::CString;
@@ -15,7 +15,7 @@ use ossature::sys::fd::is_cloexec;
 
 use crate::{child, well};
 
-/// What the program does that the manager started; a variable names the part.
+/// The parts of the program that the manager starts; a variable names the part.
 const PARTS: &[(&str, fn())] = &[
     ("takes_two", takes_two),
     ("takes_beside_another_thread", takes_beside_another_thread),
@@ -36,14 +36,14 @@ pub fn play() {
     }
 }
 
-/// Who the sockets are for.
+/// The process for which the sockets are meant.
 #[derive(Clone, Copy, PartialEq)]
 enum For {
     TheProgram,
     Another,
 }
 
-/// Starts the part with these sockets at 3 and the numbers after it, and with nothing behind them.
+/// Starts the part with these sockets at 3 and the following numbers; the next number is closed.
 fn manage(part: &str, sockets: impl FnOnce() -> Vec<OwnedFd>, who: For, count: &str, names: Option<&str>, why: &str) {
     let (child, _near) = child(|_| {
         hand_over(sockets());

@@ -1,4 +1,4 @@
-//! What cannot be made for want of descriptors: each text names the object, the limit and the remedy.
+//! Objects that cannot be made for lack of descriptors: each text names the object, the limit and the remedy.
 
 use std::fs::File;
 

@@ -141,7 +141,7 @@ fn prove(socket: TcpStream) -> bool {
     Handshake::client(&key()).unwrap().run(&connection, LONG).unwrap()
 }
 
-/// What this process has used.
+/// The processor time of this process.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the place has room for the answer.
@@ -230,7 +230,7 @@ pub fn thousand_clients_at_once_are_let_in() {
     }
 }
 
-/// A peer at a listener with the key, which has its challenge.
+/// A peer that has connected to the listener with the key, and has received its challenge.
 fn welcomed(listener: &Listener) -> Connection {
     let Address::Unix(path) = listener.address() else { panic!("{listener:?}") };
     let peer = Connection::from_fd(UnixStream::connect(path).unwrap().into(), Access::Both).unwrap();
@@ -238,7 +238,7 @@ fn welcomed(listener: &Listener) -> Connection {
     peer
 }
 
-/// Answers the challenge, and sends another.
+/// Answers the challenge, and sends another one.
 fn answer(peer: &Connection) -> Handshake {
     let mut handshake = Handshake::client(&key()).unwrap();
     handshake.incoming(&peer.recv_bytes_timeout(LONG).unwrap().unwrap()).unwrap();

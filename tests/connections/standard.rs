@@ -1,4 +1,4 @@
-//! What the library makes for itself in a process without standard streams: no descriptor takes a stream's number.
+//! Objects that the library makes in a process without standard streams: no descriptor takes a stream's number.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
@@ -17,7 +17,7 @@ use ossature::sys::shm::Shm;
 
 use crate::{LONG, well};
 
-/// What a case made, kept open.
+/// The objects of a case, kept open.
 type Kept = Vec<Box<dyn std::any::Any>>;
 type Case = (&'static str, fn() -> Kept);
 

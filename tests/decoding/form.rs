@@ -1,4 +1,4 @@
-//! The form of messages: postcard's, byte by byte, and errors in the program's own words.
+//! The encoding of messages: postcard's, byte by byte, and error texts in the program's own words.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ enum Kind {
     Named { text: Option<char>, inside: Box<All> },
 }
 
-/// A field for whatever serde knows.
+/// A struct with a field for each type of serde.
 #[derive(Clone, Serialize, Deserialize, Debug, PartialEq)]
 struct All {
     small: (bool, i8, u8, Unit, ()),
@@ -33,7 +33,7 @@ struct All {
     kinds: Vec<Kind>,
 }
 
-/// Random numbers of one seed (splitmix64), of any length in bits.
+/// Random numbers from one seed (splitmix64), of any length in bits.
 struct Random(u64);
 
 impl Random {
@@ -171,7 +171,7 @@ enum One {
     Only,
 }
 
-/// A list whose length nobody knows beforehand.
+/// A list whose length is not known beforehand.
 struct Unknown;
 
 impl Serialize for Unknown {
@@ -200,7 +200,7 @@ fn an_error_of_the_program_keeps_its_words() {
     assert!(error.contains("a length that is not known beforehand"), "{error}");
 }
 
-/// A value that serde takes apart, where bytes and texts alone are copied whole.
+/// A value that serde takes apart: only bytes and texts are copied whole.
 #[derive(Serialize, Deserialize, Debug, PartialEq)]
 struct Apart<T>(T);
 
@@ -232,7 +232,7 @@ fn bytes_and_texts_have_one_form_alone_and_within_another_value() {
     }
 }
 
-/// What is said of these bytes as a `T`, without the name of the type.
+/// The result of decoding these bytes as a `T`, without the name of the type.
 fn said_of<T: de::DeserializeOwned + std::fmt::Debug>(bytes: &[u8]) -> String {
     let (near, far) = pipe().unwrap();
     far.set_max_decoded(100);

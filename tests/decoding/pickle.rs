@@ -12,7 +12,7 @@ use ossature::multiprocessing::connection::{Access, Connection};
 use super::measured;
 use super::support::within;
 
-/// `unit` as often as fits into `length` bytes, in a tuple.
+/// A tuple with `unit` as often as fits into `length` bytes.
 fn repeated(unit: &[u8], length: usize) -> Vec<u8> {
     let mut bytes = b"\x80\x04(".to_vec();
     bytes.extend(unit.repeat(length / unit.len()));
@@ -29,7 +29,7 @@ fn a_tuple_of_none_takes_less_than_64_bytes_a_byte() {
     assert_eq!(kept, size_of::<Value>() * (8 << 20));
 }
 
-/// Each opcode that makes something, with as few bytes as it can have.
+/// Each opcode that makes a value, with the fewest possible bytes.
 const UNITS: &[&[u8]] = &[
     b"N",
     b"]",
@@ -109,7 +109,7 @@ fn honest_data_is_never_refused_for_its_size() {
     assert_eq!(decode(b"]p99999999\n0g99999999\n.").unwrap(), Value::List(vec![]));
 }
 
-/// A list of small numbers, as CPython writes it: a thousand at a time.
+/// A list of small numbers, as CPython writes it: `batch` at a time.
 fn numbers(count: usize, batch: usize, append: bool) -> Vec<u8> {
     let mut bytes = b"\x80\x04]\x94".to_vec();
     let all: Vec<usize> = (0..count).collect();
@@ -154,7 +154,7 @@ fn a_name_that_is_no_text_takes_no_memory_beyond_the_bound() {
     }
 }
 
-/// Of plain data nothing but `None` ends such a chain: `Some` and newtypes leave no trace there.
+/// In plain data only `None` can end such a chain: `Some` and newtypes leave no trace there.
 #[derive(serde::Deserialize, Debug, PartialEq)]
 struct Wrapped(Option<Box<Wrapped>>);
 
@@ -278,7 +278,7 @@ fn a_connection_has_a_decoder_of_its_own_or_is_given_one() {
     assert_eq!(receiver.recv_pickled().unwrap(), Value::None, "it goes on");
 }
 
-/// In a dict without fields it is nothing, here 272 bytes.
+/// A value that takes no bytes in a dict without fields, but 272 bytes of memory here.
 #[derive(serde::Deserialize, Debug)]
 struct Wide {
     #[serde(default)]

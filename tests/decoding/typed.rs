@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::measured;
 use super::support::within;
 
-/// A stranger and the connection to it.
+/// Makes a peer that is not trusted, and the connection to it.
 fn stranger() -> (UnixStream, Connection) {
     let (peer, ours) = UnixStream::pair().unwrap();
     (peer, Connection::from_fd(ours.into(), Access::Both).unwrap())
 }
 
-/// What `connection` makes of a message of these bytes, and the most memory that it took beyond the message itself.
+/// The value that `connection` decodes from a message of these bytes, and the maximum of its memory beyond the message
+/// itself.
 fn received<T: DeserializeOwned>(
     peer: &mut UnixStream,
     connection: &Connection,
@@ -37,7 +38,7 @@ fn received<T: DeserializeOwned>(
     (value.map(|value| value.expect("it came")), peak.saturating_sub(message.len()))
 }
 
-/// The reason for which a stranger's message is refused; the connection goes on.
+/// The reason for which a message of an untrusted peer is refused. The connection continues.
 #[track_caller]
 fn refused<T: DeserializeOwned>(message: &[u8]) -> String {
     let (mut peer, connection) = stranger();
@@ -177,7 +178,7 @@ fn a_deadline_is_not_outlived_by_decoding() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-/// Makes room for as many items as it is told of.
+/// A type that allocates room for as many items as the message announces.
 struct Trusting;
 
 impl<'de> serde::de::Visitor<'de> for Trusting {
@@ -216,7 +217,7 @@ fn a_type_that_trusts_a_length_is_told_what_can_come() {
 
 type Wide = Option<[u64; 32]>;
 
-/// One byte of a message, 264 of memory, in a box.
+/// A boxed value of one byte in a message, and 264 bytes in memory.
 #[derive(Serialize, Deserialize, Debug)]
 struct Boxed(Option<Box<(Wide, u8)>>);
 
@@ -251,8 +252,8 @@ fn memory_is_bounded_by_the_length_of_a_strangers_message() {
     assert_eq!(received::<u8>(&mut peer, &connection, &[7]).0.unwrap(), 7);
 }
 
-/// The most memory that a value takes at the very bound that it needs, as a multiple of the bound; beyond the bound it
-/// is refused.
+/// The maximum memory that a value takes at the smallest bound that allows it, as a multiple of the bound. A smaller
+/// bound refuses the value.
 fn factor<T: Serialize + DeserializeOwned>(value: &T) -> f64 {
     let (mut peer, connection) = stranger();
     let message = postcard::to_allocvec(value).unwrap();
@@ -307,7 +308,7 @@ fn the_bound_is_exact_for_items() {
     assert_eq!(far.recv::<String>().unwrap(), "one");
 }
 
-/// A long message from a process of this program is in memory once, as bytes and as the value that it is.
+/// A long message from a process of this program is in memory once: its bytes are the value.
 #[test]
 fn bytes_within_the_program_are_in_memory_once() {
     const LENGTH: usize = 8 << 20;

@@ -1,4 +1,4 @@
-//! Documents of XML-RPC: what is read, what is refused, and at what cost.
+//! Documents of XML-RPC: which are read, which are refused, and at what cost.
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::pickle::Value;
@@ -6,7 +6,7 @@ use ossature::multiprocessing::connection::xmlrpc::{MAX_DEPTH, decode, encode};
 
 use super::measured;
 
-/// A document with this in its value.
+/// A document with `inside` in its value.
 fn document(inside: &str) -> String {
     format!("<params><param><value>{inside}</value></param></params>")
 }

@@ -1,4 +1,4 @@
-//! Connections when the system says no, byte by byte: present only under `--cfg ossature_faults`.
+//! Connections with failing system calls, byte by byte: present only under `--cfg ossature_faults`.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use ossature::sys::faults::{Fault, Rule};
 use crate::support::soon;
 use crate::{bare, kind};
 
-/// What writes, and what reads.
+/// The calls that write or read.
 const CALLS: [&str; 8] = ["send", "sendmsg", "pwritev2", "writev", "recv", "recvmsg", "read", "ppoll"];
 
 #[test]
@@ -135,7 +135,7 @@ fn out_of_descriptors_is_an_error_before_anything_is_sent() {
 }
 
 /// The limit of a wait may carry a `CancelFd`. Without one, no call is added: a receive without a deadline on a
-/// blocking stream is one call for the header and one for the message, as it was.
+/// blocking stream makes one call for the header and one for the message.
 #[test]
 fn wait_without_a_cancel_makes_no_call_more() {
     let _alone = crate::alone();

@@ -1,4 +1,4 @@
-//! Listeners and clients when the system says no: present only under `--cfg ossature_faults`.
+//! Listeners and clients with failing system calls: present only under `--cfg ossature_faults`.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -28,28 +28,28 @@ fn keyed() -> ListenerBuilder {
     Listener::builder().authkey(&key())
 }
 
-/// On a thread of its own because the listener has its part in the handshake.
+/// Starts a client on a thread of its own, because the listener has its part in the handshake.
 fn client(address: &Address) -> std::thread::JoinHandle<ossature::Result<Connection>> {
     let address = address.clone();
     std::thread::spawn(move || ConnectBuilder::new().authkey(&key()).connect(address))
 }
 
-/// Puts a rule into force for the calling thread, and shows it to another.
+/// Arms a rule for the calling thread, and sends it to another thread.
 fn armed(rule: Rule, shown: &Sender<Arc<Armed>>) -> Arc<Armed> {
     let rule = Arc::new(rule.arm().unwrap());
     shown.send(rule.clone()).unwrap();
     rule
 }
 
-/// Waits within the caller's [`soon`].
+/// Waits until `it_is_so` returns true, within the caller's [`soon`].
 fn until(it_is_so: impl Fn() -> bool) {
     while !it_is_so() {
         std::thread::yield_now();
     }
 }
 
-/// A listener is held up between its look at a dead file and the removal. Without the lock another would take the path
-/// meanwhile, and lose its file.
+/// A listener is stopped between its check of a dead file and the removal. Without the lock another listener would take
+/// the path meanwhile, and lose its file.
 #[test]
 fn a_dead_file_is_removed_by_one_listener() {
     let _alone = crate::alone();
@@ -78,7 +78,7 @@ fn a_dead_file_is_removed_by_one_listener() {
     });
 }
 
-/// Whoever removes the lock file of another ends the exclusion. The other notices before it removes a file.
+/// A process that removes another's lock file ends the exclusion. The other notices that before it removes a file.
 #[test]
 fn a_listener_whose_lock_file_is_gone_locks_again() {
     let _alone = crate::alone();
@@ -137,7 +137,7 @@ fn a_lock_on_a_removed_file_does_not_count() {
     });
 }
 
-/// A peer in the hand of another thread has its place, although the table does not hold the peer meanwhile.
+/// A peer that another thread is handling still counts, although the table does not contain the peer meanwhile.
 #[test]
 fn a_peer_whose_handshake_goes_on_counts_among_the_pending() {
     let _alone = crate::alone();
@@ -170,7 +170,7 @@ fn a_peer_whose_handshake_goes_on_counts_among_the_pending() {
     });
 }
 
-/// The first word of either side finds no room in the socket at first.
+/// The first message of either side finds no room in the socket at first.
 #[test]
 fn what_found_no_room_is_said_later() {
     let _alone = crate::alone();
@@ -193,7 +193,7 @@ fn what_found_no_room_is_said_later() {
     });
 }
 
-/// The pauses double from 5 to 100 ms, so few tries fit into the time.
+/// The pauses double from 5 to 100 ms, so only a few attempts fit into the time.
 #[test]
 fn an_accept_without_descriptors_tries_seldom() {
     let _alone = crate::alone();
@@ -210,7 +210,7 @@ fn an_accept_without_descriptors_tries_seldom() {
     });
 }
 
-/// Rules without `everywhere` meet the calls of this thread only, so the other side of each handshake is spared.
+/// Rules without `everywhere` match the calls of this thread only, so the other side of each handshake is not affected.
 #[test]
 fn a_listener_outlives_what_the_system_refuses_it() {
     let _alone = crate::alone();

@@ -1,5 +1,5 @@
-//! Connections and listeners when the system says no: empty but under `--cfg ossature_faults`. A program apart from
-//! `it`, which would take minutes to be built once more for it.
+//! Connections and listeners with failing system calls: empty except under `--cfg ossature_faults`. The program is
+//! separate from `it`, which would take minutes to build a second time.
 #![cfg(ossature_faults)]
 
 #[path = "../../sys/tests/it/support.rs"]
@@ -17,8 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ossature::multiprocessing::connection::{Access, Connection};
 use ossature::{ErrorKind, Result};
 
-/// A sweep looks at the descriptors and the maps of the whole process, so nobody else may have any for a while. It does
-/// not look at the threads, because the test harness starts some meanwhile.
+/// Excludes other tests. A sweep checks the descriptors and the maps of the whole process, so no other test may have
+/// any for a while. It does not check the threads, because the test harness starts some meanwhile.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner) // a test that failed is over

@@ -1,4 +1,4 @@
-//! Maps of files when the system says no: present only under `--cfg ossature_faults`.
+//! Maps of files with failing system calls: present only under `--cfg ossature_faults`.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -18,7 +18,7 @@ fn memory(bytes: &[u8]) -> Memfd {
     memory
 }
 
-/// Runs `life` where a call of a name is refused each time.
+/// Runs `life` while every call of these C functions fails.
 fn without<T>(calls: &[&'static str], errno: Errno, life: impl FnOnce() -> T) -> T {
     let rules = calls.iter().map(|name| Rule::on(name, Fault::Fail(errno)).arm().expect("a build with faults"));
     let rules: Vec<_> = rules.collect();

@@ -1,4 +1,4 @@
-//! Queues that carry descriptors when the system says no: present only under `--cfg ossature_faults`.
+//! Queues that carry descriptors, with failing system calls: present only under `--cfg ossature_faults`.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ossature::sys::faults::sweep::Sweep;
 
 const LIMIT: Duration = Duration::from_millis(50);
 
-/// Each call fails in turn: what was put is got or told, and no descriptor stays open.
+/// Fails each call in turn: an item is received or an error is returned, and no descriptor stays open.
 fn sweep(life: impl Fn() -> ossature::Result<()>) {
     let errnos =
         [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::NOBUFS, Errno::TOOMANYREFS, Errno::NOSPC];

@@ -1,4 +1,4 @@
-//! Named memory and semaphores when the system says no: present only under `--cfg ossature_faults`.
+//! Named memory and semaphores with failing system calls: present only under `--cfg ossature_faults`.
 
 use std::path::Path;
 use std::thread;
@@ -10,7 +10,7 @@ use ossature::sys::errno::Errno;
 use ossature::sys::faults::sweep::Sweep;
 use ossature::sys::faults::{Fault, Rule};
 
-/// Fails each call of `life` in turn; afterwards the next block removes whatever is left.
+/// Fails each call of `life` in turn. The next block then removes whatever is left.
 fn sweep(name: &str, life: impl Fn() -> ossature::Result<()>) {
     let errnos = [Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM, Errno::NOSPC];
     let swept = Sweep::new(&errnos).ignore_threads().run_with(life, |call, _| {
@@ -45,8 +45,8 @@ fn named_semaphores_are_made_and_removed_whatever_fails() {
     });
 }
 
-/// The last user of a block has opened it by its name to remove that, and stands still before the lock. Meanwhile
-/// another one removes the block and gives the name to a new block.
+/// The last user of a block has opened the block by its name to remove it, and is stopped before the lock. Meanwhile
+/// another user removes the block and gives the name to a new block.
 #[test]
 fn a_remover_leaves_a_name_that_another_block_took() {
     let _alone = crate::alone();

@@ -24,7 +24,7 @@ use ossature::sys::shm::{Shareable, Shm};
 use ossature::sys::sync::lock;
 use ossature::{ErrorKind, Result, TryClone, try_clone};
 
-/// The clone, by the trait alone.
+/// Clones through the trait alone.
 fn again<T: TryClone>(handle: &T) -> T {
     handle.try_clone().unwrap()
 }
@@ -168,7 +168,7 @@ fn plain_values_and_groups_are_cloned_part_by_part() {
 }
 
 try_clone! {
-    /// What several share.
+    /// An object that several processes share.
     #[derive(Debug)]
     pub(crate) struct Board {
         /// The count.
@@ -198,7 +198,7 @@ fn of<U: TryClone>(more: U) -> Typed<u8, U> {
     Typed { both: None, more }
 }
 
-/// A field that counts its clones, of which so many succeed.
+/// A field that counts its clones. Only a given number of them succeed.
 struct Counted(Arc<()>, usize);
 
 impl TryClone for Counted {

@@ -1,4 +1,5 @@
-//! Starting without threads. The names of the cases of CPython's `test_dummy_thread.py` stand above what they ask.
+//! Starting without threads. The names of the cases of CPython's `test_dummy_thread.py` are given above the code that
+//! covers them.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The one error of the upper half.
+//! The one error type of the upper crate.
 
 use std::error::Error as _;
 use std::io;
@@ -32,7 +32,7 @@ fn a_bare_errno_speaks_for_itself() {
     assert_eq!(format!("{error:?}"), format!("Os({error})"));
 }
 
-/// Wherever the number came from.
+/// The errno may come from any source.
 #[test]
 fn a_want_of_descriptors_names_the_limit_and_the_remedy() {
     let most = rlimit(Resource::Nofile).unwrap().current.unwrap();
@@ -81,7 +81,7 @@ fn an_io_error_goes_in_and_comes_out_as_it_was() {
     assert!(refused.source().is_some_and(|source| source.is::<Refused>()));
 }
 
-/// The kind and errno that `error` turns into, checked to keep its text, and itself as the source.
+/// The kind and errno to which `error` converts. Checks that the text stays, and that `error` is the source.
 fn turned<E>(error: E) -> (ErrorKind, Option<Errno>, io::ErrorKind)
 where
     E: std::error::Error + PartialEq + Copy + 'static,

@@ -1,4 +1,5 @@
-//! Python's select.kqueue: the portable cases of CPython's own tests, and what its object adds to the queue of `sys`.
+//! Python's select.kqueue: the portable cases of CPython's own tests, and the features that its object adds to the
+//! queue of `sys`.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -71,7 +72,7 @@ fn a_pair_is_watched_in_one_call() {
     assert_eq!(queue.control([], 5, Duration::from_secs(5)).unwrap().len(), 2);
 }
 
-/// CPython's test_issue30058: any iterable of changes is welcome.
+/// CPython's test_issue30058: any iterable of changes is accepted.
 #[test]
 fn changes_come_from_any_iterator() {
     let queue = Kqueue::new().unwrap();

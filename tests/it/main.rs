@@ -1,4 +1,4 @@
-//! The upper half from outside: a file per module, names state facts.
+//! The upper crate from outside: one file per module; test names state facts.
 
 #[path = "../../sys/tests/it/support.rs"]
 mod support;

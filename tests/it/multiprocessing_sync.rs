@@ -1,4 +1,4 @@
-//! The waiting primitives of `multiprocessing` within one process; `tests/shared_sync.rs` has them between several.
+//! The waiting primitives of `multiprocessing` within one process. `tests/shared_sync.rs` tests them between several.
 
 use std::error::Error as _;
 use std::thread;
@@ -26,7 +26,7 @@ fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
-/// What `Lock`, `RLock` and `Condition` have in common.
+/// The common behaviour of `Lock`, `RLock` and `Condition`.
 macro_rules! behaviour_of_what_one_holds {
     ($name:ident, $Face:ident) => {
         mod $name {
@@ -346,7 +346,7 @@ fn condition_tells_how_deep_the_caller_holds_it() {
     assert_eq!(changed.depth(), 0);
 }
 
-/// Python's `Condition(lock)`.
+/// The behaviour of Python's `Condition(lock)`.
 macro_rules! condition_over {
     ($name:ident, $Face:ident) => {
         #[test]

@@ -178,7 +178,7 @@ fn many_registrations_report_the_one_that_is_ready() {
     assert_eq!(now(&mut poll), []);
 }
 
-/// The set answers by epoll when few are ready, and by ppoll when many are.
+/// The set uses epoll when few descriptors are ready, and ppoll when many are.
 #[test]
 fn all_of_many_and_one_of_many_by_turns_come_in_order_of_registration() {
     let pairs: Vec<_> = (0..300).map(|_| UnixStream::pair().unwrap()).collect();
@@ -199,7 +199,7 @@ fn all_of_many_and_one_of_many_by_turns_come_in_order_of_registration() {
     }
 }
 
-/// Each knows its place among those that epoll refuses, so that taking out needs no search.
+/// Each object has its index among those that epoll refuses, so that removing it needs no search.
 #[test]
 fn plain_files_are_taken_out_in_any_order() {
     let files: Vec<_> = (0..20).map(|_| File::open("/proc/self/exe").unwrap()).collect();
@@ -215,7 +215,7 @@ fn plain_files_are_taken_out_in_any_order() {
     }
 }
 
-/// A terminal whose output is discarded has room again, of which its driver wakes nobody.
+/// A terminal whose output is discarded has room again, but its driver wakes no waiter.
 #[test]
 fn a_change_that_a_device_does_not_announce_is_seen() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, unlockpt};
@@ -244,7 +244,7 @@ fn a_change_that_a_device_does_not_announce_is_seen() {
     assert_eq!(now(&mut poll), [(terminal.as_raw_fd(), PollFlags::OUT)]);
 }
 
-/// A set of the kernel's wakes by `IN` only, though it is readable by `RDNORM` as well.
+/// The kernel's set wakes only for `IN`, although the descriptor is readable by `RDNORM` as well.
 #[test]
 fn what_is_asked_for_after_a_change_is_seen_though_no_wake_names_it() {
     let (near, mut far) = UnixStream::pair().unwrap();
@@ -259,7 +259,7 @@ fn what_is_asked_for_after_a_change_is_seen_though_no_wake_names_it() {
     assert_eq!(now(&mut poll), [(inner.as_fd().as_raw_fd(), PollFlags::RDNORM)]);
 }
 
-/// A program's own struct has the set beside what it watches, so what is registered is shared.
+/// A program's own struct contains the set beside the objects that it watches, so the registered objects are shared.
 #[test]
 fn a_set_of_shared_objects_lives_beside_them() {
     struct Watch {
@@ -286,7 +286,7 @@ fn a_set_of_shared_objects_lives_beside_them() {
     assert_eq!((watch.poll.len(), now(&mut watch.poll)), (2, vec![]));
 }
 
-/// The other end of each sees when its object is dropped.
+/// The other end of each object sees when the object is dropped.
 #[test]
 fn what_a_set_owns_ends_with_it() {
     let (near, mut far) = UnixStream::pair().unwrap();
@@ -320,7 +320,7 @@ fn objects_of_several_types_stand_in_one_set() {
     assert_eq!(Arc::strong_count(&reader), 1);
 }
 
-/// An object with the same descriptor takes the place of the one that was there.
+/// An object with the same descriptor replaces the earlier one.
 #[test]
 fn registering_again_drops_the_earlier_object() {
     let (near, _far) = UnixStream::pair().unwrap();

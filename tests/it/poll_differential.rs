@@ -1,4 +1,4 @@
-//! The poll object against poll(2) itself, on random descriptors in random states under random registrations.
+//! The poll object compared with poll(2) itself, on random descriptors in random states with random registrations.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use ossature::select::{Epoll, Interest, Poll, PollFlags};
 
 use crate::support::within;
 
-/// xorshift: repeatable, and good enough to choose by.
+/// An xorshift generator: repeatable, and random enough for the choices here.
 struct Random(u64);
 
 impl Random {
@@ -31,16 +31,16 @@ impl Random {
     }
 }
 
-/// What is registered.
+/// The kind of registrations in a run.
 #[derive(Clone, Copy, PartialEq)]
 enum Story {
     /// A few descriptors of every kind.
     Few,
-    /// More descriptors than one look takes, all of a kind that the kernel's set takes. Most are ready at times.
+    /// More descriptors than one wait reports, all of a kind that the kernel's set accepts. Most are ready at times.
     Many,
 }
 
-/// A descriptor to be watched, and the other side if there is one.
+/// A watched descriptor, and the other side if there is one.
 struct Watched {
     fd: File, // any descriptor will do as a File: only read and write are used
     other: Option<File>,
@@ -105,7 +105,7 @@ fn any(random: &mut Random, story: Story) -> Watched {
     }
 }
 
-/// Something happens to one of them.
+/// Changes the state of one descriptor at random.
 fn stir(random: &mut Random, one: &mut Watched) {
     let mut buffer = vec![7; 70_000];
     match (random.below(8), &mut one.other) {
@@ -119,7 +119,7 @@ fn stir(random: &mut Random, one: &mut Watched) {
     }
 }
 
-/// poll(2)'s own answers, in the order of `model`.
+/// The results of poll(2) itself, in the order of `model`.
 fn oracle(model: &[(i32, PollFlags)]) -> Vec<(i32, PollFlags)> {
     let entry = |&(fd, flags): &(i32, PollFlags)| libc::pollfd { fd, events: flags.bits() as i16, revents: 0 };
     let mut fds: Vec<_> = model.iter().map(entry).collect();

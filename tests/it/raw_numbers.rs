@@ -1,4 +1,4 @@
-//! What is `AsFd` is `AsRawFd` too, for interfaces that know no other form.
+//! Each type that is `AsFd` is `AsRawFd` too, for interfaces that accept no other form.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -15,12 +15,12 @@ use ossature::sys::socket::Socket;
 use ossature::sys::stream::Stream;
 use ossature::sys::timerfd::TimerFd;
 
-/// Both forms name the same descriptor.
+/// Whether both forms return the same descriptor.
 fn same(object: &(impl AsFd + AsRawFd)) -> bool {
     object.as_raw_fd() == object.as_fd().as_raw_fd() && object.as_raw_fd() >= 0
 }
 
-/// Compiles only for what has both forms.
+/// Compiles only for types with both forms.
 fn has_both<T: AsFd + AsRawFd>() {}
 
 #[test]

@@ -15,7 +15,7 @@ use crate::support::{pipe, soon};
 
 const NONE: &[OwnedFd] = &[];
 
-/// How many are ready in each list.
+/// The number of ready descriptors in each list.
 fn counts<T: AsFd>(read: &[T], write: &[T], except: &[T], timeout: impl Into<Deadline>) -> (usize, usize, usize) {
     let ready = select(read, write, except, timeout).unwrap();
     (ready.read.len(), ready.write.len(), ready.except.len())

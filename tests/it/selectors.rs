@@ -1,4 +1,4 @@
-//! Python's selectors: one trait, several of the kernel's ways.
+//! Python's selectors: one trait over several of the kernel's interfaces.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -130,7 +130,7 @@ fn an_empty_selector_waits_as_long_as_it_was_told(mut selector: impl Selector<St
     assert!(begin.elapsed() >= Duration::from_millis(3));
 }
 
-/// Lends whatever number it was made with, open or not: what Python's objects do.
+/// A type that lends the number it was made with, open or not, as Python's objects do.
 struct Number(i32);
 
 impl AsFd for Number {
@@ -208,7 +208,8 @@ fn an_object_and_its_data_are_used_in_place(mut selector: impl Selector<Stream, 
     assert!(selector.parts_mut(token).is_none() && selector.file_mut(token).is_none());
 }
 
-/// Differs by backend in what the wait tells; all of them can take the entry out and register both objects anew.
+/// The wait reports different events for each backend. With every backend the entry can be removed, and both objects
+/// registered anew.
 fn what_took_an_objects_place_leaves_the_selector_sound(mut selector: impl Selector<Stream, u8>) {
     let ((one, _far_one), (two, _far_two)) = (pair(), pair());
     let number = one.as_raw_fd();

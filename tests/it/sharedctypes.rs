@@ -1,4 +1,4 @@
-//! Values and arrays in shared memory: what Python's do, checked indexes, and what is told after a death.
+//! Values and arrays in shared memory: the behaviour of Python's, checked indexes, and the error after a death.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +13,7 @@ use ossature::{Error, ErrorKind, Result};
 use crate::support::soon;
 
 shareable! {
-    /// As `_Foo` of CPython's tests.
+    /// A struct like `_Foo` of CPython's tests.
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Foo { x: i32, y: f64, z: i64 }
 }
@@ -77,7 +77,7 @@ fn second_lock_by_the_same_thread_is_refused() {
     assert_eq!(value.get().unwrap(), 1);
 }
 
-/// As `_TestArray.f`.
+/// Computes the sums of `_TestArray.f`.
 fn sums(items: &mut [i32]) {
     for i in 1..items.len() {
         items[i] += items[i - 1];
@@ -171,7 +171,7 @@ fn what_is_not_there_is_named_with_the_length() {
     fails(Array::<u8>::new(0).unwrap().get(-1), kind, "index -1 is out of range: the array has 0 items");
 }
 
-/// What CPython answers for `a[start:stop]`, as the places that are meant: PySlice_AdjustIndices with a step of 1.
+/// The places of `a[start:stop]` in CPython: PySlice_AdjustIndices with a step of 1.
 fn places(start: isize, stop: isize, len: isize) -> Vec<u16> {
     let adjusted = |at: isize| if at < 0 { (at + len).max(0) } else { at.min(len) };
     (adjusted(start)..adjusted(stop)).map(|at| at as u16).collect()
@@ -234,7 +234,7 @@ fn raw_slices_of_every_length_arrive_whole_and_touch_nothing_else() {
     }
 }
 
-/// Long enough for every way of copying.
+/// The slices are long enough for every way of copying.
 #[test]
 fn raw_slices_of_megabytes_arrive_whole() {
     const ALL: usize = 7 << 20;
@@ -372,7 +372,7 @@ fn type_codes_are_pythons_fourteen() {
     assert_eq!(RawArray::typed('Q', vec![5_u64, 6]).unwrap().to_vec(), [5, 6]);
 }
 
-/// A holder that says itself that it could not finish: to the others, the same as one that died.
+/// A holder that abandons the value has the same effect on the others as one that died.
 #[test]
 fn abandoned_value_is_told_until_it_is_repaired_or_replaced() {
     let value = Value::new([1_u32, 1]).unwrap();

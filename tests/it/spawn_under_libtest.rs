@@ -1,4 +1,5 @@
-//! Processes started from ordinary tests, beside libtest's threads: the table is given in the first line of the test.
+//! Processes started from ordinary tests, beside libtest's threads. The first line of each test registers the table of
+//! tasks.
 
 use std::io::Write;
 use std::process::Command;
@@ -40,7 +41,7 @@ fn fork_from_a_test_says_why_it_cannot() {
     assert_eq!(error.kind(), ErrorKind::MultiThreaded);
 }
 
-/// Speaks only when it is told to, by the test below.
+/// Prints only when the test below tells it to.
 #[test]
 fn child_of_a_test_speaks() {
     freeze_support(TASKS);

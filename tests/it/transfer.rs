@@ -1,4 +1,4 @@
-//! Values with shared memory and open files in them, through a pipe of this process.
+//! Values with shared memory and open files, sent through a pipe of this process.
 
 use std::fs::File;
 use std::io::Write;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::soon;
 
-/// The same thing again, as another process would get it.
+/// Sends a value, and returns it as another process would get it.
 fn sent<T: Serialize + DeserializeOwned>(value: &T) -> T {
     let (near, far) = pipe().unwrap();
     near.send(value).unwrap();
@@ -153,7 +153,7 @@ fn memory_of_another_type_or_length_is_refused() {
     assert_eq!(far.recv::<Array<u32>>().unwrap_err().kind(), ErrorKind::Incompatible);
 }
 
-/// Each of them is sent, and received as each of them.
+/// Each type is sent, and received as every type.
 #[test]
 fn what_was_sent_is_received_as_nothing_else() {
     mod one {
@@ -209,7 +209,7 @@ fn outside_of_a_message_a_descriptor_is_refused_with_the_reason() {
     assert!(error.contains("only from a message"), "{error}");
 }
 
-/// Sends another value while it is sent, and then panics if asked to.
+/// A value that sends another value while it is sent, and then panics if the flag is set.
 struct Nested(Arc<std::sync::Mutex<Option<Vec<u8>>>>, bool);
 
 impl Serialize for Nested {

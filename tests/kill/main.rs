@@ -1,4 +1,4 @@
-//! Death from outside: `examples/storm` in its short form. There is no second engine.
+//! Death from outside, by `examples/storm` in its short form. This test has no engine of its own.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ fn storm(arguments: &[&str]) -> (bool, String) {
     (output.status.success(), said + &String::from_utf8_lossy(&output.stderr))
 }
 
-/// `cargo test` has built the program, `cargo test --test kill` alone has not.
+/// Builds the program if needed: `cargo test` has built it, `cargo test --test kill` alone has not.
 fn build(program: &Path) {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -35,8 +35,7 @@ fn count(line: &str, word: &str) -> u32 {
     digits.collect::<String>().parse().unwrap()
 }
 
-/// A quarter of `usual` on an emulated machine, which takes seconds for a death, and as long for a thousand single
-/// steps.
+/// A quarter of `usual` on an emulated machine, where each death takes seconds, and so do a thousand single steps.
 fn fitting(usual: u32) -> u32 {
     if std::env::var_os("OSSATURE_TEST_SLOWNESS").is_some() { usual / 4 } else { usual }
 }

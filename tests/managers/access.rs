@@ -1,5 +1,5 @@
-//! Access lists: which clients may make what, and call which methods. The clients are told apart by the addresses from
-//! which they connect.
+//! Access lists: which clients may create which objects, and call which methods. The clients are distinguished by the
+//! addresses from which they connect.
 
 use ossature::multiprocessing::connection::pickle::{Global, Object, Value};
 use ossature::multiprocessing::managers::{Access, Clients, Handed, Limits, Manager, Registry, Types};
@@ -26,7 +26,7 @@ fn near() -> Clients {
     Clients::Hosts(vec![NEAR.parse().unwrap()])
 }
 
-/// Which all may use, and which hands out accounts.
+/// A type that all clients may use, and that returns accounts.
 pub struct Shop;
 
 managed! {
@@ -41,7 +41,7 @@ managed! {
     }
 }
 
-/// Dicts that can be read, and who may do what with other types.
+/// A registry with dicts that can only be read, and access lists for other types.
 struct Careful;
 
 impl Types for Careful {
@@ -63,7 +63,7 @@ fn here() -> Here {
     Here::start_with::<Careful>(Limits::default())
 }
 
-/// Dicts of which only one method may be called.
+/// A registry with dicts of which only one method may be called.
 struct Getters;
 
 impl Types for Getters {
@@ -171,7 +171,7 @@ fn access_list_says_which_clients_may_make_objects() {
     assert!(error.kind() == ErrorKind::Remote && error.to_string().contains("the access list of Lock"), "{error}");
 }
 
-/// How many references the server counts to an object.
+/// The server's number of references to an object.
 pub fn references(here: &Here, ident: &str) -> String {
     let info = here.once("debug_info", none()).1;
     let line = info.as_str().unwrap().lines().find(|line| line.contains(ident)).map(str::to_owned);
@@ -225,7 +225,7 @@ fn client_is_handed_only_what_it_may_use() {
     assert_eq!(ask(&here.accepted(), shop, "account", none()).0, "#PROXY");
 }
 
-/// Lists for the user of this process, sets for another one.
+/// A registry with lists for the user of this process, and sets for another user.
 struct ForUsers;
 
 impl Types for ForUsers {

@@ -1,4 +1,4 @@
-//! The built-in types: what waits, and Python's corners of the containers.
+//! The built-in types: methods that wait, and special cases of Python's containers.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn manager() -> Manager {
     Manager::start(Context::Spawn).unwrap()
 }
 
-/// How many threads a process has.
+/// The number of threads of a process.
 fn threads(manager: &Manager) -> usize {
     let pid = manager.process().unwrap().pid().unwrap().as_raw_nonzero();
     std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()

@@ -1,4 +1,4 @@
-//! Calls of typed objects, through every way to start and to send.
+//! Calls of typed objects, with every start method and every kind of argument.
 
 use std::time::{Duration, Instant};
 
@@ -100,7 +100,7 @@ fn what_cannot_be_called_is_an_error_that_names_it() {
     assert_eq!(proxy.display().unwrap(), "<Account object>");
 }
 
-/// What refuses to be sent.
+/// A type that cannot be sent.
 struct Unsendable;
 
 impl serde::Serialize for Unsendable {
@@ -160,7 +160,7 @@ fn methods_that_wait_run_side_by_side() {
     assert!(begin.elapsed() < Duration::from_millis(8 * 600), "they ran side by side");
 }
 
-/// Adds to an account that nobody else refers to by then.
+/// Adds to an account that has no other reference by then.
 pub fn pay(inbox: QueueProxy<AccountProxy>, done: ValueProxy<i64>) -> ossature::Result<()> {
     let account = inbox.get()?;
     account.deposit(1, None)?;
@@ -258,7 +258,7 @@ fn server_can_be_reached_by_address_and_key() {
     assert!(started.join(LONG).unwrap(), "a client has ended the server");
 }
 
-/// A list of another server comes as an item, behind a refused connect to that server.
+/// Reads from a list of another server, received as an item, after a refused connect to that server.
 pub fn read_behind_a_wrong_key(store: ListProxy<ListProxy<i64>>, address: String) -> ossature::Result<i64> {
     let error = Manager::connect(address.as_str(), &AuthKey::from("wrong")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth, "{error}");

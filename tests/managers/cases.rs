@@ -1,4 +1,4 @@
-//! The portable cases of CPython's own tests of managers, in our words: docs/python-tests.md says which is which.
+//! The portable cases of CPython's own tests of managers, in our words: docs/python-tests.md lists them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,7 +62,7 @@ fn lists_are_extended_repeated_and_nested() {
     assert_eq!(knot.call::<Proxy>("__getitem__", (0,)).unwrap().ident(), knot.ident());
 }
 
-/// A list has no iterator at the server: it is asked for one item after the other, as CPython's proxy is.
+/// A list has no iterator at the server: the proxy requests one item after the other, as CPython's does.
 fn list_is_seen_as_it_is_at_each_step() {
     let manager = start();
     let list: ListProxy<i64> = manager.list(0..10).unwrap();
@@ -125,7 +125,7 @@ fn dicts_in_dicts_are_the_same_objects() {
     assert_eq!(found.get(-1).unwrap().unwrap().get(&name("feed")).unwrap(), Some(3));
 }
 
-/// References have a connection of their own: what the sender drops early must not overtake the call.
+/// References have a connection of their own: the sender's early drop must not overtake the call.
 fn objects_that_are_sent_live_until_the_server_keeps_them() {
     let manager = start();
     for round in 0..100 {
@@ -165,7 +165,7 @@ fn namespace_has_attributes() {
     assert_eq!(space.get::<String>("_hidden").unwrap().as_deref(), Some("hidden"));
 }
 
-/// One type under two names with different methods.
+/// A registry with one type under two names with different methods.
 struct TwoNames;
 
 impl Types for TwoNames {
@@ -238,7 +238,7 @@ fn empty_queue_raises_the_same_again_and_again() {
     assert_eq!(manager.number_of_objects().unwrap(), 1, "no exception keeps anything");
 }
 
-/// What a child does to each type, and what its parent then finds.
+/// A child changes an object of each type, and its parent then reads the changes.
 fn child_uses_each_type() {
     let manager = start();
     let (event, lock, rlock) = (manager.event().unwrap(), manager.lock().unwrap(), manager.rlock().unwrap());

@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     ("process_ends_although_its_manager_was_not_dropped", process_ends_although_its_manager_was_not_dropped),
 ];
 
-/// A child that does something, says so, and rests until it is killed.
+/// Starts a child that runs `body`, reports it, and waits to be killed.
 fn resting(body: impl FnOnce() -> ossature::Result<()>) -> Process {
     let (near, far) = pipe().unwrap();
     let child = Process::fork(|| -> u8 {
@@ -39,7 +39,7 @@ fn killed(child: &Process) {
     child.join().unwrap();
 }
 
-/// Asks until it is so.
+/// Calls `what` until it returns true.
 #[track_caller]
 pub fn becomes_so(what: impl Fn() -> bool) {
     let begun = Instant::now();
@@ -154,7 +154,7 @@ fn manager_asks_the_next_server_at_its_address() {
     assert_eq!(manager.number_of_objects().unwrap(), 0, "it has forgotten the first");
 }
 
-/// Starts a server, tells where it is, and never ends it.
+/// Starts a server, sends its address, and never ends the server.
 pub fn start_and_rest(told: Connection) -> ossature::Result<()> {
     let manager = Manager::start(Context::Spawn)?;
     told.send(&(manager.address().clone(), manager.list([1])?))?;
@@ -172,7 +172,7 @@ fn server_ends_with_the_process_that_started_it() {
     becomes_so(|| Manager::connect(&address, &key).is_err());
 }
 
-/// Starts a server and returns, with a manager that is never dropped: as one in a `static`.
+/// Starts a server and returns with a manager that is never dropped, like a manager in a `static`.
 pub fn start_and_keep(told: Connection, context: Context) -> ossature::Result<()> {
     let manager = Manager::start(context)?;
     told.send(manager.address())?;

@@ -1,4 +1,4 @@
-//! How deep values may be nested that a manager's clients and CPython exchange.
+//! The maximum nesting of values that a manager's clients and CPython exchange.
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::Manager;
@@ -17,7 +17,7 @@ pub const TESTS: &[Test] = &[
 /// A request may be nested 128 deep, and has two levels around its values.
 const DEEPEST: usize = 126;
 
-/// A list in a list, so many deep.
+/// A list in a list, nested `depth` times.
 fn nested(depth: usize) -> Value {
     (1..depth).fold(Value::List(Vec::new()), |inner, _| Value::List(vec![inner]))
 }
@@ -26,7 +26,7 @@ fn nested(depth: usize) -> Value {
 const NESTED: &str =
     "import functools; nested = lambda depth: functools.reduce(lambda it, _: [it], range(1, depth), [])";
 
-/// Calls a method with any values.
+/// Calls a method with these arguments.
 fn ask(proxy: &Proxy, method: &str, args: Vec<Value>) -> ossature::Result<Value> {
     match proxy.call_with::<Reply>(method, args, Vec::new())? {
         Reply::Value(value) => Ok(value),
@@ -61,7 +61,7 @@ fn deepest_value_of_a_client_is_read_by_all() {
 }
 
 fn deepest_reply_of_python_is_read() {
-    /// How deep a reply may be nested.
+    /// The maximum nesting of a reply.
     const MOST: usize = 136;
     with_each(|python| {
         // Around it are the reply, a list and a pair; Python 3 makes the list by a call with arguments.

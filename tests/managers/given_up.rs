@@ -1,4 +1,4 @@
-//! Replies that nobody has read: the references in them go back, and those of replies that were read stay.
+//! Replies that the client has not read: their references are given back, and those of replies that were read stay.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     ("call_whose_time_is_over_leaves_no_object", call_whose_time_is_over_leaves_no_object),
 ];
 
-/// Sends a request, and waits for the reply without reading.
+/// Sends a request. The caller waits for the reply without reading it.
 fn send(connection: &Connection, ident: Value, method: &str, args: Value) {
     let request = Value::Tuple(vec![ident, method.into(), args, Value::Dict(Vec::new())]);
     connection.send_bytes(&encode(&request).unwrap()).unwrap();
@@ -42,7 +42,7 @@ fn count(here: &Here) -> i64 {
     here.once("number_of_objects", none()).1.as_int().unwrap()
 }
 
-/// Servers over TCP and over a Unix socket, which tell the end of a connection differently.
+/// Servers over TCP and over a Unix socket, which report the end of a connection differently.
 fn servers() -> [Here; 2] {
     [Here::start_with::<Bank>(Limits::default()), Here::start_with_unix::<Bank>(Limits::default())]
 }

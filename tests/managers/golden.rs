@@ -1,5 +1,4 @@
-//! Recorded clients and servers of CPython: what is checked where no CPython is installed, and for versions that are
-//! nowhere.
+//! Recorded clients and servers of CPython, for systems without CPython and for versions that are not installed.
 //!
 //! `../python/record_manager.py` made `golden/`. A recorded server answers a client here; a server here answers the
 //! recorded clients.
@@ -58,10 +57,10 @@ fn recordings() -> Vec<(String, Vec<Message>)> {
     all
 }
 
-/// Requests with their replies, each to be used once.
+/// Requests with their replies, each for one use.
 type Script = Mutex<Vec<Option<(Value, Vec<u8>)>>>;
 
-/// Whether a request of ours is the recorded one. The names of threads are of no account.
+/// Whether our request is the recorded one. The names of threads are ignored.
 fn is_same(recorded: &Value, ours: &Value) -> bool {
     let parts = |value: &Value| value.as_items().map(<[Value]>::to_vec).unwrap_or_default();
     let (recorded, ours) = (parts(recorded), parts(ours));
@@ -69,7 +68,7 @@ fn is_same(recorded: &Value, ours: &Value) -> bool {
     recorded == ours || named("ossature") || named("accept_connection")
 }
 
-/// Answers as the recording says; an unknown request ends the connection.
+/// Replies as the recording does. An unknown request ends the connection.
 fn answer(connection: &Connection, script: &Script) {
     while let Ok(request) = connection.recv_bytes() {
         let request = decoded(&request);
@@ -178,7 +177,7 @@ fn recorded_servers_answer_our_client() {
     }
 }
 
-/// A value of the recording with the idents of the server here.
+/// A value of the recording with the idents of the server in this process.
 fn translated(value: &Value, idents: &HashMap<String, Value>) -> Value {
     let all = |items: &[Value]| items.iter().map(|item| translated(item, idents)).collect();
     match value {
@@ -189,7 +188,7 @@ fn translated(value: &Value, idents: &HashMap<String, Value>) -> Value {
     }
 }
 
-/// The class of an exception without its module, which changed with the versions, and its arguments.
+/// The class of an exception without its module, which differs between versions, and its arguments.
 fn raised(payload: &Value) -> (String, Vec<Value>) {
     let Value::Object(object) = payload else { panic!("{payload:?}") };
     (object.made_by.name().to_owned(), object.args.clone())

@@ -1,4 +1,4 @@
-//! Clients that know the key and mean no good, and peers that do not know it.
+//! Hostile clients that know the key, and peers that do not know it.
 
 use std::fs::File;
 use std::io::Write;
@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = &[
     ("connections_of_a_client_have_a_bound", connections_of_a_client_have_a_bound),
 ];
 
-/// The host that most clients here connect from, and that of the others.
+/// The host from which most clients here connect; the next constant is the host of the others.
 pub const NEAR: &str = "127.0.0.1";
 pub const FAR: &str = "127.0.0.2";
 
@@ -58,7 +58,7 @@ impl Here {
         Self::serve(Manager::builder().types::<T>().address((NEAR, 0)).limits(limits))
     }
 
-    /// At a path.
+    /// Starts a server at a path.
     pub fn start_with_unix<T: Types>(limits: Limits) -> Self {
         Self::serve(Manager::builder().types::<T>().limits(limits))
     }
@@ -75,7 +75,7 @@ impl Here {
         ConnectBuilder::new().authkey(&self.key).connect(&self.address).unwrap()
     }
 
-    /// As another host sees it.
+    /// Connects as from another host.
     fn dial_from(&self, host: &str) -> Connection {
         let Address::Inet(_, port) = self.address else { return self.dial() };
         let at = |host: &str, port| socket::Address::Ip(SocketAddr::new(host.parse::<IpAddr>().unwrap(), port));
@@ -88,7 +88,7 @@ impl Here {
         connection
     }
 
-    /// One request of CPython's, on a connection of its own.
+    /// Makes one request of CPython's on a connection of its own.
     pub fn once(&self, method: &str, args: Value) -> (String, Value) {
         ask(&self.dial(), Value::None, method, args)
     }
@@ -97,7 +97,7 @@ impl Here {
         ask(&self.dial_from(host), Value::None, method, args)
     }
 
-    /// A connection for requests to objects.
+    /// Opens a connection for requests to objects.
     pub fn accepted(&self) -> Connection {
         Self::enter(self.dial())
     }
@@ -144,7 +144,7 @@ fn is_closed(connection: &Connection) -> bool {
     matches!(connection.recv_bytes_timeout(LONG), Err(error) if error.kind() == ossature::ErrorKind::Closed)
 }
 
-/// Whether the server closes a connection instead of answering. (It closes a silent one too, later.)
+/// Whether the server closes a connection instead of replying. (It closes a silent connection too, later.)
 fn is_refused(connection: &Connection) -> bool {
     let request = Value::Tuple(vec![Value::None, "dummy".into(), none(), Value::Dict(vec![])]);
     let _ = connection.send_bytes(&encode(&request).unwrap()); // the server may have closed it
@@ -279,7 +279,7 @@ fn objects_and_references_have_bounds() {
     assert!(greedy.list([1]).is_ok());
 }
 
-/// Of a type whose objects take their time to go, and then panic.
+/// A type whose drop takes some time, and then panics.
 pub struct Fragile;
 
 impl Drop for Fragile {
@@ -350,7 +350,7 @@ fn connections_have_a_bound() {
     }
 }
 
-/// A session as a client in Rust has one.
+/// A session of a client, as a Rust client opens it.
 pub struct Session {
     pub control: Connection,
     /// The connection of one thread.
@@ -368,7 +368,7 @@ impl Session {
         Self { control, calls, secret }
     }
 
-    /// The connection of another thread.
+    /// Opens the connection of another thread.
     pub fn join(&self, here: &Here, host: &str) -> Connection {
         let connection = here.dial_from(host);
         let hello = Value::Tuple(vec![1.into(), "x".into(), self.secret.clone()]);
@@ -497,7 +497,7 @@ fn buffers_of_a_client_have_a_bound() {
     }
 }
 
-/// Writes bytes as they are.
+/// Writes bytes without a frame.
 fn raw(connection: &Connection, bytes: &[u8]) {
     use std::io::Write;
     use std::os::fd::AsFd;

@@ -85,7 +85,7 @@ fn object_of_a_dropped_call_goes() {
     becomes_so(|| manager.number_of_objects().unwrap() == 1);
 }
 
-/// How many connections this process has to the server, which runs in it.
+/// The number of connections of this process to the server, which runs in it.
 fn sockets() -> usize {
     let names =
         std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());

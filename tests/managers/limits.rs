@@ -1,4 +1,4 @@
-//! Waits that end: servers that are stopped, signals, and peers of TCP.
+//! Waits that end: stopped servers, signals, and peers over TCP.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ fn late<T>(what: &str, result: ossature::Result<T>) {
     assert!(error.to_string().contains("set_reply_timeout"), "{error}");
 }
 
-/// Stops all threads of a server. One that still ran would carry out a request, and stop before its reply.
+/// Stops all threads of a server. Otherwise a thread could execute a request, and stop before its reply.
 fn stop(server: &Process) {
     server.signal(Signal::STOP).unwrap();
     let threads = format!("/proc/{}/task", server.pid().unwrap());
@@ -133,7 +133,7 @@ fn server_ignores_interrupts_and_ends_when_terminated() {
     }
 }
 
-/// The timers of the connections at a port: `02` is that of a connection that is kept alive.
+/// The timers of the connections at a port: `02` means that keepalive is on.
 fn timers(port: u16) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let port = format!(":{port:04X}");

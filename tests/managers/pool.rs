@@ -108,7 +108,7 @@ fn served_pool_tells_how_calls_failed() {
     assert!(pool.join_timeout(LONG).unwrap());
 }
 
-/// All items are drawn before any is sent. So the panic goes on here, and the server has got no call.
+/// All items are drawn before any is sent. So the panic reaches the caller, and the server has received no call.
 fn iterator_that_panics_leaves_a_served_pool_whole() {
     let manager = manager();
     let pool = manager.pool(1).unwrap();

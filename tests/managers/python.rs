@@ -1,4 +1,4 @@
-//! CPython alive, as the client of a server here and as the server of a client here.
+//! Running CPythons, as clients of a server here and as servers for a client here.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
     ("we_register_blocks_with_python", we_register_blocks_with_python),
 ];
 
-/// Runs each line of its input: `=` and an expression is answered by the value, anything else by `ok`.
+/// Runs each line of its input. It prints the value for `=` and an expression, and `ok` for any other line.
 const PROGRAM: &str = "
 import multiprocessing, sys
 from multiprocessing.managers import BaseManager, SyncManager
@@ -78,7 +78,7 @@ for line in iter(sys.stdin.readline, ''):
     sys.stdout.flush()
 ";
 
-/// One of them.
+/// A running CPython.
 pub struct Snake {
     child: Child,
     tell: Option<ChildStdin>,
@@ -120,12 +120,12 @@ impl Snake {
         self.ask(&format!("={expression}")).replace("u'", "'").replace("u\"", "\"")
     }
 
-    /// What names the object of a proxy on its server.
+    /// The ident of a proxy's object on its server.
     pub fn ident(&mut self, proxy: &str) -> String {
         self.value(&format!("{proxy}._token.id")).trim_matches('\'').to_owned()
     }
 
-    /// Connects it to a server here, as `m`.
+    /// Connects the CPython to a server here, as `m`.
     pub fn connect(&mut self, manager: &Manager) {
         let Address::Unix(path) = manager.address() else { panic!("{:?}", manager.address()) };
         // A proxy in a container is reached by the key of the process.
@@ -154,7 +154,7 @@ pub fn ours() -> Manager {
     Manager::builder().authkey(&AuthKey::from("snake")).start(Context::Spawn).unwrap()
 }
 
-/// Looking for them takes time that is not charged to the next test.
+/// The search for the CPythons takes time that must not count for the next test.
 fn pythons_are_found_and_answer() {
     with_each(|python| {
         let mut snake = Snake::start(python);
@@ -320,7 +320,7 @@ fn we_drive_objects_of_python() {
     });
 }
 
-/// What `Own.pair` answers.
+/// The result of `Own.pair`.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Pair {
     a: (i64, f64, Option<i64>, bool),
@@ -462,7 +462,7 @@ fn xml_client_of_python_and_ours_understand_each_other() {
     });
 }
 
-/// Runs the test with those that have shared memory.
+/// Runs the test with the versions that have shared memory.
 fn with_each_that_shares(test: impl Fn(&Python)) {
     with_each(|python| {
         if python.version >= (3, 8, 0) {

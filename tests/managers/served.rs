@@ -67,7 +67,7 @@ managed! {
     }
 }
 
-/// What only the proxy has.
+/// A method that only the proxy has.
 impl AccountProxy {
     pub fn empty(&self) -> ossature::Result<i64> {
         let all = self.balance()?;
@@ -75,7 +75,7 @@ impl AccountProxy {
     }
 }
 
-/// The account, under a second name too, and without `Barrier`.
+/// A registry with the account, under a second name too, and without `Barrier`.
 #[derive(Debug)]
 pub struct Bank;
 

@@ -1,4 +1,5 @@
-//! Calls through shared memory: who has them, that they do the same, and that nobody is held up by anybody in them.
+//! Calls through shared memory: which clients have them, that they have the same results, and that no client delays
+//! another.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -245,7 +246,7 @@ fn is_stopped(pid: i32) -> bool {
     has_state(pid, 'T')
 }
 
-/// Whether the server waits for its clients, and no longer looks at the memory of one.
+/// Whether the server waits for its clients, and polls no client's memory any more.
 fn is_asleep(pid: i32) -> bool {
     has_state(pid, 'S')
 }
@@ -359,7 +360,7 @@ fn client_killed_in_a_call_leaves_nothing() {
 
 // ---- by hand --------------------------------------------------------------------------------------------------------
 
-/// A client that has the memory, and writes what it likes.
+/// A client that has the memory, and writes arbitrary bytes.
 struct Raw {
     connection: Connection,
     client: Client,

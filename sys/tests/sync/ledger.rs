@@ -12,9 +12,9 @@ use ossature_sys::shareable;
 use ossature_sys::shm::{Shm, array};
 use ossature_sys::signal::Signal;
 
-/// The most participants beside the test.
+/// The maximum number of participants beside the test.
 pub const MOST: usize = 8;
-/// How long a participant may take.
+/// The time limit of a participant.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 const RUNNING: u32 = 0;
@@ -24,12 +24,12 @@ const KILLED: u32 = 3;
 
 shareable! {
     struct Seat {
-        /// The number by which the kernel knows the participant's thread; 0 before it has begun.
+        /// The kernel's number of the participant's thread; 0 before it has begun.
         id: AtomicU32,
-        /// How often it said that it is about to wait.
+        /// How often the participant announced a wait.
         waits: AtomicU32,
         end: AtomicU32,
-        /// What it failed with.
+        /// The text of the participant's panic.
         text: [AtomicU8; 244],
     }
 }
@@ -37,23 +37,23 @@ shareable! {
 shareable! {
     struct Table {
         seats: [Seat; MOST],
-        /// How far the test has gone, in its own count.
+        /// The step that the test has reached, in its own count.
         told: AtomicU32,
     }
 }
 
-/// A word for each participant and each thing worth telling.
+/// The record: a seat for each participant, and the test's step.
 pub struct Ledger(Shm<Table>);
 
-/// Counters that every participant of every world sees.
+/// Counters that every participant sees, in every world.
 pub type Counters = Shm<[AtomicU32; 16]>;
 
-/// Sixteen counters at 0.
+/// Makes sixteen counters at 0.
 pub fn counters() -> Counters {
     Shm::place(array(|_| AtomicU32::new(0))).expect("memory for counters")
 }
 
-/// Waits until it is so, and says what was waited for when it never is.
+/// Waits until `is_so` returns true. Panics with `what` if that takes too long.
 #[track_caller]
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
     assert!(is_so_within(PATIENCE, is_so), "never: {what}");
@@ -78,7 +78,7 @@ fn task(id: u32, file: &str) -> String {
     fs::read_to_string(format!("/proc/{id}/task/{id}/{file}")).unwrap_or_default()
 }
 
-/// The letter of its state, if there is such a task.
+/// The letter of the task's state, if there is such a task.
 fn state(id: u32) -> Option<char> {
     // `id (name) state ...`, and the name may hold anything.
     task(id, "stat").rsplit(") ").next().and_then(|rest| rest.chars().next())
@@ -93,7 +93,7 @@ impl Ledger {
         Self(Shm::place(Table::init(array(seat), AtomicU32::new(0))).expect("memory for a ledger"))
     }
 
-    /// A participant's whole life: what it fails with is written down.
+    /// Runs a participant, and records the text of its panic.
     pub fn sit(&self, index: usize, body: impl FnOnce(&Me<'_>)) {
         let seat = &self.0.seats[index];
         seat.id.store(thread_id(), SeqCst);
@@ -108,12 +108,12 @@ impl Ledger {
         seat.end.store(if verdict.is_ok() { WELL } else { FAILED }, SeqCst);
     }
 
-    /// Whether the first `n` have ended, waiting for them.
+    /// Waits for the first `n` to end. Returns whether they have.
     pub fn all_ended(&self, n: usize, patience: Duration) -> bool {
         is_so_within(patience, || self.0.seats[..n].iter().all(|seat| seat.end.load(SeqCst) != RUNNING))
     }
 
-    /// Whether the way a process ended is the one that was meant for it.
+    /// Whether a process ended in the way that was expected of it.
     pub fn expects(&self, index: usize, exit: ExitStatus) -> bool {
         match self.0.seats[index].end.load(SeqCst) {
             RUNNING => false,
@@ -122,12 +122,12 @@ impl Ledger {
         }
     }
 
-    /// What is wrong with the first `n`, a line for each.
+    /// The faults of the first `n`, one line each.
     pub fn complaints(&self, n: usize) -> String {
         (0..n).filter_map(|index| self.complaint(index)).collect()
     }
 
-    /// What is wrong with a participant that should have ended by now.
+    /// The fault of a participant that should have ended by now.
     pub fn complaint(&self, index: usize) -> Option<String> {
         let seat = &self.0.seats[index];
         match seat.end.load(SeqCst) {
@@ -150,7 +150,7 @@ impl Ledger {
     }
 }
 
-/// A participant, as it knows itself.
+/// A participant, from its own side.
 pub struct Me<'b> {
     index: usize,
     seat: &'b Seat,
@@ -162,33 +162,33 @@ impl Me<'_> {
         self.index
     }
 
-    /// Waits until the test has [told](Peers::tell) that it has come so far.
+    /// Waits until the test has [reached](Peers::tell) step `step`.
     #[track_caller]
     pub fn until_told(&self, step: u32) {
         until(&format!("the test comes to its step {step}"), || self.told.load(SeqCst) >= step);
     }
 
-    /// Says that the next thing that can sleep is what the test is about.
+    /// Announces that the next sleep is the wait under test.
     pub fn about_to_wait(&self) {
         self.seat.waits.fetch_add(1, SeqCst);
     }
 }
 
-/// The participants, as the test sees them.
+/// The participants, from the test's side.
 pub struct Peers<'b> {
     pub ledger: &'b Ledger,
     pub size: usize,
-    /// One for each if they are processes.
+    /// The children, one for each participant, if they are processes.
     pub children: &'b [Child],
 }
 
 impl Peers<'_> {
-    /// Lets go on who waits for the test to come so far.
+    /// Sets the test's step, for which participants wait.
     pub fn tell(&self, step: u32) {
         self.ledger.0.told.store(step, SeqCst);
     }
 
-    /// Waits until the participant sleeps in the wait that it announced as its `nth`, from 1.
+    /// Waits until the participant sleeps in its `nth` announced wait, counted from 1.
     #[track_caller]
     pub fn until_asleep(&self, index: usize, nth: u32) {
         let seat = &self.ledger.0.seats[index];
@@ -199,7 +199,7 @@ impl Peers<'_> {
         until(&format!("participant {index} sleeps in its wait {nth}"), asleep);
     }
 
-    /// Waits until every participant sleeps in its `nth` wait.
+    /// Waits until every participant sleeps in its `nth` announced wait.
     #[track_caller]
     pub fn until_all_sleep(&self, nth: u32) {
         (0..self.size).for_each(|index| self.until_asleep(index, nth));
@@ -220,7 +220,7 @@ impl Peers<'_> {
         until(&format!("participant {index} dies"), || !matches!(state(id), Some('R' | 'S' | 'D' | 'T' | 't')));
     }
 
-    /// Stops the participant, a process, and waits until it stands.
+    /// Stops the participant, a process, and waits until it has stopped.
     #[track_caller]
     pub fn stop(&self, index: usize) {
         self.children[index].signal(Signal::STOP).expect("one may stop one's child");
@@ -228,14 +228,14 @@ impl Peers<'_> {
         until(&format!("participant {index} stops"), || state(id) == Some('T'));
     }
 
-    /// Lets a stopped one go on.
+    /// Continues a stopped participant.
     #[track_caller]
     pub fn go_on(&self, index: usize) {
         self.children[index].signal(Signal::CONT).expect("one may wake one's child");
     }
 
-    /// Has the participants begin one after the other: each waits [to be told](Me::until_told) one more than its index,
-    /// and the next begins when it sleeps in its first wait.
+    /// Starts the participants one after the other. Each waits [for the step](Me::until_told) after its index, and the
+    /// next starts when it sleeps in its first wait.
     #[track_caller]
     pub fn line_up(&self) {
         for index in 0..self.size {

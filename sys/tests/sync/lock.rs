@@ -1,4 +1,4 @@
-//! The lock: exclusion, deadlines, what a holder leaves behind.
+//! The lock: exclusion, deadlines, and the state that a holder leaves behind.
 
 use std::mem::forget;
 use std::ops::Deref;
@@ -180,7 +180,7 @@ fn those_who_wait_get_it_one_after_the_other<W: WithPeers + Locks>() {
     assert!(!lock.is_locked());
 }
 
-/// CPython: BaseLockTests.test_with, where others take what was released.
+/// CPython: BaseLockTests.test_with, where others take the released lock.
 fn released_lock_is_free_to_the_others<W: WithPeers + Locks>() {
     let lock = W::lock();
     let lock = &*lock;

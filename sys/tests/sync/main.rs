@@ -1,5 +1,5 @@
-//! Every waiting primitive, each behaviour written once and stamped for the worlds in which it has a meaning: private
-//! by threads, shared by threads, shared by processes, local.
+//! Every waiting primitive. Each behaviour is written once and stamped for the worlds to which it applies: private by
+//! threads, shared by threads, shared by processes, local.
 //!
 //! Processes are forked, so this binary has a main of its own with one thread. Names are file, world, behaviour:
 //! `cargo test -p ossature-sys --test sync -- event::processes` runs those whose names contain that.

@@ -1,4 +1,4 @@
-//! The test bench itself: what fails beside the test fails the test, with its text.
+//! The test bench itself: a failure in a participant fails the test, with its text.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::atomic::Ordering::SeqCst;

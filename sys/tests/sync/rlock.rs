@@ -1,4 +1,4 @@
-//! The lock that its holder may enter again.
+//! The lock that its holder may take again.
 
 use std::mem::forget;
 use std::ops::Deref;

@@ -1,4 +1,4 @@
-//! The semaphore: how many may go on, and what is given back.
+//! The semaphore: how many threads may continue, and which units come back.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,6 +1,6 @@
-//! The stamp: one behaviour, one test for each world.
+//! The stamp: makes one test for each world from one behaviour.
 
-/// Makes `TESTS` of generic functions: `stamp! { "file": in GROUP: name, name; in GROUP: name; }`.
+/// Makes `TESTS` from generic functions: `stamp! { "file": in GROUP: name, name; in GROUP: name; }`.
 ///
 /// | group | worlds |
 /// | --- | --- |
@@ -34,7 +34,7 @@ macro_rules! stamp {
     };
 }
 
-/// The worlds by the names that the tests have for them.
+/// The worlds, under the names that the tests use.
 #[allow(non_camel_case_types, reason = "they are parts of the names of tests")]
 pub mod world {
     use ossature_sys::scope::{Private, Shared};

@@ -1,4 +1,4 @@
-//! The worlds: who the participants are, what scope they wait in.
+//! The worlds: each has a kind of participants, and the scope in which they wait.
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,23 +11,23 @@ use ossature_sys::scope::{Local, Private, Refused, Scope, Shared};
 
 use crate::ledger::{Ledger, MOST, Me, PATIENCE, Peers};
 
-/// How long participants of a test that has failed already may take to end.
+/// The time limit for participants of a test that has failed already.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where a behaviour is tried.
+/// A setting in which a behaviour is tested.
 pub trait World: 'static {
     type Scope: Scope;
 
     /// Whether data can be marked as abandoned.
     const NAMES_DEATHS: bool = false;
 
-    /// The outcome of this scope as a result.
+    /// Converts an outcome of this scope to a result.
     fn settle<G>(outcome: <Self::Scope as Scope>::Outcome<G>) -> Result<G, Refused> {
         <Self::Scope>::settle(outcome)
     }
 }
 
-/// A world in which there is somebody else.
+/// A world with other participants.
 pub trait WithPeers:
     World<Scope: Scope<Lock: Sync, RLock: Sync, Gate: Sync, Queue<120>: Sync, Participants<120>: Sync>>
 {
@@ -39,7 +39,7 @@ pub trait WithPeers:
         Self::with_peers(1, |_| body(), |_| main())
     }
 
-    /// Runs `body` in one other participant to its end, and nothing beside it.
+    /// Runs `body` in one other participant to its end, and nothing else meanwhile.
     #[track_caller]
     fn other(body: impl Fn() + Sync) {
         Self::with_peers(1, |_| body(), |_| ());
@@ -143,7 +143,7 @@ impl WithPeers for Processes {
     }
 }
 
-/// The first of what went wrong in the test and beside it.
+/// Returns the result, or fails with the first error of the test or of its participants.
 fn finish<R>(result: thread::Result<R>, complaints: String) -> R {
     match result {
         Ok(result) => {

@@ -1,4 +1,4 @@
-//! Deadlines that strike within a message: nothing is lost, nothing is torn.
+//! Deadlines that expire within a message: nothing is lost, and no message is torn.
 
 use std::io::Write;
 use std::thread;
@@ -57,7 +57,7 @@ fn limit_of_a_later_call_holds_for_a_message_that_has_begun() {
     assert_eq!(kind(near.recv_bytes_max(7)), ErrorKind::TooLong);
 }
 
-/// Sends messages of that length until one does not begin to go, and says how many went.
+/// Sends messages like `message` until one does not begin to go. Returns how many were sent.
 fn fill(near: &Connection, message: &[u8]) -> usize {
     let mut sent = 0;
     while near.send_bytes_timeout(message, Deadline::NOW).unwrap().has_begun() {

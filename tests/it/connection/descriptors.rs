@@ -138,7 +138,7 @@ fn one_way_pipes_carry_no_descriptors() {
     assert_eq!(kind(writer.send(&Handle(writer.as_fd()))), ErrorKind::InvalidInput);
 }
 
-/// Two ends that do not trust each other, of one user.
+/// Makes two ends that do not trust each other, of one user.
 fn strangers() -> (Connection, Connection) {
     let (one, other) = UnixStream::pair().unwrap();
     let end = |stream: UnixStream| Connection::from_fd(stream.into(), Access::Both).unwrap();
@@ -197,7 +197,7 @@ fn strangers_that_do_not_say_who_they_are_send_no_files() {
     assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0, "it is closed");
 }
 
-/// An end that takes the other for the same program, and one that does not.
+/// Makes an end that takes the peer for the same program, and an end that does not.
 fn same_program_and_stranger() -> (Connection, Connection) {
     let (near, far) = pipe().unwrap();
     (near, Connection::from_fd(far.into(), Access::Both).unwrap())
@@ -223,7 +223,7 @@ fn file() -> File {
     File::open("/dev/null").unwrap()
 }
 
-/// A peer that does as it likes puts memory into the list of files, where safe code could write to it.
+/// A hostile peer puts memory into the list of files, where safe code could write to it.
 #[test]
 fn memory_in_the_list_of_files_is_refused() {
     let (near, far) = pipe().unwrap();
@@ -285,7 +285,7 @@ fn strangers_are_not_given_ends_of_the_program() {
     assert_eq!(other.recv_bytes().unwrap(), b"through it");
 }
 
-/// As many came as the header says of all, but the sorts are more.
+/// The header's total matches the descriptors that came, but its list of kinds is longer.
 #[test]
 fn descriptors_of_more_sorts_than_came_are_refused() {
     use ossature::sys::socket::Socket;

@@ -1,4 +1,4 @@
-//! What strangers send: an error in time, bounded memory, and never a part of a message.
+//! Messages from hostile peers: an error in time, bounded memory, and never a part of a message.
 
 use std::io::Write;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn announced_lengths_ask_for_no_memory() {
     assert_eq!(kind(near.recv_bytes()), ErrorKind::Closed);
 }
 
-/// Bytes of memory that this process has.
+/// The resident memory of this process, in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096

@@ -1,4 +1,5 @@
-//! Messages between two ends: CPython's cases in our own words, what strangers send, and deadlines within a message.
+//! Messages between two ends: CPython's cases in our own words, messages from hostile peers, and deadlines within a
+//! message.
 
 mod deadlines;
 mod descriptors;
@@ -30,7 +31,7 @@ pub(super) fn bare_tcp() -> (Connection, std::net::TcpStream) {
     (Connection::from_fd(listener.accept().unwrap().0.into(), Access::Both).unwrap(), far)
 }
 
-/// The kind of the error, which must be one.
+/// The kind of the error; panics if there is none.
 #[track_caller]
 pub(super) fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     result.unwrap_err().kind()

@@ -1,4 +1,4 @@
-//! Waiting for the first of many.
+//! Waiting for the first of many objects.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -135,7 +135,7 @@ fn wait_and_poll_end_when_they_are_cancelled() {
     });
 }
 
-/// On every carrier, and within a message too: what has come of it is kept.
+/// A wait ends on every carrier, and within a message too: the received part is kept.
 #[test]
 fn receiving_and_sending_end_when_they_are_cancelled() {
     for (near, far) in [pipe().unwrap(), pipe_one_way().map(|(reader, writer)| (writer, reader)).unwrap()] {

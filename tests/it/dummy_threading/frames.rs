@@ -1,4 +1,4 @@
-//! Who runs, and what waits for itself.
+//! The current thread, and waits that could only wait for themselves.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What is called before, after and at the end.
+//! Hooks that run before, after and at the end.
 
 #![allow(clippy::arc_with_non_send_sync, reason = "hooks have the form of those of threading")]
 

@@ -1,4 +1,4 @@
-//! The real threads beside these.
+//! Real threads beside dummy threads.
 
 #![allow(clippy::arc_with_non_send_sync, reason = "hooks have the form of those of threading")]
 
@@ -53,7 +53,7 @@ fn constants_are_those_of_the_module_below() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
-/// A program whose text is the same in both worlds. Answers with what it saw.
+/// A program whose text is the same for both modules. Returns what it saw.
 macro_rules! program {
     ($threading:ident, $Here:ident) => {{
         use ossature::dummy_threading::{Backend, $Here as Here};

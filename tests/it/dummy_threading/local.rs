@@ -24,7 +24,7 @@ fn a_started_thread_has_values_of_its_own_and_the_callers_come_back() {
     });
 }
 
-/// Says when it is dropped, and in which thread.
+/// A value that records its drop, and the thread of the drop.
 struct Told(Rc<RefCell<Vec<String>>>);
 
 impl Drop for Told {

@@ -1,5 +1,5 @@
-//! Threads that run inside their start. The cases of CPython's `test_dummy_threading.py` are named where they are
-//! asked.
+//! Threads that run inside their start. The names of the cases of CPython's `test_dummy_threading.py` are given above
+//! the code that covers them.
 
 mod frames;
 mod hooks;
@@ -15,7 +15,7 @@ use crate::support::soon;
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Runs `body` in a thread of the system of its own, which has a world of its own here.
+/// Runs `body` in a real thread of its own, which has its own dummy threads.
 #[track_caller]
 fn world(body: impl FnOnce() + Send) {
     soon(|| {

@@ -1,4 +1,4 @@
-//! What cannot wait, and says so.
+//! Primitives that cannot wait, and return an error instead.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -106,7 +106,7 @@ fn a_barrier_of_one_is_passed_and_any_other_is_refused() {
     });
 }
 
-/// A program that waits for what a later thread does.
+/// A program that waits for an action of a later thread.
 fn backwards<B: Backend>() -> Result<(), Refused> {
     let (event, turn) = (B::event(), B::handoff_lock());
     B::settle(turn.acquire())?;

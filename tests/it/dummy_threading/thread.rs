@@ -1,4 +1,4 @@
-//! What runs inside its start.
+//! Threads that run inside their start.
 
 #![allow(clippy::arc_with_non_send_sync, reason = "hooks have the form of those of threading")]
 

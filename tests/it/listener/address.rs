@@ -1,4 +1,4 @@
-//! What is taken for an address, and what is not.
+//! Valid and invalid addresses.
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;

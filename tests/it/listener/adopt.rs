@@ -1,4 +1,4 @@
-//! Listeners made of sockets that listen already.
+//! Listeners made from sockets that already listen.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

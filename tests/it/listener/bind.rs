@@ -1,4 +1,4 @@
-//! Listening, and what is left of it.
+//! Listening, and the files that it leaves.
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
@@ -181,7 +181,7 @@ fn a_file_that_was_made_just_now_is_not_dead_yet() {
     assert!(made.elapsed() >= Duration::from_millis(85), "{:?}", made.elapsed());
 }
 
-/// What the server closed first stays for a minute as a connection of the port.
+/// The connection that the server closed first keeps the port in use for a minute.
 #[test]
 fn a_port_can_be_bound_again_at_once() {
     let listener = Listener::bind(("127.0.0.1", 0)).unwrap();
@@ -212,7 +212,7 @@ fn where_another_holds_the_lock_of_a_path_for_long_no_file_is_removed() {
     assert!(!lock_file.exists(), "nothing is left of it");
 }
 
-/// A process that another test starts just now has a copy of every socket until it executes its program.
+/// A process that another test is just starting has a copy of every socket until it executes its program.
 fn bind_when_dead(path: &std::path::Path) -> Listener {
     loop {
         match Listener::bind(path) {

@@ -1,4 +1,4 @@
-//! Connecting, and the two halves of a handshake over a connection that is there already.
+//! Connecting, and the two halves of a handshake over an existing connection.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
@@ -29,7 +29,7 @@ fn where_nobody_listens_is_an_error_at_once() {
     assert_eq!(connect(r"\\.\pipe\x").unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-/// Small messages of a conversation would wait for the acknowledgements of those before.
+/// Otherwise small messages of a conversation would wait for the acknowledgements of earlier ones.
 #[test]
 fn both_ends_at_a_port_send_without_delay() {
     let delays = |end: &Connection| {
@@ -109,7 +109,7 @@ fn a_full_backlog_is_waited_for_until_the_deadline() {
     });
 }
 
-/// A connection and what is scripted at its other end: each message a frame.
+/// A connection, and the script of its other end: each message is a frame.
 fn with_script(script: &[&[u8]]) -> (Connection, Connection) {
     let (near, far) = pipe().unwrap();
     script.iter().for_each(|message| far.send_bytes(message).unwrap());
@@ -185,7 +185,7 @@ fn only_who_has_proved_itself_is_trusted() {
     });
 }
 
-/// A client without a key at a listener with one, which goes on until it has put the client out.
+/// A client without a key at a listener with one, which runs until it has rejected the client.
 fn without_a_key<T: Send>(work: impl FnOnce(Connection) -> ossature::Result<T> + Send) -> (ossature::Result<T>, bool) {
     let listener = keyed().handshake_timeout(Duration::from_millis(500)).bind(fresh()).unwrap();
     std::thread::scope(|scope| {
@@ -259,7 +259,7 @@ fn what_only_looks_like_a_challenge_is_a_message() {
     }
 }
 
-/// Ends a call from outside once it waits; what it answered.
+/// Cancels a call from outside once it waits. Returns its result.
 fn called_away<R: Send>(call: impl FnOnce(&CancelFd) -> R + Send) -> R {
     let stop = CancelFd::new().unwrap();
     let (tell, told) = std::sync::mpsc::channel();
@@ -276,7 +276,7 @@ fn called_away<R: Send>(call: impl FnOnce(&CancelFd) -> R + Send) -> R {
     })
 }
 
-/// A queue that is full, at a path and at a port: it takes nobody until somebody is accepted.
+/// A full queue, at a path and at a port: nothing can connect until a connection is accepted.
 #[test]
 fn connecting_to_a_full_queue_ends_when_it_is_cancelled() {
     for address in [fresh(), ("127.0.0.1", 0).into()] {

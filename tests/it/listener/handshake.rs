@@ -1,4 +1,4 @@
-//! Both halves of the proof, message by message. The figures are of Python's `hmac`.
+//! Both halves of the proof, message by message. The values are from Python's `hmac`.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ fn answer_to(challenge: &[u8], minimum: Digest) -> Result<Vec<u8>, ErrorKind> {
     Ok(answering.outgoing().unwrap().to_vec())
 }
 
-/// What the delivering side says to this answer to `{sha256}` and the numbers to 40.
+/// The verdict of the delivering side on this answer to `{sha256}` and the numbers to 40.
 fn verdict_on(answer: &[u8], minimum: Digest) -> (Vec<u8>, Option<ErrorKind>) {
     let key = key();
     let challenge = [b"{sha256}", &count(40)[..]].concat();
@@ -229,7 +229,7 @@ fn no_verdict_but_welcome_ends_well() {
     }
 }
 
-/// Lets them talk until nobody has anything to say; what was said.
+/// Passes messages between both sides until neither has any. Returns the messages.
 fn converse(server: &mut Handshake, client: &mut Handshake) -> Vec<String> {
     let (mut to_client, mut to_server) = (VecDeque::new(), VecDeque::new());
     let mut said = Vec::new();

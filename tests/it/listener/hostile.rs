@@ -1,4 +1,4 @@
-//! Peers that mean harm or know no better: each gets an error in time, and others are served meanwhile.
+//! Hostile and faulty peers: each gets an error in time, and others are served meanwhile.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use ossature::sys::deadline::Deadline;
 use super::{client, fresh, key, keyed, raw};
 use crate::support::soon;
 
-/// Accepts until somebody gets in; says how often somebody failed before.
+/// Accepts until a client succeeds. Returns how many handshakes failed before.
 fn serve(listener: &Listener) -> usize {
     let mut failed = 0;
     loop {
@@ -28,7 +28,7 @@ fn serve(listener: &Listener) -> usize {
     }
 }
 
-/// Serves one honest client, whoever else is there; how often somebody failed before.
+/// Serves one honest client, beside any others. Returns how many handshakes failed before.
 fn serve_one(listener: &Listener) -> usize {
     let honest = client(listener.address());
     let failed = serve(listener);
@@ -227,8 +227,8 @@ fn what_an_honest_client_said_before_opens_no_door_again() {
     });
 }
 
-/// Runs the client's side of a handshake by hand, with `behind` right behind its answer and challenge, or behind its
-/// last word.
+/// Runs the client's side of a handshake by hand, with the bytes of `behind` right after its answer and challenge, or
+/// after its last message.
 fn by_hand(peer: &mut UnixStream, behind: [&[u8]; 2]) -> std::io::Result<()> {
     let asked = challenge(peer);
     answer_by_hand(peer, &asked, behind)
@@ -324,7 +324,7 @@ fn a_flood_makes_the_oldest_go_and_not_the_honest() {
     });
 }
 
-/// A peer whose last word has come gets in, although its time is over and another waits for its place.
+/// A peer whose last message has arrived is accepted, although its time is over and another peer waits for its place.
 #[test]
 fn a_peer_that_has_said_its_last_word_does_not_make_room() {
     soon(|| {

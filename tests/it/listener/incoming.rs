@@ -1,4 +1,4 @@
-//! An iterator of connections that goes on after failed handshakes.
+//! An iterator of connections that continues after failed handshakes.
 
 use std::io::Write;
 use std::net::TcpStream;

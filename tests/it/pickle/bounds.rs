@@ -1,4 +1,4 @@
-//! Time and memory follow the number of bytes, whatever they say.
+//! Time and memory are proportional to the number of bytes, whatever the bytes say.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn what_contains_itself_is_an_error() {
     assert_eq!(set, Value::List(vec![Value::Set(vec![])]));
 }
 
-/// Lists of two of the list before, `levels` of them: 2^levels items written in a few bytes.
+/// Nested lists, each with the one before twice, in `levels` levels: 2^levels items written in a few bytes.
 fn laughs(levels: u8) -> Vec<u8> {
     let mut bytes = b"](K\x01K\x01eq\0".to_vec();
     for level in 0..levels {

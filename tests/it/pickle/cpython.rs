@@ -1,4 +1,4 @@
-//! Every CPython that is installed, as the peer: what we write it reads, what it writes we read, in each protocol.
+//! Every installed CPython as the peer: it reads our pickles, and we read its pickles, in each protocol.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -26,7 +26,7 @@ pub(super) fn interpreters() -> Vec<PathBuf> {
     found
 }
 
-/// Feeds `script` the lines of `input` and answers the lines that it printed.
+/// Feeds the lines of `input` to `script`. Returns the lines that it printed.
 fn ask(python: &Path, script: &str, input: String) -> Vec<String> {
     let mut child = Command::new(python)
         .args(["-c", &format!("{DESCRIBE}\n{script}")])
@@ -43,7 +43,7 @@ fn ask(python: &Path, script: &str, input: String) -> Vec<String> {
     String::from_utf8(output.stdout).expect("ASCII").lines().map(str::to_owned).collect()
 }
 
-/// What a value is, in a line that does not depend on the order of sets and dicts.
+/// Python code that describes a value in a line that does not depend on the order of sets and dicts.
 const DESCRIBE: &str = r#"
 import binascii, collections, pickle, struct, sys
 text, binary = type(u""), type(b"")
@@ -72,7 +72,7 @@ def describe(x):
     return "dict(" + ",".join(sorted(describe(k) + ":" + describe(v) for k, v in x.items())) + ")"
 "#;
 
-/// The same of ours.
+/// The same description of our value.
 pub(super) fn describe(value: &Value) -> String {
     let joined = |mut parts: Vec<String>, in_order: bool| {
         if !in_order {
@@ -159,8 +159,8 @@ impl Random {
         (0..length).map(|_| self.next() as u8).collect()
     }
 
-    /// What no other key is equal to, in any Python: to the second one text and bytes can be the same, to both 1 and
-    /// True.
+    /// A key that equals no other key, in any Python: in Python 2 text and bytes can be equal, and in both 1 and True
+    /// are.
     fn key(&mut self, depth: u32) -> Value {
         match self.below(if depth == 0 { 3 } else { 5 }) {
             0 => self.int(),
@@ -240,7 +240,7 @@ for line in sys.stdin:
     }
 }
 
-/// What we write in the protocols that are asked for. Lengths around 256 and 65,536 have opcodes of their own.
+/// The pickles that we write in each protocol. Lengths around 256 and 65,536 have opcodes of their own.
 #[test]
 fn what_is_written_in_newer_protocols_every_cpython_that_has_them_reads() {
     let mut random = Random(9);
@@ -306,7 +306,7 @@ fn every_form_that_cpython_writes_is_read() {
     }
 }
 
-/// Whether Python holds two keys or items of it for the same, which ours are not.
+/// Whether Python regards two keys or items of the value as equal, which ours are not.
 fn has_equal_keys(value: &Value) -> bool {
     let clash = |keys: Vec<&Value>| {
         let mut names: Vec<_> = keys.iter().map(|key| describe(key)).collect();
@@ -326,8 +326,8 @@ fn has_equal_keys(value: &Value) -> bool {
     }
 }
 
-/// Where CPython reads less than we do: it keeps the memo in an array, however high the numbers are; from protocol 3
-/// on, it no longer takes the names of Python 2; and the older ones do not know the newer protocols.
+/// The errors of CPython where it reads less than we do. It keeps the memo in an array, however high the numbers are;
+/// from protocol 3 on it does not take the names of Python 2; and old versions do not know new protocols.
 const EXCUSES: [&str; 3] =
     ["MemoryError", "ModuleNotFoundError No module named '__builtin__'", "ValueError unsupported pickle protocol"];
 

@@ -1,4 +1,4 @@
-//! CPython's own `Connection` at the other end of a socket: what it sends and receives are pickles in messages.
+//! CPython's own `Connection` at the other end of a socket: it sends and receives pickles in messages.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,7 @@ use ossature::multiprocessing::connection::{Access, Connection};
 
 use super::cpython::{Random, decoder, describe, interpreters};
 
-/// An interpreter that runs `script` with its end of a socket as `c`.
+/// Starts an interpreter that runs `script` with its end of a socket as `c`.
 fn peer(python: &std::path::Path, script: &str) -> (Connection, Child) {
     let (ours, theirs) = UnixStream::pair().expect("descriptors are left");
     let connection = Connection::from_fd(ours.into(), Access::Both).expect("it is a socket");

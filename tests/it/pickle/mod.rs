@@ -1,4 +1,4 @@
-//! Plain data as CPython pickles it: known bytes, bytes that lie, and whatever CPython is installed.
+//! Plain data as CPython pickles it: known bytes, false bytes, and every installed CPython.
 
 mod bounds;
 mod cpython;
@@ -11,7 +11,7 @@ mod vectors;
 use ossature::error::ErrorKind;
 use ossature::multiprocessing::connection::pickle::{Value, decode};
 
-/// What decoding `bytes` complains of.
+/// The error of decoding `bytes`.
 #[track_caller]
 fn complaint(bytes: &[u8]) -> String {
     let error = decode(bytes).expect_err("it is not plain data");

@@ -1,4 +1,4 @@
-//! What is not plain data is an error that names opcode and offset; nothing runs.
+//! A pickle that is not plain data gives an error with opcode and offset; no code runs.
 
 use ossature::error::ErrorKind;
 use ossature::multiprocessing::connection::pickle::{Value, decode, encode};

@@ -30,7 +30,7 @@ struct Metres(f64);
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Nothing;
 
-/// Through bytes and back.
+/// Converts the value to bytes and back, and compares.
 #[track_caller]
 fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
     let bytes = encode(&to_value(&value).unwrap()).unwrap();

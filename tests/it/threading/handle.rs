@@ -14,7 +14,7 @@ use ossature::threading::{self, Event, Thread, current_thread, get_ident};
 
 use crate::support::{soon, thread_id, until_asleep};
 
-/// A thread that lives until the event is set.
+/// Starts a thread that lives until the event is set.
 fn waiting() -> (Arc<Event>, Thread) {
     let end = Arc::new(Event::new());
     let watched = end.clone();
@@ -293,7 +293,7 @@ fn debug_shows_name_phase_daemon_and_ident() {
     });
 }
 
-/// Says when it is dropped.
+/// Sends a message when it is dropped.
 struct Bell(Sender<()>);
 
 impl Drop for Bell {

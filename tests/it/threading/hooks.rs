@@ -1,4 +1,4 @@
-//! What is called at a start, an end, a panic. The hooks are the process's, so each test listens for its own threads
+//! Hooks at a start, an end and a panic. The hooks belong to the process, so each test listens for its own threads
 //! only.
 
 use std::panic::{Location, catch_unwind};
@@ -11,7 +11,7 @@ use ossature::threading::{self, PanicReport, Thread, TraceEvent, current_thread,
 
 use crate::support::soon;
 
-/// One test at a time sets hooks.
+/// Held by the test that sets hooks: only one may at a time.
 static HOOKS: Mutex<()> = Mutex::new(());
 
 struct Hooked<'h>(#[allow(dead_code, reason = "held")] MutexGuard<'h, ()>);
@@ -28,7 +28,7 @@ impl Drop for Hooked<'_> {
     }
 }
 
-/// What a hook saw of a panic.
+/// The data that a hook saw of a panic.
 #[derive(Debug, PartialEq)]
 struct Seen {
     thread: String,
@@ -124,7 +124,7 @@ fn a_caught_panic_is_not_reported() {
     });
 }
 
-/// Catches a panic of its own when it is dropped.
+/// A value that catches a panic of its own when it is dropped.
 struct Clumsy;
 
 impl Drop for Clumsy {

@@ -1,4 +1,4 @@
-//! Initialising once, with an error where a plain lock would hang.
+//! One-time initialisation, which returns an error where a plain lock would hang.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc::channel;

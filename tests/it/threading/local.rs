@@ -1,4 +1,4 @@
-//! Values that each thread has its own of.
+//! Values that exist once for each thread.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -56,7 +56,7 @@ fn a_value_can_be_looked_at_while_it_is_looked_at() {
     });
 }
 
-/// Counts the living.
+/// Counts the values that are alive.
 struct Counted(Arc<AtomicU32>);
 
 impl Counted {
@@ -123,7 +123,7 @@ fn a_dropped_local_drops_the_values_of_all_threads_at_once() {
     });
 }
 
-/// Uses the `Local` it is a value of when it is dropped.
+/// A value whose drop uses the `Local` that contained it.
 struct Returns {
     local: Weak<Local<RefCell<Option<Returns>>>>,
     tell: Sender<bool>,

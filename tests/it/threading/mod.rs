@@ -1,4 +1,4 @@
-//! Threads with names and handles. What looks at the whole process is in `tests/threading_end.rs`.
+//! Threads with names and handles. Tests that check the whole process are in `tests/threading_end.rs`.
 
 mod handle;
 mod hooks;

@@ -1,4 +1,4 @@
-//! Who lives.
+//! The list of living threads.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The reader-writer lock: what a participant leaves behind.
+//! The reader-writer lock: the state that a dead participant leaves behind.
 
 use std::mem::forget;
 use std::sync::atomic::Ordering::SeqCst;

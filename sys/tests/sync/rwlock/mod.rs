@@ -1,4 +1,4 @@
-//! The reader-writer lock: who gets in beside whom, and deadlines.
+//! The reader-writer lock: who may hold it together with whom, and deadlines.
 
 pub mod deaths;
 
@@ -60,7 +60,7 @@ impl Locks for Alone {
 
 pub const LONG: Duration = Duration::from_secs(3600);
 
-/// Whether a thread can read twice, and two can read at a time: not where the locks are pthread mutexes.
+/// Whether a thread can read twice, and two threads at a time. They cannot where the locks are pthread mutexes.
 fn shares<W: World>() -> bool {
     let so = !W::NAMES_DEATHS || Shared::backend() == LockBackend::Node;
     if !so {
@@ -306,7 +306,7 @@ fn readers_and_writers_that_wait_are_all_served<W: WithPeers + Locks>() {
     assert!(!lock.is_locked());
 }
 
-/// Readers come all the time and overlap; the writer gets in.
+/// Readers come all the time and overlap; the writer still gets the lock.
 fn writer_is_not_starved<W: WithPeers + Locks>() {
     let (lock, counts) = (W::lock(), counters());
     let lock = &*lock;
@@ -331,7 +331,7 @@ fn writer_is_not_starved<W: WithPeers + Locks>() {
     );
 }
 
-/// Writers come all the time; the reader gets in.
+/// Writers come all the time; the reader still gets the lock.
 fn reader_is_not_starved<W: WithPeers + Locks>() {
     let (lock, counts) = (W::lock(), counters());
     let lock = &*lock;
@@ -416,7 +416,7 @@ fn timed_waits_end_at_their_deadline_and_not_before<W: WithPeers + Locks>() {
     }
 }
 
-/// The writer had kept them out while it waited.
+/// The writer had kept the readers out while it waited.
 fn writer_that_gives_up_lets_readers_in<W: WithPeers + Locks>() {
     if !shares::<W>() {
         return;
@@ -497,7 +497,7 @@ fn waits_end_when_they_are_cancelled<W: WithPeers + Locks>() {
     assert!(W::settle(lock.write_timeout(&cancel)).unwrap().is_some());
 }
 
-/// Otherwise each would wait for the other.
+/// Otherwise the reader and the writer would wait for each other.
 fn reader_reads_again_beside_a_waiting_writer<W: Killable + Locks>() {
     if !shares::<W>() {
         return;
