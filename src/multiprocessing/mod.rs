@@ -1,4 +1,4 @@
-//! Functions in other processes, and what these share and send: values, locks, pipes, listeners. Python's
+//! Processes that run functions, and what they share and send: values, locks, pipes, listeners. Python's
 //! `multiprocessing`, under its names.
 //!
 //! | purpose | here | Python |

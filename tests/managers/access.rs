@@ -160,7 +160,7 @@ fn access_list_says_which_clients_may_make_objects() {
     let here = here();
     let event = || Value::Tuple(vec!["Event".into()]);
     let text = told(here.once_from(FAR, "create", event()));
-    assert!(text.contains("the access list of Event does not let host") && text.contains("make one"), "{text}");
+    assert!(text.contains("the access list of Event does not let host") && text.contains("make an object"), "{text}");
     let (kind, made) = here.once("create", event());
     assert_eq!(kind, "#RETURN");
     let ident = made.as_items().unwrap()[0].clone();

@@ -96,7 +96,7 @@ fn what_cannot_be_called_is_an_error_that_names_it() {
     // The types of the caller are wrong: an error here, and the connection goes on.
     assert_eq!(proxy.call::<String>("balance", ()).unwrap_err().kind(), ErrorKind::Decode);
     assert_eq!(proxy.call::<i64>("balance", ()).unwrap(), 6);
-    assert!(told(proxy.get_value::<i64>().unwrap_err()).contains("cannot be sent"));
+    assert!(told(proxy.get_value::<i64>().unwrap_err()).contains("cannot send"));
     assert_eq!(proxy.display().unwrap(), "<Account object>");
 }
 

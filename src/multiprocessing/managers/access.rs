@@ -152,12 +152,12 @@ impl Rule {
 
     /// Checks that a client may make an object.
     pub(super) fn check_create(&self, who: Who) -> Result<(), Exception> {
-        if self.access.create.has(who) { Ok(()) } else { Err(self.refused(who, "make one")) }
+        if self.access.create.has(who) { Ok(()) } else { Err(self.refused(who, "make an object")) }
     }
 
     /// Checks that a client may refer to an object and call its methods.
     pub(super) fn check_call(&self, who: Who) -> Result<(), Exception> {
-        if self.access.call.has(who) { Ok(()) } else { Err(self.refused(who, "use one")) }
+        if self.access.call.has(who) { Ok(()) } else { Err(self.refused(who, "use an object")) }
     }
 
     /// Whether the access list allows a method.

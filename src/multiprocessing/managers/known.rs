@@ -28,7 +28,8 @@ pub(super) fn remember(address: &Address, key: &AuthKey, serializer: Serializer)
     }
 }
 
-/// The client of a server by this key: the one that this process has, or a new one, of which nothing is noted yet.
+/// Returns a client of a server with the given key: the existing client of this process, or a new one that is not
+/// recorded yet.
 pub(super) fn client_with(address: &Address, key: &AuthKey, serializer: Serializer) -> Arc<Client> {
     let known = KNOWN.lock();
     let live = known.iter().find(|known| known.address == *address).and_then(|known| known.client.upgrade());
@@ -37,7 +38,7 @@ pub(super) fn client_with(address: &Address, key: &AuthKey, serializer: Serializ
         .unwrap_or_else(|| Arc::new(Client::new(address.clone(), key.clone(), serializer)))
 }
 
-/// Notes a client whose server has accepted the key, for proxies that come without a key.
+/// Records a client whose server has accepted the key, for proxies that come without a key.
 pub(super) fn remember_client(client: &Arc<Client>) {
     remember(client.address(), client.key(), client.serializer());
     let mut known = KNOWN.lock();
@@ -46,12 +47,13 @@ pub(super) fn remember_client(client: &Arc<Client>) {
     }
 }
 
-/// The client of a server. A server that is not known has the key of this process, and is spoken with by pickles.
+/// Returns the client of a server. An unknown server is assumed to use the key of this process, and pickles.
 pub(super) fn client_of(address: &Address) -> Result<Arc<Client>> {
     client_by(address, Serializer::Pickle)
 }
 
-/// The client of a server. A server that is not known has the key of this process, and is spoken with as said.
+/// Returns the client of a server. An unknown server is assumed to use the key of this process, and the given
+/// serializer.
 pub(super) fn client_by(address: &Address, serializer: Serializer) -> Result<Arc<Client>> {
     let mut known = KNOWN.lock();
     let place = match known.iter().position(|known| known.address == *address) {

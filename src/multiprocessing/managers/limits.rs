@@ -1,8 +1,8 @@
-//! What clients may take of a server.
+//! The limits on what clients may use of a server.
 
 use std::time::Duration;
 
-/// The bounds that a server sets to its clients, whether they know the key or not.
+/// The limits of a server for its clients, whether they know the key or not.
 ///
 /// A client beyond a bound of its own gets an error; the others notice nothing. Over a Unix socket one client is one
 /// process, by the kernel's word. Over TCP one client is one host. The number of connections and sessions of a client
@@ -17,34 +17,34 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
-    /// How many clients may be at their handshake at a time: 128.
+    /// The number of clients that may be in their handshake at a time: 128.
     pub handshakes: usize,
-    /// How long a handshake may take: ten seconds. A client that has proved to know the key gets as long for its first
-    /// request.
+    /// The maximum time of a handshake: ten seconds. A client that has proved that it knows the key has the same time
+    /// for its first request.
     pub handshake_timeout: Duration,
-    /// How many connections there may be: 16,384. The next one is closed at once.
+    /// The maximum number of connections: 16,384. Further connections are closed at once.
     pub connections: usize,
-    /// How many of these one client may have: 8,192. The next one is closed at once.
+    /// The maximum number of connections of one client: 8,192. Further connections are closed at once.
     pub client_connections: usize,
-    /// How many connections may have their calls through shared memory: 256, of 8 KiB each. The next ones use their
-    /// sockets.
+    /// The maximum number of connections whose calls go through shared memory, of 8 KiB each: 256. Further connections
+    /// use their sockets.
     pub exchanges: usize,
-    /// How many bytes a request may have: 64 MiB.
+    /// The maximum size of a request: 64 MiB.
     pub message: usize,
-    /// How many objects there may be: 1,048,576.
+    /// The maximum number of objects: 1,048,576.
     pub objects: usize,
-    /// How many references one client may hold: 262,144. Proxies under way count.
+    /// The maximum number of references of one client: 262,144. Proxies that are being sent count.
     pub references: usize,
-    /// How many bytes the values may take that one client has put into objects of the built-in types, about: 1 GiB. A
-    /// value counts until it is taken out, whoever takes it out.
+    /// The approximate maximum memory of the values that one client has put into objects of the built-in types: 1 GiB.
+    /// A value counts until any client takes it out.
     pub client_memory: usize,
-    /// How many bytes of one client's requests may be unfinished, and of the replies to it unread: 256 MiB. A
-    /// connection with a request beyond that is closed, and a long reply beyond that is replaced by an error.
+    /// The maximum size of one client's unfinished requests and unread replies: 256 MiB. A connection with a request
+    /// beyond that is closed, and a long reply beyond that is replaced by an error.
     pub client_buffers: usize,
-    /// How many methods may run side by side, each on a thread of its own: 256. The next ones wait for their turn.
-    /// Calls of built-in types that wait (`get`, `acquire`) take no thread.
+    /// The maximum number of methods that run at the same time, each on a thread of its own: 256. Further calls wait
+    /// for their turn. Calls of built-in types that wait (`get`, `acquire`) take no thread.
     pub helpers: usize,
-    /// How many blocks of shared memory the server keeps for clients of a
+    /// The maximum number of blocks of shared memory that the server keeps for clients of a
     /// [`SharedMemoryManager`](super::SharedMemoryManager): none.
     /// [`SharedMemoryManager::start`](super::SharedMemoryManager::start) sets 65,536.
     pub segments: usize,

@@ -1,6 +1,6 @@
-//! The macro that makes a served type of an ordinary `impl` block.
+//! The macro that makes a served type from an ordinary `impl` block.
 
-/// Makes the type of an `impl` block a served one, and a proxy with the same methods.
+/// Makes the type of an `impl` block a served type, and defines a proxy with the same methods.
 ///
 /// The block stays what it is: its methods can be called here as usual. The proxy has each method too; there a call
 /// goes to the object on its server, and returns a [`Result`](crate::Result). Arguments and results are serde values. A
@@ -165,7 +165,7 @@ macro_rules! managed {
                 $(return $crate::managed! { @make arguments $($new)* };)?
                 ::core::result::Result::Err($crate::multiprocessing::managers::Exception::new(
                     "TypeError",
-                    ::core::concat!(::core::stringify!($Type), " has no `new`: another object hands it out"),
+                    ::core::concat!(::core::stringify!($Type), " has no `new`: only methods of other objects return it"),
                 ))
             }
 

@@ -26,10 +26,10 @@ use crate::multiprocessing::tasks::{Form, library_task, registered};
 use crate::multiprocessing::transfer::pack;
 use crate::multiprocessing::util::Finalize;
 
-/// How long the server's process may take from its task to its first word.
+/// The maximum time from the start of the server's task to its first message.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server of shared objects, and what makes objects on it: Python's `Manager()` and `SyncManager`.
+/// A server of shared objects, and a factory of objects on it: Python's `Manager()` and `SyncManager`.
 ///
 /// [`start`](Self::start) starts a process in which the objects live. [`connect`](Self::connect) reaches a server that
 /// is there, of this program, of another one or of CPython. A started server ends with its manager. It also ends with
@@ -65,7 +65,7 @@ pub struct Manager {
     started: Option<Started>,
 }
 
-/// What ends a server that this process has started.
+/// The server that this process has started, and the finalizer that ends it.
 struct Started {
     server: Arc<StartedServer>,
     /// Ends the server with the manager, and before this process waits for its children at its end. A manager may live
@@ -76,12 +76,12 @@ struct Started {
 /// A server that this process has started.
 struct StartedServer {
     process: Process,
-    /// The server ends when this end is closed.
+    /// The connection that keeps the server running: the server ends when this end is closed.
     parent_death: Lock<Option<Connection>>,
     patience: Duration,
 }
 
-/// How a [`Manager`] is to be: from [`Manager::builder`].
+/// The settings of a [`Manager`], made by [`Manager::builder`].
 ///
 /// # Examples
 /// ```standalone_crate
@@ -113,7 +113,7 @@ pub struct ManagerBuilder<T = ()> {
     types: std::marker::PhantomData<fn() -> T>,
 }
 
-/// What the server's process gets from the process that starts it.
+/// The settings that the server's process receives from the process that starts it.
 #[derive(Serialize, Deserialize)]
 #[doc(hidden)]
 pub struct Setup {
@@ -128,7 +128,7 @@ impl fmt::Debug for Setup {
 }
 
 /// The task of a server's process, to be listed in [`tasks!`](crate::tasks!) with the types that are served:
-/// `tasks![managers::serve::<(Counter,)>]`. Nobody calls it.
+/// `tasks![managers::serve::<(Counter,)>]`. Do not call it.
 ///
 /// # Errors
 /// As for [`ManagerBuilder::bind`]; the process that starts the server gets the error.
@@ -166,7 +166,7 @@ impl Manager {
         Self::builder().start(context)
     }
 
-    /// A manager with other types, an address or a key.
+    /// Makes a builder for a manager with other types, an address or a key.
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder {
             address: None,
@@ -177,7 +177,7 @@ impl Manager {
         }
     }
 
-    /// Connects to a server that is there, with its key.
+    /// Connects to a running server, with its key.
     ///
     /// Proxies of this server that come from other processes are reached by the same key from now on.
     ///
@@ -195,7 +195,7 @@ impl Manager {
         Self::connect_with(address, authkey, Serializer::Pickle)
     }
 
-    /// Connects as [`connect`](Self::connect) does, to a server that is spoken with by another serializer.
+    /// Connects as [`connect`](Self::connect) does, to a server that uses another serializer.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
@@ -214,12 +214,12 @@ impl Manager {
         Ok(Self { client, started: None })
     }
 
-    /// Where the server is.
+    /// The address of the server.
     pub fn address(&self) -> &Address {
         self.client.address()
     }
 
-    /// Whether the calls of this thread to the server go through shared memory, and not over the socket.
+    /// Whether the calls of this thread to the server go through shared memory instead of the socket.
     ///
     /// That is decided when a thread connects for its first call. It takes a Unix socket, and a server that runs the
     /// same build of the same program as the same user in the same pid namespace, by the kernel's word. The server
@@ -251,7 +251,7 @@ impl Manager {
         self.started.as_ref().map(|started| &started.server.process)
     }
 
-    /// Makes an object of a type by its name on the server, with a tuple of arguments.
+    /// Makes an object on the server, with the name of its type and a tuple of arguments.
     ///
     /// # Errors
     /// As for [`Proxy::call`]; [`Remote`](ErrorKind::Remote) for a type that is not registered there;
@@ -266,7 +266,7 @@ impl Manager {
         self.create_with(typeid, values, Vec::new())
     }
 
-    /// As [`create`](Self::create), with arguments by place and by name.
+    /// Makes an object as [`create`](Self::create) does, with positional and named arguments.
     ///
     /// # Errors
     /// As for [`create`](Self::create).
@@ -291,11 +291,11 @@ impl Manager {
             Some([Value::Text(ident), exposed]) => {
                 Ok(Proxy::counted(self.client.clone(), typeid.to_owned(), ident.clone(), texts(exposed)?))
             }
-            _ => Err(Error::new(ErrorKind::Decode, "the server made an object and does not say which")),
+            _ => Err(Error::new(ErrorKind::Decode, "the server's reply does not name the new object")),
         }
     }
 
-    /// Makes an object of a managed type by its `new`, with a tuple of arguments.
+    /// Makes an object of a managed type with its function `new` and a tuple of arguments.
     ///
     /// # Errors
     /// As for [`create`](Self::create).
@@ -306,7 +306,7 @@ impl Manager {
         self.create(T::TYPEID, args).map(Into::into)
     }
 
-    /// How many objects the server has.
+    /// The number of objects on the server.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -316,12 +316,13 @@ impl Manager {
     #[doc(alias = "_number_of_objects")]
     pub fn number_of_objects(&self) -> Result<u64> {
         let count = self.client.ask_after_all("number_of_objects")?;
-        count.as_int().and_then(|count| u64::try_from(count).ok()).ok_or_else(|| {
-            Error::new(ErrorKind::Decode, "the server says how many objects it has, and not by a number")
-        })
+        count
+            .as_int()
+            .and_then(|count| u64::try_from(count).ok())
+            .ok_or_else(|| Error::new(ErrorKind::Decode, "the server's number of objects is not a number"))
     }
 
-    /// A text with the objects of the server and their references.
+    /// Describes the objects of the server and their references, as text.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -342,15 +343,18 @@ impl Manager {
     pub fn debug_info(&self) -> Result<String> {
         match self.client.ask_after_all("debug_info")? {
             Value::Text(text) => Ok(text),
-            other => Err(Error::new(ErrorKind::Decode, format!("debug_info is a {}", other.type_name()))),
+            other => Err(Error::new(
+                ErrorKind::Decode,
+                format!("the server's debug_info is a {}, not a text", other.type_name()),
+            )),
         }
     }
 
-    /// Ends the server. Its proxies get [`Closed`](ErrorKind::Closed) from then on, waiting ones too.
+    /// Ends the server. From then on its proxies return [`Closed`](ErrorKind::Closed), also those that wait.
     ///
-    /// A process that this manager started is asked, then gets `SIGTERM`, then is killed; each step has the time of
-    /// [`shutdown_timeout`](ManagerBuilder::shutdown_timeout). Dropping the manager does the same, for a server that it
-    /// has started.
+    /// A process that this manager started receives a request, then `SIGTERM`, then `SIGKILL`; each step has the time
+    /// of [`shutdown_timeout`](ManagerBuilder::shutdown_timeout). Dropping the manager does the same, for a server that
+    /// it has started.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) and others for a connected server that cannot be asked.
@@ -362,13 +366,13 @@ impl Manager {
             }
             None if self.client.shut_down(PATIENCE) => Ok(()),
             None => {
-                let message = format!("the manager at {} cannot be asked to end", self.client.address());
+                let message = format!("cannot ask the manager at {} to end", self.client.address());
                 Err(Error::new(ErrorKind::Closed, message))
             }
         }
     }
 
-    /// Waits for the end of a started server, for at most that long; `false` if it goes on.
+    /// Waits for the end of a started server, for at most `timeout`; `false` if the server still runs.
     ///
     /// # Errors
     /// [`NotAllowed`](ErrorKind::NotAllowed) for a connected server, and those of
@@ -388,9 +392,10 @@ impl Manager {
     pub fn join(&self, timeout: Duration) -> Result<bool> {
         match &self.started {
             Some(started) => Ok(started.server.process.join_timeout(timeout)?.is_some()),
-            None => {
-                Err(Error::new(ErrorKind::NotAllowed, "the server was started by another process, which can join it"))
-            }
+            None => Err(Error::new(
+                ErrorKind::NotAllowed,
+                "cannot join the server: another process started it, and only that process can join it",
+            )),
         }
     }
 }
@@ -427,7 +432,7 @@ impl fmt::Debug for Manager {
 }
 
 impl<T: Types> ManagerBuilder<T> {
-    /// Says where the server listens; otherwise at a path of its own. Port 0 lets the system choose.
+    /// Sets the address at which the server listens; the default is a path of its own. Port 0 lets the system choose.
     pub fn address<A: TryInto<Address>>(mut self, address: A) -> Self
     where
         Error: From<A::Error>,
@@ -436,28 +441,28 @@ impl<T: Types> ManagerBuilder<T> {
         self
     }
 
-    /// The key that clients have to know; otherwise the one of this process, which its children know.
+    /// Sets the key that clients must know; the default is the key of this process, which its children know.
     ///
-    /// A process that is sent a proxy has to know the key, too. For another key than that of this process, call
+    /// A process that receives a proxy must know the key, too. For another key than that of this process, call
     /// `current_process().set_authkey(key)` before the start of such a process.
     pub fn authkey(mut self, key: &AuthKey) -> Self {
         self.authkey = Some(key.clone());
         self
     }
 
-    /// What clients may take of the server.
+    /// Sets the limits of the server for its clients.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// How long each step of a [`shutdown`](Manager::shutdown) may take. The default is one second.
+    /// Sets the maximum time of each step of a [`shutdown`](Manager::shutdown). The default is one second.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.patience = timeout;
         self
     }
 
-    /// Serves these types too, besides the built-in ones: a tuple of managed types, or a choice of [`Types`].
+    /// Serves these types besides the built-in ones: a tuple of managed types, or a choice of [`Types`].
     #[doc(alias = "register")]
     pub fn types<U: Types>(self) -> ManagerBuilder<U> {
         let Self { address, authkey, limits, patience, .. } = self;
@@ -476,7 +481,7 @@ impl<T: Types> ManagerBuilder<T> {
         Ok((address, key))
     }
 
-    /// A server that serves in this process, once it is [told to](Server::serve_forever).
+    /// Makes a server for this process, which serves once [`serve_forever`](Server::serve_forever) is called.
     ///
     /// # Errors
     /// As for [`ListenerBuilder::bind`](crate::multiprocessing::connection::ListenerBuilder::bind).
@@ -489,9 +494,9 @@ impl<T: Types> ManagerBuilder<T> {
         bind::<T>(&address, &key, self.limits)
     }
 
-    /// Starts the server in a process of its own, or with [`Thread`](Context::Thread) in a thread of this one.
+    /// Starts the server in a process of its own, or with [`Thread`](Context::Thread) in a thread of this process.
     ///
-    /// With types of the program's own, [`serve`] with these types has to stand in the table of tasks.
+    /// For types of the program's own, the table of tasks must contain [`serve`] with these types.
     ///
     /// # Errors
     /// As for [`ProcessBuilder::start`](crate::multiprocessing::process::ProcessBuilder::start), and
@@ -525,7 +530,7 @@ impl<T: Types> ManagerBuilder<T> {
         let why = match bound {
             Ok(Some(Ok(address))) => return started(process, parent_death, address, &key, self.patience),
             Ok(Some(Err(why))) => why,
-            Ok(None) => "it did not say where it listens".to_owned(),
+            Ok(None) => "it did not report its address".to_owned(),
             Err(error) => error.to_string(),
         };
         let _ = process.kill(); // it may have ended by itself

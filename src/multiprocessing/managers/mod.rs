@@ -1,4 +1,4 @@
-//! Objects that live in one process and are used by many, of this program, of another one or of Python: Python's
+//! Objects in one process that many processes use, of this program, another program or Python: Python's
 //! `multiprocessing.managers`.
 //!
 //! A [`Manager`] starts a *server*, a process in which shared objects live, or connects to one. It makes objects there,

@@ -1,4 +1,4 @@
-//! The objects that a server has, for whoever looks for a fault.
+//! The list of the objects of a server, for debugging.
 
 use super::exception::Exception;
 use super::manager::Manager;
@@ -10,19 +10,19 @@ use super::served::Returned;
 use crate::error::Result;
 use crate::multiprocessing::connection::pickle::Value;
 
-/// What a server tells about one of its objects. See the example of [`Manager::objects`].
+/// The description of an object by its server. See the example of [`Manager::objects`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ObjectInfo {
-    /// What names the object on the server: [`Proxy::ident`], and what [`Manager::attach`] takes.
+    /// The object's name on the server: the value of [`Proxy::ident`], which [`Manager::attach`] takes.
     pub ident: String,
-    /// How many references there are.
+    /// The number of references.
     pub references: u64,
     /// The object as text, cut after 75 characters.
     pub shown: String,
 }
 
-/// What a method returned, whatever that is: for programs that learn at run time what they call.
+/// The result of a method, of any type, for programs that know only at run time what they call.
 ///
 /// ```standalone_crate
 /// use ossature::multiprocessing::connection::pickle::Value;
@@ -68,7 +68,7 @@ impl Returned for Reply {
 }
 
 impl Manager {
-    /// The objects of the server, whoever made them: what [`debug_info`](Self::debug_info) says, in parts.
+    /// The objects of the server, from all clients: the parts of [`debug_info`](Self::debug_info).
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -93,8 +93,9 @@ impl Manager {
         Ok(parsed(&self.debug_info()?))
     }
 
-    /// A proxy of an object that is there, by the name that [`objects`](Self::objects) gives. The object stays as long
-    /// as the proxy does. The [type](Proxy::typeid) of the proxy is `object`, because no server tells the type.
+    /// Makes a proxy of an existing object from the name that [`objects`](Self::objects) returns. The object lives at
+    /// least as long as the proxy. The [type](Proxy::typeid) of the proxy is `object`, because servers do not report
+    /// the type.
     ///
     /// # Errors
     /// [`Remote`](crate::ErrorKind::Remote) if the server does not have the object, or does not have it any more;
@@ -104,7 +105,8 @@ impl Manager {
     }
 }
 
-/// The text of `debug_info` in parts: a line with the name and the references, then the object, which may have lines.
+/// Splits the text of `debug_info`: for each object a line with its name and references, then its text, which may have
+/// several lines.
 fn parsed(text: &str) -> Vec<ObjectInfo> {
     let mut objects: Vec<ObjectInfo> = Vec::new();
     for line in text.lines() {

@@ -1,4 +1,4 @@
-//! The arguments of a call on their way to a server, and the proxies among them.
+//! The arguments of a call as values, and the proxies among them.
 //!
 //! The server takes a reference of its own for a proxy that it keeps, but not before it carries the call out.
 //! References that the caller gives back have a connection of their own, and may overtake the call. So the caller keeps
@@ -12,19 +12,19 @@ use super::proxy::Proxy;
 use crate::error::Result;
 use crate::multiprocessing::connection::pickle::{Value, to_value};
 
-/// Arguments as values, and the proxies that were turned into values.
+/// Arguments as values, and the proxies that were converted to values.
 pub(super) struct Outgoing {
     pub(super) values: Vec<Value>,
-    /// To be dropped once the call has its reply.
+    /// The proxies to drop once the reply to the call has come.
     pub(super) proxies: Vec<Proxy>,
 }
 
 thread_local! {
-    /// A list for each conversion of this thread that is under way: one may call a server, and so begin another.
+    /// A list for each conversion in progress on this thread: one conversion may call a server, and so begin another.
     static CONVERSIONS: RefCell<Vec<Vec<Proxy>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A conversion under way. It ends with its drop, also when the code that serializes an argument panics.
+/// A conversion in progress. Its drop ends it, also when the code that serializes an argument panics.
 struct Conversion;
 
 impl Conversion {
@@ -45,7 +45,7 @@ impl Drop for Conversion {
     }
 }
 
-/// The arguments of a tuple.
+/// Converts the arguments in a tuple.
 pub(super) fn arguments(args: impl Serialize) -> Result<Outgoing> {
     let conversion = Conversion::begin();
     let value = to_value(&args)?;
@@ -58,7 +58,7 @@ pub(super) fn arguments(args: impl Serialize) -> Result<Outgoing> {
     Ok(Outgoing { values, proxies })
 }
 
-/// Notes that a proxy was turned into a value. Outside of a call nothing keeps it.
+/// Records that a proxy was converted to a value. Outside of a call nothing keeps the proxy.
 pub(super) fn note(proxy: &Proxy) {
     CONVERSIONS.with_borrow_mut(|lists| {
         if let Some(list) = lists.last_mut() {

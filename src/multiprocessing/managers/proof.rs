@@ -1,4 +1,4 @@
-//! Whether the process at the other end of a connection runs the same program, by the kernel's word.
+//! The check whether the peer of a connection runs the same program, as far as the kernel knows.
 //!
 //! | must be the same | asked |
 //! | --- | --- |
@@ -6,8 +6,8 @@
 //! | the image | `/proc/PID/exe`: the file, its length and when it was last written |
 //! | the pid namespace | `/proc/PID/ns/pid` |
 //!
-//! Nothing of this comes from the other side. A process whose number was given to another one since may be taken for
-//! that one. So the answer decides which way calls go, and not what is believed of them.
+//! None of this comes from the peer. If the peer has ended, its process number may belong to another process by now. So
+//! the answer decides only which way calls take, never how far they are trusted.
 
 use std::fs::metadata;
 use std::os::unix::fs::MetadataExt;
@@ -17,8 +17,8 @@ use ossature_sys::process::effective_user;
 use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::tasks::BuildId;
 
-/// Whether the process at the other end is of this program, user and pid namespace. `false` when the kernel does not
-/// say, and for every connection that is not a Unix socket.
+/// Whether the peer runs the same program, as the same user, in the same pid namespace. `false` when the kernel does
+/// not know, and for every connection that is not a Unix socket.
 pub(super) fn is_same_program(connection: &Connection) -> bool {
     let Ok(Some(peer)) = connection.peer_credentials() else { return false };
     let Some(pid) = peer.pid.map(|pid| pid.as_raw_nonzero().get()) else { return false };

@@ -1,4 +1,4 @@
-//! A proxy of an object on a server, whatever its type.
+//! A proxy of an object of any type on a server.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::multiprocessing::connection::Address;
 use crate::multiprocessing::connection::pickle::Value;
 
-/// A proxy of an object on a server: calls methods by name.
+/// A proxy of an object on a server, which calls methods by name.
 ///
 /// The typed proxies of [`managed!`](crate::managed) and of the built-in types wrap one. Arguments and results are
 /// copies.
@@ -53,7 +53,7 @@ pub(super) struct Referent {
     pub(super) typeid: String,
     pub(super) ident: String,
     pub(super) exposed: Vec<String>,
-    /// The process that has counted it.
+    /// The generation of the process for which the server counts this reference.
     pub(super) counted_in: AtomicU32,
 }
 
@@ -65,7 +65,7 @@ impl Drop for Referent {
     }
 }
 
-/// The references that came with a reply and that no proxy has taken over yet.
+/// The references in a reply that no proxy has taken over yet.
 struct Arriving {
     client: Arc<Client>,
     idents: Vec<String>,
@@ -75,7 +75,7 @@ thread_local! {
     static ARRIVING: RefCell<Vec<Arriving>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes something of a value that came from a server. References that nothing takes over are given back.
+/// Converts a value that came from a server. References that nothing takes over are given back.
 pub(super) fn arrive<T>(client: &Arc<Client>, value: Value, body: impl FnOnce(Value) -> Result<T>) -> Result<T> {
     let mut idents = Vec::new();
     each_proxy(&value, &mut |token| {
@@ -105,12 +105,12 @@ fn arrived(client: &Arc<Client>, ident: &str) -> bool {
 }
 
 impl Proxy {
-    /// For an object that was counted for this process.
+    /// Makes a proxy of an object whose reference is already counted for this process.
     pub(super) fn counted(client: Arc<Client>, typeid: String, ident: String, exposed: Vec<String>) -> Self {
         Self(Arc::new(Referent { client, typeid, ident, exposed, counted_in: AtomicU32::new(generation()) }))
     }
 
-    /// For an object that is counted now.
+    /// Makes a proxy of an object, and counts its reference now.
     pub(super) fn count(
         client: Arc<Client>,
         token: Token,
@@ -126,7 +126,7 @@ impl Proxy {
         Ok(Self::counted(client, token.typeid, token.ident, exposed))
     }
 
-    /// For an object of which this process knows the name only. The server says which methods it has.
+    /// Makes a proxy of an object from its name. The server reports the methods of the object.
     pub(super) fn attached(client: Arc<Client>, ident: &str) -> Result<Self> {
         let token = Token { typeid: "object".to_owned(), address: client.address().clone(), ident: ident.to_owned() };
         let methods = client.ask("get_methods", vec![token.to_value()?], Vec::new())?;
@@ -138,7 +138,7 @@ impl Proxy {
         &self.0.typeid
     }
 
-    /// What names the object on its server.
+    /// The name of the object on its server.
     #[doc(alias = "_id")]
     pub fn ident(&self) -> &str {
         &self.0.ident
@@ -161,7 +161,7 @@ impl Proxy {
         self.0.client.shares_memory()
     }
 
-    /// The methods that may be called.
+    /// The callable methods.
     #[doc(alias = "get_methods")]
     pub fn exposed(&self) -> &[String] {
         &self.0.exposed

@@ -1,4 +1,4 @@
-//! The calls of methods through a proxy.
+//! Calls of methods through a proxy.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,11 +23,11 @@ use crate::multiprocessing::connection::pickle::Value;
 
 #[cold]
 fn no_end() -> Error {
-    Error::new(ErrorKind::Closed, "the wait for a reply ended without one")
+    Error::new(ErrorKind::Closed, "the wait for a reply ended without a reply")
 }
 
 impl Proxy {
-    /// Calls a method with a tuple of arguments, and waits for what the method returns.
+    /// Calls a method with a tuple of arguments, and waits for its result.
     ///
     /// The wait has no limit, because a method may wait for other clients: see [`call_timeout`](Self::call_timeout).
     /// Arguments that hold a proxy, or are longer than a message through shared memory, may be serialised twice.
@@ -47,7 +47,7 @@ impl Proxy {
         reply.ok_or_else(no_end)
     }
 
-    /// Calls a method with arguments by place and by name.
+    /// Calls a method with positional and named arguments.
     ///
     /// # Errors
     /// As for [`call`](Self::call).
@@ -74,7 +74,7 @@ impl Proxy {
         reply.ok_or_else(no_end)
     }
 
-    /// Calls a method as [`call`](Self::call) does, and waits at most that long; `None` when the time is over.
+    /// Calls a method as [`call`](Self::call) does, and waits for at most that time; `None` when the time ran out.
     ///
     /// Then the thread's connection to the server is closed. The server forgets a call that waits, and releases the
     /// locks that this thread has acquired there. A method of the program's own type runs on, and its result is
@@ -111,7 +111,7 @@ impl Proxy {
         }
     }
 
-    /// Calls a method that waits no longer than `limit` at the server.
+    /// Calls a method that waits at most `limit` at the server.
     pub(super) fn call_within<R: Returned>(
         &self,
         method: &str,
@@ -160,13 +160,13 @@ impl Proxy {
         reply.map(|reply| self.result_of::<R>(reply)).transpose()
     }
 
-    /// Sends a call that is waited for later.
+    /// Sends a call whose reply is awaited later.
     pub(super) fn send_async(&self, method: &str, args: Vec<Value>) -> Result<PendingCall> {
         let request = self.request(method, args, Vec::new())?;
         self.0.client.send_async(request)
     }
 
-    /// A call of this process.
+    /// Makes a request of this process.
     fn request<'n>(&'n self, method: &'n str, args: Vec<Value>, kwds: Vec<(String, Value)>) -> Result<Request<'n>> {
         self.count_here()?;
         Ok(Request { ident: Some(self.ident().into()), method: method.into(), args, kwds })
@@ -186,7 +186,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// What a reply holds for the caller.
+    /// Converts a reply to the result for the caller.
     pub(super) fn result_of<R: Returned>(&self, reply: Reply) -> Result<R::There> {
         let client = &self.0.client;
         match reply {
@@ -200,7 +200,7 @@ impl Proxy {
         }
     }
 
-    /// A copy of the object.
+    /// Copies the object.
     ///
     /// # Errors
     /// As for [`call`](Self::call); [`Remote`](ErrorKind::Remote) for an object that cannot be sent.
@@ -210,7 +210,7 @@ impl Proxy {
         self.call_within::<T>("#GETVALUE", (), Duration::ZERO)
     }
 
-    /// The object as its server shows it.
+    /// The text that the server shows for the object.
     ///
     /// # Errors
     /// As for [`call`](Self::call).

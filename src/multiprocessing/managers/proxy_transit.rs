@@ -1,4 +1,4 @@
-//! A proxy on its way to another process.
+//! Serialising a proxy for another process.
 
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -19,7 +19,7 @@ struct Name((String, String));
 #[serde(rename = "\0ossature::Object")]
 struct Record<A>((Name, A));
 
-/// An address as Python writes it.
+/// An address in Python's form.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum AddressForm {
@@ -33,10 +33,10 @@ struct Kwds {
     exposed: Vec<String>,
 }
 
-/// A proxy in a pickle.
+/// A proxy in the form of a pickle.
 type Pickled = Record<(Name, Record<(String, AddressForm, String)>, String, Kwds)>;
 
-/// A proxy between processes of one program.
+/// A proxy in the form for processes of the same program.
 #[derive(Serialize, Deserialize)]
 struct Transit {
     typeid: String,
@@ -78,7 +78,7 @@ impl Proxy {
         Self::count(client, token, exposed, None)
     }
 
-    /// With a reference that lasts until the other side has its own.
+    /// Lends a reference that lasts until the receiver has its own.
     fn lent(&self) -> Result<Transit> {
         let Referent { client, typeid, ident, exposed, .. } = &*self.0;
         let ticket = match client.is_rust()? {
@@ -97,8 +97,8 @@ impl Proxy {
     }
 }
 
-/// A message to a server has the proxy as CPython pickles it. A message between processes of this program also has a
-/// reference that is under way; the sender asks the server for that reference.
+/// Serialises the proxy for a server as CPython pickles it. A message between processes of this program also has a
+/// borrowed reference, which the sender requests from the server.
 impl Serialize for Proxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {

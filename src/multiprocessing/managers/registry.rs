@@ -1,4 +1,4 @@
-//! Which types a server can make objects of, by name.
+//! The types of which a server can make objects, by name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -12,16 +12,16 @@ use super::server::pool::{PoolResults, ServedPool};
 use super::{Arguments, Exception};
 use crate::error::{ErrorKind, Result};
 
-/// How an object of one type is made.
+/// The function that makes objects of one type.
 #[derive(Clone, Copy)]
 pub(super) enum Maker {
-    /// In the loop of the server: built-in types.
+    /// The function runs in the loop of the server: built-in types.
     Here(fn(Arguments, &mut CallContext) -> std::result::Result<Made, Exception>),
-    /// On a helper thread, because it may take its time.
+    /// The function runs on a helper thread, because it may take long.
     Apart(fn(Arguments) -> std::result::Result<Arc<dyn Served>, Exception>),
 }
 
-/// The types of a server: the built-in ones, and those that were added.
+/// The types of a server: the built-in types and the added ones.
 ///
 /// # Examples
 /// ```
@@ -48,19 +48,19 @@ pub(super) enum Maker {
 /// assert_eq!(registry.names().collect::<Vec<_>>(), ["Counter", "Tally"]);
 /// ```
 pub struct Registry {
-    /// How objects are made, and the methods that they have.
+    /// The makers of objects, and the methods of the objects.
     makers: BTreeMap<String, (Maker, &'static [&'static str])>,
     access: BTreeMap<String, Listed>,
     control: Clients,
 }
 
-/// An access list, and the methods of its type if the type has no maker here.
+/// An access list, and the methods of its type if the registry cannot make the type.
 struct Listed {
     access: Access,
     methods: Option<&'static [&'static str]>,
 }
 
-/// The types whose objects only methods hand out.
+/// The types whose objects only methods return.
 const HANDED: [(&str, &[&str]); 2] = [("AsyncResult", PoolResults::METHODS), ("Iterator", builtin::ITERATOR_METHODS)];
 
 impl Default for Registry {
@@ -70,7 +70,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// The built-in types.
+    /// Makes a registry of the built-in types.
     pub fn new() -> Self {
         let makers = builtin::TYPES.iter().map(|(name, methods, maker)| {
             let maker = Maker::Here(*maker);
@@ -81,7 +81,7 @@ impl Registry {
         registry
     }
 
-    /// Without any type.
+    /// Makes a registry without types.
     pub fn empty() -> Self {
         Self { makers: BTreeMap::new(), access: BTreeMap::new(), control: Clients::All }
     }
@@ -91,14 +91,14 @@ impl Registry {
         self.add_as::<T>(T::TYPEID)
     }
 
-    /// Adds a type under this name. A type that had the name has it no longer.
+    /// Adds a type under this name, in place of an earlier type of this name.
     #[doc(alias = "register")]
     pub fn add_as<T: Managed>(&mut self, name: impl Into<String>) -> &mut Self {
         self.makers.insert(name.into(), (Maker::Apart(make::<T>), T::METHODS));
         self
     }
 
-    /// Sets the access list of the type that clients know by this name, in place of an earlier one. Without a list
+    /// Sets the access list of the type that clients know by this name, in place of an earlier list. Without a list
     /// every client may do everything.
     ///
     /// `AsyncResult` and `Iterator` are the types that built-in methods hand out. A server does not start with a list
@@ -143,7 +143,7 @@ impl Registry {
     }
 
     /// Sets which clients may end the server and look at all its objects: call `shutdown`, `debug_info` and
-    /// `number_of_objects`. Every client may do so without this call.
+    /// `number_of_objects`. Without this call every client may do so.
     ///
     /// The process that started the server ends it in any case.
     ///
@@ -173,7 +173,7 @@ impl Registry {
         self.control.clone()
     }
 
-    /// The access lists at work.
+    /// The access lists in use.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a list that no object would ever be under, or that names no
@@ -186,14 +186,16 @@ impl Registry {
             let Some(methods) = made.or(listed.methods).or_else(handed) else {
                 let known = self.names().collect::<Vec<_>>().join(", ");
                 return Err(invalid(format!(
-                    "an access list is for {name}, which is not registered; there are {known}"
+                    "the access list of {name} has no type: {name} is not registered; registered are {known}"
                 )));
             };
             let mut named = listed.access.methods.iter().flatten();
             match named.find(|it| !methods.contains(&it.as_str()) && !COMMON.contains(&it.as_str())) {
                 Some(wrong) => {
                     let methods = methods.join(", ");
-                    Err(invalid(format!("the access list of {name} names {wrong}; the methods are {methods}")))
+                    Err(invalid(format!(
+                        "the access list of {name} names {wrong}, which is not a method; the methods are {methods}"
+                    )))
                 }
                 None => Ok((name.clone(), Rule::new(name, listed.access.clone()))),
             }

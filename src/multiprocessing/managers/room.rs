@@ -1,4 +1,4 @@
-//! Room for the messages of a thread, so that a call asks for no memory.
+//! A message buffer for each thread, so that a call does not allocate.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
 }
 
-/// Lends room for a message to this thread.
+/// Lends this thread's message buffer to `body`.
 #[inline]
 pub(super) fn with_room<T>(body: impl FnOnce(&mut Room) -> T) -> T {
     let mut room = ROOM.try_with(Cell::take).ok().flatten().unwrap_or_else(new_room);

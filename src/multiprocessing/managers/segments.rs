@@ -53,7 +53,7 @@ pub struct SharedMemoryManager {
     _sweep: Option<Sweep>,
 }
 
-/// Removes names that a killed server has left.
+/// Removes the names that a killed server has left behind.
 struct Sweep;
 
 impl Drop for Sweep {
@@ -102,7 +102,7 @@ impl SharedMemoryManager {
         Manager::connect(address, authkey).map(Into::into)
     }
 
-    /// The manager, which makes other objects.
+    /// The underlying manager, which makes other objects.
     pub fn manager(&self) -> &Manager {
         &self.manager
     }
@@ -137,7 +137,7 @@ impl SharedMemoryManager {
         texts(&self.manager.client.ask("list_segments", Vec::new(), Vec::new())?)
     }
 
-    /// Lets the server remove the name of a block now. Processes that use the block keep the memory.
+    /// Makes the server remove the name of a block now. Processes that use the block keep the memory.
     ///
     /// # Errors
     /// As for [`Proxy::call`](super::Proxy::call); [`Remote`](crate::ErrorKind::Remote) for a block that the server
@@ -155,8 +155,8 @@ impl SharedMemoryManager {
         self.manager.shutdown()
     }
 
-    /// Whether the server becomes a user of a block. A server of CPython takes no lock, so that a name must not go with
-    /// the last user.
+    /// Whether the server becomes a user of a block. A server of CPython takes no lock, so there the last user must not
+    /// remove the name.
     fn keeps(&self) -> Result<bool> {
         self.manager.client.is_rust()
     }

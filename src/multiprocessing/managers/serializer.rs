@@ -1,4 +1,4 @@
-//! How messages are written.
+//! The formats of messages.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::multiprocessing::connection::pickle::{self, Value};
 use crate::multiprocessing::connection::xmlrpc;
 
-/// How a client and a server write their messages: the `serializer` of Python's managers.
+/// The format in which a client and a server write their messages: the `serializer` of Python's managers.
 ///
 /// A server here needs no setting: it reads both, and answers in the form of the request. A server of CPython has one,
 /// and its clients have to choose the same: [`Manager::connect_with`](super::Manager::connect_with).
@@ -49,7 +49,7 @@ pub enum Serializer {
 }
 
 impl Serializer {
-    /// That of a message. No pickle begins with a `<`.
+    /// Returns the format of a message. No pickle begins with a `<`.
     pub(super) fn of(message: &[u8]) -> Self {
         if message.first() == Some(&b'<') { Self::XmlRpc } else { Self::Pickle }
     }
@@ -61,8 +61,8 @@ impl Serializer {
         }
     }
 
-    /// Reads a message whose containers are nested at most `depth` deep. XML-RPC has one bound for all messages, which
-    /// the sender keeps too.
+    /// Decodes a message whose containers are nested at most `depth` deep. XML-RPC has one limit for all messages,
+    /// which the sender respects too.
     pub(super) fn decode(self, bytes: &[u8], depth: usize) -> Result<Value> {
         match self {
             // Its bound on memory is at least what the message itself takes.

@@ -1,4 +1,4 @@
-//! The types whose objects a server can have, and what their methods return.
+//! The types whose objects a server can have, and the results of their methods.
 
 use std::any::Any;
 use std::fmt::{self, Display};
@@ -11,7 +11,7 @@ use super::{Arguments, Exception, Proxy};
 use crate::error::{ErrorKind, Result};
 use crate::multiprocessing::connection::pickle::{Value, from_value, to_value};
 
-/// What a method of a served object answers with: a value, or another object to be served.
+/// The result of a method of a served object: a value, or another object to serve.
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum Answer {
@@ -22,7 +22,7 @@ pub enum Answer {
 #[doc(hidden)]
 pub type Outcome = std::result::Result<Answer, Exception>;
 
-/// A type whose objects a server serves. [`managed!`](crate::managed) implements it.
+/// A type whose objects a server can serve. [`managed!`](crate::managed) implements it.
 ///
 /// # Examples
 /// See the example of [`managed!`](crate::managed).
@@ -30,13 +30,13 @@ pub trait Managed: Sized + Send + Sync + 'static {
     /// The proxy of an object: a struct with the same methods.
     type Proxy: From<Proxy> + AsRef<Proxy>;
 
-    /// The name under which clients ask for an object.
+    /// The name by which clients request an object of the type.
     const TYPEID: &'static str;
 
     /// The methods that clients may call.
     const METHODS: &'static [&'static str];
 
-    /// Makes an object by the function `new` of its `impl` block.
+    /// Makes an object with the function `new` of its `impl` block.
     #[doc(hidden)]
     fn make(arguments: Arguments) -> std::result::Result<Self, Exception>;
 
@@ -75,7 +75,7 @@ impl<T: Managed> Served for Guarded<T> {
     }
 }
 
-/// Runs a method that only reads. After a panic of another call the object is as that call left it.
+/// Runs a method that only reads. After a panic of another call the object is in the state in which that call left it.
 #[doc(hidden)]
 pub fn reading<T, R>(object: &RwLock<T>, body: impl FnOnce(&T) -> R) -> R {
     body(&object.read().unwrap_or_else(PoisonError::into_inner))
@@ -87,7 +87,7 @@ pub fn writing<T, R>(object: &RwLock<T>, body: impl FnOnce(&mut T) -> R) -> R {
     body(&mut object.write().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// An object that a method hands to its caller to be served: the caller gets a proxy.
+/// An object that a method returns to its caller to be served: the caller receives a proxy.
 ///
 /// # Examples
 /// See the example of [`managed!`](crate::managed).
@@ -106,7 +106,7 @@ impl<T> fmt::Debug for Handed<T> {
     }
 }
 
-/// What a method may return, and what its caller then gets.
+/// A type that a method may return, and the type that its caller then receives.
 ///
 /// Every serde value is returned as itself. A [`Handed`] object becomes a proxy.
 ///
@@ -117,7 +117,7 @@ impl<T> fmt::Debug for Handed<T> {
     note = "return a serde value (`Serialize + DeserializeOwned`), a `Result` of one, written as `Result<..>`, or `Handed<T>` of another managed type"
 )]
 pub trait Returned {
-    /// What the caller gets.
+    /// The type that the caller receives.
     type There;
 
     #[doc(hidden)]
@@ -141,7 +141,7 @@ impl<T: Serialize + DeserializeOwned> Returned for T {
     fn answer(self) -> Outcome {
         match to_value(&self) {
             Ok(value) => Ok(Answer::Value(value)),
-            Err(error) => Err(Exception::new("TypeError", format!("the result cannot be sent: {error}"))),
+            Err(error) => Err(Exception::new("TypeError", format!("cannot send the result: {error}"))),
         }
     }
 
@@ -165,13 +165,13 @@ impl<M: Managed> Returned for Handed<M> {
             Arrived::Proxy(proxy) => Ok(proxy.into()),
             Arrived::Value(value) => Err(crate::error::Error::new(
                 ErrorKind::Decode,
-                format!("the method returned {}, not an object", super::token::repr(&value)),
+                format!("the method returned {} instead of an object", super::token::repr(&value)),
             )),
         }
     }
 }
 
-/// Answers for a method that returns a `Result`.
+/// Converts the result of a method that returns a `Result`.
 #[doc(hidden)]
 pub fn answer_result<T: Returned, E: Display + Any>(result: std::result::Result<T, E>) -> Outcome {
     result.map_err(Exception::of)?.answer()

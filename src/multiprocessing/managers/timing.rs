@@ -1,4 +1,4 @@
-//! How long a reply may take, and when the kernel asks whether the other machine is there.
+//! The time limit for replies, and the keep-alive probes for other machines.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,7 +12,7 @@ use crate::multiprocessing::connection::Connection;
 /// The limit of [`set_reply_timeout`], in nanoseconds.
 static REPLY_TIMEOUT: AtomicU64 = AtomicU64::new(30_000_000_000);
 
-/// Returns how long this process waits for a server that should answer at once.
+/// Returns the maximum time for which this process waits for a server that should answer at once.
 ///
 /// # Examples
 /// See the example of [`set_reply_timeout`].
@@ -21,7 +21,8 @@ pub fn reply_timeout() -> Duration {
     Duration::from_nanos(REPLY_TIMEOUT.load(Relaxed))
 }
 
-/// Sets how long this process waits for a server that should answer at once: 30 seconds without this call.
+/// Sets the maximum time for which this process waits for a server that should answer at once: 30 seconds without this
+/// call.
 ///
 /// The limit is for every wait of a manager and of a proxy whose end does not depend on other clients:
 /// * connecting, and the questions of a [`Manager`](super::Manager), such as [`create`](super::Manager::create);
@@ -46,8 +47,8 @@ pub fn set_reply_timeout(limit: Duration) {
     REPLY_TIMEOUT.store(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX), Relaxed);
 }
 
-/// When the kernel asks whether the other machine is there: after a minute of silence, then every ten seconds. After
-/// six questions without an answer the connection has ended.
+/// Enables the kernel's keep-alive probes: after a minute of silence, then every ten seconds. After six probes without
+/// an answer the connection has ended.
 pub(super) fn keep_alive(connection: &Connection) -> Result<()> {
     socket::set_keep_alive(connection, Duration::from_secs(60), Duration::from_secs(10), 6)
         .map_err(|errno| Error::os(errno, "cannot keep a connection alive"))

@@ -1,10 +1,10 @@
-//! Tokens and proxies of objects within values, and how a value is shown.
+//! Tokens and proxies of objects within values, and the text form of values.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::connection::Address;
 use crate::multiprocessing::connection::pickle::{Global, Object, Value};
 
-/// What names an object on a server.
+/// The name of an object: its type, the address of its server, and its number there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
     pub(super) typeid: String,
@@ -12,7 +12,7 @@ pub(super) struct Token {
     pub(super) ident: String,
 }
 
-/// The class in Python of a proxy of a type: what its `SyncManager` has for the types that it knows. A server of
+/// Returns the Python class of a proxy of a type, as in Python's `SyncManager` for the types that it knows. A server of
 /// CPython before 3.11 cannot take an `AutoProxy` of an object of its own.
 pub(super) fn class_of(typeid: &str) -> &'static str {
     match typeid {
@@ -57,13 +57,13 @@ impl Token {
         }
     }
 
-    /// The token of a proxy that stands in a value.
+    /// Returns the token of a proxy that a value contains.
     pub(super) fn of_proxy(object: &Object) -> Option<Self> {
         let is_proxy = (object.made_by.module(), object.made_by.name()) == (MODULE, "RebuildProxy");
         Self::from_value(object.args.get(1).filter(|_| is_proxy)?).ok()
     }
 
-    /// A proxy for it, as CPython pickles one.
+    /// Makes a proxy of the token, as CPython pickles it.
     pub(super) fn to_proxy(&self, exposed: &[String]) -> Result<Value> {
         let exposed = exposed.iter().map(|name| Value::from(name.as_str())).collect();
         let kwds = Value::dict([("exposed", Value::Tuple(exposed))]);
@@ -92,7 +92,7 @@ pub(super) fn each_proxy(value: &Value, found: &mut dyn FnMut(Token)) {
     }
 }
 
-/// A value as Python's `repr` shows it.
+/// Formats a value as Python's `repr` does.
 pub(super) fn repr(value: &Value) -> String {
     let list = |items: &[Value]| items.iter().map(repr).collect::<Vec<_>>().join(", ");
     match value {
@@ -147,7 +147,7 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// The error of a value of another form.
+/// Makes the error for a value of another form.
 pub(super) fn wrong(what: &str, value: &Value) -> Error {
     let shown: String = repr(value).chars().take(80).collect();
     Error::new(ErrorKind::Decode, format!("{what}: {shown}"))

@@ -1,4 +1,4 @@
-//! The messages between a server and its clients, as CPython pickles them.
+//! The messages between a server and its clients, in CPython's form.
 //!
 //! | message | form |
 //! | --- | --- |
@@ -16,7 +16,7 @@ use super::token::{Token, repr, wrong};
 use crate::error::Result;
 use crate::multiprocessing::connection::pickle::{self, Value};
 
-/// A call of a method of an object, or of the server itself. The names are borrowed from whoever has them already.
+/// A call of a method of an object, or of the server itself. The names are borrowed from the caller where possible.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Request<'n> {
     pub(super) ident: Option<Cow<'n, str>>,
@@ -34,25 +34,25 @@ pub(super) enum Reply {
     Unserializable(String),
 }
 
-/// How deep a request may be nested.
+/// The maximum nesting of a request.
 const REQUEST_DEPTH: usize = pickle::DEPTH;
 
-/// How deep a reply may be nested: some levels more than a request. A request has two levels around a value, the
+/// The maximum nesting of a reply: some levels more than a request. A request has two levels around a value, the
 /// request itself and the arguments. A reply may have more around the same value. `items` of a dict has three levels
 /// (the reply, a list, a pair). CPython writes the list as a call of `list`, which are two more. A value that one
 /// client could store would otherwise be one that another client cannot read.
 const REPLY_DEPTH: usize = REQUEST_DEPTH + 8;
 
-/// How much of a traceback is sent.
+/// The maximum length of a traceback that is sent.
 const LONGEST_TEXT: usize = 1 << 16;
 
 impl<'n> Request<'n> {
-    /// A question to the server itself.
+    /// Makes a request to the server itself.
     pub(super) fn to_server(method: &'n str, args: Vec<Value>) -> Self {
         Self { method: method.into(), args, ..Self::default() }
     }
 
-    /// The last message on the connection of a client in Rust that has not read the last reply.
+    /// Makes the last message on the connection of a client in Rust that has not read the last reply.
     pub(super) fn unread() -> Self {
         Self::to_server("unread", Vec::new())
     }
@@ -69,7 +69,7 @@ impl<'n> Request<'n> {
 
     pub(super) fn decode(bytes: &[u8], serializer: Serializer) -> Result<Self> {
         let value = serializer.decode(bytes, REQUEST_DEPTH)?;
-        let shape = "a request is (ident, method, args, kwds)";
+        let shape = "a request must be (ident, method, args, kwds)";
         let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(shape, &value)) };
         let parts = <[Value; 4]>::try_from(parts).map_err(|parts| wrong(shape, &Value::Tuple(parts)))?;
         let [ident, method, args, kwds] = parts;
@@ -79,12 +79,14 @@ impl<'n> Request<'n> {
             // What a client sends as the first request is not looked at.
             other => Some(repr(&other).into()),
         };
-        let Value::Text(method) = method else { return Err(wrong("a method is named by a text", &method)) };
-        let (Value::Tuple(args) | Value::List(args)) = args else { return Err(wrong("arguments are a tuple", &args)) };
-        let Value::Dict(pairs) = kwds else { return Err(wrong("keyword arguments are a dict", &kwds)) };
+        let Value::Text(method) = method else { return Err(wrong("the name of a method must be a text", &method)) };
+        let (Value::Tuple(args) | Value::List(args)) = args else {
+            return Err(wrong("arguments must be a tuple", &args));
+        };
+        let Value::Dict(pairs) = kwds else { return Err(wrong("keyword arguments must be a dict", &kwds)) };
         let named = pairs.into_iter().map(|(key, value)| match key {
             Value::Text(name) => Ok((name, value)),
-            other => Err(wrong("a keyword is a text", &other)),
+            other => Err(wrong("a keyword must be a text", &other)),
         });
         Ok(Self { ident, method: method.into(), args, kwds: named.collect::<Result<_>>()? })
     }
@@ -112,7 +114,7 @@ impl Reply {
 
     pub(super) fn decode(bytes: &[u8], serializer: Serializer) -> Result<Self> {
         let value = serializer.decode(bytes, REPLY_DEPTH)?;
-        let shape = "a reply is (kind, payload)";
+        let shape = "a reply must be (kind, payload)";
         let (Value::Tuple(parts) | Value::List(parts)) = value else { return Err(wrong(shape, &value)) };
         let parts = <[Value; 2]>::try_from(parts).map_err(|parts| wrong(shape, &Value::Tuple(parts)))?;
         let [Value::Text(kind), payload] = parts else { return Err(wrong(shape, &Value::from(Vec::from(parts)))) };
@@ -123,15 +125,15 @@ impl Reply {
             ("#UNSERIALIZABLE", Value::Text(text)) => Self::Unserializable(text),
             ("#PROXY", Value::Tuple(parts)) => match parts.as_slice() {
                 [exposed, token] => Self::Proxy(texts(exposed)?, Token::from_value(token)?),
-                _ => return Err(wrong("a proxy is (exposed, token)", &Value::Tuple(parts))),
+                _ => return Err(wrong("a proxy must be (exposed, token)", &Value::Tuple(parts))),
             },
-            (_, payload) => return Err(wrong("an unrecognized kind of reply", &Value::from((kind, payload)))),
+            (_, payload) => return Err(wrong("the kind of a reply is unknown", &Value::from((kind, payload)))),
         })
     }
 }
 
-/// A reply whose payload is a `str` in Python 2 too, whose clients insist on that: `BINSTRING`, of ASCII so that Python
-/// 3 reads it.
+/// Encodes a reply whose payload is a `str` in Python 2 too, whose clients require that: a `BINSTRING`, in ASCII so
+/// that Python 3 reads it.
 fn text_reply(kind: &str, text: &str, serializer: Serializer) -> Vec<u8> {
     let is_plain = |c: &char| matches!(c, '\t' | '\n' | ' '..='~') || c.is_ascii() && serializer == Serializer::Pickle;
     let ascii: String = text.chars().map(|c| if is_plain(&c) { c } else { '?' }).take(LONGEST_TEXT).collect();
@@ -148,11 +150,14 @@ fn text_reply(kind: &str, text: &str, serializer: Serializer) -> Vec<u8> {
     out
 }
 
-/// The texts of a sequence.
+/// Returns the texts of a sequence.
 pub(super) fn texts(value: &Value) -> Result<Vec<String>> {
-    let items = value.as_items().ok_or_else(|| wrong("names are a sequence", value))?;
-    items.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(|| wrong("a name is a text", item))).collect()
+    let items = value.as_items().ok_or_else(|| wrong("names must be a sequence", value))?;
+    items
+        .iter()
+        .map(|item| item.as_str().map(str::to_owned).ok_or_else(|| wrong("a name must be a text", item)))
+        .collect()
 }
 
-/// The version of what goes beyond CPython's protocol.
+/// The version of the extensions to CPython's protocol.
 pub(super) const VERSION: i64 = 1;

@@ -1,8 +1,8 @@
-//! Where the bytes of chunks lie that do not fit into their slots: room in a memory file, given out by the parent
-//! alone.
+//! The storage for the bytes of chunks too long for their slots: room in a memory file, which only the parent
+//! allocates.
 //!
-//! The memory file is long, and has pages as far as room was ever given out. The pages are found before the room is
-//! given out, so a full machine is an error of the parent and no worker ends by `SIGBUS`.
+//! The memory file is long, and has pages as far as room was ever allocated. Pages are reserved before room is
+//! allocated. So a full machine is an error of the parent, and no worker ends by `SIGBUS`.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use ossature_sys::process::{Resource, rlimit};
 
 /// The length of the memory file: address space, and not memory.
 const LENGTH: u64 = if size_of::<usize>() == 8 { 1 << 30 } else { 32 << 20 };
-/// Pages are found for this many bytes at a time.
+/// The number of bytes for which pages are reserved at a time.
 const STEP: u64 = 256 << 10;
-/// What is given out begins at a multiple of this.
+/// The alignment of allocated room.
 const ALIGN: u64 = 64;
 
-/// A memory file of the greatest length that this process may make.
+/// Makes a memory file of the greatest length that this process may have.
 pub(super) fn file() -> Result<(Memfd, usize)> {
     let memory = Memfd::new(c"ossature-pool")?;
     // Beyond this limit the kernel sends SIGXFSZ, which by default ends the program.
@@ -28,7 +28,7 @@ pub(super) fn file() -> Result<(Memfd, usize)> {
     Ok((memory, length as usize))
 }
 
-/// A memory file of fixed length, with all its pages.
+/// Makes a memory file of fixed length, with all its pages.
 pub(super) fn fixed(length: usize) -> Result<Memfd> {
     let memory = Memfd::new(c"ossature-pool")?;
     if rlimit(Resource::Fsize)?.current.is_some_and(|most| length as u64 > most) {
@@ -40,18 +40,18 @@ pub(super) fn fixed(length: usize) -> Result<Memfd> {
     Ok(memory)
 }
 
-/// Who has which room.
+/// The allocator of the room in the memory file.
 pub(super) struct Arena {
-    /// The free room below `mark`: where it begins, and its length. Two neighbours never touch.
+    /// The free room below `mark`, as offsets and lengths. Free neighbours are always merged.
     free: BTreeMap<u64, u64>,
-    /// Nothing beyond was ever given out.
+    /// The end of all room that was ever allocated.
     mark: u64,
-    /// The memory file has pages up to here.
+    /// The end of the part of the memory file that has pages.
     paged: u64,
     length: u64,
 }
 
-/// What was given out.
+/// An allocated piece of room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Room {
     pub(super) offset: u64,
@@ -63,12 +63,12 @@ impl Arena {
         Self { free: BTreeMap::new(), mark: 0, paged: 0, length: length as u64 }
     }
 
-    /// The longest chunk for which there can ever be room.
+    /// The length of the longest chunk that can ever fit.
     pub(super) fn longest(&self) -> u64 {
         self.length
     }
 
-    /// Finds room for a chunk, the first that is long enough; `None` while there is none.
+    /// Allocates the first room that is long enough for a chunk; `None` while there is none.
     ///
     /// # Errors
     /// `ENOSPC`, `ENOMEM` when the system has no memory for more pages and nothing was given out.
@@ -100,7 +100,7 @@ impl Arena {
         Ok(Some(Room { offset, length }))
     }
 
-    /// Takes room back.
+    /// Frees room.
     pub(super) fn take_back(&mut self, room: Room) {
         let Room { mut offset, mut length } = room;
         if let Some((before, free)) = self.free.range(..offset).next_back().map(|(at, free)| (*at, *free)) {
@@ -119,7 +119,7 @@ impl Arena {
         }
     }
 
-    /// Whether any room is given out.
+    /// Whether any room is allocated.
     fn is_lent(&self) -> bool {
         self.free.values().sum::<u64>() < self.mark
     }

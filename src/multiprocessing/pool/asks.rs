@@ -1,4 +1,4 @@
-//! What is asked of the parent's side beside waiting: cancelling, whether a call runs, callbacks.
+//! Requests to the parent's side other than waiting: cancelling, whether a call runs, callbacks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::thread::report_panics;
 
 impl Hub {
-    /// Cancels the calls of a job that have not ended. Those that run are ended with their workers.
+    /// Cancels the calls of a job that have not ended. Running calls end with their workers.
     pub(super) fn cancel(&self, job: &Arc<Job>) -> Result<()> {
         let mut inner = self.lock()?;
         self.collect(&mut inner)?;
@@ -40,7 +40,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Cancels the calls of a job in chunks that no worker has. The calls of other chunks go on.
+    /// Cancels the calls of a job in chunks that no worker has. The calls of other chunks continue.
     pub(super) fn cancel_unless_begun(&self, job: &Arc<Job>) -> Result<()> {
         let mut inner = self.lock()?;
         self.collect(&mut inner)?;
@@ -65,8 +65,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes back the chunks of some jobs that nobody has claimed; their calls end as cancelled. Says whether there
-    /// were any.
+    /// Takes back the unclaimed chunks of some jobs; their calls end as cancelled. Returns whether there were any.
     fn withdraw(&self, inner: &mut Inner, of: impl Fn(&Arc<Job>) -> bool) -> bool {
         let (mut kept, mut withdrawn) = (VecDeque::new(), Vec::new());
         for chunk in std::mem::take(&mut inner.queue) {
@@ -103,7 +102,7 @@ impl Hub {
         Ok(self.ground.slots().iter().enumerate().any(claimed))
     }
 
-    /// Has a callback called once the job is done, in the thread for callbacks.
+    /// Arranges that the thread for callbacks calls a callback once the job is done.
     pub(super) fn call_back(self: &Arc<Self>, job: &Arc<Job>, callback: Callback) -> Result<()> {
         let mut inner = self.lock()?;
         let over = self.over.load(SeqCst);
@@ -121,7 +120,7 @@ impl Hub {
         Ok(())
     }
 
-    /// The life of the thread for callbacks: until the pool has ended, and every callback was called.
+    /// Runs the thread for callbacks, until the pool has ended and every callback was called.
     fn call(&self) {
         loop {
             let waited = self.wait(Deadline::NEVER, Wanted::Each, || self.due.has_any() || self.over.load(SeqCst));

@@ -36,26 +36,26 @@ use ossature_sys::shm::{Racy, RacySlice, Shm, Zeroed, array};
 use super::claims;
 use super::word::{SlotState, running, running_in, state};
 
-/// How many workers a pool may have.
+/// The maximum number of workers of a pool.
 pub(super) const WORKERS_MAX: usize = 1024;
-/// How many bytes of a chunk go into its slot; more go into the arena.
+/// The maximum length of a chunk in its slot; longer chunks are stored in the arena.
 pub(super) const INLINE: usize = 208;
-/// How many bytes of the reason of a broken pool the board keeps.
+/// The maximum length of the stored reason for a broken pool.
 pub(super) const TEXT: usize = 1024;
-/// The offset of a chunk that lies in its slot.
+/// The offset of a chunk that is stored in its slot.
 pub(super) const IN_SLOT: u64 = u64::MAX;
 
-/// In a slot's flags: the answer is a value or the text of an error.
+/// A flag of a slot: the answer is a value or the text of an error.
 pub(super) const FLAG_RESULT: u32 = 1;
-/// In a slot's flags: arguments and values are plain, and the values go behind the arguments in the arena.
+/// A flag of a slot: arguments and values are plain, and the values follow the arguments in the arena.
 pub(super) const FLAG_PLAIN: u32 = 2;
 
-/// The parent wants to hear of each outcome, whatever is unclaimed.
+/// The value of `listening` for a parent that must be woken at each outcome, however many chunks are unclaimed.
 pub(super) const EACH: u64 = 0;
 
-/// Tasks are taken.
+/// The pool accepts tasks.
 pub(super) const RUNNING: u32 = 0;
-/// Workers end when there is no chunk left, and others start when there is one again.
+/// Workers end when no chunk is left, and others start when there is a chunk again.
 pub(super) const CLOSED: u32 = 1;
 /// The supervisor ends all workers and itself.
 pub(super) const TERMINATED: u32 = 2;

@@ -1,4 +1,4 @@
-//! The thread that lets clients in: handshakes go on side by side there, within the bounds of a [`Listener`].
+//! The thread that accepts clients. It runs many handshakes at a time, within the limits of a [`Listener`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use crate::multiprocessing::connection::{CancelFd, Connection, Listener};
 use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::shared_memory::SharedMemory;
 
-/// What other threads tell the loop.
+/// A message from another thread to the loop.
 pub(super) enum Notification {
     /// A client that knows the key.
     Connected(Box<Connection>),
-    /// A method has returned, on a helper thread. The access list is that of its object.
+    /// A method has returned on a helper thread. The access list is that of its object.
     Returned(Owner, Outcome, Option<Arc<Rule>>),
-    /// An object was made, or not.
+    /// A helper thread has made an object, or failed to.
     Made(Owner, std::result::Result<Arc<dyn Served>, Exception>, Option<Arc<Rule>>),
-    /// A block of shared memory was opened for a client, or not.
+    /// A helper thread has opened a block of shared memory for a client, or failed to.
     Opened(Owner, std::result::Result<SharedMemory, Exception>),
-    /// The loop shall end.
+    /// A request to end the loop.
     Stop,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new() -> Result<Self> {
-        let wake = EventFd::counter(0).map_err(|errno| Error::os(errno, "cannot make a server"))?;
+        let wake = EventFd::counter(0).map_err(|errno| Error::os(errno, "cannot make the manager's server"))?;
         Ok(Self { notifications: Lock::default(), wake })
     }
 

@@ -1,4 +1,4 @@
-//! Threads for methods that may take their time: as many as are busy, up to a limit.
+//! Threads for methods that may take long: as many threads as busy methods, up to a limit.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// The jobs, and how many threads there are.
+/// The jobs, and the numbers of threads.
 #[derive(Default)]
 struct Inner {
     jobs: VecDeque<Job>,
@@ -65,8 +65,8 @@ impl Helpers {
         Self { shared: Arc::default(), most: most.max(1) }
     }
 
-    /// Has a thread run the job, as soon as one is free. Answers with `false` if there is none and the system has no
-    /// room for one; the job is dropped then.
+    /// Makes a thread run the job as soon as one is free. Returns `false` and drops the job if there is no thread and
+    /// the system cannot start one.
     pub(super) fn run(&self, job: Job) -> bool {
         let mut inner = self.shared.lock();
         inner.jobs.push_back(job);
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn jobs_that_are_left_are_dropped_without_the_lock() {
-        /// Says whether the lock was free while it was dropped.
+        /// Reports whether the lock was free during its drop.
         struct Probe(Arc<Shared>, std::sync::mpsc::Sender<bool>);
         impl Drop for Probe {
             fn drop(&mut self) {

@@ -1,13 +1,13 @@
-//! Who holds references to objects.
+//! The holders of references to objects.
 
 use std::sync::Arc;
 
 use super::usage::Usage;
 
-/// Names a session: a client in Rust, with all its connections.
+/// The number of a session: a client in Rust, with all its connections.
 pub(super) type SessionId = u64;
 
-/// Who takes or gives back a reference.
+/// The holder that takes or gives back a reference.
 #[derive(Clone, Debug)]
 pub(super) enum Holder {
     Session(SessionId),

@@ -1,4 +1,4 @@
-//! Values that a built-in object keeps, with what they cost and the references in them.
+//! Values that a built-in object keeps, with their cost and the references in them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::super::Exception;
 use super::usage::Charge;
 use crate::multiprocessing::connection::pickle::Value;
 
-/// A value in a built-in object, and what it keeps alive.
+/// A value in a built-in object, and the references and the charge that it keeps.
 #[derive(Debug)]
 pub(in super::super) struct Item {
     pub(in super::super) value: Value,
@@ -17,7 +17,7 @@ pub(in super::super) struct Item {
     pub(super) _charge: Charge,
 }
 
-/// A reference of a kept value, which goes back when the value goes.
+/// A reference in a kept value, which is given back when the value is dropped.
 pub(super) struct Held {
     pub(super) ident: String,
     pub(super) given_back: Arc<Lock<Vec<String>>>,
@@ -35,7 +35,7 @@ impl fmt::Debug for Held {
     }
 }
 
-/// A method that the object does not have.
+/// Makes the exception for a method that the object does not have.
 pub(in super::super) fn no_method(typeid: &str, method: &str) -> Exception {
     Exception::new("AttributeError", format!("'{typeid}' object has no attribute '{method}'"))
 }

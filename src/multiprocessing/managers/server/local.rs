@@ -18,17 +18,17 @@ use super::usage::{Charge, Resource, Usage, cost, too_much};
 use crate::multiprocessing::connection::Address;
 use crate::multiprocessing::connection::pickle::Value;
 
-/// Names a parked call. Numbers grow, so their order is that of arrival.
+/// The number of a parked call. Numbers increase, so their order is the order of arrival.
 pub(in super::super) type WaiterId = u64;
-/// Names the connection that a call came by, which stands for a thread of the client.
+/// The number of the connection of a call, which represents a thread of the client.
 pub(in super::super) type Owner = u64;
 
-/// A call on its way to an object.
+/// A call of a method of an object.
 pub(in super::super) struct Call<'c> {
     pub(in super::super) method: &'c str,
     pub(in super::super) arguments: Arguments,
     pub(in super::super) owner: Owner,
-    /// The number under which the call waits, if it has to.
+    /// The number under which the call waits, if it must.
     pub(in super::super) waiter: WaiterId,
 }
 
@@ -50,13 +50,13 @@ impl Debug for Made {
     }
 }
 
-/// What a local object answers with.
+/// The result of a call of a local object.
 pub(in super::super) type Outcome = Result<Answer, Exception>;
 
 #[derive(Debug)]
 pub(in super::super) enum Answer {
     Value(Value),
-    /// Another object, of which the caller gets a proxy.
+    /// Another object, of which the caller receives a proxy.
     Object(Made),
 }
 
@@ -66,11 +66,11 @@ impl<T: Into<Value>> From<T> for Answer {
     }
 }
 
-/// What became of a call.
+/// The next step of a call.
 pub(in super::super) enum Step {
     Done(Outcome),
-    /// The object has noted the waiter, and answers it later. At that instant its [`timed_out`](Local::timed_out) is
-    /// asked.
+    /// The object has recorded the waiter, and answers it later. At the deadline the loop calls
+    /// [`timed_out`](Local::timed_out).
     Park(Deadline),
 }
 
@@ -84,45 +84,45 @@ impl<T: Into<Answer>> From<Result<T, Exception>> for Step {
 pub(in super::super) trait Local: Send {
     fn call(&mut self, call: Call<'_>, context: &mut CallContext) -> Step;
 
-    /// Answers a call that changes nothing from the bytes of its arguments, without asking for memory. Writes what
+    /// Answers a call that changes nothing from the bytes of its arguments, without an allocation. Writes what
     /// [`call`](Self::call) would return. Only short and frequent methods are answered so: `None` for all others, for
     /// errors, and for a result without a compact form. The method and the texts may be any bytes.
     fn look(&self, _method: &[u8], _args: UnreadArgs<'_>, _out: &mut Writer<'_>) -> Option<()> {
         None
     }
 
-    /// The answer to a waiter whose time is over, whom the object forgets; `None` for one who has to wait for a lock
-    /// yet.
+    /// Returns the answer to a waiter whose time ran out, and forgets the waiter. `None` for a waiter that must still
+    /// wait for a lock.
     fn timed_out(&mut self, waiter: WaiterId, context: &mut CallContext) -> Option<Outcome> {
         self.cancel(waiter, context);
         Some(Ok(false.into()))
     }
 
-    /// Forgets a waiter whose client is gone.
+    /// Forgets a waiter whose client has gone.
     fn cancel(&mut self, _waiter: WaiterId, _desk: &mut CallContext) {}
 
-    /// Takes back what a client held that is gone.
+    /// Takes back what a client that has gone held.
     fn client_gone(&mut self, _owner: Owner, _desk: &mut CallContext) {}
 
-    /// A copy of the object: `#GETVALUE`.
+    /// Copies the object: `#GETVALUE`.
     fn value(&self) -> Outcome {
-        Err(Exception::new("TypeError", "the object cannot be sent"))
+        Err(Exception::new("TypeError", "cannot send the object"))
     }
 
-    /// As Python's `repr` shows it.
+    /// The text that Python's `repr` shows.
     fn repr(&self) -> String;
 }
 
-/// The answers to waiters, and the references that values hold.
+/// The context of a call: the answers to waiters, and the references in values.
 pub(in super::super) struct CallContext {
     address: Address,
     pub(super) answers: Vec<(WaiterId, Outcome)>,
-    /// References to take: objects to which a kept value refers.
+    /// The references to take: the objects to which kept values refer.
     pub(super) taken: Vec<String>,
     pub(super) given_back: Arc<Lock<Vec<String>>>,
-    /// The client whose call is carried out.
+    /// The client of the current call.
     pub(super) caller: Arc<Usage>,
-    /// How many bytes one client may keep.
+    /// The maximum number of bytes that one client may keep.
     most: usize,
 }
 
@@ -132,7 +132,7 @@ impl CallContext {
         Self { address, answers, taken, given_back: Arc::default(), caller: Arc::default(), most }
     }
 
-    /// How many bytes more the caller may keep.
+    /// The number of bytes that the caller may still keep.
     pub(in super::super) fn room(&self) -> usize {
         self.most.saturating_sub(self.caller.of(Resource::Kept))
     }
@@ -157,7 +157,7 @@ impl CallContext {
         self.charge(values.iter().map(cost).fold(0, usize::saturating_add))
     }
 
-    /// Whether references or answers have come together.
+    /// Whether references or answers are waiting to be processed.
     pub(super) fn has_changed(&self) -> bool {
         !(self.taken.is_empty() && self.answers.is_empty() && self.given_back.lock().is_empty())
     }
@@ -180,7 +180,7 @@ impl CallContext {
         self.keep_under(value, 0)
     }
 
-    /// Keeps a value and, beside it, something of a size: the key that leads to it.
+    /// Keeps a value and charges `beside` bytes more, for the key that leads to the value.
     ///
     /// # Errors
     /// As for [`charge`](Self::charge).
@@ -196,7 +196,7 @@ impl CallContext {
         Ok(Item { value, _held: held.into(), _charge })
     }
 
-    /// Keeps several.
+    /// Keeps several values.
     ///
     /// # Errors
     /// As for [`charge`](Self::charge); none is kept then.
@@ -215,7 +215,7 @@ mod tests {
     use super::super::super::wire::Request;
     use super::*;
 
-    /// What a request to an object gets by [`Local::look`], and what by [`Local::call`].
+    /// Returns the results of [`Local::look`] and of [`Local::call`] for the same request.
     fn both(local: &mut dyn Local, context: &mut CallContext, request: &[u8]) -> (Option<Value>, Option<Value>) {
         let apart = compact::take_apart(request).unwrap();
         let mut room = [0; compact::MOST];

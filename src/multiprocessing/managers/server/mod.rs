@@ -1,4 +1,4 @@
-//! The process, or thread, in which shared objects live.
+//! The process, or thread, that contains the shared objects.
 //!
 //! A thread at the [`acceptor`] does handshakes. The [`event_loop`] serves all clients. The [`object_table`] has the
 //! objects and the references. The [`helpers`] run the methods of the program's own types.
@@ -60,7 +60,7 @@ pub struct Server {
     parent_death: Option<Connection>,
 }
 
-/// Ends a [`Server`] from another thread of its process.
+/// A handle that ends a [`Server`] from another thread of its process.
 ///
 /// # Examples
 /// See the example of [`Server`].
@@ -78,23 +78,23 @@ impl Server {
         Ok(Self { listener, registry, limits, key: key.clone(), inbox: Arc::new(Inbox::new()?), parent_death: None })
     }
 
-    /// The end of a connection whose other end the server's life depends on.
+    /// Sets a connection whose closure ends the server.
     pub(super) fn parent_death(mut self, parent_death: Connection) -> Self {
         self.parent_death = Some(parent_death);
         self
     }
 
-    /// Where clients connect.
+    /// The address to which clients connect.
     pub fn address(&self) -> &Address {
         self.listener.address()
     }
 
-    /// What ends the server from another thread.
+    /// Makes a handle that ends the server from another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.inbox.clone())
     }
 
-    /// Serves until a client or a [`Stopper`] says to stop. Connections are closed then.
+    /// Serves until a client or a [`Stopper`] ends the server. Then it closes the connections.
     ///
     /// Differs from Python, which ends the process then.
     ///
@@ -103,12 +103,13 @@ impl Server {
     pub fn serve_forever(self) -> Result<()> {
         let Self { listener, registry, limits, key, inbox, parent_death } = self;
         known::remember(listener.address(), &key, Serializer::Pickle); // for proxies that come back to their own server
-        let stop = CancelFd::new().map_err(|errno| Error::os(errno, "cannot make a server"))?;
+        let stop = CancelFd::new().map_err(|errno| Error::os(errno, "cannot make the manager's server"))?;
         let event_loop = EventLoop::new(inbox.clone(), parent_death, listener.address().clone(), registry, limits)?;
         std::thread::scope(|scope| {
             let acceptor = std::thread::Builder::new().name("manager-accept".to_owned());
             let acceptor = acceptor.spawn_scoped(scope, || acceptor::accept_clients(&listener, &inbox, &stop));
-            acceptor.map_err(|error| Error::from(error).with_message("cannot start the thread of a server"))?;
+            acceptor
+                .map_err(|error| Error::from(error).with_message("cannot start a thread of the manager's server"))?;
             let served = event_loop.run();
             let _ = stop.cancel(); // fails for no reason that could be mended here
             served
@@ -117,7 +118,7 @@ impl Server {
 }
 
 impl Stopper {
-    /// Ends the server. Replies that are under way still go, for at most a second.
+    /// Ends the server. Pending replies are still sent, for at most a second.
     pub fn stop(&self) {
         self.0.push(Notification::Stop);
     }

@@ -1,4 +1,4 @@
-//! The objects of a server, and who refers to them.
+//! The objects of a server, and the references to them.
 //!
 //! | a reference of | is taken by | and given back by |
 //! | --- | --- | --- |
@@ -25,19 +25,19 @@ use super::local::{Body, Made, Owner};
 use super::usage::{Charge, Resource, Usage, Who, too_much};
 use crate::error::{Error, Result};
 
-/// How long a proxy may be under way after its sender has ended.
+/// The maximum time for which a lent proxy lasts after its sender has ended.
 const UNDER_WAY: Duration = Duration::from_secs(600);
 
 pub(super) struct Entry {
     pub(super) made: Made,
-    /// All references.
+    /// The number of all references.
     refs: usize,
-    /// Of these, those of clients in Python, for each of the clients.
+    /// The references of clients in Python, for each of the clients.
     python: Vec<Charge>,
     rule: Option<Entered>,
-    /// How many calls are parked there.
+    /// The number of calls that are parked at the object.
     pub(super) parked: usize,
-    /// The connections that may hold it, if it is a lock or the like.
+    /// The connections that may hold the object, if it is a lock or the like.
     pub(super) touched_by: HashSet<Owner>,
 }
 
@@ -45,13 +45,13 @@ pub(super) struct Entry {
 pub(super) struct Session {
     secret: String,
     refs: HashMap<String, usize>,
-    /// All of them, and the proxies under way.
+    /// The number of all references and lent proxies.
     charge: Charge,
-    /// The tickets of the proxies that it has lent.
+    /// The tickets of the proxies that the client has lent.
     tickets: HashSet<String>,
 }
 
-/// A proxy under way.
+/// A lent proxy.
 struct Ticket {
     ident: String,
     lender: SessionId,
@@ -59,10 +59,10 @@ struct Ticket {
     _charge: Charge,
 }
 
-/// The objects by the bytes of their names. The server chooses the names, so no client can make them collide.
+/// The objects, keyed by the bytes of their names. The server chooses the names, so no client can make them collide.
 pub(super) type Objects = HashMap<Vec<u8>, Entry, BuildHasherDefault<ByName>>;
 
-/// Spreads names whose last letters count up.
+/// A hasher for names whose last letters count up.
 #[derive(Default)]
 pub(super) struct ByName(u64);
 
@@ -82,7 +82,7 @@ impl Hasher for ByName {
         self.add(rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
     }
 
-    /// Leaves the length out: the bytes are enough.
+    /// Ignores the length: the bytes are enough.
     fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {
@@ -93,29 +93,29 @@ impl Hasher for ByName {
 pub(super) struct ObjectTable {
     pub(super) objects: Objects,
     pub(super) sessions: HashMap<SessionId, Session>,
-    /// The sessions by their secrets.
+    /// The sessions, keyed by their secrets.
     secrets: HashMap<String, SessionId>,
     tickets: HashMap<String, Ticket>,
-    /// When the tickets of sessions that have ended are over.
+    /// The times at which the tickets of ended sessions expire.
     over: BTreeSet<(Instant, String)>,
-    /// Names no object of an earlier server at the same address.
+    /// A random number in all names, so that no name refers to an object of an earlier server at the same address.
     epoch: u32,
     next: u32,
     next_session: SessionId,
     limits: Limits,
 }
 
-/// 128 bits that nobody guesses.
+/// Returns 128 random bits that cannot be guessed.
 fn secret() -> Result<String> {
     let mut bytes = [0; 16];
-    random::fill(&mut bytes).map_err(|errno| Error::os(errno, "cannot make a secret"))?;
+    random::fill(&mut bytes).map_err(|errno| Error::os(errno, "cannot make the secret of a session"))?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 impl ObjectTable {
     pub(super) fn new(limits: Limits) -> Result<Self> {
         let mut epoch = [0; 4];
-        random::fill(&mut epoch).map_err(|errno| Error::os(errno, "cannot make a server"))?;
+        random::fill(&mut epoch).map_err(|errno| Error::os(errno, "cannot make the manager's server"))?;
         Ok(Self {
             objects: Objects::default(),
             sessions: HashMap::new(),
@@ -129,7 +129,7 @@ impl ObjectTable {
         })
     }
 
-    /// What names no object here.
+    /// Makes the exception for a name that refers to no object here.
     pub(super) fn unknown(&self, ident: &str) -> Exception {
         let shown: String = ident.chars().take(40).collect();
         let ours = shown.starts_with(&format!("{:x}", self.epoch));
@@ -151,7 +151,7 @@ impl ObjectTable {
         (count >= most).then(|| too_much(&format!("holds {count} references"), most, "references"))
     }
 
-    /// Takes a new object in, with one reference. An object that there is no place for comes back.
+    /// Adds a new object, with one reference. Returns the object if there is no room for it.
     pub(super) fn add(
         &mut self,
         made: Made,
@@ -204,7 +204,7 @@ impl ObjectTable {
         Ok(())
     }
 
-    /// Gives a reference back; the object if that was the last one.
+    /// Gives a reference back. Returns the object if that was the last reference.
     pub(super) fn give_back(&mut self, ident: &str, holder: &Holder) -> std::result::Result<Option<Entry>, Exception> {
         let Some(entry) = self.objects.get_mut(ident.as_bytes()) else { return Err(self.unknown(ident)) };
         let foreign = || Exception::new("ValueError", format!("this client holds no reference to {ident}"));
@@ -244,12 +244,12 @@ impl ObjectTable {
         Ok((self.next_session, secret))
     }
 
-    /// The session of a secret.
+    /// The session with the given secret.
     pub(super) fn session_of(&self, secret: &str) -> Option<SessionId> {
         self.secrets.get(secret).copied()
     }
 
-    /// Ends a session; the objects of which it had the last reference.
+    /// Ends a session. Returns the objects of which it had the last reference.
     pub(super) fn end(&mut self, id: SessionId) -> Vec<(String, Entry)> {
         let Some(session) = self.sessions.remove(&id) else { return Vec::new() };
         self.secrets.remove(&session.secret);
@@ -272,7 +272,7 @@ impl ObjectTable {
         gone
     }
 
-    /// A ticket for a proxy that is about to be sent.
+    /// Makes a ticket for a proxy that is about to be sent.
     pub(super) fn lend(&mut self, ident: &str, lender: SessionId) -> std::result::Result<String, Exception> {
         if let Some(full) = self.full(&Holder::Session(lender)) {
             return Err(full);
@@ -286,8 +286,8 @@ impl ObjectTable {
         Ok(ticket)
     }
 
-    /// Turns the reference of a ticket into one of the session. A ticket that was turned in before is an ordinary
-    /// request for a reference.
+    /// Turns the reference of a ticket into a reference of the session. A ticket that was used before counts as an
+    /// ordinary request for a reference.
     pub(super) fn claim(
         &mut self,
         ticket: &str,
@@ -313,19 +313,19 @@ impl ObjectTable {
         Some(ticket)
     }
 
-    /// Tears up a ticket of which its lender has not heard; its object, if nobody else refers to it.
+    /// Revokes a ticket that its lender has not received. Returns its object if nothing else refers to it.
     pub(super) fn revoke(&mut self, name: &str) -> Option<(String, Entry)> {
         let ticket = self.turn_in(name)?;
         let entry = self.give_back(&ticket.ident, &Holder::Server).ok().flatten()?;
         Some((ticket.ident, entry))
     }
 
-    /// When the next ticket is over.
+    /// The time at which the next ticket expires.
     pub(super) fn next_over(&self) -> Option<Instant> {
         self.over.first().map(|(over, _)| *over)
     }
 
-    /// Tears up tickets whose time is over; the objects that nobody else refers to.
+    /// Revokes expired tickets. Returns the objects to which nothing else refers.
     pub(super) fn expire_tickets(&mut self, now: Instant) -> Vec<(String, Entry)> {
         let mut gone = Vec::new();
         while let Some((_, name)) = self.over.first().filter(|(over, _)| *over <= now).cloned() {
@@ -336,7 +336,7 @@ impl ObjectTable {
         gone
     }
 
-    /// What CPython's `debug_info` says. An object that the client may not see is shown by its type.
+    /// The text of CPython's `debug_info`. An object that the client may not see is shown by its type.
     pub(super) fn debug_info(&self, who: Who) -> String {
         let mut idents: Vec<_> = self.objects.iter().collect();
         idents.sort_by_key(|(ident, _)| (ident.len(), *ident));
@@ -357,12 +357,12 @@ impl Entry {
         self.rule.as_ref().map(Entered::rule)
     }
 
-    /// Whether a client may use the object at all.
+    /// Checks that a client may use the object at all.
     pub(super) fn check(&self, who: Who) -> std::result::Result<(), Exception> {
         self.rule().map_or(Ok(()), |rule| rule.check_call(who))
     }
 
-    /// Whether the access list has a method.
+    /// Whether the access list allows a method.
     pub(super) fn has(&self, method: &str) -> bool {
         self.rule().is_none_or(|rule| rule.has(method))
     }

@@ -1,4 +1,4 @@
-//! One connection of a client, as the loop sees it.
+//! A connection of a client, from the view of the loop.
 //!
 //! | role | its requests | a request that cannot be read |
 //! | --- | --- | --- |
@@ -45,10 +45,10 @@ pub(super) enum Role {
     Control(SessionId),
 }
 
-/// The connections by their numbers. The server chooses the numbers, so no client can make them collide.
+/// The connections, keyed by their numbers. The server chooses the numbers, so no client can make them collide.
 pub(super) type Peers = HashMap<Owner, Peer, BuildHasherDefault<ByNumber>>;
 
-/// Spreads numbers that count up.
+/// A hasher for numbers that count up.
 #[derive(Default)]
 pub(super) struct ByNumber(u64);
 
@@ -66,20 +66,20 @@ impl Hasher for ByNumber {
     }
 }
 
-/// What a reply brings to a client.
+/// A reference that a reply gives to a client.
 pub(super) enum Taken {
-    /// A reference to the object of this name.
+    /// A reference to the object with this name.
     Reference(String),
-    /// The reference of a proxy under way, by the name of its ticket.
+    /// The reference of a lent proxy, by the name of its ticket.
     Ticket(String),
 }
 
-/// What there is to do for a connection that was ready.
+/// The result of reading from a connection that is ready.
 pub(super) enum Received {
     Message(Vec<u8>),
-    /// Nothing is whole.
+    /// No message is complete yet.
     Nothing,
-    /// The other side is gone, or sends what is not a message.
+    /// The client has gone, or has sent bytes that are not a message.
     End,
 }
 
@@ -88,32 +88,33 @@ pub(super) struct Peer {
     incoming: Ahead,
     outgoing: Outgoing,
     pub(super) role: Role,
-    /// How the last request was written, and so its reply is.
+    /// The format of the last request, and so of its reply.
     pub(super) serializer: Serializer,
-    /// From a request until its reply is there.
+    /// Whether a request is waiting for its reply.
     pub(super) busy: bool,
-    /// The shared memory by which requests come, too.
+    /// The shared memory through which requests may also come.
     pub(super) exchange: Option<exchange::Server>,
-    /// Whether the request that is carried out came by it. So does the reply go, if it can.
+    /// Whether the current request came through shared memory. Then the reply goes the same way, if it fits.
     pub(super) by_memory: bool,
-    /// Whether the request that is carried out came in the compact form over the socket. So does the reply go, if it
-    /// can.
+    /// Whether the current request came in the compact form over the socket. Then the reply has the same form, if it
+    /// fits.
     pub(super) is_compact: bool,
-    /// To be closed once the reply has gone.
+    /// Whether the connection closes once the reply is sent.
     pub(super) last: bool,
-    /// What the client took by its last request. It goes back if the client says that the reply was not read.
+    /// The references that the client took with its last request. They go back if the client reports that it did not
+    /// read the reply.
     pub(super) taken: Vec<Taken>,
-    /// The call of it that is parked.
+    /// The parked call of the connection.
     pub(super) waits: Option<WaiterId>,
-    /// Objects that it may hold: locks and the like.
+    /// The objects that the connection may hold: locks and the like.
     pub(super) touched: HashSet<String>,
-    /// When its first request has to be there.
+    /// The deadline for the first request.
     pub(super) first_request_by: Option<Instant>,
-    /// What is registered with the epoll set.
+    /// The events registered with the epoll set.
     pub(super) interest: Interest,
-    /// How long the request is that is carried out.
+    /// The length of the current request.
     pub(super) asked: usize,
-    /// The buffers of this connection among those of its client.
+    /// The share of this connection in the buffers of its client.
     buffers: Charge,
     _place: Charge,
 }
@@ -151,18 +152,18 @@ impl Peer {
         &self.connection
     }
 
-    /// The client.
+    /// The usage of the client.
     pub(super) fn usage(&self) -> &Arc<Usage> {
         self.buffers.usage()
     }
 
-    /// Counts what is buffered here; how much that is for all connections of the client.
+    /// Counts the buffered bytes of this connection. Returns the bytes of all connections of the client.
     pub(super) fn count_buffers(&mut self) -> usize {
         self.buffers.set(self.asked + self.incoming.held() + self.outgoing.rest().len());
         self.usage().of(Resource::Buffers)
     }
 
-    /// What the epoll set shall report.
+    /// The events that the epoll set should report.
     pub(super) fn wanted(&self) -> Interest {
         if !self.outgoing.is_empty() {
             Interest::OUT
@@ -173,18 +174,18 @@ impl Peer {
         }
     }
 
-    /// Whether there is anything to tell the loop or the epoll set.
+    /// Whether the loop or the epoll set must be told of a change.
     pub(super) fn has_news(&self) -> bool {
         self.wanted() != self.interest || self.has_more()
     }
 
-    /// Whether a request is in the shared memory that may be carried out now.
+    /// Whether the shared memory contains a request that may be carried out now.
     pub(super) fn is_asking(&self) -> bool {
         let asks = || self.exchange.as_ref().is_some_and(|exchange| exchange.has_request().unwrap_or_default());
         !self.busy && self.is_flushed() && asks()
     }
 
-    /// Reads on, up to the end of one message at least.
+    /// Reads up to the end of at least one message.
     pub(super) fn receive(&mut self, room: &mut [u8]) -> Received {
         let stream = self.connection.stream();
         match self.incoming.next(room, |space| stream.read(space, Deadline::NOW)) {
@@ -194,12 +195,12 @@ impl Peer {
         }
     }
 
-    /// Whether bytes of a later request are here, for which no descriptor will be ready any more, and it may be read.
+    /// Whether bytes of a later request are buffered, which no descriptor will report, and the request may be read now.
     pub(super) fn has_more(&self) -> bool {
         !self.busy && self.is_flushed() && self.incoming.has_rest()
     }
 
-    /// Who takes references by this connection.
+    /// The holder of the references that this connection takes.
     pub(super) fn holder(&self) -> Holder {
         match self.role {
             Role::Session(id) | Role::Control(id) => Holder::Session(id),
@@ -207,7 +208,7 @@ impl Peer {
         }
     }
 
-    /// Replies to the request, which is answered by that.
+    /// Queues the reply to the current request, which completes the request.
     pub(super) fn answer(&mut self, message: &[u8]) {
         (self.busy, self.waits, self.asked) = (false, None, 0);
         self.enqueue(message);
@@ -217,7 +218,7 @@ impl Peer {
         self.outgoing.push(message);
     }
 
-    /// Writes what there is to say, as far as there is room; an error when the other side is gone.
+    /// Writes the pending replies, as far as the socket accepts them; an error when the client has gone.
     pub(super) fn flush(&mut self) -> Result<()> {
         while !self.outgoing.is_empty() {
             match self.connection.stream().write([self.outgoing.rest(), &[]], Deadline::NOW)? {

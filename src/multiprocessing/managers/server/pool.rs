@@ -1,4 +1,4 @@
-//! A pool of processes on a server. Calls of tasks go to its workers, and are answered on helper threads.
+//! A pool of processes on a server. Its workers run the calls of tasks, and helper threads answer them.
 //!
 //! Arguments and values pass as the bytes that the client has made and will read: server and client are of one build.
 //! Both sides decode them within the bounds of a stranger's message, because anybody who knows the key can send any
@@ -26,26 +26,26 @@ use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust}
 
 type Raised<T> = Result<T, Exception>;
 
-/// A pool that is served.
+/// A served pool.
 pub(in super::super) struct ServedPool {
     pool: Pool,
     _share: Share,
 }
 
-/// The results of one call of such a pool.
+/// The results of one call of a served pool.
 pub(in super::super) struct PoolResults {
     calls: usize,
     opaque: Opaque,
-    /// The values, once somebody has asked for all of them: as in Python they may be asked for again.
+    /// The values, once a client has requested all of them: as in Python, a client may request them again.
     all: Mutex<Option<Raised<Value>>>,
-    /// How many were given one by one.
+    /// The number of values that were returned one by one.
     given: Mutex<usize>,
 }
 
-/// How many workers the pools of this process may have together.
+/// The maximum number of workers of all pools of this process together.
 const MOST: usize = 1024;
 
-/// The workers of one pool among these.
+/// The workers of one pool, counted against the maximum.
 struct Share(usize);
 
 static WORKERS: AtomicUsize = AtomicUsize::new(0);
@@ -59,7 +59,9 @@ impl Share {
             taken.checked_add(workers).filter(|sum| *sum <= MOST) // a count, which orders nothing else
         });
         taken.map(|_| Self(workers)).map_err(|taken| {
-            let message = format!("the pools of this server have {taken} workers, and may have {MOST} together");
+            let message = format!(
+                "cannot add workers: the pools of this server have {taken} workers, and may have {MOST} together"
+            );
             Exception::new("MemoryError", message)
         })
     }
@@ -75,7 +77,7 @@ fn raised(error: Error) -> Exception {
     Exception::of(error)
 }
 
-/// Refuses a client of another program, or of another build of this one.
+/// Refuses a client that is another program, or another build of this one.
 fn check(build: Vec<u8>) -> Raised<()> {
     let bounds = Bounds::of_stranger(build.len());
     let packed = Packed { bytes: build, descriptors: Descriptors::new() };
@@ -83,7 +85,7 @@ fn check(build: Vec<u8>) -> Raised<()> {
         Ok(build) if build.is_own() => Ok(()),
         _ => Err(Exception::new(
             "TypeError",
-            "the pool of this server runs the functions of its own program: call it from the same build of that program",
+            "cannot run functions of another program: call this server's pool from the same build of its program",
         )),
     }
 }
@@ -151,7 +153,7 @@ impl Managed for PoolResults {
     const METHODS: &'static [&'static str] = &["get", "next", "ready", "successful", "wait"];
 
     fn make(_: Arguments) -> Raised<Self> {
-        Err(Exception::new("TypeError", "a pool hands out its results"))
+        Err(Exception::new("TypeError", "cannot make results: only the methods of a pool return them"))
     }
 
     fn call(object: &RwLock<Self>, method: &str, arguments: Arguments) -> Outcome {
@@ -186,7 +188,7 @@ impl PoolResults {
         Exception::with_args("multiprocessing.context.TimeoutError", Vec::new())
     }
 
-    /// The values of all calls, in their order, or the first failure.
+    /// Waits for the values of all calls, in their order, or the first failure.
     fn all(&self, until: Deadline) -> Raised<Value> {
         if !self.opaque.wait(until).map_err(raised)? {
             return Err(Self::late());
@@ -206,7 +208,7 @@ impl PoolResults {
         all.get_or_insert_with(collect).clone()
     }
 
-    /// The next value, in the order of the calls or of their ends.
+    /// Waits for the next value, in the order of the calls or of their ends.
     fn next(&self, ordered: bool, until: Deadline) -> Raised<Value> {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner); // as above
         if *given == self.calls {

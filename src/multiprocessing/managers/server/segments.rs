@@ -1,4 +1,4 @@
-//! Blocks of shared memory that live as long as the server: what CPython's `SharedMemoryServer` adds to a server.
+//! Blocks of shared memory that live as long as the server, as CPython's `SharedMemoryServer` keeps them.
 //!
 //! The server uses each block, so that a block which this library made keeps its name after its maker has gone. At the
 //! end of the server the names are removed. If the server is killed, a block has one user less, and its name goes with
@@ -27,13 +27,13 @@ impl Segments {
         self.most > 0
     }
 
-    /// The name in a request to register a block.
+    /// Reads the name in a request to register a block.
     pub(super) fn asked(arguments: Arguments) -> Raised<String> {
         let (name,): (String,) = arguments.take(&["segment_name"])?;
         Ok(name)
     }
 
-    /// Keeps a block until the end of the server. A block that is kept already is kept once.
+    /// Keeps a block until the end of the server. A block that is registered again is kept once.
     pub(super) fn keep(&mut self, memory: SharedMemory) -> Raised<()> {
         if self.held.len() >= self.most && !self.held.contains_key(memory.name()) {
             let message = format!("the server keeps {} blocks, and Limits::segments allows no more", self.most);
@@ -48,7 +48,7 @@ impl Segments {
         let name = Self::asked(arguments)?;
         let Some(memory) = self.held.remove(name.strip_prefix('/').unwrap_or(&name)) else {
             let shown: String = name.chars().take(40).collect();
-            return Err(Exception::new("ValueError", format!("the server keeps no block {shown}")));
+            return Err(Exception::new("ValueError", format!("the server does not keep a block {shown}")));
         };
         memory.unlink().map_err(Exception::of)
     }

@@ -1,4 +1,4 @@
-//! What each client takes of a server, however many connections and sessions the client has.
+//! The resources that each client uses of a server, over all its connections and sessions.
 //!
 //! | over | one client is | because |
 //! | --- | --- | --- |
@@ -20,10 +20,10 @@ use super::super::Exception;
 use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::connection::pickle::Value;
 
-/// Whom the kernel names as the other side of a connection.
+/// The client at the other end of a connection, as the kernel reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(in super::super) enum Who {
-    /// Number 0 is a process of a pid namespace that is invisible from here.
+    /// Number 0 is a process in a pid namespace that is invisible from here.
     Process {
         process: i32,
         user: u32,
@@ -50,23 +50,23 @@ impl fmt::Display for Who {
         match self {
             Self::Process { process, user } => write!(f, "process {process} of user {user}"),
             Self::Host(host) => write!(f, "host {host}"),
-            Self::Unknown => f.write_str("a client that the system does not name"),
+            Self::Unknown => f.write_str("an unknown client"),
         }
     }
 }
 
-/// What is counted.
+/// A counted resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Resource {
     References,
     Connections,
-    /// Bytes of requests that are not whole or not answered, and of replies that were not read.
+    /// The bytes of unfinished or unanswered requests, and of unread replies.
     Buffers,
-    /// Bytes of values in built-in objects.
+    /// The bytes of values in built-in objects.
     Kept,
 }
 
-/// What one client has taken. Only the loop of the server writes it, so the counts order nothing else.
+/// The resources that one client uses. Only the loop of the server writes the counts, so they order nothing else.
 #[derive(Debug, Default)]
 pub(in super::super) struct Usage {
     pub(super) who: Who,
@@ -91,7 +91,7 @@ impl Usage {
     }
 }
 
-/// A part of what a client has taken.
+/// A part of the resources that a client uses.
 #[derive(Debug)]
 pub(in super::super) struct Charge {
     usage: Arc<Usage>,
@@ -131,7 +131,7 @@ impl Drop for Charge {
 #[derive(Default)]
 pub(super) struct Usages {
     known: HashMap<Who, Weak<Usage>>,
-    /// How many may be known until those that are gone are looked for.
+    /// The number of known clients at which clients that have gone are removed.
     enough: usize,
 }
 
@@ -150,7 +150,7 @@ impl Usages {
     }
 }
 
-/// How much memory a value takes, about.
+/// The approximate memory of a value.
 pub(in super::super) fn cost(value: &Value) -> usize {
     let all = |items: &[Value]| items.iter().map(cost).fold(0, usize::saturating_add);
     let beside = match value {
@@ -171,7 +171,7 @@ pub(in super::super) fn cost(value: &Value) -> usize {
     beside.saturating_add(size_of::<Value>())
 }
 
-/// The exception of a client that has as much as one may have.
+/// Makes the exception for a client that has reached a limit.
 pub(in super::super) fn too_much(what: &str, most: usize, limit: &str) -> Exception {
     Exception::new("MemoryError", format!("this client {what}, and Limits::{limit} allows no more than {most}"))
 }

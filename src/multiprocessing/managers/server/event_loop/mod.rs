@@ -46,18 +46,18 @@ use crate::multiprocessing::logging::debug;
 use crate::thread::{catch, report_panics};
 use state::{Handled, Parked, Shared, WAKEUP};
 
-/// The tokens of what is not a client.
+/// The tokens of descriptors that are not clients.
 const WAKE: u64 = 0;
 const PARENT_DEATH: u64 = 1;
 const FIRST: u64 = 2;
 
-/// How much is read from a connection at once.
+/// The number of bytes that one read of a connection requests.
 const READ: usize = 4096;
 
-/// A reply of at most this many bytes always has room.
+/// The size up to which a reply is always accepted.
 const SHORT: usize = 4096;
 
-/// How long the loop goes on after a request to stop, for replies that are under way.
+/// The maximum time for which the loop continues after a request to stop, to send pending replies.
 const LINGER: Duration = Duration::from_secs(1);
 
 pub(super) struct EventLoop {
@@ -65,30 +65,30 @@ pub(super) struct EventLoop {
     inbox: Arc<Inbox>,
     parent_death: Option<Connection>,
     peers: Peers,
-    /// Room for what is read.
+    /// A buffer for reads.
     room: Box<[u8; READ]>,
-    /// Connections of which bytes are here that no descriptor will tell of.
+    /// The connections with buffered bytes, which no descriptor will report.
     more: Vec<Owner>,
     next: u64,
     table: ObjectTable,
     context: CallContext,
     parked: HashMap<WaiterId, Parked>,
     timers: BTreeSet<(Instant, WaiterId)>,
-    /// Clients whose first request has to come.
+    /// Clients that have not sent their first request yet.
     expected: BTreeSet<(Instant, Owner)>,
     registry: Registry,
     /// The access lists of the types.
     rules: HashMap<String, Arc<Rule>>,
-    /// Who may end the server and look at it.
+    /// The clients that may end the server and inspect it.
     control: Clients,
     usages: Usages,
     helpers: Helpers,
     segments: Segments,
     address: Address,
     limits: Limits,
-    /// Room for a reply in the compact form.
+    /// A buffer for a reply in the compact form.
     message: Box<compact::Room>,
-    /// What goes through shared memory.
+    /// The state of the calls through shared memory.
     shared: Shared,
     stopping: Option<Instant>,
 }
@@ -101,7 +101,7 @@ impl EventLoop {
         registry: Registry,
         limits: Limits,
     ) -> Result<Self> {
-        let failed = |errno| Error::os(errno, "cannot make a server");
+        let failed = |errno| Error::os(errno, "cannot make the manager's server");
         let epoll = Epoll::new().and_then(AboveStandard::above_standard).map_err(failed)?;
         epoll.register(&inbox.wake, Interest::IN, WAKE).map_err(failed)?;
         if let Some(parent_death) = &parent_death {
@@ -256,15 +256,15 @@ impl EventLoop {
         }
     }
 
-    /// Replies to what the server itself was asked.
+    /// Sends the reply to a request to the server itself.
     fn answer(&mut self, owner: Owner, outcome: std::result::Result<Value, Exception>) {
         if let Handled::Reply(reply) = outcome.into() {
             self.reply(owner, &reply);
         }
     }
 
-    /// Drops an object that nobody will refer to: its client has gone meanwhile. The program's own destructor may take
-    /// its time.
+    /// Drops an object that no client will refer to, because its client has gone meanwhile. The program's own
+    /// destructor may take long, so a helper thread drops it.
     fn discard(&self, object: Arc<dyn Served>) {
         let _ = self.helpers.run(Box::new(move || {
             if let Err(escaped) = catch(|| drop(object)) {
@@ -353,7 +353,7 @@ impl EventLoop {
         }
     }
 
-    /// Forgets a connection, with all that its client held by it.
+    /// Forgets a connection, and everything that its client held through it.
     fn end(&mut self, owner: Owner) {
         let Some(mut peer) = self.peers.remove(&owner) else { return };
         let _ = self.epoll.unregister(peer.connection());
@@ -400,7 +400,7 @@ impl EventLoop {
         self.peers.get(&owner).map_or(Holder::Server, Peer::holder)
     }
 
-    /// Whom the kernel names as the client of a connection.
+    /// The client of a connection, as the kernel reports it.
     fn who(&self, owner: Owner) -> Who {
         self.peers.get(&owner).map_or(Who::Unknown, |peer| peer.usage().who)
     }
@@ -446,8 +446,8 @@ impl EventLoop {
         }
     }
 
-    /// Replies over the socket in the compact form, if the request came so and the reply can go so. It is no longer
-    /// than what always has room, and has no proxies.
+    /// Replies over the socket in the compact form, if the request had that form and the reply fits it. Such a reply is
+    /// always accepted, and has no proxies.
     fn reply_compactly(&mut self, owner: Owner, reply: &Reply) -> bool {
         const { assert!(compact::MOST <= SHORT) };
         let Reply::Return(value) = reply else { return false };
@@ -458,7 +458,7 @@ impl EventLoop {
         true
     }
 
-    /// Sends the reply to a request, which is answered by that.
+    /// Sends the reply to a request, which completes the request.
     fn send(&mut self, owner: Owner, message: &[u8]) {
         if let Some(peer) = self.peers.get_mut(&owner) {
             peer.answer(message);
@@ -466,7 +466,7 @@ impl EventLoop {
         }
     }
 
-    /// Writes the reply to a request, as far as there is room.
+    /// Writes the reply to a request, as far as the socket accepts it.
     fn flush(&mut self, owner: Owner) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         if peer.flush().is_err() || (peer.is_flushed() && peer.last) {
@@ -476,12 +476,12 @@ impl EventLoop {
         self.watch(owner);
     }
 
-    /// The error in place of a reply that is too much for a client that does not read.
+    /// The error that replaces a reply too large for a client that does not read.
     fn refused(&self, owner: Owner, length: usize) -> Option<Reply> {
         let unread = self.peers.get(&owner)?.usage().of(Resource::Buffers);
         let most = self.limits.client_buffers;
         (length > SHORT && unread.saturating_add(length) > most).then(|| {
-            let has = format!("has {unread} bytes unread or unfinished and would get {length} more");
+            let has = format!("has {unread} bytes unread or unfinished and would receive {length} more");
             Reply::Traceback(format!("{}\n", too_much(&has, most, "client_buffers")))
         })
     }
@@ -501,14 +501,14 @@ impl EventLoop {
 
     // ---- references -----------------------------------------------------------------------------------------------
 
-    /// Notes what a client has taken by the request that is carried out.
+    /// Records what a client has taken with the current request.
     fn has_taken(&mut self, owner: Owner, taken: Taken) {
         if let Some(peer) = self.peers.get_mut(&owner) {
             peer.taken.push(taken);
         }
     }
 
-    /// Gives back what a client has taken by its last request.
+    /// Gives back what a client has taken with its last request.
     fn give_back_taken(&mut self, owner: Owner) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         let (taken, holder) = (std::mem::take(&mut peer.taken), peer.holder());
@@ -534,7 +534,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Drops objects that nobody refers to any more. A client that waits for one gets an error.
+    /// Drops objects without references. A client that waits for such an object receives an error.
     fn remove_all(&mut self, gone: Vec<(String, Entry)>) {
         for (ident, entry) in gone {
             if entry.parked > 0 {
@@ -552,7 +552,7 @@ impl EventLoop {
         }
     }
 
-    /// Drops an object, that of a program's own type on a helper thread.
+    /// Drops an object; an object of the program's own type is dropped on a helper thread.
     fn drop_object(&self, made: Made) {
         match made.body {
             Body::Here(local) => drop(local),
@@ -560,7 +560,8 @@ impl EventLoop {
         }
     }
 
-    /// Does what objects have left to do: references that kept values take and give back, answers to parked calls.
+    /// Carries out the pending changes of objects: references that kept values take and give back, and answers to
+    /// parked calls.
     fn apply_changes(&mut self) {
         while self.context.has_changed() {
             for ident in std::mem::take(&mut self.context.taken) {

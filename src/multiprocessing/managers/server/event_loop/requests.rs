@@ -41,7 +41,7 @@ impl EventLoop {
         self.carry_out(owner, request);
     }
 
-    /// Carries out a request of a connection that is busy with it.
+    /// Carries out a request of a connection, which is busy meanwhile.
     pub(super) fn carry_out(&mut self, owner: Owner, request: crate::error::Result<Request<'_>>) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         let role = peer.role;
@@ -89,7 +89,7 @@ impl EventLoop {
         self.apply_changes();
     }
 
-    /// A request to the server itself.
+    /// Carries out a request to the server itself.
     fn ask_server(&mut self, owner: Owner, role: Role, request: Request<'_>) -> Handled {
         let Request { method, args, kwds, .. } = request;
         let is_first = role == Role::First;
@@ -98,7 +98,7 @@ impl EventLoop {
         match &*method {
             "dummy" => none(Ok(())),
             "shutdown" | "debug_info" | "number_of_objects" if !self.control.has(self.who(owner)) => {
-                let message = format!("this server does not let {} call {method}", self.who(owner));
+                let message = format!("this server does not allow {} to call {method}", self.who(owner));
                 none(Err(Exception::new("PermissionError", message)))
             }
             "shutdown" => {
@@ -171,12 +171,15 @@ impl EventLoop {
         }
     }
 
-    /// A client in Rust: it begins a session, or brings another connection into one.
+    /// Handles the first request of a client in Rust, which begins a session or adds a connection to one.
     fn hello(&mut self, owner: Owner, arguments: Arguments) -> Result<Value, Exception> {
         let (version, _name, secret): (i64, String, Option<String>) =
             arguments.take(&["version", "name", "session"])?;
         if version != VERSION {
-            return Err(Exception::new("ValueError", format!("version {version} is not known here; {VERSION} is")));
+            return Err(Exception::new(
+                "ValueError",
+                format!("version {version} of the protocol is unknown here; this server has version {VERSION}"),
+            ));
         }
         if let Some(secret) = secret {
             let session = self.table.session_of(&secret);
@@ -190,13 +193,13 @@ impl EventLoop {
         Ok(secret.into())
     }
 
-    /// Whether the access list lets the client use an object. One that is not there is for others to tell.
+    /// Checks that the access list lets the client use an object. An unknown object passes this check.
     pub(super) fn may_use(&self, owner: Owner, ident: &str) -> Result<(), Exception> {
         self.table.objects.get(ident.as_bytes()).map_or(Ok(()), |entry| entry.check(self.who(owner)))
     }
 
-    /// Whether the access lists let the client use all objects of which there are proxies in a request. A built-in
-    /// object that keeps such a proxy refers to its object.
+    /// Checks that the access lists let the client use all objects that have proxies in a request. A built-in object
+    /// that keeps such a proxy refers to its object.
     fn may_name(&self, owner: Owner, request: &Request<'_>) -> Result<(), Exception> {
         let mut allowed = Ok(());
         if self.rules.is_empty() {
@@ -228,7 +231,7 @@ impl EventLoop {
             return Err(Exception::new("TypeError", "create: no typeid")).into();
         }
         let Value::Text(typeid) = arguments.args.remove(0) else {
-            return Err(Exception::new("TypeError", "create: a typeid is a text")).into();
+            return Err(Exception::new("TypeError", "create: the typeid must be a text")).into();
         };
         let rule = self.rules.get(&typeid).cloned();
         if let Some(Err(refused)) = rule.as_ref().map(|rule| rule.check_create(self.who(owner))) {
@@ -238,7 +241,8 @@ impl EventLoop {
             None => {
                 let shown: String = typeid.chars().take(40).collect();
                 let known = self.registry.names().collect::<Vec<_>>().join(", ");
-                Err(Exception::new("KeyError", format!("no type {shown} is registered here; there are {known}"))).into()
+                Err(Exception::new("KeyError", format!("no type {shown} is registered here; registered are {known}")))
+                    .into()
             }
             Some(Maker::Here(make)) => {
                 let made = make(arguments, &mut self.context);
@@ -262,7 +266,7 @@ impl EventLoop {
         Ok(Value::Tuple(vec![ident.into(), methods]))
     }
 
-    /// Serves an object that a method returned, of an object under the rule `by`.
+    /// Serves an object that a method of an object under the rule `by` returned.
     pub(super) fn return_object(&mut self, owner: Owner, made: Made, by: Option<&Arc<Rule>>) -> Reply {
         let typeid = made.typeid.to_owned();
         let rule = self.rules.get(&typeid).cloned().or_else(|| by.and_then(|by| by.of_handed()));
@@ -286,7 +290,7 @@ impl EventLoop {
         }
     }
 
-    /// Has a helper thread run `body`, and its result posted by `notify`.
+    /// Runs `body` on a helper thread, and posts its result with `notify`.
     fn help<T: Send + 'static>(
         &mut self,
         body: impl FnOnce() -> Result<T, Exception> + Send + 'static,
@@ -365,7 +369,7 @@ impl EventLoop {
     }
 }
 
-/// The methods that may be called.
+/// The callable methods.
 fn allowed(made: &Made, rule: Option<&Arc<Rule>>) -> impl Iterator<Item = &'static str> {
     made.exposed.iter().copied().filter(move |name| rule.is_none_or(|rule| rule.has(name)))
 }
@@ -374,18 +378,20 @@ fn exposed(made: &Made, rule: Option<&Arc<Rule>>) -> Value {
     Value::Tuple(allowed(made, rule).map(Value::from).collect())
 }
 
-/// What every object answers, whatever it exposes.
+/// The reply to a method that every object has, whatever it exposes.
 fn fallback(entry: &Entry, ident: &str, method: &str) -> Reply {
     match (method, &entry.made.body) {
         _ if COMMON.contains(&method) && !entry.has(method) => unlisted(entry, ident, method),
         ("__str__" | "__repr__", _) => Reply::Return(entry.repr().into()),
         ("#GETVALUE", Body::Here(local)) => match local.value() {
             Ok(Answer::Value(value)) => Reply::Return(value),
-            Ok(Answer::Object(_)) => Reply::Unserializable("an object is not a value\n".to_owned()),
+            Ok(Answer::Object(_)) => {
+                Reply::Unserializable("the object returned an object instead of a value\n".to_owned())
+            }
             Err(exception) => Reply::Unserializable(traceback(&exception)),
         },
         ("#GETVALUE", Body::Apart(_)) => {
-            Reply::Unserializable(format!("a {} cannot be sent: call its methods\n", entry.made.typeid))
+            Reply::Unserializable(format!("cannot send a {}: call its methods\n", entry.made.typeid))
         }
         _ => unlisted(entry, ident, method),
     }

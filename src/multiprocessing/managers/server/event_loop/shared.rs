@@ -1,4 +1,4 @@
-//! Requests through shared memory: how the loop looks at it, and when it sleeps.
+//! Requests through shared memory: how the loop looks for them, and when it sleeps.
 //!
 //! | an exchange is | the loop | the client |
 //! | --- | --- | --- |
@@ -30,14 +30,14 @@ use crate::multiprocessing::logging::debug;
 use crate::multiprocessing::managers::wire::Reply;
 use crate::multiprocessing::reduction::{Acknowledgement, send_handles};
 
-/// How many exchanges may be awake.
+/// The maximum number of awake exchanges.
 const MOST_AWAKE: usize = 8;
 
-/// How many requests of the awake are served in turn.
+/// The number of requests of awake exchanges that one round serves.
 const ROUND: usize = 32;
 
 impl EventLoop {
-    /// Gives a client shared memory, if it runs this program and there is room. The reply says whether it comes.
+    /// Shares memory with a client that runs this program, if there is room. The reply says whether the memory follows.
     pub(super) fn share(&mut self, owner: Owner) -> Handled {
         let Some(peer) = self.peers.get_mut(&owner) else { return Handled::Silent };
         let is_possible = self.shared.count < self.limits.exchanges
@@ -76,8 +76,8 @@ impl EventLoop {
         self.shared.awake.retain(|awake| awake.owner != owner);
     }
 
-    /// Notes that a wake-up was signalled. It is answered after the other events of its round: a client that has gone
-    /// has gone by then.
+    /// Records that a wake-up was signalled. The loop answers it after the other events of its round, so that a client
+    /// that has gone is already removed.
     pub(super) fn wakeup_signalled(&mut self, owner: Owner) {
         self.shared.rung.push(owner);
     }
@@ -97,7 +97,7 @@ impl EventLoop {
         }
     }
 
-    /// Serves the exchanges that are awake, for a round. Whether the loop may sleep then.
+    /// Serves one round of requests of the awake exchanges. Returns whether the loop may sleep then.
     pub(super) fn serve_awake(&mut self) -> bool {
         if self.shared.awake.is_empty() {
             return true;
@@ -121,7 +121,7 @@ impl EventLoop {
         false
     }
 
-    /// Looks for a request until there is one, for as long as it pays.
+    /// Looks for a request until it finds one, for as long as that pays off.
     fn find_asking(&self) -> Option<usize> {
         let Shared { awake, patience, .. } = &self.shared;
         let is_asking = |awake: &Awake| self.peers.get(&awake.owner).is_some_and(Peer::is_asking);
@@ -137,7 +137,7 @@ impl EventLoop {
         found
     }
 
-    /// Puts those to sleep that are idle and have not asked meanwhile.
+    /// Puts the idle exchanges to sleep, unless they have sent a request meanwhile.
     fn put_to_sleep(&mut self, is_idle: impl Fn(&Awake) -> bool) {
         let Self { peers, shared, .. } = self;
         shared.awake.retain(|awake| {
@@ -146,7 +146,7 @@ impl EventLoop {
         });
     }
 
-    /// Carries out the request that is in the shared memory of a connection.
+    /// Carries out the request in the shared memory of a connection.
     fn serve(&mut self, owner: Owner) {
         let Self { peers, shared, table, message, .. } = self;
         let Some(peer) = peers.get_mut(&owner) else { return };
@@ -173,7 +173,7 @@ impl EventLoop {
         }
     }
 
-    /// Carries out a request of that length, which was copied out of the shared memory.
+    /// Carries out a request of the given length, which was copied out of the shared memory.
     #[inline(never)]
     fn serve_longer(&mut self, owner: Owner, length: Option<usize>) {
         let Some(room) = self.shared.request.take() else { return };
@@ -184,14 +184,14 @@ impl EventLoop {
                 self.carry_out(owner, Ok(request));
             }
             _ => {
-                debug!("the manager's server closes a connection: no request is in the shared memory");
+                debug!("the manager's server closes a connection: the shared memory contains no valid request");
                 self.end(owner);
             }
         }
         self.shared.request = Some(room);
     }
 
-    /// Replies through shared memory, if the request came so and the reply can go so.
+    /// Replies through shared memory, if the request came that way and the reply fits.
     pub(super) fn reply_by_memory(&mut self, owner: Owner, reply: &Reply) -> bool {
         let Some(peer) = self.peers.get_mut(&owner) else { return false };
         let Some(exchange) = peer.exchange.as_mut().filter(|_| peer.by_memory) else { return false };
@@ -210,7 +210,7 @@ impl EventLoop {
         true
     }
 
-    /// Notifies a client of a reply that is in its shared memory, if it waits for that.
+    /// Notifies a client of a reply in its shared memory, if the client waits for that.
     fn has_answered(&mut self, owner: Owner, wake: Result<Wake, Errno>) {
         let Some(peer) = self.peers.get_mut(&owner) else { return };
         let is_sent = match wake {
@@ -228,8 +228,8 @@ impl EventLoop {
     }
 }
 
-/// Answers a request that changes nothing, if its object can do so without a value for each argument. Objects with an
-/// access list are left to [`serve_longer`](EventLoop::serve_longer).
+/// Answers a request that changes nothing, if its object can do so without a value for each argument.
+/// [`serve_longer`](EventLoop::serve_longer) handles objects with an access list.
 #[inline]
 fn look<'r>(table: &ObjectTable, request: &[u8], room: &'r mut compact::Room) -> Option<&'r [u8]> {
     let Unread { ident, method, args } = compact::take_apart(request)?;

@@ -1,4 +1,4 @@
-//! What the loop notes of calls, and of shared memory.
+//! The state of the loop for calls and for shared memory.
 
 use std::time::Instant;
 
@@ -15,17 +15,17 @@ pub(super) struct Parked {
     pub(super) until: Option<Instant>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub(super) enum Handled {
     Reply(Reply),
     /// The reply comes later.
     Later,
-    /// There is none.
+    /// No reply.
     Silent,
 }
 
 impl From<Result<Value, Exception>> for Handled {
-    /// For what the server itself was asked: an exception is a traceback there, as CPython's server says it.
+    /// Converts the result of a request to the server itself: an exception becomes a traceback, as in CPython's server.
     fn from(outcome: Result<Value, Exception>) -> Self {
         Self::Reply(match outcome {
             Ok(value) => Reply::Return(value),
@@ -34,25 +34,25 @@ impl From<Result<Value, Exception>> for Handled {
     }
 }
 
-/// Marks the token of a wake-up: the rest is its connection. No connection has so great a number.
+/// The mark in the token of a wake-up; the rest is the number of its connection. No connection has a number this large.
 pub(super) const WAKEUP: u64 = 1 << 63;
 
 /// The exchanges of all connections.
 #[derive(Default)]
 pub(super) struct Shared {
-    /// How many there are.
+    /// The number of exchanges.
     pub(super) count: usize,
     pub(super) awake: Vec<Awake>,
     /// The owners whose wake-ups were signalled since the last round.
     pub(super) rung: Vec<Owner>,
     pub(super) patience: Patience,
-    /// Room for a request. Out of here while a request borrows it.
+    /// A buffer for a request; `None` while a request borrows the buffer.
     pub(super) request: Option<Box<[u8; exchange::ROOM]>>,
 }
 
 pub(super) struct Awake {
     pub(super) owner: Owner,
-    /// Whether it has asked in this round.
+    /// Whether the exchange has sent a request in this round.
     pub(super) has_asked: bool,
 }
 
