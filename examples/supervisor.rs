@@ -1,4 +1,4 @@
-//! A supervisor: starts what has to run, and starts it again when it ends badly.
+//! A supervisor: starts the children, and restarts those that fail.
 //!
 //! `cargo run --example supervisor [-- --for SECONDS]`; control-C or SIGTERM ends it and all that it has started. With
 //! `--self-test` it checks what it prints.
@@ -31,16 +31,16 @@ Starts four children, and starts a child again when it ends badly. Ctrl-C or SIG
 
 /// The pause before the first restart; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
-/// After so many restarts a child is given up.
+/// The number of restarts after which the supervisor gives a child up.
 const RESTARTS: u32 = 3;
-/// How long a child may take to end when it is told to.
+/// The time that a child has to end after the request.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 // ---- the work ----
 
-/// A child inherits the signals that its supervisor holds back, and this one wants to be told.
+/// Unblocks the signals, because a child inherits the signals that its supervisor blocks and this child needs them.
 fn listen_to_signals() {
-    signal::set_mask(SignalSet::EMPTY).expect("a mask can be set").keep();
+    signal::set_mask(SignalSet::EMPTY).expect("the mask can be set").keep();
 }
 
 fn steady() {
@@ -81,7 +81,7 @@ impl Ward {
         Self { name, start, process: None, restarts: 0, due: Some(Instant::now()) }
     }
 
-    /// Starts it if it is time to.
+    /// Starts the child if it is due.
     fn start_if_due(&mut self) -> Outcome {
         if self.due.is_some_and(|due| due <= Instant::now()) {
             self.due = None;
@@ -92,7 +92,7 @@ impl Ward {
         Ok(())
     }
 
-    /// Says how it ended, and when it is started again.
+    /// Prints how the child ended and when it restarts.
     fn ended(&mut self, exit: ExitStatus) -> Outcome {
         let Some(process) = self.process.take() else { return Ok(()) };
         let why = match process.panic()? {
@@ -113,7 +113,7 @@ impl Ward {
     }
 }
 
-/// What the supervisor waits for.
+/// The objects that the supervisor waits for.
 enum Watched {
     Child(Process),
     Signals(SignalFd),
@@ -155,7 +155,7 @@ fn supervise(wards: &mut [Ward], end: Option<Instant>) -> Outcome {
     }
 }
 
-/// Tells all children to end, and kills who does not.
+/// Sends all children SIGTERM, and kills those that do not end.
 fn end(wards: &mut [Ward]) -> Outcome {
     let living = || wards.iter().filter_map(|ward| Some((ward.name, ward.process.as_ref()?)));
     for (_, process) in living() {

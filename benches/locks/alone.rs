@@ -20,7 +20,7 @@ pub fn shared() -> Shm<Lock<u64, Shared>> {
 /// Acquires and releases a shared lock once.
 #[inline(always)] // as it would be in a caller's loop
 pub fn turn(lock: &Lock<u64, Shared>) {
-    *lock.lock().expect("the lock is not abandoned") += 1;
+    *lock.lock().expect("the lock is recoverable") += 1;
 }
 
 /// Runs the rows of both scopes.

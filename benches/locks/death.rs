@@ -59,7 +59,7 @@ fn one_death(lock: &Lock<u64, Shared>) -> f64 {
         // SAFETY: the holder is not reaped before this child is, so the number is still its own.
         unsafe { libc::kill(holder, libc::SIGKILL) };
     });
-    let mut guard = lock.lock().expect("the lock can be recovered");
+    let mut guard = lock.lock().expect("the lock is recoverable");
     let have = monotonic();
     assert!(guard.abandoned(), "the holder died with the lock held");
     guard.mark_consistent();

@@ -19,7 +19,7 @@ fn shared() -> Shm<RwLock<u64, Shared>> {
 /// Reads once under a shared lock.
 #[inline(always)] // as it would be in a caller's loop
 fn read(lock: &RwLock<u64, Shared>) {
-    black_box(*lock.read().expect("the lock is not abandoned"));
+    black_box(*lock.read().expect("the lock is recoverable"));
 }
 
 /// Runs the rows of both scopes.
@@ -66,7 +66,7 @@ fn between_processes(bench: &Bench) {
         rounds.add("pthread_rwlock", || {
             black_box(pthread.read(|value| *value));
         });
-        rounds.add("ours-write", || *ours.write().expect("the lock is not abandoned") += 1);
+        rounds.add("ours-write", || *ours.write().expect("the lock is recoverable") += 1);
         rounds.add("pthread-write", || pthread.write(|value| *value += 1));
         turns.run(200, rounds);
     });

@@ -53,7 +53,7 @@ pub fn with_work(bench: &Bench, cores: [usize; 2], placement: Placement) {
         (
             "ours",
             pair.add(16, || {
-                inside(&mut ours.lock().expect("the lock is not abandoned"));
+                inside(&mut ours.lock().expect("the lock is recoverable"));
                 spend(800);
             }),
         ),
@@ -104,7 +104,7 @@ pub fn one_core(bench: &Bench, core: usize) {
     let (ours, plain) = (shared(), machine::shared(PlainFutex::default()));
     let mut pair = Pair::on([core, core]);
     let jobs = [
-        ("ours", pair.add(1, || count_and_yield(&mut ours.lock().expect("the lock is not abandoned")))),
+        ("ours", pair.add(1, || count_and_yield(&mut ours.lock().expect("the lock is recoverable")))),
         ("plain-futex", pair.add(1, || plain.with(count_and_yield))),
     ];
     let ran = stretches(bench, &mut pair, &jobs, 60, Duration::from_millis(20));

@@ -26,8 +26,8 @@ fn row(bench: &Bench, len: usize, raw_bar: f64) {
         let raw = RawArray::<u64>::from_slice(items).expect("shared memory");
         // What memcpy is given is as aligned, and lies in the same kind of memory.
         let plain = Array::<u64>::from_slice(items).expect("shared memory");
-        let mut plain = plain.lock().expect("the lock is not abandoned");
-        let mut guard = array.lock().expect("the lock is not abandoned");
+        let mut plain = plain.lock().expect("the lock is recoverable");
+        let mut guard = array.lock().expect("the lock is recoverable");
         let mut rounds = Rounds::new();
         rounds.add("guard", || black_box(&mut guard[..]).copy_from_slice(black_box(items)));
         rounds.add("raw", || black_box(&raw).set_slice(.., black_box(items)).expect("as many places"));

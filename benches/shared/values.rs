@@ -35,7 +35,7 @@ pub fn rows(bench: &Bench) {
     row(bench, python, "value-add", "with v.get_lock(): v.value += 1", 0.06, || {
         let value = Value::new(0_i32).expect("shared memory");
         move || {
-            let mut value = black_box(&value).lock().expect("the lock is not abandoned");
+            let mut value = black_box(&value).lock().expect("the lock is recoverable");
             *value = value.wrapping_add(1);
         }
     });

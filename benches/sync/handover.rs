@@ -35,16 +35,16 @@ impl Mailbox {
     }
 
     fn post(&self) {
-        let mut full = self.full.lock().expect("the lock is not abandoned");
+        let mut full = self.full.lock().expect("the lock is recoverable");
         *full = 1;
         drop(full);
         self.changed.notify(1);
     }
 
     fn take(&self) {
-        let mut full = self.full.lock().expect("the lock is not abandoned");
+        let mut full = self.full.lock().expect("the lock is recoverable");
         while *full == 0 {
-            full = self.changed.wait(full).expect("the lock is not abandoned");
+            full = self.changed.wait(full).expect("the lock is recoverable");
         }
         *full = 0;
     }

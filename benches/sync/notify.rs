@@ -39,7 +39,7 @@ impl<const N: usize> Ours<N> {
 
 impl<const N: usize> Bell for Ours<N> {
     fn wait(&self, seen: u64, enters: &dyn Fn()) -> u64 {
-        let mut number = self.number.lock().expect("the lock is not abandoned");
+        let mut number = self.number.lock().expect("the lock is recoverable");
         enters();
         while *number == seen {
             number = self.changed.wait(number).expect("there is room");
@@ -48,7 +48,7 @@ impl<const N: usize> Bell for Ours<N> {
     }
 
     fn add(&self) {
-        *self.number.lock().expect("the lock is not abandoned") += 1;
+        *self.number.lock().expect("the lock is recoverable") += 1;
     }
 
     fn notify_one(&self) {

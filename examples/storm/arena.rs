@@ -1,4 +1,4 @@
-//! The storm's use of [`Arena`]: objects that are made, cloned, sent and dropped, in a small arena.
+//! The storm's use of [`Arena`]: objects that processes create, clone, send and drop, in a small arena.
 //!
 //! An object in which another's bytes are found, a message whose object is gone, and memory in use when nobody has an
 //! object are what must not be.
@@ -25,7 +25,7 @@ pub struct ArenaStorm {
     arena: Arena,
     near: Socket,
     far: Socket,
-    /// Whether a turn does everything, so that a play of a scene has the instructions of all.
+    /// Whether a turn does everything, so that one run of a scene covers all instructions.
     all: bool,
 }
 
@@ -34,23 +34,23 @@ pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
     Box::new(ArenaStorm { arena: Arena::new(64 << 10).expect("memory for the storm"), near, far, all: scene.is_some() })
 }
 
-const OTHER: &str = "an object has the bytes of another";
+const OTHER: &str = "an object has the bytes of another object";
 
 impl ArenaStorm {
     fn send(&self, object: &Handle<Wide>) {
-        let carrier = self.arena.carrier().expect("there are few holders");
-        let place = carrier.carry(object).expect("it is of this arena");
+        let carrier = self.arena.carrier().expect("a slot for the clone is free");
+        let place = carrier.carry(object).expect("the object is in this arena");
         // SAFETY: the participants use the memory as an arena.
         let descriptor = unsafe { carrier.descriptor() };
         // Without room it is not sent.
         let _ = self.near.send_with(&place.to_ne_bytes(), &[descriptor.as_fd()], Deadline::NOW);
     }
 
-    /// Receives a message if there is one; false if its object is not what was sent.
+    /// Receives a message if there is one; `false` if its object differs from the sent one.
     fn receive(&self) -> Option<bool> {
         let mut bytes = [0; 8];
         let came = self.far.recv_with::<1>(&mut bytes, Deadline::NOW).ok()??;
-        let object = self.arena.at::<Wide>(u64::from_ne_bytes(bytes)).expect("there are few holders");
+        let object = self.arena.at::<Wide>(u64::from_ne_bytes(bytes)).expect("a slot for the clone is free");
         let is_good = object.is_some_and(|object| object.get().windows(2).all(|pair| pair[0] == pair[1]));
         drop(came);
         Some(is_good)
@@ -73,9 +73,9 @@ impl Primitive for ArenaStorm {
             spin_loop();
         }
         if (self.all || seat.chance(3) == 0) && self.receive() == Some(false) {
-            seat.breaks("a message came without its object");
+            seat.breaks("a message arrived without its object");
         }
-        if *same.lock().expect("nobody gives it up") != [mark; 3] || wide.get() != [mark; 40] {
+        if *same.lock().expect("the lock is recoverable") != [mark; 3] || wide.get() != [mark; 40] {
             seat.breaks(OTHER);
         }
         drop((same, wide));
@@ -85,12 +85,12 @@ impl Primitive for ArenaStorm {
     fn check(&self, _: &Board, _: Duration) -> Check {
         while let Some(is_good) = self.receive() {
             if !is_good {
-                return Check::Broken("a message came without its object");
+                return Check::Broken("a message arrived without its object");
             }
         }
         match self.arena.sweep() {
             Ok(0) => Check::Whole,
-            Ok(_) => Check::Broken("memory is in use that nobody has"),
+            Ok(_) => Check::Broken("memory is in use without an owner"),
             Err(_) => Check::Hangs("the arena cannot be swept"),
         }
     }

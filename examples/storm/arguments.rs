@@ -11,7 +11,7 @@ pub const USAGE: &str = "usage: storm NAME|all [--kills N | --minutes N] [--seed
   --most N     with --step: so many instructions of each scene only, evenly (all)
   --self-test  a short storm of both kinds of each";
 
-/// Which of the two storms.
+/// The kind of storm: random kills, or steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Kills,
@@ -25,7 +25,7 @@ pub struct Arguments {
     pub seed: u64,
     pub stride: u32,
     pub most: u32,
-    /// How long to go on, for the form that watches memory.
+    /// The duration of the form that watches memory.
     pub minutes: Option<u64>,
     step: bool,
     self_test: bool,
@@ -45,7 +45,7 @@ impl Arguments {
     }
 }
 
-/// `None` when help was asked for.
+/// Parses the command line; `None` if it requests help.
 pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let mut parsed = Arguments {
         name: String::new(),
@@ -75,14 +75,14 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             }
             option if option.starts_with('-') => return Err(format!("unknown option {option}")),
             name if parsed.name.is_empty() => parsed.name = name.to_owned(),
-            extra => return Err(format!("one name at a time, or all: what is {extra:?}?")),
+            extra => return Err(format!("unexpected argument {extra:?}: give one name at a time, or all")),
         }
     }
     if parsed.name.is_empty() {
         return Err("which storm?".to_owned());
     }
     if parsed.kills == 0 {
-        return Err("--kills 0 would show nothing: ask for one at least".to_owned());
+        return Err("--kills 0 shows nothing; use at least 1".to_owned());
     }
     Ok(Some(parsed))
 }

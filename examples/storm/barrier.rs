@@ -1,4 +1,5 @@
-//! The storm's use of [`Barrier`]: nobody passes while one is missing, and everyone is let go when one dies.
+//! The storm's use of [`Barrier`]: no participant passes while another is missing, and every waiter is released when
+//! one dies.
 //!
 //! All have joined, so that any death breaks the barrier and those who wait are told so without a deadline. Then the
 //! parent makes it whole again, finds that it cannot pass alone, and the next round is a full set of parties.
@@ -20,9 +21,9 @@ use crate::{Check, Held, Primitive};
 shareable! {
     struct Stage {
         barrier: Barrier<Shared>,
-        /// How often each has come since the barrier was whole.
+        /// The number of arrivals of each participant since the barrier was last made whole.
         arrivals: [AtomicU32; PARTICIPANTS],
-        /// The numbers handed out in this cycle, and in the one before or after it, as bits.
+        /// The numbers that this cycle has handed out, and those of the cycle before or after it, as bits.
         numbers: [AtomicU32; 2],
     }
 }
@@ -41,12 +42,12 @@ impl BarrierStorm {
         let parties = self.0.barrier.parties() as usize;
         let counts: [u32; PARTICIPANTS] = from_fn(|index| self.0.arrivals[index].load(SeqCst));
         if counts[..parties].iter().any(|&count| count < arrival) {
-            seat.breaks("it passed although one was missing");
+            seat.breaks("a participant passed although another was missing");
         }
         let bit = 1 << number;
         let [this, other] = [0, 1].map(|cycle| &self.0.numbers[(arrival + cycle) as usize % 2]);
         if number >= parties as u32 || this.fetch_or(bit, SeqCst) & bit != 0 {
-            seat.breaks("its number is another's too");
+            seat.breaks("two participants have the same number");
         }
         if number == 0 {
             // All have left the cycle before, and none can leave the next one without this party.
@@ -58,7 +59,7 @@ impl BarrierStorm {
 impl Primitive for BarrierStorm {
     fn join(&self, seat: Seat<'_>) {
         // For as long as the process lives.
-        core::mem::forget(self.0.barrier.join().expect("there is a seat"));
+        core::mem::forget(self.0.barrier.join().expect("a slot is free"));
         seat.leaves();
     }
 
@@ -72,7 +73,7 @@ impl Primitive for BarrierStorm {
         match self.0.barrier.wait() {
             Ok(number) => self.passed(seat, arrival, number),
             Err(Broken::Died | Broken::Aborted) if seat.sees_doom() => thread::yield_now(),
-            Err(_) => seat.breaks("it is broken although nobody died"),
+            Err(_) => seat.breaks("the barrier is broken without a death"),
         }
         seat.leaves();
     }
@@ -103,7 +104,7 @@ impl Primitive for BarrierStorm {
             return Check::Broken("the barrier cannot be made whole");
         }
         if barrier.wait_timeout(Duration::from_micros(10)) != Err(Broken::TimedOut) {
-            return Check::Broken("one passed alone");
+            return Check::Broken("one participant passed alone");
         }
         if !barrier.reset().is_ok_and(whole) {
             return Check::Broken("the barrier cannot be made whole again");

@@ -1,4 +1,4 @@
-//! What befalls a participant: it is killed, it is stopped for a while, or it becomes another program.
+//! The faults of a participant: it is killed, stopped for a while, or executes another program.
 
 use core::ffi::{c_char, c_int};
 use core::ptr::null;
@@ -8,21 +8,21 @@ use ossature::sys::signal::{Flags, SignalSet, handle};
 
 use crate::random::Random;
 
-/// Both end a participant, for the others.
+/// A fault that ends a participant, as the others see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
     Kill,
-    /// It executes another program, wherever it is: what it held is given back as at a death.
+    /// The participant executes another program at any point; the kernel releases what it held, as at a death.
     Exec,
 }
 
 const EXEC: Signal = Signal::USR1;
 const PROGRAM: *const c_char = c"/bin/true".as_ptr();
-/// What a participant ends with that could not become another program.
+/// The exit code of a participant that failed to execute another program.
 const NO_PROGRAM: u8 = 97;
 
 impl Blow {
-    /// One in eight is an exec.
+    /// Picks a fault; one in eight is an exec.
     pub fn any(random: &mut Random) -> Self {
         if random.below(8) == 0 { Self::Exec } else { Self::Kill }
     }
@@ -32,13 +32,16 @@ impl Blow {
             Self::Kill => child.kill(),
             Self::Exec => child.signal(EXEC),
         }
-        .expect("a child can be sent a signal");
+        .expect("the child accepts a signal");
     }
 
-    /// Waits for the end of a child that was struck.
+    /// Waits for the end of a child after its fault.
     pub fn end(self, child: &mut Child) {
-        let exit = child.wait().expect("a child can be waited for");
-        assert!(self == Self::Kill || self.is_cause_of(exit), "a participant became another program: {exit:?}");
+        let exit = child.wait().expect("the child can be waited for");
+        assert!(
+            self == Self::Kill || self.is_cause_of(exit),
+            "a participant did not execute the other program: {exit:?}"
+        );
     }
 
     pub fn is_cause_of(self, exit: ExitStatus) -> bool {
@@ -49,10 +52,10 @@ impl Blow {
     }
 }
 
-/// Makes the calling participant one that can be told to become another program.
+/// Prepares the calling participant for the signal that makes it execute another program.
 pub fn be_ready() {
     // SAFETY: the handler makes two system calls and returns from neither; it stays callable, being a function.
-    unsafe { handle(EXEC, become_another, Flags::empty(), SignalSet::EMPTY) }.expect("a signal can be handled");
+    unsafe { handle(EXEC, become_another, Flags::empty(), SignalSet::EMPTY) }.expect("the signal can be handled");
 }
 
 extern "C" fn become_another(_: c_int) {

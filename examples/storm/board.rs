@@ -1,4 +1,4 @@
-//! What parent and participants tell each other, in shared memory.
+//! The messages between parent and participants, in shared memory.
 
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::fs;
@@ -12,26 +12,26 @@ use ossature::sys::shm::{Shm, array};
 pub const PARTICIPANTS: usize = 4;
 
 shareable! {
-    /// What one participant says of itself, and what the parent says of it.
+    /// The state of one participant, as the participant and the parent report it.
     struct Mark {
         state: AtomicU32,
         leads: AtomicU32,
         turns: AtomicU32,
-        /// At which closing of the board it came to rest.
+        /// The value of `go` at which the participant last came to rest.
         rested: AtomicU32,
         pid: AtomicU32,
     }
 }
 
 shareable! {
-    /// What the parent says to all, and everybody's mark.
+    /// The orders of the parent to all participants, and the mark of each participant.
     pub struct Board {
-        /// Odd while it is open; another number each time.
+        /// Odd while the board is open; a new number at each change.
         go: AtomicU32,
-        /// A bit for each participant that is inside, and above them one for each that is to die: in one word, so
-        /// that a look at it is exact.
+        /// A bit for each participant that is inside, and above them a bit for each that is about to be killed. They
+        /// share one word, so that a read of it is consistent.
         inside: AtomicU32,
-        /// How often a participant found what must not be.
+        /// The number of violations that participants found.
         broken: AtomicU32,
         marks: [Mark; PARTICIPANTS],
     }
@@ -52,7 +52,7 @@ impl Board {
         Shm::place(Self::init(number(0), number(0), number(0), marks)).expect("memory for the storm")
     }
 
-    /// Lets those begin who rest.
+    /// Lets the resting participants begin.
     pub fn open(&self) {
         if !self.is_open() {
             self.go.fetch_add(1, SeqCst);
@@ -60,7 +60,7 @@ impl Board {
         }
     }
 
-    /// Asks everybody to rest after this turn.
+    /// Stops every participant after its current turn.
     pub fn close(&self) {
         if self.is_open() {
             self.go.fetch_add(1, SeqCst);
@@ -71,7 +71,7 @@ impl Board {
         self.go.load(SeqCst) % 2 == 1
     }
 
-    /// Waits in a participant while the board is closed.
+    /// Waits, in a participant, while the board is closed.
     pub fn wait_until_open(&self, seat: Seat<'_>) {
         loop {
             let go = self.go.load(SeqCst);
@@ -92,7 +92,7 @@ impl Board {
         (0..PARTICIPANTS).map(|index| self.seat(index))
     }
 
-    /// The seats of those who live.
+    /// The seats of the living participants.
     pub fn living(&self) -> impl Iterator<Item = Seat<'_>> {
         self.seats().filter(|seat| seat.is_taken() && !seat.is_doomed())
     }
@@ -102,28 +102,29 @@ impl Board {
     }
 }
 
-/// One participant's place.
+/// The seat of one participant.
 #[derive(Clone, Copy)]
 pub struct Seat<'b> {
     board: &'b Board,
     pub index: usize,
 }
 
-/// What its participant says.
+/// The reports of the seat's participant.
 impl Seat<'_> {
-    /// It begins something that may have to wait.
+    /// Reports that the participant begins something that may have to wait.
     pub fn waits(self) {
         self.says(WAITS);
     }
 
-    /// It holds the primitive, or is in the midst of what others wait for. Answers how many are so that are not doomed.
+    /// Reports that the participant holds the primitive, or does what others wait for. Returns the number of
+    /// participants in that state that are not doomed.
     pub fn holds(self) -> u32 {
         self.says(HOLDS);
         let inside = self.board.inside.fetch_or(self.bit(), SeqCst) | self.bit();
         (inside & !(inside >> DOOMED) & ((1 << DOOMED) - 1)).count_ones()
     }
 
-    /// It lets go, or has done what others wait for.
+    /// Reports that the participant has released the primitive, or done what others wait for.
     pub fn leaves(self) {
         self.board.inside.fetch_and(!self.bit(), SeqCst);
         self.says(OUTSIDE);
@@ -138,31 +139,31 @@ impl Seat<'_> {
         self.mark().turns.fetch_add(1, SeqCst);
     }
 
-    /// Complains of something that must not be.
+    /// Reports a violation.
     pub fn breaks(self, what: &str) {
         if self.board.broken.fetch_add(1, SeqCst) < 5 {
             eprintln!("storm: participant {}: {what}", self.index);
         }
     }
 
-    /// For how many pauses it is to hold the primitive this time: at times so long that a blow aimed at a holder meets
-    /// one.
+    /// The number of pauses during which the participant holds the primitive in this turn. Some turns are long, so that
+    /// a kill aimed at a holder meets one.
     pub fn work(self) -> u32 {
         [0, 5, 20, 80, 2_000][(self.turns() as usize + self.index) % 5]
     }
 
-    /// Another number in each turn.
+    /// A different number below `below` in each turn.
     pub fn chance(self, below: u32) -> u32 {
         let turn = self.turns().wrapping_mul(PARTICIPANTS as u32).wrapping_add(self.index as u32);
         (turn.wrapping_mul(0x9e37_79b9) >> 16) % below
     }
 
-    /// Whether it is one for whom the others wait, where the parts differ.
+    /// Whether the others wait for this participant, where the roles differ.
     pub fn leads(self) -> bool {
         self.mark().leads.load(SeqCst) == 1
     }
 
-    /// Whether somebody has been doomed.
+    /// Whether any participant is doomed.
     pub fn sees_doom(self) -> bool {
         self.board.seats().any(Seat::is_doomed)
     }
@@ -172,9 +173,9 @@ impl Seat<'_> {
     }
 }
 
-/// What the parent sees of it, and says.
+/// The parent's view of the seat, and its orders.
 impl Seat<'_> {
-    /// A new participant will sit down.
+    /// Prepares the seat for a new participant.
     pub fn is_given(self, leads: bool) {
         self.says(NEW);
         self.mark().leads.store(u32::from(leads), SeqCst);
@@ -185,7 +186,7 @@ impl Seat<'_> {
         self.mark().pid.store(pid.as_raw_nonzero().get() as u32, SeqCst);
     }
 
-    /// It will be killed now: others need not care whether it is inside.
+    /// Marks the participant as about to be killed, so that others ignore whether it is inside.
     pub fn dooms(self) {
         self.board.inside.fetch_or(self.bit() << DOOMED, SeqCst);
     }
@@ -198,12 +199,12 @@ impl Seat<'_> {
         self.mark().turns.load(SeqCst)
     }
 
-    /// Whether it knows that the board is closed, and so begins nothing before it is opened.
+    /// Whether the participant knows that the board is closed, and so begins nothing before it opens.
     pub fn is_resting(self) -> bool {
         self.is(RESTS) && self.mark().rested.load(SeqCst) == self.board.go.load(SeqCst)
     }
 
-    /// Whether it has not said anything yet.
+    /// Whether the participant has not reported anything yet.
     pub fn is_new(self) -> bool {
         self.is(NEW)
     }
@@ -220,12 +221,12 @@ impl Seat<'_> {
         self.is(HOLDS)
     }
 
-    /// Whether it waits and the kernel says that it sleeps.
+    /// Whether the participant waits and the kernel reports that it sleeps.
     pub fn is_asleep(self) -> bool {
         self.is_waiting() && self.kernel_state() == Some('S')
     }
 
-    /// What the kernel says that it does: `R` runs, `S` sleeps, `t` stands still for its tracer, `Z` has ended.
+    /// The state that the kernel reports: `R` runs, `S` sleeps, `t` is stopped by its tracer, `Z` has ended.
     pub fn kernel_state(self) -> Option<char> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.mark().pid.load(SeqCst))).ok()?;
         // `pid (name) state ...`, and the name may hold anything.

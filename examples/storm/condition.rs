@@ -63,7 +63,7 @@ impl Ring {
         self.put += 1;
     }
 
-    /// Whether it was the item that it had to be.
+    /// Whether the item was the expected one.
     fn take(&mut self) -> bool {
         let item = self.items[(self.taken % ROOM) as usize];
         self.taken += 1;
@@ -73,11 +73,11 @@ impl Ring {
 
 impl ConditionStorm {
     fn enter(&self) -> Inside<'_> {
-        self.mended(self.stage.ring.lock().expect("nobody gives the lock up"))
+        self.mended(self.stage.ring.lock().expect("the lock is recoverable"))
     }
 
-    /// What everyone does who has just got the lock: a dead holder's put or take is forgotten, with all items, and
-    /// since it may have owed a notification, all look again.
+    /// Repairs the ring after an acquire. The put or take of a dead holder is discarded with all items. All waiters
+    /// look again, because the dead holder may have owed a notification.
     fn mended<'s>(&self, mut ring: Inside<'s>) -> Inside<'s> {
         if ring.abandoned() {
             ring.taken = ring.put;
@@ -89,7 +89,7 @@ impl ConditionStorm {
     }
 
     fn wait_on<'s>(&self, condition: &Condition<Shared>, ring: Inside<'s>) -> Inside<'s> {
-        self.mended(condition.wait(ring).expect("few wait and nobody gives the lock up"))
+        self.mended(condition.wait(ring).expect("few wait, and the lock is recoverable"))
     }
 
     fn produces(&self, seat: Seat<'_>) -> bool {
@@ -107,7 +107,7 @@ impl ConditionStorm {
     }
 }
 
-/// Dropping puts an item, for the one that waits longest or, should that one die, for the next.
+/// An empty queue, whose drop puts an item for the longest waiter or, if that one dies, for the next.
 struct Empty<'s>(&'s ConditionStorm);
 
 impl Drop for Empty<'_> {
@@ -121,7 +121,7 @@ impl Primitive for ConditionStorm {
         seat.waits();
         let alone = |seat: Seat<'_>| {
             if seat.holds() > 1 && self.scene.is_none() {
-                seat.breaks("two hold the lock");
+                seat.breaks("two participants hold the lock");
             }
         };
         if self.produces(seat) {
@@ -170,11 +170,15 @@ impl Primitive for ConditionStorm {
     }
 
     fn check(&self, _: &Board, patience: Duration) -> Check {
-        let ring = self.stage.ring.lock_timeout(patience).expect("nobody gives the lock up");
+        let ring = self.stage.ring.lock_timeout(patience).expect("the lock is recoverable");
         let Some(ring) = ring.map(|ring| self.mended(ring)) else {
             return Check::Hangs("the lock is not free");
         };
-        if ring.put - ring.taken <= ROOM { Check::Whole } else { Check::Broken("the queue is more than full") }
+        if ring.put - ring.taken <= ROOM {
+            Check::Whole
+        } else {
+            Check::Broken("the queue holds more items than its capacity")
+        }
     }
 
     fn hold(&self) -> Box<dyn Held + '_> {

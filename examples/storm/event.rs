@@ -1,4 +1,4 @@
-//! The storm's use of [`Event`]: one raises and lowers the flag, the others wait for it.
+//! The storm's use of [`Event`]: one participant sets and clears the flag, the others wait for it.
 //!
 //! The setter is killed between its store and its wake among other places. As soon as it is dead or rests, a flag
 //! that is up must free every waiter without anybody's help. When it is down the parent raises it, or raises and
@@ -39,7 +39,7 @@ impl EventStorm {
     }
 }
 
-/// Dropping raises the flag.
+/// A cleared flag, whose drop sets it.
 struct Lowered<'e>(&'e Event<Shared>);
 
 impl Drop for Lowered<'_> {
@@ -98,13 +98,13 @@ impl Primitive for EventStorm {
     fn check(&self, _: &Board, patience: Duration) -> Check {
         self.event.clear();
         if self.event.wait_timeout(Duration::ZERO) != Ok(false) {
-            return Check::Broken("the flag cannot be lowered");
+            return Check::Broken("the flag cannot be cleared");
         }
         self.event.set();
         if self.event.wait_timeout(patience) == Ok(true) {
             Check::Whole
         } else {
-            Check::Hangs("the flag cannot be raised")
+            Check::Hangs("the flag cannot be set")
         }
     }
 

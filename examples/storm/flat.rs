@@ -1,36 +1,36 @@
-//! Whether memory and descriptors stay as they are: of this process and of all that it has started, between two storms.
+//! Checks between two storms that memory and descriptors do not grow, in this process and all its descendants.
 
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How much more memory a process may have than after the first minute: allocators keep what they freed.
+/// The KiB by which a process may grow after the first minute: allocators keep what they freed.
 const SLACK: usize = 8 << 10;
 
-/// How many more descriptors. A supervisor that takes a dead one's place is forked with those that are under way to the
-/// pool, and there are more of them at one time than at another.
+/// The number of descriptors by which a process may grow. A supervisor that replaces a dead one is forked with those
+/// that are under way to the pool, whose number varies.
 const UNDER_WAY: usize = 32;
 
-/// How long a process that has ended may wait for its parent. Beside it stands the one that takes its place.
+/// The maximum time until the parent of a dead process reaps it. Meanwhile its replacement exists as well.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a pool that lost all its processes may take to have others.
+/// The maximum time until a pool that lost all its processes has replaced them.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// Between two looks.
+/// The time between two checks.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The most that any one process of the family has.
+/// The maxima over the processes of the family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Most {
-    /// Memory in KiB, that of files not counted.
+    /// Memory in KiB, without that of files.
     pub memory: usize,
     pub descriptors: usize,
     pub processes: usize,
 }
 
 impl Most {
-    /// Of this process and its descendants, once those that were killed last have others in their place.
+    /// The maxima of this process and its descendants, once the processes killed last are replaced.
     pub fn now() -> Self {
         let end = Instant::now() + SETTLING;
         let mut most = Self::look();
@@ -57,7 +57,7 @@ impl Most {
         most
     }
 
-    /// The greater of each.
+    /// The greater value of each field.
     pub fn or(self, other: Self) -> Self {
         Self {
             memory: self.memory.max(other.memory),
@@ -66,7 +66,7 @@ impl Most {
         }
     }
 
-    /// What is beyond an earlier look and stays so, if anything is.
+    /// The growth over an earlier state that lasts, if there is any.
     pub fn beyond(self, before: Self) -> Option<String> {
         let (mut now, end) = (self, Instant::now() + PATIENCE);
         while now.exceeds(before) {
@@ -86,7 +86,7 @@ impl Most {
     }
 }
 
-/// The memory of a process in KiB, and how many descriptors it has.
+/// The memory of a process in KiB, and the number of its descriptors.
 fn of(pid: u32) -> Option<(usize, usize)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {

@@ -1,4 +1,4 @@
-//! The first form: participants die at random instants.
+//! The first form: kills participants at random instants.
 //!
 //! A round: everyone uses the primitive for a random while, at times with one of them stopped; one dies, at times
 //! two, by a kill or because it executes another program; the others are asked to rest, and must, once the stopped
@@ -70,8 +70,8 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Counts {
         }
     }
     for child in &mut children {
-        child.kill().expect("a child can be killed");
-        child.wait().expect("a child can be waited for");
+        child.kill().expect("the child can be killed");
+        child.wait().expect("the child can be waited for");
     }
     counts.broken += board.broken();
     counts
@@ -102,7 +102,7 @@ fn start(primitive: &dyn Primitive, board: &Board, seat: Seat<'_>) -> Child {
     child
 }
 
-/// Ends the storm with a plain sentence where the machine has no room for a participant.
+/// Ends the storm with an error message if the machine has no room for a participant.
 pub fn started(child: Result<Child, ForkError>) -> Child {
     child.unwrap_or_else(|error| {
         eprintln!("storm: cannot start a participant: {error}");
@@ -111,11 +111,11 @@ pub fn started(child: Result<Child, ForkError>) -> Child {
 }
 
 pub fn send(child: &Child, signal: Signal) {
-    child.signal(signal).expect("a child can be sent a signal");
+    child.signal(signal).expect("the child accepts a signal");
 }
 
-/// Lets the storm run for a random while. Half of the time the end is put where the doomed one says that it waits or
-/// holds, so that instants of interest are not rare; which instruction it is at by then is chance.
+/// Lets the storm run for a random time. Half of the time it ends when the doomed participant reports that it waits or
+/// holds, so that interesting instants are not rare. The instruction that the participant then executes is random.
 fn wait_a_while(doomed: Seat<'_>, random: &mut Random) {
     let began = Instant::now();
     pause(random);
@@ -132,7 +132,7 @@ fn wait_a_while(doomed: Seat<'_>, random: &mut Random) {
     }
 }
 
-/// A random while of up to 120 microseconds.
+/// Yields for a random time of up to 120 microseconds.
 pub fn pause(random: &mut Random) {
     let began = Instant::now();
     let least = random.below(120);
@@ -141,7 +141,7 @@ pub fn pause(random: &mut Random) {
     }
 }
 
-/// Whether turns are taken, by others than the one that stands still.
+/// Whether participants other than the stopped one take turns.
 fn go_on(board: &Board, still: Option<usize>) -> bool {
     let turns = || board.seats().filter(|seat| Some(seat.index) != still).map(Seat::turns).fold(0, u32::wrapping_add);
     let (before, began) = (turns(), Instant::now());
@@ -151,7 +151,7 @@ fn go_on(board: &Board, still: Option<usize>) -> bool {
     turns() != before
 }
 
-/// Waits until all the living rest.
+/// Waits until all living participants rest.
 fn rest(primitive: &dyn Primitive, board: &Board, counts: &mut Counts) {
     let began = Instant::now();
     while !board.living().all(Seat::is_resting) {

@@ -1,8 +1,8 @@
-//! What this process has, to see afterwards whether it has more.
+//! The resources of this process, to detect a growth later.
 
 use std::fs;
 
-/// Descriptors, mappings and children.
+/// The numbers of descriptors, mappings and children.
 #[derive(Debug)]
 pub struct Holdings {
     descriptors: usize,
@@ -22,7 +22,7 @@ impl Holdings {
         }
     }
 
-    /// How many more there are than `before`.
+    /// The number of resources in excess of `before`.
     pub fn beyond(&self, before: &Self) -> usize {
         self.descriptors.saturating_sub(before.descriptors)
             + self.mappings.saturating_sub(before.mappings)

@@ -1,4 +1,4 @@
-//! The storm's use of [`Lock`]: two numbers that are equal whenever nobody is inside.
+//! The storm's use of [`Lock`]: two numbers that are equal whenever no participant is inside.
 
 use core::hint::{black_box, spin_loop};
 use core::time::Duration;
@@ -13,7 +13,7 @@ use crate::step::Scene;
 use crate::{Check, Held, Primitive};
 
 shareable! {
-    /// Equal, but for a holder that is between the two.
+    /// Two numbers that are equal, except while a holder writes them.
     plain struct Pair {
         first: u64,
         second: u64,
@@ -27,7 +27,7 @@ pub fn make(_: Option<Scene>) -> Box<dyn Primitive> {
     Box::new(LockStorm(Shm::place(pair).expect("memory for the storm")))
 }
 
-/// What everyone does who has just taken the lock. Answers whether the data was as it must be.
+/// Repairs the data after an acquire. Returns whether the data was as it must be.
 fn is_whole(guard: &mut Guard<'_, Pair, Shared>) -> bool {
     if guard.abandoned() {
         // The dead holder may have been anywhere: nothing but the first number is believed.
@@ -40,12 +40,12 @@ fn is_whole(guard: &mut Guard<'_, Pair, Shared>) -> bool {
 impl Primitive for LockStorm {
     fn turn(&self, seat: Seat<'_>) {
         seat.waits();
-        let mut guard = self.0.lock().expect("nobody gives the lock up");
+        let mut guard = self.0.lock().expect("the lock is recoverable");
         if seat.holds() > 1 {
-            seat.breaks("two hold the lock");
+            seat.breaks("two participants hold the lock");
         }
         if !is_whole(&mut guard) {
-            seat.breaks("the data is half-written and nobody was told");
+            seat.breaks("the data is half-written, the lock not abandoned");
         }
         guard.first = black_box(guard.first + 1);
         for _ in 0..seat.work() {
@@ -56,13 +56,17 @@ impl Primitive for LockStorm {
     }
 
     fn check(&self, _: &Board, patience: Duration) -> Check {
-        let Some(mut guard) = self.0.lock_timeout(patience).expect("nobody gives the lock up") else {
+        let Some(mut guard) = self.0.lock_timeout(patience).expect("the lock is recoverable") else {
             return Check::Hangs("the lock is not free");
         };
-        if is_whole(&mut guard) { Check::Whole } else { Check::Broken("the data is half-written and nobody was told") }
+        if is_whole(&mut guard) {
+            Check::Whole
+        } else {
+            Check::Broken("the data is half-written, the lock not abandoned")
+        }
     }
 
     fn hold(&self) -> Box<dyn Held + '_> {
-        Box::new(self.0.lock().expect("nobody gives the lock up"))
+        Box::new(self.0.lock().expect("the lock is recoverable"))
     }
 }

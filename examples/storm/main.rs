@@ -1,4 +1,4 @@
-//! The storm: kills processes at any instant while others use a primitive, and sees whether these go on.
+//! The storm: kills processes at any instant while others use a primitive, and checks that the others continue.
 //!
 //! ```text
 //! cargo run --release --example storm -- lock --kills 2000 --seed 1
@@ -62,63 +62,62 @@ use leaks::Holdings;
 use step::Scene;
 use trial::Trial;
 
-/// How long a waiter may wait while nobody alive keeps it waiting.
+/// The maximum wait of a waiter that no living participant keeps waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a storm needs of a primitive: one turn of using it, and what must be true whenever nobody does.
+/// A primitive for a storm: one turn of using it, and the invariant that holds while it is not in use.
 ///
 /// The implementation lives in shared memory: every participant is a forked process that calls [`turn`](Self::turn).
 /// Where the parts differ, the seat tells whether its participant [leads](Seat::leads).
 trait Primitive {
-    /// What a participant does before its first turn.
+    /// Prepares a participant before its first turn.
     fn join(&self, _seat: Seat<'_>) {}
-    /// Uses the primitive once; the seat hears when the turn waits, holds and leaves.
+    /// Uses the primitive once; reports to the seat when the turn waits, holds and leaves.
     fn turn(&self, seat: Seat<'_>);
-    /// Looks in the parent, when no participant is inside, whether all is well; repairs what the dead left.
+    /// Checks in the parent, while no participant is inside, that the invariant holds, and repairs what the dead left.
     fn check(&self, board: &Board, patience: Duration) -> Check;
 
-    /// Whether a death in this state is one that the storm is about.
+    /// Whether a death in this state counts as a death inside.
     fn is_inside(&self, dead: Seat<'_>) -> bool {
         dead.is_holding()
     }
-    /// Whether the others can take turns without this one.
+    /// Whether the others can take turns without this participant.
     fn can_spare(&self, _seat: Seat<'_>) -> bool {
         true
     }
-    /// Hears of a death, whose seat is as the dead one left it.
+    /// Receives a death, with the seat as the dead participant left it.
     fn bury(&self, _dead: Seat<'_>) {}
-    /// Does in the parent, while others come to rest, what those need who wait for somebody that rests or is dead;
-    /// never for those who need no help. Called again and again; an error when it finds one waiting that ought not
-    /// to.
+    /// Helps, in the parent and while others come to rest, waiters whose partner rests or is dead; never those that
+    /// need no help. The storm calls it repeatedly. Returns an error if it finds a waiter that should not wait.
     fn relieve(&self, _board: &Board) -> Result<(), &'static str> {
         Ok(())
     }
 
-    /// Makes all others wait until the answer is dropped: the second form's beginning.
+    /// Makes all others wait until the result is dropped: the beginning of the second form.
     fn hold(&self) -> Box<dyn Held + '_>;
-    /// The same over the heads of those who have just been let go and could not run yet.
+    /// Makes all others wait, as `hold` does, but overtakes waiters that were just released and have not run yet.
     fn barge(&self) -> Option<Box<dyn Held + '_>> {
         Some(self.hold())
     }
-    /// Whether a leader has changed the primitive so that others need not wait, as opposed to having woken them.
+    /// Whether a leader has changed the primitive so that others need not wait, but has not woken them.
     fn is_half_done(&self) -> bool {
         true
     }
-    /// Whether those beside must come out of the scene without [relief](Self::relieve).
+    /// Whether the neighbours must leave the scene without [relief](Self::relieve).
     fn owes(&self, _scene: Scene, _dead: Seat<'_>) -> bool {
         false
     }
-    /// Which scenes of the second form have a meaning.
+    /// The scenes of the second form that apply.
     fn scenes(&self) -> &'static [Scene] {
         &[Scene::Free, Scene::Wait, Scene::Barge, Scene::Wake, Scene::Stopped]
     }
 }
 
-/// Whatever dropping releases.
+/// A value whose drop releases the others.
 trait Held {}
 impl<T> Held for T {}
 
-/// What a check between two kills found.
+/// The result of a check between two kills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     Whole,
@@ -126,7 +125,7 @@ enum Check {
     Hangs(&'static str),
 }
 
-/// What one run counted.
+/// The counts of one run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     kills: u32,
@@ -138,12 +137,12 @@ struct Counts {
 }
 
 impl Counts {
-    /// Whether so many met somebody inside that the run shows something; of few kills the share says nothing.
+    /// Whether enough deaths happened inside for the run to show something; with few kills the share is ignored.
     fn tells(&self) -> bool {
         self.kills < 100 || self.died_inside * 10 >= self.kills
     }
 
-    /// Whether there is more to do. Where by chance few met anybody inside, it goes on for a while.
+    /// Whether there is more to do. If by chance few deaths happened inside, the run continues for a while.
     fn goes_on(&self, kills: u32) -> bool {
         (self.kills < kills || !self.tells() && self.kills < 3 * kills) && self.hangs == 0
     }
@@ -180,10 +179,10 @@ impl Counts {
     }
 }
 
-/// Makes a primitive, for one scene of the second form if not for the first.
+/// Makes a primitive, for a scene of the second form or, without a scene, for the first form.
 type Make = fn(Option<Scene>) -> Box<dyn Primitive>;
 
-/// What a name stands for.
+/// The storm of a name.
 #[derive(Clone, Copy)]
 enum Storm {
     Of(Make),
@@ -225,7 +224,7 @@ fn main() -> ExitCode {
     let chosen: Vec<_> = STORMS.iter().filter(|(name, _)| arguments.names_it(name)).collect();
     if chosen.is_empty() {
         let names: Vec<_> = STORMS.iter().map(|(name, _)| *name).collect();
-        eprintln!("storm: nothing named {:?}; there are: {}, all", arguments.name, names.join(", "));
+        eprintln!("storm: {:?} is not a storm; use one of {}, all", arguments.name, names.join(", "));
         return ExitCode::from(2);
     }
     if let Some(minutes) = arguments.minutes {
@@ -241,11 +240,10 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// How many kills each storm has in a turn of the third form.
+/// The number of kills of each storm in a turn of the third form.
 const TURN: u32 = 100;
 
-/// Plays the storms in turns for so long, prints a line for each and one for what all of them had; whether all was
-/// good.
+/// Runs the storms in turn for `time`, and prints a line for each and a line for all. Returns whether all succeeded.
 fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -> bool {
     let began = std::time::Instant::now();
     // What a trial has stays with it, so that what its processes gather is seen.
@@ -294,7 +292,7 @@ fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -
     told.is_ok() && grown.is_none() && tallies.iter().all(|counts| counts.is_good() && counts.tells())
 }
 
-/// Runs one storm, prints its line and says whether it was good.
+/// Runs one storm, prints its line and returns whether it succeeded.
 fn run(name: &str, storm: Storm, mode: Mode, arguments: &Arguments) -> bool {
     // The first storm of a process makes what stays for its life (the random list of libc, buffers): have it before
     // counting.
@@ -309,7 +307,7 @@ fn run(name: &str, storm: Storm, mode: Mode, arguments: &Arguments) -> bool {
         (Mode::Kills, Storm::Rounds(make)) => trial::storm(&mut *make(), arguments.kills, arguments.seed),
         (Mode::Step, Storm::Of(make)) => step::storm(make, arguments.stride, arguments.most),
         (Mode::Step, Storm::Rounds(_)) if arguments.name == name => {
-            eprintln!("storm: {name} has no steps: it is killed at random instants only");
+            eprintln!("storm: {name} has no steps; it is only killed at random instants");
             return false;
         }
         (Mode::Step, Storm::Rounds(_)) => return true,
@@ -329,7 +327,7 @@ fn run(name: &str, storm: Storm, mode: Mode, arguments: &Arguments) -> bool {
         return false;
     }
     if !telling {
-        eprintln!("storm: fewer than a tenth of the kills met anybody inside, so this run shows nothing");
+        eprintln!("storm: fewer than a tenth of the kills happened inside, so this run shows nothing");
     }
     kills > 0 && telling && hangs == 0 && broken == 0 && leaked == 0
 }

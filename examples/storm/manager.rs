@@ -1,4 +1,4 @@
-//! The storm's use of [`Manager`]: clients and the server die, and are stopped, while calls are under way.
+//! The storm's use of [`Manager`]: clients and the server die, and are stopped, during calls.
 //!
 //! Clients take a lock of the server, wait at a queue of it, and make objects there that refer to each other. A round
 //! lets them go on, strikes a client or the server, and asks the others to rest. Then the server is asked what it has.
@@ -32,20 +32,20 @@ use crate::trial::Trial;
 use crate::{Counts, PATIENCE};
 
 const CLIENTS: usize = 3;
-/// How many objects the storm itself has on the server.
+/// The number of objects that the storm itself has on the server.
 const OBJECTS: u64 = 3;
 
 // The places of the board.
 /// Above zero while the clients may begin turns.
 const OPEN: usize = 0;
-/// Who holds the lock: the number of a client and one.
+/// The holder of the lock: the number of the client plus one.
 const HOLDER: usize = 1;
-/// The number behind the lock, as the last holder has left it.
+/// The number that the lock protects, as its last holder left it.
 const SUM: usize = 2;
 const BROKEN: usize = 3;
-/// Which client is being killed: its number and one.
+/// The client that is being killed: its number plus one.
 const DOOMED: usize = 4;
-/// What the first client does; those of the others follow.
+/// The phase of the first client; those of the others follow.
 const PHASE: usize = 5;
 
 const STARTING: u32 = 0;
@@ -53,12 +53,12 @@ const RESTING: u32 = 1;
 const CALLING: u32 = 2;
 const WAITING: u32 = 3;
 const HOLDING: u32 = 4;
-/// The server is gone.
+/// The server has ended.
 const LOST: u32 = 5;
 
 type Board = Shm<[AtomicU32]>;
 
-/// What a server has, and who uses it.
+/// A server with its objects and clients.
 struct Scene {
     clients: Vec<Process>,
     objects: Objects,
@@ -93,7 +93,7 @@ fn client(board: &Board, number: usize, scene: &Objects, manager: &Manager, seed
     let mut random = Random::new(seed);
     let says = |phase| board[PHASE + number].store(phase, SeqCst);
     if matches!(manager.shares_memory(), Ok(false)) {
-        eprintln!("storm: the calls of a client do not go through shared memory");
+        eprintln!("storm: a client's calls do not use shared memory");
         board[BROKEN].fetch_add(1, SeqCst);
     }
     // From here on it has references of its own.
@@ -143,7 +143,7 @@ fn turn(
             let (sum, known) = (total.get()?, board[SUM].load(SeqCst));
             // One that died had changed the one and not yet the other.
             if sum != known && sum != known + 1 {
-                broke("the number behind the lock is not as the last holder left it");
+                broke("the number under the lock is not as the last holder left it");
             }
             total.set(&(sum + 1))?;
             board[SUM].store(sum + 1, SeqCst);
@@ -164,7 +164,7 @@ fn turn(
             match found {
                 Some(found) if found.len()? == 3 => Ok(()),
                 _ => {
-                    broke("an object that another one refers to is not there");
+                    broke("an object that another one refers to is missing");
                     Ok(())
                 }
             }
@@ -174,7 +174,7 @@ fn turn(
 
 // ---- the storm ----------------------------------------------------------------------------------------------------
 
-/// Whether it comes about while the patience lasts.
+/// Whether `what` becomes true before the patience ends.
 fn becomes(mut what: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !what() {
@@ -194,7 +194,7 @@ impl Trial for ManagerStorm {
             None => self.begin(random),
         };
         if !becomes(|| (0..CLIENTS).all(|number| self.phase(number) == RESTING)) {
-            return counts.hang("a client does not come to the server");
+            return counts.hang("a client cannot connect to the server");
         }
         self.board[OPEN].store(1, SeqCst);
         let goes_on = match random.below(12) {
@@ -233,13 +233,13 @@ impl ManagerStorm {
         [WAITING, HOLDING].contains(&self.phase(number))
     }
 
-    /// Another server, with clients.
+    /// Starts another server, with clients.
     fn begin(&self, random: &mut Random) -> Scene {
         self.board.iter().take(BROKEN).for_each(|place| place.store(0, SeqCst));
         let key = AuthKey::random().expect("randomness for the storm");
-        let manager = Manager::builder().authkey(&key).start(Context::Fork).expect("a server starts");
+        let manager = Manager::builder().authkey(&key).start(Context::Fork).expect("the server starts");
         let made = manager.lock().and_then(|lock| Ok((lock, manager.queue(0)?, manager.value("I", &0)?)));
-        let (lock, queue, total) = made.expect("a server makes objects");
+        let (lock, queue, total) = made.expect("the server creates objects");
         let objects = Objects { lock, queue, total };
         let clients = (0..CLIENTS).map(|number| self.start(number, &objects, &manager, random)).collect();
         Scene { clients, objects, manager }
@@ -254,7 +254,7 @@ impl ManagerStorm {
         })
     }
 
-    /// Lets the clients go on for a random while. Half of the time the end is put where the client waits or holds.
+    /// Lets the clients run for a random time. Half of the time it ends when the client waits or holds.
     fn wait_a_while(&self, number: usize, random: &mut Random) {
         let began = Instant::now();
         pause(random);
@@ -272,8 +272,8 @@ impl ManagerStorm {
             let _ = scene.clients[stopped].signal(Signal::STOP); // it lives until it is struck
         }
         self.board[DOOMED].store(victim as u32 + 1, SeqCst);
-        scene.clients[victim].kill().expect("a client can be killed");
-        scene.clients[victim].join_timeout(PATIENCE).expect("a client can be joined");
+        scene.clients[victim].kill().expect("the client can be killed");
+        scene.clients[victim].join_timeout(PATIENCE).expect("the client can be joined");
         counts.kills += 1;
         counts.died_inside += u32::from(self.is_inside(victim));
         if let Some(stopped) = stopped {
@@ -293,20 +293,20 @@ impl ManagerStorm {
 
     fn stop_server(&self, scene: &Scene, random: &mut Random, counts: &mut Counts) -> bool {
         pause(random);
-        let server = scene.manager.process().expect("the storm has started it");
-        server.signal(Signal::STOP).expect("a server can be stopped");
+        let server = scene.manager.process().expect("the server is a child of the storm");
+        server.signal(Signal::STOP).expect("the server can be stopped");
         thread::sleep(Duration::from_micros(random.below(20_000)));
-        server.signal(Signal::CONT).expect("a server can go on");
+        server.signal(Signal::CONT).expect("the server can continue");
         counts.stops += 1;
         self.rest(scene, &(0..CLIENTS).collect::<Vec<_>>(), counts)
     }
 
-    /// The server dies: every call ends.
+    /// Kills the server, after which every call ends.
     fn strike_server(&self, scene: &mut Scene, random: &mut Random, counts: &mut Counts) -> bool {
         self.wait_a_while(random.below(CLIENTS as u64) as usize, random);
-        let server = scene.manager.process().expect("the storm has started it");
-        server.kill().expect("a server can be killed");
-        server.join_timeout(PATIENCE).expect("a server can be joined");
+        let server = scene.manager.process().expect("the server is a child of the storm");
+        server.kill().expect("the server can be killed");
+        server.join_timeout(PATIENCE).expect("the server can be joined");
         counts.kills += 1;
         counts.died_inside += u32::from((0..CLIENTS).any(|number| self.is_inside(number)));
         if !becomes(|| (0..CLIENTS).all(|number| self.phase(number) == LOST)) {
@@ -317,7 +317,7 @@ impl ManagerStorm {
         false
     }
 
-    /// Has the living rest, and looks at what the server has then.
+    /// Lets the living clients come to rest, and checks the objects of the server.
     fn rest(&self, Scene { objects, manager, .. }: &Scene, living: &[usize], counts: &mut Counts) -> bool {
         self.board[OPEN].store(0, SeqCst);
         let failed = |error: ossature::Error| -> bool {
@@ -331,13 +331,13 @@ impl ManagerStorm {
         });
         if !resting {
             let phases: Vec<_> = living.iter().map(|number| self.phase(*number)).collect();
-            counts.hang(&format!("the living do not come to rest: {phases:?}, {:?}", manager.debug_info()));
+            counts.hang(&format!("the living clients do not come to rest: {phases:?}, {:?}", manager.debug_info()));
             return false;
         }
         match objects.lock.acquire_timeout(PATIENCE) {
             Ok(true) => {}
             Ok(false) => {
-                counts.hang("a lock is held and its holder is dead");
+                counts.hang("a dead client still holds the lock");
                 return false;
             }
             Err(error) => return failed(error),
@@ -348,7 +348,7 @@ impl ManagerStorm {
             Ok(sum) => {
                 let known = self.board[SUM].swap(sum, SeqCst);
                 if sum != known && sum != known + 1 {
-                    counts.broke(&format!("the number behind the lock is {sum}, and its last holder left {known}"));
+                    counts.broke(&format!("the number under the lock is {sum}, but its last holder left {known}"));
                 }
             }
             Err(error) => return failed(error),
@@ -367,7 +367,7 @@ impl ManagerStorm {
         };
         if !becomes(is_whole) {
             counts.broke(&format!(
-                "{wanted} references to each of {OBJECTS} objects, and not {:?}",
+                "expected {wanted} references to each of {OBJECTS} objects, found {:?}",
                 manager.debug_info()
             ));
             return false;

@@ -1,4 +1,4 @@
-//! The storm's use of a semaphore's permits: one unit, which must be there once, and once only, whoever dies.
+//! The storm's use of a semaphore's permits: one unit, which must exist exactly once, whichever participant dies.
 //!
 //! Between two kills the parent takes the unit bare and releases it, so that the next permit has to move it to a slot
 //! again.
@@ -32,7 +32,7 @@ impl Primitive for PermitStorm {
         seat.waits();
         let permit = self.0.permit().expect("one unit, so one permit");
         if seat.holds() > 1 {
-            seat.breaks("two hold the only permit");
+            seat.breaks("two participants hold the only permit");
         }
         for _ in 0..seat.work() {
             spin_loop();
@@ -45,14 +45,14 @@ impl Primitive for PermitStorm {
         let Some(permit) = self.0.permit_timeout(patience).expect("one unit, so one permit") else {
             return Check::Hangs("the unit of a permit is lost");
         };
-        let second =
-            self.0.try_permit().expect("a second is not an error").is_some() || self.0.try_acquire() != Ok(false);
+        let second = self.0.try_permit().expect("a second acquire is not an error").is_some()
+            || self.0.try_acquire() != Ok(false);
         drop(permit);
         if second || self.0.value() != 1 || self.0.release(1).is_ok() {
-            return Check::Broken("there is a unit too many");
+            return Check::Broken("the semaphore has a unit too many");
         }
         if self.0.acquire_timeout(patience) != Ok(true) || self.0.release(1).is_err() || self.0.release(1).is_ok() {
-            return Check::Broken("the bound does not know of the permits");
+            return Check::Broken("the bound ignores the permits");
         }
         Check::Whole
     }

@@ -31,14 +31,14 @@ use crate::random::Random;
 use crate::trial::Trial;
 use crate::{Counts, PATIENCE};
 
-/// How many calls there are in a round.
+/// The number of calls in a round.
 const CALLS: u32 = 64;
-/// How long a stopped worker rests, after the last result that came without it.
+/// How long a stopped worker stays stopped after the last result that arrives without it.
 const MOMENT: Duration = Duration::from_millis(20);
-/// How many workers there are.
+/// The number of workers.
 const WORKERS: usize = 3;
 
-/// How often each call has begun; then, for each call that runs, the number of its process.
+/// The number of starts of each call, followed by the process id of each running call.
 type Notes = Shm<[AtomicU32]>;
 
 static NOTES: OnceLock<Notes> = OnceLock::new();
@@ -48,12 +48,13 @@ pub fn set_up(notes: Memory<[AtomicU32]>) {
     let _ = NOTES.set(notes.0); // the one time in a process
 }
 
-/// What a call gets: its number, how long it takes, how many bytes come back, and the descriptor if it has one.
+/// The argument of a call: its number, its duration, the length of the reply, and a descriptor if it has one.
 type Item = (u32, u32, u32, Option<Handle<UnixStream>>);
-/// What a call gives: its number, the bytes, and the descriptor.
+/// The result of a call: its number, the bytes, and the descriptor.
 type Answer = (u32, Vec<u8>, Option<Handle<UnixStream>>);
 
-/// A call: notes that it has begun, takes some time, and returns its number, `length` bytes, and what it got.
+/// Runs a call: records its start, takes some time, and returns its number, `length` bytes, and the descriptor it
+/// received.
 pub fn call((number, micros, length, sent): Item) -> Answer {
     let Some(notes) = NOTES.get() else { return (u32::MAX, Vec::new(), None) };
     notes[number as usize].fetch_add(1, SeqCst);
@@ -67,7 +68,7 @@ pub fn call((number, micros, length, sent): Item) -> Answer {
     (number, bytes(number, length), sent)
 }
 
-/// What comes back with a number.
+/// The bytes of the reply to a number.
 fn bytes(number: u32, length: u32) -> Vec<u8> {
     (0..length).map(|at| (at ^ number) as u8).collect()
 }
@@ -75,7 +76,7 @@ fn bytes(number: u32, length: u32) -> Vec<u8> {
 struct PoolStorm {
     notes: Notes,
     pool: Option<Pool>,
-    /// The end of which copies are sent, and the other end.
+    /// The end whose copies are sent, and the other end.
     witness: (UnixStream, UnixStream),
 }
 
@@ -98,7 +99,7 @@ impl Trial for PoolStorm {
             let began = Instant::now();
             while is_open_below(&name) {
                 if began.elapsed() > PATIENCE {
-                    counts.broke("a descriptor that was sent is open still");
+                    counts.broke("a sent descriptor is still open");
                     break;
                 }
                 std::thread::yield_now();
@@ -121,7 +122,7 @@ impl Trial for PoolStorm {
             (number % 4 == 0).then(copy)
         };
         let items = (0..CALLS).map(|number| (number, micros, length, sent(number)));
-        let mut results = view.imap(call, items).expect("the pool takes calls");
+        let mut results = view.imap(call, items).expect("the pool accepts calls");
         crate::kills::pause(random);
         let mut stopped = strike(notes, random, counts);
         let mut died = 0;
@@ -138,11 +139,11 @@ impl Trial for PoolStorm {
                     if value == number && with == bytes(number, length) && sent.is_some() == (number % 4 == 0) =>
                 {
                     if notes[number as usize].load(SeqCst) != 1 {
-                        counts.broke("a call with a value has not begun once");
+                        counts.broke("a call returned a value but did not begin exactly once");
                     }
                 }
                 Some(Err(error)) if error.kind() == ErrorKind::WorkerDied => died += 1,
-                Some(Ok(None)) => return counts.hang("a result does not come"),
+                Some(Ok(None)) => return counts.hang("a result is missing"),
                 Some(Ok(Some((value, with, sent)))) => {
                     let (with, sent) = (with.len(), sent.is_some());
                     counts.broke(&format!(
@@ -152,7 +153,7 @@ impl Trial for PoolStorm {
                 other => counts.broke(&format!("call {number} ended with {other:?}")),
             }
             if notes[number as usize].load(SeqCst) > 1 {
-                counts.broke("a call has begun more than once");
+                counts.broke("a call began more than once");
             }
         }
         stopped.iter().for_each(|pid| signal(*pid, Signal::CONT));
@@ -160,14 +161,13 @@ impl Trial for PoolStorm {
             counts.broke("there are more results than calls");
         }
         if died > WORKERS {
-            counts.broke("a blow has ended more calls than were running");
+            counts.broke("a fault ended more calls than were running");
         }
         counts.died_inside += u32::from(died > 0);
     }
 }
 
-/// Kills a worker that runs a call, the supervisor, or all at once; or stops a worker or the supervisor, which is the
-/// answer.
+/// Kills a worker that runs a call, the supervisor, or all at once; or stops a worker or the supervisor and returns it.
 fn strike(notes: &Notes, random: &mut Random, counts: &mut Counts) -> Option<u32> {
     let supervisor = || active_children().into_iter().find(|child| child.name() == "PoolSupervisor");
     if random.below(8) == 0 {
@@ -214,13 +214,13 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// What the kernel calls the socket of a descriptor: no two have the same name.
+/// The kernel's name of the socket at a descriptor, which is unique.
 fn name_of(descriptor: RawFd) -> PathBuf {
     std::fs::read_link(format!("/proc/self/fd/{descriptor}")).expect("an open descriptor has a name")
 }
 
 /// Whether this process, a supervisor or a worker has the socket. A process that another trial forked meanwhile has
-/// inherited the socket, and leads a process group of its own: such a process does not count.
+/// inherited the socket too, but leads its own process group: such a process does not count.
 fn is_open_below(name: &Path) -> bool {
     let has = |pid: u32| {
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };

@@ -1,4 +1,4 @@
-//! The storm's use of a [`Ring`], which is what queues are made of: every message is accounted for, whoever dies.
+//! The storm's use of a [`Ring`], which queues are built on: every message is accounted for, whichever process dies.
 //!
 //! In each round two processes send and two receive, in all the ways there are: copied, in batches, written and read in
 //! place. Some receivers wait at a descriptor of the ring. In every third round a third of the messages are packets,
@@ -36,27 +36,27 @@ use crate::random::Random;
 use crate::trial::Trial;
 use crate::{Counts, PATIENCE};
 
-/// How many messages a round has.
+/// The number of messages of a round.
 const MESSAGES: usize = 600;
 const SENDERS: usize = 2;
 const PARTIES: usize = 4;
-/// How long a receiver waits at a descriptor: longer than the round.
+/// The timeout of a receiver that waits at a descriptor: longer than the round.
 const AT_A_DESCRIPTOR: Duration = Duration::from_secs(60);
-/// How many messages a receiver can lose by its death: those that it had taken and not noted.
+/// The number of messages that a receiver can lose by its death: those received but not yet recorded.
 const AT_ONCE: u32 = 1;
 
 shareable! {
     struct Ledger {
         /// The number of the next message.
         next: AtomicU32,
-        /// How many messages were received.
+        /// The number of received messages.
         received: AtomicU32,
-        /// What became of each: [`BEGUN`], [`SENT`], and [`RECEIVED`] for each time it was received.
+        /// The state of each message: [`BEGUN`], [`SENT`], and [`RECEIVED`] for each receive.
         messages: [AtomicU32; MESSAGES],
         /// 1 when a process is ready, 2 while it is in a call.
         states: [AtomicU32; PARTIES],
         broken: AtomicU32,
-        /// 1 when nothing more will be sent.
+        /// 1 when no more messages follow.
         over: AtomicU32,
     }
 }
@@ -65,14 +65,14 @@ const BEGUN: u32 = 1;
 const SENT: u32 = 2;
 const RECEIVED: u32 = 16;
 
-/// How packets go, and what goes with each of them.
+/// The way in which packets are sent, and their attachments.
 #[derive(Clone, Copy)]
 struct Way<'s> {
     packets: &'s Packets,
     sent: &'s UnixStream,
 }
 
-/// What all of a round share.
+/// The state that all processes of a round share.
 #[derive(Clone, Copy)]
 struct Scene<'s> {
     ring: &'s Ring,
@@ -125,12 +125,12 @@ impl Trial for QueueStorm {
         drop(sent);
         let _ = kept.set_read_timeout(Some(PATIENCE));
         if with_descriptors && !matches!(kept.read(&mut [0; 1]), Ok(0)) {
-            counts.broke("a descriptor that was sent is open still");
+            counts.broke("a sent descriptor is still open");
         }
     }
 }
 
-/// Strikes one, while another may be stopped: how many messages may be lost.
+/// Kills one process, while another may be stopped. Returns the number of messages that may be lost.
 fn strike_one(
     ledger: &Ledger,
     parties: &mut [Option<Child>],
@@ -150,7 +150,7 @@ fn strike_one(
     let inside = ledger.states[doomed].load(SeqCst) == 2;
     blow.strike(&child);
     // A sender that has sent all ends by itself.
-    let exit = child.wait().expect("a child can be waited for");
+    let exit = child.wait().expect("the child can be waited for");
     let died = exit != ExitStatus::Code(0) || blow == Blow::Exec;
     counts.kills += u32::from(died);
     counts.execs += u32::from(died && blow == Blow::Exec);
@@ -161,7 +161,7 @@ fn strike_one(
     Some(if died && doomed >= SENDERS { AT_ONCE } else { 0 })
 }
 
-/// Kills all at one instant, as a process group.
+/// Kills all processes at one instant, as a process group.
 fn strike_all(ledger: &Ledger, parties: &mut [Option<Child>], random: &mut Random, counts: &mut Counts) {
     let Some(group) = parties.first().and_then(Option::as_ref).map(Child::pid) else { return };
     for child in parties.iter().flatten() {
@@ -173,7 +173,7 @@ fn strike_all(ledger: &Ledger, parties: &mut [Option<Child>], random: &mut Rando
     let mut died = 0;
     for mut child in parties.iter_mut().filter_map(Option::take) {
         let _ = child.kill(); // one that could not join the group
-        died += u32::from(child.wait().expect("a child can be waited for") != ExitStatus::Code(0));
+        died += u32::from(child.wait().expect("the child can be waited for") != ExitStatus::Code(0));
     }
     counts.kills += died;
     counts.died_inside += inside.min(died);
@@ -192,7 +192,7 @@ fn ledger() -> Shm<Ledger> {
     .expect("memory for the storm")
 }
 
-/// Waits a random while. Half of the time the end is put where the doomed one is in a call.
+/// Waits a random time. Half of the time the wait ends when the doomed process is in a call.
 fn aim(state: &AtomicU32, random: &mut Random) {
     let began = Instant::now();
     pause(random);
@@ -201,13 +201,13 @@ fn aim(state: &AtomicU32, random: &mut Random) {
     }
 }
 
-/// Lets the senders end, then the receivers, and ends all of them.
+/// Lets the senders end, then the receivers, and reaps all of them.
 fn settle(ring: &Ring, ledger: &Ledger, parties: &mut [Option<Child>]) -> Result<(), &'static str> {
     let began = Instant::now();
     let mut outcome = Ok(());
     while ledger.next.load(SeqCst) < MESSAGES as u32 || !ring.is_empty().is_ok_and(|empty| empty) {
         if began.elapsed() > PATIENCE {
-            outcome = Err("the living do not send and receive what is left");
+            outcome = Err("the living processes do not send and receive what is left");
             break;
         }
         thread::sleep(Duration::from_micros(50));
@@ -221,7 +221,7 @@ fn settle(ring: &Ring, ledger: &Ledger, parties: &mut [Option<Child>]) -> Result
         match child.wait_timeout(PATIENCE) {
             Ok(Some(_)) => {}
             _ => {
-                outcome = Err("a living one does not end when the ring is closed");
+                outcome = Err("a living process does not end when the ring is closed");
                 let _ = child.kill();
                 let _ = child.wait();
             }
@@ -247,7 +247,7 @@ fn account(ledger: &Ledger, lost: u32) -> Result<(), &'static str> {
     if missing > lost { Err("a message was lost") } else { Ok(()) }
 }
 
-/// The life of one process.
+/// Runs one process until its end.
 fn live(scene: Scene<'_>, index: usize, receivers: usize) -> u8 {
     blows::be_ready();
     let Ok(mut user) = scene.ring.join() else { return 1 };
@@ -260,7 +260,7 @@ fn live(scene: Scene<'_>, index: usize, receivers: usize) -> u8 {
     u8::from(!done)
 }
 
-/// A message: its number, who sends it, and as many equal bytes as the number says.
+/// A message: its number, its sender, and a run of equal bytes whose length depends on the number.
 fn message(number: u32, sender: usize) -> Vec<u8> {
     let mut bytes = vec![number as u8; 8 + (number as usize * 37) % 900];
     bytes[..4].copy_from_slice(&number.to_ne_bytes());
@@ -333,8 +333,9 @@ fn receive_all(user: &mut Participant<&Ring>, scene: Scene<'_>, index: usize, re
         let (number, sender) = match (received, &readiness) {
             (Ok(Some(received)), _) => received,
             (Ok(None), Some(readiness)) => {
-                if readiness.clear().expect("the descriptor can be cleared") {
-                    poll(&mut [PollFd::new(readiness, PollFlags::IN)], AT_A_DESCRIPTOR).expect("it can be waited for");
+                if readiness.clear().expect("the descriptor can be reset") {
+                    poll(&mut [PollFd::new(readiness, PollFlags::IN)], AT_A_DESCRIPTOR)
+                        .expect("the descriptor can be waited for");
                 }
                 continue;
             }
@@ -350,7 +351,7 @@ fn receive_all(user: &mut Participant<&Ring>, scene: Scene<'_>, index: usize, re
     }
 }
 
-/// Receives one message, copied or in place, and notes it; `None` if there is none and it may not wait.
+/// Receives one message, copied or in place, and records it; `None` if there is none and `receive` may not wait.
 fn receive(
     user: &mut Participant<&Ring>,
     ledger: &Ledger,
@@ -366,7 +367,7 @@ fn receive(
     }
 }
 
-/// The same where packets may come: each has its one descriptor, and no other message has any.
+/// Receives one message where packets may arrive: each packet has one descriptor, and other messages have none.
 fn receive_packet(
     user: &mut Participant<&Ring>,
     ledger: &Ledger,
@@ -384,7 +385,7 @@ fn receive_packet(
     Ok(Some(noted))
 }
 
-/// Notes a message that was received, and says its number and its sender.
+/// Records a received message, and returns its number and its sender.
 fn note(ledger: &Ledger, bytes: &[u8]) -> (u32, usize) {
     let number = bytes.first_chunk().map_or(u32::MAX, |number| u32::from_ne_bytes(*number));
     let sender = bytes.get(4).copied().map_or(usize::MAX, usize::from);

@@ -1,4 +1,4 @@
-//! Random numbers that a seed repeats: xorshift, all that a storm needs.
+//! Random numbers that a seed reproduces, by xorshift.
 
 pub struct Random(u64);
 

@@ -1,4 +1,4 @@
-//! The storm's use of [`RLock`]: held one to three levels deep, and two numbers that are equal whenever nobody is
+//! The storm's use of [`RLock`]: held one to three levels deep. Two numbers are equal whenever no participant is
 //! inside.
 
 use core::hint::spin_loop;
@@ -15,7 +15,7 @@ use crate::step::Scene;
 use crate::{Check, Held, Primitive};
 
 shareable! {
-    /// Equal, but for a holder that is between the two.
+    /// Two numbers that are equal, except while a holder writes them.
     struct Pair {
         first: AtomicU32,
         second: AtomicU32,
@@ -31,20 +31,20 @@ pub fn make(_: Option<Scene>) -> Box<dyn Primitive> {
 
 impl RLockStorm {
     fn level(&self) -> RLockGuard<'_, Pair, Shared> {
-        self.0.lock().expect("nobody gives the lock up")
+        self.0.lock().expect("the lock is recoverable")
     }
 
-    /// What everyone does who has just taken the first level: what is wrong, if anything is.
+    /// Repairs the data after the first acquire. Returns the fault, if there is one.
     fn fault(&self, guard: &RLockGuard<'_, Pair, Shared>) -> Option<&'static str> {
         if guard.abandoned() {
             guard.second.store(guard.first.load(SeqCst), SeqCst);
             guard.mark_consistent();
         }
         if self.0.depth() != 1 {
-            return Some("the first level is not the first");
+            return Some("the first level is not level 1");
         }
         (guard.first.load(SeqCst) != guard.second.load(SeqCst))
-            .then_some("the data is half-written and nobody was told")
+            .then_some("the data is half-written, the lock not abandoned")
     }
 }
 
@@ -53,7 +53,7 @@ impl Primitive for RLockStorm {
         seat.waits();
         let outer = self.level();
         if seat.holds() > 1 {
-            seat.breaks("two hold the lock");
+            seat.breaks("two participants hold the lock");
         }
         if let Some(fault) = self.fault(&outer) {
             seat.breaks(fault);
@@ -72,13 +72,13 @@ impl Primitive for RLockStorm {
         drop(middle);
         outer.second.fetch_add(1, SeqCst);
         if self.0.depth() != 1 {
-            seat.breaks("a level was not given back");
+            seat.breaks("a level was not released");
         }
         seat.leaves();
     }
 
     fn check(&self, _: &Board, patience: Duration) -> Check {
-        let Some(guard) = self.0.lock_timeout(patience).expect("nobody gives the lock up") else {
+        let Some(guard) = self.0.lock_timeout(patience).expect("the lock is recoverable") else {
             return Check::Hangs("the lock is not free");
         };
         self.fault(&guard).map_or(Check::Whole, Check::Broken)

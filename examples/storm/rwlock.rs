@@ -1,4 +1,5 @@
-//! The storm's use of [`RwLock`]: two numbers that are equal whenever nobody writes, read by many and written by one.
+//! The storm's use of [`RwLock`]: two numbers that are equal whenever no participant writes, with many readers and one
+//! writer.
 //!
 //! A writer that is not alone, a reader that sees the numbers differ without being told, a share that is left when all
 //! rest, and an abandonment without a writer that died are what must not be.
@@ -20,7 +21,7 @@ use crate::step::Scene;
 use crate::{Check, Held, Primitive};
 
 shareable! {
-    /// Equal, but for a writer that is between the two.
+    /// Two numbers that are equal, except while a writer writes them.
     plain struct Pair {
         first: u64,
         second: u64,
@@ -30,16 +31,16 @@ shareable! {
 shareable! {
     struct Stage {
         lock: RwLock<Pair, Shared>,
-        /// 1 while the participant writes or wants to.
+        /// 1 while the participant writes or waits to write.
         writers: [AtomicU32; PARTICIPANTS],
     }
 }
 
 pub struct RwLockStorm {
     stage: Shm<Stage>,
-    /// Whether a turn reads and writes, so that a play of a scene has the instructions of both.
+    /// Whether a turn reads and writes, so that one run of a scene covers the instructions of both.
     both: bool,
-    /// Whether one that wrote, or wanted to, has died since the last check.
+    /// Whether a participant that wrote, or waited to write, has died since the last check.
     writer_died: Cell<bool>,
 }
 
@@ -49,7 +50,7 @@ pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
     if scene.is_some() {
         // Teaches a writer that looking before sleeping does not pay, which takes two looks: the third is left out. It
         // would be most of the instructions.
-        let reads = stage.lock.read().expect("nobody gives the lock up");
+        let reads = stage.lock.read().expect("the lock is recoverable");
         thread::scope(|scope| {
             scope.spawn(|| (0..2).for_each(|_| drop(stage.lock.write_timeout(Duration::from_millis(1)))));
         });
@@ -58,20 +59,20 @@ pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
     Box::new(RwLockStorm { stage, both: scene.is_some(), writer_died: Cell::new(false) })
 }
 
-/// Whether the data is as it must be for one that has just got in.
+/// Whether the data is as a participant must find it after an acquire.
 fn is_whole(pair: &Pair, abandoned: bool) -> bool {
     abandoned || pair.first == pair.second
 }
 
-const HALF: &str = "the data is half-written and nobody was told";
+const HALF: &str = "the data is half-written, the lock not abandoned";
 
 impl RwLockStorm {
     fn reading(&self) -> ReadGuard<'_, Pair, Shared> {
-        self.stage.lock.read().expect("nobody gives the lock up")
+        self.stage.lock.read().expect("the lock is recoverable")
     }
 
     fn writing(&self) -> WriteGuard<'_, Pair, Shared> {
-        self.stage.lock.write().expect("nobody gives the lock up")
+        self.stage.lock.write().expect("the lock is recoverable")
     }
 
     fn read(&self, seat: Seat<'_>) {
@@ -117,7 +118,7 @@ impl RwLockStorm {
     }
 }
 
-/// The dead writer may have been anywhere: nothing but the first number is believed.
+/// Repairs the data. The dead writer may have stopped anywhere, so only the first number is trusted.
 fn repair(guard: &mut WriteGuard<'_, Pair, Shared>) {
     if guard.abandoned() {
         guard.second = guard.first;
@@ -148,11 +149,11 @@ impl Primitive for RwLockStorm {
     fn check(&self, _: &Board, patience: Duration) -> Check {
         let lock = &self.stage.lock;
         let writer_died = self.writer_died.replace(false);
-        let Some(mut guard) = lock.write_timeout(patience).expect("nobody gives the lock up") else {
-            return Check::Hangs("a writer does not get in");
+        let Some(mut guard) = lock.write_timeout(patience).expect("the lock is recoverable") else {
+            return Check::Hangs("a writer does not get the lock");
         };
         if guard.abandoned() && !writer_died {
-            return Check::Broken("the data is abandoned, and no writer died");
+            return Check::Broken("the data is abandoned, but no writer died");
         }
         if !is_whole(&guard, guard.abandoned()) {
             return Check::Broken(HALF);
@@ -160,10 +161,10 @@ impl Primitive for RwLockStorm {
         repair(&mut guard);
         drop(guard);
         if lock.readers() != 0 {
-            return Check::Broken("a share is left");
+            return Check::Broken("a reader's share is left");
         }
-        let shares: [_; 2] = from_fn(|_| lock.try_read().expect("nobody gives the lock up").is_some());
-        if shares != [true; 2] || lock.is_locked() { Check::Broken("the lock is not open") } else { Check::Whole }
+        let shares: [_; 2] = from_fn(|_| lock.try_read().expect("the lock is recoverable").is_some());
+        if shares != [true; 2] || lock.is_locked() { Check::Broken("the lock is not free") } else { Check::Whole }
     }
 
     fn hold(&self) -> Box<dyn Held + '_> {

@@ -1,4 +1,4 @@
-//! The storm's use of [`Semaphore`]: units without an owner, never more of them in use than there are.
+//! The storm's use of [`Semaphore`]: units without an owner, of which never more are in use than exist.
 //!
 //! What a killed holder had is gone, as with Python. Who was killed while taking or giving back may have had a unit
 //! or not: so many may be missing afterwards, no more, and never is there one too many. Where the dead took so much
@@ -21,7 +21,7 @@ use crate::{Check, Held, Primitive};
 shareable! {
     struct Stage {
         semaphore: Semaphore<Shared>,
-        /// How many units there may be, at most.
+        /// The maximum number of units.
         most: AtomicU32,
     }
 }
@@ -30,11 +30,11 @@ pub struct SemaphoreStorm {
     stage: Shm<Stage>,
     units: u32,
     scene: Option<Scene>,
-    /// How many units the dead had, as they said.
+    /// The number of units that the dead held, as their seats report.
     lost: Cell<u32>,
-    /// How many more they may have had.
+    /// The number of further units that the dead may have held.
     doubtful: Cell<u32>,
-    /// How many the parent gave back for them.
+    /// The number of units that the parent released for the dead.
     given: Cell<u32>,
 }
 
@@ -61,11 +61,11 @@ impl SemaphoreStorm {
     }
 
     fn give(&self) {
-        self.stage.semaphore.release(1).expect("there is no bound");
+        self.stage.semaphore.release(1).expect("the bound is unlimited");
     }
 }
 
-/// Dropping gives the unit back.
+/// An acquired unit, whose drop releases it.
 struct Taken<'s>(&'s SemaphoreStorm);
 
 impl Drop for Taken<'_> {
@@ -125,7 +125,7 @@ impl Primitive for SemaphoreStorm {
         self.stage.most.store(self.units, SeqCst);
         match (found <= whole, found + self.doubtful.take() >= whole) {
             (true, true) => Check::Whole,
-            (false, _) => Check::Broken("there is a unit too many"),
+            (false, _) => Check::Broken("the semaphore has a unit too many"),
             (_, false) => Check::Broken("a unit is lost"),
         }
     }

@@ -1,4 +1,4 @@
-//! The second form: one participant is run an instruction at a time and killed after 1, 2, 3, ... of them.
+//! The second form: runs one participant an instruction at a time and kills it after 1, 2, 3, ... instructions.
 //!
 //! | scene | the participant | beside it |
 //! | --- | --- | --- |
@@ -34,13 +34,13 @@ pub enum Scene {
 }
 
 impl Scene {
-    /// Whether the participant is the one that wakes the others.
+    /// Whether the participant wakes the others.
     pub fn wakes(self) -> bool {
         matches!(self, Self::Wake | Self::Stopped)
     }
 }
 
-/// Kills after every `stride`th instruction of each scene, or as many of them as make `most`.
+/// Kills after every `stride`th instruction of each scene, or less often, with at most `most` kills.
 pub fn storm(make: Make, stride: u32, most: u32) -> Counts {
     let mut counts = Counts::default();
     for &scene in make(None).scenes() {
@@ -62,11 +62,11 @@ pub fn storm(make: Make, stride: u32, most: u32) -> Counts {
     counts
 }
 
-/// How a scene ended for its participant.
+/// The way in which a scene ended for its participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
     Killed,
-    /// By itself: it had no instruction left after so many.
+    /// The participant ended without a kill, after this number of instructions.
     After(u32),
 }
 
@@ -83,7 +83,7 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, counts: &mut Counts
 
     let mut ended = Ended::Killed;
     for step in 0..steps {
-        ptrace::single_step(&stepped).expect("it stands still");
+        ptrace::single_step(&stepped).expect("the child is stopped");
         let mut state = stop_or_sleep(&mut stepped, me);
         if state.is_none() {
             // It sleeps: let the others arrive behind it, and then let go.
@@ -132,11 +132,11 @@ fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, counts: &mut Counts
     ended
 }
 
-/// Waits until a step that slept is done, helping where nobody owes it to those who wait.
+/// Waits until a sleeping step is done, and helps waiters that no participant has to help.
 fn woken(primitive: &dyn Primitive, scene: Scene, board: &Board, stepped: &mut Child) -> Option<State> {
     let began = Instant::now();
     loop {
-        let state = ptrace::wait(stepped, Duration::from_millis(1)).expect("a child can be waited for");
+        let state = ptrace::wait(stepped, Duration::from_millis(1)).expect("the child can be waited for");
         if state.is_some() || began.elapsed() > PATIENCE {
             return state;
         }
@@ -146,7 +146,7 @@ fn woken(primitive: &dyn Primitive, scene: Scene, board: &Board, stepped: &mut C
     }
 }
 
-/// A child that stands still before its turn.
+/// Starts a child that is stopped before its turn.
 fn standing(primitive: &dyn Primitive, seat: Seat<'_>, leads: bool) -> Child {
     seat.is_given(leads);
     let mut child = started(fork(|| {
@@ -158,17 +158,17 @@ fn standing(primitive: &dyn Primitive, seat: Seat<'_>, leads: bool) -> Child {
         0
     }));
     seat.belongs_to(child.pid());
-    let state = ptrace::wait(&mut child, PATIENCE).expect("a child can be waited for");
-    assert!(matches!(state, Some(State::Stopped(_))), "the participant stands still: {state:?}");
+    let state = ptrace::wait(&mut child, PATIENCE).expect("the child can be waited for");
+    assert!(matches!(state, Some(State::Stopped(_))), "the participant is stopped: {state:?}");
     child
 }
 
-/// Runs `leader` to where the primitive is changed and nobody has been woken, and kills it there.
+/// Runs `leader` until it has changed the primitive but woken no waiter, and kills it there.
 fn die_half_way(primitive: &dyn Primitive, mut leader: Child, seat: Seat<'_>) {
     while !primitive.is_half_done() {
-        ptrace::single_step(&leader).expect("it stands still");
-        let state = ptrace::wait(&mut leader, PATIENCE).expect("a child can be waited for");
-        assert!(matches!(state, Some(State::Stopped(_))), "the leader comes half-way: {state:?}");
+        ptrace::single_step(&leader).expect("the child is stopped");
+        let state = ptrace::wait(&mut leader, PATIENCE).expect("the child can be waited for");
+        assert!(matches!(state, Some(State::Stopped(_))), "the leader stops half-way: {state:?}");
     }
     seat.dooms();
     end(&mut leader);
@@ -176,22 +176,22 @@ fn die_half_way(primitive: &dyn Primitive, mut leader: Child, seat: Seat<'_>) {
 }
 
 fn end(child: &mut Child) {
-    child.kill().expect("a child can be killed");
-    child.wait().expect("a child can be waited for");
+    child.kill().expect("the child can be killed");
+    child.wait().expect("the child can be waited for");
 }
 
-/// Waits until a step is done, or `None` when it is a system call that sleeps.
+/// Waits until a step is done; `None` if the step is a system call that sleeps.
 fn stop_or_sleep(stepped: &mut Child, seat: Seat<'_>) -> Option<State> {
     let began = Instant::now();
     loop {
-        let state = ptrace::wait(stepped, Duration::from_millis(1)).expect("a child can be waited for");
+        let state = ptrace::wait(stepped, Duration::from_millis(1)).expect("the child can be waited for");
         if state.is_some() || seat.kernel_state() == Some('S') || began.elapsed() > PATIENCE {
             return state;
         }
     }
 }
 
-/// Those beside: started early, let go to the primitive when the scene asks for it.
+/// The neighbours: started early, and released to the primitive when the scene needs them.
 struct Beside<'b> {
     board: &'b Board,
     children: Vec<(Child, Seat<'b>)>,
@@ -214,7 +214,8 @@ impl<'b> Beside<'b> {
         Self { board, children: (1..=count).map(start).collect() }
     }
 
-    /// They go to the primitive and sleep there, or are done with it. False if they have gone before.
+    /// Releases the neighbours and waits until they sleep at the primitive or are done. Returns `false` if they were
+    /// released before.
     fn arrive(&self) -> bool {
         if self.board.is_open() {
             return false;
@@ -235,15 +236,16 @@ impl<'b> Beside<'b> {
         }
     }
 
-    /// Waits until all have had their turn, helping them where nobody owes it to them.
+    /// Waits until all have had their turn, and helps waiters that no participant has to help.
     fn serve(&mut self, primitive: &dyn Primitive, scene: Scene, counts: &mut Counts) {
         self.board.open();
         let began = Instant::now();
-        let ended = |(child, _): &mut (Child, Seat<'_>)| child.try_wait().expect("a child can be waited for").is_some();
+        let ended =
+            |(child, _): &mut (Child, Seat<'_>)| child.try_wait().expect("the child can be waited for").is_some();
         while !self.children.iter_mut().all(ended) {
             let late = began.elapsed() > PATIENCE;
             let helped = if primitive.owes(scene, self.board.seat(0)) { Ok(()) } else { primitive.relieve(self.board) };
-            if let Err(why) = if late { Err("after the kill a neighbour is not served") } else { helped } {
+            if let Err(why) = if late { Err("a neighbour is not served after the kill") } else { helped } {
                 counts.hang(why);
                 break;
             }

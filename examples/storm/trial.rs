@@ -1,13 +1,14 @@
-//! The third form: rounds that are complete in themselves, for what is no memory that participants take turns with.
+//! The third form: rounds that are complete in themselves, for objects that are not memory that participants use in
+//! turn.
 
 use crate::Counts;
 use crate::random::Random;
 
-/// What a storm needs that has its own way of killing.
+/// A storm with its own way of killing.
 ///
 /// Made before the first round, dropped after the last; what it has besides itself then is a leak.
 pub trait Trial {
-    /// Plays one round: lets somebody die, sees what that does to the others, and counts both. After a hang there is no
+    /// Plays one round: kills a process, checks the effect on the others, and counts both. After a hang there is no
     /// further round.
     fn play(&mut self, random: &mut Random, counts: &mut Counts);
 }

@@ -1,4 +1,4 @@
-//! What is sent: both sides know what the next message must be.
+//! The content of the messages, which both sides can predict.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -15,10 +15,10 @@ use crate::random::Random;
 
 /// The longest message.
 pub const LONGEST: usize = 1 << 20;
-/// At how many places of the text a message may begin.
+/// The number of positions in the text at which a message may begin.
 const PLACES: u64 = 1 << 16;
 
-/// Random bytes that all messages are parts of.
+/// Random bytes, from which all messages are slices.
 pub struct Text {
     bytes: Vec<u8>,
     files: [File; 3],
@@ -31,7 +31,7 @@ struct Parcel<'a> {
     bytes: &'a [u8],
 }
 
-/// The same on arrival.
+/// A message and its files on arrival.
 #[derive(Deserialize)]
 pub struct Received {
     files: Vec<Handle<OwnedFd>>,
@@ -61,13 +61,13 @@ impl Text {
         &self.bytes[place..place + length as usize]
     }
 
-    /// Sends as much of message `n` and its files as the stream takes by the deadline.
+    /// Sends as much of message `n` and its files as the stream accepts before the deadline.
     pub fn send_files(&self, end: &Connection, plan: Plan, n: u32, deadline: Deadline) -> Result<Sent> {
         let files = self.files_of(n).iter().map(Handle).collect();
         end.send_timeout(&Parcel { files, bytes: self.message(plan, n) }, deadline)
     }
 
-    /// Whether that is message `n`.
+    /// Whether `received` is message `n`.
     pub fn is(&self, plan: Plan, n: u32, received: &Received) -> bool {
         let files = self.files_of(n);
         let same = |(Handle(fd), file): (&Handle<OwnedFd>, &File)| {

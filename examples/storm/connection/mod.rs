@@ -1,5 +1,5 @@
-//! The storm's use of [`Connection`]: a peer dies within a message, and the survivor gets whole messages and then the
-//! end.
+//! The storm's use of [`Connection`]: a peer dies within a message, and the survivor receives whole messages and then
+//! the end.
 //!
 //! Three processes. The *peer* sends, receives or echoes messages until it dies; each round has a new one. The
 //! *survivor* has the other end and lives through all rounds. The storm itself gives both their ends, to the survivor
@@ -40,25 +40,25 @@ use message::Text;
 use plan::{Plan, StreamKind};
 
 shareable! {
-    /// What the peer says of itself.
+    /// The reports of the peer.
     struct Mark {
-        /// 1 as soon as it can be told to become another program.
+        /// 1 as soon as the peer can execute another program on a signal.
         ready: AtomicU32,
-        /// 1 while it is within a message.
+        /// 1 while the peer is within a message.
         inside: AtomicU32,
-        /// How many messages it has sent or received.
+        /// The number of messages that the peer has sent or received.
         done: AtomicU32,
-        /// How many of those it received were wrong.
+        /// The number of wrong messages that the peer received.
         broken: AtomicU32,
     }
 }
 
-/// What the survivor says when its peer is gone.
+/// The report of the survivor after the end of its peer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Verdict {
-    /// How many whole messages there were.
+    /// The number of whole messages.
     whole: u32,
-    /// Whether the end came within a message.
+    /// Whether the end came in the middle of a message.
     cut: bool,
     complaint: Option<String>,
 }
@@ -80,11 +80,11 @@ pub fn make() -> Box<dyn Trial> {
         drop(control.take());
         other.take().map_or(1, |control| survivor::run(&control, &text))
     });
-    let control = control.expect("the child took its own copy");
+    let control = control.expect("the child has its own copy");
     Box::new(ConnectionStorm { text, mark, survivor, control })
 }
 
-/// A child that does not outlive the storm.
+/// Starts a child that does not outlive the storm.
 fn participant(body: impl FnOnce() -> u8) -> Child {
     let parent = id();
     started(fork(|| {
@@ -103,7 +103,7 @@ impl Trial for ConnectionStorm {
         let (near, mut peer) = self.start(plan, near, far);
         match self.control.send_timeout(&(plan, near), PATIENCE) {
             Ok(Sent::Complete) => {}
-            other => return counts.hang(&format!("the survivor does not take its end: {other:?}")),
+            other => return counts.hang(&format!("the survivor does not accept its end: {other:?}")),
         }
         wait_a_while(&self.mark, random);
         let stopped = random.below(4) == 0;
@@ -116,25 +116,25 @@ impl Trial for ConnectionStorm {
             pause(random);
         }
         blow.strike(&peer);
-        let exit = peer.wait_timeout(PATIENCE).expect("a child can be waited for");
+        let exit = peer.wait_timeout(PATIENCE).expect("the child can be waited for");
         counts.kills += 1;
         counts.execs += u32::from(blow == Blow::Exec);
         let told = |what: &str| format!("{what} ({plan:?})");
         match exit {
             Some(exit) if blow.is_cause_of(exit) => {}
-            Some(exit) => counts.broke(&told(&format!("the peer ended by itself: {exit:?}"))),
-            None => return counts.hang(&told("the peer does not die")),
+            Some(exit) => counts.broke(&told(&format!("the peer ended without a fault: {exit:?}"))),
+            None => return counts.hang(&told("the peer does not end after its fault")),
         }
         match self.control.recv_timeout::<Verdict>(PATIENCE) {
             Ok(Some(verdict)) => self.judge(plan, &verdict, counts),
             Ok(None) => counts.hang(&told("the survivor sees no end")),
-            Err(error) => counts.hang(&told(&format!("the survivor is no more: {error}"))),
+            Err(error) => counts.hang(&told(&format!("the survivor has ended: {error}"))),
         }
     }
 }
 
 impl ConnectionStorm {
-    /// Starts a peer with its end, and gives back the other.
+    /// Starts a peer with its end, and returns the other end.
     fn start(&self, plan: Plan, near: Connection, far: Connection) -> (Connection, Child) {
         for number in [&self.mark.ready, &self.mark.inside, &self.mark.done, &self.mark.broken] {
             number.store(0, SeqCst);
@@ -146,7 +146,7 @@ impl ConnectionStorm {
             self.mark.ready.store(1, SeqCst);
             peer::run(plan, &far, &self.text, &self.mark)
         });
-        (near.expect("the child took its own copy"), peer)
+        (near.expect("the child has its own copy"), peer)
     }
 
     fn judge(&self, plan: Plan, verdict: &Verdict, counts: &mut Counts) {
@@ -158,12 +158,12 @@ impl ConnectionStorm {
             broke(complaint);
         }
         if self.mark.broken.load(SeqCst) > 0 {
-            broke("the peer received what was not sent");
+            broke("the peer received a wrong message");
         }
         // It may have died between sending one and saying so.
         let sent = if plan.role.sends() { done..=done + 1 } else { 0..=u32::MAX };
         if plan.carrier != StreamKind::Tcp && verdict.complaint.is_none() && !sent.contains(&verdict.whole) {
-            broke("messages were lost, or came twice");
+            broke("messages were lost or arrived twice");
         }
     }
 }
@@ -171,12 +171,12 @@ impl ConnectionStorm {
 impl Drop for ConnectionStorm {
     fn drop(&mut self) {
         // It may hang, which was counted then.
-        self.survivor.kill().expect("a child can be killed");
-        self.survivor.wait().expect("a child can be waited for");
+        self.survivor.kill().expect("the child can be killed");
+        self.survivor.wait().expect("the child can be waited for");
     }
 }
 
-/// Lets the peer go on for a random while; half of the time until it is within a message.
+/// Lets the peer run for a random time; half of the time until it is within a message.
 fn wait_a_while(mark: &Mark, random: &mut Random) {
     let began = Instant::now();
     pause(random);

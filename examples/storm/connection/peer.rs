@@ -1,4 +1,4 @@
-//! The one that dies.
+//! The process that dies.
 
 use core::hint::spin_loop;
 use core::sync::atomic::Ordering::SeqCst;
@@ -13,10 +13,10 @@ use crate::connection::message::{Received, Text};
 use crate::connection::plan::{Plan, Role, Size};
 use crate::random::Random;
 
-/// What it ends with that was not struck.
+/// The exit code of a peer that fails before its fault.
 const FAILED: u8 = 3;
 
-/// Goes on until it dies.
+/// Runs until the peer dies.
 pub fn run(plan: Plan, end: &Connection, text: &Text, mark: &Mark) -> u8 {
     let mut random = Random::new(plan.seed);
     for n in 0.. {
@@ -47,7 +47,7 @@ fn sends(plan: Plan, n: u32, end: &Connection, text: &Text, mark: &Mark) -> Resu
     end.send_bytes(text.message(plan, n))
 }
 
-/// Writes the frame as CPython does, in pieces of any size.
+/// Writes the frame in CPython's format, in pieces of any size.
 fn drips(message: &[u8], end: &Connection, mark: &Mark, random: &mut Random) -> Result<()> {
     let mut frame = (message.len() as u32).to_be_bytes().to_vec();
     frame.extend_from_slice(message);

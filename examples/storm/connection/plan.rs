@@ -1,4 +1,4 @@
-//! What a round is about.
+//! The parameters of a round.
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
@@ -10,18 +10,18 @@ use crate::random::Random;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Plan {
-    /// Where its random numbers begin.
+    /// The seed of its random numbers.
     pub seed: u64,
     pub role: Role,
     pub size: Size,
     pub carrier: StreamKind,
 }
 
-/// What the peer does.
+/// The role of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     Sends,
-    /// The same, frame and length by hand, in pieces of any size.
+    /// Sends as well, but writes frame and length by hand, in pieces of any size.
     Drips,
     Receives,
     Echoes,
@@ -37,16 +37,16 @@ impl Role {
     }
 }
 
-/// How large the messages are.
+/// The size of the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Size {
-    /// Up to 600 bytes: what is sent as one piece, and a little more.
+    /// Up to 600 bytes: the sizes that CPython sends as one piece, and a little more.
     Small,
-    /// 16 to 80 KiB: what CPython sends as two pieces.
+    /// 16 to 80 KiB: the sizes that CPython sends as two pieces.
     Middle,
-    /// 1 MiB: more than any socket takes at once.
+    /// 1 MiB: more than any socket accepts at once.
     Large,
-    /// Values with open files in them.
+    /// Values that contain open files.
     Files,
 }
 
@@ -81,7 +81,7 @@ impl Plan {
         plan
     }
 
-    /// The survivor's end and the peer's.
+    /// Creates the survivor's end and the peer's.
     pub fn ends(self) -> Result<(Connection, Connection), Box<dyn Error>> {
         Ok(match (self.carrier, self.role) {
             (StreamKind::Socket, _) => pipe()?,

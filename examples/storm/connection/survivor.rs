@@ -1,4 +1,4 @@
-//! The one that goes on.
+//! The process that survives.
 
 use core::time::Duration;
 use std::error::Error as _;
@@ -14,7 +14,7 @@ use crate::connection::message::{LONGEST, Received, Text};
 use crate::connection::plan::{Plan, Size};
 use crate::random::Random;
 
-/// Takes one end after the other, until there is no storm any more.
+/// Receives and uses one end after the other until the storm ends.
 pub fn run(control: &Connection, text: &Text) -> u8 {
     let mut buffer = vec![0; LONGEST];
     let before = descriptors();
@@ -31,7 +31,7 @@ pub fn run(control: &Connection, text: &Text) -> u8 {
     0
 }
 
-/// Uses one end until its peer is gone. The end is dropped with what it holds of a message.
+/// Uses one end until its peer has ended. The end is dropped with its part of a message.
 fn outlive(plan: Plan, end: Connection, text: &Text, buffer: &mut [u8]) -> Verdict {
     let mut random = Random::new(plan.seed);
     let mut verdict = Verdict { whole: 0, cut: false, complaint: None };
@@ -39,24 +39,24 @@ fn outlive(plan: Plan, end: Connection, text: &Text, buffer: &mut [u8]) -> Verdi
         match turn(plan, verdict.whole, &end, text, buffer, &mut random) {
             Ok(true) => verdict.whole += 1,
             Ok(false) => {
-                verdict.complaint = Some(format!("message {} is not what was sent", verdict.whole));
+                verdict.complaint = Some(format!("message {} is wrong", verdict.whole));
                 return verdict;
             }
             Err(error) if error.kind() == ErrorKind::Closed => {
                 let sent_a_part = plan.role.receives() && !end.writable();
-                verdict.cut = sent_a_part || error.to_string().contains("within a message");
+                verdict.cut = sent_a_part || error.to_string().contains("the end came within a message");
                 verdict.complaint = ends_again(&end);
                 return verdict;
             }
             Err(error) => {
-                verdict.complaint = Some(format!("another end than Closed: {error:?}"));
+                verdict.complaint = Some(format!("the end is not Closed: {error:?}"));
                 return verdict;
             }
         }
     }
 }
 
-/// Sends message `n` or receives it, or both; false when what came is something else.
+/// Sends or receives message `n`, or both; `false` if a wrong message arrives.
 fn turn(plan: Plan, n: u32, end: &Connection, text: &Text, buffer: &mut [u8], random: &mut Random) -> Result<bool> {
     if plan.role.receives() {
         send(plan, n, end, text, random)?;
@@ -71,7 +71,7 @@ fn turn(plan: Plan, n: u32, end: &Connection, text: &Text, buffer: &mut [u8], ra
     receive(text.message(plan, n), end, buffer, random)
 }
 
-/// Receives in one of the ways that there are, and says whether it was the message.
+/// Receives in one of the available ways, and returns whether the message was right.
 fn receive(message: &[u8], end: &Connection, buffer: &mut [u8], random: &mut Random) -> Result<bool> {
     match random.below(5) {
         0 => Ok(end.recv_bytes()? == message),
@@ -94,7 +94,7 @@ fn receive(message: &[u8], end: &Connection, buffer: &mut [u8], random: &mut Ran
     }
 }
 
-/// Asks again and again, with so little time that a message often stops half-way.
+/// Receives repeatedly with such short limits that a message often stops half-way.
 fn receive_in_steps<T>(random: &mut Random, receive: impl Fn(Duration) -> Result<Option<T>>) -> Result<T> {
     loop {
         if let Some(received) = receive(Duration::from_micros(random.below(300)))? {
@@ -115,7 +115,7 @@ fn send(plan: Plan, n: u32, end: &Connection, text: &Text, random: &mut Random) 
     Ok(())
 }
 
-/// An end is an end, however often one asks.
+/// Checks that further reads report the end too.
 fn ends_again(end: &Connection) -> Option<String> {
     match end.recv_bytes_timeout(PATIENCE) {
         Err(error) if error.kind() == ErrorKind::Closed => None,

@@ -40,29 +40,29 @@ use crate::trial::Trial;
 use crate::{Counts, PATIENCE};
 use family::Relative;
 
-/// What spawned children run.
+/// The tasks of spawned children.
 pub static TASKS: Tasks = tasks![parent::work, crate::pool::set_up, crate::pool::call];
 
 shareable! {
-    /// What storm, parent and children tell each other.
+    /// The messages between storm, parent and children.
     pub struct Board {
-        /// Above zero when the parent is to end.
+        /// Above zero when the parent must end.
         end: AtomicU32,
-        /// How many turns the parent has had, from its warming up on.
+        /// The number of turns of the parent, its warm-up included.
         turns: AtomicU32,
-        /// How many tasks were begun.
+        /// The number of tasks begun.
         begun: AtomicU32,
-        /// What the child that spoke last is doing.
+        /// The phase of the child that reported last.
         phase: AtomicU32,
-        /// The number of the one that was struck last.
+        /// The process id of the process killed last.
         struck: AtomicU32,
-        /// Goes up before each strike, and again when that one has died: odd while somebody is dying.
+        /// Incremented before each kill and again after that death, so it is odd during a death.
         strikes: AtomicU32,
         broken: AtomicU32,
     }
 }
 
-/// Nobody is there, or all work.
+/// No child exists, or all work.
 const AT_PEACE: u32 = 0;
 const STARTING: u32 = 1;
 const WORKING: u32 = 2;
@@ -75,7 +75,7 @@ impl Board {
         }
     }
 
-    /// Whether somebody was dying, since there were so many strikes.
+    /// Whether a process was dying since `strikes` had the value `since`.
     fn is_disturbed(&self, since: u32) -> bool {
         since % 2 == 1 || self.strikes.load(SeqCst) != since
     }
@@ -88,7 +88,7 @@ impl Board {
 pub struct ProcessStorm {
     board: Shm<Board>,
     parent: Option<Process>,
-    /// The process group of the last parent and of all its descendants; children of other trials are in another.
+    /// The process group of the last parent and of all its descendants; children of other trials are in another group.
     group: Option<Pid>,
 }
 
@@ -96,7 +96,7 @@ pub fn make() -> Box<dyn Trial> {
     let number = || AtomicU32::new(0);
     let board = Board::init(number(), number(), number(), number(), number(), number(), number());
     let board = Shm::place(board).expect("memory for the storm");
-    become_subreaper().expect("the kernel knows subreapers");
+    become_subreaper().expect("the kernel has subreapers");
     Box::new(ProcessStorm { board, parent: None, group: None })
 }
 
@@ -113,7 +113,7 @@ impl Trial for ProcessStorm {
 }
 
 impl ProcessStorm {
-    /// The parent, which has warmed up.
+    /// The parent, after its warm-up.
     fn parent(&mut self, random: &mut Random, counts: &mut Counts) -> Option<Process> {
         if self.parent.is_none() {
             for number in [&self.board.end, &self.board.turns, &self.board.phase] {
@@ -132,27 +132,27 @@ impl ProcessStorm {
         self.parent.clone().filter(|_| counts.hangs == 0)
     }
 
-    /// Waits until the parent has had more turns than so many.
+    /// Waits until the parent has taken more than `turns` turns.
     fn turns_pass(&self, turns: u32, counts: &mut Counts) {
         let began = Instant::now();
         while self.board.turns.load(SeqCst) <= turns {
             if began.elapsed() >= PATIENCE {
-                return counts.hang(&format!("a parent takes no turn any more; {}", self.state()));
+                return counts.hang(&format!("a parent takes no further turn; {}", self.state()));
             }
             self.reap_orphans();
             thread::yield_now();
         }
     }
 
-    /// Does what the first process of a system does: a child whose fork server was killed is known to have ended by
-    /// this.
+    /// Reaps orphans, as the first process of a system does. A child whose fork server was killed is known to have
+    /// ended only after this.
     fn reap_orphans(&self) {
         for orphan in self.orphans().iter().filter(|orphan| orphan.is_zombie()) {
             let _ = orphan.open().map(|pidfd| pidfd_wait(&pidfd, Duration::ZERO)); // now, or next time
         }
     }
 
-    /// Descendants of the parent that are children of the storm now; the dead that nobody waited for included.
+    /// The descendants of the parent that are now children of the storm, including zombies.
     fn orphans(&self) -> Vec<Relative> {
         let parent = self.parent.as_ref().and_then(Process::pid);
         let of_the_parent = |child: &Relative| Some(child.pid) != parent && group_of(Some(child.pid)) == Ok(self.group);
@@ -180,7 +180,7 @@ impl ProcessStorm {
             counts.kills += 1;
             counts.died_inside += u32::from(Board::is_narrow(phase));
             if !matches!(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], PATIENCE), Ok(1)) {
-                return counts.hang(&format!("{victim:?} does not die"));
+                return counts.hang(&format!("{victim:?} does not end"));
             }
         }
         self.board.strikes.fetch_add(1, SeqCst);
@@ -194,11 +194,11 @@ impl ProcessStorm {
         let phase = self.board.phase.load(SeqCst);
         let stopped = random.below(4) == 0;
         if stopped {
-            parent.signal(Signal::STOP).expect("a child can be sent a signal");
+            parent.signal(Signal::STOP).expect("the child accepts a signal");
             pause(random);
             counts.stops += 1;
         }
-        parent.kill().expect("a child can be killed");
+        parent.kill().expect("the child can be killed");
         counts.kills += 1;
         counts.died_inside += u32::from(Board::is_narrow(phase));
         self.ended(&parent, -9, counts);
@@ -210,7 +210,7 @@ impl ProcessStorm {
         self.ended(&parent, 0, counts);
     }
 
-    /// The parent is at its end: it has this code, and nobody is left of it.
+    /// Checks that the parent ended with the code `due` and left no process.
     fn ended(&mut self, parent: &Process, due: i32, counts: &mut Counts) {
         match parent.join_timeout(PATIENCE).map(|exit| exit.and_then(ExitStatus::python_code)) {
             Ok(Some(code)) if code == due => {}
@@ -226,7 +226,7 @@ impl ProcessStorm {
                 return;
             }
             if began.elapsed() > 2 * PATIENCE {
-                return counts.hang(&format!("{orphans:?} cannot be waited for"));
+                return counts.hang(&format!("{orphans:?} cannot be reaped"));
             }
             // Those that a fork server had become orphans at its end, so after this one there may be others.
             for orphan in orphans {
@@ -252,11 +252,11 @@ impl ProcessStorm {
     }
 }
 
-/// Waits for somebody who has to end soon, and ends who does not.
+/// Waits for a process that has to end soon, and kills it if it does not.
 fn bury(orphan: &Relative, why: &str, counts: &mut Counts) {
     let Some(pidfd) = orphan.open() else { return };
     if matches!(pidfd_wait(&pidfd, PATIENCE), Ok(None)) {
-        counts.broke(&format!("{orphan:?} lives though its parent {why}"));
+        counts.broke(&format!("{orphan:?} still runs although its parent {why}"));
         if pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
             let _ = pidfd_wait(&pidfd, PATIENCE); // told of already
         }
@@ -267,15 +267,15 @@ impl Drop for ProcessStorm {
     fn drop(&mut self) {
         let mut counts = Counts::default();
         if let Some(parent) = self.parent.take() {
-            parent.kill().expect("a child can be killed");
+            parent.kill().expect("the child can be killed");
             self.ended(&parent, -9, &mut counts);
         }
-        resign_subreaper().expect("the kernel knows subreapers");
-        assert!(counts.hangs == 0 && counts.broken == 0, "the last parent leaves nobody");
+        resign_subreaper().expect("the kernel has subreapers");
+        assert!(counts.hangs == 0 && counts.broken == 0, "the last parent leaves no process");
     }
 }
 
-/// Its number, as the board has it.
+/// The process id, as the board stores it.
 fn number(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get() as u32
 }

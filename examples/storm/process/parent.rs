@@ -1,4 +1,4 @@
-//! A parent: starts children, joins them, and sees that nothing is left of them.
+//! The parent: starts children, joins them, and checks that nothing is left of them.
 
 use core::sync::atomic::Ordering::SeqCst;
 use core::time::Duration;
@@ -18,15 +18,15 @@ use crate::process::{AT_PEACE, Board, ENDING, STARTING, WORKING, family, number}
 use crate::random::Random;
 
 const CONTEXTS: [Context; 4] = [Context::Fork, Context::Spawn, Context::Forkserver, Context::Thread];
-/// For how long an endless child works.
+/// The working time of an endless child.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// What a child is told to do.
+/// The orders of a child.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     context: Context,
     daemon: bool,
-    /// It works until it is ended.
+    /// Whether the child works until it is killed.
     endless: bool,
     microseconds: u64,
     code: u8,
@@ -45,7 +45,7 @@ pub fn work(Memory(board): Memory<Board>, length: Duration, code: u8) -> u8 {
     code
 }
 
-/// Turn after turn, until it is told to end or is killed.
+/// Takes turn after turn, until the parent is told to end or is killed.
 pub fn run(board: &Shm<Board>, seed: u64) -> u8 {
     // The storm may be killed too; what it has made goes with it.
     let storm = parent_id();
@@ -81,7 +81,7 @@ pub fn run(board: &Shm<Board>, seed: u64) -> u8 {
     0
 }
 
-/// Starts children, joins them each from one thread and so many more, and looks around.
+/// Starts children, joins each from one thread and `more_joiners` further threads, and checks what is left.
 fn turn(board: &Shm<Board>, jobs: &[Job], more_joiners: usize) {
     let strikes = board.strikes.load(SeqCst);
     let begun = board.begun.load(SeqCst);
@@ -114,7 +114,7 @@ fn turn(board: &Shm<Board>, jobs: &[Job], more_joiners: usize) {
     board.phase.store(AT_PEACE, SeqCst);
     let begun = board.begun.load(SeqCst).wrapping_sub(begun);
     if begun as usize > children.len() {
-        board.breaks(&format!("{begun} tasks were begun, and {} started, of {jobs:?}", children.len()));
+        board.breaks(&format!("{begun} tasks began, but {} started, of {jobs:?}", children.len()));
     }
     drop(children);
     // A dead fork server is noticed by who needs it next, so only after such a turn, with nobody struck since its
@@ -153,7 +153,7 @@ impl Job {
         }
     }
 
-    /// Joins a child, and looks whether it ended as it had to.
+    /// Joins a child, and checks that it ended as expected.
     fn judge(&self, board: &Board, process: &Process, strikes: u32) {
         let exit = match process.join_timeout(PATIENCE) {
             Ok(Some(exit)) => exit,
