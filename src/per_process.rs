@@ -1,4 +1,4 @@
-//! Values of which each process has its own.
+//! Values that each process has separately.
 //!
 //! A forked child has a copy of its parent's memory, with locks in it that are held by threads the child does not have.
 //! So what has a lock, or belongs to one process only, stands in a [`PerProcess`]. The first use in a child makes a
@@ -11,14 +11,15 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ossature_sys::process::generation;
 
-/// A value for each process, in a chain from the first process of the program to this one. The last value counts.
+/// A value for each process, in a chain from the first process of the program to this one. The last value is the
+/// current one.
 pub(crate) struct PerProcess<T> {
     first: OnceLock<Box<Owned<T>>>,
 }
 
 /// The value of one process.
 pub(crate) struct Owned<T> {
-    /// The process. Written before the value stands in the chain, and not again.
+    /// The generation of the process. Written before the value is in the chain, and not again.
     generation: AtomicU32,
     value: T,
     next: PerProcess<T>,
@@ -29,8 +30,8 @@ impl<T> PerProcess<T> {
         Self { first: OnceLock::new() }
     }
 
-    /// The value of this process. If there is none, `make` makes it from the value of the nearest ancestor that has
-    /// one.
+    /// Returns the value of this process. If there is none, `make` makes it from the value of the nearest ancestor that
+    /// has one.
     pub(crate) fn get_or_init(&self, make: impl Fn(Option<&T>) -> T) -> &Owned<T> {
         let new = |before| Box::new(Owned::new(generation(), make(before)));
         let mut owned = self.first.get_or_init(|| new(None));
@@ -53,9 +54,9 @@ impl<T> PerProcess<T> {
         last.is_current().then_some(last)
     }
 
-    /// Makes a prepared value that of this process, a child that was just started. `hand_on` gets the value that was
-    /// the last before: of the nearest ancestor that has one, or of this process, if the program began anew. `make`
-    /// makes one if there is none.
+    /// Makes a prepared value the value of this process, a child that was just started. `hand_on` receives the previous
+    /// last value: of the nearest ancestor that has one, or of this process, if the program began anew. `make` makes
+    /// one if there is none.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn enter(
         &self,
@@ -78,7 +79,7 @@ impl<T> Owned<T> {
         Self { generation: AtomicU32::new(generation), value, next: PerProcess::new() }
     }
 
-    /// A value for a child to come, which [enters](PerProcess::enter) it.
+    /// Prepares the value of a future child, which [enters](PerProcess::enter) it.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn prepared(value: T) -> Box<Self> {
         Box::new(Self::new(0, value))

@@ -1,4 +1,4 @@
-//! The line: bytes, the point, the mark. Nothing here knows of keys, of history or of a terminal.
+//! The line: bytes, the point, the mark. This file knows no keys, no history and no terminal.
 //!
 //! Bytes, since what is typed may not be UTF-8. A *character* is what a move steps over. It is a character of UTF-8
 //! with the characters of width zero that follow it, or a single byte that belongs to no character.
@@ -14,16 +14,16 @@ pub(crate) struct Buffer {
     text: Vec<u8>,
     point: usize,
     mark: usize,
-    /// How many bytes at the start are those that were there when the line was drawn.
+    /// The number of bytes at the start that have not changed since the line was drawn.
     kept: usize,
-    /// `byte-oriented`: every byte is a character.
+    /// The variable `byte-oriented`: every byte is a character.
     by_bytes: bool,
-    /// How many bytes insertions have moved.
+    /// The number of bytes that insertions have moved.
     #[cfg(test)]
     moved: usize,
 }
 
-/// The character of UTF-8 that `text` begins with and its length; no character for a byte that begins none.
+/// Decodes the UTF-8 character at the start of `text`, and its length; no character for an invalid byte.
 pub(crate) fn decode(text: &[u8]) -> (Option<char>, usize) {
     match text.first() {
         None => (None, 0),
@@ -39,7 +39,7 @@ pub(crate) fn decode(text: &[u8]) -> (Option<char>, usize) {
     }
 }
 
-/// Whether a character takes no column, so that it belongs to the one before it.
+/// Whether a character takes no column, so that it belongs to the previous character.
 fn joins(character: Option<char>) -> bool {
     character.is_some_and(|it| !it.is_ascii() && it.width() == Some(0))
 }
@@ -56,18 +56,18 @@ pub(crate) fn next(text: &[u8], at: usize) -> usize {
     end
 }
 
-/// `at`, or where the character of UTF-8 begins that `at` stands in the middle of.
+/// Returns `at`, or the start of the UTF-8 character that `at` is inside of.
 fn floor(text: &[u8], at: usize) -> usize {
     let is_around = |&from: &usize| matches!(decode(&text[from..]), (Some(_), length) if from + length > at);
     (at.saturating_sub(3)..at).find(is_around).unwrap_or(at)
 }
 
-/// Where the code point before `at` begins.
+/// Returns where the code point before `at` begins.
 fn previous_code_point(text: &[u8], at: usize) -> usize {
     (at.saturating_sub(4)..at).find(|&from| from + decode(&text[from..at]).1 == at).unwrap_or(at.saturating_sub(1))
 }
 
-/// Where the character before `at` begins; `at` itself at the start.
+/// Returns where the character before `at` begins; `at` itself at the start.
 pub(crate) fn previous(text: &[u8], at: usize) -> usize {
     let mut start = previous_code_point(text, at);
     while start > 0 && joins(decode(&text[start..at]).0) {
@@ -81,7 +81,7 @@ impl Buffer {
         &self.text
     }
 
-    /// The text with replacement characters where it is not UTF-8.
+    /// Returns the text, with replacement characters where it is not UTF-8.
     pub(crate) fn text_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.text)
     }
@@ -99,7 +99,7 @@ impl Buffer {
         self.point
     }
 
-    /// The mark. Changes before it may have left it within a character: then where that begins.
+    /// The mark. If changes before it have left it inside a character, then the start of that character.
     pub(crate) fn mark(&self) -> usize {
         self.floor(self.mark)
     }
@@ -109,7 +109,7 @@ impl Buffer {
         self.point = to.min(self.text.len());
     }
 
-    /// Moves the point to a place that was noted while the text was another: not past the end, nor into a character.
+    /// Moves the point to a position that was stored before the text changed: not past the end, nor into a character.
     pub(crate) fn set_point_near(&mut self, to: usize) {
         self.point = self.floor(to.min(self.text.len()));
     }
@@ -123,7 +123,7 @@ impl Buffer {
         self.mark = to.min(self.text.len());
     }
 
-    /// What lies between the point and the mark.
+    /// The range between the point and the mark.
     pub(crate) fn region(&self) -> Range<usize> {
         self.point.min(self.mark())..self.point.max(self.mark())
     }
@@ -132,28 +132,28 @@ impl Buffer {
         self.point == self.text.len()
     }
 
-    /// How many bytes at the start are the same as when the line was drawn last: [`drawn`](Self::drawn).
+    /// The number of bytes at the start that have not changed since the last [`drawn`](Self::drawn).
     pub(crate) fn kept(&self) -> usize {
         self.kept
     }
 
-    /// The line was drawn.
+    /// Records that the line was drawn.
     pub(crate) fn drawn(&mut self) {
         self.kept = self.text.len();
     }
 
-    /// Whether every byte is a character.
+    /// Sets whether every byte is a character.
     pub(crate) fn set_by_bytes(&mut self, by_bytes: bool) {
         self.by_bytes = by_bytes;
     }
 
-    /// How many bytes insertions have moved.
+    /// The number of bytes that insertions have moved.
     #[cfg(test)]
     pub(crate) fn moved(&self) -> usize {
         self.moved
     }
 
-    /// Inserts before the point, which moves behind what is new.
+    /// Inserts text before the point, which moves behind the new text.
     pub(crate) fn insert(&mut self, text: &[u8]) {
         self.kept = self.kept.min(self.point);
         #[cfg(test)]
@@ -177,7 +177,7 @@ impl Buffer {
         self.mark = self.mark.min(self.text.len());
     }
 
-    /// Takes another text; the point stays, or moves to the end.
+    /// Replaces the text; the point stays, or moves to the end.
     pub(crate) fn replace(&mut self, text: &[u8]) {
         self.kept = 0;
         self.text.clear();
@@ -190,17 +190,17 @@ impl Buffer {
         self.text.reserve(bytes);
     }
 
-    /// Where the character at `at` ends.
+    /// Returns where the character at `at` ends.
     pub(crate) fn next(&self, at: usize) -> usize {
         if self.by_bytes { (at + 1).min(self.text.len()) } else { next(&self.text, at) }
     }
 
-    /// Where the character before `at` begins.
+    /// Returns where the character before `at` begins.
     pub(crate) fn previous(&self, at: usize) -> usize {
         if self.by_bytes { at.saturating_sub(1) } else { previous(&self.text, at) }
     }
 
-    /// The character at `at`, or none where no character of UTF-8 stands.
+    /// Returns the character at `at`; `None` for an invalid byte.
     pub(crate) fn char_at(&self, at: usize) -> Option<char> {
         let rest = &self.text[at.min(self.text.len())..];
         if self.by_bytes {
@@ -210,7 +210,7 @@ impl Buffer {
         }
     }
 
-    /// Whether a word goes on here: a letter or a digit.
+    /// Whether the character at `at` is a part of a word: a letter or a digit.
     pub(crate) fn is_word_at(&self, at: usize) -> bool {
         self.char_at(at).is_some_and(char::is_alphanumeric)
     }

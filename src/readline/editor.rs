@@ -1,4 +1,4 @@
-//! [`Editor`]: the machine, the history, the hooks and the screen in one.
+//! The type [`Editor`]: the machine, the history, the hooks and the screen together.
 
 mod hooks;
 
@@ -19,7 +19,7 @@ use super::terminal::{Terminal, Typing};
 use super::variables::{BellStyle, Variables};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What an editor begins with.
+/// The initial settings of an editor.
 ///
 /// ```
 /// use ossature::readline::{Config, Editor};
@@ -32,13 +32,13 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The name that `$if` in an init file compares with the application's.
+    /// The name of the application, which `$if` in an init file compares.
     pub application: String,
-    /// The value of TERM.
+    /// The name of the terminal, as in TERM.
     pub terminal: String,
-    /// Whether an accepted line goes to the history.
+    /// Whether accepted lines are added to the history.
     pub auto_history: bool,
-    /// Whether the editor begins as CPython's does.
+    /// Whether the editor starts with CPython's settings.
     python: bool,
 }
 
@@ -59,7 +59,7 @@ impl Config {
     }
 }
 
-/// Who edits. Python's `readline.backend`.
+/// The implementation that edits lines. Python's `readline.backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
@@ -76,17 +76,17 @@ impl Backend {
     }
 }
 
-/// The version of GNU readline whose behaviour the editor has, as GNU and Python write it: major, then minor.
+/// The version of GNU readline whose behaviour the editor follows, as GNU and Python write it: major, then minor.
 #[doc(alias = "_READLINE_VERSION")]
 #[doc(alias = "_READLINE_RUNTIME_VERSION")]
 pub const VERSION: u32 = 0x0802;
 
-/// The same version as a text, as GNU readline names itself.
+/// The same version as a text, in GNU readline's notation.
 #[doc(alias = "_READLINE_LIBRARY_VERSION")]
 #[doc(alias = "rl_library_version")]
 pub const LIBRARY_VERSION: &str = "8.2";
 
-/// What [`Editor::read_line`] has read.
+/// The result of [`Editor::read_line`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadOutcome<T = String> {
     /// A line, without its newline.
@@ -148,7 +148,7 @@ impl Typing for Editor {
     }
 }
 
-/// Whether a terminal of this name shows its screen in reverse and back when told so.
+/// Whether a terminal with this name supports the sequences for a reversed screen.
 fn flashes(terminal: &str) -> bool {
     matches!(terminal.split('-').next(), Some("xterm" | "screen" | "tmux" | "linux" | "rxvt" | "vt100" | "vt220"))
 }
@@ -171,11 +171,11 @@ pub struct Editor {
     pub(super) machine: Machine,
     pub(super) screen: Screen,
     modes: Modes,
-    /// Nothing but prompt and line is shown, and no hook or variable wants more: a key that only changes the line is
-    /// drawn without a view.
+    /// Whether only prompt and line are shown, and no hook or variable needs more: a key that only changes the line is
+    /// then drawn without a view.
     quiet: bool,
     auto_history: bool,
-    /// The value of `history-size` that the history has as its limit.
+    /// The value of `history-size` that was applied to the history.
     history_size: Option<usize>,
     /// The terminal that `read_line` reads from.
     terminal: Option<Terminal>,
@@ -188,12 +188,12 @@ impl Default for Editor {
 }
 
 impl Editor {
-    /// An editor in emacs mode with the default key bindings. No file is read, no terminal is touched.
+    /// Makes an editor in emacs mode with the default key bindings. Reads no file and uses no terminal.
     pub fn new() -> Self {
         Self::with_config(Config::default())
     }
 
-    /// An editor with other settings. No file is read, no terminal is touched.
+    /// Makes an editor with other settings. Reads no file and uses no terminal.
     pub fn with_config(config: Config) -> Self {
         let mut machine = Machine::new();
         let screen = Screen::new(config.terminal.as_bytes());
@@ -206,7 +206,7 @@ impl Editor {
             machine.settings.variables.enable_bracketed_paste = false;
             machine.settings.variables.enable_active_region = false;
             for line in ["\"\\t\": self-insert", "\"\\e\\t\": complete", "\"\\e\\e\": complete"] {
-                machine.settings.parse_and_bind(line).expect("the line is right");
+                machine.settings.parse_and_bind(line).expect("the line is valid");
             }
         }
         let (modes, auto_history) = (Modes::default(), config.auto_history);
@@ -250,12 +250,12 @@ impl Editor {
         })
     }
 
-    /// Reads lines from another terminal than standard input and standard output.
+    /// Sets the terminal to read lines from, instead of standard input and standard output.
     pub fn set_terminal(&mut self, terminal: Terminal) {
         self.terminal = Some(terminal);
     }
 
-    /// Begins a line. What was typed ahead is taken at once, so the line may be there already.
+    /// Begins a line. Text that was typed ahead is used at once, so the line may be complete already.
     ///
     /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets the bytes
     /// for the terminal. Where variables say so, they have the terminal mark pastes and send the sequences of its
@@ -276,7 +276,7 @@ impl Editor {
         self.outcome(out)
     }
 
-    /// Takes bytes as a terminal yields them, in pieces of any length. `out` gets the bytes for the terminal.
+    /// Processes bytes from a terminal, in pieces of any length. `out` receives the bytes for the terminal.
     ///
     /// Bytes after the end of a line stay for the next [`begin`](Self::begin). Between two lines nothing is drawn.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step {
@@ -291,19 +291,20 @@ impl Editor {
         self.outcome(out)
     }
 
-    /// How long to wait for the rest of a key sequence; none while no sequence is open. If no byte comes in that time,
-    /// call [`expire`](Self::expire).
+    /// Returns how long to wait for the rest of a key sequence; `None` while no sequence is open. If no byte comes in
+    /// that time, call [`expire`](Self::expire).
     pub fn timeout(&self) -> Option<Duration> {
         self.machine.timeout()
     }
 
-    /// The time of [`timeout`](Self::timeout) has passed: the keys so far are taken for what they mean alone.
+    /// Reports that the time of [`timeout`](Self::timeout) has passed: the keys so far are taken as complete.
     pub fn expire(&mut self, out: &mut Vec<u8>) -> Step {
         self.machine.expire();
         self.outcome(out)
     }
 
-    /// The user has interrupted the line, by a signal for example: it is abandoned, and so is what was typed ahead.
+    /// Reports that the user has interrupted the line, for example by a signal: it is discarded, and so is the text
+    /// that was typed ahead.
     pub fn interrupt(&mut self, out: &mut Vec<u8>) -> Step {
         self.machine.interrupt();
         match self.outcome(out) {
@@ -312,7 +313,8 @@ impl Editor {
         }
     }
 
-    /// No more bytes will come. A line that has text is deleted from as `C-d` does; then the input has ended.
+    /// Reports that no more bytes will come. If the line has text, the end of input acts as `C-d` there; then the input
+    /// ends.
     pub fn end_of_input(&mut self, out: &mut Vec<u8>) -> Step {
         self.machine.end_of_input();
         match self.outcome(out) {
@@ -321,7 +323,7 @@ impl Editor {
         }
     }
 
-    /// The terminal has this size now; 0 stands for what is not known. A line that is shown is drawn anew.
+    /// Sets the size of the terminal; 0 means unknown. Draws a visible line again.
     ///
     /// More columns or rows than a terminal can tell, 65535, count as 65535.
     pub fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
@@ -340,7 +342,7 @@ impl Editor {
         self.modes.enter(&settings.variables, &settings.terminal, out);
     }
 
-    /// Shows what has changed.
+    /// Draws the changes.
     pub(super) fn draw(&mut self, out: &mut Vec<u8>) {
         if !self.machine.has_line() {
             return; // between two lines the screen is the program's
@@ -387,7 +389,7 @@ impl Editor {
         step
     }
 
-    /// The line as it is, also after its end until the next begins.
+    /// The current line; after its end, the last line until the next begins.
     #[doc(alias = "get_line_buffer")]
     pub fn line_buffer(&self) -> &[u8] {
         self.machine.line().text()
@@ -398,13 +400,13 @@ impl Editor {
         self.machine.line().point()
     }
 
-    /// Inserts at the cursor.
+    /// Inserts text at the cursor.
     pub fn insert_text(&mut self, text: impl AsRef<[u8]>) {
         self.quiet = false;
         self.machine.line_mut().insert(text.as_ref());
     }
 
-    /// Takes the prompt and the line off the screen, for a program that writes above them. The cursor stands where they
+    /// Erases the prompt and the line from the screen, for a program that writes above them. The cursor is where they
     /// began. [`redisplay`](Self::redisplay) shows them again.
     ///
     /// ```
@@ -421,14 +423,14 @@ impl Editor {
         self.screen.erase(out);
     }
 
-    /// Draws the prompt and the line anew, for a program that has written to the terminal. The cursor is at the start
-    /// of a free row.
+    /// Draws the prompt and the line again, for a program that has written to the terminal. The cursor must be at the
+    /// start of a free row.
     pub fn redisplay(&mut self, out: &mut Vec<u8>) {
         self.machine.effects.redraw = true;
         self.draw(out);
     }
 
-    /// Carries out lines of an init file.
+    /// Executes lines of an init file.
     ///
     /// Python prints what is wrong and goes on; here the caller gets an error.
     ///
@@ -447,8 +449,8 @@ impl Editor {
         done
     }
 
-    /// Gives the history the limit of `history-size`, if the variable was changed. A limit that the program set by
-    /// itself stays otherwise.
+    /// Applies `history-size` as the limit of the history, if the variable was changed. Otherwise a limit that the
+    /// program set stays.
     fn limit_history(&mut self) {
         let size = self.machine.settings.variables.history_size;
         if self.history_size != size {
@@ -457,8 +459,8 @@ impl Editor {
         }
     }
 
-    /// Reads an init file: the one named, else the one that was read last, else the one of INPUTRC, else `~/.inputrc`,
-    /// else `/etc/inputrc`. Returns the bad lines; the others count.
+    /// Reads an init file: the given file, or else the file that was read last, or else the file in INPUTRC, or else
+    /// `~/.inputrc`, or else `/etc/inputrc`. Returns the bad lines; the others take effect.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] if the file cannot be read, `ENOENT` if there is none;
@@ -485,7 +487,7 @@ impl Editor {
         &mut self.machine.settings.variables
     }
 
-    /// The lines that were accepted and those that were loaded.
+    /// The history: accepted lines and loaded lines.
     pub fn history(&self) -> &History {
         &self.machine.history
     }
@@ -497,17 +499,17 @@ impl Editor {
         &mut self.machine.history
     }
 
-    /// Adds a line to the history, as it is: empty or there already.
+    /// Adds a line to the history without a check, even if it is empty or a duplicate.
     pub fn add_history(&mut self, line: impl AsRef<[u8]>) {
         self.machine.history.push(line);
     }
 
-    /// Whether accepted lines go to the history: those that are not empty and differ from the last.
+    /// Sets whether accepted lines are added to the history: lines that are not empty and differ from the last.
     pub fn set_auto_history(&mut self, adds: bool) {
         self.auto_history = adds;
     }
 
-    /// Who edits. Python's `readline.backend`.
+    /// The implementation that edits lines. Python's `readline.backend`.
     pub const fn backend(&self) -> Backend {
         Backend::Readline
     }

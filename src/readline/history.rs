@@ -34,7 +34,7 @@ mod lines;
 
 pub use form::HistoryForm;
 
-/// Where a line is in the text of all lines, and when it was accepted.
+/// The position of a line in the text of all lines, and when the line was accepted.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     start: usize,
@@ -85,9 +85,9 @@ const NO_TIME: i64 = i64::MIN;
 pub struct History {
     text: Vec<u8>,
     entries: VecDeque<Entry>,
-    /// How many bytes of `text` belong to lines that are gone.
+    /// The number of bytes of `text` that belong to removed lines.
     waste: usize,
-    /// How many of the oldest lines are gone because of the limit.
+    /// The number of the oldest lines that the limit has removed.
     dropped: usize,
     most: Option<usize>,
     most_in_file: Option<usize>,
@@ -96,18 +96,18 @@ pub struct History {
 }
 
 impl History {
-    /// No lines, and no limits.
+    /// Makes an empty history without limits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many lines there are. Python's `get_current_history_length`.
+    /// The number of lines. Python's `get_current_history_length`.
     #[doc(alias = "get_current_history_length")]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no lines.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -116,20 +116,20 @@ impl History {
         &self.text[entry.start..entry.start + entry.length]
     }
 
-    /// The line at an index that counts from 0.
+    /// Returns the line at an index that counts from 0.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         self.entries.get(index).map(|entry| self.text_of(entry))
     }
 
-    /// The line at an index that counts from 1, as Python's `get_history_item` counts. `None` for 0, a negative or too
-    /// large an index. After a limit took lines away, 1 is the oldest line that is left; for Python the numbers of the
-    /// others stay as they were.
+    /// Returns the line at an index that counts from 1, as in Python's `get_history_item`. `None` for 0, or a negative
+    /// or too large index. After a limit removed lines, 1 is the oldest line that is left; in Python the other lines
+    /// keep their numbers.
     #[doc(alias = "get_history_item")]
     pub fn get_1based(&self, index: isize) -> Option<&[u8]> {
         usize::try_from(index).ok()?.checked_sub(1).and_then(|index| self.get(index))
     }
 
-    /// When the line was accepted; `None` for a line that is not there, and for one without a time.
+    /// Returns when the line was accepted; `None` for a line that does not exist, or has no time.
     pub fn time(&self, index: usize) -> Option<SystemTime> {
         let time = self.entries.get(index).map(|entry| entry.time).filter(|&time| time != NO_TIME)?;
         let distance = Duration::from_secs(time.unsigned_abs());
@@ -140,7 +140,7 @@ impl History {
         }
     }
 
-    /// How many of the oldest lines the [limit](Self::set_max_entries) has taken away since the last
+    /// The number of the oldest lines that the [limit](Self::set_max_entries) has removed since the last
     /// [`clear`](Self::clear).
     pub fn dropped(&self) -> usize {
         self.dropped
@@ -151,7 +151,7 @@ impl History {
         self.entries.iter().map(|entry| self.text_of(entry))
     }
 
-    /// Adds a line as the newest, whatever it is: empty, or the same as the one before. Python's `add_history`.
+    /// Adds a line as the newest, even if it is empty or equal to the previous line. Python's `add_history`.
     ///
     /// Of more lines than [`set_max_entries`](Self::set_max_entries) allows the oldest go.
     #[doc(alias = "add_history")]
@@ -181,8 +181,8 @@ impl History {
         Ok(line)
     }
 
-    /// Puts another line in the place of one, and returns the old one. The time stays. The index counts from 0.
-    /// Python's `replace_history_item`.
+    /// Replaces a line, and returns the old line. The time stays. The index counts from 0. Python's
+    /// `replace_history_item`.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfRange`] if there is no such line.
@@ -205,13 +205,13 @@ impl History {
         (self.text, self.entries, self.waste, self.dropped) = (Vec::new(), VecDeque::new(), 0, 0);
     }
 
-    /// How many lines are kept in memory at most; `None` for any number.
+    /// The maximum number of lines in memory; `None` without a limit.
     pub fn max_entries(&self) -> Option<usize> {
         self.most
     }
 
-    /// Limits how many lines are kept in memory. Of more lines the oldest go, now and whenever a line comes. The
-    /// variable `history-size` of an init file sets this limit.
+    /// Limits the number of lines in memory. The oldest lines above the limit are removed, now and whenever a line is
+    /// added. The variable `history-size` of an init file sets this limit.
     #[doc(alias = "stifle_history")]
     pub fn set_max_entries(&mut self, most: Option<usize>) {
         self.most = most;
@@ -227,7 +227,7 @@ impl History {
         }
     }
 
-    /// Gives the memory of lines that are gone back, once those are more than half of it.
+    /// Frees the memory of removed lines, once they take more than half of it.
     fn wasted(&mut self, bytes: usize) {
         self.waste += bytes;
         if self.waste > 4096 && self.waste > self.text.len() / 2 {
@@ -241,14 +241,14 @@ impl History {
         }
     }
 
-    /// How many lines a file has at most after [`save`](Self::save) or [`append`](Self::append); `None` for any number.
-    /// Python's `get_history_length`.
+    /// The maximum number of lines in a file after [`save`](Self::save) or [`append`](Self::append); `None` without a
+    /// limit. Python's `get_history_length`.
     #[doc(alias = "get_history_length")]
     pub fn max_file_lines(&self) -> Option<usize> {
         self.most_in_file
     }
 
-    /// Limits how many lines a file has after [`save`](Self::save) or [`append`](Self::append). The lines in memory
+    /// Limits the number of lines in a file after [`save`](Self::save) or [`append`](Self::append). The lines in memory
     /// stay. Python's `set_history_length`, with `None` for a negative number.
     ///
     /// A line of the history that has newlines counts as several, unless the file has [times](Self::set_timestamps) or
@@ -258,7 +258,7 @@ impl History {
         self.most_in_file = most;
     }
 
-    /// Whether new lines have a time, and files keep the times; off at first.
+    /// Sets whether new lines have a time, and files keep the times; off by default.
     ///
     /// Before each line a file then has a comment with the seconds since 1970, as bash writes with HISTTIMEFORMAT. Only
     /// so a line of several lines stays one line in GNU readline's form.
@@ -271,7 +271,7 @@ impl History {
         self.form
     }
 
-    /// Sets the form in which [`save`](Self::save) writes a file. Reading and appending find out by themselves.
+    /// Sets the form in which [`save`](Self::save) writes a file. Reading and appending detect the form.
     pub fn set_form(&mut self, form: HistoryForm) {
         self.form = form;
     }
@@ -291,7 +291,7 @@ impl History {
         start.min(end)..end
     }
 
-    /// The newest line of the range that begins with the text.
+    /// Finds the newest line of the range that begins with the text.
     ///
     /// ```
     /// # let mut history = ossature::readline::History::new();
@@ -305,7 +305,7 @@ impl History {
         self.range(range).rev().find(|&n| self.text_of(&self.entries[n]).starts_with(text))
     }
 
-    /// The oldest line of the range that begins with the text.
+    /// Finds the oldest line of the range that begins with the text.
     pub fn find_prefix_forward(&self, text: impl AsRef<[u8]>, range: impl RangeBounds<usize>) -> Option<usize> {
         let text = text.as_ref();
         self.range(range).find(|&n| self.text_of(&self.entries[n]).starts_with(text))

@@ -146,7 +146,7 @@ fn an_end_that_could_not_be_registered_is_registered_by_the_next_start() {
     let rule = arm(fail("atexit", Errno::NOMEM).times(1));
     let error = Process::fork(|| ()).unwrap_err();
     assert_eq!((error.errno(), rule.seen()), (Some(Errno::NOMEM), 1), "{error}");
-    assert!(error.to_string().contains("ends the process in order"), "{error}");
+    assert!(error.to_string().contains("the exit sequence of the process"), "{error}");
     for _ in 0..2 {
         assert!(Process::fork(|| ()).unwrap().join().unwrap().success());
         assert_eq!(rule.seen(), 2, "once, and not again");

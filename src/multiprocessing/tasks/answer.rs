@@ -1,4 +1,4 @@
-//! How a task sends its value to the parent.
+//! The message with which a task sends its return value to the parent.
 
 use std::fmt::Debug;
 
@@ -7,10 +7,10 @@ use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::state::Termination;
 use crate::multiprocessing::transfer::Transfer;
 
-/// What travels: the value, or the text of the error that came instead.
+/// The message: the value, or the text of the error.
 pub(crate) type Answer<T> = Result<T, String>;
 
-/// Sends the value; the exit code.
+/// Sends the value; returns the exit code.
 pub(crate) fn answer_value<T: Transfer>(parent: &Connection, value: &T) -> u8 {
     let Err(error) = parent.send(&Answer::Ok(value)) else { return 0 };
     if error.kind() == ErrorKind::Closed {
@@ -21,7 +21,7 @@ pub(crate) fn answer_value<T: Transfer>(parent: &Connection, value: &T) -> u8 {
     Err::<(), _>(error).report()
 }
 
-/// Sends the value or the text of the error; the exit code.
+/// Sends the value or the text of the error; returns the exit code.
 pub(crate) fn answer_result<T: Transfer, E: Debug>(parent: &Connection, result: Result<T, E>) -> u8 {
     match result {
         Ok(value) => answer_value(parent, &value),

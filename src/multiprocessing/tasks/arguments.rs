@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::multiprocessing::transfer::Transfer;
 
-/// The arguments of a task: a tuple of up to twelve values, each of which can [go to another process](Transfer).
+/// The arguments of a task: a tuple of up to twelve values, each of which can be [sent to another process](Transfer).
 ///
 /// Nobody implements this trait by hand. A task with more arguments takes a struct.
 ///
@@ -21,7 +21,7 @@ use crate::multiprocessing::transfer::Transfer;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a tuple of arguments",
-    note = "give the arguments as a tuple of up to twelve, `(x,)` for one; a function of more arguments takes a struct"
+    note = "pass the arguments as a tuple of up to twelve values, `(x,)` for a single one; for more arguments, pass a struct"
 )]
 pub trait Arguments: Serialize + DeserializeOwned {}
 

@@ -1,4 +1,5 @@
-//! Which build of which program this is: parent and child must be one, for their tables and types to mean the same.
+//! The identity of a program's build: parent and child must be of the same build, so that their tables and types mean
+//! the same.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -7,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-/// The image that a process runs, told in two ways.
+/// The identity of the image that a process runs, by its file and by the linker's build ID.
 ///
 /// Reading the file costs one system call. The file is the same for every child of this very image, also when the
 /// binary was replaced or removed meanwhile. A copy of the file elsewhere is recognised by the number that the linker
@@ -18,7 +19,7 @@ pub(crate) struct BuildId {
     linked: Option<Vec<u8>>,
 }
 
-/// A file in a state: its place, and when it was last written.
+/// A version of a file: its location, and when it was last written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct FileId {
     device: u64,
@@ -27,11 +28,11 @@ struct FileId {
     modified: (i64, i64),
 }
 
-/// The program that the calling process runs, whatever became of its name.
+/// The path of the program that the calling process runs, whatever became of its file name.
 pub(crate) const IMAGE: &str = "/proc/self/exe";
 
 impl BuildId {
-    /// That of the image this process runs.
+    /// Returns the identity of the image that this process runs.
     ///
     /// # Errors
     /// When /proc is not mounted.
@@ -44,7 +45,7 @@ impl BuildId {
         Ok(OWN.get_or_init(|| own))
     }
 
-    /// The number that the linker wrote, which a copy of the file on another machine has too.
+    /// The build ID that the linker wrote, which a copy of the file on another machine has too.
     pub(crate) fn linked(&self) -> Option<&[u8]> {
         self.linked.as_deref()
     }
@@ -54,13 +55,14 @@ impl BuildId {
         self.linked.is_some()
     }
 
-    /// Whether a process runs the image that this one runs, by the kernel's word. `false` when the kernel does not say.
+    /// Whether the process `pid` runs the same image as this process, as the kernel reports it. Returns `false` when
+    /// the kernel does not report it.
     pub(crate) fn is_of(pid: i32) -> bool {
         let there = std::fs::metadata(format!("/proc/{pid}/exe")).map(|file| FileId::of(&file));
         matches!((there, FileId::own()), (Ok(there), Ok(own)) if there == own)
     }
 
-    /// Whether this process runs it.
+    /// Whether this process runs this build.
     pub(crate) fn is_own(&self) -> bool {
         if FileId::own().is_ok_and(|file| file == self.file) {
             return true;
@@ -70,8 +72,8 @@ impl BuildId {
 }
 
 impl FileId {
-    /// That of the image this process runs, which nobody can write to meanwhile. A fork server knows it for its
-    /// children.
+    /// Returns the identity of the image that this process runs, which nobody can write to meanwhile. A fork server
+    /// reads it for its children.
     fn own() -> io::Result<Self> {
         static OWN: OnceLock<FileId> = OnceLock::new();
         if let Some(own) = OWN.get() {
@@ -91,12 +93,12 @@ impl FileId {
     }
 }
 
-/// The linker's number in an ELF image: the note `NT_GNU_BUILD_ID`. `None` when it wrote none.
+/// Reads the linker's build ID from an ELF image: the note `NT_GNU_BUILD_ID`. `None` when the linker wrote none.
 ///
 /// The image is this program's own, yet every length in it is checked.
 fn linked(image: &File) -> io::Result<Option<Vec<u8>>> {
     const NOTES: u32 = 4; // PT_NOTE
-    /// Headers and notes are far shorter in any program.
+    /// The maximum size to read; headers and notes are far shorter in any program.
     const MOST: u64 = 1 << 16;
     let read = |at: u64, len: u64| -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len.min(MOST) as usize];
@@ -131,7 +133,7 @@ fn linked(image: &File) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// The build id among the notes of one segment.
+/// Finds the build ID among the notes of one segment.
 fn build_id_of(mut notes: &[u8]) -> Option<Vec<u8>> {
     const BUILD_ID: u64 = 3; // NT_GNU_BUILD_ID
     loop {
@@ -145,7 +147,7 @@ fn build_id_of(mut notes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The unsigned number of `len` bytes at `at`, in this machine's byte order.
+/// Reads the unsigned number of `len` bytes at `at`, in this machine's byte order.
 fn word(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
     let bytes = bytes.get(at..)?.get(..len)?;
     let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);

@@ -1,4 +1,4 @@
-//! The calls of one chunk of a pool's tasks, in the worker: the loop over them, made for each task by the compiler.
+//! The calls of one chunk of a pool's tasks, in the worker: the loop over them, compiled for each task.
 //!
 //! An engine gives the bytes of the arguments and an [`Outlet`], and knows nothing of the types.
 
@@ -15,52 +15,52 @@ use crate::multiprocessing::state::{PanicReport, unreported};
 use crate::multiprocessing::transfer::{Descriptors, Reading, Transfer, Writing, split_measured};
 use crate::thread;
 
-/// How the call of a task ended. The text or the value stands in the outlet's buffer.
+/// How the call of a task ended. The text or the value is in the outlet's buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
-    /// A value.
+    /// It returned a value.
     Value,
-    /// The text of the error that the task returned.
+    /// It failed; the text is that of the error that the task returned.
     Failed,
-    /// A [`PanicReport`].
+    /// It panicked; the buffer holds a [`PanicReport`].
     Panicked,
-    /// The text of the reason why the arguments could not be read.
+    /// Its arguments could not be read; the text is the reason.
     Undecodable,
-    /// The text of the reason why the value could not be written.
+    /// Its value could not be written; the text is the reason.
     Unencodable,
 }
 
-/// Takes what the calls of a chunk report: the side of the engine that runs them.
+/// The receiver of the reports of a chunk's calls, on the side of the engine that runs them.
 pub(crate) trait Outlet {
-    /// The call at `index` begins, with the decoding of its arguments.
+    /// Reports that the call at `index` begins to decode its arguments.
     fn begin(&mut self, index: u32);
 
-    /// The call at `index` has ended, as the bytes say.
+    /// Reports how the call at `index` has ended; `bytes` is the value or the text.
     fn end(&mut self, index: u32, ended: Ended, bytes: &[u8], descriptors: Descriptors);
 
-    /// The call at `index` has ended with a value without descriptors, which has its length before it. If there are
-    /// `more`, the next call begins.
+    /// Reports that the call at `index` has ended with a value without descriptors; `measured` is its length and the
+    /// value. If there are `more`, the next call begins.
     fn value(&mut self, index: u32, measured: &[u8], more: bool);
 
-    /// Where the values of plain calls go, if nothing but the words there is to be told of each call.
+    /// Returns the memory for the values of plain calls, if no report is needed for each call except the two counters.
     fn sink(&self) -> Option<Sink<'_>>;
 }
 
-/// The arguments of plain calls, one behind the other, where the engine has put them.
+/// The arguments of plain calls, one after the other in the engine's memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Items<'c> {
     pub(crate) region: &'c Region,
     pub(crate) start: usize,
-    /// How many bytes there are.
+    /// The length in bytes.
     pub(crate) length: usize,
 }
 
-/// How many bytes of arguments are read at once. Another processor has written them, so one after the other takes long.
+/// How many bytes of arguments are read at once. Another processor has written them, so reads one by one are slow.
 const BLOCK: usize = 4096;
 
 impl Items<'_> {
-    /// Copies arguments from that of the call at `index` on, as many as are read at once and `most` at most; none if
-    /// they are not there.
+    /// Copies arguments, beginning with those of the call at `index`: as many as are read at once, and at most `most`.
+    /// Copies none if they are missing.
     fn read<A: Plain>(self, index: u32, most: u32, block: &mut Vec<A>) {
         let (size, at) = (size_of::<A>(), index as usize * size_of::<A>());
         let count = (BLOCK / size.max(1)).max(1).min(most as usize);
@@ -74,25 +74,25 @@ impl Items<'_> {
     }
 }
 
-/// Memory for plain values, and words that say how far the calls are.
+/// Memory for plain values, and counters that show the progress of the calls.
 pub(crate) struct Sink<'s> {
     pub(crate) region: &'s Region,
-    /// Where the first value goes.
+    /// The offset of the first value.
     pub(crate) start: usize,
-    /// Which call runs: `first` and its index.
+    /// The call that runs: `first` plus its index.
     pub(crate) begun: &'s AtomicU64,
     pub(crate) first: u64,
-    /// How many calls have ended.
+    /// The number of calls that have ended.
     pub(crate) calls: &'s AtomicU64,
 }
 
-/// The calls of one chunk. Nothing outside of this crate makes one.
+/// The calls of one chunk. Code outside of this crate cannot make one.
 #[doc(hidden)]
 pub struct Calls<'c> {
     pub(crate) form: Form,
     pub(crate) count: u32,
     pub(crate) arguments: Reading<'c>,
-    /// The items of plain calls.
+    /// The arguments of plain calls.
     pub(crate) items: Option<Items<'c>>,
     pub(crate) writing: &'c Writing,
     pub(crate) out: Vec<u8>,
@@ -105,17 +105,17 @@ impl Debug for Calls<'_> {
     }
 }
 
-/// How a call ended that did not panic.
+/// The outcome of a call that did not panic.
 type Outcome = Result<Option<Descriptors>, (Ended, String)>;
 
 impl Calls<'_> {
-    /// What becomes of the return value.
+    /// The form in which the return value is sent.
     #[doc(hidden)]
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// Runs all calls; `answer` writes the value of one, with its length before it.
+    /// Runs all calls; `answer` writes the value of a call, after its length.
     fn run<Args: Arguments, R>(
         &mut self,
         call: impl Fn(Args) -> R,
@@ -135,7 +135,7 @@ impl Calls<'_> {
         });
     }
 
-    /// Calls with values that lie there byte by byte, and tells of those that come back in the same way.
+    /// Runs calls with arguments that are plain bytes, and reports values that are plain bytes too.
     fn run_plain<A: Plain, R: Plain>(&mut self, call: impl Fn(A) -> R) {
         let mut block = Vec::new();
         self.run_catching(|calls, index| {
@@ -181,8 +181,8 @@ impl Calls<'_> {
         });
     }
 
-    /// Runs `body` until it has ended all calls. It begins anew behind a call that panics. The body counts a call once
-    /// its end is reported, and then begins the next.
+    /// Runs `body` until it has ended all calls. After a call that panics, runs `body` again from the next call. The
+    /// body counts a call once its end is reported, and then begins the next.
     fn run_catching(&mut self, mut body: impl FnMut(&mut Self, &mut u32)) {
         let mut index = 0;
         while index < self.count {
@@ -198,7 +198,7 @@ impl Calls<'_> {
         }
     }
 
-    /// Reports the call at `index` as ended, and the next one as begun.
+    /// Reports that the call at `index` has ended, and that the next one begins.
     #[inline]
     fn end_call(&mut self, index: u32, outcome: Outcome) {
         let more = index + 1 < self.count;
@@ -215,7 +215,7 @@ impl Calls<'_> {
         }
     }
 
-    /// Ends all calls with the reason why there is nothing to call.
+    /// Ends all calls with the reason why they cannot run.
     #[cold]
     pub(crate) fn refuse(&mut self, text: &str) {
         for index in 0..self.count {
@@ -301,18 +301,18 @@ where
 
 impl<F, Args, R> RunsPlain for &Opener<F, Args, R> {
     fn run_plain(&self, calls: &mut Calls<'_>) {
-        calls.refuse("the task does not make a plain value of a plain value"); // as below
+        calls.refuse("the task does not take and return plain values"); // as below
     }
 }
 
 impl<F, Args, R> RunsValue for &Opener<F, Args, R> {
     fn run_value(&self, calls: &mut Calls<'_>) {
-        calls.refuse("the task returns no value"); // a pool asks for what the compiler has found
+        calls.refuse("the task does not return a value"); // a pool asks for what the compiler has found
     }
 }
 
 impl<F, Args, R> RunsResult for &Opener<F, Args, R> {
     fn run_result(&self, calls: &mut Calls<'_>) {
-        calls.refuse("the task returns no `Result`"); // as above
+        calls.refuse("the task does not return a `Result`"); // as above
     }
 }

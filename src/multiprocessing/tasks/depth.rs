@@ -1,13 +1,13 @@
-//! How deep the arguments of a task may be nested.
+//! The maximum depth of a task's arguments.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::multiprocessing::transfer::DEPTH;
 
-/// The setting. No other data is published with this number, so relaxed order is enough.
+/// The maximum depth. No other data is published with this number, so relaxed order is enough.
 static MOST: AtomicUsize = AtomicUsize::new(DEPTH);
 
-/// Sets how deep the arguments of processes that this process starts from now on may be nested. The default is 128
+/// Sets the maximum depth of the arguments of processes that this process starts from now on. The default is 128
 /// levels.
 ///
 /// A new process decodes its arguments, and each level takes stack there. If the arguments are nested deeper, the start
@@ -44,7 +44,7 @@ pub fn set_max_argument_depth(depth: usize) {
     MOST.store(depth, Relaxed);
 }
 
-/// The setting of this process, or of the process that started this process.
+/// Returns the setting of this process, or of the process that started it.
 pub(crate) fn max_argument_depth() -> usize {
     MOST.load(Relaxed)
 }

@@ -1,4 +1,4 @@
-//! What becomes of a task's return value, and how the table opens a call for it.
+//! The forms in which a task's return value is sent, and how the table prepares a call for each form.
 //!
 //! A function may return what makes an exit code, a value, a `Result` of a value, or several of these. Method
 //! resolution tries the trait of a type before the trait of a reference to the type. So [`tasks!`](crate::tasks) finds
@@ -16,21 +16,21 @@ use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::state::Termination;
 use crate::multiprocessing::transfer::{self, Bounds, Packed, Transfer, Trust};
 
-/// What the parent wants of the task.
+/// The result that the parent requests from the task.
 #[doc(hidden)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Form {
     /// An exit code.
     Code,
-    /// The value that it returns.
+    /// The value that the task returns.
     Value,
     /// The value, or the text of the error.
     Result,
-    /// A plain value, in a pool alone.
+    /// A plain value; only a pool requests one.
     Plain,
 }
 
-/// A call with its arguments unpacked, ready to run: answers with the exit code.
+/// A call whose arguments are unpacked, ready to run; it returns the exit code.
 #[doc(hidden)]
 pub type Body = Box<dyn FnOnce() -> u8>;
 
@@ -39,7 +39,7 @@ pub type Body = Box<dyn FnOnce() -> u8>;
 #[derive(Debug)]
 pub struct Opener<F, Args, R>(F, PhantomData<fn(Args) -> R>);
 
-/// The opener of a task.
+/// Makes the opener of a task.
 #[doc(hidden)]
 pub fn opener<F: Target<Args>, Args: Arguments + 'static>(task: F) -> Opener<F, Args, F::Output> {
     Opener(task, PhantomData)
@@ -51,19 +51,19 @@ impl<F: Copy, Args, R> Opener<F, Args, R> {
     }
 }
 
-/// Opens a call for the exit code.
+/// Prepares a call for the exit code.
 #[doc(hidden)]
 pub trait OpensCode {
     fn open_code(&self, arguments: Packed) -> Result<Body>;
 }
 
-/// Opens a call for the value.
+/// Prepares a call for the value.
 #[doc(hidden)]
 pub trait OpensValue {
     fn open_value(&self, arguments: Packed) -> Result<Body>;
 }
 
-/// Opens a call for the value or the error.
+/// Prepares a call for the value or the error.
 #[doc(hidden)]
 pub trait OpensResult {
     fn open_result(&self, arguments: Packed) -> Result<Body>;
@@ -120,14 +120,14 @@ impl<F, Args, R> OpensResult for &Opener<F, Args, R> {
     }
 }
 
-/// Unpacks the arguments of a task, which only a new process gets, and only from its parent.
+/// Unpacks the arguments of a task, which a new process receives from its parent alone.
 fn unpack<T: DeserializeOwned>(arguments: Packed) -> Result<T> {
     let bounds = Bounds { depth: max_argument_depth(), deeper: "set_max_argument_depth", ..Bounds::SAME_PROGRAM };
     transfer::unpack(arguments, Trust::SameProgram, bounds)
 }
 
-/// A start asks only for what the compiler has found the function to return.
+/// Refuses a form that the function does not return. A start requests only a form that the compiler has found.
 #[cold]
 fn refuse(wanted: &str) -> Result<Body> {
-    Err(Error::new(ErrorKind::UnknownTask, format!("the task returns no {wanted}")))
+    Err(Error::new(ErrorKind::UnknownTask, format!("the task does not return a {wanted}")))
 }

@@ -1,4 +1,4 @@
-//! Whether this program is a test program of libtest, whose threads have the names of tests.
+//! Whether this program is a test program of libtest, whose threads are named after tests.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 
 use super::IMAGE;
 
-/// The name of a variable that libtest reads, backwards: so the name itself is not in every program with this library.
+/// The name of a variable that libtest reads, backwards, so that the name itself is not in every program with this
+/// library.
 const VARIABLE: [u8; 17] = *b"SDAERHT_TSET_TSUR";
 
 /// Whether libtest is linked into this program. Reads the image once, and only if a thread other than the first one
-/// asks.
+/// calls this.
 pub(super) fn is_linked() -> bool {
     static LINKED: OnceLock<bool> = OnceLock::new();
     // An image that cannot be read starts no process either.
@@ -31,7 +32,7 @@ fn names_the_variable() -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether these bytes come next; consumes the bytes that match.
+/// Returns whether these bytes come next; consumes the bytes that match.
 fn follows(image: &mut impl BufRead, bytes: &[u8]) -> io::Result<bool> {
     for byte in bytes {
         if image.fill_buf()?.first() != Some(byte) {

@@ -1,4 +1,4 @@
-//! What a process is started with: a plain function and its arguments. Both sides know the function because it stands
+//! The tasks with which processes start: a plain function and its arguments. Both sides find the function by its name
 //! in the program's table of tasks.
 //!
 //! A program that was just executed knows nothing of its parent's closures and addresses. So the parent sends a *name*,
@@ -77,14 +77,14 @@ pub use table::{Task, Tasks, key};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function that can be started with the arguments `{Args}`",
-    note = "give the arguments as a tuple of up to twelve, `(x,)` for one, of the types that the function takes; the function \
+    note = "pass the arguments as a tuple of up to twelve, `(x,)` for one, of the types that the function takes; the function \
             takes them by value and captures nothing"
 )]
 pub trait Target<Args>: Copy + Send + Sync + 'static {
-    /// What the function returns.
+    /// The function's return type.
     type Output;
 
-    /// Calls the function here and now.
+    /// Calls the function directly.
     fn call(self, args: Args) -> Self::Output;
 }
 
@@ -119,7 +119,7 @@ targets! {
     (A a B b C c D d E e G g H h I i J j K k L l M m)
 }
 
-/// Refuses at compile time what a name cannot stand for: whatever has a state of its own.
+/// Refuses at compile time a callable that a name cannot represent: any callable with state.
 pub(crate) const fn nameable<F>() {
     const {
         assert!(

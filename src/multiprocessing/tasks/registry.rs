@@ -1,4 +1,5 @@
-//! The tasks that this process knows: by the type of the function when it starts one, by the name when it was started.
+//! The tasks of this process. A process that starts a task finds it by the type of the function; a started process
+//! finds it by name.
 
 use std::any::{TypeId, type_name};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
@@ -9,30 +10,30 @@ use ossature_sys::{process, sched};
 use super::{Form, Target, Task, Tasks, libtest, nameable};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A function that is known on both sides.
+/// A function that both sides know.
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
-    /// What goes over the wire.
+    /// The name that is sent.
     pub(crate) name: &'static str,
-    /// The way into the program that leads to its table.
+    /// The way in which the program reaches `freeze_support` with the function's table.
     pub(crate) entrance: Entrance,
-    /// What becomes of the return value.
+    /// The form in which the return value is sent.
     pub(crate) form: Form,
 }
 
-/// What the program does that leads to `freeze_support`.
+/// The way in which a program reaches `freeze_support`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Entrance {
-    /// The program begins.
+    /// The program calls it in its first thread.
     Main,
-    /// The process begins, and calls `freeze_support` in another thread than the first one. That thread has this name.
+    /// The program calls it in another thread than the first one. That thread has this name.
     Beside(Arc<str>),
-    /// The program runs this test: libtest names the thread of a test by its path.
+    /// The program runs this test: libtest names the thread of a test after it.
     Test(Arc<str>),
 }
 
 impl Entrance {
-    /// The one that led here.
+    /// Returns the entrance of the calling thread.
     fn here() -> Self {
         match thread::current().name() {
             _ if sched::thread_id() == process::id() => Self::Main,
@@ -40,7 +41,8 @@ impl Entrance {
         }
     }
 
-    /// The same state, but a test of libtest is recognised. This reads the program's file, so only a start asks for it.
+    /// Returns the same entrance, or a test of libtest if it is one. This reads the program's file, so only a start
+    /// calls it.
     fn recognised(&self) -> Self {
         match self {
             Self::Beside(name) if libtest::is_linked() => Self::Test(name.clone()),
@@ -49,25 +51,25 @@ impl Entrance {
     }
 }
 
-/// A table that was given to `freeze_support`.
+/// A table that was passed to `freeze_support`.
 #[derive(Debug)]
 struct Frozen {
     tasks: &'static [Task],
     entrance: Entrance,
 }
 
-/// The tables given so far: few and short, so a walk over them is as fast as any index.
+/// The tables passed so far: few and short, so a linear search is as fast as any index.
 static FROZEN: RwLock<Vec<Frozen>> = RwLock::new(Vec::new());
 
-/// The tasks of this library, known to every program from its first table on.
+/// The tasks of this library, which are registered with a program's first table.
 static LIBRARY: OnceLock<Tasks> = OnceLock::new();
 
-/// The tasks of this library, if a table was given.
+/// Returns the tasks of this library, if a table was passed.
 fn library() -> &'static [Task] {
     LIBRARY.get().map_or(&[], |tasks| tasks.tasks())
 }
 
-/// Notes a table, unless it is known, and the table of this library.
+/// Registers a table, unless it is registered already, and the table of this library.
 pub(crate) fn freeze(tasks: Tasks, library: Tasks) {
     let _ = LIBRARY.set(library); // the same one each time
     let mut frozen = FROZEN.write().unwrap_or_else(PoisonError::into_inner);
@@ -78,13 +80,13 @@ pub(crate) fn freeze(tasks: Tasks, library: Tasks) {
         let mut others = frozen.iter().flat_map(|known| known.tasks);
         if others.any(|other| other.name() == task.name() && other.key() != task.key()) {
             drop(frozen);
-            panic!("two tasks have the name {}: put one of the functions into a module of its own", task.name());
+            panic!("two tasks have the name {}: move one of the functions to another module", task.name());
         }
     }
     frozen.push(Frozen { tasks: tasks.tasks(), entrance: Entrance::here() });
 }
 
-/// The tables, or why there are none.
+/// Returns the tables, or the error that there are none.
 fn tables() -> Result<RwLockReadGuard<'static, Vec<Frozen>>> {
     let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
     if frozen.is_empty() {
@@ -97,13 +99,13 @@ fn tables() -> Result<RwLockReadGuard<'static, Vec<Frozen>>> {
     Ok(frozen)
 }
 
-/// The address of the first table, which lies in the image of the program.
+/// The address of the first table, which is in the image of the program.
 pub(crate) fn first_table() -> Option<usize> {
     let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
     frozen.first().map(|first| first.tasks.as_ptr().addr())
 }
 
-/// The name of a function and the way to it, if it stands in a table.
+/// Returns the name of a function and the way to it, if it is in a table.
 ///
 /// # Errors
 /// `UnknownTask` when it stands in none, or none was given yet.
@@ -116,7 +118,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<
             ErrorKind::UnknownTask,
             format!(
                 "a closure in {place} cannot be started in another process, because it has no name: write a plain `fn`, and \
-                 list it in the tasks![...] that are given to freeze_support"
+                 list it in the tasks![...] that are passed to freeze_support"
             ),
         ));
     }
@@ -127,18 +129,18 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<
     }
     Err(Error::new(
         ErrorKind::UnknownTask,
-        format!("{name} is not a task: add it to the tasks![...] that are given to freeze_support"),
+        format!("{name} is not a task: add it to the tasks![...] that are passed to freeze_support"),
     ))
 }
 
-/// The name of a task of this library.
+/// Returns the name of a task of this library.
 pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
     let key = TypeId::of::<F>();
     // One that is missing there is refused by the child, by this name.
     library().iter().find(|task| task.key() == key).map_or(type_name::<F>(), Task::name)
 }
 
-/// A task of this library, to be started like a task of the program.
+/// Returns a task of this library, to be started like a task of the program.
 ///
 /// # Errors
 /// `UnknownTask` when no table was given yet, because a new process would not come to `freeze_support`.
@@ -148,7 +150,7 @@ pub(crate) fn library_task<F: Target<Args>, Args>(task: F) -> Result<Registered>
     Ok(Registered { name: internal(task), entrance, form: Form::Code })
 }
 
-/// The task of a name, in the child.
+/// Finds a task by its name, in the child.
 pub(crate) fn look_up(name: &str) -> Option<Task> {
     let frozen = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
     let mut known = frozen.iter().flat_map(|known| known.tasks).chain(library());

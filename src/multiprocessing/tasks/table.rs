@@ -1,4 +1,4 @@
-//! The table of tasks: for each function its name, its type's key, and the way to open a call of it.
+//! The table of tasks: for each function its name, the key of its type, and the opener of its calls.
 
 use std::any::TypeId;
 use std::fmt;
@@ -7,8 +7,7 @@ use super::{Body, Calls, Form, Target, nameable};
 use crate::error::Result;
 use crate::multiprocessing::transfer::Packed;
 
-/// The table of the functions that other processes of this program may be started with; made by
-/// [`tasks!`](crate::tasks).
+/// The table of the functions with which other processes of this program can start; made by [`tasks!`](crate::tasks).
 #[derive(Clone, Copy)]
 pub struct Tasks(&'static [Task]);
 
@@ -119,17 +118,14 @@ macro_rules! tasks {
 }
 
 impl Tasks {
-    /// What [`tasks!`](crate::tasks) makes.
+    /// Makes the table; called by [`tasks!`](crate::tasks).
     #[doc(hidden)]
     pub const fn new(tasks: &'static [Task]) -> Self {
         let mut rest = tasks;
         while let [first, others @ ..] = rest {
             let mut others_left = others;
             while let [other, left @ ..] = others_left {
-                assert!(
-                    !same(first.name, other.name),
-                    "two tasks have one name: each function stands in the table once"
-                );
+                assert!(!same(first.name, other.name), "two tasks have the same name: list each function only once");
                 others_left = left;
             }
             rest = others;
@@ -147,7 +143,7 @@ impl Tasks {
     }
 }
 
-/// Whether two names are one: `==` is not for constants.
+/// Returns whether two names are equal; `==` does not work in constants.
 const fn same(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while let ([x, a_left @ ..], [y, b_left @ ..]) = (a, b) {
@@ -178,7 +174,7 @@ impl Task {
         (self.key)()
     }
 
-    /// Unpacks the arguments of a call that is to answer in this form.
+    /// Unpacks the arguments of a call whose result is sent in this form.
     pub(crate) fn open(&self, arguments: Packed, form: Form) -> Result<Body> {
         (self.open)(arguments, form)
     }
@@ -189,7 +185,7 @@ impl Task {
     }
 }
 
-/// By what a function is known within one process: each has a type of its own.
+/// Returns the key that identifies a function within one process: each function has a type of its own.
 #[doc(hidden)]
 pub fn key<F: Target<Args>, Args>(_task: F) -> TypeId {
     nameable::<F>();

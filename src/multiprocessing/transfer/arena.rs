@@ -18,7 +18,7 @@ use super::memory;
 use crate::error::{Error, Result};
 
 /// Memory for shared objects of different types, behind one descriptor: Python's `multiprocessing.heap.Arena`, which
-/// CPython uses behind the scenes.
+/// CPython uses internally.
 ///
 /// Each of its methods makes an object: [`value`](Self::value), [`lock`](Self::lock), [`event`](Self::event) and so on.
 /// The objects are ordinary ones, which may be sent alone. A process that gets one has the arena's memory mapped, once
@@ -83,7 +83,7 @@ use crate::error::{Error, Result};
 #[doc(alias = "BufferWrapper")]
 pub struct Arena(pub(super) Arc<Kept>);
 
-/// How many bytes of objects an arena has room for by default.
+/// The default capacity of an arena in bytes.
 const CAPACITY: usize = if usize::BITS > 32 { 64 << 20 } else { 8 << 20 };
 
 impl Arena {
@@ -96,7 +96,7 @@ impl Arena {
     }
 
     /// Makes an arena with room for `bytes` bytes of objects: at least 64 KiB, at most 4 GiB (32 MiB where addresses
-    /// have 32 bits). Each object takes a whole number of 64 bytes. Pages are taken as objects need them.
+    /// have 32 bits). Each object takes a multiple of 64 bytes. Pages are allocated as objects need them.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
@@ -127,12 +127,12 @@ impl Arena {
         Ok(Self(kept))
     }
 
-    /// How many bytes of objects it has room for.
+    /// The capacity for objects in bytes.
     pub fn capacity(&self) -> usize {
         self.0.0.capacity()
     }
 
-    /// Frees what nobody has any more, and says how many bytes are in use.
+    /// Frees the objects that have no owner any more, and returns how many bytes are in use.
     ///
     /// The arena frees by itself before it takes more pages.
     ///
@@ -140,10 +140,10 @@ impl Arena {
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE`, `ENFILE` or `ENOENT` after a fork, when the memory cannot be opened
     /// anew by `/proc`.
     pub fn in_use(&self) -> Result<usize> {
-        self.0.0.sweep().map_err(|errno| Error::os(errno, "cannot read which objects an arena holds"))
+        self.0.0.sweep().map_err(|errno| Error::os(errno, "cannot list the objects of an arena"))
     }
 
-    /// Makes an object of this name.
+    /// Makes an object; `object` names it in errors.
     pub(super) fn place<T: Shareable>(&self, init: impl Init<T>, object: &'static str) -> Result<Handle<T>> {
         self.0.0.place(init).map_err(|errno| self.refused(errno, object))
     }

@@ -1,4 +1,4 @@
-//! Descriptors on their way, each among those of its kind.
+//! The descriptors of a message, sorted by kind.
 //!
 //! The kind of a descriptor is sent beside the value, never in it. A value's bytes are whatever safe code makes them,
 //! and a file must not become memory by them. So each kind has a list of its own, and a place is a place in one of the
@@ -7,18 +7,18 @@
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// What a descriptor leads to.
+/// The kind of object that a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FdKind {
-    /// Shared memory, which only [`memory`](super::memory) puts there.
+    /// Shared memory, which only [`memory`](super::memory) adds.
     Memory,
-    /// An end of a connection whose other end belongs to the same program, which only a connection puts there.
+    /// An end of a connection whose other end belongs to the same program, which only a connection adds.
     End,
-    /// Anything else.
+    /// Any other object.
     Handle,
 }
 
-/// How many descriptors there are of each kind: the first are memory, then come the ends, and handles are the rest.
+/// The number of descriptors of each kind: the first are memory, then come the ends, and the rest are handles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FdCounts {
     pub(crate) memory: usize,
@@ -27,12 +27,12 @@ pub(crate) struct FdCounts {
 }
 
 impl FdCounts {
-    /// Whether such numbers can be: no more of two kinds than there are of all.
+    /// Whether these counts are possible: the memories and the ends are not more than all descriptors.
     pub(crate) fn is_possible(self) -> bool {
         self.memory.checked_add(self.ends).is_some_and(|some| some <= self.all)
     }
 
-    /// Where those of a kind are.
+    /// Returns the range of the descriptors of a kind.
     pub(super) fn range(self, kind: FdKind) -> Range<usize> {
         let ends = self.memory.saturating_add(self.ends);
         match kind {
@@ -43,13 +43,13 @@ impl FdCounts {
     }
 }
 
-/// What travels beside the bytes of a value.
+/// The descriptors that are sent with the bytes of a value.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
     list: Vec<OwnedFd>,
     fd_counts: FdCounts,
-    /// How many descriptors came that this process could not open. The message means nothing without them, although its
-    /// bytes are whole.
+    /// The number of descriptors that arrived but that this process could not open. Without them the message is
+    /// useless, although its bytes are complete.
     lost: usize,
 }
 
@@ -58,7 +58,7 @@ impl Descriptors {
         Self { list: Vec::new(), fd_counts: FdCounts { memory: 0, ends: 0, all: 0 }, lost: 0 }
     }
 
-    /// The descriptors of a value.
+    /// Joins the descriptors of a value.
     pub(super) fn of(memory: Vec<OwnedFd>, ends: Vec<OwnedFd>, handles: Vec<OwnedFd>) -> Self {
         let all = memory.len() + ends.len() + handles.len();
         let fd_counts = FdCounts { memory: memory.len(), ends: ends.len(), all };
@@ -68,22 +68,22 @@ impl Descriptors {
         Self { list, fd_counts, lost: 0 }
     }
 
-    /// The descriptors that came with a message that said this of them; `None` when it cannot be true.
+    /// Makes the descriptors that arrived with a message with these counts; `None` when the counts are impossible.
     pub(crate) fn arrived(list: Vec<OwnedFd>, fd_counts: FdCounts) -> Option<Self> {
         (list.len() == fd_counts.all && fd_counts.is_possible()).then_some(Self { list, fd_counts, lost: 0 })
     }
 
-    /// In place of `count` descriptors that this process could not open.
+    /// Stands for `count` descriptors that this process could not open.
     pub(crate) fn lost(count: usize) -> Self {
         Self { lost: count, ..Self::new() }
     }
 
-    /// How many descriptors this process could not open.
+    /// The number of descriptors that this process could not open.
     pub(crate) fn count_lost(&self) -> usize {
         self.lost
     }
 
-    /// Whether none came: none that is here, and none that was lost.
+    /// Whether no descriptor arrived, including lost ones.
     pub(crate) fn is_none(&self) -> bool {
         self.list.is_empty() && self.lost == 0
     }
@@ -96,13 +96,13 @@ impl Descriptors {
         self.list.is_empty()
     }
 
-    /// Whether there are some that only processes of the same program may have: memory, and the way to one who takes
-    /// memory from there.
+    /// Whether any descriptor is for processes of the same program only: memory, or an end of a connection over which
+    /// memory may come.
     pub(crate) fn are_for_the_same_program(&self) -> bool {
         self.fd_counts.memory > 0 || self.fd_counts.ends > 0
     }
 
-    /// All of them, in their order.
+    /// Borrows all descriptors, in their order.
     pub(crate) fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
         self.list.iter().map(AsFd::as_fd).collect()
     }

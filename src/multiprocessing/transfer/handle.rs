@@ -1,6 +1,6 @@
-//! Whatever owns a descriptor, inside a value that is sent. Write `#[serde(with =
-//! "ossature::multiprocessing::transfer::handle")]` on a field that is a `File`, a `TcpStream`, an `OwnedFd` or
-//! anything else that is `AsFd` and can be made from an `OwnedFd`.
+//! Owners of descriptors inside a value that is sent. Write
+//! `#[serde(with = "ossature::multiprocessing::transfer::handle")]` on a field that is a `File`, a `TcpStream`, an
+//! `OwnedFd` or anything else that is `AsFd` and can be made from an `OwnedFd`.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::fd_kind::FdKind;
 use super::list::{put, take};
 
-/// Something that owns a descriptor, to be sent: a `File`, a `TcpStream`, a `UnixListener`, an `OwnedFd`.
+/// An owner of a descriptor, to be sent: a `File`, a `TcpStream`, a `UnixListener`, an `OwnedFd`.
 ///
 /// The receiver may take it as another type than it was sent as. Calls that do not fit then fail, as they would with
 /// any wrong descriptor.
@@ -73,7 +73,7 @@ pub fn serialize<T: AsFd, S: Serializer>(value: &T, serializer: S) -> Result<S::
     put(value, FdKind::Handle)?.serialize(serializer)
 }
 
-/// Takes the descriptor that came along.
+/// Takes the descriptor that came with the value.
 ///
 /// # Errors
 /// When nothing is being received, and when no such descriptor came, or it was taken already.

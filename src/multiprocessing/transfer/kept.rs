@@ -1,4 +1,4 @@
-//! Which arenas this process has, and how many owners each has here.
+//! The arenas of this process, and how many owners each has here.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -11,28 +11,26 @@ use ossature_sys::sync::arena::{self, HOLDERS};
 use crate::error::{Error, Result};
 use crate::per_process::PerProcess;
 
-/// The arena of this process, which all its objects here have.
+/// An arena of this process, which all its objects in this process share.
 #[derive(Debug)]
 pub(super) struct Kept(pub(super) arena::Arena);
 
-/// The memory has to be opened anew for a message, for a process that gets one, and after a fork.
+/// The error when an arena's memory cannot be opened again: for a message, in a receiving process, or after a fork.
 #[cold]
 pub(super) fn forked(errno: Errno, what: &str) -> Error {
     let why = match errno {
-        Errno::NOENT | Errno::NOTDIR | Errno::ACCESS => {
-            ": its memory is opened anew by /proc, which must be mounted".to_owned()
-        }
-        Errno::TOOMANYREFS => format!(": {HOLDERS} processes and messages under way hold objects of it already"),
+        Errno::NOENT | Errno::NOTDIR | Errno::ACCESS => ": opening its memory again needs /proc: mount it".to_owned(),
+        Errno::TOOMANYREFS => format!(": {HOLDERS} processes and messages in flight hold its objects already"),
         _ => String::new(),
     };
     Error::os(errno, format!("{what}{why}"))
 }
 
-/// The arenas of this process, as long as somebody has them.
+/// The arenas of this process that have owners.
 #[derive(Default)]
 pub(super) struct Known {
     arenas: HashMap<FileId, Weak<Kept>>,
-    /// At this many arenas those that nobody has any more are removed.
+    /// The number of arenas at which the next sweep removes those without owners.
     next_sweep: usize,
 }
 
@@ -52,7 +50,7 @@ impl Known {
     }
 }
 
-/// The arena that this process has behind such a descriptor; or else what `attach` makes of it.
+/// Returns the arena that this process has behind this descriptor, or else the result of `attach`.
 pub(super) fn find_or(memory: &OwnedFd, attach: impl FnOnce(&OwnedFd) -> Result<arena::Arena>) -> Result<Arc<Kept>> {
     let id = FileId::of(memory)?;
     let mut known = known();

@@ -1,4 +1,4 @@
-//! The lists of descriptors that travel beside the value that this thread is sending or receiving.
+//! The lists of the descriptors of the value that this thread is sending or receiving.
 //!
 //! Serialising one value may send another, so the lists are stacked; a list is taken off when its value is done, by
 //! unwinding too.
@@ -24,12 +24,12 @@ struct Out {
     memory: Vec<OwnedFd>,
     ends: Vec<OwnedFd>,
     handles: Vec<OwnedFd>,
-    /// Memory that several objects of the value lie in, and its place. Kept, so that no other memory takes its address.
+    /// Memory that holds several objects of the value, and its place. Kept, so that no other memory takes its address.
     blocks: Vec<(Block, u32)>,
     refusal: Option<Error>,
 }
 
-/// Memory that many objects lie in, of any type.
+/// Memory that holds many objects of any type.
 type Block = Arc<dyn Any + Send + Sync>;
 
 impl Out {
@@ -42,30 +42,30 @@ impl Out {
     }
 }
 
-/// The lists of one value that is being received, one behind the other.
+/// The lists of one value that is being received, one after the other.
 #[derive(Default)]
 struct In {
     descriptors: Vec<Option<OwnedFd>>,
     fd_counts: FdCounts,
-    /// Memory that was taken already and that several objects lie in, with its place.
+    /// Memory that was taken already and holds several objects, with its place.
     blocks: Vec<(u32, Block)>,
     refusal: Option<Error>,
 }
 
-/// What is looked at for each value, beside the list on top. Each mark is a cell of its own. A processor that reads
+/// The marks that are read for each value, beside the list on top. Each mark is a separate cell. A processor that reads
 /// all marks at once, just after one of them was written, waits for that store. The wait took half of the time of a
 /// short value.
 #[derive(Clone)]
 struct Marks {
     /// Whether a value is being sent or received.
     open: Cell<bool>,
-    /// Whether that is inside of another.
+    /// Whether that value is inside another.
     covers: Cell<bool>,
     /// Between two values of one message: nothing is being sent or received.
     paused: Cell<bool>,
-    /// Whether something was put on the list, or refused.
+    /// Whether a descriptor was put on the list, or refused.
     used: Cell<bool>,
-    /// How far the sender of the value is believed.
+    /// How far the sender of the value is trusted.
     trust: Cell<Trust>,
 }
 
@@ -90,11 +90,11 @@ impl Marks {
     }
 }
 
-/// The lists of this thread: that of the value at work, and those of the values around it. Never dropped, so that
-/// values can be sent in a finalizer too, when std has dropped what the main thread had to drop; an empty stack owns
-/// nothing.
+/// The lists of this thread: the list of the current value, and those of the values around it. Never dropped, so that
+/// values can be sent in a finalizer too, after std has dropped the main thread's thread-local values; an empty stack
+/// owns nothing.
 struct Stacked<L> {
-    /// Made when it is needed: most values have nothing to put there.
+    /// The list on top, made on demand: most values put nothing there.
     top: RefCell<Option<L>>,
     marks: Marks,
     below: RefCell<Vec<(Option<L>, Marks)>>,
@@ -189,7 +189,7 @@ fn pop<L>(stack: &'static LocalKey<Stack<L>>) {
     });
 }
 
-/// The hold of the list of a value that is being sent.
+/// The guard of the list of a value that is being sent.
 pub(super) struct Leaving(());
 
 impl Leaving {
@@ -198,24 +198,25 @@ impl Leaving {
         Self(())
     }
 
-    /// The descriptors; or why the value cannot be sent.
+    /// Returns the descriptors, or the reason why the value cannot be sent.
     pub(super) fn finish(self) -> Result<Descriptors> {
         self.take()
     }
 
-    /// The descriptors of the value so far, for a list that is used for another value; or why the value cannot be sent.
+    /// Takes the descriptors of the value so far, so that the list can serve another value; or returns why the value
+    /// cannot be sent.
     #[inline]
     pub(super) fn take(&self) -> Result<Descriptors> {
         self.take_any().map(Option::unwrap_or_default)
     }
 
-    /// The same; `None` when there are none.
+    /// Takes the descriptors like [`take`](Self::take); `None` when there are none.
     #[inline]
     pub(super) fn take_any(&self) -> Result<Option<Descriptors>> {
         if !is_used(&OUT) { Ok(None) } else { take_out().map(Some) }
     }
 
-    /// Says whether a value is being written.
+    /// Sets whether a value is being written.
     #[inline]
     pub(super) fn set_paused(&self, paused: bool) {
         set_paused(&OUT, paused);
@@ -228,11 +229,11 @@ impl Drop for Leaving {
     }
 }
 
-/// The hold of the list of a value that is being received.
+/// The guard of the list of a value that is being received.
 pub(super) struct Arriving(());
 
 impl Arriving {
-    /// For a value without descriptors.
+    /// Makes the guard for a value without descriptors.
     #[inline]
     pub(super) fn alone(trust: Trust) -> Self {
         push(&IN, None, trust);
@@ -250,13 +251,13 @@ impl Arriving {
         Self(())
     }
 
-    /// Why a descriptor was refused, which says more than the error of the deserialiser.
+    /// Returns why a descriptor was refused, which is more precise than the error of the deserialiser.
     #[inline]
     pub(super) fn finish(self) -> Result<()> {
         self.refused()
     }
 
-    /// As [`finish`](Self::finish), for a list from which more values are read.
+    /// Returns the same error as [`finish`](Self::finish), for a list from which more values are read.
     #[inline]
     pub(super) fn refused(&self) -> Result<()> {
         if !is_used(&IN) {
@@ -266,7 +267,7 @@ impl Arriving {
         on_top(&IN, |list| list.refusal.take()).flatten().map_or(Ok(()), Err)
     }
 
-    /// Says whether a value is being read.
+    /// Sets whether a value is being read.
     #[inline]
     pub(super) fn set_paused(&self, paused: bool) {
         set_paused(&IN, paused);
@@ -286,7 +287,7 @@ fn take_out() -> Result<Descriptors> {
     refusal.map_or_else(|| Ok(Descriptors::of(memory, ends, handles)), Err)
 }
 
-/// Puts a copy of a descriptor on the list of its kind, of the value that is being sent, and answers its place there.
+/// Puts a copy of a descriptor on the list of its kind for the value that is being sent; returns its place there.
 pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Result<u32, E> {
     let copy = duplicate(fd);
     let put = |list: &mut Out| match copy {
@@ -297,7 +298,7 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Re
             u32::try_from(place).ok()
         }
         Err(errno) => {
-            list.refusal.get_or_insert_with(|| Error::os(errno, "a descriptor cannot be copied to be sent"));
+            list.refusal.get_or_insert_with(|| Error::os(errno, "cannot duplicate a descriptor to send it"));
             None
         }
     };
@@ -305,7 +306,7 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Re
     set_used(&OUT, true);
     match list {
         Some(Some(place)) => Ok(place),
-        Some(None) => Err(E::custom("a descriptor cannot be copied to be sent")),
+        Some(None) => Err(E::custom("cannot duplicate a descriptor to send it")),
         None => Err(E::custom(
             "open files, connections and shared memory can be serialised only while a value is sent to another process: \
              use Connection::send, a queue or the arguments of a process",
@@ -313,7 +314,8 @@ pub(crate) fn put<E: ser::Error>(fd: impl AsFd, kind: FdKind) -> std::result::Re
     }
 }
 
-/// [`put`] for memory that several objects of the value may lie in: the first puts a copy, and all get its place.
+/// Does the same as [`put`] for memory that several objects of the value may share: the first puts a copy, and all get
+/// its place.
 pub(super) fn put_once<E: ser::Error>(fd: impl AsFd, block: Block) -> std::result::Result<u32, E> {
     let find =
         |list: &mut Out| list.blocks.iter().find(|(known, _)| Arc::ptr_eq(known, &block)).map(|(_, place)| *place);
@@ -326,8 +328,8 @@ pub(super) fn put_once<E: ser::Error>(fd: impl AsFd, block: Block) -> std::resul
     Ok(place)
 }
 
-/// What was put by [`put_once`] on the list of the value that is being sent, if it is of this type and the wanted one,
-/// and its place.
+/// Returns the block and its place if [`put_once`] put it on the list of the value that is being sent, and it is of
+/// this type and the wanted one.
 pub(super) fn put_before<T: Any + Send + Sync>(is_wanted: impl Fn(&T) -> bool) -> Option<(Arc<T>, u32)> {
     let find = |list: &mut Out| {
         let of_type = |(known, place): &(Block, u32)| Some((Arc::clone(known).downcast::<T>().ok()?, *place));
@@ -336,7 +338,7 @@ pub(super) fn put_before<T: Any + Send + Sync>(is_wanted: impl Fn(&T) -> bool) -
     if is_paused(&OUT) { None } else { on_top(&OUT, find).flatten() }
 }
 
-/// Keeps why the value cannot be sent or received, for the one who asked for it, and answers the serialiser's error.
+/// Stores the reason why the value cannot be sent, for the caller of the send; returns the serialiser's error.
 pub(crate) fn refuse_to_send<E: ser::Error>(error: Error) -> E {
     let text = error.to_string();
     on_top(&OUT, |list| list.refusal.get_or_insert(error).kind());
@@ -344,7 +346,7 @@ pub(crate) fn refuse_to_send<E: ser::Error>(error: Error) -> E {
     E::custom(text)
 }
 
-/// As [`refuse_to_send`], for a value that is being received.
+/// Does the same as [`refuse_to_send`], for a value that is being received.
 pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
     let text = error.to_string();
     on_top(&IN, |list| list.refusal.get_or_insert(error).kind());
@@ -352,7 +354,7 @@ pub(crate) fn refuse_to_receive<E: de::Error>(error: Error) -> E {
     E::custom(text)
 }
 
-/// Takes a descriptor off the list of its kind, of the value that is being received.
+/// Takes a descriptor from the list of its kind for the value that is being received.
 ///
 /// The place is the word of the value's bytes, which any value may have; the kind is that of the list in which the
 /// sender's library put it.
@@ -362,7 +364,7 @@ pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Resul
         if kind == FdKind::Memory && trust != Trust::SameProgram {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
-                "shared memory from a stranger: it is taken only from this program's own pipes and from authenticated peers on Unix sockets",
+                "shared memory came from a stranger: it is accepted only from this program's own pipes and from authenticated peers on Unix sockets",
             ));
         }
         let of_kind = list.descriptors.get_mut(list.fd_counts.range(kind));
@@ -385,8 +387,8 @@ pub(crate) fn take<E: de::Error>(place: u32, kind: FdKind) -> std::result::Resul
     }
 }
 
-/// [`take`] for memory that several objects of the value lie in: the first takes the descriptor and attaches to it, and
-/// all get what that gave.
+/// Does the same as [`take`] for memory that several objects of the value may share: the first takes the descriptor and
+/// attaches to it, and all get the result.
 pub(super) fn take_once<E: de::Error>(
     place: u32,
     attach: impl FnOnce(OwnedFd) -> std::result::Result<Block, E>,
@@ -401,7 +403,7 @@ pub(super) fn take_once<E: de::Error>(
     Ok(block)
 }
 
-/// How far the sender of the value that is being received is believed.
+/// How far the sender of the value that is being received is trusted.
 pub(crate) fn received_trust() -> Trust {
     IN.with(|stack| stack.marks.trust.get())
 }

@@ -1,5 +1,5 @@
-//! Shared memory inside a value that is sent: `#[serde(with = "ossature::multiprocessing::transfer::memory")]` on a
-//! field that is a [`Shm`]. The one file of this crate that vouches for memory.
+//! Shared memory inside a value that is sent: write `#[serde(with = "ossature::multiprocessing::transfer::memory")]` on
+//! a field that is a [`Shm`]. Only this file of the crate guarantees that memory is of the same program.
 //!
 //! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made
 //! only of memory that they follow it in. The lists of a transfer see to both:
@@ -30,7 +30,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use super::fd_kind::FdKind;
 use super::list::{self, refuse_to_receive};
 
-/// Shared memory, to be sent: both sides have the same afterwards.
+/// Shared memory, to be sent: afterwards both sides share it.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -49,7 +49,8 @@ use super::list::{self, refuse_to_receive};
 #[derive(Debug)]
 pub struct Memory<T: ?Sized + Shareable>(pub Shm<T>);
 
-/// What lies in shared memory and can be attached to: what is [`Shareable`], slices of that, and a lock around a slice.
+/// An object in shared memory that a process can attach to: a [`Shareable`] value, a slice of such values, or a lock
+/// around a slice.
 ///
 /// # Examples
 /// ```
@@ -132,7 +133,7 @@ pub fn serialize<T: ?Sized + Shareable, S: Serializer>(shm: &Shm<T>, serializer:
     put(shm)?.serialize(serializer)
 }
 
-/// Puts a copy of the memory's descriptor on the list of the value that is being sent, and answers its place.
+/// Puts a copy of the memory's descriptor on the list of the value that is being sent; returns its place.
 pub(super) fn put<T: ?Sized + Shareable, E: ser::Error>(shm: &Shm<T>) -> Result<u32, E> {
     // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches to
     // the copy by `take`; otherwise the copy is closed.
@@ -140,7 +141,7 @@ pub(super) fn put<T: ?Sized + Shareable, E: ser::Error>(shm: &Shm<T>) -> Result<
     list::put(descriptor, FdKind::Memory)
 }
 
-/// Attaches to the memory that came along.
+/// Attaches to the memory that came with the value.
 ///
 /// # Errors
 /// When nothing is being received, when no such memory came or it was taken already, when it came from a stranger, and
@@ -152,7 +153,7 @@ pub fn deserialize<'de, T: ?Sized + Attach, D: Deserializer<'de>>(deserializer: 
     take(Deserialize::deserialize(deserializer)?)
 }
 
-/// Attaches to the memory that came at this place of the list.
+/// Attaches to the memory at this place of the list.
 pub(super) fn take<T: ?Sized + Attach, E: de::Error>(place: u32) -> Result<Shm<T>, E> {
     let memory = list::take(place, FdKind::Memory)?;
     T::attach(OfSameProgram(memory)).map_err(|error| refuse_to_receive(error.into()))
@@ -170,7 +171,7 @@ impl<'de, T: ?Sized + Attach> Deserialize<'de> for Memory<T> {
     }
 }
 
-/// One memory with many objects in it, which several owners in this process have together.
+/// One memory with many objects in it, which several owners in this process share.
 ///
 /// A process finds a block that it has by the identity of the file, which no two files have at a time. So a sender
 /// cannot make one block pass for another, whatever it writes.
@@ -189,11 +190,11 @@ pub(super) mod block {
 
     type Key = (FileId, TypeId);
 
-    /// The blocks of this process, as long as somebody has them.
+    /// The blocks of this process that have owners.
     #[derive(Default)]
     struct Known {
         blocks: HashMap<Key, Weak<dyn Any + Send + Sync>>,
-        /// At this many blocks those that nobody has any more are removed.
+        /// The number of blocks at which the next sweep removes those without owners.
         next_sweep: usize,
     }
 
@@ -218,7 +219,7 @@ pub(super) mod block {
         }
     }
 
-    /// Memory that this process made, for several owners.
+    /// Makes a block of memory that this process made, for several owners.
     pub(in super::super) fn new<T: Shareable>(memory: Shm<[T]>) -> Result<Arc<Shm<[T]>>> {
         let key = (memory.file_id()?, TypeId::of::<T>());
         let block = Arc::new(memory);
@@ -226,7 +227,7 @@ pub(super) mod block {
         Ok(block)
     }
 
-    /// Puts a copy of the block's descriptor on the list, once for a value, and answers its place.
+    /// Puts a copy of the block's descriptor on the list, once for a value; returns its place.
     pub(in super::super) fn put<T: Shareable, E: ser::Error>(block: &Arc<Shm<[T]>>) -> std::result::Result<u32, E> {
         // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches
         // to the copy by `take`; otherwise the copy is closed.
@@ -234,13 +235,13 @@ pub(super) mod block {
         list::put_once(descriptor, Arc::clone(block) as _)
     }
 
-    /// The block at this place of the list: the one that this process has already, or else attached to anew.
+    /// Returns the block at this place of the list: the block that this process has already, or a new attachment.
     pub(in super::super) fn take<T: Shareable, E: de::Error>(place: u32) -> std::result::Result<Arc<Shm<[T]>>, E> {
         let block = list::take_once(place, |memory| {
             attach::<T>(memory).map(|block| block as _).map_err(refuse_to_receive::<E>)
         })?;
         block.downcast().map_err(|_| {
-            let message = "a message names one block of shared memory as two types";
+            let message = "a message uses one block of shared memory as two types";
             refuse_to_receive(Error::new(ErrorKind::Incompatible, message))
         })
     }
@@ -257,7 +258,7 @@ pub(super) mod block {
     }
 }
 
-/// An arena, whose descriptor in a message belongs to the message alone.
+/// An arena, whose descriptor in a message belongs to that message alone.
 pub(super) mod arena {
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
@@ -270,7 +271,8 @@ pub(super) mod arena {
     use super::{list, refuse_to_receive};
     use crate::error::{Error, ErrorKind, Result};
 
-    /// The holder of what the value that is being sent has of the arena, once for a value, and its place on the list.
+    /// Returns the holder of the arena's objects in the value that is being sent, once for a value, and its place on
+    /// the list.
     pub(in super::super) fn carrier<E: ser::Error>(kept: &Kept) -> std::result::Result<(Arc<Carrier>, u32), E> {
         if let Some(known) = list::put_before(|carrier: &Carrier| carrier.is_of(&kept.0)) {
             return Ok(known);
@@ -278,7 +280,7 @@ pub(super) mod arena {
         let made = kept
             .0
             .carrier()
-            .map_err(|errno| list::refuse_to_send::<E>(forked(errno, "an arena or an object of one cannot be sent")))?;
+            .map_err(|errno| list::refuse_to_send::<E>(forked(errno, "an arena or its object cannot be sent")))?;
         let carrier = Arc::new(made);
         // SAFETY: the copy on the list goes to processes of the same program only (see above). Such a process attaches
         // to the copy by `take`; otherwise the copy is closed.
@@ -287,20 +289,20 @@ pub(super) mod arena {
         Ok((carrier, place))
     }
 
-    /// An arena that came, with the descriptor that holds the objects until all of the value is read.
+    /// An arena that arrived, with the descriptor that holds its objects until the whole value is read.
     struct Came {
         kept: Arc<Kept>,
         _carrier: OwnedFd,
     }
 
-    /// The arena at this place of the list: the one that this process has already, or else attached to anew.
+    /// Returns the arena at this place of the list: the arena that this process has already, or a new attachment.
     pub(in super::super) fn take<E: de::Error>(place: u32) -> std::result::Result<Arc<Kept>, E> {
         let block = list::take_once(place, |memory| {
             let kept = find_or(&memory, attach).map_err(refuse_to_receive::<E>)?;
             Ok(Arc::new(Came { kept, _carrier: memory }) as _)
         })?;
         let came = block.downcast::<Came>().map_err(|_| {
-            let message = "a message names one block of shared memory as two types";
+            let message = "a message uses one block of shared memory as two types";
             refuse_to_receive::<E>(Error::new(ErrorKind::Incompatible, message))
         })?;
         Ok(Arc::clone(&came.kept))
@@ -316,7 +318,7 @@ pub(super) mod arena {
     }
 }
 
-/// A ring of messages, and the way of its packets, inside a value that is sent.
+/// A ring of messages, and the sockets of its packets, inside a value that is sent.
 pub(crate) mod ring {
     use ossature_sys::sync::ring::{Packets, Ring};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -338,7 +340,7 @@ pub(crate) mod ring {
         (memory, event, ends).serialize(serializer)
     }
 
-    /// Attaches to the memory that came along, and takes the event and the ends.
+    /// Attaches to the memory that came with the value, and takes the event and the ends.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Ring, Packets), D::Error> {
         let (memory, event, (near, far)) = <(u32, Option<u32>, (u32, u32))>::deserialize(deserializer)?;
         let memory = take(memory, FdKind::Memory)?;

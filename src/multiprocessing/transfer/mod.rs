@@ -1,4 +1,4 @@
-//! Values with open files and shared memory in them, on their way to another process.
+//! The transfer of values with open files and shared memory in them to another process.
 //!
 //! Values between processes are serde's, and the number of a descriptor means nothing in another process. So while a
 //! value is being sent, each owner of a descriptor puts a copy of it on a list. The owner writes its place in the list.
@@ -96,13 +96,13 @@ pub(crate) use self::several::{LONG, Reading, Writing, put_measured, split_measu
 pub(crate) use self::way::Way;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A value on its way. Nothing outside of this crate makes one or looks into it.
+/// A serialised value in transfer. Code outside of this crate can neither make nor inspect one.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct Packed {
     /// The value in postcard's form.
     pub(crate) bytes: Vec<u8>,
-    /// What travels beside them.
+    /// The descriptors that are sent with the bytes.
     pub(crate) descriptors: Descriptors,
 }
 
@@ -115,8 +115,8 @@ pub(crate) fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Packed> {
     Ok(Packed { bytes, descriptors })
 }
 
-/// As [`pack`], behind the bytes that are there; `None` without descriptors. What is written of a value that cannot be
-/// sent stays there.
+/// Packs like [`pack`], and appends to `bytes`; `None` without descriptors. If a value cannot be sent, its bytes so far
+/// stay there.
 pub(crate) fn pack_behind<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<Option<Descriptors>> {
     let list = Leaving::begin();
     let packed = form::write_behind(bytes, value);
@@ -137,7 +137,7 @@ pub(crate) fn unpack<T: DeserializeOwned>(packed: Packed, trust: Trust, bounds: 
     unpack_by(length, descriptors, trust, || form::read_message(bytes, bounds))
 }
 
-/// As [`unpack`], of bytes that lie elsewhere.
+/// Decodes like [`unpack`], from borrowed bytes.
 pub(crate) fn unpack_slice<T: DeserializeOwned>(
     bytes: &[u8],
     descriptors: Descriptors,
@@ -147,14 +147,14 @@ pub(crate) fn unpack_slice<T: DeserializeOwned>(
     unpack_by(bytes.len(), descriptors, trust, || form::read(bytes, bounds))
 }
 
-/// As [`unpack_slice`], of bytes without descriptors.
+/// Decodes like [`unpack_slice`], from bytes without descriptors.
 pub(crate) fn unpack_alone<T: DeserializeOwned>(bytes: &[u8], trust: Trust, bounds: Bounds) -> Result<T> {
     let list = Arriving::alone(trust);
     let read = form::read(bytes, bounds);
     taken(list, bytes.len(), read)
 }
 
-/// Takes what `read` reads of a message of `length` bytes, with the descriptors.
+/// Runs `read` on a message of `length` bytes, with its descriptors.
 fn unpack_by<T>(
     length: usize,
     descriptors: Descriptors,
@@ -163,9 +163,8 @@ fn unpack_by<T>(
 ) -> Result<T> {
     let lost = descriptors.count_lost();
     if lost > 0 {
-        let message = format!(
-            "{lost} descriptors came with a message, and this process could not open all of them; the message is lost"
-        );
+        let message =
+            format!("a message was lost: it came with {lost} descriptors, and this process could not open all of them");
         return Err(Error::os(Errno::MFILE, message));
     }
     let list = Arriving::begin(descriptors, trust);
@@ -173,7 +172,7 @@ fn unpack_by<T>(
     taken(list, length, unpacked)
 }
 
-/// What was read of a message of `length` bytes, unless a descriptor in it was refused.
+/// Returns the value that was read from a message of `length` bytes, unless a descriptor in it was refused.
 #[inline]
 fn taken<T>(list: Arriving, length: usize, read: std::result::Result<T, form::Fault>) -> Result<T> {
     list.finish()?;

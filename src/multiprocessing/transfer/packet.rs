@@ -1,4 +1,4 @@
-//! A value as one datagram with descriptors, for what has no stream to write to: queues, and the results of pools.
+//! A value as one datagram with descriptors, for transports without a stream: queues, and the results of pools.
 //!
 //! | part | what it is |
 //! | --- | --- |
@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use super::{Bounds, Descriptors, FdCounts, Packed, Trust, unpack_slice};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Three numbers of descriptors, where the bytes are, and their length.
+/// The size of the header: three counts of descriptors, where the bytes are, and their length.
 const HEADER: usize = 4 * size_of::<u32>() + size_of::<u64>();
 
 /// A value that is ready to be sent.
@@ -35,7 +35,7 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    /// Makes a packet of at most `longest` bytes. `what` is what carries it, for errors.
+    /// Makes a packet of at most `longest` bytes. `what` names the carrier in errors.
     ///
     /// # Errors
     /// `InvalidInput` for more descriptors than a packet carries; `Os` with `ENOSPC`, `ENOMEM`, `EMFILE`, or `EFBIG`
@@ -56,7 +56,7 @@ impl Packet {
         head.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
         let memory = if in_memory {
             let written = sealed(&bytes).map_err(|errno| {
-                Error::os(errno, format!("no memory for a value of {} bytes that {what} is to carry", bytes.len()))
+                Error::os(errno, format!("no memory for a value of {} bytes to send through {what}", bytes.len()))
             })?;
             Some(written)
         } else {
@@ -76,13 +76,13 @@ impl Packet {
         self.memory.iter().map(AsFd::as_fd).chain(self.descriptors.borrowed()).collect()
     }
 
-    /// How many bytes the value has.
+    /// The number of bytes of the value.
     pub(crate) fn len(&self) -> usize {
         self.length
     }
 }
 
-/// A packet that has come.
+/// A received packet.
 #[derive(Debug)]
 pub(crate) struct Came {
     bytes: Bytes,
@@ -96,7 +96,7 @@ enum Bytes {
 }
 
 impl Came {
-    /// Opens a datagram that came with these descriptors, or without them since they were lost.
+    /// Opens a datagram that came with these descriptors, or without them because they were lost.
     ///
     /// # Errors
     /// `Decode` for what no process of this program sends; `Os` with `EMFILE` for lost descriptors, and with `ENOMEM`
@@ -111,8 +111,7 @@ impl Came {
         let fd_counts = FdCounts { memory: number(0), ends: number(1), all: number(2) };
         if lost {
             let text = format!(
-                "{} descriptors came with a value, and this process could not open all of them; the value is lost: close \
-                 some files, or raise RLIMIT_NOFILE",
+                "a value was lost: it came with {} descriptors, and this process could not open all of them",
                 fd_counts.all.max(1)
             );
             return Err(Error::os(Errno::MFILE, text));
@@ -133,7 +132,7 @@ impl Came {
         Ok(Self { bytes, descriptors })
     }
 
-    /// The value.
+    /// Decodes the value.
     ///
     /// # Errors
     /// Those of [`unpack`](super::unpack).
@@ -151,7 +150,7 @@ fn foreign() -> Error {
     Error::new(ErrorKind::Decode, "a packet with descriptors is not one of this program")
 }
 
-/// A memory file with these bytes, which nobody can change any more.
+/// Makes a memory file with these bytes, which nobody can change any more.
 fn sealed(bytes: &[u8]) -> std::result::Result<Memfd, Errno> {
     let memory = Memfd::new(c"ossature-value")?;
     // Beyond this limit the kernel sends SIGXFSZ, which by default ends the program.
@@ -200,13 +199,13 @@ mod tests {
         let packet = Packet::new(pack(&"long ".repeat(100)).unwrap(), 200, "a test").unwrap();
         let open = |bytes: &[u8], list: Vec<OwnedFd>| Came::open(bytes, list, false).map(drop).unwrap_err().kind();
         assert_eq!(open(&packet.bytes()[..HEADER - 1], Vec::new()), ErrorKind::Decode);
-        assert_eq!(open(packet.bytes(), Vec::new()), ErrorKind::Decode, "the memory did not come");
+        assert_eq!(open(packet.bytes(), Vec::new()), ErrorKind::Decode, "the memory did not arrive");
         let file = || OwnedFd::from(File::open("/dev/null").unwrap());
-        assert_eq!(open(packet.bytes(), vec![file()]), ErrorKind::Os, "no sealed memory");
+        assert_eq!(open(packet.bytes(), vec![file()]), ErrorKind::Os, "the memory is not sealed");
         let mut more = packet.bytes().to_vec();
         more[8] = 1;
         let memory = packet.descriptors()[0].try_clone_to_owned().unwrap();
-        assert_eq!(open(&more, vec![memory]), ErrorKind::Decode, "a descriptor less than it says");
+        assert_eq!(open(&more, vec![memory]), ErrorKind::Decode, "a descriptor is missing");
         let lost = Came::open(packet.bytes(), [], true).map(drop).unwrap_err();
         assert_eq!(lost.errno(), Some(Errno::MFILE));
         let unsealed = Memfd::new(c"unsealed").unwrap();

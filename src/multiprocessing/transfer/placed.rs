@@ -1,4 +1,4 @@
-//! One object in shared memory: alone in its memory, one of many that lie there together, or in an arena.
+//! One object in shared memory: alone in its memory, in a block with others, or in an arena.
 //!
 //! An object of its own takes a descriptor, a mapping and at least one page. Many objects of one type can lie side by
 //! side in one *block*: one memory file with a slice in it. All handles of a process into one block share the mapping
@@ -27,30 +27,30 @@ use super::list::{refuse_to_receive, refuse_to_send};
 use super::memory::{self, arena, block};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Added to the place of a block: an index follows. No list is so long.
+/// A bit in the place of a block: an index follows. No list is so long.
 const AMONG: u32 = 1 << 31;
-/// Added to the place of an arena: the object's place in it follows.
+/// A bit in the place of an arena: the object's place in it follows.
 const IN_ARENA: u32 = AMONG | 1 << 30;
 
 /// An object in shared memory.
 pub(crate) struct Placed<T>(Home<T>);
 
-/// Where it lies.
+/// The memory that an object is in.
 enum Home<T> {
     Alone(Shm<T>),
-    /// The index is below the length of the block.
+    /// In a block; the index is below the length of the block.
     Among(Arc<Shm<[T]>>, usize),
-    /// The object goes before the arena.
+    /// In an arena; the object is dropped before the arena.
     InArena(Handle<T>, Arc<Kept>),
 }
 
 impl<T: Shareable> Placed<T> {
-    /// An object alone in its memory. `object` names it in the error.
+    /// Makes an object alone in its memory. `object` names it in the error.
     pub(crate) fn new(init: impl Init<T>, object: &'static str) -> Result<Self> {
         Shm::place(init).map(Self::from).map_err(Error::placing(object))
     }
 
-    /// `count` objects in one memory, the one at `index` from `init(index)`.
+    /// Makes `count` objects in one memory; the object at `index` is `init(index)`.
     pub(crate) fn many<I: Init<T>>(
         count: usize,
         init: impl FnMut(usize) -> I,
@@ -64,12 +64,13 @@ impl<T: Shareable> Placed<T> {
         Ok((0..count).filter_map(among))
     }
 
-    /// An object in an arena.
+    /// Makes an object in an arena.
     pub(crate) fn in_arena(arena: &Arena, init: impl Init<T>, object: &'static str) -> Result<Self> {
         Ok(Self(Home::InArena(arena.place(init, object)?, Arc::clone(&arena.0))))
     }
 
-    /// Another owner of the same object: with a second mapping if the object is alone, of the same mapping otherwise.
+    /// Makes another owner of the same object: with a second mapping if the object is alone, with the same mapping
+    /// otherwise.
     pub(crate) fn try_clone(&self, object: &'static str) -> Result<Self> {
         match &self.0 {
             Home::Alone(shm) => shm.try_clone().map(Self::from).map_err(Error::cloning(object)),
@@ -112,7 +113,10 @@ impl<T: Shareable> Serialize for Placed<T> {
             Home::InArena(object, kept) => {
                 let (carrier, place) = arena::carrier::<S::Error>(kept)?;
                 let refuse = || {
-                    refuse_to_send::<S::Error>(Error::new(ErrorKind::InvalidInput, "the object is of another arena"))
+                    refuse_to_send::<S::Error>(Error::new(
+                        ErrorKind::InvalidInput,
+                        "the object belongs to another arena",
+                    ))
                 };
                 (place | IN_ARENA, carrier.carry(object).ok_or_else(refuse)?).serialize(serializer)
             }
@@ -126,7 +130,7 @@ impl<'de, T: Shareable> Deserialize<'de> for Placed<T> {
     }
 }
 
-/// Reads a place, and an index behind it where the place says so.
+/// Reads a place, and an index after it if the place has one.
 struct PlacedVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Shareable> Visitor<'de> for PlacedVisitor<T> {
@@ -137,7 +141,7 @@ impl<'de, T: Shareable> Visitor<'de> for PlacedVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> std::result::Result<Placed<T>, A::Error> {
-        let missing = || A::Error::custom("a message ends before the place of shared memory");
+        let missing = || A::Error::custom("the message ends before the place of shared memory");
         let place: u32 = sequence.next_element()?.ok_or_else(missing)?;
         if place & AMONG == 0 {
             return memory::take(place).map(Placed::from);
@@ -148,7 +152,7 @@ impl<'de, T: Shareable> Visitor<'de> for PlacedVisitor<T> {
             let taken = kept.0.at(index as u64).map_err(|errno| {
                 refuse_to_receive(forked(errno, "cannot open an object of an arena that came in a message"))
             })?;
-            let message = "a message names an object of an arena that is not there, or is of another type";
+            let message = "a message names an object that is missing in its arena, or is of another type";
             let none = || refuse_to_receive(Error::new(ErrorKind::Incompatible, message));
             return taken.map(|object| Placed(Home::InArena(object, kept))).ok_or_else(none);
         }

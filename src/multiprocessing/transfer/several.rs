@@ -1,4 +1,4 @@
-//! Several values in one message, one behind the other: the calls of a chunk of tasks, and their results.
+//! Several values in one message, one after the other: the calls of a chunk of tasks, and their results.
 //!
 //! One list of descriptors serves the whole message. Between two values the list is paused, so that a value which a
 //! task serialises for itself finds nothing that is being sent.
@@ -14,10 +14,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The first byte of a length that takes [`FURTHER`] more bytes. A shorter length is one byte.
 pub(crate) const LONG: u8 = 0xff;
-/// The bytes of a length behind [`LONG`].
+/// The number of bytes of a length after [`LONG`].
 const FURTHER: usize = size_of::<u32>();
 
-/// Writes bytes with their length before them; false for 4 GiB or more, of which nothing is written.
+/// Writes the length of the bytes, then the bytes; returns false and writes nothing for 4 GiB or more.
 pub(crate) fn put_measured(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     match u32::try_from(bytes.len()) {
         Ok(length) if length < LONG.into() => out.push(length as u8),
@@ -31,7 +31,7 @@ pub(crate) fn put_measured(out: &mut Vec<u8>, bytes: &[u8]) -> bool {
     true
 }
 
-/// The first of values with their lengths before them, and what follows it.
+/// Splits off the first of several values with lengths; returns the value and the rest.
 #[inline]
 pub(crate) fn split_measured(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, rest) = bytes.split_first()?;
@@ -46,14 +46,14 @@ pub(crate) fn split_measured(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) struct Writing(Leaving);
 
 impl Writing {
-    /// For the thread that calls, until it is dropped.
+    /// Begins to write in the calling thread, until the returned value is dropped.
     pub(crate) fn begin() -> Self {
         let list = Leaving::begin();
         list.set_paused(true);
         Self(list)
     }
 
-    /// Writes a value behind what is in `out`; the descriptors in the value.
+    /// Appends a value to `out`; returns the descriptors in the value.
     ///
     /// # Errors
     /// `InvalidInput` for a value that cannot be serialised; what was written of the value is in `out` then.
@@ -75,7 +75,7 @@ impl Writing {
         }
     }
 
-    /// As [`write`](Self::write), with the length of the value before the value; `None` without descriptors.
+    /// Appends like [`write`](Self::write), with the length of the value before the value; `None` without descriptors.
     ///
     /// # Errors
     /// As `write`, and `InvalidInput` for a value of 4 GiB or more.
@@ -107,8 +107,7 @@ fn lengthen(out: &mut Vec<u8>, from: usize, length: usize) -> Result<()> {
     Ok(())
 }
 
-/// Reads values that were written one behind the other, each with its length before it, or values in bytes of their
-/// own.
+/// Reads values that were written one after the other, each with its length before it, or each in a separate slice.
 pub(crate) struct Reading<'b> {
     list: Arriving,
     rest: &'b [u8],
@@ -117,27 +116,27 @@ pub(crate) struct Reading<'b> {
 }
 
 impl<'b> Reading<'b> {
-    /// For the thread that calls, until it is dropped.
+    /// Begins to read in the calling thread, until the returned value is dropped.
     pub(crate) fn begin(bytes: &'b [u8], descriptors: Descriptors, bounds: Bounds) -> Self {
         let list = Arriving::begin(descriptors, Trust::SameProgram);
         list.set_paused(true);
         Self { list, rest: bytes, bounds, of_strangers: false }
     }
 
-    /// The same for values without descriptors in bytes of their own, which another machine has sent.
+    /// Begins to read values without descriptors in separate slices, which another machine has sent.
     pub(crate) fn from_afar(bounds: Bounds) -> Self {
         let list = Arriving::begin(Descriptors::new(), Trust::Untrusted);
         list.set_paused(true);
         Self { list, rest: &[], bounds, of_strangers: false }
     }
 
-    /// Bounds what each value may cost by the length of the value.
+    /// Bounds the cost of each value by its length.
     pub(crate) fn of_strangers(mut self) -> Self {
         self.of_strangers = true;
         self
     }
 
-    /// The one value in these bytes.
+    /// Reads the only value in these bytes.
     ///
     /// # Errors
     /// `Decode` when the bytes are not such a value, and when bytes are left over.
@@ -146,12 +145,12 @@ impl<'b> Reading<'b> {
         let value = self.front(&mut bytes)?;
         if !bytes.is_empty() {
             let left = bytes.len();
-            return Err(Error::new(ErrorKind::Decode, format!("{left} bytes are left over behind a value")));
+            return Err(Error::new(ErrorKind::Decode, format!("{left} bytes are left over after a value")));
         }
         Ok(value)
     }
 
-    /// The next value that [`write_measured`](Writing::write_measured) wrote.
+    /// Reads the next value that [`write_measured`](Writing::write_measured) wrote.
     ///
     /// # Errors
     /// As [`read`](Self::read). With an error or a panic, too, the value behind this one is the next.
@@ -159,14 +158,14 @@ impl<'b> Reading<'b> {
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
         let Some((bytes, rest)) = split_measured(self.rest) else {
             self.rest = &[];
-            return Err(Error::new(ErrorKind::Decode, "the bytes end before the value does"));
+            return Err(Error::new(ErrorKind::Decode, "the bytes end before the end of the value"));
         };
         self.rest = rest; // before user code runs
         self.read(bytes)
     }
 
-    /// Reads the values that `bytes` have, each with its length before it. Between them nothing else runs, so the list
-    /// is not paused.
+    /// Reads the values in `bytes`, each with its length before it. Between them nothing else runs, so the list is not
+    /// paused.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -187,7 +186,7 @@ impl<'b> Reading<'b> {
         self.list.refused()
     }
 
-    /// The value at the front of these bytes.
+    /// Reads the value at the front of these bytes.
     #[inline]
     fn front<T: DeserializeOwned>(&mut self, bytes: &mut &[u8]) -> Result<T> {
         let bounds = if self.of_strangers { self.bounds.of_one_of_many(bytes.len()) } else { self.bounds };
@@ -207,21 +206,21 @@ fn no_value<T>(why: &form::Fault) -> Error {
 }
 
 impl Packed {
-    /// The same value once more, with copies of the descriptors.
+    /// Copies the packed value, with copies of the descriptors.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left.
     pub(crate) fn try_clone(&self) -> Result<Self> {
         let borrowed = self.descriptors.borrowed();
         let copies: std::result::Result<Vec<_>, _> = borrowed.into_iter().map(duplicate).collect();
-        let copies = copies.map_err(|errno| Error::os(errno, "a descriptor cannot be copied to be sent"))?;
+        let copies = copies.map_err(|errno| Error::os(errno, "cannot duplicate a descriptor to send it"))?;
         // There are as many as there were.
         let descriptors = Descriptors::arrived(copies, self.descriptors.fd_counts()).unwrap_or_default();
         Ok(Self { bytes: self.bytes.clone(), descriptors })
     }
 }
 
-/// A packed value inside another value: its descriptors travel among those of the other, each as what it is.
+/// Serialises a packed value inside another value: its descriptors join those of the outer value, each in its kind.
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let FdCounts { memory, ends, all } = self.descriptors.fd_counts();

@@ -1,6 +1,6 @@
-//! How far the other side of a connection is believed.
+//! How far the peer of a connection is trusted.
 
-/// How far the other side of a connection is believed.
+/// How far the peer of a connection is trusted.
 ///
 /// # Examples
 /// ```
@@ -22,8 +22,8 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
-    /// The peer runs this program, or follows its protocol: shared memory is taken from it and given to it.
+    /// The peer runs this program, or follows its protocol: shared memory is accepted from it and sent to it.
     SameProgram,
-    /// Anybody.
+    /// Any peer.
     Untrusted,
 }

@@ -1,4 +1,5 @@
-//! The bounds of what goes to another process: serde's traits, under names whose compile errors say what to do instead.
+//! The bounds of values that are sent to another process: serde's traits, under names whose compile errors state the
+//! remedy.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,14 +35,14 @@ use serde::{Deserialize, Serialize};
     note = "a struct or enum of your own needs `#[derive(serde::Serialize, serde::Deserialize)]`",
     note = "a file, socket or other descriptor goes as `Handle(..)`, `Arc<Mutex<T>>` as `Value<T>`, `&str` as `String`, \
             `&Value<T>` as `value.try_clone()?`, a closure as the name of a plain `fn` in `tasks![..]`",
-    note = "a function that returns a `Result` whose error cannot go is started by `spawn_result`, which carries the error's text"
+    note = "if the error of a returned `Result` cannot be sent, start the function by `spawn_result`, which sends the error's text"
 )]
 pub trait Transfer: Serialize + DeserializeOwned {}
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + for<'de> OwnedLikeStringNotBorrowedLikeStr<'de>> Transfer for T {}
 
-/// serde's `Deserialize`. The compiler prints this name for a value that borrows.
+/// The trait `Deserialize` of serde. The compiler prints this name for a value that borrows.
 ///
 /// # Examples
 /// See the example of [`Transfer`].

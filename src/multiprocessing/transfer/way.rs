@@ -22,11 +22,11 @@ pub(crate) struct Way {
     far: Socket,
 }
 
-/// What came: the length of the datagram, its descriptors, and whether these were lost.
+/// A received datagram: its length, its descriptors, and whether these were lost.
 pub(crate) type Came = (usize, Vec<OwnedFd>, bool);
 
 impl Way {
-    /// A way of its own.
+    /// Makes a new pair of sockets.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
@@ -35,7 +35,7 @@ impl Way {
         Ok(Self { near: near.above_standard()?, far: far.above_standard()? })
     }
 
-    /// Sends a datagram; false if there is no room.
+    /// Sends a datagram; returns false if there is no room.
     ///
     /// # Errors
     /// `ETOOMANYREFS` when too many descriptors of this user are on their way, `ENOBUFS`, `ENOMEM`.
@@ -43,7 +43,7 @@ impl Way {
         self.near.send_with(bytes, descriptors, Deadline::NOW).map(|sent| sent.is_some())
     }
 
-    /// Waits until there is room, or for that long.
+    /// Waits until there is room, for at most `moment`.
     pub(crate) fn wait_for_room(&self, moment: std::time::Duration) {
         let began = std::time::Instant::now();
         let ready = poll(&mut [PollFd::new(&self.near, PollFlags::OUT)], Deadline::after(moment));

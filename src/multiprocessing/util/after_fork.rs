@@ -1,4 +1,4 @@
-//! Callbacks that a child begins with.
+//! Callbacks that run at the beginning of a child.
 
 use std::sync::{Arc, Weak};
 
@@ -16,9 +16,9 @@ impl<T: Send + Sync, F: Fn(&T) + Send + Sync> Callback for Weakly<T, F> {
     }
 }
 
-/// Has `callback` called with `object` at the beginning of every child that this module forks from now on, and of their
-/// children. Callbacks run in the order of registration. This does not keep `object` alive: once it is dropped, its
-/// callback no longer runs.
+/// Registers `callback`, to be called with `object` at the beginning of every child that this module forks from now on,
+/// and of their children. Callbacks run in the order of registration. This does not keep `object` alive: once it is
+/// dropped, its callback no longer runs.
 ///
 /// Not called in a child that was forked by other means, nor in a spawned one, which is not a copy. A panic is reported
 /// and stops no other.
@@ -37,7 +37,7 @@ pub fn register_after_fork<T: Send + Sync + 'static>(object: &Arc<T>, callback: 
     process_state().after_fork.lock().push(callback);
 }
 
-/// Calls them, in a child that has just begun.
+/// Runs the callbacks, in a child that has just begun.
 #[inline]
 pub(crate) fn run_after_fork(state: &ProcessState) {
     if !state.after_fork.lock().is_empty() {

@@ -1,4 +1,4 @@
-//! A lock and a value that a forked child has anew.
+//! A lock and a thread-local value that are new in a forked child.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,7 +9,7 @@ use ossature_sys::sync::lock::{Guard, Lock};
 
 use crate::per_process::PerProcess;
 
-/// A lock for the threads of one process, which every forked child finds free, whoever held it in the parent.
+/// A lock for the threads of one process. It is free in every forked child, whichever thread held it in the parent.
 ///
 /// It has no data inside: what it would guard may be half changed in the child.
 ///
@@ -24,17 +24,17 @@ use crate::per_process::PerProcess;
 pub struct ForkAwareLock(PerProcess<Lock<()>>);
 
 impl ForkAwareLock {
-    /// A free lock.
+    /// Makes a free lock.
     pub const fn new() -> Self {
         Self(PerProcess::new())
     }
 
-    /// Takes it, waiting for as long as that takes.
+    /// Takes the lock; waits without a time limit.
     pub fn lock(&self) -> Guard<'_, ()> {
         self.own().lock()
     }
 
-    /// Takes it unless another thread of this process has it.
+    /// Takes the lock unless another thread of this process has it.
     pub fn try_lock(&self) -> Option<Guard<'_, ()>> {
         self.own().try_lock()
     }
@@ -56,7 +56,7 @@ impl fmt::Debug for ForkAwareLock {
     }
 }
 
-/// A value that each thread has its own of, and that a forked child has none of: there the first use makes it anew.
+/// A value of each thread. A forked child has no value at first: its first use makes a new one.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -72,12 +72,12 @@ pub struct ForkAwareLocal<T, F = fn() -> T> {
 }
 
 impl<T, F: Fn() -> T> ForkAwareLocal<T, F> {
-    /// For a `thread_local!`: the value comes from `init`.
+    /// Makes the object for a `thread_local!`: the value comes from `init`.
     pub const fn new(init: F) -> Self {
         Self { init, made: RefCell::new(None) }
     }
 
-    /// Lends the calling thread's value to `look`.
+    /// Calls `look` with the calling thread's value.
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         let now = generation();
         let kept = self.made.borrow().as_ref().filter(|(made_in, _)| *made_in == now).map(|(_, value)| value.clone());

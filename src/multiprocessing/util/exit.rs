@@ -1,4 +1,4 @@
-//! The end of a process, in order.
+//! The exit sequence of a process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst};
@@ -13,13 +13,13 @@ use crate::multiprocessing::logging::{debug, info, set_late, warning};
 use crate::multiprocessing::state::{OwnState, Process, active_children, process_state};
 use crate::thread::report_panics;
 
-/// Has the exit sequence run at the normal end of the program, once in its life; children have it from their parent.
+/// Registers the exit sequence to run at the normal end of the program, once per program; children inherit it.
 pub(crate) fn arm() -> Result<()> {
     static ARMED: AtomicBool = AtomicBool::new(false);
     if !ARMED.load(Relaxed) && !ARMED.swap(true, SeqCst) {
         if let Err(errno) = at_exit(last_call) {
             ARMED.store(false, SeqCst);
-            return Err(Error::os(errno, "cannot register the function that ends the process in order"));
+            return Err(Error::os(errno, "cannot register the exit sequence of the process"));
         }
     }
     Ok(())
@@ -31,8 +31,8 @@ extern "C" fn last_call() {
     let _ = catch_unwind(AssertUnwindSafe(exit_sequence));
 }
 
-/// Finalizers of priority 0 and above, the end of the daemons, the wait for the other children, the end of the daemons
-/// that were started meanwhile, the other finalizers. Once.
+/// Runs the exit sequence once: finalizers of priority 0 and above, the end of the daemons, the wait for the other
+/// children. Then come the end of the daemons started meanwhile, and the other finalizers.
 pub(crate) fn exit_sequence() {
     let state = process_state();
     if state.exiting.swap(true, SeqCst) {
@@ -53,7 +53,7 @@ pub(crate) fn exit_sequence() {
     run_finalizers(state, None);
 }
 
-/// Runs those with a priority for the end of at least `least`; with `None` all of them.
+/// Runs the finalizers with an exit priority of at least `least`; with `None` all of them.
 fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
     let mut due: Vec<(i32, u64)> = {
         let finalizers = state.finalizers.lock();
@@ -74,7 +74,7 @@ fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
     }
 }
 
-/// `SIGTERM` to the daemons, and `SIGKILL` to those that have not ended when their time is over.
+/// Sends `SIGTERM` to the daemons, and `SIGKILL` to those that have not ended within the grace time.
 fn end_daemons() {
     let mut daemons = active_children();
     daemons.retain(|child| child.daemon() && child.pid().is_some());
@@ -102,8 +102,8 @@ fn grace() -> MutexGuard<'static, Option<Duration>> {
     GRACE.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
 }
 
-/// Sets how long the daemons of this process may take, all together, from the `SIGTERM` at its normal end until they
-/// are killed. The default is 5 s; `None` waits for as long as they take.
+/// Sets how long the daemons of this process may take in total, from the `SIGTERM` at its normal end until they are
+/// killed. The default is 5 s; `None` sets no limit.
 ///
 /// Daemons that a thread starts meanwhile have the same time once more.
 ///

@@ -1,4 +1,4 @@
-//! Something to be done once, when an object goes or the process ends.
+//! A callback that runs once, when an object is dropped or the process ends.
 
 use std::fmt;
 
@@ -38,21 +38,21 @@ use crate::thread::report_panics;
 /// let last = Finalize::at_exit(-10, || println!("after the children were waited for"));
 /// last.leave(); // without this it would run here, as it is dropped
 /// ```
-#[must_use = "dropping it runs the callback: keep it, or `leave` it to the end of the process"]
+#[must_use = "dropping the finalizer runs the callback: keep it, or `leave` it to the end of the process"]
 pub struct Finalize {
     number: u64,
     state: &'static OwnState,
 }
 
 impl Finalize {
-    /// Runs when it is called or dropped, not at the process's end.
+    /// Makes a finalizer that runs when it is called or dropped, not at the process's end.
     pub fn new(callback: impl FnOnce() + Send + 'static) -> Self {
         Self::register(None, Box::new(callback))
     }
 
-    /// Runs when it is called or dropped, or else at the normal end of the process. Higher priorities run before lower
-    /// ones, and newer before older ones. Those of 0 and above run before the wait for the children, the others after
-    /// it.
+    /// Makes a finalizer that runs when it is called or dropped, or else at the normal end of the process. Higher
+    /// priorities run before lower ones, and newer before older ones. Those of 0 and above run before the wait for the
+    /// children, the others after it.
     pub fn at_exit(priority: i32, callback: impl FnOnce() + Send + 'static) -> Self {
         let _ = arm(); // without memory for that, children that end by themselves still come by
         Self::register(Some(priority), Box::new(callback))
@@ -67,8 +67,8 @@ impl Finalize {
         Self { number, state }
     }
 
-    /// Runs it now; answers whether it did: `false` when it ran before, was cancelled, or belongs to another process. A
-    /// panic is reported by the process's panic hook.
+    /// Runs the callback now; returns whether it did: `false` when it ran before, was cancelled, or belongs to another
+    /// process. A panic is reported by the process's panic hook.
     pub fn call(&self) -> bool {
         self.take().map(|entry| report_panics(entry.callback)).is_some()
     }
@@ -78,7 +78,7 @@ impl Finalize {
         drop(self.take());
     }
 
-    /// Whether it is still to run, in this process.
+    /// Whether the callback is still to run, in this process.
     #[doc(alias = "still_active")]
     pub fn is_active(&self) -> bool {
         self.is_ours() && self.state.finalizers.lock().list.contains_key(&self.number)

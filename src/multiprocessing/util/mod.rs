@@ -1,6 +1,5 @@
-//! What a library needs at the beginning and the end of processes: finalizers, callbacks after a fork, and a directory
-//! that goes with the process. Locks and values that a child has anew belong to it too. Python's
-//! `multiprocessing.util`.
+//! Tools for libraries at the beginning and the end of processes: finalizers, callbacks after a fork, and a temporary
+//! directory for the process. Locks and values that are new in a child are here too. Python's `multiprocessing.util`.
 //!
 //! A process that started others ends normally by a return from `main`, by `std::process::exit`, or with a child's
 //! work. Then the finalizers of priority 0 and above run. The daemons among its children get `SIGTERM`. After the

@@ -33,9 +33,9 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::logging::info;
 use crate::multiprocessing::state::{Hold, TempDir, process_state};
 
-/// How many bytes the address of a Unix socket holds, the null at its end included.
+/// The size of a Unix socket's address in bytes, with the null at its end.
 const SUN_PATH: usize = 108;
-/// The longest that is put below the base: the directory, and a socket in it.
+/// The longest path below the base: the directory, and a socket in it.
 const BELOW: usize = "/pymp-XXXXXXXX/listener-XXXXXXXX".len() + 1;
 /// The beginning of the directories' names.
 const PREFIX: &str = "pymp-";
@@ -43,7 +43,7 @@ const PREFIX: &str = "pymp-";
 const UNFINISHED: &str = ".ossature-";
 /// The file that distinguishes a directory of this library from a directory of CPython.
 const MARK: &str = ".ossature";
-/// How many directories of others one process removes at most, so that its start does not take long.
+/// The maximum number of leftover directories that one process removes, so that its start does not take long.
 const MOST: usize = 16;
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
@@ -109,7 +109,7 @@ fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
     let wanted = std::path::absolute(std::env::temp_dir()).unwrap_or_else(|_| std::env::temp_dir());
     let fits = |path: &Path| path.as_os_str().as_bytes().len() + BELOW <= SUN_PATH;
     let short = ["/tmp", "/var/tmp", "/usr/tmp"].map(PathBuf::from).into_iter().filter(|path| *path != wanted);
-    let unnamed = |errno| Error::os(errno, "cannot make a name for the temporary directory");
+    let unnamed = |errno| Error::os(errno, "cannot generate a name for the temporary directory");
     let (mut name, mut first) = (letters().map_err(unnamed)?, None);
     for base in [wanted.clone()].into_iter().filter(|wanted| fits(wanted)).chain(short) {
         remove_what_others_left(&base, notes);
@@ -117,7 +117,7 @@ fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
             Ok(made) => {
                 if let Some(errno) = first {
                     let (unusable, place) = (wanted.display(), base.display());
-                    notes.push(format!("{unusable} cannot be used ({errno}): {place} takes its place"));
+                    notes.push(format!("{unusable} cannot be used ({errno}): {place} is used instead"));
                 }
                 return Ok(made);
             }
@@ -130,7 +130,7 @@ fn make_somewhere(notes: &mut Vec<String>) -> Result<TempDir> {
     make(&wanted, &mut name).map_err(|errno| failed(first.unwrap_or(errno), &wanted))
 }
 
-/// Makes a directory of that name, or of the next free name.
+/// Makes a directory with this name, or with the next free name.
 fn make(base: &Path, name: &mut String) -> std::result::Result<TempDir, Errno> {
     loop {
         let [path, unfinished] = [PREFIX, UNFINISHED].map(|prefix| base.join(format!("{prefix}{name}")));
@@ -154,7 +154,7 @@ fn make(base: &Path, name: &mut String) -> std::result::Result<TempDir, Errno> {
     }
 }
 
-/// Marks and locks a directory, and gives it its name.
+/// Marks and locks a directory, and renames it to its final name.
 fn finish(unfinished: &Path, path: &Path) -> std::result::Result<Option<Hold>, Errno> {
     File::create_new(unfinished.join(MARK)).map_err(errno)?;
     let Some(hold) = hold(unfinished)? else { return Ok(None) };
@@ -166,9 +166,9 @@ fn finish(unfinished: &Path, path: &Path) -> std::result::Result<Option<Hold>, E
     Ok(Some(hold))
 }
 
-/// Removes a directory with all that is in it, the mark last. A process that is killed meanwhile leaves a directory
-/// that the next program recognises as a directory of this library, and removes. So does a process that cannot remove
-/// something in the directory, such as a file of another user: the mark stays as well. Says whether all is removed.
+/// Removes a directory with its contents, the mark last; returns whether all is removed. If a process is killed
+/// meanwhile, the next program recognises the directory as one of this library, and removes it. The same holds if
+/// something in the directory cannot be removed, such as a file of another user: the mark stays as well.
 fn remove(path: &Path) -> bool {
     let renamed = letters().ok().and_then(|letters| {
         let unfinished = path.with_file_name(format!("{UNFINISHED}{letters}"));
@@ -185,14 +185,14 @@ fn remove(path: &Path) -> bool {
     is_empty && remove_unfinished(path)
 }
 
-/// Removes a directory in which there is at most the mark. These two calls need no descriptor.
+/// Removes a directory that contains at most the mark. These two calls need no descriptor.
 fn remove_unfinished(path: &Path) -> bool {
     let _ = fs::remove_file(path.join(MARK));
     fs::remove_dir(path).is_ok()
 }
 
-/// Locks the mark of a directory, so that others do not remove the directory. `None` if the directory is gone, or
-/// belongs to another user because this process has changed its user.
+/// Locks the mark of a directory, so that others do not remove the directory. `None` if the directory no longer exists,
+/// or belongs to another user because this process has changed its user.
 fn hold(directory: &Path) -> std::result::Result<Option<Hold>, Errno> {
     let mark = directory.join(MARK);
     match FileLock::try_shared(&c_string(&mark)?) {
@@ -209,7 +209,7 @@ fn c_string(path: &Path) -> std::result::Result<CString, Errno> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)
 }
 
-/// Whether the mark is the file that was locked.
+/// Whether the mark is still the file that was locked.
 fn is_still(mark: &Path, lock: &FileLock) -> std::result::Result<bool, Errno> {
     let locked = lock.as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata()).map_err(errno)?;
     let named = fs::symlink_metadata(mark);
@@ -231,7 +231,7 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
         if !mark.is_file() {
             // Only an unfinished directory has no mark here. If its maker lives, it makes another.
             if fs::remove_dir(&path).is_ok() {
-                notes.push(format!("removed temp directory {}, which a process had begun to make", path.display()));
+                notes.push(format!("removed temp directory {}, which a process left unfinished", path.display()));
             }
             continue;
         }
@@ -240,7 +240,7 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
         // removed.
         let Ok(Some(lock)) = lock else { continue };
         if is_still(&mark, &lock) == Ok(true) && remove(&path) {
-            notes.push(format!("removed temp directory {}, which a process had left", path.display()));
+            notes.push(format!("removed temp directory {}, which a process left behind", path.display()));
         }
     }
 }
@@ -256,7 +256,7 @@ fn errno(error: io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }
 
-/// Eight letters that nobody has guessed.
+/// Generates eight random letters.
 pub(crate) fn letters() -> std::result::Result<String, Errno> {
     let mut bytes = [0; 8];
     random::fill(&mut bytes)?;

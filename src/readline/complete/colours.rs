@@ -1,11 +1,9 @@
-//! The colours of `colored-stats` and `colored-completion-prefix`: those of LS_COLORS, as `ls` and GNU readline read
-//! it.
+//! The colours of `colored-stats` and `colored-completion-prefix`, from LS_COLORS as `ls` and GNU readline read it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-/// A kind of file that has a colour of its own, by its name in LS_COLORS and with the colour that it has without
-/// LS_COLORS.
+/// The kinds of files that have a colour: the name in LS_COLORS, and the colour without LS_COLORS.
 const KINDS: [(&str, &str); 14] = [
     ("fi", ""),
     ("di", "01;34"),
@@ -23,24 +21,24 @@ const KINDS: [(&str, &str); 14] = [
     ("tw", "30;42"),
 ];
 
-/// The extension in LS_COLORS that stands for the common prefix.
+/// The extension in LS_COLORS that gives the colour of the common prefix.
 const PREFIX: &str = "readline-colored-completion-prefix";
 
-/// The parameters of the colours, without the sequence around them.
+/// The colours, each as the parameters of an escape sequence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Colours {
     kinds: Vec<(String, String)>,
-    /// What a name ends with, the last that was given first.
+    /// The colours by the end of the name, the latest first.
     endings: Vec<(String, String)>,
 }
 
 impl Colours {
-    /// The colours of the environment.
+    /// Reads the colours from the environment.
     pub(crate) fn of_environment() -> Self {
         Self::parse(&std::env::var("LS_COLORS").unwrap_or_default())
     }
 
-    /// Reads the value of LS_COLORS. What is not a pair of a name and numbers is ignored.
+    /// Reads the value of LS_COLORS. Ignores an entry that is not a pair of a name and numbers.
     fn parse(text: &str) -> Self {
         let mut this = Self::default();
         for pair in text.split(':') {
@@ -61,12 +59,12 @@ impl Colours {
         own.or_else(|| KINDS.iter().find(|(known, _)| *known == name).map(|(_, colour)| *colour)).unwrap_or_default()
     }
 
-    /// The colour of what the candidates have in common: magenta unless LS_COLORS has another.
+    /// The colour of the candidates' common prefix: magenta unless LS_COLORS has another.
     pub(crate) fn prefix(&self) -> &str {
         self.endings.iter().find(|(ending, _)| ending == PREFIX).map_or_else(|| self.kind("so"), |(_, colour)| colour)
     }
 
-    /// The colour of a file: its name, what it is, and what it leads to if it is a link.
+    /// Returns the colour of a file, from its name, its own kind, and the kind of its target if it is a link.
     pub(crate) fn of_file(&self, name: &[u8], own: &Metadata, target: Option<&Metadata>) -> &str {
         if !own.is_symlink() {
             return self.of_what(name, own);

@@ -1,4 +1,4 @@
-//! Names of files as candidates, and what `~` stands for.
+//! File names as candidates, and the expansion of `~`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,7 +9,7 @@ use crate::readline::variables::Variables;
 
 use super::{Candidate, Colours, Completer, CompletionContext};
 
-/// Completes names of files: the default of GNU readline.
+/// A completer for file names: the default of GNU readline.
 ///
 /// A folder gets a slash. Nothing follows the name of another file. Names are quoted as
 /// [`Editor::set_filename_quotes`](crate::readline::Editor::set_filename_quotes) says, which is not at all at first.
@@ -34,14 +34,14 @@ pub struct Filenames {
 }
 
 impl Default for Filenames {
-    /// Completes as the defaults of the variables say.
+    /// Makes a completer with the variables' default values.
     fn default() -> Self {
         Self::with(&Variables::default())
     }
 }
 
 impl Filenames {
-    /// Completes as these variables say: `mark-directories`, `mark-symlinked-directories`, `match-hidden-files`,
+    /// Makes a completer with these variables: `mark-directories`, `mark-symlinked-directories`, `match-hidden-files`,
     /// `completion-ignore-case`, `completion-map-case`, `expand-tilde`, `visible-stats`, `colored-stats` with the
     /// colours of LS_COLORS.
     pub fn with(variables: &Variables) -> Self {
@@ -126,7 +126,7 @@ impl Completer for Filenames {
     }
 }
 
-/// A path that begins with `~` or `~user`, with the home folder in its place; none where there is no such user.
+/// Replaces `~` or `~user` at the start of a path by the home folder; `None` if there is no such user.
 pub(crate) fn expand_tilde(path: &[u8]) -> Option<Vec<u8>> {
     let rest = path.strip_prefix(b"~")?;
     let (user, tail) = rest.split_at(rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len()));
@@ -137,7 +137,7 @@ pub(crate) fn expand_tilde(path: &[u8]) -> Option<Vec<u8>> {
     Some([&home[..], tail].concat())
 }
 
-/// The home folder that /etc/passwd names.
+/// Returns the user's home folder in /etc/passwd.
 fn home_of(user: &[u8]) -> Option<Vec<u8>> {
     let users = std::fs::read("/etc/passwd").ok()?;
     let mut fields = users.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b':'));

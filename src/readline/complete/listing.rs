@@ -1,13 +1,13 @@
-//! Candidates in columns.
+//! The list of candidates in columns.
 
 use super::{Candidate, Colours, common};
 use crate::readline::variables::Variables;
 use crate::readline::width::{Shape, pieces};
 
-/// What stands for a common prefix that is too long, `completion-prefix-display-length`.
+/// The dots that replace a common prefix longer than `completion-prefix-display-length`.
 const ELLIPSIS: usize = 3;
 
-/// A candidate as a terminal shows it, and how many columns it takes.
+/// A candidate as a terminal shows it, and the number of its columns.
 #[derive(Default)]
 struct Shown {
     text: Vec<u8>,
@@ -15,8 +15,8 @@ struct Shown {
 }
 
 impl Shown {
-    /// Adds a label. The terminal obeys nothing in it: a control character is shown as `^` and a letter, and a byte of
-    /// no character as U+FFFD.
+    /// Adds a label so that the terminal executes nothing in it: a control character is shown as `^` and a letter, and
+    /// an invalid byte as U+FFFD.
     fn label(&mut self, label: &[u8]) {
         let is_harmless = |byte: &u8| matches!(byte, 0x20..0x7f);
         if label.iter().all(is_harmless) {
@@ -43,7 +43,7 @@ impl Shown {
         }
     }
 
-    /// The same in a colour; none if the colour has no parameters.
+    /// Adds a label in a colour; without colour if there are no parameters.
     fn coloured(&mut self, label: &[u8], colour: &str) {
         if colour.is_empty() || label.is_empty() {
             return self.label(label);
@@ -54,7 +54,7 @@ impl Shown {
     }
 }
 
-/// How long what the labels have in common is, in bytes of the first.
+/// Returns the length of the labels' common prefix, in bytes of the first label.
 fn common_prefix(candidates: &[Candidate], ignore_case: bool) -> usize {
     let Some((first, others)) = candidates.split_first() else { return 0 };
     if others.is_empty() {
@@ -78,8 +78,8 @@ fn shown(candidate: &Candidate, prefix: usize, ellipsis: bool, colour: &str) -> 
     shown
 }
 
-/// The rows of a list, each without its newline: sorted down the columns, or along the rows. Without colours if the
-/// terminal knows none.
+/// Returns the rows of a list, without newlines: sorted down the columns, or along the rows. Without colours if the
+/// terminal has none.
 pub(crate) fn rows(candidates: &[Candidate], variables: &Variables, columns: usize, has_colours: bool) -> Vec<Vec<u8>> {
     let across = variables.print_completions_horizontally;
     let wanted = usize::try_from(variables.completion_display_width).unwrap_or(columns);

@@ -1,4 +1,4 @@
-//! Completion: what a completer is, which word it completes, what the candidates have in common.
+//! Completion: completers, the word that is completed, and the common part of the candidates.
 
 mod colours;
 mod filename;
@@ -15,14 +15,14 @@ pub(crate) use filename::expand_tilde;
 pub(crate) use listing::rows;
 pub(crate) use quoting::{Quoting, Replacement, Word};
 
-/// The characters between words unless the caller says otherwise: Python's, blanks and punctuation but `.` and `_`.
+/// The default characters between words: Python's, which are blanks and punctuation except `.` and `_`.
 pub(crate) const DELIMITERS: &[u8] = b" \t\n`~!@#$%^&*()-=+[{]}\\|;:'\",<>/?";
 
-/// What a completion was asked to do. Python's `get_completion_type`.
+/// The kind of a completion. Python's `get_completion_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CompletionKind {
-    /// Insert what the candidates have in common (`TAB`).
+    /// Insert the common part of the candidates (`TAB`).
     Complete,
     /// List the candidates (`?`).
     List,
@@ -30,14 +30,14 @@ pub enum CompletionKind {
     InsertAll,
     /// List several candidates at once (`!`): `show-all-if-ambiguous`.
     ListIfAmbiguous,
-    /// List several candidates at once if they have no more in common (`@`): `show-all-if-unmodified`.
+    /// List several candidates at once if the word already has all their common part (`@`): `show-all-if-unmodified`.
     ListIfUnmodified,
     /// Go through the candidates one by one (`%`).
     Menu,
 }
 
 impl CompletionKind {
-    /// GNU readline's and Python's number for it: the code of a character.
+    /// Returns GNU readline's and Python's number for the kind: the code of a character.
     pub const fn code(self) -> u8 {
         match self {
             Self::Complete => b'\t',
@@ -50,7 +50,7 @@ impl CompletionKind {
     }
 }
 
-/// What a completer may know beside the word.
+/// The context of a completion, besides the word.
 ///
 /// ```
 /// use ossature::readline::{CompletionContext, CompletionKind, Filenames};
@@ -64,19 +64,19 @@ impl CompletionKind {
 pub struct CompletionContext<'a> {
     /// The whole line.
     pub line: &'a [u8],
-    /// Where the word stands in the line, in bytes. Python's `get_begidx` and `get_endidx`, which count characters.
+    /// The position of the word in the line, in bytes. Python's `get_begidx` and `get_endidx`, which count characters.
     pub range: Range<usize>,
-    /// What the completion was asked to do.
+    /// The kind of the completion.
     pub kind: CompletionKind,
 }
 
 impl CompletionContext<'_> {
-    /// The word as it stands in the line. It may not be UTF-8.
+    /// The word as it is in the line. It may not be UTF-8.
     pub fn word(&self) -> &[u8] {
         &self.line[self.range.clone()]
     }
 
-    /// The place of the word in characters, as Python counts it.
+    /// The position of the word in characters, as Python counts it.
     #[doc(alias = "get_begidx")]
     #[doc(alias = "get_endidx")]
     pub fn range_in_chars(&self) -> Range<usize> {
@@ -85,7 +85,7 @@ impl CompletionContext<'_> {
     }
 }
 
-/// One text that may stand in the place of the word.
+/// A text that can replace the word.
 ///
 /// ```
 /// use ossature::readline::Candidate;
@@ -98,60 +98,61 @@ impl CompletionContext<'_> {
 pub struct Candidate {
     text: Vec<u8>,
     suffix: Vec<u8>,
-    /// Where the part begins that a list shows: behind the folders of a path.
+    /// Where the part begins that a list shows: after the folders of a path.
     shown: usize,
-    /// What a list puts behind the name: `visible-stats`.
+    /// The character that a list shows after the name: `visible-stats`.
     mark: Option<u8>,
-    /// In which colour a list shows it: `colored-stats`.
+    /// The colour in which a list shows the candidate: `colored-stats`.
     colour: String,
 }
 
 impl Candidate {
-    /// A text. Nothing is appended after it.
+    /// Makes a candidate with this text. Nothing is appended after it.
     pub fn new(text: impl Into<Vec<u8>>) -> Self {
         Self { text: text.into(), suffix: Vec::new(), shown: 0, mark: None, colour: String::new() }
     }
 
-    /// Adds what is inserted after the text when no other candidate is left: a blank, a slash, a parenthesis.
+    /// Adds the text that is inserted after the candidate when no other candidate is left: a blank, a slash, a
+    /// parenthesis.
     #[must_use]
     pub fn with_suffix(mut self, suffix: impl Into<Vec<u8>>) -> Self {
         self.suffix = suffix.into();
         self
     }
 
-    /// Lists show the text from this byte on only, and `mark` behind it.
+    /// Makes lists show the text only from this byte on, with `mark` after it.
     pub(crate) fn shown_from(mut self, byte: usize, mark: Option<u8>) -> Self {
         (self.shown, self.mark) = (byte.min(self.text.len()), mark);
         self
     }
 
-    /// Lists show the text in this colour, the parameters of a sequence.
+    /// Makes lists show the text in this colour, the parameters of an escape sequence.
     pub(crate) fn coloured(mut self, colour: &str) -> Self {
         colour.clone_into(&mut self.colour);
         self
     }
 
-    /// What stands in the place of the word.
+    /// The text that replaces the word.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// What is inserted after it.
+    /// The text that is inserted after the candidate.
     pub fn suffix(&self) -> &[u8] {
         &self.suffix
     }
 
-    /// What a list shows.
+    /// The part that a list shows.
     pub(crate) fn label(&self) -> &[u8] {
         &self.text[self.shown..]
     }
 
-    /// What a list shows behind it.
+    /// The mark that a list shows after the label.
     pub(crate) fn mark(&self) -> Option<u8> {
         self.mark
     }
 
-    /// In which colour a list shows it.
+    /// The colour in which a list shows the candidate.
     pub(crate) fn colour(&self) -> &str {
         &self.colour
     }
@@ -163,7 +164,7 @@ impl<T: Into<Vec<u8>>> From<T> for Candidate {
     }
 }
 
-/// Who knows how a word may go on. A closure over the word and its context is a completer.
+/// A source of candidates for a word. A closure over the word and its context is a completer.
 ///
 /// ```
 /// use ossature::readline::{Completer, CompletionContext};
@@ -174,8 +175,8 @@ impl<T: Into<Vec<u8>>> From<T> for Candidate {
 /// });
 /// ```
 pub trait Completer {
-    /// Everything that may stand in the place of `word`, in any order. A word that is not UTF-8 has replacement
-    /// characters; the [context](CompletionContext::word) has its bytes.
+    /// Returns all texts that can replace `word`, in any order. A word that is not UTF-8 has replacement characters;
+    /// the [context](CompletionContext::word) has its bytes.
     fn complete(&mut self, word: &str, context: &CompletionContext<'_>) -> Vec<Candidate>;
 
     /// Whether the candidates are file names, which lists show without their folders.
@@ -194,7 +195,7 @@ where
     }
 }
 
-/// What two texts have in common at the start, as a length in bytes of the first. A character of UTF-8 is not cut.
+/// Returns the length of the common start of two texts, in bytes of the first. Does not cut a UTF-8 character.
 pub(crate) fn common(one: &[u8], other: &[u8], ignore_case: bool) -> usize {
     let (mut at, mut beside) = (0, 0);
     while at < one.len() && beside < other.len() {
@@ -213,7 +214,7 @@ pub(crate) fn common(one: &[u8], other: &[u8], ignore_case: bool) -> usize {
     at
 }
 
-/// Sorts candidates by text and removes those that are there twice.
+/// Sorts candidates by text and removes duplicates.
 pub(crate) fn sort(candidates: &mut Vec<Candidate>) {
     candidates.sort();
     candidates.dedup_by(|one, other| one.text == other.text);

@@ -1,11 +1,11 @@
-//! Words in quotes, and names of files that need quotes.
+//! Words in quotes, and file names that need quotes.
 
 use std::ops::Range;
 
-/// What quotes a word before it is completed if the program says nothing: only what stands behind the word is closed.
+/// The default quotes around a word: only closed after the word.
 const BASIC: &[u8] = b"\"'";
 
-/// Which characters quote words, and which characters in the name of a file make it need quotes.
+/// The characters that quote words, and the characters that make a file name need quotes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Quoting {
     /// GNU readline's `rl_completer_quote_characters`.
@@ -17,15 +17,15 @@ pub(crate) struct Quoting {
 /// The word that is completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
-    /// Where it stands in the line, without its quote.
+    /// The range of the word in the line, without its quote.
     pub(crate) range: Range<usize>,
-    /// The quote before it that is open: one of [`Quoting::quotes`].
+    /// The open quote before the word: one of [`Quoting::quotes`].
     open: Option<u8>,
-    /// The quote before it that is only a delimiter.
+    /// The quote before the word that is only a delimiter.
     delimiter: Option<u8>,
 }
 
-/// What stands in the place of a word: from where on, which text, and which quotes close it if nothing else can follow.
+/// The replacement of a word: its start, its text, and the quote that closes it if nothing else can follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replacement {
     pub(crate) start: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Replacement {
 }
 
 impl Word {
-    /// The word before the point: behind the quote that is open, else behind the last delimiter.
+    /// Finds the word before the point: after the open quote, or else after the last delimiter.
     pub(crate) fn before(line: &[u8], point: usize, delimiters: &[u8], quoting: &Quoting) -> Self {
         if let Some((open, start)) = quoting.open_quote(&line[..point]) {
             return Self { range: start..point, open: Some(open), delimiter: None };
@@ -45,7 +45,7 @@ impl Word {
         Self { range: start..point, open: None, delimiter }
     }
 
-    /// How a text stands in the line in the place of this word.
+    /// Returns the text to insert in place of this word.
     pub(crate) fn replacement(&self, text: &[u8], is_file: bool, quoting: &Quoting) -> Replacement {
         let needs_quotes = is_file && text.iter().any(|byte| quoting.quoted.contains(byte));
         let quote = quoting.quotes.first().copied().filter(|_| needs_quotes).or(self.open);
@@ -58,8 +58,8 @@ impl Word {
 }
 
 impl Quoting {
-    /// The quote that is open at the end of a text, and where what it quotes begins. A backslash takes the next
-    /// character its meaning, but not within `'`.
+    /// Returns the quote that is open at the end of a text, and where the quoted part begins. A backslash escapes the
+    /// next character, but not within `'`.
     fn open_quote(&self, text: &[u8]) -> Option<(u8, usize)> {
         let mut open = None;
         let mut bytes = text.iter().copied().enumerate();
@@ -121,6 +121,6 @@ mod tests {
         assert_eq!(put("x 'two w", "two words"), ("x \"two words".into(), Some(b'"')));
         assert_eq!(put("x 'pl", "plain"), ("x 'plain".into(), Some(b'\'')));
         let word = Word::before(b"tw", 2, DELIMITERS, &all);
-        assert_eq!(word.replacement(b"two words", false, &all).text, b"two words", "no name of a file");
+        assert_eq!(word.replacement(b"two words", false, &all).text, b"two words", "not a file name");
     }
 }

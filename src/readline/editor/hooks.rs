@@ -1,4 +1,4 @@
-//! What the caller hangs into an [`Editor`]: hooks, completers, hints, colours.
+//! The callbacks of an [`Editor`]: hooks, completers, hints, colours.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::readline::complete::{self, Candidate, Completer, CompletionKind};
 use crate::readline::hooks::{Context, Validation};
 
 impl Editor {
-    /// Runs before the prompt of each line is shown. Python's `set_startup_hook`.
+    /// Sets a hook that runs before the prompt of each line is shown. Python's `set_startup_hook`.
     ///
     /// ```
     /// use ossature::readline::{Editor, Step};
@@ -23,7 +23,7 @@ impl Editor {
         self.machine.hooks.startup = Some(Box::new(hook));
     }
 
-    /// Runs after the prompt is shown, before the first key. Python's `set_pre_input_hook`.
+    /// Sets a hook that runs after the prompt is shown, before the first key. Python's `set_pre_input_hook`.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "set_pre_input_hook")]
@@ -38,7 +38,7 @@ impl Editor {
         (self.machine.hooks.startup, self.machine.hooks.pre_input) = (None, None);
     }
 
-    /// Sets who completes words. Without a completer, names of files are completed.
+    /// Sets the completer. Without a completer, file names are completed.
     ///
     /// ```
     /// use ossature::readline::{CompletionContext, Editor, Step};
@@ -55,14 +55,14 @@ impl Editor {
         self.machine.hooks.completer = Some(Box::new(completer));
     }
 
-    /// Names of files are completed again.
+    /// Removes the completer, so that file names are completed again.
     ///
     /// See the example of [`readline`](crate::readline).
     pub fn clear_completer(&mut self) {
         self.machine.hooks.completer = None;
     }
 
-    /// What completes words, if a completer was set.
+    /// The completer, if one was set.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "get_completer")]
@@ -70,7 +70,7 @@ impl Editor {
         self.machine.hooks.completer.as_deref_mut()
     }
 
-    /// What the last completion was asked to do; none before the first.
+    /// The kind of the last completion; `None` before the first.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "get_completion_type")]
@@ -78,7 +78,7 @@ impl Editor {
         self.machine.last_completion().0
     }
 
-    /// The place of the word of the last completion, in bytes; empty at 0 before the first.
+    /// The range of the word of the last completion, in bytes; empty at 0 before the first.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "get_begidx")]
@@ -87,14 +87,14 @@ impl Editor {
         self.machine.last_completion().1
     }
 
-    /// Sets the bytes that part words for completion.
+    /// Sets the bytes that separate words for completion.
     ///
     /// See the example of [`readline`](crate::readline).
     pub fn set_completer_delims(&mut self, delimiters: impl Into<Vec<u8>>) {
         self.machine.hooks.delimiters = Some(delimiters.into());
     }
 
-    /// The bytes that part words for completion: blanks and ASCII punctuation but `.` and `_` at first.
+    /// The bytes that separate words for completion: by default blanks and ASCII punctuation except `.` and `_`.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "get_completer_delims")]
@@ -102,8 +102,8 @@ impl Editor {
         self.machine.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS)
     }
 
-    /// Sets the characters that quote words. A word goes on to the end of its quotes, whatever delimiters they have. A
-    /// word that is complete is closed by its quote. None at first, as in GNU readline.
+    /// Sets the characters that quote words. A word continues to the end of its quotes, even over delimiters.
+    /// Completion adds the closing quote to a complete word. Empty by default, as in GNU readline.
     ///
     /// Even without them, the quote `"` or `'` right before the word is closed behind a word that is complete and ends
     /// the line.
@@ -124,8 +124,8 @@ impl Editor {
         self.machine.hooks.quoting.quotes = quotes.into();
     }
 
-    /// Sets the characters that make the name of a file need quotes: completion puts the first of
-    /// [the quotes](Self::set_completer_quotes) before such a name. None at first, as in GNU readline.
+    /// Sets the characters that make a file name need quotes: completion puts the first of [the
+    /// quotes](Self::set_completer_quotes) before such a name. Empty by default, as in GNU readline.
     ///
     /// Unlike GNU readline, `insert-completions` closes the quotes of each name.
     ///
@@ -135,8 +135,8 @@ impl Editor {
         self.machine.hooks.quoting.quoted = quoted.into();
     }
 
-    /// Sets who lists candidates: the hook gets the word and the candidates, and writes the text that is shown below
-    /// the line. Python's hook prints instead.
+    /// Sets the hook that lists candidates: it receives the word and the candidates, and writes the text that is shown
+    /// below the line. Python's hook prints instead.
     ///
     /// See the example of [`readline`](crate::readline).
     #[doc(alias = "set_completion_display_matches_hook")]
@@ -144,14 +144,14 @@ impl Editor {
         self.machine.hooks.display_matches = Some(Box::new(hook));
     }
 
-    /// Candidates are listed in columns again.
+    /// Removes the hook, so that candidates are listed in columns again.
     ///
     /// See the example of [`readline`](crate::readline).
     pub fn clear_display_matches(&mut self) {
         self.machine.hooks.display_matches = None;
     }
 
-    /// Sets who decides whether an accepted line is whole, so that input may have several lines.
+    /// Sets the validator, which decides whether an accepted line is complete, so that input may have several lines.
     ///
     /// ```
     /// use ossature::readline::{Editor, Step, Validation};
@@ -169,7 +169,8 @@ impl Editor {
         self.machine.hooks.validator = Some(Box::new(validator));
     }
 
-    /// Sets who guesses how the line goes on. The guess is shown behind the line; a move past the end takes it.
+    /// Sets the hinter, which suggests the rest of the line. The hint is shown after the line; a move past the end
+    /// accepts it.
     ///
     /// See the example of [`readline`](crate::readline).
     pub fn set_hinter(&mut self, hinter: impl FnMut(&str) -> Option<String> + Send + 'static) {
@@ -177,7 +178,7 @@ impl Editor {
         self.machine.hooks.hinter = Some(Box::new(hinter));
     }
 
-    /// Sets who colours the line: gets the text and the cursor, and returns the same text with escape sequences.
+    /// Sets the highlighter, which receives the text and the cursor, and returns the same text with escape sequences.
     ///
     /// See the example of [`readline`](crate::readline).
     pub fn set_highlighter(&mut self, highlighter: impl FnMut(&str, usize) -> String + Send + 'static) {

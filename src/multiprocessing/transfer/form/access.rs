@@ -1,11 +1,11 @@
-//! The accessors through which serde reads: the fields of a type, and the items that a message announces.
+//! The accessors through which serde reads the fields of a type, and the items that a message announces.
 
 use serde::de::{self, DeserializeSeed};
 
 use super::fault::{Fault, Outcome};
 use super::reader::Reader;
 
-/// The fields of a tuple, struct or variant, as many as the type has. Their memory was paid for with the type.
+/// The fields of a tuple, struct or variant; the type determines their number. Their memory was charged with the type.
 pub(super) struct Fields<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,
@@ -32,11 +32,11 @@ impl<'de> de::SeqAccess<'de> for Fields<'_, 'de> {
     }
 }
 
-/// The items of a sequence, as many as the message announces. Each item is paid for before its memory is allocated.
+/// The items of a sequence; the message announces their number. Each item is charged before its memory is allocated.
 pub(super) struct Items<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,
-    /// How many bytes were paid for each remaining item: the size of the largest item so far.
+    /// How many bytes were charged for each remaining item: the size of the largest item so far.
     paid: usize,
 }
 
@@ -46,7 +46,8 @@ impl<'r, 'de> Items<'r, 'de> {
     }
 }
 
-/// How many items can come at most, for the visitor to reserve room for. An item that takes no bytes needs no room.
+/// Returns the largest possible number of items, for which the visitor reserves room. An item that takes no bytes needs
+/// no room.
 fn hint(reader: &Reader<'_>, left: usize) -> Option<usize> {
     Some(left.min(reader.left()))
 }
@@ -78,13 +79,13 @@ impl<'de> de::SeqAccess<'de> for Items<'_, 'de> {
     }
 }
 
-/// The pairs of a map, in the same way.
+/// The pairs of a map, charged like the items of a sequence.
 pub(super) struct Pairs<'r, 'de> {
     reader: &'r mut Reader<'de>,
     left: usize,
     paid_key: usize,
     paid_value: usize,
-    /// How many bytes were left before the key.
+    /// How many bytes of the message were left before the key.
     before: usize,
 }
 

@@ -1,19 +1,19 @@
-//! What decoding one message may cost.
+//! The bounds on the cost of decoding one message.
 
-/// How many levels a value may have by default.
+/// The default maximum depth of a value.
 pub(crate) const DEPTH: usize = 128;
 
-/// How many items of a message may take no bytes by default.
+/// The default number of items in a message that may take no bytes.
 pub(crate) const IDLE: usize = 1 << 20;
 
 /// The bounds of one message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// How deep values may be nested.
+    /// The maximum depth of values.
     pub(crate) depth: usize,
-    /// How many bytes of memory the items, texts and bytes of the value may take; `usize::MAX` means no bound.
+    /// The maximum memory of the value's items, texts and bytes, in bytes; `usize::MAX` means no bound.
     pub(crate) memory: usize,
-    /// How many items may take no bytes.
+    /// The number of items that may take no bytes.
     pub(crate) idle: usize,
     /// The name of the call that allows more depth, for the error.
     pub(crate) deeper: &'static str,
@@ -24,14 +24,14 @@ impl Bounds {
     pub(crate) const SAME_PROGRAM: Self =
         Self { depth: DEPTH, memory: usize::MAX, idle: IDLE, deeper: "set_max_depth" };
 
-    /// The bounds of `length` bytes from a stranger. An empty `String` in a `Vec` is one byte of a message and 24 bytes
-    /// of memory, and few honest values grow more.
+    /// The bounds for `length` bytes from a stranger. An empty `String` in a `Vec` is one byte of a message and 24
+    /// bytes of memory, and few honest values grow more.
     pub(crate) const fn of_stranger(length: usize) -> Self {
         let memory = length.saturating_mul(32).saturating_add(16 << 20);
         Self { memory, ..Self::SAME_PROGRAM }
     }
 
-    /// The bounds of one of many values from a stranger, `length` bytes long: the time is bounded by that length too.
+    /// The bounds for one of many values from a stranger, `length` bytes long: the length bounds the time too.
     pub(crate) const fn of_one_of_many(self, length: usize) -> Self {
         let idle = length.saturating_mul(64).saturating_add(1024);
         Self { memory: Self::of_stranger(length).memory, idle: if idle < IDLE { idle } else { IDLE }, ..self }

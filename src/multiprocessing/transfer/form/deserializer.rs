@@ -1,4 +1,4 @@
-//! The bytes of a [`Reader`] as serde's types.
+//! A serde deserializer over the bytes of a [`Reader`].
 
 use serde::de::{self, IntoDeserializer, Visitor};
 
@@ -66,7 +66,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         match self.byte()? {
             0 => visitor.visit_bool(false),
             1 => visitor.visit_bool(true),
-            other => Err(Fault::new(format!("{other} is neither true nor false"))),
+            other => Err(Fault::new(format!("the byte {other} is neither true nor false"))),
         }
     }
 
@@ -93,7 +93,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         let mut characters = self.text()?.chars();
         match (characters.next(), characters.next()) {
             (Some(one), None) => visitor.visit_char(one),
-            _ => Err(Fault::new("a text that is not one character")),
+            _ => Err(Fault::new("the text is not one character")),
         }
     }
 
@@ -122,7 +122,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         match self.byte()? {
             0 => visitor.visit_none(),
             1 => self.nested::<V::Value, _>(|reader| visitor.visit_some(reader)),
-            other => Err(Fault::new(format!("{other} is neither None nor Some"))),
+            other => Err(Fault::new(format!("the byte {other} is neither None nor Some"))),
         }
     }
 

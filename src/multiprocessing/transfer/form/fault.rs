@@ -1,11 +1,11 @@
-//! Why a value cannot be written or read.
+//! The reason why a value cannot be written or read.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{de, ser};
 
-/// The reason, in words. If the program's own `Serialize` or `Deserialize` failed, this is its text. One word wide.
+/// The reason as a text. If the program's own `Serialize` or `Deserialize` failed, this is its text. One word wide.
 #[derive(Debug)]
 pub(crate) struct Fault(Box<Cow<'static, str>>);
 

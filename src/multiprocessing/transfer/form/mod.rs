@@ -27,16 +27,16 @@ use self::fault::Outcome;
 use self::reader::Reader;
 use self::writer::Writer;
 
-/// The size of a buffer in which most messages fit.
+/// The size of a buffer for most messages.
 const USUAL: usize = 128;
 
-/// The value as bytes.
+/// Serialises the value.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Outcome<Vec<u8>> {
     let mut out = Vec::with_capacity(whole::bytes_of(value).map_or(USUAL, whole::room_for));
     write_behind(&mut out, value).map(|()| out)
 }
 
-/// The value as bytes behind those that are there. These stay there, too, when the value's `Serialize` panics.
+/// Appends the serialised value to `out`. The bytes before it stay, even when the value's `Serialize` panics.
 #[inline]
 pub(super) fn write_behind<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Outcome<()> {
     let mut writer = Writer::behind(out);
@@ -46,7 +46,7 @@ pub(super) fn write_behind<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) 
     }
 }
 
-/// The value at the front of the bytes, which are then the rest.
+/// Reads the value at the front of `bytes`, and removes it from `bytes`.
 #[inline]
 pub(super) fn read_front<T: DeserializeOwned>(bytes: &mut &[u8], bounds: Bounds) -> Outcome<T> {
     if let Some(value) = whole::from_front(bytes, bounds) {
@@ -62,12 +62,12 @@ pub(super) fn read_front<T: DeserializeOwned>(bytes: &mut &[u8], bounds: Bounds)
     }
 }
 
-/// The value of all of the bytes; a `Vec<u8>` or a `String` stays in the memory of the message.
+/// Reads the value that takes up the whole message; a `Vec<u8>` or a `String` keeps the memory of the message.
 pub(super) fn read_message<T: DeserializeOwned>(message: Vec<u8>, bounds: Bounds) -> Outcome<T> {
     whole::from_message(message, bounds).or_else(|message| read(&message, bounds))
 }
 
-/// The value of all of the bytes.
+/// Reads the value that takes up all of the bytes.
 #[inline]
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], bounds: Bounds) -> Outcome<T> {
     let mut rest = bytes;

@@ -3,27 +3,27 @@
 use super::bounds::Bounds;
 use super::fault::{Fault, Outcome};
 
-/// The rest of a message, and the rest of its bounds.
+/// The unread part of a message, and what is left of its bounds.
 pub(super) struct Reader<'de> {
     rest: &'de [u8],
     length: usize,
     bounds: Bounds,
-    /// How many more levels there may be below the value at work.
+    /// How many more levels the current value may contain.
     levels: usize,
     /// How many more bytes of memory the value may take.
     room: usize,
     /// How many more items may take no bytes.
     idle: usize,
-    /// The size of the place for the current value, as far as it was paid for with the surrounding value. A value that
-    /// is larger than its place is in a box, and is paid for separately.
+    /// The size of the place for the current value that was charged with the surrounding value. A value that is larger
+    /// than its place is in a box, and is charged separately.
     place: usize,
-    /// How many values of a pointer's size, each within the one before, have stood in their places so far.
+    /// The length of the present run of nested values of a pointer's size, each charged with its surrounding value.
     run: usize,
 }
 
-/// How long such a run may be without paying. A value of a pointer's size fits into the place of a box, so its size
-/// does not tell whether it stands there or in the box. A type that only wraps another makes a short run; a type that
-/// contains itself in a box makes a run as long as the message says.
+/// The maximum length of such a run without a charge. A value of a pointer's size fits into the place of a box, so its
+/// size does not show whether it is in the place or in the box. A type that only wraps another makes a short run. A
+/// type that contains itself in a box makes a run as long as the message determines.
 const RUN: usize = 2;
 
 impl<'de> Reader<'de> {
@@ -50,13 +50,13 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// The fault with the place where it was found.
+    /// Adds to the fault the position where it was found.
     #[cold]
     pub(super) fn place(&self, fault: Fault) -> Fault {
         Fault::new(format!("{fault} (at byte {})", self.length - self.rest.len()))
     }
 
-    /// What was not read.
+    /// The unread bytes.
     pub(super) fn rest(&self) -> &'de [u8] {
         self.rest
     }
@@ -86,7 +86,7 @@ impl<'de> Reader<'de> {
         Ok(*taken)
     }
 
-    /// A number of at most `bits` bits, seven in a byte, the lowest first.
+    /// Reads a number of at most `bits` bits, seven in a byte, the lowest first.
     #[inline]
     pub(super) fn varint(&mut self, bits: u32) -> Outcome<u64> {
         let first = self.byte()?;
@@ -134,7 +134,7 @@ impl<'de> Reader<'de> {
                 return Ok(number);
             }
         }
-        Err(Fault::new("a number of more than 128 bits"))
+        Err(Fault::new("the number has more than 128 bits"))
     }
 
     #[inline]
@@ -143,7 +143,7 @@ impl<'de> Reader<'de> {
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
     }
 
-    /// How many items follow. A number beyond the address space is beyond the message, too.
+    /// Reads the number of items that follow. A number beyond the address space is beyond the message, too.
     #[inline]
     pub(super) fn length(&mut self) -> Outcome<usize> {
         self.varint(64).map(|length| usize::try_from(length).unwrap_or(usize::MAX))
@@ -159,10 +159,10 @@ impl<'de> Reader<'de> {
 
     #[inline]
     pub(super) fn text(&mut self) -> Outcome<&'de str> {
-        std::str::from_utf8(self.counted()?).map_err(|_| Fault::new("a text that is not UTF-8"))
+        std::str::from_utf8(self.counted()?).map_err(|_| Fault::new("the text is not UTF-8"))
     }
 
-    /// Pays for `count` items of a size, before their memory is allocated.
+    /// Charges `count` items of a size, before their memory is allocated.
     #[inline]
     pub(super) fn charge(&mut self, count: usize, size: usize) -> Outcome<()> {
         match count.checked_mul(size).and_then(|bytes| self.room.checked_sub(bytes)) {
@@ -183,14 +183,14 @@ impl<'de> Reader<'de> {
         ))
     }
 
-    /// Counts one more item that takes no bytes of the message.
+    /// Counts another item that takes no bytes of the message.
     #[inline]
     pub(super) fn idled(&mut self) -> Outcome<()> {
         self.idle = self.idle.checked_sub(1).ok_or_else(|| too_idle(self.bounds.idle))?;
         Ok(())
     }
 
-    /// Reads a value into a place of that size, which is paid for.
+    /// Reads a value into a place of this size, which was charged already.
     #[inline]
     pub(super) fn within<R>(&mut self, place: usize, body: impl FnOnce(&mut Self) -> Outcome<R>) -> Outcome<R> {
         let around = std::mem::replace(&mut self.place, place);
@@ -235,7 +235,7 @@ fn left_over(left: usize) -> Fault {
 
 #[cold]
 fn too_wide(bits: u32) -> Fault {
-    Fault::new(format!("a number of more than {bits} bits"))
+    Fault::new(format!("the number has more than {bits} bits"))
 }
 
 #[cold]
@@ -245,5 +245,5 @@ fn ends_early() -> Fault {
 
 #[cold]
 fn too_idle(most: usize) -> Fault {
-    Fault::new(format!("more than {most} of its items take no bytes; send their number instead"))
+    Fault::new(format!("more than {most} of its items take no bytes: send their number instead"))
 }

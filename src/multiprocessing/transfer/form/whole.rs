@@ -1,4 +1,4 @@
-//! Values that are bytes or a text and nothing else. They are copied whole.
+//! Values that are only bytes or a text. They are copied whole.
 //!
 //! To serde a `Vec<u8>` is a list, which it takes apart byte by byte. In postcard's form each byte of a list stands for
 //! itself. So a copy of all bytes is the same message, and takes a tenth of the time.
@@ -7,10 +7,10 @@ use castaway::cast;
 
 use super::bounds::Bounds;
 
-/// The most bytes that the length of a value takes: seven bits in each.
+/// The maximum number of bytes for a length: seven bits in each.
 const LENGTH: usize = (usize::BITS as usize).div_ceil(7);
 
-/// The bytes of a `Vec<u8>`, `[u8]`, `String` or `str`.
+/// Returns the bytes of a `Vec<u8>`, `[u8]`, `String` or `str`.
 #[inline]
 pub(super) fn bytes_of<T: ?Sized>(value: &T) -> Option<&[u8]> {
     if let Ok(bytes) = cast!(value, &Vec<u8>) {
@@ -25,12 +25,12 @@ pub(super) fn bytes_of<T: ?Sized>(value: &T) -> Option<&[u8]> {
     cast!(value, &str).ok().map(str::as_bytes)
 }
 
-/// What such a value adds to a message at most.
+/// The maximum size that these bytes take in a message.
 pub(super) fn room_for(bytes: &[u8]) -> usize {
     bytes.len() + LENGTH
 }
 
-/// The `Vec<u8>` or `String` that a whole message is, in the memory of the message.
+/// Turns a message that is one `Vec<u8>` or `String` into that value, in the memory of the message.
 ///
 /// The message comes back when `T` is neither, or when something is wrong with the message. The reader says what.
 #[inline]
@@ -52,7 +52,7 @@ pub(super) fn from_message<T>(mut message: Vec<u8>, bounds: Bounds) -> Result<T,
     place.ok_or_else(Vec::new)
 }
 
-/// The `Vec<u8>` or `String` at the front of these bytes, which are then the rest.
+/// Reads the `Vec<u8>` or `String` at the front of `bytes`, and removes it from `bytes`.
 ///
 /// `None`, and the same bytes, when `T` is neither, or when something is wrong with the bytes. The reader says what.
 #[inline]
@@ -79,7 +79,7 @@ fn is_whole<T>(place: &mut Option<T>) -> bool {
     is_text(place) || cast!(place, &mut Option<Vec<u8>>).is_ok()
 }
 
-/// Fills the place, unless a text is to be there and the bytes are not UTF-8.
+/// Stores the bytes in the place, unless the place is for a text and the bytes are not UTF-8.
 #[inline]
 fn put<T>(place: &mut Option<T>, bytes: Vec<u8>) {
     match cast!(place, &mut Option<Vec<u8>>) {
@@ -92,7 +92,7 @@ fn put<T>(place: &mut Option<T>, bytes: Vec<u8>) {
     }
 }
 
-/// The bytes as long as the length before them says, and what follows them; within the bounds.
+/// Reads the length at the front and splits off as many bytes; returns these and the rest, within the bounds.
 fn split(bytes: &[u8], bounds: Bounds) -> Option<(&[u8], &[u8])> {
     let mut length = 0_usize;
     for (place, byte) in bytes.iter().enumerate().take(LENGTH) {

@@ -1,10 +1,10 @@
-//! Values to bytes.
+//! A serde serializer that writes values as bytes.
 
 use serde::ser::{self, Serialize};
 
 use super::fault::{Fault, Outcome};
 
-/// Writes behind the bytes that are there.
+/// Appends to the bytes that are there.
 pub(super) struct Writer<'o> {
     out: &'o mut Vec<u8>,
 }
@@ -15,7 +15,7 @@ impl<'o> Writer<'o> {
         Self { out }
     }
 
-    /// Seven bits a byte, the lowest first; the top bit says that more follow.
+    /// Writes seven bits a byte, the lowest first; the top bit says that more bytes follow.
     #[inline]
     fn varint(&mut self, number: u64) -> Outcome<()> {
         match number < 0x80 {
@@ -25,8 +25,8 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    /// Spreads the number over eight bytes, seven bits in each, and stores them at once. Byte by byte it takes twice as
-    /// long.
+    /// Spreads the number over eight bytes, seven bits in each, and stores them at once. Writing each byte separately
+    /// takes twice as long.
     #[inline]
     fn long_varint(&mut self, number: u64) {
         let bits = u64::BITS - number.leading_zeros();
