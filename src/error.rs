@@ -467,7 +467,7 @@ impl<E: Into<Box<dyn error::Error + Send + Sync>>> From<WaitError<E>> for Error 
             WaitError::Broken(broken) => broken.into(),
             WaitError::Action(error) => {
                 let cause = error.into();
-                let message = format!("the barrier is broken: its action answered an error: {cause}").into();
+                let message = format!("the barrier is broken: its action returned an error: {cause}").into();
                 Self::made(ErrorKind::Broken, message, None, Some(cause))
             }
         }

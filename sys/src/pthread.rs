@@ -250,7 +250,7 @@ impl Mutex {
         self.taken(answer)
     }
 
-    /// `pthread_mutex_trylock(mutex)`: takes it if nobody has it.
+    /// `pthread_mutex_trylock(mutex)`: takes the mutex if it is free.
     ///
     /// With glibc the call is `pthread_mutex_clocklock` with a time long past: where `pthread_mutex_trylock` answers
     /// `ENOTRECOVERABLE` there it leaves the mutex locked, and every later `pthread_mutex_lock` hangs.
@@ -363,7 +363,7 @@ impl Mutex {
         Ok(Guard { mutex: self, owner_died, generation: count_taken(), _this_thread: PhantomData })
     }
 
-    /// `pthread_mutex_destroy(mutex)`: ends its use.
+    /// `pthread_mutex_destroy(mutex)`: ends the use of the mutex.
     ///
     /// # Errors
     /// `EBUSY` when a thread holds it; it goes on then.
@@ -380,8 +380,8 @@ impl Mutex {
     }
 }
 
-/// The instant of a deadline that is not [`Deadline::NEVER`], as `pthread_mutex_clocklock` and functions like it take
-/// it.
+/// The instant of a deadline that is not [`Deadline::NEVER`], in the form for `pthread_mutex_clocklock` and similar
+/// functions.
 #[cfg(target_env = "gnu")]
 pub(crate) fn on_the_steady_clock(deadline: Deadline) -> raw::pthread::LongTimespec {
     let at = deadline.timespec_at().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
@@ -391,7 +391,7 @@ pub(crate) fn on_the_steady_clock(deadline: Deadline) -> raw::pthread::LongTimes
     raw::pthread::LongTimespec { tv_sec, tv_nsec: at.tv_nsec as _ }
 }
 
-/// An instant as C has it.
+/// An instant in C's form.
 #[allow(clippy::unnecessary_min_or_max, reason = "elsewhere `time_t` has 32 bits")]
 pub(crate) fn in_c(until: Timespec) -> libc::timespec {
     // SAFETY: all zeros is a value of this C structure of numbers, which has padding on some machines.
@@ -401,7 +401,7 @@ pub(crate) fn in_c(until: Timespec) -> libc::timespec {
     at
 }
 
-/// When the deadline will be by the wall clock, if nobody moves its hands.
+/// The instant of a deadline on the wall clock, if nothing sets that clock.
 pub(crate) fn on_the_wall(deadline: Deadline) -> Timespec {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let left = deadline.remaining().unwrap_or(Duration::MAX);
@@ -418,13 +418,13 @@ impl core::fmt::Debug for Mutex {
     }
 }
 
-/// How many guards there are (lower half) in the process of which generation (upper half): a forked child has none of
-/// its own, whatever it inherits.
+/// The number of guards (lower half) of the process with the generation in the upper half. A forked child starts with
+/// none, regardless of what it inherits.
 ///
 /// Relaxed everywhere: fork asks when there is no second thread.
 static GUARDS: AtomicU64 = AtomicU64::new(0);
 
-/// Counts one more guard; answers the generation that it belongs to.
+/// Counts one more guard; returns its generation.
 fn count_taken() -> u32 {
     let here = generation();
     // A program cannot have 2^32 guards: each is several bytes long, and a leaked one is followed by a deadlock or an
@@ -444,7 +444,7 @@ pub(crate) fn holds_any() -> bool {
     guards as u32 != 0 && of_generation(guards, generation())
 }
 
-/// A held mutex, unlocked when dropped. Stays with its thread, as the mutex does.
+/// A held mutex, unlocked when dropped. A guard stays in its thread, like the mutex.
 ///
 /// In a forked child a copy of it does nothing, and its calls answer `EPERM`.
 ///
@@ -471,13 +471,13 @@ pub struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Whether the owner before died with the mutex held, so that what it guards may be half-written.
+    /// Whether the previous owner died with the mutex held, so that the protected data may be half-written.
     #[doc(alias = "EOWNERDEAD")]
     pub fn owner_died(&self) -> bool {
         self.owner_died
     }
 
-    /// `pthread_mutex_consistent(mutex)`: says that what the mutex guards is whole again.
+    /// `pthread_mutex_consistent(mutex)`: declares that the protected data is consistent again.
     ///
     /// Without it a mutex whose owner died is unusable for ever as soon as this guard is dropped.
     ///
@@ -493,7 +493,7 @@ impl Guard<'_> {
         Ok(())
     }
 
-    /// `pthread_mutex_unlock(mutex)`: what the drop does, with its answer.
+    /// `pthread_mutex_unlock(mutex)`: unlocks like a drop, and returns the result.
     ///
     /// # Errors
     /// `EPERM` when this thread is not the owner, as in a forked child.
@@ -502,7 +502,7 @@ impl Guard<'_> {
         core::mem::ManuallyDrop::new(self).release()
     }
 
-    /// A mutex that does not check errors would let the child unlock what the parent holds.
+    /// Checks the process: a mutex that does not check errors would let the child unlock the parent's lock.
     fn check_process(&self) -> Result<()> {
         if self.generation == generation() { Ok(()) } else { Err(Errno::PERM) }
     }

@@ -1,4 +1,4 @@
-//! The little of ptrace(2) that a test of death needs: run a child one instruction at a time, and kill it between two.
+//! The part of ptrace(2) that a test of death needs: run a child one instruction at a time, and kill it between two.
 //!
 //! The child asks to be traced with [`stop_for_tracer`]. Its parent waits for the stop with [`wait`] and then steps or
 //! resumes the child. One thread of the parent gives all these orders.
@@ -41,17 +41,17 @@ const TRACEME: c_long = 0;
 const CONT: c_long = 7;
 const SINGLESTEP: c_long = 9;
 
-/// What a traced child is doing, when it is not running.
+/// The state of a traced child that does not run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// The child stands still because of this signal: `SIGTRAP` after a step, `SIGSTOP` or the signal that is about to
-    /// be delivered.
+    /// The child is stopped by this signal: `SIGTRAP` after a step, `SIGSTOP`, or a signal that is about to be
+    /// delivered.
     Stopped(i32),
     /// The child has ended, and was reaped.
     Ended(ExitStatus),
 }
 
-/// `ptrace(PTRACE_TRACEME)` and `raise(SIGSTOP)`, in a child: stands still until the parent gives orders.
+/// `ptrace(PTRACE_TRACEME)` and `raise(SIGSTOP)`, in a child: stops until the parent resumes the child.
 ///
 /// The tracer is the *thread* of the parent that forked.
 ///
@@ -64,7 +64,7 @@ pub fn stop_for_tracer() -> Result<()> {
     raw::call("kill", || rustix::process::kill_process(id(), Signal::STOP))
 }
 
-/// `ptrace(PTRACE_SINGLESTEP, child)`: runs one instruction of a stopped child; [`wait`] tells when it is done.
+/// `ptrace(PTRACE_SINGLESTEP, child)`: runs one instruction of a stopped child; [`wait`] returns when the step is done.
 ///
 /// A system call counts as one instruction, however long it sleeps.
 ///
@@ -96,7 +96,7 @@ pub fn single_step(child: &Child) -> Result<()> {
     order(child, SINGLESTEP, 0)
 }
 
-/// `ptrace(PTRACE_CONT, child)`: lets a stopped child run on, without the signal that stopped it.
+/// `ptrace(PTRACE_CONT, child)`: resumes a stopped child, without the signal that stopped it.
 ///
 /// # Errors
 /// `ESRCH` when the child does not stand still or has ended.
@@ -105,7 +105,7 @@ pub fn resume(child: &Child) -> Result<()> {
     order(child, CONT, 0)
 }
 
-/// [`resume`] that delivers `signal`, for a child that stands still because a signal came for it.
+/// [`resume`] that delivers `signal`, for a child that a signal stopped.
 ///
 /// # Errors
 /// As [`resume`].
@@ -133,12 +133,12 @@ pub fn resume_with(child: &Child, signal: Signal) -> Result<()> {
     order(child, CONT, c_long::from(signal.as_raw()))
 }
 
-/// Waits until a traced child stands still or has ended; `None` when the time ran out and it runs still.
+/// Waits until a traced child stops or has ended; `None` when the time ran out and the child still runs.
 ///
 /// # Errors
 /// `ECHILD` when somebody else reaped it.
 pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<State>> {
-    /// A step takes a few microseconds, so the first looks follow one another without sleep.
+    /// The number of attempts without a sleep: a step takes only a few microseconds.
     const LOOKS: u32 = 200;
     const PAUSE: Duration = Duration::from_micros(50);
     let deadline = timeout.into();

@@ -1,4 +1,4 @@
-//! Bytes that nobody can guess.
+//! Unpredictable bytes.
 //!
 //! ```
 //! let mut key = [0; 32];
@@ -14,7 +14,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::errno::{Errno, Result, retry};
 use crate::raw;
 
-/// `getrandom(bytes, len, 0)`, again for what is left: fills `bytes` from the kernel's generator.
+/// `getrandom(bytes, len, 0)`, repeated until all are filled: fills `bytes` from the kernel's generator.
 ///
 /// Waits only in the first moments after the machine's start, until the generator has been seeded.
 ///

@@ -1,4 +1,4 @@
-//! Waiting for sets of descriptors: select without its limit of 1,024 and without its lie.
+//! Waiting for sets of descriptors: select without its limit of 1,024 descriptors and with correct reports.
 //!
 //! An [`FdSet`] is a view of the caller's bit array, of any length, that holds borrowed descriptors. C's `fd_set` is
 //! written out of bounds by a descriptor above 1,023; here inserting one that does not fit is an error.
@@ -44,10 +44,10 @@ assert_eq_align!(usize, FdSetElement);
 
 const BITS: usize = usize::BITS as usize;
 
-/// What readiness for reading means to select, as a question and as an answer to [`select_slice`].
+/// The events that select counts as readable, for a request and for a result of [`select_slice`].
 pub const READ: PollFlags =
     PollFlags::IN.union(PollFlags::RDNORM).union(PollFlags::RDBAND).union(PollFlags::HUP).union(PollFlags::ERR);
-/// What readiness for writing means to select.
+/// The events that select counts as writable.
 ///
 /// # Examples
 /// ```
@@ -61,7 +61,7 @@ pub const READ: PollFlags =
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 pub const WRITE: PollFlags = PollFlags::OUT.union(PollFlags::WRNORM).union(PollFlags::WRBAND).union(PollFlags::ERR);
-/// What an exceptional condition means to select: something urgent, such as out-of-band data on TCP.
+/// The events that select counts as an exceptional condition: urgent data, such as out-of-band data on TCP.
 ///
 /// # Examples
 /// ```
@@ -77,7 +77,7 @@ pub const WRITE: PollFlags = PollFlags::OUT.union(PollFlags::WRNORM).union(PollF
 /// ```
 pub const EXCEPT: PollFlags = PollFlags::PRI;
 
-/// `fd_set`: a set of borrowed descriptors over a bit array of the caller's.
+/// `fd_set`: a set of borrowed descriptors in a bit array of the caller.
 ///
 /// # Examples
 /// ```
@@ -111,19 +111,19 @@ impl<'a> FdSet<'a> {
         Self { words, lent: PhantomData }
     }
 
-    /// The set that holds nothing and has room for nothing: for the arguments of [`select`] that are not wanted.
+    /// A set without elements and without room: for the arguments of [`select`] that are not needed.
     #[inline]
     pub const fn none() -> Self {
         Self { words: &mut [], lent: PhantomData }
     }
 
-    /// How many words hold descriptors `0..descriptors`.
+    /// The number of words that hold the descriptors `0..descriptors`.
     #[inline]
     pub const fn words_for(descriptors: usize) -> usize {
         descriptors.div_ceil(BITS)
     }
 
-    /// Puts `fd` in.
+    /// Adds `fd`.
     ///
     /// # Errors
     /// `ERANGE` when the bit array is too short for it; the set is as before.
@@ -135,7 +135,7 @@ impl<'a> FdSet<'a> {
         Ok(())
     }
 
-    /// Takes `fd` out, and says whether it was in.
+    /// Removes `fd`, and returns whether it was in the set.
     #[inline]
     #[doc(alias = "FD_CLR")]
     pub fn remove(&mut self, fd: impl AsFd) -> bool {
@@ -146,7 +146,7 @@ impl<'a> FdSet<'a> {
         was_in
     }
 
-    /// Whether `fd` is in; after [`select`]: whether it is ready.
+    /// Whether `fd` is in the set; after [`select`]: whether it is ready.
     #[inline]
     #[doc(alias = "FD_ISSET")]
     pub fn contains(&self, fd: impl AsFd) -> bool {
@@ -154,23 +154,23 @@ impl<'a> FdSet<'a> {
         self.words.get(index).is_some_and(|word| word & bit != 0)
     }
 
-    /// Takes everything out.
+    /// Removes all descriptors.
     #[inline]
     pub fn clear(&mut self) {
         self.words.fill(0);
     }
 
-    /// How many descriptors are in.
+    /// The number of descriptors in the set.
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether nothing is in.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|&word| word == 0)
     }
 
-    /// The descriptors that are in, by number upwards.
+    /// The descriptors in the set, in ascending order.
     pub fn iter(&self) -> Iter<'_, 'a> {
         Iter { rest: self.words.iter(), word: 0, base: 0, lent: PhantomData }
     }
@@ -219,7 +219,7 @@ impl<'s, 'a> IntoIterator for &'s FdSet<'a> {
     }
 }
 
-/// The descriptors of an [`FdSet`], by number upwards.
+/// The descriptors of an [`FdSet`], in ascending order.
 ///
 /// # Examples
 /// ```
@@ -255,8 +255,8 @@ impl<'a> Iterator for Iter<'_, 'a> {
     }
 }
 
-/// `pselect(n, read, write, except, timeout, NULL)`: waits until a member of a set is ready, leaves in the sets those
-/// that are, and says how many over all three.
+/// `pselect(n, read, write, except, timeout, NULL)`: waits until a member of a set is ready, keeps only ready members
+/// in the sets, and returns their total number.
 ///
 /// Differs from Python: descriptors may be of any number that the bit arrays hold; the timeout is in nanoseconds.
 /// Running out of time is `Ok(0)` and leaves the sets empty. Three empty sets sleep. On an error the sets are as
@@ -294,8 +294,8 @@ pub fn select(
     Ok(ready as usize) // not negative: that is the error branch
 }
 
-/// Select's questions asked by ppoll: entries ask for [`READ`], [`WRITE`], [`EXCEPT`] or several of them, their answers
-/// are tested with `revents().intersects(READ)` and so on. Says how many entries report something.
+/// Select by means of ppoll: entries request [`READ`], [`WRITE`], [`EXCEPT`] or several of them. Test the results with
+/// `revents().intersects(READ)` and so on. Returns the number of entries with events.
 ///
 /// Unlike [`poll()`], a descriptor that is not open is an error. Unlike [`select`], any number of descriptors
 /// of any number needs no bit array, and a hang-up ends the wait of an entry that did not ask for [`READ`].

@@ -1,4 +1,4 @@
-//! Signals as records that are read from a descriptor, so that one loop can wait for them and for everything else.
+//! Signals as records that are read from a descriptor, so that one loop can wait for them and for other events.
 //!
 //! The traps, all of them the kernel's:
 //!
@@ -41,7 +41,7 @@ use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, Po
 use crate::raw;
 use crate::signal::{SignalSet, numbered};
 
-/// One signal as it was read.
+/// One signal that was read.
 ///
 /// # Examples
 /// ```
@@ -66,19 +66,19 @@ pub struct Info(libc::signalfd_siginfo);
 static_assertions::const_assert_eq!(size_of::<Info>(), 128);
 
 impl Info {
-    /// Which signal it was; `None` for one that libc keeps to itself.
+    /// The signal; `None` for a signal that is reserved for libc.
     #[doc(alias = "ssi_signo")]
     pub fn signal(&self) -> Option<Signal> {
         numbered(self.0.ssi_signo as i32)
     }
 
-    /// Why it was sent: `SI_USER`, `SI_QUEUE`, `CLD_EXITED` and the like.
+    /// The cause of the signal: `SI_USER`, `SI_QUEUE`, `CLD_EXITED` and so on.
     #[doc(alias = "ssi_code")]
     pub fn code(&self) -> i32 {
         self.0.ssi_code
     }
 
-    /// The sender, or the child that SIGCHLD is about; `None` where the kernel sent it.
+    /// The sender, or for SIGCHLD the child; `None` if the kernel sent the signal.
     #[doc(alias = "ssi_pid")]
     pub fn pid(&self) -> Option<Pid> {
         // The sender of a queued signal may write anything there.
@@ -91,13 +91,13 @@ impl Info {
         self.0.ssi_uid
     }
 
-    /// The value that was queued with it, or 0.
+    /// The value that was queued with the signal, or 0.
     #[doc(alias = "ssi_ptr")]
     pub fn value(&self) -> u64 {
         self.0.ssi_ptr
     }
 
-    /// For SIGCHLD the exit status or the signal that ended the child.
+    /// For SIGCHLD, the exit status or the signal that ended the child.
     #[doc(alias = "ssi_status")]
     pub fn status(&self) -> i32 {
         self.0.ssi_status
@@ -135,8 +135,8 @@ impl core::fmt::Debug for Info {
 pub struct SignalFd(OwnedFd);
 
 impl SignalFd {
-    /// `signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK)`: a descriptor for these signals, which stay unblocked unless
-    /// [blocked](crate::signal::block): see the traps above.
+    /// `signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK)`: a descriptor for these signals, which must be
+    /// [blocked](crate::signal::block) separately: see the traps above.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left, `ENOMEM`.
@@ -147,7 +147,7 @@ impl SignalFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// `signalfd(fd, set, ...)`: reads these signals from now on instead.
+    /// `signalfd(fd, set, ...)`: makes the descriptor read these signals instead, from now on.
     ///
     /// # Errors
     /// `EINVAL` for a descriptor of another kind, which this type excludes.
@@ -155,7 +155,7 @@ impl SignalFd {
         change(self.0.as_raw_fd(), set.into()).map(drop)
     }
 
-    /// `read(fd, info, ...)`: takes one pending signal, waiting for it; `None` when there was none by the deadline.
+    /// `read(fd, info, ...)`: takes one pending signal, waiting for it; `None` when no signal came by the deadline.
     ///
     /// # Errors
     /// `EBADF` when the descriptor is not open, which this type excludes.
@@ -164,7 +164,7 @@ impl SignalFd {
         Ok(self.read(&mut one, timeout)?.first().copied())
     }
 
-    /// `read(fd, infos, ...)`: takes pending signals into `buffer`, waiting for the first; empty when there was none by
+    /// `read(fd, infos, ...)`: takes pending signals into `buffer`, waiting for the first; empty when no signal came by
     /// the deadline (and when `buffer` has no room).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Streams of bytes whatever carries them, sockets and pipes alike, in one call each where the wait has no end.
+//! Streams of bytes over sockets, pipes and other files, with a single system call where the wait has no limit.
 //!
 //! A [`Socket`](crate::socket::Socket) is non-blocking inside, so to wait it takes three calls: one in vain, `ppoll`,
 //! and one more. A [`Stream`] leaves the descriptor in the mode it has. Pipes and connections that other programs made
@@ -46,7 +46,7 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd, Placeholder, PollFlags, by_deadline, 
 use crate::raw;
 use crate::socket::{Credentials, Received, Shutdown, rights};
 
-/// An open stream of bytes, in the mode, blocking or not, that its descriptor has.
+/// An open stream of bytes, in its descriptor's mode, blocking or not.
 ///
 /// # Examples
 /// ```
@@ -83,14 +83,14 @@ pub struct Stream {
     lacks_nosignal: AtomicBool,
 }
 
-/// What carries the bytes.
+/// The kind of file behind a stream.
 ///
 /// # Examples
 /// See the example of [`Stream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "Carrier")]
 pub enum StreamKind {
-    /// A socket of this machine, which carries descriptors too.
+    /// A socket of family `Unix`, which transfers descriptors too.
     #[doc(alias = "AF_UNIX")]
     UnixSocket,
     /// Another socket.
@@ -100,7 +100,7 @@ pub enum StreamKind {
 }
 
 impl Stream {
-    /// `getsockopt(fd, SOL_SOCKET, SO_DOMAIN, ...)`: takes a descriptor and finds out what it is.
+    /// `getsockopt(fd, SOL_SOCKET, SO_DOMAIN, ...)`: takes a descriptor and determines its kind.
     ///
     /// # Errors
     /// `EBADF` when it is not open (which owning it excludes).
@@ -114,14 +114,14 @@ impl Stream {
         Ok(Self { fd, carrier, lacks_nosignal: AtomicBool::new(false) })
     }
 
-    /// What carries the bytes.
+    /// The kind of file behind the stream.
     #[inline]
     pub fn kind(&self) -> StreamKind {
         self.carrier
     }
 
-    /// `read(fd, ...)` or `recv(fd, ...)`: waits for bytes, reads some and returns how many. 0 means the end of the
-    /// stream or an empty buffer. `None` means that there was nothing by the deadline.
+    /// `read(fd, ...)` or `recv(fd, ...)`: waits for bytes, reads some and returns their number. 0 means the end of the
+    /// stream or an empty buffer. `None` means that no bytes came by the deadline.
     ///
     /// # Errors
     /// `ECONNRESET` when the peer of a socket went without reading everything, `EBADF` for a descriptor that is not
@@ -145,9 +145,9 @@ impl Stream {
         })
     }
 
-    /// `setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, ...)`: how long [`read_in_one_call`](Self::read_in_one_call) waits at
-    /// most; `None` for as long as it takes. The timeout belongs to the socket, not to this descriptor of it. The other
-    /// methods keep to their own deadlines.
+    /// `setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, ...)`: sets the longest wait of
+    /// [`read_in_one_call`](Self::read_in_one_call); `None` for no limit. The timeout belongs to the socket, not to
+    /// this descriptor of it. The other methods use their own deadlines.
     ///
     /// # Errors
     /// `ENOTSOCK` when this is not a socket, `EINVAL` for no time at all.
@@ -157,7 +157,7 @@ impl Stream {
     }
 
     /// `recv(fd, ...)`, once: waits for bytes within the timeout of the [socket](Self::set_receive_timeout), and
-    /// returns how many were read. `None` if there were none by then, if a signal came, or at once on a non-blocking
+    /// returns their number. `None` if no bytes came by then, if a signal came, or at once on a non-blocking
     /// descriptor.
     ///
     /// A read with a deadline takes two calls, because only `ppoll` takes a deadline.
@@ -192,8 +192,8 @@ impl Stream {
     }
 
     /// `pwritev2(fd, ..., RWF_NOSIGNAL)`, `send(fd, ..., MSG_NOSIGNAL)` or `sendmsg`: waits for room, writes some bytes
-    /// of the two parts, in their order, as if they were one part, and returns how many. `None` if there was no room by
-    /// the deadline.
+    /// of the two parts, in their order, as if they were one part, and returns their number. `None` if there was no
+    /// room by the deadline.
     ///
     /// Without a deadline, on a blocking descriptor, all of them are written unless a signal interrupts. Before Linux
     /// 6.18 a write to a pipe takes three calls, `pthread_sigmask(3)`, `writev(2)` and `pthread_sigmask(3)`, as
@@ -219,8 +219,7 @@ impl Stream {
         }
     }
 
-    /// [`write`](Self::write) until all of `bytes` are written or the deadline has passed; returns how many were
-    /// written.
+    /// [`write`](Self::write) until all of `bytes` are written or the deadline has passed; returns the number written.
     ///
     /// # Errors
     /// As for [`write`](Self::write). What was written before an error is not told.
@@ -263,8 +262,8 @@ impl Stream {
         })
     }
 
-    /// `recvmsg(fd, {buffer, SCM_RIGHTS}, MSG_CMSG_CLOEXEC)`: reads some bytes, with up to `N` descriptors that came
-    /// along; `None` when there was nothing by the deadline.
+    /// `recvmsg(fd, {buffer, SCM_RIGHTS}, MSG_CMSG_CLOEXEC)`: reads some bytes, with up to `N` descriptors; `None` when
+    /// nothing came by the deadline.
     ///
     /// Nothing leaks whatever the peer sends, as for [`Socket::recv_with`](crate::socket::Socket::recv_with).
     ///
@@ -279,8 +278,8 @@ impl Stream {
     }
 
     /// `recvmsg(fd, {buffer, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_CMSG_CLOEXEC)` under `SO_PASSCRED`: like
-    /// [`read_with`](Self::read_with), and tells who sent these bytes, which is another question than [who made the
-    /// connection](Self::peer_credentials).
+    /// [`read_with`](Self::read_with), and returns the sender of these bytes, who may not be
+    /// [the one who made the connection](Self::peer_credentials).
     ///
     /// The option is set for this call only. So of what was sent before it without
     /// [credentials](Self::write_with_credentials) the sender is not known: no process, and the user that stands for
@@ -306,8 +305,8 @@ impl Stream {
         got
     }
 
-    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: writes some of `bytes` and with the first of them these
-    /// descriptors. `None` when there was no room by the deadline; then nothing was written.
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: writes some of `bytes`, with these descriptors beside the
+    /// first of them. `None` when there was no room by the deadline; then nothing was written.
     ///
     /// # Errors
     /// As for [`write`](Self::write). `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
@@ -322,8 +321,8 @@ impl Stream {
         self.write_from(rights::Sender::Unnamed, bytes, descriptors, timeout.into())
     }
 
-    /// `sendmsg(fd, {bytes, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_NOSIGNAL)`: like [`write_with`](Self::write_with), and
-    /// says that this process and its effective user send them, to whoever [asks](Self::read_with_credentials).
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_NOSIGNAL)`: like [`write_with`](Self::write_with), with
+    /// the id of this process and of its effective user as [the sender](Self::read_with_credentials).
     ///
     /// # Errors
     /// As for [`write_with`](Self::write_with).
@@ -351,7 +350,7 @@ impl Stream {
         }
     }
 
-    /// `shutdown(fd, how)`: ends one direction or both, for everybody who has this socket.
+    /// `shutdown(fd, how)`: ends one direction or both, for all descriptors of this socket.
     ///
     /// # Errors
     /// `ENOTSOCK` when this is not a socket, `ENOTCONN` when it is not connected.
@@ -372,8 +371,8 @@ impl Stream {
         placeholder.replace(&self.fd)
     }
 
-    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody can
-    /// tell.
+    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: the credentials of the process that made the connection (or the
+    /// pair); `None` when they are not known.
     ///
     /// # Errors
     /// `ENOMEM`; being no socket of this machine is not an error but `None`.
@@ -386,7 +385,7 @@ impl Stream {
     }
 }
 
-/// A wait without an end is the kernel's; any other is ours.
+/// The flags of sending: the kernel waits if the wait has no limit, otherwise this crate waits.
 #[inline]
 fn send_flags(deadline: Deadline) -> SendFlags {
     if deadline == Deadline::NEVER { SendFlags::NOSIGNAL } else { SendFlags::NOSIGNAL | SendFlags::DONTWAIT }
@@ -397,7 +396,7 @@ fn total(parts: [&[u8]; 2]) -> usize {
     parts.iter().fold(0, |sum, part| sum.saturating_add(part.len()))
 }
 
-/// The first `len` bytes of both.
+/// The first `len` bytes of the two parts.
 #[inline]
 fn beginning(parts: [&[u8]; 2], len: usize) -> [&[u8]; 2] {
     let [first, second] = parts;

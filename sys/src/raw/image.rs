@@ -1,4 +1,4 @@
-//! The image in memory that holds this very code: its program headers and notes, by dl_iterate_phdr(3).
+//! The image in memory that contains this code: its program headers and notes, by dl_iterate_phdr(3).
 
 use core::ffi::{c_int, c_void};
 use core::slice;
@@ -30,7 +30,7 @@ pub(crate) fn for_each_part(visit: &mut dyn FnMut(&[u8])) -> Result<()> {
     })
 }
 
-/// Ends the walk, with 1, at the wanted image.
+/// Ends the walk at the wanted image, by returning 1.
 unsafe extern "C" fn one_image(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: dl_iterate_phdr(3) passes a description that is valid during the call.
     let info = unsafe { &*info };

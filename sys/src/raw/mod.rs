@@ -1,4 +1,4 @@
-//! Foreign calls and C layouts. Nothing here is public outside the crate.
+//! Foreign calls and C layouts. No item here is public outside the crate.
 //!
 //! Every call that leaves this crate, whether through rustix or libc, passes [`call`] (or one of its shapes) under the
 //! name of the C function. Without `--cfg ossature_faults` that compiles to the call itself; with it, the one hook of
@@ -21,13 +21,13 @@ use core::ffi::c_int;
 
 use crate::errno::{Errno, Result};
 
-/// Makes one foreign call that already answers with a `Result`.
+/// Makes one foreign call that returns a `Result`.
 #[inline(always)]
 pub(crate) fn call<T>(name: &'static str, foreign: impl FnOnce() -> Result<T>) -> Result<T> {
     crate::faults::call(name, foreign)
 }
 
-/// Makes one foreign call that answers -1 and sets errno.
+/// Makes one foreign call that returns -1 and sets errno on an error.
 #[inline(always)]
 pub(crate) fn call_c(name: &'static str, foreign: impl FnOnce() -> c_int) -> Result<c_int> {
     call(name, || match foreign() {
@@ -36,7 +36,7 @@ pub(crate) fn call_c(name: &'static str, foreign: impl FnOnce() -> c_int) -> Res
     })
 }
 
-/// Makes one foreign call of the pthread kind, which answers with the error number itself.
+/// Makes one foreign call of the pthread kind, which returns the error number itself.
 #[inline(always)]
 pub(crate) fn call_errno(name: &'static str, foreign: impl FnOnce() -> c_int) -> Result<()> {
     call(name, || match foreign() {
@@ -45,7 +45,7 @@ pub(crate) fn call_errno(name: &'static str, foreign: impl FnOnce() -> c_int) ->
     })
 }
 
-/// Makes one `libc::syscall`, which answers -1 and sets errno.
+/// Makes one `libc::syscall`, which returns -1 and sets errno on an error.
 #[inline(always)]
 pub(crate) fn call_long(name: &'static str, foreign: impl FnOnce() -> core::ffi::c_long) -> Result<core::ffi::c_long> {
     call(name, || match foreign() {
@@ -54,7 +54,7 @@ pub(crate) fn call_long(name: &'static str, foreign: impl FnOnce() -> core::ffi:
     })
 }
 
-/// How many of `len` bytes the next call of `name` may move: all of them, unless the fault hook shortens it.
+/// The number of the `len` bytes that the next call of `name` may move: all, unless the fault hook shortens it.
 ///
 /// Never makes a non-empty transfer empty, because that would read as end of file.
 #[inline(always)]

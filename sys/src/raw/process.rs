@@ -1,4 +1,4 @@
-//! Processes: what rustix leaves to libc or leaves out. Layouts are the kernel's own, not libc's.
+//! Processes: the calls that rustix leaves to libc or leaves out. Layouts are the kernel's own, not libc's.
 
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 use core::mem::{MaybeUninit, size_of};
@@ -10,7 +10,7 @@ use static_assertions::const_assert_eq;
 use crate::errno::{Errno, Result};
 use crate::raw;
 
-/// `struct clone_args` of clone3(2), in the form that knows cgroups (Linux 5.7).
+/// `struct clone_args` of clone3(2), in the form with cgroups (Linux 5.7).
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub(crate) struct CloneArgs {
@@ -52,7 +52,7 @@ pub(crate) struct RawUsage {
 }
 const_assert_eq!(size_of::<RawUsage>(), 18 * size_of::<c_long>());
 
-/// What waitid(2) tells: `si_code` (a `CLD_*`) and `si_status`.
+/// The result of waitid(2): `si_code` (a `CLD_*`) and `si_status`.
 #[derive(Clone, Copy)]
 pub(crate) struct Waited {
     pub(crate) pid: c_int,
@@ -60,7 +60,7 @@ pub(crate) struct Waited {
     pub(crate) status: c_int,
 }
 
-/// Whom waitid(2) waits for.
+/// The process that waitid(2) waits for.
 #[derive(Clone, Copy)]
 pub(crate) enum WaitFor<'a> {
     Any,
@@ -68,7 +68,7 @@ pub(crate) enum WaitFor<'a> {
     Pidfd(BorrowedFd<'a>),
 }
 
-/// The kernel's waitid, which unlike libc's also tells the resource usage. `None`: nothing to report under `WNOHANG`.
+/// The kernel's waitid, which unlike libc's also returns the resource usage. `None`: nothing to report under `WNOHANG`.
 pub(crate) fn waitid(whom: WaitFor<'_>, options: c_int, usage: &mut RawUsage) -> Result<Option<Waited>> {
     const P_ALL: c_long = 0;
     const P_PID: c_long = 1;
@@ -109,7 +109,7 @@ pub(crate) fn getrusage(who: c_int) -> Result<RawUsage> {
     Ok(usage)
 }
 
-/// The exit status (in the form of wait(2)) of an ended and reaped process, from the kernel's memory of it.
+/// The exit status (in the form of wait(2)) of an ended and reaped process, which the kernel has kept.
 ///
 /// `None`: the kernel does not keep it (before Linux 6.15), or the process is not reaped yet.
 pub(crate) fn pidfd_exit_status(fd: BorrowedFd<'_>) -> Result<Option<u32>> {
@@ -172,7 +172,7 @@ pub(crate) unsafe fn clone3(args: &CloneArgs) -> Result<c_long> {
     })
 }
 
-/// `unshare(CLONE_VM)`: succeeds, and changes nothing, in a process of one thread; `EINVAL` in one of several.
+/// `unshare(CLONE_VM)`: succeeds, and changes nothing, in a process of one thread; `EINVAL` with several threads.
 pub(crate) fn unshare_vm() -> Result<()> {
     raw::call_c("unshare", || {
         // SAFETY: of unshare(2): for a single thread CLONE_VM is a no-op, for several it is refused.
@@ -181,7 +181,7 @@ pub(crate) fn unshare_vm() -> Result<()> {
     Ok(())
 }
 
-/// `_exit(status)`. Not under the fault hook: it cannot fail.
+/// `_exit(status)`. Not under the fault hook, because it cannot fail.
 pub(crate) fn exit(status: c_int) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(status) }
@@ -217,7 +217,7 @@ pub(crate) fn atexit(callback: extern "C" fn()) -> Result<()> {
     })
 }
 
-/// The environment of this process, as execve(2) wants it.
+/// The environment of this process, in the form for execve(2).
 pub(crate) fn environment() -> *const *const c_char {
     // SAFETY: environ(7) is defined by libc; whoever changes it while others may read it breaks the rule of setenv(3),
     // an unsafe function in Rust for that reason.
@@ -259,7 +259,7 @@ pub(crate) fn default_action(signal: c_int) -> Result<()> {
     Ok(())
 }
 
-/// A set of signals as the kernel keeps it: 64 bits in C longs.
+/// A set of signals in the kernel's form: 64 bits in C longs.
 #[derive(Clone, Copy)]
 pub(crate) struct Mask([c_ulong; Mask::WORDS]);
 
@@ -278,7 +278,7 @@ impl Mask {
     }
 }
 
-/// `rt_sigprocmask(SIG_SETMASK, mask, old)`, all 64 signals: libc's form would leave out those it keeps for itself.
+/// `rt_sigprocmask(SIG_SETMASK, mask, old)`, all 64 signals: libc's form would leave out its reserved signals.
 pub(crate) fn set_mask(mask: &Mask) -> Result<Mask> {
     let mut old = Mask::EMPTY;
     raw::call_long("sigprocmask", || {
@@ -347,7 +347,7 @@ pub(crate) unsafe fn dup_onto(fd: c_int, target: c_int) -> Result<()> {
     Ok(())
 }
 
-/// `fstat(fd, stat)` on a bare number: which character device it is.
+/// `fstat(fd, stat)` on a bare number: the numbers of its character device.
 pub(crate) fn device(fd: c_int) -> Result<(u32, u32)> {
     let mut stat = MaybeUninit::<libc::stat>::zeroed();
     raw::call_c("fstat", || {
@@ -405,7 +405,7 @@ use libc::{SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setuid as SETUI
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as SETUID};
 
-/// `setgroups(len, groups)` of the kernel, which is for the calling thread only.
+/// `setgroups(len, groups)` of the kernel, which affects only the calling thread.
 pub(crate) fn set_groups_of_thread(groups: &[u32]) -> Result<()> {
     raw::call_long("setgroups", || {
         // SAFETY: setgroups(2) reads as many numbers as it is told from the place.
@@ -414,7 +414,7 @@ pub(crate) fn set_groups_of_thread(groups: &[u32]) -> Result<()> {
     Ok(())
 }
 
-/// `setgid(group)` of the kernel, which is for the calling thread only.
+/// `setgid(group)` of the kernel, which affects only the calling thread.
 pub(crate) fn set_group_of_thread(group: u32) -> Result<()> {
     raw::call_long("setgid", || {
         // SAFETY: setgid(2) takes a number.
@@ -423,7 +423,7 @@ pub(crate) fn set_group_of_thread(group: u32) -> Result<()> {
     Ok(())
 }
 
-/// `setuid(user)` of the kernel, which is for the calling thread only.
+/// `setuid(user)` of the kernel, which affects only the calling thread.
 pub(crate) fn set_user_of_thread(user: u32) -> Result<()> {
     raw::call_long("setuid", || {
         // SAFETY: setuid(2) takes a number.
@@ -491,7 +491,7 @@ pub(crate) fn getresgid() -> Result<[u32; 3]> {
     Ok([real, effective, saved])
 }
 
-/// `getgroups(size, list)`: how many numbers were written to the front of `list`.
+/// `getgroups(size, list)`: the number of elements that were written to the front of `list`.
 pub(crate) fn getgroups(list: &mut [u32]) -> Result<usize> {
     let size = c_int::try_from(list.len()).unwrap_or(c_int::MAX);
     if size == 0 {

@@ -1,5 +1,4 @@
-//! Calls of libc's mutexes, each answering with the error number itself, and the one that the libc crate does not
-//! declare.
+//! Calls of libc's mutexes, each returning the error number itself, and the call that the libc crate does not declare.
 
 use core::ffi::{c_int, c_long};
 use core::mem::MaybeUninit;
@@ -9,14 +8,14 @@ use libc::{pthread_mutex_t, pthread_mutexattr_t};
 use crate::errno::Result;
 use crate::raw::call_errno;
 
-/// What `pthread_mutexattr_*` set.
+/// The attributes that `pthread_mutexattr_*` set.
 pub(crate) struct Attributes {
     pub(crate) kind: c_int,
     pub(crate) robust: c_int,
     pub(crate) protocol: c_int,
 }
 
-/// Sets a mutex up, shared between processes.
+/// Initialises a mutex that processes share.
 ///
 /// # Safety
 /// `mutex` is writable and nobody uses it as a mutex.
@@ -45,8 +44,8 @@ pub(crate) unsafe fn init(mutex: *mut pthread_mutex_t, wanted: &Attributes) -> R
     done
 }
 
-/// A time as the call below has it: the C type `long` twice, whichever width `time_t` has for the libc crate. The plain
-/// name of the symbol stands for the old layout on 32-bit machines.
+/// A time in the form of the call below: the C type `long` twice, regardless of the width of `time_t` in the libc
+/// crate. The plain name of the symbol has the old layout on 32-bit machines.
 #[repr(C)]
 #[cfg_attr(not(target_env = "gnu"), allow(dead_code, reason = "only glibc has the call"))]
 pub(crate) struct LongTimespec {
@@ -57,13 +56,13 @@ pub(crate) struct LongTimespec {
 // SAFETY: the declaration of glibc's pthread.h, with `struct timespec` as it is behind the plain name of the symbol.
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
-    /// glibc 2.30.
+    /// `pthread_mutex_clocklock`, since glibc 2.30.
     pub(crate) fn pthread_mutex_clocklock(
         mutex: *mut pthread_mutex_t,
         clock: libc::clockid_t,
         at: *const LongTimespec,
     ) -> c_int;
 
-    /// glibc 2.30. The plain name stands for the old layout of the time here, too.
+    /// `sem_clockwait`, since glibc 2.30. The plain name has the old layout of the time here, too.
     pub(crate) fn sem_clockwait(sem: *mut libc::sem_t, clock: libc::clockid_t, at: *const LongTimespec) -> c_int;
 }

@@ -1,4 +1,4 @@
-//! Scheduling calls that rustix leaves out, and that musl answers with ENOSYS.
+//! Scheduling calls that rustix leaves out, and for which musl returns ENOSYS.
 
 use core::ffi::{c_int, c_long, c_uint, c_ulong};
 use core::mem::size_of;
@@ -8,7 +8,7 @@ use static_assertions::const_assert_eq;
 use crate::errno::Result;
 use crate::raw;
 
-/// `struct sched_attr` in its second form (Linux 5.3), which knows utilisation clamps.
+/// `struct sched_attr` in its second form (Linux 5.3), which has utilisation clamps.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SchedAttr {
@@ -73,7 +73,7 @@ pub(crate) fn set_affinity(thread: c_int, words: &[c_ulong]) -> Result<()> {
     Ok(())
 }
 
-/// `sched_getaffinity(thread, size, words)`: fills the words that the kernel knows of, and leaves the rest.
+/// `sched_getaffinity(thread, size, words)`: fills the words that the kernel uses, and does not change the rest.
 pub(crate) fn affinity(thread: c_int, words: &mut [c_ulong]) -> Result<()> {
     raw::call_long("sched_getaffinity", || {
         let size = size_of_val(words) as c_long;

@@ -1,4 +1,4 @@
-//! The kernel's `siginfo_t` as far as this crate reads and writes it.
+//! The kernel's `siginfo_t`, as far as this crate reads and writes it.
 
 use core::ffi::c_int;
 use core::mem::size_of;
@@ -13,7 +13,7 @@ pub(crate) struct Siginfo {
     pub(crate) signo: c_int,
     pub(crate) errno: c_int,
     pub(crate) code: c_int,
-    /// The union holds pointers, so it is aligned like one.
+    /// A field that aligns the union like a pointer, because the union holds pointers.
     #[cfg(target_pointer_width = "64")]
     align: c_int,
     pub(crate) pid: i32,

@@ -15,10 +15,10 @@ use crate::raw;
 
 const CLONE_VM: u64 = 0x100;
 
-/// The steps of a plan need less than a tenth of it, unoptimised.
+/// The size of the stack. The steps of a plan need less than a tenth of it, even unoptimised.
 const ROOM: usize = 64 * 1024;
 
-/// Memory for the stack, with a page below it that nobody can touch.
+/// Memory for the stack, with an inaccessible page below it.
 struct Stack {
     lowest: NonNull<c_void>,
     guard: usize,
@@ -51,8 +51,8 @@ impl Drop for Stack {
 }
 
 /// `clone3(args with CLONE_VM | CLONE_VFORK and a stack)`: runs `child(data)` in a new process that shares this memory,
-/// and answers its number once it has executed another program or ended. `EOPNOTSUPP` without memory for the stack, and
-/// where there is no such child.
+/// and returns its number once it has executed another program or ended. `EOPNOTSUPP` without memory for the stack, and
+/// on targets without this call.
 ///
 /// # Safety
 /// * All signals are blocked: a handler in the child would write into the parent's memory.

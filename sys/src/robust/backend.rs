@@ -1,4 +1,5 @@
-//! The backend of the locks of processes: where libc keeps the robust list, and whether our nodes fit into the list.
+//! The backend of the locks between processes: the place of libc's robust list, and whether this crate's nodes fit into
+//! it.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicUsize};
@@ -20,7 +21,7 @@ pub(super) struct Head {
 }
 const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
 
-/// How the shared locks of this process survive a death.
+/// The way in which the shared locks of this process survive a death.
 ///
 /// # Examples
 /// ```
@@ -33,30 +34,31 @@ const_assert_eq!(size_of::<Head>(), 3 * size_of::<usize>());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockBackend {
-    /// A node of our own in libc's robust list: any participant may die at any instruction.
+    /// A node of this crate in libc's robust list: any participant may die at any instruction.
     Node,
-    /// A pthread robust mutex, because the list's form is not known here. A dead holder is reported. But a waiter may
-    /// be killed when it has been chosen and before it takes the lock, and leave the others asleep beside it.
+    /// A pthread robust mutex, because the form of libc's list is not known. A dead holder is reported. But a waiter
+    /// may be killed after a wake has chosen it and before it takes the lock; then the other waiters sleep on.
     ///
     /// Some emulators (qemu's of user space) have no robust lists, and the C library makes the mutex all the same. No
     /// process learns of a death there. On 32-bit machines glibc searches its list for the address of the release. A
     /// thread that releases a lock through another mapping than the mapping of the take never returns.
     Pthread,
-    /// None: the kernel has no robust lists, and the C library makes no robust mutex (glibc for riscv64 under an
+    /// No backend: the kernel has no robust lists, and the C library makes no robust mutex (glibc for riscv64 under an
     /// emulator). A type with a lock cannot be placed in shared memory: the error is `EOPNOTSUPP`.
     Unsupported,
 }
 
-/// The distance from the thread pointer to the head, once learned and if the id beside it was right; [`UNKNOWN`]
+/// The distance from the thread pointer to the head, once it is known and if the id beside it was right; [`UNKNOWN`]
 /// before.
 pub(super) static HEAD: AtomicIsize = AtomicIsize::new(UNKNOWN);
-/// The same distance, even if the id was not right. The id is then asked from the kernel.
+/// The same distance, even if the id was not right. The kernel then supplies the id.
 pub(super) static HEAD_WITHOUT_ID: AtomicIsize = AtomicIsize::new(UNKNOWN);
 /// A distance inside every descriptor that never holds a pointer to itself. So the word there never looks like the head
-/// of an empty list, or of a list with a node of ours. This is the second word. It is the vector of dynamic modules
-/// with glibc, and with musl below the thread pointer, and otherwise a link to another descriptor.
+/// of an empty list, or of a list with a node of ours. This is the second word. With glibc, and with musl where the
+/// descriptor is below the thread pointer, it is the vector of dynamic modules. Otherwise it is a link to another
+/// descriptor.
 pub(super) const UNKNOWN: isize = size_of::<usize>() as isize;
-/// 0 until learned, then a [`LockBackend`] as a number.
+/// The backend as a number; 0 until it is known.
 static FORM: AtomicU8 = AtomicU8::new(0);
 const NODE: u8 = 1;
 const PTHREAD: u8 = 2;
@@ -82,7 +84,8 @@ pub(crate) fn thread_pointer() -> *const u8 {
     }
 }
 
-/// Where libc keeps the thread's id: 16 or 8 bytes before glibc's head, after the fixed beginning of musl's descriptor.
+/// The place of the thread's id in libc: 16 or 8 bytes before glibc's head, after the fixed beginning of musl's
+/// descriptor.
 #[inline(always)]
 pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
     let _ = (this, head);
@@ -97,7 +100,7 @@ pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
     }
 }
 
-/// The backend of this process, learned at the first call.
+/// The backend of this process, determined at the first call.
 pub(crate) fn lock_backend() -> LockBackend {
     // Acquire: a thread that sees the form also sees the distance, which was stored before.
     match FORM.load(Acquire) {
@@ -154,13 +157,14 @@ pub(super) fn find_head() -> Option<*const Head> {
 /// Whether a thread that dies with a pending word of waiters but no owner wakes one of them; false until it is known.
 static PASSES_ON: AtomicBool = AtomicBool::new(false);
 
-/// Whether the kernel passes a wake on for a word that has waiters but no owner. If it does not, sleeps are sliced.
+/// Whether the kernel wakes a waiter of a word that has waiters but no owner, when a thread dies. If it does not,
+/// sleeps are sliced.
 pub(crate) fn wakes_are_passed_on() -> bool {
     PASSES_ON.load(Relaxed)
 }
 
-/// Decides by the kernel's version: 6.2 passes wakes on. Older kernels with the backported change count as kernels
-/// without it. A sleeper there wakes up now and then and looks.
+/// Decides by the kernel's version: from 6.2 on it passes wakes on. Older kernels with the backported change count as
+/// kernels without it. A sleeper there wakes up periodically and checks the word.
 fn kernel_passes_wakes_on() -> bool {
     let Ok(system) = raw::call("uname", || Ok(rustix::system::uname())) else { return false };
     let mut numbers = system.release().to_bytes().split(|byte| !byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! The raw lock of processes where libc's robust list cannot be used: a pthread robust mutex.
+//! The raw lock between processes where libc's robust list cannot be used: a pthread robust mutex.
 //!
 //! Chosen at start-up when the kernel does not tell where the list is (some emulators), or when the list's form is not
 //! the one that our node was built for. The promise is weaker: a sleeper that was chosen by a release and is killed
@@ -24,15 +24,15 @@ const_assert!(size_of::<pthread_mutex_t>() <= size_of::<Node>());
 const_assert!(align_of::<pthread_mutex_t>() <= align_of::<Node>());
 
 /// How many of these mutexes this process holds. A thread that forks is alone, so this count is the thread's own, or
-/// larger. A thread that ended with a leaked guard is not subtracted. Then fork refuses and mappings stay, which is the
-/// safe side.
+/// larger. A thread that ended with a leaked guard is not subtracted. Then fork is refused and mappings stay, which is
+/// safe.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn holds_any() -> bool {
     HELD.load(Relaxed) != 0
 }
 
-/// How a take ended.
+/// The result of an attempt to take the mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     Yes,
@@ -54,8 +54,8 @@ pub(crate) unsafe fn init(place: *mut pthread_mutex_t) -> Result<()> {
     unsafe { raw::pthread::init(place, &wanted) }
 }
 
-/// Takes the mutex, and makes it consistent at once if its holder died: what is sticky is the caller's flag.
-/// `EDEADLK` says that this thread holds it, `ENOTRECOVERABLE` that no thread can take it any more.
+/// Takes the mutex, and makes it consistent at once if its holder died: only the caller's flag is permanent. `EDEADLK`
+/// means that this thread holds it, `ENOTRECOVERABLE` that no thread can take it any more.
 ///
 /// # Safety
 /// `mutex` was made by [`init`].
@@ -82,7 +82,7 @@ pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> Resu
     }
 }
 
-/// The longest wait by the wall clock, so that setting that clock back is noticed.
+/// The longest wait by the wall clock, so that a change of that clock is noticed.
 const SLICE: Duration = Duration::from_secs(1);
 /// The longest wait that may have to be cancelled.
 const LOOK: Duration = Duration::from_millis(10);
@@ -138,7 +138,7 @@ pub(crate) fn can_be_made() -> bool {
     true
 }
 
-/// Takes and releases a robust mutex once: after that musl has registered the calling thread's list.
+/// Takes and releases a robust mutex once, so that musl registers the calling thread's list.
 pub(crate) fn take_one_robust_mutex() {
     let mut mutex = MaybeUninit::<pthread_mutex_t>::zeroed();
     let mutex = mutex.as_mut_ptr();

@@ -1,4 +1,4 @@
-//! The list that the kernel walks when a thread dies, and our entries in it.
+//! The list that the kernel walks when a thread dies, and this crate's entries in it.
 //!
 //! Every thread has one robust list, and libc owns it: its head lies in libc's thread descriptor, and libc told the
 //! kernel where. We never call `set_robust_list`, which would disable libc's own; we link our nodes into that list, in
@@ -66,7 +66,7 @@ use node::{FUTEX_OFFSET, futex_at, link_at, node_at};
 
 use word::OWNER;
 
-/// The calling thread and its list. Made anew for each operation and never kept.
+/// The calling thread and its list. A value is made for each operation and never kept.
 #[derive(Clone, Copy)]
 pub(crate) struct RobustList<'t> {
     head: &'t Head,
@@ -74,7 +74,7 @@ pub(crate) struct RobustList<'t> {
 }
 
 impl RobustList<'_> {
-    /// The calling thread, if it is known without asking and its list is empty: the state of nearly every first lock.
+    /// The calling thread, if it is known without a call and its list is empty: the state of nearly every first lock.
     #[inline(always)]
     pub(crate) fn if_empty() -> Option<Self> {
         let here = Self::guess();
@@ -85,7 +85,7 @@ impl RobustList<'_> {
         (here.head.list.load(Relaxed) == here.end()).then_some(here)
     }
 
-    /// The calling thread, if it is known without asking and `node` is the one entry of its list.
+    /// The calling thread, if it is known without a call and `node` is the only entry of its list.
     ///
     /// That also proves that this thread owns the node's word: glibc empties the list of a forked child, and musl
     /// unregisters it.
@@ -98,8 +98,8 @@ impl RobustList<'_> {
         (here.head.list.load(Relaxed) == node.entry() && node.next.load(Relaxed) == here.end()).then_some(here)
     }
 
-    /// The calling thread by the learned distance. Before the distance is known, this is another part of the
-    /// descriptor. The callers distinguish that part from a head by the list that it would have.
+    /// The calling thread by the known distance. Before the distance is known, this is another part of the descriptor.
+    /// The callers distinguish that part from a head by the list that it would have.
     #[inline(always)]
     fn guess() -> Self {
         let this = thread_pointer();
@@ -109,7 +109,7 @@ impl RobustList<'_> {
         Self { head: unsafe { &*head }, stays: PhantomData }
     }
 
-    /// The id of the calling thread, where [`alone`](Self::alone) gave this.
+    /// The id of the calling thread, for a value from [`alone`](Self::alone).
     #[inline(always)]
     pub(crate) fn id(self) -> u32 {
         // SAFETY: the id's place was checked when the distance was learned, and it is set before the thread runs.
@@ -122,7 +122,7 @@ impl RobustList<'_> {
         core::ptr::from_ref(self.head) as usize
     }
 
-    /// The calling thread; `None` where [`current`](Self::current) is.
+    /// The calling thread; `None` where [`current`](Self::current) returns `None`.
     #[inline]
     pub(crate) fn here() -> Option<Self> {
         if lock_backend() != LockBackend::Node {
@@ -161,8 +161,8 @@ impl RobustList<'_> {
         registered
     }
 
-    /// Cuts the entries from before a fork off a list that is not registered. Later entries of the thread, for example
-    /// a private recursive mutex, are in front of those and hold the thread's own id.
+    /// Removes the entries from before a fork from a list that is not registered. Later entries of the thread, for
+    /// example a private recursive mutex, are in front of them and hold the thread's own id.
     fn keep_own_entries(self, id: u32) {
         let mut place = &self.head.list;
         for _ in 0..KERNEL_LIMIT {
@@ -179,8 +179,8 @@ impl RobustList<'_> {
         }
     }
 
-    /// The node as this thread linked it, if this thread did: through this mapping, or through another mapping of the
-    /// same memory.
+    /// The node as this thread linked it, if it did: through this mapping, or through another mapping of the same
+    /// memory.
     ///
     /// This identifies the owner of a word; the number in the word does not. The kernel gives the number of a dead
     /// thread to another thread, and if the death was not reported, the word still has that number.
@@ -211,16 +211,16 @@ impl RobustList<'_> {
         home.is_same_memory(node).then_some(home)
     }
 
-    /// Names the node that the coming stores are about. The kernel looks at it if the thread dies before
-    /// [`clear_pending`](Self::clear_pending).
+    /// Sets the pending entry to the node that the next stores change. The kernel looks at the node if the thread dies
+    /// before [`clear_pending`](Self::clear_pending).
     #[inline(always)]
     pub(crate) fn set_pending(self, node: &Node) {
         self.head.pending.store(node.entry(), Relaxed);
         compiler_fence(SeqCst);
     }
 
-    /// Names a word that is always 0. If the thread dies before [`clear_pending`](Self::clear_pending), the kernel
-    /// wakes one sleeper there.
+    /// Sets the pending entry to a word that is always 0. If the thread dies before
+    /// [`clear_pending`](Self::clear_pending), the kernel wakes one sleeper there.
     #[inline(always)]
     pub(crate) fn set_pending_word(self, word: &crate::atomic::AtomicU32) {
         let entry = (core::ptr::from_ref(word) as usize).wrapping_add_signed(-FUTEX_OFFSET);
@@ -228,15 +228,14 @@ impl RobustList<'_> {
         compiler_fence(SeqCst);
     }
 
-    /// The stores that [`set_pending`](Self::set_pending) announced are done.
+    /// Clears the pending entry after the stores that [`set_pending`](Self::set_pending) announced.
     #[inline(always)]
     pub(crate) fn clear_pending(self) {
         compiler_fence(SeqCst);
         self.head.pending.store(0, Relaxed);
     }
 
-    /// How many entries the list will have, at most, with one more; `None` when that is more than the kernel is sure to
-    /// walk.
+    /// The maximum number of entries of the list with one more; `None` when the kernel might not walk that many.
     pub(crate) fn room(self) -> Option<u32> {
         let first = self.head.list.load(Relaxed);
         if first == self.end() {
@@ -255,7 +254,7 @@ impl RobustList<'_> {
         (depth <= HOLDINGS_MAX).then_some(depth)
     }
 
-    /// Links a node whose word this thread owns into an empty list. It is pending.
+    /// Links a node whose word this thread owns into an empty list. The node must be pending.
     ///
     /// `depth` is left as it was: any number is a bound of one entry.
     #[inline(always)]
@@ -267,14 +266,14 @@ impl RobustList<'_> {
         self.head.list.store(node.entry(), Relaxed);
     }
 
-    /// Removes the one entry from this thread's list. The entry is pending.
+    /// Removes the only entry from this thread's list. The entry must be pending.
     #[inline(always)]
     pub(crate) fn unlink_alone(self) {
         self.head.list.store(self.end(), Relaxed);
         compiler_fence(SeqCst);
     }
 
-    /// Links a node whose word this thread owns, at the front. It is pending.
+    /// Links a node whose word this thread owns, at the front. The node must be pending.
     pub(crate) fn link(self, node: &Node, depth: u32) {
         let first = self.head.list.load(Relaxed);
         node.depth.store(depth, Relaxed);
@@ -292,7 +291,7 @@ impl RobustList<'_> {
         self.head.list.store(node.entry(), Relaxed);
     }
 
-    /// Takes a node out of this thread's list. It is pending.
+    /// Takes a node out of this thread's list. The node must be pending.
     pub(crate) fn unlink(self, node: &Node) {
         let next = node.next.load(Relaxed);
         #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
@@ -318,12 +317,12 @@ impl RobustList<'_> {
         compiler_fence(SeqCst);
     }
 
-    /// Where the leases are that this thread holds.
+    /// The addresses of the leases that this thread holds.
     pub(crate) fn leases(self) -> impl Iterator<Item = usize> {
         self.entries().map(node_at).filter(|&(_, kind)| kind == LEASE).map(|(node, _)| node as usize)
     }
 
-    /// The entries of this thread's list, as far as the kernel would go.
+    /// The entries of this thread's list, up to the number that the kernel walks.
     fn entries(self) -> impl Iterator<Item = usize> {
         let end = self.end();
         let mut entry = self.head.list.load(Relaxed);
@@ -341,15 +340,16 @@ impl RobustList<'_> {
     }
 }
 
-/// How many entries the kernel walks (its `ROBUST_LIST_LIMIT`). The kernel skips the entries that were linked first.
+/// The maximum number of entries that the kernel walks (its `ROBUST_LIST_LIMIT`). The kernel skips the entries that
+/// were linked first.
 const KERNEL_LIMIT: usize = 2048;
 
-/// How many entries a thread may have. The rest is for the robust mutexes of other libraries, which do not check this
-/// limit.
+/// The maximum number of entries of a thread. The rest is for the robust mutexes of other libraries, which do not check
+/// this limit.
 pub(crate) const HOLDINGS_MAX: u32 = 1900;
 
 /// Whether the calling thread's list has room for one more entry, for instance a robust mutex of libc. True if the list
-/// is not known here.
+/// is not known.
 pub(crate) fn has_room() -> bool {
     RobustList::current().is_none_or(|(here, _)| here.room().is_some())
 }
@@ -360,8 +360,8 @@ pub(crate) fn lists(address: usize) -> bool {
     RobustList::current().is_some_and(|(here, _)| here.entries().any(|listed| listed == entry))
 }
 
-/// Whether the calling thread holds anything exclusively in shared memory: our locks and permits, or libc's robust
-/// mutexes.
+/// Whether the calling thread holds anything exclusively in shared memory: this crate's locks and permits, or libc's
+/// robust mutexes.
 pub(crate) fn holds_exclusively() -> bool {
     match RobustList::current() {
         None => fallback::holds_any(),

@@ -1,4 +1,4 @@
-//! One entry of a thread's list, in the form that libc's robust mutexes have.
+//! One entry of a thread's list, in the form of libc's robust mutexes.
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicUsize, fence};
@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, fence};
 use super::word::{FUTEX_AT, LockWord};
 use crate::raw;
 
-/// One entry of a thread's list: the futex word at the distance from `next` that this libc's mutexes have.
+/// One entry of a thread's list: the futex word has the same distance from `next` as in this libc's mutexes.
 #[repr(C, align(8))]
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -14,7 +14,7 @@ pub(crate) struct Node {
     /// The kind of the node. A pthread mutex has the owner's id or a count here, and neither has the top bit. musl may
     /// keep its count of waiters here; a number other than 0 makes musl wake a thread.
     pub(crate) kind: AtomicU32,
-    /// How many entries the list had with this one, at most. [`RobustList::room`] uses this bound.
+    /// The maximum number of entries that the list had, including this one. [`RobustList::room`] uses this bound.
     #[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
     pub(super) depth: AtomicU32,
     #[cfg(target_pointer_width = "64")]
@@ -25,14 +25,14 @@ pub(crate) struct Node {
     #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
     pub(super) prev: AtomicUsize,
     pub(super) next: AtomicUsize,
-    /// Where the node is in the memory of the process whose thread linked it last.
+    /// The address of the node in the process whose thread linked it last.
     pub(super) home: AtomicUsize,
-    /// The depth: with 32-bit musl there is no room for it before the links.
+    /// The depth: 32-bit musl has no room for it before the links.
     #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
     pub(super) depth: AtomicU32,
 }
 
-/// How far before `next` the futex word lies, as the head says it: negative.
+/// The distance of the futex word from `next`, as in the head: negative.
 pub(super) const FUTEX_OFFSET: isize = FUTEX_AT as isize - core::mem::offset_of!(Node, next) as isize;
 
 const _: () = {
@@ -47,17 +47,17 @@ const _: () = {
 
 /// An exclusive holding: a lock, a permit.
 pub(crate) const LOCK: u32 = 0x8000_0001;
-/// A participant's lease, which excludes nobody: a forked child may begin without it.
+/// A participant's lease, which is not exclusive: a forked child may start without it.
 pub(crate) const LEASE: u32 = 0x8000_0002;
 
 impl Node {
-    /// The node's address as lists have it: that of its `next`.
+    /// The node's address in the form of the list: that of its `next`.
     #[inline(always)]
     pub(super) fn entry(&self) -> usize {
         (&raw const self.next) as usize
     }
 
-    /// The futex half of the word, for the kernel alone: this crate reads and writes the whole word only.
+    /// The futex half of the word, for the kernel only: this crate reads and writes only the whole word.
     pub(crate) fn futex(&self) -> &AtomicU32 {
         let half = (&raw const self.word).cast::<u32>().cast_mut().wrapping_add(FUTEX_AT / 4);
         // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but
@@ -66,7 +66,7 @@ impl Node {
     }
 
     /// Whether this node, which is in the calling thread's list, is the same memory as `other`, which has the thread's
-    /// number. A value that is written here is read there.
+    /// number. A value that is written through one is read through the other.
     pub(super) fn is_same_memory(&self, other: &Self) -> bool {
         let depth = self.depth.load(Relaxed);
         let is_seen = |mark| {
@@ -78,14 +78,15 @@ impl Node {
         is_seen(depth) && same
     }
 
-    /// Whether a thread of this process has the node in its list, through this very mapping of it.
+    /// Whether a thread of this process has the node in its list, through this mapping of it.
     pub(crate) fn is_linked_here(&self) -> bool {
         let owner = self.word.futex() & super::word::OWNER;
         owner != 0 && self.home.load(Relaxed) == core::ptr::from_ref(self) as usize && is_thread_of_ours(owner)
     }
 }
 
-/// The node of an entry of the calling thread's list, and its kind, which says whether the entry is a node of ours.
+/// The node of an entry of the calling thread's list, and its kind, which shows whether the entry is a node of this
+/// crate.
 pub(super) fn node_at(entry: usize) -> (*const Node, u32) {
     let node = (entry & !1).wrapping_sub(core::mem::offset_of!(Node, next));
     let node = core::ptr::with_exposed_provenance::<Node>(node);

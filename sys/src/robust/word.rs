@@ -1,4 +1,4 @@
-//! The state word of the lock that survives death, as a protocol of its own: no list, no system call.
+//! The state word of the lock that survives death, as a protocol without a list or a system call.
 //!
 //! Sixty-four bits, so that one compare-exchange covers the futex word, which the kernel knows, and a generation:
 //!
@@ -60,22 +60,23 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::atomic::AtomicU64;
 use crate::futex::Wait;
 
-/// Somebody may sleep on the word (the kernel's `FUTEX_WAITERS`).
+/// The word may have sleepers (the kernel's `FUTEX_WAITERS`).
 pub(crate) const WAITERS: u32 = 0x8000_0000;
 /// The owner died (the kernel's `FUTEX_OWNER_DIED`).
 pub(crate) const DIED: u32 = 0x4000_0000;
 /// The owner's thread id (the kernel's `FUTEX_TID_MASK`).
 pub(crate) const OWNER: u32 = 0x3fff_ffff;
 
-/// Where in its eight bytes the futex half lies: at byte 0 with glibc, at byte 4 with musl.
+/// The byte offset of the futex half in the word: 0 with glibc, 4 with musl.
 pub(crate) const FUTEX_AT: usize = if cfg!(target_env = "musl") { 4 } else { 0 };
 
-/// How far the futex half is shifted within the number.
+/// The number of bits by which the futex half is shifted in the number.
 const SHIFT: u32 = if (FUTEX_AT == 0) == cfg!(target_endian = "little") { 0 } else { 32 };
 const GENERATION: u64 = 1 << (32 - SHIFT);
 const FUTEX: u64 = (u32::MAX as u64) << SHIFT;
 
-/// musl's bit of a mutex that processes share. The generation's half is a mutex's type for musl, and this is its bit 7.
+/// musl's bit for a mutex that processes share. For musl, the generation's half is the type of a mutex, and this is its
+/// bit 7.
 const SHARED_TYPE: u64 = if cfg!(target_env = "musl") { 128 * GENERATION } else { 0 };
 
 /// The futex half of a state.
@@ -103,44 +104,44 @@ const fn inherited(futex: u32) -> u32 {
     (futex | futex << 1) & WAITERS
 }
 
-/// A take that was tried once.
+/// The result of a single attempt to take the word.
 enum Try {
     Taken { died: bool },
     Held(u32),
 }
 
-/// How a take ended.
+/// The result of an attempt to take the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Take {
-    /// The word is ours; `died` says that the kernel cleared a dead owner.
+    /// The caller holds the word; `died` means that the kernel cleared a dead owner.
     Taken { died: bool },
-    /// The caller had the lock before: waiting would never end.
+    /// The caller already holds the lock: a wait would never end.
     Own,
     /// The time ran out.
     TimedOut,
 }
 
-/// What a taker does besides changing the word: the model checker has its own.
+/// The operations of a taker besides changes of the word: the model checker has its own.
 pub(crate) trait WaitPolicy {
     /// Sleeps while the futex half is `expected`, unless there is no time.
     fn sleep(&mut self, expected: u32) -> Wait;
-    /// Lets a while pass before another try, each time a longer one; false when it is time to sleep.
+    /// Pauses before another attempt, each time longer; false when the taker must sleep.
     fn pause(&mut self) -> bool;
-    /// A try after such a pause took the word.
+    /// Records that an attempt after such a pause took the word.
     fn won(&mut self);
-    /// Whether this taker has left the free word to another waiter, and so has slept for a bounded time. A taker leaves
-    /// the word once.
+    /// Leaves the free word to another waiter, and sleeps for a bounded time; returns whether it did. A taker leaves
+    /// the word at most once.
     fn leaves(&mut self, free: u32) -> bool;
-    /// A wake came. Whether to pause again before the next sleep, if the word is held by then.
+    /// Records a wake. Returns whether to pause again before the next sleep, if the word is held by then.
     fn woken(&mut self) -> bool;
     /// Whether there is no time to wait at all.
     fn is_nonblocking(&self) -> bool;
-    /// Whether this taker holds the word, which has its number. Another thread may have had the number before, and its
-    /// death may not have been reported.
+    /// Whether this taker is really the holder of a word that has its number. Another thread may have had the number
+    /// before, and its death may not have been reported.
     fn is_holder(&self) -> bool;
 }
 
-/// The word. Zero bytes are a free one.
+/// The state word. Zero bytes are a free word.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct LockWord(AtomicU64);
@@ -151,47 +152,47 @@ impl LockWord {
         Self(AtomicU64::new(0))
     }
 
-    /// The futex half as it is now.
+    /// The current futex half.
     #[inline(always)]
     pub(crate) fn futex(&self) -> u32 {
         half(self.0.load(Relaxed))
     }
 
-    /// The state as it is now, and what its writer wrote before.
+    /// The current state, with everything that its writer wrote before (acquire order).
     #[inline(always)]
     pub(crate) fn acquired(&self) -> u64 {
         self.0.load(Acquire)
     }
 
-    /// Clears the futex half of a state that is still as it was seen, generation included.
+    /// Clears the futex half if the state is still `seen`, generation included.
     pub(crate) fn reset_from(&self, seen: u64) -> bool {
         self.0.compare_exchange(seen, with_half(next_generation(seen), 0), SeqCst, Relaxed).is_ok()
     }
 
-    /// Marks the owner of a state that is still as it was seen as dead, as the kernel would have.
+    /// Marks the owner as dead, like the kernel, if the state is still `seen`.
     pub(crate) fn kill_from(&self, seen: u64) -> bool {
         self.0.compare_exchange(seen, with_half(seen, DIED | WAITERS), SeqCst, Relaxed).is_ok()
     }
 
-    /// The futex half as it is now, in the order of everything that is `SeqCst`.
+    /// The current futex half, in the order of all `SeqCst` operations.
     #[inline(always)]
     pub(crate) fn futex_ordered(&self) -> u32 {
         half(self.0.load(SeqCst))
     }
 
-    /// Sets the futex half of a word that nobody else uses yet.
+    /// Sets the futex half of a word that no other thread uses yet.
     pub(crate) fn reset_half(&self, to: u32) {
         self.0.store(with_half(0, to), Relaxed);
     }
 
-    /// Frees a word that the caller holds, whatever its bits; what it loads after that is loaded after it.
+    /// Frees a word that the caller holds, regardless of its bits; later loads are not moved before it.
     #[inline(always)]
     pub(crate) fn free(&self) {
         let seen = self.0.load(Relaxed);
         self.0.swap(with_half(seen, 0), SeqCst);
     }
 
-    /// Changes the futex half from `from` to `to`, starting a generation; false when it is something else. For
+    /// Changes the futex half from `from` to `to`, and starts a generation; false when it has another value. For
     /// [leases](crate::sync::lease) and [slots](crate::sync::permits), whose transitions are single steps.
     #[inline]
     pub(crate) fn swap_half(&self, from: u32, to: u32) -> bool {
@@ -205,14 +206,14 @@ impl LockWord {
         false
     }
 
-    /// Takes a plainly free word: the fast path.
+    /// Takes a word that is free and has no other bits: the fast path.
     #[inline(always)]
     pub(crate) fn take_free(&self, owner: u32) -> bool {
         let seen = self.0.load(Relaxed);
         half(seen) == 0 && self.0.compare_exchange(seen, with_half(seen, owner), Acquire, Relaxed).is_ok()
     }
 
-    /// Takes the word, whatever its bits, waiting while somebody holds it. The caller keeps the node pending
+    /// Takes the word, regardless of its bits, waiting while another thread holds it. The caller keeps the node pending
     /// throughout.
     pub(crate) fn take(&self, owner: u32, waiter: &mut impl WaitPolicy) -> Take {
         let mut spun = false;
@@ -254,7 +255,7 @@ impl LockWord {
         }
     }
 
-    /// Takes a word that nobody holds, and its `WAITERS`.
+    /// Takes a word that no thread holds, together with its `WAITERS`.
     fn try_take(&self, owner: u32) -> Try {
         let mut seen = self.0.load(Relaxed);
         loop {
@@ -270,9 +271,9 @@ impl LockWord {
         }
     }
 
-    /// Takes a word that nobody holds, and that is as it was left plainly free, without a look first. A look would
-    /// fetch the cache line once to read and once more to write. The holder could have the word again in between.
-    /// `seen` is the state as last seen, and is brought up to date.
+    /// Takes a word that is free and has no other bits, without a read first. A read would fetch the cache line once to
+    /// read and once more to write. The holder could have the word again in between. `seen` is the last known state,
+    /// and is updated.
     fn try_unseen(&self, owner: u32, seen: &mut u64) -> Try {
         let free = with_half(*seen, 0);
         match self.0.compare_exchange(free, with_half(free, owner), Acquire, Relaxed) {
@@ -294,16 +295,16 @@ impl LockWord {
         half(now) == seen && self.0.compare_exchange(now, with_half(now, seen | WAITERS), Relaxed, Relaxed).is_ok()
     }
 
-    /// Releases a word that the caller holds and nobody waits for; false when somebody does (the word is then still
-    /// held).
+    /// Releases a word that the caller holds and that has no waiters; returns false, and does not release it, if there
+    /// are waiters.
     #[inline(always)]
     pub(crate) fn release_free(&self) -> bool {
         let seen = self.0.load(Relaxed);
         half(seen) & WAITERS == 0 && self.0.compare_exchange(seen, with_half(seen, 0), Release, Relaxed).is_ok()
     }
 
-    /// Releases a word that somebody may wait for: leaves `WAITERS`, and `leave` besides, and wakes one. The bit goes
-    /// if there was nobody to wake and the word was not taken since.
+    /// Releases a word that may have waiters: leaves `WAITERS` and the bits of `leave`, and wakes one thread. The bit
+    /// is cleared if there was no thread to wake and the word was not taken since.
     pub(crate) fn release_contended(&self, leave: u32, wake_one: impl FnOnce() -> u32) {
         let mut seen = self.0.load(Relaxed);
         let left = loop {
@@ -319,8 +320,8 @@ impl LockWord {
         }
     }
 
-    /// What the kernel does to a word when the thread `owner` dies, or musl when the thread ends: for the model only.
-    /// Returns whether a thread is woken.
+    /// Changes a word like the kernel when the thread `owner` dies, or like musl when the thread ends: for the model
+    /// only. Returns whether a thread is woken.
     #[cfg(loom)]
     pub(crate) fn owner_dies(&self, owner: u32, by_itself: bool) -> bool {
         let mut seen = self.0.load(Relaxed);

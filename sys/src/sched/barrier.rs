@@ -1,4 +1,4 @@
-//! Memory barriers on other processors' behalf: the rare side pays, the frequent side has none.
+//! Memory barriers on behalf of other processors: the rare side bears the cost, the frequent side has none.
 
 use rustix::thread::{MembarrierCommand, membarrier};
 
@@ -10,7 +10,7 @@ use crate::raw;
 #[doc(inline)]
 pub use rustix::thread::MembarrierQuery as Barriers;
 
-/// `membarrier(MEMBARRIER_CMD_QUERY)`: which of the calls below this kernel offers.
+/// `membarrier(MEMBARRIER_CMD_QUERY)`: the calls below that this kernel offers.
 ///
 /// # Errors
 /// None: a kernel or sandbox without the call offers nothing.
@@ -41,8 +41,8 @@ pub fn barriers() -> Result<Barriers> {
     raw::call("membarrier", || Ok(rustix::thread::membarrier_query()))
 }
 
-/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)`: when it returns, every running thread of this process has passed a
-/// full memory barrier. Costs an interrupt on each processor that runs one.
+/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)`: on return, every running thread of this process has passed a full
+/// memory barrier. Costs an interrupt on each processor that runs such a thread.
 ///
 /// # Errors
 /// `EPERM` before [`register_private`], `EINVAL` or `ENOSYS` where the kernel or a sandbox does not offer it.
@@ -54,7 +54,7 @@ pub fn membarrier_private() -> Result<()> {
     run(MembarrierCommand::PrivateExpedited)
 }
 
-/// `membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)`: says that this process will use [`membarrier_private`].
+/// `membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)`: registers this process for [`membarrier_private`].
 ///
 /// # Errors
 /// `EINVAL` or `ENOSYS` where it is not offered.
@@ -66,8 +66,8 @@ pub fn register_private() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpedited)
 }
 
-/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE)`: as [`membarrier_private`], and no thread goes on with
-/// instructions that it fetched before: for those who write code at run time.
+/// `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE)`: like [`membarrier_private`], and no thread continues with
+/// instructions that it fetched before: for programs that generate code at run time.
 ///
 /// # Errors
 /// As [`membarrier_private`], with [`register_private_sync_core`].
@@ -79,7 +79,7 @@ pub fn membarrier_private_sync_core() -> Result<()> {
     run(MembarrierCommand::PrivateExpeditedSyncCore)
 }
 
-/// `membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)`: says that this process will use
+/// `membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)`: registers this process for
 /// [`membarrier_private_sync_core`].
 ///
 /// # Errors
@@ -92,8 +92,8 @@ pub fn register_private_sync_core() -> Result<()> {
     run(MembarrierCommand::RegisterPrivateExpeditedSyncCore)
 }
 
-/// `membarrier(MEMBARRIER_CMD_GLOBAL)`: when it returns, every running thread of the system has passed a full memory
-/// barrier. Needs no registration, and takes milliseconds.
+/// `membarrier(MEMBARRIER_CMD_GLOBAL)`: on return, every running thread of the system has passed a full memory barrier.
+/// Needs no registration, and takes milliseconds.
 ///
 /// # Errors
 /// `EINVAL` on kernels with full dynamic ticks, `ENOSYS` where it is not offered.
@@ -106,7 +106,7 @@ pub fn membarrier_global() -> Result<()> {
     run(MembarrierCommand::Global)
 }
 
-/// `membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED)`: when it returns, every running thread of the processes that called
+/// `membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED)`: on return, every running thread of the processes that called
 /// [`register_global`] has passed a full memory barrier. For memory that processes share.
 ///
 /// # Errors
@@ -119,7 +119,7 @@ pub fn membarrier_global_expedited() -> Result<()> {
     run(MembarrierCommand::GlobalExpedited)
 }
 
-/// `membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)`: says that this process shall receive the barriers of
+/// `membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)`: registers this process to receive the barriers of
 /// [`membarrier_global_expedited`].
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Sets of processors, and which of them a thread may use.
+//! Sets of processors, and the processors that a thread may use.
 
 use core::ffi::c_ulong;
 use core::fmt;
@@ -33,7 +33,7 @@ const WORDS: usize = CpuSet::CAPACITY / BITS;
 pub struct CpuSet([c_ulong; WORDS]);
 
 impl CpuSet {
-    /// Processors are numbered below this.
+    /// The upper limit of the numbers of processors.
     #[doc(alias = "CPU_SETSIZE")]
     pub const CAPACITY: usize = 8192;
 
@@ -43,7 +43,7 @@ impl CpuSet {
         Self([0; WORDS])
     }
 
-    /// The set of `cpus`; numbers at or above [`CAPACITY`](Self::CAPACITY), which no kernel has, are left out.
+    /// The set of `cpus`; numbers at or above [`CAPACITY`](Self::CAPACITY), which no kernel has, are ignored.
     pub fn of(cpus: impl IntoIterator<Item = usize>) -> Self {
         let mut set = Self::new();
         for cpu in cpus {
@@ -52,13 +52,13 @@ impl CpuSet {
         set
     }
 
-    /// Adds a processor; answers `false` when the number is beyond the capacity.
+    /// Adds a processor; returns `false` when the number is beyond the capacity.
     #[doc(alias = "CPU_SET")]
     pub fn insert(&mut self, cpu: usize) -> bool {
         self.0.get_mut(cpu / BITS).map(|word| *word |= 1 << (cpu % BITS)).is_some()
     }
 
-    /// Takes a processor out.
+    /// Removes a processor.
     #[doc(alias = "CPU_CLR")]
     pub fn remove(&mut self, cpu: usize) {
         if let Some(word) = self.0.get_mut(cpu / BITS) {
@@ -72,7 +72,7 @@ impl CpuSet {
         self.0.get(cpu / BITS).is_some_and(|word| word >> (cpu % BITS) & 1 == 1)
     }
 
-    /// How many processors are in the set.
+    /// The number of processors in the set.
     #[doc(alias = "CPU_COUNT")]
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
@@ -146,8 +146,8 @@ pub fn affinity(thread: Option<Pid>) -> Result<CpuSet> {
     Ok(set)
 }
 
-/// `sched_setaffinity(thread, ...)`: binds a thread to processors. One that runs elsewhere is moved before this
-/// returns.
+/// `sched_setaffinity(thread, ...)`: binds a thread to processors. A thread that runs on another processor is moved
+/// before this returns.
 ///
 /// # Errors
 /// `EINVAL` when the set holds no processor that exists and is allowed, `EPERM` when the thread is another user's,

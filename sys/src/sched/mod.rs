@@ -1,4 +1,4 @@
-//! Who runs where, when and before whom: the calls that a scheduler in user space is written on.
+//! The place, time and priority of threads: the calls for a scheduler in user space.
 //!
 //! A *thread* is named by its number (`gettid`); `None` is the calling one. A process is named by its first thread, and
 //! only that thread is meant. New threads and processes inherit all of this unless [`Flags::RESET_ON_FORK`] says
@@ -59,7 +59,8 @@ pub struct Place {
     pub node: usize,
 }
 
-/// `getcpu(cpu, node)`: where the calling thread runs; it may be elsewhere when this returns, unless it is bound.
+/// `getcpu(cpu, node)`: the place where the calling thread runs; it may have changed on return, unless the thread is
+/// bound.
 ///
 /// # Errors
 /// `ENOSYS` in a sandbox that forbids it.
@@ -79,8 +80,8 @@ pub fn current_cpu() -> usize {
     rustix::thread::sched_getcpu()
 }
 
-/// `sysconf(_SC_NPROCESSORS_ONLN)`: how many processors are online, usable by this process or not; `None` where libc
-/// cannot tell. musl counts the usable ones.
+/// `sysconf(_SC_NPROCESSORS_ONLN)`: the number of processors that are online, usable by this process or not; `None` if
+/// libc does not know. musl counts the usable ones.
 ///
 /// # Examples
 /// ```
@@ -140,7 +141,7 @@ pub fn set_nice(thread: Option<Pid>, nice: i32) -> Result<()> {
     raw::call("setpriority", || rustix::process::setpriority_process(thread, nice))
 }
 
-/// `prctl(PR_GET_TIMERSLACK)`: how late the calling thread's timed waits may end, for the sake of fewer wake-ups.
+/// `prctl(PR_GET_TIMERSLACK)`: the time by which the calling thread's timed waits may end late, which saves wake-ups.
 ///
 /// # Errors
 /// None that the kernel documents for this request.
@@ -152,8 +153,8 @@ pub fn timer_slack() -> Result<Duration> {
     Ok(Duration::from_nanos(raw::call("prctl", rustix::thread::current_timer_slack)?))
 }
 
-/// `prctl(PR_SET_TIMERSLACK, slack)`: how late the calling thread's timed waits may end. Threads under a real-time
-/// policy have none, whatever value is set here.
+/// `prctl(PR_SET_TIMERSLACK, slack)`: sets the time by which the calling thread's timed waits may end late. Threads
+/// under a real-time policy have no slack, regardless of this value.
 ///
 /// # Errors
 /// `EINVAL` for zero (which to the kernel means the default: [`reset_timer_slack`]), `ERANGE` beyond the width of a C
@@ -176,7 +177,7 @@ pub fn set_timer_slack(slack: Duration) -> Result<()> {
     raw::call("prctl", || rustix::thread::set_current_timer_slack(Some(nanos)))
 }
 
-/// `prctl(PR_SET_TIMERSLACK, 0)`: gives the calling thread the slack that it was born with, usually 50 microseconds.
+/// `prctl(PR_SET_TIMERSLACK, 0)`: restores the calling thread's initial slack, usually 50 microseconds.
 ///
 /// # Errors
 /// None that the kernel documents for this request.

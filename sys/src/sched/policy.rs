@@ -1,4 +1,4 @@
-//! By which rule a thread gets its turn.
+//! The scheduling policy of a thread.
 
 use core::time::Duration;
 
@@ -16,7 +16,7 @@ const IDLE: u32 = 5;
 const DEADLINE: u32 = 6;
 const EXT: u32 = 7;
 
-/// The rule by which a thread gets its turn, with that rule's numbers.
+/// The scheduling policy of a thread, with its parameters.
 ///
 /// # Examples
 /// ```
@@ -29,66 +29,66 @@ const EXT: u32 = 7;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Policy {
-    /// The ordinary one: a fair share.
+    /// The default policy: a fair share.
     #[doc(alias = "SCHED_OTHER")]
     #[doc(alias = "SCHED_NORMAL")]
     Normal {
         /// -20 (favoured) to 19.
         nice: i32,
     },
-    /// A fair share for one that computes and does not mind waiting.
+    /// A fair share for a thread that computes and tolerates delays.
     #[doc(alias = "SCHED_BATCH")]
     Batch {
         /// -20 (favoured) to 19.
         nice: i32,
     },
-    /// Only what nobody else wants. The nice value is left as it was.
+    /// Only processor time that no other thread needs. The nice value is not changed.
     #[doc(alias = "SCHED_IDLE")]
     Idle,
-    /// Real-time: runs until it sleeps, yields or one of higher priority comes.
+    /// Real-time: runs until the thread sleeps, yields or is preempted by a thread of higher priority.
     #[doc(alias = "SCHED_FIFO")]
     Fifo {
         /// 1 (lowest) to 99.
         priority: u32,
     },
-    /// As [`Fifo`](Self::Fifo), in turns with those of the same priority.
+    /// Like [`Fifo`](Self::Fifo), in turns with threads of the same priority.
     #[doc(alias = "SCHED_RR")]
     RoundRobin {
         /// 1 (lowest) to 99.
         priority: u32,
     },
-    /// Real-time: `runtime` in every `period`, at the latest `deadline` after its beginning. The kernel admits only
-    /// what fits.
+    /// Real-time: `runtime` in every `period`, no later than `deadline` after the period begins. The kernel admits only
+    /// feasible parameters.
     #[doc(alias = "SCHED_DEADLINE")]
     Deadline {
-        /// The time on a processor that is needed, at least 1,024 ns.
+        /// The processor time needed in each period, at least 1,024 ns.
         runtime: Duration,
-        /// By when it is needed, from the beginning of the period.
+        /// The time limit for `runtime`, from the beginning of the period.
         deadline: Duration,
-        /// How often.
+        /// The length of the period.
         period: Duration,
     },
-    /// By a scheduler loaded into the kernel as BPF; the ordinary one while none is.
+    /// A scheduler loaded into the kernel as BPF; the default policy while there is none.
     #[doc(alias = "SCHED_EXT")]
     Ext {
         /// -20 (favoured) to 19.
         nice: i32,
     },
-    /// A policy that this crate does not know, by the kernel's number. It can be read, not set.
+    /// A policy that this crate does not know, by the kernel's number. Such a policy can be read, but not set.
     Unknown(u32),
 }
 
 bitflags! {
-    /// What goes with a policy: `SCHED_FLAG_*`.
+    /// The flags of a policy: `SCHED_FLAG_*`.
     ///
     /// # Examples
     /// See the example of [`Scheduling`].
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     pub struct Flags: u64 {
-        /// Children and new threads get the ordinary policy, and a nice value of at least 0.
+        /// Children and new threads get the default policy, and a nice value of at least 0.
         #[doc(alias = "SCHED_FLAG_RESET_ON_FORK")]
         const RESET_ON_FORK = 0x01;
-        /// A deadline thread may use what others of the kind leave.
+        /// A deadline thread may use time that other deadline threads leave unused.
         #[doc(alias = "SCHED_FLAG_RECLAIM")]
         const RECLAIM = 0x02;
         /// A deadline thread that overruns its time gets `SIGXCPU`.
@@ -98,7 +98,7 @@ bitflags! {
     }
 }
 
-/// A policy and what goes with it.
+/// A policy and its flags.
 ///
 /// # Examples
 /// ```
@@ -112,14 +112,14 @@ bitflags! {
 #[doc(alias = "sched_attr")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Scheduling {
-    /// The rule.
+    /// The policy.
     pub policy: Policy,
-    /// What goes with it.
+    /// The flags.
     pub flags: Flags,
 }
 
 impl Policy {
-    /// `sched_get_priority_min` and `sched_get_priority_max`: the priorities that this policy takes, `(0, 0)` where it
+    /// `sched_get_priority_min` and `sched_get_priority_max`: the range of priorities of this policy, `(0, 0)` if it
     /// has none.
     ///
     /// # Errors
@@ -203,7 +203,7 @@ pub fn set_policy(thread: Option<Pid>, policy: Policy) -> Result<()> {
     set_scheduling(thread, Scheduling { policy, flags: Flags::empty() })
 }
 
-/// `sched_getattr(thread, ...)`: the policy of a thread and what goes with it.
+/// `sched_getattr(thread, ...)`: the policy of a thread and its flags.
 ///
 /// # Errors
 /// `ESRCH` when there is no such thread.
@@ -216,7 +216,7 @@ pub fn scheduling(thread: Option<Pid>) -> Result<Scheduling> {
     Ok(Scheduling { policy: Policy::from_attr(&attr), flags: Flags::from_bits_retain(attr.flags) })
 }
 
-/// `sched_setattr(thread, ...)`: gives a thread a policy and what goes with it.
+/// `sched_setattr(thread, ...)`: gives a thread a policy and its flags.
 ///
 /// # Errors
 /// `EPERM` when the policy or the nice value needs a privilege or a limit (`RLIMIT_RTPRIO`, `RLIMIT_NICE`) that is

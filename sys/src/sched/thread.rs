@@ -6,7 +6,7 @@ use super::Pid;
 use crate::errno::Result;
 use crate::raw;
 
-/// `gettid()`: the number of the calling thread, which is the process's own in its first thread.
+/// `gettid()`: the number of the calling thread, which in the first thread equals the process id.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! Plain values in a mapped file that anybody may write: copies, and single bytes as cells.
+//! Plain values in a mapped file that any process may write: copies, and single bytes as cells.
 
 use core::mem::MaybeUninit;
 
@@ -6,7 +6,7 @@ use super::{Plain, Racy};
 use crate::errno::Result;
 use crate::mmap::{Protection, Region, copy};
 
-/// Copies items out of a mapping, from byte `offset` on. The place need not be aligned.
+/// Copies items out of a mapping, from byte `offset` on. `offset` need not be aligned.
 ///
 /// As [`Region::copy_out`]: each byte is one that somebody stored there, and an item may be torn.
 ///
@@ -35,7 +35,7 @@ pub fn copy_out<T: Plain>(region: &Region, offset: usize, into: &mut [T]) -> Res
     Ok(())
 }
 
-/// Copies items into a mapping, from byte `offset` on. The place need not be aligned.
+/// Copies items into a mapping, from byte `offset` on. `offset` need not be aligned.
 ///
 /// # Errors
 /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be written.
@@ -51,7 +51,7 @@ pub fn copy_in<T: Plain>(region: &Region, offset: usize, items: &[T]) -> Result<
     Ok(())
 }
 
-/// The bytes of a mapping as cells that anybody may read and write at any time.
+/// The bytes of a mapping as cells that any process may read and write at any time.
 ///
 /// The cells are one byte wide, as the steps of a copy are.
 ///
@@ -67,7 +67,7 @@ pub fn cells(region: &Region) -> Result<&[Racy<u8>]> {
     Ok(unsafe { core::slice::from_raw_parts(start.as_ptr().cast(), region.len()) })
 }
 
-/// Copies one value out of a mapping, from byte `offset` on. The place need not be aligned.
+/// Copies one value out of a mapping, from byte `offset` on. `offset` need not be aligned.
 ///
 /// # Errors
 /// As for [`copy_out`].
@@ -93,7 +93,7 @@ pub fn load<T: Plain>(region: &Region, offset: usize) -> Result<T> {
     Ok(unsafe { value.assume_init() })
 }
 
-/// Copies one value into a mapping, from byte `offset` on. The place need not be aligned.
+/// Copies one value into a mapping, from byte `offset` on. `offset` need not be aligned.
 ///
 /// # Errors
 /// As for [`copy_in`].
@@ -137,7 +137,7 @@ pub fn as_bytes<T: Plain>(items: &[T]) -> &[u8] {
     unsafe { core::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items)) }
 }
 
-/// The bytes of plain values, to be overwritten.
+/// The bytes of plain values as a mutable slice.
 ///
 /// # Examples
 /// See the example of [`as_bytes`].
@@ -147,7 +147,7 @@ pub fn as_bytes_mut<T: Plain>(items: &mut [T]) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(items.as_mut_ptr().cast(), size_of_val(items)) }
 }
 
-/// The plain value of these bytes; `None` unless there are as many as it has.
+/// The plain value of these bytes; `None` if their number is not the size of `T`.
 ///
 /// # Examples
 /// See the example of [`as_bytes`].

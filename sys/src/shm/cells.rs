@@ -1,4 +1,4 @@
-//! Several racy cells at a time: copies in and out, without a lock and without a reference to the data.
+//! Several racy cells at once: copies in and out, without a lock and without a reference to the data.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ use super::racy::Racy;
 use super::shareable::Plain;
 use crate::mmap::copy;
 
-/// Copies between cells that anybody may write and memory that is ours.
+/// Copies between cells that any thread may write and ordinary memory.
 ///
 /// Whoever else writes meanwhile, every byte that is copied out is one that somebody stored there. But a copy is not
 /// one operation: others may see half of it. A copy of an item that is wider than a byte may be seen half done too. For
@@ -84,7 +84,7 @@ fn part<T: Plain>(cells: &[Racy<T>], start: usize, count: usize) -> Result<&[Rac
     wanted.ok_or(OutOfBounds { index: start.saturating_add(count.saturating_sub(1)), len: cells.len() })
 }
 
-/// An item that is not there.
+/// An index beyond the last item.
 ///
 /// # Examples
 /// ```
@@ -95,9 +95,9 @@ fn part<T: Plain>(cells: &[Racy<T>], start: usize, count: usize) -> Result<&[Rac
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfBounds {
-    /// The furthest item that was asked for.
+    /// The highest requested index.
     pub index: usize,
-    /// How many there are.
+    /// The number of items.
     pub len: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The fields of a shared struct, as [`shareable!`](crate::shareable) describes and checks them.
+//! The fields of a shared struct, which [`shareable!`](crate::shareable) describes and checks.
 
 use core::marker::PhantomData;
 
@@ -55,7 +55,7 @@ impl<S> Fields<S> {
         sizes.number(self.count).fingerprint()
     }
 
-    /// Whether one of the fields contains a lock.
+    /// Whether any field contains a lock.
     pub const fn locks(&self) -> bool {
         self.locks
     }
@@ -68,16 +68,16 @@ pub struct PlainFields<S> {
     sum: usize,
     /// The last field and where the field ends.
     last: (&'static str, usize),
-    /// The first field with padding behind it, and the bytes of that padding.
+    /// The first field with padding behind it, and the number of bytes of that padding.
     padded: Option<(&'static str, usize)>,
     of: PhantomData<fn(&S)>,
 }
 
 impl<S> PlainFields<S> {
-    /// No field yet.
+    /// The sum without any field yet.
     pub const NONE: Self = Self { sum: 0, last: ("", 0), padded: None, of: PhantomData };
 
-    /// The next field: its name, its offset, and a function from the struct to the field.
+    /// Adds the next field: its name, its offset, and a function from the struct to the field.
     #[must_use]
     pub const fn with<F: Plain>(self, name: &'static str, offset: usize, _field: fn(&S) -> &F) -> Self {
         let (sum, last) = (self.sum + size_of::<F>(), (name, offset + size_of::<F>()));
@@ -89,7 +89,7 @@ impl<S> PlainFields<S> {
         if self.padded.is_none() && offset > end { Some((name, offset - end)) } else { self.padded }
     }
 
-    /// Fails to compile if the struct is larger than its fields, with the name of a field that has padding behind it.
+    /// Fails to compile if the struct is larger than its fields. The error names a field that has padding behind it.
     #[allow(clippy::panic, reason = "only the compiler runs this, and a panic is its error")]
     pub const fn check(self) {
         if self.sum == size_of::<S>() {
@@ -108,7 +108,7 @@ impl<S> PlainFields<S> {
     }
 }
 
-/// The text of a compile error, put together by the compiler.
+/// The text of a compile error, composed by the compiler.
 struct Text {
     bytes: [u8; 256],
     len: usize,
@@ -120,7 +120,7 @@ impl Text {
         Self { bytes: [0; 256], len: 0 }
     }
 
-    /// Adds a text, as far as there is room.
+    /// Adds a text, up to the room that is left.
     const fn text(mut self, text: &str) -> Self {
         let mut rest = text.as_bytes();
         while let [byte, left @ ..] = rest {

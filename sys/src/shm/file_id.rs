@@ -1,11 +1,12 @@
-//! Which memory file a descriptor leads to.
+//! The identity of the memory file of a descriptor.
 
 use super::{Shareable, Shm};
 use crate::errno::Result;
 use crate::fd::AsFd;
 use crate::raw;
 
-/// The identity of a memory file. No two files have the same one while both exist, and all descriptors of one file do.
+/// The identity of a memory file: the same for all descriptors of a file, and different for files that exist at the
+/// same time.
 ///
 /// # Examples
 /// ```
@@ -35,7 +36,7 @@ impl FileId {
 }
 
 impl<T: ?Sized + Shareable> Shm<T> {
-    /// Which memory file the value lies in.
+    /// The identity of the memory file that contains the value.
     ///
     /// # Errors
     /// As for [`FileId::of`].

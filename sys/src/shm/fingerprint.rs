@@ -4,7 +4,7 @@ use core::fmt;
 
 use sha2_const_stable::Sha256;
 
-/// A digest of a type in shared memory, by which two processes check that they mean the same layout.
+/// A digest of a type in shared memory, with which two processes check that they use the same layout.
 ///
 /// The digest is SHA-256 over a [`Description`], so nobody can make a type with the fingerprint of another type.
 ///
@@ -20,7 +20,7 @@ use sha2_const_stable::Sha256;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of a primitive of this crate that guards no value.
+    /// The fingerprint of a primitive of this crate without a protected value.
     pub(crate) const fn primitive(name: &str) -> Self {
         Description::of("primitive").text(name).fingerprint()
     }
@@ -30,7 +30,7 @@ impl Fingerprint {
         Description::of("primitive").text(name).number(participants as u64).fingerprint()
     }
 
-    /// The fingerprint of a primitive of this crate around a value.
+    /// The fingerprint of a primitive of this crate that protects a value.
     pub(crate) const fn primitive_around(name: &str, value: Self) -> Self {
         Description::of("primitive").text(name).part(value).fingerprint()
     }

@@ -1,4 +1,4 @@
-//! Memory of a fixed size whose pages come when they are needed.
+//! Memory of a fixed size whose pages are allocated when they are needed.
 //!
 //! The file has its whole size from the beginning and is sealed, so every process can map all of it at once. But only
 //! the parts that were [backed](Growing::back) have pages. Whoever uses a part backs it first, so a full machine is an
@@ -23,8 +23,8 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
-    /// Makes memory for a `T` and `more` bytes behind it, all zero. `len` is what attaching processes learn. Nothing
-    /// but the header has pages yet.
+    /// Makes memory for a `T` and `more` bytes behind it, all zero. Attaching processes read `len`. Only the header has
+    /// pages at first.
     pub(crate) fn make<T: Shareable>(more: usize, len: usize) -> Result<Self> {
         let header = Header::of_growing::<T>(more, len);
         let bytes =
@@ -44,7 +44,7 @@ impl Growing {
         Ok(memory)
     }
 
-    /// Makes memory for a `T` alone, with pages for the first `T::BACKED` bytes of the `T`.
+    /// Makes memory for only a `T`, with pages for the first `T::BACKED` bytes of the `T`.
     pub(super) fn make_for<T: Shareable>() -> Result<(OwnedFd, Region)> {
         let memory = Self::make::<T>(0, 1)?;
         memory.back(Self::offset::<T>(), T::BACKED.min(size_of::<T>()))?;
@@ -52,8 +52,8 @@ impl Growing {
         Ok((memory, region.ok_or(Errno::NOMEM)?))
     }
 
-    /// Attaches to such memory that another process made, and says the `len` of its maker. `more` computes the number
-    /// of bytes behind the `T`.
+    /// Attaches to such memory that another process made, and returns the `len` of its maker. `more` computes the
+    /// number of bytes behind the `T`.
     pub(crate) fn attach<T: Shareable>(
         memory: OwnedFd,
         more: impl FnOnce(usize) -> Option<usize>,
@@ -84,19 +84,19 @@ impl Growing {
         self.region.as_ref().map_or(NonNull::dangling(), Region::as_ptr)
     }
 
-    /// Where the `T` lies.
+    /// The address of the `T`.
     pub(crate) fn value<T>(&self) -> NonNull<T> {
         // SAFETY: the region is longer than the value's offset (`Header::of_growing`).
         unsafe { self.start().add(Self::offset::<T>()) }.cast()
     }
 
-    /// How far from the beginning of the file the `T` lies.
+    /// The offset of the `T` in the file.
     pub(crate) const fn offset<T>() -> usize {
         Header::value_offset(align_of::<T>())
     }
 
-    /// `fallocate(memory, 0, offset, len)`: finds pages for a part of the file, in steps. What is in the part
-    /// stays.
+    /// `fallocate(memory, 0, offset, len)`: allocates pages for a part of the file, in steps. Existing content does not
+    /// change.
     ///
     /// # Errors
     /// `ENOSPC` and `ENOMEM` without memory.
@@ -105,8 +105,8 @@ impl Growing {
         memfd::allocate(self.memory.as_fd(), offset, offset.saturating_add(len))
     }
 
-    /// `fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len)`: gives the pages of a part of the
-    /// file back, which is zero afterwards.
+    /// `fallocate(memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len)`: frees the pages of a part of the
+    /// file, which then reads as zero.
     ///
     /// # Errors
     /// `ENOMEM` without memory for the kernel itself.
@@ -121,7 +121,7 @@ impl Growing {
     }
 }
 
-/// Finds pages for memory that is mapped, before anyone touches it: `madvise(part, len, MADV_POPULATE_WRITE)`.
+/// Allocates the pages of mapped memory before its first use: `madvise(part, len, MADV_POPULATE_WRITE)`.
 ///
 /// # Errors
 /// `ENOMEM`, or `EFAULT` where a touch would end in SIGBUS: there is not enough memory. `EINVAL` before Linux 5.14.

@@ -1,4 +1,4 @@
-//! What stands before the value: enough to refuse a process that would misread it.
+//! The header before the value: enough to refuse a process that would misread the value.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -15,16 +15,16 @@ use crate::process::{id, pid_namespace};
 use crate::raw;
 use crate::robust::{LockBackend, lock_backend};
 
-/// How a shared object is sealed: its length stays.
+/// The seals of a shared object, which fix its length.
 pub(super) const SEALS: Seals = Seals::SHRINK.union(Seals::GROW).union(Seals::SEAL);
 
-/// The first bytes of the memory. Written once, before anyone else can have the descriptor.
+/// The first bytes of the memory. They are written once, before another process can have the descriptor.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     magic: u64,
     abi: u64,
-    /// Of the whole memory, header included.
+    /// The size of the whole memory, header included.
     pub(crate) size: u64,
     len: u64,
     align: u64,
@@ -39,7 +39,7 @@ pub(crate) struct Header {
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"ossature");
 
-/// The version of the layouts in shared memory. Goes up when a word, a node or the header changes.
+/// The version of the layouts in shared memory, incremented when a word, a node or the header changes.
 const VERSION: u64 = 2;
 
 impl Header {
@@ -55,7 +55,7 @@ impl Header {
         Self::describing::<[T]>(Layout::array::<T>(len).ok(), len, align_of::<T>())
     }
 
-    /// The header of memory for one `U` around `len` values, laid out and aligned like this.
+    /// The header of memory for one `U` around `len` values, with the layout and alignment of `U`.
     pub(crate) fn of_unsized<T: Shareable, U: ?Sized + Shareable>(
         layout: Option<Layout>,
         len: usize,
@@ -93,14 +93,15 @@ impl Header {
         }
     }
 
-    /// Where a value of that alignment begins: on a cache line of its own, more aligned only if it asks for it.
+    /// The offset of a value of that alignment: at the start of a cache line, more aligned only if the type requires
+    /// it.
     pub(super) const fn value_offset(align: usize) -> usize {
         let least = size_of::<Self>();
         let align = if align < 64 { 64 } else { align };
         least.div_ceil(align) * align
     }
 
-    /// Checks that `memory`, which begins with `found`, is what this header describes.
+    /// Checks that `memory`, whose header is `found`, matches this header.
     pub(super) fn admit(&self, found: &Self, memory: &OwnedFd) -> Result<(), AttachError> {
         if found.abi != self.abi {
             return Err(AttachError::OtherAbi);
@@ -129,7 +130,7 @@ impl Header {
     }
 }
 
-/// Asked of every type when the program is compiled.
+/// Checks every type at compile time.
 pub(crate) const fn fits_in_shared_memory<T>() {
     // The model checker's atomics have, and no model places them.
     assert!(cfg!(loom) || !core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop");
@@ -138,7 +139,7 @@ pub(crate) const fn fits_in_shared_memory<T>() {
     assert!(size_of::<T>() > 0, "a value without size has nothing to share: put it beside a number or into a `Lock`");
 }
 
-/// The version of the layouts, the backend of the locks, the word size and the libc, each in a byte or more.
+/// The version of the layouts, the backend of the locks, the word size and the libc, each in one or more bytes.
 fn abi() -> u64 {
     let libc = if cfg!(target_env = "musl") { 2 } else { 1 };
     let backend = match lock_backend() {
@@ -149,7 +150,7 @@ fn abi() -> u64 {
     VERSION << 24 | backend << 16 | (size_of::<usize>() as u64) << 8 | libc
 }
 
-/// Reads the header of memory that somebody else made, after checking that it cannot shrink.
+/// Reads the header of memory that another process made, after a check that the memory cannot shrink.
 pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
     // No other kind of file answers to the question.
     if !seals_of(memory.as_fd()).map_err(|_| AttachError::NotSealed)?.contains(SEALS) {
@@ -176,7 +177,7 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
     Ok(header)
 }
 
-/// Whether a descriptor is, or may be, that of a [`Shm`](super::Shm).
+/// Whether a descriptor is, or may be, the descriptor of a [`Shm`](super::Shm).
 ///
 /// For code that hands received descriptors to safe code. Safe code must not have such a descriptor, because it could
 /// write under a reference. A descriptor whose kind is not known counts as shared memory.
@@ -193,12 +194,12 @@ pub fn is_shared_memory(fd: &OwnedFd) -> bool {
     !matches!(read(fd), Err(AttachError::NotSealed | AttachError::NotOurs))
 }
 
-/// The number of values, as the header says; checked by [`Header::admit`] against the size.
+/// The number of values, from the header; [`Header::admit`] checks it against the size.
 pub(crate) fn len_of(memory: &OwnedFd) -> Result<usize, AttachError> {
     usize::try_from(read(memory)?.len).map_err(|_| AttachError::OtherType)
 }
 
-/// A pid namespace that the kernel did not tell: never taken for the same as another.
+/// The number for a pid namespace that the kernel did not report, which never equals another.
 const UNKNOWN: u64 = 0;
 
 /// Makes this process the owner of the memory's open file description, which all copies of the descriptor share.
@@ -226,7 +227,7 @@ fn owner(memory: BorrowedFd<'_>) -> crate::errno::Result<u64> {
     Ok(u64::try_from(number).unwrap_or(0))
 }
 
-/// Why memory cannot be attached to.
+/// The reason why a process cannot attach to memory.
 ///
 /// # Examples
 /// ```
@@ -241,18 +242,18 @@ fn owner(memory: BorrowedFd<'_>) -> crate::errno::Result<u64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// The descriptor is not a memory file sealed against shrinking and growing.
+    /// The descriptor is not a memory file that is sealed against shrinking and growing.
     NotSealed,
     /// The memory does not begin with this library's header.
     NotOurs,
-    /// Another version, libc or word size made the memory, or where locks have another backend.
+    /// Another version, libc or word size made the memory, or a process with another backend of the locks.
     OtherAbi,
     /// The memory holds another type: other fields, offsets, length or size.
     OtherType,
-    /// The memory was made in another pid namespace. Before Linux 6.11 and without /proc, this is also the answer if
-    /// the maker has ended.
+    /// The memory was made in another pid namespace. Before Linux 6.11 and without /proc, this is also the error if the
+    /// maker has ended.
     OtherPidNamespace,
-    /// The memory is that of a pollable ring, and the ring's event was not given.
+    /// The memory belongs to a pollable ring, and the ring's event is missing.
     NeedsEvent,
     /// A system call failed.
     Os(Errno),

@@ -1,4 +1,4 @@
-//! The image that a process runs, and the identity of a type in it, which two processes of one program can compare.
+//! The image that a process runs, and the identity of a type in it, which processes of the same program can compare.
 //!
 //! A [`Fingerprint`](super::Fingerprint) distinguishes layouts. Two types with the same layout and name can still mean
 //! different things. Within one image the compiler's own identity of a type distinguishes such types. Each build
@@ -37,8 +37,8 @@ impl Hasher for Words {
     }
 }
 
-/// A digest of the image that holds this code: of its program headers and its notes, which include the linker's build
-/// id. 0 if they cannot be read.
+/// A digest of the image that holds this code: computed from its program headers and its notes, which include the
+/// linker's build id. 0 if they cannot be read.
 ///
 /// Needs neither /proc nor the file. The digest is the same in every process that runs the file, at any address.
 pub(super) fn image() -> u64 {

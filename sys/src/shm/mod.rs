@@ -1,4 +1,4 @@
-//! Shared memory as one smart pointer: where a value lives that several processes use.
+//! Shared memory as a smart pointer to a value that several processes use.
 //!
 //! [`Shm::place`] makes a sealed memory file, writes the value into it and maps it. A forked child has the mapping
 //! already; another process [attaches](Shm::from_fd) to the descriptor. What may live there is what [`Shareable`] says:
@@ -119,7 +119,7 @@ pub struct Shm<T: ?Sized> {
     value: NonNull<T>,
     region: Option<Region>,
     memory: OwnedFd,
-    /// [`is_linked`] for this type, for the drop, which knows no bound.
+    /// [`is_linked`] for this type, for the drop, which has no bound on the type.
     is_linked: unsafe fn(NonNull<T>) -> bool,
 }
 
@@ -129,8 +129,8 @@ unsafe impl<T: ?Sized + Shareable> Send for Shm<T> {}
 unsafe impl<T: ?Sized + Shareable> Sync for Shm<T> {}
 
 impl<T: Shareable> Shm<T> {
-    /// Makes shared memory with a value in it. Numbers are their own initialiser; shared primitives and
-    /// [`shareable!`](crate::shareable) structs have a function that makes one.
+    /// Makes shared memory with a value in it. A number is its own initialiser. Shared primitives and
+    /// [`shareable!`](crate::shareable) structs have a function that makes an initialiser.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` when the pages cannot be reserved. `EFBIG` when
@@ -173,12 +173,12 @@ impl<T: Shareable> Shm<T> {
 }
 
 impl<T: ?Sized + Shareable> Shm<T> {
-    /// `value` is valid, and lies in `region`, which maps `memory`.
+    /// Makes a `Shm` of a valid `value` in `region`, which maps `memory`.
     pub(crate) fn over(value: NonNull<T>, region: Region, memory: OwnedFd) -> Self {
         Self { value, region: Some(region), memory, is_linked: is_linked::<T> }
     }
 
-    /// The descriptor, to hand to a process that will [attach](Shm::from_fd).
+    /// The descriptor, for a process that will [attach](Shm::from_fd).
     ///
     /// # Safety
     /// It only goes to processes that follow the protocol of `T`, and is not mapped or written by other means. This
@@ -215,8 +215,8 @@ impl<T: ?Sized> Drop for Shm<T> {
     }
 }
 
-/// A number that tells the type from others, in processes of one image: half of its fingerprint and the compiler's
-/// identity in one word. Never 0.
+/// A number that distinguishes the type from others, in processes of one image. It combines half of the fingerprint and
+/// the compiler's identity in one word. Never 0.
 pub(crate) fn kind_of<T: Shareable>() -> u64 {
     (T::FINGERPRINT.first_word() ^ image::identity::<T>().rotate_left(32)) | 1
 }
@@ -255,7 +255,7 @@ pub(crate) fn make(header: Header) -> Result<(OwnedFd, Region)> {
     Ok((above_standard(memory.into())?, region))
 }
 
-/// Where the value lies behind the header: `Header::of` made room for it.
+/// The address of the value behind the header, for which `Header::of` made room.
 pub(crate) fn value_in<T>(region: &Region) -> NonNull<T> {
     // SAFETY: the region is longer than the value's offset (`Header::of`).
     unsafe { region.as_ptr().add(Header::value_offset(align_of::<T>())) }.cast()

@@ -1,4 +1,4 @@
-//! What may live in shared memory, and how it gets there.
+//! The types that may be in shared memory, and their initialisers.
 
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize};
@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize}
 use super::fingerprint::{Description, Fingerprint};
 use crate::errno::Result;
 
-/// What may live in shared memory.
+/// A type whose values may be in shared memory.
 ///
 /// Numbers, their atomics, arrays, [`Racy`](super::Racy), the primitives in scope [`Shared`](crate::scope::Shared), and
 /// structs of those made with [`shareable!`](crate::shareable). Not `bool`, `char`, enums or references, nor anything
@@ -44,20 +44,20 @@ use crate::errno::Result;
     note = "use `u8` for a `bool` or a C-like enum, `u32` for a `char`, `sync::Lock<T, Shared>` for a `Mutex`"
 )]
 pub unsafe trait Shareable: Send + Sync + 'static {
-    /// A digest of names, types, counts and offsets, by which two processes check that they mean the same layout. A
+    /// A digest of names, types, counts and offsets, with which two processes check that they use the same layout. A
     /// [`Description`] makes the digest.
     const FINGERPRINT: Fingerprint;
 
-    /// Whether there is a lock or another waiting primitive in the value, which must therefore not be moved.
+    /// Whether the value contains a lock or another waiting primitive, and must therefore not be moved.
     #[doc(hidden)]
     const LOCKS: bool = false;
 
-    /// How many of the first bytes have pages when the value is made, if the value is placed by itself. The type finds
-    /// pages for the other bytes before anyone uses them.
+    /// The number of the first bytes that have pages when the value is made, if the value is placed alone. The type
+    /// allocates pages for the other bytes before their first use.
     #[doc(hidden)]
     const BACKED: usize = usize::MAX;
 
-    /// Shows every lock in the value to `visit`.
+    /// Passes every lock in the value to `visit`.
     ///
     /// # Safety
     /// `place` points to a value in a mapping.
@@ -67,7 +67,7 @@ pub unsafe trait Shareable: Send + Sync + 'static {
     }
 }
 
-/// What may be read and written in shared memory without a lock.
+/// A type whose values may be read and written in shared memory without a lock.
 ///
 /// # Safety
 /// Every bit pattern is a valid value, and there is no padding.
@@ -92,7 +92,7 @@ pub unsafe trait Shareable: Send + Sync + 'static {
 )]
 pub unsafe trait Plain: Shareable + Copy {}
 
-/// Makes a value at its place in shared memory.
+/// Makes a value in place in shared memory.
 ///
 /// # Safety
 /// On success `init` has made the place a valid `T`.
@@ -131,7 +131,7 @@ pub unsafe trait Init<T> {
     unsafe fn init(self, place: *mut T) -> Result<()>;
 }
 
-/// The locks of a value, as far as they concern unmapping it.
+/// The state of the locks of a value, as needed to unmap the value.
 ///
 /// # Examples
 /// A type around another passes the visit on:
@@ -160,7 +160,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Notes one lock: whether a thread of this process holds it through this mapping.
+    /// Records one lock: whether a thread of this process holds it through this mapping.
     pub(crate) fn note(&mut self, linked: bool) {
         self.linked |= linked;
     }
@@ -259,7 +259,7 @@ unsafe impl<T: Plain> Init<T> for T {
     }
 }
 
-/// The initialiser that makes any plain value out of zero bytes: the number 0, in each field or item.
+/// The initialiser that makes any plain value from zero bytes: the number 0, in each field or item.
 ///
 /// ```
 /// use ossature_sys::shm::{Racy, Shm, Zeroed};
@@ -281,7 +281,7 @@ unsafe impl<T: Plain> Init<T> for Zeroed {
     }
 }
 
-/// An initialiser made of a function that writes the place; what [`shareable!`](crate::shareable) structs use.
+/// An initialiser from a function that writes the value in place; [`shareable!`](crate::shareable) structs use it.
 #[doc(hidden)]
 pub struct InitWith<T, F> {
     write: F,
@@ -311,7 +311,7 @@ impl<T> InitWith<T, fn(*mut T) -> Result<()>> {
     }
 }
 
-/// Makes one field of a struct at its place. The function to the field determines the field's type.
+/// Makes one field of a struct in place. The type of the field is inferred from the function that returns it.
 ///
 /// # Safety
 /// `place` is as [`Init::init`] describes it, and the field lies `offset` bytes into it.
@@ -322,7 +322,7 @@ pub unsafe fn init_field<S, F>(place: *mut S, offset: usize, init: impl Init<F>,
     unsafe { init.init(part) }
 }
 
-/// Visits the locks in one field of a struct. The function to the field determines the field's type.
+/// Visits the locks in one field of a struct. The type of the field is inferred from the function that returns it.
 ///
 /// # Safety
 /// `place` points to a value in a mapping, and the field lies `offset` bytes into it.
@@ -346,7 +346,7 @@ unsafe impl<T, F: FnOnce(*mut T) -> Result<()>> Init<T> for InitWith<T, F> {
     }
 }
 
-/// An initialiser for an array, the element at `index` from `init(index)`.
+/// An initialiser for an array: `init(index)` returns the initialiser of the element at `index`.
 ///
 /// ```
 /// use ossature_sys::{scope::Shared, shm::{Shm, array}, sync::lock::Lock};
@@ -369,7 +369,7 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
     unsafe { InitWith::new(write) }
 }
 
-/// Makes a struct that may live in shared memory.
+/// Declares a struct that may be in shared memory.
 ///
 /// Every field must be [`Shareable`]. The struct becomes `repr(C)` and gets a function `init` that takes an initialiser
 /// for each field, in order, and returns one for the struct. With the word `plain` before `struct` it is
@@ -489,7 +489,7 @@ macro_rules! shareable {
 
         #[allow(dead_code, reason = "a plain struct is its own initialiser")]
         impl $name {
-            /// What makes the struct at its place in shared memory, of what makes each field.
+            /// The initialiser of the struct in shared memory, from an initialiser of each field.
             #[allow(clippy::too_many_arguments, reason = "one for each field")]
             $vis fn init($($field: impl $crate::shm::Init<$type>),+) -> impl $crate::shm::Init<$name> {
                 let write = move |place: *mut $name| {

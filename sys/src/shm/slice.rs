@@ -1,4 +1,4 @@
-//! Values whose number is known when the program runs.
+//! Values whose number is known at run time.
 
 use core::ptr::NonNull;
 
@@ -8,7 +8,7 @@ use crate::errno::{Errno, Result};
 use crate::fd::OwnedFd;
 
 impl<T: Shareable> Shm<[T]> {
-    /// Makes shared memory with `len` values in it, the one at `index` from `init(index)`.
+    /// Makes shared memory with `len` values in it: `init(index)` returns the initialiser of the value at `index`.
     ///
     /// # Errors
     /// As for [`place`](Shm::place); `ENOMEM` also when the length cannot be addressed.
@@ -43,7 +43,7 @@ impl<T: Shareable> Shm<[T]> {
         Ok(Self::over(NonNull::slice_from_raw_parts(first, len), region, memory))
     }
 
-    /// Attaches to a slice that another process made; the length is the maker's.
+    /// Attaches to a slice that another process made; the maker has set the length.
     ///
     /// # Errors
     /// As for [`from_fd`](Shm::from_fd).

@@ -1,4 +1,4 @@
-//! What a signal does: its default, nothing, or a handler.
+//! The disposition of a signal: the default action, ignored, or a handler.
 
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
@@ -12,51 +12,51 @@ use crate::errno::Result;
 use crate::raw;
 
 bitflags! {
-    /// How a handler is run.
+    /// The options of a handler.
     ///
     /// # Examples
     /// See the example of [`handle`].
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct Flags: u32 {
-        /// Calls that the handler interrupted go on by themselves where the kernel can (waits with a deadline cannot).
+        /// Interrupted calls restart where the kernel supports it (waits with a deadline do not).
         #[doc(alias = "SA_RESTART")]
         const RESTART = libc::SA_RESTART as u32;
         /// The signal is not blocked while its handler runs.
         #[doc(alias = "SA_NODEFER")]
         const NODEFER = libc::SA_NODEFER as u32;
-        /// The handler runs on the alternate stack, where there is one.
+        /// The handler runs on the alternate stack, if there is one.
         #[doc(alias = "SA_ONSTACK")]
         const ONSTACK = libc::SA_ONSTACK as u32;
-        /// The handler runs once, then the default is back.
+        /// The handler runs once, then the default action is restored.
         #[doc(alias = "SA_RESETHAND")]
         const RESETHAND = libc::SA_RESETHAND as u32;
-        /// SIGCHLD only for children that end, not for those that stop or go on.
+        /// SIGCHLD only for children that end, not for children that stop or continue.
         #[doc(alias = "SA_NOCLDSTOP")]
         const NOCLDSTOP = libc::SA_NOCLDSTOP as u32;
-        /// Children that end leave no exit status behind.
+        /// Children that end leave no exit status.
         #[doc(alias = "SA_NOCLDWAIT")]
         const NOCLDWAIT = libc::SA_NOCLDWAIT as u32;
         const _ = !0;
     }
 }
 
-/// What a signal does at present.
+/// The disposition of a signal.
 ///
 /// # Examples
 /// See the example of [`disposition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
-    /// What the system does with it: ends, stops or continues the process, or nothing.
+    /// The system's default action: ends, stops or continues the process, or does nothing.
     #[doc(alias = "SIG_DFL")]
     Default,
-    /// Nothing; it is discarded.
+    /// The signal is discarded.
     #[doc(alias = "SIG_IGN")]
     Ignored,
     /// A handler runs.
     Handled,
 }
 
-/// What a signal did before it was changed, to put it back with [`reinstate`].
+/// The previous action of a signal, for [`reinstate`].
 ///
 /// # Examples
 /// ```standalone_crate
@@ -75,7 +75,7 @@ pub enum Disposition {
 pub struct Action(libc::sigaction);
 
 impl Action {
-    /// The kind of it.
+    /// The disposition of this action.
     pub fn disposition(&self) -> Disposition {
         match self.0.sa_sigaction {
             libc::SIG_DFL => Disposition::Default,
@@ -91,7 +91,7 @@ impl core::fmt::Debug for Action {
     }
 }
 
-/// `sigaction(signal, NULL, &action)`: what the signal does at present, in the whole process.
+/// `sigaction(signal, NULL, &action)`: the current disposition of the signal, in the whole process.
 ///
 /// # Errors
 /// None for a [`Signal`]; the fault hook may give one.
@@ -108,8 +108,8 @@ pub fn disposition(signal: Signal) -> Result<Disposition> {
     change(signal, None).map(|action| action.disposition())
 }
 
-/// `sigaction(signal, {SIG_IGN}, &before)`: discards the signal from now on, in the whole process and in what it
-/// executes; answers what it did before.
+/// `sigaction(signal, {SIG_IGN}, &before)`: ignores the signal from now on, in the whole process and in programs that
+/// it executes; returns the previous action.
 ///
 /// With SIGCHLD ignored children leave no exit status behind.
 ///
@@ -123,8 +123,8 @@ pub fn ignore(signal: Signal) -> Result<Action> {
     change(signal, Some(&action(libc::SIG_IGN, Flags::empty(), SignalSet::EMPTY)))
 }
 
-/// `sigaction(signal, {SIG_DFL}, &before)`: gives the signal its default, in the whole process; answers what it did
-/// before.
+/// `sigaction(signal, {SIG_DFL}, &before)`: restores the default action of the signal, in the whole process; returns
+/// the previous action.
 ///
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
@@ -142,8 +142,8 @@ pub fn restore_default(signal: Signal) -> Result<Action> {
     change(signal, Some(&action(libc::SIG_DFL, Flags::empty(), SignalSet::EMPTY)))
 }
 
-/// `sigaction(signal, {handler, flags, blocked}, &before)`: runs `handler` inside whatever thread the signal
-/// interrupts, with `blocked` held back meanwhile; answers what the signal did before.
+/// `sigaction(signal, {handler, flags, blocked}, &before)`: runs `handler` in the thread that the signal interrupts,
+/// with `blocked` blocked meanwhile; returns the previous action.
 ///
 /// Python runs its handlers later, between two bytecodes of the main thread; this one really interrupts. [`wait`] and
 /// [`SignalFd`](crate::signalfd::SignalFd) need no such care.
@@ -186,7 +186,7 @@ pub unsafe fn handle(
     change(signal, Some(&action(handler as usize, flags, blocked)))
 }
 
-/// `sigaction(signal, before, NULL)`: puts back what the signal did.
+/// `sigaction(signal, before, NULL)`: restores a previous action of the signal.
 ///
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP.
@@ -210,7 +210,7 @@ fn action(handler: usize, flags: Flags, blocked: SignalSet) -> libc::sigaction {
     *action
 }
 
-/// Changes what the signal does (not at all without an action) and answers what it did.
+/// Changes the action of a signal (or only reads it, without a new action), and returns the previous one.
 fn change(signal: Signal, action: Option<&libc::sigaction>) -> Result<Action> {
     let action = action.map_or(ptr::null(), ptr::from_ref);
     let mut before = MaybeUninit::zeroed();

@@ -1,4 +1,4 @@
-//! The calling thread's mask: which signals are held back.
+//! The signal mask of the calling thread.
 
 use core::ffi::c_int;
 use core::marker::PhantomData;
@@ -22,7 +22,7 @@ pub fn mask() -> Result<SignalSet> {
     change(libc::SIG_BLOCK, None).map(|before| SignalSet::from_c(&before))
 }
 
-/// `pthread_sigmask(SIG_BLOCK, set, &before)`: holds these back as well, until the answer is dropped.
+/// `pthread_sigmask(SIG_BLOCK, set, &before)`: also blocks these signals, until the returned [`Masked`] is dropped.
 ///
 /// SIGKILL and SIGSTOP cannot be blocked; the kernel passes over them.
 ///
@@ -39,7 +39,7 @@ pub fn block(set: impl Into<SignalSet>) -> Result<Masked> {
     Masked::by(libc::SIG_BLOCK, set.into())
 }
 
-/// `pthread_sigmask(SIG_UNBLOCK, set, &before)`: lets these through, until the answer is dropped.
+/// `pthread_sigmask(SIG_UNBLOCK, set, &before)`: unblocks these signals, until the returned [`Masked`] is dropped.
 ///
 /// What was pending takes effect before this returns.
 ///
@@ -53,7 +53,8 @@ pub fn unblock(set: impl Into<SignalSet>) -> Result<Masked> {
     Masked::by(libc::SIG_UNBLOCK, set.into())
 }
 
-/// `pthread_sigmask(SIG_SETMASK, set, &before)`: holds back exactly these, until the answer is dropped.
+/// `pthread_sigmask(SIG_SETMASK, set, &before)`: blocks exactly these signals, until the returned [`Masked`] is
+/// dropped.
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.
@@ -65,7 +66,7 @@ pub fn set_mask(set: impl Into<SignalSet>) -> Result<Masked> {
     Masked::by(libc::SIG_SETMASK, set.into())
 }
 
-/// `sigpending(&set)`: the blocked signals that were sent to this thread or to the process and that nobody took yet.
+/// `sigpending(&set)`: the blocked signals that were sent to this thread or to the process and are still pending.
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.
@@ -92,7 +93,7 @@ pub fn pending() -> Result<SignalSet> {
     Ok(SignalSet::from_c(&unsafe { set.assume_init() }))
 }
 
-/// A change of this thread's mask; dropping it puts the mask back that was in force before.
+/// A change of this thread's mask; a drop restores the previous mask.
 ///
 /// Drop several of them in reverse order, as scopes do. It stays in its thread.
 ///
@@ -122,12 +123,12 @@ impl Masked {
         Ok(Self { before, this_thread: PhantomData })
     }
 
-    /// What was blocked before.
+    /// The signals that were blocked before.
     pub fn before(&self) -> SignalSet {
         SignalSet::from_c(&self.before)
     }
 
-    /// Leaves the change in force for good.
+    /// Keeps the change permanently.
     pub fn keep(self) {
         core::mem::forget(self);
     }
@@ -148,7 +149,7 @@ impl core::fmt::Debug for Masked {
     }
 }
 
-/// Changes the mask (not at all without a set) and answers the one before.
+/// Changes the mask (or only reads it, without a set), and returns the previous one.
 fn change(how: c_int, set: Option<&libc::sigset_t>) -> Result<libc::sigset_t> {
     let set = set.map_or(ptr::null(), ptr::from_ref);
     let mut before = MaybeUninit::zeroed();

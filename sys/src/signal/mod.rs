@@ -1,4 +1,4 @@
-//! Signals: which are blocked, which wait, what they do, and taking them in order instead of being interrupted.
+//! Signals: masks, pending signals, actions, and taking signals in order instead of being interrupted.
 //!
 //! A signal that is *blocked* in every thread stays pending until somebody takes it with [`wait`] (or a
 //! [`SignalFd`](crate::signalfd::SignalFd)). That is the safe way to react to signals: no code runs inside a handler.
@@ -73,7 +73,7 @@ pub fn realtime(n: u8) -> Option<Signal> {
     numbered(libc::SIGRTMIN() + i32::from(n))
 }
 
-/// What is known about a signal that was taken.
+/// The information about a signal that was taken.
 ///
 /// # Examples
 /// ```
@@ -94,33 +94,33 @@ pub fn realtime(n: u8) -> Option<Signal> {
 pub struct Info(Siginfo);
 
 impl Info {
-    /// Which signal it was; `None` for one that libc keeps to itself.
+    /// The signal; `None` for a signal that is reserved for libc.
     #[doc(alias = "si_signo")]
     pub fn signal(&self) -> Option<Signal> {
         numbered(self.0.signo)
     }
 
-    /// Why it was sent: `SI_USER`, `SI_QUEUE`, `CLD_EXITED` and the like.
+    /// The cause of the signal: `SI_USER`, `SI_QUEUE`, `CLD_EXITED` and so on.
     #[doc(alias = "si_code")]
     pub fn code(&self) -> i32 {
         self.0.code
     }
 
-    /// The sender, or the child that SIGCHLD is about; `None` where the kernel sent it and where the sender is in a pid
-    /// namespace that is invisible from here.
+    /// The sender, or for SIGCHLD the child. `None` if the kernel sent the signal, or if the sender's pid namespace is
+    /// not visible.
     #[doc(alias = "si_pid")]
     pub fn pid(&self) -> Option<Pid> {
         // The sender of a queued signal may write anything there.
         self.has_sender().then(|| Pid::from_raw(self.0.pid.max(0))).flatten()
     }
 
-    /// The sender's real user id; `None` where the kernel sent it.
+    /// The sender's real user id; `None` if the kernel sent the signal.
     #[doc(alias = "si_uid")]
     pub fn uid(&self) -> Option<u32> {
         self.has_sender().then_some(self.0.uid)
     }
 
-    /// The value that came with it, when it was [queued](queue).
+    /// The value of a signal that was [queued](queue).
     #[doc(alias = "si_value")]
     pub fn value(&self) -> Option<usize> {
         matches!(self.0.code, libc::SI_QUEUE | libc::SI_TIMER | libc::SI_MESGQ).then_some(self.0.value)
@@ -140,10 +140,10 @@ impl core::fmt::Debug for Info {
     }
 }
 
-/// The longest sleep asked of the kernel at once: a 32-bit libc has no field for more.
+/// The longest sleep per system call: a 32-bit libc has no field for more.
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
-/// `sigtimedwait(set, &info, timeout)`: takes one pending signal of `set`, waiting for it; `None` when there was none
+/// `sigtimedwait(set, &info, timeout)`: takes one pending signal of `set`, waiting for it; `None` when no signal came
 /// by the deadline.
 ///
 /// The signals must be blocked in this thread, and for signals sent to the process in every other thread too. Otherwise
@@ -183,16 +183,16 @@ fn wait_once(set: &libc::sigset_t, timeout: Option<&libc::timespec>) -> Result<I
     Ok(Info(info))
 }
 
-/// The system call itself: musl's function begins the whole time anew whenever another signal interrupts it.
+/// The system call itself, because musl's function restarts the full timeout whenever another signal interrupts it.
 #[cfg(target_env = "musl")]
 fn kernel_sigtimedwait(
     set: &libc::sigset_t,
     place: *mut libc::siginfo_t,
     timeout: *const libc::timespec,
 ) -> Result<()> {
-    /// The call that takes 64-bit times, which has one number on all 32-bit machines.
+    /// The call with 64-bit times, which has the same number on all 32-bit machines.
     const CALL: core::ffi::c_long = if cfg!(target_pointer_width = "64") { libc::SYS_rt_sigtimedwait } else { 421 };
-    /// The kernel's own set is shorter than the C library's.
+    /// The size of the kernel's set, which is shorter than the C library's.
     const SET_BYTES: usize = 8;
     // SAFETY: null, or a reference that the caller still has.
     let time = unsafe { timeout.as_ref() }.map(|time| [time.tv_sec as i64, time.tv_nsec as i64]);

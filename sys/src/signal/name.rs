@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::Signal;
 
-/// The C name of a signal, to be printed: `SIGTERM`, `SIGRTMIN+2`.
+/// The C name of a signal, for printing: `SIGTERM`, `SIGRTMIN+2`.
 ///
 /// # Examples
 /// ```
@@ -19,7 +19,7 @@ pub fn name(signal: Signal) -> Name {
     Name(signal)
 }
 
-/// What [`name`] answers.
+/// The result of [`name`].
 ///
 /// # Examples
 /// ```

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-/// The signal with this number; `None` for a number that is not a signal or that libc keeps to itself.
+/// The signal with this number; `None` for a number that is not a signal or that is reserved for libc.
 ///
 /// # Examples
 /// ```

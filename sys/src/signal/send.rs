@@ -5,7 +5,8 @@ use rustix::process::{Pid, Signal, getpid, getuid};
 use crate::errno::Result;
 use crate::raw::{self, signal::Siginfo};
 
-/// `raise(signal)`: sends the signal to the calling thread; unless it is blocked it takes effect before this returns.
+/// `raise(signal)`: sends the signal to the calling thread; unless blocked, the signal takes effect before the call
+/// returns.
 ///
 /// Python's `signal.raise_signal`.
 ///

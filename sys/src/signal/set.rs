@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::number::numbered;
 
-/// A set of signals, as one word. Functions that ask for a set take one signal or an array of signals as well.
+/// A set of signals, as one word. Functions with a parameter for a set also accept one signal or an array of signals.
 ///
 /// ```
 /// use ossature_sys::signal::{Signal, SignalSet};
@@ -34,17 +34,17 @@ impl SignalSet {
     /// No signal.
     #[doc(alias = "sigemptyset")]
     pub const EMPTY: Self = Self(0);
-    /// Every signal. What libc keeps to itself is passed over wherever the set is used.
+    /// Every signal. Signals that are reserved for libc are skipped wherever the set is used.
     #[doc(alias = "sigfillset")]
     pub const FULL: Self = Self(!0);
 
-    /// This set and `signal`.
+    /// This set with `signal` added.
     #[doc(alias = "sigaddset")]
     pub const fn with(self, signal: Signal) -> Self {
         Self(self.0 | bit(signal.as_raw()))
     }
 
-    /// This set but not `signal`.
+    /// This set with `signal` removed.
     #[doc(alias = "sigdelset")]
     pub const fn without(self, signal: Signal) -> Self {
         Self(self.0 & !bit(signal.as_raw()))
@@ -61,12 +61,12 @@ impl SignalSet {
         self.0 == 0
     }
 
-    /// What is in either set.
+    /// The signals that are in either set.
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The signals of the set in order of their numbers, but not those that libc keeps to itself.
+    /// The signals of the set in ascending order, without those that are reserved for libc.
     pub fn iter(self) -> Signals {
         Signals(self.0)
     }
@@ -97,7 +97,7 @@ impl SignalSet {
     }
 }
 
-/// Signal 1 is bit 0; a number that has no bit (there is none on the targets of this crate) has none here.
+/// The bit of a signal: signal 1 is bit 0. A number beyond 64 (there is none on the targets of this crate) has no bit.
 const fn bit(number: i32) -> u64 {
     match number {
         1..=64 => 1 << (number - 1),
@@ -105,7 +105,7 @@ const fn bit(number: i32) -> u64 {
     }
 }
 
-/// The signals of a [`SignalSet`], lowest number first.
+/// The signals of a [`SignalSet`], in ascending order.
 #[derive(Clone, Debug)]
 pub struct Signals(u64);
 

@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrAny};
 use crate::errno::{Errno, Result};
 use crate::raw;
 
-/// Where a socket is.
+/// The address of a socket.
 ///
 /// # Examples
 /// ```
@@ -29,7 +29,8 @@ pub enum Address {
     Ip(SocketAddr),
     /// A path or an abstract name.
     Unix(UnixAddress),
-    /// An address of a family that this module does not know, by the family's number. It can be shown, not used.
+    /// An address of a family that this module does not know, by the family's number. Such an address can be printed,
+    /// but not used.
     Other(u16),
 }
 
@@ -63,7 +64,7 @@ pub enum Address {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[doc(alias = "sockaddr_un")]
 pub struct UnixAddress {
-    /// `sun_path`: what is beyond `len` is zero.
+    /// `sun_path`: the bytes from `len` on are zero.
     bytes: [u8; CAPACITY],
     len: u8,
 }
@@ -81,7 +82,7 @@ static_assertions::assert_eq_size!(SockaddrUn, libc::sockaddr_un);
 static_assertions::const_assert_eq!(offset_of!(SockaddrUn, path), offset_of!(libc::sockaddr_un, sun_path));
 
 impl UnixAddress {
-    /// No name: what a socket has that was never bound.
+    /// No name, the address of a socket that was never bound.
     pub const UNNAMED: Self = Self { bytes: [0; CAPACITY], len: 0 };
 
     /// A path in the file system, of 1 to 107 bytes.
@@ -96,7 +97,7 @@ impl UnixAddress {
         Self::of(path, b"").filter(|address| usize::from(address.len) < CAPACITY).ok_or(Errno::NAMETOOLONG)
     }
 
-    /// A name that is not in the file system and vanishes with its socket, of at most 107 bytes; any bytes do.
+    /// A name that is not in the file system and disappears with its socket: at most 107 bytes of any value.
     ///
     /// # Errors
     /// `ENAMETOOLONG` beyond that.
@@ -125,8 +126,8 @@ impl UnixAddress {
         self.name().strip_prefix(b"\0")
     }
 
-    /// `unlink(path)`: removes the file of a path. A socket that is bound to the path stays open, and nobody can
-    /// connect to it any more.
+    /// `unlink(path)`: removes the file of a path. A socket that is bound to the path stays open, but accepts no new
+    /// connections.
     ///
     /// # Errors
     /// `EINVAL` for another kind of address; `ENOENT`, `EACCES`, `EPERM`, `EISDIR`, `EROFS` and others for the path.
@@ -136,7 +137,7 @@ impl UnixAddress {
         raw::call("unlink", || rustix::fs::unlink(path))
     }
 
-    /// Whether the address has no name at all.
+    /// Whether the address has no name.
     pub fn is_unnamed(&self) -> bool {
         self.len == 0
     }
@@ -157,7 +158,7 @@ impl fmt::Debug for UnixAddress {
 }
 
 impl Address {
-    /// Reads the bytes of a C `sockaddr`; what is cut short is [`Other`](Self::Other).
+    /// Reads the bytes of a C `sockaddr`; a truncated address is [`Other`](Self::Other).
     ///
     /// ```
     /// use ossature_sys::socket::Address;
@@ -192,14 +193,14 @@ impl Address {
     }
 }
 
-/// Port, address.
+/// Reads a port and an address of version 4.
 fn v4(rest: &[u8]) -> Option<Address> {
     let (port, rest) = rest.split_first_chunk::<2>()?;
     let ip = Ipv4Addr::from(*rest.first_chunk::<4>()?);
     Some(Address::Ip(SocketAddrV4::new(ip, u16::from_be_bytes(*port)).into()))
 }
 
-/// Port, flow, address, scope.
+/// Reads a port, a flow, an address of version 6 and a scope.
 fn v6(rest: &[u8]) -> Option<Address> {
     let (port, rest) = rest.split_first_chunk::<2>()?;
     let (flow, rest) = rest.split_first_chunk::<4>()?;
@@ -209,8 +210,8 @@ fn v6(rest: &[u8]) -> Option<Address> {
     Some(Address::Ip(SocketAddrV6::new(Ipv6Addr::from(*ip), port, flow, scope).into()))
 }
 
-/// A path with or without its zero, or a zero and a name. The kernel's answer may be one byte longer than its
-/// structure.
+/// Reads a path with or without its null byte, or a null byte and a name. The kernel's result may be one byte longer
+/// than its structure.
 fn unix(rest: &[u8]) -> Option<Address> {
     let name = match rest {
         [0, ..] => rest,

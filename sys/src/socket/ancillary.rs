@@ -1,4 +1,4 @@
-//! What travels beside the bytes: descriptors and credentials.
+//! The ancillary data of messages: descriptors and credentials.
 
 use core::ffi::c_int;
 use core::mem::{MaybeUninit, align_of, size_of};
@@ -10,7 +10,7 @@ use crate::errno::Result;
 use crate::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::raw;
 
-/// Who a peer is.
+/// The credentials of a peer.
 ///
 /// # Examples
 /// ```
@@ -24,7 +24,7 @@ use crate::raw;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "ucred")]
 pub struct Credentials {
-    /// The process; `None` when it is in a pid namespace that is invisible from here.
+    /// The process; `None` when its pid namespace is not visible.
     pub pid: Option<Pid>,
     /// The user id.
     pub uid: u32,
@@ -32,7 +32,7 @@ pub struct Credentials {
     pub gid: u32,
 }
 
-/// What one [`recv_with`](super::Socket::recv_with) got.
+/// The result of [`recv_with`](super::Socket::recv_with).
 ///
 /// # Examples
 /// ```
@@ -49,22 +49,22 @@ pub struct Credentials {
 /// ```
 #[derive(Debug)]
 pub struct Received<const N: usize> {
-    /// Bytes in the buffer; 0 at the end of a stream.
+    /// The number of bytes in the buffer; 0 at the end of a stream.
     pub len: usize,
-    /// The descriptors that came along, closed on exec.
+    /// The received descriptors, closed on exec.
     pub descriptors: Descriptors<N>,
-    /// Who sent it, when the socket passes credentials.
+    /// The sender, when the socket passes credentials.
     pub credentials: Option<Credentials>,
-    /// Whether the message was longer than the buffer and its rest is lost.
+    /// Whether the message was longer than the buffer, so that the rest is lost.
     #[doc(alias = "MSG_TRUNC")]
     pub truncated: bool,
-    /// Whether more descriptors came than there was room for, so that all of them were closed; or as many as this
-    /// process may have open at all.
+    /// Whether descriptors were lost: more arrived than there was room for, so that all of them were closed, or this
+    /// process reached its limit of open descriptors.
     #[doc(alias = "MSG_CTRUNC")]
     pub descriptors_lost: bool,
 }
 
-/// Up to `N` owned descriptors, in the order they were sent.
+/// Up to `N` owned descriptors, in the order in which they were sent.
 ///
 /// # Examples
 /// ```
@@ -93,17 +93,17 @@ impl<const N: usize> Descriptors<N> {
         Self { held: [const { None }; N], len: 0 }
     }
 
-    /// How many there are.
+    /// The number of descriptors.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are no descriptors.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Keeps a descriptor; one for which there is no room is closed, and the answer is `false`.
+    /// Keeps a descriptor. If there is no room, closes it and returns `false`.
     fn push(&mut self, fd: OwnedFd) -> bool {
         let Some(place) = self.held.get_mut(self.len) else { return false };
         *place = Some(fd);
@@ -121,7 +121,7 @@ impl<const N: usize> IntoIterator for Descriptors<N> {
     }
 }
 
-/// One message of a control buffer.
+/// One control message in a control buffer.
 ///
 /// # Examples
 /// ```
@@ -136,15 +136,15 @@ impl<const N: usize> IntoIterator for Descriptors<N> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "cmsghdr")]
 pub struct ControlMessage<'b> {
-    /// The protocol it belongs to, `SOL_SOCKET` for those of this module.
+    /// The protocol of the message: `SOL_SOCKET` for the messages of this module.
     pub level: i32,
-    /// What it is, `SCM_RIGHTS` for instance.
+    /// The type of the message, for instance `SCM_RIGHTS`.
     pub kind: i32,
-    /// What it says.
+    /// The content of the message.
     pub data: &'b [u8],
 }
 
-/// The messages of a control buffer as `recvmsg` filled it.
+/// The messages of a control buffer that `recvmsg` filled.
 ///
 /// A buffer that ends within a message, or whose message claims to be longer than it is, ends the iteration there.
 ///
@@ -159,14 +159,14 @@ pub struct ControlMessages<'b> {
     rest: &'b [u8],
 }
 
-/// The kernel's header is a `size_t` and two `int`s, whatever libc makes of it.
+/// The size of the kernel's header: a `size_t` and two `int`s, regardless of libc's definition.
 const HEADER: usize = size_of::<usize>() + 2 * size_of::<c_int>();
 
 static_assertions::const_assert_eq!(HEADER, size_of::<libc::cmsghdr>());
 static_assertions::const_assert!(HEADER % size_of::<usize>() == 0);
 
 impl<'b> ControlMessages<'b> {
-    /// Parses `bytes`, which must begin where the first header does.
+    /// Parses `bytes`, which must begin at the first header.
     pub fn new(bytes: &'b [u8]) -> Self {
         Self { rest: bytes }
     }
@@ -199,16 +199,16 @@ impl core::iter::FusedIterator for ControlMessages<'_> {}
 /// Room for credentials, the header of the descriptors, and `N` descriptors.
 #[repr(C)]
 struct Control<const N: usize> {
-    /// Words, so that the first header is aligned.
+    /// Words that align the first header.
     fixed: [usize; FIXED],
     descriptors: [c_int; N],
 }
 
-/// Two headers, the twelve bytes of credentials, and the padding after them.
+/// The room for two headers, the twelve bytes of credentials, and the padding after them.
 const FIXED: usize = (2 * HEADER + size_of::<libc::ucred>().next_multiple_of(size_of::<usize>())) / size_of::<usize>();
 
 impl<const N: usize> Control<N> {
-    /// What counts: not the padding that the structure may end with.
+    /// The length of the buffer, without the padding that may follow at the end of the structure.
     const LEN: usize = FIXED * size_of::<usize>() + N * size_of::<c_int>();
 
     fn bytes(&self) -> &[u8] {
@@ -221,7 +221,7 @@ impl<const N: usize> Control<N> {
 
 static_assertions::const_assert!(align_of::<Control<1>>() >= align_of::<libc::cmsghdr>());
 
-/// `SCM_PIDFD` of newer kernels: a descriptor that a socket made by a stranger may be set to send along.
+/// `SCM_PIDFD` of newer kernels: a descriptor that a socket from elsewhere may be set to send along.
 const SCM_PIDFD: c_int = 4;
 
 pub(super) fn receive<const N: usize>(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Received<N>> {
@@ -270,7 +270,7 @@ pub(super) fn receive<const N: usize>(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> 
     })
 }
 
-/// Takes possession of the descriptors whose numbers the kernel wrote into a control message just now.
+/// Takes ownership of descriptors whose numbers the kernel has just written into a control message.
 fn own(numbers: &[u8], mut keep: impl FnMut(OwnedFd)) {
     for number in numbers.chunks_exact(size_of::<c_int>()) {
         let number = number.try_into().map_or(-1, c_int::from_ne_bytes);
@@ -281,7 +281,7 @@ fn own(numbers: &[u8], mut keep: impl FnMut(OwnedFd)) {
     }
 }
 
-/// Process, user, group.
+/// Reads the process, the user and the group.
 fn read_credentials(data: &[u8]) -> Option<Credentials> {
     let (pid, rest) = data.split_first_chunk::<4>()?;
     let (uid, rest) = rest.split_first_chunk::<4>()?;

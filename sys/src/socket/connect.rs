@@ -1,4 +1,4 @@
-//! Making and taking connections by a deadline.
+//! Making and accepting connections by a deadline.
 
 use core::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::errno::{Errno, Result, retry};
 use crate::fd::{AsFd, PollFlags, by_deadline, ready, set_blocking, set_nonblocking};
 use crate::raw;
 
-/// The longest wait that is asked of `SO_SNDTIMEO` at once, far within its range on every machine.
+/// The longest wait for one setting of `SO_SNDTIMEO`, far within its range on every machine.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Socket {
-    /// `connect(fd, address, ...)`: connects, waiting until the other side answers; `false` when it did not by the
-    /// deadline.
+    /// `connect(fd, address, ...)`: connects, waiting until the peer answers; `false` when the peer did not answer by
+    /// the deadline.
     ///
     /// After `false` an internet socket still tries: calling this again goes on waiting, dropping the socket gives up.
     /// A socket of family `Unix` waits for room in the listener's queue; while it does no other thread should use it.
@@ -45,8 +45,8 @@ impl Socket {
         raw::call("getsockopt", || sockopt::socket_error(&self.0))?.map(|()| true)
     }
 
-    /// No poll reports room in the queue of a listener of family `Unix`. Only a blocking connect waits for it, for as
-    /// long as the send timeout says.
+    /// Connects by a blocking call with a send timeout, because no poll reports room in the queue of a listener of
+    /// family `Unix`.
     #[cold]
     fn connect_when_there_is_room(&self, address: &Address, deadline: Deadline) -> Result<bool> {
         while !deadline.has_passed() {
@@ -67,8 +67,8 @@ impl Socket {
         raw::call("setsockopt", || sockopt::set_socket_timeout(&self.0, Timeout::Send, span))
     }
 
-    /// `accept4(fd, address, ..., SOCK_CLOEXEC | SOCK_NONBLOCK)`: takes a connection and tells who is at the other end,
-    /// waiting for one; `None` when there was none by the deadline.
+    /// `accept4(fd, address, ..., SOCK_CLOEXEC | SOCK_NONBLOCK)`: accepts a connection, waiting for it, and returns the
+    /// peer's address too; `None` when no connection came by the deadline.
     ///
     /// Connections that were given up before they could be taken are passed over.
     ///

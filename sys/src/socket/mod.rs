@@ -1,4 +1,4 @@
-//! Sockets: making, naming, connecting and accepting, sending and receiving, descriptors and credentials included.
+//! Sockets: creating, binding, connecting, accepting, sending and receiving, with descriptors and credentials.
 //!
 //! A [`Socket`] is closed on exec and non-blocking inside; every wait is a `ppoll(2)` that keeps the deadline. Sending
 //! to a peer that is gone is `EPIPE` and never a SIGPIPE.
@@ -42,7 +42,7 @@ use crate::errno::{Errno, Result};
 use crate::fd::{AboveStandard, AsFd, BorrowedFd, OwnedFd, Placeholder, RawFd, above_standard, set_nonblocking};
 use crate::raw;
 
-/// What a socket's addresses are.
+/// The kind of a socket's addresses.
 ///
 /// # Examples
 /// ```
@@ -65,13 +65,13 @@ pub enum Family {
     V6,
 }
 
-/// How a socket carries bytes.
+/// The way in which a socket transfers bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Bytes in order, without limits between them.
+    /// Bytes in order, without message boundaries.
     #[doc(alias = "SOCK_STREAM")]
     Stream,
-    /// Messages, each on its own.
+    /// Separate messages.
     #[doc(alias = "SOCK_DGRAM")]
     Datagram,
     /// Messages in order over a connection.
@@ -89,8 +89,8 @@ impl Kind {
     }
 }
 
-/// `getsockopt(fd, SOL_SOCKET, SO_TYPE, ...)`: how a socket that was made elsewhere carries bytes; `None` for a way
-/// that is no [`Kind`]. Nothing is changed.
+/// `getsockopt(fd, SOL_SOCKET, SO_TYPE, ...)`: the kind of a socket that was made elsewhere; `None` for a type that is
+/// not a [`Kind`]. Changes nothing.
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket.
@@ -110,7 +110,7 @@ pub fn kind_of(fd: impl AsFd) -> Result<Option<Kind>> {
 }
 
 /// `getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, ...)`: whether a socket that was made elsewhere
-/// [listens](Socket::listen). Nothing is changed.
+/// [listens](Socket::listen). Changes nothing.
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket.
@@ -128,8 +128,8 @@ pub fn is_listening(fd: impl AsFd) -> Result<bool> {
     raw::call("getsockopt", || sockopt::socket_acceptconn(&fd))
 }
 
-/// `getsockname(fd, ...)`: the own address of a socket that was made elsewhere, as [`Socket::local_address`]. Nothing
-/// is changed.
+/// `getsockname(fd, ...)`: the local address of a socket that was made elsewhere, like [`Socket::local_address`].
+/// Changes nothing.
 ///
 /// # Errors
 /// `ENOTSOCK` for a descriptor that is not a socket, `ENOBUFS` when the system is out of memory.
@@ -147,10 +147,10 @@ pub fn address_of(fd: impl AsFd) -> Result<Address> {
     raw::call("getsockname", || rustix::net::getsockname(&fd)).map(|any| Address::from_any(&any))
 }
 
-/// What every socket of this crate is made with.
+/// The flags with which this crate makes every socket.
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
-/// An open socket, non-blocking inside.
+/// An open socket, internally non-blocking.
 ///
 /// Made from an `OwnedFd` it is switched to non-blocking, and so is every other descriptor of the same open file
 /// description. Made into one it stays so ([`set_nonblocking`] undoes it).
@@ -239,7 +239,7 @@ impl Socket {
         made.map(|(one, other)| (Self(one), Self(other)))
     }
 
-    /// `pidfd_getfd(pidfd, number, 0)`: a socket that the process of `pidfd` has open under that number.
+    /// `pidfd_getfd(pidfd, number, 0)`: a copy of the socket that the process of `pidfd` has under that number.
     ///
     /// Success proves that the kernel would let the caller trace that process. The caller has the users and groups of
     /// that process and no fewer capabilities, or may trace every process.
@@ -267,7 +267,7 @@ impl Socket {
         Self::try_from(above_standard(fd)?)
     }
 
-    /// `bind(fd, address, ...)`: gives the socket its own address.
+    /// `bind(fd, address, ...)`: binds the socket to a local address.
     ///
     /// Binding to a path makes a file there, which stays until somebody removes it. Binding to [`UnixAddress::UNNAMED`]
     /// lets the kernel choose an abstract name, and to port 0 a port.
@@ -279,7 +279,7 @@ impl Socket {
         raw::call("bind", || rustix::net::bind(&self.0, address))
     }
 
-    /// `listen(fd, backlog)`: takes connections, of which about `backlog` may wait to be accepted.
+    /// `listen(fd, backlog)`: accepts connections; about `backlog` of them may wait to be accepted.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for a socket of datagrams, `EADDRINUSE` for a taken port, `EINVAL` for a connected socket or one
@@ -297,7 +297,7 @@ impl Socket {
         raw::call("shutdown", || rustix::net::shutdown(&self.0, how))
     }
 
-    /// `getsockname(fd, ...)`: the socket's own address.
+    /// `getsockname(fd, ...)`: the local address of the socket.
     ///
     /// # Errors
     /// `ENOBUFS` when the system is out of memory.
@@ -306,7 +306,7 @@ impl Socket {
         address_of(self)
     }
 
-    /// `getpeername(fd, ...)`: the address of the other side.
+    /// `getpeername(fd, ...)`: the address of the peer.
     ///
     /// # Errors
     /// `ENOTCONN` when it is not connected.
@@ -315,8 +315,8 @@ impl Socket {
         peer_address(self)
     }
 
-    /// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1)`: a port may be bound though connections of its former
-    /// owner are still fading away.
+    /// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1)`: a port may be bound while connections of its former owner are
+    /// still closing.
     ///
     /// # Errors
     /// `ENOTSOCK` for a descriptor that is not a socket.
@@ -333,8 +333,8 @@ impl Socket {
         raw::call("setsockopt", || sockopt::set_socket_reuseaddr(&self.0, false))
     }
 
-    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1)`: a small piece is sent at once, though the one before is
-    /// not acknowledged yet.
+    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 1)`: a small segment is sent at once, even if the previous one is not
+    /// acknowledged yet.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for a socket that is not of the internet, `EINVAL` for a connection that is over.
@@ -343,7 +343,7 @@ impl Socket {
         raw::call("setsockopt", || sockopt::set_tcp_nodelay(&self.0, true))
     }
 
-    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 0)`: a small piece waits for that acknowledgement.
+    /// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, 0)`: a small segment waits for that acknowledgement.
     ///
     /// # Errors
     /// As [`set_no_delay`](Self::set_no_delay).
@@ -351,7 +351,7 @@ impl Socket {
         raw::call("setsockopt", || sockopt::set_tcp_nodelay(&self.0, false))
     }
 
-    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 1)`: each received message tells who sent it.
+    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 1)`: each received message carries the credentials of its sender.
     ///
     /// # Errors
     /// `EOPNOTSUPP` (on newer kernels) for sockets of another family than [`Family::Unix`].
@@ -374,7 +374,7 @@ impl Socket {
         raw::call("setsockopt", || sockopt::set_socket_passcred(&self.0, true))
     }
 
-    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 0)`: messages do not tell.
+    /// `setsockopt(fd, SOL_SOCKET, SO_PASSCRED, 0)`: messages carry no credentials.
     ///
     /// # Errors
     /// As [`set_pass_credentials`](Self::set_pass_credentials).
@@ -382,7 +382,8 @@ impl Socket {
         raw::call("setsockopt", || sockopt::set_socket_passcred(&self.0, false))
     }
 
-    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: who made the connection (or the pair); `None` when nobody did.
+    /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: the credentials of the process that made the connection (or the
+    /// pair); `None` when there is none.
     ///
     /// These are the credentials of that moment: the peer may have changed them or handed its end on since.
     ///
@@ -426,7 +427,7 @@ impl From<Socket> for OwnedFd {
     }
 }
 
-/// `getpeername(socket, ...)`: the address of the other side, of any descriptor of a connected socket.
+/// `getpeername(socket, ...)`: the address of the peer, for any descriptor of a connected socket.
 ///
 /// # Errors
 /// `ENOTCONN` when it is not connected, `ENOTSOCK` for a descriptor that is not a socket.
@@ -446,8 +447,8 @@ pub fn peer_address(socket: impl AsFd) -> Result<Address> {
 }
 
 /// `setsockopt` with `SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`, `TCP_KEEPCNT` and `TCP_USER_TIMEOUT`: the kernel
-/// asks a silent peer after `idle`, then every `interval`. After `count` questions without an answer the connection has
-/// ended. Data that the peer does not acknowledge ends the connection after the same time.
+/// probes a silent peer after `idle`, then every `interval`. After `count` probes without an answer the connection
+/// ends. Data that the peer does not acknowledge ends the connection after the same time.
 ///
 /// # Errors
 /// `EOPNOTSUPP` or `ENOPROTOOPT` for a socket that is not of TCP, `EINVAL` for a span of 0 or above 32,767 seconds.

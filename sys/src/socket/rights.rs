@@ -1,4 +1,4 @@
-//! Descriptors beside bytes, by a deadline: for a [`Socket`](super::Socket) and for a
+//! Transfer of descriptors beside bytes, by a deadline: for a [`Socket`](super::Socket) and for a
 //! [`Stream`](crate::stream::Stream).
 
 use core::mem::MaybeUninit;
@@ -13,10 +13,10 @@ use crate::errno::{Errno, Result};
 use crate::fd::{BorrowedFd, PollFlags, by_deadline};
 use crate::raw;
 
-/// Sending never raises SIGPIPE; waiting is ours, whatever the mode of the descriptor.
+/// The flags of sending: no SIGPIPE, and this crate waits itself, regardless of the mode of the descriptor.
 pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
-/// The most descriptors that one message carries.
+/// The maximum number of descriptors per message.
 ///
 /// # Examples
 /// ```
@@ -31,7 +31,7 @@ pub(super) const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT
 #[doc(alias = "SCM_MAX_FD")]
 pub const MOST_DESCRIPTORS: usize = 253;
 
-/// Whether a message says who sends it; the kernel lets nobody say it of another.
+/// Whether a message carries the credentials of its sender, which the kernel checks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     Unnamed,

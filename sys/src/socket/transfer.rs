@@ -12,8 +12,8 @@ use crate::fd::{AsFd, PollFlags, by_deadline};
 use crate::raw;
 
 impl Socket {
-    /// `send(fd, bytes, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and says how many, waiting for room;
-    /// `None` when there was none by the deadline.
+    /// `send(fd, bytes, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and returns their number, waiting for
+    /// room; `None` when there was no room by the deadline.
     ///
     /// # Errors
     /// `EPIPE` or `ECONNRESET` when the peer is gone, `ENOTCONN`, `EMSGSIZE` for a message that never fits, `ENOBUFS`.
@@ -25,7 +25,7 @@ impl Socket {
     }
 
     /// `sendto(fd, bytes, MSG_NOSIGNAL, address, ...)`: sends a message to an address, waiting for room; `None` when
-    /// there was none by the deadline.
+    /// there was no room by the deadline.
     ///
     /// # Errors
     /// As for [`send`](Self::send), and `ECONNREFUSED`, `ENOENT`, `EACCES` for the address.
@@ -51,8 +51,8 @@ impl Socket {
         })
     }
 
-    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message) and with the first of
-    /// them these descriptors. `None` when there was no room by the deadline; then nothing was sent.
+    /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message), with these
+    /// descriptors beside the first of them. `None` when there was no room by the deadline; then nothing was sent.
     ///
     /// The receiver gets descriptors of its own for the same open files; the sender's may be closed at once.
     ///
@@ -70,8 +70,9 @@ impl Socket {
         rights::send_by(self.as_fd(), bytes, descriptors, rights::Sender::Unnamed, timeout.into())
     }
 
-    /// `recv(fd, buffer, 0)`: waits for bytes, receives some and says how many: 0 at the end of a stream, `None` when
-    /// there was nothing by the deadline. A socket of messages gives one message; what does not fit is lost.
+    /// `recv(fd, buffer, 0)`: waits for bytes, receives some and returns their number: 0 at the end of a stream, `None`
+    /// when no bytes came by the deadline. A socket of messages returns one message; the part that does not fit is
+    /// lost.
     ///
     /// Descriptors that come along are closed: [`recv_with`](Self::recv_with) takes them.
     ///
@@ -81,7 +82,7 @@ impl Socket {
         self.recv_flags(buffer, RecvFlags::DONTWAIT, timeout.into())
     }
 
-    /// `recv(fd, buffer, MSG_PEEK)`: like [`recv`](Self::recv), and leaves the bytes there to be received again.
+    /// `recv(fd, buffer, MSG_PEEK)`: like [`recv`](Self::recv), but leaves the bytes in the socket.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).
@@ -97,8 +98,8 @@ impl Socket {
         })
     }
 
-    /// `recvfrom(fd, buffer, 0, address, ...)`: receives one message and tells where it came from; `None` when there
-    /// was nothing by the deadline.
+    /// `recvfrom(fd, buffer, 0, address, ...)`: receives one message and returns its source address too; `None` when no
+    /// message came by the deadline.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).
@@ -114,8 +115,8 @@ impl Socket {
     }
 
     /// `recvmsg(fd, {buffer, control}, MSG_CMSG_CLOEXEC)`: receives some bytes or one message, with up to `N`
-    /// descriptors that came along and, under [`set_pass_credentials`](Self::set_pass_credentials), who sent it; `None`
-    /// when there was nothing by the deadline.
+    /// descriptors. Under [`set_pass_credentials`](Self::set_pass_credentials) it also returns the sender. `None` when
+    /// nothing came by the deadline.
     ///
     /// Nothing leaks whatever the peer sends: when more descriptors came than there is room for, all of them are closed
     /// and [`Received::descriptors_lost`] says so.

@@ -1,4 +1,5 @@
-//! Writing without SIGPIPE, the signal that the kernel sends for a write without a reader.
+//! Writing without SIGPIPE, the signal that the kernel sends to a process that writes to a pipe or socket without a
+//! reader.
 //!
 //! | kernel | calls of one write |
 //! | --- | --- |
@@ -18,10 +19,10 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::raw;
 use crate::signal::{self, Signal, SignalSet};
 
-/// `RWF_NOSIGNAL`, which neither libc nor rustix names yet.
+/// `RWF_NOSIGNAL`, which neither libc nor rustix defines yet.
 const NOSIGNAL: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x100);
 
-/// `pwritev2(fd, bytes, -1, RWF_NOSIGNAL)`: writes some of `bytes` and returns how many. Never raises SIGPIPE, on a
+/// `pwritev2(fd, bytes, -1, RWF_NOSIGNAL)`: writes some of `bytes` and returns their number. Never raises SIGPIPE, on a
 /// pipe, a socket or any other file.
 ///
 /// Before Linux 6.18 this thread blocks the signal during the write, and removes the signal if the write raised it.
@@ -47,7 +48,7 @@ pub fn write_without_sigpipe(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
     retry(|| write(fd.as_fd(), &[IoSlice::new(part)], &lacks_nosignal))
 }
 
-/// One write. `lacks_nosignal` remembers that the kernel does not know the flag, for this file.
+/// Makes one write. `lacks_nosignal` records that the kernel does not support the flag for this file.
 pub(super) fn write(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>], lacks_nosignal: &AtomicBool) -> Result<usize> {
     if !lacks_nosignal.load(Relaxed) {
         // An offset of -1 is the file's own position, as for writev.

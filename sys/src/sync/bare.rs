@@ -1,5 +1,5 @@
-//! Locks around nothing, taken and released without a guard. They are for what lies outside of memory, such as a file,
-//! and for a lock that one function takes and another releases.
+//! Locks without data, taken and released without a guard. They protect resources outside of memory, such as a file, or
+//! are taken in one function and released in another.
 //!
 //! ```
 //! use ossature_sys::{shm::Shm, sync::bare::NotOwner, sync::lock::Lock};
@@ -71,10 +71,10 @@ pub use crate::sync::scope::NotOwner;
 use crate::sync::scope::{Owned, Private, RawLock, Refused, Scope};
 use crate::thread_bound::StaysInItsThread;
 
-/// What `Lock` and `RLock` have.
+/// The methods of `Lock` and `RLock`.
 macro_rules! acquire {
     () => {
-        /// Takes the lock, waiting for as long as it takes, until [`release`](Self::release).
+        /// Takes the lock, waiting without a timeout, until [`release`](Self::release).
         ///
         /// # Errors
         /// As for [`lock`](Self::lock).
@@ -83,7 +83,7 @@ macro_rules! acquire {
             S::outcome(S::settle(self.lock()).map(core::mem::forget))
         }
 
-        /// Takes the lock without waiting, and says whether it succeeded.
+        /// Takes the lock without waiting, and returns whether it succeeded.
         ///
         /// # Errors
         /// As for [`try_lock`](Self::try_lock).
@@ -104,11 +104,11 @@ macro_rules! acquire {
     };
 }
 
-/// What all locks around nothing have.
+/// The method that all locks without data have.
 macro_rules! by_name {
     () => {
         /// The hold that [`acquire`](Self::acquire) took, for a wait with a
-        /// [`Condition`](crate::sync::condition::Condition). Dropping it releases nothing.
+        /// [`Condition`](crate::sync::condition::Condition). A drop releases nothing.
         ///
         /// # Errors
         /// [`NotOwner`] if this thread does not hold the lock, as far as the lock knows its holder.
@@ -151,8 +151,8 @@ where
 impl Lock<()> {
     by_name!();
 
-    /// Releases the lock, whichever thread took it. A guard that is dropped later releases the next hold of the lock,
-    /// if there is one.
+    /// Releases the lock, regardless of the thread that took it. A guard that is dropped later releases the next hold
+    /// of the lock, if there is one.
     ///
     /// # Errors
     /// [`NotOwner::Free`] if no thread holds the lock.
@@ -185,8 +185,8 @@ impl<S: Scope> RLock<(), S> {
     }
 }
 
-/// The hold of a lock around nothing, without a guard: what a [`Condition`](super::condition::Condition) releases and
-/// takes again. Dropping it releases nothing.
+/// The hold of a lock without data and without a guard, which a [`Condition`](super::condition::Condition) releases and
+/// takes again. A drop releases nothing.
 ///
 /// # Examples
 /// ```
@@ -205,7 +205,7 @@ impl<S: Scope> RLock<(), S> {
 #[must_use = "only a wait does anything with the hold"]
 pub struct ByName<'l, L: ?Sized> {
     lock: &'l L,
-    /// Raw pointers are not Send, so neither is the hold.
+    /// A marker that keeps the hold in its thread.
     stays: PhantomData<StaysInItsThread>,
 }
 
@@ -215,7 +215,7 @@ impl<L: ?Sized> fmt::Debug for ByName<'_, L> {
     }
 }
 
-/// A lock around nothing: [`Lock<()>`](Lock), [`RLock<()>`](RLock) and [`HandoffLock`].
+/// A lock without data: [`Lock<()>`](Lock), [`RLock<()>`](RLock) and [`HandoffLock`].
 ///
 /// # Safety
 /// As for [`Held`]; and nobody relies on being alone while the lock is held.
@@ -232,7 +232,7 @@ impl<L: ?Sized> fmt::Debug for ByName<'_, L> {
 /// assert!(is_held(&lock) && !is_held(&nested));
 /// ```
 pub unsafe trait Named {
-    /// Who may wait for the lock.
+    /// The scope of the lock: who may wait for it.
     type Scope: Scope;
 
     /// Checks that the calling thread holds the lock, as far as the lock knows.
@@ -245,11 +245,11 @@ pub unsafe trait Named {
     #[doc(hidden)]
     fn is_abandoned(&self) -> bool;
 
-    /// Releases the lock, all levels of it, and says how many they were. Called after a check.
+    /// Releases the lock, all levels of it, and returns their number. Called after a check.
     #[doc(hidden)]
     fn let_go(&self) -> u32;
 
-    /// Takes the lock again, as deep as before.
+    /// Takes the lock again, with the same number of levels as before.
     ///
     /// # Errors
     /// The lock was marked as unrecoverable meanwhile.

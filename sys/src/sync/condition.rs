@@ -1,4 +1,4 @@
-//! Waiting, with a lock let go, until another thread or process says that something has changed.
+//! Waiting for a change of data: a wait releases the lock, until another thread or process sends a notification.
 //!
 //! ```
 //! use ossature_sys::sync::{condition::Condition, lock::Lock};
@@ -70,7 +70,7 @@ use crate::sync::queue::{PrivateQueue, Queue, SharedQueue};
 use crate::sync::scope::{Local, Shared};
 use crate::sync::scope::{Private, Refused, Scope};
 
-/// A queue of those who wait for a change of what a lock guards.
+/// A queue of waiters for a change of the data that a lock protects.
 ///
 /// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it. So several conditions
 /// may share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you
@@ -110,7 +110,7 @@ pub struct Condition<S: Scope = Private, const N: usize = 120> {
     queue: S::Queue<N>,
 }
 
-/// How [`Condition::wait_for`] ended.
+/// The result of [`Condition::wait_for`].
 ///
 /// # Examples
 /// See the example of [`Condition`].
@@ -121,7 +121,7 @@ pub enum Wait {
     Ready,
     /// The time ran out, or the wait was [cancelled](crate::futex::Cancel), and the condition does not hold.
     TimedOut,
-    /// A holder of the lock died and nobody has repaired the data since: it was not looked at.
+    /// A holder of the lock died, and no thread has repaired the data since. `ready` was not called again.
     Abandoned,
 }
 
@@ -148,7 +148,8 @@ impl Condition<Local> {
 }
 
 impl Condition<Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared condition of, with room for 120 waiters.
+    /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared condition with room for 120
+    /// waiters.
     ///
     /// [`shared_with_capacity`](Self::shared_with_capacity) takes more.
     pub fn shared() -> impl Init<Self> {
@@ -210,7 +211,7 @@ impl<S: Scope, const N: usize> fmt::Debug for Condition<S, N> {
     }
 }
 
-/// A guard whose lock a [`Condition`] lets go and takes again: [`Guard`](super::lock::Guard) and
+/// A guard whose lock a [`Condition`] releases and takes again: [`Guard`](super::lock::Guard) and
 /// [`RLockGuard`](super::rlock::RLockGuard).
 ///
 /// # Safety
@@ -242,7 +243,7 @@ pub unsafe trait Held: Sized {
     #[doc(hidden)]
     fn answer<A>(result: Result<A, Refused>) -> Self::Answer<A>;
 
-    /// Whether a holder of the lock died and nobody has repaired the data since.
+    /// Whether a holder of the lock died, and no thread has repaired the data since.
     #[doc(hidden)]
     fn is_abandoned(&self) -> bool;
 
@@ -251,14 +252,14 @@ pub unsafe trait Held: Sized {
     #[doc(hidden)]
     fn check(&self) -> Result<(), Refused>;
 
-    /// Releases the lock, all levels of it, and says how many they were.
+    /// Releases the lock, all levels of it, and returns their number.
     ///
     /// # Safety
     /// The guard is not used, nor dropped, until `take_again` has answered `Ok`.
     #[doc(hidden)]
     unsafe fn let_go(&self) -> u32;
 
-    /// Takes the lock again, as deep as before.
+    /// Takes the lock again, with the same number of levels as before.
     ///
     /// # Errors
     /// The lock was marked as unrecoverable meanwhile.
@@ -270,7 +271,7 @@ pub unsafe trait Held: Sized {
 }
 
 impl<S: Scope, const N: usize> Condition<S, N> {
-    /// Lets the lock go, waits for a notification and takes the lock again.
+    /// Releases the lock, waits for a notification and takes the lock again.
     ///
     /// Differs from Python: a thread that does not hold the lock has no guard to call it with, unless it released the
     /// lock by [name](super::bare) and kept the guard.
@@ -285,7 +286,7 @@ impl<S: Scope, const N: usize> Condition<S, N> {
         G::answer(self.wait_within(guard, Limit::NEVER).map(|(guard, _)| guard))
     }
 
-    /// [`wait`](Self::wait) within the limit: the answer beside the guard is false when the time ran out, or the wait
+    /// [`wait`](Self::wait) within the limit: the result beside the guard is false when the time ran out, or the wait
     /// was [cancelled](crate::futex::Cancel), without a notification.
     ///
     /// The limit is for the notification: the lock is waited for as long as it takes. A limit that is over already lets
@@ -297,7 +298,7 @@ impl<S: Scope, const N: usize> Condition<S, N> {
         G::answer(self.wait_within(guard, limit.into()))
     }
 
-    /// Waits until `ready` returns true, which is called with the lock held. It is called before any wait, after each
+    /// Waits until `ready` returns true. `ready` is called with the lock held: before any wait, after each
     /// notification, and once when the time has run out.
     ///
     /// # Errors
@@ -336,7 +337,7 @@ impl<S: Scope, const N: usize> Condition<S, N> {
         })
     }
 
-    /// Frees the `count` waiters that have waited longest, or as many as there are, and says how many that were.
+    /// Frees the `count` waiters that have waited longest, or all if there are fewer, and returns their number.
     #[doc(alias = "notify_one")]
     #[doc(alias = "signal")]
     #[inline]
@@ -344,7 +345,7 @@ impl<S: Scope, const N: usize> Condition<S, N> {
         self.queue.notify(count)
     }
 
-    /// Frees everybody who waits now, and says how many that were.
+    /// Frees all waiters, and returns their number.
     #[doc(alias = "broadcast")]
     #[doc(alias = "notifyAll")]
     #[inline]

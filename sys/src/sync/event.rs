@@ -1,4 +1,4 @@
-//! A flag that one sets and many wait for.
+//! A flag that one thread sets and many threads wait for.
 //!
 //! ```
 //! use core::time::Duration;
@@ -98,7 +98,7 @@ pub struct Event<S: Scope = Private> {
 
 impl Event {
     const_unless_loom! {
-        /// An event for threads, its flag down; usable in a `static`.
+        /// An unset event for threads; usable in a `static`.
         pub const fn new() -> Self {
             Self::unset()
         }
@@ -113,7 +113,7 @@ impl Default for Event {
 
 impl Event<Local> {
     const_unless_loom! {
-        /// An event for a single thread, its flag down.
+        /// An unset event for a single thread.
         pub const fn local() -> Self {
             Self::unset()
         }
@@ -121,7 +121,7 @@ impl Event<Local> {
 }
 
 impl Event<Shared> {
-    /// What [`Shm::place`](crate::shm::Shm::place) makes a shared event of, its flag down.
+    /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes an unset shared event.
     pub fn shared() -> impl Init<Self> {
         // SAFETY: zero bytes are an event whose flag is down.
         unsafe { InitWith::zeroed() }
@@ -141,7 +141,7 @@ impl<S: Scope> Event<S> {
         }
     }
 
-    /// Raises the flag and frees everybody who waits.
+    /// Sets the flag and frees all waiters.
     #[inline]
     pub fn set(&self) {
         let mut seen = self.state.load(Relaxed);
@@ -159,7 +159,7 @@ impl<S: Scope> Event<S> {
         }
     }
 
-    /// The whole of `set`, when somebody may sleep.
+    /// The slow path of `set`, when there may be sleepers.
     #[cold]
     fn set_and_wake(&self) {
         S::Gate::protected_at(&self.state, || {
@@ -177,7 +177,7 @@ impl<S: Scope> Event<S> {
         });
     }
 
-    /// Wakes those that raises up to that of `left` have left asleep.
+    /// Wakes the sleepers that earlier raises, up to that of `left`, have not woken.
     fn wake_all(&self, left: u64) {
         S::Gate::wake_at(&self.state, u32::MAX);
         let mut seen = self.state.load(Relaxed);
@@ -189,7 +189,7 @@ impl<S: Scope> Event<S> {
         }
     }
 
-    /// Lowers the flag: later waits wait. Those that waited when it was raised are free all the same.
+    /// Clears the flag: later waits wait. Threads that waited when it was set are freed anyway.
     #[inline]
     pub fn clear(&self) {
         let mut seen = self.state.load(Relaxed);
@@ -201,14 +201,14 @@ impl<S: Scope> Event<S> {
         }
     }
 
-    /// Whether the flag is up.
+    /// Whether the flag is set.
     #[doc(alias = "isSet")]
     #[inline]
     pub fn is_set(&self) -> bool {
         self.state.load(Acquire) & FLAG == UP
     }
 
-    /// Waits until the flag is up, or was up at some time since the call.
+    /// Waits until the flag is set, or was set at any time since the call.
     ///
     /// # Errors
     /// In `Local`: [`WouldDeadlock`](Refused::WouldDeadlock) when the flag is down. In `Shared` none.
@@ -217,7 +217,7 @@ impl<S: Scope> Event<S> {
         S::outcome(self.wait_within(Limit::NEVER).map(|_| ()))
     }
 
-    /// Waits until the flag is up, within the limit; false when the time ran out or the wait was
+    /// Waits until the flag is set, within the limit; false when the time ran out or the wait was
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors

@@ -1,13 +1,13 @@
-//! Ranges of bits in memory that others change beside us: one bit for each granule.
+//! Ranges of bits in memory that others change at the same time: one bit for each granule.
 
 use crate::atomic::Ordering::{AcqRel, Acquire};
 use crate::atomic::{AtomicU64, step};
 
-/// How many bits a word has.
+/// The number of bits of a word.
 pub(super) const WORD: usize = u64::BITS as usize;
 
 /// The words of a range of bits: the number of each one's first bit, the word, and the bits of the range in it. Bits
-/// that do not exist are left out.
+/// that do not exist are skipped.
 fn words(bits: &[AtomicU64], from: usize, to: usize) -> impl Iterator<Item = (usize, &AtomicU64, u64)> {
     let first = from / WORD;
     let words = bits.get(first..to.div_ceil(WORD)).unwrap_or_default();
@@ -28,7 +28,7 @@ pub(crate) fn set(bits: &[AtomicU64], from: usize, to: usize) {
     }
 }
 
-/// Clears the bits of a range. What the thread did before is seen by whoever finds them clear.
+/// Clears the bits of a range. A thread that then finds them clear sees all earlier writes of this thread.
 pub(crate) fn clear(bits: &[AtomicU64], from: usize, to: usize) {
     for (_, word, mask) in words(bits, from, to) {
         step();
@@ -36,7 +36,7 @@ pub(crate) fn clear(bits: &[AtomicU64], from: usize, to: usize) {
     }
 }
 
-/// The first bit of a range that is set, or that is not.
+/// The first bit of a range that is set, or that is clear.
 fn first(bits: &[AtomicU64], from: usize, to: usize, is_set: bool) -> Option<usize> {
     words(bits, from, to).find_map(|(begin, word, mask)| {
         let word = word.load(Acquire);

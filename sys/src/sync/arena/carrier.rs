@@ -1,4 +1,4 @@
-//! Handles under way in a message.
+//! Objects of an arena in a message that is under way.
 
 use core::fmt;
 
@@ -8,8 +8,8 @@ use crate::errno::Result;
 use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::shm::Shareable;
 
-/// A holder of its own for a message: what it [carries](Self::carry) stays as long as its descriptor is open somewhere,
-/// in a message under way included.
+/// A separate holder for a message: the objects that it [carries](Self::carry) exist as long as any copy of its
+/// descriptor is open, also in a message under way.
 ///
 /// The receiver attaches to the arena, unless it has the arena already, takes the objects [at](Arena::at) their places,
 /// and closes the descriptor only then.
@@ -64,8 +64,8 @@ impl Arena {
 }
 
 impl Carrier {
-    /// Holds an object for whoever will have the descriptor, and says its [place](Handle::place); `None` for an object
-    /// of another arena.
+    /// Holds an object for the receivers of the descriptor, and returns its [place](Handle::place); `None` for an
+    /// object of another arena.
     pub fn carry<T: Shareable>(&self, object: &Handle<T>) -> Option<u64> {
         if !self.is_of(object.arena()) {
             return None;
@@ -76,7 +76,7 @@ impl Carrier {
         Some(first as u64)
     }
 
-    /// Whether it carries objects of this arena.
+    /// Whether this carries objects of this arena.
     ///
     /// # Examples
     /// ```
@@ -91,7 +91,7 @@ impl Carrier {
         self.arena.is(arena)
     }
 
-    /// The descriptor, to be sent.
+    /// The descriptor, for sending.
     ///
     /// # Safety
     /// It only goes to processes that use the memory through `Arena`.

@@ -1,4 +1,4 @@
-//! An object of an arena, as one of its holders has it.
+//! The handle of an object in an arena.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -12,7 +12,7 @@ use crate::atomic::Ordering::{Acquire, Release};
 use crate::errno::Result;
 use crate::shm::{Init, Shareable, fits_in_shared_memory, is_linked, kind_of};
 
-/// An object in an [`Arena`]. Clones are the same object.
+/// A handle of an object in an [`Arena`]. Clones refer to the same object.
 ///
 /// With the last handle of a process, the process gives the object back. If a thread of the process still holds a lock
 /// in it then, by a guard that was forgotten, the object stays until the process ends.
@@ -32,7 +32,7 @@ use crate::shm::{Init, Shareable, fits_in_shared_memory, is_linked, kind_of};
 pub struct Handle<T> {
     arena: Arena,
     value: NonNull<T>,
-    /// [`is_linked`] for this type, for the drop, which knows no bound.
+    /// [`is_linked`] for this type, for the drop, which has no bound on the type.
     is_linked: unsafe fn(NonNull<T>) -> bool,
 }
 
@@ -43,17 +43,17 @@ unsafe impl<T: Shareable> Send for Handle<T> {}
 unsafe impl<T: Shareable> Sync for Handle<T> {}
 
 impl<T: Shareable> Handle<T> {
-    /// Of a whole object, which this process holds with one handle more than there are.
+    /// Makes a handle of a complete object. The caller has already counted the handle.
     pub(super) fn new(arena: Arena, value: NonNull<T>) -> Self {
         Self { arena, value, is_linked: is_linked::<T> }
     }
 
-    /// Where it lies, for [`Arena::at`] in another process.
+    /// The place of the object, for [`Arena::at`] in another process.
     pub fn place(&self) -> u64 {
         self.first() as u64
     }
 
-    /// The arena that it lies in.
+    /// The arena of the object.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
@@ -64,7 +64,7 @@ impl<T> Handle<T> {
         self.arena.memory().granule_at(self.value)
     }
 
-    /// From which granule to which one it lies.
+    /// The first granule of the object, and the granule after its last.
     pub(super) fn range(&self) -> (usize, usize) {
         let first = self.first();
         (first, first + granules_of::<T>())
@@ -122,7 +122,7 @@ impl Arena {
     /// [`Shm::place`](crate::shm::Shm::place); after a fork, as for [`from_fd`](Self::from_fd).
     pub fn place<T: Shareable>(&self, init: impl Init<T>) -> Result<Handle<T>> {
         const { fits_in_shared_memory::<T>() };
-        /// Gives the granules back if the object is not made.
+        /// Frees the granules if the object is not made.
         struct Unfinished<'a>(&'a Arena, usize, usize);
         impl Drop for Unfinished<'_> {
             fn drop(&mut self) {
@@ -147,7 +147,7 @@ impl Arena {
         Ok(Handle::new(self.clone(), value))
     }
 
-    /// Takes the object of that type that begins at this [place](Handle::place); `None` if there is none.
+    /// A handle of the object of this type that begins at this [place](Handle::place); `None` if there is none.
     ///
     /// The object must be held meanwhile, by whoever told the place. Otherwise it may be another of the same type.
     ///

@@ -1,4 +1,4 @@
-//! Who holds objects: becoming a holder, and finding out who is one no longer.
+//! The holders of objects: registering a holder, and detecting holders that have ended.
 //!
 //! All of this is done with the arena's lock held, so the steps of two holders are never mixed. A step that a killed
 //! process leaves undone is done by the next one, as the table of the [module](super) says.
@@ -12,17 +12,17 @@ use crate::fd::{AsFd, BorrowedFd};
 use crate::flock::{is_byte_locked, try_lock_byte};
 use crate::mmap::memfd;
 
-/// How many words are cleared or backed of a row for that many granules.
+/// The number of words of a row that are used for this number of granules.
 fn row_words(extent: usize) -> usize {
     extent.div_ceil(WORD)
 }
 
-/// Holders are looked for below this number.
+/// The upper limit of the numbers of holders.
 pub(super) fn most(state: &State) -> usize {
     usize::try_from(state.holders).unwrap_or(HOLDERS).min(HOLDERS)
 }
 
-/// Makes the open file description behind `fd` a new holder, which holds nothing yet, and says its number.
+/// Makes the open file description behind `fd` a new holder of no objects, and returns its number.
 ///
 /// # Errors
 /// `ETOOMANYREFS` beyond [`HOLDERS`]; `ENOSPC` and `ENOMEM` without memory for its row; `ENOLCK`.
@@ -55,7 +55,7 @@ pub(super) fn become_one(memory: &Memory, state: &mut State, extent: usize, fd: 
     }
 }
 
-/// Finds pages for the row of a holder.
+/// Allocates pages for the row of a holder.
 pub(super) fn back_row(memory: &Memory, number: usize, extent: usize, fd: BorrowedFd<'_>) -> Result<()> {
     let entry = memory.control().entries.get(number).ok_or(Errno::RANGE)?;
     let (has, needs) = (entry.backed.load(Relaxed), row_words(extent) as u32);
@@ -67,7 +67,7 @@ pub(super) fn back_row(memory: &Memory, number: usize, extent: usize, fd: Borrow
     Ok(())
 }
 
-/// Frees the entries of holders that are there no longer, but never that of `own`; says how many entries are free then.
+/// Frees the entries of holders that have ended, but never that of `own`; returns the number of free entries.
 pub(super) fn reclaim(memory: &Memory, state: &State, own: Option<usize>, fd: BorrowedFd<'_>) -> Result<usize> {
     let mut free = 0;
     for (number, entry) in memory.control().entries.iter().enumerate().take(most(state)) {
@@ -84,7 +84,7 @@ pub(super) fn reclaim(memory: &Memory, state: &State, own: Option<usize>, fd: Bo
     Ok(free)
 }
 
-/// Frees the objects that no holder has any more. Says how many granules are free of those that have pages.
+/// Frees the objects without a holder. Returns the number of free granules with pages.
 pub(super) fn sweep(memory: &Memory, state: &State, extent: usize, own: usize, fd: &impl AsFd) -> Result<usize> {
     reclaim(memory, state, Some(own), fd.as_fd())?;
     let held = |index: usize| {
@@ -96,8 +96,8 @@ pub(super) fn sweep(memory: &Memory, state: &State, extent: usize, own: usize, f
     Ok(free_unheld(memory.used(), memory.kinds(), row_words(extent), held))
 }
 
-/// In the first `words` of `used`, clears the bits that are not in what `held` says of a word, and says how many are
-/// clear then.
+/// Clears the bits in the first `words` of `used` that are not set in `held` for the same word, and returns the number
+/// of clear bits.
 ///
 /// Kinds go before the bit in `used`, so an object that is half freed can be neither had nor overwritten.
 pub(crate) fn free_unheld(used: &[AtomicU64], kinds: &[AtomicU64], words: usize, held: impl Fn(usize) -> u64) -> usize {

@@ -1,4 +1,4 @@
-//! What lies where in an arena's memory.
+//! The layout of an arena's memory.
 //!
 //! | part | bytes |
 //! | --- | --- |
@@ -21,47 +21,47 @@ use crate::shm::{Fingerprint, Shareable};
 use crate::sync::arena::bits::WORD;
 use crate::sync::{Lock, Shared};
 
-/// How many bytes a granule has: an object takes a whole number of them.
+/// The size of a granule in bytes: an object takes a whole number of granules.
 pub(super) const GRANULE: usize = 64;
 
-/// How many holders an arena can have at once: processes, and messages under way with objects of the arena.
+/// The maximum number of holders of an arena at a time: processes, and messages under way with objects of the arena.
 pub const HOLDERS: usize = 1024;
 
-/// The least and the greatest number of granules: 64 KiB and 4 GiB of objects.
+/// The minimum and maximum numbers of granules: 64 KiB and 4 GiB of objects.
 const LEAST: usize = 1 << 10;
 const MOST: usize = if usize::BITS > 32 { 1 << 26 } else { 1 << 19 };
 
-/// No part of the data is aligned to more.
+/// The highest alignment of any part of the data.
 const PAGE: usize = 4096;
 
 crate::shareable! {
-    /// What whoever holds the arena's lock may change, each field by one store.
+    /// The state that the holder of the arena's lock may change, each field by one store.
     pub(super) plain struct State {
-        /// How many granules have pages.
+        /// The number of granules that have pages.
         pub(super) extent: u64,
-        /// Where the next object is looked for first.
+        /// The granule at which the search for room starts.
         pub(super) cursor: u64,
-        /// Holders with a greater number were never there.
+        /// The number above the highest holder so far.
         pub(super) holders: u64,
     }
 }
 
-/// Whether there is a holder of this number.
+/// The entry of the holder with this number.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Entry {
     /// [`FREE`] or [`TAKEN`].
     pub(super) state: AtomicU32,
-    /// How many words of the row have pages.
+    /// The number of words of the row that have pages.
     pub(super) backed: AtomicU32,
 }
 
-/// The row is zero, and nobody has it.
+/// The row is zero and has no holder.
 pub(super) const FREE: u32 = 0;
-/// The row is that of a holder, dead or alive.
+/// The row belongs to a holder, dead or alive.
 pub(super) const TAKEN: u32 = 1;
 
-/// What all share. Zero bytes are that of a new arena, but for the lock.
+/// The state that all processes share. Zero bytes are the state of a new arena, except for the lock.
 #[repr(C)]
 pub(super) struct Control {
     pub(super) lock: Lock<State, Shared>,
@@ -74,12 +74,12 @@ unsafe impl Shareable for Control {
     const LOCKS: bool = true;
 }
 
-/// How many granules hold that many bytes, as many as an arena may have.
+/// The number of granules for that number of bytes, within the limits of an arena.
 pub(super) fn granules_for(bytes: usize) -> usize {
     bytes.div_ceil(GRANULE).clamp(LEAST, MOST).next_multiple_of(WORD)
 }
 
-/// Where the parts begin, in bytes from the beginning of the file.
+/// The offsets of the parts, in bytes from the beginning of the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts {
     pub(super) used: usize,
@@ -90,7 +90,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// `None` for a number of granules that no arena has.
+    /// The parts of an arena of this size; `None` for a number of granules that no arena has.
     pub(super) fn of(granules: usize) -> Option<Self> {
         if !(LEAST..=MOST).contains(&granules) || granules % WORD != 0 {
             return None;
@@ -103,13 +103,13 @@ impl Parts {
         Some(Self { used, kinds, rows, data, end })
     }
 
-    /// How many bytes lie behind the control.
+    /// The number of bytes behind the control.
     pub(super) fn more(granules: usize) -> Option<usize> {
         Some(Self::of(granules)?.end - Growing::offset::<Control>() - size_of::<Control>())
     }
 }
 
-/// The mapping, with a way to each part.
+/// The mapping, with access to each part.
 #[derive(Debug)]
 pub(super) struct Memory {
     region: Region,
@@ -118,7 +118,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// `None` unless the region has the parts of an arena with `granules` granules.
+    /// The memory in a region; `None` unless the region has the parts of an arena with `granules` granules.
     pub(super) fn new(region: Region, granules: usize) -> Option<Self> {
         let parts = Parts::of(granules)?;
         (region.len() >= parts.end).then_some(Self { region, granules, parts })
@@ -137,7 +137,7 @@ impl Memory {
         unsafe { self.region.as_ptr().add(offset) }.cast()
     }
 
-    /// Where the control lies, which need not be initialised yet.
+    /// The address of the control, which need not be initialised yet.
     pub(super) fn control_place(&self) -> NonNull<Control> {
         self.at(Growing::offset::<Control>())
     }
@@ -148,7 +148,7 @@ impl Memory {
         unsafe { self.control_place().as_ref() }
     }
 
-    /// Words from `offset` on, one for each of `count`.
+    /// `count` words from `offset` on.
     fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
         // SAFETY: `Parts` made room for the words, at a multiple of eight in a mapping that begins a page; they are
         // atomics, for which any bytes are valid.
@@ -165,7 +165,7 @@ impl Memory {
         self.words(self.parts.kinds, self.granules)
     }
 
-    /// Where the row of a holder lies; the number is below [`HOLDERS`].
+    /// The offset of the row of a holder; the number is below [`HOLDERS`].
     pub(super) fn row_offset(&self, holder: usize) -> usize {
         self.parts.rows + holder.min(HOLDERS - 1) * (self.granules / 8)
     }
@@ -175,12 +175,12 @@ impl Memory {
         self.words(self.row_offset(holder), self.granules / WORD)
     }
 
-    /// Where a granule lies; it must be one of the arena.
+    /// The address of a granule of the arena.
     pub(super) fn granule(&self, granule: usize) -> NonNull<u8> {
         self.at(self.parts.data + granule.min(self.granules - 1) * GRANULE)
     }
 
-    /// Which granule begins at this place in the data.
+    /// The granule that begins at this address in the data.
     pub(super) fn granule_at<T>(&self, place: NonNull<T>) -> usize {
         (place.as_ptr().addr() - self.granule(0).as_ptr().addr()) / GRANULE
     }

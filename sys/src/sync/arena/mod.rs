@@ -1,4 +1,4 @@
-//! A place for shared objects of different types in one memory file, behind one descriptor.
+//! An arena for shared objects of different types in one memory file, behind one descriptor.
 //!
 //! ```standalone_crate
 //! use ossature_sys::{process::fork, sync::{Lock, Shared, arena::Arena}};
@@ -107,7 +107,7 @@ use crate::sync::lock::Guard;
 use crate::sync::scope::Refused;
 use crate::sync::{Lock, Private, Shared};
 
-/// Pages are found for this many granules at least, and for no more than [`MOST_AT_ONCE`] unless an object needs more.
+/// The minimum number of granules that get pages at once. The maximum is [`MOST_AT_ONCE`], unless an object needs more.
 const FIRST: usize = 256;
 const MOST_AT_ONCE: usize = (4 << 20) / GRANULE;
 
@@ -138,8 +138,8 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Makes an arena with room for `capacity` bytes of objects: at least 64 KiB, at most 4 GiB (32 MiB where addresses
-    /// have 32 bits). Each object takes a whole number of 64 bytes.
+    /// Makes an arena with room for `capacity` bytes of objects: at least 64 KiB, at most 4 GiB (32 MiB on 32-bit
+    /// machines). Each object takes a whole number of 64 bytes.
     ///
     /// # Errors
     /// As for [`Shm::place`](crate::shm::Shm::place). The capacity costs addresses (`ENOMEM` if there are not enough of
@@ -162,7 +162,7 @@ impl Arena {
         Self::over(memory, fd, forks)
     }
 
-    /// Attaches to the arena that another process made: to the memory behind the descriptor, which is opened anew.
+    /// Attaches to the arena that another process made: it opens the memory behind the descriptor again.
     ///
     /// # Errors
     /// As for [`Shm::from_fd`](crate::shm::Shm::from_fd). `ENOENT` without /proc. `ETOOMANYREFS` when there are
@@ -182,8 +182,8 @@ impl Arena {
         Self::over(memory, fd, forks).map_err(AttachError::Os)
     }
 
-    /// The mapping keeps the open file description through which it was made, and would keep its lock. So what is
-    /// locked is another one.
+    /// The mapping keeps the open file description through which it was made, and would keep its lock. So the lock is
+    /// on another open file description.
     fn over(memory: Memory, mapped: OwnedFd, forks: u32) -> Result<Self> {
         let fd = reopen(mapped.as_fd())?;
         drop(mapped);
@@ -203,7 +203,7 @@ impl Arena {
         &self.local().memory
     }
 
-    /// What this process is as a holder, which no child is beside it; the caller holds the arena's lock.
+    /// This process as a holder, which it does not share with a child; the caller holds the arena's lock.
     ///
     /// # Errors
     /// After a fork, as for [`from_fd`](Self::from_fd).
@@ -216,7 +216,7 @@ impl Arena {
         Ok(own)
     }
 
-    /// Becomes a new holder of what the old one holds, because a child is the old one too, or the parent is.
+    /// Becomes a new holder of the old one's objects, because after a fork parent and child share the old holder.
     #[cold]
     fn renew(&self, state: &mut State, own: &mut Own, now: u32) -> Result<()> {
         let memory = self.memory();
@@ -232,7 +232,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Finds granules that nobody has, and gives them to this process, with one handle.
+    /// Reserves free granules for this process, with one handle.
     fn reserve(&self, count: usize, step: usize) -> Result<usize> {
         let memory = self.memory();
         let mut state = enter(memory)?;
@@ -250,7 +250,7 @@ impl Arena {
         Ok(first)
     }
 
-    /// Gives back the last handle of an object of this process, unless another came meanwhile.
+    /// Releases the last handle of an object of this process, unless another handle was made meanwhile.
     fn release(&self, first: usize, count: usize) {
         let local = self.local();
         let own = local.own.lock();
@@ -272,7 +272,7 @@ impl Arena {
         }
     }
 
-    /// Frees the objects that nobody has any more, and says how many bytes are in use.
+    /// Frees the objects without a holder, and returns the number of bytes in use.
     ///
     /// The arena does it by itself before it takes more pages.
     ///
@@ -288,12 +288,12 @@ impl Arena {
         Ok(extent.saturating_sub(free) * GRANULE)
     }
 
-    /// How many bytes of objects it has room for.
+    /// The number of bytes of objects for which the arena has room.
     pub fn capacity(&self) -> usize {
         self.memory().granules() * GRANULE
     }
 
-    /// How many bytes of objects have pages.
+    /// The number of bytes of objects that have pages.
     ///
     /// # Errors
     /// As for a [lock](crate::sync::Lock::lock).
@@ -313,7 +313,7 @@ impl Arena {
         Ok(extent(memory, &*enter(memory)?) * GRANULE)
     }
 
-    /// Which memory file it is.
+    /// The identity of the memory file.
     ///
     /// # Errors
     /// As for [`FileId::of`].
@@ -330,7 +330,7 @@ impl Arena {
         FileId::of(&self.local().own.lock().fd)
     }
 
-    /// Whether both are one arena, in one mapping.
+    /// Whether both are the same arena, in the same mapping.
     fn is(&self, other: &Self) -> bool {
         self.local == other.local
     }
@@ -356,7 +356,7 @@ impl fmt::Debug for Arena {
     }
 }
 
-/// How many granules an object of this type takes.
+/// The number of granules for an object of this type.
 fn granules_of<T>() -> usize {
     size_of::<T>().div_ceil(GRANULE)
 }
@@ -386,20 +386,20 @@ fn errno(refused: Refused) -> Errno {
     }
 }
 
-/// How many granules have pages; never more than there are.
+/// The number of granules that have pages, at most the number of granules.
 fn extent(memory: &Memory, state: &State) -> usize {
     let granules = memory.granules();
     usize::try_from(state.extent).unwrap_or(granules).min(granules)
 }
 
-/// Another open file description of the same memory.
+/// A new open file description of the same memory.
 fn reopen(memory: BorrowedFd<'_>) -> Result<OwnedFd> {
     let again = memfd::reopen(memory)?;
     // In a changed root, /proc may be anything.
     if FileId::of(&again)? == FileId::of(memory)? { Ok(again) } else { Err(Errno::NOENT) }
 }
 
-/// Looks for room behind the last object, and then from the beginning.
+/// Searches for room behind the last object, and then from the beginning.
 fn find(memory: &Memory, state: &State, count: usize, step: usize) -> Option<usize> {
     let extent = extent(memory, state);
     let cursor = usize::try_from(state.cursor).unwrap_or(0).min(extent);
@@ -408,7 +408,7 @@ fn find(memory: &Memory, state: &State, count: usize, step: usize) -> Option<usi
         .or_else(|| bits::find_clear(used, 0, (cursor + count).min(extent), count, step))
 }
 
-/// Sweeps, and finds pages for more granules if that frees less than a quarter.
+/// Sweeps, and allocates pages for more granules if less than a quarter is free then.
 #[cold]
 fn make_room(memory: &Memory, state: &mut State, own: &Own, count: usize, step: usize) -> Result<usize> {
     let before = extent(memory, state);
@@ -431,7 +431,7 @@ fn make_room(memory: &Memory, state: &mut State, own: &Own, count: usize, step: 
     find(memory, state, count, step).ok_or(Errno::NOSPC)
 }
 
-/// Finds pages for the granules from `before` to `after`, in every part of the memory.
+/// Allocates pages for the granules from `before` to `after`, in every part of the memory.
 fn back(memory: &Memory, state: &State, own: &Own, before: usize, after: usize) -> Result<()> {
     let (fd, parts) = (own.fd.as_fd(), memory.parts());
     let part = |start: usize, numerator: usize, denominator: usize| {

@@ -1,4 +1,4 @@
-//! What one process has of an arena: the mapping, which holder it is, and how many handles of each object it has.
+//! The state of one process for an arena: the mapping, its holder, and the number of its handles of each object.
 
 use core::ptr::NonNull;
 use core::slice;
@@ -13,47 +13,47 @@ use crate::fd::OwnedFd;
 use crate::mmap::Region;
 use crate::sync::Lock;
 
-/// Which holder this process is.
+/// The holder that this process is.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// The open file description whose lock says that the holder is there.
+    /// The open file description whose lock shows that the holder exists.
     pub(super) fd: OwnedFd,
     pub(super) holder: usize,
-    /// How many forks had begun when this process became the holder. After another fork a child is this holder too.
+    /// The number of forks when this process became the holder. After another fork, parent and child share this holder.
     pub(super) forks: u32,
 }
 
-/// From this many references on, they are not counted any more, and what they refer to stays.
+/// The number of references from which they are not counted any more, so that their object is never freed.
 const MANY: u32 = u32::MAX / 2;
 
-/// Counts one more reference; there is one already, unless nobody else counts now.
+/// Counts one more reference. The caller already has a reference, or no other thread counts now.
 pub(super) fn count_up(count: &AtomicU32) -> u32 {
     let before = count.load(Relaxed);
     if before < MANY { count.fetch_add(1, Relaxed) } else { before }
 }
 
-/// Counts one reference less, unless it is the last.
+/// Counts one reference less, unless it is the last; returns whether it did.
 pub(super) fn count_down_to_one(count: &AtomicU32) -> bool {
     let fewer = |count| if count >= MANY { Some(count) } else { (count > 1).then(|| count - 1) };
     count.fetch_update(Release, Relaxed, fewer).is_ok()
 }
 
-/// The part that lies in private memory, behind which the counts lie.
+/// The part in private memory, before the counts.
 #[derive(Debug)]
 pub(super) struct Local {
-    /// How many [`Arena`](super::Arena)s and handles lead here.
+    /// The number of [`Arena`](super::Arena)s and handles that refer to this value.
     references: AtomicUsize,
     pub(super) memory: Memory,
-    /// Taken after the arena's lock by whoever takes both.
+    /// The lock of the holder. A thread that takes both locks takes the arena's lock first.
     pub(super) own: Lock<Own>,
     home: Region,
 }
 
-/// Where the counts begin.
+/// The offset of the counts.
 const COUNTS: usize = size_of::<Local>().next_multiple_of(GRANULE);
 
 impl Local {
-    /// Puts it into memory of its own, with one reference.
+    /// Places the value in memory of its own, with one reference.
     pub(super) fn place(memory: Memory, own: Own) -> Result<NonNull<Self>> {
         let granules = memory.granules();
         let home = Region::private(COUNTS + granules * size_of::<AtomicU32>() + granules / 8)?;
@@ -72,12 +72,12 @@ impl Local {
         unsafe { slice::from_raw_parts(start.cast::<T>().as_ptr(), count) }
     }
 
-    /// For each granule, how many handles this process has of the object that begins there.
+    /// For each granule, the number of this process's handles of the object that begins there.
     pub(super) fn counts(&self) -> &[AtomicU32] {
         self.behind(0, self.memory.granules())
     }
 
-    /// A bit for each granule that this process does not need any more, though its row still says so.
+    /// A bit for each granule that this process does not need any more, though the bit in its row is still set.
     pub(super) fn later(&self) -> &[AtomicU64] {
         let granules = self.memory.granules();
         self.behind(granules * size_of::<AtomicU32>(), granules / WORD)
@@ -87,7 +87,7 @@ impl Local {
         self.references.fetch_add(1, Relaxed);
     }
 
-    /// Gives a reference back; with the last one all is unmapped and the descriptor closed.
+    /// Drops a reference; the last one unmaps everything and closes the descriptor.
     ///
     /// # Safety
     /// The reference was the caller's, who does not use `this` any more.

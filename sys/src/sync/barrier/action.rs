@@ -1,4 +1,4 @@
-//! What the action of a barrier may answer.
+//! The types that the action of a barrier may return.
 
 use core::{error, fmt};
 
@@ -11,8 +11,8 @@ mod sealed {
     impl<E> Sealed for Result<(), E> {}
 }
 
-/// What an action of [`wait_with`](super::Barrier::wait_with) may answer: `()`, or a `Result` whose error breaks the
-/// barrier.
+/// A type that an action of [`wait_with`](super::Barrier::wait_with) may return: `()`, or a `Result` whose error breaks
+/// the barrier.
 ///
 /// # Examples
 /// ```
@@ -24,7 +24,7 @@ mod sealed {
 /// assert_eq!(pass(&Barrier::new(1), || ()), Ok(0));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "the action of a barrier answers `()` or `Result<(), E>`, not `{Self}`",
+    message = "the action of a barrier must return `()` or `Result<(), E>`, not `{Self}`",
     note = "end the closure with `;` or with `.map(drop)`"
 )]
 pub trait Action: sealed::Sealed {
@@ -45,7 +45,7 @@ impl Action for () {
     }
 }
 
-/// The type `!`, which stable Rust names only as the answer of a function. A closure that only panics answers it.
+/// The type `!`, which stable Rust names only as the return type of a function. A closure that only panics returns it.
 type Never = <fn() -> ! as Answers>::Answer;
 
 #[doc(hidden)]
@@ -74,7 +74,7 @@ impl<E> Action for Result<(), E> {
     }
 }
 
-/// Why a wait ended whose action may fail.
+/// The reason why a wait with an action that may fail has ended.
 ///
 /// # Examples
 /// ```
@@ -88,7 +88,7 @@ impl<E> Action for Result<(), E> {
 pub enum WaitError<E> {
     /// The barrier is broken.
     Broken(Broken),
-    /// The action, which this thread ran, answered this error. The barrier is broken for all parties.
+    /// The action, which this thread ran, returned this error. The barrier is broken for all parties.
     Action(E),
 }
 
@@ -102,7 +102,7 @@ impl<E: fmt::Display> fmt::Display for WaitError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(broken) => broken.fmt(f),
-            Self::Action(error) => write!(f, "the barrier is broken: its action answered an error: {error}"),
+            Self::Action(error) => write!(f, "the barrier is broken: its action returned an error: {error}"),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Why a wait at a barrier ended without the others.
+//! The reason why a wait at a barrier ended early.
 
 use core::fmt;
 
 use crate::sync::barrier::word::{DIED, FAILED, PANICKED, PHASE, REASON, RESETTING, TIMED_OUT};
 use crate::sync::scope::Refused;
 
-/// Why a wait at a barrier ended without the others.
+/// The reason why a wait at a barrier ended before all parties arrived.
 ///
 /// # Examples
 /// ```
@@ -23,28 +23,28 @@ use crate::sync::scope::Refused;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Broken {
-    /// A wait ran out of time or was cancelled: this one, or another's.
+    /// A wait ran out of time or was cancelled: this one, or that of another party.
     TimedOut,
-    /// Somebody called [`abort`](super::Barrier::abort).
+    /// A thread called [`abort`](super::Barrier::abort).
     Aborted,
-    /// Somebody called [`reset`](super::Barrier::reset) during this wait. Later ones may go well.
+    /// A thread called [`reset`](super::Barrier::reset) during this wait. Later waits may succeed.
     Reset,
     /// A party died.
     Died,
     /// An action panicked.
     Panicked,
-    /// An action answered an error. The party that ran it has the error itself, as
+    /// An action returned an error. The party that ran it has the error itself, as
     /// [`WaitError::Action`](super::WaitError::Action).
     Failed,
-    /// Nobody could ever complete this wait: in scope `Local` there is one party, and a thread that is inside already
-    /// (in its action) cannot be another. The barrier is as it was.
+    /// The wait could never complete: in scope `Local` there is one party, and a thread that already waits (in its
+    /// action) cannot be another. The barrier is unchanged.
     WouldDeadlock,
-    /// This thread cannot take part. The barrier is as it was.
+    /// This thread cannot take part. The barrier is unchanged.
     Refused(Refused),
 }
 
 impl Broken {
-    /// Why a wait that finds the barrier broken or resetting ends.
+    /// The reason for a wait that finds the barrier broken or resetting.
     pub(super) fn because(state: u64) -> Self {
         match state & REASON {
             _ if state & PHASE == RESETTING => Self::Reset,
@@ -74,8 +74,8 @@ impl fmt::Display for Broken {
             Self::Reset => "the barrier was reset during the wait",
             Self::Died => "the barrier is broken: a party died",
             Self::Panicked => "the barrier is broken: its action panicked",
-            Self::Failed => "the barrier is broken: its action answered an error",
-            Self::WouldDeadlock => "the other parties of the barrier could never come while this thread waits",
+            Self::Failed => "the barrier is broken: its action returned an error",
+            Self::WouldDeadlock => "the barrier cannot be completed: no other party can come while this thread waits",
             Self::Refused(refused) => return write!(f, "the thread cannot wait at the barrier: {refused}"),
         })
     }

@@ -1,4 +1,4 @@
-//! A place where a fixed number of parties wait for each other, again and again.
+//! A barrier at which a fixed number of parties wait for each other, repeatedly.
 //!
 //! ```
 //! use ossature_sys::sync::barrier::Barrier;
@@ -137,7 +137,7 @@ impl Barrier {
         /// # Panics
         /// If `parties` is zero. In a `static` that is an error of the compiler.
         pub const fn new(parties: u32) -> Self {
-            assert!(parties != 0, "a barrier takes one party at least, not 0");
+            assert!(parties != 0, "a barrier takes at least one party, not 0");
             Self {
                 state: SplitWord::new(FILLING),
                 parties,
@@ -157,7 +157,7 @@ impl Barrier<Local> {
         /// # Panics
         /// If `parties` is zero.
         pub const fn local(parties: u32) -> Self {
-            assert!(parties != 0, "a barrier takes one party at least, not 0");
+            assert!(parties != 0, "a barrier takes at least one party, not 0");
             Self {
                 state: SplitWord::new(FILLING),
                 parties,
@@ -181,8 +181,8 @@ impl Barrier<Shared> {
 }
 
 impl<const N: usize> Barrier<Shared, N> {
-    /// An initialiser of a shared barrier with room for `N` participants: those who have [joined](Self::join) and those
-    /// who wait. `N` is 65,536 at most.
+    /// An initialiser of a shared barrier with room for `N` participants, both [joined](Self::join) and waiting. `N` is
+    /// 65,536 at most.
     ///
     /// Each participant takes 56 bytes. A barrier for more than 120 that is placed by itself begins with pages for its
     /// parties, and gets more when more participants come. In a struct or an arena, a barrier has all its pages from
@@ -250,7 +250,7 @@ unsafe impl<const N: usize> Shareable for Barrier<Shared, N> {
 
 #[cfg(loom)]
 impl<S: Scope, const N: usize> Barrier<S, N> {
-    /// A barrier of these parts.
+    /// Makes a barrier of these parts.
     pub(crate) fn of(parties: u32, gate: S::Gate, participants: S::Participants<N>) -> Self {
         Self { state: SplitWord::new(FILLING), parties, spin: Spin::new(), gate, participants }
     }
@@ -259,7 +259,8 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
 type NoAction = fn() -> bool;
 
 impl<S: Scope, const N: usize> Barrier<S, N> {
-    /// Waits until all parties wait, and answers this one's number: each gets another, from 0 in order of arrival.
+    /// Waits until all parties wait, and returns the number of this party: each gets a different number, from 0 in
+    /// order of arrival.
     ///
     /// # Errors
     /// [`Broken`], and why.
@@ -269,7 +270,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     }
 
     /// Waits within the limit. Running out of time, or being [cancelled](crate::futex::Cancel), breaks the barrier for
-    /// all parties. The call ends in time, whatever the other parties do.
+    /// all parties. The call ends in time, regardless of the other parties.
     ///
     /// # Errors
     /// [`Broken`], and why.
@@ -278,7 +279,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         self.pass(limit.into(), None::<NoAction>)
     }
 
-    /// Waits, and runs the action if this is the last to arrive, before the others are let go.
+    /// Waits, and runs the action if this is the last party to arrive, before the other parties are released.
     ///
     /// An action that panics breaks the barrier, and the panic goes on. An action may answer a `Result`: its error
     /// breaks the barrier, too.
@@ -333,7 +334,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     }
 
     /// Makes the barrier empty and whole: present waits end with [`Broken::Reset`]. Parties that arrive meanwhile wait
-    /// until those have left. A complete cycle ends normally. This call never waits.
+    /// until the present ones have left. A complete cycle ends normally. This call never waits.
     ///
     /// # Errors
     /// None: the result is for the scopes whose other calls can be refused.
@@ -343,7 +344,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         S::outcome(Ok(()))
     }
 
-    /// [`reset`](Self::reset), which needs no limit: the answer is always true.
+    /// [`reset`](Self::reset), which needs no limit: the result is always true.
     ///
     /// # Errors
     /// None.
@@ -353,13 +354,13 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         S::outcome(Ok(true))
     }
 
-    /// How many parties it takes.
+    /// The number of parties of the barrier.
     #[inline]
     pub fn parties(&self) -> u32 {
         self.parties
     }
 
-    /// How many wait for the others, as it was a moment ago; none while the barrier is broken. Those who leave a
+    /// The number of waiting parties, which may be outdated; 0 while the barrier is broken. Parties that leave a
     /// complete cycle do not wait.
     #[doc(alias = "n_waiting")]
     pub fn waiting(&self) -> u32 {
@@ -378,7 +379,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// Whether it is broken.
+    /// Whether the barrier is broken.
     #[doc(alias = "broken")]
     pub fn is_broken(&self) -> bool {
         self.state.load(SeqCst) & PHASE == BROKEN || self.participants.has_dead()

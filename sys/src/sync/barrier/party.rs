@@ -1,4 +1,4 @@
-//! A thread that takes part in a barrier beyond a wait.
+//! The enrolment of a thread at a barrier, for longer than one wait.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -12,8 +12,8 @@ use crate::sync::participants::Participants;
 use crate::sync::scope::{Private, Refused, Scope};
 use crate::thread_bound::StaysInItsThread;
 
-/// A thread's enrolment at a barrier; dropping it ends it, and the others wait on for somebody else. It lends the
-/// barrier.
+/// A thread's enrolment at a barrier. A drop ends the enrolment, and the other parties wait for another thread. The
+/// party lends the barrier.
 ///
 /// Not `Send`: it is the thread's death that breaks the barrier. In a forked child it does nothing: the child is not
 /// enrolled.
@@ -46,14 +46,15 @@ use crate::thread_bound::StaysInItsThread;
 pub struct Party<'b, S: Scope = Private, const N: usize = 120> {
     barrier: &'b Barrier<S, N>,
     slot: usize,
-    /// In which process it was made.
+    /// The number of forks when the party was made.
     forks: u32,
-    /// Raw pointers are not Send, so neither is the party.
+    /// A marker that keeps the party in its thread.
     stays: PhantomData<StaysInItsThread>,
 }
 
 impl<S: Scope, const N: usize> Barrier<S, N> {
-    /// Enrols the calling thread until the [`Party`] is dropped: should it die meanwhile, the barrier breaks at once.
+    /// Enrols the calling thread until the [`Party`] is dropped. If the thread dies meanwhile, the barrier breaks at
+    /// once.
     ///
     /// The call has an effect in `Shared` only, and never waits. A thread that does not join is a party all the same
     /// while it waits.
@@ -65,7 +66,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         S::outcome(self.enrol())
     }
 
-    /// [`join`](Self::join), which needs no limit: the answer is never `None`.
+    /// [`join`](Self::join), which needs no limit: the result is never `None`.
     ///
     /// # Errors
     /// As for `join`.

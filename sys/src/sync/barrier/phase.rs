@@ -21,8 +21,8 @@ use crate::sync::participants::Participants;
 use crate::sync::scope::Scope;
 
 impl<S: Scope, const N: usize> Barrier<S, N> {
-    /// Goes to another state and wakes the sleepers; false if the upper half has changed since it was read. `to` makes
-    /// the new counts, cycle, phase and reason of the old ones.
+    /// Changes the state and wakes the sleepers; false if the upper half has changed since it was read. `to` computes
+    /// the new counts, cycle, phase and reason from the old ones.
     pub(super) fn change(&self, seen: u64, to: impl Fn(u64) -> u64) -> bool {
         self.gate.protected(|| {
             let mut now = seen;
@@ -42,22 +42,22 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         })
     }
 
-    /// Goes to another phase.
+    /// Changes to another phase.
     fn turn(&self, seen: u64, phase: u64) -> bool {
         self.change(seen, |now| now & !(PHASE | REASON) | phase)
     }
 
-    /// Has everyone who sleeps look again.
+    /// Wakes all sleepers so that they check the state again.
     pub(super) fn renew(&self) {
         while !self.change(self.state.load(SeqCst), |now| now) {}
     }
 
-    /// Begins to run the action of the last to arrive.
+    /// Starts the action of the last party to arrive.
     pub(super) fn begin_action(&self, seen: u64) -> bool {
         self.turn(seen, ACTING)
     }
 
-    /// Ends the cycle: all who have arrived may leave.
+    /// Ends the cycle, so that all parties that have arrived may leave.
     pub(super) fn end_cycle(&self, seen: u64) -> bool {
         self.change(seen, |now| {
             let leaving = u64::from(arrived(now)) * LEAVING;
@@ -65,12 +65,12 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         })
     }
 
-    /// Breaks the barrier as it was seen; false if it has changed since.
+    /// Breaks the barrier if its state is still `seen`; returns false if it has changed.
     pub(super) fn break_from(&self, seen: u64, reason: u64) -> bool {
         self.turn(seen, BROKEN | reason)
     }
 
-    /// Breaks the barrier, unless it is broken: the first reason stays.
+    /// Breaks the barrier, unless it is broken already: the first reason is kept.
     pub(super) fn break_up(&self, reason: u64) {
         loop {
             let seen = self.state.load(SeqCst);
@@ -80,9 +80,9 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// Breaks the barrier if somebody has died. Breaking comes first: should this thread be killed too, the dead are
-    /// still there to be seen. It breaks the state that it saw before it saw the death, and no later one, in which the
-    /// death may have been dealt with.
+    /// Breaks the barrier if a participant has died. The break comes before the cleanup, so that others find the dead
+    /// participant if this thread is killed too. It changes only the state from before it saw the death, because in a
+    /// later state the death may have been handled.
     #[cold]
     pub(super) fn mourn(&self) {
         loop {
@@ -96,8 +96,8 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// Fills again once nobody is inside, and says whether that was done. No party comes inside while it is resetting,
-    /// so a count of zero stays true.
+    /// Ends a reset once no party is inside, and returns whether it did. No party enters during a reset, so a count of
+    /// zero remains zero.
     pub(super) fn end_reset(&self) -> bool {
         loop {
             in_one_order();
@@ -115,7 +115,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// Makes the barrier empty and whole, or begins to.
+    /// Makes the barrier empty and whole, or starts a reset.
     pub(super) fn restart(&self) {
         loop {
             let seen = self.state.load(SeqCst);
@@ -127,7 +127,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         self.end_reset();
     }
 
-    /// Counts a party of a complete cycle as gone.
+    /// Counts one party of a complete cycle as departed.
     pub(super) fn depart(&self) {
         loop {
             let seen = self.state.load(SeqCst);

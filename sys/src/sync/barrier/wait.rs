@@ -1,4 +1,4 @@
-//! One wait, from the arrival to the end.
+//! A single wait, from the arrival to the end.
 
 use super::word::{
     ACTING, ARRIVED, BROKEN, CYCLE, EMPTYING, FAILED, FILLING, MOST, PANICKED, PHASE, RESETTING, SLEEPERS, TIMED_OUT,
@@ -12,7 +12,7 @@ use crate::sync::gate::{Gate, Woke};
 use crate::sync::participants::Participants;
 use crate::sync::scope::{Refused, Scope};
 
-/// What a thread has of the barrier during its wait.
+/// The state of a thread during its wait.
 struct Visit<'b, S: Scope, const N: usize> {
     barrier: &'b Barrier<S, N>,
     slot: Option<usize>,
@@ -20,7 +20,7 @@ struct Visit<'b, S: Scope, const N: usize> {
 }
 
 impl<S: Scope, const N: usize> Visit<'_, S, N> {
-    /// The visitor's slot, or a new one; `None` when it is to look again.
+    /// The slot of this visit, or a new one; `None` when the caller must check the state again.
     fn slot(&mut self, near: u32) -> Result<Option<usize>, Refused> {
         if self.slot.is_none() {
             self.slot = self.barrier.claim(near)?;
@@ -36,7 +36,7 @@ impl<S: Scope, const N: usize> Visit<'_, S, N> {
         }
     }
 
-    /// Notes that the thread is not inside, and wakes the threads that wait for that.
+    /// Records that the thread is not inside, and wakes the threads that wait for that.
     fn unnote(&mut self) {
         if let Some(slot) = self.slot.filter(|_| self.is_noted) {
             self.barrier.participants.leave(slot);
@@ -56,7 +56,7 @@ impl<S: Scope, const N: usize> Drop for Visit<'_, S, N> {
 }
 
 impl<S: Scope, const N: usize> Barrier<S, N> {
-    /// A new slot; `None` if there was a death to deal with first.
+    /// Claims a new slot; `None` if a death had to be handled first.
     pub(super) fn claim(&self, near: u32) -> Result<Option<usize>, Refused> {
         let slot = self.participants.claim(near, || self.renew())?;
         if slot.is_none() {
@@ -125,7 +125,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// What a party does that has arrived and is not the last: `joined` is the state that it made.
+    /// Waits as a party that has arrived and is not the last: `joined` is the state after its arrival.
     fn stay(&self, slot: usize, joined: u64, number: u32, limit: Limit<'_>) -> Result<u32, Broken> {
         loop {
             let seen = self.state.load(SeqCst);
@@ -149,7 +149,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// Takes back the arrival of the only thread.
+    /// Retracts the arrival of the only thread.
     #[cold]
     fn retract(&self) {
         let mut seen = self.state.load(SeqCst);
@@ -158,15 +158,15 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// Breaks the barrier for a party whose time is over, and says how its wait ends; nothing if the state has changed
-    /// since it was seen. A death that nobody has seen yet comes first.
+    /// Breaks the barrier for a party whose time is over, and returns the reason; does nothing if the state is no
+    /// longer `seen`. A death that no party has seen yet takes precedence.
     #[cold]
     fn give_up(&self, seen: u64) -> Result<(), Broken> {
         self.mourn();
         if self.break_from(seen, TIMED_OUT) { Err(Broken::TimedOut) } else { Ok(()) }
     }
 
-    /// What the last to arrive does that has an action.
+    /// Runs the action of the last party to arrive, and ends the cycle.
     fn act(&self, number: u32, action: impl FnOnce() -> bool) -> Result<u32, Broken> {
         let unwinding = Acting(self);
         self.participants.act();
@@ -188,7 +188,8 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
         }
     }
 
-    /// Sleeps until the state is not as it was seen. With `until_left`, also until nobody of the last cycle is left.
+    /// Sleeps until the state is no longer `seen`. With `until_left`, also until all parties of the last cycle have
+    /// left.
     fn sleep(&self, seen: u64, slot: usize, until_left: bool, limit: Limit<'_>) -> Woke {
         let is_over = |now| changed(seen, now) || until_left && leaving(now) == 0;
         if S::Gate::CAN_SPIN && self.spin.until(|| is_over(self.state.load(Relaxed))) {

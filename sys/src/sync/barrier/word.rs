@@ -1,4 +1,4 @@
-//! The word of a barrier: two numbers, the phase, and why it is broken.
+//! The word of a barrier: two numbers, the phase, and the reason for a break.
 //!
 //! | state, bits | meaning |
 //! | --- | --- |
@@ -16,7 +16,7 @@
 
 pub(super) const ARRIVED: u64 = 1;
 pub(super) const LEAVING: u64 = 1 << 16;
-/// The most that either number can say.
+/// The maximum of either number.
 pub(super) const MOST: u32 = 0xffff;
 pub(super) const COUNTS: u64 = 0xffff_ffff;
 
@@ -46,12 +46,12 @@ pub(super) fn leaving(state: u64) -> u32 {
     state as u32 >> 16
 }
 
-/// The half that is slept on.
+/// The half on which threads sleep.
 pub(super) fn half(state: u64) -> u32 {
     (state >> 32) as u32
 }
 
-/// Whether the two states differ in more than counts and who sleeps.
+/// Whether two states differ in more than the counts and the bits of sleepers.
 pub(super) fn changed(one: u64, other: u64) -> bool {
     (one ^ other) & !(COUNTS | SLEEPERS | EMPTYING) != 0
 }

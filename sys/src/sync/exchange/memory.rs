@@ -1,4 +1,4 @@
-//! The two sides, over a sealed memory file.
+//! The two sides of an exchange, over a sealed memory file.
 //!
 //! | bytes | what | written by |
 //! | --- | --- | --- |
@@ -23,13 +23,13 @@ use crate::futex::{self, Reach, Wait};
 use crate::mmap::{Memfd, Region, Seals};
 use crate::sync::spin::Spin;
 
-/// How long the memory is.
+/// The length of the memory.
 const LEN: usize = 8192;
-/// Where the server's half begins.
+/// The offset of the server's half.
 const HALF: usize = 4096;
-/// Where the bytes begin in each half.
+/// The offset of the bytes in each half.
 const BYTES: usize = 16;
-/// Where the last cache line begins.
+/// The offset of the last cache line.
 const TAKEN: usize = LEN - 64;
 
 /// The length of the longest request and of the longest reply, in bytes.
@@ -46,16 +46,16 @@ const TAKEN: usize = LEN - 64;
 /// ```
 pub const ROOM: usize = TAKEN - HALF - BYTES;
 
-/// What the memory has to be sealed with.
+/// The seals that the memory must have.
 const SEALS: Seals = Seals::SHRINK.union(Seals::GROW);
 
-/// How long a client sleeps on the word, at most, before it has to look whether the server lives. Most kernels have a
-/// tick every four milliseconds or more often. A timer before the next tick is set in the hardware and taken back
-/// there, and both cost microseconds in a virtual machine.
+/// The longest sleep of a client on the word before it must check that the server lives. Most kernels have a tick every
+/// four milliseconds or more often. A timer before the next tick is set and cancelled in the hardware, and both cost
+/// microseconds in a virtual machine.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// The numbers of the memory that [`Words`] names. One check finds all numbers of the memory, and cannot fail for
-/// memory of this length.
+/// The words in the memory, for [`Words`]. A single check covers all of them, and cannot fail for memory of this
+/// length.
 #[inline]
 fn words(region: &Region) -> Result<Words<'_>> {
     let all: &[AtomicU32; LEN / 4] = region.atomics_u32(0)?;
@@ -68,7 +68,7 @@ fn words(region: &Region) -> Result<Words<'_>> {
     })
 }
 
-/// Copies a message out of its half; `EBADMSG` for a length that none has.
+/// Copies a message out of its half; `EBADMSG` for an invalid length.
 #[inline]
 fn copy_out<'r>(region: &Region, half: usize, length: u32, room: &'r mut [u8; ROOM]) -> Result<&'r [u8]> {
     let bytes = room.get_mut(..length as usize).ok_or(Errno::BADMSG)?;
@@ -76,7 +76,7 @@ fn copy_out<'r>(region: &Region, half: usize, length: u32, room: &'r mut [u8; RO
     Ok(bytes)
 }
 
-/// Copies a message into its half, and says how long it is.
+/// Copies a message into its half, and returns its length.
 #[inline]
 fn copy_in(region: &Region, half: usize, bytes: &[u8]) -> Result<u32> {
     if bytes.len() > ROOM {
@@ -86,7 +86,7 @@ fn copy_in(region: &Region, half: usize, bytes: &[u8]) -> Result<u32> {
     Ok(bytes.len() as u32) // less than a page
 }
 
-/// The side that answers. Its descriptor, the wake-up, is for an epoll set, edge-triggered: nobody reads it.
+/// The server side. Its descriptor, the wake-up, is for an edge-triggered epoll set and is never read.
 ///
 /// # Examples
 /// A server that sleeps:
@@ -120,7 +120,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes an exchange: this side, and what the client has to have, the memory and its wake-up.
+    /// Makes an exchange: the server side, and for the client the memory and its wake-up.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` without descriptors, `ENOMEM` or `ENOSPC` without memory.
@@ -134,7 +134,7 @@ impl Server {
         Ok((Self { region, wakeup, last: 0 }, memory.into(), theirs))
     }
 
-    /// Whether there is a request that was not taken.
+    /// Whether there is a request that was not taken yet.
     ///
     /// # Errors
     /// None that can happen: the words lie in the memory.
@@ -157,7 +157,7 @@ impl Server {
         Ok(Some(bytes))
     }
 
-    /// Answers the request that was taken last, and wakes its client if it sleeps on the word.
+    /// Replies to the request that was taken last, and wakes its client if the client sleeps on the word.
     ///
     /// # Errors
     /// `EMSGSIZE` for more than [`ROOM`] bytes: nothing is answered then.
@@ -167,7 +167,7 @@ impl Server {
         self.publish(length)
     }
 
-    /// Answers that the reply goes another way.
+    /// Tells the client that the reply is sent by other means.
     ///
     /// # Errors
     /// As for [`has_request`](Self::has_request).
@@ -200,7 +200,7 @@ impl Server {
         Ok(may_sleep)
     }
 
-    /// Says that this side looks by itself again.
+    /// Announces that this side is awake again.
     ///
     /// # Errors
     /// As for [`has_request`](Self::has_request).
@@ -216,7 +216,7 @@ impl AsFd for Server {
     }
 }
 
-/// Publishes the request of a number, whose bytes are written, and signals the wake-up if the server sleeps.
+/// Publishes the request of a number, after its bytes are written, and signals the wake-up if the server sleeps.
 #[inline]
 fn ask(words: Words<'_>, wakeup: &EventFd, number: u32, length: u32) -> Result<()> {
     if words.ask(number, length) {
@@ -226,7 +226,7 @@ fn ask(words: Words<'_>, wakeup: &EventFd, number: u32, length: u32) -> Result<(
     Ok(())
 }
 
-/// Waits for the reply to a request, for a slice at most.
+/// Waits for the reply to a request, for one slice at most.
 #[inline]
 fn wait(words: Words<'_>, spin: &Spin, number: u32, until: Deadline) -> Result<bool> {
     let here = || words.reply(number).is_some();
@@ -250,7 +250,7 @@ fn sleep_on_word(words: Words<'_>, number: u32, until: Deadline) -> Result<bool>
     Ok(words.reply(number).is_some())
 }
 
-/// The side that asks.
+/// The client side.
 ///
 /// # Examples
 /// A call, until the server has gone:
@@ -286,7 +286,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Takes what a [`Server::new`] made, perhaps in another process.
+    /// Makes the client side from the descriptors of a [`Server::new`], perhaps in another process.
     ///
     /// # Errors
     /// `EINVAL` for a file that takes no seals, `EPERM` for one that may shrink, `ERANGE` for one that is too short,
@@ -301,9 +301,9 @@ impl Client {
         Ok(Self { region, wakeup, number: 0, spin: Spin::new() })
     }
 
-    /// Asks, waits and takes the reply, as [`ask`](Self::ask), [`wait`](Self::wait) and [`reply`](Self::reply) do. The
-    /// request is the first `length` bytes of `room`, where the reply comes too. `None` if there is no reply after a
-    /// slice, or if the reply goes another way.
+    /// Sends a request, waits and takes the reply, like [`ask`](Self::ask), [`wait`](Self::wait) and
+    /// [`reply`](Self::reply). The request is the first `length` bytes of `room`, which also receives the reply. `None`
+    /// if there is no reply after a slice, or if the reply is sent by other means.
     ///
     /// # Errors
     /// As for these three methods; `EMSGSIZE` if `length` is more than [`ROOM`].
@@ -345,8 +345,8 @@ impl Client {
         }
     }
 
-    /// Publishes a request, and signals the wake-up if the server sleeps. There is one at a time: the next one comes
-    /// after the reply to this one.
+    /// Publishes a request, and signals the wake-up if the server sleeps. Only one request is possible at a time: the
+    /// next one must wait for the reply to this one.
     ///
     /// # Errors
     /// `EMSGSIZE` for more than [`ROOM`] bytes, and whatever the wake-up answers: nothing is asked then.
@@ -358,7 +358,7 @@ impl Client {
         ask(words, &self.wakeup, self.number, length)
     }
 
-    /// Waits for the reply: looks for a while, as far as that was of use before, and then sleeps for a slice of some
+    /// Waits for the reply: spins for a while, if that was useful before, and then sleeps for a slice of some
     /// milliseconds, or until the deadline. Returns `false` if there is no reply by then.
     ///
     /// # Errors
@@ -376,7 +376,7 @@ impl Client {
         Ok(words(&self.region)?.client_sleeps(FOR_NOTIFICATION, self.number).is_some())
     }
 
-    /// Says that this side looks by itself again.
+    /// Announces that this side is awake again.
     ///
     /// # Errors
     /// As for [`Server::has_request`].
@@ -421,7 +421,7 @@ impl Client {
         Ok(words(&self.region)?.reply(self.number).is_some())
     }
 
-    /// Copies the reply out; `None` if it goes another way.
+    /// Copies the reply out; `None` if it is sent by other means.
     ///
     /// # Errors
     /// `EBADMSG` for a length that no reply has, `EAGAIN` if there is no reply yet.
@@ -434,7 +434,7 @@ impl Client {
         }
     }
 
-    /// Whether the server has begun with the last request: it has copied it.
+    /// Whether the server has taken the last request, that is, has copied it.
     ///
     /// # Errors
     /// As for [`Server::has_request`].
@@ -442,7 +442,7 @@ impl Client {
         Ok(words(&self.region)?.was_taken(self.number))
     }
 
-    /// Takes the last request back, as far as the server has not looked at it. The exchange is of no use afterwards.
+    /// Retracts the last request, unless the server has already looked at it. The exchange cannot be used afterwards.
     ///
     /// # Errors
     /// As for [`Server::has_request`].
