@@ -44,7 +44,7 @@ fn file(bytes: &[u8]) -> File {
     file
 }
 
-/// What a file holds.
+/// The content of a file.
 fn bytes(file: &File) -> Vec<u8> {
     use std::os::unix::fs::FileExt;
     let mut bytes = vec![0; file.metadata().unwrap().len() as usize];

@@ -1,5 +1,5 @@
-//! Nothing of the lower half allocates, and neither do lock, unlock, wait and register through the upper names: a
-//! counting allocator watches this thread through every call.
+//! No function of the lower crate allocates, and neither do lock, unlock, wait and register of the upper crate. A
+//! counting allocator watches this thread in every call.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -70,19 +70,19 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// How often this thread asked for memory during `body`.
+/// Counts the allocations of this thread during `body`.
 fn asked<R>(body: impl FnOnce() -> R) -> (R, u64) {
     let before = ASKED.get();
     let result = body();
     (result, ASKED.get() - before)
 }
 
-/// The bytes that this thread has asked for, less those that it has given back.
+/// The number of bytes that this thread has allocated and not freed.
 fn live() -> i64 {
     LIVE.get()
 }
 
-/// Runs an expression and asserts that this thread asked for no memory meanwhile; gives its value.
+/// Runs an expression and asserts that this thread allocated no memory meanwhile. Returns its value.
 macro_rules! no_alloc {
     ($name:literal, $expr:expr) => {{
         let (value, times) = crate::asked(|| $expr);

@@ -1,5 +1,5 @@
-//! The poll object and the selectors across a fork: a binary of its own, because a child holds copies of whatever other
-//! tests have open.
+//! The poll object and the selectors across a fork. This is a binary of its own, because a child has copies of the open
+//! files of other tests.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -35,7 +35,7 @@ fn a_forked_child_has_a_set_of_its_own() {
     }
 }
 
-/// What a child does to a selector that it inherited leaves the parent's as it was.
+/// A child's changes to an inherited selector leave the parent's selector unchanged.
 fn shares_nothing<'a>(mut selector: impl Selector<&'a UnixStream, ()>, streams: [&'a UnixStream; 3]) {
     let [writable, silent, late] = streams;
     let token = selector.register(writable, Interest::WRITE, ()).unwrap();
@@ -74,7 +74,7 @@ fn a_forked_child_has_a_selector_of_its_own() {
     shares_nothing(SelectSelector::new().unwrap(), streams);
 }
 
-/// Runs `body` in a child, which answers whether all was as it should be.
+/// Runs `body` in a child, and checks that it returns true.
 fn in_a_child(body: impl FnOnce() -> bool) {
     // SAFETY: the child makes system calls and allocates (which glibc and musl allow after fork), takes no lock that
     // another thread may hold, and leaves by _exit without returning.
@@ -134,7 +134,8 @@ fn without_a_descriptor_for_a_set_the_default_selector_polls() {
     });
 }
 
-/// Without a descriptor for a set the child asks one by one, and forgets there what it takes out.
+/// Without a descriptor for a set the child checks one object at a time, and forgets an object there when it is
+/// removed.
 #[test]
 fn a_forked_child_without_a_set_forgets_what_is_taken_out() {
     let pairs = [(); 2].map(|()| UnixStream::pair().unwrap());

@@ -1,4 +1,4 @@
-//! Pools in ordinary tests, beside libtest's threads: the table is given in the first line of the test.
+//! Pools in ordinary tests, beside libtest's threads. The first line of each test registers the table of tasks.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn end() {
     std::process::abort();
 }
 
-/// The pipes that this process holds beside its standard streams.
+/// The pipes of this process beside its standard streams.
 fn pipes() -> Vec<String> {
     let open = std::fs::read_dir("/proc/self/fd").map_or(Vec::new(), |list| list.flatten().collect());
     let open =
@@ -24,7 +24,7 @@ fn pipes() -> Vec<String> {
     links.map(|link| link.to_string_lossy().into_owned()).filter(|link| link.starts_with("pipe:")).collect()
 }
 
-/// By that pipe the parent knows, after a supervisor was killed, that the last of its workers has ended.
+/// After a supervisor was killed, the parent sees by that pipe that the last of its workers has ended.
 #[test]
 fn a_spawned_worker_holds_the_pipe_of_its_pool() {
     freeze_support(TASKS);

@@ -1,4 +1,4 @@
-//! The line editor from outside: a file for each idea.
+//! The line editor from outside: one file per topic.
 
 #[path = "readline/completing.rs"]
 mod completing;

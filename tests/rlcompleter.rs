@@ -1,5 +1,4 @@
-//! Completion of names: the portable cases of CPython's `test_rlcompleter`, and what each row of the specification
-//! says.
+//! Completion of names: the portable cases of CPython's `test_rlcompleter`, and each row of the specification.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +17,7 @@ fn value() -> Box<dyn Namespace + Send> {
     Box::new(Opaque(()))
 }
 
-/// An object like one of Python, with private names.
+/// An object like a Python object, with private names.
 fn thing() -> Map {
     map(vec![
         ("spam", value()),

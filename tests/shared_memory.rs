@@ -1,4 +1,4 @@
-//! Named memory, named lists and who removes a name. A main of its own with one thread, so that fork is safe.
+//! Named memory, named lists and the removal of names. A main of its own with one thread, so that fork is safe.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]
@@ -42,7 +42,7 @@ fn main() {
     harness::run(&[ours.concat(), with_python.concat()].concat())
 }
 
-/// A name that no other test has.
+/// A name that no other test uses.
 fn fresh() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("ossature-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))

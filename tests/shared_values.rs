@@ -38,7 +38,7 @@ fn well(child: &mut Child) {
     assert_eq!(child.wait(), Ok(ExitStatus::Code(0)));
 }
 
-/// Takes the memory along, and writes another mark and place than those of its object.
+/// A value that sends the memory of its object with a forged mark and place.
 struct Forged<'m, M>(&'m M, u32, u64);
 
 impl<M: Serialize> Serialize for Forged<'_, M> {
@@ -152,7 +152,7 @@ fn limit_of_files_is_an_error_that_names_it() {
     well(&mut child);
 }
 
-/// The maker, the receiver, both or neither sees no file but an empty directory.
+/// The maker, the receiver, both or neither runs in an empty root directory.
 fn values_are_sent_into_and_out_of_a_place_without_proc() {
     let jail = std::env::temp_dir().join(format!("ossature-values-{}", std::process::id()));
     std::fs::create_dir_all(&jail).unwrap();

@@ -1,4 +1,4 @@
-//! Options, flags, protection, and of which maps slices are lent.
+//! Options, flags, protection, and which maps lend slices.
 
 use std::fs::File;
 use std::io::{BufRead, Seek, Write};
@@ -33,7 +33,7 @@ pub const TESTS: &[Test] = &[
     ("a_map_is_shared_between_threads_for_reading", a_map_is_shared_between_threads_for_reading),
 ];
 
-/// The flags that the kernel shows for the mapping at an address, `None` without smaps.
+/// The flags that the kernel shows for the mapping at an address; `None` without smaps.
 pub fn vm_flags(address: *const u8) -> Option<Vec<String>> {
     let smaps = std::fs::read_to_string("/proc/self/smaps").ok()?;
     let mut within = false;

@@ -1,4 +1,4 @@
-//! The portable cases of CPython's `test_mmap.py`; docs/python-tests.md says which is which.
+//! The portable cases of CPython's `test_mmap.py`; docs/python-tests.md lists them.
 
 #![allow(clippy::reversed_empty_ranges, reason = "an end with a minus is counted from the end of the map")]
 

@@ -1,4 +1,4 @@
-//! Searches and lines across windows, against the same on a slice.
+//! Searches and lines across windows, compared with the same operations on a slice.
 
 use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 
@@ -17,15 +17,15 @@ pub const TESTS: &[Test] = &[
     ("what_is_buffered_is_forgotten_by_a_seek_and_a_write", what_is_buffered_is_forgotten_by_a_seek_and_a_write),
 ];
 
-/// What the first window has at most; each has twice as much as the one before, up to 1 MiB.
+/// The maximum length of the first window. Each window is twice as long as the one before, up to 1 MiB.
 const FIRST: usize = 64 << 10;
 
-/// Where windows end that begin at a page.
+/// The ends of windows that begin at a page.
 const ENDS: [usize; 6] = [FIRST, 3 * FIRST, 7 * FIRST, 15 * FIRST, 31 * FIRST, 47 * FIRST];
 
 const NEEDLE: &[u8; 6] = b"across";
 
-/// Writes the needle at each of these places in turn, and looks for it from both ends.
+/// Writes the needle at each of these places in turn, and searches for it from both ends.
 fn look(map: &mut Mmap, range: std::ops::Range<usize>, places: impl Iterator<Item = usize>) {
     let ends = range.end.saturating_sub(NEEDLE.len());
     for at in places.filter(|at| (range.start..=ends).contains(at)) {
@@ -36,7 +36,7 @@ fn look(map: &mut Mmap, range: std::ops::Range<usize>, places: impl Iterator<Ite
     }
 }
 
-/// The places where a needle crosses a window's edge, or nearly.
+/// The places where a needle crosses a window's edge, or almost does.
 fn around(edge: usize) -> impl Iterator<Item = usize> {
     edge.saturating_sub(NEEDLE.len() + 1)..edge + 2
 }
@@ -88,7 +88,7 @@ fn needles_longer_than_windows_are_found() {
     assert_eq!((map.find(b"").unwrap(), map.rfind(b"").unwrap()), (Some(0), Some(data.len())));
 }
 
-/// How many times this thread has read, as the kernel counts.
+/// The number of reads of this thread, as the kernel counts them.
 fn reads() -> u64 {
     let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
     io.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap()

@@ -1,4 +1,4 @@
-//! Maps and other processes: files that they cut and write, memory that is shared with children or kept from them.
+//! Maps and other processes: files that they truncate and write, memory that children share or do not get.
 
 use std::io::{BufRead, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     ("a_child_finds_zeros_instead_of_a_secret", a_child_finds_zeros_instead_of_a_secret),
 ];
 
-/// How the file of a test is mapped.
+/// The maps of a test's file.
 fn maps(file: &std::fs::File) -> Vec<(&'static str, Mmap)> {
     let mut written = Mmap::new(file, Access::Copy).unwrap();
     written.set(0, b'.').unwrap();

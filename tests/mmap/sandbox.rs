@@ -1,4 +1,4 @@
-//! Maps in a sandbox: the kernel refuses a call that a map needs, and the error says which, or what helps.
+//! Maps in a sandbox: the kernel refuses a call that a map needs, and the error names the call or the remedy.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = &[
     ("without_a_way_to_the_bytes_the_error_names_the_call", without_a_way_to_the_bytes_the_error_names_the_call),
 ];
 
-/// The numbers of mmap(2), ftruncate(2) and fcntl(2), which machines with 32 bits call by others.
+/// The numbers of mmap(2), ftruncate(2) and fcntl(2). Machines with 32 bits use other numbers.
 #[cfg(any(target_arch = "x86", target_arch = "arm"))]
 const NUMBERS: [c_long; 3] = [libc::SYS_mmap2, libc::SYS_ftruncate64, libc::SYS_fcntl64];
 #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]

@@ -1,4 +1,4 @@
-//! A plain key allocates nothing once the editor has warmed up: neither the machine nor what it draws.
+//! A plain key allocates nothing once the editor has warmed up, neither in the state machine nor in drawing.
 
 use ossature::readline::{Editor, Step};
 

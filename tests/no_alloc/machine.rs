@@ -1,4 +1,4 @@
-//! Every call about processes, signals, sockets and the machine once, with what it waits for at hand.
+//! Calls every function about processes, signals, sockets and the machine once, with its awaited event ready.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Calls of an object on a server: short ones take no memory.
+//! Calls of an object on a server: short calls allocate no memory.
 
 use std::thread;
 
@@ -8,7 +8,8 @@ use ossature::multiprocessing::managers::DictProxy;
 
 use crate::asked;
 
-/// How often the client and the server ask for memory during that many calls, the connecting of the server included.
+/// The number of allocations of the client and of the server during `count` calls, including the connection of the
+/// server.
 fn asked_by_calls(count: u64) -> (u64, u64) {
     let key = AuthKey::from("no_alloc");
     let server = Manager::builder().authkey(&key).bind().unwrap();

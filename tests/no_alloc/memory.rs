@@ -1,4 +1,4 @@
-//! What has gone leaves no memory behind.
+//! Objects that have ended leave no memory behind.
 
 use ossature::multiprocessing::connection::pipe;
 use ossature::threading::Local;

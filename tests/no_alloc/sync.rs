@@ -1,4 +1,4 @@
-//! Every operation of the waiting primitives, in every scope, with and without somebody who waits.
+//! Every operation of the waiting primitives, in every scope, with and without a waiter.
 
 use std::ops::Deref;
 use std::thread;
@@ -128,7 +128,7 @@ fn shared_primitives() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Two that wake each other by turns, each of which asks for no memory.
+/// Runs two threads that wake each other in turn, and neither allocates memory.
 fn by_turns(what: &str, mine: impl Fn() + Sync, theirs: impl Fn() + Sync) {
     let played = |turn: &(dyn Fn() + Sync)| {
         let ((), times) = crate::asked(|| (0..200).for_each(|_| turn()));

@@ -1,4 +1,4 @@
-//! Every thin call once, with what it waits for at hand.
+//! Calls every thin function once, with its awaited event ready.
 
 use std::fs::File;
 use std::io::Write;

@@ -76,7 +76,7 @@ fn many_small_calls_in_every_chunk_size() {
     assert_eq!(pool.map(work::square, lengthless).unwrap().len(), 500);
 }
 
-/// How often this thread has fallen asleep.
+/// The number of times that this thread has fallen asleep.
 fn sleeps() -> u32 {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
@@ -92,7 +92,7 @@ fn whoever_waits_for_a_map_sleeps_through_most_of_it() {
     assert!(fell_asleep < 1000, "{fell_asleep}: it is woken for many outcomes at once");
 }
 
-/// Arguments of this many bytes are given out at once.
+/// The length in bytes of arguments that are sent to a worker at once.
 const LONG: usize = 16 << 10;
 
 fn calls_of_a_map_begin_while_later_items_are_drawn() {
@@ -152,7 +152,7 @@ fn imap_draws_no_faster_than_results_are_taken() {
     );
 }
 
-/// From four items for each worker to 64, and no further.
+/// The look-ahead grows from four items for each worker to 64, and no further.
 fn a_look_ahead_that_nobody_chose_grows_while_results_are_waited_for() {
     let pool = forked(1);
     let drawn = Cell::new(0);

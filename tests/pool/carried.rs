@@ -1,4 +1,4 @@
-//! Calls whose arguments and results have descriptors in them, and long ones.
+//! Calls whose arguments and results contain descriptors, and long calls.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -35,13 +35,13 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Whether the other end is closed in every process, before long.
+/// Whether the other end is closed in every process within the time limit.
 fn is_closed(mut kept: &UnixStream) -> bool {
     kept.set_read_timeout(Some(PATIENCE)).unwrap();
     matches!(kept.read(&mut [0; 1]), Ok(0))
 }
 
-/// Writes through what came, and answers with a new end, whose other end has the text.
+/// Writes to the received stream. Returns a new end, from which the text can be read.
 pub fn through(text: String, stream: Handle<UnixStream>, count: Value<u32>) -> Result<(String, Handle<UnixStream>)> {
     let Handle(mut stream) = stream;
     stream.write_all(text.as_bytes())?;
@@ -68,7 +68,7 @@ fn both_ways_in_every_context() {
     });
 }
 
-/// The number, and the file if there was one.
+/// Returns the number, and the file if there is one.
 pub fn same(number: u32, file: Option<Handle<File>>) -> (u32, Option<Handle<File>>) {
     (number, file)
 }
@@ -105,7 +105,7 @@ fn calls_of_both_kinds_keep_their_order() {
     assert_eq!(open_descriptors(), before);
 }
 
-/// Dies at the first try; answers what stands in the file.
+/// Dies on the first attempt. Otherwise returns the content of the file.
 pub fn die_once(place: std::path::PathBuf, file: Handle<File>) -> String {
     if std::fs::write(place.join("died"), "").is_ok() && !place.join("again").exists() {
         let _ = std::fs::write(place.join("again"), "");
@@ -125,7 +125,7 @@ fn a_second_try_has_its_descriptors() {
     assert_eq!(pool.apply(die_once, (place.path(), file)).unwrap(), "still here");
 }
 
-/// The parent gives out and takes nothing meanwhile.
+/// The parent submits calls and takes no result meanwhile.
 fn more_than_the_sockets_hold() {
     let before = open_descriptors();
     {
@@ -157,7 +157,7 @@ fn a_cancelled_call_closes_its_descriptors() {
     assert!(is_closed(&kept), "by the worker that received it for nothing");
 }
 
-/// A busy worker, and calls that are cancelled until the sockets are full of what nobody wants.
+/// A worker is busy, and calls are cancelled until the sockets are full of packets that no call needs.
 fn cancelled_calls_leave_room_for_others() {
     let before = open_descriptors();
     {
@@ -175,7 +175,7 @@ fn cancelled_calls_leave_room_for_others() {
     assert_eq!(open_descriptors(), before);
 }
 
-/// Takes a while, and answers what came.
+/// Takes a while, and returns its arguments.
 pub fn hold(number: u32, file: Handle<File>, pids: Queue<u32>) -> (u32, Handle<File>) {
     let _ = pids.put(std::process::id());
     std::thread::sleep(Duration::from_micros(u64::from(number % 7) * 100));
@@ -245,13 +245,14 @@ fn arguments_and_results_of_100_mib() {
     assert!(pool.apply(echo, (text.clone(),)).unwrap() == text);
 }
 
-/// Has the file for a while.
+/// Keeps the file open for a while.
 pub fn keep(millis: u64, file: Handle<File>) -> Handle<File> {
     nap(millis);
     file
 }
 
-/// A pool whose only worker, which ends after two calls, sleeps, and looks for a packet first when it wakes.
+/// Makes a pool with one worker, which ends after two calls. The worker sleeps, and looks for a packet first when it
+/// wakes.
 fn looks_for_a_packet() -> Pool {
     let pool = Pool::builder().workers(1).context(Context::Fork).max_tasks_per_child(2).build().unwrap();
     pool.apply(nap, (0,)).unwrap();
@@ -259,7 +260,7 @@ fn looks_for_a_packet() -> Pool {
     pool
 }
 
-/// The worker that takes the packet ends with it, and no other starts, for nothing is left to do.
+/// The worker that takes the packet ends with it. No other worker starts, because no call is left.
 fn last_call_of_a_closed_pool_is_heard() {
     let pool = looks_for_a_packet();
     let last = pool.apply_async(keep, (300, null())).unwrap();

@@ -120,7 +120,7 @@ fn items_that_cannot_be_written_fail_the_map() {
     assert_eq!(pool.map(work::square, 0..10).unwrap(), squares(10));
 }
 
-/// So many numbers, with a panic in place of the one at `at`.
+/// `count` numbers, with a panic in place of the number at `at`.
 fn numbers(count: u64, at: u64) -> impl Iterator<Item = u64> {
     (0..count).inspect(move |number| assert!(*number != at, "planted: the iterator panics"))
 }
@@ -180,7 +180,7 @@ fn an_item_that_cannot_be_written_comes_behind_the_results_of_those_before() {
     assert_eq!(pool.map(work::square, 0..50).unwrap(), squares(50));
 }
 
-/// An iterator that panics in its drop, too, and one that uses the pool.
+/// One iterator panics in its drop, too, and another uses the pool.
 fn an_iterator_may_use_the_pool_and_panic_again_when_it_is_dropped() {
     struct Stubborn;
     impl Iterator for Stubborn {
@@ -326,7 +326,7 @@ fn an_executor_maps_with_errors_in_their_places() {
     executor.kill_workers().unwrap();
 }
 
-/// A future that has ended with a value, one with an error and one that was cancelled.
+/// A future with a value, a future with an error, and a cancelled future.
 fn ended(executor: &Executor, place: &Place) -> [Future<u64>; 3] {
     let good = executor.submit(work::rest, (1,)).unwrap();
     let bad = executor.submit(work::square, (u64::MAX,)).unwrap(); // it overflows

@@ -1,4 +1,4 @@
-//! Workers and supervisors that die: each call ends once, with its value or its error, and the pool goes on.
+//! Workers and supervisors that die: each call ends once, with its value or its error, and the pool continues.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ fn is_in(pid: Pid, state: char) -> bool {
 }
 
 /// All workers but the last are stopped in their sleep. The kernel does not count them as sleepers then, so a wake
-/// passes them by.
+/// skips them.
 fn stopped_workers_keep_no_call_from_the_others() {
     let pool = forked(4);
     let pids = || -> Vec<Pid> { pool.stats().unwrap().iter().filter_map(|worker| worker.pid).collect() };
@@ -124,7 +124,7 @@ fn a_call_is_tried_again_as_often_as_was_said() {
     assert_eq!(error.kind(), ErrorKind::WorkerDied, "by default it runs once at most");
 }
 
-/// The next worker has told the first pieces of its value before the parent looks at the dead one.
+/// The next worker has published the first pieces of its value before the parent handles the dead worker.
 fn a_long_value_of_the_next_worker_is_whole() {
     let pool = forked(1);
     let place = Place::new("pieces");

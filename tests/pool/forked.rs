@@ -1,4 +1,4 @@
-//! Maps by a closure that borrows.
+//! Maps with a closure that borrows.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     ("forked::nonsense_and_panics_are_errors", nonsense_and_panics_are_errors),
 ];
 
-/// Not serde's, and not to be sent to a thread either.
+/// A type without serde's traits, which also cannot be sent to a thread.
 struct Local<'t>(&'t str, Cell<usize>);
 
 fn a_closure_borrows_items_of_any_type() {

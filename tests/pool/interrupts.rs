@@ -1,4 +1,4 @@
-//! Ctrl-C in a program with a pool: in one that asks for interrupts, and in one that does not.
+//! Ctrl-C in a program with a pool: with interrupts enabled, and without.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
     ("interrupts::a_forked_child_has_the_default", a_forked_child_has_the_default),
 ];
 
-/// The program of these tests: a pool whose workers rest. Begun by `--interrupted CONTEXT asks` or `... does-not`.
+/// The program of these tests: a pool whose workers sleep. Started with `--interrupted CONTEXT asks` or `... does-not`.
 pub fn program(arguments: &[&str]) {
     let context = match arguments.first() {
         Some(&"fork") => Context::Fork,
@@ -49,12 +49,12 @@ pub fn program(arguments: &[&str]) {
     println!("{kind:?} {:?}", thread::take_interrupt());
 }
 
-/// That program on a terminal of its own.
+/// The program on a terminal of its own.
 struct OnTerminal {
     pty: Pty,
     child: ossature::sys::process::Child,
     seen: String,
-    /// The parent's number, and the processes of the program.
+    /// The parent's number, with which the processes of the program are found.
     parent: Pid,
     processes: Vec<OwnedFd>,
 }
@@ -84,7 +84,7 @@ impl OnTerminal {
         program
     }
 
-    /// Waits until something is on the screen, and reads that.
+    /// Waits for output on the screen, and reads it.
     fn read(&mut self) {
         let mut piece = [0; 4096];
         let ready = poll(&mut [PollFd::new(&self.pty.controller, PollFlags::IN)], Duration::from_secs(30));
@@ -93,8 +93,8 @@ impl OnTerminal {
         self.seen.push_str(&String::from_utf8_lossy(&piece[..len]));
     }
 
-    /// Waits for the end of the program and of all its processes: how the program ended, how long that took, and the
-    /// screen.
+    /// Waits for the end of the program and of all its processes. Returns how the program ended, how long that took,
+    /// and the screen.
     fn end(mut self, since: Instant) -> (ExitStatus, Duration, String) {
         let exit = self.child.wait_timeout(Duration::from_secs(30)).unwrap().expect("it ends");
         for process in &self.processes {
@@ -145,7 +145,7 @@ fn without_the_call_the_default_ends_the_group() {
     }
 }
 
-/// Runs a body that changes what a signal does in a process of its own.
+/// Runs a body that changes a signal's disposition in a process of its own.
 #[track_caller]
 fn apart(body: impl FnOnce()) {
     assert_eq!(Process::fork(body).unwrap().join().unwrap().code(), Some(0));

@@ -1,4 +1,4 @@
-//! Maps of plain values, which nobody serialises.
+//! Maps of plain values, which are not serialised.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ fn a_call_is_tried_again_and_the_values_before_it_stay() {
     assert!(counts.iter().enumerate().all(|(at, count)| *count == if at == 13 { 2 } else { 1 }), "{counts:?}");
 }
 
-/// In a process of its own, for a parent with much memory makes the forks of later tests slow.
+/// Runs in a process of its own, because a parent with much memory makes the forks of later tests slow.
 fn structs_and_long_slices_go_too() {
     assert_eq!(Process::fork(structs_and_long_slices).unwrap().join().unwrap().code(), Some(0));
 }

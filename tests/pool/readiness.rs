@@ -23,7 +23,7 @@ fn readable(readiness: &Readiness, timeout: Duration) -> bool {
     poll(&mut [PollFd::new(readiness, PollFlags::IN)], timeout).unwrap() > 0
 }
 
-/// Polls and asks, in turn, until it is there; how often it was asked for nothing.
+/// Polls and checks, in turn, until the result is there. Returns how many checks found no result.
 fn await_it(readiness: &Readiness, is_there: impl Fn() -> bool) -> u32 {
     let mut idle = 0;
     while !is_there() {

@@ -187,7 +187,7 @@ fn idle_workers_end_and_come_back() {
     assert_eq!(last.get().unwrap().len(), 10);
 }
 
-/// A worker may end at the moment at which a chunk comes for it.
+/// A worker may end at the moment when a chunk arrives for it.
 fn chunks_and_ends_for_want_of_work_may_meet() {
     let limit = Duration::from_micros(300);
     let pool = Pool::builder().workers(1).context(Context::Fork).idle_timeout(limit).build().unwrap();
@@ -243,7 +243,7 @@ fn progress_is_told_once_for_each_change() {
     );
 }
 
-/// A logger that keeps what it gets, with the number of the process.
+/// A logger that keeps its messages, with the number of the process.
 struct Keeps(Mutex<Vec<String>>);
 
 static KEEPS: Keeps = Keeps(Mutex::new(Vec::new()));

@@ -111,7 +111,7 @@ fn a_closed_pool_makes_its_calls_and_a_terminated_one_cancels() {
     assert!(running.get().unwrap().is_ok(), "it had begun");
 }
 
-/// What panics as it is dropped, as a payload too.
+/// A value that panics in its drop, also as the payload of a panic.
 struct Bomb;
 
 impl Drop for Bomb {

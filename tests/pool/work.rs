@@ -1,4 +1,4 @@
-//! What the workers of the tests do.
+//! The functions that the workers of the tests run.
 
 use std::fs::File;
 use std::io::Write;
@@ -96,12 +96,12 @@ pub fn say() -> String {
     "said".into()
 }
 
-/// A text of so many bytes.
+/// Returns a text of `length` bytes.
 pub fn long(length: usize) -> Vec<u8> {
     (0..length).map(|at| at as u8).collect()
 }
 
-/// Notes that it has begun, and makes a text of so many bytes.
+/// Records that the call has begun, and returns a text of `length` bytes.
 pub fn note_long(place: PathBuf, number: u64, length: usize) -> Vec<u8> {
     note(place, number);
     long(length)
@@ -141,7 +141,7 @@ pub fn kill_self() {
     raise(Signal::KILL).expect("a process may kill itself");
 }
 
-/// Panics where nothing unwinds, as everywhere in a program that is built to abort.
+/// Panics where nothing unwinds, as everywhere in a program built with `panic = "abort"`.
 pub fn panic_for_good(text: String) {
     extern "C" fn no_way_out(text: &String) {
         panic!("{text}")
@@ -154,7 +154,7 @@ pub fn panic_for_good(text: String) {
     no_way_out(&text)
 }
 
-/// Logs on all levels, and dies if it is told to.
+/// Logs on all levels, and dies if `dies`.
 pub fn say_in_the_log(text: String, dies: bool) {
     log::warn!("{text}");
     log::info!(target: "elsewhere", "{text}!");
@@ -171,7 +171,7 @@ pub fn fail_at_seven(number: u32) -> u32 {
 
 static COUNTS: OnceLock<Array<u64>> = OnceLock::new();
 
-/// Keeps an array in which the calls are counted.
+/// Keeps an array that counts the calls.
 pub fn count_in(counts: Array<u64>) {
     let _ = COUNTS.set(counts);
 }
@@ -219,14 +219,14 @@ pub fn sum_of_nothing(_: [u8; 0]) -> u64 {
     3
 }
 
-/// Dies for 1.
+/// Dies if the number is 1.
 pub fn kill_self_at(number: u32) {
     if number == 1 {
         kill_self();
     }
 }
 
-/// Dies at the first try.
+/// Dies on the first attempt.
 pub fn kill_self_once(place: PathBuf) -> u32 {
     if File::options().write(true).create_new(true).open(&place).is_ok() {
         kill_self();
@@ -234,7 +234,7 @@ pub fn kill_self_once(place: PathBuf) -> u32 {
     7
 }
 
-/// Dies at the first try, once there is a file `die`.
+/// Dies on the first attempt, once there is a file `die`.
 pub fn kill_self_later_once(place: PathBuf) -> u32 {
     if File::options().write(true).create_new(true).open(place.join("begun")).is_ok() {
         wait_for(place.join("die"));
@@ -243,31 +243,31 @@ pub fn kill_self_later_once(place: PathBuf) -> u32 {
     7
 }
 
-/// Notes that it has begun: a file with one byte more.
+/// Records that the call has begun, by one more byte in a file.
 pub fn note(place: PathBuf, number: u64) -> u64 {
     let mut file = File::options().append(true).create(true).open(place.join(number.to_string())).expect("opens");
     file.write_all(b"x").expect("writes");
     number
 }
 
-/// Notes that it has begun, and ends when there is a file `go`.
+/// Records that the call has begun, and ends when there is a file `go`.
 pub fn note_and_wait(place: PathBuf, number: u64) -> u64 {
     note(place.clone(), number);
     wait_for(place.join("go"));
     number
 }
 
-/// As [`note`], with a long argument.
+/// Like [`note`], with a long argument.
 pub fn note_with(place: PathBuf, number: u64, _: Vec<u8>) -> u64 {
     note(place, number)
 }
 
-/// As [`note_and_wait`], with a long argument.
+/// Like [`note_and_wait`], with a long argument.
 pub fn note_with_and_wait(place: PathBuf, number: u64, _: Vec<u8>) -> u64 {
     note_and_wait(place, number)
 }
 
-/// Notes that it has begun; the sixth then waits to be killed.
+/// Records that the call has begun; the sixth call then waits to be killed.
 pub fn step((place, number): (PathBuf, u64)) -> u64 {
     note(place.clone(), number);
     if number == 5 {
@@ -276,7 +276,7 @@ pub fn step((place, number): (PathBuf, u64)) -> u64 {
     number
 }
 
-/// Notes its worker, and that it has begun, and takes a moment.
+/// Records the worker, and that the call has begun, and takes a moment.
 pub fn step_softly((place, number): (PathBuf, u64)) -> u64 {
     let workers = place.join("workers");
     let _ = std::fs::create_dir(&workers); // another has
@@ -298,20 +298,20 @@ pub fn rest(millis: u64) -> u64 {
     millis
 }
 
-/// Does not end at `SIGTERM`.
+/// Ignores `SIGTERM`.
 pub fn rest_deaf() {
     ossature::sys::signal::ignore(Signal::TERM).expect("a signal can be ignored");
     std::thread::sleep(Duration::from_secs(50));
 }
 
-/// As `rest_deaf`, and notes that it is deaf.
+/// Like `rest_deaf`, and records that it ignores the signal.
 pub fn note_deaf(place: PathBuf) {
     ossature::sys::signal::ignore(Signal::TERM).expect("a signal can be ignored");
     File::create(place.join("deaf")).expect("can be made");
     std::thread::sleep(Duration::from_secs(50));
 }
 
-/// Takes memory until there is none.
+/// Allocates memory until there is none.
 pub fn allocate() -> usize {
     use ossature::sys::process::{Resource, Rlimit, set_rlimit};
     let most = 1 << 30;
@@ -322,7 +322,7 @@ pub fn allocate() -> usize {
     }
 }
 
-/// A pool within a pool: why there is none.
+/// Makes a pool within a pool. Returns the error.
 pub fn nest() -> String {
     Pool::builder().workers(1).context(Context::Fork).build().err().map_or_else(String::new, |error| error.to_string())
 }
@@ -341,7 +341,7 @@ pub fn unsendable() -> Unsendable {
     Unsendable
 }
 
-/// An argument that cannot be read.
+/// An argument that cannot be deserialised.
 #[derive(Debug)]
 pub struct Unreadable(pub u32);
 
@@ -365,7 +365,7 @@ pub fn unreadable(argument: Unreadable) -> u32 {
     argument.0
 }
 
-/// When a [`Trap`] snaps.
+/// When a [`Trap`] acts.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub enum When {
     Never,
@@ -373,7 +373,7 @@ pub enum When {
     Read,
 }
 
-/// What a [`Trap`] does.
+/// The action of a [`Trap`].
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Snap {
     Fails,
@@ -382,7 +382,8 @@ pub enum Snap {
     Dies,
 }
 
-/// A value that does harm when it is written or read. An argument is written by the parent, and read by the worker.
+/// A value that fails, panics or ends its process when it is written or read. The parent writes an argument, and the
+/// worker reads it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Trap(pub When, pub Snap);
 
@@ -417,14 +418,14 @@ impl<'de> Deserialize<'de> for Trap {
     }
 }
 
-/// Makes a trap, so that it is written by the worker, and read by the parent.
+/// Returns a trap: the worker writes it, and the parent reads it.
 pub fn trapped(when: When, snap: Snap) -> Trap {
     Trap(when, snap)
 }
 
 pub fn take_trap(_: Trap) {}
 
-/// A panic with a long text.
+/// Panics with a long text.
 pub fn fail_at_length(length: usize) {
     panic!("{}", "x".repeat(length));
 }
@@ -442,7 +443,7 @@ pub fn say_number(number: u32) -> String {
     number.to_string()
 }
 
-/// Notes that it has begun, and dies once there is a file `die`.
+/// Records that the call has begun, and dies once there is a file `die`.
 pub fn kill_self_later(place: PathBuf) {
     File::create(place.join("begun")).expect("can be made");
     wait_for(place.join("die"));
@@ -453,7 +454,7 @@ pub fn kill_self_with(_: Vec<u8>) {
     kill_self();
 }
 
-/// A value with a descriptor in it.
+/// Returns a value with a descriptor in it.
 pub fn handed() -> Value<u32> {
     Value::new(7).expect("there is memory")
 }
@@ -472,7 +473,7 @@ pub fn set_up(text: String, count: Value<u32>) -> Result<()> {
 
 static NAMED: OnceLock<SharedMemory> = OnceLock::new();
 
-/// Keeps a block of memory with a name.
+/// Keeps a named block of memory.
 pub fn set_up_named(block: SharedMemory) {
     let _ = NAMED.set(block);
 }
@@ -486,7 +487,7 @@ pub fn processors() -> Vec<usize> {
     ossature::sys::sched::affinity(None).expect("its own").iter().collect()
 }
 
-/// Has so many bytes of memory for a moment; the number of the process.
+/// Has `bytes` bytes of memory for a moment. Returns the number of the process.
 pub fn fill(bytes: usize) -> u32 {
     std::hint::black_box(vec![1_u8; bytes]);
     pid()
@@ -508,7 +509,7 @@ pub fn what_was_set_up() -> (String, u32) {
 
 // ---- for the tests themselves -------------------------------------------------------------------------------------
 
-/// The ways of starting a pool.
+/// The start methods of a pool.
 pub const CONTEXTS: [Context; 3] = [Context::Fork, Context::Spawn, Context::Forkserver];
 
 /// Runs a test with a pool of each context.
@@ -525,13 +526,13 @@ pub fn in_all(workers: usize, test: impl Fn(&Pool)) {
     }
 }
 
-/// A pool of the cheapest context.
+/// Makes a pool with the cheapest start method.
 pub fn forked(workers: usize) -> Pool {
     let _ = get_start_method();
     Pool::builder().workers(workers).context(Context::Fork).build().expect("starts")
 }
 
-/// Waits for the end of the thread that calls callbacks, which may outlive its pool for a moment.
+/// Waits for the end of the thread that runs the callbacks, which may outlive its pool for a moment.
 pub fn alone() {
     soon(|| std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1));
 }
@@ -551,13 +552,13 @@ impl Place {
         self.0.clone()
     }
 
-    /// Waits until there is such a file.
+    /// Waits until there is a file with this name.
     pub fn wait(&self, name: impl AsRef<Path>) {
         let path = self.0.join(name);
         soon(|| path.exists());
     }
 
-    /// How often a call was begun.
+    /// The number of times that a call has begun.
     pub fn begun(&self, number: u64) -> usize {
         std::fs::read(self.0.join(number.to_string())).map_or(0, |bytes| bytes.len())
     }
@@ -573,7 +574,7 @@ impl Drop for Place {
     }
 }
 
-/// Waits until something is so.
+/// Waits until `is_so` returns true.
 #[track_caller]
 pub fn soon(is_so: impl Fn() -> bool) {
     let begun = Instant::now();

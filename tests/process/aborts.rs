@@ -1,4 +1,4 @@
-//! A program that is built with `panic = "abort"`: nothing is caught, so everything is printed at once.
+//! A program that is built with `panic = "abort"`: nothing catches a panic, so everything is printed at once.
 //!
 //! These are all the tests of this program when it is built so: `RUSTFLAGS="-C panic=abort" cargo test --test process`.
 

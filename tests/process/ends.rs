@@ -91,7 +91,7 @@ fn ends_of_every_kind_are_let_go() {
     assert_eq!(reader.recv_bytes().unwrap(), b"whole");
 }
 
-/// What stands for an end must not have the number of a standard stream, which a child replaces at its beginning.
+/// The placeholder of a closed end must not have the number of a standard stream, which a child replaces at its start.
 fn ends_are_let_go_where_standard_input_is_closed() {
     succeeds(Process::fork(|| {
         let (reader, writer) = pipe_one_way().unwrap();

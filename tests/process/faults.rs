@@ -1,4 +1,4 @@
-//! Starts that the system refuses: an error that says why, and nothing left behind.
+//! Starts that fail: an error that names the cause, and nothing left behind.
 
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ fn an_interrupted_wait_goes_on() {
 
 const UNARMED: &str = "an_end_that_could_not_be_registered_is_registered_by_the_next_start";
 
-/// Set for the run of this binary in which no process was started before.
+/// The variable of a run of this binary that has started no process before.
 const FRESH: &str = "OSSATURE_TEST_NO_START_YET";
 
 fn an_end_that_could_not_be_registered_is_registered_by_the_next_start() {
@@ -163,10 +163,10 @@ fn run_alone(test: &str, variable: &str) {
 
 const REFUSED: &str = "a_lock_without_a_robust_list_is_refused_by_name";
 
-/// Set for a run of this binary in which neither the kernel nor the C library keeps a robust list.
+/// The variable of a run of this binary in which neither the kernel nor the C library keeps a robust list.
 const NO_LIST: &str = "OSSATURE_TEST_NO_ROBUST_LIST";
 
-/// The form of the locks is learned once in the life of a process, so this takes a fresh one.
+/// A process determines the form of the locks only once, so this needs a fresh process.
 fn a_lock_without_a_robust_list_is_refused_by_name() {
     if std::env::var_os(NO_LIST).is_none() {
         return run_alone(REFUSED, NO_LIST);

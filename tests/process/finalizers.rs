@@ -1,4 +1,4 @@
-//! Finalizers, and the order of the end.
+//! Finalizers, and the order of the end of a process.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn note(path: &Path, word: &'static str) -> impl FnOnce() + Send + 'static {
     move || append(&path, &format!("{word} "))
 }
 
-/// Appends the priority, and whether the process was ending, when it is at that.
+/// Registers finalizers that append their priority, and whether the process was ending.
 pub fn note_at_exit(path: &Path, priorities: &[i32]) {
     for &priority in priorities {
         let path = path.to_owned();
@@ -38,7 +38,7 @@ pub fn note_at_exit(path: &Path, priorities: &[i32]) {
     }
 }
 
-/// What CPython's test of the same registers.
+/// Registers the same finalizers as CPython's test.
 pub fn all_kinds(path: &Path) {
     struct Holder(#[expect(dead_code, reason = "it runs when this is dropped")] Finalize);
     drop(Holder(Finalize::new(note(path, "a"))));
@@ -160,7 +160,7 @@ fn finalizers_come_and_go_while_they_run() {
     assert!(child.unwrap().join().unwrap().success());
 }
 
-/// Not the end of a child's work but that of a program: a forked process that leaves by exit(3).
+/// The end of a program, not of a child's work: a forked process that leaves by exit(3).
 fn a_program_that_exits_has_the_same_end() {
     let scratch = Scratch::new();
     let (log, ready) = (scratch.path("log"), scratch.path("ready"));
@@ -206,7 +206,7 @@ fn values_can_be_sent_to_the_very_end() {
     assert!(program.wait().unwrap().success());
 }
 
-/// Maps so much memory, page by page, that the process goes on for milliseconds after it was killed.
+/// Maps much memory, page by page, so that the process still runs for milliseconds after it was killed.
 fn give_the_kernel_work_at_the_end() {
     let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping, of which nobody else knows.
@@ -214,7 +214,7 @@ fn give_the_kernel_work_at_the_end() {
     assert_ne!(place, libc::MAP_FAILED);
 }
 
-/// One ignores `SIGTERM`, the other is stopped; the alarm of the runner ends a wait for them.
+/// One daemon ignores `SIGTERM`, the other is stopped. The alarm of the runner limits the wait for them.
 fn a_daemon_that_does_not_listen_is_killed() {
     let scratch = Scratch::new();
     let grace = Duration::from_millis(200);
@@ -253,7 +253,7 @@ fn a_daemon_that_does_not_listen_is_killed() {
     assert_eq!(scratch.read("last"), "false", "they were waited for before the last finalizers");
 }
 
-/// Blocks `SIGTERM`, and returns when it has come.
+/// Blocks `SIGTERM`, and returns when the signal has come.
 fn await_sigterm() {
     // SAFETY: a sigset_t is a plain bit set; all zeroes is the empty one.
     let (mut set, mut came): (libc::sigset_t, _) = (unsafe { std::mem::zeroed() }, 0);
@@ -265,8 +265,8 @@ fn await_sigterm() {
     unsafe { libc::sigwait(&raw const set, &raw mut came) };
 }
 
-/// The first daemon says that it was asked to end, and a thread starts the second one then. The alarm of the runner
-/// ends a wait for that.
+/// The first daemon reports that it received `SIGTERM`, and a thread then starts the second daemon. The alarm of the
+/// runner limits the wait.
 fn a_daemon_that_comes_late_is_ended_too() {
     let scratch = Scratch::new();
     let mut program = ossature::sys::process::fork(|| {

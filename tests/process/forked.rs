@@ -1,4 +1,4 @@
-//! What concerns the fork of this process and nothing else: borrowing, inheriting, refusing; and what a child has anew.
+//! Processes started by fork: borrowing, inheriting, refusing, and the state that a child resets.
 
 use std::cell::Cell;
 use std::fs;
@@ -320,7 +320,7 @@ fn a_local_that_knows_of_forks_is_fresh_in_a_child() {
     assert_eq!(change(0), 7);
 }
 
-/// What the parent's value owns is not the child's to give back.
+/// A child must not give back what the parent's value owns.
 fn a_local_of_the_parent_is_left_and_not_dropped() {
     struct Told(std::path::PathBuf);
     impl Drop for Told {
@@ -338,7 +338,7 @@ fn a_local_of_the_parent_is_left_and_not_dropped() {
     assert_eq!(scratch.read("log"), "parent child dropped ");
 }
 
-/// Python's is a pipe, which children of the child hold open too.
+/// Python's sentinel is a pipe, which children of the child keep open too.
 fn a_sentinel_does_not_wait_for_grandchildren() {
     let scratch = Scratch::new();
     let (go, pid) = (scratch.path("go"), scratch.path("pid"));
@@ -396,7 +396,7 @@ fn a_plain_fork_keeps_the_default_method() {
     assert_eq!(get_start_method(), Context::Spawn);
 }
 
-/// There the parent has no number: the first process of a pid namespace has none above it.
+/// The parent has no number there: the first process of a pid namespace has no process above it.
 fn a_daemon_in_a_new_namespace_ends_with_its_parent() {
     let (mut told, tell) = crate::harness::pipe();
     let mut parent = ossature::sys::process::fork(|| {

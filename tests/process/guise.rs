@@ -1,4 +1,4 @@
-//! Threads in the guise of processes.
+//! Threads behind the names of processes.
 
 use std::cell::RefCell;
 use std::sync::mpsc::{Sender, channel};
@@ -48,7 +48,7 @@ fn a_thread_is_waited_for_like_a_process() {
     child.close().unwrap();
 }
 
-/// Asks for the end of its own process where the thread drops its values.
+/// A value that requests the end of its own process when the thread drops its values.
 struct Asks(Process, Sender<(bool, Option<i32>, ExitStatus)>);
 
 impl Drop for Asks {

@@ -1,4 +1,4 @@
-//! The program's panic hook, and the report of a child that takes its place.
+//! The program's panic hook, and the report of a child that replaces it.
 
 use std::panic::{PanicHookInfo, catch_unwind, set_hook};
 use std::path::Path;
@@ -27,7 +27,7 @@ fn a_hook_from_after_the_first_start_spoils_no_report() {
     });
 }
 
-/// What a child does that sets a hook before its first thread.
+/// Runs in a child that sets a hook before its first thread.
 pub fn hear_of_a_thread(heard: &Path) {
     let log = heard.to_owned();
     set_hook(Box::new(move |info| {
@@ -47,7 +47,7 @@ fn a_hook_of_the_work_hears_of_its_threads<W: World>() {
 
 type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
 
-/// In a program of its own: the hook hears of everything but what ends a child.
+/// Runs in a program of its own: the hook sees every panic except the one that ends a child.
 fn reports_once_with_the_hook(set: impl FnOnce(Hook)) {
     let scratch = Scratch::new();
     let (heard, err) = (scratch.path("heard"), scratch.path("err"));

@@ -198,7 +198,7 @@ fn a_closed_process_answers_so<W: World>() {
     assert!(format!("{child:?}").ends_with(" closed>"), "{child:?}");
 }
 
-/// With and without a deadline, and while others ask, signal and print.
+/// With and without a deadline, and while other threads check, signal and print.
 fn many_wait_for_one<W: World>() {
     let child = W::start("sleep", "");
     let barrier = Barrier::new(9);

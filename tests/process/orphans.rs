@@ -1,4 +1,4 @@
-//! The process above the program that reaps orphans.
+//! The parent process of the program, which reaps orphans.
 
 use std::os::unix::process::parent_id;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     ("reaping_beside_threads_is_refused", reaping_beside_threads_is_refused),
 ];
 
-/// Leaves an orphan, which says its number and, once it has one, that of its new parent.
+/// Leaves an orphan, which writes its number and, once it has a new parent, that parent's number.
 fn leave_an_orphan(told: &Path) {
     let mut parent = process::fork(|| {
         let before = std::process::id();

@@ -27,7 +27,7 @@ pub const ALONE: &[Test] = &[
     ("a_copy_that_somebody_else_forked_tells_its_panics", a_copy_that_somebody_else_forked_tells_its_panics),
 ];
 
-/// Does something when it is dropped.
+/// A value that calls a function when it is dropped.
 struct Finally<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for Finally<F> {
@@ -40,14 +40,14 @@ fn clerk<W: World>(job: &str, argument: &str) -> Process {
     W::start_with(Process::builder().name("clerk"), job, argument).expect("starts")
 }
 
-/// An end by `SIGABRT` is to leave no file.
+/// Makes an end by `SIGABRT` leave no core file.
 fn without_core() {
     let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: setrlimit(2) reads the limit that it is given.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &limit) }, 0);
 }
 
-/// Whether the text has each part once, one after the other.
+/// Whether the text contains each part exactly once, in this order.
 #[track_caller]
 pub fn in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
@@ -159,7 +159,7 @@ fn a_finalizer_that_panics_is_told_under_the_name<W: World>() {
     in_order(&said, &["no more paper"]);
 }
 
-/// In a program of its own, for it aborts.
+/// Runs in a program of its own, because it aborts.
 fn a_thread_that_aborts_tells_what_it_had_kept() {
     let scratch = Scratch::new();
     let err = scratch.path("err");

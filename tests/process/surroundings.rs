@@ -31,7 +31,7 @@ pub const ALONE: &[Test] = &[
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What a child finds.
+/// Writes the surroundings that a child finds.
 pub fn tell(path: &Path) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = |name: &str| {
@@ -212,7 +212,7 @@ fn environment_is_what_was_said() {
     }
 }
 
-/// In a child without root's rights.
+/// Runs in a child without root's rights.
 fn missing_rights_are_named() {
     if effective_user() != 0 {
         return println!("skipped: needs root");

@@ -1,4 +1,4 @@
-//! The temporary directory of a process: where it is, and who removes it.
+//! The temporary directory of a process: where it is, and which process removes it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -58,7 +58,7 @@ fn a_long_path_gives_way_to_a_short_one() {
     }
 }
 
-/// Runs `body` in a process of its own, whose temporary directory lies below `base`; answers with what the body says.
+/// Runs `body` in a process of its own, whose temporary directory is below `base`. Returns the text of `body`.
 fn below(base: &Path, body: impl FnOnce() -> String) -> String {
     let scratch = Scratch::new();
     succeeds(Process::fork(|| {
@@ -115,8 +115,8 @@ fn few_descriptors_are_an_error_and_leave_no_directory() {
     }
 }
 
-/// A process below `base` that was killed with a directory of its own, if `kill`; otherwise it lives until the handle
-/// is killed.
+/// Starts a process below `base` with a directory of its own, and kills it if `kill`. Otherwise it lives until the
+/// handle is killed.
 fn with_directory(base: &Path, scratch: &Scratch) -> (ossature::sys::process::Child, String) {
     let said = scratch.path(&format!("said-{}", fs::read_dir(scratch.path("")).unwrap().count()));
     let child = ossature::sys::process::fork(|| {
@@ -174,7 +174,7 @@ fn what_a_process_had_begun_to_make_is_removed() {
     assert_eq!(left, [".ossature-ABCDEFGH", ".ossature-abcdefghi", ".ossature-cdefghij", ".ossature-defghijk"]);
 }
 
-/// The moments are spread over the making of a directory, which takes about a tenth of a millisecond.
+/// The moments are spread over the creation of a directory, which takes about a tenth of a millisecond.
 fn makers_killed_at_any_moment_leave_nothing() {
     let scratch = Scratch::new();
     let base = scratch.path("base");
@@ -248,7 +248,7 @@ fn what_another_uses_or_made_stays() {
     }
 }
 
-/// Another user's file is one that this user cannot remove, and so is a file in a directory without write permission.
+/// This user cannot remove another user's file, or a file in a directory without write permission.
 fn a_directory_with_what_cannot_be_removed_keeps_its_mark() {
     let scratch = Scratch::new();
     let base = scratch.path("base");

@@ -1,4 +1,4 @@
-//! The ways of starting a process, and the work that is given to one in all of them: a plain function of three texts.
+//! The ways of starting a process, and the work of the started process in all of them: a plain function of three texts.
 
 use std::fs;
 use std::io::Read;
@@ -21,9 +21,9 @@ use crate::{aborts, finalizers, hooks, panics, surroundings};
 /// A way of starting a process.
 pub trait World {
     const NAME: &'static str;
-    /// How many children are many.
+    /// The number of children in tests with many children.
     const MANY: usize;
-    /// Whether the kernel calls this process their parent.
+    /// Whether the kernel regards this process as their parent.
     const OURS: bool = true;
 
     /// Starts [`work`] with this world's name, the job and its argument.
@@ -76,10 +76,10 @@ pub fn stop_server() {
     assert!(stop_forkserver(Duration::from_secs(30)).expect("can be waited for"), "the server does not end");
 }
 
-/// What spawned children know.
+/// The table of tasks of spawned children.
 pub static TASKS: Tasks = tasks![work];
 
-/// [`World::start_with`] of the world of that name.
+/// Calls [`World::start_with`] of the world with that name.
 fn start_in(world: &str, builder: ProcessBuilder, job: &str, argument: &str) -> Result<Process> {
     match world {
         Fork::NAME => Fork::start_with(builder, job, argument),
@@ -104,7 +104,7 @@ macro_rules! in_every_world {
     };
 }
 
-/// What a child of a test does.
+/// The work of a child of a test.
 pub fn work(world: String, job: String, argument: String) -> std::result::Result<i32, String> {
     let argument = argument.as_str();
     match job.as_str() {
@@ -183,7 +183,7 @@ pub fn work(world: String, job: String, argument: String) -> std::result::Result
     Ok(0)
 }
 
-/// What a child knows of itself.
+/// The facts that a child knows about itself.
 fn facts() -> String {
     let (me, parent) = (current_process(), parent_process().expect("it was started by one"));
     let mut input = Vec::new();
@@ -204,7 +204,7 @@ fn facts() -> String {
     lines.join("\n")
 }
 
-/// A thread that the child's end waits for, and a daemon that it does not.
+/// Starts a thread for which the child's end waits, and a daemon for which it does not.
 fn threads(path: &Path) {
     static RETURNS: AtomicBool = AtomicBool::new(false);
     let path = path.to_owned();
@@ -220,7 +220,7 @@ fn threads(path: &Path) {
     RETURNS.store(true, SeqCst);
 }
 
-/// Two children at each of two levels, and each appends what it is called.
+/// Starts two children at each of two levels. Each appends its name.
 fn nest(world: &str, argument: &str) {
     let (depth, path) = argument.split_once(' ').expect("a depth and a path");
     let depth: u32 = depth.parse().expect("a number");
@@ -234,7 +234,7 @@ fn nest(world: &str, argument: &str) {
     }
 }
 
-/// Ends with a daemon that would go on for ever, and with another child that it does not join.
+/// Ends with a daemon that would run forever, and with another child that it does not join.
 fn have_children(world: &str, folder: &Path) {
     let ready = folder.join("daemon");
     let daemon = Process::builder().daemon(true);
@@ -246,13 +246,13 @@ fn have_children(world: &str, folder: &Path) {
     wait_for(&ready);
 }
 
-/// Starts one that ends with this one, which never ends by itself.
+/// Starts a process that ends with this one, which never ends by itself.
 fn leave_bound(world: &str, builder: ProcessBuilder, path: &str) {
     drop(start_in(world, builder.end_with_parent(), "tell-and-sleep", path).expect("starts"));
     crate::harness::rest();
 }
 
-/// Starts one that watches this one, says that it is there, and never ends by itself.
+/// Starts a process that watches this one, reports that it runs, and never ends by itself.
 fn two_generations(world: &str, folder: &Path) {
     let start = |name: &str| {
         let (builder, file) = (Process::builder().daemon(true), folder.join(name));
@@ -283,7 +283,7 @@ fn watch_parent(folder: &Path) {
 
 // ---- files between the test and its children ------------------------------------------------------------------------
 
-/// A directory that goes with the test.
+/// A directory that is removed at the end of the test.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -315,7 +315,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Writes the file so that it is there as a whole or not at all.
+/// Writes the file so that it exists completely or not at all.
 pub fn put(path: &Path, text: &str) {
     let half = path.with_extension(format!("half-{}", std::process::id()));
     fs::write(&half, text).expect("can be written");
@@ -328,14 +328,14 @@ pub fn append(path: &Path, text: &str) {
     file.expect("can be opened").write_all(text.as_bytes()).expect("can be written");
 }
 
-/// Waits until the file is there; the alarm of the runner ends what never comes.
+/// Waits until the file exists. The alarm of the runner limits the wait.
 pub fn wait_for(path: &Path) {
     while !path.exists() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Waits until the first thread of a process sleeps, or is no more.
+/// Waits until the first thread of a process sleeps, or has ended.
 pub fn wait_asleep(pid: i32) {
     loop {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -346,7 +346,7 @@ pub fn wait_asleep(pid: i32) {
     }
 }
 
-/// Lets a descriptor of this process lead to the file.
+/// Makes a descriptor of this process refer to the file.
 pub fn redirect(number: i32, path: &Path) {
     use std::os::fd::AsRawFd;
     let file = fs::OpenOptions::new().append(true).create(true).open(path).expect("can be opened");
@@ -354,13 +354,13 @@ pub fn redirect(number: i32, path: &Path) {
     assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), number) }, number);
 }
 
-/// Whether a process of that number runs: neither gone nor a zombie.
+/// Whether a process with that number runs: it has not ended, and is not a zombie.
 pub fn runs(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
-/// Waits for the child, which ends well.
+/// Waits for the child, and checks that it ends well.
 #[track_caller]
 pub fn succeeds(child: Result<Process>) {
     assert_eq!(child.unwrap().join().unwrap(), ExitStatus::Code(0));

@@ -1,4 +1,4 @@
-//! Live CPython at the other end, in both roles, over every kind of address.
+//! A running CPython at the other end, in both roles, over every kind of address.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -20,14 +20,14 @@ fn key() -> AuthKey {
     AuthKey::from("peekaboo")
 }
 
-/// Runs a scenario with each of them.
+/// Runs a scenario with each CPython.
 fn with_each(scenario: impl Fn(&Python, &mut Peer)) {
     for python in installed() {
         within(Duration::from_secs(120), || scenario(python, &mut Peer::start(python)));
     }
 }
 
-/// An address of each kind that it knows.
+/// An address of each kind that this CPython supports.
 fn kinds(python: &Python) -> Vec<Address> {
     let mut kinds = vec![Address::arbitrary(Family::Inet).unwrap(), Address::arbitrary(Family::Unix).unwrap()];
     // Before 3.7 its listeners try to remove the file of an abstract name.
@@ -39,7 +39,7 @@ fn kinds(python: &Python) -> Vec<Address> {
     kinds
 }
 
-/// The address in the words of peer.py.
+/// The address in the notation of peer.py.
 fn words(address: &Address) -> String {
     match address {
         Address::Inet(host, port) => format!("inet {host} {port}"),
@@ -49,7 +49,7 @@ fn words(address: &Address) -> String {
     }
 }
 
-/// The address in the words of its `listen`, and then as it is known.
+/// Makes the peer listen at the address. Returns the address with its port.
 fn let_it_listen(peer: &mut Peer, address: &Address) -> Address {
     let command =
         if let Address::Inet(..) = address { "listen inet".into() } else { format!("listen {}", words(address)) };
@@ -69,7 +69,7 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..251).cycle().take(length).collect()
 }
 
-/// Everything that two ends do with bytes.
+/// Every exchange of bytes between two ends.
 fn talk(ours: Connection, peer: &mut Peer) {
     peer.tell("recv_bytes");
     ours.send_bytes(b"").unwrap();
@@ -114,7 +114,7 @@ fn it_goes_first(ours: Connection, peer: &mut Peer) {
     assert_eq!(ours.recv_bytes().unwrap_err().kind(), ErrorKind::Closed);
 }
 
-/// What is done with a connection.
+/// The scenarios for a connection.
 const MEETINGS: [fn(Connection, &mut Peer); 3] = [talk, we_go_first, it_goes_first];
 
 #[test]

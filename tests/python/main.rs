@@ -1,4 +1,4 @@
-//! CPython as the peer: recorded handshakes, replayed always, and every CPython that is installed, alive.
+//! CPython as the peer: recorded handshakes are replayed always, and every installed CPython is run.
 //!
 //! `peer.py` is the other side, `record.py` made `golden/`.
 

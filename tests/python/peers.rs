@@ -1,4 +1,4 @@
-//! The CPythons of this machine, and each of them at work as `peer.py`.
+//! The CPythons of this machine, each of which can run `peer.py`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,19 +17,19 @@ pub(crate) struct Python {
 }
 
 impl Python {
-    /// Whether it knows only the old handshake.
+    /// Whether the CPython knows only the old handshake.
     pub(crate) fn is_old(&self) -> bool {
         self.version < (3, 12, 0)
     }
 
-    /// A command that runs it.
+    /// A command that runs the CPython.
     #[allow(dead_code, reason = "for the tests of another binary")]
     pub(crate) fn command(&self) -> Command {
         Command::new(&self.path)
     }
 }
 
-/// One of each version that is installed, oldest first; the first call says on stderr which.
+/// One CPython of each installed version, oldest first. The first call prints the list to stderr.
 pub(crate) fn installed() -> &'static [Python] {
     static FOUND: OnceLock<Vec<Python>> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -74,7 +74,7 @@ fn version(path: &Path) -> Option<(u32, u32, u32)> {
     Some((numbers.next()??, numbers.next()??, numbers.next()??))
 }
 
-/// `peer.py` under one of them; see there for the commands.
+/// `peer.py`, run by one CPython. Its commands are described there.
 pub(crate) struct Peer {
     child: Child,
     commands: ChildStdin,
@@ -94,14 +94,14 @@ impl Peer {
         Self { commands: child.stdin.take().unwrap(), child, answers, last: String::new() }
     }
 
-    /// Gives a command and does not wait for its answer.
+    /// Sends a command and does not wait for its reply.
     #[track_caller]
     pub(crate) fn tell(&mut self, command: &str) {
         self.last = command.to_owned();
         writeln!(self.commands, "{command}").expect("the peer lives");
     }
 
-    /// The next answer, as it is.
+    /// The next reply, unchanged.
     #[track_caller]
     pub(crate) fn hear(&mut self) -> String {
         match self.answers.recv_timeout(Duration::from_secs(60)) {
@@ -110,7 +110,7 @@ impl Peer {
         }
     }
 
-    /// The next answer, which has to be a good one; without the `ok`.
+    /// The next reply, which must be a success; without the `ok`.
     #[track_caller]
     pub(crate) fn done(&mut self) -> String {
         let answer = self.hear();
@@ -120,7 +120,7 @@ impl Peer {
         }
     }
 
-    /// Gives a command and waits for its good answer.
+    /// Sends a command and returns its reply, which must be a success.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: &str) -> String {
         self.tell(command);

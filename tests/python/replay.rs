@@ -1,5 +1,5 @@
-//! The handshakes of `golden/` again, with ours in the place of each side in turn: given the same random bytes it says
-//! the same, byte by byte, and comes to the same end.
+//! Replays the handshakes of `golden/`, with our side in place of each side in turn. Given the same random bytes our
+//! side sends the same messages, byte by byte, and ends in the same way.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ struct Transcript {
     name: String,
     server: Side,
     client: Side,
-    /// Who spoke (the server: true), and what, without the frame's header.
+    /// The messages, without the frame's header; true for those of the server.
     said: Vec<(bool, Vec<u8>)>,
 }
 
@@ -61,12 +61,12 @@ fn transcripts() -> Vec<Transcript> {
     all
 }
 
-/// CPython up to 3.11 asks and answers in one way only.
+/// Whether the side is CPython up to 3.11, which has only one form of challenge and answer.
 fn is_old(side: &Side) -> bool {
     side.version < (3, 12)
 }
 
-/// Plays one side's part; what the other says is in the transcript.
+/// Plays one side's part; the messages of the other are in the transcript.
 fn play(transcript: &Transcript, as_server: bool) {
     let Transcript { name, server, client, said } = transcript;
     let us = if as_server { server } else { client };

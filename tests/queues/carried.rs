@@ -1,4 +1,4 @@
-//! Items with descriptors in them, and items that are longer than a ring's longest message.
+//! Items that contain descriptors, and items that are longer than a ring's longest message.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -38,7 +38,7 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// One end of a pair, to be sent, and the other, which tells when the first is closed everywhere.
+/// Makes a pair: one end to be sent, and the other, which shows when the first is closed everywhere.
 fn witness() -> (Handle<UnixStream>, UnixStream) {
     let (sent, kept) = UnixStream::pair().unwrap();
     kept.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -72,7 +72,7 @@ fn item_carries_descriptors() {
     assert_eq!(open_descriptors(), before);
 }
 
-/// Counts what came, and answers through the descriptor in each item.
+/// Counts the received items, and replies through the descriptor in each item.
 pub fn answer(items: Queue<(Handle<UnixStream>, Value<u32>, String)>) -> Result<()> {
     for item in items.iter() {
         let (Handle(mut stream), count, text) = item?;
@@ -132,7 +132,7 @@ fn put_mixed(queue: &Queue<Numbered>, thread: u32, count: u32) {
     }
 }
 
-/// One receiver gets what each sender has put in the order of that sender, with or without descriptors.
+/// A receiver gets the items of each sender in the order in which that sender put them, with or without descriptors.
 fn items_of_both_kinds_keep_their_order() {
     let queue = &Queue::new().unwrap();
     std::thread::scope(|scope| {
@@ -150,7 +150,7 @@ fn items_of_both_kinds_keep_their_order() {
     assert!(queue.is_empty().unwrap());
 }
 
-/// Puts until there is no room; how many items there are.
+/// Puts items until there is no room. Returns their number.
 fn fill(queue: &Queue<Handle<File>>) -> usize {
     let file = File::open("/dev/null").unwrap();
     for count in 0.. {
@@ -267,7 +267,7 @@ pub fn get_witnesses(queue: Queue<(u32, u32, Handle<UnixStream>)>) -> Result<()>
     }
 }
 
-/// Items of a killed putter come in order without a gap; a killed getter takes one with it at most.
+/// Items of a killed putter come in order without a gap. A killed getter loses at most one item.
 fn killed_putters_and_getters() {
     let before = open_descriptors();
     {

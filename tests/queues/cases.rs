@@ -35,7 +35,7 @@ pub const TESTS: &[Test] = &[
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// Runs a call that has to take as long as the limit, and not much longer.
+/// Runs a call, and checks that it takes as long as the limit, and not much longer.
 #[track_caller]
 fn timed<T>(limit: Duration, call: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
@@ -137,7 +137,7 @@ fn four_children_finish_all_tasks() {
     children.iter().for_each(ends);
 }
 
-/// Encodes what is even.
+/// A value whose number can be encoded only if it is even.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Even(u32);
 
@@ -179,7 +179,7 @@ fn a_child_sees_a_simple_queue_become_longer() {
     ends(&child);
 }
 
-/// Runs `waits`, which has to wait until `frees` was called.
+/// Runs `waits`, and checks that it waits until `frees` was called.
 #[track_caller]
 fn waits_for<T: Send>(waits: impl FnOnce() -> T + Send, frees: impl FnOnce()) -> T {
     let freed = &AtomicBool::new(false);
@@ -313,7 +313,7 @@ fn every_method_after_an_immediate_shutdown() {
     tasks.join().unwrap();
 }
 
-/// Four threads put, six get, and in the middle one shuts the queue down; two join.
+/// Four threads put and six get. In the middle another thread shuts the queue down; two threads join.
 fn many_threads_are_shut_down() {
     const EACH: u32 = 4000;
     for immediate in [false, true] {

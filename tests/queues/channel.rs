@@ -1,4 +1,4 @@
-//! Channels: what receivers learn of the end of the senders.
+//! Channels: what receivers see of the end of the senders.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ pub fn hold(sender: Sender<(u32, u32)>) -> ossature::Result<()> {
     }
 }
 
-/// The sender has sent all it will and sleeps when it is killed. Two receivers sleep, one of them at its descriptor.
+/// The sender has sent all its items and sleeps when it is killed. Two receivers sleep, one of them on its descriptor.
 fn last_sender_is_killed() {
     let (sender, receiver) = channel().unwrap();
     let child = Process::spawn(hold, (sender,)).unwrap();
@@ -79,7 +79,7 @@ fn last_sender_is_killed() {
     child.join().unwrap();
 }
 
-/// Each sender is killed while it sends, at another time. What has been sent is received, then the end.
+/// Each sender is killed while it sends, at another time. The receivers get all sent items, and then the end.
 fn items_come_before_the_end() {
     let builder = QueueBuilder::new().capacity(64 << 10);
     for round in 0..8 {

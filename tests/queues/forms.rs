@@ -1,4 +1,4 @@
-//! What a queue does within one process.
+//! The behaviour of a queue within one process.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = &[
 
 const SOON: Duration = Duration::from_millis(5);
 
-/// Waits for the ends of threads, which a scope does not: until then they take part in the queue.
+/// Waits for the ends of threads, which a scope does not. Until then they take part in the queue.
 fn end<'s>(threads: impl IntoIterator<Item = std::thread::ScopedJoinHandle<'s, ()>>) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
@@ -250,7 +250,7 @@ fn threads_use_one_queue() {
     });
 }
 
-/// A long item has no room. Shorter ones have, and the bound allows them.
+/// A long item does not fit. Shorter items do, and the bound allows them.
 fn put_that_waits_for_room_lets_others_put() {
     let queue: &Queue<Vec<u8>> = &QueueBuilder::new().capacity(64 << 10).maxsize(100).build().unwrap();
     queue.put(vec![1; 40_000]).unwrap();
@@ -269,7 +269,8 @@ fn put_that_waits_for_room_lets_others_put() {
     });
 }
 
-/// Puts without a wait. Under an emulator, a thread may stand still for longer than the 10 ms that the call gives it.
+/// Puts an item without a wait. Under an emulator, a thread may be stopped for longer than the 10 ms that the call
+/// gives it.
 fn put_now(queue: &Queue<i32>) {
     let may_stand_still =
         std::env::var_os("OSSATURE_EMULATED").is_some() || std::env::var_os("OSSATURE_TEST_SLOWNESS").is_some();
@@ -278,7 +279,7 @@ fn put_now(queue: &Queue<i32>) {
     }
 }
 
-/// Many threads put for the first time, at once: none of them is told that there is no room.
+/// Many threads put for the first time, at once: no call fails for lack of room.
 fn call_that_does_not_wait() {
     for _ in 0..10 {
         let (unbounded, bounded) = (&Queue::new().unwrap(), &Queue::bounded(1000).unwrap());

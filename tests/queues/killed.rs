@@ -55,7 +55,7 @@ pub fn get_for_ever(queue: Queue<u32>, seen: Value<[u32; 64]>) -> ossature::Resu
     }
 }
 
-/// Each kill may take the one item with it that the process had got and not noted.
+/// Each kill may lose the one item that the process had received and not recorded.
 fn killed_getters_lose_their_own() {
     const ITEMS: u32 = 2048;
     const KILLS: u32 = 12;

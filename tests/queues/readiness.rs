@@ -1,4 +1,4 @@
-//! Queues as descriptors.
+//! Queues in waits by descriptor.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
@@ -75,7 +75,7 @@ pub fn put_slowly(queue: Queue<u32>) -> ossature::Result<()> {
     Ok(())
 }
 
-/// Two queues of two processes, by one wait.
+/// One wait for two queues of two processes.
 fn descriptor_hears_of_another_process() {
     let queues = [(); 2].map(|()| Queue::new().unwrap());
     let workers = queues.each_ref().map(|queue| Process::spawn(put_slowly, (queue.try_clone().unwrap(),)).unwrap());
@@ -127,8 +127,7 @@ fn descriptor_goes_into_select_and_epoll() {
     }
 }
 
-/// The one that gets waits at the descriptor only. The last item of each putter is noticed although the putter was
-/// killed.
+/// The getter waits on the descriptor only. It sees the last item of each putter although the putter was killed.
 fn descriptor_hears_beside_killed_putters() {
     let queue = Queue::bounded(50).unwrap();
     let readiness = queue.readiness().unwrap();

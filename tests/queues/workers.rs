@@ -1,4 +1,4 @@
-//! Queues as arguments of processes, and what Python's manual says of processes that use queues.
+//! Queues as arguments of processes, and what Python's manual says about processes that use queues.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ pub fn put_many(queue: Queue<Vec<u8>>) -> ossature::Result<()> {
     Ok(())
 }
 
-/// With Python this waits for ever: the process does not end before its items are read.
+/// With Python this waits forever: the process does not end before its items are read.
 fn process_with_items_ends() {
     let queue = Queue::new().unwrap();
     let process = Process::spawn(put_many, (queue.try_clone().unwrap(),)).unwrap();

@@ -1,4 +1,4 @@
-//! Completion, hooks, and what a caller hangs into the editor.
+//! Completion, hooks, and the callbacks that a caller gives the editor.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use ossature::readline::{
     Backend, Candidate, CompletionContext, CompletionKind, Config, Editor, LIBRARY_VERSION, Step, VERSION, Validation,
 };
 
-/// An editor that completes these words by TAB.
+/// An editor that completes these words when TAB is typed.
 fn completing(words: &'static [&'static str], bindings: &[&str]) -> Editor {
     let mut editor = editor();
     editor.parse_and_bind("tab: complete").unwrap();
@@ -27,7 +27,7 @@ fn completed(bindings: &[&str], keys: &str) -> String {
     line(&mut completing(FRUIT, bindings), format!("{keys}\r"))
 }
 
-/// What the terminal is told.
+/// The output to the terminal.
 fn screen(editor: &mut Editor, keys: &str) -> String {
     let mut screen = Vec::new();
     let _ = editor.begin("> ", &mut screen);
@@ -129,7 +129,7 @@ fn delete_char_or_list_lists_at_the_end() {
     assert_eq!(line(&mut editor, "\x03ab\x01\x04\x04b\r".trim_start_matches('\x03')), "b");
 }
 
-/// A hundred and twenty words.
+/// An editor that completes a hundred and twenty words.
 fn many() -> Editor {
     let mut editor = Editor::new();
     editor.parse_and_bind("tab: possible-completions").unwrap();

@@ -1,4 +1,4 @@
-//! The commands of emacs mode, as GNU readline 8.2 has them: each line was typed into CPython, too.
+//! The commands of emacs mode, as in GNU readline 8.2: each line was also typed into CPython.
 
 use super::typing::{all, editor, line, recalled, typed, typed_with};
 use ossature::readline::{Editor, Step};

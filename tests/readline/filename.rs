@@ -1,4 +1,4 @@
-//! Completion of names of files, in folders of the tests' own.
+//! Completion of file names, in directories of the tests' own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ossature::readline::{Editor, Step};
 
-/// A folder with files, removed at the end.
+/// A directory with files, removed at the end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -25,13 +25,13 @@ impl Folder {
         &self.0
     }
 
-    /// The line after `start` was completed in this folder.
+    /// The line after `start` was completed in this directory.
     fn completed(&self, settings: &[&str], start: &str) -> String {
         let (line, _) = self.keys(settings, start, b"\t\r");
         line.strip_prefix(&format!("{}/", self.path().display())).unwrap_or(&line).to_owned()
     }
 
-    /// The line that these keys make of a path in this folder, and what was shown.
+    /// The line after `start` and these keys in this directory, and the output to the terminal.
     fn keys(&self, settings: &[&str], start: &str, keys: &[u8]) -> (String, String) {
         let mut editor = Editor::new();
         // A path is one word.
@@ -99,7 +99,7 @@ fn lists_show_names_without_their_folders_and_with_marks() {
     assert!(shown.contains("linked@"), "{shown}");
 }
 
-/// The line after these keys with names of files that have blanks and quotes, in the folder of the test.
+/// The line after these keys with file names that contain blanks and quotes, in the directory of the test.
 fn quoted(set: impl Fn(&mut Editor), before: &str, keys: &str) -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let folder = Folder::new(&format!("quoted-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
@@ -119,7 +119,7 @@ fn quoted(set: impl Fn(&mut Editor), before: &str, keys: &str) -> String {
     String::from_utf8(line).unwrap().replace(&format!("{path}/"), "")
 }
 
-/// As GNU readline with its variables of the same names, but that no blank follows.
+/// As in GNU readline with its variables of the same names, except that no blank follows.
 #[test]
 fn names_with_blanks_and_quotes_get_quotes_where_the_program_says_so() {
     let on = |editor: &mut Editor| {

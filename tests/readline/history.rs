@@ -1,4 +1,4 @@
-//! The history and its files, as CPython's `readline` over GNU readline 8.2 has them, and beside other processes.
+//! The history and its files, as in CPython's `readline` over GNU readline 8.2, and beside other processes.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +11,7 @@ use ossature::ErrorKind;
 use ossature::readline::{History, HistoryForm};
 use ossature::sys::errno::Errno;
 
-/// A folder that is removed with its files.
+/// A directory that is removed with its files.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -44,7 +44,7 @@ fn of(lines: &[&str]) -> History {
     history
 }
 
-/// Files, and what CPython has in its list after it read each.
+/// History files, and CPython's list after it read each.
 const FILES: &[(&[u8], &[&str])] = &[
     (b"a\nb\n", &["a", "b"]),
     (b"a\nb", &["a"]),
@@ -395,7 +395,7 @@ fn another(part: &str, path: &std::path::Path, shell: &str) -> Command {
     command
 }
 
-/// How many processes append, and how many lines each.
+/// The number of appending processes, and of lines of each.
 const APPENDING: (usize, usize) = (6, 400);
 
 #[test]

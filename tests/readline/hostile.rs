@@ -1,4 +1,4 @@
-//! What a hostile key, init file, history file or candidate does not do to the editor.
+//! Hostile keys, init files, history files and candidates, and the harm that they must not do to the editor.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn with(lines: &[&str]) -> Editor {
     editor
 }
 
-/// Types, and wants the text so far.
+/// Types keys that do not end the line. Returns the text so far.
 fn so_far(editor: &mut Editor, keys: impl AsRef<[u8]>) -> Vec<u8> {
     let mut screen = Vec::new();
     let _ = editor.begin("> ", &mut screen);
@@ -173,7 +173,7 @@ fn pipes_and_devices_keep_nobody_waiting() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Feeds a text in pieces, and tells how many bytes the terminal was told.
+/// Feeds a text in pieces. Returns the number of bytes that were output to the terminal.
 fn told(editor: &mut Editor, before: &str, text: &[u8], piece: usize) -> usize {
     let mut screen = Vec::new();
     let _ = editor.begin("> ", &mut screen);

@@ -8,7 +8,7 @@ use ossature::ErrorKind;
 use ossature::readline::{BellStyle, EditingMode, Editor, KeymapName, Step};
 use ossature::sys::errno::Errno;
 
-/// A folder that is removed with its files.
+/// A directory that is removed with its files.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -31,7 +31,7 @@ impl Drop for Folder {
     }
 }
 
-/// The bad lines of a file as text, each without the folder.
+/// The bad lines of a file as text, each without the directory.
 fn bad(editor: &mut Editor, folder: &Folder, path: &Path) -> Vec<String> {
     let prefix = format!("{}/", folder.0.display());
     editor.read_init_file(Some(path)).unwrap().iter().map(|error| error.to_string().replace(&prefix, "")).collect()

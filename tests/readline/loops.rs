@@ -1,4 +1,4 @@
-//! The editor in event loops of the program's own: each byte is fed when a loop says that it is there.
+//! The editor in event loops of the program's own: each byte is fed when a loop reports that it is there.
 
 use ossature::readline::{Editor, Step};
 use ossature::select::{Epoll, EpollExt, Interest, Kevent, Kqueue};

@@ -1,4 +1,4 @@
-//! Code of the caller that panics while the editor runs it: the editor keeps what the caller has given it.
+//! Code of the caller that panics while the editor runs it: the editor keeps the caller's hooks and text.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use ossature::sys::deadline::Deadline;
 use ossature::sys::fd;
 use ossature::sys::tty::Pty;
 
-/// Counts its calls, and panics at the first.
+/// A hook that counts its calls, and panics at the first.
 #[derive(Clone, Default)]
 struct Fuse(Arc<AtomicUsize>);
 
@@ -23,8 +23,8 @@ impl Fuse {
     }
 }
 
-/// Sets a hook that burns the fuse, and types the keys in two lines: the first panics and is given up, the second runs
-/// the hook again.
+/// Sets a hook with the fuse, and types the keys in two lines. In the first line the hook panics, and the line is given
+/// up; in the second the hook runs again.
 fn twice(set: impl FnOnce(&mut Editor, Fuse), keys: &[u8]) -> Vec<u8> {
     let (mut editor, fuse, mut screen) = (Editor::new(), Fuse::default(), Vec::new());
     editor.parse_and_bind("tab: complete").unwrap();

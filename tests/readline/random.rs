@@ -1,5 +1,5 @@
-//! Random keys, resizes and lines of init files: nothing panics or hangs, the cursor stays in the line, and
-//! what the terminal shows after many small drawings is what one drawing from scratch shows.
+//! Random keys, resizes and lines of init files. Nothing panics or hangs, and the cursor stays in the line. After many
+//! small drawings the terminal shows the same as after one drawing from scratch.
 //!
 //! `OSSATURE_RANDOM_KEYS` says how many keys, `OSSATURE_RANDOM_SEED` which.
 
@@ -10,7 +10,7 @@ use vt100::Parser;
 
 use super::support::within;
 
-/// xorshift64*: the same numbers on every machine.
+/// An xorshift64* generator: the same numbers on every machine.
 struct Random(u64);
 
 impl Random {
@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-/// Lines of init files: good ones, bad ones, macros that call each other for ever.
+/// Lines of init files: good ones, bad ones, and macros that call each other endlessly.
 const INIT: &[&str] = &[
     "set editing-mode vi",
     "set editing-mode emacs",
@@ -251,7 +251,7 @@ const PROMPTS: &[&str] = &[
     "\u{4e2d}\u{6587}> ",
 ];
 
-/// The key sequence of a command, of three bytes that nothing else is bound to.
+/// The key sequence of a command: three bytes that are bound to nothing else.
 fn key_of(number: usize) -> [u8; 3] {
     [0x1c, b'a' + (number / 16) as u8, b'a' + (number % 16) as u8]
 }
@@ -321,7 +321,7 @@ fn new_editor(random: &mut Random, is_dumb: bool) -> Editor {
     editor
 }
 
-/// Shows bytes on the emulator, which leaves out the replacement character.
+/// Shows bytes on the emulator. Leaves out the replacement character, which the emulator handles differently.
 fn show(terminal: &mut Parser, bytes: &[u8]) {
     let mut rest = bytes;
     while let Some(at) = rest.windows(3).position(|it| it == "\u{fffd}".as_bytes()) {
@@ -332,7 +332,7 @@ fn show(terminal: &mut Parser, bytes: &[u8]) {
     terminal.process(rest);
 }
 
-/// Whether the screen shows the same with and without what it knows of earlier drawings.
+/// Checks that the screen is the same as after a drawing from scratch.
 fn compare(editor: &mut Editor, terminal: &mut Parser, above: u16, case: &dyn Fn() -> String) {
     let (rows, columns) = terminal.screen().size();
     let mut fresh = Parser::new(rows, columns, 0);

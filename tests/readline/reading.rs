@@ -1,4 +1,4 @@
-//! `read_line` over a terminal and over what is none.
+//! `read_line` on a terminal, and on input that is not a terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};

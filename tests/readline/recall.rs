@@ -1,4 +1,4 @@
-//! The history as commands see it: moves, searches, words of earlier lines. Each line was typed into CPython, too.
+//! The history in commands: moves, searches, words of earlier lines. Each line was also typed into CPython.
 
 use super::typing::{editor, line, recalled, typed_with};
 use ossature::readline::{Config, Editor};

@@ -1,4 +1,4 @@
-//! What the variables do to the keys, to the terminal and to lists; told of GNU readline 8.2 where it can be asked.
+//! The effect of the variables on keys, on the terminal and on lists; compared with GNU readline 8.2 where possible.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn with(terminal: &str, lines: &[&str]) -> Editor {
     editor
 }
 
-/// What the terminal is told at the beginning, for the keys, and at the end of the line.
+/// The output to the terminal at the beginning, for the keys, and at the end of the line.
 fn told(editor: &mut Editor, keys: impl AsRef<[u8]>) -> [String; 3] {
     let mut told = [Vec::new(), Vec::new(), Vec::new()];
     assert_eq!(editor.begin("> ", &mut told[0]), Step::More);
@@ -206,7 +206,7 @@ fn the_preferred_bell_is_the_visible_one() {
     assert_eq!(bell("set prefer-visible-bell off"), "\x07");
 }
 
-/// A folder with files of many kinds, removed at the end.
+/// A directory with files of many kinds, removed at the end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -226,7 +226,7 @@ impl Folder {
         Self(path)
     }
 
-    /// What a terminal shows after the names that begin with `prefix_` were listed.
+    /// The screen after the names that begin with `prefix_` were listed.
     fn listed(&self, lines: &[&str]) -> Parser {
         let mut editor = with("xterm", lines);
         editor.set_completer_delims(" ");
@@ -238,7 +238,7 @@ impl Folder {
         terminal
     }
 
-    /// The rows of the list, without the prompt's.
+    /// The rows of the list, without the row of the prompt.
     fn rows(&self, lines: &[&str]) -> Vec<String> {
         let rows = self.listed(lines).screen().contents();
         rows.lines()
@@ -254,7 +254,7 @@ impl Drop for Folder {
     }
 }
 
-/// The rows are GNU readline's for the same files.
+/// The rows are the same as GNU readline's for the same files.
 #[test]
 fn lists_are_as_wide_and_as_ordered_as_variables_say() {
     let folder = Folder::new("columns");
@@ -288,7 +288,7 @@ fn lists_are_as_wide_and_as_ordered_as_variables_say() {
     assert_eq!(folder.rows(&["set visible-stats on"]), stats);
 }
 
-/// The colours are GNU readline's for the same files, without LS_COLORS.
+/// The colours are the same as GNU readline's for the same files, without LS_COLORS.
 #[test]
 fn names_and_their_common_prefix_have_colours_where_variables_say_so() {
     if std::env::var_os("LS_COLORS").is_some() {

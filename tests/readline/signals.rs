@@ -12,7 +12,7 @@ use ossature::sys::sched;
 use ossature::sys::signal::{self, Signal};
 use ossature::sys::tty::{Pty, WindowSize, set_window_size};
 
-/// Tells this program that it is the one that the signal of this name ends.
+/// The variable that makes this program the one that the signal of this name ends.
 const PART: &str = "OSSATURE_TEST_SIGNAL";
 
 const ENDING: [(&str, Signal); 3] = [("HUP", Signal::HUP), ("INT", Signal::INT), ("TERM", Signal::TERM)];
@@ -63,7 +63,7 @@ fn a_signal_that_ends_the_program_gives_the_terminal_back() {
     }
 }
 
-/// Reads a line from a terminal that hangs up, with a signal if there is one.
+/// Reads a line from a terminal that hangs up, with a signal if one is given.
 fn read_hung_up(signal: Option<Signal>) -> ReadOutcome {
     let pty = Pty::open().unwrap();
     let end = || fd::duplicate(&pty.terminal).unwrap();

@@ -1,4 +1,4 @@
-//! A program under a shell with job control is stopped by the user's suspend character, and goes on.
+//! A program under a shell with job control is stopped by the user's suspend character, and continues.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -11,10 +11,11 @@ use ossature::sys::process;
 use ossature::sys::sched::{self, CpuSet, Policy};
 use ossature::sys::tty::{Pty, WindowSize, set_window_size};
 
-/// Tells this program that it is the one under the shell.
+/// The variable that makes this program the one under the shell.
 const PART: &str = "OSSATURE_TEST_SUSPEND";
 
-/// What the shell does: the job is stopped and tells its state and the terminal's settings; then the job goes on.
+/// The script of the shell: the job is stopped and prints its state and the terminal's settings; then the job
+/// continues.
 const SCRIPT: &str = r#"set -m
 "$0" --exact "$NAME" --nocapture
 echo "[stopped $?]"
@@ -42,7 +43,7 @@ fn the_program_under_the_shell() {
     writeln!(out, "[line {line}]").unwrap();
 }
 
-/// What the terminal shows until `text` is there, from `from` on.
+/// Reads the output of the terminal until `text` appears. Returns the part since the call.
 fn until(pty: &Pty, shown: &mut String, text: &str) -> String {
     let deadline = Deadline::after(std::time::Duration::from_secs(60));
     let from = shown.len();

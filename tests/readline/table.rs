@@ -2,7 +2,7 @@
 
 use ossature::readline::Command;
 
-/// In emacs mode GNU readline looks up the keys that these read in the keymap of emacs mode.
+/// In emacs mode GNU readline looks up the keys that these commands read in the keymap of emacs mode.
 const OF_VI_MODE_ONLY: [&str; 5] = ["vi-change-to", "vi-delete-to", "vi-redo", "vi-subst", "vi-yank-to"];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Lines from a terminal that a pseudo-terminal plays, and from what is not a terminal.
+//! Lines from a terminal that a pseudo-terminal emulates, and from input that is not a terminal.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn terminal(pty: &Pty) -> Terminal {
     Terminal::new(fd::duplicate(&pty.terminal).unwrap(), fd::duplicate(&pty.terminal).unwrap()).unwrap()
 }
 
-/// What the far side shows until `text` is there.
+/// The far side of the terminal: reads its output until `text` appears.
 struct Far<'p> {
     pty: &'p Pty,
     shown: Vec<u8>,
@@ -68,7 +68,7 @@ fn settings(pty: &Pty) -> SpecialCharacters {
     special_characters(&pty.terminal).unwrap()
 }
 
-/// Runs a reader beside a typist, who gets the far side of the terminal once the prompt stands there.
+/// Runs a reader beside a typist, which gets the far side of the terminal once the prompt is shown.
 fn read<T: Send>(pty: &Pty, read: impl FnOnce() -> T + Send, types: impl FnOnce(&mut Far<'_>)) -> T {
     std::thread::scope(|scope| {
         let reader = scope.spawn(read);
@@ -141,7 +141,8 @@ fn another_size_of_the_window_draws_the_line_anew() {
     assert_eq!(line, ReadOutcome::Line("abcdefghi".into()));
 }
 
-/// A thread of its own gets the signal, since a test program has others that the kernel could give one of the process.
+/// The signal is sent to a thread of its own, because the kernel could deliver a process's signal to any thread of a
+/// test program.
 #[test]
 fn a_line_that_waits_is_drawn_anew_when_the_window_changes() {
     let pty = pty();
@@ -283,7 +284,7 @@ fn a_key_that_begins_sequences_acts_alone_after_its_time() {
     assert_eq!(line, ReadOutcome::Line("abc".into()));
 }
 
-/// Each drawing asks the highlighter once.
+/// Each drawing calls the highlighter once.
 #[test]
 fn what_waits_to_be_read_is_drawn_once() {
     let pty = pty();

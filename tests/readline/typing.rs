@@ -1,4 +1,4 @@
-//! What the tests of the editor type, and what comes of it.
+//! Helpers that type keys into the editor and return the line.
 
 use ossature::readline::{Config, Editor, Step};
 
@@ -7,7 +7,7 @@ pub fn editor() -> Editor {
     Editor::with_config(Config::python_compat())
 }
 
-/// Types and wants the line.
+/// Types the keys, which must end the line. Returns the line.
 pub fn line(editor: &mut Editor, keys: impl AsRef<[u8]>) -> String {
     let mut screen = Vec::new();
     let mut step = editor.begin("> ", &mut screen);
@@ -38,12 +38,12 @@ pub fn typed(keys: impl AsRef<[u8]>) -> String {
     typed_with(&[], &[], keys)
 }
 
-/// The same with a history.
+/// Like [`typed`], with a history.
 pub fn recalled(history: &[&str], keys: impl AsRef<[u8]>) -> String {
     typed_with(&[], history, keys)
 }
 
-/// Each of the keys leads to the line beside it.
+/// Checks that each of the keys gives the line beside it.
 pub fn all(facts: &[(&str, &str)]) {
     for (keys, wanted) in facts {
         assert_eq!(typed(keys), *wanted, "{}", keys.escape_debug());

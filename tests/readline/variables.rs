@@ -1,8 +1,8 @@
-//! The variables: their defaults, which are those of GNU readline 8.2 in a locale of UTF-8, and what some of them do.
+//! The variables: their defaults, which are those of GNU readline 8.2 in a locale of UTF-8, and the effect of some.
 
 use ossature::readline::{Config, Editor, Variables};
 
-/// What GNU readline's `dump-variables` writes at first.
+/// The first output of GNU readline's `dump-variables`.
 const DEFAULTS: &str = "\
 bind-tty-special-chars on
 blink-matching-paren off
@@ -88,7 +88,7 @@ fn every_default_can_be_set_again_and_changed() {
     }
 }
 
-/// What the terminal is told after the keys.
+/// The output to the terminal after the keys.
 fn shown(lines: &str, terminal: &str, keys: &[u8]) -> String {
     let mut config = Config::default();
     config.terminal = terminal.to_owned();

@@ -2,7 +2,7 @@
 
 use ossature::readline::{Editor, Step};
 
-/// The line that these keys make, with a `|` where the cursor stands at last.
+/// The line after these keys, with a `|` at the cursor.
 fn line(keys: &str) -> String {
     let mut editor = Editor::new();
     editor.parse_and_bind("set editing-mode vi").unwrap();

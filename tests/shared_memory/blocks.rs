@@ -1,4 +1,4 @@
-//! What a block is while everybody lives: its name, size, mode and bytes.
+//! A block while all its users live: its name, size, mode and bytes.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 

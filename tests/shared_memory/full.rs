@@ -1,4 +1,4 @@
-//! No room: an error when a block is made, and never a signal when it is used.
+//! A full file system: an error when a block is made, and never a signal when it is used.
 
 use std::ffi::CStr;
 
@@ -14,10 +14,10 @@ pub const TESTS: &[Test] = &[
     ("limits_of_size_are_errors_without_a_signal", limits_of_size_are_errors_without_a_signal),
 ];
 
-/// The code of a child that may not have a file system of its own.
+/// The exit code of a child that may not mount a file system of its own.
 const NOT_ALLOWED: u8 = 77;
 
-/// Puts a file system of one MiB in the place of this process's `/dev/shm`.
+/// Mounts a file system of one MiB at this process's `/dev/shm`.
 fn small_memory() -> bool {
     let (kind, place) = (c"tmpfs".as_ptr(), c"/dev/shm".as_ptr());
     // SAFETY: unshare(2) takes numbers.

@@ -1,4 +1,4 @@
-//! Who removes a name, and when.
+//! Which process removes a name, and when.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -32,13 +32,13 @@ pub const TESTS: &[Test] = &[
     ("a_block_on_its_way_is_in_use", a_block_on_its_way_is_in_use),
 ];
 
-/// Makes any block, which removes what nobody uses.
+/// Makes a block; that removes all unused ones.
 pub fn next_one() {
     drop(SharedMemory::create(1).unwrap());
 }
 
-/// The private names that nobody has locked, and that stay so for a while: those of a process that is about to lock its
-/// own do not.
+/// The private names without a lock that stay so for a while. A process that is about to lock its own name has it
+/// unlocked only for a moment.
 pub fn private_names() -> Vec<String> {
     let now = || {
         let entries = std::fs::read_dir("/dev/shm").unwrap().flatten();
@@ -62,7 +62,7 @@ pub fn private_names() -> Vec<String> {
     left
 }
 
-/// A process that has what `hold` answers with until it is killed.
+/// Starts a process that keeps the result of `hold` until it is killed.
 pub fn holder<G>(hold: impl FnOnce() -> G) -> Child {
     let (mut told, tell) = pipe();
     let child = fork(|| {
@@ -249,7 +249,7 @@ fn an_exclusive_lock_of_a_stranger_is_an_error() {
     assert_eq!(SharedMemory::open(&name).unwrap_err().errno(), Some(Errno::NOENT), "now it has none");
 }
 
-/// A stopped remover is met between its steps: with the name at its old place, and at a private one.
+/// A remover is stopped between its steps: while the name is at its old place, and while it is at a private one.
 fn a_name_that_lost_its_object_is_found_out() {
     let name = fresh();
     let memory = SharedMemory::builder().name(&name).create(8).unwrap();

@@ -1,4 +1,4 @@
-//! What a list keeps, and what it does with a block that is none.
+//! The values of a list, and blocks that are not lists.
 
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     ("lists_of_nothing_and_of_a_given_name_are_made", lists_of_nothing_and_of_a_given_name_are_made),
 ];
 
-/// One of each type.
+/// An item of each type.
 pub fn of_all_types() -> Vec<Item> {
     vec![
         Item::from("hi"),
@@ -113,7 +113,7 @@ fn nulls_at_the_end_are_refused() {
     }
 }
 
-/// A block of these words.
+/// Makes a block of these words.
 fn block(words: &[i64], more: &[u8]) -> SharedMemory {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).chain(more.iter().copied()).collect();
     SharedMemory::builder().create_with(bytes.len(), |memory| Ok(memory.copy_in(0, &bytes)?)).unwrap()
@@ -165,7 +165,7 @@ fn a_block_that_is_no_list_is_an_error() {
     assert_eq!(list.raw(0).unwrap(), b"123456\xc3\0");
 }
 
-/// A list of one item in a file with holes, with a slot of this size. The file takes a few pages.
+/// Makes a list of one item in a file with holes, with a slot of this size. The file takes a few pages.
 fn sparse(name: &str, slot: u64, format: &[u8; 8], code: u8) {
     let file = std::fs::File::create(file(name)).unwrap();
     let words = [1, 0, slot].map(u64::to_ne_bytes);

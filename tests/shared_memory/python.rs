@@ -1,4 +1,4 @@
-//! CPython alive, on both sides of blocks and lists.
+//! A running CPython, on both sides of blocks and lists.
 
 use ossature::multiprocessing::shared_memory::{Item, Layout, ShareableList, SharedMemory, unlink};
 use ossature::sys::errno::Errno;
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     ("what_python_cuts_and_loses_is_told", what_python_cuts_and_loses_is_told),
 ];
 
-/// Looking for them takes time that is not charged to the next test.
+/// The search for the CPythons takes time that must not count for the next test.
 fn pythons_are_found_and_answer() {
     with_each(|python| {
         let mut snake = Snake::start(python);
@@ -55,7 +55,7 @@ fn python_opens_our_block_and_we_open_its() {
     });
 }
 
-/// Lets a Python attach to a block, in this way, and end; answers whether the name is still there.
+/// Makes a Python attach to a block, in this way, and end. Returns whether the name is still there.
 fn survives(python: &Python, attach: impl FnOnce(&mut Snake, &str)) -> bool {
     let ours = SharedMemory::create(8).unwrap();
     let mut snake = Snake::start(python);
@@ -141,7 +141,7 @@ fn a_block_of_python_is_never_removed_unasked() {
     });
 }
 
-/// Python's words for the items of `lists::of_all_types`.
+/// Python's expressions for the items of `lists::of_all_types`.
 const ALL_TYPES: &str =
     r"['hi', b'by', 2.5, -7, None, True, '', 'gr\xfc\xdfe, \u4e16\u754c', -2**63, float('inf'), b'\0x\xff', False]";
 

@@ -1,4 +1,4 @@
-//! Locks and semaphores with names: between Rust programs, and with CPython alive.
+//! Locks and semaphores with names: between Rust programs, and with a running CPython.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ fn named_semaphores_count_to_their_bounds() {
     assert_eq!(full.release().unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-/// Whether a semaphore has the name.
+/// Whether a semaphore with the name exists.
 fn there(name: &str) -> bool {
     exists(&format!("sem.{name}")) || exists(name)
 }
@@ -179,13 +179,13 @@ fn semaphores_are_sent_by_name() {
     assert_eq!(five.value().unwrap(), 5);
 }
 
-/// What CPython makes of one of our names.
+/// The value that CPython's constructor returns for one of our names.
 fn open_in_python(snake: &mut Snake, class: &str, most: u32, name: &str) {
     snake.run(&format!("theirs = synchronize.{class}.__new__(synchronize.{class})"));
     snake.run(&format!("theirs.__setstate__((0, 1, {most}, '/{name}'))"));
 }
 
-/// Whether CPython's words are as long as ours. A semaphore of another length is refused.
+/// Whether CPython's semaphores have the same size as ours. A semaphore of another size is refused.
 fn has_our_words(snake: &mut Snake) -> bool {
     let is_same = snake.value("struct.calcsize('P')") == size_of::<usize>().to_string();
     if !is_same {

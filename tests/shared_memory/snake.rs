@@ -1,4 +1,4 @@
-//! A live CPython that runs one line after the other.
+//! A running CPython that executes one line after the other.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use crate::harness::begin_anew;
 use crate::peers::{Python, installed};
 
-/// Runs each line of its input: `=` and an expression is answered by the value, anything else by `ok`.
+/// Runs each line of its input. It prints the value for `=` and an expression, and `ok` for any other line.
 const PROGRAM: &str = "
 import fcntl, os, struct, sys
 from multiprocessing import resource_tracker, synchronize
@@ -24,7 +24,7 @@ for line in sys.stdin:
     sys.stdout.flush()
 ";
 
-/// One of them. Its error stream is kept until its end, and so is that of its resource tracker.
+/// A running CPython. Its error stream is kept until its end, and so is that of its resource tracker.
 pub struct Snake {
     child: Child,
     tell: Option<ChildStdin>,
@@ -32,8 +32,7 @@ pub struct Snake {
     pub new: bool,
 }
 
-/// Runs a test with each CPython that has `multiprocessing.shared_memory`, and gives each of them as much time as a
-/// test has.
+/// Runs a test with each CPython that has `multiprocessing.shared_memory`. Each run has the time limit of a test.
 pub fn with_each(test: impl Fn(&Python)) {
     begin_anew();
     for python in installed().iter().filter(|python| python.version >= (3, 8, 0)) {
@@ -51,25 +50,25 @@ impl Snake {
         Self { tell: child.stdin.take(), child, answers, new: python.version >= (3, 13, 0) }
     }
 
-    /// Gives it one line, and does not wait for the answer.
+    /// Sends one line, and does not wait for the reply.
     pub fn tell(&mut self, line: &str) {
         writeln!(self.tell.as_ref().unwrap(), "{line}").unwrap();
     }
 
-    /// The answer to one line.
+    /// The reply to one line.
     pub fn ask(&mut self, line: &str) -> String {
         self.tell(line);
         self.hear()
     }
 
-    /// The next answer.
+    /// The next reply.
     pub fn hear(&mut self) -> String {
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
         answer.trim_end().to_owned()
     }
 
-    /// Runs a statement, which has to succeed.
+    /// Runs a statement, which must succeed.
     #[track_caller]
     pub fn run(&mut self, statement: &str) {
         assert_eq!(self.ask(statement), "ok", "{statement}");
@@ -81,14 +80,14 @@ impl Snake {
         self.ask(&format!("={expression}"))
     }
 
-    /// Attaches without a word to the resource tracker.
+    /// Attaches without registering the block at the resource tracker.
     #[track_caller]
     pub fn attach(&mut self, name: &str) {
         self.run(&format!("shm = SharedMemory('{name}')"));
         self.untrack("shm");
     }
 
-    /// Takes a block of Python's from its resource tracker: what `track=False` does in 3.13.
+    /// Removes a block of Python's from its resource tracker, as `track=False` does in 3.13.
     #[track_caller]
     pub fn untrack(&mut self, block: &str) {
         self.run(&format!("resource_tracker.unregister({block}._name, 'shared_memory')"));
@@ -97,7 +96,7 @@ impl Snake {
         }
     }
 
-    /// Lets it end by itself; answers what it and its resource tracker said, when both have ended.
+    /// Lets the CPython end by itself. Returns what it and its resource tracker printed, once both have ended.
     pub fn end(mut self) -> String {
         drop(self.tell.take());
         let mut said = String::new();

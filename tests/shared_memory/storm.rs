@@ -15,7 +15,7 @@ pub const TESTS: &[Test] = &[
     ("a_kill_at_any_moment_of_a_life_leaves_no_name", a_kill_at_any_moment_of_a_life_leaves_no_name),
 ];
 
-/// Numbers that repeat for a seed.
+/// Random numbers that repeat for a seed.
 struct Dice(u64);
 
 impl Dice {
@@ -29,8 +29,8 @@ const NAMES: u64 = 4;
 const PROCESSES: usize = 5;
 const KILLS: usize = 300;
 
-/// What a process does until it is killed: it makes or opens blocks, and looks whether those that it has keep their
-/// names. Answers only if one did not.
+/// Runs a process until it is killed: it makes or opens blocks, and checks that its blocks keep their names. Returns
+/// only if one did not.
 fn live(names: &[String], mut dice: Dice) -> u8 {
     let mut held: Vec<(SharedMemory, u64)> = Vec::new();
     loop {
@@ -93,7 +93,7 @@ fn kills_at_random_leave_no_name_and_take_none() {
     assert!(kills >= 50, "{kills} kills only");
 }
 
-/// One process at a time, killed after a growing delay, so that each step of a life is met.
+/// One process at a time is killed after a growing delay, so that the kills hit each step of its life.
 fn a_kill_at_any_moment_of_a_life_leaves_no_name() {
     let name = fresh();
     let (begin, mut rounds, mut made, mut early) = (Instant::now(), 0, 0, 0);

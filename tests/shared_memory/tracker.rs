@@ -1,4 +1,4 @@
-//! CPython's resource tracker, told by us.
+//! CPython's resource tracker, and registrations from our side.
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -46,7 +46,7 @@ impl Running {
         ResourceTracker::inherited(self.writer.as_raw_fd() as u32).unwrap()
     }
 
-    /// Closes the pipe; answers the exit code and what it said.
+    /// Closes the pipe. Returns the exit code and the output to stderr.
     fn end(mut self) -> (Option<i32>, String) {
         drop(self.writer);
         let mut said = String::new();
@@ -55,7 +55,7 @@ impl Running {
     }
 }
 
-/// Whether that is the exit code, which says something since one of the later versions of 3.12.
+/// Whether the tracker ended with that exit code. Before 3.13 a version may exit with 0 instead.
 fn is_code(python: &Python, ended: Option<i32>, code: i32) -> bool {
     ended == Some(code) || ended == Some(0) && python.version < (3, 13, 0)
 }
@@ -140,7 +140,7 @@ fn names_that_no_tracker_can_read_are_refused() {
 /// The variables that make this binary the program below: the number of the pipe, and a name.
 const VARIABLES: [&str; 2] = ["OSSATURE_TEST_TRACKER", "OSSATURE_TEST_NAME"];
 
-/// What a Python program starts: makes a block that outlives it, and leaves the name to the tracker.
+/// The program that a Python program starts: makes a block that outlives it, and leaves the name to the tracker.
 pub fn program() {
     let [Ok(number), Ok(name)] = VARIABLES.map(std::env::var) else { return };
     let memory = SharedMemory::builder().name(&name).track(false).create(8).unwrap();

@@ -1,4 +1,4 @@
-//! Objects of different types behind one descriptor: each sent alone, alive as long as anybody has it.
+//! Objects of different types behind one descriptor. Each is sent alone, and lives as long as any process has it.
 
 use std::fs;
 
@@ -33,7 +33,7 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Runs `there` in a forked child that has one end, and `here` with the other.
+/// Runs `there` in a forked child with one end of a pipe, and `here` with the other.
 fn beside_a_child(there: impl FnOnce(&Connection), here: impl FnOnce(&Connection)) {
     let (near, far) = pipe().unwrap();
     let mut child = fork(|| {
@@ -234,7 +234,7 @@ fn a_child_and_its_parent_count_apart() {
     assert!(others.iter().all(|value| value.get().unwrap() == 9));
 }
 
-/// The mark of an arena beside its place in a message.
+/// The mark that an arena puts beside its place in a message.
 const IN_ARENA: u32 = 3 << 30;
 
 fn forged_place_in_an_arena_is_refused() {

@@ -1,4 +1,5 @@
-//! Many objects in one memory: one descriptor for all, each sent alone, alive as long as anybody has one.
+//! Many objects in one memory, with one descriptor for all. Each is sent alone, and lives as long as any process has
+//! it.
 
 use std::fs;
 
@@ -87,7 +88,7 @@ fn many_of_each_kind_share_a_descriptor() {
     assert_eq!(Semaphore::many(9, u32::MAX).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-/// Runs `there` in a forked child that has one end, and `here` with the other; the child has no handle from before.
+/// Runs `there` in a forked child with one end of a pipe, and `here` with the other. The child inherits no handle.
 fn beside_a_child(there: impl FnOnce(&Connection), here: impl FnOnce(&Connection)) {
     let (near, far) = pipe().unwrap();
     let mut child = fork(|| {

@@ -326,8 +326,8 @@ fn has_equal_keys(value: &Value) -> bool {
     }
 }
 
-/// The errors of CPython where it reads less than we do. It keeps the memo in an array, however high the numbers are;
-/// from protocol 3 on it does not take the names of Python 2; and old versions do not know new protocols.
+/// The errors of CPython where it reads less than we do. It keeps the memo in an array, however high the numbers are.
+/// From protocol 3 on it does not take the names of Python 2. Old versions do not know new protocols.
 const EXCUSES: [&str; 3] =
     ["MemoryError", "ModuleNotFoundError No module named '__builtin__'", "ValueError unsupported pickle protocol"];
 
