@@ -311,14 +311,16 @@ impl History {
         self.range(range).find(|&n| self.text_of(&self.entries[n]).starts_with(text))
     }
 
-    /// The newest line of the range that contains the text, and the offset of the last place where the text begins.
+    /// Finds the newest line of the range that contains the text; returns it with the offset of the text's last
+    /// occurrence.
     #[doc(alias = "history_search")]
     pub fn find(&self, text: impl AsRef<[u8]>, range: impl RangeBounds<usize>) -> Option<(usize, usize)> {
         let finder = memchr::memmem::FinderRev::new(text.as_ref());
         self.range(range).rev().find_map(|n| Some((n, finder.rfind(self.text_of(&self.entries[n]))?)))
     }
 
-    /// The oldest line of the range that contains the text, and the offset of the first place where the text begins.
+    /// Finds the oldest line of the range that contains the text; returns it with the offset of the text's first
+    /// occurrence.
     pub fn find_forward(&self, text: impl AsRef<[u8]>, range: impl RangeBounds<usize>) -> Option<(usize, usize)> {
         let finder = memchr::memmem::Finder::new(text.as_ref());
         self.range(range).find_map(|n| Some((n, finder.find(self.text_of(&self.entries[n]))?)))

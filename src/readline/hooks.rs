@@ -1,4 +1,4 @@
-//! What the caller hangs into the editor, and what a hook may do.
+//! The callbacks that the caller sets, and the interface for hooks.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ pub(crate) struct Hooks {
     pub(crate) completer: Option<Box<dyn Completer + Send>>,
     pub(crate) delimiters: Option<Vec<u8>>,
     pub(crate) quoting: Quoting,
-    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    #[expect(clippy::type_complexity, reason = "the type is named nowhere else")]
     pub(crate) display_matches: Option<Box<dyn FnMut(&[u8], &[Candidate], &mut Vec<u8>) + Send>>,
-    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    #[expect(clippy::type_complexity, reason = "the type is named nowhere else")]
     pub(crate) validator: Option<Box<dyn FnMut(&str) -> Validation + Send>>,
-    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    #[expect(clippy::type_complexity, reason = "the type is named nowhere else")]
     pub(crate) hinter: Option<Box<dyn FnMut(&str) -> Option<String> + Send>>,
-    #[expect(clippy::type_complexity, reason = "it is named nowhere else")]
+    #[expect(clippy::type_complexity, reason = "the type is named nowhere else")]
     pub(crate) highlighter: Option<Box<dyn FnMut(&str, usize) -> String + Send>>,
 }
 
@@ -31,22 +31,22 @@ impl fmt::Debug for Hooks {
     }
 }
 
-/// What a validator says of a line that the user wants to accept.
+/// The result of a validator for a line that the user wants to accept.
 ///
 /// See the example of [`Editor::set_validator`](crate::readline::Editor::set_validator).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Validation {
-    /// The line is whole.
+    /// The line is complete.
     Complete,
-    /// The line goes on: a newline is inserted, and the editing goes on.
+    /// The line is incomplete: a newline is inserted, and the editing continues.
     Incomplete,
-    /// The line is wrong: the text is shown below it, and the editing goes on.
+    /// The line is wrong: the text is shown below it, and the editing continues.
     Invalid(String),
 }
 
-/// A part of an owner that is taken out while the caller's code runs with the owner. It is in its place again
-/// afterwards, also if that code panics.
+/// A part of an owner that is taken out while the caller's code runs with the owner. The part is put back afterwards,
+/// even if that code panics.
 #[derive(Debug)]
 pub(super) struct Lent<'o, O, T> {
     owner: &'o mut O,
@@ -61,7 +61,7 @@ impl<'o, O, T> Lent<'o, O, T> {
         Self { owner, place, part }
     }
 
-    /// The owner, and the part if there is one.
+    /// Returns the owner, and the part if there is one.
     pub(super) fn both(&mut self) -> (&mut O, Option<&mut T>) {
         (self.owner, self.part.as_mut())
     }
@@ -73,7 +73,7 @@ impl<O, T> Drop for Lent<'_, O, T> {
     }
 }
 
-/// The line, for a hook that looks at it or changes it.
+/// The line, as a hook reads and changes it.
 #[derive(Debug)]
 pub struct Context<'a> {
     line: &'a mut Line,
@@ -95,13 +95,13 @@ impl<'a> Context<'a> {
         self.line.point()
     }
 
-    /// Inserts at the cursor.
+    /// Inserts text at the cursor.
     #[doc(alias = "insert_text")]
     pub fn insert(&mut self, text: impl AsRef<[u8]>) {
         self.line.insert(text.as_ref());
     }
 
-    /// Moves the cursor; past the end means to the end, and within a character means to its beginning.
+    /// Moves the cursor; a position past the end becomes the end, and a position inside a character becomes its start.
     pub fn set_point(&mut self, point: usize) {
         self.line.set_point_near(point);
     }

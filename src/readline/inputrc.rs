@@ -1,4 +1,4 @@
-//! Init files: bindings, variables, conditions and included files, one line at a time into [`Settings`].
+//! Init files: bindings, variables, conditions and included files, which are read line by line into [`Settings`].
 //!
 //! A bad line is reported and changes nothing; the lines after it count. What a line means was observed of GNU readline
 //! 8.2.
@@ -23,25 +23,26 @@ mod tests;
 
 use conditions::{Conditions, Facts, show, word};
 
-/// The init file of the system, for users without one of their own.
+/// The system's init file, for users without their own.
 const SYSTEM_FILE: &str = "/etc/inputrc";
 
-/// How many files deep `$include` goes.
+/// The maximum depth of `$include`.
 const DEEPEST: usize = 16;
 
-/// How many files one [`Settings::read_init_file`] reads, so that files that include themselves twice come to an end.
+/// The maximum number of files for one [`Settings::read_init_file`], so that files that include themselves twice come
+/// to an end.
 const MOST_FILES: usize = 256;
 
-/// How long an init file may be.
+/// The maximum length of an init file.
 const LONGEST_FILE: u64 = 4 << 20;
 
-/// How many bytes a key sequence may have.
+/// The maximum length of a key sequence in bytes.
 const LONGEST_SEQUENCE: usize = 256;
 
-/// How many bad lines are reported one by one.
+/// The maximum number of bad lines that are reported separately.
 const MOST_ERRORS: usize = 1000;
 
-/// A line of an init file that means nothing, or not what was meant.
+/// An error in a line of an init file.
 ///
 /// ```
 /// use ossature::readline::{Editor, InitError};
@@ -58,7 +59,7 @@ pub struct InitError {
 }
 
 impl InitError {
-    /// The file, or `None` for a line that the program gave.
+    /// The file, or `None` for a line that the program passed.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
@@ -80,19 +81,19 @@ impl fmt::Display for InitError {
 
 impl std::error::Error for InitError {}
 
-/// [`ErrorKind::InvalidInput`].
+/// An init error becomes an [`ErrorKind::InvalidInput`].
 impl From<InitError> for Error {
     fn from(error: InitError) -> Self {
         Self::caused(ErrorKind::InvalidInput, None, error)
     }
 }
 
-/// What init files change, and what their conditions ask for.
+/// The settings that init files change, and the data that their conditions test.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) variables: Variables,
     pub(crate) keymaps: Keymaps,
-    /// The name that `$if` compares with the application's.
+    /// The name of the application, which `$if` compares.
     pub(crate) application: String,
     /// The value of TERM.
     pub(crate) terminal: String,
@@ -101,7 +102,7 @@ pub(crate) struct Settings {
 }
 
 impl Default for Settings {
-    /// GNU readline's defaults for a program without a name on a terminal without a name.
+    /// The defaults of GNU readline for a program without a name on a terminal without a name.
     fn default() -> Self {
         Self {
             variables: Variables::default(),
@@ -114,13 +115,13 @@ impl Default for Settings {
     }
 }
 
-/// Files that are being read.
+/// The state while files are read.
 #[derive(Debug, Default)]
 struct Reading {
     depth: usize,
     files: usize,
     errors: Vec<InitError>,
-    /// Errors beyond [`MOST_ERRORS`].
+    /// The number of errors beyond [`MOST_ERRORS`].
     unlisted: usize,
 }
 
@@ -135,8 +136,8 @@ impl Reading {
 }
 
 impl Settings {
-    /// Carries out one line of an init file, or several. A `$if` without its `$endif` concerns the lines of later
-    /// calls, too.
+    /// Executes one or more lines of an init file. A `$if` without its `$endif` applies to the lines of later calls,
+    /// too.
     ///
     /// # Errors
     /// The first line that means nothing. The lines after it have been carried out.
@@ -147,9 +148,8 @@ impl Settings {
         reading.errors.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Reads an init file: the named one, or else the one that was read last. Otherwise it is the one of the
-    /// environment variable INPUTRC, or else `~/.inputrc`, or else `/etc/inputrc`. Returns the bad lines; the others
-    /// count.
+    /// Reads an init file: the given file, or else the file that was read last. Otherwise the file in the environment
+    /// variable INPUTRC, or else `~/.inputrc`, or else `/etc/inputrc`. Returns the bad lines; the others take effect.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] if the file cannot be read, `ENOENT` if it is missing; [`ErrorKind::TooLong`] above 4 MiB.
@@ -169,13 +169,13 @@ impl Settings {
         self.file(&text, &path, &mut reading);
         self.last_file = Some(path);
         if reading.unlisted > 0 {
-            let what = format!("{} more lines are wrong", reading.unlisted);
+            let what = format!("{} more lines have errors", reading.unlisted);
             reading.errors.push(InitError { file: self.last_file.clone(), line: 0, what });
         }
         Ok(reading.errors)
     }
 
-    /// The lines of a file. Conditions that the file leaves open end with it.
+    /// Reads the lines of a file. Conditions that the file leaves open end with it.
     fn file(&mut self, text: &[u8], path: &Path, reading: &mut Reading) {
         let base = self.conditions.depth();
         let last = self.lines(text, Some(path), base, reading);
@@ -185,7 +185,7 @@ impl Settings {
         }
     }
 
-    /// Every line, and the number of the last one.
+    /// Reads every line; returns the number of the last line.
     fn lines(&mut self, text: &[u8], path: Option<&Path>, base: usize, reading: &mut Reading) -> usize {
         let mut last = 0;
         for (n, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -228,7 +228,7 @@ impl Settings {
             b"endif" => self.conditions.close(base),
             b"include" if self.conditions.skips() => Ok(()),
             b"include" => self.include(rest, reading),
-            _ => Err(format!("${}: unknown directive; known are $if, $else, $endif and $include", show(name))),
+            _ => Err(format!("${}: unknown directive: use $if, $else, $endif or $include", show(name))),
         }
     }
 
@@ -265,7 +265,7 @@ impl Settings {
         })
     }
 
-    /// `KEYS: COMMAND` or `KEYS: "MACRO"`; blanks may stand instead of the colon.
+    /// Executes `KEYS: COMMAND` or `KEYS: "MACRO"`; blanks may replace the colon.
     fn bind(&mut self, line: &[u8]) -> std::result::Result<(), String> {
         let quoted = line[0] == b'"';
         let keys_end = match quoted {
@@ -285,10 +285,10 @@ impl Settings {
         } else {
             let name = &line[..separator];
             keys::named_key(name, convert_meta)
-                .ok_or_else(|| format!("{}: unknown modifier; known are Control- and Meta-", show(name)))?
+                .ok_or_else(|| format!("{}: unknown modifier: use Control- or Meta-", show(name)))?
         };
         if keys.len() > LONGEST_SEQUENCE {
-            return Err(format!("a key sequence of {} bytes: it may have {LONGEST_SEQUENCE}", keys.len()));
+            return Err(format!("the key sequence has {} bytes: use at most {LONGEST_SEQUENCE}", keys.len()));
         }
         let (to, wrong) = match line[separator + 1..].trim_ascii_start() {
             value @ [b'"' | b'\'', ..] => {
@@ -310,7 +310,7 @@ impl Settings {
     }
 }
 
-/// Where the quote that begins the text is closed by another one like it, which a backslash does not hide.
+/// Returns the position of the quote that closes the quote at the start of the text, ignoring quotes after a backslash.
 fn closing(text: &[u8]) -> Option<usize> {
     let mut hidden = false;
     let closes = |&byte: &u8| {
@@ -329,7 +329,7 @@ fn from_environment() -> Option<PathBuf> {
     std::env::var_os("INPUTRC").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// The bytes of an init file.
+/// Reads an init file.
 fn contents(path: &Path) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| {
         let errno = Error::from(error).errno().unwrap_or(ossature_sys::errno::Errno::IO);

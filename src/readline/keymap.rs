@@ -1,4 +1,4 @@
-//! What keys mean: a tree from the bytes of a key sequence to its [`Binding`], and GNU readline's default bindings.
+//! Keymaps: a tree from the bytes of a key sequence to its [`Binding`], and GNU readline's default bindings.
 //!
 //! `emacs-meta` and `emacs-ctlx` are the parts of the emacs keymap behind the escape key and `C-x`.
 
@@ -7,7 +7,7 @@ use super::keys::{self, ESC};
 
 mod defaults;
 
-/// What a key sequence is bound to.
+/// The meaning of a key sequence.
 ///
 /// ```
 /// use ossature::readline::{Binding, Command};
@@ -18,11 +18,11 @@ mod defaults;
 pub enum Binding {
     /// A command.
     Command(Command),
-    /// Keys, which are read as if they were typed.
+    /// A macro: keys that are read as if they were typed.
     Macro(Box<[u8]>),
 }
 
-/// A keymap under the name that `set keymap` knows.
+/// A keymap, by its name for `set keymap`.
 ///
 /// ```
 /// use ossature::readline::{Editor, KeymapName};
@@ -35,21 +35,21 @@ pub enum Binding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeymapName {
-    /// `emacs`, also `emacs-standard`.
+    /// The keymap `emacs`, also `emacs-standard`.
     #[default]
     Emacs,
-    /// `emacs-meta`: after the escape key.
+    /// The keymap `emacs-meta`: after the escape key.
     EmacsMeta,
-    /// `emacs-ctlx`: after `C-x`.
+    /// The keymap `emacs-ctlx`: after `C-x`.
     EmacsCtlx,
-    /// `vi-command`, also `vi` and `vi-move`.
+    /// The keymap `vi-command`, also `vi` and `vi-move`.
     ViCommand,
-    /// `vi-insert`.
+    /// The keymap `vi-insert`.
     ViInsert,
 }
 
 impl KeymapName {
-    /// The keymap of a name, in either case.
+    /// Finds a keymap by its name, ignoring case.
     #[doc(alias = "rl_get_keymap_by_name")]
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
@@ -62,7 +62,7 @@ impl KeymapName {
         })
     }
 
-    /// The name that GNU readline gives as the value of `keymap`.
+    /// Returns the name that GNU readline shows as the value of `keymap`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Emacs => "emacs",
@@ -73,7 +73,7 @@ impl KeymapName {
         }
     }
 
-    /// The keys before every sequence of this keymap.
+    /// Returns the keys before every sequence of this keymap.
     pub(crate) const fn prefix(self) -> &'static [u8] {
         match self {
             Self::EmacsMeta => &[ESC],
@@ -83,37 +83,37 @@ impl KeymapName {
     }
 }
 
-/// What [`Keymap::look`] found.
+/// The result of [`Keymap::look`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Lookup<'a> {
-    /// Nothing begins with these keys.
+    /// No sequence begins with these keys.
     None,
-    /// Longer sequences begin with these keys; with what the keys alone mean.
+    /// Longer sequences begin with these keys; the binding is that of the keys alone.
     Prefix(Option<&'a Binding>),
-    /// These keys are bound, and nothing longer.
+    /// These keys are bound, and no longer sequence is.
     Bound(&'a Binding),
 }
 
-/// A place in the tree, as an index into its nodes.
+/// The index of a node in the tree.
 type Place = u32;
 
 #[derive(Clone, Debug, Default)]
 struct Node {
     binding: Option<Binding>,
-    /// The nodes of longer sequences, sorted by the byte that leads there.
+    /// The nodes of longer sequences, sorted by the next byte.
     next: Vec<(u8, Place)>,
 }
 
 /// A tree of key sequences.
 #[derive(Clone, Debug)]
 pub(crate) struct Keymap {
-    /// The node of each first byte; an entry is 0 where there is none, because node 0 is the root.
+    /// The node of each first byte; an entry is 0 if there is none, because node 0 is the root.
     first: Box<[Place; 256]>,
     nodes: Vec<Node>,
 }
 
 impl Default for Keymap {
-    /// No key is bound.
+    /// Makes a keymap without bindings.
     fn default() -> Self {
         Self { first: Box::new([0; 256]), nodes: vec![Node::default()] }
     }
@@ -134,7 +134,7 @@ impl Keymap {
         (at != 0).then(|| &self.nodes[at as usize])
     }
 
-    /// What the keys mean, and whether more may follow.
+    /// Looks the keys up: their meaning, and whether more keys may follow.
     pub(crate) fn look(&self, keys: &[u8]) -> Lookup<'_> {
         match self.find(keys) {
             None => Lookup::None,
@@ -146,7 +146,7 @@ impl Keymap {
         }
     }
 
-    /// Whether the key means `self-insert` and begins nothing longer.
+    /// Whether the key is bound to `self-insert` and begins no longer sequence.
     pub(crate) fn inserts(&self, key: u8) -> bool {
         let node = &self.nodes[self.first[usize::from(key)] as usize];
         // Node 0, the root, has no binding.
@@ -154,7 +154,7 @@ impl Keymap {
             && (node.next.is_empty() || !self.leads_on(node))
     }
 
-    /// Whether a longer sequence is bound. What was unbound leaves its nodes behind.
+    /// Whether a longer sequence is bound. A node stays when its sequence is unbound.
     fn leads_on(&self, node: &Node) -> bool {
         let bound = |&(_, at): &(u8, Place)| {
             let node = &self.nodes[at as usize];
@@ -163,8 +163,8 @@ impl Keymap {
         node.next.iter().any(bound)
     }
 
-    /// Binds the keys, or with `None` unbinds them. Longer sequences that begin with the keys keep their bindings. No
-    /// keys at all are ignored.
+    /// Binds the keys, or with `None` unbinds them. Longer sequences that begin with the keys keep their bindings.
+    /// Ignores an empty sequence.
     pub(crate) fn bind(&mut self, keys: &[u8], to: Option<Binding>) {
         let Some((&first, rest)) = keys.split_first() else { return };
         if to.is_none() && self.find(keys).is_none() {
@@ -194,11 +194,12 @@ impl Keymap {
 
     fn grow(&mut self) -> Place {
         self.nodes.push(Node::default());
-        Place::try_from(self.nodes.len() - 1).expect("a key sequence of an init file takes less than four gigabytes")
+        Place::try_from(self.nodes.len() - 1).expect("a keymap has fewer than 2^32 nodes")
     }
 
-    /// Every bound sequence that begins with `prefix`, in the order of its bytes. Longer sequences come before the
-    /// shorter one that they begin with, as GNU readline lists them. With each, whether longer sequences begin with it.
+    /// Lists every bound sequence that begins with `prefix`, in the order of its bytes. Longer sequences come before
+    /// the shorter one that they begin with, as in GNU readline's lists. With each, returns whether longer sequences
+    /// begin with it.
     pub(crate) fn below(&self, prefix: &[u8]) -> Vec<(Vec<u8>, &Binding, bool)> {
         let mut found = Vec::new();
         let mut keys = prefix.to_vec();
@@ -234,7 +235,7 @@ pub(crate) struct Keymaps {
 }
 
 impl Keymaps {
-    /// The tree in which a keymap is.
+    /// Returns the tree that contains a keymap.
     pub(crate) fn tree(&self, name: KeymapName) -> &Keymap {
         match name {
             KeymapName::Emacs | KeymapName::EmacsMeta | KeymapName::EmacsCtlx => &self.emacs,
@@ -253,7 +254,7 @@ impl Keymaps {
         }
     }
 
-    /// The sequences of a keymap that are bound to a command, in notation.
+    /// Returns the sequences of a keymap that are bound to a command, in notation.
     fn keys_of(&self, name: KeymapName, command: Command, convert_meta: bool) -> Vec<Vec<u8>> {
         let bound = self.tree(name).below(name.prefix()).into_iter();
         // Alike in name but for the case means one command to the lookup, so both are listed.
@@ -264,7 +265,7 @@ impl Keymaps {
             .collect()
     }
 
-    /// What `dump-functions` writes: every command with its keys, in words or in the form of an init file.
+    /// Returns the output of `dump-functions`: every command with its keys, in words or in the form of an init file.
     pub(crate) fn dump_functions(&self, name: KeymapName, as_init_file: bool, convert_meta: bool) -> Vec<u8> {
         let mut out = Vec::new();
         for &command in Command::ALL {
@@ -288,7 +289,7 @@ impl Keymaps {
         out
     }
 
-    /// What `dump-macros` writes: every key that is bound to a macro.
+    /// Returns the output of `dump-macros`: every key that is bound to a macro.
     pub(crate) fn dump_macros(&self, name: KeymapName, as_init_file: bool, convert_meta: bool) -> Vec<u8> {
         let mut out = Vec::new();
         for (keys, to, leads_on) in self.tree(name).below(name.prefix()) {
@@ -303,8 +304,8 @@ impl Keymaps {
     }
 }
 
-/// The keys in notation, less the prefix of their keymap. GNU readline marks with `\000` what a key means alone that
-/// begins longer sequences.
+/// Writes the keys in notation, without the prefix of their keymap. GNU readline appends `\000` to keys that also begin
+/// longer sequences.
 fn spelled(name: KeymapName, keys: &[u8], leads_on: bool, convert_meta: bool) -> Vec<u8> {
     let mut out = Vec::new();
     keys::notation(&keys[name.prefix().len()..], convert_meta, &mut out);

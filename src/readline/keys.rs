@@ -1,14 +1,15 @@
-//! Keys as init files write them, and as a terminal sends them: `\C-x\M-f` and `Control-Meta-f` to bytes, and back.
+//! Keys in the notation of init files, and as a terminal sends them: `\C-x\M-f` and `Control-Meta-f` to bytes, and
+//! back.
 //!
 //! [`bytes`] and [`named_key`] read, [`notation`] writes. What they mean was observed of GNU readline 8.2.
 
-/// The escape key, with which the sequences of meta and of special keys begin.
+/// The escape key, which begins the sequences of meta and of special keys.
 pub(crate) const ESC: u8 = 0x1b;
 
 /// The key that is named `DEL` and `Rubout`.
 pub(crate) const DEL: u8 = 0x7f;
 
-/// Names that stand for one key, in lower case.
+/// The names of single keys, in lower case.
 const NAMES: &[(&str, u8)] = &[
     ("del", DEL),
     ("esc", ESC),
@@ -23,12 +24,12 @@ const NAMES: &[(&str, u8)] = &[
     ("tab", b'\t'),
 ];
 
-/// The character that control makes of a key; control and `?` are `DEL` in a key sequence.
+/// Returns the character of a key with control; control and `?` are `DEL` in a key sequence.
 const fn control(key: u8) -> u8 {
     key.to_ascii_uppercase() & 0x1f
 }
 
-/// One key: with `convert_meta`, a key of the upper half is an escape and the key of the lower half.
+/// Appends one key; with `convert_meta`, a key of the upper half becomes an escape and the key of the lower half.
 fn push(key: u8, convert_meta: bool, keys: &mut Vec<u8>) {
     if convert_meta && key >= 0x80 {
         keys.extend([ESC, key & 0x7f]);
@@ -37,9 +38,9 @@ fn push(key: u8, convert_meta: bool, keys: &mut Vec<u8>) {
     }
 }
 
-/// The bytes of a key sequence or macro in its quoted form, without the quotes. The escapes are `\C-x`, `\M-a`, `\e`,
-/// `\\`, `\"`, `\'`, `\a`, `\b`, `\d`, `\f`, `\n`, `\r`, `\t`, `\v`, `\nnn` in octal, and `\xHH`. A backslash before
-/// another character is left out.
+/// Converts a key sequence or macro in its quoted form, without the quotes, to bytes. The escapes are `\C-x`, `\M-a`,
+/// `\e`, `\\`, `\"`, `\'`, `\a`, `\b`, `\d`, `\f`, `\n`, `\r`, `\t`, `\v`, `\nnn` in octal, and `\xHH`. A backslash
+/// before another character is dropped.
 #[doc(alias = "rl_translate_keyseq")]
 pub(crate) fn bytes(text: &[u8], convert_meta: bool) -> Vec<u8> {
     let mut keys = Vec::with_capacity(text.len());
@@ -80,7 +81,7 @@ pub(crate) fn bytes(text: &[u8], convert_meta: bool) -> Vec<u8> {
     keys
 }
 
-/// What follows a backslash, which is not empty: the key, and how many bytes mean it.
+/// Decodes the escape after a backslash, which is not empty: the key, and the number of its bytes.
 fn escaped(after: &[u8]) -> (u8, usize) {
     let digits = |from: usize, most: usize, radix: u32| {
         let digits = after[from..].iter().take(most).map_while(|&byte| char::from(byte).to_digit(radix));
@@ -103,8 +104,9 @@ fn escaped(after: &[u8]) -> (u8, usize) {
     (key as u8, length) // `\400` is one byte as well: its lower eight bits
 }
 
-/// The bytes of a key in its unquoted form: `Control-k`, `C-Meta-rubout`, `TAB`, `x`. Names and modifiers may be in
-/// either case; of another word the first byte counts. `None` if what stands before the last `-` has no modifier in it.
+/// Converts a key in its unquoted form to bytes: `Control-k`, `C-Meta-rubout`, `TAB`, `x`. Names and modifiers may be
+/// in either case; of another word only the first byte counts. `None` if the text before the last `-` has no modifier
+/// in it.
 pub(crate) fn named_key(name: &[u8], convert_meta: bool) -> Option<Vec<u8>> {
     let lower = name.to_ascii_lowercase();
     let has = |modifier: &[u8]| lower.windows(modifier.len()).any(|window| window == modifier);
@@ -126,7 +128,7 @@ pub(crate) fn named_key(name: &[u8], convert_meta: bool) -> Option<Vec<u8>> {
     Some(keys)
 }
 
-/// Writes keys as an init file has them between quotes, so that [`bytes`] reads the same keys. With `convert_meta` an
+/// Writes keys in an init file's notation between quotes, so that [`bytes`] reads the same keys. With `convert_meta` an
 /// escape before another key is written as `\M-`.
 pub(crate) fn notation(keys: &[u8], convert_meta: bool, out: &mut Vec<u8>) {
     for (n, &key) in keys.iter().enumerate() {
@@ -143,7 +145,7 @@ pub(crate) fn notation(keys: &[u8], convert_meta: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a macro's text as [`notation`] does, but leaves characters of UTF-8 as they are.
+/// Writes a macro's text as [`notation`] does, but leaves UTF-8 characters as they are.
 pub(crate) fn macro_notation(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-/// How many texts are kept.
+/// The maximum number of texts.
 const SLOTS: usize = 10;
 
-/// The last ten texts that were killed, and which of them a yank takes.
+/// The last ten texts that were killed, and the index of the text for a yank.
 #[derive(Debug, Default)]
 pub(crate) struct KillRing {
     slots: VecDeque<Vec<u8>>,
@@ -13,8 +13,8 @@ pub(crate) struct KillRing {
 }
 
 impl KillRing {
-    /// A new text, or more of the newest one: `joined` says that the command before was a kill too. What was killed
-    /// backwards goes before what is there.
+    /// Adds a new text, or extends the newest text if `joined` is true: the previous command was a kill too. A backward
+    /// kill goes before the existing text.
     pub(crate) fn push(&mut self, text: &[u8], joined: bool, backwards: bool) {
         match self.slots.back_mut() {
             Some(last) if joined && backwards => drop(last.splice(0..0, text.iter().copied())),
@@ -29,12 +29,12 @@ impl KillRing {
         self.at = self.slots.len() - 1;
     }
 
-    /// What a yank inserts; none when nothing was killed yet.
+    /// Returns the text that a yank inserts; `None` when nothing was killed yet.
     pub(crate) fn current(&self) -> Option<&[u8]> {
         self.slots.get(self.at).map(Vec::as_slice)
     }
 
-    /// Turns to the text before; from the oldest to the newest.
+    /// Selects the previous text; after the oldest comes the newest.
     pub(crate) fn rotate(&mut self) {
         self.at = self.at.checked_sub(1).unwrap_or(self.slots.len().saturating_sub(1));
     }

@@ -1,5 +1,5 @@
-//! Files of the history. Several processes may append to one; a file is replaced as a whole, so that an error leaves
-//! the old one as it was.
+//! History files. Several processes may append to one file. A file is replaced as a whole, so that an error leaves the
+//! old file unchanged.
 //!
 //! Who changes a file holds a lock of flock(2) on it. A process that waited for the lock looks whether the file still
 //! has its name, because another one may have replaced the file meanwhile.
@@ -18,13 +18,13 @@ use super::History;
 use super::form::{HistoryForm, LIBEDIT, stamp};
 use crate::error::{Error, Result};
 
-/// How long a process waits for the lock of another one.
+/// How long a process waits for the lock of another process.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Only its owner reads what was typed.
+/// The mode of a new file: only its owner can read the lines.
 const MODE: u32 = 0o600;
 
-/// An error of the system, with what was done to which file.
+/// Makes the error of a failed operation `what` on the file `path`.
 fn failed<'a>(what: &'a str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
     move |error| {
         let errno = Error::from(error).errno().unwrap_or(Errno::IO);
@@ -32,23 +32,23 @@ fn failed<'a>(what: &'a str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a
     }
 }
 
-/// How a file is opened so that the kernel does not keep the process waiting for another one.
+/// Returns the open flags with which the kernel does not make the process wait for another process.
 fn without_waiting() -> i32 {
     ossature_sys::pipe::Flags::NONBLOCK.bits() as i32
 }
 
 fn not_a_file(path: &Path) -> Error {
-    Error::os(Errno::INVAL, format!("{} is not a plain file, so no history is read from it", path.display()))
+    Error::os(Errno::INVAL, format!("{} cannot be read as a history: it is not a regular file", path.display()))
 }
 
 impl History {
-    /// `~/.history`, the file that Python's functions take without a name; `None` without the environment variable
-    /// HOME. See the example of [`History`].
+    /// Returns `~/.history`, the default file of Python's functions; `None` without the environment variable HOME. See
+    /// the example of [`History`].
     pub fn default_path() -> Option<PathBuf> {
         std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".history"))
     }
 
-    /// Adds the lines of a file as the newest, and returns how many there were. Python's `read_history_file`.
+    /// Adds the lines of a file as the newest, and returns their number. Python's `read_history_file`.
     ///
     /// Empty lines are left out, and a last line without a newline, of which nobody knows whether it is whole. If the
     /// file begins with a comment like `#1700000000`, such lines are the times of those behind them. A file of libedit
@@ -90,7 +90,7 @@ impl History {
         Ok(count)
     }
 
-    /// Writes all lines into a file, in the place of what was there. Python's `write_history_file`.
+    /// Writes all lines into a file, and replaces its content. Python's `write_history_file`.
     ///
     /// The new file has the mode 0600 and takes the name at once when it is whole. If the name is a symbolic link, the
     /// file behind the link is replaced. Of more lines than [`set_max_file_lines`](Self::set_max_file_lines) allows the
@@ -117,7 +117,7 @@ impl History {
         }
     }
 
-    /// Adds the last `lines` lines to a file that is there. Python's `append_history_file`.
+    /// Appends the last `lines` lines to an existing file. Python's `append_history_file`.
     ///
     /// Other processes may append at the same time. The lines of each stay together. If the file ends within a line,
     /// that line gets a newline first. Of more lines in the file than [`set_max_file_lines`](Self::set_max_file_lines)
@@ -158,7 +158,7 @@ impl History {
         }
     }
 
-    /// Takes lines from the beginning of a locked file, if there are too many.
+    /// Removes lines from the beginning of a locked file, if there are too many.
     fn shorten(&self, path: &Path, file: &File) -> Result<()> {
         let mut text = Vec::new();
         let mut reader = file;
@@ -167,7 +167,7 @@ impl History {
         if kept.len() == text.len() { Ok(()) } else { replace(path, &kept, Some(file)) }
     }
 
-    /// The text of a file without the lines that are too many.
+    /// Returns the text of a file without the oldest lines above the limit.
     fn shortened<'a>(&self, text: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
         let Some(most) = self.most_in_file else { return text.into() };
         let header = if text.starts_with(LIBEDIT) { LIBEDIT.len() } else { 0 };
@@ -192,7 +192,7 @@ impl History {
         if start == 0 { text.into() } else { [header, &lines[start..]].concat().into() }
     }
 
-    /// Takes lines from the beginning of a file until no more are left than said. GNU readline's
+    /// Removes lines from the beginning of a file until at most `lines` lines are left. GNU readline's
     /// `history_truncate_file`.
     ///
     /// # Errors
@@ -213,13 +213,13 @@ impl History {
     }
 }
 
-/// A file that no other process changes as long as it is open here, or a device.
+/// A file that no other process changes while it is open here, or a device.
 struct Locked {
     file: File,
     is_plain: bool,
 }
 
-/// Opens a file that is there, to read and append. It is locked and has its name still.
+/// Opens an existing file, to read and append. The file is locked, and its name still refers to it.
 fn open_locked(path: &Path) -> Result<Locked> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -236,7 +236,8 @@ fn open_locked(path: &Path) -> Result<Locked> {
         let locked = match flock::try_lock_exclusive(&file) {
             // Where the file system has no locks, a write at the end is still one write.
             Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::NOSYS | Errno::INVAL) => true,
-            other => other.map_err(|errno| Error::os(errno, format!("{} cannot be locked", path.display())))?,
+            other => other
+                .map_err(|errno| Error::os(errno, format!("the history file {} cannot be locked", path.display())))?,
         };
         let same =
             |other: fs::Metadata| file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (other.dev(), other.ino()));
@@ -245,7 +246,7 @@ fn open_locked(path: &Path) -> Result<Locked> {
         }
         if Instant::now() >= deadline {
             let message = format!(
-                "another process keeps the history file {} locked for {} seconds",
+                "the history file {} is not available: another process has kept it locked for {} seconds",
                 path.display(),
                 PATIENCE.as_secs()
             );
@@ -257,7 +258,7 @@ fn open_locked(path: &Path) -> Result<Locked> {
     }
 }
 
-/// As many of the first bytes as the buffer holds and the file has.
+/// Reads the first bytes of the file, until the buffer is full or the file ends.
 fn read_start(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     file.seek(SeekFrom::Start(0))?;
     let mut length = 0;
@@ -279,7 +280,7 @@ fn ends_within_a_line(mut file: &File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// Gives a file's name to a new file with this text. The caller holds the lock of the old file, if there is one.
+/// Replaces a file by a new file with this text. The caller holds the lock of the old file, if there is one.
 fn replace(path: &Path, text: &[u8], old: Option<&File>) -> Result<()> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     // The file behind a symbolic link is replaced, not the link. A link to nothing is followed by nobody.

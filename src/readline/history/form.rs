@@ -1,27 +1,27 @@
 //! The two forms of a history file, and the texts of its lines.
 
-/// The first line of libedit's files.
+/// The first line of libedit's history files.
 pub(super) const LIBEDIT: &[u8] = b"_HiStOrY_V2_\n";
 
-/// How a file keeps the lines. See the example of [`History`](super::History).
+/// The form in which a file keeps the lines. See the example of [`History`](super::History).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HistoryForm {
-    /// GNU readline's: a line of the history is a line of the file.
+    /// GNU readline's form: a line of the history is a line of the file.
     #[default]
     Readline,
-    /// libedit's: a header, and blanks, newlines and backslashes of a line in octal.
+    /// The form of libedit: a header, and blanks, newlines and backslashes of a line in octal.
     Libedit,
 }
 
 impl HistoryForm {
-    /// The form of a file that begins with these bytes.
+    /// Returns the form of a file that begins with these bytes.
     pub(super) fn of(start: &[u8]) -> Self {
         if start.starts_with(LIBEDIT) { Self::Libedit } else { Self::Readline }
     }
 }
 
-/// The seconds of a line like `#1700000000`; `None` for another line. What follows the digits does not count.
+/// Parses the seconds in a line like `#1700000000`; `None` for another line. Ignores text after the digits.
 pub(super) fn stamp(line: &[u8]) -> Option<i64> {
     let digits = line.strip_prefix(b"#")?;
     let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -29,8 +29,8 @@ pub(super) fn stamp(line: &[u8]) -> Option<i64> {
     (length > 0).then(|| digits[..length].iter().fold(0, seconds))
 }
 
-/// The first byte that libedit's text means, or `None` for what means no byte, and how many bytes say so. What is
-/// not an escape is taken as it is.
+/// Decodes the first byte of a text in libedit's form, or `None` for a sequence that means no byte, and the length of
+/// the sequence. Text that is not an escape is returned as it is.
 pub(super) fn decoded(text: &[u8]) -> (Option<u8>, usize) {
     let octal = |byte: &&u8| matches!(byte, b'0'..=b'7');
     match text {

@@ -1,10 +1,10 @@
-//! Lines to the bytes of a file, and back.
+//! The conversion of lines to the bytes of a file, and back.
 
 use super::form::{HistoryForm, LIBEDIT, decoded, encode, stamp};
 use super::{Entry, History, NO_TIME};
 
 impl History {
-    /// Takes the lines of a file that stands in `text` from `start` on. What does not belong to a line is waste.
+    /// Takes the lines of a file that is in `text` from `start` on. Bytes that do not belong to a line count as waste.
     pub(super) fn take(&mut self, start: usize) {
         match HistoryForm::of(&self.text[start..]) {
             HistoryForm::Readline => self.take_readline(start),
@@ -12,8 +12,8 @@ impl History {
         }
     }
 
-    /// Blank lines are left out, and a carriage return at the end of a line. If the first line is the comment of a
-    /// time, so is each such line. The last line counts only with its newline.
+    /// Skips blank lines, and a carriage return at the end of a line. If the first line is a time comment, each such
+    /// line is a time comment. The last line counts only with its newline.
     fn take_readline(&mut self, start: usize) {
         let stamped = stamp(&self.text[start..]).is_some();
         // Lines between two times are one line of the history, if times were asked for.
@@ -39,7 +39,7 @@ impl History {
         }
     }
 
-    /// Decodes in place: a line never grows.
+    /// Decodes the lines in place: a line never grows.
     fn take_libedit(&mut self, start: usize) {
         let (mut at, mut to) = (start + LIBEDIT.len(), start);
         while let Some(length) = memchr::memchr(b'\n', &self.text[at..]) {
@@ -60,7 +60,7 @@ impl History {
         self.text.truncate(to);
     }
 
-    /// Writes the last `lines` lines as a file of the form has them, without a header.
+    /// Writes the last `lines` lines in this form of a file, without a header.
     pub(super) fn write(&self, lines: usize, form: HistoryForm, out: &mut Vec<u8>) {
         for entry in self.entries.range(self.len().saturating_sub(lines)..) {
             if self.stamps && form == HistoryForm::Readline {

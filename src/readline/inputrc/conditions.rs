@@ -1,16 +1,16 @@
-//! `$if`, `$else` and `$endif`: which lines count.
+//! The directives `$if`, `$else` and `$endif`, which select the lines that take effect.
 
 use crate::readline::variables::Variables;
 
 /// The version of GNU readline that `$if version` compares with.
 const VERSION: u32 = 82;
 
-/// Conditions that are open, from the outermost.
+/// The open conditions, from the outermost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Conditions {
-    /// Whether the lines count now.
+    /// Whether lines are skipped now.
     skips: bool,
-    /// For each open condition, whether the lines around it are left out.
+    /// For each open condition, whether the lines around it are skipped.
     around: Vec<bool>,
 }
 
@@ -28,7 +28,7 @@ impl Conditions {
         self.skips |= !holds;
     }
 
-    /// `$else`, in a file that opened the conditions beyond `base`.
+    /// Executes `$else`, in a file that opened the conditions beyond `base`.
     pub(super) fn otherwise(&mut self, base: usize) -> Result<(), String> {
         if self.around.len() <= base {
             return Err(String::from("$else without $if"));
@@ -39,7 +39,7 @@ impl Conditions {
         Ok(())
     }
 
-    /// `$endif`, in a file that opened the conditions beyond `base`.
+    /// Executes `$endif`, in a file that opened the conditions beyond `base`.
     pub(super) fn close(&mut self, base: usize) -> Result<(), String> {
         if self.around.len() <= base {
             return Err(String::from("$endif without $if"));
@@ -48,7 +48,7 @@ impl Conditions {
         Ok(())
     }
 
-    /// Closes what a file left open; how many conditions that were.
+    /// Closes the conditions that a file left open; returns how many.
     pub(super) fn close_down_to(&mut self, base: usize) -> usize {
         let open = self.around.len().saturating_sub(base);
         if let Some(&skips) = self.around.get(base) {
@@ -59,13 +59,13 @@ impl Conditions {
     }
 }
 
-/// Whether the text begins with a word, in either case; then with what follows.
+/// Returns the text after `start` if the text begins with `start`, ignoring case.
 fn after<'a>(text: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = text.split_at_checked(start.len())?;
     head.eq_ignore_ascii_case(start).then_some(rest)
 }
 
-/// What a condition compares with.
+/// The facts that a condition tests.
 pub(super) struct Facts<'s> {
     pub(super) variables: &'s Variables,
     /// The name of the application.
@@ -74,7 +74,7 @@ pub(super) struct Facts<'s> {
     pub(super) terminal: &'s str,
 }
 
-/// Whether the condition behind `$if` holds.
+/// Whether the condition after `$if` holds.
 pub(super) fn holds(test: &[u8], facts: &Facts<'_>) -> Result<bool, String> {
     let variables = facts.variables;
     if let Some(rest) = after(test, b"term=") {
@@ -105,8 +105,8 @@ pub(super) fn holds(test: &[u8], facts: &Facts<'_>) -> Result<bool, String> {
     }
 }
 
-/// `>= 8.2` and its like, against the version whose behaviour the editor has. `8.10` is nine and no tenth, as for GNU
-/// readline.
+/// Tests `>= 8.2` and the like against the version whose behaviour the editor follows. As in GNU readline, a version
+/// counts as ten times the major number plus the minor number, so `8.10` equals `9.0`.
 fn version(test: &[u8]) -> Result<bool, String> {
     let wrong = |what: &str| Err(format!("$if version {}: {what}", show(test)));
     type Compare = fn(&u32, &u32) -> bool;
@@ -131,7 +131,7 @@ fn version(test: &[u8]) -> Result<bool, String> {
     Ok(compare(&VERSION, &major.saturating_mul(10).saturating_add(minor)))
 }
 
-/// The number at the beginning, 0 without one, and what follows.
+/// Returns the number at the beginning, 0 if there is none, and the rest.
 fn digits(text: &[u8]) -> (u32, &[u8]) {
     let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number =
@@ -139,13 +139,13 @@ fn digits(text: &[u8]) -> (u32, &[u8]) {
     (number, &text[length..])
 }
 
-/// The first word, and what follows the blanks behind it.
+/// Returns the first word, and the rest after the blanks.
 pub(super) fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
     (&text[..end], text[end..].trim_ascii_start())
 }
 
-/// Bytes of a file in a message: at most what a reader wants to see.
+/// Shows bytes of a file in a message: at most a readable length.
 pub(super) fn show(text: &[u8]) -> String {
     let cut = &text[..text.len().min(80)];
     format!("{}{}", cut.escape_ascii(), if cut.len() < text.len() { "..." } else { "" })

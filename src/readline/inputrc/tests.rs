@@ -1,4 +1,4 @@
-//! Lines of init files, one by one, against GNU readline itself where the machine has it.
+//! Tests of single lines of init files against GNU readline itself, if the machine has it.
 
 use std::io::Write;
 use std::process::{Command as Program, Stdio};
@@ -8,11 +8,11 @@ use crate::readline::keymap::KeymapName;
 
 const SCRIPT: &str = include_str!("../../../tests/readline/gnu.py");
 
-/// What is compared: the bindings, or the variables.
+/// The dumps that are compared: the bindings, or the variables.
 const BOUND: &[&str] = &["function", "macro"];
 const VARIABLES: &[&str] = &["variable"];
 
-/// What GNU readline 8.2 dumps at first and after each line; `None`, and a word about it, where there is none.
+/// Returns what GNU readline 8.2 dumps at first and after each line; `None` with a note if it is not installed.
 fn gnu(keymap: &str, kinds: &[&str], lines: &[&[u8]]) -> Option<Vec<String>> {
     let started = Program::new("python3")
         .args(["-c", SCRIPT])
@@ -42,7 +42,7 @@ fn octal(text: &[u8]) -> String {
     text.iter().map(|&byte| if byte < 0x80 { char::from(byte).to_string() } else { format!("\\{byte:o}") }).collect()
 }
 
-/// The same dumps of ours.
+/// Returns the same dumps of this library.
 fn ours(settings: &Settings, kinds: &[&str]) -> Vec<String> {
     if kinds == VARIABLES {
         return vec![variables(settings)];
@@ -64,7 +64,7 @@ fn variables(settings: &Settings) -> String {
     octal(&shown)
 }
 
-/// Asserts that ours and GNU readline's agree at first and after each line.
+/// Asserts that the dumps of this library and of GNU readline agree at first and after each line.
 #[track_caller]
 fn compare(keymap: KeymapName, kinds: &[&str], lines: &[&[u8]]) {
     let Some(said) = gnu(keymap.name(), kinds, lines) else { return };
@@ -97,7 +97,7 @@ fn default_keymaps_are_those_of_gnu_readline() {
     }
 }
 
-/// Bindings in every form, good and bad.
+/// Bindings in every form, valid and invalid.
 const BINDINGS: &[&[u8]] = &[
     br#""\C-x\C-y": kill-line"#,
     b"Control-k: undo",

@@ -1,9 +1,9 @@
-//! The bindings that every editor begins with: those of GNU readline 8.2 on a terminal like xterm.
+//! The default bindings of every editor: those of GNU readline 8.2 on a terminal like xterm.
 
 use super::{Binding, Keymap, Keymaps};
 use crate::readline::command::Command::{self, *};
 
-/// Keys that send a sequence, alike in every keymap.
+/// The keys that send a sequence, which are the same in every keymap.
 const SPECIAL_KEYS: &[(&[u8], Command)] = &[
     (b"\x1b[A", PreviousHistory),
     (b"\x1bOA", PreviousHistory),
@@ -28,7 +28,7 @@ const SPECIAL_KEYS: &[(&[u8], Command)] = &[
     (b"\x1b[6~", HistorySearchForward),
 ];
 
-/// The emacs keymap but for letters that insert themselves and the digits of arguments.
+/// The emacs keymap, except for letters that insert themselves and the digits of arguments.
 const EMACS: &[(&[u8], Command)] = &[
     (b"\0", SetMark),
     (b"\x01", BeginningOfLine),
@@ -102,7 +102,7 @@ const EMACS: &[(&[u8], Command)] = &[
     (b"\x1b\x7f", BackwardKillWord),
 ];
 
-/// The keymap of vi's insertion, but for what inserts itself.
+/// The keymap of vi's insertion mode, except for keys that insert themselves.
 const VI_INSERT: &[(&[u8], Command)] = &[
     (b"\x04", ViEofMaybe),
     (b"\x08", BackwardDeleteChar),
@@ -123,10 +123,10 @@ const VI_INSERT: &[(&[u8], Command)] = &[
     (b"\x7f", BackwardDeleteChar),
 ];
 
-/// The control keys that insert themselves in vi's insertion.
+/// The control keys that insert themselves in vi's insertion mode.
 const VI_INSERTED: &[u8] = b"\x01\x02\x03\x05\x06\x07\x0b\x0c\x0f\x11\x18\x1a\x1c\x1d\x1e";
 
-/// The keymap of vi's commands, but for the digits of arguments.
+/// The keymap of vi's command mode, except for the digits of arguments.
 const VI_COMMAND: &[(&[u8], Command)] = &[
     (b"\x04", ViEofMaybe),
     (b"\x05", EmacsEditingMode),
@@ -223,7 +223,7 @@ impl Keymap {
 }
 
 impl Default for Keymaps {
-    /// The defaults of GNU readline.
+    /// Makes the default keymaps of GNU readline.
     fn default() -> Self {
         let (mut emacs, mut vi_insert, mut vi_command) = (Keymap::default(), Keymap::default(), Keymap::default());
         for map in [&mut emacs, &mut vi_insert, &mut vi_command] {
@@ -248,7 +248,7 @@ impl Default for Keymaps {
 }
 
 impl Keymaps {
-    /// Binds Home and End of terminals that send other sequences for these keys than xterm does.
+    /// Binds Home and End on terminals that send other sequences for these keys than xterm does.
     pub(crate) fn bind_terminal(&mut self, terminal: &str) {
         let (home, end): (&[u8], &[u8]) = match terminal.split('-').next() {
             Some("linux" | "screen" | "tmux") => (b"\x1b[1~", b"\x1b[4~"),

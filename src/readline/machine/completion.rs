@@ -1,4 +1,4 @@
-//! Completion: what the keys ask for, and lists of candidates with their questions and pages.
+//! Completion commands, and lists of candidates with their questions and pages.
 
 use super::Machine;
 use super::mode::{List, Mode};
@@ -10,15 +10,15 @@ use crate::readline::complete::{
 /// The candidates for the word at the point.
 pub(super) struct Found {
     pub(super) word: Word,
-    /// The candidates are names of files.
+    /// Whether the candidates are file names.
     are_files: bool,
     pub(super) candidates: Vec<Candidate>,
-    /// What all of them begin with.
+    /// The common start of all candidates.
     pub(super) common: Vec<u8>,
 }
 
 impl Machine {
-    /// Asks the completer. The candidates are sorted, each once.
+    /// Calls the completer. Returns its candidates sorted, without duplicates.
     pub(super) fn candidates(&mut self, kind: CompletionKind) -> Option<Found> {
         let delimiters = self.hooks.delimiters.as_deref().unwrap_or(complete::DELIMITERS);
         let word = Word::before(self.line.text(), self.line.point(), delimiters, &self.hooks.quoting);
@@ -42,12 +42,12 @@ impl Machine {
         Some(Found { word, are_files, candidates, common })
     }
 
-    /// How a text stands in the place of the word, with its quotes.
+    /// Returns the replacement of the word by a text, with quotes.
     pub(super) fn replacement(&self, found: &Found, text: &[u8]) -> Replacement {
         found.word.replacement(text, found.are_files, &self.hooks.quoting)
     }
 
-    /// Puts a text in the place of the word.
+    /// Replaces the word by a text.
     pub(super) fn replace_word(&mut self, Replacement { start, text, .. }: &Replacement, only: bool) {
         let (start, text) = (*start, &text[..]);
         let end = self.line.point();
@@ -71,7 +71,7 @@ impl Machine {
         }
     }
 
-    /// What stands behind the point already, as the end of what was inserted, is not there twice.
+    /// Removes the text after the point that repeats the end of the inserted text.
     fn skip_completed(&mut self, start: usize, text: &[u8], typed: usize) {
         let point = self.line.point();
         let rest = self.line.text()[point..].to_vec();
@@ -82,8 +82,8 @@ impl Machine {
         }
     }
 
-    /// What belongs behind the only candidate: the quote that closes it, unless something follows or may follow, and
-    /// its suffix.
+    /// Inserts the text after the only candidate: its closing quote, unless more text follows or may follow, and its
+    /// suffix.
     pub(super) fn append_suffix(&mut self, candidate: &Candidate, close: Option<u8>) {
         if let Some(quote) = close.filter(|_| self.line.is_at_end() && candidate.suffix() != b"/") {
             self.line.insert(&[quote]);
@@ -94,7 +94,7 @@ impl Machine {
         }
     }
 
-    /// `complete`: what the candidates have in common; again, and nothing was inserted: a list.
+    /// Executes `complete`: inserts the common part of the candidates; if repeated without a change, lists them.
     pub(super) fn complete(&mut self, count: i32, key: u8) {
         let variables = &self.settings.variables;
         if variables.disable_completion {
@@ -112,7 +112,7 @@ impl Machine {
         self.complete_as(kind);
     }
 
-    /// Completes the word at the point in one of the five ways.
+    /// Completes the word at the point in one of the five kinds.
     pub(super) fn complete_as(&mut self, kind: CompletionKind) {
         let failed = std::mem::replace(&mut self.completion.failed, true);
         let Some(found) = self.candidates(kind) else {
@@ -221,7 +221,7 @@ impl Machine {
         }
     }
 
-    /// As many rows as the screen has; more of them on a key.
+    /// Shows a screenful of rows, and waits for a key before more.
     fn page(&mut self, list: Box<List>) {
         let all = !self.settings.variables.page_completions || self.quirks.asks_in_vain;
         let most = if all { usize::MAX } else { self.rows.saturating_sub(1).max(1) };
@@ -258,7 +258,7 @@ impl Machine {
         }
     }
 
-    /// Whether a question stands in the place of the prompt and the line.
+    /// Whether a question replaces the prompt and the line.
     pub(super) fn asks(&self) -> bool {
         matches!(self.mode, Mode::Ask(_) | Mode::Page(_))
     }

@@ -1,4 +1,4 @@
-//! From bytes to commands: key sequences, numeric arguments, timeouts.
+//! The dispatch of bytes to commands: key sequences, numeric arguments, timeouts.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::readline::keymap::{Binding, Lookup};
 
 const ESC: u8 = 0x1b;
 
-/// What to do with the keys so far.
+/// The action for the keys so far.
 enum Next {
     Wait,
     Lowercase,
@@ -30,7 +30,7 @@ impl From<Option<&Binding>> for Next {
 }
 
 impl Machine {
-    /// The next byte; what is typed is recorded if a macro is.
+    /// Reads the next byte; adds a typed byte to the macro that is being recorded.
     pub(super) fn read(&mut self) -> Option<u8> {
         let (byte, typed) = self.input.pop()?;
         if typed {
@@ -41,7 +41,7 @@ impl Machine {
         Some(byte)
     }
 
-    /// Gives bytes back to be read again.
+    /// Puts bytes back to be read again.
     pub(super) fn unread(&mut self, bytes: &[u8]) {
         if self.input.unread(bytes) {
             if let Some(recording) = &mut self.recording {
@@ -50,7 +50,7 @@ impl Machine {
         }
     }
 
-    /// One byte for whoever takes it now.
+    /// Passes one byte to the current mode.
     pub(super) fn take(&mut self, byte: u8) {
         match std::mem::take(&mut self.mode) {
             Mode::Command => self.command_key(byte),
@@ -68,7 +68,7 @@ impl Machine {
         }
     }
 
-    /// The first key of a command, or a further one of its sequence.
+    /// Handles the first key of a command, or a further key of its sequence.
     fn command_key(&mut self, byte: u8) {
         if self.keys.is_empty() {
             if !std::mem::take(&mut self.keeps_argument) {
@@ -81,7 +81,7 @@ impl Machine {
         self.dispatch(byte);
     }
 
-    /// Adds a key to the sequence, and runs what the sequence means as soon as that is certain.
+    /// Adds a key to the sequence, and runs its command as soon as the command is certain.
     pub(super) fn dispatch(&mut self, byte: u8) {
         if byte >= 0x80 && self.settings.variables.convert_meta {
             self.keys.push(ESC);
@@ -104,7 +104,7 @@ impl Machine {
                 }
                 Next::Nothing => return self.fall_back(),
                 Next::Lowercase => {
-                    let key = self.keys.last_mut().expect("a key was pushed");
+                    let key = self.keys.last_mut().expect("a key was added");
                     if !key.is_ascii_uppercase() {
                         return self.abort();
                     }
@@ -116,8 +116,7 @@ impl Machine {
         }
     }
 
-    /// Nothing is bound to the keys. The longest shorter sequence that means something is taken; the rest is read
-    /// again.
+    /// Handles keys without a binding: the longest shorter sequence with a binding is used, and the rest is read again.
     fn fall_back(&mut self) {
         for length in (1..self.keys.len()).rev() {
             let next = match self.keymap().look(&self.keys[..length]) {
@@ -151,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// The keys of a command are there: it runs.
+    /// Runs the command of the complete key sequence.
     fn complete_sequence(&mut self, command: Command) {
         let key = self.keys.last().copied().unwrap_or_default();
         let length = self.keys.len();
@@ -160,7 +159,7 @@ impl Machine {
         self.run_command(command, self.argument.count(), key);
     }
 
-    /// Runs a command and remembers what the next one needs of it.
+    /// Runs a command and stores the state that the next command needs.
     pub(super) fn run_command(&mut self, command: Command, count: i32, key: u8) {
         self.kills_now = false;
         self.aborted = false;
@@ -185,7 +184,7 @@ impl Machine {
         }
     }
 
-    /// Gives up what is under way, with the macros that run.
+    /// Cancels the current operation, and the macros that run.
     pub(super) fn abort(&mut self) {
         self.ding();
         self.message.clear();
@@ -200,7 +199,7 @@ impl Machine {
         self.aborted = true;
     }
 
-    /// The wait for more keys, if the keys so far mean something by themselves.
+    /// Returns the wait for more keys, if the keys so far have a binding.
     pub(super) fn sequence_timeout(&self) -> Option<Duration> {
         let timeout = self.settings.variables.keyseq_timeout;
         match &self.mode {
@@ -215,7 +214,7 @@ impl Machine {
         }
     }
 
-    /// The time of [`timeout`](Self::timeout) has passed without a key: the keys so far are all.
+    /// Handles the end of [`timeout`](Self::timeout) without a key: the keys so far are complete.
     pub(crate) fn expire(&mut self) {
         if self.blink.take().is_some() {
             return; // the cursor goes back to its place
@@ -239,12 +238,12 @@ impl Machine {
         self.run();
     }
 
-    /// `digit-argument`: the key is the first digit, or the minus.
+    /// Executes `digit-argument`: the key is the first digit, or the minus.
     pub(super) fn digit_argument(&mut self, key: u8) {
         self.argument_key(Digits::default(), key);
     }
 
-    /// `universal-argument`: four times what was there.
+    /// Executes `universal-argument`: multiplies the argument by four.
     pub(super) fn universal_argument(&mut self) {
         self.argument.value = self.argument.value.saturating_mul(4);
         if !self.refuse_large_argument() {
@@ -268,7 +267,7 @@ impl Machine {
         true
     }
 
-    /// A key after the beginning of a numeric argument.
+    /// Handles a key after the beginning of a numeric argument.
     fn argument_key(&mut self, mut digits: Digits, key: u8) {
         let is_universal =
             matches!(self.keymap().look(&[key]), Lookup::Bound(Binding::Command(Command::UniversalArgument)));

@@ -1,4 +1,4 @@
-//! Incremental search of the history: each key narrows the search or leads on.
+//! Incremental search of the history: each key extends the string or moves to another match.
 
 use super::Machine;
 use super::input::Partial;
@@ -9,13 +9,13 @@ use crate::readline::keymap::{Binding, Lookup};
 
 const ESC: u8 = 0x1b;
 
-/// What ends a search when `isearch-terminators` says nothing.
+/// The keys that end a search when `isearch-terminators` is not set.
 const TERMINATORS: &[u8] = b"\x1b\n";
 
-/// What ends a bracketed paste.
+/// The end mark of a bracketed paste.
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// What a key does to the search.
+/// The effect of a key on the search.
 enum Key {
     Again,
     Turn,
@@ -25,11 +25,11 @@ enum Key {
     Rest,
     Paste,
     Text,
-    /// The search ends, and the keys are read again.
+    /// The key ends the search, and is read again.
     Leave,
-    /// The keys begin a sequence and do not end it: the first is text, and the others are read again.
+    /// The keys begin a sequence but do not complete it: the first is text, and the others are read again.
     Begun,
-    /// The sequence goes on.
+    /// The sequence continues.
     Wait,
 }
 
@@ -176,7 +176,7 @@ impl Machine {
         self.search_on(search);
     }
 
-    /// A byte goes into the string; the search goes on when a character is whole.
+    /// Adds a byte to the string; searches when a character is complete.
     fn text_of_search(&mut self, mut search: Box<IncrementalSearch>, byte: u8) {
         match search.partial.push(byte) {
             Some((bytes, length)) => {
@@ -187,12 +187,12 @@ impl Machine {
         }
     }
 
-    /// Whether the keys so far mean something by themselves, if no other follows in time.
+    /// Whether the keys so far have a meaning if no other key follows in time.
     pub(super) fn search_may_go_on(&self, search: &IncrementalSearch) -> bool {
         matches!(self.keymap().look(&search.keys), Lookup::Prefix(Some(_)))
     }
 
-    /// No key has followed those that begin a sequence: the only one is text, or ends the search.
+    /// Handles the timeout after keys that begin a sequence: a single key is text, or ends the search.
     pub(super) fn expire_search(&mut self, mut search: Box<IncrementalSearch>) {
         let keys = std::mem::take(&mut search.keys);
         match keys[..] {
@@ -242,7 +242,7 @@ impl Machine {
         }
     }
 
-    /// The word behind the match goes into the string.
+    /// Adds the word after the match to the string.
     fn take_word(&mut self, search: &mut IncrementalSearch) {
         let from = self.line.point() + search.string.len();
         if from >= self.line.len() || !self.line.is_word_at(from) {
@@ -255,7 +255,7 @@ impl Machine {
         search.string.extend_from_slice(&self.line.text()[from..to]);
     }
 
-    /// Looks for the string from where the search stands, and shows what was found.
+    /// Searches for the string from the current position, and shows the result.
     fn search_on(&mut self, mut search: Box<IncrementalSearch>) {
         if self.find_incrementally(&mut search) {
             let at = search.at as usize;
@@ -325,14 +325,14 @@ impl Machine {
         self.message.clear();
     }
 
-    /// The search ends, and its keys are read again. The numeric argument of the search is that of the command as well.
+    /// Ends the search, and reads its keys again. The search's numeric argument becomes that of the command.
     fn leave_incremental(&mut self, search: IncrementalSearch, keys: &[u8]) {
         self.unread(keys);
         self.end_incremental(search);
         self.keeps_argument = true;
     }
 
-    /// The search ends where it has led: the editor stands on that line of the history.
+    /// Ends the search at the line of the history that it found.
     pub(super) fn end_incremental(&mut self, search: IncrementalSearch) {
         let text = self.searched_line(&search, search.from).to_vec();
         self.line.show(&text);

@@ -1,25 +1,24 @@
-//! Bytes in the order in which the machine reads them: those of macros before those that were typed.
+//! The bytes in the order in which the machine reads them: macros come before typed bytes.
 
 use std::collections::VecDeque;
 
-/// How many macros may run inside each other.
+/// The maximum depth of macros inside each other.
 const LEVELS: usize = 16;
 
-/// How many macros one typed byte may set off, so that a macro that calls itself ends.
+/// The maximum number of macros that one typed byte may start, so that a macro that calls itself ends.
 const CALLS: usize = 1000;
 
-/// More bytes than a key has.
+/// More bytes than one key sends.
 const ROOM: usize = 64;
 
-/// Where bytes come from.
+/// The queue of bytes to read.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     macros: Vec<Macro>,
     typed: VecDeque<u8>,
-    /// How many of the bytes in front of `typed` were given back. They set off macros on the account of the byte
-    /// before.
+    /// How many of the bytes in front of `typed` were given back. The macros that they start count for the byte before.
     given_back: usize,
-    /// Where the last byte came from.
+    /// Whether the last byte came from a macro.
     from_macro: bool,
     calls: usize,
 }
@@ -30,7 +29,7 @@ struct Macro {
     at: usize,
 }
 
-/// Too many macros run inside each other, or one typed byte has set off too many.
+/// The error that macros are nested too deep, or that one typed byte has started too many.
 #[derive(Debug)]
 pub(super) struct TooDeep;
 
@@ -49,7 +48,7 @@ impl Input {
         self.given_back = 0;
     }
 
-    /// Reads a byte, and whether it was typed rather than played by a macro or given back.
+    /// Reads a byte; returns with it whether it was typed rather than played by a macro or given back.
     pub(super) fn pop(&mut self) -> Option<(u8, bool)> {
         if let Some(top) = self.macros.last_mut() {
             let byte = top.text[top.at];
@@ -69,24 +68,24 @@ impl Input {
         Some((byte, true))
     }
 
-    /// What was typed and waits, or the first part of it; nothing while a macro runs or bytes that were given back
+    /// Returns the typed bytes that wait, or a part of them; nothing while a macro runs or bytes that were given back
     /// wait.
     pub(super) fn typed(&self) -> &[u8] {
         if self.macros.is_empty() && self.given_back == 0 { self.typed.as_slices().0 } else { &[] }
     }
 
-    /// Whether nothing waits to be read.
+    /// Whether no byte is waiting.
     pub(super) fn is_empty(&self) -> bool {
         self.macros.is_empty() && self.typed.is_empty()
     }
 
-    /// Notes that `count` bytes of [`typed`](Self::typed) were read.
+    /// Removes `count` bytes of [`typed`](Self::typed) that were read.
     pub(super) fn skip(&mut self, count: usize) {
         self.typed.drain(..count);
         (self.from_macro, self.calls) = (false, 0);
     }
 
-    /// Gives bytes back: they are read again, as keys of their own. Tells whether they had been typed.
+    /// Gives bytes back to be read again as separate keys. Returns whether they had been typed.
     pub(super) fn unread(&mut self, bytes: &[u8]) -> bool {
         if self.from_macro && !bytes.is_empty() {
             self.macros.push(Macro { text: bytes.into(), at: 0 });
@@ -104,7 +103,7 @@ impl Input {
         !self.macros.is_empty() || !self.typed.is_empty()
     }
 
-    /// Plays a text as if it was typed.
+    /// Plays a text as if it were typed.
     pub(super) fn play(&mut self, text: &[u8]) -> Result<(), TooDeep> {
         self.calls += 1;
         if self.macros.len() >= LEVELS || self.calls > CALLS {
@@ -116,13 +115,13 @@ impl Input {
         Ok(())
     }
 
-    /// All macros end.
+    /// Stops all macros.
     pub(super) fn stop_macros(&mut self) {
         self.macros.clear();
     }
 }
 
-/// The bytes of a character of UTF-8 of which some are still missing.
+/// The first bytes of an incomplete UTF-8 character.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Partial {
     bytes: [u8; 4],
@@ -130,7 +129,7 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Takes a byte. When the bytes are a character, or cannot become one, they are given back.
+    /// Adds a byte. When the bytes are a character, or cannot become one, returns them.
     pub(super) fn push(&mut self, byte: u8) -> Option<([u8; 4], usize)> {
         self.bytes[self.length] = byte;
         self.length += 1;
@@ -146,7 +145,7 @@ impl Partial {
         self.length == 0
     }
 
-    /// What is there of a character that will not become whole.
+    /// Returns the bytes of a character that will not be completed.
     pub(super) fn take(&mut self) -> ([u8; 4], usize) {
         (self.bytes, std::mem::take(&mut self.length))
     }

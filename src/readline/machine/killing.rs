@@ -5,7 +5,7 @@ use super::words::is_blank;
 use crate::readline::command::Command;
 
 impl Machine {
-    /// Kills from one place to another; the order says whether forward or backward. The point goes to the start.
+    /// Kills from one position to another; their order tells whether forward or backward. The point moves to the start.
     pub(super) fn kill(&mut self, from: usize, to: usize) {
         self.keep(from, to);
         if from != to {
@@ -14,7 +14,7 @@ impl Machine {
         }
     }
 
-    /// The same without a deletion: the text goes to the kill ring.
+    /// Adds the text to the kill ring like [`kill`](Self::kill), without a deletion.
     pub(super) fn keep(&mut self, from: usize, to: usize) {
         self.kills_now = true;
         let range = from.min(to)..from.max(to);
@@ -26,7 +26,7 @@ impl Machine {
         }
     }
 
-    /// In emacs mode a kill leaves the mark at the point.
+    /// Sets the mark to the point after a kill in emacs mode.
     fn mark_here(&mut self) {
         if !self.is_vi() {
             self.line.set_mark(self.line.point());
@@ -104,7 +104,7 @@ impl Machine {
         self.mark_here();
     }
 
-    /// The start of the part of a path before `at`: blanks, then slashes, then what is neither.
+    /// Returns the start of the part of a path before `at`: blanks, then slashes, then other characters.
     fn filename_start(&self, mut at: usize) -> usize {
         let text = self.line.text();
         let back = |at: usize, is: fn(u8) -> bool| at - text[..at].iter().rev().take_while(|&&byte| is(byte)).count();
@@ -130,7 +130,7 @@ impl Machine {
         self.keep(self.line.point(), self.line.mark());
     }
 
-    /// Keeps the `count` words that a word motion passes.
+    /// Copies the `count` words that a word motion passes to the kill ring.
     pub(super) fn copy_word(&mut self, count: i32) {
         let far = self.word_on(self.line.point(), count);
         let near = self.word_on(far, -count);
@@ -157,7 +157,7 @@ impl Machine {
         self.yank();
     }
 
-    /// `set-mark`: at the point, or where the argument says.
+    /// Executes `set-mark`: at the point, or at the position in the argument.
     pub(super) fn set_mark(&mut self, count: i32) {
         let to = if self.argument.explicit { usize::try_from(count).unwrap_or(usize::MAX) } else { self.line.point() };
         if to > self.line.len() {
@@ -173,7 +173,7 @@ impl Machine {
         self.show_region();
     }
 
-    /// The region is shown until the next command.
+    /// Shows the region until the next command.
     pub(super) fn show_region(&mut self) {
         if self.settings.variables.enable_active_region {
             (self.region_active, self.region_kept) = (true, true);

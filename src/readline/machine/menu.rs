@@ -1,4 +1,4 @@
-//! Completion that goes through the candidates one by one.
+//! Completion that steps through the candidates.
 
 use super::Machine;
 use super::state::Menu;
@@ -6,7 +6,7 @@ use crate::readline::command::Command;
 use crate::readline::complete::{CompletionKind, Replacement};
 
 impl Machine {
-    /// `menu-complete` and the like. The old one returns to what was typed, the others to what is common.
+    /// Executes `menu-complete` and the like. The old variant returns to the typed text, the others to the common part.
     pub(super) fn menu_complete(&mut self, count: i32, key: u8, old: bool) {
         if self.settings.variables.disable_completion {
             return self.self_insert(count, key);
@@ -36,7 +36,7 @@ impl Machine {
         }
     }
 
-    /// Asks for candidates; tells whether there is a menu to go through.
+    /// Requests candidates; returns whether there is a menu.
     fn begin_menu(&mut self, old: bool) -> bool {
         let Some(found) = self.candidates(CompletionKind::Menu) else {
             self.completion.menu = Menu::default();
@@ -68,7 +68,7 @@ impl Machine {
         true
     }
 
-    /// The text stands from `start` to the point.
+    /// Replaces the text from `start` to the point.
     fn replace_from(&mut self, start: usize, text: &[u8]) {
         let end = self.line.point();
         let start = start.min(end);

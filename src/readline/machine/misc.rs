@@ -1,4 +1,4 @@
-//! Commands that fit nowhere else, the table of all of them, and the hooks.
+//! Miscellaneous commands, the table of all commands, and the hooks.
 
 use super::mode::Mode;
 use super::text::Case;
@@ -11,7 +11,7 @@ use crate::readline::keys;
 use crate::readline::undo::Line;
 use crate::readline::variables::{EditingMode, Variables};
 
-/// Says what the numeric argument is.
+/// Writes the numeric argument into the message.
 pub(super) fn say_argument(message: &mut Vec<u8>, argument: Argument) {
     use std::io::Write as _;
     message.clear();
@@ -133,7 +133,7 @@ impl Machine {
         }
     }
 
-    /// The line goes to the caller, if the validator lets it.
+    /// Accepts the line and returns it to the caller, if the validator allows.
     pub(super) fn accept_line(&mut self) {
         if let Some(validator) = &mut self.hooks.validator {
             match validator(&self.line.text_lossy()) {
@@ -178,7 +178,7 @@ impl Machine {
         self.settings.variables.keymap = self.keymap_name();
     }
 
-    /// What `show-mode-in-prompt` shows.
+    /// Returns the text of `show-mode-in-prompt`.
     pub(super) fn mode_in_prompt(&self) -> &[u8] {
         let variables = &self.settings.variables;
         match self.map {
@@ -293,7 +293,7 @@ impl Machine {
         }
     }
 
-    /// The prompt was shown: the last hook before the first key.
+    /// Runs the last hook before the first key, after the prompt was shown.
     pub(crate) fn run_pre_input_hook(&mut self) {
         let mut lent = Lent::take(self, |machine| &mut machine.hooks.pre_input);
         if let (machine, Some(hook)) = lent.both() {
@@ -301,7 +301,7 @@ impl Machine {
         }
     }
 
-    /// Asks the hinter and the highlighter. Whoever draws does so before [`view`](Self::view).
+    /// Calls the hinter and the highlighter. The caller does this before it draws the [`view`](Self::view).
     pub(crate) fn refresh(&mut self) {
         self.hint.clear();
         self.highlighted = None;
@@ -319,7 +319,7 @@ impl Machine {
         }
     }
 
-    /// At the end of the line, a move forward takes the hint. Tells whether there was one.
+    /// Accepts the hint for a forward move at the end of the line. Returns whether there was one.
     pub(super) fn accept_hint(&mut self) -> bool {
         let hint = std::mem::take(&mut self.hint);
         self.line.insert(&hint);
@@ -329,7 +329,7 @@ impl Machine {
         taken
     }
 
-    /// The same for the next word of the hint.
+    /// Accepts the next word of the hint. Returns whether there was one.
     pub(super) fn accept_hint_word(&mut self) -> bool {
         if self.hint.is_empty() {
             return false;
@@ -343,7 +343,7 @@ impl Machine {
     }
 }
 
-/// What a dump shows.
+/// The content of a dump.
 enum Dump {
     Functions,
     Variables,

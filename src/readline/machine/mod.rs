@@ -1,4 +1,4 @@
-//! The editor without a terminal: bytes go in, a [`View`] and at last a line come out.
+//! The editor without a terminal: its input is bytes, its output a [`View`] and finally a line.
 //!
 //! | file | what it has |
 //! | --- | --- |
@@ -47,30 +47,30 @@ use input::{Input, Partial};
 use mode::Mode;
 use state::{CompletionState, Past, Searched, ViState};
 
-/// A numeric argument beyond this is refused.
+/// The maximum numeric argument; a larger one is refused.
 const MOST_COUNT: i32 = 1_000_000;
 
-/// How many bytes one command inserts at most, however large its numeric argument.
+/// The maximum number of bytes that one command inserts, however large its numeric argument.
 const MOST_INSERTED: usize = 4 << 20;
 
-/// How long `blink-matching-paren` shows the parenthesis that was opened.
+/// How long `blink-matching-paren` shows the opening parenthesis.
 const BLINK: Duration = Duration::from_millis(500);
 
-/// How many characters one command overwrites one by one at most.
+/// The maximum number of characters that one command overwrites.
 const MOST_OVERWRITTEN: usize = 1 << 16;
 
-/// What has become of the line after some bytes. See the example of [`Editor`](crate::readline::Editor).
+/// The state of the line after some bytes. See the example of [`Editor`](crate::readline::Editor).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "the line may be there"]
+#[must_use = "the line may be complete"]
 pub enum Step {
-    /// The line goes on: feed more bytes.
+    /// The line is not complete: feed more bytes.
     More,
     /// The line was accepted. It has no newline at its end.
     Line(Vec<u8>),
     /// The end of input: `C-d` on an empty line.
     Eof,
-    /// The line was abandoned.
+    /// The line was interrupted and discarded.
     Interrupted,
 }
 
@@ -82,7 +82,7 @@ enum LineEnd {
     Interrupted,
 }
 
-/// Which keymap the next key is looked up in.
+/// The keymap in which the next key is looked up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Map {
     #[default]
@@ -114,7 +114,7 @@ impl Default for Argument {
     }
 }
 
-/// The state machine. Its parts change only by bytes and by the caller's words.
+/// The state machine. Its state changes only by bytes and by the caller's method calls.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
     pub(super) settings: Settings,
@@ -131,35 +131,35 @@ pub(crate) struct Machine {
     input: Input,
     mode: Mode,
     map: Map,
-    /// A line has begun and has not ended.
+    /// Whether a line has begun and has not ended.
     active: bool,
     end: Option<LineEnd>,
 
     /// The keys of the command that is being typed.
     keys: Vec<u8>,
-    /// How many keys the command that runs has taken.
+    /// The number of keys of the current command.
     sequence_length: usize,
     argument: Argument,
-    /// The next command has the numeric argument of the search that its keys have ended.
+    /// Whether the next command takes the numeric argument of the search that its keys have ended.
     keeps_argument: bool,
-    /// The command that runs was given up.
+    /// Whether the current command was cancelled.
     aborted: bool,
-    /// The command before, for those that go on from it.
+    /// The previous command, for the commands that continue it.
     last: Option<Command>,
-    /// The command before was a kill, so that another one joins it.
+    /// Whether the previous command was a kill, so that another kill extends it.
     killed: bool,
-    /// The command that runs is a kill.
+    /// Whether the current command is a kill.
     kills_now: bool,
     overwrites: bool,
-    /// The region is shown, by the command before or by the one that runs.
+    /// Whether the region is shown, by the previous or the current command.
     region_active: bool,
     region_kept: bool,
-    /// Bytes of a character of UTF-8 that is not whole yet, how often to insert it, and whether that was typed.
+    /// The bytes of an incomplete UTF-8 character, how often to insert it, and whether the count was typed.
     partial: Partial,
     partial_count: i32,
     partial_explicit: bool,
 
-    /// The keyboard macro that is being recorded, and the last one.
+    /// The keyboard macro that is being recorded, and the last recorded macro.
     recording: Option<Vec<u8>>,
     recorded: Vec<u8>,
 
@@ -174,16 +174,16 @@ pub(crate) struct Machine {
     /// The line as the highlighter coloured it, and the hint, for the view.
     highlighted: Option<Vec<u8>>,
     hint: Vec<u8>,
-    /// What a paste has brought so far.
+    /// The text of the current paste so far.
     pasted: Vec<u8>,
-    /// `blink-matching-paren`: the cursor is shown here, where a parenthesis was opened that the last key has closed.
+    /// The opening parenthesis that the last key has closed: `blink-matching-paren` shows the cursor here.
     blink: Option<usize>,
 }
 
-/// The characters that the terminal treats as special, where they matter to the machine.
+/// The terminal's special characters that the machine uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Special {
-    /// Ends the input on an empty line: the terminal's `VEOF`.
+    /// The key that ends the input on an empty line: the terminal's `VEOF`.
     eof: Option<u8>,
     /// The keys that `bind-tty-special-chars` has bound.
     bound: Vec<u8>,
@@ -195,12 +195,13 @@ impl Default for Special {
     }
 }
 
-/// Where CPython's `readline` does not do what GNU readline's manual says.
+/// The differences of CPython's `readline` from GNU readline's manual.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Quirks {
-    /// A kill by a key sequence joins no earlier kill: the first key of the sequence parts them.
+    /// Whether a kill by a key sequence does not extend an earlier kill, because the first key of the sequence
+    /// separates them.
     pub(crate) sequences_part_kills: bool,
-    /// A long list asks whether to show it, and shows it without an answer, all at once.
+    /// Whether a long list asks whether to show it, but shows all of it without waiting for an answer.
     pub(crate) asks_in_vain: bool,
 }
 
@@ -209,7 +210,7 @@ impl Machine {
         Self { columns: 80, rows: 24, argument: Argument::NONE, ..Self::default() }
     }
 
-    /// Begins a line: hooks run, then what was typed ahead is taken.
+    /// Begins a line: runs the hooks, then processes the bytes that were typed ahead.
     pub(crate) fn begin(&mut self, prompt: &[u8]) {
         self.prompt.clear();
         self.prompt.extend_from_slice(prompt);
@@ -236,7 +237,7 @@ impl Machine {
         self.resume_past();
     }
 
-    /// Takes bytes and runs the commands that they mean, until the line ends or nothing is left.
+    /// Processes bytes and runs their commands, until the line ends or no byte is left.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let taken = if self.active && self.input.is_empty() { self.insert_plain_text(bytes) } else { 0 };
         if let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
@@ -245,7 +246,7 @@ impl Machine {
         }
     }
 
-    /// Takes what is there already.
+    /// Processes the bytes that are waiting.
     pub(crate) fn run(&mut self) {
         self.line.set_by_bytes(self.settings.variables.byte_oriented);
         while self.active {
@@ -256,8 +257,8 @@ impl Machine {
         }
     }
 
-    /// Whether the screen shows the prompt and the line, and a key that only changes the line cannot make it show more.
-    /// True until a hook or a variable is changed.
+    /// Whether the screen shows only the prompt and the line, and a key that changes only the line cannot make it show
+    /// more. True until a hook or a variable is changed.
     pub(crate) fn may_be_quiet(&self) -> bool {
         let variables = &self.settings.variables;
         self.hooks.hinter.is_none()
@@ -269,7 +270,7 @@ impl Machine {
             && self.is_quiet()
     }
 
-    /// Whether nothing is to be shown but the prompt and the line.
+    /// Whether there is nothing to show except the prompt and the line.
     pub(crate) fn is_quiet(&self) -> bool {
         self.active
             && self.message.is_empty()
@@ -279,19 +280,19 @@ impl Machine {
             && !self.effects.any()
     }
 
-    /// Whether a line goes on, or has ended and its [`step`](Self::step) was not taken yet.
+    /// Whether a line is active, or has ended and its [`step`](Self::step) was not taken yet.
     pub(crate) fn has_line(&self) -> bool {
         self.active || self.end.is_some()
     }
 
-    /// The line was drawn as the [`view`](Self::view) says.
+    /// Records that the line was drawn as in the [`view`](Self::view).
     pub(crate) fn drawn(&mut self) {
         if !self.asks() {
             self.line.drawn();
         }
     }
 
-    /// The outcome, if the line has ended. It is given once.
+    /// Returns the outcome if the line has ended. It is returned once.
     pub(crate) fn step(&mut self) -> Step {
         match self.end.take() {
             None => Step::More,
@@ -301,7 +302,7 @@ impl Machine {
         }
     }
 
-    /// The line is abandoned: the user interrupted it. What was typed ahead is forgotten.
+    /// Discards the line, which the user interrupted, and the bytes that were typed ahead.
     pub(crate) fn interrupt(&mut self) {
         self.input.clear();
         if self.active {
@@ -309,7 +310,7 @@ impl Machine {
         }
     }
 
-    /// The input has ended. On a line that has text, this is one `C-d`; the next one ends the line.
+    /// Handles the end of the input. On a line that has text, this is one `C-d`; the next one ends the line.
     pub(crate) fn end_of_input(&mut self) {
         if !self.active {
             return;
@@ -324,7 +325,7 @@ impl Machine {
         }
     }
 
-    /// The line ends.
+    /// Ends the line.
     fn finish(&mut self, end: LineEnd) {
         self.mode = Mode::Command;
         self.blink = None;
@@ -338,13 +339,13 @@ impl Machine {
         self.overwrites = false;
     }
 
-    /// How long the machine waits for the rest of a key sequence before the caller says [`expire`](Self::expire); none
-    /// while no sequence is open.
+    /// Returns how long the machine waits for the rest of a key sequence before the caller calls
+    /// [`expire`](Self::expire); `None` while no sequence is open.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         if self.blink.is_some() { Some(BLINK) } else { self.sequence_timeout() }
     }
 
-    /// The user's own characters for editing mean to the editor what they mean to the terminal.
+    /// Makes the terminal's special characters for editing work the same in the editor.
     pub(crate) fn set_special_characters(&mut self, characters: &SpecialCharacters) {
         self.special.eof = characters.end_of_file;
         let settings = &mut self.settings;
@@ -373,12 +374,12 @@ impl Machine {
         }
     }
 
-    /// The terminal has another size.
+    /// Sets the size of the terminal.
     pub(crate) fn resized(&mut self, columns: usize, rows: usize) {
         (self.columns, self.rows) = (columns.max(1), rows.max(1));
     }
 
-    /// What the screen should show.
+    /// Returns what the screen should show.
     pub(crate) fn view(&self) -> View<'_> {
         let variables = &self.settings.variables;
         if self.asks() {
@@ -417,7 +418,7 @@ impl Machine {
         }
     }
 
-    /// The keymap that the editing mode begins with.
+    /// Returns the keymap in which the editing mode begins.
     fn first_map(&self) -> Map {
         if self.settings.variables.is_vi() { Map::ViInsert } else { Map::Emacs }
     }
@@ -430,7 +431,7 @@ impl Machine {
         self.effects.bell = true;
     }
 
-    /// The line and where its point is.
+    /// The line and its point.
     pub(crate) fn line(&self) -> &Line {
         &self.line
     }
@@ -439,7 +440,7 @@ impl Machine {
         &mut self.line
     }
 
-    /// The kind of the last completion and the word that it was for.
+    /// Returns the kind of the last completion, and the range of its word.
     pub(crate) fn last_completion(&self) -> (Option<CompletionKind>, std::ops::Range<usize>) {
         (self.completion.kind, self.completion.range.clone())
     }

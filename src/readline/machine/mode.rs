@@ -1,44 +1,44 @@
-//! What takes the next byte, and what it has so far.
+//! The receiver of the next byte, and its state.
 
 use super::input::Partial;
 use super::vi::Find;
 
-/// What takes the next byte.
+/// The receiver of the next byte.
 #[derive(Debug, Default)]
 pub(super) enum Mode {
-    /// The keymap.
+    /// The keymap, which looks up a command.
     #[default]
     Command,
-    /// A numeric argument, which goes on with a digit.
+    /// A numeric argument, which a digit continues.
     Argument(Digits),
-    /// `quoted-insert`: the byte itself is inserted, as often as the count says.
+    /// The command `quoted-insert`: the byte itself is inserted, as often as the count says.
     Quoted(i32),
-    /// `character-search`: `count` times, forward or backward.
+    /// The command `character-search`: `count` times, forward or backward.
     Character { count: i32, forward: bool, found: Partial },
     /// An incremental search.
     Incremental(Box<IncrementalSearch>),
-    /// The string of a search that is not incremental is being typed.
+    /// A search that is not incremental, whose string is being typed.
     Search(Box<StringSearch>),
-    /// A paste goes on until its end mark.
+    /// A paste, until its end mark.
     Paste,
-    /// The sequence of a key that nothing is bound to goes on: `skip-csi-sequence`.
+    /// The command `skip-csi-sequence`: the rest of the sequence of a key without a binding.
     Csi,
-    /// An arrow key's last byte: `arrow-key-prefix`.
+    /// The command `arrow-key-prefix`: the last byte of an arrow key.
     Arrow(i32),
-    /// "Display all 120 possibilities? (y or n)".
+    /// The question "Display all 120 possibilities? (y or n)".
     Ask(Box<List>),
-    /// "--More--".
+    /// The question "--More--".
     Page(Box<List>),
-    /// A command of vi mode reads its operand.
+    /// A command of vi mode that reads its operand.
     Vi(Pending),
 }
 
-/// What a numeric argument has seen.
+/// The parts of a numeric argument so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Digits {
     pub(super) seen: bool,
     pub(super) minus: bool,
-    /// `universal-argument` has ended it, so that the next key is a command even if it is a digit.
+    /// Whether `universal-argument` has ended it, so that the next key is a command even if it is a digit.
     pub(super) ended: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct List {
     pub(super) at: usize,
 }
 
-/// An incremental search that is under way.
+/// An incremental search in progress.
 #[derive(Debug)]
 pub(super) struct IncrementalSearch {
     pub(super) backward: bool,
@@ -58,20 +58,20 @@ pub(super) struct IncrementalSearch {
     pub(super) from: usize,
     pub(super) point: usize,
     pub(super) mark: usize,
-    /// The new line, which the search sees behind the history.
+    /// The new line, which the search treats as the last line of the history.
     pub(super) newest: Vec<u8>,
-    /// Where the search stands, in which line it looks, and at which byte.
+    /// The position of the search, the line in which it searches, and the byte.
     pub(super) at: i64,
     pub(super) looks_in: usize,
     pub(super) column: i64,
-    /// The line that was found last; what it says is not found again in another line.
+    /// The line that was found last; its text is not found again in another line.
     pub(super) found: usize,
     pub(super) seen: Option<Vec<u8>>,
     /// The keys of a command that is being typed.
     pub(super) keys: Vec<u8>,
     pub(super) partial: Partial,
     pub(super) pasted: Option<Vec<u8>>,
-    /// An escape has ended the search, unless it begins a key sequence.
+    /// Whether an escape has ended the search, unless it begins a key sequence.
     pub(super) escaped: bool,
 }
 
@@ -81,25 +81,25 @@ impl IncrementalSearch {
     }
 }
 
-/// A search whose string is being typed, in the place of the line.
+/// A search whose string is being typed in place of the line.
 #[derive(Debug)]
 pub(super) struct StringSearch {
     pub(super) backward: bool,
     pub(super) point: usize,
     pub(super) mark: usize,
-    /// The next byte goes into the string as it is.
+    /// Whether the next byte is added to the string as it is.
     pub(super) quoted: bool,
     pub(super) partial: Partial,
-    /// Whether vi mode searches: its searches have other rules.
+    /// Whether it is a search of vi mode, which has other rules.
     pub(super) vi: bool,
 }
 
-/// What a command of vi mode still has to read.
+/// The operand that a command of vi mode still has to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Pending {
     /// The motion of an operator.
     Motion(Operator),
-    /// The character of a search, for an operator or by itself.
+    /// The character of a search, with or without an operator.
     Find {
         how: Find,
         key: u8,
@@ -107,7 +107,7 @@ pub(super) enum Pending {
         operator: Option<Operator>,
         found: Partial,
     },
-    /// The character that `r` puts in the place of others.
+    /// The replacement character for `r`.
     Replacement {
         count: i32,
         found: Partial,
@@ -122,11 +122,11 @@ pub(super) enum Pending {
 /// An operator that waits for its motion.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Operator {
-    /// `d`, `c` or `y`.
+    /// The key `d`, `c` or `y`.
     pub(super) name: u8,
     pub(super) count: i32,
     /// Whether a count was typed.
     pub(super) counted: bool,
-    /// The motion is part of the command: `D`, `C`, `Y`.
+    /// Whether the motion is part of the command: `D`, `C`, `Y`.
     pub(super) fixed: bool,
 }

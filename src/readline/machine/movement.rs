@@ -1,4 +1,4 @@
-//! Commands that move the point, and those that clear the screen.
+//! Commands that move the point, and commands that clear the screen.
 
 use super::input::Partial;
 use super::mode::Mode;
@@ -77,7 +77,7 @@ impl Machine {
         self.line.set_point(self.word_on(self.line.point(), count));
     }
 
-    /// Moves one row up or down. GNU readline looks at no count here.
+    /// Moves one row up or down. As in GNU readline, the count is ignored.
     pub(super) fn next_screen_line(&mut self, count: i32) {
         let columns = i32::try_from(self.columns).unwrap_or(i32::MAX);
         self.forward_char_or_back(columns.saturating_mul(count.signum()));
@@ -88,7 +88,7 @@ impl Machine {
         self.effects.clear = Some(what);
     }
 
-    /// `character-search`: the next key says for what.
+    /// Executes `character-search`: the next key is the character.
     pub(super) fn character_search(&mut self, count: i32, forward: bool) {
         let forward = forward == (count >= 0);
         let count = count.saturating_abs();
@@ -104,7 +104,7 @@ impl Machine {
         }
     }
 
-    /// Moves to the `count`th such character, or as many as there are; tells whether there were enough.
+    /// Moves to the `count`th such character, or to the last one if there are fewer; returns whether there were enough.
     pub(super) fn search_character(&mut self, count: i32, forward: bool, character: &[u8]) -> bool {
         for _ in 0..count {
             let found = if forward {
@@ -130,12 +130,12 @@ impl Machine {
     }
 }
 
-/// Where a text stands first in another.
+/// Returns the first position of a text in another.
 pub(super) fn position(text: &[u8], part: &[u8]) -> Option<usize> {
     memchr::memmem::find(text, part)
 }
 
-/// Where a text stands last in another.
+/// Returns the last position of a text in another.
 pub(super) fn last_position(text: &[u8], part: &[u8]) -> Option<usize> {
     memchr::memmem::rfind(text, part)
 }

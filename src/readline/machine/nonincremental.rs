@@ -1,4 +1,4 @@
-//! Searches of the history that are not incremental: for a string that is typed first, or for what stands before the
+//! Searches of the history that are not incremental: for a string that is typed first, or for the text before the
 //! point.
 
 use super::input::Partial;
@@ -8,7 +8,7 @@ use crate::readline::command::Command;
 use crate::readline::width::split_prompt;
 
 impl Machine {
-    /// Asks for a string, after the prompt and `sign`.
+    /// Prompts for a string, after the prompt and `sign`.
     pub(super) fn search_for_string(&mut self, backward: bool, sign: u8, vi: bool) {
         let (point, mark) = (self.line.point(), self.line.mark());
         if vi {
@@ -86,7 +86,7 @@ impl Machine {
         self.search_again_for(search.backward, search.vi);
     }
 
-    /// Searches on for the string of the search before.
+    /// Continues the search for the previous string.
     pub(super) fn search_again(&mut self, backward: bool, vi: bool) {
         if self.searched.string.is_empty() {
             return self.ding();
@@ -124,8 +124,8 @@ impl Machine {
         self.line.set_mark(self.line.len());
     }
 
-    /// The next line of the history with the string, from the line beside `at` on, and where in the line it stands. A
-    /// `^` before the string asks for lines that begin with it.
+    /// Finds the next line of the history with the string, from the line next to `at` on, and the string's position in
+    /// the line. With a `^` before the string, the line must begin with the string.
     fn find_line(&self, string: &[u8], at: i64, backward: bool) -> Option<(usize, usize)> {
         let anchored = string.strip_prefix(b"^");
         let string = anchored.unwrap_or(string);
@@ -146,14 +146,15 @@ impl Machine {
         }
     }
 
-    /// The line of the history stands in the place of the line, as one change. The new line is forgotten.
+    /// Replaces the line by a line of the history, as one change, and discards the new line.
     fn show_found(&mut self, at: usize) {
         let text = self.history.get(at).unwrap_or_default().to_vec();
         self.line.replace_all(&text);
         self.past.saved = None;
     }
 
-    /// `history-search-backward` and the like: lines that begin with what stands before the point, or have it.
+    /// Executes `history-search-backward` and the like: finds lines that begin with the text before the point, or
+    /// contain it.
     pub(super) fn search_prefix(&mut self, count: i32, backward: bool, anchored: bool) {
         use Command::{
             HistorySearchBackward, HistorySearchForward, HistorySubstringSearchBackward, HistorySubstringSearchForward,

@@ -1,4 +1,4 @@
-//! The history as commands move in it. A line of the history that was changed keeps its change, and its list of
+//! The history for the commands that move in it. A changed line of the history keeps its change, and its list of
 //! changes, until it is accepted or reverted.
 
 use super::state::YankArgument;
@@ -17,7 +17,7 @@ impl Machine {
         self.past.was_changed = false;
     }
 
-    /// `operate-and-get-next` has named the line to begin with.
+    /// Shows the line that `operate-and-get-next` has selected.
     pub(super) fn resume_past(&mut self) {
         if let Some(next) = self.past.next.take() {
             let count = self.past.at as i64 - next;
@@ -25,7 +25,7 @@ impl Machine {
         }
     }
 
-    /// The line has ended: the line of the history that it was made of is as it was before.
+    /// Restores, at the end of a line, the line of the history that it was made from.
     pub(super) fn end_past(&mut self) {
         let at = self.past.at;
         if at < self.history.len() && (self.line.has_changes() || self.past.was_changed) {
@@ -52,7 +52,7 @@ impl Machine {
         self.past.at < self.history.len() && self.line.has_changes()
     }
 
-    /// The history has the line as it is shown.
+    /// Writes the shown line to the history.
     pub(super) fn publish_line(&mut self) {
         let at = self.past.at;
         if at < self.history.len() && (self.line.has_changes() || self.past.was_changed) {
@@ -61,7 +61,7 @@ impl Machine {
         }
     }
 
-    /// The line of the history keeps its changes while another one is shown.
+    /// Keeps the changes of the shown line of the history, before another line is shown.
     fn leave_line(&mut self) {
         self.publish_line();
         if self.past.at < self.history.len() && self.line.has_changes() {
@@ -70,14 +70,14 @@ impl Machine {
         }
     }
 
-    /// The new line is kept while another one is shown.
+    /// Keeps the new line, before another line is shown.
     pub(super) fn save_line(&mut self) {
         if self.past.saved.is_none() {
             self.past.saved = Some((self.line.text().to_vec(), self.line.changes().clone()));
         }
     }
 
-    /// The new line is shown again.
+    /// Shows the new line again.
     pub(super) fn unsave_line(&mut self) {
         match self.past.saved.take() {
             None => self.ding(),
@@ -160,7 +160,8 @@ impl Machine {
         self.unsave_line();
     }
 
-    /// `fetch-history`: the line of that number, counted from one; a negative number counts from the end.
+    /// Executes `fetch-history`: shows the line with this number, counted from one; a negative number counts from the
+    /// end.
     pub(super) fn fetch_history(&mut self, count: i32) {
         if !self.argument.explicit {
             return self.beginning_of_history();
@@ -183,7 +184,7 @@ impl Machine {
         }
     }
 
-    /// Where the point was is kept for the lines of the history that follow.
+    /// Keeps the position of the point for the next lines of the history that are shown.
     pub(super) fn keep_history_point(&mut self) {
         if self.settings.variables.history_preserve_point {
             self.past.point = (!self.line.is_at_end()).then(|| self.line.point());
@@ -192,7 +193,8 @@ impl Machine {
         }
     }
 
-    /// Inserts a word of the line before, or of one `skip` lines further back; the last word if none is named.
+    /// Inserts a word of the previous line, or of the line `skip` lines further back; the last word if `word` is
+    /// `None`.
     fn yank_argument(&mut self, word: Option<i32>, skip: usize) -> bool {
         let back = skip + 1;
         let found = self.past.at.checked_sub(back).or_else(|| (skip > 0 && self.past.at > 0).then_some(usize::MAX));
@@ -264,7 +266,7 @@ impl Machine {
     }
 }
 
-/// A line with all its changes taken back.
+/// Returns a line with all its changes undone.
 fn reverted(text: &[u8], undo: Undo) -> Vec<u8> {
     let mut line = Line::default();
     line.load(text, undo);

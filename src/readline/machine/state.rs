@@ -1,4 +1,4 @@
-//! What the machine remembers from command to command.
+//! The state that the machine keeps between commands.
 
 use std::ops::Range;
 
@@ -7,38 +7,38 @@ use crate::readline::command::Command;
 use crate::readline::complete::{Candidate, CompletionKind, Replacement};
 use crate::readline::undo::Undo;
 
-/// Where the editor stands in the history, and what it left behind.
+/// The position of the editor in the history, and the state of other lines.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    /// The line of the history that is shown; the history's length for the new line.
+    /// The index of the line of the history that is shown; the history's length for the new line.
     pub(super) at: usize,
-    /// The new line, while another one is shown.
+    /// The new line, while a line of the history is shown.
     pub(super) saved: Option<(Vec<u8>, Undo)>,
-    /// Where the point was before the first move: `history-preserve-point`.
+    /// The position of the point before the first move: `history-preserve-point`.
     pub(super) point: Option<usize>,
     /// The changes of other lines of the history.
     pub(super) changes: Vec<(usize, Undo)>,
-    /// The line that is shown had changes when it was loaded.
+    /// Whether the line that is shown had changes when it was loaded.
     pub(super) was_changed: bool,
-    /// How many lines the history had dropped when the numbers here were right.
+    /// The number of lines that the history had dropped when the indexes here were last updated.
     pub(super) dropped: usize,
-    /// What `operate-and-get-next` shows next.
+    /// The line that `operate-and-get-next` shows next.
     pub(super) next: Option<i64>,
     pub(super) yank: YankArgument,
 }
 
-/// How the `yank-last-arg` before went.
+/// The state of the previous `yank-last-arg`.
 #[derive(Debug, Default)]
 pub(super) struct YankArgument {
     pub(super) skip: usize,
-    /// The word that was asked for; none for the last one.
+    /// The requested word; `None` for the last word.
     pub(super) word: Option<i32>,
     pub(super) backward: bool,
     pub(super) inserted: bool,
 }
 
 impl Past {
-    /// Notes that the first lines of the history are gone.
+    /// Adjusts the indexes after the first lines of the history were dropped.
     pub(super) fn shift(&mut self, dropped: usize) {
         let gone = dropped.saturating_sub(std::mem::replace(&mut self.dropped, dropped));
         self.changes.retain(|(at, _)| *at >= gone);
@@ -49,7 +49,7 @@ impl Past {
     }
 }
 
-/// What was searched for last, which the next search may go on from.
+/// The last searches, which the next search may continue.
 #[derive(Debug, Default)]
 pub(super) struct Searched {
     /// The string of `non-incremental-reverse-search-history` and the like.
@@ -59,35 +59,35 @@ pub(super) struct Searched {
     pub(super) prefix: Vec<u8>,
     pub(super) prefix_at: i64,
     pub(super) anchored: bool,
-    /// The line that was found last: the next one differs from it.
+    /// The line that was found last; the next one must differ from it.
     pub(super) found: Option<Vec<u8>>,
 }
 
-/// What is left of the last completion.
+/// The state after the last completion.
 #[derive(Debug, Default)]
 pub(super) struct CompletionState {
     pub(super) kind: Option<CompletionKind>,
     pub(super) range: Range<usize>,
-    /// The last `complete` changed the line, so that the next one does not list yet.
+    /// Whether the last `complete` changed the line, so that the next one does not list yet.
     pub(super) changed: bool,
-    /// The last completion found nothing.
+    /// Whether the last completion found nothing.
     pub(super) failed: bool,
     pub(super) menu: Menu,
 }
 
-/// The candidates that a menu goes through, and where it stands: 0 is the text before.
+/// The candidates of a menu, and the current position: 0 is the original text.
 #[derive(Debug, Default)]
 pub(super) struct Menu {
-    /// What stands in the line at 0.
+    /// The text in the line at position 0.
     pub(super) home: Vec<u8>,
     pub(super) candidates: Vec<Candidate>,
-    /// The candidates as they stand in the line.
+    /// The replacements of the word for the candidates.
     pub(super) texts: Vec<Replacement>,
     pub(super) at: usize,
     pub(super) start: usize,
 }
 
-/// A command that `.` does again.
+/// A command that `.` repeats.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Last {
     pub(super) command: Command,
@@ -95,7 +95,7 @@ pub(super) struct Last {
     pub(super) count: i32,
 }
 
-/// What vi mode remembers from command to command.
+/// The state that vi mode keeps between commands.
 #[derive(Debug)]
 pub(super) struct ViState {
     pub(super) last: Last,
@@ -106,14 +106,14 @@ pub(super) struct ViState {
     /// The last search for a character.
     pub(super) search: Option<(Find, [u8; 4], usize)>,
     pub(super) marks: [Option<usize>; 26],
-    /// Where the insertion began, and the key that began it.
+    /// The position where the insertion began, and the key that began it.
     pub(super) start: usize,
     pub(super) began: u8,
-    /// Whether the insertion is one change, with what was deleted before it if something was.
+    /// Whether the insertion is one group of changes, together with a deletion before it if there was one.
     pub(super) group: bool,
-    /// What was inserted last.
+    /// The text that was inserted last.
     pub(super) inserted: Vec<u8>,
-    /// How many characters `R` has put in the place of others.
+    /// The number of characters that `R` has replaced.
     pub(super) replaced: Option<usize>,
     /// Whether the command mode was entered in this line.
     pub(super) commanded: bool,
@@ -139,7 +139,7 @@ impl Default for ViState {
 }
 
 impl ViState {
-    /// Forgets what belongs to the line before.
+    /// Resets the state that belongs to the previous line.
     pub(super) fn begin(&mut self) {
         self.marks = [None; 26];
         (self.start, self.began, self.group) = (0, b'i', false);

@@ -7,10 +7,10 @@ use super::words::is_blank;
 use super::{Argument, MOST_INSERTED, MOST_OVERWRITTEN, Machine, Map, vi};
 use crate::readline::command::Command;
 
-/// What ends a bracketed paste.
+/// The end mark of a bracketed paste.
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// What becomes of the letters of a word.
+/// The change of case for the letters of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Case {
     Upper,
@@ -18,11 +18,11 @@ pub(super) enum Case {
     Capital,
 }
 
-/// The parentheses that `blink-matching-paren` knows, and what they close.
+/// The parentheses for `blink-matching-paren`: the closing one and its opening one.
 const CLOSING: [(u8, u8); 3] = [(b')', b'('), (b']', b'['), (b'}', b'{')];
 
 impl Machine {
-    /// Inserts what waits to be read as far as it is plain text that was typed.
+    /// Inserts the waiting bytes that are plain typed text.
     pub(super) fn insert_typed(&mut self) {
         let mut input = std::mem::take(&mut self.input);
         let taken = self.insert_plain_text(input.typed());
@@ -32,8 +32,8 @@ impl Machine {
         self.input = input;
     }
 
-    /// Inserts what was typed as far as it is plain text, and tells how many bytes that were. The line is what it would
-    /// be if the keys were run one by one; but the text behind the point moves once, however many they are.
+    /// Inserts the part of the typed bytes that is plain text, and returns its length. The result is the same as if the
+    /// keys were run one by one; but the text after the point moves only once.
     pub(super) fn insert_plain_text(&mut self, typed: &[u8]) -> usize {
         let is_plain = matches!(self.mode, Mode::Command)
             && self.keys.is_empty()
@@ -64,7 +64,7 @@ impl Machine {
         length
     }
 
-    /// A parenthesis was typed: the cursor goes to the one that it closes, until the next key or for half a second.
+    /// Shows the cursor at the opening parenthesis for a typed closing one, until the next key or for half a second.
     /// Text in quotes does not count.
     fn blink(&mut self, closing: u8) {
         let Some(&(_, opening)) = CLOSING.iter().find(|&&(close, _)| close == closing) else { return };
@@ -87,7 +87,7 @@ impl Machine {
         }
     }
 
-    /// Inserts a byte that stands for itself, `count` times.
+    /// Inserts a byte as itself, `count` times.
     pub(super) fn self_insert(&mut self, count: i32, byte: u8) {
         if self.settings.variables.blink_matching_paren && !vi::is_replacing(self) && !self.overwrites {
             self.insert_closing(count, byte);
@@ -113,14 +113,14 @@ impl Machine {
         }
     }
 
-    /// The same without a look at `overwrite-mode`: quoted text, tabs.
+    /// Inserts a byte like [`self_insert`](Self::self_insert), but ignores `overwrite-mode`: quoted text, tabs.
     pub(super) fn insert_byte(&mut self, count: i32, byte: u8) {
         if let Some((bytes, length, count)) = self.gather(count, byte) {
             self.insert_text(count, &bytes[..length], false);
         }
     }
 
-    /// Waits until a character of UTF-8 is whole.
+    /// Collects bytes until a UTF-8 character is complete.
     fn gather(&mut self, count: i32, byte: u8) -> Option<([u8; 4], usize, i32)> {
         if self.partial.is_empty() {
             (self.partial_count, self.partial_explicit) = (count, self.argument.explicit);
@@ -132,7 +132,7 @@ impl Machine {
         Some((bytes, length, self.partial_count))
     }
 
-    /// The bytes of half a character go into the line as they are, when a command follows that is not an insertion.
+    /// Inserts the bytes of an incomplete character as they are, if the next command is not an insertion.
     pub(super) fn flush_partial(&mut self, command: Command) {
         if !self.partial.is_empty() && command != Command::SelfInsert {
             let (bytes, length) = self.partial.take();
@@ -171,7 +171,7 @@ impl Machine {
         self.line.end_group();
     }
 
-    /// How often a text is inserted if `count` times are asked for: a huge count does not fill the memory.
+    /// Limits how often a text is inserted for a count of `count`, so that a huge count does not fill the memory.
     pub(super) fn times(&mut self, count: usize, text: &[u8]) -> usize {
         let most = MOST_INSERTED / text.len().max(1);
         if count > most.max(1) {
@@ -276,7 +276,7 @@ impl Machine {
         }
     }
 
-    /// In overwrite mode, blanks stand where the deleted characters stood, unless the end of the line did.
+    /// Deletes backward in overwrite mode: blanks replace the deleted characters, except at the end of the line.
     fn overwriting_rubout(&mut self, count: i32) {
         let from = self.line.point();
         let (mut to, mut columns) = (from, 0);
@@ -402,7 +402,7 @@ impl Machine {
     }
 }
 
-/// A letter in the other case where that is one character, as C knows it.
+/// Appends a letter in the other case if that is a single character, as in C.
 fn push_letter(to: &mut Vec<u8>, letter: char, upper: bool) {
     let mut one = letter;
     if upper {

@@ -1,13 +1,13 @@
-//! Commands of vi mode that change the line by themselves, and the one that does the last change again.
+//! Commands of vi mode that change the line without an operator, and the command that repeats the last change.
 
 use super::super::{MOST_OVERWRITTEN, Machine, Map};
 use super::insertion::{insert, stand_on_a_character};
 use crate::readline::buffer::decode;
 
-/// How many copies of a text are inserted one by one.
+/// The maximum number of copies of a text that are inserted one by one.
 const SINGLE: usize = 100;
 
-/// `x`
+/// Executes `x`.
 pub(super) fn delete(machine: &mut Machine, count: i32) {
     if count < 0 {
         return rubout(machine, -count);
@@ -24,7 +24,7 @@ pub(super) fn delete(machine: &mut Machine, count: i32) {
     }
 }
 
-/// `X`
+/// Executes `X`.
 pub(super) fn rubout(machine: &mut Machine, count: i32) {
     if count < 0 {
         return delete(machine, -count);
@@ -37,7 +37,7 @@ pub(super) fn rubout(machine: &mut Machine, count: i32) {
     machine.kill(from, to);
 }
 
-/// `p` and `P`
+/// Executes `p` and `P`.
 pub(super) fn put(machine: &mut Machine, count: i32, behind: bool) {
     if behind && machine.line.point() < machine.line.len() {
         machine.line.set_point(machine.line.next(machine.line.point()));
@@ -58,7 +58,7 @@ pub(super) fn put(machine: &mut Machine, count: i32, behind: bool) {
     }
 }
 
-/// `~`
+/// Executes `~`.
 pub(super) fn change_case(machine: &mut Machine, count: i32) {
     for _ in 0..count.max(0) {
         let point = machine.line.point();
@@ -84,7 +84,7 @@ pub(super) fn change_case(machine: &mut Machine, count: i32) {
     }
 }
 
-/// `r`, with the character that takes the place of others.
+/// Executes `r`, with the replacement character.
 pub(super) fn replace(machine: &mut Machine, count: i32, character: &[u8]) {
     machine.line.begin_group();
     for _ in 0..count.max(0) {
@@ -102,13 +102,13 @@ pub(super) fn replace(machine: &mut Machine, count: i32, character: &[u8]) {
     machine.line.end_group();
 }
 
-/// `R`
+/// Executes `R`.
 pub(super) fn begin_replacing(machine: &mut Machine) {
     insert(machine, b'R');
     machine.vi.replaced = Some(0);
 }
 
-/// A typed character takes the place of the one at the point.
+/// Replaces the character at the point by a typed character.
 pub(crate) fn overstrike(machine: &mut Machine, count: i32, character: &[u8]) {
     if !machine.vi.group {
         machine.vi.group = true;
@@ -128,7 +128,7 @@ pub(crate) fn overstrike(machine: &mut Machine, count: i32, character: &[u8]) {
     *machine.vi.replaced.get_or_insert(0) += count;
 }
 
-/// Takes characters back that were typed in the place of others.
+/// Deletes characters that were typed in replace mode.
 pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
     for _ in 0..count.max(0) {
         match &mut machine.vi.replaced {
@@ -144,7 +144,7 @@ pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
     }
 }
 
-/// How many characters were typed for a text: each takes the place of one.
+/// Counts the typed characters of a text, each of which replaces one character.
 fn characters(machine: &Machine, text: &[u8]) -> usize {
     if machine.settings.variables.byte_oriented {
         return text.len();
@@ -164,7 +164,7 @@ pub(super) fn append_forward(machine: &mut Machine) {
     }
 }
 
-/// `.`
+/// Executes `.`.
 pub(super) fn redo(machine: &mut Machine, count: i32) {
     let last = machine.vi.last;
     let times = count; // an insertion with a count is done again once

@@ -1,8 +1,8 @@
-//! How the insertion of vi mode begins and ends, and where the point stands in its command mode.
+//! The beginning and end of vi mode's insertion mode, and the point's position in its command mode.
 
 use super::super::{Machine, Map};
 
-/// Begins insertion by a key of the command mode. What is inserted is undone in one step.
+/// Begins insertion by a key of the command mode. The whole insertion is undone in one step.
 pub(super) fn insert_as_one(machine: &mut Machine, key: u8) {
     if machine.map == Map::ViCommand && !std::mem::replace(&mut machine.vi.group, true) {
         machine.line.begin_group();
@@ -30,7 +30,7 @@ pub(super) fn movement_mode(machine: &mut Machine) {
     machine.map = Map::ViCommand;
 }
 
-/// Ends insertion, and keeps what was inserted.
+/// Ends insertion, and keeps the inserted text.
 pub(super) fn end_insertion(machine: &mut Machine) {
     let grouped = std::mem::take(&mut machine.vi.group);
     if grouped {
@@ -64,7 +64,7 @@ pub(in super::super) fn stand_on_a_character(machine: &mut Machine) {
     }
 }
 
-/// Whether typed characters take the place of others: `R`.
+/// Whether typed characters replace existing ones: `R`.
 pub(in super::super) fn is_replacing(machine: &Machine) -> bool {
     machine.vi.replaced.is_some() && machine.map == Map::ViInsert
 }

@@ -23,10 +23,10 @@ use super::state::{Last, ViState};
 use crate::readline::command::Command;
 use crate::readline::complete::CompletionKind;
 
-/// Keys of commands that change the text: `.` does them again.
+/// The keys of commands that change the text and that `.` repeats.
 const CHANGES: &[u8] = b"_*\\AaIiCcDdPpYyRrSsXx~";
 
-/// Runs a command of vi mode; tells whether it is one.
+/// Runs a command of vi mode; returns whether `command` is one.
 pub(super) fn execute(machine: &mut Machine, command: Command, count: i32, key: u8) -> bool {
     use Command::*;
     match command {
@@ -112,7 +112,7 @@ pub(super) fn execute(machine: &mut Machine, command: Command, count: i32, key: 
     true
 }
 
-/// The byte that a command waits for.
+/// Handles the byte that a command waits for.
 pub(super) fn key(machine: &mut Machine, pending: Pending, byte: u8) {
     match pending {
         Pending::Motion(operator) => operator::motion_key(machine, operator, byte),
@@ -153,7 +153,7 @@ fn mark(byte: u8) -> Option<usize> {
     byte.is_ascii_lowercase().then(|| usize::from(byte - b'a'))
 }
 
-/// A command has run in the command mode of vi.
+/// Records that a command has run in the command mode of vi.
 pub(super) fn ran(machine: &mut Machine, command: Command, key: u8) {
     if CHANGES.contains(&key) && !machine.vi.redoing && command != Command::ViRedo {
         machine.vi.last = Last { command, key, count: machine.argument.count() };
@@ -161,7 +161,7 @@ pub(super) fn ran(machine: &mut Machine, command: Command, key: u8) {
     stand_on_a_character(machine);
 }
 
-/// The line is about to be accepted.
+/// Records that the line is about to be accepted.
 pub(super) fn accepted(machine: &mut Machine) {
     if machine.is_vi() {
         end_insertion(machine);
@@ -171,12 +171,12 @@ pub(super) fn accepted(machine: &mut Machine) {
     }
 }
 
-/// `emacs-editing-mode` and `vi-editing-mode`: the insertion mode begins.
+/// Executes `emacs-editing-mode` and `vi-editing-mode`: begins the insertion mode.
 pub(super) fn enter(machine: &mut Machine) {
     insert(machine, b'i');
 }
 
-/// Insertion begins behind the character at the point.
+/// Begins insertion after the character at the point.
 pub(super) fn append(machine: &mut Machine) {
     change::append_forward(machine);
     insert_as_one(machine, b'a');
@@ -209,7 +209,7 @@ fn to_end(machine: &mut Machine, count: i32, big: bool) {
     machine.line.set_point(motion::word_end(machine.line.text(), machine.line.point(), count, big));
 }
 
-/// `f`, `t`, `F` and `T` ask for a character; `;` and `,` search for the last one again.
+/// Executes `f`, `t`, `F` and `T`, which read a character, and `;` and `,`, which repeat the last search.
 fn search(machine: &mut Machine, count: i32, key: u8) {
     match Find::from_key(key) {
         Some(how) => {
@@ -225,7 +225,7 @@ fn search(machine: &mut Machine, count: i32, key: u8) {
     }
 }
 
-/// Moves to a character; tells whether it is there.
+/// Moves to a character; returns whether it was found.
 fn find(machine: &mut Machine, count: i32, how: Find, character: &[u8]) -> bool {
     let (place, there) = motion::find(machine.line.text(), machine.line.point(), count, how, character);
     machine.line.set_point(place);
@@ -235,7 +235,7 @@ fn find(machine: &mut Machine, count: i32, how: Find, character: &[u8]) -> bool 
     there
 }
 
-/// `*`, `=` and `\`: completion of the word under the point.
+/// Executes `*`, `=` and `\`: completion of the word under the point.
 fn complete(machine: &mut Machine, key: u8) {
     let text = machine.line.text();
     let point = machine.line.point();

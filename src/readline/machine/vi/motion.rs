@@ -1,17 +1,17 @@
-//! Where the motions of vi lead: pure functions of a text, a place and a count.
+//! The motions of vi: pure functions of a text, a position and a count.
 
 use crate::readline::buffer::{next, previous};
 
-/// How a character is searched for, and where the point stops.
+/// The direction of a character search, and where the point stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Find {
-    /// `f`
+    /// The key `f`: on the character.
     On,
-    /// `t`
+    /// The key `t`: before the character.
     Before,
-    /// `F`
+    /// The key `F`: backward, on the character.
     BackOn,
-    /// `T`
+    /// The key `T`: backward, after the character.
     BackBehind,
 }
 
@@ -44,17 +44,18 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// Words of letters, digits and `_`; other characters make words of their own. ASCII only, as GNU readline.
+/// Whether a byte is a letter, a digit or `_`, which form words; other characters form words of their own. ASCII only,
+/// as in GNU readline.
 fn is_ident(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// What belongs together for `w`, `b` and `e`: 0 for blanks.
+/// Returns the class of a byte for `w`, `b` and `e`: 0 for blanks.
 fn class(byte: u8) -> u8 {
     if is_blank(byte) { 0 } else { 1 + u8::from(is_ident(byte)) }
 }
 
-/// The same for `W`, `B` and `E`.
+/// Returns the class of a byte for `W`, `B` and `E`: 0 for blanks.
 fn big_class(byte: u8) -> u8 {
     u8::from(!is_blank(byte))
 }
@@ -63,7 +64,7 @@ fn classes(big: bool) -> fn(u8) -> u8 {
     if big { big_class } else { class }
 }
 
-/// `w` and `W`: the start of the next word.
+/// Returns the target of `w` and `W`: the start of the next word.
 pub(super) fn word_forward(text: &[u8], mut place: usize, count: i32, big: bool) -> usize {
     let class = classes(big);
     for _ in 0..count.max(0) {
@@ -81,7 +82,7 @@ pub(super) fn word_forward(text: &[u8], mut place: usize, count: i32, big: bool)
     place
 }
 
-/// `b` and `B`: the start of this word, or of the one before.
+/// Returns the target of `b` and `B`: the start of this word, or of the previous word.
 pub(super) fn word_backward(text: &[u8], mut place: usize, count: i32, big: bool) -> usize {
     let class = classes(big);
     for _ in 0..count.max(0) {
@@ -104,7 +105,7 @@ pub(super) fn word_backward(text: &[u8], mut place: usize, count: i32, big: bool
     place
 }
 
-/// `e` and `E`: the last character of this word, or of the next one.
+/// Returns the target of `e` and `E`: the last character of this word, or of the next word.
 pub(super) fn word_end(text: &[u8], mut place: usize, count: i32, big: bool) -> usize {
     let class = classes(big);
     for _ in 0..count.max(0) {
@@ -128,12 +129,12 @@ pub(super) fn word_end(text: &[u8], mut place: usize, count: i32, big: bool) -> 
     place
 }
 
-/// `^`: the first character that is not a blank.
+/// Returns the target of `^`: the first character that is not a blank.
 pub(super) fn first_print(text: &[u8]) -> usize {
     text.iter().take_while(|&&byte| is_blank(byte)).count()
 }
 
-/// `|`: a column, counted from one.
+/// Returns the target of `|`: a column, counted from one.
 pub(super) fn column(text: &[u8], count: i32) -> usize {
     if count > i32::try_from(text.len()).unwrap_or(i32::MAX) {
         return text.len();
@@ -141,7 +142,7 @@ pub(super) fn column(text: &[u8], count: i32) -> usize {
     (1..count).fold(0, |place, _| if place < text.len() { next(text, place) } else { place })
 }
 
-/// `%`: the partner of the bracket at the place or behind it.
+/// Returns the target of `%`: the matching bracket of the bracket at the place or after it.
 pub(super) fn partner(text: &[u8], place: usize) -> Option<usize> {
     const PAIRS: [(u8, u8); 3] = [(b'(', b')'), (b'[', b']'), (b'{', b'}')];
     let is_bracket = |byte: u8| PAIRS.iter().find(|(open, close)| byte == *open || byte == *close);
@@ -155,8 +156,8 @@ pub(super) fn partner(text: &[u8], place: usize) -> Option<usize> {
     if at(text, start) == open { (start..text.len()).find(&mut step) } else { (0..=start).rev().find(&mut step) }
 }
 
-/// `f`, `t`, `F` and `T`: the `count`th such character, and whether there are that many. Where there are fewer, the
-/// last.
+/// Returns the target of `f`, `t`, `F` and `T`: the `count`th such character, and whether there are that many. If there
+/// are fewer, the last one.
 pub(super) fn find(text: &[u8], place: usize, count: i32, how: Find, character: &[u8]) -> (usize, bool) {
     let (mut at, mut found) = (place, place);
     let forward = matches!(how, Find::On | Find::Before);
@@ -180,7 +181,8 @@ pub(super) fn find(text: &[u8], place: usize, count: i32, how: Find, character: 
     (found, true)
 }
 
-/// How far `C-w` deletes backward: punctuation ends words too. A single letter between two of them goes with the first.
+/// Returns where `C-w` starts to delete: punctuation separates words too. A single letter between two separators goes
+/// with the first.
 pub(super) fn rubout_start(text: &[u8], mut place: usize, count: i32) -> usize {
     let parts = |place: usize| text.get(place).is_some_and(|&byte| is_blank(byte) || byte.is_ascii_punctuation());
     for _ in 0..count.max(1) {

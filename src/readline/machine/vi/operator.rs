@@ -1,4 +1,4 @@
-//! `d`, `c` and `y`: what a motion passes is deleted, changed or copied.
+//! The operators `d`, `c` and `y`, which delete, change or copy the text that a motion passes.
 
 use super::super::input::Partial;
 use super::super::mode::{Mode, Operator, Pending};
@@ -6,7 +6,7 @@ use super::super::{MOST_COUNT, Machine};
 use super::insertion::insert;
 use super::motion::{self, Find};
 
-/// An operator was typed, with its motion if the key says so.
+/// Begins an operator, with its motion if the key includes it.
 pub(super) fn begin(machine: &mut Machine, name: u8, count: i32, motion: Option<u8>) {
     let operator = Operator { name, count, counted: machine.argument.explicit, fixed: motion == Some(b'$') };
     let again = machine.vi.redoing.then_some(machine.vi.last_motion).filter(|&motion| motion != 0);
@@ -17,7 +17,7 @@ pub(super) fn begin(machine: &mut Machine, name: u8, count: i32, motion: Option<
     }
 }
 
-/// The next key after an operator.
+/// Handles the next key after an operator.
 pub(super) fn motion_key(machine: &mut Machine, mut operator: Operator, key: u8) {
     match key {
         b'1'..=b'9' => {
@@ -49,7 +49,7 @@ fn whole_line(machine: &mut Machine, operator: Operator) {
     apply(machine, operator, 0, end, start);
 }
 
-/// Runs an operator over a motion whose character is known.
+/// Runs an operator over a motion with its character.
 pub(super) fn run(machine: &mut Machine, operator: Operator, key: u8) {
     // A blank behind the text lets motions go behind its last character.
     let mut text = machine.line.text().to_vec();
@@ -86,7 +86,7 @@ pub(super) fn run(machine: &mut Machine, operator: Operator, key: u8) {
     over(machine, operator, key, place);
 }
 
-/// The motion leads from the point to `place`.
+/// Applies an operator from the point to `place`.
 pub(super) fn over(machine: &mut Machine, operator: Operator, motion: u8, place: usize) {
     machine.vi.last_motion = motion;
     let (start, end) = (machine.line.point(), machine.line.len());
