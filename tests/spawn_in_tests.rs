@@ -1,4 +1,4 @@
-//! Tests of a user's crate that start processes: the recommended form, and what happens to a test that leaves it out.
+//! Tests of a user's crate that start processes: the recommended form, and the result without it.
 //!
 //! Each test calls `freeze_support` in its first line. The table of tasks belongs to the process, and `cargo test` runs
 //! the tests of a file in one process. So a test without the call passes beside one with the call, and fails alone or
@@ -10,7 +10,7 @@ use std::time::Duration;
 use ossature::ErrorKind;
 use ossature::multiprocessing::{Array, Process, Tasks, freeze_support, tasks};
 
-/// What is tested: a function that runs in another process.
+/// The code under test: a function that runs in another process.
 fn double(numbers: Array<u64>) -> ossature::Result<()> {
     numbers.with(|numbers| numbers.iter_mut().for_each(|n| *n = n.checked_mul(2).expect("small numbers")))
 }
@@ -39,7 +39,8 @@ fn a_panic_in_the_process_is_a_value_in_the_test() {
     assert_eq!(process.panic().unwrap().unwrap().message(), "small numbers");
 }
 
-/// Is run alone by the test below. In the whole run it does nothing, because another test may have given the table.
+/// The test below runs this one alone. In the whole run it does nothing, because another test may have registered the
+/// table.
 #[test]
 fn without_the_first_line() {
     if std::env::var_os("OSSATURE_TEST_ALONE").is_some() {

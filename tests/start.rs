@@ -1,5 +1,5 @@
-//! How a task gets into a new process, and what becomes of it where it cannot. A main of its own with one thread,
-//! because that is what the new process begins with as well.
+//! How a new process gets its task, and what happens if it cannot. A main of its own with one thread, because the new
+//! process begins with one as well.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]

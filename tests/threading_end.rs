@@ -1,5 +1,5 @@
-//! What concerns a whole process: its threads counted, its end, its children. A main of its own with one thread, so
-//! that fork is safe; each test runs in a forked child, which may have as many threads as it likes.
+//! Tests of a whole process: the number of its threads, its end, its children. A main of its own with one thread, so
+//! that fork is safe. Each test runs in a forked child, which may have any number of threads.
 
 #[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "../sys/tests/fork/harness.rs"]
@@ -222,7 +222,7 @@ fn shutdown_does_not_wait_for_daemons() {
     });
 }
 
-/// An event that shutdown sets first.
+/// An event that shutdown sets before anything else.
 fn shutdown_has_begun() -> Arc<Event> {
     let begun = Arc::new(Event::new());
     let set = begun.clone();

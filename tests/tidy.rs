@@ -26,7 +26,7 @@ use std::path::Path;
 use circles::{file_circles, unlisted_file_circles};
 use layers::{WITH_SOURCE, circles, layers, module, raw_stays_inside, unlisted_circles, word};
 
-/// What is wrong, with the place.
+/// The faults, each with its place.
 type Complaints = Vec<String>;
 
 /// A rule over one file: its path from the root of the repository, and its text.
@@ -119,7 +119,7 @@ fn file_is_not_too_long(path: &str, text: &str) -> Complaints {
     if lines > 600 { vec![format!("{path}: {lines} lines: would two files be clearer than one?")] } else { Vec::new() }
 }
 
-/// The lines of a Rust text without comments and without what stands in string and character literals.
+/// The lines of a Rust text without comments and without the content of string and character literals.
 fn code_of(text: &str) -> Vec<String> {
     text.lines().map(code_of_line).collect()
 }
@@ -145,7 +145,7 @@ fn code_of_line(line: &str) -> String {
 
 // ---- the tree -----------------------------------------------------------------------------------------------------
 
-/// The files below the root whose names end in one of `endings`, built things and the fuzzer's finds apart.
+/// The files below the root whose names end in one of `endings`, except build results and the fuzzer's finds.
 fn tree(endings: &[&str]) -> Vec<(String, String)> {
     fn walk(root: &Path, dir: &Path, endings: &[&str], found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {

@@ -1,4 +1,4 @@
-//! A password leaves no copy in memory: an allocator looks at every block that is given back.
+//! A password leaves no copy in memory: an allocator checks every block that is freed.
 #![cfg(feature = "readline")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -10,10 +10,10 @@ use ossature::sys::fd::{self, OwnedFd};
 use ossature::sys::pipe;
 use ossature::sys::tty::{Pty, line_editing};
 
-/// A part of every password here.
+/// A part of every password in this file.
 const NEEDLE: &[u8] = b"correct horse";
 
-/// How many blocks had it when they were given back.
+/// The number of freed blocks that contained it.
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
 struct Watching;
@@ -58,7 +58,7 @@ fn write(to: &OwnedFd, bytes: &[u8]) {
     fd::write_all(to, bytes, Deadline::NEVER).unwrap();
 }
 
-/// The tests of this file are one, since they share the count.
+/// The tests of this file are one test, because they share the count.
 #[test]
 fn no_copy_of_a_password_is_left_in_memory_that_was_given_back() {
     // The allocator sees what it should.

@@ -1,4 +1,5 @@
-//! The main job from outside: `examples/words` as a user runs it, against a count made here by other means.
+//! The main example from outside: runs `examples/words` as a user does, and compares the result with a count made here
+//! by other means.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 
 use ossature::sys::tty::Pty;
 
-/// The program beside the tests: `cargo test` has built it, `cargo test --test words` alone has not.
+/// The program beside the tests. `cargo test` builds it; `cargo test --test words` alone does not.
 fn words() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     Command::new(PROGRAM.get_or_init(|| {
@@ -42,7 +43,7 @@ fn fed(arguments: &[&str], text: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A directory of this test's own, removed at its end.
+/// A directory of this test, removed at its end.
 struct Place(PathBuf);
 
 impl Place {
@@ -65,7 +66,7 @@ impl Drop for Place {
     }
 }
 
-/// What the program should print but for the number of workers and the speed: the commonest words and the sums.
+/// The expected output except for the number of workers and the speed: the most common words and the sums.
 fn expected(texts: &[&[u8]], top: usize) -> (Vec<u8>, String) {
     let mut counts = HashMap::<&[u8], u64>::new();
     for text in texts {

@@ -321,7 +321,7 @@ fn new_editor(random: &mut Random, is_dumb: bool) -> Editor {
     editor
 }
 
-/// Shows bytes on the emulator. Leaves out the replacement character, which the emulator handles differently.
+/// Shows bytes on the emulator, with `?` in place of the replacement character.
 fn show(terminal: &mut Parser, bytes: &[u8]) {
     let mut rest = bytes;
     while let Some(at) = rest.windows(3).position(|it| it == "\u{fffd}".as_bytes()) {

@@ -179,7 +179,7 @@ fn semaphores_are_sent_by_name() {
     assert_eq!(five.value().unwrap(), 5);
 }
 
-/// The value that CPython's constructor returns for one of our names.
+/// Makes CPython open one of our names, as `theirs`.
 fn open_in_python(snake: &mut Snake, class: &str, most: u32, name: &str) {
     snake.run(&format!("theirs = synchronize.{class}.__new__(synchronize.{class})"));
     snake.run(&format!("theirs.__setstate__((0, 1, {most}, '/{name}'))"));

@@ -206,7 +206,7 @@ fn without_descriptors_the_error_names_many() {
     well(&mut child);
 }
 
-/// The mark of a block beside its place in a message.
+/// The mark that a block of many objects puts beside its place in a message.
 const AMONG: u32 = 1 << 31;
 
 fn forged_place_in_a_block_is_refused() {

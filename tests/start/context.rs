@@ -1,4 +1,4 @@
-//! The default method: set once, fixed by use, forced at will; and what comes before `freeze_support`.
+//! The default method: set once, fixed by use, changed by force; and calls before `freeze_support`.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = &[
 
 static EARLY: OnceLock<ossature::Error> = OnceLock::new();
 
-/// What `main` tries before anything else, in this process and in all that it starts.
+/// Tries a spawn first in `main`, in this process and in all that it starts.
 pub fn too_early() {
     let error = Process::spawn(crate::spawn::none, ()).expect_err("no table was given yet");
     EARLY.set(error).expect("main runs once");
@@ -71,7 +71,7 @@ pub fn default_is_what_started_it(name: String) -> bool_code::Code {
     bool_code::Code(peek_start_method().is_some_and(|method| method.name() == name))
 }
 
-/// An answer that is yes or no.
+/// An exit code for yes or no.
 pub mod bool_code {
     pub struct Code(pub bool);
 
@@ -91,7 +91,7 @@ fn childs_default_is_the_method_that_started_it() {
     }
 }
 
-/// The variable under which `main` does all its work in a thread with a name.
+/// The variable that makes `main` do all its work in a named thread.
 pub const BIG_MAIN: &str = "OSSATURE_TEST_BIG_MAIN";
 
 pub fn tell_arguments(Handle(mut tell): Handle<File>) {

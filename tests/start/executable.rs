@@ -1,4 +1,4 @@
-//! Which program a spawned child runs: this one, whatever became of its file; a copy of it; nothing else.
+//! Which program a spawned child runs: this one, whatever happened to its file; a copy of it; nothing else.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -51,7 +51,7 @@ impl Place {
         Self(path)
     }
 
-    /// A copy of this program.
+    /// Makes a copy of this program.
     pub fn copy(&self) -> PathBuf {
         let copy = self.0.join("copy");
         fs::copy("/proc/self/exe", &copy).unwrap();
@@ -65,21 +65,21 @@ impl Drop for Place {
     }
 }
 
-/// Runs `start` while new processes begin with the program at `path`.
+/// Runs `start` while new processes execute the program at `path`.
 fn from_program<R>(path: &Path, start: impl FnOnce() -> R) -> R {
     set_executable(path);
     let _afterwards = Afterwards(|| set_executable("/proc/self/exe"));
     start()
 }
 
-/// Spawns from the program at `path`.
+/// Spawns a child from the program at `path`.
 fn spawn_from(path: impl AsRef<Path>) -> ossature::Result<Option<i32>> {
     let process = from_program(path.as_ref(), || Process::spawn(nine, ()))?;
     process.join()?;
     Ok(process.exit_code())
 }
 
-/// Replaces the file of this program, which is a copy made for it, and spawns.
+/// Replaces the file of this program, which is a copy made for this test, and spawns a child.
 pub fn run_replaced() {
     let path = std::env::current_exe().unwrap();
     fs::remove_file(&path).unwrap();
@@ -199,7 +199,7 @@ pub fn acts_as_root() -> u8 {
     u8::from(effective_user() == 0)
 }
 
-/// Spawns from the set-uid copy, as a user who may run it but has none of its rights.
+/// Spawns a child from the set-uid copy, as a user who may run it but has none of its rights.
 pub fn run_as_nobody() {
     set_executable(std::env::args().nth(2).unwrap());
     assert_eq!(effective_user(), NOBODY);

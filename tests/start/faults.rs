@@ -1,5 +1,5 @@
-//! Every foreign call of a start fails in each way that it can: an error with its reason, or a start all the same;
-//! nothing is left behind, and the next start works.
+//! Every foreign call of a start fails in each possible way. The start returns an error with its cause, or succeeds all
+//! the same. Nothing is left behind, and the next start works.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn start(method: Context) -> ossature::Result<Process> {
     Process::builder().context(method).start(crate::spawn::none, ())
 }
 
-/// Sweeps a start by `method`, with `after` done after each.
+/// Sweeps a start by `method`, and calls `after` after each attempt.
 fn sweep(method: Context, after: fn()) {
     let ends = |process: Process| {
         assert!(process.join_timeout(PATIENCE).unwrap().is_some());

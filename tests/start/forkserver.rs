@@ -1,4 +1,5 @@
-//! The fork server: what its children have, and what becomes of them and of it when somebody is killed.
+//! The fork server: what its children inherit, and what happens to the server and the children when a process is
+//! killed.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -51,7 +52,7 @@ pub const TESTS: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs `test` with a server of so many spare children, which ends before the test does.
+/// Runs `test` with a server that has `spares` spare children, and then stops the server.
 pub fn with_server(spares: u32, test: impl FnOnce()) {
     set_forkserver_spares(spares);
     test();
@@ -158,7 +159,7 @@ pub fn tell_server(Handle(mut tell): Handle<File>) {
     write!(tell, "{}", parent_id().unwrap().as_raw_nonzero()).unwrap();
 }
 
-/// The number of the server, from one of its children.
+/// The process number of the server, from one of its children.
 fn server() -> Pid {
     let (mut told, tell) = pipe();
     let process = start!(tell_server, (Handle(tell),));
@@ -168,14 +169,14 @@ fn server() -> Pid {
     Pid::from_raw(text.parse().unwrap()).unwrap()
 }
 
-/// Kills a process and sees it end.
+/// Kills a process, and checks that it ends.
 fn kill(pid: Pid) {
     let pidfd = pidfd_open(pid).unwrap();
     pidfd_send_signal(&pidfd, Signal::KILL).unwrap();
     assert!(ended(pid), "it does not end");
 }
 
-/// Whether a process ends, whoever reaps it.
+/// Whether a process ends, whichever process reaps it.
 fn ended(pid: Pid) -> bool {
     match pidfd_open(pid) {
         Ok(pidfd) => {
@@ -258,7 +259,7 @@ fn forked_child_does_not_wait_for_its_parents_server() {
     });
 }
 
-/// Lets go of its server, and then waits.
+/// Gives up its server, and then waits.
 pub fn let_go(Handle(mut tell): Handle<File>, read: Handle<File>) -> u8 {
     assert!(stop_forkserver(Duration::ZERO).unwrap());
     tell.write_all(b"g").unwrap();
@@ -286,7 +287,7 @@ fn server_stays_until_it_has_told_of_all_ends() {
     }
 }
 
-/// In a process of its own, for what is set stays set.
+/// Runs in a process of its own, because the settings stay.
 pub fn wait_for_a_slow_server(place: PathBuf) -> u8 {
     let start = || Process::builder().context(Context::Forkserver).start(crate::spawn::none, ());
     set_executable(place.join("slow"));
@@ -315,7 +316,7 @@ fn start_waits_for_a_server_by_its_deadline() {
     assert_eq!(code_of(&process.unwrap()), Some(0));
 }
 
-/// The children of a process, by /proc.
+/// The children of a process, read from /proc.
 fn children_of(pid: Pid) -> Vec<Pid> {
     let pid = pid.as_raw_nonzero();
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -353,7 +354,7 @@ fn children_use_their_parents_server() {
     });
 }
 
-/// Starts a server and a child, as a program that is then killed.
+/// Starts a server and a child, like a program that is then killed.
 pub fn live_and_be_killed(Handle(mut tell): Handle<File>, go: Handle<File>, daemon: bool) {
     let copy = Handle(tell.try_clone().unwrap());
     let server = server();
@@ -363,7 +364,7 @@ pub fn live_and_be_killed(Handle(mut tell): Handle<File>, go: Handle<File>, daem
     crate::harness::rest()
 }
 
-/// Once told to, says which server it uses; never ends.
+/// Waits for a command, and then reports which server it uses. Never ends.
 pub fn use_server_when_told(Handle(mut tell): Handle<File>, Handle(mut go): Handle<File>) {
     if go.read_exact(&mut [0]).is_ok() {
         writeln!(tell, "{}", server().as_raw_nonzero()).unwrap();
@@ -385,7 +386,8 @@ fn line(told: &mut File) -> String {
     text
 }
 
-/// A process with a server and a child of its own, and their numbers; what they say, and what the child waits for.
+/// Starts a process with a server and a child of its own. Returns it, both numbers, the pipe of their reports, and the
+/// pipe for which the child waits.
 fn parent_with_child(daemon: bool) -> (Process, Pid, Pid, File, File) {
     let ((mut told, tell), (go, say_go)) = (pipe(), pipe());
     let arguments = (Handle(tell), Handle(go), daemon);
@@ -424,7 +426,7 @@ fn daemon_dies_with_its_client_though_the_server_did() {
 /// The argument of a run that has sleepers of every kind.
 pub const SLEEPERS: &str = "--sleepers";
 
-/// Starts what the tests start to be killed, as if this were a test program, and tells their numbers.
+/// Starts the processes that the tests kill, as a test program does, and prints their numbers.
 pub fn start_sleepers() {
     crate::harness::become_the_runner();
     let mut numbers = Vec::new();
@@ -477,7 +479,7 @@ pub fn preload_a_panic() {
     panic!("the preloaded work fails; this is meant to be seen");
 }
 
-/// In a process of its own, for what is set stays set.
+/// Runs in a process of its own, because the settings stay.
 pub fn preload_and_look() -> u8 {
     set_forkserver_preload(preload_a_panic).unwrap();
     set_forkserver_preload(preload).unwrap();
@@ -520,12 +522,12 @@ fn stopped_server_is_told_of_in_time() {
     });
 }
 
-/// Where the server of that client says that it ends by itself.
+/// The file by which the server of that client reports that it ends by itself.
 fn word_of_the_deaf(client: u32) -> PathBuf {
     std::env::temp_dir().join(format!("ossature-deaf-{client}"))
 }
 
-/// Closes the sockets of the server, which nobody can ask then, and lives on for a while.
+/// Closes the sockets of the server, so that it receives no requests, and sleeps for a while.
 pub fn preload_and_go_deaf() {
     for (number, target) in crate::harness::descriptors() {
         if number > 2 && target.starts_with("socket:") {
@@ -539,7 +541,7 @@ pub fn preload_and_go_deaf() {
     unsafe { libc::_exit(0) }
 }
 
-/// In a process of its own, for what is set stays set.
+/// Runs in a process of its own, because the settings stay.
 pub fn ask_the_deaf() -> u8 {
     set_forkserver_preload(preload_and_go_deaf).unwrap();
     let limit = Duration::from_millis(300);

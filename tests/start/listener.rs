@@ -16,7 +16,7 @@ pub const TESTS: &[Test] =
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Lets one in, and tells it who did.
+/// Accepts one client, and sends it the number of this process.
 pub fn let_one_in(Handle(socket): Handle<OwnedFd>) -> Result<u8> {
     let listener = Listener::builder().authkey(&current_process().authkey()?).handshakes(1).adopt(socket)?;
     let connection = listener.accept()?;

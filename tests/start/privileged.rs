@@ -1,5 +1,5 @@
-//! Programs that have rights by their file, and a system without devices. Their children begin, or the error gives the
-//! reason.
+//! Programs whose files give them rights, and a system without devices. Their children start, or the error names the
+//! cause.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -30,16 +30,17 @@ pub const TESTS: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The argument of a run that starts children, and of one that starts another program as if that were its child.
+/// The argument of a run that starts children; the next one is that of a run that starts another program as if it were
+/// its child.
 pub const START: &str = "--start-some";
 pub const ATTACK: &str = "--attack";
 
-/// A capability that the tests hand out: that of low ports.
+/// A capability that the tests grant: binding low ports.
 const LOW_PORTS: u64 = 1 << 10;
-/// And another.
+/// A second capability that the tests grant.
 const RAW_SOCKETS: u64 = 1 << 13;
 
-/// Gives a file capabilities, in force from its exec on: `security.capability` of xattr(7), version 2.
+/// Gives a file capabilities, which are effective after its exec: `security.capability` of xattr(7), version 2.
 fn give(path: &Path, permitted: u64) -> bool {
     let words = [0x0200_0001, permitted as u32, 0, (permitted >> 32) as u32, 0];
     let value: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
@@ -55,7 +56,8 @@ pub fn capabilities(Handle(mut tell): Handle<File>) {
     write!(tell, "{permitted:x} {effective:x} {}", effective_user()).unwrap();
 }
 
-/// Starts a child in each way and says what it may do; the second argument is what to give up before.
+/// Starts a child in each way and prints its capabilities. The second argument is the set of capabilities to give up
+/// before.
 pub fn start_some() {
     let less: u64 = std::env::args().nth(2).map_or(0, |number| number.parse().unwrap());
     Capabilities::limit_to(Capabilities { effective: !less, permitted: !less, inheritable: 0 }).unwrap();
@@ -73,7 +75,7 @@ pub fn start_some() {
     assert!(stop_forkserver(PATIENCE).unwrap(), "the server does not end");
 }
 
-/// What a copy of this program with such rights says when another user runs it.
+/// The output of a copy of this program with such rights when another user runs it.
 fn run(name: &str, less: u64, privilege: impl FnOnce(&Path) -> bool) -> Option<String> {
     if effective_user() != 0 {
         println!("SKIPPED: only root gives rights to a file");
@@ -108,7 +110,7 @@ fn set_uid_program_starts_processes() {
     assert!(text.lines().all(|line| line.ends_with(" 0 Code(0)")) && text.lines().count() == 2, "{text}");
 }
 
-/// Runs the program of the second argument as if it were a child of this one, and says what comes of it.
+/// Runs the program of the second argument as if it were a child of this process, and prints the result.
 pub fn attack() {
     let program = std::env::args().nth(2).unwrap();
     // As the library does it.
@@ -160,7 +162,7 @@ fn program_takes_no_strangers_orders() {
     assert_eq!([its_end, another_end], ["Some(2)"; 2]);
 }
 
-/// In a process of its own: hides the devices, and starts children.
+/// Runs in a process of its own: hides the devices, and starts children.
 pub fn without_dev() -> u8 {
     let none = std::ptr::null();
     // SAFETY: unshare(2) takes flags.
@@ -182,7 +184,7 @@ pub fn without_dev() -> u8 {
     u8::from(!stop_forkserver(PATIENCE).unwrap())
 }
 
-/// Standard input is at its end.
+/// Checks that standard input is at its end.
 pub fn read_nothing() -> u8 {
     u8::from(std::io::stdin().read_to_end(&mut Vec::new()).ok() != Some(0))
 }

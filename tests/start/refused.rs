@@ -1,4 +1,4 @@
-//! Children that cannot begin their task: each is an error with its reason, and nothing is left of it.
+//! Children that cannot begin their task: each start is an error with its cause, and no process is left.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -26,14 +26,14 @@ pub const TESTS: &[Test] = &[
     ("no_memory_for_the_new_image_is_an_error", no_memory_for_the_new_image_is_an_error),
 ];
 
-/// An argument that writes an empty text more than is needed, and then does what `H` says when it is read.
+/// An argument that writes one empty text too many, and calls `H` when it is read.
 pub struct Odd<H>(PhantomData<fn() -> H>);
 
 pub fn odd<H>() -> Odd<H> {
     Odd(PhantomData)
 }
 
-/// What becomes of the reader.
+/// The effect on the reader.
 pub trait Habit: 'static {
     fn decode() -> Result<(), &'static str>;
 }
@@ -87,7 +87,7 @@ fn refusal_by<H: Habit>(method: Context, exit: ExitStatus) -> String {
     text
 }
 
-/// The same text by both methods.
+/// The text of the error, which is the same for both methods.
 #[track_caller]
 fn refusal<H: Habit>(exit: ExitStatus) -> String {
     let text = refusal_by::<H>(Context::Spawn, exit);
@@ -96,7 +96,7 @@ fn refusal<H: Habit>(exit: ExitStatus) -> String {
     text
 }
 
-/// What a process leaves with that has told why it cannot begin.
+/// The exit status of a process that has reported why it cannot begin.
 const REFUSED: ExitStatus = ExitStatus::Code(2);
 
 const KILLED: ExitStatus = ExitStatus::Signal { signal: 9, core_dumped: false };
@@ -109,7 +109,7 @@ fn function_in_no_table_is_refused_by_its_name() {
     assert!(text.contains("::stranger") && text.contains("tasks!"), "{text}");
 }
 
-/// An argument that refuses to be written.
+/// An argument that cannot be serialised.
 #[derive(Deserialize)]
 pub struct Mute;
 
@@ -154,7 +154,7 @@ impl Deep {
     }
 }
 
-/// Starts another with as much, by the setting that came along.
+/// Starts another process with the same argument, by the settings that it inherited.
 pub fn dive(deep: Deep, again: bool) -> Result<(), ossature::Error> {
     if again {
         let process = Process::spawn(dive, (deep, false))?;

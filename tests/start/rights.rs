@@ -25,13 +25,13 @@ pub const TESTS: &[Test] = &[
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A capability that no test needs: that of raw sockets.
+/// A capability that no test needs: that for raw sockets.
 const ONE: u64 = 13;
 
-/// An argument of prctl(2) that says nothing.
+/// An unused argument of prctl(2).
 const NONE: libc::c_ulong = 0;
 
-/// What the kernel tells of this process's rights: users, groups, capabilities, and what an exec can give.
+/// The rights of this process as the kernel reports them: users, groups, capabilities, and what an exec can give.
 fn rights() -> Vec<String> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let told = ["Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:"];
@@ -43,7 +43,7 @@ pub fn tell_rights(Handle(mut tell): Handle<File>) {
     write!(tell, "{server}\n{}", rights().join("\n")).unwrap();
 }
 
-/// The parent that the kernel knows of a child started in this way, and the child's rights.
+/// Starts a child in this way. Returns its parent as the kernel reports it, and the child's rights.
 fn child(method: Context) -> (String, Vec<String>) {
     let (mut told, tell) = pipe();
     let process = Process::builder().context(method).start(tell_rights, (Handle(tell),)).unwrap();
@@ -59,7 +59,7 @@ fn done(answer: libc::c_int) {
     assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Gives something up.
+/// Gives up the right that `what` names.
 fn lower(what: &str) {
     match what {
         "nothing" => {}
@@ -103,12 +103,12 @@ fn lower(what: &str) {
     }
 }
 
-/// The capabilities of a line.
+/// The capabilities in a line.
 fn bits(line: &str) -> u64 {
     u64::from_str_radix(line.rsplit('\t').next().unwrap(), 16).unwrap()
 }
 
-/// In a process of its own: starts a child, gives something up, and starts two more.
+/// Runs in a process of its own: starts a child, gives up a right, and starts two more children.
 pub fn start_and_lower(what: String) {
     let (first, _) = child(Context::Forkserver);
     lower(&what);
@@ -152,7 +152,7 @@ fn fork_server_stays_while_the_rights_do() {
     in_a_process_of_its_own("nothing");
 }
 
-/// Lowers its rights and tells those of a spawned child.
+/// Lowers its rights, and sends the rights of a spawned child.
 pub fn lower_and_spawn(what: String, Handle(mut tell): Handle<File>) {
     lower(&what);
     write!(tell, "{}", child(Context::Spawn).1.join("\n")).unwrap();
@@ -202,8 +202,8 @@ fn way_to_the_server() -> Socket {
     Socket::try_from(found.remove(0)).unwrap()
 }
 
-/// Asks the server for a child, without the comparison that this library makes before; answers with the tag, the errno
-/// and the text of the answer.
+/// Requests a child from the server, without the comparison that this library makes before. Returns the tag, the errno
+/// and the text of the reply.
 fn ask(server: &Socket) -> (u8, i32, String) {
     let (status, theirs) = Socket::pair(Kind::SeqPacket).unwrap();
     server.send_with(b"F", &[theirs.as_fd()], PATIENCE).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The plain life of a spawned child: what it is given, and what it has besides.
+//! The normal life of a spawned child: its arguments and its environment.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -97,7 +97,7 @@ fn child_has_the_environment_and_the_directory() {
     assert_eq!(text, "/usr marrow 0");
 }
 
-/// As [`Process::spawn`] would refuse the relative path: nothing is there any more.
+/// [`Process::spawn`] would refuse the relative path, which does not exist any more.
 fn child_of_a_parent_in_a_removed_directory_begins_where_the_server_is() {
     let build = || Process::builder().context(Context::Forkserver);
     with_server(1, || {

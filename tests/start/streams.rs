@@ -26,8 +26,8 @@ fn is_open(number: i32) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
-/// Whether one of these numbers is a socket, a pipe or a set, here (1) or, for longer, in the parent (2), perhaps the
-/// fork server.
+/// Whether one of these numbers is a socket, a pipe or a set: here (1), or for a longer time in the parent (2), which
+/// may be the fork server.
 pub fn look_for_private(numbers: Vec<i32>) -> u8 {
     let is_private = |pid: u32, number: i32| {
         let target = std::fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap_or_default();
@@ -45,7 +45,7 @@ pub fn look_for_private(numbers: Vec<i32>) -> u8 {
     u8::from(taken(std::process::id())) | u8::from(stays(std::os::unix::process::parent_id())) << 1
 }
 
-/// In a process of its own: closes the streams, and starts children in this way that panic and that wait.
+/// Runs in a process of its own: closes the streams, and starts children by this method that panic and that wait.
 pub fn close_and_start(closed: Vec<i32>, method: String) -> u8 {
     let method: Context = method.parse().unwrap();
     // SAFETY: nothing in this process owns the standard streams by their numbers.
@@ -85,13 +85,13 @@ pub fn close_and_start(closed: Vec<i32>, method: String) -> u8 {
     }
 }
 
-/// An exec opens streams that were closed, so the server closes its own.
+/// An exec opens streams that were closed, so the server closes its own streams here.
 pub fn preload_and_close() {
     // SAFETY: nothing in the server owns the standard streams by their numbers.
     (0..3).for_each(|number| assert_eq!(unsafe { libc::close(number) }, 0));
 }
 
-/// In a process of its own, for what is set stays set.
+/// Runs in a process of its own, because the settings stay.
 pub fn start_without_streams() -> u8 {
     set_forkserver_preload(preload_and_close).unwrap();
     let start = || Process::builder().context(Context::Forkserver).start(look_for_private, (vec![0, 1, 2],)).unwrap();
@@ -151,7 +151,7 @@ fn prints_and_waits() -> bool {
     tasks.into_iter().any(waits)
 }
 
-/// In a process of its own: a thread is inside a print, for nobody reads.
+/// Runs in a process of its own: a thread blocks in a print, because the output is not read.
 pub fn print_and_start(Handle(out): Handle<File>, Handle(mut tell): Handle<File>) -> u8 {
     // SAFETY: standard output is only ever borrowed by its number.
     assert_eq!(unsafe { libc::dup2(out.as_raw_fd(), 1) }, 1);

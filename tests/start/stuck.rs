@@ -23,7 +23,7 @@ fn children_of(pid: u32) -> Vec<i32> {
     list.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
-/// Traces the next child of a process, of which so nobody else hears the end, until it may go.
+/// Traces the next child of a process until `go` is closed. No other process is notified of the child's end meanwhile.
 pub fn trace_a_child(of: u32, Handle(mut tell): Handle<File>, Handle(mut go): Handle<File>) -> u8 {
     let before = children_of(of);
     tell.write_all(b"r").unwrap();

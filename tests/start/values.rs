@@ -176,7 +176,7 @@ fn value_that_nobody_joins_holds_no_process() {
     }
 }
 
-/// Leaves a child that has a copy of the way back.
+/// Leaves a child that has a copy of the pipe for the value.
 pub fn leaves_a_child(from: ossature::multiprocessing::connection::Connection) -> u64 {
     Process::fork(|| drop(from.recv::<u8>())).unwrap();
     ossature::sys::signal::raise(ossature::sys::signal::Signal::KILL).unwrap();
@@ -219,7 +219,7 @@ fn number_is_a_code_or_a_value_as_it_was_started() {
     }
 }
 
-/// A value that serialises as other bytes than it is read from.
+/// A value that serialises to other bytes than it is read from.
 #[derive(Debug, serde::Deserialize)]
 pub struct Cut(#[expect(dead_code, reason = "only its length matters")] Vec<u64>);
 

@@ -1,4 +1,4 @@
-//! What a forked child has of its parent's threads, timers, values and half-made initialisations.
+//! What a forked child inherits of its parent's threads, timers, values and unfinished initialisations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -245,7 +245,7 @@ pub fn an_initialisation_of_the_parent_does_not_stop_the_child() {
     });
 }
 
-/// Each of these questions is the first thing that the child asks the module.
+/// Each of these calls is the child's first call of the module.
 pub fn a_handle_of_the_forking_thread_tells_at_once() {
     fn ask() {
         let me = current_thread();

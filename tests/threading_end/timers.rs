@@ -1,4 +1,4 @@
-//! Timers and their threads: few for many timers, and none to be had.
+//! Timers and their threads: few threads for many timers, and timers without a thread.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -15,7 +15,7 @@ use super::apart;
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Collects what is logged.
+/// A logger that collects its messages.
 struct Log(Mutex<Vec<String>>);
 
 static LOG: Log = Log(Mutex::new(Vec::new()));
@@ -41,7 +41,7 @@ fn logged() -> Vec<String> {
     LOG.0.lock().unwrap().clone()
 }
 
-/// A timer without an interval, whose callback says that it has begun and then waits.
+/// A timer without an interval, whose callback reports that it has begun and then waits.
 fn busy(end: &Arc<Event>) -> Timer {
     let (begun, end) = (Arc::new(Event::new()), end.clone());
     let tell = begun.clone();
@@ -177,7 +177,7 @@ pub fn a_chain_without_intervals_lets_others_come() {
     });
 }
 
-/// Lets the process have no memory for another stack.
+/// Limits the process's memory, so that no further stack fits.
 fn no_more_memory() -> libc::rlimit {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
@@ -227,8 +227,8 @@ pub fn without_a_further_thread_timers_wait_for_one() {
     });
 }
 
-/// Whether there can be a first thread is not known while another start is about to find out. Such a timer is not taken
-/// in the hope of it: nobody would come to call it.
+/// While another start is about to find out, it is not known whether there can be a first thread. A timer must not be
+/// accepted on that chance, because no thread might call it.
 pub fn every_timer_that_was_started_is_called() {
     const STARTERS: usize = 4;
     apart(|| {

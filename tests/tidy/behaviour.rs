@@ -1,4 +1,5 @@
-//! Each specified behaviour stands once in `docs/behaviour/`, with its promise, its state, and a test or a reason.
+//! Each specified behaviour is described once in `docs/behaviour/`, with its promise, its state, and a test or a
+//! reason.
 //!
 //! A behaviour is a heading `### ID name`, a sentence, a line `State: done`, `open`, `differs. REASON` or
 //! `none. REASON`, and a list of its tests, each `` - `path/to/file.rs::name_of_the_test` ``.
@@ -23,7 +24,7 @@ const FAMILIES: &[(&str, usize)] = &[
     ("RLX", 40),
 ];
 
-/// Any documents, one after the other, and how to read a file that they name.
+/// Checks the documents, given as one text. `read` reads a file that they name.
 fn behaviours(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Complaints {
     let mut wrong = Vec::new();
     let mut ids = Vec::new();
@@ -66,7 +67,7 @@ fn behaviours(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Complaints {
     wrong
 }
 
-/// A state has what it needs: `done` a test, `differs` and `none` a reason, `open` neither.
+/// Checks that a state has what it needs: `done` a test, `differs` and `none` a reason, `open` neither.
 fn state_is_shown(id: &str, state: &str, tests: &[&str]) -> Option<String> {
     let Some(state) = state.strip_prefix("State: ") else { return Some(format!("{id}: {state} is not a state")) };
     let (state, reason) = state.split_once('.').unwrap_or((state, ""));
@@ -79,7 +80,7 @@ fn state_is_shown(id: &str, state: &str, tests: &[&str]) -> Option<String> {
     }
 }
 
-/// The complaint about a test that is not there.
+/// The complaint about a test that does not exist.
 fn absent(id: &str, line: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let Some(test) = line.strip_prefix("- `").and_then(|line| line.strip_suffix('`')) else {
         return Some(format!("{id}: {line} is not - `file::test`"));

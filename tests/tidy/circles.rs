@@ -1,4 +1,4 @@
-//! Which file sees which: the files that import each other in a circle, held against the list of those that stay.
+//! Which file imports which: the circles of files, compared with the list of allowed circles.
 //!
 //! An edge goes from a file to the file that *defines* a name, by whatever path the first one reaches the name. So a
 //! `mod.rs` that only re-exports is not on the way. A `pub use` is an edge only if the file says the name elsewhere,
@@ -9,31 +9,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Complaints, code_of};
 
-/// The crates whose files are looked at.
+/// The crates that are checked.
 const CRATES: &[&str] = &["sys/src/", "src/", "redis/src/"];
 
-/// The circles that stay: what the paths of their files begin with, how many files each has, and why.
+/// The allowed circles: the common start of their files' paths, the number of files, and the reason.
 const STAY: &[(&str, usize, &str)] = &[(
     "sys/src/sync/",
     21,
     "a scope names how each primitive waits in it, and each of these back ends is written over the scope's locks",
 )];
 
-/// The names from the crate on, or from wherever a path begins.
+/// The names of a path, from the crate or from its first name.
 type Names = Vec<String>;
 
-/// One name of a `use`: how it is called here, its path, and whether it is a re-export.
+/// One name of a `use`: its name in the file, its path, and whether it is a re-export.
 struct Import {
     name: String,
     path: Names,
     is_public: bool,
 }
 
-/// What a file imports, names and defines.
+/// The imports, names and items of a file.
 struct Source {
     path: String,
     imports: Vec<Import>,
-    /// The paths of two names and more outside of imports.
+    /// The paths of two or more names outside of imports.
     paths: Vec<Names>,
     /// The names outside of imports.
     names: BTreeSet<String>,
@@ -41,7 +41,7 @@ struct Source {
     items: BTreeSet<String>,
 }
 
-/// The names and marks of a file's code. In an inline module, the `super` that leads to the file itself is `self`.
+/// The words and symbols of a file's code. In an inline module, the `super` that leads to the file itself is `self`.
 fn tokens(text: &str) -> Vec<String> {
     let (mut found, mut inline): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     let mut before = String::new();
@@ -182,7 +182,7 @@ impl Crate {
         Self { files: sources.map(|(path, inside, text)| (module(inside), read(path, text))).collect() }
     }
 
-    /// The path from the crate on, if it leads into the crate.
+    /// The paths from the crate on, if the path leads into the crate.
     fn absolute(&self, module: &Names, path: &[String]) -> Vec<Names> {
         let Some((first, mut rest)) = path.split_first() else { return Vec::new() };
         let source = &self.files[module];
@@ -218,7 +218,7 @@ impl Crate {
         vec![[base, rest.to_vec()].concat()]
     }
 
-    /// The files that define what a path from the crate on leads to; none for a module.
+    /// The files that define the item at a path from the crate on; none for a module.
     fn defined(&self, path: &[String], seen: &mut BTreeSet<Names>) -> BTreeSet<&str> {
         if !seen.insert(path.to_vec()) {
             return BTreeSet::new();
@@ -249,7 +249,7 @@ impl Crate {
         self.files.values().any(|source| source.path == path && source.items.contains(name))
     }
 
-    /// The files that each file names, and what it names there.
+    /// The files that each file names, with the names.
     fn edges(&self) -> BTreeMap<&str, BTreeMap<&str, BTreeSet<String>>> {
         let mut edges: BTreeMap<&str, BTreeMap<&str, BTreeSet<String>>> = BTreeMap::new();
         for (module, source) in &self.files {
@@ -291,7 +291,7 @@ pub(crate) fn file_circles(folder: &str, files: &[(String, String)]) -> Vec<(Vec
     groups.iter().map(|group| (group.iter().map(|path| (*path).to_owned()).collect(), told(group))).collect()
 }
 
-/// The circles that the list lacks, and the circles of the list that the files do not have.
+/// The circles that are missing in the list, and the circles of the list that do not exist.
 pub(crate) fn unlisted_file_circles(files: &[(String, String)]) -> Complaints {
     let found: Vec<_> = CRATES.iter().flat_map(|folder| file_circles(folder, files)).collect();
     let is_listed = |circle: &[String], (start, count, _): &(&str, usize, &str)| {

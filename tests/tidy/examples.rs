@@ -1,13 +1,15 @@
-//! Every public item has an example, or stands in one of its type or module: counted, and the count may only fall.
+//! Every public item has an example, or is part of the example of its type or module. The exceptions are counted, and
+//! their number must not grow.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{CODE, tree, word};
 
-/// How many public items of each crate no example shows. Lower the number when an example is added; never raise it.
+/// The number of public items of each crate without an example. Lower the number when an example is added; never raise
+/// it.
 const WITHOUT_EXAMPLE: &[(&str, usize)] = &[("src/", 0), ("sys/src/", 0)];
 
-/// The languages of blocks that show no call that succeeds.
+/// The languages of blocks that show no successful call.
 const NOT_SHOWN: &[&str] = &["text", "compile_fail", "toml", "console", "c", "sh"];
 
 /// The words of the examples in the docs of a file.
@@ -53,7 +55,7 @@ fn above<'t>(lines: &[&'t str], n: usize) -> Vec<&'t str> {
     lines[..n].iter().rev().take_while(|line| belongs(line)).copied().collect()
 }
 
-/// Whether the docs above an item have an example, or link to the one that shows the item, or hide the item.
+/// Whether the docs above an item have an example, link to the item with the example, or hide the item.
 fn is_shown_by_its_docs(docs: &[&str]) -> bool {
     let own: Vec<&str> = docs.iter().rev().copied().collect();
     !shown(&own.join("\n")).is_empty()
@@ -62,7 +64,7 @@ fn is_shown_by_its_docs(docs: &[&str]) -> bool {
             .any(|line| line.contains("xample](") || line.contains("xample of [") || line.contains("doc(hidden)"))
 }
 
-/// Which modules and names of a crate its users see.
+/// The modules and names of a crate that users see.
 struct Seen<'f> {
     /// The files of modules that are `pub mod` up to the root of the crate.
     files: HashSet<&'f str>,
@@ -106,7 +108,7 @@ impl<'f> Seen<'f> {
         Self { files: files.iter().map(|(path, ..)| *path).filter(is_seen).collect(), names, hidden }
     }
 
-    /// Whether users see an item: by the module of its file, or by a `pub use` of the item or of its type.
+    /// Whether users see an item, by the module of its file, or by a `pub use` of the item or of its type.
     fn sees(&self, path: &str, name: &str, of: Option<&str>) -> bool {
         let name = of.unwrap_or(name);
         (self.files.contains(path) || self.names.contains(name)) && !self.hidden.contains(name)

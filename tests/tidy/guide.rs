@@ -1,22 +1,22 @@
-//! The guide's links lead somewhere, each chapter has a program that CI runs, and a block that no doc test runs stands
-//! in such a program.
+//! The guide's links have targets, each chapter has a program that CI runs, and each block without a doc test is part
+//! of such a program.
 
 use std::fs;
 use std::path::Path;
 
-/// What the guide may name: the files that its links reach from `docs/`.
+/// The files that the guide may name: those that its links reach from `docs/`.
 type Files<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// How many chapters the guide has.
+/// The number of chapters of the guide.
 const CHAPTERS: usize = 19;
 
-/// The targets of the links of a text, without those to its own headings and to the web.
+/// The link targets of a text, except its own headings and web addresses.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     targets.filter(|target| !target.starts_with('#') && !target.contains("://")).map(str::to_owned).collect()
 }
 
-/// The code blocks of a text: what stands behind the fence, and the lines.
+/// The code blocks of a text: the words behind the fence, and the lines.
 fn blocks(text: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let mut lines = text.lines();

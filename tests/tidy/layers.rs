@@ -1,4 +1,4 @@
-//! Which module may see which: the tables of levels, and the rule that holds every import against them.
+//! Which module may import which: the tables of levels, and the rule that checks every import against them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ const SYS: &[&[&str]] = &[
     &["model"],
 ];
 
-/// The few edges within a level of `sys`, and the fewer that point right.
+/// The allowed edges within a level of `sys`; few of them point to the right.
 const SYS_EDGES: &[(&str, &str)] = &[
     ("raw", "errno"),
     ("raw", "faults"),
@@ -80,7 +80,7 @@ const SRC: &[&[&str]] = &[
     &["arbitrary"],
 ];
 
-/// The few edges within a level of the upper crate.
+/// The allowed edges within a level of the upper crate.
 const SRC_EDGES: &[(&str, &str)] = &[
     ("clone", "error"),
     // The methods of a proxy are names to complete.
@@ -107,28 +107,28 @@ const MULTIPROCESSING: &[&[&str]] = &[
     &["freeze_support", "dummy"],
 ];
 
-/// The edges of `multiprocessing` within a level: none.
+/// The allowed edges of `multiprocessing` within a level: none.
 const MULTIPROCESSING_EDGES: &[(&str, &str)] = &[];
 
-/// The groups of modules that import each other in a circle, each within one folder of modules, and why. `model` takes
-/// part under the model checker only, and is left out here.
+/// The groups of modules that import each other in a circle, each within one folder of modules, and why. `model` is
+/// compiled for the model checker only, and is left out here.
 const CIRCLES: &[(&str, &[&str])] = &[
     // The sweep of faults in C's words calls what the hook stands in.
     ("sys/src/", &["faults", "raw"]),
 ];
 
-/// Macros, which stand at the root of the crate whatever module they belong to.
+/// Macros, which are at the root of the crate whatever module they belong to.
 const MACROS: &[&str] = &["tasks", "try_clone", "managed"];
 
-/// Modules that only the named ones may know.
+/// Modules that only the given modules may import.
 const SECRETS: &[(&str, &[&str])] = &[("futex", &["kqueue", "robust", "sync", "model"])];
 
-/// What a module of the upper crate must not see of `sys`.
+/// The parts of `sys` that a module of the upper crate must not use.
 const HIDDEN: &[(&str, &[&str])] =
     // A line editor sends the suspend character's signal to its group (`process`), as the kernel would.
     &[("threading", &["shm"]), ("readline", &["shm", "sync", "scope", "mmap"])];
 
-/// The thin modules with a family of system calls each: their docs name the man page.
+/// The thin modules, each with one family of system calls: their docs name the man page.
 pub(crate) const WITH_SOURCE: &[&str] = &[
     "select",
     "poll",
@@ -208,7 +208,7 @@ fn level(levels: &[&[&str]], module: &str) -> Option<usize> {
     levels.iter().position(|level| level.contains(&module))
 }
 
-/// A folder of modules: how they name each other, their levels, the edges within one.
+/// A folder of modules: its prefixes, its levels, and the edges within a level.
 type Tree = (&'static str, &'static str, &'static [&'static [&'static str]], &'static [(&'static str, &'static str)]);
 
 const TREES: &[Tree] = &[
@@ -217,7 +217,7 @@ const TREES: &[Tree] = &[
     ("src/multiprocessing/", "crate::multiprocessing", MULTIPROCESSING, MULTIPROCESSING_EDGES),
 ];
 
-/// By how many `super` a file's own module leads to the folder's.
+/// The path of `super`s from a file's own module to the folder's module.
 fn supers(path: &str, folder: &str) -> Option<String> {
     let inside = path.strip_prefix(folder)?.strip_suffix(".rs")?;
     let depth = inside.split('/').filter(|part| *part != "mod").count();
@@ -236,7 +236,7 @@ fn imported(tree: &Tree, from: &str, path: &str, text: &str) -> Vec<String> {
     named.filter(|to| to != from && !is_macro(to) && !to.starts_with(char::is_uppercase)).collect()
 }
 
-/// The groups of modules of a folder that import each other in a circle, as they are.
+/// The groups of modules of a folder that import each other in a circle.
 pub(crate) fn circles(folder: &str, files: &[(String, String)]) -> Vec<Vec<String>> {
     let tree = TREES.iter().find(|tree| tree.0 == folder).expect("a folder of TREES");
     let mut reached: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -262,7 +262,7 @@ pub(crate) fn circles(folder: &str, files: &[(String, String)]) -> Vec<Vec<Strin
     groups.into_iter().collect()
 }
 
-/// What stands in a circle and is not listed, or is listed and does not.
+/// The modules in a circle that are not listed, and the listed modules that are not in a circle.
 pub(crate) fn unlisted_circles(files: &[(String, String)]) -> Complaints {
     let mut wrong = Vec::new();
     for &(folder, ..) in TREES {

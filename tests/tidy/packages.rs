@@ -1,4 +1,4 @@
-//! Every package that a step installs is in the table of scripts/packages, which has its name on Fedora too.
+//! Every package that a step installs is in the table of scripts/packages, with its name on Fedora too.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const SCRIPTS: [&str; 7] = [
     "scripts/portability",
 ];
 
-/// The names behind each `need` of a script. A name in double quotes is made of variables.
+/// The package names after each `need` of a script. A name in double quotes consists of variables.
 fn needed(script: &str) -> Vec<String> {
     let calls = script.lines().filter_map(|line| line.trim_start().strip_prefix("need "));
     let words = calls.flat_map(|call| call.split([';', '|', '#', '&']).next().unwrap_or_default().split_whitespace());
@@ -44,7 +44,7 @@ fn every_package_that_a_step_installs_is_in_the_table() {
     assert!(seen > 15, "the calls are found: {seen}");
 }
 
-/// What a shell prints that has sourced scripts/common.sh, and whether it succeeded.
+/// The output of a shell that has sourced scripts/common.sh, and whether it succeeded.
 fn shell(line: &str) -> (String, bool) {
     let script = format!("source scripts/common.sh; {line}");
     let output = Command::new("bash").args(["-c", &script, "tests"]).current_dir(root()).output().expect("bash");

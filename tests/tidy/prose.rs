@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What `scripts/prose` prints, and whether it finds nothing, in these files or in all.
+/// The output of `scripts/prose` for these files or for all, and whether it found nothing.
 fn prose(files: &[&Path]) -> (String, bool) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/prose");
     let output = Command::new(&script).args(files).output().expect("scripts/prose starts");

@@ -1,4 +1,4 @@
-//! A test program with a main of its own is no test to libtest's runner, which then finds nothing in it and is content.
+//! A test program with its own main must not run under libtest's runner, which would find no tests in it and succeed.
 
 use std::fs;
 use std::path::Path;
