@@ -158,7 +158,7 @@ fn kill_by_number(pid: u32) {
 fn is_broken(mut host: Owned, said: &Path) {
     assert_eq!(host.join(), Some(1));
     let said = std::fs::read_to_string(said).unwrap();
-    assert!(said.contains("worker: ") && said.contains("no other could be started"), "{said}");
+    assert!(said.contains("worker: ") && said.contains("starting another supervisor failed"), "{said}");
 }
 
 fn what_a_broken_worker_had_not_begun_goes_elsewhere() {

@@ -1,7 +1,7 @@
 //! The board: the memory in which the parent publishes chunks of tasks, and workers claim them.
 //!
-//! The [state word](super::word) of a slot says everything about who has its chunk. Chunk `n` lies in slot `n` modulo
-//! the number of slots. Chunks are claimed in their order, by one compare-exchange, from the hint `next` on.
+//! The [state word](super::word) of a slot says who has its chunk. Chunk `n` is in slot `n` modulo the number of slots.
+//! Chunks are claimed in their order, by one compare-exchange, from the hint `next` on.
 //!
 //! | word | written by | says |
 //! | --- | --- | --- |
@@ -13,13 +13,14 @@
 //! | `ends` | the supervisor | changes with each end of a worker that the parent must look at |
 //! | `mode` | the parent, and the supervisor for `BROKEN` | see the constants |
 //!
-//! A sleeper announces itself, then looks once more, then sleeps, on a word of its entry that changes with each wake.
-//! Whoever has news stores it, then looks for sleepers. Both sides are sequentially consistent, so one of them sees the
-//! other. A wake that is lost with a killed worker is repaired by the supervisor, which wakes everybody at every death.
+//! A sleeper announces itself, then looks once more, then sleeps, on a word of its entry that changes with each wake. A
+//! process with news stores it, then looks for sleepers. Both sides are sequentially consistent, so one of them sees
+//! the other. A wake that is lost with a killed worker is repaired by the supervisor, which wakes everybody at every
+//! death.
 //!
 //! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes nobody while a worker looks for
-//! each unclaimed chunk. It wakes a worker before it sleeps if a chunk is unclaimed then, for who has looked may have
-//! been stopped or killed. Whoever was woken may have been stopped, too. So while a chunk is unclaimed and a worker
+//! each unclaimed chunk. Before it sleeps, it wakes a worker if a chunk is still unclaimed: the worker that looked may
+//! have been stopped or killed. A woken worker may have been stopped, too. So while a chunk is unclaimed and a worker
 //! sleeps, the parent sleeps for a short time, and then wakes that worker.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -59,18 +60,19 @@ pub(super) const RUNNING: u32 = 0;
 pub(super) const CLOSED: u32 = 1;
 /// The supervisor ends all workers and itself.
 pub(super) const TERMINATED: u32 = 2;
-/// Workers cannot be started: the reason stands in `text`.
+/// The supervisor cannot start workers; `text` contains the reason.
 pub(super) const BROKEN: u32 = 3;
-/// As `TERMINATED`, without a chance for the workers to handle it.
+/// Like `TERMINATED`, but the workers have no chance to handle it.
 pub(super) const KILLED: u32 = 4;
-/// After `CLOSED`: every call has ended, and the supervisor ends with its workers. Only the parent knows that.
+/// Follows `CLOSED`: every call has ended, and the supervisor ends with its workers. Only the parent knows that every
+/// call has ended.
 pub(super) const FINISHED: u32 = 5;
-/// As `TERMINATED`, with less time for the workers.
+/// Like `TERMINATED`, with less time for the workers.
 pub(super) const INTERRUPTED: u32 = 6;
 
 shareable! {
-    /// A word that workers change all the time, alone in its cache line: whoever reads its neighbours does not wait for
-    /// it.
+    /// A word that workers change all the time, alone in its cache line, so that readers of its neighbours do not wait
+    /// for it.
     #[repr(align(64))]
     struct Alone {
         word: AtomicU64,
@@ -78,12 +80,12 @@ shareable! {
 }
 
 shareable! {
-    /// What all share.
+    /// The words that all processes of a pool share.
     pub(super) struct Board {
         next: Alone,
         pub(super) published: AtomicU64,
         listening: AtomicU64,
-        /// See [`packets`](super::packets), as for `lost` and `crowded`.
+        /// The number of packets that were sent: see [`packets`](super::packets), also for `lost` and `crowded`.
         pub(super) sent: AtomicU64,
         pub(super) emptied: AtomicU64,
         asleep: [AtomicU64; WORKERS_MAX / 64],
@@ -98,20 +100,21 @@ shareable! {
 }
 
 shareable! {
-    /// The place of a chunk, in cache lines of its own: its neighbours are other workers'.
+    /// The place of a chunk, in cache lines of its own: its neighbours belong to other workers.
     #[repr(align(64))]
     pub(super) struct Slot {
         pub(super) word: AtomicU64,
         /// The number of the chunk, in full.
         pub(super) sequence: AtomicU64,
-        /// Where the bytes are in the arena, or `IN_SLOT`.
+        /// The offset of the bytes in the arena, or `IN_SLOT`.
         pub(super) offset: AtomicU64,
         pub(super) length: AtomicU32,
-        /// How many calls there are.
+        /// The number of calls.
         pub(super) count: AtomicU32,
-        /// The form of the answer.
+        /// The flags of the answer: see [`FLAG_RESULT`] and [`FLAG_PLAIN`].
         pub(super) flags: AtomicU32,
-        /// Told with `Dead`: how the worker ended, its number, and the call that was running and one, or 0.
+        /// Set with `Dead`: the worker's exit and process number, and one more than the index of its running call, or
+        /// 0.
         pub(super) exit: AtomicU32,
         pub(super) pid: AtomicU32,
         pub(super) at: AtomicU32,
@@ -120,48 +123,47 @@ shareable! {
 }
 
 shareable! {
-    /// The place of a worker; its lives follow one another. The first cache line is the worker's, the second one that
-    /// of all.
+    /// The place of a worker and its successors. The worker writes the first cache line; everyone writes the second.
     #[repr(align(64))]
     pub(super) struct WorkerEntry {
-        /// The call that has begun: see [`running`].
+        /// The call that was started last: see [`running`].
         begun: AtomicU64,
-        /// When the call that is running has had its time, in nanoseconds of the monotonic clock; 0 for never.
+        /// The time at which the running call times out, in nanoseconds of the monotonic clock; 0 for never.
         pub(super) expires: AtomicU64,
-        /// The number, and one, of the cancelled chunk with which the worker is to be killed; 0 for none.
+        /// One more than the number of the cancelled chunk with which the worker must be killed; 0 for none.
         pub(super) doomed: AtomicU64,
-        /// How far its stream was written.
+        /// The position up to which the worker's stream was written.
         pub(super) written: AtomicU64,
-        /// How many chunks its workers have taken, and how many calls have ended in them.
+        /// The number of chunks that the workers of this entry have taken, and of calls that have ended in them.
         pub(super) chunks: AtomicU64,
         pub(super) calls: AtomicU64,
-        /// For how many nanoseconds its workers have had chunks, and since when one has, on the monotonic clock; 0 for
-        /// none.
+        /// The nanoseconds during which the workers of this entry had chunks, and the time since which one has, on the
+        /// monotonic clock; 0 for none.
         pub(super) busy: AtomicU64,
         pub(super) since: AtomicU64,
-        /// How far its stream was read.
+        /// The position up to which the worker's stream was read.
         pub(super) read: AtomicU64,
-        /// The life that is at work there.
+        /// The number of the current worker of this entry.
         pub(super) ticket: AtomicU32,
         pub(super) pid: AtomicU32,
-        /// Whether that life has begun to take chunks.
+        /// Whether the current worker has started to take chunks.
         pub(super) ready: AtomicU32,
-        /// Whether the worker is to be killed with its running call, which has had its time. Apart from `doomed`, for a
-        /// chunk may be cancelled while its call runs out of time.
+        /// Whether the worker must be killed because its running call timed out. Separate from `doomed`, because a
+        /// chunk may be cancelled while its call times out.
         pub(super) late: AtomicU32,
-        /// Whether the worker has ended, or is about to, because there was nothing to do.
+        /// Whether the worker has ended, or is about to, because it had nothing to do.
         pub(super) retired: AtomicU32,
         /// 1 while the worker receives a packet and claims its chunk.
         pub(super) fetching: AtomicU32,
-        /// Whether the worker waits for room in its stream, and the word that it sleeps on.
+        /// Whether the worker waits for room in its stream, and the word on which it sleeps.
         pub(super) starved: AtomicU32,
         pub(super) room: AtomicU32,
-        /// Changes with each wake of the worker, which sleeps on it.
+        /// A counter of the worker's wakes; the worker sleeps on it.
         wakes: AtomicU32,
     }
 }
 
-/// An empty board.
+/// Makes an empty board.
 pub(super) fn board() -> Result<Shm<Board>> {
     Shm::place(Board::init(
         Alone::init(AtomicU64::new(0)),
@@ -180,7 +182,7 @@ pub(super) fn board() -> Result<Shm<Board>> {
     ))
 }
 
-/// Empty slots.
+/// Makes empty slots.
 pub(super) fn slots(count: usize) -> Result<Shm<[Slot]>> {
     let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
     Shm::place_slice(count, |_| {
@@ -189,7 +191,7 @@ pub(super) fn slots(count: usize) -> Result<Shm<[Slot]>> {
     })
 }
 
-/// Empty entries.
+/// Makes empty entries.
 pub(super) fn entries(count: usize) -> Result<Shm<[WorkerEntry]>> {
     let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
     Shm::place_slice(count, |at| {
@@ -220,13 +222,13 @@ pub(super) fn entries(count: usize) -> Result<Shm<[WorkerEntry]>> {
 }
 
 impl Board {
-    /// Claims the next chunk that is ready for anybody; the place of its slot.
+    /// Claims the next ready chunk, and returns the place of its slot.
     pub(super) fn claim(&self, slots: &[Slot], ticket: u32) -> Option<usize> {
         let slot = |place| slots.get(place).map(|slot: &Slot| &slot.word);
         claims::claim(&self.published, &self.next.word, slots.len(), slot, ticket)
     }
 
-    /// Whether there may be a chunk that nobody has claimed, as far as the hints say.
+    /// Whether there may be an unclaimed chunk, according to the hints.
     pub(super) fn has_unclaimed(&self) -> bool {
         self.next.word.load(SeqCst) < self.published.load(SeqCst) || self.has_packets()
     }
@@ -236,12 +238,12 @@ impl Board {
         self.emptied.load(SeqCst) < self.sent.load(SeqCst)
     }
 
-    /// Whether a chunk is ready that nobody has claimed.
+    /// Whether an unclaimed chunk is ready.
     pub(super) fn has_ready(&self, slots: &[Slot]) -> bool {
         self.count_ready(slots) > 0
     }
 
-    /// How many chunks are ready that nobody has claimed.
+    /// The number of ready, unclaimed chunks.
     pub(super) fn count_ready(&self, slots: &[Slot]) -> usize {
         let has_packets = self.has_packets();
         let is_ready = |slot: &&Slot| match state(slot.word.load(Acquire)) {
@@ -252,8 +254,8 @@ impl Board {
         slots.iter().filter(is_ready).count()
     }
 
-    /// Sleeps until there may be work for the worker of the entry at `place`. The caller looks for work in `look` once
-    /// the sleep is announced.
+    /// Sleeps until there may be work for the worker of the entry at `place`. After the sleep is announced, `look`
+    /// checks for work once more.
     pub(super) fn sleep(&self, entry: &WorkerEntry, place: usize, until: Deadline, look: impl FnOnce() -> bool) {
         let (word, bit) = bit_of(place);
         let Some(asleep) = self.asleep.get(word) else { return };
@@ -265,7 +267,7 @@ impl Board {
         asleep.fetch_and(!bit, SeqCst);
     }
 
-    /// Notes whether the worker of the entry at `place` looks for a chunk.
+    /// Records whether the worker of the entry at `place` looks for a chunk.
     pub(super) fn set_looking(&self, place: usize, looks: bool) {
         let (word, bit) = bit_of(place);
         match self.looking.get(word) {
@@ -275,15 +277,15 @@ impl Board {
         };
     }
 
-    /// Whether as many workers look for chunks as there are chunks below `published` that nobody has claimed, as far as
-    /// the hints say.
+    /// Whether at least as many workers look for chunks as there are unclaimed chunks below `published`, according to
+    /// the hints.
     pub(super) fn has_enough_lookers(&self, published: u64) -> bool {
         let unclaimed = published.saturating_sub(self.next.word.load(Relaxed));
         let lookers: u32 = self.looking.iter().map(|bits| bits.load(Relaxed).count_ones()).sum();
         u64::from(lookers) >= unclaimed
     }
 
-    /// Notes that the worker of this entry, which is dead, neither sleeps nor looks.
+    /// Records that the dead worker of this entry neither sleeps nor looks.
     pub(super) fn forget_sleeper(&self, place: usize) {
         let (word, bit) = bit_of(place);
         if let Some(asleep) = self.asleep.get(word) {
@@ -292,7 +294,7 @@ impl Board {
         self.set_looking(place, false);
     }
 
-    /// Wakes as many idle workers, after chunks for them were published.
+    /// Wakes up to `count` idle workers, after chunks for them were published.
     pub(super) fn wake_workers(&self, entries: &[WorkerEntry], count: u32) {
         if count > 0 {
             claims::wake_sleepers(&self.asleep, count, |word, bit| {
@@ -301,45 +303,45 @@ impl Board {
         }
     }
 
-    /// Whether a worker sleeps that nobody has woken.
+    /// Whether a worker sleeps that was not woken.
     pub(super) fn has_sleepers(&self) -> bool {
         self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)
     }
 
-    /// How many workers sleep or are about to sleep, and were not woken.
+    /// The number of workers that sleep or are about to sleep, and were not woken.
     #[cfg(test)]
     pub(super) fn sleepers(&self) -> u32 {
         self.asleep.iter().map(|bits| bits.load(SeqCst).count_ones()).sum()
     }
 
-    /// Notes that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed.
-    /// The parent looks for news afterwards.
+    /// Records that the parent is about to sleep and must be woken for outcomes once every chunk below `from` is
+    /// claimed. The parent looks for news afterwards.
     pub(super) fn listen(&self, from: u64) {
         claims::listen(&self.listening, from);
     }
 
-    /// Whether every chunk below `from` is claimed, as far as the hint says.
+    /// Whether every chunk below `from` is claimed, according to the hint.
     pub(super) fn is_claimed(&self, from: u64) -> bool {
         self.next.word.load(SeqCst) >= from
     }
 
-    /// Whether to wake the parent for an outcome that was stored before. Only one outcome wakes it.
+    /// Whether to wake the parent for an outcome that was stored before. Only one caller receives true.
     pub(super) fn is_heard(&self) -> bool {
         claims::takes_listening(&self.listening, |from| self.is_claimed(from))
     }
 
-    /// The same for a worker that has found no chunk, if the parent waits for chunks to be claimed. Whoever told the
-    /// outcomes may not have seen the last claim.
+    /// Whether a worker that has found no chunk must wake the parent, because the parent waits for chunks to be
+    /// claimed. The worker that stored the outcomes may not have seen the last claim.
     pub(super) fn is_heard_at_rest(&self) -> bool {
         claims::takes_listening(&self.listening, |from| from != EACH && self.is_claimed(from))
     }
 
-    /// The same for what the parent is to hear of in any case.
+    /// Whether to wake the parent for news that it needs in any case.
     pub(super) fn is_heard_in_any_case(&self) -> bool {
         claims::takes_listening(&self.listening, |_| true)
     }
 
-    /// Notes the reason why a worker cannot be ready. Where several workers do, one of them is kept.
+    /// Stores the reason why a worker cannot start. If several workers store a reason, one of them stays.
     pub(super) fn note(&self, reason: &str) {
         let mut end = reason.len().min(TEXT);
         while !reason.is_char_boundary(end) {
@@ -351,14 +353,14 @@ impl Board {
         }
     }
 
-    /// Ends the pool for good, with the reason. Only the supervisor calls this.
+    /// Breaks the pool for good, with the reason. Only the supervisor calls this.
     pub(super) fn break_down(&self, reason: &str) {
         self.note(reason);
         let _ = self.mode.compare_exchange(RUNNING, BROKEN, Release, Relaxed);
         let _ = self.mode.compare_exchange(CLOSED, BROKEN, Release, Relaxed);
     }
 
-    /// The text that was stored last.
+    /// Returns the text that was stored last.
     pub(super) fn text(&self) -> String {
         let len = (self.text_len.load(Acquire) as usize).min(TEXT);
         let mut bytes = vec![0; len];
@@ -367,31 +369,32 @@ impl Board {
     }
 }
 
-/// The word and the bit of an entry.
+/// Returns the word index and the bit of an entry.
 fn bit_of(place: usize) -> (usize, u64) {
     (place / 64, 1 << (place % 64))
 }
 
 impl WorkerEntry {
-    /// Wakes the worker, if it sleeps or is about to; whether it slept.
+    /// Wakes the worker if it sleeps or is about to; returns whether it slept.
     pub(super) fn wake(&self) -> bool {
         self.wakes.fetch_add(1, SeqCst);
         futex::wake(&self.wakes, 1, Reach::Shared).is_ok_and(|woken| woken > 0)
     }
 
-    /// Notes the call that begins.
+    /// Records the start of a call.
     #[inline]
     pub(super) fn begin(&self, sequence: u64, index: u32) {
         self.begun.store(running(sequence, index), Release);
     }
 
-    /// The word that [`begin`](Self::begin) writes, and what it is for the first call of a chunk. Each further call
-    /// adds one.
+    /// Returns the word that [`begin`](Self::begin) writes, and its value for the first call of a chunk. Each further
+    /// call adds one.
     pub(super) fn beginning(&self, sequence: u64) -> (&AtomicU64, u64) {
         (&self.begun, running(sequence, 0))
     }
 
-    /// Notes that the worker ends for want of work, unless `has_work` says, once that is noted, that there is some.
+    /// Records that the worker ends because it has no work, unless `has_work` then finds some. Returns whether the
+    /// worker ends.
     pub(super) fn retire(&self, has_work: impl FnOnce() -> bool) -> bool {
         self.retired.store(1, SeqCst);
         fence(SeqCst); // against the parent, which publishes a chunk and then looks for the retired
@@ -406,7 +409,7 @@ impl WorkerEntry {
         self.retired.load(SeqCst) != 0
     }
 
-    /// Notes that a chunk begins. A clock is read for the first of those that follow each other.
+    /// Records the start of a chunk. For chunks that follow each other, only the first reads the clock.
     pub(super) fn begin_chunk(&self) {
         let chunks = self.chunks.load(Relaxed); // only the worker writes it
         self.chunks.store(chunks.wrapping_add(1), Relaxed);
@@ -415,7 +418,7 @@ impl WorkerEntry {
         }
     }
 
-    /// Notes that the worker has found no other chunk, or has ended.
+    /// Records that the worker has found no other chunk, or has ended.
     pub(super) fn rest(&self) {
         let since = self.since.swap(0, Relaxed);
         if since != 0 {
@@ -423,21 +426,21 @@ impl WorkerEntry {
         }
     }
 
-    /// For how many nanoseconds the workers of this entry have had chunks.
+    /// The nanoseconds during which the workers of this entry had chunks.
     pub(super) fn busy_nanos(&self) -> u64 {
         let since = self.since.load(Relaxed);
         let running = if since == 0 { 0 } else { now().saturating_sub(since) };
         self.busy.load(Relaxed).saturating_add(running)
     }
 
-    /// Notes that the worker has ended.
+    /// Records that the worker has ended.
     pub(super) fn vacate(&self) {
         self.expires.store(0, SeqCst); // no call runs there, until another worker has the entry
         self.rest();
         self.pid.store(0, SeqCst);
     }
 
-    /// Notes that the call that expires then has had its time; false when that call has ended, and nothing is noted.
+    /// Records that the call with this expiry has timed out; false, without a record, when that call has ended.
     pub(super) fn mark_late(&self, expires: u64) -> bool {
         self.late.store(1, SeqCst);
         fence(SeqCst); // against the worker, which ends the call and then looks whether it is late
@@ -448,19 +451,20 @@ impl WorkerEntry {
         runs
     }
 
-    /// The call of the chunk of this number that has begun last.
+    /// The last call that was started in the chunk with this number.
     pub(super) fn begun_in(&self, sequence: u64) -> Option<u32> {
         running_in(self.begun.load(Acquire), sequence)
     }
 }
 
-/// The nanoseconds of the monotonic clock.
+/// The time of the monotonic clock in nanoseconds.
 fn now() -> u64 {
     Deadline::after(Duration::from_nanos(1)).as_nanos() // no time at all would not read the clock
 }
 
 impl Slot {
-    /// Makes a dead worker's chunk `Dead`, with what the parent must know. Says whether that worker had the chunk.
+    /// Marks a dead worker's chunk as `Dead`, with the facts that the parent needs. Returns whether that worker had the
+    /// chunk.
     pub(super) fn record_death(&self, entry: &WorkerEntry, ticket: u32, exit: u32) -> bool {
         claims::record_death(&self.word, ticket, || {
             let sequence = self.sequence.load(Relaxed);
@@ -473,10 +477,10 @@ impl Slot {
     }
 }
 
-/// In the number of an exit: the worker was killed because its call took too long.
+/// A flag in an encoded exit: the worker was killed because its call took too long.
 pub(super) const TIMED_OUT: u32 = 1 << 24;
 
-/// An exit status in one number.
+/// Encodes an exit status as a number.
 pub(super) fn exit_to_number(exit: ExitStatus) -> u32 {
     match exit {
         ExitStatus::Code(code) => 1 << 16 | u32::from(code),
@@ -485,7 +489,7 @@ pub(super) fn exit_to_number(exit: ExitStatus) -> u32 {
     }
 }
 
-/// The exit status of a number.
+/// Decodes an exit status from a number.
 pub(super) fn exit_of_number(number: u32) -> ExitStatus {
     match number >> 16 & 0xff {
         1 => ExitStatus::Code(number as u8),

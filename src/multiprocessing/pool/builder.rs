@@ -1,4 +1,4 @@
-//! A pool before its start.
+//! The settings of a pool before its start.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::multiprocessing::process::{Termination, usable_cpus};
 use crate::multiprocessing::tasks::{Arguments, Form, Target, registered};
 use crate::multiprocessing::transfer::{Packed, pack};
 
-/// A pool before its start: how many workers it will have, and how they live.
+/// A builder of a pool: the number of its workers, and their settings.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -57,7 +57,7 @@ use crate::multiprocessing::transfer::{Packed, pack};
 ///     Ok(())
 /// }
 /// ```
-#[must_use = "nothing runs until it is built"]
+#[must_use = "nothing runs until the pool is built"]
 #[derive(Debug)]
 pub struct PoolBuilder {
     workers: Option<usize>,
@@ -90,13 +90,13 @@ impl PoolBuilder {
         }
     }
 
-    /// Bounds what decoding the arguments of a call may cost, as for a message of a stranger.
+    /// Limits the cost of decoding the arguments of a call, as for a message from an untrusted peer.
     pub(in crate::multiprocessing) fn for_strangers(mut self) -> Self {
         self.for_strangers = true;
         self
     }
 
-    /// Says how many workers there are; otherwise as many as there are [usable processors](usable_cpus).
+    /// Sets the number of workers; the default is the number of [usable processors](usable_cpus).
     #[doc(alias = "processes")]
     #[doc(alias = "max_workers")]
     pub fn workers(mut self, count: usize) -> Self {
@@ -104,7 +104,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Says how the pool's processes are started; otherwise by the default method.
+    /// Sets the start method of the pool's processes, instead of the default method.
     ///
     /// One process, the *supervisor*, is started in this way. The supervisor forks the workers, and starts another one
     /// for each that dies, also while this process computes. With [`Fork`](Context::Fork) the supervisor is a copy of
@@ -116,7 +116,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Has each worker first run `target` with `args`, which may hold locks, shared memory and open files.
+    /// Makes each worker first run `target` with `args`, which may contain locks, shared memory and open files.
     ///
     /// A worker that starts later gets the same arguments again. So the name of a
     /// [`SharedMemory`](crate::multiprocessing::shared_memory::SharedMemory) in them must stay as long as the pool.
@@ -143,7 +143,7 @@ impl PoolBuilder {
         Ok(self)
     }
 
-    /// Has each worker end after `chunks` chunks, and another one start in its place. A call of
+    /// Makes each worker end after `chunks` chunks, and starts another worker in its place. A call of
     /// [`apply`](Pool::apply) is a chunk, and a call of [`map`](Pool::map) has several.
     #[doc(alias = "maxtasksperchild")]
     #[doc(alias = "max_tasks")]
@@ -152,8 +152,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Kills a worker whose call takes longer than this, decoding of its arguments included. The call ends as
-    /// [`WorkerDied`](ErrorKind::WorkerDied); the others go on, and another worker starts.
+    /// Kills a worker whose call takes longer than `limit`, including the decoding of its arguments. The call fails
+    /// with [`WorkerDied`](ErrorKind::WorkerDied); the other calls continue, and another worker starts.
     ///
     /// Python has no such limit. Zero is refused by [`build`](Self::build).
     pub fn task_timeout(mut self, limit: Duration) -> Self {
@@ -161,17 +161,17 @@ impl PoolBuilder {
         self
     }
 
-    /// Has a task run again, at most this many times, when its worker died while it ran the task. The default is 0: a
-    /// task runs at most once.
+    /// Runs a task again, at most `count` times, when its worker died while it ran the task. The default is 0: a task
+    /// runs at most once.
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = count;
         self
     }
 
     /// Sets the processors on which the workers run. The first worker runs on those of the first set, and so on; after
-    /// the last set comes the first one again. The replacement of a worker runs where that worker ran.
+    /// the last set the first set follows again. A replacement of a worker runs on the same processors.
     ///
-    /// A worker whose set has no usable processor ends before it is ready, as one whose initializer fails.
+    /// A worker whose set has no usable processor ends before it is ready, like a worker whose initializer fails.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -201,11 +201,11 @@ impl PoolBuilder {
         self
     }
 
-    /// Ends a worker after a chunk, once the worker has had more than `bytes` of memory at a time. Another worker
-    /// starts in its place.
+    /// Ends a worker after a chunk if the worker ever had more than `bytes` of memory. Another worker starts in its
+    /// place.
     ///
-    /// What counts is the greatest resident memory that the worker ever had (`ru_maxrss`), pages that it shares with
-    /// its parent included. A call that needs more than there is is another matter: it ends as
+    /// The measure is the greatest resident memory that the worker ever had (`ru_maxrss`), including pages that it
+    /// shares with its parent. A call that needs more memory than the system has fails with
     /// [`WorkerDied`](ErrorKind::WorkerDied). Python has no such limit.
     ///
     /// # Examples
@@ -216,7 +216,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Has a worker end that has waited so long for a call. As many workers start again as there are calls waiting.
+    /// Ends a worker that has waited for a call longer than `limit`. As many workers start again as calls are waiting.
     ///
     /// The supervisor stays, so the first call after that costs a fork. Python's workers stay.
     ///
@@ -228,7 +228,7 @@ impl PoolBuilder {
     }
 
     /// Sends log records of the workers to the logger of this process. These are the records of the crate `log`, up to
-    /// the greatest level that is set here when the pool is built.
+    /// the maximum level of this process at the time of the build.
     ///
     /// A record arrives when this process next waits for the pool, asks it for a result, joins it or drops it, before
     /// the outcome of the call. A worker that is killed loses none. A record has at most 4 KiB, longer texts are cut. A
@@ -302,18 +302,16 @@ impl PoolBuilder {
             return invalid("number of processes must be at least 1");
         }
         if workers > board::WORKERS_MAX {
-            return invalid("a pool has at most 1024 workers");
+            return invalid("number of processes must be at most 1024");
         }
         if self.max_chunks == Some(0) {
             return invalid("max_tasks_per_child must be a positive number");
         }
         if self.timeout == Some(Duration::ZERO) {
-            return invalid(
-                "task_timeout must be above zero, for no call ends in no time: leave it out for calls without a limit",
-            );
+            return invalid("task_timeout must be above zero: leave it out for calls without a limit");
         }
         if self.affinity.as_ref().is_some_and(|sets| sets.is_empty() || sets.iter().any(CpuSet::is_empty)) {
-            return invalid("affinity must have a set for a worker, and each set a processor");
+            return invalid("affinity must have at least one set, and each set at least one processor");
         }
         let context = self.context.unwrap_or_else(get_start_method);
         let prefix = match context {
@@ -321,7 +319,7 @@ impl PoolBuilder {
             Context::Spawn => "SpawnPoolWorker",
             Context::Forkserver => "ForkServerPoolWorker",
             Context::Thread => {
-                return Err(Error::new(ErrorKind::Unsupported, "a pool has processes: for threads make a ThreadPool"));
+                return Err(Error::new(ErrorKind::Unsupported, "a Pool cannot use threads: make a ThreadPool"));
             }
         };
         let (name, arguments) = self.initializer.unzip();

@@ -1,4 +1,4 @@
-//! A chunk: some calls of a job, with everything that the parent needs to give them out again.
+//! A chunk: some calls of a job, with the data that the parent needs to publish them again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,37 +13,39 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::{Descriptors, Writing, put_measured, split_measured};
 
-/// Calls that one worker runs, one after the other.
+/// A series of calls that one worker runs one after the other.
 pub(super) struct Chunk {
     pub(super) job: Arc<Job>,
-    /// The index in the job of the first call.
+    /// The index of the first call in the job.
     pub(super) base: usize,
-    /// The name of the task, then the arguments of each call, with their length before them; nothing while it is
-    /// published with room in the arena, where they lie.
+    /// The name of the task, then the arguments of each call, with their length before them. Empty while the chunk is
+    /// published with room in the arena, which then contains them.
     pub(super) bytes: Vec<u8>,
-    /// How many calls there are, and where the arguments of the last one end.
+    /// The number of calls, and the end of the arguments of the last call.
     count: u32,
     end: u32,
-    /// How many outcomes have come.
+    /// The number of outcomes that have come.
     pub(super) seen: u32,
     pub(super) form: Form,
-    /// While it is published: its number.
+    /// The number of the chunk while it is published.
     pub(super) sequence: u64,
     rare: Option<Box<Rare>>,
 }
 
-/// What a short chunk of one call does not have. A map may have a million of those, and each is moved several times.
+/// The fields that a short chunk of one call does not need. A map may have a million such chunks, and each chunk is
+/// moved several times.
 pub(super) struct Rare {
-    /// The descriptors in the arguments of the call, which is the only one then.
+    /// The descriptors in the arguments of the call, which is then the only call.
     pub(super) descriptors: Descriptors,
-    /// How many workers have died in the first call that has not ended, and how many with none begun.
+    /// The number of workers that have died in the first unfinished call, and of workers that have died without
+    /// starting a call.
     pub(super) tries: u32,
     pub(super) spared: u32,
-    /// While it is published: its room in the arena.
+    /// The chunk's room in the arena while it is published.
     pub(super) room: Option<Room>,
-    /// With what panic its worker died.
+    /// The text of the panic with which the chunk's worker died.
     pub(super) last_words: Option<String>,
-    /// How many bytes the argument and the value of a plain call have.
+    /// The size of the argument and of the value of a plain call, in bytes.
     argument: usize,
     pub(super) value: usize,
 }
@@ -60,20 +62,20 @@ impl Rare {
     };
 }
 
-/// The longest name of a task.
+/// The maximum length of the name of a task.
 const NAME: usize = 4096;
-/// The arguments of plain calls begin at a multiple of this.
+/// The alignment of the arguments of plain calls.
 const ALIGN: usize = 64;
-/// How many bytes at most come before the arguments.
+/// The maximum number of bytes before the arguments.
 pub(super) const HEAD: usize = (2 + NAME).next_multiple_of(ALIGN);
 
-/// How many bytes come before the arguments of plain calls of a task with a name of this length.
+/// The number of bytes before the arguments of plain calls of a task whose name has this length.
 pub(super) fn plain_head(name: usize) -> usize {
     (2 + name).next_multiple_of(ALIGN)
 }
 
 impl Chunk {
-    /// No calls yet.
+    /// Makes a chunk without calls.
     pub(super) fn new(job: &Arc<Job>, form: Form) -> Self {
         let name = job.task.as_bytes();
         let name = name.get(..name.len().min(NAME)).unwrap_or_default();
@@ -95,20 +97,20 @@ impl Chunk {
         self.rare.get_or_insert_with(|| Box::new(Rare::NONE))
     }
 
-    /// The first call that has not ended is another than before.
+    /// Resets the count of tries, because the first unfinished call is another call now.
     pub(super) fn has_gone_on(&mut self) {
         if let Some(rare) = &mut self.rare {
             rare.tries = 0;
         }
     }
 
-    /// Gives up its room in the arena.
+    /// Takes the room in the arena out of the chunk.
     pub(super) fn take_room(&mut self) -> Option<Room> {
         self.rare.as_mut()?.room.take()
     }
 
-    /// Adds a call. What has descriptors in its arguments must be alone: such a call behind others is not added, and is
-    /// in the chunk that this answers.
+    /// Adds a call. A call with descriptors in its arguments must be alone: after other calls it is returned in a chunk
+    /// of its own.
     ///
     /// # Errors
     /// `InvalidInput` for arguments that cannot be serialised, for more than 253 descriptors, and for more than 4 GiB.
@@ -121,7 +123,7 @@ impl Chunk {
         }
     }
 
-    /// Adds the call whose arguments begin there, and have descriptors.
+    /// Adds a call whose arguments begin at `from` and contain descriptors.
     #[cold]
     fn close_call_with(&mut self, from: usize, descriptors: Descriptors) -> Result<Option<Box<Self>>> {
         let count = descriptors.fd_counts().all;
@@ -146,14 +148,14 @@ impl Chunk {
         self.close_call().map(|()| None)
     }
 
-    /// Takes off what a failed [`push`](Self::push) has left behind the last call.
+    /// Removes the bytes that a failed [`push`](Self::push) has left after the last call.
     pub(super) fn drop_unfinished(&mut self) {
         if self.count > 0 {
             self.bytes.truncate(self.end as usize);
         }
     }
 
-    /// Adds a call whose arguments are serialised already.
+    /// Adds a call whose arguments are already serialised.
     ///
     /// # Errors
     /// `InvalidInput` for more than 4 GiB.
@@ -164,7 +166,7 @@ impl Chunk {
         }
     }
 
-    /// Notes where the arguments of a call end.
+    /// Records the end of the arguments of a call.
     #[inline]
     fn close_call(&mut self) -> Result<()> {
         self.end = u32::try_from(self.bytes.len()).map_err(|_| too_long())?;
@@ -172,7 +174,7 @@ impl Chunk {
         Ok(())
     }
 
-    /// Adds plain calls: their arguments, how many there are, and the bytes of an argument and of a value.
+    /// Adds plain calls: their arguments, their number, and the sizes of an argument and of a value.
     pub(super) fn push_plain(&mut self, items: &[u8], count: usize, (argument, value): (usize, usize)) {
         self.bytes.extend_from_slice(items);
         let rare = self.rare_mut();
@@ -181,7 +183,8 @@ impl Chunk {
         self.count = count as u32; // the same
     }
 
-    /// As [`push_plain`](Self::push_plain), where `write` writes the arguments behind the bytes that it gets.
+    /// Does what [`push_plain`](Self::push_plain) does, where `write` writes the arguments after the bytes that it
+    /// receives.
     pub(super) fn place_plain(
         &mut self,
         room: Room,
@@ -196,7 +199,7 @@ impl Chunk {
         write(head);
     }
 
-    /// How many bytes of the arena the chunk needs, if it needs any.
+    /// The number of bytes that the chunk needs in the arena, if it needs any.
     pub(super) fn needs(&self) -> Option<usize> {
         match self.form {
             _ if self.rare().room.is_some() => None,
@@ -205,12 +208,12 @@ impl Chunk {
         }
     }
 
-    /// Whether no other call may be added.
+    /// Whether no other call can be added.
     pub(super) fn is_alone(&self) -> bool {
         !self.rare().descriptors.is_empty()
     }
 
-    /// How many bytes the name and the arguments take.
+    /// The length of the name and the arguments in bytes.
     pub(super) fn length(&self) -> usize {
         self.end as usize
     }
@@ -219,7 +222,7 @@ impl Chunk {
         self.count
     }
 
-    /// The index in the job of the first call that has not ended.
+    /// The index in the job of the first unfinished call.
     pub(super) fn at(&self) -> usize {
         self.base + self.seen as usize
     }
@@ -228,12 +231,12 @@ impl Chunk {
         self.seen == self.count()
     }
 
-    /// The indexes in the job of the calls that have not ended.
+    /// The indices in the job of the unfinished calls.
     pub(super) fn left(&self) -> Range<usize> {
         self.at()..self.base + self.count as usize
     }
 
-    /// A chunk of the calls from `from` on, to be given out anew.
+    /// Makes a chunk of the calls from `from` on, to publish them again.
     pub(super) fn rest(&mut self, from: u32) -> Option<Self> {
         let count = self.count.checked_sub(from).filter(|count| *count > 0)?;
         let mut rest = Self::new(&self.job, self.form);
@@ -263,11 +266,11 @@ impl Chunk {
 
 #[cold]
 fn too_long() -> Error {
-    let text = "the arguments of one chunk take more than 4 GiB: use a smaller chunksize";
+    let text = "the arguments of a chunk take more than 4 GiB: use a smaller chunksize";
     Error::new(ErrorKind::InvalidInput, text)
 }
 
-/// CPython's default: four chunks for each worker, rounded up.
+/// Returns CPython's default chunk size: four chunks for each worker, rounded up.
 pub(super) fn default_chunksize(items: usize, workers: usize) -> usize {
     items.div_ceil(workers.saturating_mul(4).max(1)).max(1)
 }

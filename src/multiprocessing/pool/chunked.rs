@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::multiprocessing::tasks::{Arguments, Form, Target};
 use crate::multiprocessing::transfer::{Transfer, Writing};
 
-/// The maps of a pool with a chunk size, or a look-ahead, of their own.
+/// The maps of a pool with their own chunk size or look-ahead.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -51,7 +51,7 @@ pub struct Chunked<'p> {
 
 impl Chunked<'_> {
     /// Sets how many items of an [`imap`](Self::imap) may be drawn before their results are taken, at least one chunk.
-    /// Several items are drawn at once, while two chunks for each worker are left.
+    /// Several items are drawn at once, as long as two chunks for each worker remain.
     ///
     /// By default it is four chunks for each worker at first. It doubles, up to 64, each time that a result is taken
     /// and the next is not there.
@@ -181,15 +181,15 @@ impl Chunked<'_> {
     }
 }
 
-/// How many chunks for each worker an `imap` draws ahead at first, and at most.
+/// The number of chunks for each worker that an `imap` draws ahead, at first and at most.
 const FEWEST_AHEAD: usize = 4;
 const MOST_AHEAD: usize = 64;
 
-/// Chunks are given out once they have this many bytes together. When each short chunk was given out by itself, each
-/// woke a worker, and a map took twice as long.
+/// The total size from which chunks are published. Publishing each short chunk by itself woke a worker each time, and a
+/// map took twice as long.
 const LONG: usize = 16 << 10;
 
-/// Takes back the chunks of a map that cannot be given out whole, except those that a worker has.
+/// Takes back the chunks of a map that cannot be published completely, except those that a worker has claimed.
 struct Unfinished<'m> {
     hub: &'m Hub,
     job: &'m Arc<Job>,
@@ -206,7 +206,7 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Cuts calls into chunks, and gives chunks out while later items are drawn.
+/// Divides calls into chunks, and publishes chunks while later items are drawn.
 fn give_out<Args: Arguments>(hub: &Hub, job: &Arc<Job>, items: impl Iterator<Item = Args>, size: usize) -> Result<()> {
     let mut unfinished = Unfinished { hub, job, is_whole: false };
     let (mut chunks, mut bytes) = (Vec::new(), 0);

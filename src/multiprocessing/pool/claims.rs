@@ -1,12 +1,12 @@
-//! The steps by which chunks are claimed, and reclaimed after a death. The steps by which workers and the parent fall
-//! asleep and are woken stand here too.
-//! This file has what the steps do to the words of the board, and nothing else. The model checker runs these lines.
+//! The steps by which chunks are claimed, and reclaimed after a death. This file also has the steps by which workers
+//! and the parent fall asleep and are woken. It contains only the operations on the words of the board, and the model
+//! checker runs these lines.
 
 use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use super::atomic::{AtomicU32, AtomicU64, fence};
 use super::word::{SlotState, state, word};
 
-/// Claims the next chunk that is ready for anybody; the place of its slot. `slot` gives the word of a place.
+/// Claims the next ready chunk, and returns the place of its slot. `slot` returns the word of a place.
 pub(super) fn claim<'w>(
     published: &AtomicU64,
     next: &AtomicU64,
@@ -37,8 +37,8 @@ pub(super) fn claim<'w>(
     None
 }
 
-/// Makes the chunk of a dead worker `Dead`, if that worker has it. `tell` notes what the parent must know, and answers
-/// the number of the chunk.
+/// Marks the chunk of a dead worker as `Dead`, if that worker has it. `tell` stores the facts that the parent needs,
+/// and returns the number of the chunk.
 pub(super) fn record_death(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() -> u64) -> bool {
     let before = slot.load(Acquire);
     if state(before) != SlotState::Claimed(ticket) {
@@ -49,8 +49,8 @@ pub(super) fn record_death(slot: &AtomicU64, ticket: u32, tell: impl FnOnce() ->
     slot.compare_exchange(before, word(SlotState::Dead(ticket), sequence), AcqRel, Relaxed).is_ok()
 }
 
-/// Says that a worker is about to sleep on its word `wakes`, and what that word is. The worker looks for work
-/// afterwards.
+/// Announces that a worker is about to sleep on its word `wakes`, and returns the value of that word. The worker looks
+/// for work afterwards.
 pub(super) fn announce(asleep: &AtomicU64, bit: u64, wakes: &AtomicU32) -> u32 {
     let seen = wakes.load(SeqCst); // before the bit, with which a wake begins
     asleep.fetch_or(bit, SeqCst);
@@ -58,11 +58,11 @@ pub(super) fn announce(asleep: &AtomicU64, bit: u64, wakes: &AtomicU32) -> u32 {
     seen
 }
 
-/// Wakes at most `count` workers that sleep, after work for them was stored, the first of them first. `wake` wakes the
-/// worker of a bit, of the word at a place, and says whether it slept.
+/// Wakes at most `count` sleeping workers, the first ones first, after work for them was stored. `wake` wakes the
+/// worker of a bit in the word at a place, and returns whether the worker slept.
 ///
-/// The bit of a worker that is woken is taken from it, so that the next wake is another worker's. A worker that did not
-/// sleep looks again by itself, unless it was stopped or killed at that point; so another one is woken in its place.
+/// The bit of a woken worker is cleared, so that the next wake goes to another worker. A worker that did not sleep
+/// looks again by itself, unless it was stopped or killed at that point. So another worker is woken in its place.
 pub(super) fn wake_sleepers<'w>(
     asleep: impl IntoIterator<Item = &'w AtomicU64>,
     count: u32,
@@ -85,14 +85,15 @@ pub(super) fn wake_sleepers<'w>(
     }
 }
 
-/// Says that the parent is about to sleep, and wants to hear of outcomes once every chunk below `from` is claimed. The
-/// parent looks for news afterwards.
+/// Announces that the parent is about to sleep and must be woken for outcomes once every chunk below `from` is claimed.
+/// The parent looks for news afterwards.
 pub(super) fn listen(listening: &AtomicU64, from: u64) {
     listening.store(from.saturating_add(1), SeqCst);
     fence(SeqCst); // against that of `takes_listening`
 }
 
-/// Whether the parent listens, and `is_meant` accepts the number from which it listens. Only one caller hears `true`.
+/// Whether the parent listens, and `is_meant` accepts the number from which it listens. Only one caller receives
+/// `true`.
 pub(super) fn takes_listening(listening: &AtomicU64, is_meant: impl FnOnce(u64) -> bool) -> bool {
     fence(SeqCst); // the news before the look
     let from = listening.load(SeqCst).checked_sub(1);

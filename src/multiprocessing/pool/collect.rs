@@ -1,4 +1,4 @@
-//! What the parent's side does each time that it looks: takes in outcomes, accounts for the dead, publishes chunks.
+//! The regular work of the parent's side: it receives outcomes, handles dead workers and publishes chunks.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -20,13 +20,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::Descriptors;
 
-/// How many chunks are published by one store. Each store takes the word from the workers, who claim by it.
+/// The number of chunks that one store publishes. Each store takes the cache line of the word from the workers, which
+/// claim with that word.
 const BURST: u32 = 16;
-/// How often a chunk may be given out again whose worker died before a call of it had begun.
+/// The maximum number of times that a chunk is published again because its worker died before it started a call.
 const SPARED: u32 = 3;
 
 impl Hub {
-    /// Takes in everything that is there, and publishes what there is room for.
+    /// Receives all available outcomes, and publishes chunks as far as there is room.
     pub(super) fn collect(&self, inner: &mut Inner) -> Result<()> {
         // Before the look, so that what comes later makes the descriptors readable again, or wakes the leader. The
         // leader lowers for itself.
@@ -50,7 +51,7 @@ impl Hub {
         self.publish(inner)
     }
 
-    /// Takes in the outcomes of one worker.
+    /// Receives the outcomes of one worker.
     pub(super) fn drain(&self, inner: &mut Inner, place: usize) -> Result<()> {
         let Some(stream) = self.ground.stream(place) else { return Ok(()) };
         if !stream.has_more() {
@@ -68,11 +69,11 @@ impl Hub {
             partial.next = next;
         }
         read.map_err(|errno| {
-            Error::os(errno, "what a worker of the pool wrote cannot be read: its memory was overwritten")
+            Error::os(errno, "cannot read the outcomes of a worker of the pool: its memory was overwritten")
         })
     }
 
-    /// Takes in values of calls that follow each other.
+    /// Receives the values of consecutive calls.
     fn take_values(&self, inner: &mut Inner, (sequence, index): (u64, u32), count: u32, bytes: &[u8]) {
         let at = (sequence % self.ground.slots().len() as u64) as usize;
         let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
@@ -90,7 +91,7 @@ impl Hub {
         }
     }
 
-    /// Takes in one record.
+    /// Receives one record.
     fn take(&self, inner: &mut Inner, place: usize, header: Header, payload: &[u8]) {
         let slots = self.ground.slots();
         let at = (header.sequence % slots.len() as u64) as usize;
@@ -152,7 +153,7 @@ impl Hub {
         }
     }
 
-    /// Frees a slot; what was there.
+    /// Frees a slot, and returns its chunk.
     pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Chunk> {
         let mut chunk = inner.chunks.get_mut(at)?.take()?;
         if let Some(slot) = self.ground.slots().get(at) {
@@ -187,7 +188,7 @@ impl Hub {
                         break;
                     }
                     Ok(None) => {
-                        let text = format!("its arguments take {length} bytes, more than the pool's memory holds");
+                        let text = format!("its arguments take {length} bytes, which exceeds the pool's memory");
                         let failure = Failure::Spoilt(ErrorKind::InvalidInput, text);
                         chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
                         failed = true;
@@ -248,7 +249,7 @@ impl Hub {
                         break;
                     }
                     let errno = sent.err().unwrap_or(Errno::TOOMANYREFS);
-                    let failure = Failure::Spoilt(ErrorKind::Os, format!("its descriptors cannot be sent: {errno}"));
+                    let failure = Failure::Spoilt(ErrorKind::Os, format!("cannot send its descriptors: {errno}"));
                     chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
                     failed = true;
                     continue;
@@ -283,7 +284,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Tells the workers and the supervisor of a closed pool how much is left to do.
+    /// Tells the workers and the supervisor of a closed pool how much work remains.
     fn wind_up(&self, inner: &Inner, has_published: bool) {
         let board = self.ground.board();
         // Each of them fails where the supervisor has given the pool up.
@@ -299,7 +300,7 @@ impl Hub {
         }
     }
 
-    /// Looks at the chunks of dead workers, and at a pool that was given up.
+    /// Handles the chunks of dead workers, and a pool that the supervisor has broken.
     pub(super) fn collect_dead(&self, inner: &mut Inner) -> Result<()> {
         let board = self.ground.board();
         for (at, slot) in self.ground.slots().iter().enumerate() {
@@ -334,7 +335,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Ends the call that was running in a dead worker, or has it tried again; gives out the others anew.
+    /// Ends the call that was running in a dead worker, or arranges a new try; publishes the other calls again.
     fn charge(&self, inner: &mut Inner, mut chunk: Chunk, exit: u32, pid: u32, begun: u32) {
         let running = begun.checked_sub(1) == Some(chunk.seen);
         let cancelled = chunk.job.is_cancelled();

@@ -1,4 +1,4 @@
-//! How a pool ends: closed, terminated, interrupted, dropped; and the wait for that.
+//! The ways in which a pool ends: closed, terminated, interrupted, dropped; and the wait for its end.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::wanted::Waiting;
 use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long the supervisor may take to end, above what it gives its workers.
+/// The time that the supervisor has for its end, beyond the time that it gives its workers.
 const END: Duration = Duration::from_secs(10);
 
 impl Hub {
-    /// Takes no more tasks; workers end when there is none left.
+    /// Refuses further tasks; workers end when no task is left.
     pub(super) fn close(&self) -> Result<()> {
         let mut inner = self.lock()?;
         if inner.mode == Mode::Open {
@@ -27,12 +27,12 @@ impl Hub {
         self.collect(&mut inner)
     }
 
-    /// Ends the workers, whatever they do. Every call that has not ended is cancelled.
+    /// Ends the workers, whatever they do. Every unfinished call is cancelled.
     pub(super) fn terminate(&self) -> Result<()> {
         self.end_workers(TERMINATED)
     }
 
-    /// As [`terminate`](Self::terminate), by `SIGKILL`.
+    /// Does what [`terminate`](Self::terminate) does, with `SIGKILL`.
     pub(super) fn kill(&self) -> Result<()> {
         self.end_workers(KILLED)
     }
@@ -75,7 +75,7 @@ impl Hub {
         if self.lock()?.mode == Mode::Open {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "the pool is still running: close or terminate it before the join",
+                "cannot join the pool: it is still running; close or terminate it first",
             ));
         }
         let _waiting = Waiting::begin(&self.waiting);
@@ -101,12 +101,12 @@ impl Hub {
         }
     }
 
-    /// Whether tasks are taken, and whether any has not ended.
+    /// Whether the pool has unfinished tasks.
     pub(super) fn is_busy(&self) -> bool {
         self.lock().is_ok_and(|inner| !inner.is_idle())
     }
 
-    /// Ends everything, for the last handle.
+    /// Ends the pool when its last handle is dropped.
     pub(super) fn end(&self) {
         let _ = self.terminate(); // there is nobody to tell of an outcome that cannot be read
         let Ok(mut inner) = self.lock() else { return }; // another process's

@@ -1,4 +1,4 @@
-//! What a crate needs that carries calls of this program's tasks to other machines: names, bytes and outcomes.
+//! The interface for a crate that carries calls of this program's tasks to other machines: names, bytes and outcomes.
 //!
 //! Hidden, and without a promise of stability: `ossature-redis` is the only user, and has this crate's version.
 //!
@@ -71,10 +71,10 @@ use crate::multiprocessing::process::PanicReport;
 use crate::multiprocessing::tasks::{Arguments, BuildId, Form, Target, registered};
 use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Reading, Trust, Writing};
 
-/// What the caller wants of a task.
+/// The kind of result that the caller wants from a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wants {
-    /// What the task returns.
+    /// The return value of the task.
     Value,
     /// The value in the `Result` that the task returns, or the text of its error.
     Result,
@@ -89,28 +89,28 @@ impl Wants {
     }
 }
 
-/// An error of this crate's, for callers of the other crate.
+/// Makes an error of this crate, for callers of the other crate.
 pub fn error(kind: ErrorKind, message: String) -> Error {
     Error::new(kind, message)
 }
 
-/// The name under which a task stands in the table.
+/// Returns the name of a task in the table.
 ///
 /// # Errors
-/// `UnknownTask` when the task stands in no table.
+/// `UnknownTask` when no table contains the task.
 pub fn name_of<F: Target<Args>, Args>(target: F, wants: Wants) -> Result<&'static str> {
     registered(target, wants.form()).map(|task| task.name)
 }
 
-/// The name of a task as it stands in the table of this program.
+/// Returns the name of a task as the table of this program has it.
 ///
 /// # Errors
-/// `UnknownTask` for a name that stands in no table here.
+/// `UnknownTask` for a name that no table here contains.
 pub fn known_name(task: &str) -> Result<&'static str> {
     known(task)
 }
 
-/// The number that the linker wrote into this program; `None` when it wrote none.
+/// Returns the build id that the linker wrote into this program; `None` when it wrote none.
 ///
 /// # Errors
 /// `Os` when /proc is not mounted.
@@ -120,16 +120,16 @@ pub fn build_id() -> Result<Option<Vec<u8>>> {
     Ok(own.linked().map(<[u8]>::to_vec))
 }
 
-/// Writes the arguments of calls, for the thread that made it.
+/// Writes the arguments of calls, in the thread that made the packer.
 pub struct Packer(Writing);
 
 impl Packer {
-    /// Begins to write.
+    /// Begins a series of writes.
     pub fn begin() -> Self {
         Self(Writing::begin())
     }
 
-    /// Writes the arguments of one call behind what is in `out`.
+    /// Writes the arguments of one call after the bytes in `out`.
     ///
     /// # Errors
     /// `InvalidInput` for what cannot be serialised, `Unsupported` for descriptors and shared memory. What was written
@@ -153,7 +153,7 @@ impl fmt::Debug for Packer {
     }
 }
 
-/// Serialises a value that goes to another machine.
+/// Serialises a value for another machine.
 ///
 /// # Errors
 /// As [`Packer::write`].
@@ -161,7 +161,7 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     let packed = transfer::pack(value)?;
     if !packed.descriptors.is_none() {
         let message = format!(
-            "{} holds a descriptor or shared memory, which stays on this machine: send the content",
+            "{} contains a descriptor or shared memory, which stays on this machine: send the content",
             std::any::type_name::<T>()
         );
         return Err(Error::new(ErrorKind::Unsupported, message));
@@ -177,11 +177,11 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     transfer::unpack_slice(bytes, Descriptors::new(), Trust::Untrusted, Bounds::SAME_PROGRAM)
 }
 
-/// Reads values that came from another machine, for the thread that made it.
+/// Reads values that came from another machine, in the thread that made the unpacker.
 pub struct Unpacker(Reading<'static>);
 
 impl Unpacker {
-    /// Begins to read.
+    /// Begins a series of reads.
     pub fn begin() -> Self {
         Self(Reading::from_afar(Bounds::SAME_PROGRAM))
     }
@@ -201,7 +201,7 @@ impl fmt::Debug for Unpacker {
     }
 }
 
-/// How one call ended.
+/// The outcome of one call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CallEnd<'b> {
     /// The bytes of the value.
@@ -210,7 +210,7 @@ pub enum CallEnd<'b> {
     Failed(&'b [u8]),
 }
 
-/// A failure on its way.
+/// The serialised form of a failure.
 #[derive(Serialize, Deserialize)]
 enum Ending {
     Died { exit: Exit, pid: Option<i32>, late: bool, words: Option<Box<str>> },
@@ -269,12 +269,12 @@ impl Ending {
     }
 }
 
-/// Whether these bytes tell of a worker that died.
+/// Whether these bytes describe the death of a worker.
 pub fn is_death(failed: &[u8]) -> bool {
     matches!(unpack(failed), Ok(Ending::Died { .. }))
 }
 
-/// Why these bytes tell of a call that was not begun, if they do: its pool could start no workers any more.
+/// Returns the reason why the call was not started, if these bytes describe a pool that could not start workers.
 pub fn unmade(failed: &[u8]) -> Option<String> {
     match unpack(failed) {
         Ok(Ending::Broken(why)) => Some(why),
@@ -282,7 +282,7 @@ pub fn unmade(failed: &[u8]) -> Option<String> {
     }
 }
 
-/// The error of a call that failed on another machine, of this name.
+/// Returns the error of a call of the given task that failed on another machine.
 pub fn failed(task: &str, host: &str, failed: &[u8]) -> Error {
     match unpack::<Ending>(failed) {
         Ok(end @ Ending::Panicked(_)) => end.failure().into_error(task),
@@ -292,32 +292,32 @@ pub fn failed(task: &str, host: &str, failed: &[u8]) -> Error {
             let text = format!("{error} (on {host})");
             error.with_message(text)
         }
-        Err(error) => error.with_message(format!("the failure of {task} on {host} cannot be read")),
+        Err(error) => error.with_message(format!("cannot read the failure of {task} on {host}")),
     }
 }
 
-/// The failure of a call that took longer than it may.
+/// Makes the failure of a call that took longer than its limit.
 pub fn late(task: &str, limit: std::time::Duration) -> Vec<u8> {
     let exit = Exit::Signal(9, false);
     let words = Some(format!("{task} may take {limit:?}").into());
     bytes_of(&Ending::Died { exit, pid: None, late: true, words })
 }
 
-/// The failure of a call whose host knows no such task, or cannot read its arguments.
+/// Makes the failure of a call whose host does not know the task, or cannot read the arguments.
 pub fn unreadable(why: &str) -> Vec<u8> {
     bytes_of(&Ending::Unreadable(why.to_owned()))
 }
 
-/// The failure of a call whose host cannot send the value.
+/// Makes the failure of a call whose host cannot send the value.
 pub fn unwritable(why: &str) -> Vec<u8> {
-    bytes_of(&Ending::Unwritable(format!("its result cannot be sent: {why}")))
+    bytes_of(&Ending::Unwritable(format!("cannot send its result: {why}")))
 }
 
 fn bytes_of(end: &Ending) -> Vec<u8> {
     transfer::pack(end).map(|packed| packed.bytes).unwrap_or_default() // plain data
 }
 
-/// Calls that a pool makes for another machine, one after the other in one worker.
+/// Calls that a pool runs for another machine, one after the other in one worker.
 pub struct Run {
     hub: Arc<Hub>,
     job: Arc<Job>,
@@ -325,7 +325,7 @@ pub struct Run {
 }
 
 impl Pool {
-    /// Gives the calls of a task to one worker, each as the bytes that [`Packer::write`] has made. Does not wait.
+    /// Sends the calls of a task to one worker, each as the bytes that [`Packer::write`] made. Does not wait.
     ///
     /// # Errors
     /// `UnknownTask` for a name that stands in no table here, `InvalidInput` above 4 GiB, and those of
@@ -347,7 +347,7 @@ impl Pool {
         Ok(Run { hub: hub.clone(), job, count })
     }
 
-    /// Waits until `is_ready`, which is asked after every outcome; false when the time ran out.
+    /// Waits until `is_ready` returns true; it is called after every outcome. False when the time ran out.
     ///
     /// # Errors
     /// As [`AsyncResult::wait`](super::AsyncResult::wait).
@@ -356,7 +356,7 @@ impl Pool {
         self.0.wait(until, Wanted::Each, is_ready)
     }
 
-    /// Wakes the threads that wait, so that they ask anew.
+    /// Wakes the waiting threads, so that they check again.
     ///
     /// # Errors
     /// `NotAllowed` in another process than the pool's.
@@ -374,7 +374,7 @@ impl Run {
         self.job.is_done()
     }
 
-    /// Cancels the calls that have not ended; one that runs ends with its worker.
+    /// Cancels the unfinished calls; a running call ends with its worker.
     ///
     /// # Errors
     /// `NotAllowed` in another process than the pool's.
@@ -382,22 +382,22 @@ impl Run {
         self.hub.cancel(&self.job)
     }
 
-    /// Another handle of the same calls, to cancel them by.
+    /// Makes another handle for the same calls, from which they can be cancelled.
     pub fn handle(&self) -> Self {
         Self { hub: self.hub.clone(), job: self.job.clone(), count: self.count }
     }
 
-    /// How many calls there are.
+    /// The number of calls.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Tells how each call ended, in the order of the calls, once every call has ended. Tells it once.
+    /// Reports the outcome of each call, in the order of the calls, once every call has ended. Reports them only once.
     pub fn take(&self, mut tell: impl FnMut(CallEnd<'_>)) {
         self.job.show_all(|end| match end {
             Ok(Some(value)) => tell(CallEnd::Value(value)),
             Ok(None) => {
-                let why = "it holds a descriptor or shared memory, which stays on its machine";
+                let why = "it contains a descriptor or shared memory, which stays on its machine";
                 tell(CallEnd::Failed(&unwritable(why)));
             }
             Err(failure) => tell(CallEnd::Failed(&bytes_of(&Ending::of(failure)))),

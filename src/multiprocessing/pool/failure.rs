@@ -1,4 +1,4 @@
-//! Why a call has no value.
+//! The reasons why a call has no value.
 
 use ossature_sys::process::{ExitStatus, Pid};
 
@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::multiprocessing::process::PanicReport;
 use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust};
 
-/// Why a call has no value.
+/// The reason why a call has no value.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     /// The call's worker died.
@@ -16,18 +16,18 @@ pub(super) enum Failure {
     Panicked(Box<PanicReport>),
     /// The call returned an error.
     Failed(String),
-    /// The call's arguments could not be read, or its value not be written or read.
+    /// The worker could not read the arguments, or the value could not be written or read.
     Spoilt(ErrorKind, String),
     /// The call was cancelled.
     Cancelled,
     /// An interrupt ended the pool.
     Interrupted,
-    /// The pool ended first, and why.
+    /// The pool broke before the call ended; the text is the reason.
     Broken(String),
 }
 
 impl Failure {
-    /// The failure that a record tells of.
+    /// Converts the record of a failure.
     pub(super) fn of(kind: Kind, payload: &[u8]) -> Self {
         let text = || String::from_utf8_lossy(payload).into_owned();
         match kind {
@@ -41,19 +41,21 @@ impl Failure {
             Kind::Undecodable => {
                 Self::Spoilt(ErrorKind::Decode, format!("the worker could not read its arguments: {}", text()))
             }
-            Kind::Unencodable => {
-                Self::Spoilt(ErrorKind::InvalidInput, format!("its result cannot be sent: {}", text()))
-            }
+            Kind::Unencodable => Self::Spoilt(ErrorKind::InvalidInput, format!("cannot send its result: {}", text())),
             _ => Self::Failed(text()),
         }
     }
 
-    /// The error for whoever waits for the task.
+    /// Converts the failure to the error for the caller that waits for the task.
     pub(super) fn into_error(self, task: &str) -> Error {
         match self {
             Self::Died { exit, pid, late, words } => {
                 let number = pid.map_or_else(String::new, |pid| format!(" (process {})", pid.as_raw_nonzero()));
-                let why = if late { ": it took longer than the pool's task_timeout, and was killed" } else { "" };
+                let why = if late {
+                    ": the task took longer than the pool's task_timeout, and the worker was killed"
+                } else {
+                    ""
+                };
                 let mut text = format!("the worker{number} died with {exit} while it ran {task}{why}");
                 if let Some(words) = words {
                     text.push_str(": ");

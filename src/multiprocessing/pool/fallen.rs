@@ -1,4 +1,4 @@
-//! A supervisor that has ended, whose workers may still live.
+//! A supervisor that has died, whose workers may still run.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use ossature_sys::poll::{PollFd, PollFlags, poll};
 
 use crate::multiprocessing::process::Process;
 
-/// How long the last processes of a killed supervisor may take to end.
+/// The maximum time for the last processes of a dead supervisor to end.
 pub(super) const LAST: Duration = Duration::from_secs(5);
 
-/// A supervisor that has ended.
+/// A supervisor that has died.
 pub(super) struct Fallen {
     pub(super) supervisor: Process,
-    /// Readable once its last worker has ended.
+    /// A descriptor that is readable once the supervisor's last worker has ended.
     line: Option<Arc<OwnedFd>>,
-    /// How long to wait for that.
+    /// The deadline for the end of the last worker.
     until: Deadline,
 }
 
@@ -26,7 +26,7 @@ impl Fallen {
         Self { supervisor, line: line.map(Arc::new), until: Deadline::after(LAST) }
     }
 
-    /// Waits for the end of the last worker, until the deadline at most. Says whether there is nobody left to wait for.
+    /// Waits for the end of the last worker, at most until the deadline. Returns whether the wait is over.
     pub(super) fn outwait(&self, deadline: Deadline) -> bool {
         let Some(line) = &self.line else { return true };
         let ended = poll(&mut [PollFd::new(&**line, PollFlags::IN)], deadline.or_sooner(self.until));
@@ -38,7 +38,7 @@ impl Fallen {
         let _ = self.supervisor.join_timeout(Deadline::NOW); // fails when somebody else has taken it
     }
 
-    /// What is readable once its last worker has ended.
+    /// The descriptor that is readable once the last worker has ended.
     pub(super) fn line(&self) -> Option<&OwnedFd> {
         self.line.as_deref()
     }

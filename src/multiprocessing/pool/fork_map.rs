@@ -1,4 +1,4 @@
-//! A map by a closure that borrows: the workers are copies of this process.
+//! Maps whose closures borrow: the workers are copies of this process.
 
 use std::sync::Arc;
 
@@ -16,8 +16,7 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::tasks::{Calls, Form};
 use crate::multiprocessing::transfer::{Transfer, Writing};
 
-/// Calls `f` with each item, in `workers` copies of this process, and waits for all values, which come in the order of
-/// the items.
+/// Calls `f` with each item, in `workers` copies of this process, and waits for all values, in the order of the items.
 ///
 /// The copies have the items already: the items are not serialised, and may be of any type. Only the values are
 /// serialised. The closure may borrow. What it changes in memory is not seen in this process.
@@ -44,7 +43,7 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// ```
 pub fn fork_map<T, R: Transfer>(items: &[T], workers: usize, f: impl Fn(&T) -> R) -> Result<Vec<R>> {
     if workers == 0 || workers > board::WORKERS_MAX {
-        return Err(Error::new(ErrorKind::InvalidInput, "fork_map has at least 1 worker and at most 1024"));
+        return Err(Error::new(ErrorKind::InvalidInput, "fork_map needs at least 1 worker and at most 1024"));
     }
     if items.is_empty() {
         return Ok(Vec::new());
@@ -73,7 +72,7 @@ pub fn fork_map<T, R: Transfer>(items: &[T], workers: usize, f: impl Fn(&T) -> R
     values.into_iter().map(|value| value.ok_or_else(|| job.taken())).collect()
 }
 
-/// Ends the workers, also with an error.
+/// Ends the workers when dropped, also after an error.
 struct Ended(Arc<Hub>);
 
 impl Drop for Ended {

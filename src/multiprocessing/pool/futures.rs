@@ -1,4 +1,4 @@
-//! The pool under the names of Python's `concurrent.futures`: an executor whose calls are futures.
+//! The pool in the form of Python's `concurrent.futures`: an executor whose calls are futures.
 //!
 //! ```standalone_crate
 //! use std::time::Duration;
@@ -40,7 +40,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::{Arguments, Target};
 use crate::multiprocessing::transfer::Transfer;
 
-/// A pool as an executor: calls are submitted, and their futures waited for.
+/// A pool as an executor: it takes calls and returns futures.
 ///
 /// Dropping it waits until every call has ended, as Python's `with` does.
 ///
@@ -90,7 +90,7 @@ use crate::multiprocessing::transfer::Transfer;
 pub struct Executor(Pool);
 
 impl Executor {
-    /// Starts an executor of `workers` workers by the default method. [`Pool::builder`] says more about a pool.
+    /// Starts an executor of `workers` workers with the default method. [`Pool::builder`] has more settings.
     ///
     /// # Errors
     /// As [`Pool::new`].
@@ -98,12 +98,12 @@ impl Executor {
         Pool::new(workers).map(Self)
     }
 
-    /// The pool, for its other calls.
+    /// The underlying pool, for its other methods.
     pub fn pool(&self) -> &Pool {
         &self.0
     }
 
-    /// Gives a call of `target` with `args` to a worker. Does not wait.
+    /// Sends a call of `target` with `args` to a worker. Does not wait.
     ///
     /// # Errors
     /// As [`Pool::apply_async`].
@@ -116,9 +116,10 @@ impl Executor {
         self.0.apply_async(target, args).map(Future::from)
     }
 
-    /// The results of `target` for each item, in the order of the items: see [`Pool::imap`]. A limit for a result goes
-    /// to [`next_timeout`](IMapIterator::next_timeout), and Python's `chunksize` and `buffersize` to
-    /// [`chunksize`](Pool::chunksize) and [`lookahead`](super::Chunked::lookahead) of the [pool](Self::pool).
+    /// Calls `target` with each item, and returns an iterator over the results in the order of the items: see
+    /// [`Pool::imap`]. For a limit on one result use [`next_timeout`](IMapIterator::next_timeout). Python's `chunksize`
+    /// and `buffersize` are [`chunksize`](Pool::chunksize) and [`lookahead`](super::Chunked::lookahead) of the
+    /// [pool](Self::pool).
     ///
     /// # Errors
     /// As [`Pool::imap`].
@@ -132,7 +133,7 @@ impl Executor {
         self.0.imap(target, items)
     }
 
-    /// Takes no more calls, and does not wait for those that there are.
+    /// Refuses further calls, and does not wait for the calls that it has.
     ///
     /// # Errors
     /// As [`Pool::close`].
@@ -141,7 +142,7 @@ impl Executor {
         self.0.close()
     }
 
-    /// Takes no more calls, and waits until all have ended.
+    /// Refuses further calls, and waits until all calls have ended.
     ///
     /// # Errors
     /// As [`Pool::join`].
@@ -150,7 +151,7 @@ impl Executor {
         self.0.join()
     }
 
-    /// As [`shutdown`](Self::shutdown), but the calls that have not begun are cancelled.
+    /// Does what [`shutdown`](Self::shutdown) does, but cancels the calls that have not started.
     ///
     /// # Errors
     /// As [`Pool::join`].
@@ -169,8 +170,7 @@ impl Executor {
         self.0.terminate()
     }
 
-    /// Ends all workers by `SIGKILL`, whatever they do. Calls that have not ended are
-    /// [`Cancelled`](ErrorKind::Cancelled).
+    /// Ends all workers by `SIGKILL`, whatever they do. Unfinished calls are [`Cancelled`](ErrorKind::Cancelled).
     ///
     /// # Errors
     /// As [`Pool::terminate`].
@@ -192,7 +192,7 @@ impl Drop for Executor {
     }
 }
 
-/// A call, and the value that it will have. Clones are the same future.
+/// A call and its future value. Clones refer to the same call.
 ///
 /// Differs from Python, where [`result`](Self::result) may be called again: a value is given once.
 ///
@@ -246,7 +246,7 @@ impl<R> Clone for Future<R> {
 }
 
 impl<R> Future<R> {
-    /// Cancels the call, unless the call runs or has ended. Says whether the call is cancelled.
+    /// Cancels the call, unless the call runs or has ended. Returns whether the call is cancelled.
     ///
     /// # Errors
     /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the executor's.
@@ -255,7 +255,7 @@ impl<R> Future<R> {
         Ok(self.job.is_done() && self.job.is_cancelled())
     }
 
-    /// Says whether the call was cancelled.
+    /// Whether the call was cancelled.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -263,7 +263,7 @@ impl<R> Future<R> {
         Ok(self.done()? && self.job.is_cancelled())
     }
 
-    /// Says whether a worker has begun the call and not ended it.
+    /// Whether a worker has started the call and not ended it.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -271,7 +271,7 @@ impl<R> Future<R> {
         self.hub.is_running(&self.job)
     }
 
-    /// Says whether the call has ended: with a value, with an error or cancelled.
+    /// Whether the call has ended: with a value, with an error or cancelled.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -282,8 +282,8 @@ impl<R> Future<R> {
         Ok(self.job.is_done())
     }
 
-    /// Makes a descriptor that is readable once the call has ended, for a poll beside other things. A program that
-    /// finds the descriptor readable calls [`done`](Self::done).
+    /// Makes a descriptor that is readable once the call has ended, for a poll together with other descriptors. A
+    /// program that finds the descriptor readable calls [`done`](Self::done).
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left, and as [`cancel`](Self::cancel).
@@ -313,11 +313,11 @@ impl<R> Future<R> {
         Ok(Some(self.job.failure().map(|failure| failure.into_error(self.job.task))))
     }
 
-    /// Has `callback` called with this future once the call has ended, in a thread that the executor starts for its
-    /// callbacks. If the call has ended already, the callback is called in that thread too. A panic of a callback is
-    /// printed, and the others are called.
+    /// Calls `callback` with this future once the call has ended, in a thread that the executor starts for its
+    /// callbacks. That thread also calls the callback if the call has already ended. A panic of a callback is printed,
+    /// and the other callbacks are called.
     ///
-    /// An executor has this thread from the first callback on, so the program cannot fork. The thread ends behind the
+    /// An executor has this thread from the first callback on, so the program cannot fork. The thread ends after the
     /// last callback of an executor that was dropped.
     ///
     /// Differs from Python, where such a callback is called at once, by the caller.
@@ -361,7 +361,7 @@ impl<R> fmt::Debug for Future<R> {
     }
 }
 
-/// When [`wait`] returns.
+/// The condition on which [`wait`] returns.
 ///
 /// # Examples
 /// See the example of [the module](self).
@@ -378,15 +378,15 @@ pub enum ReturnWhen {
     AllCompleted,
 }
 
-/// The places of futures in the slice that was waited for.
+/// The indices of the futures in the slice passed to [`wait`].
 ///
 /// # Examples
 /// See the example of [the module](self).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Waited {
-    /// Of those that have ended.
+    /// The futures that have ended.
     pub done: Vec<usize>,
-    /// Of the others.
+    /// The other futures.
     pub not_done: Vec<usize>,
 }
 
@@ -404,7 +404,7 @@ pub fn wait<R>(futures: &[Future<R>], timeout: impl Into<Deadline>, when: Return
         if futures.iter().any(|future| !Arc::ptr_eq(&future.hub, &first.hub)) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "the futures are of several executors: wait for those of each",
+                "the futures belong to several executors: wait for the futures of each executor separately",
             ));
         }
         first.hub.wait(timeout.into(), Wanted::Each, || {
@@ -430,7 +430,7 @@ pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>) -> AsComple
     AsCompleted { futures: futures.into_iter().collect() }
 }
 
-/// What [`as_completed`] gives.
+/// An iterator over futures as they end, made by [`as_completed`].
 ///
 /// # Examples
 /// ```standalone_crate
@@ -455,7 +455,7 @@ pub fn as_completed<R>(futures: impl IntoIterator<Item = Future<R>>) -> AsComple
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "nothing is waited for until a future is asked for"]
+#[must_use = "the iterator waits for nothing until `next` is called"]
 pub struct AsCompleted<R> {
     futures: Vec<Future<R>>,
 }

@@ -7,7 +7,7 @@ use ossature_sys::deadline::Deadline;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The outcomes of calls that belong together.
+/// The outcomes of the calls of one job.
 pub(super) struct Gathered<R> {
     state: Mutex<Outcomes<R>>,
     news: Condvar,
@@ -15,11 +15,11 @@ pub(super) struct Gathered<R> {
 
 pub(super) struct Outcomes<R> {
     pub(super) first: usize,
-    /// `Some(None)` for an outcome that was taken.
+    /// The outcomes of the calls, in their order. `Some(None)` is an outcome that was taken.
     pub(super) places: VecDeque<Option<Option<Result<R>>>>,
     came: VecDeque<usize>,
     pub(super) waiting: usize,
-    /// How many threads sleep until there is news.
+    /// The number of threads that wait for news.
     sleepers: usize,
 }
 
@@ -33,7 +33,7 @@ impl<R> Gathered<R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
-    /// Makes room for more calls; the index of the first.
+    /// Makes room for more calls, and returns the index of the first.
     pub(super) fn give(&self, count: usize) -> usize {
         let mut state = self.state();
         let first = state.first + state.places.len();
@@ -43,9 +43,9 @@ impl<R> Gathered<R> {
         first
     }
 
-    /// Keeps the end of a call; `None` was cancelled.
+    /// Stores the outcome of a call; `None` means that the call was cancelled.
     pub(super) fn resolve(&self, index: usize, outcome: Option<Result<R>>) {
-        let cancelled = || Err(Error::new(ErrorKind::Cancelled, "the pool ended before the call began"));
+        let cancelled = || Err(Error::new(ErrorKind::Cancelled, "the pool ended before the call started"));
         let mut state = self.state();
         let at = index - state.first; // taken places go only behind it
         if let Some(place) = state.places.get_mut(at) {
@@ -60,7 +60,7 @@ impl<R> Gathered<R> {
         }
     }
 
-    /// Waits until `is_ready`; `None` when the time ran out.
+    /// Waits until `is_ready` is true; `None` when the time ran out.
     pub(super) fn wait(
         &self,
         deadline: Deadline,

@@ -1,4 +1,5 @@
-//! What a pool's parent, supervisor and workers share: the memory, and the descriptors that wake parent and supervisor.
+//! The memory that a pool's parent, supervisor and workers share, and the descriptors that wake the parent and the
+//! supervisor.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -17,10 +18,10 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::tasks::max_argument_depth;
 use crate::multiprocessing::transfer::{Handle, Memory, Way};
 
-/// How many slots there are at least.
+/// The minimum number of slots.
 const SLOTS: usize = 1024;
 
-/// What goes to a process that is not a copy of the parent.
+/// The parts that are sent to a process that is not a copy of the parent.
 #[derive(Serialize, Deserialize)]
 pub(in crate::multiprocessing) struct Parts {
     board: Memory<Board>,
@@ -29,53 +30,53 @@ pub(in crate::multiprocessing) struct Parts {
     pub(super) arena: Handle<OwnedFd>,
     arena_length: usize,
     streams: Handle<OwnedFd>,
-    /// Raised for the parent, which sleeps on it.
+    /// The eventfd that wakes the parent.
     news: Handle<OwnedFd>,
-    /// Raised for the supervisor.
+    /// The eventfd that wakes the supervisor.
     nudge: Handle<OwnedFd>,
-    /// Where workers write their log records, if the parent wants them.
+    /// The pipe to which workers write their log records, if the parent wants them.
     pub(super) logs: Option<Handle<OwnedFd>>,
-    /// The ways of descriptors, to the workers and from them.
+    /// The channels for descriptors, to the workers and from them.
     calls: Way,
     results: Way,
 }
 
-/// The parts, mapped.
+/// The parts, mapped into this process.
 pub(super) struct Ground {
     pub(super) parts: Parts,
     pub(super) arena: Region,
     streams: Region,
 }
 
-/// How the workers of a pool live.
+/// The settings of the workers of a pool.
 #[derive(Serialize, Deserialize)]
 pub(in crate::multiprocessing) struct Setup {
     /// The beginning of the workers' names.
     pub(super) prefix: String,
     /// The name of the task that each worker runs first.
     pub(super) initializer: Option<String>,
-    /// After how many chunks a worker ends.
+    /// The number of chunks after which a worker ends.
     pub(super) max_chunks: Option<u32>,
-    /// How long one call may take.
+    /// The maximum time of one call.
     pub(super) timeout: Option<Duration>,
-    /// How deep the arguments of a call may be nested.
+    /// The maximum nesting of the arguments of a call.
     pub(super) depth: usize,
-    /// Whether the arguments come from strangers, so that their memory is bounded too.
+    /// Whether the arguments come from untrusted peers, so that their memory is limited, too.
     pub(super) for_strangers: bool,
-    /// The numbers of the signals that interrupt the parent's waits, and that the parent alone reacts to.
+    /// The numbers of the signals that interrupt the parent's waits, and to which only the parent reacts.
     pub(super) held: Vec<i32>,
-    /// The processors that the workers run on, a set for each worker in turn; without sets they run anywhere.
+    /// The processors on which the workers run, a set for each worker in turn; without sets they run anywhere.
     pub(super) affinity: Vec<Vec<u32>>,
-    /// The bytes of memory after which a worker ends.
+    /// The memory in bytes after which a worker ends.
     pub(super) max_memory: Option<u64>,
-    /// How long a worker waits for a chunk until it ends.
+    /// The time without a chunk after which a worker ends.
     pub(super) idle: Option<Duration>,
     /// The level of the log records that the parent wants; `None` for none.
     pub(super) log: Option<u8>,
 }
 
 impl Setup {
-    /// Workers that live for ever, and calls without a limit.
+    /// Makes settings for workers without a limit on their life, their calls or their memory.
     pub(super) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
@@ -92,7 +93,7 @@ impl Setup {
         }
     }
 
-    /// What the parent of a new pool reacts to alone. `SIGTERM` ends workers.
+    /// Returns the signals to which only the parent of a new pool reacts. `SIGTERM` ends workers.
     fn held_now() -> Vec<i32> {
         interrupt::interrupting().0.without(Signal::TERM).iter().map(Signal::as_raw).collect()
     }
@@ -103,7 +104,7 @@ impl Setup {
 }
 
 impl Ground {
-    /// The memory of a new pool.
+    /// Makes the memory of a new pool.
     ///
     /// # Errors
     /// `EMFILE`, `ENOMEM`, `ENOSPC`, `EFBIG`.
@@ -130,7 +131,7 @@ impl Ground {
         Self::open(parts)
     }
 
-    /// Maps what came from the parent.
+    /// Maps the parts that came from the parent.
     pub(super) fn open(parts: Parts) -> Result<Self> {
         let mapped = |errno| Error::os(errno, "cannot map the memory of a pool");
         let arena = Region::shared(&parts.arena.0, parts.arena_length).map_err(mapped)?;
@@ -154,27 +155,27 @@ impl Ground {
         self.entries().get(place).map(|entry| Stream::new(&self.streams, entry, place))
     }
 
-    /// The memory file of the arena, for its pages.
+    /// Duplicates the memory file of the arena, for its pages.
     pub(super) fn arena_file(&self) -> Result<Memfd> {
         let again = fd::duplicate(&self.parts.arena.0).and_then(Memfd::from_fd);
         again.map_err(|errno| Error::os(errno, "cannot make room for the arguments of a pool's tasks"))
     }
 
-    /// Wakes the parent, if it sleeps and wants to hear of an outcome that was stored before.
+    /// Wakes the parent, if it sleeps and must be woken for an outcome that was stored before.
     pub(super) fn tell_parent(&self) {
         if self.board().is_heard() {
             raise(&self.parts.news.0);
         }
     }
 
-    /// The same for a worker that has found no chunk.
+    /// Wakes the parent for a worker that has found no chunk, if the parent waits for chunks to be claimed.
     pub(super) fn tell_parent_of_rest(&self) {
         if self.board().is_heard_at_rest() {
             raise(&self.parts.news.0);
         }
     }
 
-    /// Wakes the parent, if it sleeps, so that it reads a stream before that is full.
+    /// Wakes the parent, if it sleeps, so that it reads a stream before the stream is full.
     #[cold]
     pub(super) fn call_parent(&self) {
         if self.board().is_heard_in_any_case() {
@@ -182,7 +183,7 @@ impl Ground {
         }
     }
 
-    /// Wakes as many idle workers, after chunks for them were published.
+    /// Wakes up to `count` idle workers, after chunks for them were published.
     pub(super) fn wake_workers(&self, count: u32) {
         self.board().wake_workers(self.entries(), count);
     }
@@ -194,8 +195,8 @@ impl Ground {
         }
     }
 
-    /// Wakes every worker that sleeps, for a change that all must see. Whoever was to wake a worker may have been
-    /// killed, so nobody's bit says enough.
+    /// Wakes every sleeping worker, for a change that all must see. The process that was to wake a worker may have been
+    /// killed, so the workers' bits are not reliable here.
     pub(super) fn wake_all_workers(&self) {
         for entry in self.entries() {
             entry.wake();
@@ -210,12 +211,12 @@ impl Ground {
         &self.parts.nudge.0
     }
 
-    /// The way of the descriptors of arguments.
+    /// The channel for the descriptors of arguments.
     pub(super) fn calls(&self) -> &Way {
         &self.parts.calls
     }
 
-    /// The way of the descriptors of results.
+    /// The channel for the descriptors of results.
     pub(super) fn results(&self) -> &Way {
         &self.parts.results
     }

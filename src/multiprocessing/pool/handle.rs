@@ -51,7 +51,7 @@ pub struct Pool(pub(super) Arc<Hub>);
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.0.is_busy() {
-            warning!("a pool is dropped while it has calls to make: they are cancelled");
+            warning!("dropping a pool cancels its unfinished calls");
         }
         self.0.end();
     }
@@ -63,7 +63,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// The name of a task, if it stands in a table.
+/// Returns the name of a task, if a table contains it.
 pub(super) fn name<F: Target<Args>, Args>(target: F, form: Form) -> Result<&'static str> {
     nameable::<F>();
     registered(target, form).map(|task| task.name)

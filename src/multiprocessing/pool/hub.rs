@@ -1,8 +1,8 @@
-//! The parent's side: publishes chunks, collects outcomes, hears of deaths. Nothing here has a thread of its own:
-//! whoever waits for a result does it for everybody.
+//! The parent's side: it publishes chunks, collects outcomes and handles deaths. It has no thread of its own: a thread
+//! that waits for a result does this work for all threads.
 //!
 //! One thread at a time, the *leader*, sleeps on the news of the workers and on the supervisor's end. The others sleep
-//! on a condition variable, and the leader wakes them when it has collected, and when it leaves.
+//! on a condition variable. The leader wakes them when it has collected outcomes, and when it stops being the leader.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -39,40 +39,40 @@ use crate::multiprocessing::process::Process;
 use crate::multiprocessing::transfer::{Descriptors, Packed};
 use crate::thread;
 
-/// A pool, for all handles in this process.
+/// The state of a pool, shared by all handles in this process.
 pub(super) struct Hub {
     pub(super) ground: Ground,
     pub(super) setup: Setup,
     pub(super) initializer: Option<Packed>,
     pub(super) context: Context,
-    /// Whether the workers run a closure, of which a later supervisor would have no copy.
+    /// Whether the workers run a closure, which a later supervisor would not have.
     pub(super) closure: bool,
-    /// How often a task is given out again whose worker died.
+    /// How many times a task is published again after its worker died.
     pub(super) retries: u32,
     pub(super) arena: Memfd,
     generation: u32,
     state: Mutex<Inner>,
     turn: Condvar,
-    /// Changes, before the outcomes leave their stream, with each look of a thread that finds some.
+    /// A counter that a thread increments when it finds outcomes, before the outcomes leave their stream.
     pub(super) collected: AtomicU32,
-    /// Callbacks of jobs that are done.
+    /// Callbacks of jobs that have ended.
     pub(super) due: Arc<Due>,
     /// Whether the pool has ended, for the thread of the callbacks.
     pub(super) over: AtomicBool,
-    /// How many results are watched as descriptors, and what is watched: the news and the supervisor.
+    /// The number of results that are watched as descriptors, and the watched descriptors: the news and the supervisor.
     pub(super) armed: AtomicUsize,
     pub(super) watch: OnceLock<Epoll>,
-    /// Readable while an interrupt is pending, in a program that has asked for interrupts.
+    /// Readable while an interrupt is pending, in a program that uses interrupts.
     interrupts: Option<&'static CancelFd>,
     /// Log records of the workers.
     logs: Option<Logs>,
-    /// How many threads wait.
+    /// The number of waiting threads.
     pub(super) waiting: AtomicUsize,
-    /// How often the leader looks for news before it sleeps.
+    /// The number of looks for news before the leader sleeps.
     looks: Looks,
 }
 
-/// Whether tasks are taken.
+/// Whether the pool accepts tasks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mode {
     Open,
@@ -80,7 +80,7 @@ pub(super) enum Mode {
     Ended,
 }
 
-/// Whose descriptors they are: the number of the chunk, and the index of the call in it.
+/// The call to which descriptors belong: the number of the chunk, and the index of the call in it.
 pub(super) type Label = (u64, u32);
 
 pub(super) struct Inner {
@@ -88,29 +88,29 @@ pub(super) struct Inner {
     pub(super) supervisor: Option<Process>,
     /// The end of a pipe that the supervisor and the workers hold open.
     pub(super) line: Option<OwnedFd>,
-    /// A supervisor that has ended, of whose workers some may not have, and whether its successor is being started.
+    /// A supervisor that has died, whose workers may still run, and whether its successor is being started.
     pub(super) fallen: Option<Fallen>,
     pub(super) rising: bool,
-    /// What is published, by slot.
+    /// The published chunks, by slot.
     pub(super) chunks: Vec<Option<Chunk>>,
     pub(super) free: usize,
     pub(super) queue: VecDeque<Chunk>,
-    /// Whether the thread that publishes will wait, and wakes a worker before it sleeps.
+    /// Whether the publishing thread will wait; then it wakes a worker before it sleeps.
     pub(super) waits: bool,
     pub(super) sequence: u64,
     pub(super) arena: Arena,
-    /// The beginning of a long outcome of each entry.
+    /// The received part of a long outcome, for each entry.
     pub(super) partial: Vec<Partial>,
     /// The descriptors of results whose records have not been read.
     pub(super) parcels: HashMap<Label, Descriptors>,
-    /// Whether the packets of chunks are to be sent again.
+    /// Whether the packets of chunks must be sent again.
     pub(super) resend: bool,
     pub(super) scratch: Vec<u8>,
     pub(super) ends: u32,
-    /// Whether a thread sleeps for all, and how many sleep until it has news.
+    /// Whether a thread is the leader, and the number of threads that wait for it.
     pub(super) led: bool,
     followers: usize,
-    /// Whether there is a thread for callbacks.
+    /// Whether the thread for callbacks exists.
     pub(super) called: bool,
     pub(super) broken: Option<String>,
     /// Whether an interrupt has ended the pool.
@@ -121,7 +121,7 @@ pub(super) struct Inner {
 pub(super) struct Partial {
     pub(super) of: Option<(u64, u32)>,
     pub(super) bytes: Vec<u8>,
-    /// Of which call a value without a header is, which comes next.
+    /// The call to which the next value without a header belongs.
     pub(super) next: Next,
 }
 
@@ -207,7 +207,7 @@ impl Hub {
         self.ground.entries().len()
     }
 
-    /// What is readable while there are news, or once the supervisor has ended.
+    /// A descriptor that is readable while there are news, or once the supervisor has ended.
     pub(super) fn watch(&self) -> Result<impl AsFd + '_> {
         let failed = |errno| Error::os(errno, "cannot watch a pool");
         let inner = self.lock()?;
@@ -231,18 +231,18 @@ impl Hub {
         Ok(self.watch.get_or_init(|| watch))
     }
 
-    /// The state, for the process that made the pool.
+    /// Locks the state, in the process that made the pool.
     pub(super) fn lock(&self) -> Result<MutexGuard<'_, Inner>> {
         if self.generation != generation() {
             return Err(Error::new(
                 ErrorKind::NotAllowed,
-                "the pool belongs to the process that made it: make another one in this process",
+                "the pool belongs to the process that made it: make another pool in this process",
             ));
         }
         Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner)) // nothing in here panics half-way
     }
 
-    /// Whether tasks are taken.
+    /// Checks that the pool accepts tasks.
     ///
     /// # Errors
     /// `ShutDown` after `close` or `terminate`, `StartFailed` when workers cannot be started, `NotAllowed` elsewhere.
@@ -250,7 +250,7 @@ impl Hub {
         self.lock()?.check()
     }
 
-    /// Gives out chunks.
+    /// Publishes chunks.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -262,13 +262,13 @@ impl Hub {
         self.collect(&mut inner)
     }
 
-    /// The same for one chunk. If the caller will [wait](Self::wait) for its outcome, workers that look for chunks are
-    /// let find it, and no other is woken.
+    /// Publishes one chunk. If the caller will [wait](Self::wait) for its outcome, workers that already look for chunks
+    /// may find it, and no other worker is woken.
     pub(super) fn submit_one(&self, chunk: Chunk, waits: bool) -> Result<()> {
         self.give_out(chunk, waits, Self::collect)
     }
 
-    /// The same for a chunk of an iterator's items. Nothing is taken in: whoever waits for a result does so.
+    /// Publishes a chunk of an iterator's items. It receives no outcomes: a thread that waits for a result does so.
     pub(super) fn submit_next(&self, chunk: Chunk) -> Result<()> {
         self.give_out(chunk, true, Self::publish)
     }
@@ -284,13 +284,13 @@ impl Hub {
         published
     }
 
-    /// Whether a result that is there may be taken without a look: nothing ends the pool, and the pool is this
-    /// process's.
+    /// Whether an available result may be taken without looking for news: nothing ends the pool, and the pool belongs
+    /// to this process.
     pub(super) fn is_undisturbed(&self) -> bool {
         self.generation == generation() && !self.is_interrupted() && self.logs.is_none()
     }
 
-    /// Collects what has come, without a wait.
+    /// Collects the available outcomes, without a wait.
     pub(super) fn look(&self) -> Result<()> {
         let looked = self.look_quietly();
         self.tell_logs();
@@ -304,7 +304,7 @@ impl Hub {
         self.succeed(inner).map(drop)
     }
 
-    /// Whether an interrupt is pending that ends pools.
+    /// Whether an interrupt that ends pools is pending.
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupts.is_some() && thread::interrupts().is_cancelled()
     }
@@ -322,7 +322,7 @@ impl Hub {
         Err(interrupted())
     }
 
-    /// Waits until `is_ready`; false when the time ran out. `wanted` says after which outcomes that can be.
+    /// Waits until `is_ready` is true; false when the time ran out. `wanted` names the outcomes that can make it true.
     pub(super) fn wait(&self, deadline: Deadline, wanted: Wanted<'_>, is_ready: impl Fn() -> bool) -> Result<bool> {
         let _waiting = Waiting::begin(&self.waiting);
         let waited = self.wait_quietly(deadline, wanted, is_ready);
@@ -330,7 +330,8 @@ impl Hub {
         waited
     }
 
-    /// Gives the log records of the workers to the logger. The caller has no lock, for the logger may call the pool.
+    /// Passes the log records of the workers to the logger. The caller holds no lock, because the logger may call the
+    /// pool.
     pub(super) fn tell_logs(&self) {
         if let Some(logs) = &self.logs {
             logs.take().iter().for_each(LogRecord::log);
@@ -371,14 +372,15 @@ impl Hub {
         inner
     }
 
-    /// Wakes the threads that [follow](Self::follow). Std's condition variable makes a system call for nobody, too.
+    /// Wakes the threads that [follow](Self::follow). Without such threads it skips the system call, which the standard
+    /// library's condition variable would make.
     pub(super) fn wake_followers(&self, inner: &Inner) {
         if inner.followers > 0 {
             self.turn.notify_all();
         }
     }
 
-    /// Sleeps, for everybody, until there is news.
+    /// Sleeps as the leader until there is news.
     pub(super) fn lead<'h>(
         &'h self,
         mut inner: MutexGuard<'h, Inner>,
@@ -439,7 +441,7 @@ impl Hub {
         if ended { self.succeed(inner) } else { Ok(inner) }
     }
 
-    /// Wakes the other threads that wait, after something that no worker told of.
+    /// Wakes the other waiting threads, after a change that no worker reports.
     pub(super) fn wake_others(&self, inner: &Inner) {
         self.wake_followers(inner);
         if inner.led {
@@ -455,20 +457,20 @@ impl Inner {
         }
         match (&self.broken, self.mode) {
             (_, Mode::Closed | Mode::Ended) => {
-                Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more tasks"))
+                Err(Error::new(ErrorKind::ShutDown, "the pool is closed and accepts no more tasks"))
             }
             (Some(text), Mode::Open) => Err(Error::new(ErrorKind::StartFailed, text.clone())),
             (None, Mode::Open) => Ok(()),
         }
     }
 
-    /// The job and the number of what is published in a slot.
+    /// The job and the number of the chunk in a slot.
     pub(super) fn at(&self, at: usize) -> Option<(Arc<Job>, u64)> {
         let chunk = self.chunks.get(at).and_then(Option::as_ref)?;
         Some((chunk.job.clone(), chunk.sequence))
     }
 
-    /// The number of what is published in a slot, if it is of this job.
+    /// The number of the chunk in a slot, if it belongs to this job.
     pub(super) fn published(&self, at: usize, job: &Arc<Job>) -> Option<u64> {
         self.at(at).filter(|(of, _)| Arc::ptr_eq(of, job)).map(|(_, sequence)| sequence)
     }
@@ -484,7 +486,7 @@ impl Inner {
         self.supervisor.as_ref().is_some_and(ended)
     }
 
-    /// Ends every call that has not ended.
+    /// Ends every unfinished call with a failure.
     pub(super) fn fail_all(&mut self, failure: &Failure, hub: &Hub) {
         let waiting = std::mem::take(&mut self.queue);
         let published: Vec<_> = (0..self.chunks.len()).filter_map(|at| hub.free(self, at)).collect();
@@ -494,7 +496,7 @@ impl Inner {
     }
 }
 
-/// The pipe for log records. A worker waits while it is full.
+/// Makes the pipe for log records. A worker waits while the pipe is full.
 fn log_pipe() -> Result<(OwnedFd, OwnedFd)> {
     let failed = |errno| Error::os(errno, "cannot make a pool: no pipe for the log records of its workers");
     let (ours, theirs) = pipe::pipe(pipe::Flags::empty()).and_then(AboveStandard::above_standard).map_err(failed)?;
@@ -506,7 +508,7 @@ fn log_pipe() -> Result<(OwnedFd, OwnedFd)> {
 fn interrupted() -> Error {
     Error::new(
         ErrorKind::Interrupted,
-        "a signal has interrupted the wait, and ended the pool: take_interrupt() says which",
+        "a signal interrupted the wait and ended the pool: take_interrupt() returns the signal",
     )
 }
 

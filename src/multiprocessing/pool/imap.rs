@@ -1,4 +1,4 @@
-//! Results one after the other, of items that are drawn no faster than results are taken.
+//! An iterator over results, which draws its items no faster than the caller takes results.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -53,24 +53,24 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 pub struct IMapIterator<I, R> {
     pub(super) hub: Arc<Hub>,
     pub(super) job: Arc<Job>,
-    /// `None` when there are no more items.
+    /// The iterator over the items; `None` when it is exhausted.
     items: Option<I>,
     form: Form,
     chunksize: usize,
     lookahead: usize,
-    /// The look-ahead grows up to here while results have to be waited for.
+    /// The limit to which the look-ahead grows while the caller waits for results.
     most: usize,
-    /// Items are drawn once this many may be. One at a time would wake a worker for each.
+    /// The number of items that may be missing before items are drawn. One at a time would wake a worker for each.
     refill: usize,
     ordered: bool,
     drawn: usize,
     taken: usize,
-    /// Why no item was drawn; it comes behind the results of those before.
+    /// The reason why no more items are drawn; it follows the results of the items before.
     refusal: Option<Refusal>,
     kind: PhantomData<fn() -> R>,
 }
 
-/// How results are taken.
+/// The settings of an iterator over results.
 #[derive(Clone, Copy)]
 pub(super) struct Manner {
     pub(super) form: Form,
@@ -119,7 +119,7 @@ where
         self.lookahead = lookahead;
     }
 
-    /// Gives out as many items as may be under way, unless something stands in the way.
+    /// Draws items up to the look-ahead and publishes them, unless something prevents that.
     fn draw(&mut self) {
         if self.drawn.saturating_add(self.refill) > self.taken.saturating_add(self.lookahead) {
             return;
@@ -149,7 +149,7 @@ where
         }
     }
 
-    /// Draws the items of a chunk. One that must be alone ends it.
+    /// Draws the items of a chunk. An item that must be alone ends the chunk.
     fn fill(&mut self, chunk: &mut Chunk, alone: &mut Option<Box<Chunk>>) -> Result<()> {
         let writing = Writing::begin();
         while (chunk.count() as usize) < self.chunksize && alone.is_none() && !chunk.is_alone() {
@@ -172,14 +172,14 @@ where
         Ok(())
     }
 
-    /// Draws no more.
+    /// Stops drawing items, for the given reason.
     fn end(&mut self, refusal: Refusal) {
         self.refusal = Some(refusal);
         self.items = None; // last, for the drop of an iterator may panic
     }
 
-    /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out; the result comes
-    /// with a later call then. Returns `None` after the last result.
+    /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out; then a later call
+    /// returns the result. Returns `None` after the last result.
     ///
     /// # Errors
     /// As [`AsyncResult::get`](super::AsyncResult::get), for one call. When no more items can be given out, because the

@@ -1,4 +1,5 @@
-//! A job: the outcomes of one `apply`, `map` or `imap`, as the workers told them. Whoever asks for a value decodes it.
+//! A job: the outcomes of one `apply`, `map` or `imap`, as bytes from the workers. The thread that requests a value
+//! decodes it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,7 @@ use super::values::Values;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust, split_measured};
 
-/// How a call ended. Small, since an `imap` has one for each item.
+/// The outcome of a call. It is small, because an `imap` has one for each item.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The call's value.
@@ -29,20 +30,20 @@ enum Place {
     Taken,
 }
 
-/// How outcomes are kept.
+/// The way in which outcomes are kept.
 pub(super) enum Keep {
-    /// All until the last.
+    /// All outcomes are kept until the last has come.
     All,
-    /// Each until it is taken.
+    /// Each outcome is kept until it is taken.
     Each,
-    /// All until the last, in the form in which they came.
+    /// All values are kept until the last has come, in the form in which they came.
     Plain(Values),
 }
 
-/// What is to be called once a job is done.
+/// A function to call once a job has ended.
 pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
-/// Callbacks of jobs that are done, of one pool.
+/// The callbacks of one pool's jobs that have ended.
 #[derive(Default)]
 pub(super) struct Due(Mutex<VecDeque<Callback>>);
 
@@ -60,10 +61,10 @@ impl Due {
     }
 }
 
-/// From this many bytes of values on, the parent reads them while other calls still run.
+/// The size of the values from which the parent decodes them while other calls still run.
 const MANY: usize = 16 << 10;
 
-/// What is known of the calls of a job.
+/// The state of the calls of a job.
 pub(super) struct Job {
     pub(super) task: &'static str,
     /// Whether each outcome is kept until it is taken.
@@ -76,20 +77,20 @@ struct Inner {
     /// The index of the first outcome in the list.
     first: usize,
     outcomes: VecDeque<Place>,
-    /// The indexes of those that came, in the order of their coming, for `Keep::Each`.
+    /// The indices of the outcomes in the order of their arrival, for `Keep::Each`.
     came: VecDeque<usize>,
-    /// For `Keep::All` the values, until they are taken, and the failures by the index of their calls.
+    /// The values until they are taken, for `Keep::All`, and the failures by the index of their calls.
     kept: Option<Kept>,
     failures: BTreeMap<usize, Failure>,
-    /// How many calls were given out, and how many have ended.
+    /// The number of published calls, and of ended calls.
     given: usize,
     ended: usize,
-    /// How many of those have no value.
+    /// The number of ended calls without a value.
     failed: usize,
     /// The values of a plain job.
     plain: Option<Values>,
     callbacks: Vec<(Callback, Arc<Due>)>,
-    /// Raised when the job is done.
+    /// Eventfds that are raised when the job has ended.
     signals: Vec<Arc<EventFd>>,
 }
 
@@ -121,7 +122,7 @@ impl Job {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
-    /// Makes room for more calls; the index of the first.
+    /// Makes room for more calls, and returns the index of the first.
     pub(super) fn give(&self, count: usize) -> usize {
         let mut inner = self.inner();
         let first = inner.given;
@@ -134,7 +135,7 @@ impl Job {
         first
     }
 
-    /// Keeps `count` values of calls that follow each other, each with its length before it.
+    /// Stores `count` values of consecutive calls, each after its length.
     pub(super) fn values(&self, first: usize, count: usize, bytes: &[u8]) {
         let mut inner = self.inner();
         if let Some(kept) = &mut inner.kept {
@@ -153,7 +154,7 @@ impl Job {
         }
     }
 
-    /// Has `copy` store the values of `count` plain calls, from an index on.
+    /// Lets `copy` store the values of `count` plain calls, from an index on.
     pub(super) fn fill(&self, from: usize, count: usize, copy: impl FnOnce(&mut [u8])) {
         let mut inner = self.inner();
         if let Some(values) = &mut inner.plain {
@@ -167,7 +168,7 @@ impl Job {
         self.inner().plain.take().ok_or_else(|| self.taken())
     }
 
-    /// Keeps the value of a call, with its descriptors.
+    /// Stores the value of a call, with its descriptors.
     pub(super) fn value(&self, index: usize, payload: &[u8], descriptors: Descriptors) {
         let mut inner = self.inner();
         match &mut inner.kept {
@@ -179,7 +180,7 @@ impl Job {
         }
     }
 
-    /// Keeps the end of a call. A cancelled one ends as that.
+    /// Stores the outcome of a call. In a cancelled job, the death of the worker counts as cancelled.
     pub(super) fn end(&self, index: usize, outcome: Outcome) {
         let mut inner = self.inner();
         let outcome = match outcome {
@@ -208,29 +209,29 @@ impl Job {
         self.cancelled.load(SeqCst)
     }
 
-    /// Whether every call that was given out has ended.
+    /// Whether every published call has ended.
     pub(super) fn is_done(&self) -> bool {
         let inner = self.inner();
         inner.ended == inner.given
     }
 
-    /// How many calls have ended.
+    /// The number of ended calls.
     pub(super) fn ended(&self) -> usize {
         self.inner().ended
     }
 
-    /// Whether every call has ended with a value.
+    /// Whether no ended call has failed.
     pub(super) fn has_only_values(&self) -> bool {
         self.inner().failed == 0
     }
 
-    /// Whether the call at the front has ended, or any call.
+    /// Whether the next call in order has ended, or any call.
     pub(super) fn has_next(&self, ordered: bool) -> bool {
         let inner = self.inner();
         if ordered { matches!(inner.outcomes.front(), Some(Place::Ended(_))) } else { !inner.came.is_empty() }
     }
 
-    /// Takes the outcome at the front, or the one that came first.
+    /// Takes the outcome of the next call in order, or the outcome that arrived first.
     pub(super) fn take_next(&self, ordered: bool) -> Option<Outcome> {
         let mut inner = self.inner();
         let index = if ordered {
@@ -249,7 +250,7 @@ impl Job {
         Some(outcome)
     }
 
-    /// Takes the value of the only call; its failure stays.
+    /// Takes the value of the only call; a failure stays.
     pub(super) fn take_value(&self) -> Result<Outcome> {
         let mut inner = self.inner();
         match inner.outcomes.front_mut() {
@@ -262,7 +263,7 @@ impl Job {
         }
     }
 
-    /// The first failure that there is.
+    /// The first failure.
     pub(super) fn failure(&self) -> Option<Failure> {
         let failed = |place: &Place| match place {
             Place::Ended(Outcome::Failed(failure)) => Some(failure.clone()),
@@ -272,7 +273,7 @@ impl Job {
         inner.failures.values().next().cloned().or_else(|| inner.outcomes.iter().find_map(failed))
     }
 
-    /// Has an event raised once every call has ended.
+    /// Raises an eventfd once every call has ended.
     pub(super) fn signal(&self, event: Arc<EventFd>) {
         let mut inner = self.inner();
         if inner.ended == inner.given {
@@ -282,7 +283,7 @@ impl Job {
         }
     }
 
-    /// Has a callback become due once every call has ended.
+    /// Makes a callback due once every call has ended.
     pub(super) fn call_back(&self, callback: Callback, due: &Arc<Due>) {
         let mut inner = self.inner();
         if inner.ended == inner.given {
@@ -292,20 +293,21 @@ impl Job {
         }
     }
 
-    /// Whether there are enough values to read them now, before the others are there. Not so if a callback gets all.
+    /// Whether there are enough values to decode them before the other values have come. False if a callback receives
+    /// all values.
     pub(super) fn has_many(&self) -> bool {
         let inner = self.inner();
         inner.callbacks.is_empty() && inner.kept.as_ref().is_some_and(|kept| kept.length() >= MANY)
     }
 
-    /// Takes the values that are there, and reads them; false if all values were taken before.
+    /// Takes and decodes the available values; false if all values were taken before.
     pub(super) fn take_some<R: DeserializeOwned>(&self, pieces: &mut Pieces<R>) -> bool {
         let kept = self.inner().kept.as_mut().map(std::mem::take);
         kept.map(|kept| kept.read(pieces)).is_some()
     }
 
-    /// Takes the values of all calls in their order, or gives the failure of the first call without a value. `pieces`
-    /// has the values that were read before.
+    /// Takes the values of all calls in their order, or returns the failure of the first call without a value. `pieces`
+    /// contains the values that were decoded before.
     pub(super) fn take_all<R: DeserializeOwned>(&self, mut pieces: Pieces<R>) -> Result<Vec<R>> {
         if !self.has_only_values() {
             if let Some(failure) = self.failure() {
@@ -320,8 +322,8 @@ impl Job {
         pieces.whole(given)?.ok_or_else(|| self.taken())
     }
 
-    /// Shows the end of each call in their order, once every call has ended: the bytes of the value, unless there are
-    /// descriptors, or the failure. Shows nothing to a second caller.
+    /// Passes the outcome of each call to `show`, in the order of the calls, once every call has ended. A value is its
+    /// bytes, or `None` if it has descriptors. Later calls show nothing.
     pub(super) fn show_all(&self, mut show: impl FnMut(std::result::Result<Option<&[u8]>, Failure>)) {
         let (kept, failures) = {
             let mut inner = self.inner();
@@ -337,7 +339,7 @@ impl Job {
         failures.for_each(|(_, failure)| show(Err(failure)));
     }
 
-    /// The value of one outcome.
+    /// Decodes one outcome.
     pub(super) fn decode<R: DeserializeOwned>(&self, outcome: Outcome) -> Result<R> {
         match outcome {
             Outcome::Value(packed) => transfer::unpack(*packed, Trust::SameProgram, Bounds::SAME_PROGRAM),
@@ -396,7 +398,7 @@ mod tests {
         assert_eq!((inner.came.len(), inner.outcomes.len()), (0, 0));
     }
 
-    /// Whoever waits would else take a part, and neither would have all values.
+    /// If a waiting thread took a part, neither the thread nor the callback would have all values.
     #[test]
     fn values_for_a_callback_stay_until_all_are_there() {
         let [read, kept] = [false, true].map(|calls_back| {

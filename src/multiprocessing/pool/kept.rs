@@ -1,7 +1,7 @@
-//! The values of a map's calls, as bytes, until somebody takes all of them.
+//! The values of a map's calls, as bytes, until they are taken.
 //!
-//! Values that follow each other are one span, whatever their number. So a map needs memory for the bytes of its values
-//! and no place for each call.
+//! Consecutive values are one span, whatever their number. So a map needs memory for the bytes of its values and no
+//! place for each call.
 
 use std::collections::BTreeMap;
 
@@ -12,26 +12,26 @@ use crate::multiprocessing::transfer::{
     self, Bounds, Descriptors, Packed, Reading, Trust, put_measured, split_measured,
 };
 
-/// The bytes of the first block, and of the largest. Each block is twice as long as the one before.
+/// The sizes of the first and of the largest block. Each block is twice as long as the one before.
 const FIRST: usize = 1 << 10;
 const LARGEST: usize = 64 << 10;
 
-/// The values so far.
+/// The values that have come so far.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Values, each with its length before it. A block that is full stays where it is.
+    /// Values, each after its length. A full block is never moved.
     blocks: Vec<Vec<u8>>,
     spans: Vec<Span>,
     /// The values with descriptors.
     packed: BTreeMap<usize, Packed>,
-    /// How many bytes the blocks have.
+    /// The total length of the blocks.
     bytes: usize,
 }
 
-/// Values that were read: a list for each run of calls without a gap, under the index of the first call.
+/// Decoded values: a list for each run of calls without a gap, by the index of the first call.
 pub(super) struct Pieces<R> {
     read: BTreeMap<usize, Vec<R>>,
-    /// The index of the first list with a value that cannot be read, and why: the first of those seen so far.
+    /// The index of the first list with a value that cannot be decoded, and the error.
     wrong: Option<(usize, Error)>,
 }
 
@@ -40,7 +40,7 @@ impl<R> Pieces<R> {
         Self { read: BTreeMap::new(), wrong: None }
     }
 
-    /// The list that ends before this index, or a new list.
+    /// Returns the list that ends before this index, or a new list.
     fn at(&mut self, first: usize) -> &mut Vec<R> {
         let before = self.read.range(..=first).next_back();
         let joins = before.filter(|(at, values)| **at + values.len() == first).map(|(at, _)| *at);
@@ -53,7 +53,7 @@ impl<R> Pieces<R> {
         }
     }
 
-    /// All values, if their number is `count`.
+    /// Returns all values, if their number is `count`.
     ///
     /// # Errors
     /// `Decode` for bytes that are not such a value.
@@ -69,9 +69,9 @@ impl<R> Pieces<R> {
     }
 }
 
-/// Values of calls that follow each other.
+/// The values of consecutive calls.
 struct Span {
-    /// The index of the first call, and how many calls there are.
+    /// The index of the first call, and the number of calls.
     first: usize,
     count: usize,
     block: usize,
@@ -80,13 +80,13 @@ struct Span {
 }
 
 impl Kept {
-    /// Keeps `count` values from the call at `first` on, each with its length before it.
+    /// Stores `count` values from the call at `first` on, each after its length.
     pub(super) fn values(&mut self, first: usize, count: usize, bytes: &[u8]) {
         let (from, to) = self.room(bytes.len(), |block| block.extend_from_slice(bytes));
         self.add(first, count, from, to);
     }
 
-    /// Keeps one value.
+    /// Stores one value.
     pub(super) fn value(&mut self, index: usize, bytes: &[u8], descriptors: Descriptors) {
         if !descriptors.is_none() {
             self.packed.insert(index, Packed { bytes: bytes.to_vec(), descriptors });
@@ -102,7 +102,7 @@ impl Kept {
         }
     }
 
-    /// Has `write` write at most `most` bytes to the last block; from where, to where.
+    /// Lets `write` append at most `most` bytes to the last block; returns the range of the bytes.
     fn room(&mut self, most: usize, write: impl FnOnce(&mut Vec<u8>)) -> (usize, usize) {
         let last = self.blocks.last();
         if last.is_none_or(|block| block.capacity() - block.len() < most) {
@@ -127,7 +127,8 @@ impl Kept {
         }
     }
 
-    /// Shows each value in the order of the calls: the index of the call, and the bytes unless there are descriptors.
+    /// Passes each value to `show` in the order of the calls: the index of the call, and the bytes unless there are
+    /// descriptors.
     pub(super) fn show(mut self, mut show: impl FnMut(usize, Option<&[u8]>)) {
         self.spans.sort_by_key(|span| span.first);
         let mut packed = self.packed.iter().peekable();
@@ -148,12 +149,12 @@ impl Kept {
         }
     }
 
-    /// How many bytes the values without descriptors take.
+    /// The total length of the values without descriptors.
     pub(super) fn length(&self) -> usize {
         self.bytes
     }
 
-    /// Reads the values, and adds them to those of the same map.
+    /// Decodes the values, and adds them to the values of the same map.
     pub(super) fn read<R: DeserializeOwned>(mut self, pieces: &mut Pieces<R>) {
         self.spans.sort_by_key(|span| span.first);
         let mut reading = Reading::begin(&[], Descriptors::new(), Bounds::SAME_PROGRAM);

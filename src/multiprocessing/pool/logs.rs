@@ -1,5 +1,5 @@
-//! Log records of workers on their way to the logger of the parent. They go through a pipe, so a worker that is killed
-//! later loses none.
+//! The transfer of workers' log records to the logger of the parent. They go through a pipe, so that the records of a
+//! killed worker are not lost.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -7,17 +7,17 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use ossature_sys::fd;
 
-/// The most bytes of a record. The kernel writes this many to a pipe in one piece (`PIPE_BUF`).
+/// The maximum length of a record. The kernel writes this many bytes to a pipe in one piece (`PIPE_BUF`).
 const WHOLE: usize = 4096;
-/// The most bytes of each of target, module and file.
+/// The maximum length of each of target, module and file.
 const NAME: usize = 255;
-/// The length of the whole, the level, the line.
+/// The length of the header: the length of the record, the level and the line.
 const HEADER: usize = 2 + 1 + 4;
 
 /// The logger of a worker.
 struct Forward(OwnedFd);
 
-/// Has the records of this process go to the parent from now on, unless a logger is installed.
+/// Sends the records of this process to the parent from now on, unless a logger is installed.
 pub(super) fn forward(pipe: OwnedFd, level: LevelFilter) {
     static FORWARD: OnceLock<Forward> = OnceLock::new();
     let forward = FORWARD.get_or_init(|| Forward(pipe));
@@ -61,13 +61,13 @@ fn to_bytes(record: &Record<'_>) -> Vec<u8> {
     bytes
 }
 
-/// The beginning of a text, of at most `most` bytes.
+/// Returns the beginning of a text, at most `most` bytes long.
 fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
     text.get(..end).unwrap_or_default()
 }
 
-/// A record that has come.
+/// A received record.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct LogRecord {
     level: Level,
@@ -77,7 +77,7 @@ pub(super) struct LogRecord {
 }
 
 impl LogRecord {
-    /// Gives it to the logger of this process.
+    /// Passes the record to the logger of this process.
     pub(super) fn log(&self) {
         let [target, module, file] = &self.names;
         let known = |name: &'_ String| Some(name.as_str().to_owned()).filter(|name| !name.is_empty());
@@ -96,7 +96,7 @@ impl LogRecord {
         }
     }
 
-    /// The first record of some bytes, and what follows; `None` while a record is not whole.
+    /// Splits the first record off some bytes; `None` while a record is incomplete.
     fn first(bytes: &[u8]) -> Option<(Option<Self>, &[u8])> {
         let length = u16::from_ne_bytes(*bytes.first_chunk()?) as usize;
         let (record, rest) = bytes.split_at_checked(length.max(HEADER))?;
@@ -119,15 +119,15 @@ impl LogRecord {
     }
 }
 
-/// The parent's end.
+/// The parent's end of the pipe.
 pub(super) struct Logs {
     pub(super) pipe: OwnedFd,
-    /// The beginning of a record.
+    /// The received part of a record.
     begun: Mutex<Vec<u8>>,
 }
 
 impl Logs {
-    /// The end must not block.
+    /// Makes the parent's end from a pipe end that must not block.
     pub(super) fn new(pipe: OwnedFd) -> Self {
         Self { pipe, begun: Mutex::default() }
     }

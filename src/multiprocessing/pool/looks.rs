@@ -1,15 +1,15 @@
-//! How often somebody looks for news before it sleeps.
+//! The number of times that a process looks for news before it sleeps.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The most looks.
+/// The maximum number of looks.
 const MOST: u32 = 200;
-/// The fewest: about the time in which a worker that is awake makes a short call and tells of it.
+/// The minimum number of looks: about the time in which an awake worker makes a short call and reports it.
 const LEAST: u32 = 25;
 
-/// The looks of one process. Looks that find something allow as many looks as there may be. Looks that find nothing
-/// allow half as many: where the other side sleeps, or waits for this processor, they only delay.
+/// The number of looks of one process. Looks that find something restore the maximum. Looks that find nothing halve the
+/// number: if the other side sleeps, or waits for this processor, looks only delay.
 pub(super) struct Looks(AtomicU32);
 
 impl Default for Looks {
@@ -19,12 +19,12 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// How often to look.
+    /// The current number of looks.
     pub(super) fn how_often(&self) -> u32 {
         self.0.load(Relaxed)
     }
 
-    /// Notes whether the looks have found something.
+    /// Records whether the looks have found something.
     pub(super) fn was_worth_it(&self, found: bool) {
         let looks = if found { MOST } else { (self.how_often() / 2).max(LEAST) };
         self.0.store(looks, Relaxed);

@@ -182,7 +182,7 @@ pub(in crate::multiprocessing) use opaque::Opaque;
 pub(in crate::multiprocessing) use supervisor::{supervise, work};
 
 impl Pool {
-    /// Starts a pool of `workers` workers by the default method.
+    /// Starts a pool of `workers` workers with the default method.
     ///
     /// # Errors
     /// As [`PoolBuilder::build`].
@@ -190,12 +190,12 @@ impl Pool {
         Self::builder().workers(workers).build()
     }
 
-    /// A pool to be started: how many workers it has, and how they live.
+    /// Makes a builder for a pool: the number of its workers, and their settings.
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }
 
-    /// How many workers the pool has.
+    /// The number of workers.
     pub fn workers(&self) -> usize {
         self.0.workers()
     }
@@ -213,8 +213,8 @@ impl Pool {
         self.give_one(target, args, Form::Value, true)?.get()
     }
 
-    /// As [`apply`](Self::apply), for a function that returns a `Result`. Returns its value, or an error with the text
-    /// of its error, which may be of any type that is `Debug`.
+    /// Does what [`apply`](Self::apply) does, for a function that returns a `Result`. Returns its value, or an error
+    /// with the text of its error, which may have any type that is `Debug`.
     ///
     /// # Errors
     /// As [`apply`](Self::apply), and [`TaskFailed`](ErrorKind::TaskFailed) with the text of the function's error.
@@ -228,7 +228,7 @@ impl Pool {
         self.give_one(target, args, Form::Result, true)?.get()
     }
 
-    /// Gives a call of `target` with `args` to a worker. Does not wait.
+    /// Sends a call of `target` with `args` to a worker. Does not wait.
     ///
     /// # Errors
     /// * [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
@@ -245,11 +245,13 @@ impl Pool {
         self.give_one(target, args, Form::Value, false)
     }
 
-    /// As [`apply_async`](Self::apply_async), and `callback` gets the value or the error, in a thread that the pool
-    /// starts for its callbacks. The result that this returns is for waiting: the callback has taken the value.
+    /// Does what [`apply_async`](Self::apply_async) does, and passes the value or the error to `callback`, in a thread
+    /// that the pool starts for its callbacks. The returned result serves only for waiting: the callback takes the
+    /// value.
     ///
-    /// A panic of a callback is printed, and the others are called. A pool has its thread from the first callback on,
-    /// so the program cannot fork. The thread ends behind the last callback of a pool that was dropped or terminated.
+    /// A panic of a callback is printed, and the other callbacks are called. A pool has its thread from the first
+    /// callback on, so the program cannot fork. The thread ends after the last callback of a pool that was dropped or
+    /// terminated.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread.
@@ -298,7 +300,7 @@ impl Pool {
         Ok(result)
     }
 
-    /// As [`map_async`](Self::map_async), and `callback` gets all values or the error: see
+    /// Does what [`map_async`](Self::map_async) does, and passes all values or the error to `callback`: see
     /// [`apply_async_with`](Self::apply_async_with).
     ///
     /// # Errors
@@ -338,11 +340,11 @@ impl Pool {
         Ok(AsyncResult { hub: self.0.clone(), job, kind: PhantomData })
     }
 
-    /// Calls `target` with each item, in the workers, and waits for all values, which come in the order of the items.
+    /// Calls `target` with each item, in the workers, and waits for all values, in the order of the items.
     ///
-    /// Items go to workers in chunks, by default as many to a chunk as make four chunks for each worker;
-    /// [`chunksize`](Self::chunksize) says otherwise. Every call is made, also after another has failed. (Python's
-    /// calls behind a failed one in the same chunk are not made.)
+    /// Workers receive the items in chunks, by default four chunks for each worker; [`chunksize`](Self::chunksize) sets
+    /// the size of a chunk. Every call is made, also after another call has failed. (Python skips the calls after a
+    /// failed one in the same chunk.)
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async), and as [`AsyncResult::get`] of the first item in order that has no value.
@@ -356,8 +358,8 @@ impl Pool {
         self.map_async(target, items)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. All items are drawn in this call. Chunks go to workers once
-    /// they have 16 KiB of arguments together. So the first calls of a long map begin while later items are drawn. If
+    /// Does what [`map`](Self::map) does, without the wait. All items are drawn in this call. Chunks are published once
+    /// they have 16 KiB of arguments together. So the first calls of a long map start while later items are drawn. If
     /// there is no [`chunksize`](Self::chunksize) and no exact `size_hint`, all items are drawn first.
     ///
     /// The chunks that no worker has are cancelled when an item cannot be serialised, the iterator panics, or the pool
@@ -375,8 +377,8 @@ impl Pool {
         self.whole().map_async(target, items)
     }
 
-    /// As [`map`](Self::map), for numbers and plain structs: items and values are copied byte by byte through shared
-    /// memory, and none is serialised. For short calls this is several times faster.
+    /// Does what [`map`](Self::map) does, for numbers and plain structs. Items and values are copied byte by byte
+    /// through shared memory, without serialisation. For short calls this is several times faster.
     ///
     /// The items of a chunk and their values have 16 MiB at most, whatever the chunk size. When a worker dies, only the
     /// running call is charged, as with `map`.
@@ -439,8 +441,7 @@ impl Pool {
         self.whole().starmap_async(target, items)
     }
 
-    /// Calls `target` with each item, one item to a chunk. The values come one after the other, in the order of the
-    /// items.
+    /// Calls `target` with each item, one item to a chunk. The iterator yields the values in the order of the items.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async), for the items that are drawn at once.
@@ -454,7 +455,7 @@ impl Pool {
         self.whole().imap(target, items)
     }
 
-    /// Does what [`imap`](Self::imap) does, with the values in the order in which they come.
+    /// Does what [`imap`](Self::imap) does, but yields the values in the order in which they come.
     ///
     /// # Errors
     /// As [`imap`](Self::imap).
@@ -483,7 +484,7 @@ impl Pool {
         Chunked { pool: self, chunksize: None, lookahead: None }
     }
 
-    /// Closes the pool, which takes no more calls. The calls that were given are made, and then the workers end. A
+    /// Closes the pool, which then refuses further calls. The workers make the calls that the pool has, and then end. A
     /// second call does nothing.
     ///
     /// The supervisor stays until this process has taken in the last outcome: by [`join`](Self::join), by a wait for a
@@ -495,8 +496,8 @@ impl Pool {
         self.0.close()
     }
 
-    /// Ends all workers, whatever they do: by `SIGTERM`, and five seconds later by `SIGKILL`. Calls that have not ended
-    /// are [`Cancelled`](ErrorKind::Cancelled), at once.
+    /// Ends all workers, whatever they do: by `SIGTERM`, and five seconds later by `SIGKILL`. Unfinished calls are
+    /// [`Cancelled`](ErrorKind::Cancelled) at once.
     ///
     /// Differs from Python, where a wait for the result of such a call never ends.
     ///
@@ -515,7 +516,7 @@ impl Pool {
         self.join_timeout(Deadline::NEVER).map(drop)
     }
 
-    /// Waits for the same until the deadline. Returns false when the time ran out.
+    /// Does what [`join`](Self::join) does until the deadline. Returns false when the time ran out.
     ///
     /// # Errors
     /// As [`join`](Self::join).

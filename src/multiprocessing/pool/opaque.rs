@@ -1,4 +1,4 @@
-//! Calls on behalf of another process of this program, which has serialised the arguments and reads the values.
+//! Calls for another process of this program, which serialises the arguments and decodes the values.
 
 use std::sync::Arc;
 
@@ -12,15 +12,15 @@ use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::{Form, look_up};
 
-/// The results of such calls, as bytes.
+/// The results of calls for another process, as bytes.
 pub(in crate::multiprocessing) struct Opaque {
     hub: Arc<Hub>,
     job: Arc<Job>,
 }
 
 impl Pool {
-    /// Gives calls of a task to the workers. Each has the bytes of its arguments, as
-    /// [`pack`](crate::multiprocessing::transfer::pack) makes them of a tuple.
+    /// Sends calls of a task to the workers. Each call is the bytes of its arguments, as
+    /// [`pack`](crate::multiprocessing::transfer::pack) makes them from a tuple.
     ///
     /// # Errors
     /// As [`map_async`](Pool::map_async); [`UnknownTask`](ErrorKind::UnknownTask) for a name that stands in no table
@@ -49,7 +49,7 @@ impl Pool {
     }
 }
 
-/// The name of a task as it stands in the table.
+/// Returns the name of a task as the table has it.
 ///
 /// # Errors
 /// `UnknownTask` for a name that stands in no table here.
@@ -82,7 +82,7 @@ impl Opaque {
         self.job.failure().map(|failure| failure.into_error(self.job.task))
     }
 
-    /// Waits for the next value, in the order of the calls or of the ends; `None` when the time ran out.
+    /// Waits for the next value, in the order of the calls or of their ends; `None` when the time ran out.
     pub(in crate::multiprocessing) fn next(&self, ordered: bool, until: Deadline) -> Result<Option<Vec<u8>>> {
         if !self.hub.wait(until, Wanted::Each, || self.job.has_next(ordered))? {
             return Ok(None);
@@ -91,7 +91,7 @@ impl Opaque {
             Some(Outcome::Value(packed)) if packed.descriptors.is_none() => Ok(Some(packed.bytes)),
             Some(Outcome::Value(_)) => {
                 let text = format!(
-                    "the result of {} holds a descriptor or shared memory, which no server can pass on",
+                    "cannot return the result of {}: it contains a descriptor or shared memory, which a server does not pass on",
                     self.job.task
                 );
                 Err(Error::new(ErrorKind::Unsupported, text))

@@ -1,4 +1,5 @@
-//! Descriptors of arguments and of results: datagrams in two pairs of sockets beside the board and the streams.
+//! The transfer of descriptors in arguments and results: datagrams in two pairs of sockets beside the board and the
+//! streams.
 //!
 //! A call whose arguments have descriptors is alone in its chunk, which is `Packed` on the board. Nobody can claim such
 //! a chunk but by its packet, which names it.
@@ -35,11 +36,11 @@ use super::hub::{Hub, Inner, Label};
 use super::word::{SlotState, word};
 use crate::multiprocessing::transfer::{Descriptors, FdCounts};
 
-/// The bytes of a packet.
+/// The length of a packet in bytes.
 const LENGTH: usize = size_of::<u64>() + 4 * size_of::<u32>();
-/// How long a worker waits at a stretch for room.
+/// The time for which a worker waits for room before it looks again.
 const SLICE: Duration = Duration::from_millis(10);
-/// How long a worker tries whose user has too many descriptors on their way.
+/// The time for which a worker keeps trying while its user has too many descriptors in flight.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn head((sequence, index): Label, descriptors: &Descriptors) -> [u8; LENGTH] {
@@ -53,7 +54,7 @@ fn head((sequence, index): Label, descriptors: &Descriptors) -> [u8; LENGTH] {
     bytes
 }
 
-/// What a datagram holds; `None` if no process of the pool sends such a one.
+/// Decodes a datagram; `None` if no process of the pool sends such a datagram.
 fn open(bytes: &[u8], list: Vec<OwnedFd>, lost: bool) -> Option<(Label, Descriptors)> {
     let (sequence, rest) = bytes.split_first_chunk::<8>()?;
     let mut numbers = rest.chunks_exact(4).map(|bytes| bytes.try_into().map_or(0, u32::from_ne_bytes));
@@ -64,7 +65,7 @@ fn open(bytes: &[u8], list: Vec<OwnedFd>, lost: bool) -> Option<(Label, Descript
     Some(((u64::from_ne_bytes(*sequence), index), descriptors))
 }
 
-/// Whether a refusal ends when others receive.
+/// Whether a refusal may pass when other processes receive descriptors.
 fn passes(errno: Errno) -> bool {
     [Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
 }
@@ -82,7 +83,7 @@ impl Hub {
         }
     }
 
-    /// Does what the words of the board ask for.
+    /// Handles the requests in the words of the board.
     pub(super) fn look_at_packets(&self, inner: &mut Inner) {
         let board = self.ground.board();
         if board.crowded.load(SeqCst) != 0 && board.crowded.swap(0, SeqCst) != 0 {
@@ -94,7 +95,7 @@ impl Hub {
         }
     }
 
-    /// Sends the packets of all chunks again that no worker has claimed.
+    /// Sends again the packets of all unclaimed chunks.
     pub(super) fn resend(&self, inner: &mut Inner) {
         inner.resend = false;
         let mut sent = 0;
@@ -114,7 +115,7 @@ impl Hub {
         }
     }
 
-    /// Takes in the descriptors of results.
+    /// Receives the descriptors of results.
     pub(super) fn take_parcels(&self, inner: &mut Inner) {
         let mut bytes = [0; LENGTH];
         // After an error no more parcels come now, and the outcome says so.
@@ -129,7 +130,7 @@ impl Hub {
         }
     }
 
-    /// The descriptors of a result whose record has come.
+    /// Returns the descriptors of a result whose record has come.
     pub(super) fn parcel(&self, inner: &mut Inner, label: Label) -> Descriptors {
         if !inner.parcels.contains_key(&label) {
             self.take_parcels(inner);
@@ -139,7 +140,7 @@ impl Hub {
 }
 
 impl Ground {
-    /// Receives a packet and claims its chunk for the worker with this ticket: the place of the slot, and the
+    /// Receives a packet and claims its chunk for the worker with this ticket. Returns the place of the slot, and the
     /// descriptors.
     pub(super) fn claim_packet(&self, entry: &WorkerEntry, ticket: u32) -> Option<(usize, Descriptors)> {
         let (board, slots) = (self.board(), self.slots());
@@ -177,7 +178,8 @@ impl Ground {
         }
     }
 
-    /// Sends the descriptors of a result to the parent, waiting for room; or why they cannot go.
+    /// Sends the descriptors of a result to the parent, and waits for room. The error is the reason why they cannot be
+    /// sent.
     pub(super) fn send_parcel(&self, label: Label, descriptors: &Descriptors) -> Result<(), String> {
         let count = descriptors.fd_counts().all;
         let (head, list) = (head(label, descriptors), descriptors.borrowed());
@@ -189,7 +191,7 @@ impl Ground {
                 Err(errno) if passes(errno) && !given_up.has_passed() => {
                     given_up = given_up.or_sooner(Deadline::after(PATIENCE));
                 }
-                Err(errno) => return Err(format!("its {count} descriptors cannot be sent: {errno}")),
+                Err(errno) => return Err(format!("cannot send its {count} descriptors: {errno}")),
             }
             self.board().crowded.store(1, SeqCst);
             self.call_parent();

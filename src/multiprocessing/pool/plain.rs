@@ -1,4 +1,4 @@
-//! Maps of plain values: bytes in, bytes out, through the arena.
+//! Maps of plain values, whose bytes are copied through the arena without serialisation.
 //!
 //! The room of a chunk in the arena has the arguments, then place for the values. A worker stores a value before it
 //! notes that the next call begins. So after its death the values of all calls before the running one are there. Calls
@@ -19,11 +19,11 @@ use super::wanted::Wanted;
 use crate::error::Result;
 use crate::multiprocessing::tasks::{Form, Target};
 
-/// The most bytes of a chunk, values included.
+/// The maximum size of a chunk, values included.
 const MOST: usize = 16 << 20;
 
 impl Chunked<'_> {
-    /// See [`Pool::map_plain`](super::Pool::map_plain).
+    /// Implements [`Pool::map_plain`](super::Pool::map_plain).
     ///
     /// # Errors
     /// As [`Pool::map_plain`](super::Pool::map_plain).
@@ -50,8 +50,8 @@ impl Chunked<'_> {
 }
 
 impl Hub {
-    /// Gives out the calls of a plain job. The items go to the arena at once, while there is room for them, and each
-    /// chunk is published before the next is written.
+    /// Publishes the calls of a plain job. The items are copied into the arena while there is room, and each chunk is
+    /// published before the next is written.
     fn submit_plain<A: Plain>(&self, job: &Arc<Job>, items: &[A], size: usize, value: usize) -> Result<()> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;
@@ -86,7 +86,7 @@ impl Hub {
         self.collect(&mut inner)
     }
 
-    /// Takes in the values of the calls of a plain chunk before `until`.
+    /// Receives the values of the calls of a plain chunk before `until`.
     pub(super) fn fill(&self, chunk: &mut Chunk, until: u32) {
         let until = until.min(chunk.count());
         let (Some(room), Some(count @ 1..)) = (chunk.rare().room, until.checked_sub(chunk.seen)) else { return };

@@ -1,4 +1,4 @@
-//! A result as a descriptor, to be waited for beside other things.
+//! A result as a descriptor, for a poll together with other descriptors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::hub::Hub;
 use super::job::Job;
 use crate::error::{Error, Result};
 
-/// A descriptor for a result: readable once the result is there. The descriptor may be readable sooner, and then
-/// [`ready`](super::AsyncResult::ready) says that the result is not there.
+/// A descriptor that is readable once a result is available. It may be readable earlier; then
+/// [`ready`](super::AsyncResult::ready) returns false.
 ///
 /// A program that finds the descriptor readable calls `ready`. That call takes in what the workers have told, and makes
 /// the descriptor unreadable again if the result is not there.
@@ -55,9 +55,9 @@ use crate::error::{Error, Result};
 /// }
 /// ```
 pub struct Readiness {
-    /// Of the pool's news and of the event below.
+    /// An epoll set with the pool's news and the event below.
     epoll: Epoll,
-    /// Raised when the job is done.
+    /// The eventfd that is raised when the job has ended.
     _done: Arc<EventFd>,
     hub: Arc<Hub>,
 }

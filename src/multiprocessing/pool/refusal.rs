@@ -1,4 +1,4 @@
-//! Why no more items of an iterator were given out. It comes behind the results of the items before.
+//! The reason why an iterator draws no more items. It follows the results of the items before.
 
 use std::any::Any;
 use std::panic::resume_unwind;
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 
-/// What stands in the way of the next item.
+/// The reason why there is no next item.
 pub(super) enum Refusal {
     Error(Error),
-    /// The iterator has panicked, or the serialisation of an item. (In a lock, so that the results of a map are
+    /// The panic of the iterator, or of the serialisation of an item. (In a lock, so that the results of a map are
     /// `Sync`.)
     Panic(Mutex<Box<dyn Any + Send>>),
 }
@@ -19,7 +19,7 @@ impl Refusal {
         Self::Panic(Mutex::new(payload))
     }
 
-    /// The error. A panic goes on in this thread, in which it began or which was given the iterator.
+    /// Returns the error. A panic continues in the calling thread, which started it or received the iterator.
     pub(super) fn come(self) -> Error {
         match self {
             Self::Error(error) => error,

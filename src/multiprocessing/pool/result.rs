@@ -1,4 +1,4 @@
-//! What `apply_async` and `map_async` give: results that are not there yet.
+//! The results of `apply_async` and `map_async`, which may not be available yet.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use super::wanted::Wanted;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Transfer;
 
-/// The result of one call, which another process makes.
+/// The result of one call, which a worker process makes.
 ///
 /// Dropping the result does not stop the call. The value is lost then.
 ///
@@ -52,7 +52,7 @@ use crate::multiprocessing::transfer::Transfer;
 /// }
 /// ```
 #[doc(alias = "ApplyResult")]
-#[must_use = "the value is lost if nobody gets it"]
+#[must_use = "dropping the result loses the value"]
 pub struct AsyncResult<R> {
     pub(super) hub: Arc<Hub>,
     pub(super) job: Arc<Job>,
@@ -83,7 +83,7 @@ pub struct AsyncResult<R> {
 ///     Ok(())
 /// }
 /// ```
-#[must_use = "the values are lost if nobody gets them"]
+#[must_use = "dropping the result loses the values"]
 pub struct MapResult<R> {
     pub(super) hub: Arc<Hub>,
     pub(super) job: Arc<Job>,
@@ -93,7 +93,7 @@ pub struct MapResult<R> {
 macro_rules! waits {
     ($Result:ident) => {
         impl<R> $Result<R> {
-            /// Waits until the result is there, or until the deadline. Says whether the result is there.
+            /// Waits until the result is available, or until the deadline. Returns whether the result is available.
             ///
             /// # Errors
             /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
@@ -101,7 +101,7 @@ macro_rules! waits {
                 self.hub.wait(timeout.into(), Wanted::Job(&self.job), || self.job.is_done())
             }
 
-            /// Says whether the result is there, a value or an error.
+            /// Whether the result is available, a value or an error.
             ///
             /// # Errors
             /// As [`wait`](Self::wait).
@@ -112,7 +112,8 @@ macro_rules! waits {
                 Ok(self.job.is_done())
             }
 
-            /// Makes a descriptor that is readable once the result is there, for a poll beside other things.
+            /// Makes a descriptor that is readable once the result is available, for a poll together with other
+            /// descriptors.
             ///
             /// # Errors
             /// `EMFILE` when no descriptor is left, and as [`wait`](Self::wait).
@@ -123,7 +124,7 @@ macro_rules! waits {
                 Readiness::of(&self.hub, &self.job)
             }
 
-            /// Says whether every call has returned a value.
+            /// Whether every call has returned a value.
             ///
             /// # Errors
             /// [`InvalidInput`](ErrorKind::InvalidInput) before the result is [ready](Self::ready) (Python's
@@ -135,8 +136,8 @@ macro_rules! waits {
                 Ok(self.job.has_only_values())
             }
 
-            /// Cancels the calls that have not ended. A call that runs is ended with its worker. The result is
-            /// [`Cancelled`](ErrorKind::Cancelled), unless every call had ended before.
+            /// Cancels the unfinished calls. A running call ends with its worker. The result is
+            /// [`Cancelled`](ErrorKind::Cancelled), unless every call had already ended.
             ///
             /// Differs from Python, whose pool has no such call.
             ///
@@ -224,7 +225,8 @@ impl<R: Transfer> MapResult<R> {
         self.job.take_all(Pieces::new()).map(Some)
     }
 
-    /// As [`get`](Self::get), and `progress` gets the number of calls that have ended, first 0, then after each change.
+    /// Does what [`get`](Self::get) does, and passes the number of ended calls to `progress`, first 0, then after each
+    /// change.
     ///
     /// With a bar of the crate indicatif this is one line:
     /// `pool.map_async(f, items)?.get_with_progress(|ended| bar.set_position(ended as u64))?`. Results of
@@ -270,7 +272,7 @@ impl<R: Transfer> MapResult<R> {
         self.get()
     }
 
-    /// Counts the calls that have ended, for a progress bar.
+    /// The number of ended calls, for a progress bar.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

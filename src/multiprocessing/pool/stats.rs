@@ -1,4 +1,4 @@
-//! What each worker of a pool has done.
+//! The statistics of the workers of a pool.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ossature_sys::process::Pid;
 use super::Pool;
 use crate::error::Result;
 
-/// What the workers of one place have done: a worker, and those that it has replaced.
+/// The statistics of one place of a pool: of its worker and of the workers before it.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -42,18 +42,19 @@ use crate::error::Result;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct WorkerStats {
-    /// The worker that is there now; `None` before it has started, and while there is none.
+    /// The current worker; `None` before it has started, and while there is none.
     pub pid: Option<Pid>,
-    /// How many workers have started in this place.
+    /// The number of workers that have started in this place.
     pub started: u32,
-    /// How many calls have ended.
+    /// The number of ended calls.
     pub tasks: u64,
-    /// How long the workers had calls to make: the time from the first call of a chunk until there was no other chunk.
+    /// The time during which the workers had calls to make: from the first call of a chunk until no other chunk was
+    /// left.
     pub busy: Duration,
 }
 
 impl Pool {
-    /// What each worker has done since the pool began, in the order of the workers' places.
+    /// Returns the statistics of each worker since the start of the pool, in the order of the workers' places.
     ///
     /// # Errors
     /// [`NotAllowed`](crate::ErrorKind::NotAllowed) in another process than the pool's.

@@ -27,33 +27,33 @@ use ossature_sys::mmap::Region;
 use super::board::WorkerEntry;
 use crate::multiprocessing::transfer::{LONG, split_measured};
 
-/// The bytes of one stream.
+/// The length of one stream in bytes.
 pub(super) const LENGTH: usize = 128 << 10;
-/// The longest payload of one record.
+/// The maximum length of the payload of one record.
 pub(super) const PIECE: usize = 32 << 10;
-/// The bytes of a header, with the first byte.
+/// The length of a header, including the first byte.
 const HEADER: usize = 21;
 
-/// What a record carries.
+/// The kind of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// More of the payload follows.
+    /// A part of a payload, of which more follows.
     Piece,
-    /// A value, or its last piece.
+    /// A value, or its last part.
     Value,
-    /// The same, with descriptors, whose [packet](super::packets) was sent before.
+    /// A value with descriptors, whose [packet](super::packets) was sent before.
     Carried,
     /// The text of an error that the task returned.
     Failed,
     /// A report of a panic.
     Panicked,
-    /// Why the arguments could not be read.
+    /// The reason why the arguments could not be read.
     Undecodable,
-    /// Why the value could not be written.
+    /// The reason why the value could not be written.
     Unencodable,
-    /// With what panic the worker of the chunk died: by its supervisor.
+    /// The panic with which the worker of the chunk died; written by its supervisor.
     LastWords,
-    /// Every call of a plain chunk has ended; those before the index that were not told of have values in the arena.
+    /// Every call of a plain chunk has ended; the calls before the index without a record have values in the arena.
     Filled,
 }
 
@@ -71,7 +71,7 @@ impl Kind {
     ];
 }
 
-/// What a record says of its payload.
+/// The header of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     pub(super) sequence: u64,
@@ -107,7 +107,7 @@ impl Header {
         Some(Self { sequence, index: word(9)?, kind, length: word(17)? })
     }
 
-    /// The call of which a value without a header is, behind this record.
+    /// Returns the call to which a value without a header belongs if it follows this record.
     fn next(self) -> Next {
         match self.kind {
             Kind::Piece | Kind::LastWords | Kind::Filled => None,
@@ -119,12 +119,12 @@ impl Header {
 /// A chunk and the index of a call in it.
 pub(super) type Next = Option<(u64, u32)>;
 
-/// What the parent reads.
+/// A record as the parent reads it.
 #[derive(Debug, PartialEq)]
 pub(super) enum Record<'b> {
     /// A record with a header.
     One(Header, &'b [u8]),
-    /// Values of calls that follow each other, each with its length before it: the chunk, the first call, how many.
+    /// The values of consecutive calls, each after its length: the chunk, the first call, the number of calls.
     Values(u64, u32, u32, &'b [u8]),
 }
 
@@ -134,11 +134,11 @@ pub(super) struct Stream<'m> {
     memory: &'m Region,
     entry: &'m WorkerEntry,
     start: usize,
-    /// How far the parent has read at least. The word itself lies in a cache line that the parent writes.
+    /// A lower bound of the parent's reading position. The word itself is in a cache line that the parent writes.
     was_read: Cell<u64>,
-    /// Whether the parent knows that the stream is half full. A parent that listens later looks for that itself.
+    /// Whether the parent knows that the stream is half full. A parent that listens later checks that itself.
     told: Cell<bool>,
-    /// The call of which a value needs no header, for the worker.
+    /// The call whose value needs no header, for the worker.
     next: Cell<Next>,
 }
 
@@ -154,18 +154,18 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Whether there is something to read.
+    /// Whether the stream contains unread records.
     pub(super) fn has_more(&self) -> bool {
         self.entry.written.load(SeqCst) != self.entry.read.load(Acquire) // another thread may have read
     }
 
-    /// Whether so much is there to read that the worker may soon have to wait.
+    /// Whether the stream contains so much that the worker may soon have to wait.
     pub(super) fn is_half_full(&self) -> bool {
         let length = self.entry.written.load(SeqCst).wrapping_sub(self.entry.read.load(Acquire));
         length > LENGTH as u64 / 2
     }
 
-    /// Writes a value that has its length before it, without a header if it can be.
+    /// Writes a value that has its length before it, without a header if possible.
     #[inline]
     pub(super) fn write_value(&self, (sequence, index): (u64, u32), measured: &[u8], tell: impl Fn()) {
         match measured.split_first() {
@@ -184,8 +184,8 @@ impl<'m> Stream<'m> {
         self.write(header, payload, tell);
     }
 
-    /// Writes an outcome, in pieces if it is long. Tells the parent with `tell` when the stream is half full, and while
-    /// it waits for room.
+    /// Writes an outcome, in several records if it is long. Wakes the parent with `tell` when the stream is half full,
+    /// and while this waits for room.
     pub(super) fn write(&self, header: Header, payload: &[u8], tell: impl Fn()) {
         let mut rest = payload;
         while rest.len() > PIECE {
@@ -196,7 +196,7 @@ impl<'m> Stream<'m> {
         self.write_record(Header { length: rest.len() as u32, ..header }, rest, &tell);
     }
 
-    /// Writes a record if there is room for it, after the end of the worker.
+    /// Writes a record on behalf of a dead worker, if there is room.
     pub(super) fn write_for_the_dead(&self, header: Header, payload: &[u8]) {
         let payload = payload.get(..payload.len().min(PIECE)).unwrap_or_default();
         let written = self.entry.written.load(Acquire);
@@ -237,7 +237,7 @@ impl<'m> Stream<'m> {
         end > self.was_read.get() + LENGTH as u64 / 2
     }
 
-    /// Looks how far the parent has read, and waits until the stream may reach `end`.
+    /// Reads the parent's position, and waits until the stream may reach `end`.
     #[cold]
     fn make_room(&self, end: u64, tell: &impl Fn()) {
         self.was_read.set(self.entry.read.load(Acquire));
@@ -248,7 +248,7 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Waits until the parent has read so much that the stream may reach `end`. A parent that has ended ends its
+    /// Waits until the parent has read far enough for the stream to reach `end`. A parent that has ended ends its
     /// workers.
     #[cold]
     fn wait_for_room(&self, end: u64, tell: &impl Fn()) {
@@ -264,7 +264,7 @@ impl<'m> Stream<'m> {
         }
     }
 
-    /// Reads the records that are there. `next` is where the last reading ended.
+    /// Reads the available records. `next` is the state after the last read.
     ///
     /// # Errors
     /// `EPROTO` for bytes that no worker of this program writes.
@@ -322,7 +322,7 @@ impl<'m> Stream<'m> {
     }
 }
 
-/// How many values without a header there are at the front, and how many bytes they take; `None` if one is cut off.
+/// Counts the values without a header at the front, and their bytes; `None` if a value is cut off.
 fn measure(bytes: &[u8]) -> Option<(u32, usize)> {
     let (mut at, mut count) = (0, 0);
     while let Some(length) = bytes.get(at).filter(|first| **first != LONG) {
@@ -341,7 +341,7 @@ mod tests {
         Header { sequence: 1 << 33 | 5, index, kind: Kind::Value, length: 0 }
     }
 
-    /// The records that are there.
+    /// Reads the available records.
     fn records(stream: &Stream<'_>, next: &mut Next) -> Vec<(Header, u32, Vec<u8>)> {
         let mut got = Vec::new();
         let take = |record: Record<'_>| match record {

@@ -1,5 +1,5 @@
-//! The supervisor's start, and what follows its end: what its workers had is accounted for, and another supervisor
-//! starts.
+//! The start of a supervisor, and the recovery after its death: handling its workers' chunks, and starting another
+//! supervisor.
 //!
 //! | step | with the lock |
 //! | --- | --- |
@@ -38,7 +38,7 @@ use crate::multiprocessing::tasks::library_task;
 use crate::multiprocessing::transfer::{Handle, pack};
 
 impl Hub {
-    /// Starts a supervisor: the process, and the end of the pipe that all processes of the pool hold open.
+    /// Starts a supervisor. Returns the process, and the read end of the pipe that all processes of the pool hold open.
     pub(super) fn start_supervisor(&self, runner: Option<Runner<'_>>) -> Result<(Process, OwnedFd)> {
         let failed = |errno| Error::os(errno, "cannot make a pool: no pipe to its supervisor");
         let (line, theirs) =
@@ -69,7 +69,7 @@ impl Hub {
         Ok((process, line))
     }
 
-    /// Makes a supervisor the pool's.
+    /// Sets the supervisor of the pool.
     pub(super) fn enter(&self, inner: &mut Inner, (process, line): (Process, OwnedFd)) -> Result<()> {
         let watched = self.watch.get().map_or(Ok(()), |watch| watch.register(&process, Interest::IN, 1));
         inner.line = Some(line);
@@ -77,7 +77,7 @@ impl Hub {
         watched.map_err(|errno| Error::os(errno, "cannot watch the supervisor of a pool"))
     }
 
-    /// Sleeps, for everybody, until the last worker of an ended supervisor has ended.
+    /// Sleeps as the leader until the last worker of a dead supervisor has ended.
     pub(super) fn outwait<'h>(
         &'h self,
         mut inner: MutexGuard<'h, Inner>,
@@ -93,7 +93,7 @@ impl Hub {
         self.succeed(inner)
     }
 
-    /// If the supervisor has ended, goes as far towards another as is possible without a wait.
+    /// If the supervisor has ended, replaces it as far as possible without a wait.
     pub(super) fn succeed<'h>(&'h self, mut inner: MutexGuard<'h, Inner>) -> Result<MutexGuard<'h, Inner>> {
         if inner.supervisor_has_ended() {
             if let Some(supervisor) = inner.supervisor.take() {
@@ -116,7 +116,7 @@ impl Hub {
         }
     }
 
-    /// Accounts for what the workers of an ended supervisor had, and starts another supervisor.
+    /// Handles the chunks of a dead supervisor's workers, and starts another supervisor.
     #[cold]
     fn replace<'h>(&'h self, mut inner: MutexGuard<'h, Inner>, fallen: &Fallen) -> Result<MutexGuard<'h, Inner>> {
         let exit = fallen.supervisor.join_timeout(Deadline::NOW).ok().flatten(); // `None` when somebody else has reaped it
@@ -138,17 +138,17 @@ impl Hub {
             return Ok(inner); // it has ended as it was to
         }
         let text = exit.map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());
-        warning!("the supervisor of a pool ended with {text}: starting another one");
+        warning!("the supervisor of a pool ended with {text}: starting another supervisor");
         inner.rising = true;
         drop(inner);
         let started = match self.closure {
-            true => Err(Error::new(ErrorKind::StartFailed, "its closure is gone with it")),
+            true => Err(Error::new(ErrorKind::StartFailed, "its closure was lost with it")),
             false => self.start_supervisor(None),
         };
         let mut inner = self.lock()?;
         inner.rising = false;
         if let Err(error) = started.and_then(|started| self.enter(&mut inner, started)) {
-            let text = format!("the supervisor of the pool ended, and no other could be started: {error}");
+            let text = format!("the supervisor of the pool ended, and starting another supervisor failed: {error}");
             inner.fail_all(&Failure::Broken(text.clone()), self);
             inner.broken = Some(text);
         }

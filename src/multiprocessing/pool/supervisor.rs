@@ -1,4 +1,4 @@
-//! The supervisor: a process of one thread that starts workers, hears of their ends, and starts others in their place.
+//! The supervisor: a process of one thread that starts workers, and replaces the workers that end.
 //!
 //! The parent may compute for hours meanwhile, and may have threads. A worker is a fork of the supervisor, cheap and
 //! with nothing of the parent's. (In a test of libtest the supervisor has a second thread, and starts workers by
@@ -35,16 +35,16 @@ use crate::multiprocessing::process::{PanicReport, Process, ProcessBuilder, pare
 use crate::multiprocessing::tasks::library_task;
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
-/// How many workers in turn may end before they were ready.
+/// The number of consecutive workers that may end before they are ready.
 const MISFORTUNES: u32 = 5;
-/// How long a worker may take from `SIGTERM` until it is killed.
+/// The time from `SIGTERM` until a worker is killed.
 const GRACE: Duration = Duration::from_secs(5);
-/// The same after an interrupt.
+/// The time from `SIGTERM` until a worker is killed after an interrupt.
 const SHORT_GRACE: Duration = Duration::from_millis(500);
-/// How long to wait before a start is tried again for which the system had no room.
+/// The time before another try to start a worker, after the system had no resources for a start.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The task of a supervisor that is not a copy of the parent. `line` ends with the last process of the pool.
+/// Runs a supervisor that is not a copy of the parent, as a task. `line` closes with the last process of the pool.
 pub(in crate::multiprocessing) fn supervise(
     parts: Parts,
     setup: Setup,
@@ -57,7 +57,7 @@ pub(in crate::multiprocessing) fn supervise(
     }
 }
 
-/// The task of a worker that is not a copy of the supervisor.
+/// Runs a worker that is not a copy of the supervisor, as a task.
 pub(in crate::multiprocessing) fn work(
     parts: Parts,
     setup: Setup,
@@ -71,8 +71,8 @@ pub(in crate::multiprocessing) fn work(
     }
 }
 
-/// Supervises until the pool has ended; the exit code. `arguments` are those of the initializer. Every worker holds
-/// `line`.
+/// Supervises until the pool has ended, and returns the exit code. `arguments` are the initializer's. Every worker
+/// holds `line`.
 pub(super) fn run(
     ground: &Ground,
     setup: &Setup,
@@ -93,13 +93,13 @@ struct Supervisor<'g> {
     setup: &'g Setup,
     arguments: Option<Packed>,
     runner: Option<Runner<'g>>,
-    /// A forked worker inherits it, and a spawned worker gets it.
+    /// The pipe end that a forked worker inherits and a spawned worker receives.
     line: &'g OwnedFd,
     /// The worker of each entry.
     posts: Vec<Option<Process>>,
-    /// How many workers in turn have ended before they were ready.
+    /// The number of consecutive workers that have ended before they were ready.
     misfortunes: u32,
-    /// How many workers were started.
+    /// The number of workers that were started.
     started: u32,
     /// Whether this process cannot fork.
     spawns: bool,
@@ -141,8 +141,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Starts a worker for each empty entry, if there may be work for it. Says whether an entry stays empty that should
-    /// not.
+    /// Starts a worker for each empty entry, if there may be work for it. Returns whether an entry stays empty that
+    /// should not.
     fn fill(&mut self) -> bool {
         let board = self.ground.board();
         let mut vacant = false;
@@ -175,7 +175,7 @@ impl Supervisor<'_> {
         vacant
     }
 
-    /// Starts the worker of an entry, with a ticket of its own.
+    /// Starts the worker of an entry, with a new ticket.
     fn start(&mut self, place: usize) -> Result<Process> {
         let (ground, setup) = (self.ground, self.setup);
         let Some(entry) = ground.entries().get(place) else { return Err(no_entry()) };
@@ -213,7 +213,7 @@ impl Supervisor<'_> {
         builder.order(Context::Spawn, &library_task(work)?, &arguments)
     }
 
-    /// Buries the workers that have ended.
+    /// Reaps the workers that have ended.
     fn look(&mut self) {
         for place in 0..self.posts.len() {
             let Some(Some(worker)) = self.posts.get(place) else { continue };
@@ -228,7 +228,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Records the end of a worker, and repairs what may have been lost with it.
+    /// Records the end of a worker, and repairs the state that may have been lost with it.
     fn record_death(&mut self, place: usize, exit: ExitStatus, panic: Option<&PanicReport>) {
         let board = self.ground.board();
         let Some(entry) = self.ground.entries().get(place) else { return };
@@ -268,7 +268,7 @@ impl Supervisor<'_> {
         self.ground.wake_all_workers();
     }
 
-    /// Counts a worker that was not ready, and gives up after several in turn.
+    /// Counts a worker that was not ready, and breaks the pool after several in a row.
     fn misfortune(&mut self, reason: &str) {
         let others = self
             .ground
@@ -281,14 +281,15 @@ impl Supervisor<'_> {
             return;
         }
         let board = self.ground.board();
-        board
-            .break_down(&format!("{MISFORTUNES} workers in turn ended before they were ready, the last with {reason}"));
+        board.break_down(&format!(
+            "{MISFORTUNES} workers in a row ended before they were ready, the last with {reason}"
+        ));
         self.tell_of_end();
         self.ground.wake_all_workers();
     }
 
-    /// Tells the parent of the end of a worker, whether the parent listens or not. A worker that was killed may have
-    /// taken the `listening` of the parent, and have ended before it raised the news.
+    /// Wakes the parent for the end of a worker, even if the parent does not listen. A killed worker may have cleared
+    /// the parent's `listening`, and have died before it raised the news.
     fn tell_of_end(&self) {
         self.ground.board().ends.fetch_add(1, SeqCst);
         raise(self.ground.news());
@@ -311,7 +312,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// When the first running call has had its time, or may have.
+    /// The earliest time at which a running call may time out.
     fn next_expiry(&self) -> Deadline {
         let Some(timeout) = self.setup.timeout else { return Deadline::NEVER };
         let running =
@@ -320,7 +321,7 @@ impl Supervisor<'_> {
         running.map(Deadline::from_nanos).fold(Deadline::after(timeout), Deadline::or_sooner)
     }
 
-    /// Kills the workers whose calls have had their time.
+    /// Kills the workers whose calls have timed out.
     fn end_late(&self) {
         if self.setup.timeout.is_none() {
             return;
@@ -335,7 +336,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Ends all workers: politely first, if the parent lives, then for certain.
+    /// Ends all workers: with `SIGTERM` first if the parent is alive, then with `SIGKILL`.
     fn end_all(&mut self) {
         let mode = self.ground.board().mode.load(SeqCst);
         let polite = mode != KILLED && parent_process().is_none_or(|parent| parent.is_alive().unwrap_or(false));
@@ -380,5 +381,5 @@ impl Supervisor<'_> {
 
 #[cold]
 fn no_entry() -> Error {
-    Error::new(ErrorKind::OutOfRange, "there is no such entry")
+    Error::new(ErrorKind::OutOfRange, "the pool has no such entry")
 }

@@ -1,4 +1,4 @@
-//! A pool of threads: the calls of a pool of processes, with closures and without serialisation.
+//! A pool of threads: the methods of a pool of processes, for closures and without serialisation.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -51,7 +51,7 @@ pub struct ThreadPool {
 
 type Call = Box<dyn FnOnce(bool) + Send>;
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared {
     state: Mutex<PoolState>,
     ready: Condvar,
@@ -59,9 +59,9 @@ struct Shared {
 
 #[derive(Default)]
 struct PoolState {
-    /// Each call's argument says whether it runs; otherwise it is cancelled.
+    /// The waiting calls. A call runs if its argument is true; otherwise it is cancelled.
     calls: VecDeque<Call>,
-    /// How many threads sleep until there is a call.
+    /// The number of threads that wait for a call.
     idle: usize,
     closed: bool,
 }
@@ -71,7 +71,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
-    /// The life of a thread: until the pool is closed and nothing is left.
+    /// Runs a thread of the pool, until the pool is closed and no call is left.
     fn work(&self) {
         loop {
             let mut state = self.state();
@@ -94,7 +94,7 @@ impl Shared {
     fn submit(&self, calls: impl IntoIterator<Item = Call>) -> Result<()> {
         let mut state = self.state();
         if state.closed {
-            return Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more calls"));
+            return Err(Error::new(ErrorKind::ShutDown, "the pool is closed and accepts no more calls"));
         }
         state.calls.extend(calls);
         let wakes = state.idle > 0; // std's condition variable makes a system call for nobody, too
@@ -131,8 +131,8 @@ impl ThreadPool {
         Self::new(usable_cpus()?)
     }
 
-    /// Starts a pool of `workers` threads. Each first runs `initializer`. A panic there is printed, and the thread goes
-    /// on.
+    /// Starts a pool of `workers` threads. Each thread first runs `initializer`. A panic there is printed, and the
+    /// thread continues.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -167,7 +167,7 @@ impl ThreadPool {
         Ok(pool)
     }
 
-    /// Returns how many threads the pool has.
+    /// Returns the number of threads.
     pub fn workers(&self) -> usize {
         self.threads.len()
     }
@@ -180,7 +180,7 @@ impl ThreadPool {
         self.apply_async(call)?.get()
     }
 
-    /// Gives `call` to a thread of the pool. Does not wait.
+    /// Sends `call` to a thread of the pool. Does not wait.
     ///
     /// # Errors
     /// [`ShutDown`](ErrorKind::ShutDown) after [`close`](Self::close) or [`terminate`](Self::terminate).
@@ -193,7 +193,7 @@ impl ThreadPool {
         Ok(ThreadResult { gathered })
     }
 
-    /// Calls `f` with each item, and waits for all values, which come in the order of the items.
+    /// Calls `f` with each item, and waits for all values, in the order of the items.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async), and the first error in the order of the items.
@@ -206,8 +206,8 @@ impl ThreadPool {
         self.map_async(f, items)?.get()
     }
 
-    /// Does what [`map`](Self::map) does, without the wait. Items go to threads in chunks of CPython's default size.
-    /// For Python's `starmap` give a closure over a tuple: `|(a, b)| ...`.
+    /// Does what [`map`](Self::map) does, without the wait. The threads receive the items in chunks of CPython's
+    /// default size. For Python's `starmap` pass a closure over a tuple: `|(a, b)| ...`.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -231,8 +231,8 @@ impl ThreadPool {
         Ok(ThreadMapResult { gathered })
     }
 
-    /// Calls `f` with each item. The values come one after the other, in the order of the items. Items are drawn as
-    /// values are taken, at most four for each thread ahead.
+    /// Calls `f` with each item. The iterator yields the values in the order of the items. It draws items as values are
+    /// taken, at most four for each thread ahead.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -246,7 +246,7 @@ impl ThreadPool {
         self.results(f, items, true)
     }
 
-    /// Does what [`imap`](Self::imap) does, with the values in the order in which they come.
+    /// Does what [`imap`](Self::imap) does, but yields the values in the order in which they come.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -284,13 +284,13 @@ impl ThreadPool {
         }
     }
 
-    /// Closes the pool, which takes no more calls. The calls that were given are made, and then the threads end.
+    /// Closes the pool, which then refuses further calls. The threads make the calls that the pool has, and then end.
     pub fn close(&self) {
         self.shared.state().closed = true;
         self.shared.ready.notify_all();
     }
 
-    /// Closes the pool, and cancels the calls that have not begun: their results are
+    /// Closes the pool, and cancels the calls that have not started: their results are
     /// [`Cancelled`](ErrorKind::Cancelled).
     ///
     /// # Examples
@@ -323,14 +323,14 @@ impl ThreadPool {
         if !self.shared.state().closed {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "the pool is still running: close or terminate it before the join",
+                "cannot join the pool: it is still running; close or terminate it first",
             ));
         }
         self.threads.iter().try_for_each(Thread::join)
     }
 }
 
-/// Waits for the calls that run, and cancels the others.
+/// Waits for the running calls, and cancels the others.
 impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.terminate();
@@ -344,7 +344,7 @@ impl fmt::Debug for ThreadPool {
     }
 }
 
-/// Runs a call; a panic is its error.
+/// Runs a call, and converts a panic to an error.
 fn run<R>(call: impl FnOnce() -> R) -> Result<R> {
     thread::catch(call).map_err(|escaped| {
         let error = Error::caused(ErrorKind::Remote, None, unreported(&escaped));
@@ -353,7 +353,7 @@ fn run<R>(call: impl FnOnce() -> R) -> Result<R> {
     })
 }
 
-/// Runs a call, or cancels it. Its end is known before anything of a cancelled call is dropped, which may panic.
+/// Runs a call, or cancels it. The outcome of a cancelled call is stored before its drop, which may panic.
 fn run_or_cancel<R>(gathered: &Gathered<R>, index: usize, runs: bool, call: impl FnOnce() -> R) {
     if runs {
         gathered.resolve(index, Some(run(call)));
@@ -363,7 +363,7 @@ fn run_or_cancel<R>(gathered: &Gathered<R>, index: usize, runs: bool, call: impl
     }
 }
 
-/// The calls of one chunk, as one.
+/// Combines the calls of one chunk into one call.
 fn chunk_of<A, R, F>(gathered: &Arc<Gathered<R>>, f: &Arc<F>, chunk: Vec<A>) -> Call
 where
     A: Send + 'static,
@@ -382,7 +382,7 @@ where
 ///
 /// # Examples
 /// See the example of [`ThreadPool`].
-#[must_use = "the value is lost if nobody gets it"]
+#[must_use = "dropping the result loses the value"]
 pub struct ThreadResult<R> {
     gathered: Arc<Gathered<R>>,
 }
@@ -391,7 +391,7 @@ pub struct ThreadResult<R> {
 ///
 /// # Examples
 /// See the example of [`ThreadPool`].
-#[must_use = "the values are lost if nobody gets them"]
+#[must_use = "dropping the result loses the values"]
 pub struct ThreadMapResult<R> {
     gathered: Arc<Gathered<R>>,
 }
@@ -399,7 +399,7 @@ pub struct ThreadMapResult<R> {
 macro_rules! waits {
     ($Result:ident, $Value:ty) => {
         impl<R> $Result<R> {
-            /// Waits until the result is there, or until the deadline. Says whether the result is there.
+            /// Waits until the result is available, or until the deadline. Returns whether the result is available.
             ///
             /// # Examples
             /// See the example of [`ThreadPool`].
@@ -407,7 +407,7 @@ macro_rules! waits {
                 self.gathered.wait(timeout.into(), |state| state.waiting == 0).is_some()
             }
 
-            /// Says whether the result is there, a value or an error.
+            /// Whether the result is available, a value or an error.
             ///
             /// # Examples
             /// See the example of [`ThreadPool`].
@@ -480,7 +480,7 @@ pub struct ThreadIMap<I, F, R> {
     ahead: usize,
     under_way: usize,
     ordered: bool,
-    /// Why no item was drawn; it comes behind the results of those before.
+    /// The reason why no more items are drawn; it follows the results of the items before.
     refusal: Option<Refusal>,
 }
 

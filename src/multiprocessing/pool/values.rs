@@ -1,4 +1,4 @@
-//! The values of a map of plain values, in one piece.
+//! The values of a map of plain values, in one contiguous list.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -8,14 +8,15 @@ use ossature_sys::shm::{Plain, as_bytes_mut, from_bytes};
 
 use super::failure::Failure;
 
-/// The values of a job, in one piece.
+/// The values of a job, in one contiguous list.
 pub(super) struct Values {
     count: usize,
     places: Box<dyn Places>,
     pub(super) failures: BTreeMap<usize, Failure>,
 }
 
-/// A list of values of one type, which grows as values come. To write zeros to all of it first takes as long as a copy.
+/// A list of values of one type, which grows as values come. Filling all of it with zeros first would take as long as a
+/// copy.
 trait Places: Any + Send {
     fn bytes(&mut self, places: Range<usize>) -> &mut [u8];
 
@@ -40,7 +41,7 @@ impl Values {
         Self { count, places: Box::new(Vec::<R>::with_capacity(count)), failures: BTreeMap::new() }
     }
 
-    /// The place for `count` values from an index on.
+    /// The bytes of `count` values from an index on.
     pub(super) fn place(&mut self, from: usize, count: usize) -> &mut [u8] {
         let until = from.saturating_add(count);
         if until > self.count { Default::default() } else { self.places.bytes(from..until) }

@@ -1,7 +1,7 @@
-//! What a thread waits for, and of what the workers tell the thread that sleeps for all.
+//! What a thread waits for, and which outcomes the workers report to the leader.
 //!
-//! A thread that waits for one outcome gets news of each. A thread that waits alone for all outcomes of a job does not.
-//! It gets news once the last chunk of the job is claimed, or once workers are about to have no more to do. Then it
+//! A thread that waits for one outcome is woken for each. A thread that waits alone for all outcomes of a job is not.
+//! It is woken once the last chunk of the job is claimed, or once workers are about to run out of work. Then it
 //! collects many outcomes at once, and no worker has paid for a wake meanwhile.
 
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use super::chunk::Chunk;
 use super::hub::{Hub, Inner};
 use super::wanted::Wanted;
 
-/// How long the leader sleeps at first while a chunk is unclaimed and a worker sleeps.
+/// The leader's first sleep while a chunk is unclaimed and a worker sleeps.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 impl Hub {
-    /// Whether outcomes are there of which the workers tell.
+    /// Whether the streams contain outcomes for which the workers wake the parent.
     pub(super) fn has_outcomes(&self, from: u64) -> bool {
         let is_told = self.ground.board().is_claimed(from);
         let mut streams = (0..self.workers()).filter_map(|place| self.ground.stream(place));
         streams.any(|stream| if is_told { stream.has_more() } else { stream.is_half_full() })
     }
 
-    /// The chunk from which on the workers are to tell of outcomes: all chunks before it are claimed then. A worker
-    /// that claims a packet does not change the hint that says so, so packets do not count.
+    /// The chunk from which on the workers must report outcomes: all chunks before it are then claimed. A worker that
+    /// claims a packet does not change the hint for that, so packets do not count.
     pub(super) fn first_of(&self, inner: &Inner, wanted: Wanted<'_>) -> u64 {
         let is_wanted = |chunk: &Chunk| match wanted {
             Wanted::Each => false,
@@ -47,9 +47,8 @@ impl Hub {
         published.map(|chunk| chunk.sequence + 1).max().unwrap_or(EACH)
     }
 
-    /// Sleeps until a descriptor is readable. Whoever has looked for a chunk, or was woken for it, may have been
-    /// stopped. So while a chunk is unclaimed and workers sleep, this wakes another of them each time that it has slept
-    /// for a while.
+    /// Sleeps until a descriptor is readable. A worker that looked for a chunk, or was woken for it, may have been
+    /// stopped. So while a chunk is unclaimed and workers sleep, this wakes another worker after each short sleep.
     pub(super) fn sleep_on(&self, fds: &mut [PollFd<'_>], deadline: Deadline) -> Result<usize> {
         let board = self.ground.board();
         let mut patience = PATIENCE;
@@ -104,8 +103,8 @@ mod tests {
         assert_eq!(first_of(Wanted::Job(&one)), slots / 2, "some wait for room: half of it is enough");
     }
 
-    /// The worker that is woken first is stopped before it claims the chunk: it does nothing more. The parent's sleep
-    /// wakes the other.
+    /// The worker that is woken first is stopped before it claims the chunk, and does nothing more. The parent's sleep
+    /// wakes the other worker.
     #[test]
     fn a_worker_stopped_behind_its_wake_keeps_no_chunk_from_a_sleeper() {
         let hub = hub_of(2);

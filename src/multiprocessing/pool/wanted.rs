@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::job::Job;
 
-/// What a thread waits for.
+/// The outcomes for which a thread waits.
 #[derive(Clone, Copy)]
 pub(super) enum Wanted<'j> {
-    /// Any outcome may be the one.
+    /// Any single outcome.
     Each,
-    /// All outcomes of a job.
+    /// All outcomes of one job.
     Job(&'j Arc<Job>),
-    /// All outcomes.
+    /// All outcomes of the pool.
     All,
 }
 
-/// Counts a thread that waits.
+/// A guard that counts a waiting thread.
 pub(super) struct Waiting<'h>(&'h AtomicUsize);
 
 impl<'h> Waiting<'h> {

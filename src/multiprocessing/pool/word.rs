@@ -17,18 +17,18 @@
 //! that the sequence has come round. Its claim then takes a chunk that is ready now, because the worker reads what the
 //! chunk is only afterwards.
 
-/// What a slot holds.
+/// The state of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SlotState {
-    /// Nothing.
+    /// The slot is empty.
     Free,
-    /// A chunk for any worker.
+    /// A chunk is ready for any worker.
     Ready,
-    /// A chunk whose descriptors are in a [packet](super::packets).
+    /// A chunk is ready, whose descriptors are in a [packet](super::packets).
     Packed,
     /// The worker with this ticket has the chunk.
     Claimed(u32),
-    /// The worker with this ticket has told every outcome of the chunk.
+    /// The worker with this ticket has reported every outcome of the chunk.
     Done(u32),
     /// The worker with this ticket died with the chunk.
     Dead(u32),
@@ -36,7 +36,7 @@ pub(super) enum SlotState {
 
 const SEQUENCE: u64 = (1 << 29) - 1;
 
-/// The word of a state; without a state that this code writes, `Free`.
+/// Encodes a state as a word.
 pub(super) fn word(state: SlotState, sequence: u64) -> u64 {
     let (number, high) = match state {
         SlotState::Free => return 0,
@@ -49,7 +49,7 @@ pub(super) fn word(state: SlotState, sequence: u64) -> u64 {
     number | (sequence & SEQUENCE) << 3 | u64::from(high) << 32
 }
 
-/// The state in a word. A number that nobody writes counts as `Free`.
+/// Decodes the state in a word. An unknown number counts as `Free`.
 pub(super) fn state(word: u64) -> SlotState {
     let high = (word >> 32) as u32;
     match word & 7 {
@@ -62,12 +62,12 @@ pub(super) fn state(word: u64) -> SlotState {
     }
 }
 
-/// What is running, as a worker notes it: a chunk and the call in it. 0 is nothing.
+/// Encodes a running call: a chunk and the call in it. 0 means none.
 pub(super) fn running(sequence: u64, index: u32) -> u64 {
     ((sequence & u64::from(u32::MAX)) << 32) | (u64::from(index) + 1)
 }
 
-/// The call that a worker noted for the chunk of this sequence.
+/// Decodes the running call, if it belongs to the chunk with this sequence.
 pub(super) fn running_in(note: u64, sequence: u64) -> Option<u32> {
     let index = (note as u32).checked_sub(1)?;
     (note >> 32 == sequence & u64::from(u32::MAX)).then_some(index)

@@ -1,4 +1,4 @@
-//! A worker: claims chunks and runs their calls, one after the other, until its life is over.
+//! A worker: it claims chunks and runs their calls, one after the other, until it ends.
 //!
 //! | step | what a kill there leaves |
 //! | --- | --- |
@@ -34,16 +34,16 @@ use crate::multiprocessing::tasks::{Calls, Ended, Form, Items, Outlet, Sink, Tas
 use crate::multiprocessing::transfer::{Bounds, Descriptors, Handle, Packed, Reading, Writing};
 use crate::thread;
 
-/// What the workers run instead of tasks, where they are copies of the parent.
+/// The function that the workers run instead of tasks if they are copies of the parent.
 pub(super) type Runner<'r> = &'r dyn Fn(&mut Calls<'_>);
 
-/// A buffer for values that grew beyond this is not kept.
+/// The maximum size of a buffer for values that is kept.
 const KEPT: usize = 1 << 20;
 
 /// The exit code of a worker whose initializer failed.
 const NOT_READY: u8 = 1;
 
-/// One life of a worker.
+/// The state of a worker.
 struct Worker<'g> {
     ground: &'g Ground,
     setup: &'g Setup,
@@ -56,15 +56,15 @@ struct Worker<'g> {
     /// The task that was called last.
     task: Option<Task>,
     bytes: Vec<u8>,
-    /// Where values are written.
+    /// The buffer for values.
     out: Vec<u8>,
-    /// Whether a chunk of the board comes before a packet, this time.
+    /// Whether the next claim looks at the board before the packets.
     board_first: bool,
-    /// How often it looks for a chunk before it sleeps.
+    /// The number of looks for a chunk before the worker sleeps.
     looks: Looks,
 }
 
-/// Lives as the worker of an entry; the exit code.
+/// Runs the worker of an entry, and returns the exit code.
 pub(super) fn live(
     ground: &Ground,
     setup: &Setup,
@@ -112,7 +112,7 @@ pub(super) fn live(
     0
 }
 
-/// Moves to the processors of this worker; or why that failed.
+/// Restricts this worker to its processors. The error is a message.
 fn set_affinity(setup: &Setup, place: usize) -> Result<(), String> {
     let Some(set) = place.checked_rem(setup.affinity.len()).and_then(|at| setup.affinity.get(at)) else {
         return Ok(());
@@ -121,7 +121,7 @@ fn set_affinity(setup: &Setup, place: usize) -> Result<(), String> {
     moved.map_err(|errno| format!("cannot run on the processors {set:?} of PoolBuilder::affinity: {errno}"))
 }
 
-/// Runs the initializer; or why it failed.
+/// Runs the initializer. The error is a message.
 fn initialize(name: &str, arguments: Packed) -> Result<(), String> {
     let task = look_up(name).ok_or_else(|| format!("the initializer {name} is not in the worker's table of tasks"))?;
     let body = task.open(arguments, Form::Code).map_err(|error| format!("the initializer {name}: {error}"))?;
@@ -150,19 +150,19 @@ impl Worker<'_> {
             }
             left = left.map(|left| left - 1);
             if self.has_grown() {
-                debug!("the pool worker ends, for it has had more memory than max_memory_per_child");
+                debug!("the pool worker ends: it has had more memory than max_memory_per_child");
                 return;
             }
         }
     }
 
-    /// Whether it has had more memory than a worker may have.
+    /// Whether the worker has had more memory than allowed.
     fn has_grown(&self) -> bool {
         let grown = |most| Usage::of_self().is_ok_and(|usage| usage.max_rss_kib.saturating_mul(1024) > most);
         self.setup.max_memory.is_some_and(grown)
     }
 
-    /// The slot of the next chunk, which is claimed, with its descriptors; `None` when there is none and will be none.
+    /// Claims the next chunk, and returns its slot and descriptors; `None` when no chunk is left and none will come.
     fn next(&mut self) -> Option<(usize, Descriptors)> {
         let board = self.ground.board();
         if !self.goes_on() {
@@ -179,12 +179,12 @@ impl Worker<'_> {
         found
     }
 
-    /// Whether there may be chunks for this worker.
+    /// Whether there may still be chunks for this worker.
     fn goes_on(&self) -> bool {
         matches!(self.ground.board().mode.load(SeqCst), RUNNING | CLOSED)
     }
 
-    /// Looks for a chunk until there is one, asleep for most of the time.
+    /// Waits for a chunk, asleep for most of the time, and claims it.
     fn look(&mut self) -> Option<(usize, Descriptors)> {
         let board = self.ground.board();
         let mut until = None;
@@ -215,8 +215,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Claims a chunk of the board or one that a packet names, if there is any. In turns, so that neither kind waits
-    /// for the other for ever.
+    /// Claims a chunk of the board or of a packet, if there is one. The two kinds take turns, so that neither waits for
+    /// ever.
     fn claim(&mut self) -> Option<(usize, Descriptors)> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
         let of_the_board = || board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
@@ -229,7 +229,7 @@ impl Worker<'_> {
         found
     }
 
-    /// Runs the calls of a chunk that is claimed.
+    /// Runs the calls of a claimed chunk.
     fn chunk(&mut self, slot: &Slot, descriptors: Descriptors) {
         let sequence = slot.sequence.load(Relaxed);
         let (length, count, flags) = (slot.length.load(Relaxed), slot.count.load(Relaxed), slot.flags.load(Relaxed));
@@ -298,7 +298,9 @@ impl Worker<'_> {
             }
             (Some(runner), _) => runner(&mut calls),
             (None, Some(task)) => task.run(&mut calls),
-            (None, None) => calls.refuse(&format!("the worker knows no task {}", String::from_utf8_lossy(name))),
+            (None, None) => {
+                calls.refuse(&format!("the worker does not know the task {}", String::from_utf8_lossy(name)))
+            }
         }
         let out = calls.out;
         if out.capacity() <= KEPT {
@@ -306,7 +308,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Notes that a call has ended before its time was over. One that is late does not come back from here.
+    /// Records that a call has ended before its time limit. If the call was late, this never returns.
     #[inline]
     fn end_in_time(&self) {
         if self.setup.timeout.is_some() {
@@ -321,7 +323,7 @@ impl Worker<'_> {
         self.entry.calls.store(calls.wrapping_add(1), Relaxed);
     }
 
-    /// Waits for the end, if the supervisor is about to kill this worker for what it has just done.
+    /// Waits to be killed, if the supervisor is about to kill this worker for the call or chunk that just ended.
     fn rest_while(&self, is_meant: impl Fn(&WorkerEntry) -> bool) {
         fence(SeqCst); // against the supervisor, which stores the word and then looks at what is running
         while is_meant(self.entry) {
@@ -330,17 +332,17 @@ impl Worker<'_> {
     }
 }
 
-/// The name of the task and the arguments.
+/// Splits the name of the task off the arguments.
 pub(super) fn split_name(bytes: &[u8]) -> (&[u8], &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return (&[], &[]) };
     rest.split_at_checked(u16::from_le_bytes(*length).into()).unwrap_or((&[], &[]))
 }
 
-/// Tells the parent the outcomes of one chunk.
+/// The outlet that reports the outcomes of one chunk to the parent.
 struct Telling<'w, 'g> {
     worker: &'w Worker<'g>,
     sequence: u64,
-    /// Where in the arena the values of plain calls go.
+    /// The offset in the arena for the values of plain calls.
     values: Option<usize>,
 }
 
@@ -378,7 +380,9 @@ impl Outlet for Telling<'_, '_> {
         if carried {
             let count = descriptors.fd_counts().all;
             let sent = match count > MOST_DESCRIPTORS {
-                true => Err(format!("it holds {count} descriptors, and a result carries at most {MOST_DESCRIPTORS}")),
+                true => {
+                    Err(format!("it contains {count} descriptors, but a result carries at most {MOST_DESCRIPTORS}"))
+                }
                 false => worker.ground.send_parcel((self.sequence, index), &descriptors),
             };
             if let Err(text) = sent {

@@ -1,4 +1,4 @@
-//! A process before its start.
+//! The settings of a process before its start.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::multiprocessing::state::surroundings::Surroundings;
 use crate::multiprocessing::state::{ChildConfig, Identity, OwnState, Started, pid, process_state};
 use crate::multiprocessing::util;
 
-/// A process that is not started yet: its name and the other things that it inherits unless they are set here.
+/// A process that is not started yet: its name, and settings that it otherwise inherits.
 ///
 /// Making one uses up a number of this process's children, started or not.
 ///
@@ -45,7 +45,7 @@ use crate::multiprocessing::util;
 /// assert_eq!((thread.exit_code(), thread.pid()), (Some(5), None));
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[must_use = "nothing runs until it is started"]
+#[must_use = "nothing runs until the process is started"]
 #[doc(alias = "Builder")]
 pub struct ProcessBuilder {
     name: Option<String>,
@@ -54,12 +54,12 @@ pub struct ProcessBuilder {
     daemon: Option<bool>,
     authkey: Option<AuthKey>,
     pub(super) ends_with_parent: bool,
-    /// Whether it may have children though it ends with this process: the supervisor of a pool.
+    /// Whether the process may have children although it ends with this process: the supervisor of a pool.
     supervises: bool,
     pub(super) surroundings: Surroundings,
-    /// The limit of its start, if [`start_timeout`](Self::start_timeout) set one.
+    /// The time limit of the start, if [`start_timeout`](Self::start_timeout) set one.
     patience: Option<Option<Duration>>,
-    /// What it was made in.
+    /// The state of the process that made the builder.
     state: &'static OwnState,
 }
 
@@ -80,8 +80,8 @@ impl ProcessBuilder {
         }
     }
 
-    /// Names it; otherwise it is `Process-` and its numbers, as in `Process-3:2` for the second child of the third
-    /// child.
+    /// Sets the name of the process. The default is `Process-` and numbers, as in `Process-3:2` for the second child of
+    /// the third child.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -99,29 +99,30 @@ impl ProcessBuilder {
     /// thread that watches the parent.
     ///
     /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. Python lets the
-    /// daemon live on when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after what
-    /// [`set_daemon_grace`](crate::multiprocessing::util::set_daemon_grace) says.
+    /// daemon live on when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after the time
+    /// set by [`set_daemon_grace`](crate::multiprocessing::util::set_daemon_grace).
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self
     }
 
-    /// Gives the child another authentication key than this process's. A thread has the key of its process, so the
-    /// start of a [thread](Self::thread) with this option fails with [`ErrorKind::Unsupported`].
+    /// Sets an authentication key for the child other than this process's key. A thread has the key of its process, so
+    /// the start of a [thread](Self::thread) with this option fails with [`ErrorKind::Unsupported`].
     pub fn authkey(mut self, key: AuthKey) -> Self {
         self.authkey = Some(key);
         self
     }
 
-    /// Says how it is started. Its name then begins with that of the context, as in `ForkProcess-1`.
+    /// Sets the start method. The default name of the process then begins with the name of the method, as in
+    /// `ForkProcess-1`.
     pub fn context(mut self, context: Context) -> Self {
         self.context = Some(context);
         self
     }
 
-    /// Sets how long the process may take from its start to the beginning of its task; `None` sets no limit. The
-    /// default is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A thread ignores this
-    /// setting. A fork observes it only while the child takes on an option such as [`current_dir`](Self::current_dir).
+    /// Sets the maximum time from the start of the process to the start of its task; `None` sets no limit. The default
+    /// is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A thread ignores this setting. A
+    /// fork observes it only while the child takes on an option such as [`current_dir`](Self::current_dir).
     ///
     /// A process that takes longer is killed, and the start is an error. The start waits for the end of the killed
     /// process, for at most a tenth of a second beyond the limit.
@@ -130,15 +131,17 @@ impl ProcessBuilder {
         self
     }
 
-    /// Starts it as a copy of this process, which runs `body` and ends with the exit code of its [answer](Termination).
+    /// Starts the process as a copy of this process, which runs `body` and ends with the exit code of its [return
+    /// value](Termination).
     ///
     /// The copy also has *every* pipe end, connection and listener of this process. A child that reads a pipe to its
     /// end waits for ever, because the child itself holds the other end. [`fork_with`](Self::fork_with) gives the child
     /// only the named ends. The copy closes the handles of other children.
     ///
-    /// The closure may borrow: the copy has its own of all memory, and what it changes there is not seen here. It ends
-    /// by its return; `std::process::exit` ends it as well, but also does what this program registered with atexit(3).
-    /// (A closure that never returns has to say of what type its answer would be: `|| -> u8 { ... }`.)
+    /// The closure may borrow: the copy has its own copy of all memory, and its changes there are invisible here. The
+    /// process ends when the closure returns. `std::process::exit` ends it as well, but also runs the functions that
+    /// this program registered with atexit(3). (A closure that never returns must name a return type:
+    /// `|| -> u8 { ... }`.)
     ///
     /// This call first flushes std's standard output, because otherwise both processes would write the buffered text.
     /// Like every print, the flush waits while the pipe or terminal is full. No start timeout limits that wait.
@@ -151,7 +154,7 @@ impl ProcessBuilder {
     ///   the child's end would be lost. Give it its default action first.
     /// * [`ErrorKind::Os`] with the kernel's errno for an option that the child could not take on, such as
     ///   [`current_dir`](Self::current_dir). The message names the value.
-    /// * `EAGAIN`, `ENOMEM`, `EMFILE`: nothing is left of it then.
+    /// * `EAGAIN`, `ENOMEM`, `EMFILE`: then no process remains.
     ///
     /// A child that was killed because it took too long to take on its options is [`ErrorKind::StartFailed`], with its
     /// end.
