@@ -35,7 +35,7 @@ fn key() -> AuthKey {
     AuthKey::from("secret password")
 }
 
-/// Lets clients in and gives each a thread of its own, until one of them says `stop`; waits for the others.
+/// Accepts clients and serves each in its own thread, until one of them sends `stop`; then waits for the others.
 fn serve(listener: &Listener) -> Outcome {
     let stop = &AtomicBool::new(false);
     thread::scope(|scope| {
@@ -57,7 +57,7 @@ fn serve(listener: &Listener) -> Outcome {
     })
 }
 
-/// Answers what one client says, line by line.
+/// Answers one client, line by line.
 fn answer(connection: &Connection, stop: &AtomicBool) -> ossature::Result<()> {
     for number in 1.. {
         let line = connection.recv_bytes_max(4096)?;
@@ -71,7 +71,7 @@ fn answer(connection: &Connection, stop: &AtomicBool) -> ossature::Result<()> {
     Ok(())
 }
 
-/// Sends each line, and tells what comes back.
+/// Sends each line, and passes each answer on.
 fn ask(address: &Address, lines: impl Iterator<Item = String>, mut tell: impl FnMut(&str)) -> Outcome {
     let connection = ConnectBuilder::new().authkey(&key()).connect(address)?;
     for line in lines {
@@ -120,7 +120,7 @@ fn program() -> Outcome {
             let lines = stdin().lock().lines().map_while(Result::ok);
             address(rest.first().copied()).and_then(|address| ask(&address, lines, |line| println!("{line}")))
         }
-        _ => Err("server or client, and at most one address: talk --help".into()),
+        _ => Err("unknown arguments; give server or client, and at most one address: talk --help".into()),
     }
 }
 

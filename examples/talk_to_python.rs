@@ -1,5 +1,5 @@
-//! A Python program asks this one for work, and sends back what it computed. Both know a key, and nothing that comes
-//! over the connection is run.
+//! A Python program requests work from this program, and sends back the result. Both know a key, and nothing that comes
+//! over the connection is executed.
 
 #[path = "family/guided.rs"]
 mod guided;
@@ -19,7 +19,7 @@ Sends a job to a Python program over multiprocessing.connection, and prints its 
   --without    plays Python's part itself, as it does where no python3 is installed
   --self-test  runs both ways and compares";
 
-/// The other side. It reads the key from standard input, because every user may read a command line.
+/// The Python program. It reads the key from standard input, because every user may read a command line.
 const PYTHON: &str = "\
 import sys
 from multiprocessing.connection import Client
@@ -45,16 +45,16 @@ struct Answer {
     longest: String,
 }
 
-/// Gives one client a job and reads the answer.
+/// Sends one client a job and reads the answer.
 fn serve(listener: &Listener) -> Outcome<Answer> {
-    let connection = listener.accept_timeout(LIMIT)?.ok_or("no client came in time")?;
+    let connection = listener.accept_timeout(LIMIT)?.ok_or("no client connected in time")?;
     let words = ["bone", "marrow", "rib"].map(str::to_owned).to_vec();
     connection.send_pickled(&to_value(&Job { name: "first".into(), numbers: vec![1, 2, 3], words })?)?;
-    let answer = connection.recv_pickled_timeout(LIMIT)?.ok_or("the client does not answer")?;
+    let answer = connection.recv_pickled_timeout(LIMIT)?.ok_or("the client did not answer in time")?;
     Ok(from_value(answer)?)
 }
 
-/// What the Python program does, in Rust.
+/// Does in Rust what the Python program does.
 fn instead_of_python(connection: &Connection) -> Outcome {
     let job = connection.recv_pickled_timeout(LIMIT)?.ok_or("no job came")?;
     let items = |name: &str| job.get(name).and_then(Value::as_items).unwrap_or_default();
@@ -78,7 +78,7 @@ fn program(arguments: &[&str]) -> Outcome {
     python.args(["-c", PYTHON, &address.to_string()]).stdin(Stdio::piped());
     let started = if without { None } else { Some(python.spawn()) };
     let answer = if let Some(Ok(mut python)) = started {
-        python.stdin.take().ok_or("Python has no input")?.write_all(key.as_bytes())?;
+        python.stdin.take().ok_or("Python has no standard input")?.write_all(key.as_bytes())?;
         let answer = serve(&listener);
         if answer.is_err() {
             let _ = python.kill(); // it may wait for ever
@@ -90,7 +90,7 @@ fn program(arguments: &[&str]) -> Outcome {
         answer?
     } else {
         if let Some(Err(error)) = started {
-            println!("python3 does not start ({error}); its part is played in Rust");
+            println!("python3 does not start ({error}); Rust takes its place");
         }
         let client = thread::spawn(move || instead_of_python(&ConnectBuilder::new().authkey(&key).connect(&address)?));
         let answer = serve(&listener);

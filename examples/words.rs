@@ -34,7 +34,7 @@ use crate::progress::Bar;
 use crate::text::{Text, Unreadable, shown};
 use crate::work::Counted;
 
-/// What is counted when no file is named.
+/// The text that is counted if no file is named.
 const SHIPPED: &[u8] = include_bytes!("words/text.txt");
 
 const USAGE: &str = "\
@@ -45,7 +45,7 @@ usage: words [--workers N] [--top N] [--kill] [--self-test] [FILE | -]...
   --self-test  count known texts in several ways and compare
 Without FILE the text that comes with the program is counted; - is standard input.";
 
-/// More processes than this are a typing error.
+/// The highest accepted number of processes; a higher one is a typing error.
 const MOST_WORKERS: usize = 512;
 
 struct Arguments {
@@ -85,7 +85,7 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// What the command line asks for; `None` when it asks for help.
+/// Reads the command line; `None` if it requests help.
 fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
     use lexopt::prelude::*;
 
@@ -98,7 +98,7 @@ fn arguments() -> Result<Option<Arguments>, lexopt::Error> {
             Long("workers") => {
                 found.workers = parser.value()?.parse()?;
                 if !(1..=MOST_WORKERS).contains(&found.workers) {
-                    return Err(format!("--workers takes a number from 1 to {MOST_WORKERS}").into());
+                    return Err(format!("--workers needs a number from 1 to {MOST_WORKERS}").into());
                 }
             }
             Long("top") => found.top = parser.value()?.parse()?,
@@ -144,7 +144,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Cuts a text so that each worker has several shares, and counts it.
+/// Cuts a text so that each worker receives several shares, and counts its words.
 fn count(mut text: Text, workers: usize, kill: bool, progress: impl FnMut(u64)) -> Result<Counted, Box<dyn Error>> {
     // Large enough that merging costs little, small enough that the workers end at about the same time.
     let size = usize::try_from(text.bytes() / (workers as u64 * 8)).unwrap_or(usize::MAX).clamp(1 << 12, 32 << 20);

@@ -35,7 +35,11 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Counts {
         }
         board.open();
         if (idle.is_some() || random.below(4) == 0) && !go_on(&board, idle) {
-            counts.hang(if idle.is_some() { "nobody goes on beside one stopped at rest" } else { "nobody goes on" });
+            counts.hang(if idle.is_some() {
+                "no participant continues beside one stopped at rest"
+            } else {
+                "no participant continues"
+            });
         }
         if let Some(stopped) = stopped.filter(|_| idle.is_none()) {
             pause(&mut random);

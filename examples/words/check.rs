@@ -25,18 +25,18 @@ pub fn self_test() -> Result<(), Box<dyn Error>> {
             let counted = count(Text::of(text)?, workers, kill, |_| ())?;
             let found: BTreeMap<&[u8], u64> = counted.table.iter().collect();
             if found != expected || counted.words != expected.values().sum::<u64>() {
-                return Err(format!("text {index} was counted wrong by {workers} workers, kill: {kill}").into());
+                return Err(format!("text {index} has wrong counts by {workers} workers, kill: {kill}").into());
             }
             if counted.killed != (kill && !text.is_empty()) {
-                return Err(format!("text {index}, {workers} workers: nobody was killed").into());
+                return Err(format!("text {index}, {workers} workers: no worker was killed").into());
             }
         }
     }
-    println!("words: {} texts counted alike, with and without a killed worker", texts.len());
+    println!("words: {} texts have the same counts, with and without a killed worker", texts.len());
     Ok(())
 }
 
-/// Words as C's `isspace` sees them, one byte after the other.
+/// Counts words as C's `isspace` separates them, one byte after the other.
 fn naive(text: &[u8]) -> BTreeMap<&[u8], u64> {
     let mut counts = BTreeMap::new();
     for word in text.split(|byte| b" \t\n\x0b\x0c\r".contains(byte)).filter(|word| !word.is_empty()) {

@@ -1,8 +1,8 @@
-//! A bar on standard error, if that is a terminal.
+//! A progress bar on standard error, if standard error is a terminal.
 
 use std::io::{IsTerminal, Write, stderr};
 
-/// How much is done.
+/// The progress so far.
 pub struct Bar {
     total: u64,
     done: u64,
@@ -18,7 +18,7 @@ impl Bar {
         bar
     }
 
-    /// `bytes` more are done.
+    /// Adds `bytes` finished bytes.
     pub fn advance(&mut self, bytes: u64) {
         self.done += bytes;
         self.draw();

@@ -1,15 +1,15 @@
-//! Where words begin and end: sixty-four bytes at a time, without a branch for each.
+//! Finds where words begin and end: 64 bytes at a time, without a branch for each byte.
 
 use crate::table::{SLACK, Table, word_at};
 
-/// Whether a byte is one of the six of C's white space.
+/// Whether a byte is one of the six white-space characters of C.
 pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Counts words of text that comes in pieces; a piece may end inside a word.
+/// A counter of words in text that arrives in pieces; a piece may end inside a word.
 pub struct Splitter {
-    /// The start of a word whose end has not come yet, then the new piece, then slack.
+    /// The start of a word whose end has not arrived yet, then the new piece, then slack.
     buffer: Vec<u8>,
     kept: usize,
     words: u64,
@@ -20,18 +20,18 @@ impl Splitter {
         Self { buffer: Vec::new(), kept: 0, words: 0 }
     }
 
-    /// How many words were counted.
+    /// The number of counted words.
     pub fn words(&self) -> u64 {
         self.words
     }
 
-    /// How many bytes to feed at a time: as many as stay in the cache, and more when a word has no end, lest its
-    /// beginning be looked at again and again.
+    /// The number of bytes for the next [`feed`](Self::feed): as many as stay in the cache. It grows while a word has
+    /// no end, so that its beginning is not scanned again and again.
     pub fn appetite(&self) -> usize {
         self.kept.max(1 << 16)
     }
 
-    /// Takes `len` more bytes, which `fill` writes, and counts the words that end in them.
+    /// Reads `len` more bytes, which `fill` writes, and counts the words that end in them.
     pub fn feed<E>(
         &mut self,
         len: usize,
@@ -72,7 +72,7 @@ impl Splitter {
         Ok(())
     }
 
-    /// Counts the word that the end of the text ends.
+    /// Counts the word that ends with the text.
     pub fn finish(&mut self, table: &mut Table) {
         if self.kept > 0 {
             let end = self.kept;
@@ -89,7 +89,7 @@ impl Splitter {
     }
 }
 
-/// A set bit for each byte of 64 that is white space.
+/// A mask of the white-space bytes among 64 bytes.
 #[inline]
 fn spaces(bytes: &[u8]) -> u64 {
     let mut mask = 0;
@@ -99,8 +99,8 @@ fn spaces(bytes: &[u8]) -> u64 {
     mask
 }
 
-/// A set bit for each byte of eight that is white space, without a branch: sums of seven bits tell in the eighth
-/// whether a byte is at least 9, at least 14, and equal to 32.
+/// A mask of the white-space bytes among eight, without a branch. Seven-bit sums show in the eighth bit whether a byte
+/// is at least 9, at least 14, and equal to 32.
 #[inline]
 fn spaces_of_eight(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;

@@ -1,4 +1,4 @@
-//! Words and how often each was seen: a hash table whose keys of up to 16 bytes lie in the table itself.
+//! Words and their counts: a hash table that stores keys of up to 16 bytes in place.
 
 /// Counts of distinct words.
 pub struct Table {
@@ -8,14 +8,14 @@ pub struct Table {
     arena: Vec<u8>,
 }
 
-/// One distinct word; free when its count is 0.
+/// One distinct word; the slot is free when its count is 0.
 #[derive(Clone, Copy, Default)]
 struct Slot {
     key: Key,
     count: u64,
 }
 
-/// A word as it is compared: its first bytes, its length, and where the whole of it lies.
+/// The key of a word: its first bytes, its length, and the position of the whole word.
 #[derive(Clone, Copy, Default)]
 struct Key {
     low: u64,
@@ -24,7 +24,7 @@ struct Key {
     at: u32,
 }
 
-/// How many bytes behind a word must be there to be read (they do not matter).
+/// The number of bytes after a word that must be readable; their values do not matter.
 pub const SLACK: usize = 16;
 
 impl Table {
@@ -87,18 +87,18 @@ impl Table {
         }
     }
 
-    /// How many distinct words there are.
+    /// The number of distinct words.
     pub fn distinct(&self) -> usize {
         self.used
     }
 
-    /// Every word and its count, in no order.
+    /// Every word and its count, in arbitrary order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let taken = self.slots.iter().filter(|slot| slot.count != 0);
         taken.map(|slot| (&self.arena[slot.key.at as usize..][..slot.key.len as usize], slot.count))
     }
 
-    /// The `n` commonest words: by count downwards, then by bytes.
+    /// The `n` most frequent words: by descending count, then by bytes.
     pub fn commonest(&self, n: usize) -> Vec<(&[u8], u64)> {
         let order = |a: &(&[u8], u64), b: &(&[u8], u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0));
         let mut all: Vec<_> = self.iter().collect();
@@ -110,7 +110,7 @@ impl Table {
         all
     }
 
-    /// The table as bytes, for another process.
+    /// Serialises the table for another process.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.arena.len() + 12 * self.used);
         for (word, count) in self.iter() {
@@ -121,7 +121,7 @@ impl Table {
         bytes
     }
 
-    /// Adds what [`to_bytes`](Self::to_bytes) made; `None` when the bytes are something else.
+    /// Adds a table that [`to_bytes`](Self::to_bytes) serialised; `None` if the bytes are not a table.
     pub fn merge(&mut self, mut bytes: Vec<u8>) -> Option<()> {
         let end = bytes.len();
         bytes.resize(end + SLACK, 0);
@@ -137,19 +137,19 @@ impl Table {
     }
 }
 
-/// Eight bytes of the text as a number.
+/// Reads eight bytes of the text as a number.
 #[inline]
 pub fn word_at(text: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(*text[at..].first_chunk().expect("slack behind the word"))
+    u64::from_le_bytes(*text[at..].first_chunk().expect("slack after the word"))
 }
 
-/// The first `len` bytes of eight; none is the same as eight zeros, whose length differs.
+/// The first `len` bytes of eight. Zero bytes give the same number as eight zeros, whose length differs.
 #[inline]
 fn first(word: u64, len: usize) -> u64 {
     if len == 0 { 0 } else { word & (u64::MAX >> (64 - 8 * len)) }
 }
 
-/// A long word as two numbers.
+/// Folds a long word into two numbers.
 #[cold]
 fn fold(word: &[u8]) -> (u64, u64) {
     let (mut low, mut high) = (0_u64, 0_u64);

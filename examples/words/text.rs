@@ -1,4 +1,4 @@
-//! The text: files mapped, pipes read into memory files, and all of it cut into shares at word boundaries.
+//! The text: mapped files, and pipes read into memory files, all cut into shares at word boundaries.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,16 +11,16 @@ use ossature::sys::mmap::{Advice, Memfd, Region};
 
 use crate::split::is_space;
 
-/// Everything whose words are counted.
+/// The whole text whose words are counted.
 pub struct Text {
     files: Vec<(OsString, Region)>,
-    /// Parts that end where no word goes on, each within one file.
+    /// Pieces that end at word boundaries, each within one file.
     pieces: Vec<(usize, Range<usize>)>,
-    /// Runs of pieces: what a worker counts at a time.
+    /// Runs of pieces; a worker counts one run at a time.
     shares: Vec<Range<usize>>,
 }
 
-/// What cannot be counted, and why.
+/// A file that cannot be read, and the error.
 pub struct Unreadable(pub OsString, pub io::Error);
 
 impl Text {
@@ -38,19 +38,19 @@ impl Text {
         if unreadable.is_empty() { Ok(text) } else { Err(unreadable) }
     }
 
-    /// A text that is in memory already.
+    /// Copies a text that is already in memory.
     pub fn of(bytes: &[u8]) -> io::Result<Self> {
         let region = slurp(bytes)?;
         let files = region.map(|region| (OsString::from("the text"), region)).into_iter().collect();
         Ok(Self { files, pieces: Vec::new(), shares: Vec::new() })
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|(_, region)| region.len() as u64).sum()
     }
 
-    /// Cuts the text into shares of about `size` bytes, moving each cut on to the end of a word.
+    /// Cuts the text into shares of about `size` bytes, and moves each cut to the end of a word.
     pub fn cut(&mut self, size: usize) -> io::Result<()> {
         let (mut first, mut bytes) = (0, 0);
         for (index, (_, region)) in self.files.iter().enumerate() {
@@ -72,22 +72,22 @@ impl Text {
         Ok(())
     }
 
-    /// How many shares there are.
+    /// The number of shares.
     pub fn shares(&self) -> usize {
         self.shares.len()
     }
 
-    /// How many bytes a share has.
+    /// The number of bytes in a share.
     pub fn share_bytes(&self, share: usize) -> u64 {
         self.pieces[self.shares[share].clone()].iter().map(|(_, part)| part.len() as u64).sum()
     }
 
-    /// The parts of a share: the memory of a file, and which bytes of it.
+    /// The parts of a share: the memory of a file, and the range in it.
     pub fn parts(&self, share: usize) -> impl Iterator<Item = (&Region, Range<usize>)> {
         self.pieces[self.shares[share].clone()].iter().map(|(file, part)| (&self.files[*file].1, part.clone()))
     }
 
-    /// The files that a share touches, for a message.
+    /// The names of the files in a share, for a message.
     pub fn names(&self, share: usize) -> String {
         let pieces = &self.pieces[self.shares[share].clone()];
         let mut names: Vec<_> = pieces.iter().map(|(file, _)| shown(&self.files[*file].0)).collect();
@@ -96,12 +96,12 @@ impl Text {
     }
 }
 
-/// A file name as it can be printed.
+/// A file name in printable form.
 pub fn shown(name: &OsStr) -> String {
     if name == "-" { "standard input".into() } else { Path::new(name).display().to_string() }
 }
 
-/// The memory of a file; nothing for an empty one.
+/// Maps a file; `None` for an empty file.
 fn map(name: &OsStr) -> io::Result<Option<Region>> {
     if name == "-" {
         return slurp(io::stdin().lock());
@@ -109,7 +109,7 @@ fn map(name: &OsStr) -> io::Result<Option<Region>> {
     let file = File::open(name)?;
     let about = file.metadata()?;
     if about.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory: name the files in it"));
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory; name the files in it"));
     }
     if !about.is_file() || about.len() == 0 {
         // A pipe or a device cannot be mapped; a file of /proc says that it is empty and is not.
@@ -122,7 +122,7 @@ fn map(name: &OsStr) -> io::Result<Option<Region>> {
     Ok(Some(region))
 }
 
-/// Reads to the end into a memory file, which the workers can map.
+/// Reads until the end into a memory file, which the workers can map.
 fn slurp(mut from: impl Read) -> io::Result<Option<Region>> {
     let memory = Memfd::new(c"words")?;
     let mut buffer = vec![0; 1 << 16];
@@ -143,7 +143,7 @@ fn slurp(mut from: impl Read) -> io::Result<Option<Region>> {
     if len == 0 { Ok(None) } else { Ok(Some(Region::shared(&memory, len)?)) }
 }
 
-/// The first place at or behind `from` where no word goes on.
+/// The first word boundary at or after `from`.
 fn word_end(region: &Region, from: usize) -> io::Result<usize> {
     let mut chunk = [0; 4096];
     let mut at = from;

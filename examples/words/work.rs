@@ -1,5 +1,5 @@
-//! The workers: a pool, each of whose calls counts one share. The pool gives the share of a worker that is killed to
-//! another worker.
+//! The workers: a pool, each of whose calls counts one share. The pool assigns the share of a killed worker to another
+//! worker.
 
 use std::error::Error;
 use std::fmt;
@@ -18,29 +18,29 @@ use crate::text::Text;
 
 type Failure = Box<dyn Error>;
 
-/// What a worker may run; `main` gives it to `freeze_support`.
+/// The tasks that a worker may run; `main` passes them to `freeze_support`.
 pub static TASKS: Tasks = tasks![count_share];
 
-/// What the workers count. They are forked after it is set, so each has the text mapped already.
+/// The work of the workers. They are forked after it is set, so each has the text mapped already.
 static WORK: RwLock<Option<Work>> = RwLock::new(None);
 
 struct Work {
     text: Text,
-    /// 1 until a worker has taken the order of `--kill` to end halfway through its share.
+    /// 1 until a worker has obeyed `--kill` and ended halfway through its share.
     trap: Shm<AtomicU32>,
 }
 
-/// How often a share is tried again when its worker dies.
+/// The number of retries of a share whose worker died.
 const RETRIES: u32 = 3;
 
-/// What all the workers together found.
+/// The counts of all workers together.
 pub struct Counted {
     pub table: Table,
     pub words: u64,
     pub killed: bool,
 }
 
-/// Counts the words of `text` with `workers` processes; `progress` is told the bytes of each share as it is merged.
+/// Counts the words of `text` with `workers` processes; `progress` receives the bytes of each share as it is merged.
 pub fn count(text: Text, workers: usize, kill: bool, mut progress: impl FnMut(u64)) -> Result<Counted, Failure> {
     let trap = Shm::place(AtomicU32::new(u32::from(kill)))?;
     *WORK.write().unwrap_or_else(PoisonError::into_inner) = Some(Work { text, trap });
@@ -53,7 +53,10 @@ pub fn count(text: Text, workers: usize, kill: bool, mut progress: impl FnMut(u6
     for (share, result) in pool.imap(count_share, 0..text.shares())?.enumerate() {
         let Share { words, table } = result.map_err(|error| match error.kind() {
             ErrorKind::WorkerDied => {
-                format!("no worker survives {} ({error}): was the file cut short meanwhile?", text.names(share))
+                format!(
+                    "no worker survives {} ({error}); check whether the file was truncated meanwhile",
+                    text.names(share)
+                )
             }
             _ => error.to_string(),
         })??;
@@ -65,9 +68,9 @@ pub fn count(text: Text, workers: usize, kill: bool, mut progress: impl FnMut(u6
     Ok(counted)
 }
 
-const MISSING: &str = "a worker has no text to count";
+const MISSING: &str = "cannot count: the worker has no text";
 
-/// What a worker found in a share.
+/// The result of a worker for one share.
 #[derive(Serialize, Deserialize)]
 struct Share {
     words: u64,
@@ -76,7 +79,7 @@ struct Share {
     table: Vec<u8>,
 }
 
-/// The task: counts one share.
+/// Counts one share, as the task of a worker.
 fn count_share(share: usize) -> Result<Share, String> {
     let work = WORK.read().unwrap_or_else(PoisonError::into_inner);
     let Work { text, trap } = work.as_ref().ok_or(MISSING)?;
@@ -100,7 +103,7 @@ fn count_share(share: usize) -> Result<Share, String> {
     Ok(Share { words: splitter.words(), table: table.to_bytes() })
 }
 
-/// Bytes as one piece: serde takes a `Vec<u8>` for a list, and goes through it byte by byte.
+/// Serialises bytes as one piece, because serde would write a `Vec<u8>` byte by byte, as a list.
 fn as_bytes<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
     to.serialize_bytes(bytes)
 }

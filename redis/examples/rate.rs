@@ -1,5 +1,5 @@
-//! What calls cost over a server, beside a local pool and beside commands by hand, in the same run:
-//! `cargo run --release -p ossature-redis --example rate`.
+//! The cost of calls over a server, beside a local pool and beside handwritten commands, in the same run: `cargo run
+//! --release -p ossature-redis --example rate`.
 //!
 //! * `local`: a local pool of as many processes makes the same calls.
 //! * `hand`: a loop over the commands of the pool, its scripts included. One client has as many chunks under way, and
@@ -10,7 +10,7 @@
 //!
 //! `--only WORD` measures the rows whose names have the word.
 
-#[allow(dead_code, reason = "the loop by hand runs some of them")]
+#[allow(dead_code, reason = "the handwritten loop runs some of them")]
 #[path = "../src/scripts.rs"]
 mod scripts;
 #[path = "../tests/support/mod.rs"]
@@ -37,7 +37,7 @@ fn millisecond(number: u32) -> u32 {
 
 static TASKS: Tasks = tasks![square, millisecond];
 
-/// How many calls each measurement makes; a hundredth of them for a test of this program.
+/// The number of calls of each measurement; a hundredth of it in a test of this program.
 fn count(calls: u64) -> u64 {
     if std::env::args().any(|argument| argument == "--self-test") { calls / 100 } else { calls }
 }
@@ -56,7 +56,7 @@ fn squares(bytes: &[u8]) -> Vec<u8> {
     read(bytes).flat_map(|number| square(number).to_le_bytes()).collect()
 }
 
-/// Processes of this program that serve a loop by hand, once they are ready.
+/// Starts processes of this program that serve the loop `what`, and waits until they are ready.
 fn serving(server: &Server, what: &str, count: usize) -> Vec<Owned> {
     let start = || {
         let mut command = itself();
@@ -69,7 +69,7 @@ fn serving(server: &Server, what: &str, count: usize) -> Vec<Owned> {
     serving
 }
 
-/// What such a process does; `false` in another.
+/// Serves the loop in such a process; `false` in another process.
 fn serves() -> bool {
     let words: Vec<String> = std::env::args().collect();
     let [_, what, url] = &words[..] else { return false };
@@ -86,14 +86,14 @@ fn serves() -> bool {
     true
 }
 
-/// Fifty numbers to a record.
+/// The fifty numbers of a record.
 fn numbers(record: u64) -> Vec<u8> {
     (record * 50..record * 50 + 50).flat_map(u64::to_le_bytes).collect()
 }
 
 /// Records of one stream: the fields of each, by its id.
 type Records = Vec<(String, Vec<(String, Vec<u8>)>)>;
-/// The same as they are read, by stream.
+/// The records of a read, by stream.
 type Found = Option<Vec<(String, Records)>>;
 
 /// Waits for records of a stream whose group is `w`.
@@ -104,7 +104,7 @@ fn wait_by_hand(line: &mut Connection, stream: &str, most: &str) -> Records {
     found.map_or_else(Vec::new, |(_, records)| records)
 }
 
-/// A worker over the bare commands: takes a record of numbers, and answers with their squares.
+/// Runs a worker over the bare commands: takes a record of numbers, and answers with their squares.
 fn serve_bare(mut line: Connection) {
     loop {
         for (id, fields) in &wait_by_hand(&mut line, "bare", "1") {
@@ -117,7 +117,7 @@ fn serve_bare(mut line: Connection) {
     }
 }
 
-/// Takes answers until there are this many.
+/// Receives answers until there are `records` of them.
 fn take_bare(line: &mut Connection, records: usize) {
     let mut taken = 0;
     while taken < records {
@@ -134,7 +134,7 @@ fn take_bare(line: &mut Connection, records: usize) {
     }
 }
 
-/// Calls a second over the bare commands, fifty to a record.
+/// Calls per second over the bare commands, fifty in a record.
 fn bare(server: &Server, calls: u64) -> f64 {
     let (mut line, mut answers) = (connection(server), connection(server));
     let begun = Instant::now();
@@ -152,10 +152,10 @@ fn bare(server: &Server, calls: u64) -> f64 {
     calls as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// The stream of the loop by hand, which has the form of a pool's.
+/// The stream of the handwritten loop, which has the form of a pool's stream.
 const STREAM: &str = "{hand}:tasks:l";
 
-/// A worker over the commands of the pool.
+/// Runs a worker over the commands of the pool.
 fn serve_by_hand(mut line: Connection, scripts: &Scripts) {
     // Id, number and answer of each record that has ended.
     let mut ended: Vec<(String, String, Vec<u8>)> = Vec::new();
@@ -177,7 +177,7 @@ fn serve_by_hand(mut line: Connection, scripts: &Scripts) {
     }
 }
 
-/// Calls a second over the commands of the pool, fifty to a record, with as many under way.
+/// Calls per second over the commands of the pool, fifty in a record, with as many in flight.
 fn by_hand(server: &Server, calls: u64, scripts: &Scripts) -> f64 {
     let mut line = connection(server);
     scripts.submit.load(&mut line).unwrap();
@@ -215,7 +215,7 @@ fn by_hand(server: &Server, calls: u64, scripts: &Scripts) -> f64 {
     rate
 }
 
-/// The median and the 99th of a hundred.
+/// The median and the 99th percentile.
 fn times(count: u64, mut call: impl FnMut()) -> (Duration, Duration) {
     let mut times: Vec<_> = (0..count.max(10))
         .map(|_| {
@@ -228,7 +228,7 @@ fn times(count: u64, mut call: impl FnMut()) -> (Duration, Duration) {
     (times[times.len() / 2], times[times.len() * 99 / 100])
 }
 
-/// Prints a row of rounds, each of ours and theirs, as the benches in benches/ do.
+/// Prints a row of rounds, of both contenders, as the benches in benches/ do.
 fn row(name: &str, unit: &str, rival: &str, bar: &str, rounds: &[(f64, f64)]) {
     if rounds.is_empty() {
         return;
@@ -269,14 +269,14 @@ fn is_wanted(name: &str) -> bool {
     only.is_none_or(|word| name.contains(word.as_str()))
 }
 
-/// How many bytes of memory the server uses.
+/// The number of bytes of memory that the server uses.
 fn memory(line: &mut Connection) -> f64 {
     let info: String = cmd("INFO").arg("memory").query(line).unwrap();
     info.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).unwrap().parse().unwrap()
 }
 
-/// RQ and Celery on the same server, if a Python is named that has them: `--python PATH`. Calls `told` with each name,
-/// row and value, as they come.
+/// Measures RQ and Celery on the same server, if `--python PATH` names a Python that has them. Calls `told` with each
+/// name, row and value as they arrive.
 fn rivals(server: &Server, mut told: impl FnMut(&str, &str, f64)) {
     let words: Vec<String> = std::env::args().collect();
     let Some(python) = words.iter().position(|word| word == "--python").and_then(|at| words.get(at + 1)) else {
@@ -296,7 +296,7 @@ fn rivals(server: &Server, mut told: impl FnMut(&str, &str, f64)) {
     assert!(script.wait().unwrap().success());
 }
 
-/// What the server needs while a job of a million calls runs, and once it has ended.
+/// Measures the memory of the server while a job of a million calls runs, and after its end.
 fn measure_memory(server: &Server, pool: &Pool) {
     let mut line = connection(server);
     let before = memory(&mut line);
@@ -327,7 +327,7 @@ fn main() {
     let scripts = Scripts::new();
     let _worker = worker(&server.url(), "rate", 2, &[]);
     let pool = Pool::connect(&server.url(), "rate").unwrap();
-    until("the worker is there", || pool.workers() == 2);
+    until("the worker is connected", || pool.workers() == 2);
     let rate = |begun: Instant, calls: u64| calls as f64 / begun.elapsed().as_secs_f64();
     let (mut slow, mut tiny, mut one) = (Vec::new(), Vec::new(), Vec::new());
     let (mut fifty, mut fifty_bare) = (Vec::new(), Vec::new());

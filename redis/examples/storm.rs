@@ -22,7 +22,7 @@ use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 use ossature_redis::{Pool, worker_support};
 use support::{Folder, Owned, Server, note, until, worker};
 
-/// How many calls a round has.
+/// The number of calls in a round.
 const CALLS: u64 = 3000;
 const WORKERS: usize = 4;
 
@@ -36,7 +36,7 @@ fn work(path: PathBuf, number: u64) -> u64 {
 
 static TASKS: Tasks = tasks![work];
 
-/// Numbers that follow from a seed (xorshift64*).
+/// Random numbers from a seed (xorshift64*).
 struct Dice(u64);
 
 impl Dice {
@@ -53,7 +53,7 @@ struct Storm {
     workers: Mutex<Vec<Owned>>,
     urls: String,
     dice: Mutex<Dice>,
-    /// What was killed, and how often.
+    /// The kills by kind, with their counts.
     events: Mutex<BTreeMap<&'static str, u64>>,
     calm: AtomicBool,
     most: u64,
@@ -69,7 +69,7 @@ impl Storm {
         std::thread::sleep(Duration::from_millis(self.below(most)));
     }
 
-    /// Notes an event, and how many processes it killed.
+    /// Records an event, and the number of processes that it killed.
     fn count(&self, what: &'static str, kills: u64) {
         *self.events.lock().unwrap().entry(what).or_default() += 1;
         self.kills.fetch_add(kills, SeqCst);
@@ -83,7 +83,7 @@ impl Storm {
         worker(&self.urls, "storm", 2, &[])
     }
 
-    /// Kills what the hosts have.
+    /// Kills processes of the hosts.
     fn blow_over_hosts(&self) {
         while self.goes_on() {
             self.rest(300);
@@ -105,7 +105,7 @@ impl Storm {
         }
     }
 
-    /// One of those that a worker has started, directly or not; or all of them at once.
+    /// Kills one process that a worker has started, directly or not, or all of them at once.
     fn kill_processes(&self, all: bool) {
         let workers = self.workers.lock().unwrap();
         let mut victims = family(workers[self.below(WORKERS as u64) as usize].pid());
@@ -127,7 +127,7 @@ impl Storm {
         workers[at] = self.start_worker();
     }
 
-    /// A worker and all that it has started, at once.
+    /// Kills a worker and all that it has started, at once.
     fn kill_a_host(&self) {
         let mut workers = self.workers.lock().unwrap();
         let at = self.below(WORKERS as u64) as usize;
@@ -138,7 +138,7 @@ impl Storm {
         workers[at] = self.start_worker();
     }
 
-    /// As a host that the network does not reach: longer than its lease, now and then.
+    /// Stops a worker, as if the network did not reach its host; sometimes for longer than its lease.
     fn stop_a_worker(&self) {
         use ossature::sys::signal::Signal;
         let workers = self.workers.lock().unwrap();
@@ -163,7 +163,7 @@ impl Storm {
             drop(servers);
             return self.restart_a_server();
         }
-        until("the replica has its copy", || {
+        until("the replica has the primary's data", || {
             servers[1].say(&["INFO", "replication"]).contains("master_link_status:up")
         });
         servers[0].kill();
@@ -177,13 +177,13 @@ impl Storm {
     }
 }
 
-/// The processes that this one has started.
+/// The direct children of a process.
 fn children(of: u32) -> Vec<u32> {
     let listed = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
     listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Those that it has started, and those that these have.
+/// All descendants of a process.
 fn family(of: u32) -> Vec<u32> {
     let mut family = children(of);
     let mut at = 0;
@@ -194,7 +194,7 @@ fn family(of: u32) -> Vec<u32> {
     family
 }
 
-/// Kills processes at once; how many were there.
+/// Kills processes at once, and returns their number.
 fn kill(victims: &[u32]) -> u64 {
     use ossature::sys::process::{Pid, pidfd_open, pidfd_send_signal};
     let open = |pid: &u32| pidfd_open(Pid::from_raw(*pid as i32).unwrap()).ok();
@@ -203,7 +203,7 @@ fn kill(victims: &[u32]) -> u64 {
         as u64
 }
 
-/// Makes the calls of one round; how many ended as `WorkerDied`.
+/// Makes the calls of one round, and returns the number that ended as `WorkerDied`.
 fn round(pool: &Pool, path: &Path, retried: bool) -> u64 {
     let mut seen = vec![0_u8; CALLS as usize];
     let mut died = 0;
@@ -227,7 +227,7 @@ fn round(pool: &Pool, path: &Path, retried: bool) -> u64 {
             seen[number] += 1;
         }
     }
-    assert!(seen.iter().all(|count| *count == 1), "every call has one end");
+    assert!(seen.iter().all(|count| *count == 1), "every call ends exactly once");
     died
 }
 
@@ -250,7 +250,9 @@ fn main() {
     if !one {
         let replica = Server::with(&[]);
         replica.say(&["REPLICAOF", "127.0.0.1", &servers[0].port.to_string()]);
-        until("the replica has its copy", || replica.say(&["INFO", "replication"]).contains("master_link_status:up"));
+        until("the replica has the primary's data", || {
+            replica.say(&["INFO", "replication"]).contains("master_link_status:up")
+        });
         servers.push(replica);
     }
     let urls = servers.iter().map(Server::tcp).collect::<Vec<_>>().join(",");

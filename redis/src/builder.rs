@@ -1,4 +1,4 @@
-//! A pool before it is connected.
+//! The settings of a pool before it connects.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,12 +12,12 @@ use crate::job::Manner;
 use crate::link::Link;
 use crate::pool::Pool;
 
-/// After how much silence a host is lost; a tenth of it lies between two beats.
+/// The silence after which a host counts as lost; a tenth of it is the time between two heartbeats.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
-/// How many leases the records of a client stay after its last word: a minute, by default.
+/// The number of leases for which the records of a client stay after its last request: a minute, by default.
 pub(crate) const LEASES: u32 = 6;
 
-/// A pool before it is connected: how it meets trouble, and what its calls may do.
+/// The settings of a pool before it connects: its reaction to failures, and the options of its calls.
 ///
 /// # Examples
 /// ```no_run
@@ -35,7 +35,7 @@ pub(crate) const LEASES: u32 = 6;
 /// # drop(pool);
 /// # Ok(()) }
 /// ```
-#[must_use = "nothing is connected until `connect`"]
+#[must_use = "the pool is unused until `connect`"]
 #[derive(Clone, Debug)]
 pub struct PoolBuilder {
     connect: Duration,
@@ -49,8 +49,8 @@ pub struct PoolBuilder {
 
 impl Pool {
     /// Connects to the pool `name` at `url`: `redis://host/`, `rediss://user:password@host:6380/` with TLS,
-    /// `unix:///path`, several of these with commas between them, of which one takes writes, or
-    /// `sentinel://host:26379,host2:26379/server`.
+    /// `unix:///path`, or `sentinel://host:26379,host2:26379/server`. Several URLs may be separated by commas; one of
+    /// them must accept writes.
     ///
     /// Returns once the server has answered. Workers may come later.
     ///
@@ -60,7 +60,7 @@ impl Pool {
         Self::builder().connect(url, name)
     }
 
-    /// A pool before it is connected.
+    /// Returns the settings of a pool, to change before the connection.
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }
@@ -79,55 +79,54 @@ impl PoolBuilder {
         }
     }
 
-    /// Says how long [`connect`](Self::connect) attempts to reach the server; otherwise five seconds.
+    /// Sets how long [`connect`](Self::connect) attempts to reach the server. The default is five seconds.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect = limit;
         self
     }
 
-    /// Says how long the server may be away while calls wait; otherwise a minute. They end as
-    /// [`Closed`](ErrorKind::Closed) then. A shorter outage delays calls, and ends none.
+    /// Sets how long calls wait while the server is unavailable; after that they end as [`Closed`](ErrorKind::Closed).
+    /// The default is a minute. A shorter outage delays calls and ends none.
     pub fn outage(mut self, limit: Duration) -> Self {
         self.outage = limit;
         self
     }
 
-    /// Says after how much silence a host is lost; otherwise ten seconds. All pools and workers of one name must say
-    /// the same.
+    /// Sets the silence after which a host counts as lost. The default is ten seconds. All pools and workers of one
+    /// name must use the same value.
     ///
-    /// A worker says that it lives ten times as often.
+    /// A worker sends a heartbeat ten times as often.
     pub fn lease(mut self, limit: Duration) -> Self {
         self.lease = limit;
         self
     }
 
-    /// Says how long calls wait while there are workers of other builds of the program alone; otherwise ten seconds.
-    /// They end as [`Incompatible`](ErrorKind::Incompatible) then. Without any worker calls wait.
+    /// Sets how long calls wait while all workers are other builds of the program; after that they end as
+    /// [`Incompatible`](ErrorKind::Incompatible). The default is ten seconds. Without any worker calls wait.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.start = limit;
         self
     }
 
-    /// Kills the process in which a call takes longer than this. The call ends as
+    /// Sets the time after which the process that runs a call is killed. The call ends as
     /// [`WorkerDied`](ErrorKind::WorkerDied).
     ///
-    /// Each call is a chunk of its own then.
+    /// Each call is then its own chunk.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Has a call run again, at most this many times, when its process died while it ran, or its host was lost. The
-    /// default is 0.
+    /// Sets how often a call is run again after the death of its process or the loss of its host. The default is 0.
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = count;
         self
     }
 
-    /// Has workers make the calls that accept the same version, whatever build they are of.
+    /// Accepts workers of any build that accept the same version.
     ///
     /// The caller vouches that the tasks of this program and of theirs have the same names, arguments and values.
-    /// Otherwise a worker makes the calls of its own build alone: those of the same file.
+    /// Otherwise a worker runs only the calls of its own build: those of the same file.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for other texts than up to 100 letters, digits, dots, dashes and
@@ -142,9 +141,9 @@ impl PoolBuilder {
     /// # Errors
     /// * [`Closed`](ErrorKind::Closed) when no server answers within [`connect_timeout`](Self::connect_timeout).
     /// * [`Auth`](ErrorKind::Auth) for a wrong user or password.
-    /// * [`Unsupported`](ErrorKind::Unsupported) for a server that is not Redis 7 or Valkey, or that forbids what the
-    ///   pool does. Also for `rediss:` in a program without the feature `tls`, and for a program without a build id
-    ///   that accepts no version.
+    /// * [`Unsupported`](ErrorKind::Unsupported) for a server that is not Redis 7 or Valkey, or that forbids commands
+    ///   that the pool uses. Also for `rediss:` in a program without the feature `tls`, and for a program without a
+    ///   build id that accepts no version.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for a text that is not an address or not a name.
     ///
     /// Each names the address.
@@ -178,7 +177,7 @@ impl PoolBuilder {
     }
 }
 
-/// The label of programs that vouch for a version.
+/// The label of programs that accept a version.
 pub(crate) fn version_label(version: &str) -> Result<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if version.is_empty() || version.len() > 100 || !version.chars().all(is_plain) {
@@ -201,7 +200,7 @@ pub(crate) fn build_label() -> Result<String> {
     Ok(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A name that nobody had before: of the host, the process and the time.
+/// A unique name, of the host, the process and the time.
 pub(crate) fn unique() -> String {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
     static COUNT: AtomicU32 = AtomicU32::new(0);

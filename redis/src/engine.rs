@@ -1,19 +1,19 @@
-//! The few verbs that pools need from an engine. Another engine than Redis would be a second type of this trait.
+//! The operations that pools need from an engine. Another engine than Redis would be a second type of this trait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a verb was not done.
+/// The reason why an operation failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// The engine cannot be reached, or is not the one that takes writes: connect and ask again. What was asked may
-    /// have been done, so every verb may be repeated.
+    /// The engine is unreachable, or is not the one that accepts writes: the client connects and repeats the request.
+    /// The engine may have executed the first request, so every operation may be repeated.
     Gone(String),
-    /// The engine has no memory left: ask again later.
+    /// The engine is out of memory: the client tries again later.
     Full(String),
-    /// The engine does not let this user in.
+    /// The engine rejects this user.
     Auth(String),
-    /// The engine does not do this, now or later.
+    /// The engine refuses the request for good.
     Refused(String),
 }
 
@@ -22,15 +22,15 @@ pub(crate) type Outcome<T> = Result<T, Fault>;
 /// A client, as the engine knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    /// Unique among all that ever were.
+    /// An id that is unique for all time.
     pub(crate) id: String,
-    /// Which builds of the program may read its chunks.
+    /// The builds of the program that may read the client's chunks.
     pub(crate) label: String,
-    /// How long its records stay after its last word.
+    /// How long the client's records stay after its last request.
     pub(crate) ttl: Duration,
 }
 
-/// A chunk of calls under the number that its client gave it.
+/// A chunk of calls, and the number that its client assigned.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     pub(crate) number: u64,
@@ -40,15 +40,15 @@ pub(crate) struct Chunk {
 /// A worker, as the engine knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Serving {
-    /// Unique among all that ever were.
+    /// An id that is unique for all time.
     pub(crate) id: String,
-    /// After how much silence it is lost.
+    /// The silence after which the worker counts as lost.
     pub(crate) lease: Duration,
-    /// How long an answer stays that nobody takes.
+    /// How long an answer stays if no client takes it.
     pub(crate) ttl: Duration,
 }
 
-/// What a worker took.
+/// A chunk that a worker has claimed.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) label: String,
@@ -56,50 +56,50 @@ pub(crate) struct Claim {
     pub(crate) client: String,
     pub(crate) number: String,
     pub(crate) body: Vec<u8>,
-    /// Whether its bytes lie beside the stream.
+    /// Whether the bytes of the chunk are stored outside the stream.
     pub(crate) beside: bool,
 }
 
-/// What a worker does in one turn.
+/// The requests of a worker in one turn.
 #[derive(Default)]
 pub(crate) struct Turn<'t> {
-    /// Chunks that have ended, with their answers. Each counts once.
+    /// The finished chunks, with their answers. Each counts once.
     pub(crate) ended: &'t [(Claim, Vec<u8>)],
-    /// What was taken ahead, and is to be begun.
+    /// The chunks that were claimed ahead and are about to begin.
     pub(crate) begins: &'t [Claim],
-    /// How many chunks it takes to run, and how many ahead. It does not wait for them.
+    /// The number of chunks to claim for running, and of those to claim ahead. The turn does not wait for them.
     pub(crate) run: usize,
     pub(crate) ahead: usize,
 }
 
-/// What a worker got in its turn.
+/// The results of a worker's turn.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    /// For each chunk that was to be begun, whether it may.
+    /// For each chunk that was about to begin, whether it may begin.
     pub(crate) may: Vec<bool>,
-    /// Chunks to run, and those taken ahead. `None` when the engine does not know the worker.
+    /// The chunks to run, and the chunks claimed ahead. `None` if the engine does not know the worker.
     pub(crate) claims: Option<(Vec<Claim>, Vec<Claim>)>,
 }
 
 /// The end of a chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct Finished {
-    /// The record, for [`Engine::exchange`].
+    /// The id of the record, for [`Engine::exchange`].
     pub(crate) id: String,
     pub(crate) number: u64,
     pub(crate) answer: Vec<u8>,
 }
 
-/// A worker of a pool, as it describes itself.
+/// The description that a worker gives of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Described {
     pub(crate) labels: Vec<String>,
     pub(crate) processes: usize,
     pub(crate) pid: u32,
-    /// How many calls have ended, and how many chunks it runs.
+    /// The number of finished calls, and the number of running chunks.
     pub(crate) calls: u64,
     pub(crate) running: usize,
-    /// The host's name, which may hold anything.
+    /// The host's name, which may contain any character.
     pub(crate) host: String,
 }
 
@@ -120,16 +120,16 @@ impl Described {
     }
 }
 
-/// What a worker hears at a beat.
+/// The engine's reply to a heartbeat of a worker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
-    /// For each chunk that it asked for, whether anybody waits for it.
+    /// For each chunk in the request, whether a client waits for it.
     pub(crate) wanted: Vec<bool>,
-    /// Label and record of all that it has claimed.
+    /// Label and record of all chunks that the worker has claimed.
     pub(crate) claimed: Vec<(String, String)>,
 }
 
-/// A chunk that nobody could run.
+/// A chunk that no worker could run.
 #[derive(Clone, Debug)]
 pub(crate) struct Buried {
     pub(crate) id: String,
@@ -138,19 +138,19 @@ pub(crate) struct Buried {
     pub(crate) body: Vec<u8>,
 }
 
-/// One connection to an engine. Each verb is done whole or not at all, and may be repeated.
+/// One connection to an engine. Each operation is atomic, and may be repeated.
 pub(crate) trait Engine {
-    /// Adds the chunks that are not there yet.
+    /// Adds the chunks that are not present yet.
     fn submit(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<()>;
 
-    /// Which chunks are neither waiting nor claimed: they have ended, or are lost.
+    /// Returns the chunks that are neither waiting nor claimed: they have ended, or are lost.
     fn missing(&mut self, client: &Client, chunks: &[Chunk]) -> Outcome<Vec<u64>>;
 
-    /// The numbers of the chunks that the client waits for, by its own report.
+    /// Returns the numbers of the chunks that the client has reported as outstanding.
     fn numbers(&mut self, client: &Client) -> Outcome<Vec<u64>>;
 
-    /// Adds the chunks that are not there yet, forgets the ends that the client has seen, and waits for others: in one
-    /// request.
+    /// Adds the chunks that are not present yet, removes the ends that the client has seen, and waits for others: in
+    /// one request.
     fn exchange(
         &mut self,
         client: &Client,
@@ -159,69 +159,70 @@ pub(crate) trait Engine {
         wait: Duration,
     ) -> Outcome<Vec<Finished>>;
 
-    /// Says that the client lives. Answers who works.
+    /// Reports that the client is alive. Returns the workers.
     fn tick(&mut self, client: &Client, lease: Duration) -> Outcome<Vec<Described>>;
 
-    /// Takes back chunks, whether somebody runs them or not.
+    /// Cancels chunks, whether a worker runs them or not.
     fn end(&mut self, client: &Client, numbers: &[u64]) -> Outcome<()>;
 
-    /// Says that the worker lives. Asks for each client and number whether it is still wanted.
+    /// Reports that the worker is alive. Asks for each client and number whether the chunk is still wanted.
     fn beat(&mut self, worker: &Serving, is: &Described, runs: &[(String, String)]) -> Outcome<Heard>;
 
-    /// Ends chunks, begins some and takes others, in one step.
+    /// Ends chunks, begins some and claims others, in one step.
     fn turn(&mut self, worker: &Serving, labels: &[String], turn: &Turn<'_>) -> Outcome<Taken>;
 
-    /// Waits for chunks to run, this many at most.
+    /// Waits for chunks to run, at most `most`.
     fn wait(&mut self, worker: &Serving, labels: &[String], most: usize, wait: Duration) -> Outcome<Vec<Claim>>;
 
-    /// Gives back what was claimed and not begun: label and record of each.
+    /// Returns chunks that were claimed and not begun: label and record of each.
     fn release(&mut self, worker: &Serving, claimed: &[(String, String)]) -> Outcome<()>;
 
-    /// Says that the worker ends.
+    /// Reports that the worker ends.
     fn retire(&mut self, worker: &Serving) -> Outcome<()>;
 
-    /// Puts a chunk among the dead.
+    /// Adds a chunk to the dead letters.
     fn put_dead_letter(&mut self, label: &str, why: &str, client: &str, body: &[u8]) -> Outcome<()>;
 
-    /// The dead, the eldest first.
+    /// Returns the dead letters, the oldest first.
     fn dead(&mut self, most: usize) -> Outcome<Vec<Buried>>;
 
-    /// Takes one of the dead off the list; whether it was there.
+    /// Removes a dead letter; returns whether it existed.
     fn exhume(&mut self, id: &str) -> Outcome<bool>;
 }
 
-/// What the caller calls an item, and for how long no other is put under that name.
+/// The caller's name for an item, and how long the engine accepts no other item of that name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name<'n> {
     pub(crate) text: &'n str,
     pub(crate) stays: Duration,
 }
 
-/// What became of an item that was to be put.
+/// The result of a put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Put {
-    /// The item is there.
+    /// The item is in the queue.
     Done,
-    /// There was no room.
+    /// The queue was full.
     Full,
     /// An item of that name was put before.
     Before,
 }
 
-/// What a queue got.
+/// The result of a get.
 #[derive(Clone, Debug)]
 pub(crate) enum Got {
     /// An item, and its record.
     Item(String, Vec<u8>),
-    /// There is none. The last that there was.
+    /// The queue is empty. The id is that of the last item so far.
     Nothing(String),
-    /// The engine does not know who asks.
+    /// The engine does not know the user.
     Unknown,
 }
 
-/// The verbs of queues. Each may be repeated; those with a number, which counts the calls of a user, under that number.
+/// The operations of queues. Each may be repeated. An operation with a number, which counts the calls of a user, is
+/// repeated under the same number.
 pub(crate) trait Records {
-    /// Puts an item if there is room, and none was put under the same name.
+    /// Puts an item unless the queue is full or an item of that name was put before.
     fn put(
         &mut self,
         user: &Serving,
@@ -231,19 +232,19 @@ pub(crate) trait Records {
         item: &[u8],
     ) -> Outcome<Put>;
 
-    /// Takes an item that is none of those the user has.
+    /// Takes an item that the user does not have yet.
     fn get(&mut self, user: &Serving, has: &[String]) -> Outcome<Got>;
 
-    /// Waits for an item behind the last.
+    /// Waits for an item after `last`.
     fn listen(&mut self, last: &str, wait: Duration) -> Outcome<()>;
 
-    /// Says that an item is done with, or gives it back; whether it was still the user's.
+    /// Reports that an item is finished, or returns it to the queue; returns whether the user still had it.
     fn acknowledge(&mut self, user: &Serving, nth: u64, id: &str, back: bool) -> Outcome<bool>;
 
-    /// Says that one more item is finished; whether any was not.
+    /// Reports that one more item is finished; returns whether any was unfinished.
     fn done(&mut self, user: &Serving, nth: u64) -> Outcome<bool>;
 
-    /// How many items are there, and how many are not finished.
+    /// Returns the number of items in the queue, and of unfinished items.
     fn count(&mut self) -> Outcome<(usize, usize)>;
 }
 

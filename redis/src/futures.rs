@@ -14,7 +14,7 @@ use crate::pool::Pool;
 use crate::result::{AsyncResult, Held};
 use crate::state::HubState;
 
-/// A pool as an executor: calls are submitted, and their futures waited for.
+/// A pool as an executor: the program submits calls and waits for their futures.
 ///
 /// Dropping it waits until every call has ended, as that of a local executor does.
 ///
@@ -48,7 +48,7 @@ impl Executor {
         &self.0
     }
 
-    /// Gives a call of `target` with `args` to a worker. Does not wait.
+    /// Submits a call of `target` with `args` to a worker. Does not wait.
     ///
     /// # Errors
     /// As [`Pool::apply_async`].
@@ -75,7 +75,7 @@ impl Executor {
         self.0.imap(target, items)
     }
 
-    /// Takes no more calls, and does not wait for those that there are.
+    /// Accepts no more calls, and does not wait for the existing ones.
     ///
     /// # Errors
     /// As [`Pool::close`].
@@ -83,7 +83,7 @@ impl Executor {
         self.0.close()
     }
 
-    /// Takes no more calls, and waits until all have ended.
+    /// Accepts no more calls, and waits until all have ended.
     ///
     /// # Errors
     /// As [`Pool::join`].
@@ -105,7 +105,7 @@ impl Drop for Executor {
     }
 }
 
-/// A call, and the value that it will have. Clones are the same future. A value is given once.
+/// A call, and its future value. Clones are the same future. The value is returned once.
 ///
 /// # Examples
 /// See the example of [`Executor`].
@@ -136,7 +136,7 @@ impl<R> Future<R> {
         Ok(self.held.hub.lock()?.job(self.held.job).and_then(|job| job.failure()))
     }
 
-    /// Cancels the call, unless it has ended. Says whether the call is cancelled.
+    /// Cancels the call, unless it has ended. Returns whether the call is cancelled.
     ///
     /// Differs from a local executor, which leaves a call that runs: such a call ends here with its process, as by
     /// [`AsyncResult::cancel`].
@@ -148,7 +148,7 @@ impl<R> Future<R> {
         self.cancelled()
     }
 
-    /// Says whether the call was cancelled.
+    /// Returns whether the call was cancelled.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -156,7 +156,7 @@ impl<R> Future<R> {
         Ok(matches!(self.failure()?, Some(Failure::Cancelled)))
     }
 
-    /// Says whether the call has ended: with a value, with an error or cancelled.
+    /// Returns whether the call has ended: with a value, with an error or by a cancel.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -172,7 +172,7 @@ impl<R> Future<R> {
         Ok(self.exception_timeout(Deadline::NEVER)?.flatten())
     }
 
-    /// Waits for the end of the call until the deadline. Returns `None` when the time ran out.
+    /// Waits for the end of the call until the deadline. Returns `None` at the deadline.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -183,8 +183,8 @@ impl<R> Future<R> {
         Ok(Some(self.failure()?.map(|failure| failure.into_error(self.held.task))))
     }
 
-    /// Has `callback` called with this future once the call has ended, in the pool's thread for callbacks. If the call
-    /// has ended already, the callback is called in that thread too.
+    /// Calls `callback` with this future once the call has ended, in the pool's thread for callbacks. A call that has
+    /// already ended causes the callback in that thread too.
     ///
     /// # Errors
     /// `EAGAIN` when the system has no room for the thread.
@@ -207,7 +207,7 @@ impl<R: Transfer> Future<R> {
         self.held.one()
     }
 
-    /// Waits for the value until the deadline. Returns `None` when the time ran out.
+    /// Waits for the value until the deadline. Returns `None` at the deadline.
     ///
     /// # Errors
     /// As [`AsyncResult::get`].

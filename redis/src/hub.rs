@@ -1,4 +1,4 @@
-//! The client's side of a pool: its jobs, the chunks that are under way, and whoever waits for them.
+//! The client's side of a pool: its jobs, the chunks in flight, and the threads that wait for them.
 //!
 //! Two connections. Over one, the *sender*, threads send calls that they do not wait for. At the other, the *reader*,
 //! one thread waits for answers, and sends what is new with the same request. That is the thread that waits without a
@@ -22,27 +22,27 @@ use crate::state::{HubState, Mode};
 use crate::streams::Streams;
 use crate::wire::{LONGEST, too_long};
 
-/// How a pool meets trouble.
+/// The settings of a pool for failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// How long the server may be away before calls end as `Closed`.
+    /// How long the server may be unavailable before calls end as `Closed`.
     pub(crate) outage: Duration,
-    /// After how much silence a worker's host is lost.
+    /// The silence after which a worker's host counts as lost.
     pub(crate) lease: Duration,
-    /// How long workers of other builds alone may be there before calls end as `Incompatible`.
+    /// How long all workers may be other builds before calls end as `Incompatible`.
     pub(crate) start: Duration,
 }
 
-/// A pool, for all handles in this process.
+/// A pool, which all its handles in this process share.
 pub(crate) struct Hub {
     pub(crate) link: Link,
     pub(crate) me: Client,
     pub(crate) settings: Settings,
     process: u32,
     state: Mutex<HubState>,
-    /// Something has ended.
+    /// Notified when a chunk or job has ended.
     pub(crate) turn: Condvar,
-    /// There is something to do for the receiver's thread.
+    /// Notified when the receiver's thread has work.
     pub(crate) work: Condvar,
     pub(crate) sender: Mutex<Option<Streams>>,
     pub(crate) reader: Mutex<Reader>,
@@ -65,7 +65,7 @@ impl Hub {
         }
     }
 
-    /// The state, for whoever has no choice of process: no change leaves it half made.
+    /// Locks the state in any process: no change leaves the state inconsistent.
     pub(crate) fn state(&self) -> MutexGuard<'_, HubState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,16 +78,16 @@ impl Hub {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, for the process that made the pool.
+    /// Locks the state, in the process that made the pool.
     pub(crate) fn lock(&self) -> Result<MutexGuard<'_, HubState>> {
         if self.process != std::process::id() {
-            let text = "the pool belongs to the process that made it: make another one in this process";
+            let text = "the pool belongs to the process that made it: make another pool in this process";
             return Err(engine::error(ErrorKind::NotAllowed, text.into()));
         }
         Ok(self.state())
     }
 
-    /// Whether calls are taken.
+    /// Locks the state if the pool accepts calls.
     ///
     /// # Errors
     /// `ShutDown`; `Closed` when the server is away for longer than an outage may last.
@@ -114,7 +114,7 @@ impl Hub {
         Ok(number)
     }
 
-    /// Gives calls of a job out.
+    /// Adds calls to a job and sends them.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -125,7 +125,7 @@ impl Hub {
         Ok(())
     }
 
-    /// The same for a caller that goes on to [wait](Self::wait) without a limit, and sends them then.
+    /// Adds calls to a job; the caller sends them in its [wait](Self::wait) without a limit.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -140,7 +140,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Sends what there is room for. Never waits for a server that is away: the receiver sends it later.
+    /// Sends as much as the window allows. Never waits for an unavailable server: the receiver sends the rest later.
     pub(crate) fn pump(&self) {
         loop {
             let mut sender = self.sender();
@@ -178,7 +178,7 @@ impl Hub {
         self.tell(due);
     }
 
-    /// Takes in the ends of chunks.
+    /// Records the ends of chunks.
     pub(crate) fn accept(&self, ended: Vec<Finished>) {
         let mut state = self.state();
         let due = ended.into_iter().flat_map(|ended| state.accept(ended)).collect();
@@ -187,7 +187,7 @@ impl Hub {
         self.tell(due);
     }
 
-    /// Wakes whoever waits, and calls back.
+    /// Wakes the waiting threads and runs callbacks.
     pub(crate) fn tell(&self, due: Vec<Callback>) {
         self.turn.notify_all();
         let callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -196,7 +196,7 @@ impl Hub {
         }
     }
 
-    /// Has a callback called once the job is done, in the thread for callbacks.
+    /// Runs a callback once the job is done, in the thread for callbacks.
     ///
     /// # Errors
     /// `EAGAIN` when the system has no room for the thread.
@@ -226,7 +226,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Lets the thread for callbacks end behind the last of them.
+    /// Ends the thread for callbacks after the last of them.
     pub(crate) fn end_callbacks(&self) {
         *self.callbacks.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -244,8 +244,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Waits until `find` finds something; `None` when the time ran out. Without a limit it leads, if nobody does: a
-    /// server that does not answer would hold up a thread with one.
+    /// Waits until `find` returns a value; `None` at the deadline. A wait without a limit leads if no other thread
+    /// does. A wait with a limit never leads, because a silent server would block it.
     pub(crate) fn wait<T>(
         &self,
         until: Deadline,
@@ -284,7 +284,7 @@ impl Hub {
         }
     }
 
-    /// The reader, if nobody has it and it has a connection.
+    /// Locks the reader, if no thread has it and it has a connection.
     fn free_reader(&self, state: &HubState) -> Option<MutexGuard<'_, Reader>> {
         if state.led || state.mode == Mode::Ended {
             return None;
@@ -292,7 +292,7 @@ impl Hub {
         self.reader.try_lock().ok().filter(|reader| reader.is_connected())
     }
 
-    /// Reads until `find` finds something, or the server is in trouble.
+    /// Reads until `find` returns a value, or the connection fails.
     fn lead<'h, T>(
         &'h self,
         mut state: MutexGuard<'h, HubState>,
@@ -319,14 +319,14 @@ impl Hub {
         }
     }
 
-    /// There is another handle of the job's result.
+    /// Counts another handle of the job's result.
     pub(crate) fn hold(&self, number: u64) {
         if let Some(job) = self.state().jobs.get_mut(&number) {
             job.held += 1;
         }
     }
 
-    /// A handle of the job's result is gone.
+    /// Drops a handle of the job's result.
     pub(crate) fn let_go(&self, number: u64) {
         let mut state = self.state();
         if let Some(job) = state.jobs.get_mut(&number) {
@@ -338,7 +338,7 @@ impl Hub {
     }
 }
 
-/// Lets others lead when the thread that leads panics.
+/// Lets another thread lead if the leading thread panics.
 struct Leads<'h>(&'h Hub);
 
 impl Drop for Leads<'_> {
@@ -350,7 +350,7 @@ impl Drop for Leads<'_> {
     }
 }
 
-/// Arguments of calls on their way into a job.
+/// Encoded arguments of calls for a job.
 pub(crate) struct Packed {
     packer: Packer,
     pub(crate) bytes: Vec<u8>,
@@ -362,7 +362,7 @@ impl Packed {
         Self { packer: Packer::begin(), bytes: Vec::new(), ends: Vec::new() }
     }
 
-    /// Adds a call; nothing of one that fails stays.
+    /// Adds a call; a call that fails leaves nothing behind.
     ///
     /// # Errors
     /// Those of `Packer::write`; `TooLong` above 512 MiB.

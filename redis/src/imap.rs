@@ -1,4 +1,4 @@
-//! Results one after the other, of items that are drawn no faster than results are taken.
+//! Results one after the other, of items that are drawn as fast as results are taken.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,12 +21,12 @@ pub struct IMapIterator<I, R> {
     hub: Arc<Hub>,
     job: u64,
     task: &'static str,
-    /// `None` when there are no more items.
+    /// The items; `None` after the last.
     items: Option<I>,
     chunksize: Option<usize>,
     drawn: usize,
     taken: usize,
-    /// Why no item was drawn; it comes behind the results of those before.
+    /// The error that ended the items; it comes after the results of the items before.
     refusal: Option<Error>,
     kind: PhantomData<fn() -> R>,
 }
@@ -51,7 +51,7 @@ where
         }
     }
 
-    /// Gives out as many items as may be under way.
+    /// Submits as many items as may be in flight.
     fn draw(&mut self) {
         if self.items.is_none() {
             return;
@@ -85,8 +85,8 @@ where
         }
     }
 
-    /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out; the result comes
-    /// with a later call then. Returns `None` after the last result.
+    /// Waits for the next result until the deadline. Returns `Some(Ok(None))` at the deadline; a later call returns the
+    /// result. Returns `None` after the last result.
     ///
     /// # Errors
     /// As [`AsyncResult::get`](crate::AsyncResult::get), for one call.

@@ -1,5 +1,5 @@
-//! A job: the calls of one `apply`, `map` or `imap`. It has the inputs of the calls that no chunk has yet, and their
-//! outcomes.
+//! A job: the calls of one `apply`, `map` or `imap`. It stores the inputs of the calls that are in no chunk yet, and
+//! the outcomes.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,16 +12,16 @@ use ossature::{Error, ErrorKind};
 use crate::engine::Described;
 use crate::wire::Body;
 
-/// How long the calls of a chunk are to take together.
+/// The time that the calls of a chunk should take together.
 const CHUNK: Duration = Duration::from_millis(20);
-/// How many bytes the arguments in a chunk of several calls have at most.
+/// The maximum length of the arguments in a chunk of several calls, in bytes.
 const MOST: usize = 1 << 20;
-/// How many chunks of the shortest are under way for each process.
+/// The maximum number of the shortest chunks in flight, per process.
 const SHORT: u128 = 64;
-/// How many calls a chunk has at most.
+/// The maximum number of calls in a chunk.
 const CALLS: usize = 1 << 15;
 
-/// Why a call has no value.
+/// The reason why a call has no value.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// A worker reported the failure: the worker's host, and the bytes of the report.
@@ -30,7 +30,7 @@ pub(crate) enum Failure {
     Lost(Arc<str>),
     /// The call was cancelled.
     Cancelled,
-    /// The pool ended first, and why.
+    /// The pool ended before the call: the kind and the text of the error.
     Over(ErrorKind, Arc<str>),
 }
 
@@ -43,9 +43,8 @@ impl Failure {
                     || is.to_string(),
                     |is| format!("{} (its worker is process {} there)", is.host, is.pid),
                 );
-                let text = format!(
-                    "the host {host} was not heard of any more while it ran {task}; a pool with retries runs such calls again"
-                );
+                let text =
+                    format!("the host {host} was lost while it ran {task}; a pool with retries runs such calls again");
                 engine::error(ErrorKind::WorkerDied, text)
             }
             Self::Cancelled => engine::error(ErrorKind::Cancelled, format!("{task} was cancelled")),
@@ -54,10 +53,10 @@ impl Failure {
     }
 }
 
-/// How a call ended. Small, since a map has one for each item.
+/// The end of a call. The type is small, because a map has one for each item.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Where its value stands in an answer, which has less than 4 GiB.
+    /// The range of the value in an answer, which has less than 4 GiB.
     Value(Arc<[u8]>, Range<u32>),
     Failed(Box<Failure>),
 }
@@ -75,28 +74,28 @@ enum Place {
     Taken,
 }
 
-/// What is to be called once a job is done.
+/// A function that the pool calls once a job is done.
 pub(crate) type Callback = Box<dyn FnOnce() + Send>;
 
-/// What is asked of a job's calls.
+/// The options of a job's calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
     pub(crate) wants: Wants,
-    /// How long one call may take.
+    /// The time limit of one call.
     pub(crate) limit: Option<Duration>,
-    /// How often a call is given out again whose worker or host died.
+    /// How often a call is retried after the death of its worker or host.
     pub(crate) retries: u32,
-    /// How many calls a chunk has; by time otherwise.
+    /// The number of calls in a chunk; `None` to choose it by time.
     pub(crate) chunksize: Option<usize>,
 }
 
 pub(crate) struct Job {
     pub(crate) task: &'static str,
     pub(crate) manner: Manner,
-    /// The arguments of the calls that no chunk has, from the call `cut` on, and where those of each end.
+    /// The arguments of the calls that are in no chunk, from the call `cut` on, and the end of each call's arguments.
     inputs: Vec<u8>,
     ends: VecDeque<usize>,
-    /// How many bytes were taken off the front of the inputs, and up to where chunks have them.
+    /// The number of bytes removed from the front of the inputs, and the end of the bytes in chunks.
     gone: usize,
     used: usize,
     cut: usize,
@@ -106,16 +105,16 @@ pub(crate) struct Job {
     /// The index of the first outcome in the list.
     first: usize,
     outcomes: VecDeque<Place>,
-    /// The indexes of those that came, in the order of their coming, if anybody asks for that.
+    /// The indexes of the finished calls in the order of their ends, if a caller needs them.
     came: Option<VecDeque<usize>>,
-    /// How many chunks are given out.
+    /// The number of chunks in flight.
     pub(crate) chunks: usize,
-    /// How long a call takes, as the workers told.
+    /// The time of one call, as the workers report.
     pace: Option<Duration>,
     pub(crate) cancelled: bool,
-    /// How many handles of the result there are.
+    /// The number of handles of the result.
     pub(crate) held: u32,
-    /// Whether it stands among those with calls to give out.
+    /// Whether the job is in the list of jobs with calls to send.
     pub(crate) ready: bool,
     pub(crate) callbacks: Vec<Callback>,
 }
@@ -145,7 +144,7 @@ impl Job {
         }
     }
 
-    /// Adds calls: the arguments of all, and where those of each end.
+    /// Adds calls: the arguments of all, and the end of each call's arguments.
     pub(crate) fn give(&mut self, bytes: &[u8], ends: &[usize]) {
         let base = self.gone + self.inputs.len();
         self.inputs.extend_from_slice(bytes);
@@ -155,12 +154,12 @@ impl Job {
         self.outcomes.resize_with(places, || Place::Waiting);
     }
 
-    /// How many calls no chunk has.
+    /// The number of calls that are in no chunk.
     pub(crate) fn uncut(&self) -> usize {
         self.ends.len()
     }
 
-    /// How many calls the next chunk has, with `processes` processes to run them.
+    /// The number of calls in the next chunk, with `processes` processes to run them.
     fn size(&self, processes: usize) -> usize {
         let left = self.uncut();
         if self.manner.limit.is_some() {
@@ -175,14 +174,14 @@ impl Job {
         left.min(by_time).min(share.max(1))
     }
 
-    /// How many calls fill the time of a chunk.
+    /// The number of calls that fill the time of a chunk.
     pub(crate) fn by_time(&self) -> usize {
         let Some(pace) = self.pace else { return 1 };
         ((CHUNK.as_nanos() / pace.as_nanos().max(1)) as usize).clamp(1, CALLS)
     }
 
-    /// How many chunks may be under way for `processes` processes. There are three for each process, and more of short
-    /// ones: enough for about the time of a chunk, so that every request carries several.
+    /// The maximum number of chunks in flight for `processes` processes. It is three for each process, and more for
+    /// short chunks: enough for about the time of a chunk, so that every request carries several.
     pub(crate) fn window(&self, processes: usize) -> usize {
         let least = processes.saturating_mul(3).max(8);
         let (Some(pace), Some(calls)) = (self.pace, self.manner.chunksize) else { return least };
@@ -192,7 +191,7 @@ impl Job {
         least.max(by_time.min(MOST / bytes.max(1)))
     }
 
-    /// The next chunk: the index of its first call, how many there are, and the bytes.
+    /// Cuts the next chunk: the index of its first call, the number of calls, and the bytes.
     pub(crate) fn cut(&mut self, processes: usize) -> Option<(usize, usize, Arc<[u8]>)> {
         let size = self.size(processes);
         let mut body = Body::new(self.task, self.manner.wants, self.manner.limit);
@@ -219,7 +218,7 @@ impl Job {
         (count > 0).then(|| (base, count, body.finish()))
     }
 
-    /// The calls that no chunk has will never have one.
+    /// Drops the inputs of the calls that are in no chunk, so that these calls never run.
     pub(crate) fn forget_inputs(&mut self) -> Range<usize> {
         let left = self.cut..self.cut + self.ends.len();
         self.cut = left.end;
@@ -230,7 +229,7 @@ impl Job {
         left
     }
 
-    /// Notes how long `calls` calls took.
+    /// Records the time that `calls` calls took.
     pub(crate) fn took(&mut self, took: Duration, calls: usize) {
         let pace = took / u32::try_from(calls.max(1)).unwrap_or(u32::MAX);
         self.pace = Some(match self.pace {
@@ -239,7 +238,7 @@ impl Job {
         });
     }
 
-    /// Keeps the end of a call; false if it has ended before.
+    /// Records the end of a call; `false` if the call has ended before.
     pub(crate) fn end(&mut self, index: usize, outcome: Outcome) -> bool {
         let place = index.checked_sub(self.first).and_then(|at| self.outcomes.get_mut(at));
         let Some(place @ Place::Waiting) = place else { return false };
@@ -256,7 +255,7 @@ impl Job {
         self.ended == self.given
     }
 
-    /// Whether the call at the front has ended, or any call.
+    /// Whether the call at the front has ended or, if order does not matter, any call.
     pub(crate) fn has_next(&self) -> bool {
         match &self.came {
             Some(came) => !came.is_empty(),
@@ -264,7 +263,7 @@ impl Job {
         }
     }
 
-    /// Takes the outcome at the front, or the one that came first.
+    /// Takes the outcome at the front, or the one that arrived first.
     pub(crate) fn take_next(&mut self) -> Option<Outcome> {
         let index = match &mut self.came {
             Some(came) => came.pop_front()?,
@@ -282,7 +281,7 @@ impl Job {
         Some(outcome)
     }
 
-    /// Takes all outcomes that nobody has taken, in the order of the calls, once every call has ended.
+    /// Takes all outcomes that are left, in the order of the calls, once every call has ended.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Outcome> + use<> {
         let places = std::mem::take(&mut self.outcomes);
         self.first += places.len();

@@ -1,5 +1,5 @@
-//! The life of a worker. Three threads, each with a connection of its own: one takes chunks, one answers, and one says
-//! that the worker lives.
+//! The life of a worker. Three threads, each with its own connection: one claims chunks, one answers, and one sends
+//! heartbeats.
 //!
 //! | the worker | the thread that takes | the thread that answers |
 //! | --- | --- | --- |
@@ -27,34 +27,34 @@ use crate::receiver::BEATS;
 use crate::streams::Streams;
 use crate::wire::{Calls, Outcomes};
 
-/// How long the worker waits at the server before it looks at what else is to do.
+/// How long the worker waits at the server before it checks for other work.
 const WAIT: Duration = Duration::from_millis(500);
-/// Chunks that take less than the first value are taken ahead of their turn, and wait in the local pool. The second
-/// value is how many of them a process has at most.
+/// The limits for short chunks. A chunk that takes less than the first value is claimed ahead and waits in the local
+/// pool. The second value is the maximum number of such chunks per process.
 const SHORT: (Duration, u128) = (Duration::from_millis(5), 32);
-/// Where a process has fewer of them, some more are claimed, which do not run yet.
+/// The number of short chunks per process below which some more are claimed, which do not run yet.
 const FEW: u128 = 8;
-/// How many chunks are claimed at once, at most.
+/// The maximum number of chunks in one claim.
 const MOST: usize = 128;
-/// Chunks that take more are not taken ahead at all.
+/// The time above which chunks are not claimed ahead at all.
 const LONG: Duration = Duration::from_millis(50);
-/// How often the worker that has room looks for chunks that went back, though new ones come all the time.
+/// How often a worker with free processes looks for returned chunks, even while new ones keep arriving.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a chunk that was taken ahead waits for a process until it goes back.
+/// How long a chunk that was claimed ahead waits for a process before it is returned.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// A chunk that the local pool has.
+/// A chunk in the local pool.
 struct Running {
     claim: Claim,
-    /// Where the pool could not take it: how many calls there are, and the failure of each.
+    /// The run or, if the pool could not accept the chunk, the number of its calls and the failure of each.
     run: Result<Run, (usize, Vec<u8>)>,
     begun: Instant,
-    /// How many chunks each process had then, this one included.
+    /// The number of chunks that each process had at that time, including this one.
     depth: u32,
     limit: Option<(Duration, Instant)>,
     task: String,
     late: bool,
-    /// How many beats in a row nobody waited for it.
+    /// The number of successive heartbeats at which no client waited for the chunk.
     unwanted: u32,
 }
 
@@ -67,27 +67,27 @@ impl Running {
 #[derive(Default)]
 struct WorkerState {
     running: Vec<Running>,
-    /// What was taken ahead, and when.
+    /// The chunks that were claimed ahead, and the time of each claim.
     ahead: VecDeque<(Claim, Instant)>,
-    /// The records of what is being answered.
+    /// The records that are being answered.
     answering: Vec<String>,
-    /// How often the thread that takes chunks has come around, and nobody was taking any.
+    /// The number of turns of the claiming thread in which it was not claiming.
     turns: u64,
-    /// Whether a thread takes chunks, or waits for them.
+    /// Whether a thread claims chunks, or waits for them.
     taking: bool,
-    /// Whether a chunk with a limit came.
+    /// Whether a chunk with a limit arrived.
     news: bool,
-    /// How long a chunk takes.
+    /// The time that a chunk takes.
     takes: Option<Duration>,
-    /// Whether no more is to be taken, whether no more will be, and whether all is answered.
+    /// Whether no more chunks are to be claimed, whether none will be, and whether all are answered.
     ends: bool,
     taken: bool,
     over: bool,
-    /// Why the local pool can run nothing.
+    /// The reason why the local pool cannot run anything.
     broken: Option<String>,
 }
 
-/// A worker that runs.
+/// A running worker.
 pub(crate) struct Life {
     link: Link,
     me: Serving,
@@ -95,7 +95,7 @@ pub(crate) struct Life {
     outage: Duration,
     pool: Pool,
     state: Mutex<WorkerState>,
-    /// There is room for another chunk.
+    /// Notified when there is room for another chunk.
     turn: Condvar,
     calls: AtomicU64,
 }
@@ -106,7 +106,7 @@ impl Life {
         Self { link, me, is, outage, pool, state, turn, calls }
     }
 
-    /// Why the local pool can run nothing, if it cannot.
+    /// The reason why the local pool cannot run anything, if it cannot.
     pub(crate) fn broken(&self) -> Option<String> {
         self.state().broken.take()
     }
@@ -115,7 +115,7 @@ impl Life {
         self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
-    /// Does something at the server, again after each outage.
+    /// Runs `ask` at the server, again after each outage.
     fn with<T>(&self, engine: &mut Option<Streams>, mut ask: impl FnMut(&mut Streams) -> Outcome<T>) -> Outcome<T> {
         let until = Instant::now() + self.outage;
         loop {
@@ -138,14 +138,14 @@ impl Life {
         }
     }
 
-    /// The worker takes no more. Whoever waits sees it.
+    /// Stops claiming, and wakes all waiting threads.
     fn end(&self) {
         self.state().ends = true;
         self.turn.notify_all();
         let _ = self.pool.wake();
     }
 
-    /// Waits for the signals that end it.
+    /// Waits for the signals that end the worker.
     pub(crate) fn heed<const N: usize>(&self, ends: [Signal; N]) {
         while !self.state().ends {
             if !matches!(signal::wait(ends, WAIT), Ok(None)) {
@@ -154,7 +154,7 @@ impl Life {
         }
     }
 
-    /// How many chunks more may run, and how many more may be taken ahead.
+    /// How many more chunks may run, and how many more may be claimed ahead.
     fn room(&self, state: &WorkerState) -> (usize, usize) {
         let processes = self.is.processes;
         let (most, ahead) = match state.takes {
@@ -169,7 +169,8 @@ impl Life {
         (run, ahead.saturating_sub(state.ahead.len().saturating_sub(run)))
     }
 
-    /// What is to be begun of what was taken ahead, and how many more may run and be taken ahead then.
+    /// Chooses the chunks to begin among those claimed ahead. Returns them, with how many more may run and be claimed
+    /// ahead.
     fn plan(&self, state: &mut WorkerState) -> (Vec<Claim>, usize, usize) {
         let (mut run, ahead) = self.room(state);
         let mut begins = Vec::new();
@@ -181,7 +182,7 @@ impl Life {
         (begins, run, ahead)
     }
 
-    /// The life of the thread that takes chunks.
+    /// Runs the thread that claims chunks.
     pub(crate) fn take(&self) -> Outcome<()> {
         let _last = Last(self);
         let mut engine = None;
@@ -248,7 +249,7 @@ impl Life {
         }
     }
 
-    /// Ends chunks, begins some and takes others. Says whether it found as many to run as it was to.
+    /// Ends chunks, begins some and claims others. Returns whether it found as many to run as it requested.
     fn turn(
         &self,
         engine: &mut Option<Streams>,
@@ -274,7 +275,7 @@ impl Life {
         Ok(found >= run)
     }
 
-    /// Gives chunks to the local pool. What it cannot take is answered as that.
+    /// Submits chunks to the local pool. A chunk that the pool cannot accept is answered as failed.
     fn run_all(&self, engine: &mut Option<Streams>, claims: Vec<Claim>) -> Outcome<()> {
         let mut claims = claims.into_iter();
         while let Some(claim) = claims.next() {
@@ -316,7 +317,7 @@ impl Life {
         Ok(())
     }
 
-    /// The life of the thread that answers.
+    /// Runs the thread that answers.
     pub(crate) fn answer(&self) -> Outcome<()> {
         let _last = Last(self);
         let mut engine = None;
@@ -368,7 +369,7 @@ impl Life {
         }
     }
 
-    /// Ends calls that take longer than they may.
+    /// Ends calls that exceed their time limit.
     fn kill_the_late(&self) {
         let now = Instant::now();
         let mut late = Vec::new();
@@ -383,7 +384,7 @@ impl Life {
         }
     }
 
-    /// Cancels a run. The pool must not be called with the state's lock.
+    /// Cancels a run. The caller must not hold the state's lock during a call of the pool.
     fn cancel(&self, at: usize) {
         let run = {
             let state = self.state();
@@ -395,7 +396,7 @@ impl Life {
         }
     }
 
-    /// Takes off what has ended, with the answers.
+    /// Takes the runs that have ended, with their answers.
     fn ended(&self) -> Vec<(Claim, Vec<u8>)> {
         let mut done = Vec::new();
         let mut state = self.state();
@@ -413,7 +414,7 @@ impl Life {
         done.into_iter().map(|(running, took)| self.answer_to(running, took)).collect()
     }
 
-    /// The answer to a chunk that has ended.
+    /// Returns the answer to a chunk that has ended.
     fn answer_to(&self, running: Running, took: Duration) -> (Claim, Vec<u8>) {
         let Running { claim, run, limit, task, late, .. } = running;
         let late = limit.filter(|_| late).map(|(limit, _)| engine::late(&task, limit));
@@ -444,7 +445,7 @@ impl Life {
         Described { calls: self.calls.load(Relaxed), running, ..self.is.clone() }
     }
 
-    /// The life of the thread that says that the worker lives.
+    /// Runs the thread that sends heartbeats.
     pub(crate) fn beat(&self) -> Outcome<()> {
         let _last = Last(self);
         let (mut engine, mut strays) = (None, HashMap::new());
@@ -479,9 +480,9 @@ impl Life {
         }
     }
 
-    /// The chunks that the server counts as this worker's, and that the worker does not have. Either the answer to a
-    /// claim was lost on the way, or a replica took over that had not heard of the end. The thread that takes chunks
-    /// must have come around twice since it was first seen.
+    /// Returns the chunks that the server counts as this worker's but that the worker does not have. Either the answer
+    /// to a claim was lost, or a replica took over before it knew of the end. The claiming thread must have taken two
+    /// turns since such a chunk was first seen.
     fn forgotten(
         &self,
         claimed: Vec<(String, String)>,
@@ -502,7 +503,8 @@ impl Life {
         strays.iter().filter(|(_, since)| over(since)).map(|(stray, _)| stray.clone()).collect()
     }
 
-    /// Ends runs for which nobody waits, at the second word of that: after a fail-over a client needs a moment.
+    /// Ends runs for which no client waits, at the second such report, because a client needs a moment after a
+    /// fail-over.
     fn drop_unwanted(&self, runs: &[(String, String)], wanted: &[bool]) {
         let mut unwanted = Vec::new();
         let mut state = self.state();
@@ -521,7 +523,7 @@ impl Life {
     }
 }
 
-/// Lets the other thread take chunks, if this one did.
+/// Lets the other thread claim chunks, if this thread did.
 struct Taking<'l>(&'l Life, bool);
 
 impl Drop for Taking<'_> {
@@ -532,7 +534,7 @@ impl Drop for Taking<'_> {
     }
 }
 
-/// Ends the worker when a thread of it panics, so that it does not go on to say that it lives.
+/// Ends the worker when one of its threads panics, so that it sends no more heartbeats.
 struct Last<'l>(&'l Life);
 
 impl Drop for Last<'_> {

@@ -1,4 +1,4 @@
-//! The way to the server: its addresses, who of them takes writes, and how long an outage may last.
+//! The connection to the server: its addresses, which of them accepts writes, and how long an outage may last.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,16 +11,16 @@ use crate::engine::{Fault, Outcome};
 use crate::scripts::Scripts;
 use crate::streams::{Streams, fault};
 
-/// How long one step of an attempt to connect may take.
+/// The time limit of one step of a connection attempt.
 const ATTEMPT: Duration = Duration::from_secs(3);
-/// The same for an attempt when the time is almost over.
+/// The time limit of such a step when the time is almost over.
 const SHORTEST: Duration = Duration::from_millis(100);
-/// How long an answer may take that nothing has to be waited for.
+/// The time limit of a reply to a request that does not wait.
 const ANSWER: Duration = Duration::from_secs(10);
 /// The first and the longest pause between attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-/// Where a pool is.
+/// The addresses of a pool's server.
 #[derive(Clone)]
 pub(crate) struct Link {
     places: Places,
@@ -30,13 +30,13 @@ pub(crate) struct Link {
 
 #[derive(Clone)]
 enum Places {
-    /// Servers, of which one takes writes.
+    /// Servers, of which one accepts writes.
     Servers(Vec<ConnectionInfo>),
-    /// Sentinels that know the server of this name.
+    /// Sentinels that know the server of the given name.
     Sentinels(Vec<ConnectionInfo>, String),
 }
 
-/// An address without its password.
+/// Formats an address without its password.
 fn shown(info: &ConnectionInfo) -> String {
     match info.addr() {
         ConnectionAddr::Unix(path) => format!("unix:{}", path.display()),
@@ -46,7 +46,7 @@ fn shown(info: &ConnectionInfo) -> String {
 }
 
 impl Link {
-    /// The addresses in `url`, several with commas between them, for the pool or queue `name`.
+    /// Parses the addresses in `url`, separated by commas, for the pool or queue `name`.
     ///
     /// # Errors
     /// `InvalidInput`.
@@ -63,8 +63,7 @@ impl Link {
                 let (hosts, master) =
                     rest.rsplit_once('/').filter(|(_, master)| !master.is_empty()).ok_or_else(|| {
                         invalid(
-                            "an address of Sentinels ends in the name of their server: sentinel://host:26379/NAME"
-                                .into(),
+                            "a Sentinel address must end in the name of the server: sentinel://host:26379/NAME".into(),
                         )
                     })?;
                 let each = if scheme == "sentinel" { "redis" } else { "rediss" };
@@ -96,7 +95,7 @@ impl Link {
         Ok(Self { places, name: name.to_owned(), scripts: Arc::new(Scripts::new()) })
     }
 
-    /// The addresses, for errors.
+    /// Formats the addresses for errors.
     pub(crate) fn shown(&self) -> String {
         let (places, of) = match &self.places {
             Places::Servers(places) => (places, String::new()),
@@ -114,9 +113,9 @@ impl Link {
         self.attempt(ATTEMPT)
     }
 
-    /// The same, with so much time for each step at an address.
+    /// Makes one attempt at each address, with `limit` for each step.
     fn attempt(&self, limit: Duration) -> Outcome<Streams> {
-        let mut last = Fault::Gone("there is no address".into());
+        let mut last = Fault::Gone("the URL has no address".into());
         let found;
         let places = match &self.places {
             Places::Servers(places) => places,
@@ -147,7 +146,7 @@ impl Link {
         connection.set_write_timeout(Some(ANSWER)).map_err(named)?;
         let mut streams = Streams::new(connection, self.scripts.clone(), &self.name);
         if !streams.is_primary()? {
-            return Err(Fault::Gone(format!("{} is a replica, which takes no writes", shown(place))));
+            return Err(Fault::Gone(format!("{} is a replica, which accepts no writes", shown(place))));
         }
         if let Some(node) = streams.other_node()? {
             let text = format!(
@@ -162,9 +161,10 @@ impl Link {
         Ok(streams)
     }
 
-    /// The address that the first Sentinel to answer gives, with the user and the database of the Sentinels' own.
+    /// Returns the address that the first Sentinel to answer gives, with the user and the database in the Sentinel's
+    /// URL.
     fn ask_sentinels(&self, places: &[ConnectionInfo], master: &str, limit: Duration) -> Outcome<Vec<ConnectionInfo>> {
-        let mut last = Fault::Gone("there is no Sentinel".into());
+        let mut last = Fault::Gone("the URL has no Sentinel".into());
         for place in places {
             let asked = redis::Client::open(place.clone())
                 .and_then(|client| client.get_connection_with_timeout(limit))
@@ -210,7 +210,7 @@ impl Link {
         }
     }
 
-    /// The error of a program that waits no more.
+    /// The error for a caller that stops waiting.
     pub(crate) fn error(&self, fault: &Fault) -> Error {
         let (name, place) = (&self.name, self.shown());
         match fault {
@@ -231,13 +231,13 @@ impl Link {
             ),
             Fault::Refused(why) => error(
                 ErrorKind::Unsupported,
-                format!("the server at {place} does not do what {name} needs (Redis 7 or Valkey, with scripts): {why}"),
+                format!("the server at {place} refuses what {name} needs (Redis 7 or Valkey, with scripts): {why}"),
             ),
         }
     }
 }
 
-/// The fault that says more.
+/// Returns the more informative fault.
 fn worse(one: Fault, other: Fault) -> Fault {
     match (&one, &other) {
         (Fault::Auth(_) | Fault::Refused(_), Fault::Gone(_)) => one,

@@ -1,4 +1,4 @@
-//! The connection of a queue's user, and the thread that says that the user lives.
+//! The connection of a queue's user, and the thread that sends the user's heartbeats.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::link::Link;
 use crate::receiver::BEATS;
 use crate::streams::Streams;
 
-/// How long a getter waits at the server, and a putter between two tries.
+/// The time of one wait of a getter at the server, and the pause of a putter between two attempts.
 pub(crate) const WAIT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(10));
 
 /// A user of a queue.
@@ -23,7 +23,7 @@ pub(crate) struct Place {
     pub(crate) outage: Duration,
     pub(crate) names: Duration,
     pub(crate) line: Mutex<Line>,
-    /// The records of the items that are guarded.
+    /// The records of the guarded items.
     pub(crate) has: Mutex<Vec<String>>,
     pub(crate) over: Mutex<bool>,
     pub(crate) turn: Condvar,
@@ -32,7 +32,7 @@ pub(crate) struct Place {
 /// The connection for calls.
 pub(crate) struct Line {
     pub(crate) engine: Option<Streams>,
-    /// How many calls changed something, those included whose end nobody knows.
+    /// The number of calls that changed something, including calls with an unknown result.
     pub(crate) calls: u64,
 }
 
@@ -40,13 +40,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
 }
 
-/// What it says of itself.
+/// The description that the user gives of itself.
 pub(crate) fn described() -> Described {
     Described { labels: vec!["q".into()], processes: 0, pid: std::process::id(), calls: 0, running: 0, host: host() }
 }
 
 impl Place {
-    /// Does something at the server within a limit, again after each outage.
+    /// Runs `ask` at the server within a limit, again after each outage.
     pub(crate) fn with<T>(
         &self,
         until: Deadline,
@@ -90,8 +90,9 @@ impl Place {
         }
     }
 
-    /// The same, for what changes something. The call gets a number of its own, and keeps the number while it is
-    /// repeated. So the call is done once, and no later call is taken for one whose end is not known.
+    /// Runs a call that changes something, within a limit and again after each outage. The call keeps its unique number
+    /// while it is repeated. So the server executes the call once, and takes no later call for one whose result is
+    /// unknown.
     pub(crate) fn change<T>(
         &self,
         until: Deadline,
@@ -107,7 +108,7 @@ impl Place {
         })
     }
 
-    /// The life of the thread that says that this user lives.
+    /// Runs the thread that sends the user's heartbeats.
     pub(crate) fn keep(&self) {
         let mut engine: Option<Streams> = None;
         loop {
@@ -156,7 +157,7 @@ impl Place {
         }
     }
 
-    /// Says that an item is done with, or gives it back; false when another has it by now.
+    /// Reports that an item is finished, or returns it to the queue; `false` if another user has it by now.
     pub(crate) fn acknowledge(&self, id: &str, back: bool) -> Result<bool> {
         let limit = Deadline::after(self.outage);
         let acknowledged = self.change(limit, |nth, engine| engine.acknowledge(&self.me, nth, id, back));

@@ -1,4 +1,5 @@
-//! The pool: the calls of [`ossature::multiprocessing::Pool`], made by workers on any machine that knows the server.
+//! The pool: the calls of [`ossature::multiprocessing::Pool`], made by workers on any machine that can reach the
+//! server.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -38,7 +39,7 @@ pub struct Pool {
     receiver: Option<JoinHandle<()>>,
 }
 
-/// What one worker says of itself: one start of `prog worker`, on one machine.
+/// The description that a worker gives of itself: a worker is one start of `prog worker` on one machine.
 ///
 /// # Examples
 /// See the example of [`Pool::hosts`].
@@ -47,38 +48,38 @@ pub struct Pool {
 pub struct HostStats {
     /// The name of the machine.
     pub host: String,
-    /// The process that `prog worker` runs in there.
+    /// The process id of `prog worker` on that machine.
     pub pid: u32,
-    /// How many processes run calls there.
+    /// The number of processes that run calls there.
     pub processes: usize,
-    /// How many chunks of calls are running.
+    /// The number of running chunks of calls.
     pub running: usize,
-    /// How many calls have ended since the worker started.
+    /// The number of calls that have ended since the worker started.
     pub calls: u64,
-    /// The builds and versions whose calls it makes.
+    /// The builds and versions whose calls the worker runs.
     pub builds: Vec<String>,
 }
 
-/// A chunk of calls that could not be made: see [`Pool::dead_letters`].
+/// A chunk of calls that no worker could run: see [`Pool::dead_letters`].
 ///
 /// # Examples
 /// See the example of [`Pool::dead_letters`].
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// The letter's place in the list.
+    /// The letter's id in the list.
     pub id: String,
-    /// Why it is there.
+    /// The reason why the letter is in the list.
     pub why: String,
-    /// The build of the program that gave it, or the version.
+    /// The build of the program that submitted it, or the version.
     pub build: String,
-    /// The task; `None` for bytes of a stranger.
+    /// The task; `None` for bytes of another format.
     pub task: Option<String>,
-    /// How many calls of the task there are.
+    /// The number of calls of the task.
     pub calls: usize,
     body: Vec<u8>,
 }
 
-/// How calls are given out: at once, or by the wait for them.
+/// The function that submits calls: at once, or in the wait for them.
 type Give = fn(&Hub, u64, &[u8], &[usize]) -> Result<()>;
 
 impl Pool {
@@ -89,7 +90,7 @@ impl Pool {
         Ok(Self { hub, manner, receiver: Some(receiver) })
     }
 
-    /// Runs `target` with `args` on some machine, and waits for its value.
+    /// Runs `target` with `args` on any machine, and waits for its value.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async) and [`AsyncResult::get`].
@@ -117,7 +118,7 @@ impl Pool {
         self.one(target, args, Wants::Result, Hub::give_at_wait)?.get()
     }
 
-    /// Gives a call of `target` with `args` to a worker. Does not wait.
+    /// Submits a call of `target` with `args` to a worker. Does not wait.
     ///
     /// # Errors
     /// * [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
@@ -268,7 +269,7 @@ impl Pool {
         Ok(result)
     }
 
-    /// Calls `target` with each item. The values come one after the other, in the order of the items, which are drawn
+    /// Calls `target` with each item. The values come one after the other, in the order of the items; items are drawn
     /// as values are taken.
     ///
     /// # Errors
@@ -311,14 +312,14 @@ impl Pool {
         Ok(Chunked { pool: Self { hub: self.hub.clone(), manner, receiver: None }, of: PhantomData })
     }
 
-    /// How many processes the workers of this build have together now, as they say of themselves.
+    /// The number of processes of all workers of this build, as the workers report.
     pub fn workers(&self) -> usize {
         let state = self.hub.state();
         let ours = state.hosts.iter().filter(|is| is.labels.contains(&self.hub.me.label));
         ours.map(|is| is.processes).sum()
     }
 
-    /// The workers that live, as they said of themselves within the last second.
+    /// The living workers, as they reported within the last second.
     ///
     /// # Examples
     /// ```no_run
@@ -333,12 +334,12 @@ impl Pool {
         self.hub.state().hosts.iter().cloned().map(HostStats::from).collect()
     }
 
-    /// How often chunks were given out again because the server had lost them.
+    /// How often chunks were submitted again because the server had lost them.
     pub fn healed(&self) -> u64 {
         self.hub.state().healed
     }
 
-    /// The chunks of this pool that could not be run, the eldest first, a thousand at most. They are not of this
+    /// The chunks of this pool that no worker could run, the oldest first, a thousand at most. They are not of this
     /// protocol, or their host was lost as often as they may be tried.
     ///
     /// # Errors
@@ -368,8 +369,8 @@ impl Pool {
         Ok(letters.collect())
     }
 
-    /// Gives the calls of a dead letter out again, as calls of this pool whose values nobody waits for, and takes it
-    /// off the list.
+    /// Submits the calls of a dead letter again, as calls of this pool whose values no caller awaits, and removes the
+    /// letter from the list.
     ///
     /// # Errors
     /// [`Decode`](ErrorKind::Decode) for bytes of a stranger, [`NoResult`](ErrorKind::NoResult) when another has taken
@@ -385,7 +386,7 @@ impl Pool {
         };
         let task = engine::known_name(calls.task)?;
         if !self.ask(|engine| engine.exhume(&letter.id))? {
-            let text = format!("the dead letter {} is not on the list any more", letter.id);
+            let text = format!("the dead letter {} is not in the list any more", letter.id);
             return Err(engine::error(ErrorKind::NoResult, text));
         }
         let manner = Manner { wants: calls.wants, limit: calls.limit, ..self.manner };
@@ -404,14 +405,14 @@ impl Pool {
         Ok(())
     }
 
-    /// Asks over a connection of its own.
+    /// Runs `ask` over its own connection.
     fn ask<T>(&self, mut ask: impl FnMut(&mut Streams) -> crate::engine::Outcome<T>) -> Result<T> {
         let limit = Duration::from_secs(5).min(self.hub.settings.outage);
         let answer = self.hub.link.open_within(limit, || false).and_then(|mut engine| ask(&mut engine));
         answer.map_err(|fault| self.hub.link.error(&fault))
     }
 
-    /// Closes the pool, which takes no more calls. Those that were given are made.
+    /// Closes the pool, which accepts no more calls. The calls already submitted are run.
     ///
     /// # Errors
     /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
@@ -423,8 +424,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Cancels all calls that have not ended: those that wait are taken back, those that run are ended with their
-    /// workers' processes, within a second. The workers stay.
+    /// Cancels all calls that have not ended. Waiting calls are withdrawn; the processes of running calls are killed
+    /// within a second. The workers stay.
     ///
     /// # Errors
     /// As [`close`](Self::close).
@@ -434,7 +435,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits until a closed pool has made its calls.
+    /// Waits until a closed pool has finished its calls.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, and as [`close`](Self::close).
@@ -442,13 +443,13 @@ impl Pool {
         self.join_timeout(Deadline::NEVER).map(drop)
     }
 
-    /// Waits for the same until the deadline. Returns false when the time ran out.
+    /// Waits until a closed pool has finished its calls, or until the deadline. Returns `false` at the deadline.
     ///
     /// # Errors
     /// As [`join`](Self::join).
     pub fn join_timeout(&self, timeout: impl Into<Deadline>) -> Result<bool> {
         if self.hub.lock()?.mode == Mode::Open {
-            return Err(engine::error(ErrorKind::InvalidInput, "the pool still takes calls: close it first".into()));
+            return Err(engine::error(ErrorKind::InvalidInput, "the pool still accepts calls: close it first".into()));
         }
         self.hub.wait(timeout.into(), |state| (!state.has_calls()).then_some(())).map(|done| done.is_some())
     }
@@ -469,7 +470,7 @@ impl Drop for Pool {
         }
         let busy = self.hub.state().has_calls();
         if busy {
-            log::warn!("a pool is dropped while it has calls to make: they are cancelled");
+            log::warn!("a pool is dropped with unfinished calls, which are cancelled; close and join the pool first");
         }
         let _ = self.terminate();
         self.hub.state().mode = Mode::Ended;

@@ -22,7 +22,7 @@ use crate::wire::{LONGEST, too_long};
 /// The longest name of an item, in bytes.
 const NAME: usize = 500;
 
-/// A queue that lives on a server: see the [crate](crate) for what happens when something fails.
+/// A queue on a server: see the [crate](crate) for its behaviour at failures.
 ///
 /// Items come out in the order in which they were put, and those of a getter that was lost come again. Threads may
 /// share a `Queue`; each call waits for the others then, so a thread that waits for long has a `Queue` of its own.
@@ -52,11 +52,11 @@ pub struct Queue<T> {
     kind: PhantomData<fn(T) -> T>,
 }
 
-/// A queue before it is connected.
+/// The settings of a queue before it connects.
 ///
 /// # Examples
 /// See the example of [`Queue`].
-#[must_use = "nothing is connected until `connect`"]
+#[must_use = "the queue is unused until `connect`"]
 #[derive(Clone, Debug)]
 pub struct QueueBuilder {
     maxsize: Option<usize>,
@@ -66,23 +66,23 @@ pub struct QueueBuilder {
     names: Duration,
 }
 
-/// An item that comes again, to another getter, unless it is [done](Self::done) with or dropped.
+/// An item that is delivered again, to another getter, unless it is [done](Self::done) or its guard is dropped.
 ///
-/// Dropping the guard says that the item is done with, unless the thread panics: then the item goes back.
+/// Dropping the guard marks the item as finished, unless the thread panics: then the item returns to the queue.
 ///
 /// # Examples
 /// See the example of [`Queue`].
-#[must_use = "an item is done with when its guard is dropped"]
+#[must_use = "the item is finished when its guard is dropped"]
 pub struct Guarded<T> {
     place: Arc<Place>,
     id: String,
-    /// `None` once it is acknowledged.
+    /// The item; `None` once it is acknowledged.
     item: Option<T>,
 }
 
 impl QueueBuilder {
-    /// Says how many items there may be; [`put`](Queue::put) waits for room then. Guarded items count. All users say
-    /// the same.
+    /// Sets the maximum number of items; [`put`](Queue::put) waits while the queue is full. Guarded items count. All
+    /// users must use the same value.
     pub fn maxsize(mut self, items: usize) -> Self {
         self.maxsize = Some(items);
         self
@@ -94,35 +94,35 @@ impl QueueBuilder {
         self
     }
 
-    /// Says how long the server may be away while a call waits; otherwise a minute. The call ends as
-    /// [`Closed`](ErrorKind::Closed) then.
+    /// Sets how long a call waits while the server is unavailable; after that it ends as [`Closed`](ErrorKind::Closed).
+    /// The default is a minute.
     pub fn outage(mut self, limit: Duration) -> Self {
         self.outage = limit;
         self
     }
 
-    /// As [`PoolBuilder::lease`](crate::PoolBuilder::lease): after so much silence guarded items of a getter go
-    /// elsewhere.
+    /// Sets the silence after which the guarded items of a getter go to another getter, as
+    /// [`PoolBuilder::lease`](crate::PoolBuilder::lease).
     pub fn lease(mut self, limit: Duration) -> Self {
         self.lease = limit;
         self
     }
 
-    /// Says for how long the server keeps the names of [`put_once`](Queue::put_once); otherwise an hour.
+    /// Sets how long the server keeps the names of [`put_once`](Queue::put_once). The default is an hour.
     pub fn names_stay(mut self, time: Duration) -> Self {
         self.names = time;
         self
     }
 
     /// Connects to the queue `name` at `url`, with the addresses of [`Pool::connect`](crate::Pool::connect). A queue
-    /// and a pool of one name are two things that must not be: give them two names.
+    /// and a pool must not have the same name.
     ///
     /// # Errors
     /// As [`PoolBuilder::connect`](crate::PoolBuilder::connect); [`InvalidInput`](ErrorKind::InvalidInput) for a
     /// `maxsize` of 0.
     pub fn connect<T: Transfer>(self, url: &str, name: &str) -> Result<Queue<T>> {
         if self.maxsize == Some(0) {
-            let text = "a queue has room for one item at least: leave maxsize out for one without a bound";
+            let text = "maxsize is 0; use at least 1, or leave maxsize out for an unbounded queue";
             return Err(engine::error(ErrorKind::InvalidInput, text.into()));
         }
         let link = Link::new(url, name)?;
@@ -150,7 +150,7 @@ impl QueueBuilder {
 }
 
 impl<T: Transfer> Queue<T> {
-    /// Connects to the queue `name` at `url`, without a bound of its length.
+    /// Connects to the queue `name` at `url`, without a maximum length.
     ///
     /// # Errors
     /// As [`QueueBuilder::connect`].
@@ -158,7 +158,7 @@ impl<T: Transfer> Queue<T> {
         Queue::builder().connect(url, name)
     }
 
-    /// Puts an item, which may be lent. Waits while the queue is full.
+    /// Puts an item, owned or borrowed. Waits while the queue is full.
     ///
     /// Returns once the server has the item. The call repeats a put whose connection broke, and the server knows it
     /// again. If a replica takes over at the server's end, items of the last moments may be lost, though their puts
@@ -182,7 +182,7 @@ impl<T: Transfer> Queue<T> {
         self.put_as(None, item.borrow(), timeout.into()).map(drop)
     }
 
-    /// Puts an item, unless one was put under the same name. Returns whether this call has put it.
+    /// Puts an item, unless one was put under the same name. Returns whether this call put it.
     ///
     /// So a program may repeat a put whose end it does not know, after an error or after its own death: the name says
     /// that both are one. After a fail-over the name is gone exactly if the item is, and the repeated put brings both
@@ -212,7 +212,7 @@ impl<T: Transfer> Queue<T> {
     /// As [`put_once`](Self::put_once); [`Full`](ErrorKind::Full) when the time ran out.
     pub fn put_once_timeout(&self, name: &str, item: impl Borrow<T>, timeout: impl Into<Deadline>) -> Result<bool> {
         if name.is_empty() || name.len() > NAME {
-            let text = format!("the name of an item has 1 to {NAME} bytes, and this one has {}", name.len());
+            let text = format!("the name of an item has {} bytes; use 1 to {NAME}", name.len());
             return Err(engine::error(ErrorKind::InvalidInput, text));
         }
         self.put_as(Some(name), item.borrow(), timeout.into())
@@ -233,14 +233,14 @@ impl<T: Transfer> Queue<T> {
                 Some(Put::Full) | None => {}
             }
             if until.has_passed() {
-                let text = format!("the queue {} is full, and the time ran out", place.link.name());
+                let text = format!("the queue {} is full, and the timeout expired", place.link.name());
                 return Err(engine::error(ErrorKind::Full, text));
             }
             std::thread::sleep(until.remaining().map_or(WAIT.1, |left| left.min(WAIT.1)));
         }
     }
 
-    /// Takes the next item. Waits for one.
+    /// Takes the next item. Waits while the queue is empty.
     ///
     /// The item is done with: if this process is killed now, the item is lost.
     ///
@@ -255,7 +255,7 @@ impl<T: Transfer> Queue<T> {
         }
     }
 
-    /// As [`get`](Self::get), until the deadline. Returns `None` when the time ran out.
+    /// As [`get`](Self::get), until the deadline. Returns `None` at the deadline.
     ///
     /// # Errors
     /// As [`get`](Self::get).
