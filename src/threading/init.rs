@@ -20,8 +20,8 @@
 //! assert_eq!(config().unwrap_err().kind(), ErrorKind::WouldDeadlock);
 //! ```
 //!
-//! Python's import lock is the same idea: one lock a module, with the circles found out. There the module is seen half
-//! made instead, which Rust has no form for.
+//! Python's import lock is the same idea: one lock a module, with the circles found out. There the module is visible
+//! half made instead, which is not possible in Rust.
 
 use std::cell::Cell;
 use std::collections::btree_map::Entry;
@@ -212,7 +212,8 @@ impl<T> Once<T> {
     /// makes the value.
     ///
     /// # Errors
-    /// * [`ErrorKind::WouldDeadlock`] when whoever makes it waits for the calling thread, or is it.
+    /// * [`ErrorKind::WouldDeadlock`] when the thread that makes the value waits for the calling thread, or is the
+    ///   calling thread.
     /// * [`ErrorKind::ShuttingDown`] when there is none and [`shutdown`](super::shutdown()) has begun.
     #[inline]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> Result<&T> {
@@ -222,7 +223,7 @@ impl<T> Once<T> {
     /// The value, made by `make` if there is none; if `make` fails, the next caller makes the value.
     ///
     /// # Errors
-    /// What `make` says, and as for [`get_or_init`](Self::get_or_init).
+    /// The error of `make`, and as for [`get_or_init`](Self::get_or_init).
     #[inline]
     pub fn get_or_try_init<E: From<Error>>(
         &self,

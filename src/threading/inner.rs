@@ -15,7 +15,7 @@ pub(super) type Left<T> = std::thread::Result<T>;
 
 /// A thread: a handle that names the thread, waits for it and takes its result. Clones refer to the same thread.
 ///
-/// Dropping the handle lets the thread go on; nobody waits then but [`shutdown`](super::shutdown()).
+/// Dropping the handle does not stop the thread; then only [`shutdown`](super::shutdown()) waits for it.
 ///
 /// ```
 /// use ossature::threading::Thread;

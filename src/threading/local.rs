@@ -14,7 +14,7 @@
 //!
 //! Unlike std's `thread_local!` it is a value like any other: it can be made at run time, be a field, and die. When it
 //! does, the values of all threads die with it, in the thread that drops it; therefore they are `Send`. When a thread
-//! ends, its values die in that thread, before whoever joins it goes on.
+//! ends, its values die in that thread, before a thread that joins it continues.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -40,7 +40,7 @@ type Slots<T> = Lock<BTreeMap<u64, (u32, Slot<T>)>>;
 /// A value for each thread, made at the thread's first use.
 ///
 /// Differs from Python: it holds one value of a type, not a bag of attributes. What a subclass does in `__init__` is
-/// what `init` does, in each thread anew; what all threads share stands beside it.
+/// what `init` does, in each thread anew; state that all threads share is kept outside.
 ///
 /// # Examples
 /// ```

@@ -91,7 +91,7 @@ impl<T> Thread<T> {
     /// Waits until the thread ends, by return or by panic. Any number of threads may wait, any number of times. All
     /// effects of the thread are visible afterwards.
     ///
-    /// As in Python this says nothing of the outcome: that is [`result`](Self::result).
+    /// As in Python this does not return the outcome: use [`result`](Self::result) for that.
     ///
     /// # Errors
     /// * [`ErrorKind::NotStarted`] before its start.

@@ -1,6 +1,6 @@
 //! The atomics of the waiting primitives: those of core, or the model checker's under `--cfg loom`.
 //!
-//! Whatever differs under the model checker stands here, in [`futex`](crate::futex) and in `model`.
+//! All code that differs under the model checker is here, in [`futex`](crate::futex) and in `model`.
 
 #[cfg(loom)]
 pub(crate) use crate::model::atomic::{AtomicU32, AtomicU64, expect_to_write, half, in_one_order, spin_hint};

@@ -9,7 +9,7 @@
 //! | [`Deadline::NOW`], `Duration::ZERO` | look once, never sleep, never read the clock |
 //! | a `Duration`, `Some(duration)` | that long from now; beyond the clock's range it is `NEVER` |
 //!
-//! For bindings to other languages, whose numbers can say more than a `Duration`, with Python's rules:
+//! For bindings to other languages, whose numbers have a wider range than a `Duration`, with Python's rules:
 //!
 //! | made by | like Python's | zero | negative | not-a-number | too large |
 //! | --- | --- | --- | --- | --- | --- |
@@ -82,8 +82,8 @@ impl Deadline {
 
     /// The instant `seconds` from now, with the rules of Python's `select.select`.
     ///
-    /// Rounded away from zero to nanoseconds, so that a wait is never shorter than asked and only zero (of either sign)
-    /// is [`NOW`](Self::NOW). Python rounds to microseconds.
+    /// Rounded away from zero to nanoseconds, so that a wait is never shorter than requested and only zero (of either
+    /// sign) is [`NOW`](Self::NOW). Python rounds to microseconds.
     ///
     /// # Errors
     /// `EINVAL` when negative or not a number, `ERANGE` when it is 2^63 nanoseconds (292 years) or more, or infinite.
@@ -233,8 +233,8 @@ impl core::fmt::Debug for Deadline {
 
 /// Repeats `call` while a signal handler interrupts it, and passes it the time left until the deadline each time.
 ///
-/// `None` stands for [`Deadline::NEVER`]; once the deadline has passed `call` is given zero, so that it looks once more
-/// and does not sleep.
+/// `None` means [`Deadline::NEVER`]; once the deadline has passed, `call` gets zero, so that it tests once more and
+/// does not sleep.
 ///
 /// # Errors
 /// Whatever `call` returns, other than `EINTR`.

@@ -21,12 +21,13 @@
 //!
 //! What an entry stays tied to, and what follows from it:
 //!
-//! * **The open file description, not the number.** A closed descriptor goes on producing events while a duplicate
+//! * **The open file description, not the number.** A closed descriptor continues to produce events while a duplicate
 //!   (dup, fork, a passed descriptor) lives, and [`Epoll::unregister`] can no longer name it. Unregister before
 //!   closing, and ignore a token that you no longer know.
 //! * **Fork shares the set.** A forked child has the same set, not a copy. Registrations made by one act on the other,
-//!   and each event goes to one of them. A child that wants its own makes a new one.
-//! * **Plain files are refused** with `EPERM`: they are always ready. [`poll`](mod@crate::poll) says so instead.
+//!   and each event reaches only one of them. A child that needs a set of its own must make a new one.
+//! * **Plain files are refused** with `EPERM`: they are always ready. [`poll`](mod@crate::poll) reports them as ready
+//!   instead.
 //! * **Sets nest**: an `Epoll` is readable while it has something to report, and can be registered in another, five
 //!   deep and never in a circle.
 //!
@@ -50,8 +51,8 @@ use crate::raw;
 bitflags::bitflags! {
     /// The events to wait for, the form of the report, and the events that occurred. Unknown bits are kept.
     ///
-    /// [`ERR`](Self::ERR) and [`HUP`](Self::HUP) are reported whether asked for or not. An entry is level-triggered
-    /// unless it says [`ET`](Self::ET): it is reported by every wait for as long as it is ready.
+    /// [`ERR`](Self::ERR) and [`HUP`](Self::HUP) are always reported. An entry is level-triggered unless it has
+    /// [`ET`](Self::ET): it is reported by every wait for as long as it is ready.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Interest: u32 {
         /// Data can be read.
@@ -384,7 +385,8 @@ impl AsFd for Epoll {
 crate::fd::as_raw_fd!(Epoll);
 
 impl From<OwnedFd> for Epoll {
-    /// Adopts a set made elsewhere (Python's `epoll.fromfd`). Owning it excludes a second owner who would close it too.
+    /// Adopts a set made elsewhere (Python's `epoll.fromfd`). Ownership excludes a second owner, which would close the
+    /// set too.
     #[inline]
     fn from(fd: OwnedFd) -> Self {
         Self { fd }

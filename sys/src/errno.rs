@@ -1,4 +1,4 @@
-//! The one error of the lower half: the kernel's number, as a newtype that knows its names.
+//! The only error type of the lower half: the kernel's number, as a newtype with the C names.
 //!
 //! ```
 //! use ossature_sys::{errno::Errno, pipe};

@@ -265,7 +265,7 @@ pub fn set_cloexec(fd: impl AsFd) -> Result<()> {
 
 /// `fcntl(fd, F_SETFD, 0)`: exec leaves this descriptor open.
 ///
-/// Everything that this crate opens is closed on exec; this hands a descriptor to the program that is executed.
+/// Everything that this crate opens is closed on exec; this passes a descriptor to the program that is executed.
 ///
 /// # Errors
 /// `EBADF` when `fd` is not open.
@@ -431,7 +431,7 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
 /// `write(fd, ...)`: writes some of `bytes` and returns their number.
 ///
 /// # Errors
-/// `EAGAIN` on a non-blocking descriptor that is full, `EPIPE` when nobody reads any more.
+/// `EAGAIN` on a non-blocking descriptor that is full, `EPIPE` when no reader is left.
 ///
 /// # Examples
 /// ```
@@ -454,13 +454,13 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
 
 /// `write(fd, ...)` until all of `bytes` are written or the deadline has passed; returns the number written.
 ///
-/// Before each write under a deadline, `ppoll` says that there is room, and then at most `PIPE_BUF` bytes are written.
-/// So a pipe or terminal in blocking mode does not hold the caller beyond the deadline. After the deadline, what there
-/// is room for is still written. For a socket use [`Stream::write_all`](crate::stream::Stream::write_all).
+/// Before each write under a deadline, `ppoll` reports room, and then at most `PIPE_BUF` bytes are written. So a pipe
+/// or terminal in blocking mode does not hold the caller beyond the deadline. After the deadline, what there is room
+/// for is still written. For a socket use [`Stream::write_all`](crate::stream::Stream::write_all).
 ///
 /// # Errors
-/// `EPIPE` when nobody reads any more; before that the kernel sends SIGPIPE, which by default ends the process. `EIO`
-/// for a device that takes no byte. What was written before an error is not told.
+/// `EPIPE` when no reader is left; before that the kernel sends SIGPIPE, which by default ends the process. `EIO` for a
+/// device that takes no byte. The number of bytes written before an error is not returned.
 ///
 /// # Examples
 /// ```

@@ -18,7 +18,7 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 ///
 /// For destructors: keep the number beside what a process owns. In a process with another number do not unlink, unlock
 /// or reap it, because the parent still owns it. Costs one load; the first call registers a handler with
-/// pthread_atfork(3), and [`fork`](crate::process::fork()) makes it if nobody else did. Counts forks that go through
+/// pthread_atfork(3), and [`fork`](crate::process::fork()) makes it if no other call did. Counts forks that go through
 /// libc (this crate's all do) after that; a raw clone(2) is not seen.
 ///
 /// # Examples

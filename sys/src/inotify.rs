@@ -2,7 +2,7 @@
 //!
 //! A watch is a number within one [`Inotify`]; events carry it. Events are read into the caller's buffer and parsed
 //! there, so nothing is allocated. When the kernel's queue overflows an event with [`Events::Q_OVERFLOW`] and no
-//! watch says that some are lost: look at everything again.
+//! watch reports that some are lost: examine everything again.
 //!
 //! ```
 //! use core::time::Duration;
@@ -166,7 +166,7 @@ impl Inotify {
     /// `inotify_rm_watch(fd, watch)`: removes a watch; its last event has [`Events::IGNORED`].
     ///
     /// # Errors
-    /// `EINVAL` when the watch is gone already.
+    /// `EINVAL` when the watch was removed already.
     ///
     /// # Examples
     /// See the example of [`Watch`].

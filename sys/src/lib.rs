@@ -13,7 +13,7 @@
 //! | sleep on a word | [`futex`] |
 //! | end a wait | [`deadline::Deadline`], [`sync::Limit`], [`sync::Cancel`] |
 //!
-//! Modules stand in layer order; a file imports only from layers above it in this list.
+//! The modules are in layer order; a file imports only from layers above it in this list.
 //!
 //! | layer | modules |
 //! | --- | --- |

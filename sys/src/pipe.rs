@@ -80,12 +80,12 @@ pub fn pipe(flags: Flags) -> Result<(OwnedFd, OwnedFd)> {
 /// `open("/proc/self/fd/NUMBER", O_WRONLY | O_NONBLOCK | O_CLOEXEC)`: opens the writing end of the pipe behind a
 /// descriptor of this process again.
 ///
-/// For a pipe that the program that started this one let it inherit, and told it by number. The inherited descriptor is
-/// not touched. The new one belongs to the caller, and does not share its flags.
+/// For a pipe that this process inherited from its starter, which passed the number. The inherited descriptor is not
+/// touched. The new one belongs to the caller, and does not share its flags.
 ///
 /// # Errors
 /// `ENOENT` if the number is not open or `/proc` is not there, `EINVAL` if it is not a pipe, `EACCES`. `ENXIO` if it is
-/// a named pipe that nobody reads. `EMFILE` or `ENFILE` if no descriptor is left.
+/// a named pipe without a reader. `EMFILE` or `ENFILE` if no descriptor is left.
 ///
 /// # Examples
 /// ```

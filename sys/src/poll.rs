@@ -1,6 +1,6 @@
 //! Waiting for many descriptors at once, each for its own events: ppoll with a nanosecond [`Deadline`].
 //!
-//! The caller's array holds the questions and receives the answers; nothing is kept between calls, so each call costs
+//! The caller's array holds the requests and receives the results; nothing is kept between calls, so each call costs
 //! time in proportion to the array. For thousands of descriptors of which few are ready see [`epoll`](crate::epoll).
 //!
 //! ```
@@ -30,7 +30,7 @@ use crate::raw;
 bitflags::bitflags! {
     /// The events to wait for, and the events that occurred. Unknown bits are kept.
     ///
-    /// [`ERR`](Self::ERR), [`HUP`](Self::HUP) and [`NVAL`](Self::NVAL) are reported whether asked for or not.
+    /// [`ERR`](Self::ERR), [`HUP`](Self::HUP) and [`NVAL`](Self::NVAL) are always reported.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct PollFlags: u16 {
         /// Data can be read (a connection can be accepted, the end of the file has been reached).
@@ -170,7 +170,7 @@ impl AsFd for PollFd<'_> {
 /// `ppoll(fds, n, timeout)`: waits until an event occurs, and returns the number of entries with events.
 ///
 /// Differs from Python: the timeout is in nanoseconds, and `Ok(0)` is running out of time. An empty array sleeps.
-/// A descriptor that is not open is not an error but answers [`PollFlags::NVAL`].
+/// A descriptor that is not open is not an error; its entry reports [`PollFlags::NVAL`].
 ///
 /// # Errors
 /// `EINVAL` for more entries than the process may have descriptors (`RLIMIT_NOFILE`), `ENOMEM` when the kernel lacks

@@ -9,7 +9,7 @@
 //!
 //! | the owner died | [`robust`](Options::robust) | otherwise |
 //! | --- | --- | --- |
-//! | the next taker | gets a guard that says [`owner_died`](Guard::owner_died) | waits for ever |
+//! | the next taker | gets a guard with [`owner_died`](Guard::owner_died) set | waits for ever |
 //! | after [`make_consistent`](Guard::make_consistent) | all is as before | |
 //! | after a drop without it | every taker gets `ENOTRECOVERABLE` | |
 //!
@@ -140,7 +140,7 @@ impl Options {
     /// * it is readable and writable, aligned for `pthread_mutex_t`, and large enough;
     /// * it is not moved, unmapped or written except by pthread calls; also not after `'a`, as long as a thread holds
     ///   the mutex or has not returned from unlocking it;
-    /// * now, nobody uses it as a mutex;
+    /// * no thread uses it as a mutex yet;
     /// * all those processes use the same libc in the same word size.
     pub unsafe fn init_at<'a>(self, place: NonNull<Mutex>) -> Result<&'a Mutex> {
         // SAFETY: the caller's promise: in bounds, aligned, and lasting for 'a; the contents are in an UnsafeCell.
@@ -189,7 +189,7 @@ const LISTED: u32 = if cfg!(target_env = "musl") { 15 } else { 16 };
 
 /// A process-shared pthread mutex at its address: shared with C as `pthread_mutex_t`.
 ///
-/// It guards what the program says it guards; nothing is inside.
+/// The mutex contains no data; the program determines what it protects.
 ///
 /// # Examples
 /// ```
@@ -240,8 +240,8 @@ impl Mutex {
     ///
     /// # Errors
     /// `EDEADLK` when this thread holds it and it checks errors, `EAGAIN` when it is recursive and held too often.
-    /// `ENOTRECOVERABLE` when an owner died and nobody made it consistent. `ENOLCK` when it is robust and this thread
-    /// holds 1,900 robust mutexes and shared locks already.
+    /// `ENOTRECOVERABLE` when an owner died and no thread made the mutex consistent. `ENOLCK` when it is robust and
+    /// this thread holds 1,900 robust mutexes and shared locks already.
     #[doc(alias = "pthread_mutex_lock")]
     pub fn lock(&self) -> Result<Guard<'_>> {
         self.check_room()?;
@@ -301,8 +301,8 @@ impl Mutex {
     /// it has passed.
     ///
     /// libc (musl) or the kernel (with priority inheritance, before Linux 5.14) may know the wall clock only. Then the
-    /// wait is by the wall clock, and is repeated if somebody has put the clock forward. A clock that is put back makes
-    /// the wait longer by as much.
+    /// wait is by the wall clock, and is repeated if the clock was set forward. A clock that is set back makes the wait
+    /// longer by as much.
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
@@ -366,10 +366,10 @@ impl Mutex {
     /// `pthread_mutex_destroy(mutex)`: ends the use of the mutex.
     ///
     /// # Errors
-    /// `EBUSY` when a thread holds it; it goes on then.
+    /// `EBUSY` when a thread holds the mutex, which then stays usable.
     ///
     /// # Safety
-    /// Nobody uses it any more, in any process, unless it is set up again.
+    /// No process uses the mutex any more, unless it is initialised again.
     ///
     /// # Examples
     /// See the example of [`Options`].
@@ -446,7 +446,7 @@ pub(crate) fn holds_any() -> bool {
 
 /// A held mutex, unlocked when dropped. A guard stays in its thread, like the mutex.
 ///
-/// In a forked child a copy of it does nothing, and its calls answer `EPERM`.
+/// In a forked child a copy of the guard does nothing, and its calls return `EPERM`.
 ///
 /// # Examples
 /// ```

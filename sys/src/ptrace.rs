@@ -1,7 +1,7 @@
 //! The part of ptrace(2) that a test of death needs: run a child one instruction at a time, and kill it between two.
 //!
 //! The child asks to be traced with [`stop_for_tracer`]. Its parent waits for the stop with [`wait`] and then steps or
-//! resumes the child. One thread of the parent gives all these orders.
+//! resumes the child. A single thread of the parent makes all these calls.
 //!
 //! The kernel takes these orders by number only, and reserves the number of a child until the child is reaped. So each
 //! order first asks the child's pidfd whether the child was reaped. If another thread reaps the child in that very
@@ -69,7 +69,8 @@ pub fn stop_for_tracer() -> Result<()> {
 /// A system call counts as one instruction, however long it sleeps.
 ///
 /// # Errors
-/// `ESRCH` when the child does not stand still or has ended, `EIO` where the processor cannot (32-bit ARM, RISC-V).
+/// `ESRCH` when the child is not stopped or has ended, `EIO` where the processor has no single step (32-bit ARM,
+/// RISC-V).
 ///
 /// # Examples
 /// ```standalone_crate
@@ -99,7 +100,7 @@ pub fn single_step(child: &Child) -> Result<()> {
 /// `ptrace(PTRACE_CONT, child)`: resumes a stopped child, without the signal that stopped it.
 ///
 /// # Errors
-/// `ESRCH` when the child does not stand still or has ended.
+/// `ESRCH` when the child is not stopped or has ended.
 #[doc(alias = "PTRACE_CONT")]
 pub fn resume(child: &Child) -> Result<()> {
     order(child, CONT, 0)
@@ -136,7 +137,7 @@ pub fn resume_with(child: &Child, signal: Signal) -> Result<()> {
 /// Waits until a traced child stops or has ended; `None` when the time ran out and the child still runs.
 ///
 /// # Errors
-/// `ECHILD` when somebody else reaped it.
+/// `ECHILD` when the child was reaped elsewhere.
 pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<State>> {
     /// The number of attempts without a sleep: a step takes only a few microseconds.
     const LOOKS: u32 = 200;

@@ -8,7 +8,7 @@
 //! is open, by one fcntl. An open descriptor lies within the table, so the kernel looks at all lower ones too, and
 //! reports a closed one among them as `EBADF`.
 //!
-//! [`select_slice`] asks the same questions by ppoll, which has no bit arrays at all.
+//! [`select_slice`] does the same by ppoll, which has no bit arrays at all.
 //!
 //! ```
 //! use ossature_sys::{fd::AsFd, select::{FdSet, select}};
@@ -301,7 +301,7 @@ pub fn select(
 /// of any number needs no bit array, and a hang-up ends the wait of an entry that did not ask for [`READ`].
 ///
 /// # Errors
-/// `EBADF` when a descriptor is not open: the entries that report [`PollFlags::NVAL`] say which. `EINVAL` for more
+/// `EBADF` when a descriptor is not open: the entries of such descriptors report [`PollFlags::NVAL`]. `EINVAL` for more
 /// entries than the process may have descriptors.
 ///
 /// # Examples

@@ -5,8 +5,9 @@
 //! * The signals must be blocked in *every* thread, or the process-directed ones (SIGINT from a terminal, SIGCHLD) do
 //!   what they usually do in some thread that does not block them. Block them first thing in `main`, before any thread
 //!   starts: threads inherit the mask.
-//! * A signal sent to one thread is read by that thread only. Whoever reads gets its own and the process's.
-//! * Pending signals that are not real-time are merged: one SIGCHLD may stand for many children.
+//! * A signal sent to one thread is read only by that thread. A thread that reads gets its own signals and those of
+//!   the process.
+//! * Pending signals that are not real-time are merged: one SIGCHLD may represent many children.
 //! * **Blocked signals stay blocked in forked children, and in programs that the process executes.** A child that does
 //!   not read them does not end by SIGTERM. Unblock them in the child, by [`unblock`](crate::signal::unblock) or
 //!   [`Plan::blocked_signals`](crate::process::Plan::blocked_signals). The processes of `ossature::multiprocessing`

@@ -1,15 +1,15 @@
 //! Streams of bytes over sockets, pipes and other files, with a single system call where the wait has no limit.
 //!
-//! A [`Socket`](crate::socket::Socket) is non-blocking inside, so to wait it takes three calls: one in vain, `ppoll`,
-//! and one more. A [`Stream`] leaves the descriptor in the mode it has. Pipes and connections that other programs made
-//! are blocking: there a wait without a deadline is the one call that moves the bytes. With a deadline it is `ppoll`
-//! and a call that cannot wait. A write without a reader never raises SIGPIPE, on a socket or a pipe, and whatever the
-//! program's action for that signal is.
+//! A [`Socket`](crate::socket::Socket) is internally non-blocking, so a wait takes three calls: a first attempt,
+//! `ppoll`, and a second attempt. A [`Stream`] leaves the descriptor in the mode it has. Pipes and connections that
+//! other programs made are blocking: there a wait without a deadline is the single call that moves the bytes. With a
+//! deadline it is `ppoll` and a call that cannot wait. A write without a reader never raises SIGPIPE, on a socket or a
+//! pipe, regardless of the program's action for that signal.
 //!
 //! | under a deadline | reading | writing |
 //! | --- | --- | --- |
 //! | socket | `MSG_DONTWAIT` | `MSG_DONTWAIT` |
-//! | pipe, terminal | after `ppoll` said that there is something | after `ppoll` said so, at most `PIPE_BUF` bytes |
+//! | pipe, terminal | after `ppoll` reports data | after `ppoll` reports room, at most `PIPE_BUF` bytes |
 //!
 //! So a second reader of the same pipe, which may take the bytes in between, makes the first one wait beyond its
 //! deadline.
@@ -222,7 +222,7 @@ impl Stream {
     /// [`write`](Self::write) until all of `bytes` are written or the deadline has passed; returns the number written.
     ///
     /// # Errors
-    /// As for [`write`](Self::write). What was written before an error is not told.
+    /// As for [`write`](Self::write). The number of bytes written before an error is not returned.
     ///
     /// # Examples
     /// ```
@@ -278,12 +278,12 @@ impl Stream {
     }
 
     /// `recvmsg(fd, {buffer, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_CMSG_CLOEXEC)` under `SO_PASSCRED`: like
-    /// [`read_with`](Self::read_with), and returns the sender of these bytes, who may not be
-    /// [the one who made the connection](Self::peer_credentials).
+    /// [`read_with`](Self::read_with), and returns the sender of these bytes, which may not be
+    /// [the process that made the connection](Self::peer_credentials).
     ///
-    /// The option is set for this call only. So of what was sent before it without
-    /// [credentials](Self::write_with_credentials) the sender is not known: no process, and the user that stands for
-    /// none.
+    /// The option is set for this call only. So for bytes that were sent before the call without
+    /// [credentials](Self::write_with_credentials) the sender is not known: no process, and the user id for an unknown
+    /// user.
     ///
     /// # Errors
     /// As for [`read_with`](Self::read_with); `EOPNOTSUPP` (on newer kernels) for a socket of another family.

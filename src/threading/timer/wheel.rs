@@ -9,11 +9,11 @@
 //!
 //! | from | to | when |
 //! | --- | --- | --- |
-//! | leader | runner | a timer is due, and there is no runner, or the runner's callback has lasted [`SLOW`]; the lead goes to an idle or a new thread |
+//! | leader | runner | a timer is due, and there is no runner, or the runner's callback has lasted [`SLOW`]; an idle or a new thread becomes the leader |
 //! | runner | runner | its callback has ended, and the next timer is due: the same thread calls it |
 //! | runner | idle | its callback has ended, and nothing is due |
 //! | runner | slow | its callback has lasted `SLOW`, a timer is due, and the leader takes that timer |
-//! | slow | leader, idle | its callback has ended; it leads if nobody does |
+//! | slow | leader, idle | its callback has ended; it becomes the leader if there is none |
 //! | idle | leader | the lead is vacant |
 //! | leader, idle | ended | nothing is pending for a tenth of a second |
 //!

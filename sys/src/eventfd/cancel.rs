@@ -10,7 +10,7 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, PollFlags, either_ready, ready}
 ///
 /// What a [`Cancel`](crate::futex::Cancel) is to waits for memory. It ends every wait with it, now and later.
 /// Operations that need not wait still succeed. A selector or an epoll set takes it as one more descriptor. A forked
-/// child has the same one, and so does whoever gets its descriptor.
+/// child shares the same object, and so does every process that receives its descriptor.
 ///
 /// Any call of this crate that takes a deadline can be ended by it, through an [`Until`]:
 ///
@@ -184,7 +184,7 @@ impl<'c> Until<'c> {
 
     /// Makes a call that takes a deadline and waits until `fd` is readable, such as `read`, `recv`, `accept` or `take`.
     ///
-    /// Without a [`CancelFd`] this is the call itself, with the deadline. With one the call is made with
+    /// Without a [`CancelFd`] this is the call itself, with the deadline. With a `CancelFd` the call is made with
     /// [`Deadline::NOW`] before and after a wait for both descriptors.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! The fault hook: fail, shorten, delay or kill at the nth call of a name.
 //!
-//! For people who test what their own program does when the system says no. Every foreign call of this crate passes
-//! the hook under the name of its C function, and a program's own calls pass it by [`call`]. The hook does something
-//! only in a program that is built with `RUSTFLAGS="--cfg ossature_faults"`. In an ordinary build [`call`] is its
-//! closure, [`allowed`] is its length, and [`Rule::arm`] is an error.
+//! For tests of the behaviour of a program when system calls fail. Every foreign call of this crate passes the hook
+//! under the name of its C function, and a program's own calls pass it by [`call`]. The hook does something only in a
+//! program that is built with `RUSTFLAGS="--cfg ossature_faults"`. In an ordinary build [`call`] is its closure,
+//! [`allowed`] is its length, and [`Rule::arm`] is an error.
 //!
 //! Arm a rule, run the code, drop the rule:
 //!
@@ -23,8 +23,8 @@
 //! [`sweep`] does that for each call of an operation in turn, and looks for what is left behind.
 //!
 //! Names are those of the C functions, whichever entry point the crate really uses; `"*"` means every call. A rule
-//! belongs to the thread that armed it unless it says [`everywhere`](Rule::everywhere), so tests may run side by side.
-//! Counting is exact: the nth call *of that rule* is the nth that matched it since it was armed.
+//! belongs to the thread that armed it, unless it is set to [`everywhere`](Rule::everywhere), so tests may run side by
+//! side. Counting is exact: the nth call *of that rule* is the nth that matched it since it was armed.
 //!
 //! The table is a fixed array of atomics: no allocation, usable in a forked child.
 //!

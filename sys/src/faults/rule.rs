@@ -164,7 +164,7 @@ impl Armed {
 
     /// The name of the last call that the fault affected; empty when there was none.
     ///
-    /// For a rule on `"*"`, which does not say the name itself.
+    /// For a rule on `"*"`, which does not contain the name itself.
     pub fn met(&self) -> Name {
         self.slot.met.load()
     }

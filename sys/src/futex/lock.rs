@@ -3,8 +3,8 @@
 //! | word | meaning |
 //! | --- | --- |
 //! | 0 | free |
-//! | 1 | held, nobody sleeps |
-//! | 2 | held, somebody may sleep: the release must wake one |
+//! | 1 | held, no thread sleeps |
+//! | 2 | held, threads may sleep: the release must wake one |
 //!
 //! Orderings: a take is `Acquire`, a release is `Release`, so the critical sections follow each other. Looking at the
 //! word while spinning is `Relaxed`: it only decides whether to try, and the try orders.
@@ -72,7 +72,7 @@ impl WordLock {
     /// Releases the lock and wakes one waiter.
     ///
     /// # Safety
-    /// It was taken, and not released since, by whoever releases it: others rely on being alone after a take.
+    /// The caller took the lock and has not released it since: other threads rely on exclusive access after a take.
     #[inline]
     pub unsafe fn release(&self) {
         if self.0.swap(FREE, Release) == CONTENDED {
@@ -83,7 +83,7 @@ impl WordLock {
     /// [`release`](Self::release) of a word that may be free; returns false if it was free.
     ///
     /// # Safety
-    /// Nobody relies on being alone after a take.
+    /// No thread relies on exclusive access after a take.
     #[inline]
     pub(crate) unsafe fn release_if_held(&self) -> bool {
         let before = self.0.swap(FREE, Release);

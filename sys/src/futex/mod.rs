@@ -3,7 +3,7 @@
 //! The kernel keeps no object; a futex is any aligned 32-bit word. [`wait`] compares and falls asleep in one step, so a
 //! change made before the [`wake`] is never missed. A wait may also end for no reason, so callers look again.
 //!
-//! [`Reach`] says who may sleep on the word: the threads of this process, or whoever maps it.
+//! [`Reach`] determines who may sleep on the word: the threads of this process, or of every process that maps it.
 //!
 //! ```
 //! use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -43,7 +43,7 @@ pub use reach::{Reach, WAIT_ANY_MAX, Wait};
 
 /// `futex_waitv(waiters, n, 0, timeout, CLOCK_MONOTONIC)`: sleeps while every word holds its expected value.
 ///
-/// Answers `Woken` when a sleeper of any of the words was woken. Before Linux 5.16 there is no such call. Then the wait
+/// Returns `Woken` when a sleeper of any of the words was woken. Before Linux 5.16 there is no such call. Then the wait
 /// is for the first word, in slices of at most 10 ms, with a look at the other words in between. So a change of another
 /// word is seen late, never missed.
 ///
@@ -59,7 +59,7 @@ pub fn wait_any(waiters: &[Waiter<'_>], timeout: impl Into<Deadline>) -> Result<
 
 /// Sleeps on `word` while it holds `expected`, within the limit.
 ///
-/// `TimedOut`, by the clock or by cancelling, says that no wake of the word met this sleeper.
+/// `TimedOut`, by the clock or by cancellation, means that no wake of the word reached this sleeper.
 pub(crate) fn sleep(word: &FutexWord, expected: u32, reach: Reach, limit: Limit<'_>) -> Wait {
     // The only errors are a word outside the address space, which a reference excludes, and a sandbox that forbids the
     // call; whoever sleeps looks again, which is right after any wake.

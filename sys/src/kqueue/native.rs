@@ -87,7 +87,7 @@ impl Kqueue {
     /// Waits for events without a change.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system call.
     pub fn wait<'e>(
         &self,
         events: &'e mut [MaybeUninit<Kevent>],

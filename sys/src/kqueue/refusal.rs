@@ -6,8 +6,8 @@ use super::event::{Filter, Flags, Notes};
 
 /// The reason why the system does not support a change; `None` if it does.
 ///
-/// [`Kqueue::change`](super::Kqueue::change) answers such a change by `EOPNOTSUPP`; FORK, EXEC and TRACK are possible
-/// once they were asked for.
+/// [`Kqueue::change`](super::Kqueue::change) returns `EOPNOTSUPP` for such a change; FORK, EXEC and TRACK are possible
+/// once they are enabled.
 ///
 /// # Examples
 /// ```

@@ -15,8 +15,7 @@ use crate::errno::{Errno, Result};
 impl Region {
     /// Copies `into.len()` bytes from `offset` on out of the memory.
     ///
-    /// Sound whoever else writes: each byte is one that somebody stored there, but a value of several bytes may be
-    /// torn.
+    /// Sound under concurrent writes: each byte is one that was stored there, but a value of several bytes may be torn.
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be read.
@@ -44,7 +43,7 @@ impl Region {
 
     /// Copies `bytes` into the memory from `offset` on.
     ///
-    /// Sound whoever else reads or writes; they may see the bytes arrive in any order.
+    /// Sound under concurrent reads and writes; others may see the bytes arrive in any order.
     ///
     /// # Errors
     /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be written.

@@ -171,7 +171,8 @@ impl Region {
     /// As [`advise`](Self::advise).
     ///
     /// # Safety
-    /// * No value that somebody relies on lies in these pages, nor will until the advice has taken effect.
+    /// * These pages contain no value that is still needed, and none will be put there until the advice has taken
+    ///   effect.
     /// * With [`Discard::Poison`]: nobody touches the pages again.
     ///
     /// # Examples

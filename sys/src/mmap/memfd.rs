@@ -77,7 +77,7 @@ pub struct Memfd(OwnedFd);
 impl Memfd {
     /// `memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)`: an empty file.
     ///
-    /// The name is for people who read /proc; it need not be unique. Before Linux 6.3 it is made without
+    /// The name is only for display in /proc; it need not be unique. Before Linux 6.3 it is made without
     /// `MFD_NOEXEC_SEAL`.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Memfd {
 
     /// Adopts a descriptor as a memfd, perhaps of another process.
     ///
-    /// Nothing is believed: every later call asks the kernel.
+    /// Makes no assumptions about the file: every later call asks the kernel.
     ///
     /// # Errors
     /// `EINVAL` when `fd` is not a file that takes seals.
@@ -124,7 +124,7 @@ impl Memfd {
     /// `fallocate(fd, 0, 0, len)`: reserves the memory for the first `len` bytes now, and extends the file to `len` if
     /// it is shorter. So a lack of memory is an error here, not a SIGBUS later.
     ///
-    /// The kernel hands out pages until there are none and then kills processes, so more than the machine has, memory
+    /// The kernel allocates pages until there are none and then kills processes, so more than the machine has, memory
     /// and swap together, is refused here. What is less than that and still too much is the caller's to know. For 2 MiB
     /// or less the machine is not asked.
     ///
@@ -214,7 +214,7 @@ fn is_possible(len: u64) -> Result<()> {
 /// `fallocate(fd, 0, from, to - from)`, in steps. After an error, the memory of the earlier steps stays reserved, and
 /// existing content does not change.
 ///
-/// A signal makes the kernel give back what one call has found, and begin again. With a signal every few milliseconds,
+/// A signal makes the kernel free the pages of a call and start the call again. With a signal every few milliseconds,
 /// one long call would never end.
 pub(crate) fn allocate(fd: BorrowedFd<'_>, from: u64, to: u64) -> Result<()> {
     let mut at = from;

@@ -6,20 +6,20 @@
 //! | [`Region::private`] | this process; forked children get a copy | [`as_mut_slice`](Region::as_mut_slice), copies |
 //! | [`Region::anonymous`] | this process and the children it forks | copies, atomics |
 //! | [`Region::shared`] | every process that has the memory file | copies, atomics |
-//! | [`Region::sealed`] | every process that has the memory file; nobody writes it any more | [`as_slice`](Region::as_slice), copies |
+//! | [`Region::sealed`] | every process that has the memory file; no process can write it any more | [`as_slice`](Region::as_slice), copies |
 //! | [`Region::file_read`], [`Region::file_write`] | every process that opens the file | copies, atomics |
 //! | [`Region::file_copy`] | this process sees its own changes | copies, atomics |
 //! | [`Region::with_flags`] | as its [`Flags`] say, without a file | as for the first two |
 //!
-//! Memory that somebody else may write is never a `&[u8]`: not by custom but by type. [`copy_out`](Region::copy_out)
-//! and [`copy_in`](Region::copy_in) move bytes as if each were loaded and stored by a relaxed atomic of its own, at the
+//! The types ensure that memory that others may write is never a `&[u8]`. [`copy_out`](Region::copy_out) and
+//! [`copy_in`](Region::copy_in) move bytes as if each were loaded and stored by a relaxed atomic of its own, at the
 //! speed of `memcpy`. What they read may be torn, it is never undefined. [`atomic_u32`](Region::atomic_u32) lends a
 //! word for everything that needs order. There is one width only, because atomics of two widths must not meet on one
 //! place. A copy over such a word may tear it, so give words and copied bytes places of their own.
 //!
-//! If somebody cuts a mapped file short, an access to the lost pages ends in SIGBUS. Seal a memory file against that
+//! If a process shortens a mapped file, an access to the lost pages raises SIGBUS. Seal a memory file against that
 //! ([`Seals::SHRINK`]), map only files that stay as long as they are, or copy by [`try_copy_out`](Region::try_copy_out)
-//! and [`try_copy_in`](Region::try_copy_in), which answer `EFAULT` instead.
+//! and [`try_copy_in`](Region::try_copy_in), which return `EFAULT` instead.
 //!
 //! The `file_*` constructors are for programs without std. With std, `ossature::mmap::Mmap` maps files: it knows the
 //! position of Python's `mmap`, and a cut file is an error of each of its calls.

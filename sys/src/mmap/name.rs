@@ -1,4 +1,4 @@
-//! A name for memory without a file, for people who read /proc.
+//! A name for memory without a file, shown in /proc.
 
 use core::ffi::{CStr, c_ulong};
 

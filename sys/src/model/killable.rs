@@ -3,7 +3,7 @@
 //! A participant dies between any two steps of its critical stretch at which others can notice. These are: when it has
 //! been protected, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper
 //! at the gate that was pending, as it does for a word without an owner. A participant may also stop there for ever:
-//! then nobody is woken.
+//! then no sleeper is woken.
 
 use super::std;
 use core::cell::Cell;

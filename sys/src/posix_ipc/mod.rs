@@ -51,7 +51,7 @@ const FOLDER: &[u8] = b"/dev/shm/";
 const NAME_MAX: usize = 255;
 const ROOM: usize = FOLDER.len() + NAME_MAX + 1;
 
-/// The name of an object, without the slash that stands before the name in C.
+/// The name of an object, without the slash that precedes the name in C.
 ///
 /// # Examples
 /// ```
@@ -208,7 +208,7 @@ pub fn unlink(name: &Name) -> Result<()> {
 /// `renameat2(from, to, RENAME_NOREPLACE)`: renames an object, in one step.
 ///
 /// # Errors
-/// `EEXIST` if something has the new name, `ENOENT` if nothing has the old one. `EACCES` or `EPERM` for the object of
+/// `EEXIST` if the new name is in use, `ENOENT` if no object has the old name. `EACCES` or `EPERM` for the object of
 /// another user, `EINVAL` if the file system cannot do it.
 ///
 /// # Examples

@@ -72,8 +72,8 @@ impl Semaphore {
 
     /// `sem_init(sem, 1, value)`: the content of the file of a semaphore with this value.
     ///
-    /// Who writes these bytes into a new file makes a semaphore as [`create`](Self::create) does, under a name and in
-    /// steps of its own. A process that is killed inside glibc's `sem_open` leaves a file `sem.` and six letters
+    /// A program that writes these bytes into a new file makes a semaphore like [`create`](Self::create), under a name
+    /// and in steps of its own. A process that is killed inside glibc's `sem_open` leaves a file `sem.` and six letters
     /// behind.
     ///
     /// # Errors
@@ -185,8 +185,8 @@ impl Semaphore {
     /// `sem_clockwait(sem, CLOCK_MONOTONIC, deadline)`: decrements the semaphore within the deadline; false when the
     /// deadline has passed.
     ///
-    /// musl knows only the wall clock (`sem_timedwait`). The call then waits by that, and once more if somebody has put
-    /// the clock forward. A clock that is put back makes the wait longer by as much.
+    /// musl knows only the wall clock (`sem_timedwait`). The call then waits by that clock, and once more if the clock
+    /// was set forward. A clock that is set back makes the wait longer by as much.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).

@@ -12,11 +12,11 @@ use crate::raw::process::{RawUsage, WaitFor, Waited, waitid};
 /// A child process, reaped at most once. A signal never reaches another process that got the same number.
 ///
 /// As a descriptor it is the child's pidfd, Python's *sentinel*. The descriptor is readable once the child has ended,
-/// so it can stand in a poll, an epoll or a select.
+/// so it can be used in a poll, an epoll or a select.
 ///
-/// Dropping it never waits. A child that has ended is reaped. A child that still runs goes on, and is a zombie from its
-/// end until this process ends; to prevent that, wait for the child. In a forked child that inherited this, dropping
-/// only closes that process's copy of the descriptor.
+/// Dropping it never waits. A child that has ended is reaped. A child that still runs continues, and is a zombie from
+/// its end until this process ends; to prevent that, wait for the child. In a forked child that inherited this,
+/// dropping only closes that process's copy of the descriptor.
 ///
 /// # Examples
 /// ```
@@ -60,7 +60,7 @@ impl Child {
     /// `waitid(P_PIDFD, ...)`: waits until the child has ended, reaps it and returns its exit status; later calls
     /// return the same status.
     ///
-    /// When somebody else reaped it, the status comes from the kernel's memory (Linux 6.15), otherwise it is
+    /// When the child was reaped elsewhere, the kernel supplies the status (Linux 6.15), otherwise it is
     /// [`ExitStatus::Unknown`]. A forked child that inherited this may wait too: it sees the end without reaping.
     ///
     /// # Errors

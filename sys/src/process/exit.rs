@@ -7,7 +7,7 @@ use crate::signal::{name, numbered};
 
 /// The exit status of a process.
 ///
-/// Differs from Python's one number: a signal, an exit code and "nobody knows" cannot be confused. [`python_code`]
+/// Differs from Python's one number: a signal, an exit code and an unknown status cannot be confused. [`python_code`]
 /// gives Python's number.
 ///
 /// [`python_code`]: ExitStatus::python_code

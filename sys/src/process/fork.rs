@@ -100,12 +100,12 @@ impl ForkError {
 /// # Errors
 /// * [`ForkError::MultiThreaded`] when the process has a second thread. One that was just joined may still be leaving;
 ///   it is waited for, up to 10 ms.
-/// * [`ForkError::Unproven`] when that cannot be learnt.
+/// * [`ForkError::Unproven`] when that cannot be determined.
 /// * [`ForkError::LockHeld`] while this thread holds something exclusive in shared memory, or any thread has or has
 ///   leaked a [guard of a pthread mutex](crate::pthread::Guard).
 /// * [`ForkError::SigchldIgnored`] when `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// * [`ForkError::Os`]: `EAGAIN` when the user or cgroup has too many processes, `ENOMEM`, `EMFILE` when there is no
-///   descriptor for the pidfd. No child is left then, unless somebody else reaps it. A handler of `SIGCHLD` that waits
+///   descriptor for the pidfd. No child is left then, unless it is reaped elsewhere. A handler of `SIGCHLD` that waits
 ///   for any child (`waitpid(-1, ...)`) must not run during the call. If it reaped the child just now, the pidfd would
 ///   be refused with `ESRCH` or, if the number was given to another child at once, lead to that one.
 ///

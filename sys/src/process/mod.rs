@@ -1,7 +1,7 @@
 //! Processes: a fork with a safety check, programs started by a plan, and children as descriptors. A wait for a child
 //! has a deadline, and never confuses the child with another process that got the same number.
 //!
-//! [`fork`] takes a closure and answers with a [`Child`]. The closure may borrow, for the child has its own copy of the
+//! [`fork`] takes a closure and returns a [`Child`]. The closure may borrow, because the child has its own copy of the
 //! stack and never returns into it. It is a safe function because it refuses whenever it would not be safe. It refuses
 //! beside a second thread, and while the thread holds a lock in shared memory.
 //!
@@ -14,9 +14,9 @@
 //! assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap(), Some(ExitStatus::Code(2)));
 //! ```
 //!
-//! [`Plan`] starts another program. The plan lies in the caller's memory and says what the child shall be: its
-//! descriptors, limits, group, cgroup and so on. Between clone and exec no lock is taken and no code of the user's
-//! runs. This form works beside any number of threads.
+//! [`Plan`] starts another program. The plan is in the caller's memory and describes the child: its descriptors,
+//! limits, group, cgroup and so on. Between clone and exec no lock is taken and no code of the user's runs. This form
+//! works beside any number of threads.
 //!
 //! ```
 //! use ossature_sys::process::{Argument, ExitStatus, Plan};
@@ -26,7 +26,7 @@
 //! assert_eq!(child.wait().unwrap(), ExitStatus::Code(7));
 //! ```
 //!
-//! In a test binary, where libtest's threads run, `fork` answers [`ForkError::MultiThreaded`]: give such tests a binary
+//! In a test binary, where libtest's threads run, `fork` returns [`ForkError::MultiThreaded`]: give such tests a binary
 //! of their own with `harness = false` and one thread.
 //!
 //! Source: fork(2), clone3(2), execve(2), execveat(2), pidfd_open(2), waitid(2), getrusage(2), getrlimit(2), prctl(2),

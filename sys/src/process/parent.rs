@@ -16,7 +16,7 @@ use crate::errno::{Errno, Result};
 ///
 /// # Errors
 /// `ESRCH` when the parent is outside of this process's pid namespace, as for the first process of a new namespace. By
-/// number nobody could tell whether such a parent still runs. Nothing is in force then.
+/// number, it cannot be determined whether such a parent still runs. The setting has no effect then.
 ///
 /// # Examples
 /// ```standalone_crate

@@ -7,7 +7,7 @@ use crate::raw;
 /// `dup2(fd, 1)`: redirects the standard output of this process, and of the processes that it starts, to the file of
 /// `fd`.
 ///
-/// What a library has buffered goes there too: flush it before.
+/// Buffered output of a library also goes there: flush it before.
 ///
 /// # Errors
 /// None for an open descriptor.

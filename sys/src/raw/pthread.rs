@@ -18,7 +18,7 @@ pub(crate) struct Attributes {
 /// Initialises a mutex that processes share.
 ///
 /// # Safety
-/// `mutex` is writable and nobody uses it as a mutex.
+/// `mutex` is writable and no thread uses it as a mutex.
 pub(crate) unsafe fn init(mutex: *mut pthread_mutex_t, wanted: &Attributes) -> Result<()> {
     let mut place = MaybeUninit::<pthread_mutexattr_t>::uninit();
     let attr = place.as_mut_ptr();

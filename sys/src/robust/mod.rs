@@ -1,10 +1,10 @@
 //! The list that the kernel walks when a thread dies, and this crate's entries in it.
 //!
-//! Every thread has one robust list, and libc owns it: its head lies in libc's thread descriptor, and libc told the
-//! kernel where. We never call `set_robust_list`, which would disable libc's own; we link our nodes into that list, in
-//! the form that libc's robust mutexes have. When the thread dies, by SIGKILL too, the kernel goes through the list,
-//! and through the one entry that [`RobustList::set_pending`] names. It marks each word that the dead thread still
-//! owns.
+//! Every thread has one robust list, and libc owns it: its head is in libc's thread descriptor, and libc registered the
+//! address with the kernel. This crate never calls `set_robust_list`, which would disable libc's list. It links its
+//! nodes into that list, in the form of libc's robust mutexes. When the thread dies, by SIGKILL too, the kernel walks
+//! the list, and handles the one entry that [`RobustList::set_pending`] names. It marks each word that the dead thread
+//! still owns.
 //!
 //! | libc, word size | futex word before `next` | list | proved by |
 //! | --- | --- | --- | --- |
@@ -13,14 +13,14 @@
 //! | musl | 28 or 12 | double | the same, after a robust mutex has made musl register its head |
 //! | none, or another form | | | nothing fits: the pthread form of `fallback`, if libc can make such a mutex |
 //!
-//! The head is found without a system call. It lies at a constant distance from the thread pointer, learned once from
-//! `get_robust_list(2)`. The thread's id lies at a known place beside it, checked once against `gettid(2)`. Whether
-//! this thread's head is registered is checked at each use, since the kernel's offset is stored in it.
+//! The head is found without a system call. It is at a constant distance from the thread pointer, which is determined
+//! once by `get_robust_list(2)`. The thread's id is at a known place beside it, checked once against `gettid(2)`.
+//! Whether this thread's head is registered is checked at each use, since the kernel's offset is stored in it.
 //!
 //! **The order of stores** is what makes it survive a kill between any two instructions. `set_pending(node)` comes
-//! before the word is touched. It is cleared only after the node is linked (or the word is free again and whoever had
-//! to be woken is awake). So at every instant the node of an owned word is in the list or pending. The kernel reads all
-//! of it from the dying thread itself, in program order, so compiler fences are all it takes.
+//! before the word is touched. It is cleared only after the node is linked (or the word is free again and the wake has
+//! been sent). So at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
+//! the dying thread itself, in program order, so compiler fences are all it takes.
 //!
 //! **What libc does to the list.** glibc leaves a thread's end to the kernel, and reads nothing of an entry but its
 //! links, when its own mutexes are linked beside it. A forked child begins with an empty list. musl does more:
@@ -30,19 +30,19 @@
 //! | a thread ends normally | the word becomes `DIED`, without `WAITERS` | see `word` |
 //! | then it wakes one thread | by the shared futex if bit 7 of the type before the word is set | see `word`: the bit is always set |
 //! | if | the old word had `WAITERS`, or the count behind the word is not 0 | the node's kind is there, and is never 0 |
-//! | a mutex is linked or unlinked | the links, as we do | |
+//! | a mutex is linked or unlinked | the links, like this crate | |
 //! | a process forks | forgets that the list is registered, but leaves its entries in it | they are dropped in the child |
 //!
 //! **A list that is not registered** (musl, before a thread's first process-shared mutex) may contain private recursive
 //! mutexes, which stay. After a fork the list may also contain the parent's mutexes, which
-//! [`RobustList::keep_own_entries`] removes. None of our nodes is lost. Before the registration the list has no node;
-//! during the registration its one new entry is a mutex on the stack, which is removed again. A thread that is killed
-//! in between holds no lock for which others wait.
+//! [`RobustList::keep_own_entries`] removes. None of this crate's nodes is lost. Before the registration the list has
+//! no node; during the registration its one new entry is a mutex on the stack, which is removed again. A thread that is
+//! killed in between holds no lock for which others wait.
 //!
 //! **The kernel's part.** A dying thread whose pending word has no owner wakes one sleeper there. Before Linux 6.2
 //! (some stable kernels of January 2023 on have it too) that was so for a word of plain 0 only. On those systems a
 //! release may be killed between its store and its wake, or a chosen sleeper beside a free lock. That would leave the
-//! others asleep, so there every sleeper wakes each 50 ms and looks.
+//! others asleep, so there every sleeper wakes every 50 ms and checks the word.
 //!
 //! Source: get_robust_list(2), and robust-futex-ABI in the kernel's locking documents.
 

@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | futex | `0..30` owner | the kernel's id of the thread that holds it; 0: free |
 //! | futex | `30` [`DIED`] | set by the kernel when it cleared a dead owner |
-//! | futex | `31` [`WAITERS`] | somebody may sleep on the word |
+//! | futex | `31` [`WAITERS`] | threads may sleep on the word |
 //! | generation | all | counts the takes of a word that was not plainly free |
 //!
 //! | from | to | who |
@@ -16,7 +16,7 @@
 //! | owner | owner + `WAITERS` | a waiter, before it sleeps |
 //! | owner | `0` | the holder's release |
 //! | owner + `WAITERS` | `WAITERS` | the holder's release; then it wakes one |
-//! | `WAITERS` | `0`, same generation | that release, if its wake found nobody |
+//! | `WAITERS` | `0`, same generation | that release, if its wake found no sleeper |
 //! | owner (+ `WAITERS`) | `DIED` (+ `WAITERS`) | the kernel, which then wakes one |
 //! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends normally; then it wakes one |
 //! | `DIED` + `WAITERS`, for ever | itself | a lock that was marked as unrecoverable |
@@ -26,21 +26,22 @@
 //! release must wake the next sleeper: it inherits the bit.
 //!
 //! **Why there is a generation.** The bit has to be cleared some time, or every later release pays a system call. A
-//! release whose wake found nobody may clear it, but only if the word was not taken in between. Otherwise it could
+//! release whose wake found no sleeper may clear it, but only if the word was not taken in between. Otherwise it could
 //! clear the bit of another thread's release. The sleeper that this release chose might then die beside a third holder
 //! that does not know of the others. Taking from `WAITERS` starts a new generation, which the clearing compare-exchange
-//! sees. So the bit is never gone while anyone sleeps, and a taker that has slept need not set it again.
+//! sees. So the bit is always set while a thread sleeps, and a taker that has slept need not set it again.
 //!
 //! **How long a generation lasts.** The clearing compare-exchange is wrong only in one case. The releaser is stopped
 //! between its wake and that step while exactly 2^32 such takes (2^31 with musl) are made, or a multiple. Each of these
 //! takes a word that was contended or whose holder died, so each comes from the slow path. At ten million takes a
-//! second, more than two cores can pass one cache line to and fro, that is seven minutes (musl: four). The wrong step
-//! does harm only if the sleeper that another release has chosen is killed before it takes the word. The probability of
-//! exactly that number of takes is 2^-32 for each such stop, and no process outside the protocol can cause it.
+//! second, more than two cores can pass a cache line back and forth, that takes seven minutes (musl: four). The wrong
+//! step does harm only if the sleeper that another release has chosen is killed before it takes the word. The
+//! probability of exactly that number of takes is 2^-32 for each such stop, and no process outside the protocol can
+//! cause it.
 //!
 //! **A free word may be left to another.** A waiter that has waited for very long sets a mark beside the word. The
 //! other takers then leave a free word with `WAITERS` to that waiter for a bounded time, once in each take. The mark is
-//! a hint: a taker that has left the word takes it afterwards. A taker that a wake chooses meanwhile looks again at
+//! a hint: a taker that has left the word takes it afterwards. A taker that a wake chooses meanwhile tries again at
 //! once, as after any sleep. So nothing above depends on the waiter for whom the word was left, and that waiter may
 //! die.
 //!
@@ -48,8 +49,8 @@
 //! of a thread that ends normally, does not. So a taker of a word with `DIED` sets `WAITERS`, and its release looks for
 //! sleepers.
 //!
-//! **With musl the lower half is a mutex's type** (it lies before the futex word). musl reads one bit of the type when
-//! a thread ends. Without [`SHARED_TYPE`] musl would wake only sleepers at the private kind of futex, and no thread
+//! **With musl the lower half is a mutex's type** (it is before the futex word). musl reads one bit of the type when a
+//! thread ends. Without [`SHARED_TYPE`] musl would wake only sleepers at the private kind of futex, and no thread
 //! sleeps so here. So that bit is set in every state, and the generation counts in the other 31.
 //!
 //! Orderings: takes are `Acquire`, releases `Release`. Announcing a waiter and clearing the bit are `Relaxed`: they

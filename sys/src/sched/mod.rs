@@ -99,7 +99,7 @@ pub fn online_cpus() -> Option<usize> {
 
 /// `sched_yield()`: lets other threads of the same priority run first.
 ///
-/// Under the ordinary policies this says little about who runs next: to wait for somebody, sleep on a futex.
+/// Under the ordinary policies this says little about who runs next: to wait for another thread, sleep on a futex.
 ///
 /// # Examples
 /// ```

@@ -8,7 +8,7 @@ use crate::mmap::{Protection, Region, copy};
 
 /// Copies items out of a mapping, from byte `offset` on. `offset` need not be aligned.
 ///
-/// As [`Region::copy_out`]: each byte is one that somebody stored there, and an item may be torn.
+/// As [`Region::copy_out`]: each byte is one that was stored there, but an item may be torn.
 ///
 /// # Errors
 /// `ERANGE` when the range is not within the region (nothing is copied), `EACCES` when it may not be read.

@@ -8,9 +8,9 @@ use crate::mmap::copy;
 
 /// Copies between cells that any thread may write and ordinary memory.
 ///
-/// Whoever else writes meanwhile, every byte that is copied out is one that somebody stored there. But a copy is not
-/// one operation: others may see half of it. A copy of an item that is wider than a byte may be seen half done too. For
-/// order or whole items take a [`Lock`](crate::sync::lock::Lock).
+/// Under concurrent writes, every byte that is copied out is one that was stored there. But a copy is not a single
+/// operation: other threads may see half of it. A copy of an item that is wider than a byte may be seen half done too.
+/// For order or whole items take a [`Lock`](crate::sync::lock::Lock).
 ///
 /// ```
 /// use ossature_sys::shm::{Racy, RacySlice, Shm};

@@ -1,8 +1,8 @@
 //! Memory of a fixed size whose pages are allocated when they are needed.
 //!
 //! The file has its whole size from the beginning and is sealed, so every process can map all of it at once. But only
-//! the parts that were [backed](Growing::back) have pages. Whoever uses a part backs it first, so a full machine is an
-//! error there and not a SIGBUS later.
+//! the parts that were [backed](Growing::back) have pages. A part must be backed before its use, so a full machine is
+//! an error there and not a SIGBUS later.
 
 use core::ffi::c_void;
 use core::ptr::NonNull;

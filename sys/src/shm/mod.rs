@@ -1,7 +1,7 @@
 //! Shared memory as a smart pointer to a value that several processes use.
 //!
 //! [`Shm::place`] makes a sealed memory file, writes the value into it and maps it. A forked child has the mapping
-//! already; another process [attaches](Shm::from_fd) to the descriptor. What may live there is what [`Shareable`] says:
+//! already; another process [attaches](Shm::from_fd) to the descriptor. [`Shareable`] defines which types may be there:
 //! numbers, their atomics, [`Racy`] cells, arrays, the primitives in scope [`Shared`](crate::scope::Shared), and
 //! structs made of those with [`shareable!`](crate::shareable).
 //!
@@ -26,12 +26,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Nothing to clean up.** There is no name in the file system: the memory is gone when the last process that maps it
-//! is, however it ended. It cannot shrink, and its pages are reserved, so no access ends in SIGBUS.
+//! **Nothing to clean up.** There is no name in the file system: the kernel frees the memory when the last process that
+//! maps it has ended, in any way. The memory cannot shrink, and its pages are reserved, so no access raises SIGBUS.
 //!
 //! **Never unmapped under the kernel.** While a thread of this process holds a lock in it, a mapping is part of that
-//! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not. So dropping a `Shm`
-//! looks: a mapping in which something is still linked is leaked, not unmapped.
+//! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not. So a drop of a `Shm`
+//! checks this: a mapping in which a node is still linked is leaked, not unmapped.
 //!
 //! **Attached as the same type.** The memory begins with a header that records the placed type. Its [`Fingerprint`] is
 //! SHA-256 over names, types, counts and offsets, so no other type has the same one. For processes of one image the
@@ -42,8 +42,8 @@
 //! one pid namespace. Attaching checks that, without /proc. A forked child that inherits the memory is not checked. So
 //! a process that has called `unshare(CLONE_NEWPID)` must not let its further children use inherited memory.
 //!
-//! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write under
-//! somebody's guard, and a second process always has a reference.
+//! **No descriptor, no `DerefMut`.** With the descriptor safe code could map the memory again and write to data under a
+//! guard, and other processes always have references.
 //!
 //! ```compile_fail
 //! let shm = ossature_sys::shm::Shm::place(5_u32).unwrap();
@@ -137,7 +137,7 @@ impl<T: Shareable> Shm<T> {
     /// the value is larger than a file may be (`RLIMIT_FSIZE`, `ulimit -f`; no signal is sent). `EOPNOTSUPP` for a type
     /// with a lock if [`Shared::backend`](crate::scope::Shared::backend) is
     /// [`Unsupported`](crate::scope::LockBackend::Unsupported): the kernel has no robust lists, so no process would
-    /// learn of a holder's death.
+    /// detect a holder's death.
     pub fn place(init: impl Init<T>) -> Result<Self> {
         let (memory, region) =
             if T::BACKED < size_of::<T>() { Growing::make_for::<T>()? } else { make(Header::of::<T>())? };
@@ -182,7 +182,7 @@ impl<T: ?Sized + Shareable> Shm<T> {
     ///
     /// # Safety
     /// It only goes to processes that follow the protocol of `T`, and is not mapped or written by other means. This
-    /// process hands out `&mut` references into the memory through guards.
+    /// process lends `&mut` references into the memory through guards.
     pub unsafe fn descriptor(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
     }

@@ -14,10 +14,11 @@ use crate::errno::Result;
 /// [`Private`](crate::scope::Private).
 ///
 /// # Safety
-/// - No pointer, reference, handle or index to anything outside the value is followed by anyone but its maker.
+/// - A pointer, reference, handle or index to anything outside the value is followed only by the process that made
+///   it.
 /// - No `Drop`, and a fixed layout (`repr(C)`, or a primitive).
 /// - Any bytes that a cooperating process may leave, half-written by a kill included, are a valid value.
-/// - `nodes` visits every lock in the value, and `LOCKS` says whether there is one.
+/// - `nodes` visits every lock in the value, and `LOCKS` is true if there is one.
 /// - A value with a primitive of this crate in it is made only where all bytes are zero, as [`Init::init`] asks.
 ///
 /// # Examples
@@ -125,9 +126,9 @@ pub unsafe trait Init<T> {
     /// What making the value met; the place may then hold anything.
     ///
     /// # Safety
-    /// `place` is aligned, valid for writes of a `T`, and in shared memory that nobody else uses yet. That memory stays
-    /// mapped for as long as anyone uses the value. If there is a primitive of this crate in a `T`, all bytes of the
-    /// place are zero.
+    /// `place` is aligned, valid for writes of a `T`, and in shared memory that no other process uses yet. That memory
+    /// stays mapped for as long as the value is in use. If there is a primitive of this crate in a `T`, all bytes of
+    /// the place are zero.
     unsafe fn init(self, place: *mut T) -> Result<()>;
 }
 

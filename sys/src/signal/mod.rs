@@ -1,11 +1,11 @@
 //! Signals: masks, pending signals, actions, and taking signals in order instead of being interrupted.
 //!
-//! A signal that is *blocked* in every thread stays pending until somebody takes it with [`wait`] (or a
+//! A signal that is *blocked* in every thread stays pending until a thread takes it with [`wait`] (or a
 //! [`SignalFd`](crate::signalfd::SignalFd)). That is the safe way to react to signals: no code runs inside a handler.
 //!
 //! | wanted | use |
 //! | --- | --- |
-//! | hold signals back for a while | [`block`], undone when the answer is dropped |
+//! | block signals for a while | [`block`], undone when the returned [`Masked`] is dropped |
 //! | take a pending signal by a deadline | [`wait`] |
 //! | send one to a thread of this process | [`raise`], [`send`], [`queue`] |
 //! | ignore a signal, or have its default | [`ignore`], [`restore_default`] |

@@ -50,7 +50,7 @@ pub fn send(thread: Pid, signal: Signal) -> Result<()> {
 
 /// `rt_tgsigqueueinfo(getpid(), thread, signal, &info)`: sends the signal with a value to one thread of this process.
 ///
-/// [`Info::value`](super::Info::value) gives the value to the one who takes it.
+/// [`Info::value`](super::Info::value) returns the value to the thread that takes the signal.
 ///
 /// # Errors
 /// `ESRCH` when this process has no such thread, `EAGAIN` when the user's queue of signals is full.

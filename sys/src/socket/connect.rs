@@ -17,12 +17,12 @@ impl Socket {
     /// `connect(fd, address, ...)`: connects, waiting until the peer answers; `false` when the peer did not answer by
     /// the deadline.
     ///
-    /// After `false` an internet socket still tries: calling this again goes on waiting, dropping the socket gives up.
+    /// After `false` an internet socket still tries: another call continues to wait, and dropping the socket gives up.
     /// A socket of family `Unix` waits for room in the listener's queue; while it does no other thread should use it.
     /// For datagrams this sets where [`send`](Self::send) sends to and returns at once.
     ///
     /// # Errors
-    /// `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not there, `EACCES`, `ENETUNREACH`,
+    /// `ECONNREFUSED` when there is no listener, `ENOENT` for a path that is not there, `EACCES`, `ENETUNREACH`,
     /// `EHOSTUNREACH`. `ETIMEDOUT` when the network gave up before the deadline. `EISCONN` when it is connected
     /// already, `EPROTOTYPE` when the other side is of another kind.
     pub fn connect(&self, address: &Address, timeout: impl Into<Deadline>) -> Result<bool> {

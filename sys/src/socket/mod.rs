@@ -1,7 +1,7 @@
 //! Sockets: creating, binding, connecting, accepting, sending and receiving, with descriptors and credentials.
 //!
 //! A [`Socket`] is closed on exec and non-blocking inside; every wait is a `ppoll(2)` that keeps the deadline. Sending
-//! to a peer that is gone is `EPIPE` and never a SIGPIPE.
+//! to a closed peer is `EPIPE` and never a SIGPIPE.
 //!
 //! | to find out who the peer is | use |
 //! | --- | --- |
@@ -269,7 +269,7 @@ impl Socket {
 
     /// `bind(fd, address, ...)`: binds the socket to a local address.
     ///
-    /// Binding to a path makes a file there, which stays until somebody removes it. Binding to [`UnixAddress::UNNAMED`]
+    /// Binding to a path makes a file there, which remains until it is removed. Binding to [`UnixAddress::UNNAMED`]
     /// lets the kernel choose an abstract name, and to port 0 a port.
     ///
     /// # Errors

@@ -16,7 +16,8 @@ impl Socket {
     /// room; `None` when there was no room by the deadline.
     ///
     /// # Errors
-    /// `EPIPE` or `ECONNRESET` when the peer is gone, `ENOTCONN`, `EMSGSIZE` for a message that never fits, `ENOBUFS`.
+    /// `EPIPE` or `ECONNRESET` when the peer has closed, `ENOTCONN`, `EMSGSIZE` for a message that never fits,
+    /// `ENOBUFS`.
     pub fn send(&self, bytes: &[u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
         by_deadline(self.as_fd(), PollFlags::OUT, timeout.into(), || {
             let part = bytes.get(..raw::allowed("send", bytes.len())).unwrap_or_default();
@@ -119,7 +120,7 @@ impl Socket {
     /// nothing came by the deadline.
     ///
     /// Nothing leaks whatever the peer sends: when more descriptors came than there is room for, all of them are closed
-    /// and [`Received::descriptors_lost`] says so.
+    /// and [`Received::descriptors_lost`] is set.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).

@@ -13,8 +13,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The lock belongs to the thread that took it: nobody else can release it, and when that thread ends the lock is free
-//! and [abandoned](super::lock::Guard::abandoned). What one takes and another releases is a [`HandoffLock`].
+//! The lock belongs to the thread that took it: no other thread can release it, and when that thread ends the lock is
+//! free and [abandoned](super::lock::Guard::abandoned). For a lock that one thread takes and another releases, use a
+//! [`HandoffLock`].
 //!
 //! A `Lock` of scope `Private` does not know its holder. As with Python's `threading.Lock`, any thread may release it:
 //!
@@ -218,7 +219,7 @@ impl<L: ?Sized> fmt::Debug for ByName<'_, L> {
 /// A lock without data: [`Lock<()>`](Lock), [`RLock<()>`](RLock) and [`HandoffLock`].
 ///
 /// # Safety
-/// As for [`Held`]; and nobody relies on being alone while the lock is held.
+/// As for [`Held`]; and no code relies on exclusive access while the lock is held.
 ///
 /// # Examples
 /// ```

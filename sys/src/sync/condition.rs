@@ -20,8 +20,8 @@
 //! assert_eq!(*ITEMS.lock(), 0);
 //! ```
 //!
-//! A wait takes the guard and gives it back, so that nobody can use the data meanwhile. Every level of an
-//! [`RLock`](super::rlock::RLock) is let go and taken again. Waiters stand in a queue in order of arrival, and each has
+//! A wait takes the guard and returns it, so that the caller cannot use the data meanwhile. Every level of an
+//! [`RLock`](super::rlock::RLock) is released and taken again. Waiters are in a queue in order of arrival, and each has
 //! a word of its own:
 //!
 //! | word, bits | meaning | left by |
@@ -36,10 +36,11 @@
 //!
 //! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified
 //! and had not got the lock yet, the notification goes to the next in the queue. The notification may be given twice if
-//! two pass it on at once, or if the one who passes it on is killed too. That is the one case of a wake without a
-//! notification. A waiter that is stopped on its way to the lock may delay the notification of an earlier waiter that
-//! has died. **When a notifier is killed** half-way, the waiters that it had chosen are woken all the same.
-//! [`wait_for`](Condition::wait_for) tells when the lock came back abandoned, before it looks at the data.
+//! two participants pass it on at once, or if the participant that passes it on is killed too. That is the only case of
+//! a wake without a notification. A waiter that is stopped on its way to the lock may delay the notification of an
+//! earlier waiter that has died. **When a notifier is killed** half-way, the waiters that it had chosen are woken
+//! anyway. [`wait_for`](Condition::wait_for) returns early if the lock is abandoned when it is taken again, before it
+//! calls `ready`.
 //!
 //! **One lock for each condition.** All that wait for a condition at the same time use the same lock. Otherwise the
 //! order of the queue is chance, and in `Shared` a death may lose a notification.
@@ -72,9 +73,9 @@ use crate::sync::scope::{Private, Refused, Scope};
 
 /// A queue of waiters for a change of the data that a lock protects.
 ///
-/// Differs from Python's `threading.Condition`: it does not own the lock, which stands beside it. So several conditions
-/// may share one, and notifying does not need it. What is waited for must be changed under the lock; notify when you
-/// have given it back, and the waiter does not run into it.
+/// Differs from Python's `threading.Condition`: it does not own the lock, which is a separate object. So several
+/// conditions may share one, and notifying does not need it. What is waited for must be changed under the lock; notify
+/// when you have given it back, and the waiter does not run into it.
 ///
 /// A participant that is stopped, not dead, may delay others:
 /// * A holder of the lock delays every return from a wait, because no limit applies to taking the lock again.
@@ -215,7 +216,7 @@ impl<S: Scope, const N: usize> fmt::Debug for Condition<S, N> {
 /// [`RLockGuard`](super::rlock::RLockGuard).
 ///
 /// # Safety
-/// After `let_go` other threads may take the lock, and after `take_again` has answered `Ok` none may, as if the guard
+/// After `let_go` other threads may take the lock, and after `take_again` has returned `Ok` none may, as if the guard
 /// had just been made.
 ///
 /// # Examples
@@ -239,7 +240,7 @@ pub unsafe trait Held: Sized {
     /// [name](super::bare).
     type Answer<A>;
 
-    /// Converts a result to this guard's answer.
+    /// Converts a result to the result of this guard's wait.
     #[doc(hidden)]
     fn answer<A>(result: Result<A, Refused>) -> Self::Answer<A>;
 
@@ -255,7 +256,7 @@ pub unsafe trait Held: Sized {
     /// Releases the lock, all levels of it, and returns their number.
     ///
     /// # Safety
-    /// The guard is not used, nor dropped, until `take_again` has answered `Ok`.
+    /// The guard is neither used nor dropped until `take_again` has returned `Ok`.
     #[doc(hidden)]
     unsafe fn let_go(&self) -> u32;
 
@@ -265,7 +266,7 @@ pub unsafe trait Held: Sized {
     /// The lock was marked as unrecoverable meanwhile.
     ///
     /// # Safety
-    /// `let_go` was called and answered with `levels`.
+    /// `let_go` was called and returned `levels`.
     #[doc(hidden)]
     unsafe fn take_again(&self, levels: u32) -> Result<(), Refused>;
 }
@@ -289,11 +290,11 @@ impl<S: Scope, const N: usize> Condition<S, N> {
     /// [`wait`](Self::wait) within the limit: the result beside the guard is false when the time ran out, or the wait
     /// was [cancelled](crate::futex::Cancel), without a notification.
     ///
-    /// The limit is for the notification: the lock is waited for as long as it takes. A limit that is over already lets
-    /// the lock go and takes it again all the same.
+    /// The limit is for the notification: the lock is waited for as long as it takes. A limit that is over already
+    /// still releases the lock and takes it again.
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait), but in `Local` the answer is false at once.
+    /// As for [`wait`](Self::wait), but in `Local` the result is false at once.
     pub fn wait_timeout<'c, G: Held<Scope = S>>(&self, guard: G, limit: impl Into<Limit<'c>>) -> G::Answer<(G, bool)> {
         G::answer(self.wait_within(guard, limit.into()))
     }

@@ -14,27 +14,27 @@
 //! | --- | --- |
 //! | `30..32` | 0: down; 1: down, and one may sleep; 2: down, and several may; 3: up |
 //! | `32..62` | how often the flag was raised |
-//! | `62` `LEFT` | somebody slept at the last raise, and its wake may not have been yet |
-//! | `63` `MANY` | several did |
+//! | `62` `LEFT` | a thread slept at the last raise, and may not have been woken yet |
+//! | `63` `MANY` | several threads did |
 //!
-//! | from | to | who |
+//! | from | to | by |
 //! | --- | --- | --- |
-//! | down | up, one more raise; `LEFT`, `MANY` if there are sleepers, whom it then wakes | `set` |
+//! | down | up, one more raise; `LEFT`, `MANY` if there are sleepers, which it then wakes | `set` |
 //! | up | down | `clear` |
-//! | down, nobody or one sleeps | one sleeps, several sleep | a waiter, before it sleeps |
+//! | down, no or one thread sleeps | one sleeps, several sleep | a waiter, before it sleeps |
 //! | `LEFT`, `MANY` | neither, if nothing happened since | the `set` that has woken them |
 //!
 //! **A waiter is freed by a raise**, not by the flag. A waiter that sleeps when the flag goes up sees another number of
-//! raises. It goes on, even if the flag is down again by then. It falls asleep only on the number that it has seen.
+//! raises. It continues, even if the flag is down again by then. It falls asleep only on the number that it has seen.
 //! (After 2^30 raises the number repeats.)
 //!
 //! **When the setter is killed** (scope `Shared`) between its store and its wake, the kernel wakes one sleeper, since
-//! the setter's pending entry is the state itself. That one finds `MANY` if there are others, and wakes them, protected
-//! in the same way. A `set` of a flag that is up already wakes whom `LEFT` tells of, should the setter have been
-//! stopped half-way.
+//! the setter's pending entry is the state itself. That sleeper finds `MANY` if there are others, and wakes them,
+//! protected in the same way. A `set` of a flag that is up already wakes the sleepers that `LEFT` reports, in case the
+//! setter was stopped half-way.
 //!
-//! **Cost.** `set`, `clear` and a wait for a flag that is up are one atomic instruction each and no system call unless
-//! somebody sleeps.
+//! **Cost.** `set`, `clear` and a wait for a flag that is up are one atomic instruction each and no system call, unless
+//! a thread sleeps.
 //!
 //! Orderings: raising is `Release` and looking is `Acquire`, so what was written before `set` is seen after `wait`. The
 //! rest is `Relaxed`: the kernel's compare orders itself with the announcing.
@@ -63,11 +63,11 @@ const MANY: u64 = 1 << 63;
 
 /// A flag to wait for.
 ///
-/// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`] nobody could raise the
-/// flag meanwhile. So a wait without a limit is an error, and one with a limit answers at once.
+/// Differs from Python's `threading.Event`: `set` and `clear` take no lock. In scope [`Local`] no other thread could
+/// set the flag meanwhile. So a wait without a limit is an error, and a wait with a limit returns at once.
 ///
 /// A thread that is stopped in [`set`](Self::set), not dead, may have raised the flag without waking the sleepers. They
-/// sleep on until that thread goes on, or until their limit.
+/// sleep on until that thread continues, or until their limit.
 ///
 /// # Examples
 /// ```
@@ -221,7 +221,7 @@ impl<S: Scope> Event<S> {
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
-    /// None: in `Local` a wait with a limit answers at once.
+    /// None: in `Local` a wait with a limit returns at once.
     #[inline]
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
         S::outcome(self.wait_within(limit.into()))

@@ -55,7 +55,7 @@ impl QueueState {
     /// Puts the events to be reported into `found`, up to its capacity.
     ///
     /// # Errors
-    /// What the kernel says to a queue that has no descriptor left for new sets.
+    /// The kernel's error for a queue without a descriptor left for new sets.
     pub(super) fn collect(&mut self, found: &mut Found<'_>) -> Result<()> {
         self.round = self.round.wrapping_add(1).max(1);
         self.memory_first = !self.memory_first;

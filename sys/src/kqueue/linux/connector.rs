@@ -1,8 +1,8 @@
 //! The kernel's events of processes (forks, executed programs and ends of the whole system), from a netlink socket.
 //!
 //! A message is a `struct nlmsghdr`, a `struct cn_msg` and a `struct proc_event`, in the machine's byte order and
-//! without gaps between them. The kernel answers a subscription with an event of the kind `NONE`. It sends news to the
-//! superuser's sockets in the first namespaces (user, process and network) only, and says nothing at all elsewhere.
+//! without gaps between them. The kernel answers a subscription with an event of the kind `NONE`. It sends events only
+//! to the superuser's sockets in the first namespaces (user, process and network), and does not reply elsewhere.
 //!
 //! Source: netlink(7), `Documentation/driver-api/connector.rst` and `include/uapi/linux/cn_proc.h` of Linux.
 

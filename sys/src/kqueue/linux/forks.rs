@@ -1,6 +1,6 @@
 //! FORK, EXEC and TRACK of PROC knotes, from the kernel's events of processes.
 //!
-//! The queue subscribes while at least one knote wants such news (`State::followed` counts these). Each message is
+//! The queue subscribes while at least one knote needs such events (`State::followed` counts these). Each message is
 //! about one process, and at most one knote has its number.
 //!
 //! | news | the knote of | what is found |
@@ -9,7 +9,7 @@
 //! | | the child | CHILD, and the parent's number; a child that cannot be followed is TRACKERR of the parent |
 //! | another program | the process | EXEC |
 //! | the end | a child that had ended before it could be watched | EXIT |
-//! | news was lost | everybody who wants any | TRACKERR |
+//! | events were lost | every knote that needs them | TRACKERR |
 
 use super::connector::{Connector, News};
 use super::state::{ASKED, PROCESSES, QueueState};
@@ -53,7 +53,7 @@ impl QueueState {
     /// Takes the pending events of processes.
     ///
     /// # Errors
-    /// What the kernel says to a read, other than that news was lost.
+    /// The kernel's error for a read, except for the loss of events.
     pub(super) fn read_processes(&mut self) -> Result<()> {
         /// The maximum number of events per call. Other processes continue to fork meanwhile; the next collection takes
         /// the rest.

@@ -6,13 +6,13 @@
 //! | --- | --- | --- |
 //! | `set`, an epoll set | READ knotes, pidfds of PROC knotes, and the others of this table | with the queue |
 //! | `writes`, an epoll set in `set` | WRITE knotes: one descriptor may have both filters | at the first WRITE knote |
-//! | `wake`, an eventfd | readable while a knote in memory has something to report | at the first sleep, or when the queue's descriptor is asked for |
-//! | `clock`, a timerfd | the next timer | when the queue's descriptor is asked for |
+//! | `wake`, an eventfd | readable while a knote in memory has something to report | at the first sleep, or when the queue's descriptor is requested |
+//! | `clock`, a timerfd | the next timer | when the queue's descriptor is requested |
 //! | `wall`, a timerfd | the next timer of the wall clock | at the first such timer |
 //! | `signals`, a signalfd | all counted signals | at the first SIGNAL knote |
 //! | `news`, an inotify | VNODE knotes, and READ knotes of regular files | at the first of them |
 //! | `connector`, a netlink socket | forks and executed programs | while a PROC knote wants FORK, EXEC or TRACK |
-//! | `face`, an epoll set with `set` in it | the queue's own descriptor | when it is asked for |
+//! | `face`, an epoll set with `set` in it | the queue's own descriptor | when it is requested |
 //!
 //! The states of a knote:
 //!
@@ -21,18 +21,18 @@
 //! | idle | no | armed |
 //! | active: may have something to report | yes | armed |
 //! | disabled | no | silent, still in the set: so a closed descriptor is noticed |
-//! | gone | no: its slot is free and has another generation | no |
+//! | removed | no: its slot is free and has another generation | no |
 //!
 //! **The lock.** A queue has one small lock. Every change and every collection holds it, and no call under it sleeps.
 //! A waiter sleeps outside, in `ppoll` on `set`, which takes no event; then it collects under the lock. So no event
 //! is lost to a signal, to another waiter or to a full list.
 //!
 //! **Generations.** An event of an epoll set carries the place and the generation of its knote. An event of an older
-//! generation comes from an entry that nobody can name any more, because its descriptor was closed while a duplicate
+//! generation comes from an entry that cannot be named any more, because its descriptor was closed while a duplicate
 //! lives. Then both sets are made anew, in `renew.rs`.
 //!
 //! **Fairness.** A collection takes what is active in memory and what is ready in the kernel by turns. Each list is a
-//! queue: what was reported and is still the case goes to its end.
+//! queue: a knote that was reported and remains active goes to its end.
 
 mod change;
 mod collect;
@@ -131,7 +131,7 @@ impl Kqueue {
     /// front and lends back the filled part; empty when the time ran out.
     ///
     /// A change that fails becomes an event with [`Flags::ERROR`], as does one with [`Flags::RECEIPT`]. If there are
-    /// such answers, they are all that comes back. With no room for events the call does not wait.
+    /// such events, only they are returned. With no room for events the call does not wait.
     ///
     /// # Errors
     /// The error of a change, if it fails and `events` has no room for it: the changes after it are not made. Else as
@@ -163,8 +163,8 @@ impl Kqueue {
     /// Makes one change.
     ///
     /// # Errors
-    /// * `EOPNOTSUPP`: Linux cannot do this; [`refusal`] says why. For [`Filter::SIGNAL`](super::Filter::SIGNAL) also:
-    ///   the calling thread does not block the signal.
+    /// * `EOPNOTSUPP`: Linux cannot do this; [`refusal`] returns the reason. For
+    ///   [`Filter::SIGNAL`](super::Filter::SIGNAL) also: the calling thread does not block the signal.
     /// * `ENOENT`: there is no such knote, and the change does not add it.
     /// * `EBADF`: the descriptor is not open. Its knotes are removed. Also in a forked child, whose parent the queue
     ///   belongs to.
@@ -297,8 +297,9 @@ impl Kqueue {
     /// Enables the notes FORK, EXEC and TRACK of [`Filter::PROC`](super::Filter::PROC), which are refused otherwise.
     /// Linux sends the events of all processes to every subscriber, and only to the superuser.
     ///
-    /// The queue gets this news while a knote with such a note is there. A process that forks and executes very fast
-    /// may overrun the queue's socket: then each of these knotes tells [`Notes::TRACKERR`](super::Notes::TRACKERR).
+    /// The queue receives these events while it has a knote with such a note. A process that forks and executes very
+    /// fast may overrun the queue's socket: then each of these knotes reports
+    /// [`Notes::TRACKERR`](super::Notes::TRACKERR).
     ///
     /// # Errors
     /// `EPERM`: the process lacks `CAP_NET_ADMIN`. `EOPNOTSUPP`: the process is in a process or user namespace that is

@@ -1,15 +1,15 @@
 //! Replaces sets that have entries that cannot be named any more.
 //!
 //! A new set reports every edge-triggered entry that is ready, also where the old set has reported it. So these entries
-//! are put into the new set first, and what the new set reports then is dropped. The old set knows the edges that
-//! nobody was told of, and those that come meanwhile. At the end they are armed again in the new set, in this order:
+//! are put into the new set first, and what the new set reports then is dropped. The old set has the edges that were
+//! not reported yet, and those that come meanwhile. At the end they are armed again in the new set, in this order:
 //!
 //! | step | an edge that comes after the step |
 //! | --- | --- |
-//! | the edge-triggered entries are in the new set | stands in both sets, until the next step |
-//! | what the new set reports is dropped | stands in both sets |
-//! | the new set has the number of the old one | stands in both sets |
-//! | what the old set reports is armed in the new set | stands in the new set, once |
+//! | the edge-triggered entries are in the new set | is in both sets, until the next step |
+//! | what the new set reports is dropped | is in both sets |
+//! | the new set has the number of the old one | is in both sets |
+//! | what the old set reports is armed in the new set | is in the new set, once |
 
 use core::mem::MaybeUninit;
 
@@ -56,7 +56,7 @@ impl QueueState {
     /// Makes both sets anew, with every entry that can still be named. No edge is lost or repeated.
     ///
     /// # Errors
-    /// What the kernel says to a new set; the old ones stay.
+    /// The kernel's error for a new set; the old sets remain.
     #[cold]
     pub(super) fn renew(&mut self) -> Result<()> {
         /// The number of the queue's own descriptors, which are entries too.

@@ -1,14 +1,14 @@
 //! The threads that sleep on a queue, and the changes that must wake them.
 //!
 //! Everything here is read and changed under the queue's lock. A thread sleeps outside of the lock until its set is
-//! readable or its alarm goes off. The *wake-up*, an eventfd in every set of the queue, tells what neither the
-//! set nor the alarm tells:
+//! readable or its alarm expires. The *wake-up*, an eventfd in every set of the queue, signals the changes that neither
+//! the set nor the alarm shows:
 //!
 //! | what happens | why a sleeper does not know |
 //! | --- | --- |
 //! | a knote in memory becomes active | the kernel has no part in it |
 //! | a timer comes that is sooner than the alarm | the alarm was set before |
-//! | a waiter leaves, and a timer runs | others may rely on the alarm of the one that left |
+//! | a waiter leaves, and a timer runs | others may rely on the alarm of this waiter |
 //! | the sets are made anew | a sleeper looks at the old set until it has left it |
 //!
 //! The wake-up is readable until nothing of this is the case. `sys/tests/loom/kqueue.rs` explores the rules.

@@ -4,11 +4,11 @@
 //! once. It is the place of a knote. It is also one cell in each array that has as many cells as there are slots. These
 //! are the heads of both hash tables, and the two heaps. So one mapping grows with everything in it.
 //!
-//! | list | who stands in it |
+//! | list | its members |
 //! | --- | --- |
 //! | `free` | slots without a knote |
 //! | by name | every knote, by ident and filter |
-//! | by watch | knotes that inotify tells of, by the number of the watch |
+//! | by watch | knotes that inotify watches, by the number of the watch |
 //! | active | enabled knotes that may have something to report; in the order in which they came |
 //! | heaps | timers that run, by the instant of their next expiration, a heap for each clock |
 

@@ -149,7 +149,8 @@ impl Arena {
 
     /// A handle of the object of this type that begins at this [place](Handle::place); `None` if there is none.
     ///
-    /// The object must be held meanwhile, by whoever told the place. Otherwise it may be another of the same type.
+    /// The process that sent the place must hold the object meanwhile. Otherwise the place may have another object of
+    /// the same type.
     ///
     /// # Errors
     /// As for [`place`](Self::place), but for a full arena.

@@ -1,7 +1,7 @@
 //! The holders of objects: registering a holder, and detecting holders that have ended.
 //!
 //! All of this is done with the arena's lock held, so the steps of two holders are never mixed. A step that a killed
-//! process leaves undone is done by the next one, as the table of the [module](super) says.
+//! process leaves undone is completed by the next process, as the table of the [module](super) shows.
 
 use super::bits::WORD;
 use super::layout::{Entry, FREE, HOLDERS, Memory, State, TAKEN};

@@ -18,51 +18,51 @@
 //! ```
 //!
 //! [`Arena::place`] makes an object and gives a [`Handle`] of it. Handles are cloned and dropped like an `Arc`, without
-//! a system call. An object is there as long as any process has a handle of it, or a message under way does. What a
-//! killed process had alone is freed. The memory of an object is used again when an arena is asked for memory and has
-//! none left, or when it is [swept](Arena::sweep).
+//! a system call. An object exists as long as any process or any message under way has a handle of it. Objects that
+//! only a killed process had are freed. The memory of an object is reused when an arena runs out of memory, or when it
+//! is [swept](Arena::sweep).
 //!
 //! **Who holds an object.** A *holder* is an open file description of the memory file with a lock of the kernel on one
-//! byte, whose offset is the holder's number. The kernel releases the lock when the last descriptor is closed, however
-//! that happens: the process ends, or the message that carries the descriptor is received or lost. Each holder has a
-//! row with a bit for each 64 bytes of the arena. A process is one holder, whichever of its threads does what, and a
-//! message with handles is another ([`Carrier`]).
+//! byte, whose offset is the holder's number. The kernel releases the lock when the last descriptor is closed, for
+//! example because the process ends, or the message that carries the descriptor is received or lost. Each holder has a
+//! row with a bit for each 64 bytes of the arena. A process with all of its threads is one holder, and a message with
+//! handles is another ([`Carrier`]).
 //!
-//! **A forked child** has copies of its parent's handles and of its descriptor. So after a fork the kernel's lock tells
-//! that one of the two is there, and neither may give back what the other may have. The first of both that changes
-//! anything becomes a new holder first, of all that it had, and closes its copy of the old descriptor. A child that
-//! changes nothing holds until its end what its parent had at the fork.
+//! **A forked child** has copies of its parent's handles and of its descriptor. So after a fork the kernel's lock shows
+//! only that one of the two exists, and neither may free an object of the other. The first of the two that changes
+//! anything first becomes a new holder of all its objects, and closes its copy of the old descriptor. A child that
+//! changes nothing holds its parent's objects from the time of the fork until its own end.
 //!
 //! **When a process is killed**, at any instruction, the others carry on:
 //!
 //! | killed | what is left | who completes it |
 //! | --- | --- | --- |
 //! | while it makes an object, before the bits in `used` are set | nothing | |
-//! | between these and the bits in its row | granules that are used and nobody's | the next sweep frees them |
+//! | between these and the bits in its row | used granules without a holder | the next sweep frees them |
 //! | before the object's kind is written | granules of a dead holder, which no handle can lead to | the next sweep |
 //! | while it has handles | granules of a dead holder | the next sweep, unless others have them too |
 //! | while it drops its last handle | some bits of its row | the next sweep |
-//! | while it becomes a holder | an entry that is free, or that of a dead holder | the next that looks for a free entry |
-//! | while it sweeps | objects without a kind, which nobody holds, and which can be neither had nor overwritten | the next sweep |
-//! | while it takes pages | pages that nobody uses yet | the next that takes pages |
-//! | with the arena's lock held | any of the above | whoever takes the lock next; all states of the memory are valid |
+//! | while it becomes a holder | a free entry, or the entry of a dead holder | the next search for a free entry |
+//! | while it sweeps | objects without a kind and without a holder, which can be neither taken nor overwritten | the next sweep |
+//! | while it takes pages | unused pages | the next process that takes pages |
+//! | with the arena's lock held | any of the above | the next holder of the lock; all states of the memory are valid |
 //!
 //! | word | bits | meaning |
 //! | --- | --- | --- |
-//! | `used` | 1 for each granule | an object may lie here; set with the arena's lock held, cleared by a sweep only |
+//! | `used` | 1 for each granule | an object may be here; set with the arena's lock held, cleared by a sweep only |
 //! | a row | 1 for each granule | this holder needs it; set by the holder, cleared by it or, when it is dead, by a sweep |
-//! | `kinds` | 64 for each granule | 0, or the kind of the object that begins here: set when the object is whole, zero again before its bits in `used` are cleared |
+//! | `kinds` | 64 for each granule | 0, or the kind of the object that begins here: set when the object is complete, zero again before its bits in `used` are cleared |
 //!
-//! So a granule is free when nobody alive has its bit. There is no list of free memory that a death could tear. A place
-//! that comes in a message is believed only if an object of the very type begins there. The arena's lock is held
+//! So a granule is free when no living holder has its bit. There is no list of free memory that a death could corrupt.
+//! A place from a message is accepted only if an object of exactly that type begins there. The arena's lock is held
 //! meanwhile, so no sweep comes between.
 //!
-//! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time,
-//! up to 4 MiB at once; they are not given back before the arena ends.
+//! **Memory.** The capacity is reserved as addresses only. Pages are allocated as they are needed, twice as many each
+//! time, up to 4 MiB at once; they are not freed before the arena ends.
 //!
-//! **Cost.** An object is made with some ten atomic instructions and no system call, unless pages have to be found.
-//! A message with handles opens the memory file anew, and so does the first change after a fork. A sweep looks at each
-//! holder and at a bit for each granule. Without `/proc` no file can be opened anew, and there are no arenas.
+//! **Cost.** An object is made with some ten atomic instructions and no system call, unless pages must be allocated. A
+//! message with handles opens the memory file anew, and so does the first change after a fork. A sweep looks at each
+//! holder and at a bit for each granule. Without `/proc` no file can be opened again, so arenas are not available.
 //!
 //! Source: fcntl_locking(2) for locks of open file descriptions.
 

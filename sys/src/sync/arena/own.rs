@@ -90,7 +90,7 @@ impl Local {
     /// Drops a reference; the last one unmaps everything and closes the descriptor.
     ///
     /// # Safety
-    /// The reference was the caller's, who does not use `this` any more.
+    /// The caller owned the reference, and does not use `this` any more.
     pub(super) unsafe fn release(this: NonNull<Self>) {
         // SAFETY: the caller's reference keeps it there.
         if unsafe { this.as_ref() }.references.fetch_sub(1, Release) != 1 {

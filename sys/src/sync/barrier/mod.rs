@@ -11,52 +11,52 @@
 //! assert_eq!(mine + other, 1, "one is number 0, the other number 1");
 //! ```
 //!
-//! | phase | meaning | a party that comes | one that is inside |
+//! | phase | meaning | an arriving party | a party inside |
 //! | --- | --- | --- | --- |
-//! | filling | not all are there | goes inside, gets the next number | waits |
-//! | acting | the last one runs its action | waits | waits |
-//! | resetting | [`reset`](Barrier::reset) with somebody inside | waits | leaves: [`Broken::Reset`] |
+//! | filling | not all parties have arrived | enters, gets the next number | waits |
+//! | acting | the last party runs its action | waits | waits |
+//! | resetting | [`reset`](Barrier::reset) with a party inside | waits | leaves: [`Broken::Reset`] |
 //! | broken | until `reset` | leaves with the reason | leaves with the reason |
 //!
-//! When the last one has come, the barrier fills again at once, for the next cycle. Those of the complete cycle leave
-//! with their numbers whenever they run again, whatever has become of the barrier. Only the last one of the next cycle
-//! waits for them, so a party never sees more than one cycle beyond its own.
+//! When the last party has arrived, the barrier fills again at once, for the next cycle. The parties of the complete
+//! cycle leave with their numbers as soon as they run again, regardless of the later state of the barrier. Only the
+//! last party of the next cycle waits for them, so a party never sees more than one cycle after its own.
 //!
 //! There is no lock. Each change is one compare-exchange of one word, which has the phase and the number of arrivals.
 //! So a wait that ends during an action breaks the barrier, and the party that ran the action gets an error, too.
 //!
 //! **When a party is stopped** (by a debugger, `SIGSTOP` or a frozen control group) after it has arrived, it counts as
-//! there. A wait with a limit ends in time, because it breaks the barrier then. [`abort`](Barrier::abort), `join` and
-//! `reset` never wait. After a `reset`, a new cycle begins when the stopped party has gone on and left. If the kernel
-//! tells the stopped party of a death, it tells the others when it goes on.
+//! arrived. A wait with a limit ends in time, because it breaks the barrier then. [`abort`](Barrier::abort), `join` and
+//! `reset` never wait. After a `reset`, a new cycle begins when the stopped party has continued and left. If the kernel
+//! reports a death to the stopped party, the other parties see it when that party continues.
 //!
 //! **When a party is killed** (scope `Shared`) the barrier breaks at once if the party had enrolled, whether it waited
 //! or computed. [`join`](Barrier::join) enrols until the [`Party`] is dropped; a wait enrols for its own time. (A
-//! thread that has waited without joining and returns does not count as dead.) Those who wait watch the others, each
-//! those before it in a ring, and the kernel wakes one of them at the death. With nobody waiting, the next one that
-//! waits sees the death, and no cycle ends before that. One that dies before it enrols is missed only by the deadlines
-//! of the others. A change that was stored but not announced is announced by whoever the kernel wakes at the gate. A
-//! party that has all but left counts as dead; the others, who were all there, still get their numbers. `reset` makes
-//! the barrier whole again.
+//! thread that has waited without joining and returns does not count as dead.) Waiting parties watch the others, each
+//! of them those before it in a ring, and the kernel wakes one of them at the death. If no party waits, the next one
+//! that waits sees the death, and no cycle ends before that. If a party dies before it enrols, the others only run into
+//! their deadlines. If a change was stored but not announced, the party that the kernel wakes at the gate announces it.
+//! A party that dies while it leaves counts as dead; the other parties of its cycle still get their numbers. `reset`
+//! makes the barrier whole again.
 //!
-//! | enrolled, and neither waiting nor dead | a death is seen by those who wait |
+//! | enrolled, and neither waiting nor dead | a waiting party sees a death |
 //! | --- | --- |
 //! | up to 8 between two that wait | at once |
 //! | up to 120 | at once, or a millisecond after the wait began |
 //! | more | within 10 ms for each begun thousand |
 //!
-//! **Room.** A shared barrier has room for 120 participants, or for as many as its type says: `Barrier<Shared, N>` for
+//! **Room.** A shared barrier has room for 120 participants, or for the number in its type: `Barrier<Shared, N>` for
 //! `N` up to 65,536. Each participant takes 56 bytes, and a barrier for 8 has 480 bytes. A barrier for more than 120
 //! that is placed by itself gets its pages as participants come. A participant for which there is not enough memory is
 //! refused.
 //!
 //! **Cost.** A wait is one compare-exchange to arrive and one to leave, and sleeps unless it is the last. A cycle is
-//! one system call for each that sleeps and one that wakes them all. In `Shared` a sleeper watches one other party, or
-//! a few, and the last to arrive looks at each slot once. A party that has [joined](Barrier::join) keeps its slot; one
+//! one system call for each sleeper and one that wakes all of them. In `Shared` a sleeper watches one other party, or a
+//! few, and the last to arrive looks at each slot once. A party that has [joined](Barrier::join) keeps its slot; one
 //! that has not takes a slot for each wait.
 //!
-//! Orderings: all is `SeqCst`. The state orders what the parties wrote before they arrived with what they read after
-//! they left.
+//! Orderings: every step is `SeqCst`. The state orders what the parties wrote before they arrived with what they read
+//! after they left.
 
 mod action;
 mod broken;
@@ -88,9 +88,9 @@ use crate::sync::split_word::SplitWord;
 ///
 /// In scope [`Shared`] it has room for `N` participants. The other scopes have no such limit.
 ///
-/// Differs from Python's `threading.Barrier`: the action is given to the wait, and the last one to arrive runs its own.
-/// The next cycle may fill while the parties of a complete one leave. [`abort`](Self::abort) lets those who leave a
-/// complete cycle have their success.
+/// Differs from Python's `threading.Barrier`: the action is passed to the wait, and the last party to arrive runs its
+/// own. The next cycle may fill while the parties of a complete cycle leave. After [`abort`](Self::abort), their waits
+/// still succeed.
 ///
 /// A party that is stopped, not dead, may delay a [`wait`](Self::wait) of the others. This also happens if the party
 /// has changed the barrier but has not woken the others yet. A wait with a limit ends in time, and
@@ -281,7 +281,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
 
     /// Waits, and runs the action if this is the last party to arrive, before the other parties are released.
     ///
-    /// An action that panics breaks the barrier, and the panic goes on. An action may answer a `Result`: its error
+    /// An action that panics breaks the barrier, and the panic continues. An action may return a `Result`: its error
     /// breaks the barrier, too.
     ///
     /// ```
@@ -296,7 +296,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     ///
     /// # Errors
     /// [`Broken`], and why; also after the action was run, when the barrier was broken or reset meanwhile. With an
-    /// action that answers a `Result`, a [`WaitError`]: either that, or the error of the action.
+    /// action that returns a `Result`, a [`WaitError`]: either that, or the error of the action.
     #[inline]
     pub fn wait_with<A: Action>(&self, action: impl FnOnce() -> A) -> Result<u32, A::Failure> {
         self.wait_with_timeout(Limit::NEVER, action)

@@ -1,13 +1,13 @@
 //! The phases of a barrier and their order, in one word that changes by compare-exchange.
 //!
-//! | from | to | who |
+//! | from | to | by |
 //! | --- | --- | --- |
-//! | filling, one is missing | filling, the next cycle | the last to arrive, once all of the cycle before have left |
-//! | filling, one is missing | acting | the same one, if it has an action |
-//! | acting | filling, the next cycle | the same one, after its action |
-//! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic or error, whoever sees a death |
+//! | filling, one party is missing | filling, the next cycle | the last to arrive, once all of the previous cycle have left |
+//! | filling, one party is missing | acting | the same party, if it has an action |
+//! | acting | filling, the next cycle | the same party, after its action |
+//! | filling, acting, resetting | broken | `abort`, a timeout, an action's panic or error, a party that sees a death |
 //! | filling, acting, broken | resetting | `reset` |
-//! | resetting | filling, the same cycle | whoever finds that nobody is inside any more |
+//! | resetting | filling, the same cycle | a party that finds no party inside any more |
 
 use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;

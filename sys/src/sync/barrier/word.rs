@@ -3,7 +3,7 @@
 //! | state, bits | meaning |
 //! | --- | --- |
 //! | `0..16` | arrived: how many wait in this cycle |
-//! | `16..32` | leaving: how many of the last complete cycle have not gone yet |
+//! | `16..32` | leaving: the number of parties of the last complete cycle that have not left yet |
 //! | `32..34` | the phase |
 //! | `34..37` | why it is broken |
 //! | `37` | a thread may sleep on the upper half |
@@ -12,7 +12,7 @@
 //! | `40..64` | how often the upper half has changed but for bits 37 and 38 |
 //!
 //! The two numbers mean nothing while the barrier is broken or resetting: they may count the dead. Both are 0 when it
-//! fills again. By then nobody is inside: the participants' notes say so.
+//! fills again. By then no party is inside, as the participants' notes show.
 
 pub(super) const ARRIVED: u64 = 1;
 pub(super) const LEAVING: u64 = 1 << 16;

@@ -8,8 +8,8 @@
 //! | `4112..8128` | the reply | the server |
 //! | `8128..8132` | `taken` | the server |
 //!
-//! A short message lies in one cache line with the word that publishes it. `taken` has a line of its own: the client
-//! looks at the line of `answered` meanwhile, and each store there would take that line away from it.
+//! A short message is in one cache line with the word that publishes it. `taken` has a separate line: the client reads
+//! the line of `answered` meanwhile, and each store there would take that line away from it.
 
 use core::sync::atomic::AtomicU32;
 use core::time::Duration;
@@ -137,7 +137,7 @@ impl Server {
     /// Whether there is a request that was not taken yet.
     ///
     /// # Errors
-    /// None that can happen: the words lie in the memory.
+    /// None that can happen: the words are within the memory.
     #[inline]
     pub fn has_request(&self) -> Result<bool> {
         Ok(words(&self.region)?.request(self.last).is_some())
@@ -160,7 +160,7 @@ impl Server {
     /// Replies to the request that was taken last, and wakes its client if the client sleeps on the word.
     ///
     /// # Errors
-    /// `EMSGSIZE` for more than [`ROOM`] bytes: nothing is answered then.
+    /// `EMSGSIZE` for more than [`ROOM`] bytes: no reply is sent then.
     #[inline]
     pub fn answer(&mut self, bytes: &[u8]) -> Result<Wake> {
         let length = copy_in(&self.region, HALF, bytes)?;
@@ -253,7 +253,7 @@ fn sleep_on_word(words: Words<'_>, number: u32, until: Deadline) -> Result<bool>
 /// The client side.
 ///
 /// # Examples
-/// A call, until the server has gone:
+/// A call, until the server has ended:
 ///
 /// ```
 /// use core::time::Duration;
@@ -349,7 +349,7 @@ impl Client {
     /// next one must wait for the reply to this one.
     ///
     /// # Errors
-    /// `EMSGSIZE` for more than [`ROOM`] bytes, and whatever the wake-up answers: nothing is asked then.
+    /// `EMSGSIZE` for more than [`ROOM`] bytes, and the errors of the wake-up: no request is sent then.
     #[inline]
     pub fn ask(&mut self, bytes: &[u8]) -> Result<()> {
         let length = copy_in(&self.region, 0, bytes)?;
