@@ -1,14 +1,14 @@
-//! What a terminal switches on when a line begins, and off when the line ends: the marks of a paste, the keypad.
+//! The modes of a terminal that are on while a line is edited: the marks of a paste, the keypad.
 
 use super::variables::Variables;
 
 const PASTE: [&[u8]; 2] = [b"\x1b[?2004h", b"\x1b[?2004l\r"];
 
-/// The modes that were set and are to be reset.
+/// The modes that are on and must be reset.
 #[derive(Debug, Default)]
 pub(super) struct Modes {
     paste: bool,
-    /// What undoes it.
+    /// The sequence that switches the keypad off, if it is on.
     keypad: Option<&'static [u8]>,
 }
 
@@ -22,7 +22,7 @@ fn keypad(terminal: &str) -> Option<[&'static [u8]; 2]> {
 }
 
 impl Modes {
-    /// Switches on what the variables want, unless it is on.
+    /// Switches on the modes that the variables request, unless they are on.
     pub(super) fn enter(&mut self, variables: &Variables, terminal: &str, out: &mut Vec<u8>) {
         if matches!(terminal, "" | "dumb") {
             return;
@@ -37,7 +37,7 @@ impl Modes {
         }
     }
 
-    /// Switches off what is on.
+    /// Switches off the modes that are on.
     pub(super) fn leave(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.paste) {
             out.extend_from_slice(PASTE[1]);

@@ -1,4 +1,4 @@
-//! [`Secret`]: bytes that leave no copy in memory.
+//! The type [`Secret`]: bytes that leave no copy in memory.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub(super) struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Makes room for `more` further bytes. What the old place had is overwritten.
+    /// Makes room for `more` further bytes. Overwrites the old memory.
     fn reserve(&mut self, more: usize) {
         let wanted = self.0.len() + more;
         if wanted > self.0.capacity() {
@@ -36,13 +36,13 @@ impl Secret {
         Some(byte)
     }
 
-    /// Overwrites and removes all.
+    /// Overwrites and removes all bytes.
     pub(super) fn clear(&mut self) {
         self.0.as_mut_slice().zeroize();
         self.0.clear();
     }
 
-    /// Takes the first bytes out. They are the caller's to overwrite.
+    /// Takes the first bytes out. The caller must overwrite them.
     pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
         let count = count.min(self.0.len());
         let taken = self.0[..count].to_vec();
@@ -52,7 +52,7 @@ impl Secret {
         taken
     }
 
-    /// Appends what `read` puts into the room for `most` bytes that it is given; it answers how much that was.
+    /// Appends the bytes that `read` puts into its buffer of `most` bytes; `read` returns their number.
     pub(super) fn read<E>(
         &mut self,
         most: usize,

@@ -1,4 +1,5 @@
-//! [`Terminal`]: reads a line from the terminal for a machine that edits, and gives the terminal back.
+//! The type [`Terminal`], which reads a line from the terminal for a machine that edits, and then restores the
+//! terminal.
 //!
 //! | event | what happens |
 //! | --- | --- |
@@ -33,7 +34,7 @@ use super::machine::Step;
 use super::secret::Secret;
 use crate::error::{Error, Result};
 
-/// Sends a signal to this process's group, as the terminal would; what it does by default is done when this returns.
+/// Sends a signal to this process's group, as the terminal would; its default action has happened when this returns.
 ///
 /// The kernel may give the group's signal to another thread, which acts on the signal later. Meanwhile this thread
 /// would take the terminal again. So this thread holds the signal back and sends one to itself too. The first of the
@@ -46,39 +47,39 @@ fn signal_own_group(signal: Signal) -> ossature_sys::errno::Result<()> {
     group_of(None)?.map_or(Ok(()), |group| signal_group(group, signal))
 }
 
-/// What a terminal drives: a machine that takes bytes, and answers what to write.
+/// A machine that a terminal drives: it takes bytes, and returns the bytes to write.
 pub(crate) trait Typing {
-    /// A line begins.
+    /// Begins a line.
     fn begin(&mut self, prompt: &[u8], out: &mut Vec<u8>) -> Step;
-    /// Bytes were typed.
+    /// Processes typed bytes.
     fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Step;
-    /// How long to wait for the rest of a sequence of keys; `None` when none has begun.
+    /// Returns how long to wait for the rest of a key sequence; `None` when none has begun.
     fn timeout(&self) -> Option<Duration>;
-    /// That time is over.
+    /// Reports that this time has passed.
     fn expire(&mut self, out: &mut Vec<u8>) -> Step;
-    /// The window has this size, 0 where it is not known.
+    /// Sets the size of the window; 0 means unknown.
     fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>);
-    /// The characters of the user's own settings.
+    /// Sets the special characters of the user's terminal settings.
     fn special_characters(&mut self, special: &SpecialCharacters);
-    /// The line is taken off the screen.
+    /// Erases the line from the screen.
     fn erase(&mut self, out: &mut Vec<u8>);
-    /// The cursor goes below the line.
+    /// Moves the cursor below the line.
     fn leave(&mut self, out: &mut Vec<u8>);
-    /// The line is drawn anew where the cursor stands.
+    /// Draws the line again at the cursor.
     fn redraw(&mut self, out: &mut Vec<u8>);
-    /// The line is given up: the modes that were set for the line are reset.
+    /// Ends the line, and resets the modes that were set for it.
     fn quit(&mut self, out: &mut Vec<u8>);
-    /// The line is abandoned because of this character; it is shown as `^C` where that is wanted.
+    /// Discards the line because of this character, which is shown as `^C` if the settings say so.
     fn interrupted(&mut self, character: u8, out: &mut Vec<u8>);
 }
 
-/// Signals that would leave the terminal without echo.
+/// The signals that would leave the terminal without echo.
 const ENDING: [Signal; 5] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TSTP];
 
-/// How many bytes one read takes.
+/// The size of one read in bytes.
 const CHUNK: usize = 1024;
 
-/// How many bytes that wait are read before the machine takes and draws them.
+/// The maximum number of waiting bytes that are read before the machine processes and draws them.
 const MOST_WAITING: usize = 1 << 16;
 
 /// A terminal to read lines from: two descriptors, which need not be terminals.
@@ -111,11 +112,11 @@ pub struct Terminal {
     input: OwnedFd,
     output: OwnedFd,
     printer: Printer,
-    /// What was read behind the end of a plain line or of a password.
+    /// The bytes read beyond the end of a plain line or of a password.
     ahead: Secret,
 }
 
-/// What ended a wait.
+/// The event that ended a wait.
 enum Event {
     Bytes,
     Expired,
@@ -125,27 +126,29 @@ enum Event {
 }
 
 impl Terminal {
-    /// Standard input and standard output.
+    /// Makes a terminal of standard input and standard output.
     ///
     /// # Errors
     /// Of kind `Os` when a descriptor is not open or none is left.
     pub fn stdio() -> Result<Self> {
         let copy = |fd: BorrowedFd<'_>| {
-            fd::duplicate(fd).map_err(|errno| Error::os(errno, "the terminal: cannot copy standard input or output"))
+            fd::duplicate(fd)
+                .map_err(|errno| Error::os(errno, "the terminal: cannot duplicate standard input or output"))
         };
         Self::new(copy(std::io::stdin().as_fd())?, copy(std::io::stdout().as_fd())?)
     }
 
-    /// A terminal that is read from `input` and written to `output`.
+    /// Makes a terminal that is read from `input` and written to `output`.
     ///
     /// # Errors
     /// Of kind `Os` when no descriptor is left.
     pub fn new(input: OwnedFd, output: OwnedFd) -> Result<Self> {
-        let copy = fd::duplicate(&output).map_err(|errno| Error::os(errno, "the terminal: cannot copy its output"))?;
+        let copy =
+            fd::duplicate(&output).map_err(|errno| Error::os(errno, "the terminal: cannot duplicate its output"))?;
         Ok(Self { input, output, printer: Printer::new(copy)?, ahead: Secret::default() })
     }
 
-    /// Whether lines are edited, not only read.
+    /// Whether lines are edited, rather than only read.
     ///
     /// # Examples
     /// See the example of [`Terminal`].
@@ -154,7 +157,7 @@ impl Terminal {
         tty::is_terminal(&self.input) && tty::is_terminal(&self.output)
     }
 
-    /// A handle for other threads: its texts do not tear the line that is being edited.
+    /// Returns a handle for other threads, whose texts do not tear the line that is being edited.
     ///
     /// # Examples
     /// See the example of [`Terminal`].
@@ -180,7 +183,7 @@ impl Terminal {
         done.and_then(|step| unless_hung_up(self.write(&late)).map(|_| step))
     }
 
-    /// Reads a line and shows nothing of it.
+    /// Reads a line without showing it.
     ///
     /// Backspace and Ctrl-U work, as the user has set them. The password goes to no history, no kill ring and no undo
     /// list. Every copy of it that the terminal made is overwritten; the line that is returned is the caller's to
@@ -200,7 +203,7 @@ impl Terminal {
         step
     }
 
-    /// A line of what is not a terminal.
+    /// Reads a line from an input that is not a terminal.
     fn plain_line(&mut self, prompt: &[u8]) -> Result<Step> {
         let mut text = Vec::new();
         for part in super::width::prompt_parts(prompt) {
@@ -241,7 +244,7 @@ fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
         .map_err(|errno| Error::os(errno, "the terminal: cannot be written"))
 }
 
-/// Whether it was done; not, if the other side of the terminal has hung up.
+/// Returns whether the operation succeeded; false if the other side of the terminal has hung up.
 fn unless_hung_up(done: Result<()>) -> Result<bool> {
     match done {
         Err(error) if error.errno() == Some(Errno::IO) => Ok(false),
@@ -249,7 +252,7 @@ fn unless_hung_up(done: Result<()>) -> Result<bool> {
     }
 }
 
-/// Tells the terminal back what the machine has told it, when this is dropped.
+/// Resets the modes of the terminal that the machine has set, when this is dropped.
 struct Modes<'m, M: Typing> {
     machine: &'m mut M,
     output: &'m OwnedFd,
@@ -266,13 +269,13 @@ impl<M: Typing> Drop for Modes<'_, M> {
     }
 }
 
-/// The settings of one line: all of it is undone when this is dropped.
+/// The settings of one line, which are all undone when this is dropped.
 struct Session<'t> {
     input: &'t OwnedFd,
     output: &'t OwnedFd,
     queue: &'t Queue<'t>,
     signals: SignalFd,
-    /// `None` while the terminal is given back. Dropped in this order.
+    /// The settings; `None` while the terminal is restored. Dropped in this order.
     settings: Option<(Restore<'t>, Masked)>,
     special: SpecialCharacters,
     out: Vec<u8>,
@@ -282,7 +285,7 @@ struct Session<'t> {
 impl<'t> Session<'t> {
     fn new(input: &'t OwnedFd, output: &'t OwnedFd, queue: &'t Queue<'t>) -> Result<Self> {
         let signals = SignalFd::new(Self::watched())
-            .map_err(|errno| Error::os(errno, "the terminal: no descriptor for the signals"))?;
+            .map_err(|errno| Error::os(errno, "the terminal: cannot create a descriptor for the signals"))?;
         let special = SpecialCharacters::default();
         let mut this = Self { input, output, queue, signals, settings: None, special, out: Vec::new(), size: (0, 0) };
         this.take()?;
@@ -293,7 +296,7 @@ impl<'t> Session<'t> {
         ENDING.into_iter().chain([Signal::WINCH]).collect()
     }
 
-    /// Takes the terminal: the signals are blocked, the settings those of a line editor.
+    /// Takes the terminal over: blocks the signals and applies the settings of a line editor.
     fn take(&mut self) -> Result<()> {
         let failed = |errno| Error::os(errno, "the terminal: its settings cannot be changed");
         self.special = tty::special_characters(self.input).map_err(failed)?;
@@ -309,7 +312,7 @@ impl<'t> Session<'t> {
         done
     }
 
-    /// Tells the machine the size of the window, if it is another.
+    /// Reports the size of the window to the machine, if it has changed.
     fn measure(&mut self, machine: &mut impl Typing) {
         let size = tty::window_size(self.output).unwrap_or_default();
         let size = (size.columns.into(), size.rows.into());
@@ -319,7 +322,7 @@ impl<'t> Session<'t> {
         }
     }
 
-    /// What was read ahead is fed to the machine once the line has begun.
+    /// Runs the line; feeds the bytes that were read ahead to the machine once the line has begun.
     fn run(&mut self, machine: &mut impl Typing, prompt: &[u8], ahead: &mut Secret) -> Result<Step> {
         machine.special_characters(&self.special);
         let size = tty::window_size(self.output).unwrap_or_default();
@@ -366,7 +369,7 @@ impl<'t> Session<'t> {
         unless_hung_up(self.flush()).map(|_| step)
     }
 
-    /// Waits for something to happen. All that is typed already is taken, up to a bound.
+    /// Waits for an event. Reads all bytes that are typed already, up to a bound.
     fn wait(&mut self, typed: &mut Secret, timeout: Option<Duration>) -> Result<Event> {
         let failed = |errno| Error::os(errno, "the terminal: cannot be read");
         let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
@@ -408,7 +411,7 @@ impl<'t> Session<'t> {
         }
     }
 
-    /// Bytes of the terminal, some of which stand for signals.
+    /// Processes bytes of the terminal, some of which mean signals.
     fn typed(&mut self, machine: &mut impl Typing, bytes: &[u8]) -> Result<Step> {
         let SpecialCharacters { interrupt, quit, suspend, .. } = self.special;
         let mut rest = bytes;
@@ -446,7 +449,7 @@ impl<'t> Session<'t> {
         Ok(Step::More)
     }
 
-    /// Gives the terminal back, lets a signal take its effect, and takes the terminal again.
+    /// Restores the terminal, lets a signal take its effect, and takes the terminal over again.
     fn give_back(
         &mut self,
         machine: &mut impl Typing,
@@ -467,7 +470,7 @@ impl<'t> Session<'t> {
         Ok(Step::More)
     }
 
-    /// Lets the program's own handler see a signal.
+    /// Passes a signal to the program's own handler.
     fn pass_on(&mut self, signal: Signal) -> Result<()> {
         if signal::disposition(signal) == Ok(Disposition::Handled) {
             let _open = signal::unblock(signal).and_then(|open| signal::raise(signal).map(|()| open));
@@ -489,7 +492,7 @@ impl<'t> Session<'t> {
 #[derive(Default)]
 struct Password {
     line: Secret,
-    /// What was typed behind the end of the line.
+    /// The bytes typed after the end of the line.
     ahead: Secret,
     ended: bool,
     prompt: Vec<u8>,

@@ -1,13 +1,13 @@
-//! What undo knows: the changes of a line, newest last, in groups. And [`Line`], a buffer that remembers its changes.
+//! The undo list: the changes of a line, newest last, in groups. And [`Line`], a buffer that records its changes.
 
 use std::ops::{Deref, Range};
 
 use super::buffer::Buffer;
 
-/// How many typed bytes one undo takes back at most.
+/// The maximum number of typed bytes that one undo removes.
 const RUN: usize = 20;
 
-/// One change, with what undoing it needs.
+/// One change, with the data to undo it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
     Inserted(Range<usize>),
@@ -26,18 +26,18 @@ impl Undo {
     }
 }
 
-/// What an undo met.
+/// The result of an undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Undone {
-    /// Nothing is left to undo.
+    /// There is nothing left to undo.
     Nothing,
-    /// A change or a group of changes was taken back.
+    /// A change or a group of changes was undone.
     Change,
-    /// The beginning of a group whose end never came. It is forgotten.
+    /// The beginning of a group that never ended. It is removed.
     OpenGroup,
 }
 
-/// A buffer that remembers its changes. Reads go to the [`Buffer`]; changes pass here.
+/// A buffer that records its changes. Reads use the [`Buffer`]; changes use the methods here.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     buffer: Buffer,
@@ -57,7 +57,7 @@ impl Line {
         self.buffer.set_point(to);
     }
 
-    /// Moves the point to a place that was noted while the text was another: not past the end, nor into a character.
+    /// Moves the point to a position that was stored before the text changed: not past the end, nor into a character.
     pub(crate) fn set_point_near(&mut self, to: usize) {
         self.buffer.set_point_near(to);
     }
@@ -66,7 +66,7 @@ impl Line {
         self.buffer.set_mark(to);
     }
 
-    /// The line was drawn.
+    /// Records that the line was drawn.
     pub(crate) fn drawn(&mut self) {
         self.buffer.drawn();
     }
@@ -75,7 +75,7 @@ impl Line {
         self.buffer.set_by_bytes(by_bytes);
     }
 
-    /// Inserts bytes as if they came one by one, but moves what is behind the point once.
+    /// Inserts bytes as if one by one, but moves the text after the point only once.
     pub(crate) fn insert_typed(&mut self, text: &[u8]) {
         let (mut at, mut rest) = (self.point(), text.len());
         while rest > 0 {
@@ -96,7 +96,7 @@ impl Line {
         self.buffer.insert(text);
     }
 
-    /// Inserts before the point. Bytes that come one by one are one change, up to a run of twenty.
+    /// Inserts text before the point. Bytes that come one by one are one change, up to a run of twenty.
     pub(crate) fn insert(&mut self, text: &[u8]) {
         if text.is_empty() {
             return;
@@ -111,14 +111,14 @@ impl Line {
         self.buffer.insert(text);
     }
 
-    /// Deletes between two places, in either order. The point stays, or moves to the end.
+    /// Deletes between two positions, in either order. The point stays, or moves to the end.
     pub(crate) fn delete(&mut self, one: usize, other: usize) {
         let range = one.min(other)..one.max(other).min(self.len());
         self.undo.0.push(Change::Deleted { at: range.start, text: self.text()[range.clone()].into() });
         self.buffer.delete(range);
     }
 
-    /// Opens a group: what follows is undone in one.
+    /// Opens a group: the following changes are undone together.
     pub(crate) fn begin_group(&mut self) {
         self.undo.0.push(Change::Begin);
     }
@@ -128,7 +128,7 @@ impl Line {
         self.undo.0.push(Change::End);
     }
 
-    /// Puts another text in the place of all, as one change. The point goes to the end.
+    /// Replaces the whole text, as one change. The point moves to the end.
     pub(crate) fn replace_all(&mut self, text: &[u8]) {
         self.begin_group();
         self.delete(0, self.len());
@@ -137,19 +137,19 @@ impl Line {
         self.end_group();
     }
 
-    /// Shows another text without a trace in the list of changes. The point and the mark stay, or move to the end.
+    /// Shows another text without a record in the list of changes. The point and the mark stay, or move to the end.
     pub(crate) fn show(&mut self, text: &[u8]) {
         self.buffer.replace(text);
     }
 
-    /// Loads another line with its own changes; gives back those of the line before. The point goes to the end.
+    /// Loads another line with its own changes; returns those of the previous line. The point moves to the end.
     pub(crate) fn load(&mut self, text: &[u8], undo: Undo) -> Undo {
         self.buffer.replace(text);
         self.buffer.set_point(text.len());
         std::mem::replace(&mut self.undo, undo)
     }
 
-    /// The list of changes, which is empty here afterwards.
+    /// Takes the list of changes, which is empty afterwards.
     pub(crate) fn take_undo(&mut self) -> Undo {
         std::mem::take(&mut self.undo)
     }
@@ -162,7 +162,7 @@ impl Line {
         !self.undo.is_empty()
     }
 
-    /// Where the text stands that was inserted last, if the last change was an insertion. `grouped` says that the end
+    /// Returns the range of the last inserted text, if the last change was an insertion. `grouped` means that the end
     /// of a group follows that change. Bytes that were typed one by one are together, in however many runs.
     pub(crate) fn last_insertion(&self, grouped: bool) -> Range<usize> {
         let changes = match &self.undo.0[..] {
@@ -182,18 +182,18 @@ impl Line {
         whole.unwrap_or_default()
     }
 
-    /// Forgets all changes. The list keeps its memory, so that the next line allocates none.
+    /// Removes all changes. The list keeps its memory, so that the next line allocates none.
     pub(crate) fn forget_changes(&mut self) {
         self.undo.0.clear();
     }
 
-    /// Makes room for a line, so that typing one of that length allocates nothing.
+    /// Makes room for a line, so that typing a line of that length allocates nothing.
     pub(crate) fn reserve(&mut self, bytes: usize) {
         self.buffer.reserve(bytes);
         self.undo.0.reserve(bytes / RUN + 8);
     }
 
-    /// Takes back the last change or group.
+    /// Undoes the last change or group.
     pub(crate) fn undo(&mut self) -> Undone {
         let met = self.undo_group();
         // A piece of a character may have come back beside its other piece.
@@ -228,7 +228,7 @@ impl Line {
         }
     }
 
-    /// Writes another text of the same place into the line, undone as one: case changes.
+    /// Overwrites a range with another text, as one change: for case changes.
     pub(crate) fn rewrite(&mut self, range: Range<usize>, text: &[u8]) {
         if range.is_empty() {
             return;

@@ -6,20 +6,20 @@ use std::time::Duration;
 use super::keymap::KeymapName;
 use super::keys;
 
-/// How the editor says that it cannot do what a key asks for.
+/// The way in which the editor reports that a key's command is not possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BellStyle {
-    /// Not at all.
+    /// No report.
     None,
-    /// The screen flashes, if the terminal can; otherwise audibly.
+    /// The screen flashes if the terminal supports it; otherwise the terminal rings its bell.
     Visible,
     /// The terminal rings its bell.
     #[default]
     Audible,
 }
 
-/// Whose keys edit the line.
+/// The set of keys that edit the line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EditingMode {
@@ -30,17 +30,17 @@ pub enum EditingMode {
     Vi,
 }
 
-/// Why [`Variables::set`] changed nothing.
+/// The reason why [`Variables::set`] changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SetError {
-    /// There is no variable of the name.
+    /// There is no variable with this name.
     UnknownName,
-    /// The variable takes no such value.
+    /// The variable does not take this value.
     BadValue,
 }
 
-/// Writes the struct, and the table of the variables that are on or off.
+/// Defines the struct, and the table of the variables that are on or off.
 macro_rules! variables {
     (
         switches { $($(#[$doc:meta])* $field:ident = $name:literal, $default:literal;)+ }
@@ -68,7 +68,7 @@ macro_rules! variables {
         }
 
         impl Default for Variables {
-            /// The defaults of GNU readline in a locale of UTF-8.
+            /// Makes the defaults of GNU readline in a UTF-8 locale.
             fn default() -> Self {
                 Self { $($field: $default,)+ $($other: $value,)+ }
             }
@@ -99,35 +99,35 @@ macro_rules! variables {
 
 variables! {
     switches {
-        /// Before a line, the terminal's own characters for erase, kill, word erase and literal next are bound to their
-        /// commands.
+        /// The terminal's own characters for erase, kill, word erase and literal next are bound to their commands
+        /// before each line.
         bind_tty_special_chars = "bind-tty-special-chars", true;
-        /// The cursor goes to the opening bracket for a moment when the closing one is typed.
+        /// The cursor moves to the opening bracket for a moment when the closing bracket is typed.
         blink_matching_paren = "blink-matching-paren", false;
         /// Commands count bytes instead of characters.
         byte_oriented = "byte-oriented", false;
-        /// The part that the listed completions have in common is shown in a colour.
+        /// The common part of the listed completions is shown in a colour.
         colored_completion_prefix = "colored-completion-prefix", false;
-        /// Listed completions are shown in the colour of their kind of file, which `LS_COLORS` tells.
+        /// Listed completions are shown in the colour of their kind of file, from `LS_COLORS`.
         colored_stats = "colored-stats", false;
-        /// File names are completed whatever the case of their letters.
+        /// File names are completed without regard to case.
         completion_ignore_case = "completion-ignore-case", false;
         /// While case is ignored, `-` and `_` are alike in file names.
         completion_map_case = "completion-map-case", false;
         /// A byte with the eighth bit set is read as the escape key and the byte without this bit.
         convert_meta = "convert-meta", false;
-        /// Keys that complete insert themselves instead.
+        /// Keys for completion insert themselves instead.
         disable_completion = "disable-completion", false;
         /// A signal from the keyboard shows its key: `^C`.
         echo_control_characters = "echo-control-characters", true;
         /// The text between point and mark is shown in reverse after a paste, a search or a yank.
         enable_active_region = "enable-active-region", true;
-        /// The terminal marks what it pastes, so that a paste is inserted as text and never run as keys.
+        /// The terminal marks its pastes, so that a paste is inserted as text and never run as keys.
         enable_bracketed_paste = "enable-bracketed-paste", true;
-        /// The editor has the terminal send the sequences of its keypad.
+        /// The editor makes the terminal send the sequences of its keypad.
         enable_keypad = "enable-keypad", false;
-        /// In GNU readline, the terminal sends the eighth bit with its meta key. As GNU readline in a locale of UTF-8,
-        /// the editor tells the terminal nothing, whatever the value.
+        /// In GNU readline, the terminal sends the eighth bit with its meta key. As GNU readline does in a UTF-8
+        /// locale, the editor sends the terminal nothing, whatever the value.
         enable_meta_key = "enable-meta-key", true;
         /// Completion replaces `~` by the home folder.
         expand_tilde = "expand-tilde", false;
@@ -135,8 +135,8 @@ variables! {
         history_preserve_point = "history-preserve-point", false;
         /// A long line stays on one row, which scrolls.
         horizontal_scroll_mode = "horizontal-scroll-mode", false;
-        /// Bytes with the eighth bit set are read as they are. They are also without this variable, as by GNU readline
-        /// from every terminal of eight bits. The name `meta-flag` means the same variable.
+        /// Bytes with the eighth bit set are read as they are. Without this variable they are too, as in GNU readline
+        /// on every eight-bit terminal. The name `meta-flag` means the same variable.
         input_meta = "input-meta", true;
         /// A slash follows the name of a completed folder.
         mark_directories = "mark-directories", true;
@@ -153,7 +153,7 @@ variables! {
         output_meta = "output-meta", true;
         /// A long list of completions stops at each screenful.
         page_completions = "page-completions", true;
-        /// Asks for the visible bell: setting this variable sets `bell-style`.
+        /// Requests the visible bell: setting this variable sets `bell-style`.
         prefer_visible_bell = "prefer-visible-bell", true;
         /// The list of completions is sorted along the rows, not down the columns.
         print_completions_horizontally = "print-completions-horizontally", false;
@@ -165,50 +165,51 @@ variables! {
         show_all_if_unmodified = "show-all-if-unmodified", false;
         /// The prompt begins with the string of the editing mode.
         show_mode_in_prompt = "show-mode-in-prompt", false;
-        /// Text behind the point that the completion has as well is not inserted again.
+        /// Text after the point that the completion contains too is not inserted again.
         skip_completed_text = "skip-completed-text", false;
         /// A character for the kind of file follows the names in a list of completions.
         visible_stats = "visible-stats", false;
     }
     others {
-        /// What is written before the highlighted region, `active-region-start-color`; `None` for reverse.
+        /// The text before the highlighted region, `active-region-start-color`; `None` for reverse.
         active_region_start_color: Option<Vec<u8>> = None;
-        /// What is written behind the highlighted region, `active-region-end-color`.
+        /// The text after the highlighted region, `active-region-end-color`.
         active_region_end_color: Option<Vec<u8>> = None;
-        /// How the editor complains, `bell-style`.
+        /// The kind of bell, `bell-style`.
         bell_style: BellStyle = BellStyle::Audible;
-        /// What `insert-comment` puts before the line, `comment-begin`.
+        /// The text that `insert-comment` puts before the line, `comment-begin`.
         comment_begin: Vec<u8> = b"#".to_vec();
-        /// How many columns a list of completions takes, `completion-display-width`. Those of the screen if negative or
-        /// wider than the screen; 0 for one completion a row.
+        /// The number of columns for a list of completions, `completion-display-width`. The screen's width if negative
+        /// or wider than the screen; 0 for one completion a row.
         completion_display_width: i32 = -1;
-        /// How long the common prefix of listed completions may be before an ellipsis stands for the prefix,
+        /// The maximum length of the common prefix of listed completions before an ellipsis replaces the prefix,
         /// `completion-prefix-display-length`; 0 for any length.
         completion_prefix_display_length: usize = 0;
-        /// From how many completions on the editor asks before it lists them, `completion-query-items`; 0 for never.
+        /// The number of completions from which the editor asks before it lists them, `completion-query-items`; 0 for
+        /// never.
         completion_query_items: usize = 100;
-        /// Whose keys edit the line, `editing-mode`. [`Variables::set`] sets the keymap with this variable.
+        /// The set of keys that edit the line, `editing-mode`. [`Variables::set`] sets the keymap with this variable.
         editing_mode: EditingMode = EditingMode::Emacs;
-        /// What the prompt begins with in emacs mode, `emacs-mode-string`.
+        /// The start of the prompt in emacs mode, `emacs-mode-string`.
         emacs_mode_string: Vec<u8> = b"@".to_vec();
-        /// How many lines the history in memory has at most, `history-size`; `None` for any number.
+        /// The maximum number of lines of the history in memory, `history-size`; `None` without a limit.
         history_size: Option<usize> = None;
         /// The keys that end an incremental search and are not run as commands, `isearch-terminators`; `None` for the
         /// escape key and `C-j`.
         isearch_terminators: Option<Vec<u8>> = None;
-        /// The keymap that bindings of an init file go into, `keymap`.
+        /// The keymap for the bindings of an init file, `keymap`.
         keymap: KeymapName = KeymapName::Emacs;
-        /// How long the editor waits for another key when the keys so far mean something already, `keyseq-timeout` in
-        /// milliseconds; zero for without an end.
+        /// How long the editor waits for another key when the keys so far have a binding, `keyseq-timeout` in
+        /// milliseconds; zero for no limit.
         keyseq_timeout: Duration = Duration::from_millis(500);
-        /// What the prompt begins with among vi's commands, `vi-cmd-mode-string`.
+        /// The start of the prompt in vi's command mode, `vi-cmd-mode-string`.
         vi_cmd_mode_string: Vec<u8> = b"(cmd)".to_vec();
-        /// What the prompt begins with in vi's insertion, `vi-ins-mode-string`.
+        /// The start of the prompt in vi's insertion mode, `vi-ins-mode-string`.
         vi_ins_mode_string: Vec<u8> = b"(ins)".to_vec();
     }
 }
 
-/// The names of the variables that are more than on or off, in the order in which GNU readline lists them.
+/// The names of the variables that have other values than on or off, in the order in which GNU readline lists them.
 const OTHERS: &[&str] = &[
     "active-region-start-color",
     "active-region-end-color",
@@ -227,7 +228,8 @@ const OTHERS: &[&str] = &[
     "vi-ins-mode-string",
 ];
 
-/// A number at the beginning of the value, as C's `atoi` reads: 0 if there is none. A larger one than an `i32` is cut.
+/// Reads a number at the beginning of the value, as C's `atoi` does: 0 if there is none. A number beyond an `i32` is
+/// cut.
 fn number(value: &[u8]) -> i32 {
     let value = value.trim_ascii_start();
     let (negative, digits) = match value {
@@ -240,13 +242,13 @@ fn number(value: &[u8]) -> i32 {
     if negative { -value } else { value }
 }
 
-/// A number that is taken as 0 if it is negative.
+/// Reads a number; a negative number becomes 0.
 fn count(value: &[u8]) -> usize {
     usize::try_from(number(value)).unwrap_or(0)
 }
 
-/// The value of a variable of text: without the blanks around, and without quotes. What follows the closing quote is
-/// ignored.
+/// Returns the value of a text variable: without the blanks around, and without quotes. Ignores text after the closing
+/// quote.
 fn text(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
     let [b'"', inside @ ..] = value else { return value };
@@ -260,7 +262,7 @@ fn text(value: &[u8]) -> &[u8] {
 }
 
 impl Variables {
-    /// The defaults outside a locale of UTF-8, where GNU readline reads and shows seven bits.
+    /// Makes the defaults outside a UTF-8 locale, where GNU readline reads and shows seven bits.
     pub fn seven_bits() -> Self {
         Self { convert_meta: true, input_meta: false, output_meta: false, ..Self::default() }
     }
@@ -270,8 +272,8 @@ impl Variables {
         self.editing_mode == EditingMode::Vi
     }
 
-    /// Changes a variable as the line `set NAME VALUE` does. The case of the name does not matter. A variable that is
-    /// on or off is on for `on`, `1` and nothing at all, and off for everything else.
+    /// Changes a variable as the line `set NAME VALUE` does, ignoring the name's case. A variable that is on or off is
+    /// on for `on`, `1` and an empty value, and off for any other value.
     ///
     /// # Errors
     /// There is no such variable, or the variable takes no such value. It keeps its value then.
@@ -338,8 +340,8 @@ impl Variables {
         Ok(())
     }
 
-    /// The value of a variable as `dump-variables` shows it; `None` for an unknown name and for a variable without a
-    /// value. The case of the name does not matter.
+    /// Returns the value of a variable as `dump-variables` shows it; `None` for an unknown name and for a variable
+    /// without a value. Ignores the name's case.
     ///
     /// As GNU readline does, this shows 0 for a `history-size` without a limit.
     #[doc(alias = "rl_variable_value")]
@@ -377,14 +379,14 @@ impl Variables {
         })
     }
 
-    /// The names of all variables that have a value, with the value, in the order in which GNU readline lists them.
+    /// Returns all variables that have a value, with the value, in the order in which GNU readline lists them.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Cow<'_, [u8]>)> {
         let at = Self::SWITCHES.partition_point(|&name| name < "meta-flag");
         let switches = Self::SWITCHES[..at].iter().chain(&["meta-flag"]).chain(&Self::SWITCHES[at..]);
         switches.chain(OTHERS).filter_map(|&name| Some((name, self.get(name)?)))
     }
 
-    /// What `dump-variables` writes: every variable, in words or in the form of an init file.
+    /// Returns the output of `dump-variables`: every variable, in words or in the form of an init file.
     pub(crate) fn dump(&self, as_init_file: bool) -> Vec<u8> {
         let mut out = Vec::new();
         for (name, value) in self.iter() {

@@ -1,4 +1,4 @@
-//! How many columns text takes on a terminal, and which bytes belong together.
+//! The number of columns that text takes on a terminal, and the bytes that belong together.
 //!
 //! The unit is a *piece*: a grapheme cluster, a control character, or a byte that belongs to no character. Widths are
 //! Unicode's. GNU readline asks `wcwidth` for each code point, so emoji that are joined differ in width.
@@ -6,22 +6,22 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// What a piece of text looks like on a terminal.
+/// The appearance of a piece of text on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Printed as it stands, in this many columns.
+    /// Text printed as it is, in this many columns.
     Text(u16),
     /// A control character, shown as `^` and this character.
     Control(u8),
-    /// Shown as spaces up to the next multiple of eight columns.
+    /// A tab, shown as spaces up to the next multiple of eight columns.
     Tab,
     /// The end of a row; `^J` where a row cannot end.
     Newline,
-    /// A byte of no character, or a control character beyond ASCII: shown as U+FFFD in one column.
+    /// An invalid byte, or a control character beyond ASCII: shown as U+FFFD in one column.
     Invalid,
 }
 
-/// A piece of text: where it starts, how many bytes it has, how it looks.
+/// A piece of text: its start, its length in bytes, its appearance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) start: usize,
@@ -45,7 +45,7 @@ pub(crate) fn pieces(bytes: &[u8]) -> Pieces<'_> {
 }
 
 impl<'a> Pieces<'a> {
-    /// The valid text from `at` on; empty where the byte there is of no character.
+    /// Returns the valid text from `at` on; empty if the byte there is invalid.
     fn valid_here(&mut self) -> &'a str {
         if self.at >= self.valid_start + self.valid.len() {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
@@ -84,7 +84,7 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// How many columns a text takes that starts in the column `from` of a row without an end.
+/// Returns the number of columns of a text that starts in the column `from` of a row without an end.
 pub(crate) fn columns(text: &[u8], from: usize) -> usize {
     pieces(text).fold(from, |at, piece| {
         at + match piece.shape {
@@ -101,11 +101,11 @@ pub(crate) fn columns(text: &[u8], from: usize) -> usize {
 pub(crate) enum Part<'a> {
     /// Text that takes columns.
     Visible(&'a [u8]),
-    /// Bytes between `\x01` and `\x02`, without these marks: they take no column.
+    /// Bytes between `\x01` and `\x02`, without these marks. They take no column.
     Invisible(&'a [u8]),
 }
 
-/// Cuts a prompt into its visible and invisible parts. A mark without its partner lasts to the end.
+/// Cuts a prompt into its visible and invisible parts. A mark without its partner applies to the end.
 pub(crate) fn prompt_parts(prompt: &[u8]) -> impl Iterator<Item = Part<'_>> {
     let mut rest = prompt;
     let mut visible = true;
@@ -129,7 +129,7 @@ pub(crate) fn prompt_parts(prompt: &[u8]) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// The lines of a prompt above the last, and the last. A newline in an invisible part ends no line.
+/// Splits a prompt into the lines above the last, and the last line. A newline in an invisible part ends no line.
 pub(crate) fn split_prompt(prompt: &[u8]) -> (&[u8], &[u8]) {
     let mut visible = true;
     let mut at = 0;

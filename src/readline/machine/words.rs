@@ -3,12 +3,12 @@
 use super::Machine;
 use crate::readline::buffer::Buffer;
 
-/// Whether a byte parts words for the commands that know blanks only.
+/// Whether a byte separates words for the commands whose only separators are blanks.
 pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// The end of the word at or after `at`, `count` words on.
+/// Returns the end of the word at or after `at`, `count` words forward.
 pub(super) fn word_end(line: &Buffer, mut at: usize, count: usize) -> usize {
     for _ in 0..count {
         if at >= line.len() {
@@ -25,12 +25,12 @@ pub(super) fn word_end(line: &Buffer, mut at: usize, count: usize) -> usize {
 }
 
 impl Machine {
-    /// The end of the word at or after `at`, `count` words on.
+    /// Returns the end of the word at or after `at`, `count` words forward.
     pub(super) fn word_end(&self, at: usize, count: usize) -> usize {
         word_end(&self.line, at, count)
     }
 
-    /// The start of the word at or before `at`, `count` words back.
+    /// Returns the start of the word at or before `at`, `count` words back.
     pub(super) fn word_start(&self, mut at: usize, count: usize) -> usize {
         let line = &self.line;
         for _ in 0..count {
@@ -47,14 +47,14 @@ impl Machine {
         at
     }
 
-    /// The word motion of a count of either sign: where `forward-word` leads from the point.
+    /// Returns the target of a word motion with a count of either sign: where `forward-word` moves from `at`.
     pub(super) fn word_on(&self, at: usize, count: i32) -> usize {
         let times = count.unsigned_abs() as usize;
         if count < 0 { self.word_start(at, times) } else { self.word_end(at, times) }
     }
 }
 
-/// The words of a line of history as a shell takes them apart: quotes hold together, operators stand alone.
+/// Splits a line of the history into words as a shell does: a quoted text is one word, and so is an operator.
 pub(super) fn shell_words(line: &[u8]) -> Vec<&[u8]> {
     let mut words = Vec::new();
     let mut at = 0;
@@ -71,7 +71,7 @@ pub(super) fn shell_words(line: &[u8]) -> Vec<&[u8]> {
     }
 }
 
-/// The length of the operator that the text begins with, if it begins with one.
+/// Returns the length of the operator at the start of the text, if there is one.
 fn operator(text: &[u8]) -> Option<usize> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let at = |n: usize| text.get(n).copied().unwrap_or(0);
@@ -101,7 +101,7 @@ fn plain_word(text: &[u8]) -> usize {
     plain_word_within(text, false)
 }
 
-/// The length of a word up to a blank or an operator, with what quotes and parentheses hold together. `inside` says
+/// Returns the length of a word up to a blank or an operator; quotes and parentheses keep text together. `inside` means
 /// that a parenthesis is open.
 fn plain_word_within(text: &[u8], inside: bool) -> usize {
     let mut depth = usize::from(inside);

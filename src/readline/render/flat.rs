@@ -1,10 +1,10 @@
-//! The line as most lines are: printable ASCII behind the prompt, in one row. A key changes a few bytes of it, so no
-//! frame is laid out; the frame learns of the changes when somebody asks for it.
+//! The fast path for most lines: printable ASCII after the prompt, in one row. A key changes only a few bytes, so no
+//! frame is laid out. The frame is brought up to date when it is needed.
 
 use super::{Screen, is_printable};
 
 impl Screen {
-    /// The frame that is shown may be such a line: `line` is the text that it shows.
+    /// Enters the fast path, if the shown frame allows it: `line` is the text that it shows.
     pub(super) fn become_flat(&mut self, line: &[u8], point: usize) {
         let Some((row, start)) = self.now.line_in_one_row(line.len()) else { return };
         if !self.plain_view
@@ -27,12 +27,12 @@ impl Screen {
         self.flat.is_shown
     }
 
-    /// Nothing is known of the line on the screen.
+    /// Leaves the fast path without an update of the frame.
     pub(super) fn forget_flat(&mut self) {
         (self.flat.is_shown, self.flat.is_ahead) = (false, false);
     }
 
-    /// The frame learns what was drawn without it.
+    /// Updates the frame with the changes that were drawn without it.
     pub(super) fn catch_up(&mut self) {
         if self.flat.is_ahead {
             self.now.replace_line(&self.flat.text, self.flat.point);
@@ -43,8 +43,8 @@ impl Screen {
         self.forget_flat();
     }
 
-    /// Shows another line in the place of the one that is shown, of which `kept` bytes at its start are the same;
-    /// `false` if that takes a frame.
+    /// Replaces the shown line by another, whose first `kept` bytes are the same; returns `false` if that needs a
+    /// frame.
     pub(crate) fn draw_flat(&mut self, line: &[u8], kept: usize, point: usize, out: &mut Vec<u8>) -> bool {
         let flat = &mut self.flat;
         if !flat.is_shown || flat.start + line.len() >= self.columns {

@@ -1,23 +1,23 @@
-//! A frame: what the screen shows of a prompt and a line, cell by cell.
+//! A frame: the cells that the screen shows for a prompt and a line.
 
 use std::ops::Range;
 
 use super::super::machine::View;
 use super::super::width::{Part, Shape, pieces, prompt_parts};
 
-/// How a cell is drawn: one of the three below, or a sequence of the highlighter from [`FIRST_OWN`] on.
+/// The style of a cell: one of the three constants below, or from [`FIRST_OWN`] on, a sequence of the highlighter.
 pub(super) type Style = u16;
 pub(super) const PLAIN: Style = 0;
 pub(super) const REGION: Style = 1;
 pub(super) const HINT: Style = 2;
 const FIRST_OWN: Style = 3;
 
-/// Some bytes that the terminal shows together.
+/// Bytes that the terminal shows together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
     start: u32,
     len: u32,
-    /// In columns. 0 for invisible parts of a prompt and for lone combining marks.
+    /// The width in columns. 0 for invisible parts of a prompt and for lone combining marks.
     pub(super) width: u16,
     pub(super) style: Style,
 }
@@ -26,21 +26,21 @@ pub(super) struct Cell {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Row {
     first: u32,
-    /// In columns.
+    /// The width in columns.
     width: u32,
 }
 
-/// A place in a frame: how much of it stands before.
+/// A place in a frame: the amount of text, cells and rows before it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     text: usize,
     cells: usize,
     rows: usize,
-    /// Columns of the last row.
+    /// The width of the last row in columns.
     width: u32,
 }
 
-/// Where the last piece of the line begins, in the frame and in the line. More text may join it.
+/// The start of the line's last piece, in the frame and in the line. More text may join the piece.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     place: Place,
@@ -48,8 +48,8 @@ struct Last {
     len: usize,
 }
 
-/// What [`Frame::extend`] has changed: the row and the column where that begins, the first cell of it, and the width
-/// that the row had.
+/// The change by [`Frame::extend`]: the row and the column where it begins, its first cell, and the previous width of
+/// the row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extended {
     pub(super) row: usize,
@@ -58,25 +58,25 @@ pub(super) struct Extended {
     first: usize,
 }
 
-/// The rows, where the cursor stands, and the bytes.
+/// The rows, the position of the cursor, and the bytes.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     text: Vec<u8>,
     cells: Vec<Cell>,
     rows: Vec<Row>,
-    /// Sequences of the highlighter, each since its last reset.
+    /// The sequences of the highlighter, each since its last reset.
     styles: Vec<Vec<u8>>,
     pub(super) cursor: (usize, usize),
-    /// Whether a terminal may count the columns of a character otherwise.
+    /// Whether a terminal may disagree about the width of a character.
     pub(super) doubtful: bool,
     columns: usize,
-    /// None if the line cannot be extended: its last byte is of no character.
+    /// The last piece; `None` if the line cannot be extended, because its last byte is invalid.
     last: Option<Last>,
-    /// Where the line begins.
+    /// The place where the line begins.
     line: Place,
-    /// The cursor began the last row, which is empty.
+    /// Whether the last row is empty and only holds the cursor.
     begun_by_cursor: bool,
-    /// How many pieces were laid out.
+    /// The number of pieces that were laid out.
     #[cfg(test)]
     pub(super) laid: usize,
 }
@@ -86,7 +86,7 @@ impl Frame {
         self.rows.len()
     }
 
-    /// In a row.
+    /// The number of columns in a row.
     pub(super) fn columns(&self) -> usize {
         self.columns
     }
@@ -95,7 +95,7 @@ impl Frame {
         self.rows.get(row).map_or(0, |row| row.width as usize)
     }
 
-    /// The cells of a row; none for a row that is not there.
+    /// Returns the cells of a row; none if the row does not exist.
     pub(super) fn row(&self, row: usize) -> &[Cell] {
         let Some(this) = self.rows.get(row) else { return &[] };
         let end = self.rows.get(row + 1).map_or(self.cells.len(), |next| next.first as usize);
@@ -106,12 +106,12 @@ impl Frame {
         self.text.get(cell.start as usize..(cell.start + cell.len) as usize).unwrap_or_default()
     }
 
-    /// The highlighter's sequence of a style.
+    /// Returns the highlighter's sequence of a style.
     pub(super) fn sequence(&self, style: Style) -> &[u8] {
         style.checked_sub(FIRST_OWN).and_then(|own| self.styles.get(usize::from(own))).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether two cells look the same.
+    /// Whether two cells are shown in the same way.
     pub(super) fn same(&self, mine: &Cell, other: &Frame, theirs: &Cell) -> bool {
         mine.width == theirs.width
             && self.bytes(mine) == other.bytes(theirs)
@@ -122,8 +122,8 @@ impl Frame {
             }
     }
 
-    /// Appends plain ASCII to the last row, behind the cursor, which moves along. The text ends the line, whose length
-    /// is given.
+    /// Appends plain ASCII to the last row, and moves the cursor behind it. The text is the end of the line, whose new
+    /// length is `length`.
     pub(super) fn append(&mut self, text: &[u8], length: usize) {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(text);
@@ -148,15 +148,15 @@ impl Frame {
         }
     }
 
-    /// The row and the column in which the line begins, if it has that many columns and shares its row with nothing
-    /// that follows.
+    /// Returns the row and the column where the line begins, if the line has `columns` columns and is the last text in
+    /// its row.
     pub(super) fn line_in_one_row(&self, columns: usize) -> Option<(usize, usize)> {
         let start = self.line.width as usize;
         let ends_there = self.rows.len() == self.line.rows && self.column() == start + columns;
         (ends_there && start + columns < self.columns).then(|| (self.line.rows - 1, start))
     }
 
-    /// Puts another line of printable ASCII in the place of one that stands in one row, with room for it.
+    /// Replaces the line, which is in one row, by another line of printable ASCII that fits into the row.
     pub(super) fn replace_line(&mut self, line: &[u8], point: usize) {
         self.cut(self.line);
         self.last = Some(Last { place: self.line, at: 0, len: 0 });
@@ -164,8 +164,8 @@ impl Frame {
         self.cursor.1 = self.line.width as usize + point;
     }
 
-    /// Shows a line that begins with the line which is shown, and the cursor behind it; in the plain style. `None` if
-    /// that takes a new frame.
+    /// Shows a longer line that begins with the shown line, and the cursor after it, in the plain style. `None` if that
+    /// needs a new frame.
     pub(super) fn extend(&mut self, line: &[u8]) -> Option<Extended> {
         let last = self.last?;
         let rest = line.get(last.at..)?;
@@ -204,7 +204,7 @@ impl Frame {
         }
     }
 
-    /// Notes where the last piece of a line begins, if this is the last.
+    /// Records where the last piece of a line begins, if this is the last piece.
     fn note(&mut self, at: usize, len: usize, shape: Shape, length: usize) {
         if at + len == length {
             self.last = (shape != Shape::Invalid).then(|| Last { place: self.place(), at, len });
@@ -229,7 +229,7 @@ impl Frame {
         }
     }
 
-    /// The cells of a row, without those before the change.
+    /// Returns the cells of a row from the change on.
     pub(super) fn changed(&self, row: usize, change: &Extended) -> &[Cell] {
         let first = self.rows.get(row).map_or(0, |row| row.first as usize);
         self.row(row).get(change.first.saturating_sub(first)..).unwrap_or_default()
@@ -247,7 +247,7 @@ impl Frame {
         self.begun_by_cursor = false;
     }
 
-    /// Shows what `view` says, with the last line of the prompt given, in rows of `columns`.
+    /// Lays out a `view`, with the last line of its prompt, in rows of `columns`.
     pub(super) fn lay_out(&mut self, view: &View<'_>, prompt: &[u8], columns: usize) {
         self.clear(columns);
         if view.modified {
@@ -362,14 +362,14 @@ impl Frame {
         self.rows.push(Row { first: self.cells.len() as u32, width: 0 });
     }
 
-    /// Begins another row if the last has no place for `width` columns.
+    /// Begins another row if the last row has no room for `width` columns.
     fn wrap(&mut self, width: u16) {
         if width > 0 && self.column() > 0 && self.column() + usize::from(width) > self.columns {
             self.new_row();
         }
     }
 
-    /// The cursor stands here.
+    /// Sets the cursor to the end of the text.
     fn mark(&mut self) {
         if self.column() >= self.columns {
             self.new_row();
@@ -390,7 +390,7 @@ impl Frame {
         }
     }
 
-    /// Where the highlighted text changes its style; `None` if it is not the text of the line.
+    /// Returns the positions where the highlighted text changes its style; `None` if its text is not the line.
     fn colours(&mut self, highlighted: &[u8], line: &[u8]) -> Option<Vec<(usize, Style)>> {
         let mut changes = Vec::new();
         let mut now = Vec::new();
@@ -428,8 +428,8 @@ impl Frame {
         u16::try_from(place).unwrap_or(0).saturating_add(FIRST_OWN)
     }
 
-    /// Cuts the one row to what a screen of `columns` shows of it with the left edge near `margin`; answers the new
-    /// left edge. `<` and `>` stand where text is hidden.
+    /// Reduces the single row to the part that a screen of `columns` shows with the left edge near `margin`; returns
+    /// the new left edge. `<` and `>` mark hidden text.
     pub(super) fn scroll(&mut self, columns: usize, margin: usize) -> usize {
         let columns = columns.max(3);
         let at = self.cursor.1;

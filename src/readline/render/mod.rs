@@ -1,4 +1,4 @@
-//! [`Screen`]: writes what makes a terminal show the prompt and the line.
+//! The type [`Screen`], which writes the bytes that make a terminal show the prompt and the line.
 //!
 //! The screen remembers the frame that it drew last and where the cursor stands, so a change costs few bytes. It knows
 //! nothing of descriptors: the bytes go to the end of the caller's vector. The sequences are those that every terminal
@@ -23,25 +23,25 @@ use self::pen::Pen;
 use super::machine::{Clear, Effects, View};
 use super::width::{Part, columns, prompt_parts, split_prompt};
 
-/// What is known of a line in one row.
+/// The state of a line in one row.
 #[derive(Debug, Default)]
 struct Flat {
-    /// Whether the line on the screen is such a line, and `text` is it.
+    /// Whether such a line is on the screen, with the text `text`.
     is_shown: bool,
     text: Vec<u8>,
     /// The row of the screen, and the column in which the line begins.
     row: usize,
     start: usize,
     point: usize,
-    /// Whether the frame does not know of the last changes.
+    /// Whether the frame lacks the last changes.
     is_ahead: bool,
 }
 
-/// What a terminal shows of the line that is being edited.
+/// The state of the terminal's screen around the edited line.
 #[derive(Debug)]
 pub(crate) struct Screen {
     columns: usize,
-    /// Rows of the screen; a line that has more is shown in part.
+    /// The number of rows on the screen; a longer line is shown in part.
     height: usize,
     pen: Pen,
     now: Frame,
@@ -50,19 +50,19 @@ pub(crate) struct Screen {
     shown: bool,
     /// The first row of the frame that is on the screen.
     top: usize,
-    /// Rows above the frame that the first lines of the prompt take.
+    /// The number of rows above the frame with the first lines of the prompt.
     above: usize,
-    /// Whether the first lines of the prompt stand above already, although the frame is not shown.
+    /// Whether the first lines of the prompt are on the screen already, although the frame is not.
     keep_above: bool,
     /// The left edge of horizontal scrolling.
     margin: usize,
-    /// Whether text behind what is shown is all that it takes to show more of the line.
+    /// Whether more text at the end of the line can be shown by writing it after the shown text.
     plain: bool,
     /// The prompt of `now`, the length of its line, and whether the line ends with an ASCII character or is empty.
     prompt: Vec<u8>,
     length: usize,
     ends_in_ascii: bool,
-    /// Whether the view showed prompt and line, and nothing else.
+    /// Whether the last view showed only prompt and line.
     plain_view: bool,
     flat: Flat,
     #[cfg(test)]
@@ -70,7 +70,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// A screen of a terminal with the name `term` (the variable `TERM`).
+    /// Makes a screen for a terminal with the name `term` (the variable `TERM`).
     pub(crate) fn new(term: &[u8]) -> Self {
         let dumb = matches!(term, b"" | b"dumb");
         Self {
@@ -101,12 +101,12 @@ impl Screen {
         self.shown
     }
 
-    /// Which sequences begin and end the active region; reverse video unless told otherwise.
+    /// Sets the sequences that begin and end the active region; reverse video by default.
     pub(crate) fn set_region_style(&mut self, begin: &[u8], end: &[u8]) {
         self.pen.set_region_style(begin, end);
     }
 
-    /// The window has this size now; 0 stands for what is not known. The line is erased and drawn anew by the next
+    /// Sets the size of the window; 0 means unknown. The line is erased, and drawn again by the next
     /// [`draw`](Self::draw).
     ///
     /// Some terminals wrap their rows anew and others do not. So the cursor goes up as far as it may in both cases.
@@ -134,7 +134,7 @@ impl Screen {
         (self.columns, self.height) = (columns, rows);
     }
 
-    /// What the cursor's row shows is not the line: the next [`draw`](Self::draw) begins there, in the first column.
+    /// Forgets the line on the screen: the next [`draw`](Self::draw) begins in the cursor's row, in the first column.
     pub(crate) fn forget(&mut self) {
         self.forget_flat();
         self.shown = false;
@@ -145,7 +145,7 @@ impl Screen {
         self.pen.forget();
     }
 
-    /// Shows `view` and what happened besides: text below the line, a cleared screen, the bell.
+    /// Shows `view` and the other events: text below the line, a cleared screen, the bell.
     pub(crate) fn show(&mut self, view: &View<'_>, effects: &mut Effects, out: &mut Vec<u8>) {
         if effects.bell {
             out.push(7);
@@ -222,7 +222,7 @@ impl Screen {
         self.remember(view, flat);
     }
 
-    /// The line is done: the cursor goes to the start of the row below it.
+    /// Moves the cursor to the start of the row below the finished line.
     pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
         self.catch_up();
         if self.shown {
@@ -236,13 +236,13 @@ impl Screen {
         self.forget();
     }
 
-    /// The next drawing starts with the row of the frame that this one started with.
+    /// Makes the next drawing start with the same row of the frame as this drawing.
     #[cfg(test)]
     fn hold_top(&mut self) {
         self.held = true;
     }
 
-    /// Takes prompt and line off the screen; the cursor stands where they began.
+    /// Erases prompt and line from the screen; the cursor is then where they began.
     pub(crate) fn erase(&mut self, out: &mut Vec<u8>) {
         self.catch_up();
         if self.shown {
@@ -281,7 +281,8 @@ impl Screen {
         self.keep_above = what == Clear::Line;
     }
 
-    /// The way of most keystrokes: more text at the end of the line. What is shown already is not laid out again.
+    /// Shows more text at the end of the line, as most keystrokes need. Text that is shown already is not laid out
+    /// again.
     fn extend(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
         let goes_on = self.plain && view.kept >= self.length && view.point == view.line.len();
         let Some(new) = view.line.get(self.length..).filter(|_| goes_on) else { return false };
@@ -296,7 +297,7 @@ impl Screen {
         true
     }
 
-    /// More text at the end of the line, in one row or in several; `false` if that takes a new frame.
+    /// Shows more text at the end of the line, in one row or in several; returns `false` if that needs a new frame.
     fn extend_rows(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
         let existing = self.existing();
         let Some(change) = self.now.extend(line) else { return false };
@@ -330,7 +331,7 @@ impl Screen {
         true
     }
 
-    /// How many rows of what is shown are on the screen; the cursor's row if nothing is shown.
+    /// Returns the number of frame rows on the screen; counts only the cursor's row if no frame is shown.
     fn existing(&self) -> usize {
         if self.shown { (self.now.row_count() - self.top).min(self.height) } else { 1 }
     }
@@ -345,12 +346,12 @@ impl Screen {
         self.become_flat(view.line, view.point);
     }
 
-    /// Whether lines of the prompt that stand above the frame are others now.
+    /// Whether the lines of the prompt above the frame have changed.
     fn plain_prompt_changed(&self, view: &View<'_>) -> bool {
         view.prompt != self.prompt && split_prompt(view.prompt).0 != split_prompt(&self.prompt).0
     }
 
-    /// The first row to show of a frame so that the cursor's row is on the screen.
+    /// Returns the first row of a frame to show so that the cursor's row is on the screen.
     fn top_for(&self, frame: &Frame) -> usize {
         let cursor = frame.cursor.0;
         let lowest = cursor.saturating_sub(self.height - 1);
@@ -380,7 +381,8 @@ impl Screen {
         }
     }
 
-    /// Draws every row from the cursor's row on, which is the first, at its start. `existing` rows are on the screen.
+    /// Draws all rows from the cursor's row on, which is the first row, from its start. `existing` rows are on the
+    /// screen.
     fn draw_all(&mut self, top: usize, existing: usize, out: &mut Vec<u8>) {
         let wanted = (self.next.row_count() - top).min(self.height);
         for row in 0..wanted {
@@ -416,8 +418,8 @@ impl Screen {
         self.clear_rows(wanted, existing, out);
     }
 
-    /// The rows that a colour of the prompt goes through, if something changes within the colour. They are written as a
-    /// whole, since each row's colour begins in the row above.
+    /// Returns the rows with a colour of the prompt, if something changes within that colour. They are written as a
+    /// whole, because each row's colour begins in the row above.
     fn coloured_rows(&self, wanted: usize) -> Range<usize> {
         let is_invisible = |cell: &frame::Cell| cell.width == 0;
         let has = |row: &usize| self.rows_at(*row).iter().any(|cells| cells.iter().any(is_invisible));
@@ -431,12 +433,12 @@ impl Screen {
         if (first..last).any(differs) || in_colour(last) { first..last + 1 } else { 0..0 }
     }
 
-    /// The cells of a row as it is on the screen, and as it will be.
+    /// Returns the cells of a row as it is on the screen, and as it will be.
     fn rows_at(&self, row: usize) -> [&[frame::Cell]; 2] {
         [self.now.row(self.top + row), self.next.row(self.top + row)]
     }
 
-    /// How many cells at the start of a row stay; `None` if all of them do.
+    /// Returns how many cells at the start of a row stay; `None` if all of them stay.
     fn unchanged(&self, row: usize) -> Option<usize> {
         let (now, next, [old, new]) = (&self.now, &self.next, self.rows_at(row));
         let mut head = old.iter().zip(new).take_while(|(a, b)| now.same(a, next, b)).count();
@@ -450,7 +452,7 @@ impl Screen {
         Some(head)
     }
 
-    /// Writes what has changed in a row, or all of the row.
+    /// Writes the changed part of a row, or the whole row.
     fn draw_row(&mut self, row: usize, whole: bool, out: &mut Vec<u8>) {
         let head = self.unchanged(row);
         let (now, next) = (&self.now, &self.next);
@@ -490,7 +492,7 @@ fn is_printable(byte: &u8) -> bool {
     matches!(byte, 0x20..0x7f)
 }
 
-/// Whether a view shows prompt and line, and nothing else.
+/// Whether a view shows only prompt and line.
 fn is_plain(view: &View<'_>) -> bool {
     view.message.is_none()
         && view.highlighted.is_none()

@@ -1,4 +1,4 @@
-//! [`Pen`]: where the cursor of the terminal stands, and the bytes that move it.
+//! The type [`Pen`], which tracks the position of the terminal's cursor and writes the bytes that move it.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use super::frame::{Cell, Frame, HINT, PLAIN, REGION, Style};
 pub(super) struct Pen {
     row: usize,
     column: usize,
-    /// Whether the last column was written and the cursor hangs behind it.
+    /// Whether the last column was written and the cursor waits there to wrap.
     hangs: bool,
     dumb: bool,
     region: (Vec<u8>, Vec<u8>),
@@ -32,7 +32,7 @@ impl Pen {
         self.region = (begin.to_vec(), end.to_vec());
     }
 
-    /// The cursor stands in the first row and column of a frame.
+    /// Sets the position to the first row and column of a frame.
     pub(super) fn forget(&mut self) {
         (self.row, self.column, self.hangs) = (0, 0, false);
     }
@@ -42,7 +42,7 @@ impl Pen {
         (self.column, self.hangs) = (0, false);
     }
 
-    /// Up from the start of the row, above the frame too.
+    /// Moves up from the start of the row, also above the frame.
     pub(super) fn up(&mut self, rows: usize, out: &mut Vec<u8>) {
         if !self.dumb {
             control(rows, b'A', out);
@@ -50,7 +50,7 @@ impl Pen {
         self.row = self.row.saturating_sub(rows);
     }
 
-    /// To a row that is on the screen, and a column of it.
+    /// Moves to a row and column on the screen.
     pub(super) fn go(&mut self, row: usize, column: usize, frame: &Frame, out: &mut Vec<u8>) {
         if self.dumb {
             return self.go_without_sequences(column, frame, out);
@@ -64,7 +64,7 @@ impl Pen {
         self.move_to(row, column, out);
     }
 
-    /// The same where every column is certain, and the cursor does not hang.
+    /// Moves like [`go`](Self::go), if every column is certain and the cursor does not wait to wrap.
     pub(super) fn move_to(&mut self, row: usize, column: usize, out: &mut Vec<u8>) {
         if row < self.row {
             control(self.row - row, b'A', out);
@@ -100,7 +100,7 @@ impl Pen {
         (self.column, self.hangs) = (column, false);
     }
 
-    /// To the start of a row that follows the one the cursor stands in, and may not be on the screen yet.
+    /// Moves to the start of a later row, which may not be on the screen yet.
     pub(super) fn enter(
         &mut self,
         row: usize,
@@ -124,7 +124,7 @@ impl Pen {
         (self.row, self.column, self.hangs) = (row, 0, false);
     }
 
-    /// Plain text was appended to the row.
+    /// Writes plain text at the end of the row.
     pub(super) fn wrote(&mut self, text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(text);
         self.column += text.len();
@@ -166,7 +166,7 @@ impl Pen {
         }
     }
 
-    /// Moves the rest of the row so that a text of `new` columns has place where one of `old` columns was.
+    /// Shifts the rest of the row so that a text of `new` columns fits where a text of `old` columns was.
     pub(super) fn shift(&mut self, old: usize, new: usize, out: &mut Vec<u8>) {
         match new.checked_sub(old) {
             Some(more) => control(more, b'@', out),
@@ -174,13 +174,13 @@ impl Pen {
         }
     }
 
-    /// Writes spaces over the first columns of the row, and stands at its start again.
+    /// Writes spaces over the first columns of the row, and returns to its start.
     pub(super) fn blank(&mut self, width: usize, out: &mut Vec<u8>) {
         out.resize(out.len() + width, b' ');
         self.start_of_row(out);
     }
 
-    /// Clears the `width` columns behind the cursor, which are the rest of the row.
+    /// Clears the `width` columns after the cursor, which are the rest of the row.
     pub(super) fn clear_rest(&mut self, width: usize, out: &mut Vec<u8>) {
         if self.dumb {
             out.resize(out.len() + width, b' ');
@@ -203,7 +203,7 @@ impl Pen {
     }
 }
 
-/// A sequence with one number; nothing for 0.
+/// Writes a sequence with one number; nothing for 0.
 fn control(count: usize, letter: u8, out: &mut Vec<u8>) {
     match count {
         0 => {}

@@ -1,11 +1,11 @@
-//! What a terminal shows, asserted on an emulated one.
+//! Tests of the screen on an emulated terminal.
 
 use vt100::Parser;
 
 use super::super::machine::{Clear, Effects, View};
 use super::Screen;
 
-/// A screen and the terminal behind it.
+/// A screen and the terminal that shows it.
 struct Shown {
     screen: Screen,
     terminal: Parser,
@@ -29,19 +29,19 @@ impl Shown {
         self
     }
 
-    /// Draws a view, which says how much of the line was there before.
+    /// Draws a view, which states how much of the line was there before.
     fn draw(&mut self, view: &View<'_>) -> &mut Self {
         let kept = self.line.iter().zip(view.line).take_while(|(before, now)| before == now).count();
         self.line = view.line.to_vec();
         self.run(|screen, out| screen.draw(&View { kept, ..view.clone() }, out))
     }
 
-    /// How many pieces of lines were laid out since the last time.
+    /// Returns how many pieces of lines were laid out since the last call.
     fn laid(&mut self) -> usize {
         std::mem::take(&mut self.screen.now.laid) + std::mem::take(&mut self.screen.next.laid)
     }
 
-    /// Whether both terminals show the same.
+    /// Asserts that both terminals show the same.
     #[track_caller]
     fn looks_like(&self, other: &Shown, place: impl Fn() -> String) {
         let (a, b) = (self.terminal.screen(), other.terminal.screen());
@@ -297,7 +297,7 @@ fn a_line_of_several_rows_is_drawn_anew_where_it_stood() {
     shown.is("p\n> abcdefghijkl", (2, 4));
 }
 
-/// Whatever was shown before: the screen is the same as if the last view had been drawn on an empty one.
+/// Asserts that small updates show the same screen as a drawing of the last view on an empty screen.
 #[test]
 fn small_updates_and_a_whole_drawing_look_alike() {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -345,8 +345,8 @@ fn small_updates_and_a_whole_drawing_look_alike() {
     }
 }
 
-/// Characters that join the one before, wide ones, tabs, ends of rows. The emulator drops U+FFFD, so bytes of no
-/// character are not among them.
+/// Characters that join the previous character, wide characters, tabs, ends of rows. The emulator drops U+FFFD, so
+/// there are no invalid bytes among them.
 const ENDS: [&[u8]; 10] = [
     b"a",
     b"bc",
@@ -360,7 +360,7 @@ const ENDS: [&[u8]; 10] = [
     b"\x01",
 ];
 
-/// Text that comes at the end, piece by piece, is shown as if it had been there at once.
+/// Asserts that text which arrives piece by piece at the end is shown as if it had been there at once.
 #[test]
 fn a_line_that_grows_looks_like_one_that_was_drawn_at_once() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

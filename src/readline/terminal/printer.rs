@@ -1,4 +1,4 @@
-//! [`Printer`]: texts of other threads, printed above the line that is being edited.
+//! The type [`Printer`]: texts of other threads, printed above the line that is being edited.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,8 @@ use ossature_sys::fd::{self, OwnedFd};
 
 use crate::error::{Error, Result};
 
-/// Prints from any thread to a [`Terminal`](super::Terminal) without tearing the line that is being edited there.
+/// A handle with which any thread prints to a [`Terminal`](super::Terminal) without tearing the line that is being
+/// edited there.
 ///
 /// While no line is edited, a text is written at once. Clones print to the same terminal.
 ///
@@ -20,25 +21,26 @@ pub struct Printer(Arc<Inner>);
 
 struct Inner {
     output: OwnedFd,
-    /// Counts up when a text was queued.
+    /// An event that is counted up when a text is queued.
     ready: EventFd,
     state: Mutex<PrinterState>,
 }
 
 #[derive(Default)]
 struct PrinterState {
-    /// Whether a line is edited, so that texts are queued.
+    /// Whether a line is being edited, so that texts are queued.
     editing: bool,
     queued: Vec<u8>,
 }
 
 impl Printer {
     pub(super) fn new(output: OwnedFd) -> Result<Self> {
-        let ready = EventFd::counter(0).map_err(|errno| Error::os(errno, "the printer: no descriptor is left"))?;
+        let ready =
+            EventFd::counter(0).map_err(|errno| Error::os(errno, "the printer: cannot create its descriptor"))?;
         Ok(Self(Arc::new(Inner { output, ready, state: Mutex::default() })))
     }
 
-    /// Prints a text. A newline is added if the text has none at its end, and so an empty text is an empty row.
+    /// Prints a text. Adds a newline if the text does not end with one, so an empty text is an empty row.
     ///
     /// # Errors
     /// Of kind `Os` when the terminal cannot be written.
@@ -67,7 +69,7 @@ impl Printer {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A line begins: texts are queued until the answer is dropped.
+    /// Begins a line: texts are queued until the returned queue is dropped.
     pub(super) fn begin(&self) -> Queue<'_> {
         self.state().editing = true;
         Queue(self)
@@ -84,11 +86,11 @@ impl fmt::Debug for Printer {
     }
 }
 
-/// The texts that came while a line is edited.
+/// The texts that arrive while a line is edited.
 pub(super) struct Queue<'p>(&'p Printer);
 
 impl Queue<'_> {
-    /// Readable when there are texts.
+    /// The descriptor that is readable when there are texts.
     pub(super) fn ready(&self) -> &EventFd {
         &self.0.0.ready
     }
@@ -100,7 +102,7 @@ impl Queue<'_> {
         std::mem::take(&mut state.queued)
     }
 
-    /// No line is edited any more; answers the texts that nobody took.
+    /// Ends the queueing; returns the texts that were not taken.
     pub(super) fn end(&self) -> Vec<u8> {
         let mut state = self.0.state();
         state.editing = false;
