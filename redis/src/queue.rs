@@ -270,7 +270,8 @@ impl<T: Transfer> Queue<T> {
         Ok(None)
     }
 
-    /// Takes the next item, which comes again to another getter if this process dies before it is done with.
+    /// Takes the next item, guarded: the item is delivered to another getter if this process dies before the item is
+    /// done.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -282,7 +283,7 @@ impl<T: Transfer> Queue<T> {
         }
     }
 
-    /// As [`get_guarded`](Self::get_guarded), until the deadline. Returns `None` when the time ran out.
+    /// As [`get_guarded`](Self::get_guarded), until the deadline. Returns `None` at the deadline.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -300,7 +301,7 @@ impl<T: Transfer> Queue<T> {
         }
     }
 
-    /// How many items are there, guarded ones included.
+    /// The number of items, including guarded ones.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed).
@@ -309,7 +310,7 @@ impl<T: Transfer> Queue<T> {
         self.count().map(|(length, _)| length)
     }
 
-    /// Whether no item is there.
+    /// Whether the queue has no items.
     ///
     /// # Errors
     /// As [`len`](Self::len).
@@ -318,7 +319,7 @@ impl<T: Transfer> Queue<T> {
         self.len().map(|length| length == 0)
     }
 
-    /// How many items were put and not said to be finished by [`task_done`](Self::task_done).
+    /// The number of items that were put and not yet reported as finished by [`task_done`](Self::task_done).
     ///
     /// # Errors
     /// As [`len`](Self::len).
@@ -331,7 +332,7 @@ impl<T: Transfer> Queue<T> {
         Ok(self.place.with(limit, |_, engine| engine.count())?.unwrap_or_default())
     }
 
-    /// Says that an item which was got is finished.
+    /// Reports that an item from the queue is finished.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) when it was called as often as items were put (Python's `ValueError`);
@@ -355,7 +356,7 @@ impl<T: Transfer> Queue<T> {
         self.join_timeout(Deadline::NEVER).map(drop)
     }
 
-    /// As [`join`](Self::join), until the deadline. Returns false when the time ran out.
+    /// As [`join`](Self::join), until the deadline. Returns `false` at the deadline.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -375,7 +376,7 @@ impl<T: Transfer> Queue<T> {
 }
 
 impl Queue<()> {
-    /// A queue before it is connected.
+    /// Returns the settings of a queue, to change before the connection.
     pub fn builder() -> QueueBuilder {
         QueueBuilder {
             maxsize: None,
@@ -399,24 +400,24 @@ impl<T> Drop for Queue<T> {
 }
 
 impl<T> Guarded<T> {
-    /// Says that the item is done with, and gives it out of the guard.
+    /// Reports that the item is finished, and returns it without the guard.
     ///
     /// # Errors
-    /// [`Abandoned`](ErrorKind::Abandoned) when this process was not heard of for so long that another has the item;
-    /// [`Closed`](ErrorKind::Closed) when the server is away: then the item comes again.
+    /// [`Abandoned`](ErrorKind::Abandoned) when this process sent no heartbeat for too long, so another getter has the
+    /// item; [`Closed`](ErrorKind::Closed) when the server is unavailable: then the item is delivered again.
     pub fn done(mut self) -> Result<T> {
         let lost = || -> Error {
-            let text = "this process was not heard of for so long that another one has got the item";
+            let text = "the item was given to another getter: this process sent no heartbeat for too long";
             engine::error(ErrorKind::Abandoned, text.into())
         };
         let item = self.item.take().ok_or_else(lost)?;
         if self.place.acknowledge(&self.id, false)? { Ok(item) } else { Err(lost()) }
     }
 
-    /// Gives the item back: it comes again, to any getter, before those behind it.
+    /// Returns the item to the queue: it is delivered again, to any getter, before later items.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) when the server is away: then the item comes again after the lease.
+    /// [`Closed`](ErrorKind::Closed) when the server is unavailable: then the item is delivered again after the lease.
     pub fn give_back(mut self) -> Result<()> {
         self.item = None;
         self.place.acknowledge(&self.id, true).map(drop)
@@ -429,7 +430,7 @@ impl<T> Deref for Guarded<T> {
     fn deref(&self) -> &T {
         match &self.item {
             Some(item) => item,
-            None => unreachable!("a guard whose item is acknowledged is gone"),
+            None => unreachable!("an acknowledged item has no guard"),
         }
     }
 }
@@ -438,7 +439,7 @@ impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
         if self.item.is_some() {
             if let Err(error) = self.place.acknowledge(&self.id, std::thread::panicking()) {
-                log::warn!("an item of the queue {} comes again: {error}", self.place.link.name());
+                log::warn!("an item of the queue {} will be delivered again: {error}", self.place.link.name());
             }
         }
     }

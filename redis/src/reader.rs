@@ -1,16 +1,16 @@
-//! The connection that answers come from, and what was read from it.
+//! The connection that receives answers, and the state of the reading.
 
 use std::time::Instant;
 
 use crate::streams::Streams;
 
-/// Whoever has it reads answers.
+/// The reader of answers; the thread that locks it reads.
 pub(crate) struct Reader {
     pub(crate) engine: Option<Streams>,
-    /// Ends that were taken in and may be forgotten.
+    /// Ends that are recorded, and that the server may forget.
     pub(crate) seen: Vec<String>,
     pub(crate) ticked: Option<Instant>,
-    /// The first chunk that is to be asked for next, and when others were.
+    /// The first chunk of the next inquiry, and the time of the last inquiry.
     pub(crate) asked: (u64, Instant),
 }
 

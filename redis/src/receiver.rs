@@ -1,4 +1,4 @@
-//! Whoever reads: takes in ends, says that the client lives, and heals what the server has lost.
+//! The reading thread: records ends, sends heartbeats for the client, and resubmits chunks that the server has lost.
 //!
 //! The client has the inputs of every call that it waits for. So the receiver asks the server after each reconnection,
 //! and after two beats of silence, which of its chunks are neither waiting nor claimed. It takes in all ends that are
@@ -17,16 +17,16 @@ use crate::reader::Reader;
 use crate::state::{BATCH, HubState, Mode};
 use crate::streams::Streams;
 
-/// How long the thread waits at the server before it looks at what else is to do.
+/// How long the thread waits at the server before it checks for other work.
 const WAIT: Duration = Duration::from_millis(250);
-/// The same while the server has no memory, or calls are to be sent.
+/// How long the thread waits while the server is out of memory, or calls are unsent.
 const SOON: Duration = Duration::from_millis(20);
-/// How many beats there are in a lease.
+/// The number of heartbeats in a lease.
 pub(crate) const BEATS: u32 = 10;
-/// About how many chunks the server is asked at a time while others end.
+/// The approximate number of chunks in one inquiry while others end.
 const SOME: usize = 1024;
 
-/// Ends all calls when the thread panics, so that nobody waits for what does not come.
+/// Ends all calls when the thread panics, so that no caller waits endlessly.
 struct Last<'h>(&'h Hub);
 
 impl Drop for Last<'_> {
@@ -38,7 +38,7 @@ impl Drop for Last<'_> {
     }
 }
 
-/// The life of the thread.
+/// Runs the receiving thread.
 pub(crate) fn receive(hub: &Arc<Hub>) {
     let _last = Last(hub);
     loop {
@@ -67,7 +67,7 @@ pub(crate) fn receive(hub: &Arc<Hub>) {
     let _ = leave(hub, engine);
 }
 
-/// Takes back what is left. A server that is away forgets the client by itself.
+/// Cancels the remaining chunks. An unavailable server forgets the client by itself.
 fn leave(hub: &Hub, engine: Option<Streams>) -> Outcome<()> {
     let unwanted = std::mem::take(&mut hub.state().unwanted);
     let Some(mut engine) = engine else { return Ok(()) };
@@ -84,7 +84,7 @@ fn leave(hub: &Hub, engine: Option<Streams>) -> Outcome<()> {
 }
 
 impl Reader {
-    /// Connects, if it has no connection.
+    /// Connects, unless a connection exists.
     fn connect(&mut self, hub: &Hub) -> Outcome<()> {
         if self.engine.is_some() {
             return Ok(());
@@ -101,7 +101,7 @@ impl Reader {
         }
     }
 
-    /// Does what is due, sends what is new, and takes in the ends that are there, or come within a moment.
+    /// Does the due work, sends new chunks, and records the ends that are available, or arrive within a moment.
     pub(crate) fn read(&mut self, hub: &Hub) -> Outcome<()> {
         let Some(mut engine) = self.engine.take() else { return Ok(()) };
         match self.step(hub, &mut engine) {
@@ -153,7 +153,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends what is new, and takes in what has ended.
+    /// Sends new chunks, and records ends.
     fn exchange(&mut self, hub: &Hub, engine: &mut Streams, wait: Duration) -> Outcome<()> {
         let (batch, wait) = {
             let mut state = hub.state();
@@ -188,7 +188,7 @@ impl Reader {
         }
     }
 
-    /// Takes in ends; whether there were any.
+    /// Records ends; returns whether there were any.
     fn take_in(&mut self, hub: &Hub, ended: Vec<Finished>) -> bool {
         self.seen = ended.iter().map(|ended| ended.id.clone()).collect();
         if !ended.is_empty() {
@@ -197,7 +197,7 @@ impl Reader {
         !self.seen.is_empty()
     }
 
-    /// Gives out again what the server has lost, of all chunks or of some.
+    /// Resubmits the chunks that the server has lost, among all or some chunks.
     fn heal(&mut self, hub: &Hub, engine: &mut Streams, all: bool) -> Outcome<()> {
         let sender = hub.sender(); // nobody sends meanwhile, so what is missing was not sent or is lost
         let numbers: Vec<u64> = {
@@ -252,11 +252,11 @@ impl Reader {
         engine.submit(&hub.me, &again)?;
         let mut state = hub.state();
         state.healed += again.len() as u64;
-        log::debug!("{} chunks were given out again to {}", again.len(), hub.link.name());
+        log::debug!("{} chunks were submitted again to {}", again.len(), hub.link.name());
         Ok(())
     }
 
-    /// The server is away, or does not do its part.
+    /// Records that the server is unavailable, or refuses a request.
     fn trouble(&mut self, hub: &Hub, fault: Fault) -> Fault {
         *hub.sender() = None;
         let mut state = hub.state();
@@ -272,7 +272,7 @@ impl Reader {
     }
 }
 
-/// Notes who works, and whether any of them can read what this program sends.
+/// Records the workers, and whether any of them can read the calls of this program.
 fn look_at(hub: &Hub, hosts: Vec<crate::engine::Described>) {
     let label = &hub.me.label;
     let known = hosts.iter().any(|is| is.labels.contains(label));

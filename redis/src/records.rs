@@ -1,4 +1,4 @@
-//! The verbs of queues over Redis Streams: one stream, read by one group.
+//! The operations of queues over Redis Streams: one stream, read by one group.
 
 use std::time::Duration;
 

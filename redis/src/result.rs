@@ -1,4 +1,4 @@
-//! What `apply_async` and `map_async` give: results that are not there yet.
+//! The results of `apply_async` and `map_async`, which are not available yet.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use ossature::{Error, ErrorKind, Result};
 use crate::hub::Hub;
 use crate::job::Outcome;
 
-/// The result of one call, which another machine makes.
+/// The result of one call, which runs on another machine.
 ///
 /// Dropping the result does not stop the call. A value is given once.
 pub struct AsyncResult<R> {
@@ -22,7 +22,7 @@ pub struct AsyncResult<R> {
 }
 
 /// The results of the calls of one map, in the order of the items.
-#[must_use = "the values are lost if nobody gets them"]
+#[must_use = "the values are lost unless the program gets them"]
 pub struct MapResult<R> {
     pub(crate) held: Held,
     pub(crate) kind: PhantomData<fn() -> R>,
@@ -36,13 +36,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Another handle, for a callback.
+    /// Returns another handle, for a callback.
     pub(crate) fn twin(&self) -> Self {
         self.hub.hold(self.job);
         Self { hub: self.hub.clone(), job: self.job, task: self.task }
     }
 
-    /// The value of the only call, which has ended.
+    /// Takes the value of the only call, which has ended.
     pub(crate) fn one<R: Transfer>(&self) -> Result<R> {
         let outcome = self.hub.lock()?.job(self.job).and_then(|job| match job.failure() {
             Some(failure) => Some(Outcome::failed(&failure)), // a failure may be asked for again
@@ -51,7 +51,7 @@ impl Held {
         decode(self.task, outcome.ok_or_else(|| taken(self.task))?)
     }
 
-    /// The values of all calls, which have ended.
+    /// Takes the values of all calls, which have ended.
     pub(crate) fn all<R: Transfer>(&self) -> Result<Vec<R>> {
         let (given, outcomes) = {
             let mut state = self.hub.lock()?;
@@ -82,7 +82,7 @@ fn taken(task: &str) -> Error {
     engine::error(ErrorKind::NoResult, format!("an earlier call returned the result of {task}"))
 }
 
-/// The value of one call.
+/// Decodes the value of one call.
 pub(crate) fn decode<R: Transfer>(task: &str, outcome: Outcome) -> Result<R> {
     decode_by(&mut Unpacker::begin(), task, outcome)
 }
@@ -99,7 +99,7 @@ fn decode_by<R: Transfer>(unpacker: &mut Unpacker, task: &str, outcome: Outcome)
 macro_rules! waits {
     ($Result:ident) => {
         impl<R> $Result<R> {
-            /// Waits until the result is there, or until the deadline. Says whether the result is there.
+            /// Waits until the result is available, or until the deadline. Returns whether the result is available.
             ///
             /// # Errors
             /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
@@ -110,7 +110,7 @@ macro_rules! waits {
                 self.held.hub.wait(timeout.into(), done).map(|done| done.is_some())
             }
 
-            /// Says whether the result is there, a value or an error.
+            /// Returns whether the result is available, a value or an error.
             ///
             /// # Errors
             /// As [`wait`](Self::wait).
@@ -118,7 +118,7 @@ macro_rules! waits {
                 self.wait(Deadline::NOW)
             }
 
-            /// Says whether every call has returned a value.
+            /// Returns whether every call has returned a value.
             ///
             /// # Errors
             /// [`InvalidInput`](ErrorKind::InvalidInput) before the result is [ready](Self::ready).
@@ -129,7 +129,7 @@ macro_rules! waits {
                 Ok(self.held.hub.lock()?.job(self.held.job).is_none_or(|job| job.failed == 0))
             }
 
-            /// Cancels the calls that have not ended. One that runs is ended with its process, within a second. The
+            /// Cancels the calls that have not ended. The process of a running call is killed within a second. The
             /// result is [`Cancelled`](ErrorKind::Cancelled), unless every call had ended before.
             ///
             /// # Errors
@@ -138,7 +138,7 @@ macro_rules! waits {
                 self.held.hub.cancel(self.held.job)
             }
 
-            /// Counts the calls that have ended, for a progress bar.
+            /// The number of calls that have ended, for a progress bar.
             ///
             /// # Errors
             /// As [`wait`](Self::wait).
@@ -181,7 +181,7 @@ impl<R: Transfer> AsyncResult<R> {
         self.get_timeout(Deadline::NEVER)?.ok_or(missing)
     }
 
-    /// Waits for the value until the deadline. Returns `None` when the time ran out.
+    /// Waits for the value until the deadline. Returns `None` at the deadline.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -203,7 +203,7 @@ impl<R: Transfer> MapResult<R> {
         self.get_timeout(Deadline::NEVER)?.ok_or(missing)
     }
 
-    /// Waits for the values until the deadline. Returns `None` when the time ran out.
+    /// Waits for the values until the deadline. Returns `None` at the deadline.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -214,8 +214,8 @@ impl<R: Transfer> MapResult<R> {
         self.held.all().map(Some)
     }
 
-    /// As [`get`](Self::get), and `progress` gets the number of calls that have ended, first 0, then after each change.
-    /// It is called in this thread, and may call the pool.
+    /// As [`get`](Self::get), but calls `progress` with the number of calls that have ended, first with 0, then after
+    /// each change. `progress` runs in this thread, and may call the pool.
     ///
     /// # Errors
     /// As [`get`](Self::get).

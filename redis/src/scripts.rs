@@ -1,12 +1,14 @@
-//! The steps of the protocol as scripts, each of which the server runs as one.
+//! The steps of the protocol as scripts, each of which the server runs atomically.
 //!
 //! `KEYS[1]` is the prefix of all keys, `{name}` in braces, so that a cluster keeps them in one slot.
 //!
-//! Each script but [`SUBMIT`] and [`PUT`] runs also when the server has no memory left: it frees more than it takes.
+//! Each script but [`SUBMIT`] and [`PUT`] also runs while the server is out of memory, because it frees more than it
+//! uses.
 
 use redis::Script;
 
-/// What several scripts do. `answer(P, client, number, bytes, ttl)` adds an answer, `drop(T, id)` ends a record.
+/// Functions that several scripts use. `answer(P, client, number, bytes, ttl)` adds an answer, `drop(T, id)` ends a
+/// record.
 macro_rules! answer {
     () => {
         r#"
@@ -32,9 +34,10 @@ end
     };
 }
 
-/// Records of a host that is lost. `sweep(P, now, lease)`:
-/// * Nobody has looked for half a lease: the server was down, or was replaced, or nobody was there. Leases begin anew.
-/// * A worker without a lease: what it ran is answered as lost, what it had only taken goes back.
+/// Ends the records of lost hosts. `sweep(P, now, lease)`:
+/// * If no sweep ran for half a lease, all leases begin anew: the server was down or replaced, or had no clients.
+/// * If a worker has no lease, its running chunks are answered as lost, and those that it had only claimed are
+///   returned.
 macro_rules! sweep {
     () => {
         concat!(
@@ -104,7 +107,7 @@ end
     };
 }
 
-/// Adds chunks that are not there yet. ARGV: label, client, ttl, then number and bytes of each. Answers how many were
+/// Adds chunks that are not present yet. ARGV: label, client, ttl, then number and bytes of each. Returns how many were
 /// new.
 ///
 /// Three commands for each chunk, and one more. The worker that first takes from a stream makes its group, which begins
@@ -129,7 +132,8 @@ redis.call('PEXPIRE', at, ttl)
 return new
 "#;
 
-/// Which of a client's chunks are neither waiting nor claimed. ARGV: label, client, numbers. Answers the numbers.
+/// Finds the chunks of a client that are neither waiting nor claimed. ARGV: label, client, numbers. Returns the
+/// numbers.
 ///
 /// A number and its record come and go together, unless somebody deletes records or the stream.
 const MISSING: &str = r#"#!lua flags=allow-oom
@@ -147,7 +151,7 @@ end
 return missing
 "#;
 
-/// A client lives. ARGV: client, ttl, lease. Answers the descriptions of the workers that live.
+/// Heartbeat of a client. ARGV: client, ttl, lease. Returns the descriptions of the living workers.
 const TICK: &str = concat!(
     "#!lua flags=allow-oom\n",
     sweep!(),
@@ -160,7 +164,7 @@ return redis.call('HVALS', P .. ':workers')
 "#
 );
 
-/// A client wants these chunks no more. ARGV: label, client, numbers.
+/// Cancels chunks of a client. ARGV: label, client, numbers.
 const END: &str = r#"#!lua flags=allow-oom
 local P, label, client = KEYS[1], ARGV[1], ARGV[2]
 local T, base = P .. ':tasks:' .. label, P .. ':c:' .. client
@@ -179,15 +183,15 @@ end
 return 0
 "#;
 
-/// A worker takes its turn: it ends chunks with their answers, begins what it had taken ahead, and takes more. ARGV:
-/// worker, ttl, how many to run, how many ahead, how many labels, how many ends, the labels. Then of each end: label,
-/// id, client, number, whether its bytes lie beside the stream, and answer. Then of each beginning: label, id, client
-/// and number.
+/// Runs a worker's turn: ends chunks with their answers, begins chunks claimed ahead, and claims more. ARGV: worker,
+/// ttl, the numbers of chunks to run, chunks ahead, labels and ends, the labels. Then for each end: label, id, client,
+/// number, whether its bytes are stored outside the stream, and answer. Then for each beginning: label, id, client and
+/// number.
 ///
-/// Answers for each beginning whether the worker may begin, and `false` to a worker without a lease. Otherwise it
-/// answers with kind, label, id, client, number and bytes of each chunk that was taken, and whether the bytes lay
-/// beside the stream. A worker whose answer was lost on the way asks again. An end counts once, and a beginning is the
-/// worker's already. What was taken for it goes back after two beats.
+/// Returns for each beginning whether the worker may begin, and `false` to a worker without a lease. For each claimed
+/// chunk it returns kind, label, id, client, number and bytes, and whether the bytes were stored outside the stream. A
+/// worker whose answer was lost repeats the request. An end counts once, and a beginning already belongs to the worker.
+/// Chunks claimed in a lost answer are returned after two heartbeats.
 ///
 /// Six commands for the end of a chunk, and three for its claim.
 const TURN: &str = concat!(
@@ -286,7 +290,7 @@ return {may, out}
 "#
 );
 
-/// A worker gives back what it has not begun. ARGV: worker, then label and id of each.
+/// Returns chunks that a worker has claimed and not begun. ARGV: worker, then label and id of each.
 const RELEASE: &str = r#"#!lua flags=allow-oom
 local P, w = KEYS[1], ARGV[1]
 for i = 2, #ARGV, 2 do
@@ -299,8 +303,9 @@ end
 return 0
 "#;
 
-/// A worker lives. ARGV: worker, its description, lease, ttl, how many labels, these, then client and number of each
-/// chunk that it runs. Answers for each whether anybody waits for it, and label and id of all that it has claimed.
+/// Heartbeat of a worker. ARGV: worker, its description, lease, ttl, the number of labels, the labels, then client and
+/// number of each running chunk. Returns for each whether a client waits for it, and label and id of all that the
+/// worker has claimed.
 const BEAT: &str = concat!(
     "#!lua flags=allow-oom\n",
     sweep!(),
@@ -325,7 +330,7 @@ return {wanted, claimed}
 "#
 );
 
-/// A worker ends. ARGV: worker, ttl.
+/// Ends a worker. ARGV: worker, ttl.
 const RETIRE: &str = concat!(
     "#!lua flags=allow-oom\n",
     sweep!(),
@@ -343,15 +348,15 @@ return 0
 "#
 );
 
-/// Puts a chunk among the dead. ARGV: label, why, client, bytes.
+/// Adds a chunk to the dead letters. ARGV: label, why, client, bytes.
 const DEAD_LETTER: &str = r#"#!lua flags=allow-oom
 local P = KEYS[1]
 return redis.call('XADD', P .. ':dead', 'MAXLEN', '~', 1000, '*', 'label', ARGV[1], 'why', ARGV[2], 'c', ARGV[3], 'b', ARGV[4])
 "#;
 
-/// The calls by which a queue's user changes something have numbers. The last call that was done stands in a key of the
-/// user's. A call whose answer was lost on the way is repeated under its number, and is done once. `repeated(P, user,
-/// number)` says whether it was done; `note(P, user, number, ttl)` says that it was.
+/// Numbers the calls by which a user changes a queue. A key of the user stores the last executed call. A call whose
+/// answer was lost is repeated under its number, and is executed once. `repeated(P, user, number)` returns whether it
+/// was executed; `note(P, user, number, ttl)` records that it was.
 macro_rules! numbered {
     () => {
         r#"
@@ -365,9 +370,8 @@ end
     };
 }
 
-/// Puts an item into a queue. ARGV: user, number, ttl, the greatest length or 0, bytes, and perhaps a name and for how
-/// long it stays. Answers 1 for an item that was put, 0 where there was no room, 2 when one of that name was put
-/// before.
+/// Puts an item into a queue. ARGV: user, number, ttl, the maximum length or 0, bytes, and optionally a name and how
+/// long it stays. Returns 1 if the item was put, 0 if the queue was full, 2 if an item of that name was put before.
 const PUT: &str = concat!(
     "#!lua\n",
     numbered!(),
@@ -387,9 +391,9 @@ return 1
 "#
 );
 
-/// Takes an item. ARGV: who gets, and the ids of what it has. Answers `false` to one without a lease; the id and the
-/// bytes; or the empty text and the id of the last item that there was. An item whose answer was lost on the way comes
-/// again.
+/// Takes an item. ARGV: the getter, and the ids of the items that it has. Returns `false` to a getter without a lease;
+/// otherwise the id and the bytes, or the empty text and the id of the last item so far. An item whose answer was lost
+/// is delivered again.
 const GET: &str = r#"#!lua flags=allow-oom
 local P, T, w = KEYS[1], KEYS[1] .. ':tasks:q', ARGV[1]
 if not redis.call('ZSCORE', P .. ':alive', w) then return false end
@@ -427,8 +431,8 @@ for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1]
 return {'', last}
 "#;
 
-/// An item is done with, or goes back. ARGV: user, number, ttl, the id, `done` or `back`. Answers whether it was still
-/// the user's.
+/// Ends an item, or returns it to the queue. ARGV: user, number, ttl, the id, `done` or `back`. Returns whether the
+/// user still had it.
 const ACKNOWLEDGE: &str = concat!(
     "#!lua flags=allow-oom\n",
     numbered!(),
@@ -448,7 +452,7 @@ return 1
 "#
 );
 
-/// One of the items that were put is finished. ARGV: user, number, ttl. Answers whether any was not.
+/// Counts one item as finished. ARGV: user, number, ttl. Returns whether any was unfinished.
 const DONE: &str = concat!(
     "#!lua flags=allow-oom\n",
     numbered!(),
@@ -462,7 +466,7 @@ return 1
 "#
 );
 
-/// The scripts, with the names by which the server knows them.
+/// The scripts, with the names under which the server stores them.
 pub(crate) struct Scripts {
     pub(crate) submit: Script,
     pub(crate) missing: Script,

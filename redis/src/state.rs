@@ -1,4 +1,4 @@
-//! What a pool knows: its jobs, the chunks that are under way, and what is to be sent.
+//! The state of a pool: its jobs, the chunks in flight, and the chunks to send.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use crate::engine::{Chunk, Described, Fault, Finished};
 use crate::job::{Callback, Failure, Job, Outcome};
 use crate::wire::{Answer, Body, Calls};
 
-/// How many chunks one request has at most, and how many bytes.
+/// The maximum number of chunks in one request, and their maximum length in bytes.
 pub(crate) const BATCH: (usize, usize) = (64, 4 << 20);
 
-/// A chunk that was given out.
+/// A chunk in flight.
 pub(crate) struct Out {
     job: u64,
     base: usize,
     count: usize,
     body: Arc<[u8]>,
-    /// How many workers or hosts have died in it.
+    /// The number of workers or hosts that died in it.
     tries: u32,
 }
 
-/// Whether calls are taken.
+/// Whether the pool accepts calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
     Open,
@@ -36,31 +36,31 @@ pub(crate) struct HubState {
     pub(crate) mode: Mode,
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) next_job: u64,
-    /// What is given out, by number.
+    /// The chunks in flight, by number.
     pub(crate) chunks: HashMap<u64, Out>,
     next_chunk: u64,
-    /// Jobs with calls that no chunk has.
+    /// Jobs with calls that are in no chunk.
     pub(crate) ready: VecDeque<u64>,
-    /// Chunks to be sent.
+    /// Chunks to send.
     pub(crate) unsent: VecDeque<u64>,
-    /// Chunks that nobody wants any more.
+    /// Chunks that no caller wants any more.
     pub(crate) unwanted: Vec<u64>,
     pub(crate) hosts: Vec<Described>,
     /// Whether a thread that waits for a result leads.
     pub(crate) led: bool,
     /// Whether the server may have lost something.
     pub(crate) heal: bool,
-    /// Whether the server has no memory left.
+    /// Whether the server is out of memory.
     pub(crate) full: bool,
-    /// Since when the server is away, and why; `None` while it is there.
+    /// The time since when the server is unavailable, and the fault; `None` while it is available.
     pub(crate) away: Option<(Instant, Fault)>,
-    /// When a chunk last ended, or none was under way.
+    /// The time when a chunk last ended, or when none was in flight.
     pub(crate) progress: Instant,
-    /// Since when only workers of other builds are there while something is to do.
+    /// The time since when all workers are other builds while there is work.
     pub(crate) strangers: Option<Instant>,
-    /// Chunks that have lost as many hosts as they may, and what became of the last.
+    /// Chunks that have lost the maximum number of hosts, and the description of the last host.
     pub(crate) dead: Vec<(Arc<[u8]>, String)>,
-    /// How often chunks were given out again that the server had lost.
+    /// The number of resubmissions of chunks that the server had lost.
     pub(crate) healed: u64,
 }
 
@@ -101,12 +101,12 @@ impl HubState {
         self.jobs.values().any(|job| !job.is_done())
     }
 
-    /// How many processes the workers have.
+    /// The number of processes of all workers.
     pub(crate) fn processes(&self) -> usize {
         self.hosts.iter().map(|is| is.processes).sum()
     }
 
-    /// Chunks to be sent: those that wait for it, and new ones of each job in turn.
+    /// The chunks to send: waiting ones, and new ones of each job in turn.
     pub(crate) fn batch(&mut self) -> Vec<Chunk> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < BATCH.0 && bytes < BATCH.1 {
@@ -149,13 +149,13 @@ impl HubState {
         batch
     }
 
-    /// The server has no memory for these chunks.
+    /// Records that the server has no memory for these chunks.
     pub(crate) fn is_full(&mut self, batch: &[Chunk]) {
         self.full = true;
         batch.iter().rev().for_each(|chunk| self.unsent.push_front(chunk.number));
     }
 
-    /// The chunks that are given out again after the server has lost them.
+    /// The chunks to submit again after the server has lost them.
     pub(crate) fn again(&self, numbers: &[u64]) -> Vec<Chunk> {
         let again = numbers.iter().filter_map(|number| {
             let out = self.chunks.get(number)?;
@@ -164,7 +164,7 @@ impl HubState {
         again.collect()
     }
 
-    /// Ends the calls of a job that have not ended; what is to be called then.
+    /// Ends the calls of a job that have not ended; returns the callbacks that are due then.
     pub(crate) fn withdraw(&mut self, number: u64, failure: &Failure) -> Vec<Callback> {
         let Some(job) = self.jobs.get_mut(&number) else { return Vec::new() };
         for index in job.forget_inputs() {
@@ -185,7 +185,7 @@ impl HubState {
         self.take_callbacks(number)
     }
 
-    /// What is to be called now that calls of the job have ended.
+    /// Takes the callbacks that are due after the end of calls of the job.
     fn take_callbacks(&mut self, number: u64) -> Vec<Callback> {
         let Some(job) = self.jobs.get_mut(&number).filter(|job| job.is_done()) else { return Vec::new() };
         let due = std::mem::take(&mut job.callbacks);
@@ -195,7 +195,7 @@ impl HubState {
         due
     }
 
-    /// Takes in the end of a chunk. One that is not awaited has come before, or was withdrawn.
+    /// Records the end of a chunk. An end that is not awaited was recorded before, or its chunk was cancelled.
     pub(crate) fn accept(&mut self, ended: Finished) -> Vec<Callback> {
         let Some(out) = self.chunks.remove(&ended.number) else { return Vec::new() };
         let number = out.job;
@@ -238,7 +238,7 @@ impl HubState {
             }
             _ => {
                 let text: Arc<str> =
-                    format!("the answer to {} is of another version or of a stranger", job.task).into();
+                    format!("the answer to {} is of another version or another program", job.task).into();
                 for index in out.base..out.base + out.count {
                     job.end(index, Outcome::failed(&Failure::Over(ErrorKind::Decode, text.clone())));
                 }
@@ -248,8 +248,8 @@ impl HubState {
         self.take_callbacks(number)
     }
 
-    /// Gives calls of a chunk out again, each alone, so that one that kills its worker is found: each with how many
-    /// workers or hosts have died in it.
+    /// Submits calls of a chunk again, each alone, so that a call that kills its worker is found. Each has the number
+    /// of workers or hosts that died in it.
     fn retry(&mut self, out: &Out, again: &[(usize, u32)]) {
         let (Some(job), Some(calls)) = (self.jobs.get_mut(&out.job), Calls::read(&out.body)) else { return };
         for &(at, tries) in again {

@@ -12,12 +12,13 @@ use crate::engine::{
 };
 use crate::scripts::Scripts;
 
-/// How many chunks one request has at most, and about how many bytes they have there: no script runs for long, and none
-/// reads or writes much at once.
+/// The maximum number of chunks in one request, and their approximate maximum length in bytes. No script runs for long
+/// or transfers much at once.
 const AT_ONCE: (usize, usize) = (128, 1 << 20);
-/// Longer chunks lie beside the stream, where no script reads them. The scripts have this number, too.
+/// The length above which chunks are stored outside the stream, where no script reads them. The scripts contain this
+/// number, too.
 const BESIDE: usize = 256 << 10;
-/// How many ends are taken at once.
+/// The maximum number of ends in one request.
 const ENDS: usize = 256;
 
 /// A connection to the server.
@@ -26,11 +27,11 @@ pub(crate) struct Streams {
     pub(crate) scripts: Arc<Scripts>,
     /// The prefix of all keys.
     pub(crate) prefix: String,
-    /// Whether the server knows the script that adds chunks, which is sent by its name then.
+    /// Whether the server knows the script that adds chunks, which is then sent by name.
     knows: bool,
 }
 
-/// What the server's error asks for.
+/// Converts an error of the server into a fault.
 pub(crate) fn fault(error: &RedisError) -> Fault {
     let text = error.to_string();
     // A script's own error names the one that it met.
@@ -66,7 +67,7 @@ pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Cuts a list into pieces, each of which one request can carry. `bytes` gives the size of an item.
+/// Splits a list into pieces, each of which fits in one request. `bytes` returns the size of an item.
 fn pieces<T>(mut rest: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let (mut count, mut left) = (0, AT_ONCE.1);
@@ -101,7 +102,7 @@ impl Streams {
         format!("{}:c:{}:out", self.prefix, client.id)
     }
 
-    /// The node of a cluster that has the keys of the pool, if this server has others.
+    /// The node of a cluster that stores the keys of the pool, if this server is another node.
     pub(crate) fn other_node(&mut self) -> Outcome<Option<String>> {
         let asked = redis::cmd("EXISTS").arg(format!("{}:labels", self.prefix)).query::<Value>(&mut self.connection);
         match asked {
@@ -114,7 +115,7 @@ impl Streams {
         }
     }
 
-    /// Whether the server takes writes. Where the question is not allowed, the first write tells.
+    /// Whether the server accepts writes. If the user may not ask, the first write shows it.
     pub(crate) fn is_primary(&mut self) -> Outcome<bool> {
         match redis::cmd("ROLE").query::<Value>(&mut self.connection) {
             Ok(Value::Array(role)) => {
@@ -130,7 +131,7 @@ impl Streams {
     }
 }
 
-/// The arguments of the script that adds chunks.
+/// Adds the arguments of the script that adds chunks.
 fn add_chunks(client: &Client, chunks: &[Chunk], mut add: impl FnMut(&[u8])) {
     add(client.label.as_bytes());
     add(client.id.as_bytes());
@@ -146,7 +147,7 @@ fn fields(value: Value) -> Vec<(Vec<u8>, Vec<u8>)> {
     Vec::<(Vec<u8>, Vec<u8>)>::from_redis_value(value).unwrap_or_default()
 }
 
-/// The records of a reply, each with its id; what is none is left out.
+/// The records of a reply, each with its id; other values are left out.
 fn records(value: Value) -> Vec<(String, Value)> {
     Vec::<(String, Value)>::from_redis_value(value).unwrap_or_default()
 }
@@ -167,7 +168,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What was taken to run, and ahead.
+/// The chunks claimed to run, and those claimed ahead.
 fn claimed(taken: Value) -> Outcome<(Vec<Claim>, Vec<Claim>)> {
     type Seven = (String, String, String, String, String, Vec<u8>, bool);
     let taken = Vec::<Seven>::from_redis_value(taken).map_err(|error| Fault::Refused(error.to_string()))?;

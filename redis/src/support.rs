@@ -1,4 +1,4 @@
-//! `prog worker`: the command line of a worker, in any program that has one more line in its `main`.
+//! `prog worker`: the command line of a worker, in any program that adds one line to its `main`.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use ossature::{ErrorKind, Result};
 use crate::worker::{Worker, exit_code};
 use crate::{HostStats, Pool};
 
-/// What `prog worker --help` says.
+/// The text of `prog worker --help`.
 const HELP: &str = "\
 usage: PROGRAM worker --url URL --pool NAME [-j N] [--accept VERSION]... [--list]
 
@@ -26,8 +26,8 @@ Makes the calls of the pool NAME on the server at URL, until SIGTERM or SIGINT.
   --list             say who works for the pool, and end
 ";
 
-/// In a program that was started as `PROGRAM worker ...`: works until a signal ends it, and ends the process. In any
-/// other: does nothing.
+/// In a program started as `PROGRAM worker ...`, works until a signal ends it, and ends the process. In any other
+/// program, returns at once.
 ///
 /// The second line of `main`, behind [`freeze_support`](ossature::multiprocessing::freeze_support).
 ///
@@ -59,7 +59,7 @@ pub fn worker_support() {
     std::process::exit(i32::from(code != ExitCode::SUCCESS));
 }
 
-/// A command line that was read.
+/// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Order {
     Help,
@@ -68,7 +68,7 @@ enum Order {
 }
 
 fn wrong(text: String) -> ossature::Error {
-    engine::error(ErrorKind::InvalidInput, format!("{text}; `worker --help` says what there is"))
+    engine::error(ErrorKind::InvalidInput, format!("{text}; see `worker --help`"))
 }
 
 impl Order {
@@ -97,7 +97,7 @@ impl Order {
                 "--outage" => times[0] = Some(number(value()?)?),
                 "--lease" => times[1] = Some(number(value()?)?),
                 "--list" => list = true,
-                _ => return Err(wrong(format!("there is no option {name:?}"))),
+                _ => return Err(wrong(format!("unknown option {name:?}"))),
             }
         }
         let url =
@@ -137,7 +137,7 @@ impl Order {
     }
 }
 
-/// The table of who works.
+/// Formats the table of workers.
 fn listed(hosts: &[HostStats], dead: usize) -> String {
     let mut text = format!("{:<24} {:>8} {:>9} {:>7} {:>12}  builds\n", "host", "pid", "processes", "running", "calls");
     for is in hosts {

@@ -1,4 +1,5 @@
-//! What lies in a record of the stream, and in the answer to one: bytes that a stranger may have written.
+//! The bytes in a record of the stream, and in its answer. Another program may have written them, so they are not
+//! trusted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,19 +7,19 @@ use std::time::Duration;
 use ossature::multiprocessing::pool::engine::{self, CallEnd, Wants};
 use ossature::{Error, ErrorKind};
 
-/// The first byte of a chunk. Another layout gets another number.
+/// The first byte of a chunk. A different layout has a different number.
 const VERSION: u8 = 1;
 /// The first byte of an answer with outcomes.
 const OUTCOMES: u8 = b'O';
-/// The first byte of an answer that says that the host was lost.
+/// The first byte of an answer that reports a lost host.
 const LOST: u8 = b'L';
-/// How many bytes stand before the name of the task.
+/// The number of bytes before the name of the task.
 const HEAD: usize = 1 + 1 + 8 + 4 + 2;
 
-/// The longest payload: the server takes no text of 512 MiB and more.
+/// The longest payload: the server rejects a text of 512 MiB or more.
 pub(crate) const LONGEST: usize = (512 << 20) - (1 << 16);
 
-/// The error of payloads that are longer.
+/// The error for payloads that are too long.
 pub(crate) fn too_long(what: &str, length: usize) -> Error {
     let text = format!(
         "{what} have {length} bytes, and the server takes no more than 512 MiB: put them in a file that all machines see, \
@@ -72,19 +73,19 @@ impl Body {
     }
 }
 
-/// A chunk as it was read.
+/// A parsed chunk.
 #[derive(Debug)]
 pub(crate) struct Calls<'b> {
     pub(crate) task: &'b str,
     pub(crate) wants: Wants,
-    /// How long one call may take.
+    /// The time limit of one call.
     pub(crate) limit: Option<Duration>,
     /// The arguments of each call.
     pub(crate) arguments: Vec<&'b [u8]>,
 }
 
 impl<'b> Calls<'b> {
-    /// `None` for bytes that are not a chunk of this layout.
+    /// Parses a chunk; `None` for bytes that are not a chunk of this layout.
     pub(crate) fn read(bytes: &'b [u8]) -> Option<Self> {
         let (head, mut rest) = bytes.split_at_checked(HEAD)?;
         if head.first() != Some(&VERSION) {
@@ -108,11 +109,11 @@ impl<'b> Calls<'b> {
     }
 }
 
-/// Builds the answer of a worker: how long the calls took, on which host, and how each ended.
+/// A builder for the answer of a worker: how long the calls took, on which host, and how each ended.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
     bytes: Vec<u8>,
-    /// How many bytes of outcomes may follow. Each call has room for a refusal beside them.
+    /// The number of bytes of outcomes that may follow. Each call has reserved space for a refusal as well.
     left: usize,
 }
 
@@ -121,7 +122,7 @@ impl Outcomes {
         Self::within(LONGEST, took, host, calls)
     }
 
-    /// [`new`](Self::new) with at most `most` bytes of outcomes. A call whose outcome finds no room counts as failed.
+    /// [`new`](Self::new) with at most `most` bytes of outcomes. A call whose outcome does not fit counts as failed.
     fn within(most: usize, took: Duration, host: &str, calls: usize) -> Self {
         let host = host.as_bytes();
         let host = host.get(..host.len().min(255)).unwrap_or_default();
@@ -133,7 +134,7 @@ impl Outcomes {
         Self { bytes, left: most.saturating_sub(calls.saturating_mul(REFUSAL)) }
     }
 
-    /// Adds how the next call ended.
+    /// Adds the end of the next call.
     pub(crate) fn push(&mut self, end: CallEnd<'_>) {
         let (CallEnd::Value(payload) | CallEnd::Failed(payload)) = end;
         if payload.len() > self.left {
@@ -154,28 +155,28 @@ impl Outcomes {
     }
 }
 
-/// For how many outcomes there is room before any was read.
+/// The initial capacity for outcomes, before any was read.
 const FEW: usize = 256;
-/// How many bytes most outcomes have, and how many an answer makes room for before it has any.
+/// The length of most outcomes, and the maximum that an answer reserves at first, in bytes.
 const USUAL: usize = 16;
 const MOST_AT_FIRST: usize = 1 << 16;
-/// More bytes than such an outcome has.
+/// An upper bound for the length of a refusal, in bytes.
 const REFUSAL: usize = 512;
-/// The text of it.
+/// The text of a refusal.
 const TOO_MUCH: &str = "the values of one chunk take more than 512 MiB, and the server takes no more: put them in files that \
                         all machines see, or give chunks fewer calls";
 
-/// An answer as it was read.
+/// A parsed answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Each call has ended: whether it has a value, and where its bytes stand in the answer.
+    /// The end of each call: whether it has a value, and the range of its bytes in the answer.
     Outcomes { took: Duration, host: String, ends: Vec<(bool, usize, usize)> },
-    /// The host of this description was lost.
+    /// The host with this description was lost.
     Lost(String),
 }
 
 impl Answer {
-    /// `None` for bytes that are not an answer of this layout.
+    /// Parses an answer; `None` for bytes that are not an answer of this layout.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (kind, mut rest) = bytes.split_first()?;
         match *kind {
@@ -203,14 +204,14 @@ impl Answer {
     }
 }
 
-/// The first bytes of what is left.
+/// Takes the first `length` bytes of the rest.
 fn take<'b>(rest: &mut &'b [u8], length: usize) -> Option<&'b [u8]> {
     let (taken, left) = rest.split_at_checked(length)?;
     *rest = left;
     Some(taken)
 }
 
-/// Up to eight bytes as a number, the lowest first.
+/// Reads up to eight bytes as a little-endian number.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -1,4 +1,4 @@
-//! A worker: one process on a machine, which takes chunks of calls from the server and has a local pool make them.
+//! A worker: one process on a machine, which claims chunks of calls from the server and runs them in a local pool.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::engine::{Described, Engine, Fault, Serving};
 use crate::life::Life;
 use crate::link::Link;
 
-/// A worker before it runs: what `prog worker --url URL --pool NAME` becomes.
+/// The settings of a worker before it runs, as `prog worker --url URL --pool NAME` has them.
 ///
 /// A program that has command lines of its own builds one; otherwise see [`worker_support`](crate::worker_support).
 ///
@@ -33,7 +33,7 @@ use crate::link::Link;
 ///     Worker::new("redis://broker/", "render")?.processes(8).run()
 /// }
 /// ```
-#[must_use = "nothing is taken until `run`"]
+#[must_use = "the worker is idle until `run`"]
 #[derive(Clone, Debug)]
 pub struct Worker {
     url: String,
@@ -46,7 +46,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker of the pool `name` at `url`: see [`Pool::connect`](crate::Pool::connect).
+    /// Creates a worker of the pool `name` at `url`: see [`Pool::connect`](crate::Pool::connect).
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a text that is not an address or not a name.
@@ -63,20 +63,20 @@ impl Worker {
         })
     }
 
-    /// Says how many processes make calls; otherwise as many as there are [usable processors](usable_cpus).
+    /// Sets the number of processes that run calls. The default is the number of [usable processors](usable_cpus).
     pub fn processes(mut self, count: usize) -> Self {
         self.processes = Some(count);
         self
     }
 
-    /// Says how the processes are started, otherwise by [`Spawn`](Context::Spawn): see
+    /// Sets how the processes start; the default is [`Spawn`](Context::Spawn). See
     /// [`PoolBuilder::context`](ossature::multiprocessing::pool::PoolBuilder::context).
     pub fn context(mut self, context: Context) -> Self {
         self.context = Some(context);
         self
     }
 
-    /// Has the worker make the calls of programs that [accept](crate::PoolBuilder::accept) this version, too.
+    /// Accepts the calls of programs that [accept](crate::PoolBuilder::accept) this version, too.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for other texts than up to 100 letters, digits, dots, dashes and
@@ -92,13 +92,13 @@ impl Worker {
         self
     }
 
-    /// Says how long the server may be away until the worker ends with an error; otherwise ten minutes.
+    /// Sets how long the server may be unavailable before the worker ends with an error. The default is ten minutes.
     pub fn outage(mut self, limit: Duration) -> Self {
         self.outage = limit;
         self
     }
 
-    /// Takes and makes calls until `SIGTERM` or `SIGINT` comes, then ends the calls that run, and returns.
+    /// Claims and runs calls until `SIGTERM` or `SIGINT` arrives, then ends the running calls, and returns.
     ///
     /// The process must have one thread, and those signals at their default.
     ///
@@ -153,7 +153,7 @@ impl Worker {
     }
 }
 
-/// Says how a worker ended, for the shell.
+/// Prints how a worker ended, and returns its exit code.
 pub(crate) fn exit_code(ended: Result<()>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,5 @@
-//! Pools over servers of the tests' own: each line of the table in the crate's documentation. A main of its own,
-//! because the same program is the workers.
+//! Pools over the tests' own servers: each row of the tables in the crate's documentation. The test has its own main,
+//! because the same program serves as the workers.
 
 mod support;
 
@@ -21,7 +21,7 @@ mod tls;
 #[path = "engine/work.rs"]
 mod work;
 
-/// The tables of what fails, in the crate's documentation.
+/// Checks the tables of failures in the crate's documentation.
 fn every_line_of_the_tables_has_its_tests() {
     let lines = include_str!("../src/lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
     let section = lines.skip_while(|line| *line != " # What happens when something fails").skip(1);

@@ -1,4 +1,4 @@
-//! The calls of a pool, when nothing fails but the tasks.
+//! The calls of a pool, without failures except in the tasks.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -158,7 +158,7 @@ fn a_thread_that_waits_hears_of_the_end_of_the_pool() {
     });
 }
 
-/// What the documentation of the crate says of requests.
+/// Checks what the crate's documentation says about requests.
 fn a_call_takes_thirteen_commands_in_three_requests() {
     const CALLS: u64 = 500;
     let server = Server::start();
@@ -215,7 +215,7 @@ fn above_512_mib_all_is_refused_where_it_is() {
     assert_eq!(pool.apply(text_of, (100 << 20,)).unwrap().len(), 100 << 20);
 }
 
-/// How many bytes of memory the server uses.
+/// The number of bytes of memory that the server uses.
 fn memory(server: &Server) -> u64 {
     let info = server.say(&["INFO", "memory"]);
     info.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).unwrap().parse().unwrap()
@@ -333,7 +333,7 @@ fn a_worker_that_is_told_to_end_ends_its_calls_first() {
     assert_eq!(naps.get().unwrap(), [700, 701]);
 }
 
-/// The example in the documentation of the hidden module.
+/// Runs the example in the documentation of the hidden module.
 fn what_this_crate_uses_of_ossature_does_what_it_says() {
     use ossature::multiprocessing::pool::engine::{self, CallEnd, Packer, Run, Unpacker, Wants};
     use ossature::multiprocessing::{Context, Pool};

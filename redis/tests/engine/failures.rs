@@ -1,4 +1,4 @@
-//! What becomes of calls when a worker, a host, the server or the client fails.
+//! The outcome of calls when a worker, a host, the server or the client fails.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,7 +53,7 @@ fn what_a_test_starts_ends_with_the_test() {
     until("the server has ended", || !is_there());
 }
 
-/// The program that is killed above.
+/// Runs the program that the test above kills.
 pub fn owner(path: &str) -> ! {
     let path = path.to_owned();
     // The thread that asks for it ends; the server stays.
@@ -132,7 +132,8 @@ fn what_a_lost_host_ran_runs_again_with_retries() {
     assert_eq!(naps.get().unwrap(), (100..130).collect::<Vec<u64>>());
 }
 
-/// A worker of one process that can open no descriptor any more, what it prints, and its supervisor.
+/// Starts a worker of one process that cannot open any more descriptors. Returns it, the path of its output, and its
+/// supervisor.
 fn worker_without_descriptors(url: &str, folder: &Folder) -> (Owned, PathBuf, u32) {
     let said = folder.0.join("said");
     let mut command = itself();
@@ -154,7 +155,7 @@ fn kill_by_number(pid: u32) {
     pidfd_send_signal(&pidfd, Signal::KILL).unwrap();
 }
 
-/// It ends, and says why.
+/// Checks that the worker ends and prints the reason.
 fn is_broken(mut host: Owned, said: &Path) {
     assert_eq!(host.join(), Some(1));
     let said = std::fs::read_to_string(said).unwrap();
@@ -311,7 +312,7 @@ fn leases_begin_anew_after_an_outage() {
     assert_eq!(notes(&path), ["7"]);
 }
 
-/// A server, its replica that has all of its data, and both addresses.
+/// Starts a server and a replica with all of its data, and returns both addresses.
 pub fn pair() -> (Server, Server, String) {
     let primary = Server::start();
     let replica = Server::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
@@ -450,7 +451,7 @@ fn the_records_of_a_killed_client_go_and_its_calls_end() {
     assert_eq!(notes(&path), ["0"], "the others were not begun");
 }
 
-/// The program that is killed above.
+/// Runs the program that the test above kills.
 pub fn client(url: &str, path: &str) -> ! {
     let pool = pool().connect(url, "p").unwrap();
     let calls = (0..3).map(|number| (path.into(), number, 600_000));

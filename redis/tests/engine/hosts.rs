@@ -1,4 +1,5 @@
-//! Three hosts, each with a server, a Sentinel and a worker: one of them is killed whole, or cut off from the others.
+//! Three hosts, each with a server, a Sentinel and a worker: one of them is killed as a whole, or cut off from the
+//! others.
 //!
 //! Those that are killed are process groups on three addresses of loopback. Those that are cut off are network
 //! namespaces on a bridge, in namespaces of the test's own, which need no rights. Where the kernel allows none, the
@@ -17,15 +18,15 @@ pub const TESTS: &[Test] = &[
     ("a_host_that_is_cut_off_with_its_primary_loses_nothing", a_host_that_is_cut_off_with_its_primary_loses_nothing),
 ];
 
-/// What one machine would be.
+/// The processes of one simulated machine.
 struct Host {
     folder: Folder,
     address: String,
-    /// Of its server and its Sentinel.
+    /// The ports of its server and its Sentinel.
     ports: (u16, u16),
     /// The network namespace.
     space: Option<String>,
-    /// All are in the process group of the first.
+    /// Its processes, all in the process group of the first.
     processes: Vec<Owned>,
 }
 
@@ -87,7 +88,7 @@ impl Host {
         self.start(&[&path, "worker", "--url", url, "--pool", "p", "--lease", "2", "-j", "1"]);
     }
 
-    /// What its server says; nothing when that is not there.
+    /// The reply of its server; empty if the server does not run.
     fn say(&self, words: &[&str]) -> String {
         self.ask(self.ports.0, words)
     }
@@ -119,7 +120,7 @@ impl Host {
     }
 }
 
-/// A primary with two replicas and three Sentinels over three hosts, of which the first goes and comes back.
+/// Runs a primary with two replicas and three Sentinels over three hosts, of which the first fails and comes back.
 fn a_host_goes(mut hosts: [Host; 3], mut go: impl FnMut(&mut Host), mut come_back: impl FnMut(&mut Host, &str)) {
     let primary = (hosts[0].address.clone(), hosts[0].ports.0);
     hosts[0].start_server(None);
@@ -162,7 +163,7 @@ fn a_host_that_is_killed_with_its_primary_loses_nothing() {
     });
 }
 
-/// Namespaces of users, networks, mounts and processes, which end with the process that has them.
+/// Options for namespaces of users, networks, mounts and processes, which end with their process.
 const SPACES: [&str; 5] = ["--user", "--map-root-user", "-nmpf", "--kill-child", "--mount-proc"];
 
 fn a_host_that_is_cut_off_with_its_primary_loses_nothing() {
@@ -181,7 +182,7 @@ fn a_host_that_is_cut_off_with_its_primary_loses_nothing() {
     assert_eq!(inside.join_within(LONG * 2), Some(0));
 }
 
-/// Three namespaces on a bridge.
+/// The script that connects three namespaces by a bridge.
 const BRIDGE: &str = "set -e
 mount -t tmpfs none /run
 ip link set lo up
@@ -197,7 +198,7 @@ for n in 1 2 3; do
   ip -n host$n link set lo up
 done";
 
-/// The test above, in namespaces of its own.
+/// Runs the test above, in its own namespaces.
 pub fn cut_off() -> ! {
     assert!(Command::new("sh").args(["-c", BRIDGE]).status().unwrap().success());
     let hosts = [1, 2, 3].map(|n| Host::new(format!("10.77.0.{n}"), Some(format!("host{n}"))));

@@ -1,4 +1,4 @@
-//! Queues: their calls, and what becomes of items when a getter or the server fails.
+//! Queues: their calls, and the outcome of items when a getter or the server fails.
 
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ fn an_item_of_a_killed_getter_comes_again() {
     assert!(mine.is_empty().unwrap());
 }
 
-/// The program that is killed above.
+/// Runs the program that the test above kills.
 pub fn getter(url: &str, path: &str) -> ! {
     let queue = queue(url, None);
     let item = queue.get_guarded().unwrap();

@@ -1,4 +1,4 @@
-//! What is refused, with what text and when.
+//! The refusals, with their texts and times.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The steps of the protocol, one by one at a server: whose they are, and that each counts once.
+//! The steps of the protocol, one by one on a server: which client each belongs to, and that each counts once.
 
 use redis::{Connection, Value};
 
@@ -85,12 +85,12 @@ impl Steps {
         self.turn(worker, &[&format!("{id} {number}")], &[], [0, 0]);
     }
 
-    /// How many chunks this consumer has.
+    /// The number of chunks that this consumer has.
     fn pending(&self, consumer: &str) -> usize {
         self.say(&["XPENDING", TASKS, "w", "-", "+", "100", consumer]).lines().filter(|line| line.contains('-')).count()
     }
 
-    /// How many answers there ever were.
+    /// The number of answers so far.
     fn answers(&self) -> String {
         self.say(&["XINFO", "STREAM", OUT])
             .lines()

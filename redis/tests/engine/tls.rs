@@ -1,4 +1,4 @@
-//! Addresses `rediss://`: whom the program trusts, and what it says of others.
+//! Addresses `rediss://`: which servers the program trusts, and its errors about others.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -45,7 +45,7 @@ fn a_server_is_trusted_by_its_certificate_and_name() {
     }
 }
 
-/// The program that trusts whom its environment says.
+/// Runs the program that trusts the servers that its environment names.
 pub fn client(url: &str) -> ! {
     match pool().connect(url, "p") {
         Ok(_) => std::process::exit(0),

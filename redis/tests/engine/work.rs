@@ -1,4 +1,4 @@
-//! What the workers of the tests do.
+//! The tasks of the tests' workers.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub fn text_of(count: usize) -> String {
     "7".repeat(count)
 }
 
-/// Notes that it began, rests, and answers with its number.
+/// Records its start, sleeps, and returns its number.
 pub fn marked(path: PathBuf, number: u64, millis: u64) -> u64 {
     note(&path, &number.to_string());
     std::thread::sleep(Duration::from_millis(millis));
@@ -79,17 +79,17 @@ fn parent_of(pid: &str) -> String {
     after.split_whitespace().nth(1).unwrap().to_owned()
 }
 
-/// The supervisor of this process.
+/// The process id of the supervisor of this process.
 pub fn parent_pid() -> u32 {
     parent_of("self").parse().unwrap()
 }
 
-/// The process that runs `prog worker`: the parent of the supervisor of this process.
+/// The process id of `prog worker`: the parent of the supervisor of this process.
 pub fn host_pid() -> u32 {
     parent_of(&parent_of("self")).parse().unwrap()
 }
 
-/// Ends the whole host, unless the file is there.
+/// Kills the whole host, unless the file exists.
 pub fn kill_the_host(spared: PathBuf) -> u32 {
     if !spared.exists() {
         let host = host_pid().to_string();
@@ -99,7 +99,7 @@ pub fn kill_the_host(spared: PathBuf) -> u32 {
     7
 }
 
-/// Dies at its first try.
+/// Dies in its first run.
 pub fn die_once(path: PathBuf, number: u64) -> u64 {
     let first = std::fs::File::options().write(true).create_new(true).open(path.join(number.to_string())).is_ok();
     if first {
@@ -116,18 +116,18 @@ pub fn makes_a_file() -> ossature::multiprocessing::transfer::Handle<std::fs::Fi
     ossature::multiprocessing::transfer::Handle(std::fs::File::open("/dev/null").unwrap())
 }
 
-/// A pool of the tests: a host is lost after two seconds.
+/// A pool for tests: a host counts as lost after two seconds.
 pub fn pool() -> PoolBuilder {
     Pool::builder().lease(Duration::from_secs(2))
 }
 
-/// After a moment, so that others have their share.
+/// Returns the host's process id after a moment, so that other hosts get their share.
 pub fn host_of_a_nap(_: u32) -> u32 {
     nap(30);
     host_pid()
 }
 
-/// A queue of the tests: a getter is lost after two seconds.
+/// A queue for tests: a getter counts as lost after two seconds.
 pub fn queue(url: &str, maxsize: Option<usize>) -> Queue<u64> {
     let builder = Queue::builder().lease(Duration::from_secs(2));
     let builder = maxsize.into_iter().fold(builder, |builder, items| builder.maxsize(items));

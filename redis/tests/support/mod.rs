@@ -1,4 +1,4 @@
-//! Servers and workers of the tests' own, and a runner of tests.
+//! The tests' own servers and workers, and a runner of tests.
 
 #![allow(dead_code, reason = "the tests and the storm each use their part")]
 
@@ -17,13 +17,13 @@ use ossature::sys::fd::OwnedFd;
 use ossature::sys::process::{Pid, pidfd_open, pidfd_send_signal};
 use ossature::sys::signal::Signal;
 
-/// How long anything may take that is not meant to.
+/// The maximum time of any operation that should end.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// What is to be started, and who hears of it.
+/// A command to start, and the channel for its result.
 type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
 
-/// The thread that starts processes. The kernel kills each when the thread that has started it ends, and this one ends
+/// The thread that starts processes. The kernel kills each when the thread that started it ends, and this thread ends
 /// with the process of the tests.
 static STARTER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
     let (tell, hear) = mpsc::channel::<Order>();
@@ -31,7 +31,7 @@ static STARTER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
     Mutex::new(tell)
 });
 
-/// A program for [`Owned::start`]: the kernel kills it when this process ends, however it ends.
+/// A program for [`Owned::start`]: the kernel kills it when this process ends, for whatever reason.
 pub fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(name);
@@ -43,19 +43,19 @@ pub fn itself() -> Command {
     program(std::env::current_exe().unwrap())
 }
 
-/// A process of the test's own. It is killed when it is dropped.
+/// A process that the test owns; dropping the value kills it.
 pub struct Owned {
     child: Child,
     pidfd: OwnedFd,
 }
 
 impl Owned {
-    /// Starts a [`program`], in a process group of its own.
+    /// Starts a [`program`], in its own process group.
     pub fn start(command: Command) -> Self {
         Self::start_in(command, 0)
     }
 
-    /// Starts a [`program`] in the process group that another one leads.
+    /// Starts a [`program`] in the process group of `leader`.
     pub fn start_in(mut command: Command, leader: u32) -> Self {
         command.stdin(Stdio::null()).process_group(leader as i32);
         let (tell, hear) = mpsc::channel();
@@ -78,7 +78,7 @@ impl Owned {
         let _ = self.child.wait();
     }
 
-    /// Waits for its end by itself.
+    /// Waits until the process ends by itself.
     pub fn join(&mut self) -> Option<i32> {
         self.join_within(LONG)
     }
@@ -99,7 +99,7 @@ impl Drop for Owned {
     }
 }
 
-/// A folder that goes with its value.
+/// A folder; dropping the value removes it.
 pub struct Folder(pub PathBuf);
 
 impl Folder {
@@ -119,7 +119,7 @@ impl Drop for Folder {
     }
 }
 
-/// A port of loopback that nobody has.
+/// A free port of loopback.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -127,7 +127,7 @@ pub fn free_port() -> u16 {
 /// A server on a Unix socket and, for its replicas, on a port of loopback.
 pub struct Server {
     process: Option<Owned>,
-    /// It goes after the process that writes in it.
+    /// The folder, dropped after the process that writes in it.
     folder: Folder,
     pub port: u16,
     options: Vec<String>,
@@ -138,7 +138,7 @@ impl Server {
         Self::with(&[])
     }
 
-    /// With more options of its command line.
+    /// Starts a server with more options of its command line.
     pub fn with(options: &[&str]) -> Self {
         let port = free_port();
         let options = options.iter().map(|option| option.to_string()).collect();
@@ -159,7 +159,7 @@ impl Server {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Starts it, over the data that are there.
+    /// Starts the server again, over its existing data.
     pub fn restart(&mut self, more: &[&str]) {
         self.launch(more);
         let ready = || matches!(self.try_say(&["PING"]), Ok(text) if text == "PONG" || text.starts_with("NOAUTH"));
@@ -192,7 +192,7 @@ impl Server {
         self.process.as_ref().unwrap().signal(signal);
     }
 
-    /// A command and its answer, as text.
+    /// Sends a command and returns its reply, as text.
     pub fn say(&self, words: &[&str]) -> String {
         self.try_say(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
@@ -206,19 +206,19 @@ impl Server {
         Ok(String::from_utf8_lossy(&said.stdout).trim_end().to_owned())
     }
 
-    /// How many clients wait in a call.
+    /// The number of clients that wait in a call.
     pub fn waiting(&self) -> usize {
         self.info("clients", "blocked_clients:").parse().unwrap()
     }
 
-    /// What a line of a section of INFO says behind these words.
+    /// The rest of the INFO line that begins with `words`.
     pub fn info(&self, section: &str, words: &str) -> String {
         let info = self.say(&["INFO", section]);
         let line = info.lines().find_map(|line| line.trim().strip_prefix(words));
         line.unwrap_or_else(|| panic!("{words} in {info}")).to_owned()
     }
 
-    /// How often the server has answered with an error that begins so.
+    /// The number of replies of the server with an error that begins with `word`.
     pub fn errors(&self, word: &str) -> u64 {
         let info = self.say(&["INFO", "errorstats"]);
         let line = info.lines().find_map(|line| line.trim().strip_prefix(&format!("errorstat_{word}:count=")));
@@ -234,7 +234,7 @@ impl Server {
     }
 }
 
-/// Stands before a server and passes on what is said, but for answers that it keeps.
+/// A proxy in front of a server that passes on the traffic, except for the answers that it steals.
 pub struct Thief {
     port: u16,
     seen: Arc<Seen>,
@@ -243,7 +243,7 @@ pub struct Thief {
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
-    /// Of which connection an answer is to be kept, and how many come before.
+    /// The connection whose answer the proxy steals, and the number of answers before.
     wants: Mutex<Option<(usize, usize)>>,
     stolen: Condvar,
 }
@@ -272,24 +272,24 @@ impl Thief {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// How many connections there were.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(SeqCst)
     }
 
-    /// Waits until what was to be stolen is, or for so long: that connection may have broken before.
+    /// Waits until the answer is stolen, or for `limit`: that connection may have broken before.
     pub fn wait_within(&self, limit: Duration) {
         let wants = self.seen.wants.lock().unwrap();
         drop(self.seen.stolen.wait_timeout_while(wants, limit, |wants| wants.is_some()).unwrap());
     }
 
-    /// Has an answer to this connection kept, and the connection broken, after so many others.
+    /// Steals an answer to this connection after `after` others, and closes the connection.
     pub fn steal(&self, connection: usize, after: usize) {
         *self.seen.wants.lock().unwrap() = Some((connection, after));
     }
 }
 
-/// Passes on the answers of one connection, each of which comes whole.
+/// Passes on the answers of one connection, each as a whole.
 fn pass_answers(number: usize, mut server: TcpStream, mut client: TcpStream, seen: &Seen) {
     let mut bytes = [0; 1 << 16];
     while let Ok(count @ 1..) = server.read(&mut bytes) {
@@ -311,14 +311,14 @@ fn pass_answers(number: usize, mut server: TcpStream, mut client: TcpStream, see
     let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
 }
 
-/// This program as a worker.
+/// Starts this program as a worker.
 pub fn worker(url: &str, name: &str, processes: usize, more: &[&str]) -> Owned {
     let mut command = itself();
     command.args(["worker", "--url", url, "--pool", name, "--lease", "2", "-j", &processes.to_string()]).args(more);
     Owned::start(command)
 }
 
-/// Waits until something is so.
+/// Waits until `is_so` returns true.
 #[track_caller]
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
     until_within(LONG, what, is_so);
@@ -333,7 +333,7 @@ pub fn until_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool
     }
 }
 
-/// Adds a line to a file, at once whole.
+/// Appends a line to a file in one write.
 pub fn note(path: &Path, line: &str) {
     let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
     file.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -345,7 +345,7 @@ pub fn notes(path: &Path) -> Vec<String> {
 
 pub type Test = (&'static str, fn());
 
-/// Runs the tests whose names have the word that the command line has.
+/// Runs the tests whose names contain the word on the command line.
 pub fn run(tests: &[Test]) {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if std::env::args().any(|word| word == "--list") {
