@@ -1,12 +1,12 @@
 //! One absolute instant on the monotonic clock, passed down unchanged from the outermost call to the system call.
 //!
 //! A relative timeout that is handed from layer to layer grows with every retry. A [`Deadline`] is made once, so a
-//! signal that interrupts the wait or a loop that waits again only ever sees what is left of it.
+//! signal that interrupts the wait or a loop that waits again only sees the time left.
 //!
 //! | made from | means |
 //! | --- | --- |
 //! | [`Deadline::NEVER`], `None` | wait for as long as it takes |
-//! | [`Deadline::NOW`], `Duration::ZERO` | look once, never sleep, never read the clock |
+//! | [`Deadline::NOW`], `Duration::ZERO` | test once, never sleep, never read the clock |
 //! | a `Duration`, `Some(duration)` | that long from now; beyond the clock's range it is `NEVER` |
 //!
 //! For bindings to other languages, whose numbers have a wider range than a `Duration`, with Python's rules:

@@ -1,8 +1,8 @@
 //! A set of descriptors kept by the kernel, which reports those that are ready. The cost of waiting depends on how many
 //! are ready, not on how many there are.
 //!
-//! Each registration carries a `token` of the caller's choice that comes back with its events. What is ready is written
-//! into the caller's array, which may be uninitialised, and the filled part is lent back.
+//! Each registration carries a `token` of the caller's choice, which its events return. What is ready is written into
+//! the caller's array, which may be uninitialised, and the filled part is lent back.
 //!
 //! ```
 //! use core::mem::MaybeUninit;
@@ -238,7 +238,7 @@ impl Epoll {
 
     /// `epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL)`: stops watching `fd`.
     ///
-    /// Events already reported by an earlier [`poll`](Self::poll) are not taken back.
+    /// Events that an earlier [`poll`](Self::poll) has reported are not withdrawn.
     ///
     /// # Errors
     /// `ENOENT` when `fd` is not registered, `EBADF` when it is not open (which a borrowed descriptor excludes).
@@ -286,7 +286,7 @@ impl Epoll {
 
     /// Makes one `epoll_wait`, in whole milliseconds, or without a timeout for -1.
     ///
-    /// Through libc and not rustix, because the latter's `epoll_pwait` costs the kernel a look at the signal mask more.
+    /// Through libc and not rustix, because the latter's `epoll_pwait` makes the kernel check the signal mask, too.
     #[inline]
     fn wait(&self, events: &mut [MaybeUninit<Event>], millis: c_int) -> Result<usize> {
         let room = events.len().min(MOST_EVENTS) as c_int;

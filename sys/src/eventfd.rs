@@ -95,7 +95,7 @@ impl EventFd {
 
     /// Adds, waiting until the sum fits; `false` when it did not fit by the deadline.
     ///
-    /// The kernel reports room as soon as 1 fits: waiting for more than that looks again every millisecond.
+    /// The kernel reports room as soon as 1 fits: a wait for more room tries again every millisecond.
     ///
     /// # Errors
     /// `EINVAL` for an amount of 2⁶⁴ - 1, which never fits.

@@ -68,7 +68,7 @@ extern "C" fn count() {
 
 /// The number of forks that have begun in this process and in its ancestors. `None` if forks cannot be counted.
 ///
-/// While two calls return the same number, no child has a copy of what this process has had since the first of them.
+/// While two calls return the same number, no child has a copy of state that this process had since the first call.
 ///
 /// Counts the forks that [`generation`] counts.
 #[inline]

@@ -32,14 +32,14 @@
 //! Three rules hold everywhere:
 //!
 //! * A descriptor comes in as `AsFd` and goes out as `OwnedFd`, closed on exec.
-//! * A call that can wait takes a [`Deadline`](deadline::Deadline); a signal makes it wait for what is left.
+//! * A call that can wait takes a [`Deadline`](deadline::Deadline); a signal makes it wait for the time left.
 //! * Running out of time is a value, never an error.
 //!
 //! With std, use it through the crate `ossature`, or depend on `rustix` with its feature `std` beside it. Then
 //! descriptors are std's own types, and [`Errno`](errno::Errno) becomes an `io::Error`. Without std, descriptors are
 //! rustix's types.
 //!
-//! A lock in shared memory, and a child that changes what it guards:
+//! A lock in shared memory, and a child that changes its data:
 //!
 //! ```standalone_crate
 //! use core::time::Duration;
@@ -63,7 +63,7 @@
 //! | --- | --- |
 //! | a shared lock on the stack or the heap | [`Lock::shared`](sync::lock::Lock::shared) |
 //! | a guard sent to another thread | [`Guard`](sync::lock::Guard) |
-//! | writing through a `Shm`, or placing what has a pointer in it | [`shm`] |
+//! | writing through a `Shm`, or placing a type with a pointer in it | [`shm`] |
 //! | closing a descriptor that is about to be polled | [`PollFd`](poll::PollFd) |
 //! | a reference, a `bool` or a private lock in a shared struct, padding in a plain one, an array of zero-sized values | [`shareable!`] |
 //! | the copy of a descriptor by its number, in safe code | [`pidfd_getfd`](process::pidfd_getfd) |

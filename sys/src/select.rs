@@ -5,7 +5,7 @@
 //!
 //! Linux looks only at the bits within the process's descriptor table (often 256 entries) and leaves the others as they
 //! came in. So the kernel reports a closed descriptor 300 as ready. [`select`] makes sure that the highest descriptor
-//! is open, by one fcntl. An open descriptor lies within the table, so the kernel looks at all lower ones too, and
+//! is open, by one fcntl. An open descriptor is within the table, so the kernel looks at all lower ones too, and
 //! reports a closed one among them as `EBADF`.
 //!
 //! [`select_slice`] does the same by ppoll, which has no bit arrays at all.

@@ -19,7 +19,7 @@
 //!
 //! A thread that starts a timer before the leader's instant wakes the leader, and so does a runner that goes idle.
 //! All threads together are never more than [`max_threads`]. When they are all in callbacks, the lead is *vacant*: the
-//! first thread that comes back leads. A timer that is called late because of that is counted and logged.
+//! first thread that returns becomes the leader. A timer that is called late because of that is counted and logged.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub(super) enum Leader {
     None,
     /// A thread was called, and has not come yet. There is at most one such call.
     Coming,
-    /// The leader is awake, and will look at the queue again before it sleeps.
+    /// The leader is awake, and checks the queue again before it sleeps.
     Awake,
     /// The leader sleeps until this instant.
     Asleep(Deadline),

@@ -8,9 +8,9 @@ use crate::fd::{AboveStandard, AsFd, BorrowedFd, PollFlags, either_ready, ready}
 /// Ends waits for descriptors from outside: a descriptor that is readable from [`cancel`](Self::cancel) until
 /// [`reset`](Self::reset).
 ///
-/// What a [`Cancel`](crate::futex::Cancel) is to waits for memory. It ends every wait with it, now and later.
-/// Operations that need not wait still succeed. A selector or an epoll set takes it as one more descriptor. A forked
-/// child shares the same object, and so does every process that receives its descriptor.
+/// The counterpart of [`Cancel`](crate::futex::Cancel), which ends waits for memory. It ends every wait with it, now
+/// and later. Operations that need not wait still succeed. A selector or an epoll set takes it as one more descriptor.
+/// A forked child shares the same object, and so does every process that receives its descriptor.
 ///
 /// Any call of this crate that takes a deadline can be ended by it, through an [`Until`]:
 ///

@@ -20,7 +20,7 @@
 //! assert!(Epoll::new().is_ok());
 //! ```
 //!
-//! [`sweep`] does that for each call of an operation in turn, and looks for what is left behind.
+//! [`sweep`] does that for each call of an operation in turn, and checks what is left behind.
 //!
 //! Names are those of the C functions, whichever entry point the crate really uses; `"*"` means every call. A rule
 //! belongs to the thread that armed it, unless it is set to [`everywhere`](Rule::everywhere), so tests may run side by

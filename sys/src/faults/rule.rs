@@ -102,8 +102,8 @@ impl Rule {
     /// Puts the rule into force until the returned [`Armed`] is dropped.
     ///
     /// # Errors
-    /// `ENOSYS` in a program that is built without `--cfg ossature_faults`: no call would look at the rule. `ENOSPC`
-    /// when 16 rules are in force already.
+    /// `ENOSYS` in a program that is built without `--cfg ossature_faults`: no call would check the rule. `ENOSPC` when
+    /// 16 rules are in force already.
     pub fn arm(self) -> Result<Armed> {
         if !ENABLED {
             return Err(Errno::NOSYS);

@@ -8,7 +8,7 @@ use crate::raw;
 /// open file does not change.
 ///
 /// # Errors
-/// `ESPIPE` for what has no positions, `EBADF` when the descriptor is not open for reading.
+/// `ESPIPE` for a file without positions, `EBADF` when the descriptor is not open for reading.
 ///
 /// # Examples
 /// ```
@@ -37,8 +37,8 @@ pub fn read_at(fd: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize> {
 /// Linux ignores `offset` if the file is open with `O_APPEND`: the bytes go to the end of the file.
 ///
 /// # Errors
-/// `ESPIPE` for what has no positions, `EBADF` when the descriptor is not open for writing, `EFBIG` and `ENOSPC` when
-/// the file may not or cannot get that long.
+/// `ESPIPE` for a file without positions, `EBADF` when the descriptor is not open for writing, `EFBIG` and `ENOSPC`
+/// when the file may not or cannot get that long.
 ///
 /// # Examples
 /// See the example of [`read_at`](read_at()).

@@ -1,7 +1,8 @@
 //! Waits on a word of memory: a thread sleeps while the word holds a value, and another wakes it.
 //!
 //! The kernel keeps no object; a futex is any aligned 32-bit word. [`wait`] compares and falls asleep in one step, so a
-//! change made before the [`wake`] is never missed. A wait may also end for no reason, so callers look again.
+//! change made before the [`wake`] is never missed. A wait may also end for no reason, so callers must test the word
+//! again.
 //!
 //! [`Reach`] determines who may sleep on the word: the threads of this process, or of every process that maps it.
 //!
@@ -44,8 +45,8 @@ pub use reach::{Reach, WAIT_ANY_MAX, Wait};
 /// `futex_waitv(waiters, n, 0, timeout, CLOCK_MONOTONIC)`: sleeps while every word holds its expected value.
 ///
 /// Returns `Woken` when a sleeper of any of the words was woken. Before Linux 5.16 there is no such call. Then the wait
-/// is for the first word, in slices of at most 10 ms, with a look at the other words in between. So a change of another
-/// word is seen late, never missed.
+/// is for the first word, in slices of at most 10 ms, with a check of the other words in between. So a change of
+/// another word is seen late, never missed.
 ///
 /// # Errors
 /// `EINVAL` for no words or more than [`WAIT_ANY_MAX`].

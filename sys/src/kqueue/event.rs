@@ -111,7 +111,7 @@ bitflags::bitflags! {
     /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Flags: n::FlagBits {
-        /// Add the knote, or change it. Enables it, unless [`DISABLE`](Self::DISABLE) is there too.
+        /// Add the knote, or change it. Enables it, unless [`DISABLE`](Self::DISABLE) is set too.
         #[doc(alias("EV_ADD", "KQ_EV_ADD"))]
         const ADD = 0x1;
         /// Remove the knote.

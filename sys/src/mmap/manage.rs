@@ -346,7 +346,7 @@ impl Region {
 
     /// `mremap(..., MREMAP_MAYMOVE)`: makes the region `len` bytes long; it may move.
     ///
-    /// What it holds stays up to the shorter of both lengths; new private memory is zero. A file is not made longer: do
+    /// The content up to the shorter of both lengths is kept; new private memory is zero. A file is not made longer: do
     /// that first, or the new pages fault with SIGBUS. On an error nothing has changed.
     ///
     /// # Errors

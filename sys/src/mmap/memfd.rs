@@ -125,8 +125,8 @@ impl Memfd {
     /// it is shorter. So a lack of memory is an error here, not a SIGBUS later.
     ///
     /// The kernel allocates pages until there are none and then kills processes, so more than the machine has, memory
-    /// and swap together, is refused here. What is less than that and still too much is the caller's to know. For 2 MiB
-    /// or less the machine is not asked.
+    /// and swap together, is refused here. The caller must avoid lengths below that limit that are still too much. For
+    /// 2 MiB or less the machine is not asked.
     ///
     /// It takes several calls of the kernel, so that a signal interrupts one of them and not all. After an error, the
     /// file may be longer and have a part of its memory.

@@ -9,7 +9,7 @@
 //! | memory | [`create`], [`open`], [`unlink`] | `shm_open`, `shm_unlink` |
 //! | its pages | [`reserve`] | `posix_fallocate` |
 //! | another name for the same file | [`rename`] | `renameat2` |
-//! | what is behind a name | [`Status`] | `fstat` |
+//! | the object of a name | [`Status`] | `fstat` |
 //! | a semaphore | [`Semaphore`] | `sem_open`, `sem_init`, `sem_wait`, `sem_post`, ... |
 //!
 //! ```

@@ -106,8 +106,8 @@ impl Semaphore {
     /// the first use would end in SIGBUS.
     ///
     /// # Errors
-    /// `ENOENT` if nothing has the name, `EINVAL` if what has the name is not a semaphore of this C library and word
-    /// size. `EACCES` if it belongs to another user, `EMFILE`, `ENOMEM`.
+    /// `ENOENT` if no object has the name, `EINVAL` if the object is not a semaphore of this C library and word size.
+    /// `EACCES` if it belongs to another user, `EMFILE`, `ENOMEM`.
     pub fn open(name: &Name) -> Result<Self> {
         let status = Status::of_name(&Self::file(name)?)?;
         if !status.is_file || status.len != size_of::<sem_t>() as u64 {

@@ -239,9 +239,9 @@ pub fn signal_group(group: Pid, signal: Signal) -> Result<()> {
 
 /// `prctl(PR_SET_PDEATHSIG, signal)`: the signal that this process gets when its parent dies; `None` cancels it.
 ///
-/// "The parent" is the *thread* that forked: when that one returns, the signal comes. If the parent is dead already,
-/// nothing comes at all: compare [`parent_id`] after this call with what it was expected to be. Lost on exec of a
-/// set-user-id program, not inherited by children.
+/// "The parent" is the *thread* that forked: when that thread ends, the signal comes. If the parent is dead already, no
+/// signal comes: compare [`parent_id`] after this call with the expected parent. Lost on exec of a set-user-id program,
+/// not inherited by children.
 ///
 /// # Errors
 /// `EINVAL` when the kernel does not know the signal.

@@ -1,8 +1,8 @@
 //! The sockets that a service manager passes to a process, and the environment that describes them.
 //!
-//! Here bare numbers become owned descriptors. So this module looks for the sockets when the program is loaded, before
-//! any code of the program has run. A descriptor that is open at that time has no owner in the process. That does not
-//! hold for a library that dlopen(3) loads; see [`ListenFds::take`].
+//! Here bare numbers become owned descriptors. So this module checks the sockets when the program is loaded, before any
+//! code of the program has run. A descriptor that is open at that time has no owner in the process. That does not hold
+//! for a library that dlopen(3) loads; see [`ListenFds::take`].
 
 use core::ffi::{CStr, c_int};
 use core::hint::black_box;

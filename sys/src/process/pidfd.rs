@@ -93,9 +93,9 @@ pub unsafe fn pidfd_getfd(pidfd: impl AsFd, target: RawFd) -> Result<OwnedFd> {
 
 /// Waits until the process of `pidfd` has ended, and returns its exit status. `None` when the time ran out.
 ///
-/// A child is reaped by it (use [`Child::wait`](super::Child::wait) for one's own). For any other process this sees the
-/// end, and the status if the kernel reports it. The status is [`ExitStatus::Unknown`] before Linux 6.15, and as long
-/// as its parent has not reaped it.
+/// This reaps a child (use [`Child::wait`](super::Child::wait) for a [`Child`](super::Child)). For any other process
+/// this reports the end, and the status if the kernel reports it. The status is [`ExitStatus::Unknown`] before Linux
+/// 6.15, and as long as its parent has not reaped it.
 ///
 /// # Errors
 /// `EBADF` when the descriptor is not a pidfd.

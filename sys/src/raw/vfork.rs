@@ -57,7 +57,7 @@ impl Drop for Stack {
 /// # Safety
 /// * All signals are blocked: a handler in the child would write into the parent's memory.
 /// * The child makes raw system calls only, takes no lock and frees nothing. It leaves everything in memory so that the
-///   parent can go on as if the child had not run there. `data` is valid for it.
+///   parent can continue as if the child had not run there. `data` is valid for it.
 /// * `pidfd`, where its flag is set, is the address of a C int.
 pub(crate) unsafe fn clone3_here(
     args: CloneArgs,

@@ -32,7 +32,7 @@
 //!
 //! So a notification goes to exactly one waiter, the one that has waited longest, and the waiter returns for no other
 //! reason. A waiter whose time ran out leaves the queue by one step of its own word, so it never takes a notification
-//! with it. (In `Shared`, both bits are set when another participant has woken the sleeper to look at the queue anew.)
+//! with it. (In `Shared`, both bits are set when another participant has woken the sleeper to check the queue again.)
 //!
 //! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified
 //! and had not got the lock yet, the notification goes to the next in the queue. The notification may be given twice if
@@ -49,10 +49,10 @@
 //! list. `N` is part of the type and 65,536 at most. A condition for 120 takes 7 kB, and one for 8 takes 512 bytes. In
 //! `Private` there is no limit: a waiter's word is on its stack.
 //!
-//! **Cost.** A notification that nobody waits for is a look at the queue, without a system call. A notification of a
-//! waiter that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The
-//! first sleeper watches the notified waiters that are not done, at most 120 at a time. If there are more, it looks at
-//! all places every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter that comes or goes
+//! **Cost.** A notification without a waiter only reads the queue, without a system call. A notification of a waiter
+//! that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The first
+//! sleeper watches the notified waiters that are not done, at most 120 at a time. If there are more, it checks all
+//! places every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter that comes or goes
 //! reads the table. Beside more than 16 waiters, a notifier that reads the table leaves a list of up to 255 next
 //! waiters. Later notifiers read the list.
 //!
@@ -74,8 +74,8 @@ use crate::sync::scope::{Private, Refused, Scope};
 /// A queue of waiters for a change of the data that a lock protects.
 ///
 /// Differs from Python's `threading.Condition`: it does not own the lock, which is a separate object. So several
-/// conditions may share one, and notifying does not need it. What is waited for must be changed under the lock; notify
-/// when you have given it back, and the waiter does not run into it.
+/// conditions may share one, and notifying does not need it. The data of the condition must be changed under the lock;
+/// notify after its release, so that the waiter does not block on it.
 ///
 /// A participant that is stopped, not dead, may delay others:
 /// * A holder of the lock delays every return from a wait, because no limit applies to taking the lock again.

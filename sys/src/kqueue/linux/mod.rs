@@ -31,7 +31,7 @@
 //! generation comes from an entry that cannot be named any more, because its descriptor was closed while a duplicate
 //! lives. Then both sets are made anew, in `renew.rs`.
 //!
-//! **Fairness.** A collection takes what is active in memory and what is ready in the kernel by turns. Each list is a
+//! **Fairness.** A collection takes active knotes in memory and ready entries in the kernel in turns. Each list is a
 //! queue: a knote that was reported and remains active goes to its end.
 
 mod change;
@@ -64,7 +64,7 @@ use crate::process::generation;
 
 /// A queue of events: the counterpart on Linux of the system call of the same name.
 ///
-/// Closed when dropped. See the [module](super) for what it can and how it differs.
+/// Closed when dropped. See the [module](super) for its features and differences.
 ///
 /// # Examples
 /// ```

@@ -4,7 +4,7 @@
 //! readable or its alarm expires. The *wake-up*, an eventfd in every set of the queue, signals the changes that neither
 //! the set nor the alarm shows:
 //!
-//! | what happens | why a sleeper does not know |
+//! | change | why a sleeper does not see it |
 //! | --- | --- |
 //! | a knote in memory becomes active | the kernel has no part in it |
 //! | a timer comes that is sooner than the alarm | the alarm was set before |

@@ -99,7 +99,7 @@ pub(super) fn sweep(memory: &Memory, state: &State, extent: usize, own: usize, f
 /// Clears the bits in the first `words` of `used` that are not set in `held` for the same word, and returns the number
 /// of clear bits.
 ///
-/// Kinds go before the bit in `used`, so an object that is half freed can be neither had nor overwritten.
+/// Kinds go before the bit in `used`, so a half freed object can be neither taken nor overwritten.
 pub(crate) fn free_unheld(used: &[AtomicU64], kinds: &[AtomicU64], words: usize, held: impl Fn(usize) -> u64) -> usize {
     let mut free = 0;
     for (index, used) in used.iter().enumerate().take(words) {

@@ -35,7 +35,7 @@
 //!
 //! **When a process is killed**, at any instruction, the others carry on:
 //!
-//! | killed | what is left | who completes it |
+//! | killed | left behind | completed by |
 //! | --- | --- | --- |
 //! | while it makes an object, before the bits in `used` are set | nothing | |
 //! | between these and the bits in its row | used granules without a holder | the next sweep frees them |
@@ -55,13 +55,13 @@
 //!
 //! So a granule is free when no living holder has its bit. There is no list of free memory that a death could corrupt.
 //! A place from a message is accepted only if an object of exactly that type begins there. The arena's lock is held
-//! meanwhile, so no sweep comes between.
+//! meanwhile, so no sweep runs in between.
 //!
 //! **Memory.** The capacity is reserved as addresses only. Pages are allocated as they are needed, twice as many each
 //! time, up to 4 MiB at once; they are not freed before the arena ends.
 //!
 //! **Cost.** An object is made with some ten atomic instructions and no system call, unless pages must be allocated. A
-//! message with handles opens the memory file anew, and so does the first change after a fork. A sweep looks at each
+//! message with handles opens the memory file again, and so does the first change after a fork. A sweep reads each
 //! holder and at a bit for each granule. Without `/proc` no file can be opened again, so arenas are not available.
 //!
 //! Source: fcntl_locking(2) for locks of open file descriptions.
@@ -274,7 +274,7 @@ impl Arena {
 
     /// Frees the objects without a holder, and returns the number of bytes in use.
     ///
-    /// The arena does it by itself before it takes more pages.
+    /// The arena does this itself before it takes more pages.
     ///
     /// # Errors
     /// As for [`at`](Self::at).

@@ -52,8 +52,8 @@
 //!
 //! **Cost.** A wait is one compare-exchange to arrive and one to leave, and sleeps unless it is the last. A cycle is
 //! one system call for each sleeper and one that wakes all of them. In `Shared` a sleeper watches one other party, or a
-//! few, and the last to arrive looks at each slot once. A party that has [joined](Barrier::join) keeps its slot; one
-//! that has not takes a slot for each wait.
+//! few, and the last to arrive reads each slot once. A party that has [joined](Barrier::join) keeps its slot; other
+//! parties take a slot for each wait.
 //!
 //! Orderings: every step is `SeqCst`. The state orders what the parties wrote before they arrived with what they read
 //! after they left.
