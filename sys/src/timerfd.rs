@@ -1,6 +1,6 @@
 //! Timers with a descriptor that becomes readable when they expire.
 //!
-//! | clock | counts | stands still while the machine sleeps | jumps when somebody sets it |
+//! | clock | counts | stops in suspend | jumps when it is set |
 //! | --- | --- | --- | --- |
 //! | [`Clock::Monotonic`] | from boot | yes | no |
 //! | [`Clock::Boottime`] | from boot | no | no |
@@ -115,7 +115,7 @@ impl TimerFd {
 
     /// `timerfd_settime(fd, 0, {every, first}, NULL)`: expires `first` from now and then every `every`.
     ///
-    /// Expirations that nobody took are counted, not queued: a late reader sees how many it missed.
+    /// Expirations that were not taken are counted, not queued: a late reader sees how many it missed.
     ///
     /// # Errors
     /// `EINVAL` when `every` is zero.
@@ -154,7 +154,7 @@ impl TimerFd {
     /// let timer = TimerFd::new(Clock::Realtime)?;
     /// timer.set_at_unless_clock_is_set(Clock::Realtime.now())?;
     /// match timer.expirations(Duration::from_secs(5)) {
-    ///     Err(Errno::CANCELED) => println!("somebody set the clock: compute the instant again"),
+    ///     Err(Errno::CANCELED) => println!("the clock was set: compute the instant again"),
     ///     expirations => assert_eq!(expirations?, Some(1)),
     /// }
     /// # Ok::<(), ossature_sys::errno::Errno>(())

@@ -1,6 +1,6 @@
 //! Terminals: raw mode that is restored, the window's size, pseudo-terminals, the foreground process group.
 //!
-//! [`raw`] and [`cbreak`] return a guard that puts the former settings back when it is dropped. So a panic or an early
+//! [`raw`] and [`cbreak`] return a guard that restores the former settings when it is dropped. So a panic or an early
 //! return never leaves the user's terminal without echo.
 //!
 //! ```

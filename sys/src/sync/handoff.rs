@@ -16,8 +16,8 @@
 //!
 //! The state is that of a [`Semaphore`](super::semaphore) of one unit that never has two.
 //!
-//! **When a holder is killed** (scope `Shared`) the lock stays taken, because nobody knows who was to release it;
-//! anyone may. When one is killed that releases or waits, another waiter is woken in its place.
+//! **When a holder is killed** (scope `Shared`) the lock stays taken, because any thread may release it. When a thread
+//! is killed while it releases or waits, another waiter is woken in its place.
 //!
 //! **Cost.** As for a semaphore: one atomic instruction each way.
 
@@ -71,7 +71,7 @@ pub struct NotLocked;
 
 impl fmt::Display for NotLocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("release of a lock that is not locked: acquire it first")
+        f.write_str("the lock is not locked, so it cannot be released: acquire it first")
     }
 }
 

@@ -94,7 +94,7 @@ impl<T: ?Sized> Lock<T, Shared> {
         if self.check_hold(&hold).is_ok() { Ok(self.guard()) } else { Err(hold) }
     }
 
-    /// Whether a holder died and nobody has repaired the data since. Only the lock's holder can call this.
+    /// Whether a holder died and nobody has repaired the data since. Only the owner of a hold can call this.
     ///
     /// # Errors
     /// As for [`held`](Self::held).

@@ -28,10 +28,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once. Its guard says
-//! [`abandoned`](Guard::abandoned), and so does every later guard until one of them calls
+//! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once. Its guard is
+//! [`abandoned`](Guard::abandoned), and so is every later guard until one of them calls
 //! [`mark_consistent`](Guard::mark_consistent). A holder that cannot repair the data calls
-//! [`mark_unrecoverable`](Guard::mark_unrecoverable), and every later take is refused.
+//! [`mark_unrecoverable`](Guard::mark_unrecoverable), and every later call to lock fails.
 //!
 //! ```standalone_crate
 //! use ossature_sys::{process::fork, shm::Shm, signal::{Signal, raise}, sync::{Lock, Shared}};
@@ -179,7 +179,12 @@ impl<T> Lock<T, Shared> {
     where
         T: Shareable, // here and not above, so that the compiler says what may live in shared memory
     {
-        const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
+        const {
+            assert!(
+                !T::LOCKS,
+                "a shared lock cannot contain another lock, which must not move: place the locks beside each other"
+            )
+        };
         SharedInit(data)
     }
 }
@@ -187,7 +192,12 @@ impl<T> Lock<T, Shared> {
 impl<T: Shareable> Lock<[T], Shared> {
     /// The size and alignment of a lock around `len` values; `None` if they exceed the address space.
     pub(crate) fn layout(len: usize) -> Option<Layout> {
-        const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
+        const {
+            assert!(
+                !T::LOCKS,
+                "a shared lock cannot contain another lock, which must not move: place the locks beside each other"
+            )
+        };
         let (both, _) = Layout::new::<SharedLock>().extend(Layout::array::<T>(len).ok()?).ok()?;
         Some(both.pad_to_align())
     }

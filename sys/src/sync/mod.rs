@@ -2,19 +2,19 @@
 //!
 //! | wanted | use |
 //! | --- | --- |
-//! | one at a time at some data | [`Lock`]; [`RLock`] if its holder may take it again; [`bare`] around what is not in memory |
-//! | many who read some data, or one who changes it | [`RwLock`] |
-//! | a flag that one sets and many wait for | [`Event`] |
+//! | one thread at a time uses some data | [`Lock`]; [`RLock`] if its holder may take it again; [`bare`] without data in memory |
+//! | many threads read some data, or one changes it | [`RwLock`] |
+//! | one thread sets a flag, and many wait for it | [`Event`] |
 //! | wait until data behind a lock changes | [`Condition`] |
-//! | at most N at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
-//! | wait until all have come | [`Barrier`] |
-//! | messages from many to many | [`ring`] |
-//! | calls between two that need not trust each other | [`exchange`] |
+//! | at most N threads at a time | [`Semaphore`], whose [`Permit`] comes back when its holder dies |
+//! | wait until all parties have arrived | [`Barrier`] |
+//! | messages from many senders to many receivers | [`ring`] |
+//! | calls between two processes that need not trust each other | [`exchange`] |
 //! | many shared objects behind one descriptor | [`arena`] |
-//! | one takes, another releases | [`HandoffLock`] |
+//! | one thread takes, another releases | [`HandoffLock`] |
 //! | a signal, such as that of Ctrl-C, ends waits | [`interrupt`] |
 //!
-//! The scope says who may wait, as a type parameter of each. [`Private`] means the threads of this process, [`Shared`]
+//! The scope, a type parameter of each, is who may wait. [`Private`] means the threads of this process, [`Shared`]
 //! every process that maps the memory, [`Local`] one thread. A wait ends at a [`Limit`]: a duration, a
 //! [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
 //!

@@ -30,37 +30,37 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Who gets in.** A lock has one *turn*, which a writer has from its beginning to its end. While a writer has the
-//! turn, even if it still waits for readers, no reader gets in that is not in already. So readers never keep a writer
-//! waiting for ever. A reader that comes meanwhile waits for the turn too, beside other readers and writers and on
-//! equal terms with them. So writers do not keep a reader waiting for ever: whoever waits for the turn gets it as a
-//! taker of a [`Lock`](super::lock::Lock) does. There is no strict order.
+//! **Order.** A lock has one *turn*, which a writer has from its beginning to its end. While a writer has the turn,
+//! even if it still waits for readers, no new reader is admitted. So readers never keep a writer waiting forever. A
+//! reader that comes meanwhile waits for the turn too, on equal terms with other readers and writers. So writers do not
+//! keep a reader waiting forever: threads take the turn as they take a [`Lock`](super::lock::Lock). There is no strict
+//! order.
 //!
 //! **A second share of one thread.** A thread that reads and calls [`read`](RwLock::read) again:
 //!
-//! | scope | nobody waits to write | a writer waits |
+//! | scope | no writer waits | a writer waits |
 //! | --- | --- | --- |
-//! | `Private` | reads twice | waits for ever: for the writer, which waits for it |
+//! | `Private` | reads twice | waits forever: for the writer, which waits for it |
 //! | `Shared` | reads twice | reads twice |
 //! | `Local` | reads twice | cannot be |
 //!
 //! **A reader cannot become the writer** while it reads. Two readers that wanted that would wait for each other. So
-//! drop the read guard, take a write guard, and look at the data again. A thread that calls [`write`](RwLock::write)
-//! while it reads gets [`WouldDeadlock`](Refused::WouldDeadlock) in `Shared` and `Local`, and waits for ever in
+//! drop the read guard, take a write guard, and check the data again. A thread that calls [`write`](RwLock::write)
+//! while it reads gets [`WouldDeadlock`](Refused::WouldDeadlock) in `Shared` and `Local`, and waits forever in
 //! `Private`. The same holds for a thread that has a write guard and takes another guard.
 //!
 //! **When a participant is killed** (scope `Shared`):
 //!
-//! | who | what becomes of the lock |
+//! | the killed participant | what happens to the lock |
 //! | --- | --- |
-//! | one that reads | its share comes back at once, and a writer that waits goes on; the data is as it was |
-//! | one that writes | the next participant gets the lock at once; the data is [`abandoned`](ReadGuard::abandoned) |
-//! | one that waits to read or to write, chosen by a wake or not | the others go on; the data is as it was |
+//! | reads | its share comes back at once, and a waiting writer continues; the data is unchanged |
+//! | writes | the next participant gets the lock at once; the data is [`abandoned`](ReadGuard::abandoned) |
+//! | waits to read or to write, chosen by a wake or not | the others continue; the data is unchanged |
 //!
-//! The data stays abandoned until a writer calls [`mark_consistent`](WriteGuard::mark_consistent). A reader is told,
-//! and cannot repair. A writer that cannot repair calls [`mark_unrecoverable`](WriteGuard::mark_unrecoverable), and
-//! everybody is refused from then on. As with [`Lock`](super::lock::Lock) only a death abandons; a panic is an
-//! ordinary release.
+//! The data stays abandoned until a writer calls [`mark_consistent`](WriteGuard::mark_consistent). A reader sees that
+//! the data is abandoned, but cannot repair it. A writer that cannot repair the data calls
+//! [`mark_unrecoverable`](WriteGuard::mark_unrecoverable), and every later call fails. As with
+//! [`Lock`](super::lock::Lock) only a death abandons; a panic is an ordinary release.
 //!
 //! ```standalone_crate
 //! use ossature_sys::{process::fork, shm::Shm, signal::{Signal, raise}, sync::{RwLock, Shared}};
@@ -87,7 +87,7 @@
 //! read guards; one more waits for a guard to be dropped, and is refused in `Local`.
 //!
 //! **Beside others.** The reader-writer locks of POSIX have no robust form: a killed reader of a `pthread_rwlock_t`
-//! keeps writers out for ever, and a killed writer everybody. Three kinds of tests show that this lock goes on. One is
+//! blocks writers forever, and a killed writer blocks all. Three kinds of tests show that this lock survives. One is
 //! a model with a death at every change of a word (`sys/tests/loom/rwlock.rs`). The others are a kill after every
 //! instruction, and kills at random instants (`examples/storm`, `rwlock --step` and `rwlock`).
 //!
@@ -104,9 +104,8 @@
 //! | the shares | a word for each reader, in that reader's robust list |
 //! | the data | |
 //!
-//! Nothing in it points to anything outside, but for the links of the lists, which only the thread follows whose list
-//! it is. The protocol, step by step and with what each death leaves, stands in the source of the private module
-//! `readers`.
+//! It contains no pointers to the outside, except for the links of the lists, which only the list's own thread follows.
+//! The source of the private module `readers` describes the protocol, step by step, and the state after each death.
 
 use core::cell::UnsafeCell;
 use core::fmt;
@@ -230,7 +229,12 @@ impl<T> RwLock<T, Shared> {
     where
         T: Shareable, // here and not above, so that the compiler says what may live in shared memory
     {
-        const { assert!(!T::LOCKS, "a shared lock cannot hold another: its data could be moved, and a lock must not") };
+        const {
+            assert!(
+                !T::LOCKS,
+                "a shared lock cannot contain another lock, which must not move: place the locks beside each other"
+            )
+        };
         let write = move |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
             let turn = unsafe { &raw mut (*place).raw.turn };

@@ -1,14 +1,14 @@
 //! Which threads may wait on a primitive: one source, three scopes.
 //!
-//! | scope | who may wait | lives | when a holder dies | `lock()` answers |
+//! | scope | who may wait | where it may be | when a holder dies | `lock()` returns |
 //! | --- | --- | --- | --- | --- |
 //! | [`Private`] | the threads of this process | anywhere, `static` too | the process dies with it | the guard |
-//! | [`Shared`] | every process that maps it | only in a [`Shm`](crate::shm::Shm) | the next taker gets it at once, told so | the guard, or why not |
-//! | [`Local`] | one thread, which never sleeps | anywhere in that thread | cannot happen | the guard, or why not |
+//! | [`Shared`] | every process that maps it | only in a [`Shm`](crate::shm::Shm) | the next taker gets it at once, marked as abandoned | the guard, or the cause |
+//! | [`Local`] | one thread, which never sleeps | anywhere in that thread | cannot happen | the guard, or the cause |
 //!
-//! `Private` cannot fail, so it hands out the bare guard. The other two return a `Result`. A holder may have marked a
-//! `Shared` object as unrecoverable, and a `Local` wait could only wait for ever. [`Scope::settle`] turns each of them
-//! into a `Result` for code that is generic over the scope.
+//! `Private` cannot fail, so it returns the bare guard. The other two return a `Result`. A holder may have marked a
+//! `Shared` object as unrecoverable, and a `Local` wait would never end. [`Scope::settle`] turns each of them into a
+//! `Result` for code that is generic over the scope.
 //!
 //! ```
 //! use ossature_sys::{scope::{Local, Shared}, shm::Shm, sync::Lock};
@@ -17,9 +17,9 @@
 //! static THREADS: Lock<u32> = Lock::new(0);
 //! *THREADS.lock() += 1; // the bare guard
 //! let processes = Shm::place(Lock::<u32, Shared>::shared(0))?;
-//! *processes.lock()? += 1; // or why not
+//! *processes.lock()? += 1; // or an error
 //! let one: Lock<u32, Local> = Lock::local(0);
-//! *one.lock()? += 1; // or why not
+//! *one.lock()? += 1; // or an error
 //! # Ok(()) }
 //! ```
 

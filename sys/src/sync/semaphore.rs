@@ -13,43 +13,43 @@
 //! assert!(SEATS.release(1).is_err(), "beyond what it began with");
 //! ```
 //!
-//! There are two ways to have a unit. What [`acquire`](Semaphore::acquire) takes has no owner: any thread or process
-//! may [`release`](Semaphore::release) it. A [`Permit`] belongs to who took it and is given back when it is dropped.
+//! There are two ways to have a unit. A unit taken by [`acquire`](Semaphore::acquire) has no owner: any thread or
+//! process may [`release`](Semaphore::release) it. A [`Permit`] belongs to its taker and gives the unit back on drop.
 //!
-//! The state word counts what is free and says whether somebody may sleep:
+//! The state word counts the free units and records whether a thread may be sleeping:
 //!
 //! | bits | meaning |
 //! | --- | --- |
-//! | `0..32` | units that anyone may take |
-//! | `32` | somebody may sleep |
-//! | `33` | a unit is on its way between the count and a slot (`Shared`) |
-//! | `34..41` | units that live in slots (`Shared`) |
-//! | `41..64` | how often a word with sleepers has changed; from bit 33 where nothing lives in slots |
+//! | `0..32` | units that any thread may take |
+//! | `32` | a thread may be sleeping |
+//! | `33` | a unit is being moved between the count and a slot (`Shared`) |
+//! | `34..41` | units in slots (`Shared`) |
+//! | `41..64` | how often a word with sleepers has changed; from bit 33 where there are no slots |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
 //! | count over 0 | one less | `acquire` |
-//! | any | count more by `n` | `release(n)`, which then wakes `n` if somebody may sleep |
-//! | count 0 | somebody may sleep | a waiter, before it sleeps |
-//! | somebody may sleep | nobody | the release whose wake found nobody, if nothing happened since |
+//! | any | count more by `n` | `release(n)`, which then wakes `n` if a thread may be sleeping |
+//! | count 0 | a thread may be sleeping | a waiter, before it sleeps |
+//! | a thread may be sleeping | no sleepers | the release whose wake found no sleeper, if nothing happened since |
 //!
 //! Not fair: waiters are not served in order. A unit goes to the first taker, and a thread that is awake is faster than
 //! one that sleeps.
 //!
-//! **When someone is killed** (scope `Shared`):
+//! **When a thread is killed** (scope `Shared`):
 //!
-//! | who | what becomes of the unit |
+//! | the killed thread | what happens to the unit |
 //! | --- | --- |
-//! | one that has a [`Permit`] | it is free again at once, and one who waits is woken |
-//! | one that had acquired it | it is gone, as with Python: nobody knows whose it was |
-//! | one that releases | it is there, and a sleeper is woken for each, or it is as if there had been no release |
-//! | one that waits, chosen by a wake or not | another waiter is woken in its place |
+//! | has a [`Permit`] | the unit is free again at once, and a waiter is woken |
+//! | has acquired the unit | the unit is lost, as with Python, because it has no owner |
+//! | is releasing units | all are released, and a sleeper is woken for each; or none is released |
+//! | is waiting, chosen by a wake or not | another waiter is woken in its place |
 //!
-//! The kernel gives a dead holder's permit back. In scope `Shared` its unit lives in a slot of the semaphore. The word
+//! The kernel gives a dead holder's permit back. In scope `Shared` its unit is in a slot of the semaphore. The word
 //! of the slot is linked into the holder's robust list as a lock is. There can be 120 permits of one semaphore at a
 //! time, and any number of units without an owner. A unit moves to a slot when a permit is wanted and no slot has a
 //! free one. Until a bare unit is wanted and the count is 0, the unit stays there. Where the locks have the [pthread
-//! form](crate::scope::LockBackend::Pthread) a permit's unit is like any other, and is gone with its holder.
+//! form](crate::scope::LockBackend::Pthread) a permit's unit is like any other, and is lost with its holder.
 //!
 //! **When a participant is stopped** (by a debugger, `SIGSTOP` or a frozen control group), it may be moving a unit
 //! between the count and a slot. A call with a limit still ends in time. A call with [`Limit::NOW`] waits some
@@ -58,7 +58,7 @@
 //! for them, and [`Permit::forget`]. Giving back never waits.
 //!
 //! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and
-//! no system call unless somebody sleeps. Moving a unit costs a lock and some more. A shared semaphore has six
+//! no system call unless a thread sleeps. Moving a unit costs a lock and some more. A shared semaphore has six
 //! kilobytes.
 //!
 //! Orderings: releases are `Release` and takes are `Acquire`, so what was written before a release is seen after the

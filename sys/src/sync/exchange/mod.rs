@@ -1,22 +1,22 @@
 //! Calls between two processes through shared memory: one request at a time, and its reply.
 //!
-//! While both sides are awake a call makes no system call. A side that looks in vain for a bounded time sleeps. The
+//! While both sides are awake a call makes no system call. A side that polls in vain for a bounded time sleeps. The
 //! server sleeps in `epoll_wait(2)` on its *wake-up*, an eventfd. The client sleeps on a word of the memory, for a
 //! bounded time too.
 //!
-//! **Neither side believes the other.** The memory holds no pointers, no locks and no references: words are atomics,
-//! and bytes are copied out before anybody decodes them. A length is read once, together with the number of its call,
-//! and is checked against the room. So whoever writes anything at any time gets an error on this exchange and nothing
-//! else. The memory cannot shrink. The server reads no descriptor of the client and writes none, because a write to an
-//! eventfd waits if the other side wants it to.
+//! **Neither side trusts the other.** The memory contains no pointers, no locks and no references: words are atomics,
+//! and bytes are copied out before they are decoded. A length is read once, together with the number of its call, and
+//! is checked against the room. So a peer that writes arbitrary bytes causes an error on this exchange and nothing
+//! else. The memory cannot shrink. The server neither reads nor writes a descriptor of the client, because the peer
+//! could make a write to an eventfd wait.
 //!
-//! **Deaths.** A side that dies, at any instruction, leaves words that the other one understands, and no lock. The
-//! other side is not told by the exchange: a client waits in slices, and looks between them at a socket that both sides
-//! have. [`Client::was_taken`] says whether a dead server has begun with the last request.
+//! **Deaths.** A side that dies, at any instruction, leaves words that the other side understands, and no lock. The
+//! exchange does not report the death: a client waits in slices, and between them checks a socket that both sides
+//! have. [`Client::was_taken`] returns whether a dead server has begun with the last request.
 //!
-//! **Sleeping longer.** After its slices a client waits for a *notification*, whatever both sides take for one: usually
-//! a message on that socket. [`Client::wait_for_notification`] announces that, and [`Server::answer`] says when to send
-//! it. A notification may come although the client has seen the reply meanwhile.
+//! **Sleeping longer.** After its slices a client waits for a *notification*, usually a message on that socket.
+//! [`Client::wait_for_notification`] announces that, and [`Server::answer`] returns whether to send it. A notification
+//! may come although the client has seen the reply meanwhile.
 //!
 //! ```
 //! use ossature_sys::sync::exchange::{Client, ROOM, Server, Wake};

@@ -42,7 +42,8 @@
 //! killed while it receives a packet may lose the packet. While one is stopped there, the others receive messages only.
 //!
 //! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind
-//! that record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) tells whom a full ring waits for.
+//! that record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) returns the thread for which a
+//! full ring waits.
 //!
 //! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time.
 //! A ring that has no unread message begins again in the pages that it has, and in the first MiB of them if there is
@@ -53,9 +54,8 @@
 //! [`trim`](Participant::trim).
 //!
 //! **Cost.** A message of up to 1 KiB sent and received takes three atomic read-modify-write instructions, a longer one
-//! four, and neither takes a system call unless somebody sleeps. A message of up to 8 bytes moves one cache line from
-//! core to core, a longer one at least two. While a descriptor watches the ring, the first message
-//! after a
+//! four, and neither takes a system call unless a participant sleeps. A message of up to 8 bytes moves one cache line
+//! from core to core, a longer one at least two. While a descriptor watches the ring, the first message after a
 //! [`clear`](Readiness::clear) takes a `write(2)` more.
 
 // For those who change this module: its files.

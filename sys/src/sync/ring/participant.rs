@@ -24,7 +24,7 @@ use crate::thread_bound::StaysInItsThread;
 /// A thread that sends to a [`Ring`] and receives from it. `R` keeps the ring: it is a reference, or a pointer that
 /// owns one.
 ///
-/// A participant stays in the thread that [joined](Ring::join), because the others learn of that thread's death. In a
+/// A participant stays in the thread that [joined](Ring::join), because the others detect that thread's death. In a
 /// forked child the first use enrols the child's thread.
 ///
 /// # Examples

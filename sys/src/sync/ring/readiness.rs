@@ -23,9 +23,10 @@ use crate::timerfd::{Clock, TimerFd};
 
 /// A descriptor of a [`pollable`](Ring::pollable) ring: readable while there may be a message, or the ring is closed.
 ///
-/// It may be readable although there is nothing; it is never unreadable while there is a message, whoever is killed.
-/// Whoever finds it readable receives without waiting until there is nothing, and then [clears](Self::clear) it. For a
-/// message that a killed or stopped receiver had begun to copy, it becomes readable within 10 ms.
+/// It may be readable although there is no message. It is never unreadable while there is one, even if a participant is
+/// killed. A thread that finds it readable receives without waiting until the ring is empty, and then
+/// [clears](Self::clear) it. If a killed or stopped receiver had begun to copy a message, it becomes readable within
+/// 10 ms.
 ///
 /// It belongs to the process that made it. A forked child makes its own.
 ///
@@ -120,8 +121,8 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
     /// Makes the descriptor unreadable until there may be a message. Returns false, and leaves the descriptor readable,
     /// if there is a message or the ring is closed and empty.
     ///
-    /// To be called by a receiver that found nothing. In a forked child this changes nothing, and says whether there is
-    /// nothing.
+    /// Called by a receiver that found no message. In a forked child this changes nothing, and returns whether the ring
+    /// is empty.
     ///
     /// # Errors
     /// [`OtherRing`](RingError::OtherRing), [`Os`](RingError::Os); as for [`Ring::len`].
