@@ -1,7 +1,7 @@
 //! FORK, EXEC and TRACK of PROC knotes, from the kernel's events of processes.
 //!
-//! The queue subscribes while at least one knote needs such events (`State::followed` counts these). Each message is
-//! about one process, and at most one knote has its number.
+//! The queue subscribes while at least one knote needs such events (`QueueState::followed` counts them). Each message
+//! is about one process, and at most one knote has its number.
 //!
 //! | news | the knote of | what is found |
 //! | --- | --- | --- |
