@@ -245,7 +245,7 @@ fn a_child_that_keeps_the_group_of_root_is_warned_of() {
     }
     let text = stderr_of("group of root");
     assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(text.starts_with("[WARNING/MainProcess] the new process has another user, and keeps group 0"), "{text}");
+    assert!(text.starts_with("[WARNING/MainProcess] the new process has another user but keeps group 0"), "{text}");
     assert!(text.contains("ProcessBuilder::gid"), "{text}");
 }
 

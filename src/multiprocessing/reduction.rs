@@ -1,4 +1,4 @@
-//! Open files from process to process as CPython's `multiprocessing.reduction` passes them: one byte and a control
+//! Passing open files between processes in the format of CPython's `multiprocessing.reduction`: one byte and a control
 //! message.
 //!
 //! Between programs in Rust a [`transfer::Handle`](crate::multiprocessing::transfer::Handle) inside a value does more.
@@ -31,17 +31,17 @@ use super::connection::Connection;
 use super::connection::frame::MOST_DESCRIPTORS;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Whether the receiver answers with a byte, before which the sender does not go on.
+/// Whether the receiver acknowledges descriptors with a byte, for which the sender waits.
 ///
 /// # Examples
 /// See the example of [`send_handles`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[doc(alias = "ACKNOWLEDGE")]
 pub enum Acknowledgement {
-    /// The receiver does not answer: what CPython does on Linux.
+    /// The receiver does not acknowledge, as in CPython on Linux.
     #[default]
     None,
-    /// The receiver answers `A`: what CPython does on macOS, and the fork server of 3.14 anywhere.
+    /// The receiver answers `A`, as in CPython on macOS, and in the fork server of 3.14 anywhere.
     Byte,
 }
 
@@ -55,7 +55,7 @@ pub fn send_handle(connection: &Connection, handle: impl AsFd) -> Result<()> {
     send_handles(connection, &[handle.as_fd()], Acknowledgement::None, Until::NEVER).map(drop)
 }
 
-/// Takes one descriptor: Python's `recv_handle(conn)`.
+/// Receives one descriptor: Python's `recv_handle(conn)`.
 ///
 /// # Errors
 /// As for [`recv_handles`].
@@ -64,8 +64,8 @@ pub fn recv_handle(connection: &Connection) -> Result<OwnedFd> {
     handles.into_iter().flatten().next().ok_or_else(|| invalid("no descriptor"))
 }
 
-/// Sends copies of 1 to 253 descriptors, and waits to have them acknowledged if that is asked for: Python's `sendfds`.
-/// False when the deadline was over before, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
+/// Sends copies of 1 to 253 descriptors, and waits for the acknowledgement if requested: Python's `sendfds`. False when
+/// the time ran out before, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
 ///
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) for no or too many descriptors, within a message, and when the connection
@@ -97,7 +97,7 @@ pub fn send_handles<'c>(
     let until = timeout.into();
     between_messages(connection)?;
     if !(1..=MOST_DESCRIPTORS).contains(&handles.len()) {
-        let message = format!("1 to {MOST_DESCRIPTORS} descriptors can be sent at once, not {}", handles.len());
+        let message = format!("cannot send {} descriptors at once: send 1 to {MOST_DESCRIPTORS}", handles.len());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     let count = [(handles.len() % 256) as u8];
@@ -118,11 +118,11 @@ pub fn send_handles<'c>(
     }
 }
 
-/// Takes `count` descriptors, 1 to 253, and acknowledges them if that is asked for: Python's `recvfds`. `None` when
-/// they did not come by the deadline, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
+/// Receives `count` descriptors, 1 to 253, and acknowledges them if requested: Python's `recvfds`. `None` when they did
+/// not come by the deadline, or when a [`CancelFd`](super::connection::CancelFd) ended the wait.
 ///
-/// As in Python they are taken from whoever is at the other end: a CPython does not say who it is with them. Call this
-/// where [`trust`](Connection::trust) or [`peer_credentials`](Connection::peer_credentials) tell enough.
+/// As in Python, any peer may send them: CPython sends no credentials with them. Check [`trust`](Connection::trust) or
+/// [`peer_credentials`](Connection::peer_credentials) before this call.
 ///
 /// # Errors
 /// [`Closed`](ErrorKind::Closed) when the other side has closed the connection. [`Decode`](ErrorKind::Decode) for bytes
@@ -151,22 +151,28 @@ pub fn recv_handles<'c>(
         until.when_writable(stream, |deadline| stream.write([&[A], &[]], deadline)).map_err(failed)?;
     }
     if got.descriptors_lost || number == 0 {
-        return Err(invalid("no descriptors, or more than this process may have"));
+        return Err(invalid("no descriptors, or more than this process may open"));
     }
     if usize::from(said[0]) != number % 256 || number != count {
-        return Err(invalid(&format!("{number} descriptors, where {} were announced and {count} asked for", said[0])));
+        return Err(invalid(&format!(
+            "{number} descriptors came, but {} were announced and {count} were requested",
+            said[0]
+        )));
     }
     let handles: Vec<OwnedFd> = got.descriptors.into_iter().collect();
     if handles.iter().any(is_shared_memory) {
-        return Err(invalid("shared memory, which is taken only as transfer::Memory"));
+        return Err(invalid("shared memory, which is received only as transfer::Memory"));
     }
     Ok(Some(handles))
 }
 
-/// The byte must not come within a message.
+/// Checks that the connection is between messages: the byte must not come within a message.
 fn between_messages(connection: &Connection) -> Result<()> {
     if connection.is_within_a_message() {
-        return Err(Error::new(ErrorKind::InvalidInput, "a message has begun on this connection: finish it first"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "cannot pass descriptors within a message: finish the message first",
+        ));
     }
     Ok(())
 }
@@ -183,7 +189,7 @@ fn failed(errno: Errno) -> Error {
     match errno {
         Errno::PIPE | Errno::CONNRESET => Error::with_errno(ErrorKind::Closed, errno, "the connection is closed"),
         Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::INVAL => {
-            Error::with_errno(ErrorKind::InvalidInput, errno, "descriptors travel over Unix sockets only")
+            Error::with_errno(ErrorKind::InvalidInput, errno, "cannot pass descriptors except over a Unix socket")
         }
         other => Error::os(other, "descriptors"),
     }

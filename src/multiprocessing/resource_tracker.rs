@@ -1,4 +1,4 @@
-//! Leaving names to the resource tracker of a Python program: Python's `multiprocessing.resource_tracker`.
+//! Registering names with the resource tracker of a Python program: Python's `multiprocessing.resource_tracker`.
 //!
 //! CPython runs a process beside the program that removes, at the program's end, the names that somebody registered and
 //! nobody unregistered. A Rust program that a Python program starts can register names there, too. The Python program
@@ -43,12 +43,12 @@ use ossature_sys::stream::Stream;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The longest line, which POSIX lets a pipe take in one piece.
+/// The maximum length of a line, which POSIX writes to a pipe in one piece.
 const MOST: usize = 512;
-/// How long a full pipe is waited for.
+/// The maximum time of a wait for room in the pipe.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a name is of.
+/// The type of the resource with a name.
 ///
 /// # Examples
 /// ```
@@ -63,7 +63,7 @@ pub enum ResourceType {
     SharedMemory,
     /// A lock or a semaphore, removed by `sem_unlink`.
     Semaphore,
-    /// Nothing: for tests (CPython 3.13).
+    /// No resource: for tests (CPython 3.13).
     Dummy,
 }
 
@@ -79,8 +79,8 @@ impl fmt::Display for ResourceType {
 
 /// The pipe to a resource tracker of CPython.
 ///
-/// The tracker lives as long as any process has the pipe, so this keeps it alive. What was registered stays so when
-/// this is dropped.
+/// The tracker runs as long as any process has the pipe, so this value keeps it running. Registered names stay
+/// registered when this value is dropped.
 ///
 /// # Examples
 /// See the example of the [module](self).
@@ -89,7 +89,8 @@ impl fmt::Display for ResourceType {
 pub struct ResourceTracker(Stream);
 
 impl ResourceTracker {
-    /// The tracker whose pipe this process inherited under a number. The pipe is opened once more, through `/proc`.
+    /// Makes a handle to the tracker whose pipe this process inherited as descriptor `number`. The pipe is opened
+    /// again, through `/proc`.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) if the tracker has ended. [`InvalidInput`](ErrorKind::InvalidInput) if the number
@@ -98,19 +99,17 @@ impl ResourceTracker {
         let told = |errno| match errno {
             Errno::NOENT | Errno::INVAL => {
                 let message = format!(
-                    "descriptor {number} is not a pipe: the Python program has to pass it on, `subprocess.run(.., pass_fds=[{number}])`"
+                    "descriptor {number} is not a pipe: the Python program must pass it on, `subprocess.run(.., pass_fds=[{number}])`"
                 );
                 Error::with_errno(ErrorKind::InvalidInput, errno, message)
             }
-            errno => {
-                Error::os(errno, format!("the pipe of the resource tracker, descriptor {number}, cannot be opened"))
-            }
+            errno => Error::os(errno, format!("cannot open the pipe of the resource tracker, descriptor {number}")),
         };
         let tracker = Self::from_fd(open_writer(number).map_err(told)?)?;
         if tracker.is_alive()? { Ok(tracker) } else { Err(ended()) }
     }
 
-    /// The tracker at the other end of this pipe.
+    /// Makes a handle to the tracker at the other end of this pipe.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) if the kernel does not tell what the descriptor is.
@@ -118,7 +117,7 @@ impl ResourceTracker {
         Ok(Self(Stream::new(pipe)?))
     }
 
-    /// Lets the tracker remove the name at its end. A name that is registered several times counts once.
+    /// Registers a name, which the tracker removes when it ends. A name that is registered several times counts once.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) if the tracker has ended. [`InvalidInput`](ErrorKind::InvalidInput) for a name
@@ -129,8 +128,7 @@ impl ResourceTracker {
         self.tell("REGISTER", name, kind)
     }
 
-    /// Takes back what [`register`](Self::register) said. A tracker that does not know the name prints an error, and
-    /// goes on.
+    /// Undoes [`register`](Self::register). A tracker that does not know the name prints an error and continues.
     ///
     /// # Errors
     /// As for [`register`](Self::register).
@@ -138,7 +136,7 @@ impl ResourceTracker {
         self.tell("UNREGISTER", name, kind)
     }
 
-    /// Whether it still reads.
+    /// Whether the tracker still reads.
     ///
     /// # Errors
     /// As for [`register`](Self::register), but never `Closed`.
@@ -154,8 +152,9 @@ impl ResourceTracker {
         let line = format!("{command}:/{bare}:{kind}\n");
         let readable = bare.bytes().all(|byte| byte.is_ascii() && !matches!(byte, b':' | b'\n' | b'\r'));
         if bare.is_empty() || !readable || line.len() > MOST {
-            let message =
-                format!("{name:?} is not a name that a resource tracker can read: ASCII without colons, short");
+            let message = format!(
+                "cannot register the name {name:?}: a resource tracker reads only short ASCII names without colons"
+            );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         self.write(&line)
@@ -184,5 +183,5 @@ impl AsFd for ResourceTracker {
 as_raw_fd!(ResourceTracker);
 
 fn ended() -> Error {
-    Error::new(ErrorKind::Closed, "the resource tracker has ended, and what was registered with it is removed")
+    Error::new(ErrorKind::Closed, "the resource tracker has ended and has removed the registered names")
 }

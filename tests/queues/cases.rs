@@ -461,6 +461,6 @@ fn a_sleeping_get_hears_of_the_shutdown() {
         let shut = || if immediate { drop(queue.shutdown_now()) } else { queue.shutdown() };
         let error = waits_for(|| queue.get(), shut).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ShutDown);
-        assert_eq!(error.to_string(), "the queue was shut down and has no more items: make another queue to go on");
+        assert_eq!(error.to_string(), "the queue was shut down and has no more items: make another queue to continue");
     }
 }

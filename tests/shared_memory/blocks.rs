@@ -110,10 +110,7 @@ fn objects_of_other_users_are_refused_but_those_of_root() {
     for (error, name) in errors.iter().zip([memory.name(), lock.name()]) {
         let text = error.to_string();
         assert_eq!(error.errno(), Some(Errno::ACCESS), "{text}");
-        assert!(
-            text.contains(name) && text.contains("another user") && text.contains("agree on another name"),
-            "{text}"
-        );
+        assert!(text.contains(name) && text.contains("another user") && text.contains("choose another name"), "{text}");
     }
     let (sender, receiver) = pipe().unwrap();
     assert!(sender.send(&memory).is_err(), "nor is it sent");

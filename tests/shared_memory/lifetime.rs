@@ -314,7 +314,7 @@ fn a_block_on_its_way_is_in_use() {
     assert!(near.send(&there).unwrap_err().to_string().contains(&name));
     let other = SharedMemory::builder().name(&name).create(8).unwrap();
     let error = far.recv::<SharedMemory>().unwrap_err();
-    assert!(error.to_string().contains("another block"), "{error}");
+    assert!(error.to_string().contains("a different block"), "{error}");
     drop((there, other));
     assert!(!exists(&name));
 }

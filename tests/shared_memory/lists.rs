@@ -72,7 +72,9 @@ fn slots_keep_their_size_and_change_their_type() {
     list.set(0, "sixteen letters!").unwrap();
     assert_eq!(list.get(0).unwrap().as_str(), Some("sixteen letters!"));
     let error = list.set(0, "seventeen letters").unwrap_err();
-    assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("17 bytes for a slot of 16"));
+    assert!(
+        error.kind() == ErrorKind::InvalidInput && error.to_string().contains("17 bytes do not fit into a slot of 16")
+    );
     assert_eq!(list.get(0).unwrap().as_str(), Some("sixteen letters!"), "nothing is changed then");
     list.set(0, 5).unwrap();
     assert_eq!((list.get(0).unwrap(), list.format().unwrap()), (5.into(), "qq".to_owned()));

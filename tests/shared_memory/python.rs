@@ -212,7 +212,7 @@ fn what_python_cuts_and_loses_is_told() {
         snake.run(r"L = ShareableList(['x\xe9\xe9\xe9\xe9'])");
         let list = ShareableList::open(snake.value("L.shm.name").trim_matches('\'')).unwrap();
         let error = list.get(0).unwrap_err();
-        assert!(error.to_string().contains("CPython may have cut it"), "{error}");
+        assert!(error.to_string().contains("may have cut it"), "{error}");
         assert!(snake.value("L[0]").starts_with("UnicodeDecodeError"));
         assert_eq!(list.raw(0).unwrap(), b"x\xc3\xa9\xc3\xa9\xc3\xa9\xc3");
         snake.run("L.shm.close(); L.shm.unlink()");

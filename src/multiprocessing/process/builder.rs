@@ -216,7 +216,8 @@ impl ProcessBuilder {
         })
     }
 
-    /// Starts it as a thread of this process, under the same interface: no number, no signals, no memory of its own.
+    /// Starts a thread of this process with the interface of a process: without a process number, signals or memory of
+    /// its own.
     ///
     /// # Errors
     /// `EAGAIN` when the system has no room for another thread, `EMFILE` when no descriptor is left.
@@ -224,14 +225,14 @@ impl ProcessBuilder {
         self.begin(Context::Thread, |config, _| start::thread::thread(config, || body().report()))
     }
 
-    /// For the supervisor of a pool, which counts as a daemon here: it gets `SIGTERM` at the end of this process, and
-    /// nobody waits for it to end by itself. It may have children, and watches its parent itself.
+    /// Marks the process as the supervisor of a pool. It counts as a daemon here: it receives `SIGTERM` at the end of
+    /// this process, which does not wait for it first. It may have children, and watches its parent itself.
     pub(crate) fn supervises(mut self) -> Self {
         self.supervises = true;
         self
     }
 
-    /// Names it after what it is and its numbers: `SyncManager-1`.
+    /// Sets a name made from a class name and the process's numbers: `SyncManager-1`.
     pub(crate) fn named_as(mut self, class: &str) -> Self {
         let numbers: Vec<String> = self.identity().iter().map(u32::to_string).collect();
         self.name = Some(format!("{class}-{}", numbers.join(":")));
@@ -243,7 +244,7 @@ impl ProcessBuilder {
         self.context
     }
 
-    /// Everything about a start that does not depend on the way of it.
+    /// Starts the process with `start`, which does the part that depends on the start method.
     pub(crate) fn begin(
         self,
         method: Context,
@@ -259,13 +260,13 @@ impl ProcessBuilder {
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
         if method == Context::Thread && self.authkey.is_some() {
-            let message = "a thread has the authkey of its process, and cannot have its own: start a process";
+            let message = "a thread cannot have an authkey of its own: start a process";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         self.surroundings.check(method)?;
         if self.surroundings.keeps_group_of_root() {
             warning!(
-                "the new process has another user, and keeps group 0, the group of root: ProcessBuilder::gid sets another"
+                "the new process has another user but keeps group 0, the group of root: set another group with ProcessBuilder::gid"
             );
         }
         now.reap();

@@ -1,4 +1,4 @@
-//! This process.
+//! The current process.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::multiprocessing::authkey::AuthKey;
 use crate::multiprocessing::state::{OwnState, pid, process_state};
 
-/// This process: in the first one of the program named `MainProcess`.
+/// Returns the current process. The name of the first process of a program is `MainProcess`.
 ///
-/// In a [thread](super::ProcessBuilder::thread) that stands for a process, it is the process that the thread runs in.
-/// Differs from Python, whose `multiprocessing.dummy.current_process` is the current thread: here that is
-/// [`threading::current_thread`](crate::threading::current_thread), under the name that was given to the process.
+/// In a [thread](super::ProcessBuilder::thread) with the interface of a process, it is the process that contains the
+/// thread. Differs from Python, whose `multiprocessing.dummy.current_process` is the current thread. Here that is
+/// [`threading::current_thread`](crate::threading::current_thread), under the name given to the process.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -35,7 +35,8 @@ pub fn current_process() -> CurrentProcess {
     CurrentProcess(process_state())
 }
 
-/// This process, for itself: it cannot be waited for nor ended from here, so there is nothing of that.
+/// The current process, from its own view. It cannot wait for itself or end itself here, so methods for that are
+/// missing.
 ///
 /// # Examples
 /// See the example of [`current_process`].
@@ -48,7 +49,7 @@ impl CurrentProcess {
         self.0.name()
     }
 
-    /// Renames it, for its messages and for its children; its parent does not hear of it.
+    /// Renames the process, for its messages and its children; its parent keeps the old name.
     pub fn set_name(&self, name: impl Into<String>) {
         self.0.set_name(name.into());
     }
@@ -73,12 +74,12 @@ impl CurrentProcess {
         self.0.authkey()
     }
 
-    /// Sets that key, for children that are started from now on.
+    /// Sets the authentication key, for children that are started from now on.
     pub fn set_authkey(&self, key: AuthKey) {
         self.0.set_authkey(key);
     }
 
-    /// Whether it ends with its parent, and may have no children.
+    /// Whether this process is a daemon, which ends with its parent and may have no children.
     pub fn daemon(&self) -> bool {
         self.0.daemon
     }

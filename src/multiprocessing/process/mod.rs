@@ -80,7 +80,8 @@ pub use value::ProcessValue;
 
 pub(crate) use crate::multiprocessing::state::unreported;
 
-/// How many processors the system has, usable by this process or not. musl counts the usable ones only, for Python too.
+/// Returns the number of processors of the system, usable by this process or not. musl counts only the usable ones, for
+/// Python too.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] where the system does not tell (Python's `NotImplementedError`).
@@ -98,7 +99,7 @@ pub fn cpu_count() -> Result<usize> {
         .ok_or_else(|| Error::new(ErrorKind::Unsupported, "cannot determine number of cpus"))
 }
 
-/// How many processors the calling thread may run on: as many workers as that make sense.
+/// Returns the number of processors on which the calling thread may run, which is the most useful number of workers.
 ///
 /// # Errors
 /// `EINVAL` where the kernel counts more processors than a [`CpuSet`](ossature_sys::sched::CpuSet) holds.

@@ -76,9 +76,9 @@ fn handed_on() -> SignalSet {
     [Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::CONT].into_iter().fold(SignalSet::FULL, SignalSet::without)
 }
 
-/// The whole work of the subreaper; returns its exit code.
+/// Runs the subreaper, and returns its exit code.
 fn watch(mut program: Child, signals: &SignalFd) -> u8 {
-    /// The code of a signal that the kernel sent, as for a key; the program gets such a signal as well.
+    /// The code of a signal that the kernel sent, for example for a key; the program receives such a signal as well.
     const SI_KERNEL: i32 = 0x80;
     const PAUSE: Duration = Duration::from_millis(100);
     let mut room = [const { MaybeUninit::uninit() }; 8];

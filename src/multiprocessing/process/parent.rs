@@ -1,4 +1,4 @@
-//! The process that started this one.
+//! The parent process, which started the current process.
 
 use std::fmt;
 
@@ -10,7 +10,8 @@ use ossature_sys::process::Pid;
 use crate::error::Result;
 use crate::multiprocessing::state::{Parent, process_state};
 
-/// The process that started this one; `None` in the first, and in one that was not started by this module.
+/// Returns the process that started the current process; `None` in the first process, and in a process that this module
+/// did not start.
 ///
 /// A process that was forked by other means has the parent of the process that forked it. That process must have called
 /// this function before the fork. Otherwise the parent counts as ended.
@@ -37,7 +38,8 @@ pub fn parent_process() -> Option<ParentProcess> {
     process_state().parent.as_ref().map(ParentProcess)
 }
 
-/// The process that started this one: it can be watched, and waited for, though it is not a child.
+/// The process that started the current process. The current process can watch it and wait for it, although it is not a
+/// child.
 ///
 /// # Examples
 /// See the example of [`parent_process`].
@@ -45,7 +47,7 @@ pub fn parent_process() -> Option<ParentProcess> {
 pub struct ParentProcess(&'static Parent);
 
 impl ParentProcess {
-    /// The parent's number. After the parent's end another process may have it.
+    /// The parent's process number. After the parent's end another process may have this number.
     #[doc(alias = "ident")]
     pub fn pid(&self) -> Option<Pid> {
         self.0.pid()
@@ -56,7 +58,7 @@ impl ParentProcess {
         &self.0.name
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the parent is still running.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left for the first look. `ESRCH` in a new pid namespace, outside of which the
@@ -65,7 +67,7 @@ impl ParentProcess {
         Ok(!self.join_timeout(Deadline::NOW)?)
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the parent.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left for the first look. `ESRCH` in a new pid namespace, outside of which the
@@ -74,8 +76,8 @@ impl ParentProcess {
         self.join_timeout(Deadline::NEVER).map(drop)
     }
 
-    /// Waits for its end until the deadline, or until a [`CancelFd`](crate::multiprocessing::connection::CancelFd)
-    /// ends the wait; says whether it has ended.
+    /// Waits for the end of the parent until the deadline, or until a
+    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ends the wait. Returns whether the parent has ended.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left for the first look. `ESRCH` in a new pid namespace, outside of which the
@@ -85,7 +87,7 @@ impl ParentProcess {
         Ok(timeout.into().is_readable(&sentinel)?)
     }
 
-    /// Becomes readable when it ends: for a poll beside other things.
+    /// Returns a descriptor that becomes readable when the parent ends, for a poll together with other descriptors.
     ///
     /// # Errors
     /// As [`is_alive`](Self::is_alive).

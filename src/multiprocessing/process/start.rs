@@ -1,4 +1,4 @@
-//! Starting a task: a function that the child knows by name, and its arguments.
+//! Starting a task: a function that the child finds by name, and its arguments.
 
 use std::fmt::Debug;
 
@@ -12,8 +12,8 @@ use crate::multiprocessing::tasks::{
 use crate::multiprocessing::transfer::{Packed, Transfer, pack};
 
 impl Process {
-    /// Starts a process by the default method, which runs `target` with `args` and ends with the exit code of its
-    /// [answer](Termination): see [`ProcessBuilder::start`].
+    /// Starts a process with the default method. It runs `target` with `args` and ends with the exit code of the
+    /// [return value](Termination): see [`ProcessBuilder::start`].
     ///
     /// The arguments are owned, since they go to another process: of a shared object give a clone,
     /// `value.try_clone()?`, and of a `&str` a `String`.
@@ -49,8 +49,8 @@ impl Process {
         Self::builder().start(target, args)
     }
 
-    /// Starts a process by the default method, which runs `target` with `args`, to be joined for the value that
-    /// `target` returns: see [`ProcessBuilder::start_value`].
+    /// Starts a process with the default method. It runs `target` with `args`, and a join returns the value of
+    /// `target`: see [`ProcessBuilder::start_value`].
     ///
     /// # Errors
     /// As [`ProcessBuilder::start`].
@@ -81,8 +81,8 @@ impl Process {
         Self::builder().start_value(target, args)
     }
 
-    /// As [`spawn_value`](Self::spawn_value), for a function that returns a `Result`. The join returns the value, or an
-    /// error with the text of the function's error. That error may be of any type that is `Debug`.
+    /// Does what [`spawn_value`](Self::spawn_value) does, for a function that returns a `Result`. The join returns the
+    /// value, or an error with the text of the function's error. That error may have any type that is `Debug`.
     ///
     /// # Errors
     /// As [`ProcessBuilder::start`].
@@ -117,12 +117,12 @@ impl Process {
         Self::builder().start_result(target, args)
     }
 
-    /// A process to be started: its name, and what else it shall be.
+    /// Makes a builder for a process, with a name and other settings.
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder::new()
     }
 
-    /// Starts a copy of this process that has the given ends of pipes and connections, and no others: see
+    /// Starts a copy of this process that has only the given ends of pipes and connections: see
     /// [`ProcessBuilder::fork_with`].
     ///
     /// # Errors
@@ -143,8 +143,8 @@ impl Process {
         Self::builder().fork_with(ends, body)
     }
 
-    /// Starts a copy of this process with *all* its pipe ends, connections and listeners. Fork a child that uses a pipe
-    /// [with its end](Self::fork_with) instead: a child that also holds the other end never sees the pipe end.
+    /// Starts a copy of this process with *all* its pipe ends, connections and listeners. For a child that uses a pipe,
+    /// call [`fork_with`](Self::fork_with) with its end: a child that also holds the other end never sees the pipe end.
     ///
     /// The copy runs `body` and ends with the exit code of its [answer](Termination): see [`ProcessBuilder::fork`].
     ///
@@ -165,7 +165,7 @@ impl Process {
         Self::builder().fork(body)
     }
 
-    /// Starts a copy of this process that runs `body`, to be joined for the value that `body` returns: see
+    /// Starts a copy of this process that runs `body`. A join returns the value of `body`: see
     /// [`ProcessBuilder::fork`].
     ///
     /// # Errors
@@ -184,7 +184,7 @@ impl Process {
         Self::builder().fork_value(body)
     }
 
-    /// As [`fork_value`](Self::fork_value), for a closure that returns a `Result`: see
+    /// Does what [`fork_value`](Self::fork_value) does, for a closure that returns a `Result`: see
     /// [`spawn_result`](Self::spawn_result).
     ///
     /// # Errors
@@ -200,15 +200,15 @@ impl Process {
 }
 
 impl ProcessBuilder {
-    /// Starts it by the method of its [context](Self::context), otherwise by the default one. The process runs `target`
-    /// with `args` and ends with the exit code of the answer.
+    /// Starts the process with the method of its [context](Self::context), otherwise with the default method. The
+    /// process runs `target` with `args` and ends with the exit code of the return value.
     ///
-    /// A process that is not a copy of this one gets the arguments as serde values. These may hold connections, locks,
-    /// shared memory and open files. Otherwise the process has only this process's environment, directory, standard
-    /// output and standard error. With [`Forkserver`](Context::Forkserver) only the directory is this process's; that
-    /// context lists what comes from the server. The process must know the function by name, from the table that was
-    /// given to [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, the process has all its
-    /// arguments and its task has begun.
+    /// A process that is not a copy of this process receives the arguments as serde values. These may contain
+    /// connections, locks, shared memory and open files. Otherwise the process has only this process's environment,
+    /// directory, standard output and standard error. With [`Forkserver`](Context::Forkserver) only the directory is
+    /// this process's; that context lists what comes from the server. The process must know the function by name, from
+    /// the table that was given to [`freeze_support`](crate::multiprocessing::freeze_support). When this returns, the
+    /// process has all its arguments and its task has begun.
     ///
     /// With [`Fork`](Context::Fork) the process is a copy, and has copies of all pipe ends of this process besides its
     /// arguments. So a task that ends with its pipe does not end there: use [`fork_with`](Self::fork_with). This call
@@ -216,7 +216,8 @@ impl ProcessBuilder {
     /// not among its arguments.
     ///
     /// # Errors
-    /// * [`UnknownTask`](crate::ErrorKind::UnknownTask) when `target` stands in no table, or none was given yet.
+    /// * [`UnknownTask`](crate::ErrorKind::UnknownTask) when no table contains `target`, or no table was registered
+    ///   yet.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput) when `args` cannot be serialised.
     /// * [`StartFailed`](crate::ErrorKind::StartFailed) when the new process ended, refused the task or did not answer
     ///   within [`set_start_timeout`](crate::multiprocessing::set_start_timeout) or
@@ -233,7 +234,7 @@ impl ProcessBuilder {
     ///   [`umask`](Self::umask) above `0o777`, a process group below 0.
     /// * Those of [`fork`](Self::fork) and [`thread`](Self::thread) by these methods.
     ///
-    /// No process and no descriptor is left then.
+    /// Then no process and no descriptor remains.
     pub fn start<F, Args>(self, target: F, args: Args) -> Result<Process>
     where
         F: Target<Args>,
@@ -253,8 +254,8 @@ impl ProcessBuilder {
         }
     }
 
-    /// As [`start`](Self::start), for a process that is to be [joined](ProcessValue::join) for the value that `target`
-    /// returns. A `u8` or `i32` is a value here, and not an exit code: the process ends with exit code 0.
+    /// Does what [`start`](Self::start) does, and a [join](ProcessValue::join) returns the value of `target`. A `u8` or
+    /// `i32` is a value here, not an exit code: the process ends with exit code 0.
     ///
     /// The value goes over a pipe of its own, with the open files and shared memory in it, as over a
     /// [`pipe()`](crate::multiprocessing::pipe()).
@@ -280,9 +281,9 @@ impl ProcessBuilder {
         }
     }
 
-    /// As [`start_value`](Self::start_value), for a function that returns a `Result`: see [`Process::spawn_result`].
-    /// After an error the process prints the error to standard error and ends with exit code 1, as after
-    /// [`start`](Self::start).
+    /// Does what [`start_value`](Self::start_value) does, for a function that returns a `Result`: see
+    /// [`Process::spawn_result`]. After an error the process prints the error to standard error and ends with exit code
+    /// 1, as after [`start`](Self::start).
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -306,8 +307,7 @@ impl ProcessBuilder {
         }
     }
 
-    /// As [`fork`](Self::fork), for a process that is to be [joined](ProcessValue::join) for the value that `body`
-    /// returns.
+    /// Does what [`fork`](Self::fork) does, and a [join](ProcessValue::join) returns the value of `body`.
     ///
     /// # Errors
     /// As [`fork`](Self::fork).
@@ -323,7 +323,8 @@ impl ProcessBuilder {
         })
     }
 
-    /// As [`fork_value`](Self::fork_value), for a closure that returns a `Result`: see [`Process::spawn_result`].
+    /// Does what [`fork_value`](Self::fork_value) does, for a closure that returns a `Result`: see
+    /// [`Process::spawn_result`].
     ///
     /// # Errors
     /// As [`fork`](Self::fork).
@@ -342,7 +343,7 @@ impl ProcessBuilder {
         })
     }
 
-    /// Orders a task of a process that is not a copy, and gives the task the way back for its answer.
+    /// Starts a process that is not a copy, with a task, and passes the task a connection for its answer.
     fn order_answer<T: Transfer, Args: Arguments>(
         self,
         method: Context,
@@ -356,7 +357,7 @@ impl ProcessBuilder {
         })
     }
 
-    /// Orders a task of a process that is not a copy.
+    /// Starts a process that is not a copy, with a task.
     pub(crate) fn order(self, method: Context, task: &Registered, arguments: &Packed) -> Result<Process> {
         self.begin(method, |config, patience| match method {
             Context::Forkserver => start::forkserver::forkserver(config, task, arguments, patience),

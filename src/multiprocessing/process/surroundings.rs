@@ -1,4 +1,4 @@
-//! The options of the builder for the surroundings of a child.
+//! The builder's options for the surroundings of a child.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -54,7 +54,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets several variables of the child's environment, as [`env`](Self::env) sets one.
+    /// Sets several variables of the child's environment, each as [`env`](Self::env) does.
     pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         variables.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
     }
@@ -85,7 +85,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets the child's umask: the permission bits that new files of the child do not get.
+    /// Sets the child's umask: the permission bits that the child's new files do not have.
     ///
     /// A mask above `0o777` makes the start fail with [`ErrorKind::InvalidInput`]. umask(2) would drop the other bits.
     pub fn umask(mut self, mask: u32) -> Self {
@@ -93,7 +93,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets a resource limit of the child; several calls set several.
+    /// Sets a resource limit of the child; several calls set several limits.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -200,7 +200,7 @@ impl ProcessBuilder {
 }
 
 impl Surroundings {
-    /// The options that were set, by the names of the builder's methods.
+    /// The names of the options that were set, which are the names of the builder's methods.
     fn options(&self) -> Vec<&'static str> {
         let all = [
             ("env", self.environment != Environment::default()),
@@ -216,29 +216,26 @@ impl Surroundings {
         all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect()
     }
 
-    /// Checks that a child of that method can have these surroundings.
+    /// Checks that a child of the given method can have these surroundings.
     pub(super) fn check(&self, method: Context) -> Result<()> {
         if method == Context::Thread && !self.are_usual() {
-            let message = format!(
-                "a thread has the surroundings of its process, and cannot have its own {}: start a process",
-                self.options().join(", "),
-            );
+            let message = format!("a thread cannot have a {} of its own: start a process", self.options().join(", "),);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if method != Context::Spawn && self.environment != Environment::default() {
-            let message = "only a spawned child can have another environment (`env`): take Context::Spawn, or give the values as arguments";
+            let message = "only a spawned child can have another environment (`env`): use Context::Spawn, or pass the values as arguments";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if let Some(directory) = self.directory.as_ref().filter(|path| path.as_os_str().as_bytes().contains(&0)) {
-            let message = format!("the directory {directory:?} has a zero byte in it");
+            let message = format!("the directory {directory:?} contains a zero byte");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if let Some(mask) = self.umask.filter(|mask| *mask > 0o777) {
-            let message = format!("umask {mask:#o}: a umask has the permission bits only, 0o777 at most");
+            let message = format!("umask {mask:#o} has more than the permission bits: use at most 0o777");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         if self.group.is_some_and(|group| group < 0) {
-            let message = "a process group has a number above 0, and 0 makes a new one";
+            let message = "the process group is below 0: use the number of a group, or 0 for a new group";
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The value that a process returns: how the process sends it, and how its parent joins the process for it.
+//! The value that a process returns: the process sends it, and its parent receives it with the join.
 
 use std::fmt::{self, Debug};
 
@@ -12,7 +12,7 @@ use crate::multiprocessing::connection::{Connection, pipe, poll_until};
 use crate::multiprocessing::tasks::Answer;
 use crate::multiprocessing::transfer::Transfer;
 
-/// A process that was started for the value that its function returns: see [`Process::spawn_value`].
+/// A process whose join returns the value of its function: see [`Process::spawn_value`].
 ///
 /// Dropping the handle neither waits nor ends anything, as with [`Process`]. The value is lost then.
 ///
@@ -51,25 +51,25 @@ use crate::multiprocessing::transfer::Transfer;
 ///     Ok(())
 /// }
 /// ```
-#[must_use = "the value is lost if nobody joins the process"]
+#[must_use = "without a join the value of the process is lost"]
 pub struct ProcessValue<T> {
     process: Process,
-    /// `None` once the answer has come, or never will.
+    /// The connection for the answer; `None` once the answer has come or never will.
     parent: Option<Connection>,
     heard: Option<Heard<T>>,
 }
 
-/// What came over the pipe.
+/// The data that came over the pipe.
 enum Heard<T> {
     Answer(Answer<T>),
-    /// What came is not an answer.
+    /// The data is not an answer.
     Unreadable(Error),
-    /// The process ended first.
+    /// The process ended without an answer.
     Nothing,
 }
 
 impl<T: Transfer> ProcessValue<T> {
-    /// The two ends, and the handle once there is a process.
+    /// Makes the two ends of the pipe, and starts the process with `start`.
     pub(super) fn begin(start: impl FnOnce(&mut Option<Connection>, Connection) -> Result<Process>) -> Result<Self> {
         let (parent, child) = pipe()?;
         let mut parent = Some(parent);
@@ -77,7 +77,7 @@ impl<T: Transfer> ProcessValue<T> {
         Ok(Self { process, parent, heard: None })
     }
 
-    /// The process itself: its number, its name, signals to it.
+    /// The underlying process: its number, its name, signals to it.
     pub fn process(&self) -> &Process {
         &self.process
     }
@@ -93,13 +93,13 @@ impl<T: Transfer> ProcessValue<T> {
     /// * [`Decode`](ErrorKind::Decode) when the value does not decode as a `T`.
     /// * Those of [`Process::join`].
     pub fn join(mut self) -> Result<T> {
-        let unknown = || Error::new(ErrorKind::NoResult, "the process ended, and nobody knows how");
+        let unknown = || Error::new(ErrorKind::NoResult, "the process ended without a status");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown)
     }
 
-    /// The same until the deadline; `None` when the time ran out, or when a
-    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. What has come by then is kept for the
-    /// next call.
+    /// Does what [`join`](Self::join) does until the deadline; `None` when the time ran out, or when a
+    /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ended the wait. The data that has come by then is
+    /// kept for the next call.
     ///
     /// The deadline bounds the arrival of the value. A value that has arrived is decoded to its end.
     ///
@@ -125,7 +125,7 @@ impl<T: Transfer> ProcessValue<T> {
                 }
             }
             .with_exit(Some(exit))),
-            None => Err(Error::new(ErrorKind::NoResult, "an earlier join returned what there was")),
+            None => Err(Error::new(ErrorKind::NoResult, "an earlier join returned the result of the process")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A queue whose receivers learn that no sender is left.
+//! A queue that ends when no sender is left.
 //!
 //! The senders hold the writing end of a pipe open, and the receivers the reading end. The kernel closes the end of a
 //! process that dies, whichever way, and knows of ends that are on their way to another process. So the pipe ends with
@@ -23,8 +23,8 @@ use super::readiness::Readiness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::handle;
 
-/// Makes a channel between processes: a queue that ends when the last sender is gone, as those of `std::sync::mpsc` and
-/// crossbeam.
+/// Makes a channel between processes: a queue that ends when the last sender is dropped, like channels of
+/// `std::sync::mpsc` and crossbeam.
 ///
 /// A sender is gone when it was dropped, or when its process has ended, killed or not. A sender that is on its way to
 /// another process is not gone. With Python's queues, a get waits for ever for a producer that was killed.
@@ -88,7 +88,7 @@ impl QueueBuilder {
     }
 }
 
-/// Sends to the receivers of a [`channel`].
+/// The sending end of a [`channel`].
 ///
 /// # Examples
 /// ```
@@ -111,7 +111,7 @@ pub struct Sender<T> {
     line: OwnedFd,
 }
 
-/// How often a sender that waits for room looks whether a receiver is left.
+/// The interval at which a sender that waits for room checks whether a receiver is left.
 const SLICE: Duration = Duration::from_millis(50);
 
 impl<T> Sender<T> {
@@ -125,7 +125,7 @@ impl<T> Sender<T> {
 }
 
 impl<T: Serialize> Sender<T> {
-    /// Sends an item, waiting for room.
+    /// Sends an item, and waits for room.
     ///
     /// # Errors
     /// [`ShutDown`](PutError::ShutDown) with the item, when there is no room and no receiver is left, within 50 ms; or
@@ -142,7 +142,7 @@ impl<T: Serialize> Sender<T> {
         self.send_timeout(item, Deadline::NOW)
     }
 
-    /// Sends an item within the time.
+    /// Sends an item within the time limit.
     ///
     /// # Errors
     /// As for [`send`](Self::send), and [`Full`](PutError::Full) when the time is over.
@@ -164,7 +164,7 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// Receives from the senders of a [`channel`]. Of several receivers, one gets each item.
+/// The receiving end of a [`channel`]. Each item goes to one of the receivers.
 ///
 /// # Examples
 /// ```
@@ -190,12 +190,12 @@ pub struct Receiver<T> {
     queue: Queue<T>,
     #[serde(with = "handle")]
     line: OwnedFd,
-    /// Made when it waits for the first time.
+    /// The descriptor for waits, made at the first wait.
     #[serde(skip)]
     readiness: Mutex<Option<Readiness>>,
 }
 
-/// How long a receiver waits for the next item before it looks whether a sender is left.
+/// The time for which a receiver waits for the next item before it checks whether a sender is left.
 const NEAR: Duration = Duration::from_micros(50);
 
 impl<T> Receiver<T> {
@@ -207,7 +207,7 @@ impl<T> Receiver<T> {
         Ok(Self { queue: self.queue.try_clone()?, line: again(&self.line)?, readiness: Mutex::default() })
     }
 
-    /// Counts the items, as they were a moment ago.
+    /// The number of items a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -215,7 +215,7 @@ impl<T> Receiver<T> {
         self.queue.len()
     }
 
-    /// Says whether there was no item a moment ago.
+    /// Whether there was no item a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -251,7 +251,7 @@ impl<T> Receiver<T> {
 }
 
 impl<T: DeserializeOwned> Receiver<T> {
-    /// Receives an item, waiting for one.
+    /// Receives an item, and waits for one.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when there is no item and no sender is left; as for [`Queue::get`].
@@ -271,7 +271,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.recv_timeout(Deadline::NOW)
     }
 
-    /// Receives an item within the time; `None` when the time is over, or a
+    /// Receives an item within the time limit; `None` when the time ran out, or a
     /// [`CancelFd`](crate::multiprocessing::connection::CancelFd) ends the wait.
     ///
     /// # Errors
@@ -304,13 +304,13 @@ impl<T: DeserializeOwned> Receiver<T> {
     fn get(&self, deadline: Deadline) -> Result<Option<T>> {
         match self.queue.get_timeout(deadline) {
             Err(error) if error.kind() == ErrorKind::ShutDown => {
-                Err(Error::new(ErrorKind::Closed, "the channel has ended: no sender is left, and no item"))
+                Err(Error::new(ErrorKind::Closed, "the channel has ended: no sender and no item is left"))
             }
             item => item,
         }
     }
 
-    /// Receives the items as they come, until no sender is left.
+    /// Iterates over the items as they come, until no sender is left.
     pub fn iter(&self) -> impl Iterator<Item = Result<T>> {
         std::iter::from_fn(|| match self.recv() {
             Err(error) if error.kind() == ErrorKind::Closed => None,
@@ -330,7 +330,7 @@ fn again(line: &OwnedFd) -> Result<OwnedFd> {
     duplicate(line).and_then(AboveStandard::above_standard).map_err(failed)
 }
 
-/// Whether nobody has the other end of the pipe any more.
+/// Whether no process has the other end of the pipe any more.
 fn has_ended(line: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed(line, PollFlags::empty())];
     poll(&mut fds, Deadline::NOW).is_ok_and(|ready| ready > 0)

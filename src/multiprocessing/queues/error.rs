@@ -1,4 +1,4 @@
-//! Why an item was not put, with the item.
+//! The reason why an item was not put, with the item.
 
 use std::{error, fmt};
 
@@ -7,7 +7,8 @@ use ossature_sys::sync::ring::RingError;
 
 use crate::error::{Error, ErrorKind};
 
-/// Why [`put`](super::Queue::put) failed, with the item, which is not lost. It turns into [`Error`] by `?`.
+/// The error of [`put`](super::Queue::put). It contains the item, which is not lost, and `?` converts it into
+/// [`Error`].
 ///
 /// # Examples
 /// ```
@@ -41,21 +42,21 @@ impl<T> PutError<T> {
         }
     }
 
-    /// Says whether the queue was full.
+    /// Whether the queue was full.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 }
 
-/// Why the ring of a queue could not be used, in the words of queues.
+/// Converts the error of a queue's ring, with a text about queues.
 pub(super) fn of_queue(error: RingError) -> Error {
     let text = match error {
-        RingError::Closed => "the queue was shut down and has no more items: make another queue to go on".into(),
+        RingError::Closed => "the queue was shut down and has no more items: make another queue to continue".into(),
         RingError::NoMemory => {
             "the queue is empty, and the machine has no memory for the item: free some, or put smaller items".into()
         }
         RingError::Lost => {
-            "the other users of the queue took this thread for dead and gave its item up: put or get it again".into()
+            "the other users of the queue took this thread for dead and dropped its item: put or get it again".into()
         }
         RingError::Packets(Errno::TOOMANYREFS) => {
             "the queue cannot carry the item: this user has too many descriptors on their way; get items, raise \
@@ -70,7 +71,7 @@ pub(super) fn of_queue(error: RingError) -> Error {
 }
 
 const FULL: &str = "the queue is full: get items, wait longer, or make a queue with a greater maxsize or capacity";
-const SHUT_DOWN: &str = "the queue was shut down: nothing can be put into it any more";
+const SHUT_DOWN: &str = "the queue was shut down: it accepts no more items";
 
 impl<T> fmt::Display for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,7 +96,8 @@ impl<T> fmt::Debug for PutError<T> {
 
 impl<T> error::Error for PutError<T> {}
 
-/// [`ErrorKind::Full`], [`ErrorKind::ShutDown`], or the error itself. The item is dropped.
+/// Converts to an error of kind [`ErrorKind::Full`] or [`ErrorKind::ShutDown`], or to the contained error. The item is
+/// dropped.
 impl<T> From<PutError<T>> for Error {
     fn from(error: PutError<T>) -> Self {
         match error {

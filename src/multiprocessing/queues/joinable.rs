@@ -1,4 +1,4 @@
-//! A queue of tasks that somebody waits for.
+//! A queue of tasks, with a wait until all tasks are finished.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::readiness::Readiness;
 use super::users::{receive, task_done};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A queue that can be joined: Python's `multiprocessing.JoinableQueue`.
+/// A queue with a join: Python's `multiprocessing.JoinableQueue`.
 ///
 /// Each item that was put is unfinished until the thread that got the item calls [`task_done`](Self::task_done).
 /// [`join`](Self::join) waits until no item is unfinished. If a thread or a process ends with items that were not
@@ -59,7 +59,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct JoinableQueue<T>(Queue<T>);
 
 impl QueueBuilder {
-    /// Makes a queue that can be joined.
+    /// Makes a queue with a join.
     ///
     /// # Errors
     /// As for [`build`](Self::build).
@@ -75,7 +75,7 @@ impl<T> From<Queue<T>> for JoinableQueue<T> {
 }
 
 impl<T> JoinableQueue<T> {
-    /// Makes a queue without a greatest number of items.
+    /// Makes a queue without a maximum number of items.
     ///
     /// # Errors
     /// As for [`Queue::new`].
@@ -83,7 +83,7 @@ impl<T> JoinableQueue<T> {
         Queue::new().map(Self)
     }
 
-    /// Makes a queue of at most `maxsize` items. 0 means no bound.
+    /// Makes a queue of at most `maxsize` items. 0 means no limit.
     ///
     /// # Errors
     /// As for [`Queue::new`].
@@ -99,7 +99,7 @@ impl<T> JoinableQueue<T> {
         self.0.try_clone().map(Self)
     }
 
-    /// Counts the items that were unfinished a moment ago.
+    /// The number of items that were unfinished a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -107,7 +107,7 @@ impl<T> JoinableQueue<T> {
         Ok(self.0.ring().unfinished()?)
     }
 
-    /// Says that one of the items that this thread got is finished.
+    /// Reports that one of the items that this thread got is finished.
     ///
     /// Differs from Python: only the thread that got the item can say so.
     ///
@@ -130,7 +130,7 @@ impl<T> JoinableQueue<T> {
         self.join_timeout(Limit::NEVER).map(drop)
     }
 
-    /// Waits until no item is unfinished, within the limit; false when the limit is over.
+    /// Waits until no item is unfinished, within the limit; false when the time ran out.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -140,7 +140,7 @@ impl<T> JoinableQueue<T> {
 }
 
 impl<T: Serialize> JoinableQueue<T> {
-    /// Puts an item into the queue. Waits for room.
+    /// Puts an item into the queue, and waits for room.
     ///
     /// # Errors
     /// As for [`Queue::put`].
@@ -167,7 +167,7 @@ impl<T: Serialize> JoinableQueue<T> {
 }
 
 impl<T: DeserializeOwned> JoinableQueue<T> {
-    /// Gets an item. Waits for one.
+    /// Gets an item, and waits for one.
     ///
     /// # Errors
     /// As for [`Queue::get`].
@@ -188,7 +188,7 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         self.get_timeout(Limit::NOW)
     }
 
-    /// Gets an item within the limit; `None` when the limit is over.
+    /// Gets an item within the limit; `None` when the time ran out.
     ///
     /// # Errors
     /// As for [`Queue::get`].
@@ -197,14 +197,14 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     }
 }
 
-/// What does not count tasks is as with [`Queue`].
+/// The methods that do not count tasks work as in [`Queue`].
 impl<T> JoinableQueue<T> {
-    /// Returns the greatest number of items, if there is one.
+    /// The maximum number of items, if there is one.
     pub fn maxsize(&self) -> Option<usize> {
         self.0.maxsize()
     }
 
-    /// Counts the items that nobody had got a moment ago.
+    /// The number of items that were waiting a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -213,7 +213,7 @@ impl<T> JoinableQueue<T> {
         self.0.len()
     }
 
-    /// Says whether there was no item to get a moment ago.
+    /// Whether no item was waiting a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -233,7 +233,7 @@ impl<T> JoinableQueue<T> {
         self.0.readiness()
     }
 
-    /// Says whether there were as many items a moment ago as there may be.
+    /// Whether the queue was full a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -247,7 +247,7 @@ impl<T> JoinableQueue<T> {
         self.0.shutdown();
     }
 
-    /// Ends the queue, and drops the items, which count no more. Returns how many items were dropped.
+    /// Ends the queue, and drops the items, which then count as finished. Returns the number of dropped items.
     ///
     /// # Errors
     /// As for [`Queue::shutdown_now`].
@@ -255,7 +255,7 @@ impl<T> JoinableQueue<T> {
         self.0.shutdown_now()
     }
 
-    /// Says whether the queue was shut down.
+    /// Whether the queue was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.0.is_shut_down()
     }

@@ -17,7 +17,7 @@ use super::users::{Handle, Item, encode, receive, send, wait_for_room, with_grac
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::memory;
 
-/// How many bytes of items a queue has room for.
+/// The default room for encoded items, in bytes.
 pub(super) const CAPACITY: usize = 16 << 20;
 
 /// A queue of values between processes: Python's `multiprocessing.Queue`. See the [module](super).
@@ -47,17 +47,17 @@ pub struct Queue<T> {
     item: PhantomData<fn(T) -> T>,
 }
 
-/// The greatest number of items.
+/// The limit on the number of items.
 #[derive(Serialize, Deserialize)]
 struct Bound {
     most: usize,
-    /// Held by whoever puts an item. How many items there are at most: those that were counted last, and those put
-    /// since.
+    /// An upper bound of the number of items: the last count, and the items put since. A thread that puts an item holds
+    /// this lock.
     #[serde(with = "memory")]
     at_most: Shm<Lock<u64, Shared>>,
 }
 
-/// Makes a [`Queue`] or a [`JoinableQueue`](super::JoinableQueue) with other than the usual sizes.
+/// A builder for a [`Queue`] or a [`JoinableQueue`](super::JoinableQueue) with other sizes than the default.
 ///
 /// # Examples
 /// ```
@@ -83,18 +83,18 @@ impl Default for QueueBuilder {
 }
 
 impl QueueBuilder {
-    /// Begins with no greatest number of items, and with room for 16 MiB of encoded items.
+    /// Makes a builder without a maximum number of items, and with room for 16 MiB of encoded items.
     pub fn new() -> Self {
         Self { maxsize: None, capacity: CAPACITY }
     }
 
-    /// Sets how many items there may be. 0 means no bound, as in Python.
+    /// Sets the maximum number of items. 0 means no limit, as in Python.
     pub fn maxsize(mut self, items: usize) -> Self {
         self.maxsize = (items > 0).then_some(items);
         self
     }
 
-    /// Sets how many bytes of encoded items there is room for: 64 KiB to 4 GiB, rounded up to a power of two.
+    /// Sets the room for encoded items in bytes: 64 KiB to 4 GiB, rounded up to a power of two.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes;
         self
@@ -116,7 +116,7 @@ impl QueueBuilder {
 }
 
 impl<T> Queue<T> {
-    /// Makes a queue without a greatest number of items, with room for 16 MiB of encoded items.
+    /// Makes a queue without a maximum number of items, with room for 16 MiB of encoded items.
     ///
     /// # Errors
     /// As for [`Lock::new`](crate::multiprocessing::Lock::new).
@@ -124,7 +124,7 @@ impl<T> Queue<T> {
         QueueBuilder::new().build()
     }
 
-    /// Makes a queue of at most `maxsize` items: Python's `Queue(maxsize)`. 0 means no bound.
+    /// Makes a queue of at most `maxsize` items: Python's `Queue(maxsize)`. 0 means no limit.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -144,17 +144,17 @@ impl<T> Queue<T> {
         Ok(Self { handle: self.handle.again(), bound: bound.transpose()?, item: PhantomData })
     }
 
-    /// Returns the greatest number of items, if there is one.
+    /// The maximum number of items, if there is one.
     pub fn maxsize(&self) -> Option<usize> {
         self.bound.as_ref().map(|bound| bound.most)
     }
 
-    /// Returns how many bytes of encoded items there is room for.
+    /// The room for encoded items, in bytes.
     pub fn capacity(&self) -> usize {
         self.ring().capacity()
     }
 
-    /// Counts the items that were there a moment ago: Python's `qsize()`. The time grows with their number.
+    /// The number of items a moment ago: Python's `qsize()`. The time of this call grows with that number.
     ///
     /// # Errors
     /// [`Unrecoverable`](ErrorKind::Unrecoverable) if the memory holds what no process of this program writes.
@@ -163,8 +163,7 @@ impl<T> Queue<T> {
         Ok(self.ring().len()?)
     }
 
-    /// Says whether the queue had no item a moment ago. Differs from Python: the answer is false as soon as `put` has
-    /// returned.
+    /// Whether the queue had no item a moment ago. Differs from Python: it is false as soon as `put` has returned.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -173,7 +172,7 @@ impl<T> Queue<T> {
         Ok(self.ring().is_empty()?)
     }
 
-    /// Says whether the queue had as many items a moment ago as there may be; false without a greatest number.
+    /// Whether the queue was full a moment ago; false without a maximum number of items.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -197,7 +196,7 @@ impl<T> Queue<T> {
         self.handle.readiness(None)
     }
 
-    /// Ends the queue: every later `put` fails, and `get` fails once the queue is empty. Calls that wait hear of it at
+    /// Ends the queue: every later `put` fails, and `get` fails once the queue is empty. Calls that wait return at
     /// once. This is `shutdown()` of Python 3.13's `queue.Queue`.
     ///
     /// # Examples
@@ -218,7 +217,7 @@ impl<T> Queue<T> {
     }
 
     /// Ends the queue as [`shutdown`](Self::shutdown) does, and drops the items: `shutdown(immediate=True)`. Returns
-    /// how many items were dropped.
+    /// the number of dropped items.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -236,24 +235,24 @@ impl<T> Queue<T> {
         super::users::discard(&self.handle)
     }
 
-    /// Says whether the queue was shut down.
+    /// Whether the queue was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.ring().is_closed()
     }
 
-    /// The handle, for the other faces.
+    /// The handle, for the other types of queues.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// The ring, for the other faces.
+    /// The ring, for the other types of queues.
     pub(super) fn ring(&self) -> &Ring {
         self.handle.ring()
     }
 }
 
 impl<T: Serialize> Queue<T> {
-    /// Puts an item into the queue. Waits for room. The item is there for every process when this call returns.
+    /// Puts an item into the queue, and waits for room. When this call returns, every process can get the item.
     ///
     /// # Errors
     /// [`PutError`], with the item. [`ShutDown`](PutError::ShutDown) after a shutdown. [`Failed`](PutError::Failed) for
@@ -294,8 +293,8 @@ impl<T: Serialize> Queue<T> {
         }
     }
 
-    /// Sends unless there are as many items as there may be. The others who put wait for the lock meanwhile, so nobody
-    /// waits for room while holding it.
+    /// Sends an item unless the queue has its maximum number of items. Other threads that put wait for the lock, and no
+    /// thread waits for room with the lock held.
     fn send_within(&self, bound: &Bound, item: &Item, limit: Limit<'_>) -> Result<bool> {
         let most = bound.most as u64;
         loop {
@@ -326,7 +325,7 @@ impl<T: Serialize> Queue<T> {
 }
 
 impl<T: DeserializeOwned> Queue<T> {
-    /// Gets an item. Waits for one.
+    /// Gets an item, and waits for one.
     ///
     /// # Errors
     /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty. [`Decode`](ErrorKind::Decode) when
@@ -349,7 +348,7 @@ impl<T: DeserializeOwned> Queue<T> {
         self.get_timeout(Limit::NOW)
     }
 
-    /// Gets an item within the limit; `None` when the limit is over (Python's `queue.Empty`).
+    /// Gets an item within the limit; `None` when the time ran out (Python's `queue.Empty`).
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -363,7 +362,7 @@ impl<T: DeserializeOwned> Queue<T> {
     }
 }
 
-/// The items of a [`Queue`] as they come: see [`Queue::iter`].
+/// An iterator over the items of a [`Queue`] as they come: see [`Queue::iter`].
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! A queue as a descriptor, to be waited for beside other things.
+//! A queue as a descriptor, for a poll together with other descriptors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use ossature_sys::sync::ring::{Readiness as OfRing, Ring};
 
 use crate::error::{Error, Result};
 
-/// A descriptor for a queue: readable while there may be an item, and once the queue is shut down and empty.
+/// A descriptor that is readable while a queue may have an item, and once the queue is shut down and empty.
 ///
 /// It may be readable although there is no item. Whoever finds it readable gets items until there is none: a get
 /// without an item, as [`try_get`](super::Queue::try_get) answers `None`, makes it unreadable. It is never unreadable
@@ -62,14 +62,14 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Readiness(Arc<Descriptor>);
 
-/// The descriptor, which is cleared while somebody has it.
+/// The descriptor of a ring. A get clears it while a `Readiness` exists.
 pub(super) struct Descriptor {
     inner: OfRing<Arc<Ring>>,
     forks: u32,
 }
 
 impl Descriptor {
-    /// A descriptor for the ring, readable while `also` is, too.
+    /// Makes a descriptor for the ring, which is also readable while `also` is.
     pub(super) fn of(ring: Arc<Ring>, also: Option<BorrowedFd<'_>>) -> Result<Self> {
         let failed = |errno| Error::os(errno, "cannot make a descriptor for a queue");
         let inner = OfRing::new(ring).map_err(failed)?;
@@ -81,7 +81,7 @@ impl Descriptor {
         self.forks == generation()
     }
 
-    /// Makes it unreadable; false if there is something to get.
+    /// Makes the descriptor unreadable; false if there is an item to get.
     pub(super) fn clear(&self) -> Result<bool> {
         Ok(self.inner.clear()?)
     }

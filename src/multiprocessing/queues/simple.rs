@@ -1,4 +1,4 @@
-//! A queue with the least that a queue has.
+//! A queue with the smallest set of methods.
 
 use std::fmt;
 
@@ -67,7 +67,7 @@ impl<T> SimpleQueue<T> {
         self.0.try_clone().map(Self)
     }
 
-    /// Says whether the queue had no item a moment ago.
+    /// Whether the queue had no item a moment ago.
     ///
     /// # Errors
     /// As for [`Queue::len`].
@@ -89,7 +89,7 @@ impl<T> SimpleQueue<T> {
 }
 
 impl<T: Serialize> SimpleQueue<T> {
-    /// Puts an item into the queue. Waits for room.
+    /// Puts an item into the queue, and waits for room.
     ///
     /// # Errors
     /// As for [`Queue::put`].
@@ -99,7 +99,7 @@ impl<T: Serialize> SimpleQueue<T> {
 }
 
 impl<T: DeserializeOwned> SimpleQueue<T> {
-    /// Gets an item. Waits for one.
+    /// Gets an item, and waits for one.
     ///
     /// # Errors
     /// As for [`Queue::get`].

@@ -1,6 +1,6 @@
-//! The participants of the calling thread. A thread joins the ring of a queue at its first use. The thread stays until
-//! it ends, or until it drops the last handle of the queue. Another thread's participant stays until that thread ends
-//! or joins another.
+//! The participants of the calling thread in the rings of queues. A thread joins the ring of a queue at its first use.
+//! It leaves when it ends, or when it drops the last handle of the queue. Another thread's participant stays until that
+//! thread ends or joins another ring.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,26 +20,27 @@ use crate::multiprocessing::transfer::{self, Bounds, Came, Packed, Packet, Trust
 type User = Participant<Arc<Ring>>;
 
 thread_local! {
-    /// The participants of this thread, the last used in front.
+    /// The participants of this thread, the last used one first.
     static USERS: RefCell<Vec<(Weak<Handled>, User)>> = const { RefCell::new(Vec::new()) };
-    /// Where messages are received.
+    /// The buffer for received messages.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// Where items are encoded. Empty while an item is put, so an item that puts another makes a second one.
+    /// The buffer for encoded items. It is empty during a put, so an item that puts another item allocates a second
+    /// buffer.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A buffer that grew beyond this is not kept.
+/// The maximum size of a buffer that is kept.
 const KEPT: usize = 1 << 20;
 
-/// A handle's pointer to the ring.
+/// A pointer of a handle to the ring.
 pub(super) struct Handle(Arc<Handled>);
 
-/// A ring while this process has a handle of it.
+/// A ring of which this process has a handle.
 struct Handled {
     ring: Arc<Ring>,
-    /// The way of items with descriptors.
+    /// The channel for items with descriptors.
     packets: Packets,
-    /// The descriptor that a get clears, if there is one.
+    /// The descriptor that a get clears, if it exists.
     readiness: Mutex<Weak<Descriptor>>,
 }
 
@@ -56,7 +57,7 @@ impl Handle {
         &self.0.ring
     }
 
-    /// The descriptor of this process, which all handles of one origin share.
+    /// The descriptor of this process, which a handle and its clones share.
     pub(super) fn readiness(&self, also: Option<BorrowedFd<'_>>) -> Result<Readiness> {
         let mut place = self.0.readiness.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(readiness) = place.upgrade().filter(|readiness| readiness.is_of_this_process()) {
@@ -67,7 +68,7 @@ impl Handle {
         Ok(Readiness::new(readiness))
     }
 
-    /// Clears the descriptor, if there is one; false if there is something to get.
+    /// Clears the descriptor, if it exists; false if there is an item to get.
     fn is_cleared(&self) -> Result<bool> {
         let readiness = self.0.readiness.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         readiness.map_or(Ok(true), |readiness| readiness.clear())
@@ -97,10 +98,11 @@ impl Drop for Handled {
     }
 }
 
-/// How long a call that does not wait waits for others in what takes no time, such as the joining of a thread.
+/// The time for which a call that should not wait still waits for short actions of other threads, such as joining a
+/// ring.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// The limit for what takes no time, unless somebody is stopped in it.
+/// Returns the limit for short actions of other threads: `NOW` becomes a grace period.
 pub(super) fn with_grace(limit: Limit<'_>) -> Limit<'_> {
     if limit.is_now() { Limit::from(GRACE) } else { limit }
 }
@@ -125,12 +127,12 @@ fn is_of(user: &User, handle: &Handle) -> bool {
     Arc::ptr_eq(user.keeper(), &handle.0.ring)
 }
 
-/// The participant of a thread that joins the ring; `None` if it could not within the limit.
+/// Joins the ring for the calling thread; `None` if that took longer than the limit.
 fn join(handle: &Handle, limit: Limit<'_>) -> Result<Option<User>> {
     Participant::new_timeout(handle.0.ring.clone(), with_grace(limit)).map_err(of_queue)
 }
 
-/// Puts the participant of this ring in front of the others; false if the thread could not join within the limit.
+/// Moves the participant of this ring to the front; false if the thread could not join within the limit.
 #[cold]
 fn bring_to_front(users: &mut Vec<(Weak<Handled>, User)>, handle: &Handle, limit: Limit<'_>) -> Result<bool> {
     let at = match users.iter().position(|(_, user)| is_of(user, handle)) {
@@ -147,15 +149,15 @@ fn bring_to_front(users: &mut Vec<(Weak<Handled>, User)>, handle: &Handle, limit
     Ok(true)
 }
 
-/// An item on its way into a queue.
+/// An encoded item for a queue.
 pub(super) enum Item {
     /// Bytes that the ring carries.
     Short(Vec<u8>),
-    /// With descriptors, or longer than the ring's longest message.
+    /// An item with descriptors, or longer than the ring's longest message.
     Packet(Packet),
 }
 
-/// The item as the queue of this handle carries it.
+/// Encodes an item in the form that the queue of this handle carries.
 pub(super) fn encode<T: Serialize>(handle: &Handle, item: &T) -> Result<Item> {
     let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
     let descriptors = transfer::pack_behind(&mut bytes, item)?;
@@ -167,7 +169,7 @@ pub(super) fn encode<T: Serialize>(handle: &Handle, item: &T) -> Result<Item> {
 }
 
 impl Item {
-    /// Keeps the item's memory for the next one.
+    /// Keeps the item's buffer for the next item.
     pub(super) fn recycle(self) {
         if let Item::Short(mut bytes) = self {
             if bytes.capacity() <= KEPT {
@@ -194,7 +196,7 @@ pub(super) fn send(handle: &Handle, item: &Item, limit: Limit<'_>) -> Result<boo
     Ok(with(handle, limit, send)?.transpose().map_err(of_queue)?.unwrap_or(false))
 }
 
-/// Waits until there was room for an item, within the limit; false if the time ran out.
+/// Waits until there is room for an item, within the limit; false if the time ran out.
 pub(super) fn wait_for_room(handle: &Handle, item: &Item, limit: Limit<'_>) -> Result<bool> {
     let wait = |user: &mut User| -> std::result::Result<bool, RingError> {
         let len = match item {
@@ -243,7 +245,7 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
     item.map(Some)
 }
 
-/// By reference: it is a kilobyte.
+/// Decodes an item with descriptors. The parcel is passed by reference, because it is a kilobyte long.
 #[cold]
 fn unpack_parcel<T: DeserializeOwned>(bytes: &[u8], parcel: &mut Option<Parcel>) -> Result<T> {
     let Some(Parcel { descriptors, descriptors_lost }) = parcel.take() else {
@@ -272,13 +274,13 @@ fn receive_into(
     }
 }
 
-/// Says that a task that this thread has received is done; false if it has none.
+/// Reports that a task that this thread has received is finished; false if it has none.
 pub(super) fn task_done(handle: &Handle) -> Result<bool> {
     let done = with(handle, Limit::NEVER, Participant::task_done)?;
     Ok(done.transpose().map_err(of_queue)?.unwrap_or(false))
 }
 
-/// Receives all items of a closed queue and drops them, and says how many there were.
+/// Receives all items of a closed queue, drops them, and returns their number.
 pub(super) fn discard(handle: &Handle) -> Result<usize> {
     let discard_all = |user: &mut User| {
         let (mut count, mut buffer, mut parcel) = (0, vec![0; Packets::BUFFER], None);

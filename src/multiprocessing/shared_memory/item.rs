@@ -1,8 +1,8 @@
-//! What a list can hold.
+//! The items that a list can have.
 
 use std::fmt;
 
-/// An item of a [`ShareableList`](super::ShareableList): what of Python's values fits in one.
+/// An item of a [`ShareableList`](super::ShareableList): one of the Python values that such a list supports.
 ///
 /// # Examples
 /// ```
@@ -33,38 +33,38 @@ pub enum Item {
 }
 
 impl Item {
-    /// The number, if it is a whole one.
+    /// The number, if the item is an integer.
     pub fn as_int(&self) -> Option<i64> {
         if let Self::Int(number) = self { Some(*number) } else { None }
     }
 
-    /// The number, if it is a float.
+    /// The number, if the item is a float.
     pub fn as_float(&self) -> Option<f64> {
         if let Self::Float(number) = self { Some(*number) } else { None }
     }
 
-    /// The truth value, if it is one.
+    /// The truth value, if the item is a bool.
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(truth) = self { Some(*truth) } else { None }
     }
 
-    /// The text, if it is one.
+    /// The text, if the item is a text.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::Str(text) = self { Some(text) } else { None }
     }
 
-    /// The bytes, if it is bytes.
+    /// The bytes, if the item is bytes.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
-    /// Whether it is Python's `None`.
+    /// Whether the item is Python's `None`.
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }
 
-    /// Python's `==`: numbers and truth values of different types are compared by what they are worth. `==` itself
-    /// compares types too.
+    /// Compares like Python's `==`: numbers and truth values of different types are compared by their value. Rust's
+    /// `==` compares types too.
     pub fn equals(&self, other: &Self) -> bool {
         match (self.worth(), other.worth()) {
             (Some(Worth::Int(one)), Some(Worth::Int(two))) => one == two,
@@ -87,19 +87,19 @@ impl Item {
     }
 }
 
-/// What a number is for a comparison.
+/// The numeric value of an item, for comparisons.
 enum Worth {
     Int(i64),
     Float(f64),
 }
 
-/// Whether both are the same number, without rounding the whole one.
+/// Whether both are the same number, without rounding the integer.
 fn is_exactly(int: i64, float: f64) -> bool {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0; // 2^63, beyond which a conversion would be cut
     (-LIMIT..LIMIT).contains(&float) && float.fract() == 0.0 && float as i64 == int
 }
 
-/// As Python prints it, but for the quotes of Rust.
+/// Formats the item as Python prints it, but with the quotes of Rust.
 impl fmt::Debug for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

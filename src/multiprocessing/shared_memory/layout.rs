@@ -1,4 +1,4 @@
-//! Where the parts of a list lie in its block. Everything that is read from a block is checked: anybody may have
+//! The layout of a list in its block. Everything that is read from a block is checked, because any process may have
 //! written it.
 //!
 //! | part | bytes, of N items |
@@ -16,9 +16,9 @@ use ossature_sys::mmap::Region;
 use super::Item;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a block of a list says about its slots.
+/// The form in which a block describes the slots of its list.
 ///
-/// A list that is opened tells by itself which it has.
+/// An existing list reports its own layout.
 ///
 /// # Examples
 /// ```
@@ -31,30 +31,30 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
-    /// The sizes of the slots: CPython 3.8.
+    /// The block contains the sizes of the slots: CPython 3.8.
     Python38,
-    /// The offsets of the slots: CPython 3.9 and newer.
+    /// The block contains the offsets of the slots: CPython 3.9 and newer.
     #[default]
     Python39,
 }
 
-/// How wide a number, a format and an entry of the first table are.
+/// The size of a number, of a format, and of an entry of the first table.
 const WORD: usize = 8;
-/// The longest text whose format has room: seven digits and an `s`, in slots of a multiple of 8.
+/// The limit on the length of a text: its format has room for seven digits and an `s`, and slots are multiples of 8.
 const MOST: usize = 9_999_992;
 
-/// The longest slot that a format has room for.
+/// The length of the longest slot that a format can describe.
 const LONGEST_SLOT: usize = 9_999_999;
 
-/// The places of a list's parts.
+/// The positions of a list's parts.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     pub(super) layout: Layout,
-    /// Where each slot begins in the data, and where the last one ends.
+    /// The offset of each slot in the data, and the end of the last slot.
     offsets: Vec<usize>,
 }
 
-/// What stands in a slot, as its format and code say.
+/// The content of a slot, with its format and code.
 struct Packed {
     format: String,
     code: u8,
@@ -62,7 +62,7 @@ struct Packed {
 }
 
 impl Shape {
-    /// The places for these items.
+    /// Computes the positions for these items.
     pub(super) fn of(items: &[Item], layout: Layout) -> Result<Self> {
         let (mut offsets, mut end) = (vec![0], 0_usize);
         for item in items {
@@ -72,7 +72,7 @@ impl Shape {
         Ok(Self { layout, offsets })
     }
 
-    /// The places that a block says it has.
+    /// Reads the positions that a block describes.
     pub(super) fn read(region: &Region) -> Result<Self> {
         let word = |index: usize| -> Result<usize> {
             let mut bytes = [0; WORD];
@@ -82,7 +82,7 @@ impl Shape {
         let count = word(0)?;
         // Each item has an entry, a slot, a format and a code.
         if count > region.len() / (3 * WORD + 1) {
-            return Err(broken("it is too small for the number of items that it says"));
+            return Err(broken("it is too small for its number of items"));
         }
         let layout = match count {
             0 if region.len() < 2 * WORD => Layout::Python38,
@@ -101,7 +101,7 @@ impl Shape {
             let end = end.ok_or_else(|| broken("a slot is too short or lies outside"))?;
             // A file with holes may be far longer than the memory of the machine.
             if end - begin > LONGEST_SLOT {
-                return Err(broken("a slot is longer than a format can say"));
+                return Err(broken("a slot is longer than a format can describe"));
             }
             offsets.push(end);
         }
@@ -113,7 +113,7 @@ impl Shape {
         self.offsets.len() - 1
     }
 
-    /// How long the block is; `None` beyond what can be addressed.
+    /// The length of the block; `None` beyond the address space.
     pub(super) fn size(&self) -> Option<usize> {
         self.formats().checked_add(self.len().checked_mul(WORD + 1)?)
     }
@@ -126,12 +126,12 @@ impl Shape {
         self.data() + self.offsets[self.len()]
     }
 
-    /// How many bytes of text a slot has room for.
+    /// The room for text in a slot, in bytes.
     pub(super) fn capacity(&self, index: usize) -> usize {
         self.offsets[index + 1] - self.offsets[index]
     }
 
-    /// Writes everything, into a new block.
+    /// Writes all items into a new block.
     pub(super) fn fill(&self, region: &Region, items: &[Item]) -> Result<()> {
         let words: Vec<usize> = match self.layout {
             Layout::Python38 => (0..self.len()).map(|index| self.capacity(index)).collect(),
@@ -155,7 +155,7 @@ impl Shape {
         Ok(())
     }
 
-    /// The item of a slot.
+    /// Reads the item of a slot.
     pub(super) fn get(&self, region: &Region, index: usize) -> Result<Item> {
         let mut code = [0];
         region.copy_out(self.formats() + self.len() * WORD + index, &mut code)?;
@@ -184,7 +184,7 @@ impl Shape {
                 let bytes = text()?.ok_or_else(strange)?;
                 String::from_utf8(bytes).map(Item::Str).map_err(|_| {
                     let message = format!(
-                        "item {index} is not UTF-8: CPython may have cut it, which measures texts in characters; raw() gives the bytes"
+                        "item {index} is not UTF-8: CPython, which measures texts in characters, may have cut it; raw() returns the bytes"
                     );
                     Error::new(ErrorKind::Decode, message)
                 })
@@ -194,14 +194,14 @@ impl Shape {
         }
     }
 
-    /// All bytes of a slot.
+    /// Reads all bytes of a slot.
     pub(super) fn slot(&self, region: &Region, index: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; self.capacity(index)];
         region.copy_out(self.data() + self.offsets[index], &mut bytes)?;
         Ok(bytes)
     }
 
-    /// The format of a slot, without the nulls behind it.
+    /// Reads the format of a slot, without the nulls after it.
     pub(super) fn format(&self, region: &Region, index: usize) -> Result<String> {
         let mut format = [0; WORD];
         region.copy_out(self.formats() + index * WORD, &mut format)?;
@@ -211,7 +211,7 @@ impl Shape {
     }
 }
 
-/// The size of the slot that an item gets.
+/// Returns the size of the slot for an item.
 fn room_of(item: &Item) -> Result<usize> {
     let len = match item {
         Item::Str(text) => text.len(),
@@ -222,7 +222,7 @@ fn room_of(item: &Item) -> Result<usize> {
     if len >= MOST { Err(too_long(len)) } else { Ok(WORD * (len / WORD + 1)) }
 }
 
-/// An item as it stands in a slot of `capacity` bytes.
+/// Encodes an item for a slot of `capacity` bytes.
 fn pack(item: &Item, capacity: usize) -> Result<Packed> {
     let word =
         |format: &str, code, bytes: [u8; WORD]| Ok(Packed { format: format.to_owned(), code, bytes: bytes.to_vec() });
@@ -234,7 +234,7 @@ fn pack(item: &Item, capacity: usize) -> Result<Packed> {
         }
         if bytes.len() > capacity {
             let message =
-                format!("{} bytes for a slot of {capacity}: a slot keeps the size it was made with", bytes.len());
+                format!("{} bytes do not fit into a slot of {capacity}: a slot keeps its original size", bytes.len());
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let mut padded = bytes.to_vec();
@@ -253,7 +253,10 @@ fn pack(item: &Item, capacity: usize) -> Result<Packed> {
 
 #[cold]
 fn too_long(len: usize) -> Error {
-    Error::new(ErrorKind::TooLong, format!("an item of {len} bytes: a list takes texts of up to {} bytes", MOST - 1))
+    Error::new(
+        ErrorKind::TooLong,
+        format!("an item of {len} bytes is too long: a list takes texts of up to {} bytes", MOST - 1),
+    )
 }
 
 #[cold]

@@ -58,7 +58,7 @@ impl ShareableList {
         Self::builder().create(items)
     }
 
-    /// Opens a list that exists: `ShareableList(name=name)`.
+    /// Opens an existing list: `ShareableList(name=name)`.
     ///
     /// # Errors
     /// As for [`SharedMemory::open`]; [`Decode`](ErrorKind::Decode) if what is in the block is not a list.
@@ -66,7 +66,7 @@ impl ShareableList {
         Self::from_memory(SharedMemory::open(name)?)
     }
 
-    /// Begins a list with a name of the program's choice, without tracking, or for CPython 3.8.
+    /// Makes a builder for a list with a name of the program's choice, without tracking, or for CPython 3.8.
     ///
     /// # Examples
     /// See the example of [`ShareableListBuilder`].
@@ -102,7 +102,7 @@ impl ShareableList {
         self.shape.len()
     }
 
-    /// Says whether the list has no items.
+    /// Returns whether the list has no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -125,7 +125,7 @@ impl ShareableList {
         self.shape.set(self.region(), self.place(index)?, &item.into())
     }
 
-    /// Returns all bytes of a slot, whatever they mean: a text with the nulls behind it.
+    /// Returns all bytes of a slot, whatever their meaning: a text with the nulls after it.
     ///
     /// # Errors
     /// [`OutOfRange`](ErrorKind::OutOfRange) if the place is not there.
@@ -146,7 +146,7 @@ impl ShareableList {
         self.iter().collect()
     }
 
-    /// Counts the items that [equal](Item::equals) this one: `L.count(item)`.
+    /// Returns the number of items that [equal](Item::equals) this one: `L.count(item)`.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
@@ -155,7 +155,7 @@ impl ShareableList {
         self.iter().try_fold(0, |count, other| Ok(count + usize::from(other?.equals(&item))))
     }
 
-    /// Finds the first item that [equals](Item::equals) this one, and returns its place: `L.index(item)`.
+    /// Finds the first item that [equals](Item::equals) this one, and returns its index: `L.index(item)`.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if no item does (Python's `ValueError`); as for [`get`](Self::get).
@@ -177,7 +177,7 @@ impl ShareableList {
         (0..self.len()).map(|index| self.shape.format(self.region(), index)).collect()
     }
 
-    /// Returns for which CPython the list was made.
+    /// Returns the layout of the list, which depends on the version of CPython.
     ///
     /// # Examples
     /// See the example of [`Layout`].
@@ -185,7 +185,7 @@ impl ShareableList {
         self.shape.layout
     }
 
-    /// Returns the block that the list is in: `L.shm`.
+    /// Returns the block of the list: `L.shm`.
     #[doc(alias = "shm")]
     pub fn memory(&self) -> &SharedMemory {
         &self.memory
@@ -217,7 +217,7 @@ impl fmt::Debug for ShareableList {
     }
 }
 
-/// The items of a list.
+/// An iterator over the items of a list.
 ///
 /// # Examples
 /// See the example of [`ShareableList`].
@@ -253,7 +253,7 @@ impl<'l> IntoIterator for &'l ShareableList {
     }
 }
 
-/// A list before it is made.
+/// The settings of a list before it is made.
 ///
 /// # Examples
 /// ```
@@ -284,12 +284,12 @@ impl ShareableListBuilder {
         Self { memory: self.memory.track(track), ..self }
     }
 
-    /// Sets for which CPython the list is made. Without this call the list is for 3.9 and newer.
+    /// Sets the layout, and so the version of CPython, for the list. The default is the layout of 3.9 and newer.
     pub fn layout(self, layout: Layout) -> Self {
         Self { layout, ..self }
     }
 
-    /// Makes a list of these items. Nobody can open it before all of them are in it.
+    /// Makes a list of these items. No process can open the list before it contains all of them.
     ///
     /// # Errors
     /// As for [`SharedMemoryBuilder::create`]; [`InvalidInput`](ErrorKind::InvalidInput) for a text or bytes that end
@@ -304,7 +304,7 @@ impl ShareableListBuilder {
     }
 }
 
-/// As the [block](SharedMemory) that it is in.
+/// Serialises the [block](SharedMemory) of the list.
 impl Serialize for ShareableList {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         self.memory.serialize(serializer)

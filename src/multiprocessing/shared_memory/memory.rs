@@ -47,9 +47,9 @@ use crate::multiprocessing::transfer::Handle;
 #[must_use = "dropping the last user of a block removes its name"]
 pub struct SharedMemory(Arc<Block>);
 
-/// What the clones of a block have in common.
+/// The state that the clones of a block share.
 struct Block {
-    /// Has the lock, so it is dropped first.
+    /// The mapping, which holds the lock, so it is dropped first.
     region: Region,
     object: Object,
 }
@@ -63,7 +63,7 @@ impl SharedMemory {
         Self::builder().create(size)
     }
 
-    /// Opens a block that exists: `SharedMemory(name=name)`.
+    /// Opens an existing block: `SharedMemory(name=name)`.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, and `EBUSY` if another program holds an
@@ -75,14 +75,15 @@ impl SharedMemory {
         let (object, fd, status) = Object::open(ObjectKind::Memory, name)?;
         let len = usize::try_from(status.len).map_err(|_| failed(Errno::NOMEM, ObjectKind::Memory, object.name()))?;
         if len == 0 {
-            let message = format!("the shared memory {name} is empty: its maker has not given it a size (yet)");
+            let message =
+                format!("the shared memory {name} is empty: the process that makes it has not set its size yet");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let region = Region::shared(&fd, len).map_err(|errno| failed(errno, ObjectKind::Memory, object.name()))?;
         Ok(Self(Arc::new(Block { region, object })))
     }
 
-    /// Begins a block with a name of the program's choice, or without tracking.
+    /// Makes a builder for a block with a name of the program's choice, or without tracking.
     ///
     /// # Examples
     /// See the example of [`SharedMemoryBuilder`].
@@ -95,14 +96,14 @@ impl SharedMemory {
         self.0.object.name()
     }
 
-    /// Returns the number of bytes: what the file has, also if another program made the block.
+    /// Returns the number of bytes: the length of the file, also if another program made the block.
     #[doc(alias = "size")]
     #[expect(clippy::len_without_is_empty, reason = "a block has at least one byte")]
     pub fn len(&self) -> usize {
         self.0.region.len()
     }
 
-    /// Says whether the name is removed with the last user.
+    /// Returns whether the name is removed with the last user.
     ///
     /// # Examples
     /// See the example of [`SharedMemoryBuilder`].
@@ -143,7 +144,7 @@ impl SharedMemory {
         self.write(offset, &[value])
     }
 
-    /// Copies the bytes of a range, without the places that do not exist: `bytes(shm.buf[2:5])`.
+    /// Copies the bytes of a range, without the indices out of range: `bytes(shm.buf[2:5])`.
     pub fn slice(&self, span: impl Span) -> Vec<u8> {
         let range = span.resolve(self.len());
         let mut bytes = vec![0; range.len()];
@@ -157,7 +158,7 @@ impl SharedMemory {
         shm::cells(&self.0.region).unwrap_or_default() // it may be read and written: that is how it was mapped
     }
 
-    /// Lends the mapping, for what only a [`Region`] can do: atomic words, advice to the kernel.
+    /// Lends the mapping, for the operations that only a [`Region`] has: atomic words, advice to the kernel.
     pub fn as_region(&self) -> &Region {
         &self.0.region
     }
@@ -187,7 +188,7 @@ impl SharedMemory {
         drop(self);
     }
 
-    /// Removes the name. The memory lives until its last user is gone, and another block may get the name at once.
+    /// Removes the name. The memory lives until its last user is gone, and another block may take the name at once.
     ///
     /// Differs from Python: a name that another block has meanwhile is left alone.
     ///
@@ -202,7 +203,8 @@ impl SharedMemory {
     }
 
     pub(super) fn beyond(&self, offset: usize, len: usize) -> Error {
-        let message = format!("{len} bytes from {offset} on are not within {}: it has {}", self.name(), self.len());
+        let message =
+            format!("{len} bytes from {offset} on are not within {}, which has {} bytes", self.name(), self.len());
         Error::new(ErrorKind::OutOfRange, message)
     }
 }
@@ -213,7 +215,7 @@ impl fmt::Debug for SharedMemory {
     }
 }
 
-/// Removes a name, of whatever block has it: `SharedMemory(name).unlink()`.
+/// Removes a name, whichever block has it: `SharedMemory(name).unlink()`.
 ///
 /// # Errors
 /// [`Os`](ErrorKind::Os) with `ENOENT` if no block has the name, `EACCES` or `EPERM` if it belongs to another user.
@@ -226,7 +228,7 @@ pub fn unlink(name: &str) -> Result<()> {
     object::unlink(ObjectKind::Memory, name)
 }
 
-/// A block before it is made.
+/// The settings of a block before it is made.
 ///
 /// # Examples
 /// ```
@@ -261,7 +263,7 @@ impl SharedMemoryBuilder {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// Sets whether the name is removed with the last user, as it is without this call. With false the name stays until
+    /// Sets whether the name is removed with the last user, which is the default. With false the name stays until
     /// [`unlink`](SharedMemory::unlink): Python's `track=False`.
     pub fn track(self, track: bool) -> Self {
         Self { untracked: !track, ..self }
@@ -278,13 +280,14 @@ impl SharedMemoryBuilder {
         self.create_with(size, |_| Ok(()))
     }
 
-    /// As [`create`](Self::create), with contents: nobody can open the block before `fill` has returned.
+    /// Does what [`create`](Self::create) does, and fills the block: no process can open the block before `fill` has
+    /// returned.
     ///
     /// # Errors
     /// As for [`create`](Self::create), and those of `fill`, after which there is no block.
     pub fn create_with(self, size: usize, fill: impl FnOnce(&Region) -> Result<()>) -> Result<SharedMemory> {
         if size == 0 {
-            return Err(Error::new(ErrorKind::InvalidInput, "the size of shared memory has to be above 0"));
+            return Err(Error::new(ErrorKind::InvalidInput, "the size of shared memory must be above 0"));
         }
         let naming = self.name.as_deref().map_or(Naming::Random, Naming::Given);
         let named = self.name.as_deref().unwrap_or_default();
@@ -298,14 +301,14 @@ impl SharedMemoryBuilder {
     }
 }
 
-/// Finds the memory, and maps it.
+/// Reserves the memory, and maps it.
 fn reserve(fd: &std::os::fd::OwnedFd, size: usize) -> ossature_sys::errno::Result<Region> {
     check_file_size(size)?;
     posix_ipc::reserve(fd, size as u64)?;
     Region::shared(fd, size)
 }
 
-/// By name, with a descriptor that keeps the block in use on its way.
+/// Serialises the name, with a descriptor that keeps the block in use until it is received.
 impl Serialize for SharedMemory {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let keeper = self.0.object.keeper().map_err(ser::Error::custom)?;
@@ -319,7 +322,7 @@ impl<'de> Deserialize<'de> for SharedMemory {
         let memory = Self::open(&name).map_err(de::Error::custom)?;
         match memory.0.object.is_kept_by(&keeper) {
             true => Ok(memory),
-            false => Err(de::Error::custom(format!("{name} is another block than the one that was sent"))),
+            false => Err(de::Error::custom(format!("{name} is a different block from the one that was sent"))),
         }
     }
 }

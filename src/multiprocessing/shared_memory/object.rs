@@ -1,4 +1,4 @@
-//! The life of an object with a name: made under a private name, published, locked while it is used, removed.
+//! The life cycle of a named object: made under a private name, published, locked while in use, removed.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -16,14 +16,14 @@ use ossature_sys::random;
 use super::sweep::{Id, MODE, TRACKED, private_name, remove_if_unused, remove_unused, take_away};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often a name is tried that another object turns out to have.
+/// The maximum number of tries with names that other objects have.
 const TRIES: usize = 100;
-/// How long an object is waited for that somebody else is removing.
+/// The maximum time of a wait for an object that another process is removing.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The user whose objects every user accepts.
 const ROOT: u32 = 0;
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
     Memory,
@@ -31,7 +31,7 @@ pub(crate) enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// The file of an object of this name.
+    /// Returns the file of an object with this name.
     fn file(self, name: &Name) -> errno::Result<Name> {
         match self {
             Self::Memory => Ok(*name),
@@ -39,7 +39,7 @@ impl ObjectKind {
         }
     }
 
-    /// A name as CPython makes it up.
+    /// Makes a random name in CPython's form.
     fn random_name(self) -> errno::Result<String> {
         const LETTERS: &[u8; 37] = b"abcdefghijklmnopqrstuvwxyz0123456789_";
         match self {
@@ -67,15 +67,15 @@ impl fmt::Display for ObjectKind {
     }
 }
 
-/// How an object gets its name.
+/// The choice of an object's name.
 #[derive(Clone, Copy)]
 pub(crate) enum Naming<'n> {
     Given(&'n str),
     Random,
 }
 
-/// A name in `/dev/shm` that is removed with its last user, if it is tracked. The owner holds the lock, by a mapping or
-/// a descriptor, and lets go of that before it drops this.
+/// A name in `/dev/shm` that is removed with its last user, if it is tracked. The owner holds the lock, through a
+/// mapping or a descriptor, and releases it before it drops this value.
 #[derive(Debug)]
 pub(crate) struct Object {
     kind: ObjectKind,
@@ -85,7 +85,7 @@ pub(crate) struct Object {
     tracked: AtomicBool,
 }
 
-/// An object that is not published: its private name goes when this is dropped.
+/// An unpublished object: its private name is removed when this is dropped.
 struct Unfinished(Name);
 
 impl Drop for Unfinished {
@@ -96,7 +96,7 @@ impl Drop for Unfinished {
 }
 
 impl Object {
-    /// Makes an object: `make` under a private name, then `fill` under the lock; then it gets its name.
+    /// Makes an object: runs `make` under a private name, then `fill` under the lock, and publishes the object.
     pub(crate) fn create<M, T>(
         kind: ObjectKind,
         naming: Naming<'_>,
@@ -135,7 +135,7 @@ impl Object {
         }
     }
 
-    /// Opens an object that exists, and locks it if it is tracked.
+    /// Opens an existing object, and locks it if it is tracked.
     pub(crate) fn open(kind: ObjectKind, name: &str) -> Result<(Self, OwnedFd, Status)> {
         let (name, file) = checked(kind, name)?;
         remove_unused();
@@ -145,7 +145,7 @@ impl Object {
             let fd = posix_ipc::open(&file).map_err(failed)?;
             let status = Status::of(&fd).map_err(failed)?;
             if !status.is_file {
-                return Err(Error::new(ErrorKind::InvalidInput, format!("{name} is a file, but not one of a {kind}")));
+                return Err(Error::new(ErrorKind::InvalidInput, format!("{name} is not a file of a {kind}")));
             }
             // Any user may take a free name, and the owner of a file may cut it short. Root may do that to every file.
             if status.user != effective_user() && status.user != ROOT {
@@ -164,19 +164,19 @@ impl Object {
         }
     }
 
-    /// A descriptor that keeps the object in use while it is on its way to another process.
+    /// Opens a descriptor that keeps the object in use until another process receives it.
     pub(crate) fn keeper(&self) -> Result<OwnedFd> {
         let (again, fd, _) = Self::open(self.kind, &self.name)?;
         again.tracked.store(false, Relaxed); // it has nothing to remove: this object is in use
         if again.id == self.id { Ok(fd) } else { Err(failed(Errno::NOENT, self.kind, &self.name)) }
     }
 
-    /// Whether it is the file behind this descriptor.
+    /// Whether this object is the file behind the descriptor.
     pub(crate) fn is_kept_by(&self, keeper: &OwnedFd) -> bool {
         Status::of(keeper).is_ok_and(|kept| kept.id == self.id)
     }
 
-    /// Whether the name is that of this object now, and not of another one that took it.
+    /// Whether the name still belongs to this object, not to another object that took it.
     pub(crate) fn has_its_name(&self) -> errno::Result<bool> {
         has_name(&self.file, self.id)
     }
@@ -189,7 +189,7 @@ impl Object {
         self.tracked.load(Relaxed)
     }
 
-    /// Leaves the name to [`unlink`](Self::unlink), of an object that this process made or opened.
+    /// Stops tracking an object that this process made or opened: its name stays until [`unlink`](Self::unlink).
     pub(crate) fn untrack(&self, fd: &OwnedFd) -> Result<()> {
         posix_ipc::set_mode(fd, MODE).map_err(|errno| failed(errno, self.kind, &self.name))?;
         self.tracked.store(false, Relaxed);
@@ -215,7 +215,7 @@ impl Drop for Object {
     }
 }
 
-/// Removes the name of whatever object has it.
+/// Removes the name, whichever object has it.
 pub(super) fn unlink(kind: ObjectKind, name: &str) -> Result<()> {
     let (name, file) = checked(kind, name)?;
     posix_ipc::unlink(&file).map_err(|errno| failed(errno, kind, &name))
@@ -242,7 +242,7 @@ fn begin<M>(
     Err(Errno::BUSY)
 }
 
-/// Takes the shared lock; says whether the object still has its name then.
+/// Takes the shared lock; returns whether the object still has its name then.
 fn has_lock(fd: &OwnedFd, file: &Name, id: Id) -> errno::Result<bool> {
     Ok(try_lock_shared(fd)? && has_name(file, id)?)
 }
@@ -254,8 +254,8 @@ fn has_name(file: &Name, id: Id) -> errno::Result<bool> {
     }
 }
 
-/// Refuses a file of more bytes than this process may write. Beyond this limit the kernel sends SIGXFSZ, which by
-/// default ends the program.
+/// Refuses a file longer than this process may write. Beyond this limit the kernel sends SIGXFSZ, which by default ends
+/// the program.
 pub(crate) fn check_file_size(len: usize) -> errno::Result<()> {
     match rlimit(Resource::Fsize)?.current {
         Some(most) if len as u64 > most => Err(Errno::FBIG),
@@ -263,13 +263,13 @@ pub(crate) fn check_file_size(len: usize) -> errno::Result<()> {
     }
 }
 
-/// A name without the slash of C, and its file.
+/// Returns a name without the slash of C, and its file.
 fn checked(kind: ObjectKind, name: &str) -> Result<(String, Name)> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     let file = Name::new(bare.as_bytes()).and_then(|name| kind.file(&name)).map_err(|_| {
         let most = if kind == ObjectKind::Memory { 255 } else { 251 };
         let message = format!(
-            "{name:?} cannot be the name of a {kind}: a name has 1 to {most} bytes, and no slash or null behind the first"
+            "{name:?} cannot be the name of a {kind}: a name has 1 to {most} bytes, and no slash or null after the first"
         );
         Error::new(ErrorKind::InvalidInput, message)
     })?;
@@ -280,17 +280,17 @@ fn checked(kind: ObjectKind, name: &str) -> Result<(String, Name)> {
 pub(crate) fn failed(errno: Errno, kind: ObjectKind, name: &str) -> Error {
     let object = if name.is_empty() { format!("a {kind}") } else { format!("the {kind} {name}") };
     let why = match errno {
-        Errno::EXIST => "has been made already: open it, or unlink its name first",
+        Errno::EXIST => "exists already: open it, or unlink its name first",
         Errno::NOENT => {
-            "does not exist (any more): who makes it must keep it until others have opened it, and /dev/shm must be there"
+            "does not exist (any more): the process that makes it must keep it until others have opened it, and /dev/shm must exist"
         }
         Errno::NOSPC => {
-            "has no room in /dev/shm: unlink names that nobody needs, or make it larger (`mount -o remount,size=...`, `docker run --shm-size=...`)"
+            "has no room in /dev/shm: unlink unused names, or make it larger (`mount -o remount,size=...`, `docker run --shm-size=...`)"
         }
-        Errno::NOMEM => "is more than the machine has memory for",
-        Errno::FBIG => "is larger than a file may be here: raise RLIMIT_FSIZE (`ulimit -f`)",
+        Errno::NOMEM => "is larger than the memory of the machine",
+        Errno::FBIG => "is larger than the limit for files: raise RLIMIT_FSIZE (`ulimit -f`)",
         Errno::ACCESS | Errno::PERM => {
-            "belongs to another user, or is not open to this one: run as its owner, or agree on another name"
+            "belongs to another user, or this user may not open it: run as its owner, or choose another name"
         }
         Errno::BUSY => "is locked exclusively by another process, which may be stopped",
         Errno::MFILE | Errno::NFILE => "needs a descriptor, and none is left (`ulimit -n`)",

@@ -1,4 +1,4 @@
-//! Removing names: those that nobody uses any more, and one that somebody wants to be gone.
+//! Removing names: unused names, and single names on request.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -8,19 +8,19 @@ use ossature_sys::posix_ipc::{self, Name, Status};
 use ossature_sys::process::effective_user;
 use ossature_sys::random;
 
-/// The beginning of a name that an object has before it gets its own, and after it has lost it.
+/// The prefix of the name that an object has before it is published, and after it has lost its name.
 const PRIVATE: &[u8] = b".ossature-";
-/// How many digits follow.
+/// The number of digits after the prefix.
 const DIGITS: usize = 16;
 
-/// The file system and the number of a file.
+/// The identity of a file: its file system and its number.
 pub(super) type Id = (u64, u64);
 
-/// The permissions of an object, and the sticky bit of one whose name is removed with its last user.
+/// The permissions of an object, and the sticky bit of an object whose name is removed with its last user.
 pub(super) const MODE: u32 = 0o600;
 pub(super) const TRACKED: u32 = 0o1000;
 
-/// A private name that nobody else has.
+/// Makes a unique private name.
 pub(super) fn private_name() -> Result<Name> {
     let mut bytes = [0; DIGITS / 2];
     random::fill(&mut bytes)?;
@@ -28,14 +28,14 @@ pub(super) fn private_name() -> Result<Name> {
     Name::new(&[PRIVATE, digits.as_bytes()].concat())
 }
 
-/// Whether a file has a private name. That of a semaphore has its prefix before it.
+/// Whether a file has a private name. The name of a semaphore has a prefix before it.
 fn is_private(file: &[u8]) -> bool {
     let name = file.strip_prefix(b"sem.").unwrap_or(file);
     let digits = name.strip_prefix(PRIVATE).unwrap_or_default();
     digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Removes the names of this user's objects that no process with this library uses. What cannot be removed stays.
+/// Removes the names of this user's objects that no process with this library uses. Names that cannot be removed stay.
 pub(crate) fn remove_unused() {
     for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
@@ -46,8 +46,8 @@ pub(crate) fn remove_unused() {
     }
 }
 
-/// Removes a name if its object is one that this library removes, is the given one, and is not in use; says whether it
-/// did.
+/// Removes a name if its object is unused, was made by this library, and has the given id. Returns whether the name was
+/// removed.
 pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
     let is_private = is_private(name.as_bytes());
     let is_ours = |it: &Status| {
@@ -75,7 +75,8 @@ pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
     }
 }
 
-/// Removes a name if this object has it; says whether it had. Another object that took the name meanwhile keeps it.
+/// Removes a name if this object has it, and returns whether the object had it. Another object that took the name
+/// meanwhile keeps it.
 pub(super) fn take_away(name: &Name, id: Id) -> Result<bool> {
     let private = private_name()?;
     match posix_ipc::rename(name, &private) {

@@ -1,4 +1,4 @@
-//! Many values behind one lock.
+//! An array of values behind one lock.
 
 use std::fmt;
 use std::ops::Deref;
@@ -49,7 +49,7 @@ pub struct Array<T>(#[serde(with = "memory")] Shm<Lock<[T], Shared>>, #[serde(sk
 held!(Array, [T]);
 
 impl<T: Shareable> Array<T> {
-    /// Makes an array in shared memory of `len` items, the one at `index` from `init(index)`.
+    /// Makes an array of `len` items in shared memory. Each item is the result of `init(index)`.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` or `ENOSPC` without
@@ -58,7 +58,7 @@ impl<T: Shareable> Array<T> {
         Ok(Self(Shm::place_locked_slice(len, init).map_err(Error::placing("an array"))?, Slot::default()))
     }
 
-    /// Runs `change` on the items in one turn of the lock.
+    /// Runs `change` on the items with the lock held.
     ///
     /// # Errors
     /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
@@ -69,7 +69,7 @@ impl<T: Shareable> Array<T> {
         self.1.turn(&self.0, change)
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Makes a second mapping of the same memory, for another owner.
     ///
     /// # Errors
     /// [`Os`](crate::ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
@@ -77,7 +77,7 @@ impl<T: Shareable> Array<T> {
         Ok(Self(self.0.try_clone().map_err(Error::cloning("an array"))?, Slot::default()))
     }
 
-    /// The shared memory itself, for what only [`Shm`] can do.
+    /// The underlying shared memory, for the operations that only [`Shm`] has.
     pub fn as_shm(&self) -> &Shm<Lock<[T], Shared>> {
         &self.0
     }
@@ -104,14 +104,14 @@ impl<T: Shareable + Copy + Init<T>> Array<T> {
     }
 }
 
-/// Every method in one turn of the lock.
+/// Each of these methods takes the lock once.
 ///
 /// # Errors
 /// Of all methods: [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index out of range,
 /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
 /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread already holds the lock. Nothing is changed then.
 impl<T: Shareable + Copy> Array<T> {
-    /// One item: Python's `a[index]`.
+    /// Returns one item: Python's `a[index]`.
     ///
     /// # Errors
     /// Those of all.
@@ -131,7 +131,7 @@ impl<T: Shareable + Copy> Array<T> {
         self.1.turn(&self.0, |items| items[index] = value)
     }
 
-    /// The items of a range, without the places that do not exist: Python's `a[2:5]`.
+    /// Returns the items of a range, without the indices out of range: Python's `a[2:5]`.
     ///
     /// # Errors
     /// Those of all.
@@ -153,7 +153,7 @@ impl<T: Shareable + Copy> Array<T> {
         self.1.turn(&self.0, |places| places[range].copy_from_slice(items))
     }
 
-    /// All items: Python's `a[:]`.
+    /// Returns all items: Python's `a[:]`.
     ///
     /// # Errors
     /// Those of all.
@@ -163,7 +163,7 @@ impl<T: Shareable + Copy> Array<T> {
 }
 
 impl<T: Number> Array<T> {
-    /// Zeroes for a length, or the items given, for a [type code](TypeCode) that must be that of `T`.
+    /// Makes an array of zeroes for a length, or of the given items. The [type code](TypeCode) must match `T`.
     ///
     /// # Errors
     /// As [`from_fn`](Self::from_fn); [`InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown code, or that of

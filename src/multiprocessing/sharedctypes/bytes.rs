@@ -1,9 +1,9 @@
-//! Arrays of bytes as text that ends at a NUL: what Python's arrays of code `c` have besides.
+//! Arrays of bytes as text that ends at a NUL: the extra attributes of Python's arrays of code `c`.
 
 use super::{Array, RawArray};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Up to the first NUL, or all.
+/// Cuts the bytes at the first NUL.
 fn text(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
     bytes
@@ -39,7 +39,7 @@ impl Array<u8> {
         self.to_vec().map(text)
     }
 
-    /// Replaces the first bytes, with a NUL behind them if there is room.
+    /// Replaces the first bytes, with a NUL after them if there is room.
     ///
     /// # Errors
     /// As [`set`](Self::set); [`InvalidInput`](crate::ErrorKind::InvalidInput) when they do not fit.
@@ -62,7 +62,7 @@ impl Array<u8> {
         self.to_vec()
     }
 
-    /// Replaces the first bytes and leaves those behind them alone.
+    /// Replaces the first bytes, and leaves the bytes after them unchanged.
     ///
     /// # Errors
     /// As [`set_value`](Self::set_value).
@@ -89,7 +89,7 @@ impl RawArray<u8> {
         text(self.to_vec())
     }
 
-    /// Replaces the first bytes, with a NUL behind them if there is room.
+    /// Replaces the first bytes, with a NUL after them if there is room.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when they do not fit.
@@ -106,7 +106,7 @@ impl RawArray<u8> {
         self.to_vec()
     }
 
-    /// Replaces the first bytes and leaves those behind them alone.
+    /// Replaces the first bytes, and leaves the bytes after them unchanged.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when they do not fit.

@@ -1,4 +1,4 @@
-//! Values and arrays of a type that is known only when the program runs.
+//! Values and arrays of a type that is known only at run time.
 
 use std::any::Any;
 use std::fmt;
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::{Index, Number, RawArray, TypeCode};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A number of whichever type a [`TypeCode`] names.
+/// A number of any type that a [`TypeCode`] can name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Scalar {
-    /// A whole number.
+    /// An integer.
     Int(i128),
-    /// A number with a fraction.
+    /// A floating-point number.
     Float(f64),
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// A number that becomes a scalar, and comes back if it fits.
+/// A number that converts to a scalar, and back if it fits.
 trait Convert: Number + Into<Scalar> {
     fn of(scalar: Scalar) -> Option<Self>;
 }
@@ -72,8 +72,8 @@ macro_rules! fractions {
 whole_numbers!(u8 u16 u32 u64 i8 i16 i32 i64);
 fractions!(f32 f64);
 
-/// An array in shared memory without a lock, of the type that a code names when the program runs. It is for bindings,
-/// and for layouts that are read from a file. Where the type is known, [`RawArray`] does better.
+/// An array in shared memory without a lock, of a type that a code names at run time. It is for bindings, and for
+/// layouts that are read from a file. If the type is known, use [`RawArray`].
 ///
 /// Items are read and written as [`Scalar`]s. [`of`](Self::of) lends the whole array under its Rust type.
 ///
@@ -145,7 +145,7 @@ macro_rules! cells {
                 })
             }
 
-            /// False if the value does not fit.
+            /// Replaces an item; false if the value does not fit.
             fn set(&self, index: impl Index, value: Scalar) -> Result<bool> {
                 match self {
                     $(Self::$Name(items) => match $number::of(value) {
@@ -175,12 +175,12 @@ impl CodedArray {
         Ok(Self { code: code.code(), cells: Cells::new(code, len)? })
     }
 
-    /// The letter that it was made with.
+    /// The type code of the array.
     pub fn code(&self) -> char {
         self.code
     }
 
-    /// How many items there are.
+    /// The number of items.
     pub fn len(&self) -> usize {
         self.cells.len()
     }
@@ -190,7 +190,7 @@ impl CodedArray {
         self.len() == 0
     }
 
-    /// One item.
+    /// Returns one item.
     ///
     /// # Errors
     /// [`OutOfRange`](ErrorKind::OutOfRange) when it is not there.
@@ -198,7 +198,7 @@ impl CodedArray {
         self.cells.get(index)
     }
 
-    /// Replaces one item. A whole number may become a fraction, rounded; a fraction does not become a whole number.
+    /// Replaces one item. An integer may become a float, rounded; a float does not become an integer.
     ///
     /// # Errors
     /// [`OutOfRange`](ErrorKind::OutOfRange) when it is not there; [`InvalidInput`](ErrorKind::InvalidInput) when the
@@ -208,16 +208,16 @@ impl CodedArray {
         if self.cells.set(index, value)? {
             return Ok(());
         }
-        let message = format!("{value} does not fit type code '{}'; choose a wider one", self.code);
+        let message = format!("{value} does not fit type code '{}'; choose a wider type", self.code);
         Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
-    /// The array under its Rust type; `None` if its items are of another type.
+    /// Returns the array with its Rust type; `None` if its items have another type.
     pub fn of<T: Number>(&self) -> Option<&RawArray<T>> {
         self.cells.as_any().downcast_ref()
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Makes a second mapping of the same memory, for another owner.
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EMFILE` without descriptors, with `ENOMEM` without room for the mapping.
@@ -226,8 +226,7 @@ impl CodedArray {
     }
 }
 
-/// A value in shared memory without a lock, of the type that a code names when the program runs: a [`CodedArray`] of
-/// one.
+/// A value in shared memory without a lock, of a type that a code names at run time: a [`CodedArray`] of one item.
 ///
 /// ```
 /// use ossature::multiprocessing::sharedctypes::{CodedValue, Scalar, TypeCode};
@@ -252,7 +251,7 @@ impl CodedValue {
         Ok(made)
     }
 
-    /// The letter that it was made with.
+    /// The type code of the value.
     pub fn code(&self) -> char {
         self.0.code()
     }
@@ -271,7 +270,7 @@ impl CodedValue {
         self.0.set(0, value)
     }
 
-    /// A second mapping of the same memory, for an owner of its own.
+    /// Makes a second mapping of the same memory, for another owner.
     ///
     /// # Errors
     /// As [`CodedArray::try_clone`].
