@@ -1,11 +1,11 @@
-//! A JSON value as a namespace: the keys of objects are names, and what they stand for is inside.
+//! A JSON value as a namespace: the keys of objects are names, and their values are inside.
 
 use serde_json::Value;
 
 use super::namespace::{Kind, Namespace, Symbol};
 
-/// Keys that are not names, such as those with blanks, are left out, because nobody could write them after a dot.
-/// Arrays and plain values have nothing inside.
+/// Keys that are not names, such as keys with blanks, are left out, because nobody could write them after a dot. Arrays
+/// and plain values have no names inside.
 ///
 /// ```
 /// use ossature::rlcompleter::Completer;

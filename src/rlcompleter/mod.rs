@@ -1,4 +1,4 @@
-//! Completion of names and of what is inside them, `object.attribute.method(`, over a [`Namespace`] of the program's
+//! Completion of names and of the names inside them, `object.attribute.method(`, over a [`Namespace`] of the program's
 //! own. Python's `rlcompleter`.
 //!
 //! ```
@@ -30,11 +30,11 @@ mod namespace;
 
 pub use namespace::{Callable, Kind, Namespace, Opaque, Symbol};
 
-/// A word of the language that is not in the namespace, and what follows the word where it stands: a blank or a colon,
-/// or nothing. See the example of [`Completer`].
+/// A keyword of the language that is not in the namespace, and the text to append after it: a blank or a colon, or
+/// nothing. See the example of [`Completer`].
 pub type Keyword = (&'static str, &'static str);
 
-/// The keywords of Python 3.13, then its soft keywords, each with what CPython puts after it.
+/// The keywords of Python 3.13, then its soft keywords, each with the text that CPython appends.
 pub const PYTHON_KEYWORDS: &[Keyword] = &[
     ("False", ""),
     ("None", ""),
@@ -80,7 +80,7 @@ pub const PYTHON_KEYWORDS: &[Keyword] = &[
 /// The name that is never offered, as in Python.
 const HIDDEN: &str = "__builtins__";
 
-/// Completes names of a namespace, and of the built-in names and keywords beside it.
+/// A completer for the names of a namespace, and for built-in names and keywords.
 ///
 /// Without more words there are no keywords: [`with_keywords`](Self::with_keywords) takes a language's table, such as
 /// [`PYTHON_KEYWORDS`].
@@ -111,19 +111,19 @@ pub struct Completer<N> {
 }
 
 impl<N: Namespace> Completer<N> {
-    /// A completer for the names in the namespace. The namespace is asked anew at each completion.
+    /// Makes a completer for the names in the namespace. Each completion reads the namespace again.
     pub fn new(namespace: N) -> Self {
         Self { namespace, builtins: Vec::new(), keywords: Vec::new(), matches: Vec::new() }
     }
 
-    /// Offers these words before the names, in this order.
+    /// Offers these keywords before the names, in this order.
     #[must_use]
     pub fn with_keywords(mut self, keywords: &[Keyword]) -> Self {
         self.keywords = keywords.to_vec();
         self
     }
 
-    /// Offers these names after those of the namespace, unless the namespace has the same name.
+    /// Offers these built-in names after the names of the namespace, unless the namespace has the same name.
     #[must_use]
     pub fn with_builtins(mut self, builtins: impl IntoIterator<Item = Symbol>) -> Self {
         self.builtins = builtins.into_iter().collect();
@@ -135,8 +135,8 @@ impl<N: Namespace> Completer<N> {
         &self.namespace
     }
 
-    /// Python's form of a completer: the match of a number, counted from 0, and `None` behind the last. The number 0
-    /// looks the matches up. Of blank text the one match is a tab.
+    /// Returns the match with the number `state`, which counts from 0, and `None` after the last: Python's form of a
+    /// completer. The number 0 looks the matches up. The only match of blank text is a tab.
     #[doc(alias = "complete")]
     pub fn complete_state(&mut self, text: &str, state: usize) -> Option<String> {
         if state == 0 {
@@ -145,7 +145,7 @@ impl<N: Namespace> Completer<N> {
         self.matches.get(state).cloned()
     }
 
-    /// Every match of the text: a tab for blank text, what is inside an object for text with a dot, or names.
+    /// Returns every match of the text: a tab for blank text, the names inside an object for text with a dot, or names.
     pub fn matches_of(&self, text: &str) -> Vec<String> {
         if text.trim().is_empty() {
             vec![String::from("\t")]
@@ -156,8 +156,8 @@ impl<N: Namespace> Completer<N> {
         }
     }
 
-    /// Keywords, names of the namespace and built-in names that begin with the text, in this order. A name that is
-    /// there twice counts once, where it stands first. The case matters.
+    /// Returns keywords, names of the namespace and built-in names that begin with the text, in this order. A duplicate
+    /// is returned only once, at its first place. The case matters.
     ///
     /// A name that can be called ends with `(`, or with `()` if it takes no arguments.
     pub fn global_matches(&self, text: &str) -> Vec<String> {
@@ -174,9 +174,9 @@ impl<N: Namespace> Completer<N> {
         matches
     }
 
-    /// What is inside the object that the text names before its last dot, and begins with the part after this dot;
-    /// sorted, each with the whole text before it. A text that begins with something else than names and dots has no
-    /// matches, nor has one that names nothing.
+    /// Returns the names inside the object before the last dot that begin with the part after this dot; sorted, each
+    /// with the whole text before it. A text that begins with anything but names and dots has no matches, nor does a
+    /// text that names no object.
     ///
     /// Names with a leading underscore are offered if the part after the dot has one, or if there are no others. The
     /// same holds for two underscores.
@@ -207,7 +207,7 @@ impl<N: Namespace> Completer<N> {
         }
     }
 
-    /// The symbols inside the object of a path.
+    /// Returns the symbols inside the object with this path.
     fn inside(&self, path: &[&str]) -> Option<Vec<Symbol>> {
         let (first, rest) = path.split_first()?;
         let inside = self.namespace.inside(first)?;
@@ -222,7 +222,8 @@ fn walk(at: &dyn Namespace, path: &[&str]) -> Option<Vec<Symbol>> {
     }
 }
 
-/// The longest beginning of the form `name.name.part`: what is before its last dot, and what is after the dot.
+/// Splits the longest beginning of the form `name.name.part`: into the text before its last dot, and the text after the
+/// dot.
 fn split(text: &str) -> Option<(&str, &str)> {
     let word = |from: usize| {
         let rest = &text[from..];
@@ -242,8 +243,8 @@ impl<N: Namespace> crate::readline::Completer for Completer<N> {
     }
 }
 
-/// Sets a completer for the names in the namespace, and the delimiters of Python, which part words at anything but
-/// letters, digits, `_` and `.`. [`Editor::clear_completer`] takes it away.
+/// Sets a completer for the names in the namespace, and the delimiters of Python, which separate words at any character
+/// except letters, digits, `_` and `.`. [`Editor::clear_completer`] removes the completer.
 ///
 /// See the example of [`Completer`].
 pub fn install(editor: &mut Editor, namespace: impl Namespace + Send + 'static) {

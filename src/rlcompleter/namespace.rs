@@ -1,22 +1,22 @@
-//! What has names inside.
+//! Namespaces: objects with names inside.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What a name means, as far as completion shows it.
+/// The kind of object that a name refers to, for completion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Something that is not called.
+    /// An object that is not called.
     #[default]
     Value,
-    /// Something that is called with arguments: `(` follows.
+    /// An object that is called with arguments: `(` follows.
     Callable,
-    /// Something that is called without any: `()` follows.
+    /// An object that is called without arguments: `()` follows.
     CallableWithoutArguments,
 }
 
-/// A name in a namespace, and what it means.
+/// A name in a namespace, and its kind.
 ///
 /// ```
 /// use ossature::rlcompleter::{Callable, Kind, Namespace, Opaque, Symbol};
@@ -33,7 +33,7 @@ pub struct Symbol {
 }
 
 impl Symbol {
-    /// A name of this kind.
+    /// Makes a symbol with this name and kind.
     pub fn new(name: impl Into<String>, kind: Kind) -> Self {
         Self { name: name.into(), kind }
     }
@@ -43,12 +43,12 @@ impl Symbol {
         &self.name
     }
 
-    /// What the name means.
+    /// The kind of the name.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The name with what completion adds.
+    /// Returns the name with the text that completion appends.
     pub(super) fn spelled(&self) -> String {
         let suffix = match self.kind {
             Kind::Value => "",
@@ -59,7 +59,7 @@ impl Symbol {
     }
 }
 
-/// Something with names inside, each of which may have names inside again.
+/// An object with names inside, each of which may have names inside again.
 ///
 /// An implementation answers from what it knows and swallows its errors: a name that cannot be looked into has nothing
 /// inside. A name whose value cannot be read is still a [`symbol`](Self::symbols).
@@ -90,31 +90,31 @@ pub trait Namespace {
     /// Every name, in the order in which completion offers names.
     fn symbols(&self) -> Vec<Symbol>;
 
-    /// What is inside the object of a name; `None` if there is no such name, and if nothing is inside.
+    /// Returns the object with this name; `None` if there is no such name, or if the object has no names inside.
     fn inside(&self, name: &str) -> Option<Box<dyn Namespace + '_>> {
         let _ = name;
         None
     }
 
-    /// What the object itself is, for maps of such objects.
+    /// The kind of the object itself, for maps of such objects.
     fn kind(&self) -> Kind {
         Kind::Value
     }
 }
 
-/// A function of a map: nothing is inside.
+/// A function in a map: it has no names inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Callable {
     no_arguments: bool,
 }
 
 impl Callable {
-    /// A function with arguments.
+    /// Makes a function with arguments.
     pub const fn new() -> Self {
         Self { no_arguments: false }
     }
 
-    /// A function without arguments.
+    /// Makes a function without arguments.
     pub const fn without_arguments() -> Self {
         Self { no_arguments: true }
     }
@@ -130,7 +130,7 @@ impl Namespace for Callable {
     }
 }
 
-/// A value of a map into which completion does not look.
+/// A value in a map whose inside completion ignores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Opaque<T>(pub T);
 

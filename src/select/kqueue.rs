@@ -1,4 +1,4 @@
-//! Python's `select.kqueue`: a queue that makes its own lists.
+//! Python's `select.kqueue`: an event queue whose calls return lists.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -10,8 +10,8 @@ use ossature_sys::kqueue::{self, Filter, Flags, Kevent, refusal};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The event queue of the BSDs and macOS, on Linux the one of [`sys::kqueue`](crate::sys::kqueue), where the
-/// differences from a BSD are listed. Closed when dropped.
+/// The event queue of the BSDs and macOS. On Linux it is the queue of [`sys::kqueue`](crate::sys::kqueue), which lists
+/// the differences from a BSD. Closed when dropped.
 ///
 /// The numbers of a [`Kevent`] have types with their C names: [`Filter`], [`Flags`], [`Notes`](super::Notes). Python's
 /// `KQ_FILTER_READ` is [`Filter::READ`], `KQ_EV_ADD` is [`Flags::ADD`], `KQ_NOTE_WRITE` is `Notes::WRITE`.
@@ -45,16 +45,16 @@ pub struct Kqueue {
 }
 
 impl Kqueue {
-    /// A queue without knotes.
+    /// Makes a queue without knotes.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `EMFILE` or `ENFILE` when no descriptor is left, with `ENOMEM`.
     pub fn new() -> Result<Self> {
-        let queue = kqueue::Kqueue::new().map_err(|errno| Error::os(errno, "kqueue: cannot be made"))?;
+        let queue = kqueue::Kqueue::new().map_err(|errno| Error::os(errno, "kqueue: cannot make a queue"))?;
         Ok(Self { queue: Some(queue) })
     }
 
-    /// Makes the changes in their order, then waits for events and lists at most `max_events` of them.
+    /// Applies the changes in order, then waits for events and returns at most `max_events` of them.
     ///
     /// A change that fails is listed as an event with [`Flags::ERROR`] and the error's number in its data. If a change
     /// failed, the call does not wait. An empty list means that the time ran out. With no room for events the call does
@@ -71,7 +71,7 @@ impl Kqueue {
         max_events: usize,
         timeout: impl Into<Deadline>,
     ) -> Result<Vec<Kevent>> {
-        /// More than this at once is left for the next call, whatever was asked for.
+        /// The maximum number of events of one call; more are left for the next call.
         const MOST: usize = 1 << 16;
         let (queue, deadline) = (self.open()?, timeout.into());
         let mut answers = Vec::new();
@@ -99,7 +99,7 @@ impl Kqueue {
     /// [`ErrorKind::InvalidInput`] as for [`control`](Self::control), [`ErrorKind::Os`] with `EMFILE` and the like at
     /// the first call.
     pub fn fileno(&self) -> Result<BorrowedFd<'_>> {
-        self.open()?.descriptor().map_err(|errno| Error::os(errno, "kqueue: cannot make its descriptor"))
+        self.open()?.descriptor().map_err(|errno| Error::os(errno, "kqueue: cannot make the queue's descriptor"))
     }
 
     /// Closes the queue. A closed queue can be closed again.
@@ -107,7 +107,7 @@ impl Kqueue {
         self.queue = None;
     }
 
-    /// Whether the queue was closed, or belongs to the parent of this process: queues are not inherited by a fork.
+    /// Whether the queue was closed, or belongs to the parent of this process: a forked child does not inherit queues.
     #[doc(alias = "closed")]
     pub fn is_closed(&self) -> bool {
         self.queue.as_ref().is_none_or(kqueue::Kqueue::is_inherited)
@@ -117,15 +117,16 @@ impl Kqueue {
         match &self.queue {
             Some(queue) if !queue.is_inherited() => Ok(queue),
             Some(_) => {
-                let message = "kqueue: belongs to the parent of this process; a forked child makes its own";
+                let message =
+                    "kqueue: the queue belongs to the parent of this process: make a new one in the forked child";
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }
-            None => Err(Error::new(ErrorKind::InvalidInput, "kqueue: is closed")),
+            None => Err(Error::new(ErrorKind::InvalidInput, "kqueue: the queue is closed")),
         }
     }
 }
 
-/// The error of a change, with the object and the remedy.
+/// Makes the error for a refused change, with the object and the remedy.
 #[cold]
 fn refused(change: &Kevent, errno: Errno) -> Error {
     let (ident, filter) = (change.ident(), change.filter());
@@ -141,7 +142,7 @@ fn refused(change: &Kevent, errno: Errno) -> Error {
             Error::with_errno(ErrorKind::Unsupported, errno, message)
         }
         Filter::VNODE | Filter::READ if errno == Errno::OPNOTSUPP => {
-            let message = format!("kqueue: the file of descriptor {ident} can be watched only where /proc is mounted");
+            let message = format!("kqueue: cannot watch the file of descriptor {ident} without /proc: mount it");
             Error::with_errno(ErrorKind::Unsupported, errno, message)
         }
         _ => Error::os(errno, format!("kqueue: cannot change {filter:?} {ident}")),

@@ -54,10 +54,10 @@ use ossature_sys::select::{EXCEPT, FdSet, READ, WRITE, select_slice};
 
 use crate::error::{Error, Result};
 
-/// How many events Python's `epoll.poll` reports at most when not told: `FD_SETSIZE - 1`.
+/// The default maximum number of events of Python's `epoll.poll`: `FD_SETSIZE - 1`.
 pub const MAX_EVENTS: usize = 1023;
 
-/// What [`select`] found: the caller's own objects, in the order in which they were given, duplicates kept.
+/// The ready objects of a [`select`]: references to the caller's objects, in their given order, with duplicates.
 ///
 /// # Examples
 /// ```
@@ -77,18 +77,19 @@ pub struct Ready<'a, T> {
     pub read: Vec<&'a T>,
     /// The objects that can be written.
     pub write: Vec<&'a T>,
-    /// The objects in an exceptional condition: TCP with urgent data, mostly.
+    /// The objects in an exceptional condition, usually TCP with urgent data.
     pub except: Vec<&'a T>,
 }
 
 impl<T> Ready<'_, T> {
-    /// Whether the time ran out with nothing ready.
+    /// Whether no object is ready, because the time ran out.
     pub fn is_empty(&self) -> bool {
         self.read.is_empty() && self.write.is_empty() && self.except.is_empty()
     }
 }
 
-/// Waits until one of `read` can be read, one of `write` written or one of `except` is in an exceptional condition.
+/// Waits until one of `read` can be read, one of `write` can be written, or one of `except` is in an exceptional
+/// condition.
 ///
 /// Running out of time answers three empty lists; three empty slices with a timeout just sleep. Plain files are always
 /// ready. Built on ppoll, so numbers above 1,023 and long lists are welcome, unlike in Python, and a closed descriptor
@@ -123,13 +124,13 @@ pub fn select<'a, T: AsFd>(
         .keep([READ, WRITE, EXCEPT].map(|wanted| move |fd: BorrowedFd<'_>| found(fd.as_raw_fd()).intersects(wanted))))
 }
 
-/// The three lists with the descriptor of each object.
+/// The three lists, with the descriptor of each object.
 struct Lists<'a, T> {
     asked: [Vec<(&'a T, BorrowedFd<'a>)>; 3],
 }
 
 impl<'a, T> Lists<'a, T> {
-    /// One entry for each descriptor, sorted by number.
+    /// Makes one entry for each descriptor, sorted by number.
     fn questions(&self) -> Vec<PollFd<'a>> {
         let wanted = self.asked.iter().zip([READ, WRITE, EXCEPT]);
         let mut fds: Vec<_> = wanted
@@ -154,7 +155,7 @@ impl<'a, T> Lists<'a, T> {
         Ready { read: chosen(0), write: chosen(1), except: chosen(2) }
     }
 
-    /// The same wait by select(2), for the few cases that ppoll cannot express.
+    /// Waits in the same way by select(2), for the few cases that ppoll cannot express.
     #[cold]
     fn exactly(&self, deadline: Deadline) -> Result<Ready<'a, T>> {
         let top = self.asked.iter().flatten().map(|(_, fd)| fd.as_raw_fd()).max().unwrap_or(-1);
@@ -180,11 +181,14 @@ impl<'a, T> Lists<'a, T> {
         });
         let places: Vec<_> = places.collect();
         let places = places.join(", ");
-        Error::os(errno, format!("select: descriptor {closed} in {places} is not open; take it out before closing it"))
+        Error::os(
+            errno,
+            format!("select: descriptor {closed} in {places} is not open: remove it from the list before closing it"),
+        )
     }
 }
 
-/// Python's `epoll.poll`, which makes its own list.
+/// Python's `epoll.poll`, which returns a list.
 ///
 /// # Examples
 /// ```
@@ -202,7 +206,7 @@ impl<'a, T> Lists<'a, T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait EpollExt {
-    /// Waits until something is ready and lists it: at most `max_events`, usually [`MAX_EVENTS`].
+    /// Waits until a descriptor is ready, and returns at most `max_events` events, usually [`MAX_EVENTS`].
     ///
     /// An empty list means that the time ran out.
     ///
@@ -213,7 +217,7 @@ pub trait EpollExt {
 
 impl EpollExt for Epoll {
     fn poll_list(&self, timeout: impl Into<Deadline>, max_events: usize) -> Result<Vec<Event>> {
-        /// More than this at once is left for the next call, whatever was asked for.
+        /// The maximum number of events of one call; more are left for the next call.
         const MOST: usize = 1 << 16;
         let mut room = vec![MaybeUninit::uninit(); max_events.min(MOST)];
         match self.poll(&mut room, timeout) {

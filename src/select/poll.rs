@@ -1,4 +1,4 @@
-//! Python's poll object: poll(2)'s answers at epoll's price.
+//! Python's poll object: the answers of poll(2) at the cost of epoll.
 
 use std::fmt;
 use std::mem::{MaybeUninit, take};
@@ -133,11 +133,11 @@ struct Entry<F> {
     asked: Asked,
 }
 
-/// By what an entry is asked.
+/// How the kernel is asked about an entry.
 #[derive(Clone, Copy)]
 enum Asked {
     BySet,
-    /// By ppoll, at this place in the list of those that are not in the set.
+    /// By ppoll, at this index of the list of entries that are not in the kernel's set.
     OneByOne(usize),
 }
 
@@ -166,12 +166,12 @@ impl<F> Default for Poll<F> {
 }
 
 impl<F: AsFd> Poll<F> {
-    /// An empty set; no kernel object is made yet.
+    /// Makes an empty set; makes no kernel object yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Waits for `events` on `file` from the next call on; Python's default is `PollFlags::default()`.
+    /// Registers `file`, to wait for `events` from the next call on; Python's default is `PollFlags::default()`.
     ///
     /// If an object with the same descriptor is in already, `file` takes its place in the order, and that object is
     /// dropped.
@@ -198,7 +198,7 @@ impl<F: AsFd> Poll<F> {
         self.put(number, Entry { file, events, sequence, asked });
     }
 
-    /// Changes what is waited for on a registered `fd`.
+    /// Changes the events of a registered `fd`.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `ENOENT` when `fd` is not registered.
@@ -206,13 +206,13 @@ impl<F: AsFd> Poll<F> {
         self.own_the_set();
         let number = number(fd.as_fd());
         let known = self.take(number).ok_or_else(|| {
-            Error::os(Errno::NOENT, format!("poll: descriptor {number} is not registered; register it first"))
+            Error::os(Errno::NOENT, format!("poll: descriptor {number} is not registered: register it first"))
         })?;
         self.replace(number, Entry { events, ..known });
         Ok(())
     }
 
-    /// Takes `fd` out, and gives back what was registered, with what was waited for on it.
+    /// Removes `fd`, and returns the registered object and its events.
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`] when `fd` is not in.
@@ -220,7 +220,7 @@ impl<F: AsFd> Poll<F> {
         self.own_the_set();
         let number = number(fd.as_fd());
         let known = self.take(number).ok_or_else(|| {
-            let message = format!("poll: descriptor {number} is not registered, so it cannot be taken out");
+            let message = format!("poll: descriptor {number} cannot be removed: it is not registered");
             Error::new(ErrorKind::NotRegistered, message)
         })?;
         self.forget(&known);
@@ -228,18 +228,18 @@ impl<F: AsFd> Poll<F> {
         Ok((known.file, known.events))
     }
 
-    /// How many descriptors are registered.
+    /// The number of registered descriptors.
     pub fn len(&self) -> usize {
         self.registered
     }
 
-    /// Whether none is registered.
+    /// Whether no descriptor is registered.
     pub fn is_empty(&self) -> bool {
         self.registered == 0
     }
 
-    /// Waits until something registered is ready; yields each ready object with what is the case, in order of
-    /// registration. Nothing when the time ran out.
+    /// Waits until a registered object is ready; yields each ready object with its events, in order of registration.
+    /// Yields nothing when the time ran out.
     ///
     /// The set stays borrowed until the last was yielded. To unregister objects meanwhile, collect clones of the `Arc`s
     /// or references first, or use a [selector](crate::select::selectors), whose tokens name what it owns.
@@ -262,11 +262,11 @@ impl<F: AsFd> Poll<F> {
         let Self { entries, found, .. } = self;
         Ok(found.iter().map(|found| match entries.get(found.number) {
             Some(Some(entry)) => (&entry.file, found.flags),
-            _ => unreachable!("it was found just now"),
+            _ => unreachable!("the entry was found just now"),
         }))
     }
 
-    /// In a forked child the kernel's set is the parent's as well: leaves it alone and makes another like it.
+    /// Replaces the kernel's set in a forked child, which shares it with the parent, by a new set like it.
     #[inline]
     fn own_the_set(&mut self) {
         if self.set.is_some() && self.generation != generation() {
@@ -287,7 +287,7 @@ impl<F: AsFd> Poll<F> {
         }
     }
 
-    /// Takes a few events of the kernel's set; asks in the way that was cheaper the last time when there are more.
+    /// Takes a few events from the kernel's set; if there are more, asks in the way that was cheaper the last time.
     ///
     /// The first look ends the wait, so few ready descriptors cost what they cost without it. When all are ready, it
     /// costs a hundredth more than ppoll alone.
@@ -313,7 +313,7 @@ impl<F: AsFd> Poll<F> {
         }
     }
 
-    /// Asks all descriptors by one ppoll that does not wait. None is outside of the kernel's set.
+    /// Asks about all descriptors by one ppoll that does not wait. All of them are in the kernel's set.
     fn ask_all(&mut self) -> Result<()> {
         let Self { entries, found, asked, .. } = self;
         let mut list: Vec<PollFd<'_>> = take(asked);
@@ -330,7 +330,7 @@ impl<F: AsFd> Poll<F> {
         asked_all.map(drop)
     }
 
-    /// Some descriptors are not in the kernel's set, or there is no set.
+    /// Asks by ppoll, when some descriptors are not in the kernel's set, or there is no set.
     #[cold]
     fn ask(&mut self, deadline: Deadline) -> Result<()> {
         let Self { entries, one_by_one, set, room, found, asked, .. } = self;
@@ -361,7 +361,7 @@ impl<F: AsFd> Poll<F> {
         waited
     }
 
-    /// Takes an entry out, to be put back or forgotten.
+    /// Takes an entry out, to be put back or removed.
     fn take(&mut self, number: usize) -> Option<Entry<F>> {
         self.entries.get_mut(number)?.take()
     }
@@ -385,8 +385,8 @@ impl<F: AsFd> Poll<F> {
         self.put(number, entry);
     }
 
-    /// Puts `fd` into the kernel's set if that will have it and tells of it what poll(2) would, and among those asked
-    /// one by one if not; says which.
+    /// Puts `fd` into the kernel's set if the set accepts it and reports the same as poll(2). Otherwise adds it to the
+    /// entries that are asked one by one; returns which.
     fn watch(&mut self, fd: BorrowedFd<'_>, number: usize, events: PollFlags) -> Asked {
         // Whether the set reports all that poll(2) would. The answer costs a look at the kind of each new descriptor.
         let told = wakes_name_it(events) && !is_character_device(fd).unwrap_or(true);
@@ -403,7 +403,7 @@ impl<F: AsFd> Poll<F> {
         Asked::OneByOne(self.one_by_one.len() - 1)
     }
 
-    /// Waits for an entry no more that is not among `entries` any more.
+    /// Stops waiting for an entry that is no longer in `entries`.
     fn forget(&mut self, entry: &Entry<F>) {
         match entry.asked {
             Asked::BySet => {
@@ -421,13 +421,13 @@ impl<F: AsFd> Poll<F> {
     }
 }
 
-/// From how many descriptors on a call looks at a few events first.
+/// The number of descriptors from which a call takes only a few events first.
 const LARGE: usize = 128;
 
-/// How many events a first look takes at least.
+/// The minimum number of events of a first look.
 const FEW: usize = 8;
 
-/// The same list without its questions, for its memory.
+/// Empties a list, and keeps its memory.
 fn emptied(mut list: Vec<PollFd<'_>>) -> Vec<PollFd<'static>> {
     list.clear();
     list.into_iter().map(|_| unreachable!("it is empty")).collect() // in place: the memory is kept
@@ -451,8 +451,8 @@ fn look_in_set<F>(
     Ok(())
 }
 
-/// Whether the kernel's set learns of everything in `events`. It looks at a descriptor again only when a wake-up names
-/// an event that was asked for. Drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable: `OUT`).
+/// Whether the kernel's set reports all of `events`. It looks at a descriptor again only when a wake-up names an event
+/// that was asked for. Drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable: `OUT`).
 fn wakes_name_it(events: PollFlags) -> bool {
     let read = PollFlags::RDNORM | PollFlags::RDBAND;
     let write = PollFlags::WRNORM | PollFlags::WRBAND;

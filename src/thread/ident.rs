@@ -1,4 +1,4 @@
-//! Who the calling thread is: our number for it, the kernel's, and its name there.
+//! The identity of the calling thread: this library's number for it, the kernel's, and its name in the kernel.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -36,10 +36,10 @@ pub use ossature_sys::process::Pid;
 pub struct Ident(NonZeroU64);
 
 impl Ident {
-    /// What the first thread of a process has.
+    /// The number of the first thread of a process.
     pub(crate) const MAIN: Self = Self(NonZeroU64::MIN);
 
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> u64 {
         self.0.get()
     }
@@ -48,7 +48,7 @@ impl Ident {
         NonZeroU64::new(number).map(Self)
     }
 
-    /// An ident that no thread had before.
+    /// Returns an ident that no thread had before.
     pub(crate) fn fresh() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(2);
         // Two to the power of 64 threads are not started in the age of a machine.
@@ -74,7 +74,7 @@ thread_local! {
     static NATIVE: Cell<Option<(u32, Pid)>> = const { Cell::new(None) };
 }
 
-/// The number of the calling thread: never zero, never another thread's in this process.
+/// Returns the number of the calling thread: never zero, never another thread's in this process.
 pub fn get_ident() -> Ident {
     IDENT.get().unwrap_or_else(|| {
         let ident = if is_first() { Ident::MAIN } else { Ident::fresh() };
@@ -83,12 +83,12 @@ pub fn get_ident() -> Ident {
     })
 }
 
-/// Gives the calling thread the number that was put aside for it.
+/// Gives the calling thread the number that was reserved for it.
 pub(crate) fn adopt_ident(ident: Ident) {
     IDENT.set(Some(ident));
 }
 
-/// `gettid()`: the number by which the kernel knows the calling thread. In the first thread it is the process's own.
+/// `gettid()`: returns the kernel's number of the calling thread. In the first thread it is the process's own.
 ///
 /// Asked from the kernel once a thread, and again in a forked child.
 ///
@@ -107,13 +107,13 @@ pub fn get_native_id() -> Pid {
     }
 }
 
-/// Whether the calling thread is the first of its process: the one that a fork was called in is the first of the child.
+/// Whether the calling thread is the first of its process; in a forked child, that is the thread that called fork.
 pub(crate) fn is_first() -> bool {
     get_native_id() == process::id()
 }
 
-/// Names the calling thread for `ps`, `top` and debuggers. The name is the first 15 bytes of `name`, fewer where a
-/// character or a null would be cut in two.
+/// Names the calling thread for `ps`, `top` and debuggers. The name is the first 15 bytes of `name`; fewer if a
+/// character would be cut in two, or before a null.
 ///
 /// # Errors
 /// What the sandbox says that forbids prctl(2).
@@ -126,10 +126,10 @@ pub fn set_name(name: &str) -> Result<()> {
     sched::set_thread_name(cut(name, &mut room)).map_err(|errno| Error::os(errno, "cannot name the thread"))
 }
 
-/// The bytes of a name that the kernel keeps.
+/// The number of bytes of a name that the kernel keeps.
 const NAME: usize = 15;
 
-/// The part of `name` that the kernel will keep, as C's string.
+/// Returns the part of `name` that the kernel keeps, as a C string.
 fn cut<'r>(name: &str, room: &'r mut [u8; NAME + 1]) -> &'r CStr {
     let name = name.split('\0').next().unwrap_or_default();
     let end = (0..=NAME.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);

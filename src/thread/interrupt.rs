@@ -1,4 +1,4 @@
-//! Interrupting the main thread from another.
+//! Interruption of the main thread by another.
 
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::{AcqRel, Release};
@@ -17,8 +17,8 @@ static INTERRUPTS: Cancel = Cancel::new();
 /// The number of the signal that [`interrupt_main`] simulated last; 0 for none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// Simulates the arrival of a signal in the main thread. It ends its waits that watch [`interrupts`], and if the signal
-/// has a handler, the handler runs there. Nothing happens if the signal is ignored.
+/// Simulates the arrival of a signal in the main thread. It ends the main thread's waits that watch [`interrupts`], and
+/// if the signal has a handler, the handler runs there. Nothing happens if the signal is ignored.
 ///
 /// Differs from Python: a signal without a handler ends the waits as well, as Python's own handler of `SIGINT` does.
 /// The default action of the signal, such as ending the process, is never done.
@@ -60,7 +60,7 @@ pub fn interrupt_main(signal: Signal) -> Result<()> {
     }
 }
 
-/// What ends when [`interrupt_main`] is called: a limit for the main thread's waits. It stays so until
+/// Returns the limit that [`interrupt_main`] ends: for the main thread's waits. It stays ended until
 /// [`take_interrupt`].
 ///
 /// # Examples
@@ -69,7 +69,8 @@ pub fn interrupts() -> &'static Cancel {
     &INTERRUPTS
 }
 
-/// The signal that [`interrupt_main`] simulated, if it did since the last call; the main thread can wait again then.
+/// Returns the signal that [`interrupt_main`] simulated since the last call, if any; the main thread can wait again
+/// then.
 ///
 /// # Examples
 /// See the example of [`interrupt_main`].
@@ -82,8 +83,8 @@ pub fn take_interrupt() -> Option<Signal> {
     interrupt::interrupted().or(simulated)
 }
 
-/// Lets a signal, such as `SIGINT` of Ctrl-C, end waits from now on. These are the waits of the main thread that watch
-/// [`interrupts`], and every wait for a pool of processes. The library does so in no program that does not call this.
+/// Makes a signal, such as `SIGINT` of Ctrl-C, end waits from now on. These are the waits of the main thread that watch
+/// [`interrupts`], and every wait for a pool of processes. The library does so only in a program that calls this.
 ///
 /// A wait for a [`Pool`](crate::multiprocessing::Pool) then fails with [`Interrupted`](crate::ErrorKind::Interrupted),
 /// and the pool ends with all its workers. Call this before the first pool is made: the processes of such a pool leave
@@ -117,7 +118,7 @@ pub fn take_interrupt() -> Option<Signal> {
 #[doc(alias = "ctrl_c")]
 pub fn interrupt_on(signal: Signal) -> Result<()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let failed = |errno| Error::os(errno, "cannot install the handler of a signal that is to end waits");
+    let failed = |errno| Error::os(errno, "cannot install a signal handler that ends waits");
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner); // it guards no value
     let event = match interrupt::interrupting() {
         (_, Some(event)) => event,
@@ -126,7 +127,7 @@ pub fn interrupt_on(signal: Signal) -> Result<()> {
     interrupt::interrupt_on(signal, &INTERRUPTS, event).map(drop).map_err(failed)
 }
 
-/// The descriptor that is readable while an interrupt is pending, if the program has asked for that.
+/// Returns the descriptor that is readable while an interrupt is pending, if the program has enabled interrupts.
 #[cfg(feature = "multiprocessing")]
 pub(crate) fn interrupt_event() -> Option<&'static CancelFd> {
     interrupt::interrupting().1

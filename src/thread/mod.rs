@@ -56,11 +56,12 @@ pub(crate) use panic::{Escaped, Place, catch, install, is_exit, report_panics, r
 #[cfg(feature = "multiprocessing")]
 pub(crate) use panic::{PanicPart, catch_and_report, forget_panics, install_anew, set_panic_label};
 
-/// The longest timeout that Python takes, 292 years: it refuses longer ones. Here any `Duration` is a timeout, and one
-/// that the clock cannot count (584 years) means no limit.
+/// The longest timeout that Python accepts, 292 years: it refuses longer ones. Here any `Duration` is a timeout, and a
+/// duration beyond the clock's range (584 years) means no limit.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(9_223_372_036);
 
-/// Whether a thread may run that the process does not wait for at its end: always, since there are no sub-interpreters.
+/// Whether a thread may run that the process does not wait for at its end: always true, because there are no
+/// sub-interpreters.
 ///
 /// # Examples
 /// ```
@@ -70,7 +71,7 @@ pub const fn daemon_threads_allowed() -> bool {
     true
 }
 
-/// A free lock without an owner, which any thread may release: Python's.
+/// Makes a free lock without an owner, which any thread may release: Python's.
 ///
 /// For data, [`threading::Lock`](crate::threading::Lock) is the one that cannot be misused.
 ///
@@ -86,7 +87,7 @@ pub const fn allocate_lock() -> LockType {
     LockType::new()
 }
 
-/// Starts a thread that nobody can join, and answers with its number. It may not have run yet.
+/// Starts a thread that nobody can join, and returns its number. The thread may not have run yet.
 ///
 /// Such a thread is not waited for: it stops wherever it is when the process ends.
 ///
@@ -105,7 +106,7 @@ pub fn start_new_thread(body: impl FnOnce() + Send + 'static) -> Result<Ident> {
     start(body).map(|(ident, _)| ident)
 }
 
-/// Starts a thread that can be joined; it goes on without its handle when that is dropped.
+/// Starts a thread that can be joined; it continues when its handle is dropped.
 ///
 /// # Errors
 /// `EAGAIN` when the system has no room for another thread, or for its [stack](set_stack_size).
@@ -114,7 +115,7 @@ pub fn start_joinable_thread(body: impl FnOnce() + Send + 'static) -> Result<Han
 }
 
 fn start(body: impl FnOnce() + Send + 'static) -> Result<(Ident, Arc<Native>)> {
-    /// The end of the thread, by return or by panic.
+    /// A guard whose drop reports the end of the thread, by return or by panic.
     struct Leave(Arc<Native>, Option<Counted>);
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -165,7 +166,7 @@ impl Handle {
         self.0.ident().unwrap_or(Ident::MAIN)
     }
 
-    /// Waits for its end, by return or by panic.
+    /// Waits for the thread's end, by return or by panic.
     ///
     /// # Errors
     /// [`ErrorKind::WouldDeadlock`] in the thread itself.
@@ -173,7 +174,7 @@ impl Handle {
         self.join_timeout(Limit::NEVER).map(drop)
     }
 
-    /// Waits for its end within the limit; says whether it has ended.
+    /// Waits for the thread's end within the limit; returns whether it has ended.
     ///
     /// # Errors
     /// [`ErrorKind::WouldDeadlock`] in the thread itself.
@@ -184,7 +185,7 @@ impl Handle {
         Ok(self.0.join(limit.into()))
     }
 
-    /// Whether it has ended.
+    /// Whether the thread has ended.
     pub fn is_done(&self) -> bool {
         !self.0.is_alive()
     }

@@ -1,5 +1,4 @@
-//! A thread of the system: its start, its number, its end and those who wait for it. What `thread` and `threading`
-//! share.
+//! A thread of the system: its start, its number, its end and the waits for it. Shared by `thread` and `threading`.
 
 use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -22,20 +21,20 @@ const STARTED: u32 = 1;
 pub(crate) struct Native {
     phase: AtomicU32,
     ident: AtomicU64,
-    /// The kernel's number, 0 until the thread has reported it.
+    /// The kernel's number of the thread, 0 until the thread has reported it.
     tid: AtomicU32,
-    /// The number has been reported, or never will be.
+    /// Set when the number has been reported, or never will be.
     reported: Event,
-    /// In which process it runs: a forked child has the handle and not the thread.
+    /// The generation of the process that the thread runs in: a forked child has the handle and not the thread.
     generation: AtomicU32,
     done: Event,
-    /// Whether the thread was not started here: it ran already, or it lives on in a forked child.
+    /// Whether this library did not start the thread: it ran already, or it lives on in a forked child.
     adopted: AtomicBool,
     os: Lock<Option<JoinHandle<()>>>,
 }
 
 impl Native {
-    /// Not started.
+    /// Makes a thread that is not started.
     pub(crate) const fn new() -> Self {
         Self {
             phase: AtomicU32::new(INITIAL),
@@ -49,14 +48,14 @@ impl Native {
         }
     }
 
-    /// The calling thread, however it was started.
+    /// Makes a `Native` for the calling thread, however it was started.
     pub(crate) fn current() -> Self {
         let native = Self::new();
         native.adopt();
         native
     }
 
-    /// The first thread of this process, seen from another.
+    /// Makes a `Native` for the first thread of this process, seen from another.
     pub(crate) fn first() -> Self {
         let native = Self::new();
         native.ident.store(Ident::MAIN.get(), Relaxed);
@@ -66,7 +65,7 @@ impl Native {
         native
     }
 
-    /// Makes it the calling thread's: the one that a fork was called in lives on in the child.
+    /// Makes this the calling thread's: the thread that called fork lives on in the child.
     pub(crate) fn adopt(&self) {
         self.adopted.store(true, Relaxed);
         self.ident.store(get_ident().get(), Relaxed);
@@ -75,7 +74,7 @@ impl Native {
         self.phase.store(STARTED, Release);
     }
 
-    /// Starts the thread, unless `admit` objects to the number that it will run under. `body` is to call
+    /// Starts the thread, unless `admit` rejects the number that it will run under. `body` must call
     /// [`enter`](Self::enter) first and [`leave`](Self::leave) last.
     ///
     /// # Errors
@@ -115,7 +114,7 @@ impl Native {
         }
     }
 
-    /// Called first in the new thread.
+    /// Must be called first in the new thread.
     pub(crate) fn enter(&self) {
         if let Some(ident) = self.ident() {
             adopt_ident(ident);
@@ -124,7 +123,7 @@ impl Native {
         self.reported.set();
     }
 
-    /// Called last in the thread: those who wait go on.
+    /// Wakes the waiters; must be called last in the thread.
     pub(crate) fn leave(&self) {
         self.done.set();
     }
@@ -134,7 +133,7 @@ impl Native {
         Ident::from_number(self.ident.load(Acquire))
     }
 
-    /// The kernel's number: `None` before the start. Waits for a thread that is about to tell it.
+    /// The kernel's number: `None` before the start. Waits for a thread that is about to report it.
     pub(crate) fn native_id(&self) -> Option<Pid> {
         self.ident()?;
         if self.tid.load(Acquire) == 0 && self.is_alive() {
@@ -147,7 +146,7 @@ impl Native {
         self.phase.load(Acquire) == STARTED
     }
 
-    /// Whether it belongs to this process, not to the one that this was forked from.
+    /// Whether the thread belongs to this process, not to the process that this process was forked from.
     pub(crate) fn is_here(&self) -> bool {
         self.generation.load(Relaxed) == generation()
     }
@@ -160,7 +159,7 @@ impl Native {
         self.is_started() && !self.is_done() && self.is_here()
     }
 
-    /// Waits for its end, within the limit; says whether it has ended. In a forked child it has.
+    /// Waits for the thread's end within the limit; returns whether it has ended. In a forked child it has.
     ///
     /// Without a limit this waits until the kernel is done with it; with one, until its own work is.
     pub(crate) fn join(&self, limit: Limit<'_>) -> bool {
@@ -183,11 +182,11 @@ impl Native {
     }
 }
 
-/// What the system is to know of a new thread.
+/// The system's settings for a new thread.
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) name: Option<String>,
-    /// 0 for the default.
+    /// The size of the stack; 0 for the default.
     pub(crate) stack: usize,
 }
 
@@ -240,11 +239,11 @@ fn refused(errno: Errno) -> Error {
 
 static STACK: AtomicUsize = AtomicUsize::new(0);
 
-/// The smallest stack that [`set_stack_size`] takes.
+/// The smallest stack size that [`set_stack_size`] accepts.
 const SMALLEST: usize = 32 * 1024;
 
-/// The size of the stack of threads that are started later, in bytes; 0 is the default of Rust, 2 MiB unless
-/// `RUST_MIN_STACK` says otherwise.
+/// The stack size of threads that are started later, in bytes; 0 is the default of Rust, 2 MiB unless `RUST_MIN_STACK`
+/// is set.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -259,9 +258,8 @@ pub fn stack_size() -> usize {
     STACK.load(Relaxed)
 }
 
-/// Sets the size of the stack of threads that are started later, in bytes, and answers with what it was. 0 is the
-/// default of Rust, 2 MiB unless `RUST_MIN_STACK` says otherwise (Python's is that of the C library, 8 MiB). Rounded up
-/// to pages.
+/// Sets the stack size of threads that are started later, in bytes, and returns the previous size. 0 is the default of
+/// Rust, 2 MiB unless `RUST_MIN_STACK` is set (Python's is that of the C library, 8 MiB). Rounded up to pages.
 ///
 /// Too large is not found out here: the next start fails.
 ///
@@ -275,16 +273,16 @@ pub fn set_stack_size(size: usize) -> Result<usize> {
     Ok(STACK.swap(size, Relaxed))
 }
 
-/// The size, if a stack may have it.
+/// Returns the size, if it is valid for a stack.
 pub(crate) fn checked(size: usize) -> Result<usize> {
     if size != 0 && size < SMALLEST {
-        let message = format!("a stack of {size} bytes is too small: size not valid, 0 or at least {SMALLEST}");
+        let message = format!("a stack of {size} bytes is too small: size not valid, use 0 or at least {SMALLEST}");
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     Ok(size)
 }
 
-/// How many threads run that were started here: the generation of the process above, the count below.
+/// The number of running threads that this library started: the generation of the process above, the count below.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 fn change(by: i64, floor: u64) -> u64 {
@@ -300,7 +298,7 @@ fn change(by: i64, floor: u64) -> u64 {
 
 thread_local!(static COUNTED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
 
-/// One more counted thread, from its start to its end.
+/// A counted thread, from its start to its end.
 #[derive(Debug)]
 pub(crate) struct Counted {
     entered: bool,
@@ -312,7 +310,7 @@ impl Counted {
         Self { entered: false }
     }
 
-    /// Called in the new thread.
+    /// Records that the new thread runs; called in that thread.
     pub(crate) fn enter(&mut self) {
         self.entered = true;
         COUNTED.set(true);
@@ -328,13 +326,13 @@ impl Drop for Counted {
     }
 }
 
-/// How many counted threads a fork leaves in the child: the calling one, if it is.
+/// How many counted threads a fork leaves in the child: one if the calling thread is counted, otherwise none.
 fn survivors() -> u64 {
     u64::from(COUNTED.get())
 }
 
-/// How many threads run that were started with this module or with [`threading`](crate::threading); the first thread is
-/// not among them.
+/// The number of running threads that were started with this module or with [`threading`](crate::threading), without
+/// the first thread.
 ///
 /// # Examples
 /// See the example of [`Handle`](super::Handle).

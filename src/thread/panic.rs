@@ -1,4 +1,4 @@
-//! Unwinding out of a thread: what panicked and where, kept until somebody reports it, and the quiet way out.
+//! Unwinding out of a thread: panics with their locations, which are kept until they are reported, and the quiet exit.
 //!
 //! std prints a panic when it happens, whoever catches it. A thread of [`threading`](crate::threading) reports what
 //! escaped from it, once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints as std does, but
@@ -17,21 +17,22 @@ use std::sync::atomic::{
 
 use crate::error::{self, Error, ErrorKind};
 
-/// Where and how a panic began.
+/// The location of a panic, and its backtrace.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) location: String,
     pub(crate) backtrace: Backtrace,
 }
 
-/// What unwound out of a closure.
+/// The payload and place of an unwinding that left a closure.
 pub(crate) struct Escaped {
     pub(crate) payload: Box<dyn Any + Send>,
-    /// `None` when our hook did not see it: an unwinding that was resumed, or another hook in our place.
+    /// The place; `None` when this library's hook did not see the panic, because an unwinding was resumed or another
+    /// hook is set.
     pub(crate) place: Option<Place>,
 }
 
-/// A panic that our hook saw.
+/// A panic that this library's hook saw.
 struct Kept {
     /// Whether it was printed.
     reported: bool,
@@ -48,7 +49,8 @@ impl Kept {
         Self { reported, kind: info.payload().type_id(), message, place }
     }
 
-    /// Whether it is this that unwound with `payload`. The hook saw it elsewhere in memory, so kind and words must do.
+    /// Whether this panic unwound with `payload`. The hook saw the payload at another address, so only type and text
+    /// are compared.
     fn is(&self, payload: &(dyn Any + Send)) -> bool {
         self.kind == payload.type_id() && text(payload).is_none_or(|words| words == self.message)
     }
@@ -66,21 +68,22 @@ impl Kept {
     }
 }
 
-/// What is to be printed of a panic of a process.
+/// The parts of a process's panic to print.
 #[cfg_attr(not(feature = "multiprocessing"), expect(dead_code, reason = "only processes label their panics"))]
 pub(crate) enum PanicPart<'p> {
-    /// The message and place of the panic, which nothing else prints.
+    /// The message and place of the panic, which no other code prints.
     Whole(&'p str, &'p Place),
     /// The name of the process only, before the program's hook prints the panic.
     Name,
-    /// The same, and the panic or the one before it ends the process.
+    /// The name of the process; the message and place are those of the panic that ends the process, or of the one
+    /// before it.
     Last(&'p str, &'p Place),
 }
 
 /// Prints a panic of a process under the name of the process, and sends the last one to the parent.
 pub(crate) type PanicLabel = fn(PanicPart<'_>);
 
-/// What the hook does in a thread. One piece without allocations, because every new child touches it.
+/// The state of the hook in a thread. It is one value without allocations, because every new child accesses it.
 #[derive(Clone, Copy)]
 struct HookState {
     /// The label of the process, if this is its first thread and this library started the process.
@@ -89,14 +92,14 @@ struct HookState {
     keeps: bool,
     /// Whether a panic that is kept is also reported at once.
     reports: bool,
-    /// How many there were in [`KEPT`] when the innermost [`catch`] began.
+    /// The length of [`KEPT`] when the innermost [`catch`] began.
     floor: u32,
-    /// How many there are, so that nobody touches an empty list.
+    /// The length of [`KEPT`], so that an empty list is not accessed.
     kept: u32,
 }
 
-/// How many the hook keeps in one [`catch`]: those that a destructor may meet, without end those of a loop that catches
-/// its own.
+/// The maximum number of panics that the hook keeps in one [`catch`]: enough for a destructor, but bounded in a loop
+/// that catches its own panics.
 const MANY: u32 = 8;
 
 thread_local! {
@@ -105,12 +108,12 @@ thread_local! {
     static KEPT: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `body`, keeping panics silent, and gives back what escaped.
+/// Runs `body` without printing panics; returns the panic that escaped.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
     caught(false, body)
 }
 
-/// Forgets the panics that were kept since the innermost [`catch`] began, all of which were caught within it.
+/// Drops the panics that were kept since the innermost [`catch`] began, all of which were caught within it.
 #[cfg(feature = "multiprocessing")]
 #[inline]
 pub(crate) fn forget_panics() {
@@ -128,8 +131,8 @@ fn forget_kept(floor: u32) {
     drop(forgotten);
 }
 
-/// Runs `body`, with panics reported under the [label](set_panic_label) as they happen, and returns what escaped. Only
-/// what has no place is still to be reported.
+/// Runs `body`, reports panics under the [label](set_panic_label) as they happen, and returns the one that escaped.
+/// Only a panic without a place is still to be reported.
 #[cfg(feature = "multiprocessing")]
 pub(crate) fn catch_and_report<R>(body: impl FnOnce() -> R) -> Result<R, Escaped> {
     caught(true, body)
@@ -150,14 +153,15 @@ fn caught<R>(reports: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
     })
 }
 
-/// Makes the calling thread the first of a process, from now on: its panics begin with the name of that process.
+/// Makes the calling thread the first of a process, from now on: its panics are printed with the name of that process.
 #[cfg(feature = "multiprocessing")]
 #[inline]
 pub(crate) fn set_panic_label(label: PanicLabel) {
     STATE.set(HookState { label: Some(label), keeps: false, reports: false, ..STATE.get() });
 }
 
-/// Runs `body` with panics going to the process's hook as they happen, and swallows them; says whether there was none.
+/// Runs `body`, passes its panics to the process's hook as they happen, and discards them; returns whether there was
+/// none.
 pub(crate) fn report_panics(body: impl FnOnce()) -> bool {
     let before = STATE.get();
     STATE.set(HookState { keeps: false, ..before });
@@ -168,10 +172,10 @@ pub(crate) fn report_panics(body: impl FnOnce()) -> bool {
     ended.is_ok()
 }
 
-/// Where our newest hook is, 0 while there is none.
+/// The address of this library's newest hook; 0 while there is none.
 static INSTALLED: AtomicUsize = AtomicUsize::new(0);
 
-/// Part of our hook: clears [`INSTALLED`] when that is dropped, for the next one may get its place.
+/// A part of this library's hook. It clears [`INSTALLED`] on drop, because the next hook may have the same address.
 struct Mark;
 
 impl Drop for Mark {
@@ -180,10 +184,10 @@ impl Drop for Mark {
     }
 }
 
-/// Whether ours was put before the program's in this process or an ancestor that it is a copy of.
+/// Whether this library's hook was installed in this process or in an ancestor that it is a copy of.
 static BEGUN: AtomicBool = AtomicBool::new(false);
 
-/// Puts our hook before the one that is there, once in a process.
+/// Installs this library's hook before the present hook, once in a process.
 pub(crate) fn install() {
     // A hook cannot be set while the thread unwinds; the next start will.
     if BEGUN.load(Relaxed) || std::thread::panicking() || BEGUN.swap(true, AcqRel) {
@@ -192,8 +196,8 @@ pub(crate) fn install() {
     install_anew();
 }
 
-/// Puts our hook before the one that is there, unless that is ours: at the birth of a process, whose parent may have
-/// set another since.
+/// Installs this library's hook before the present hook, unless that is this library's: at the start of a process,
+/// whose parent may have set another since.
 pub(crate) fn install_anew() {
     if std::thread::panicking() {
         return;
@@ -210,7 +214,7 @@ fn place(hook: &Hook) -> usize {
     (&raw const **hook).cast::<()>().addr()
 }
 
-/// Our hook, with another behind it.
+/// Makes this library's hook, which calls the hook `before` after it.
 fn ours(before: Hook) -> Hook {
     let mark = Mark;
     let hook: Hook = Box::new(move |info| {
@@ -240,8 +244,8 @@ fn ours(before: Hook) -> Hook {
     hook
 }
 
-/// Whether the process ends with this panic: nothing can catch what must not unwind, such as a panic out of a
-/// destructor that runs in an unwinding. Only its `Debug` form tells so in every case.
+/// Whether the process ends with this panic: a panic that cannot unwind cannot be caught, such as a panic out of a
+/// destructor during an unwinding. Only the `Debug` form of `info` shows this in every case.
 fn aborts(info: &PanicHookInfo<'_>) -> bool {
     const WORDS: [&str; 2] = ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
     text(info.payload()).is_some_and(|words| WORDS.contains(&words))
@@ -264,7 +268,7 @@ fn keep(state: HookState, info: &PanicHookInfo<'_>) {
     });
 }
 
-/// The words of a panic, if it has any.
+/// Returns the text of a panic, if it has one.
 pub(crate) fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| payload.downcast_ref::<&str>().copied())
@@ -273,12 +277,12 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> Option<&str> {
 /// The payload of [`exit`].
 struct Exit;
 
-/// Whether it was [`exit`] that unwound.
+/// Whether [`exit`] caused the unwinding.
 pub(crate) fn is_exit(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Exit>()
 }
 
-/// The result of an ended thread, from what the thread left, or why there is no result.
+/// Returns the result of an ended thread, or the error that there is no result.
 pub(crate) fn result_of<T>(left: Option<std::thread::Result<T>>, name: impl FnOnce() -> String) -> error::Result<T> {
     match left {
         Some(Ok(value)) => Ok(value),
@@ -286,11 +290,12 @@ pub(crate) fn result_of<T>(left: Option<std::thread::Result<T>>, name: impl FnOn
             Err(Error::new(ErrorKind::NoResult, format!("thread {} left by exit()", name())))
         }
         Some(Err(payload)) => {
-            let words = text(&*payload).unwrap_or("with something that is not a text");
+            let words = text(&*payload).unwrap_or("with a payload that is not a text");
             Err(Error::new(ErrorKind::Panicked, format!("thread {} panicked: {words}", name())))
         }
         None => {
-            let message = format!("thread {}: its result was taken before, or is not here to be taken", name());
+            let message =
+                format!("thread {} has no result here: it was taken before, or the handle never had one", name());
             Err(Error::new(ErrorKind::NoResult, message))
         }
     }

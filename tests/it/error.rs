@@ -17,7 +17,7 @@ fn an_error_keeps_kind_message_and_source_on_its_way_into_io() {
     let (near, _far) = UnixStream::pair().unwrap();
     let error = Poll::<UnixStream>::new().modify(&near, PollFlags::IN).unwrap_err();
     assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::NOENT)));
-    assert!(error.to_string().contains("is not registered; register it first"), "{error}");
+    assert!(error.to_string().contains("is not registered: register it first"), "{error}");
     assert!(error.source().is_some_and(|source| source.is::<Errno>()));
     let io: io::Error = error.into();
     assert_eq!(io.kind(), io::ErrorKind::NotFound);

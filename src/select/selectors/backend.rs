@@ -1,4 +1,4 @@
-//! The kernel's ways to wait, small enough to compare side by side.
+//! The ways to wait in the kernel, small enough to compare side by side.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -19,7 +19,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// One of the kernel's ways to wait; the [aliases](super) name the selectors made of them.
+/// One of the kernel's ways to wait; the [aliases](super) name the selectors that use them.
 ///
 /// Sealed: what it is given has been checked against the selector's map.
 ///
@@ -42,13 +42,13 @@ mod sealed {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Backend: sealed::Sealed + Sized {
-    /// Makes the kernel object, if it takes one.
+    /// Makes the kernel object, if the backend needs one.
     ///
     /// # Errors
     /// What the kernel says.
     fn new() -> Result<Self>;
 
-    /// Makes sure, before any other call, that what the kernel keeps is this process's own.
+    /// Ensures, before any other call, that the kernel object belongs to this process.
     ///
     /// # Errors
     /// What the kernel says; it is asked again the next time.
@@ -56,7 +56,7 @@ pub trait Backend: sealed::Sealed + Sized {
         Ok(())
     }
 
-    /// Begins to watch `fd`.
+    /// Begins to watch `fd` for `interest`.
     ///
     /// # Errors
     /// What the kernel says; `fd` is not watched then.
@@ -64,7 +64,7 @@ pub trait Backend: sealed::Sealed + Sized {
         Ok(())
     }
 
-    /// Watches `fd` for something else.
+    /// Changes the interest of `fd`.
     ///
     /// # Errors
     /// What the kernel says; `fd` is watched as before then.
@@ -72,17 +72,17 @@ pub trait Backend: sealed::Sealed + Sized {
         Ok(())
     }
 
-    /// Watches `fd` no longer, even if it was closed meanwhile.
+    /// Stops watching `fd`, even if it was closed meanwhile.
     fn remove(&mut self, _fd: BorrowedFd<'_>) {}
 
-    /// Waits, and lists what is ready.
+    /// Waits, and returns the ready tokens.
     ///
     /// # Errors
     /// What the kernel says.
     fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>>;
 }
 
-/// select.
+/// The backend that uses select.
 ///
 /// # Examples
 /// See the example of [`Backend`].
@@ -113,7 +113,7 @@ impl Backend for SelectBackend {
     }
 }
 
-/// An object that select is asked about; it is found again by its token, whatever descriptor it lent.
+/// An object for one call of select; it is found again by its token, even if its descriptor changed.
 struct Asked<'a> {
     token: Token,
     fd: BorrowedFd<'a>,
@@ -125,7 +125,7 @@ impl AsFd for Asked<'_> {
     }
 }
 
-/// ppoll.
+/// The backend that uses ppoll.
 ///
 /// # Examples
 /// See the example of [`Backend`].
@@ -157,7 +157,7 @@ impl Backend for PollBackend {
     }
 }
 
-/// epoll.
+/// The backend that uses epoll.
 ///
 /// # Examples
 /// See the example of [`Backend`].
@@ -170,7 +170,7 @@ pub struct EpollBackend {
 impl sealed::Sealed for EpollBackend {}
 
 impl EpollBackend {
-    /// In a forked child the kernel's set is the parent's as well: leaves it alone and makes another like it.
+    /// Replaces the kernel's set in a forked child, which shares it with the parent, by a new set like it.
     #[cold]
     fn make_the_set_anew<F: AsFd, T>(&mut self, map: &Map<F, T>) -> errno::Result<()> {
         let set = Epoll::new()?.above_standard()?;
@@ -235,9 +235,9 @@ impl Backend for EpollBackend {
     }
 }
 
-/// The wait when the set told only of descriptors that are no longer registered: closed while registered, and kept
-/// alive by a duplicate. Nothing can name them to the kernel any more, and the set would tell of them again at once for
-/// ever, so this wait is by ppoll.
+/// Waits by ppoll when the set reported only descriptors that are no longer registered: closed while registered, and
+/// kept alive by a duplicate. Nothing can name them to the kernel any more, and the set would report them again at once
+/// forever.
 #[cold]
 fn without_the_stale<F: AsFd, T>(map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>> {
     PollBackend(()).wait(map, deadline)
@@ -261,7 +261,7 @@ impl fmt::Debug for EpollBackend {
     }
 }
 
-/// kqueue, on Linux the one of this library.
+/// The backend that uses kqueue, on Linux the queue of this library.
 ///
 /// # Examples
 /// See the example of [`Backend`].
@@ -277,11 +277,11 @@ impl KqueueBackend {
     }
 }
 
-/// What READ and WRITE are to a queue.
+/// The filters of a queue for READ and WRITE.
 const FILTERS: [(Interest, Filter); 2] = [(Interest::READ, Filter::READ), (Interest::WRITE, Filter::WRITE)];
 
-/// The change that watches `fd`. The token is cut to the width of a kevent's number; the descriptor tells it from
-/// others.
+/// Makes the change that watches `fd`. The token is cut to the width of a kevent's number; the descriptor distinguishes
+/// it from others.
 fn knote(fd: BorrowedFd<'_>, filter: Filter, token: Token) -> Kevent {
     // An open descriptor's number is not negative.
     Kevent::new(fd.as_raw_fd() as usize, filter).with_udata(token.to_bits() as usize)
@@ -366,7 +366,7 @@ impl Backend for KqueueBackend {
     }
 }
 
-/// The first of epoll and poll that can really be made.
+/// The first of epoll and poll that the system can make.
 ///
 /// # Examples
 /// See the example of [`Backend`].
@@ -425,7 +425,7 @@ impl Backend for FirstUsable {
     }
 }
 
-/// Sorts what is ready by its token, and merges two reports of one token.
+/// Sorts the ready entries by token, and merges two reports of one token.
 fn merge_interests(ready: &mut Vec<(Token, Interest)>) {
     ready.sort_unstable_by_key(|(token, _)| *token);
     ready.dedup_by(|later, kept| {

@@ -1,10 +1,10 @@
-//! What a selector waits for.
+//! The events that a selector waits for.
 
 bitflags::bitflags! {
-    /// What to wait for on an object, and what it is ready for.
+    /// The events to wait for on an object, or the events that it is ready for.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Interest: u8 {
-        /// Reading (or accepting, or noticing the end).
+        /// Reading (or accepting, or detecting the end).
         #[doc(alias = "EVENT_READ")]
         const READ = 1;
         /// Writing.

@@ -1,4 +1,4 @@
-//! What a selector has in it: keys by token and by descriptor number.
+//! The registrations of a selector: keys by token and by descriptor number.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use super::Interest;
 
-/// Names one registration; never used twice by a selector, so a stale one finds nothing.
+/// The name of one registration; never reused by a selector, so a stale token finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(u64);
 
@@ -20,7 +20,7 @@ impl Token {
     }
 }
 
-/// Python's `SelectorKey`: an object, what it is watched for, and the data attached to it.
+/// Python's `SelectorKey`: an object, its interest, and the data attached to it.
 ///
 /// # Examples
 /// ```
@@ -59,29 +59,29 @@ impl<F, T> Key<F, T> {
         &self.file
     }
 
-    /// The object of a key that [`unregister`](super::Selector::unregister) or [`close`](super::Selector::close) gave
-    /// back. For one that stays registered there is [`Selector::file_mut`](super::Selector::file_mut).
+    /// The object of a key that [`unregister`](super::Selector::unregister) or [`close`](super::Selector::close)
+    /// returned. For a registered object use [`Selector::file_mut`](super::Selector::file_mut).
     pub fn file_mut(&mut self) -> &mut F {
         &mut self.file
     }
 
-    /// The number of its descriptor, as it was when it was registered.
+    /// The number of the object's descriptor at its registration.
     pub fn fd(&self) -> RawFd {
         self.fd
     }
 
-    /// What it is watched for.
+    /// The interest of the object.
     #[doc(alias = "events")]
     pub fn interest(&self) -> Interest {
         self.interest
     }
 
-    /// The data attached to it.
+    /// The data attached to the object.
     pub fn data(&self) -> &T {
         &self.data
     }
 
-    /// The object and the data.
+    /// Returns the object and the data.
     pub fn into_parts(self) -> (F, T) {
         (self.file, self.data)
     }
@@ -93,7 +93,7 @@ impl<F, T> fmt::Debug for Key<F, T> {
     }
 }
 
-/// The registrations of a selector, as it sees them now.
+/// The current registrations of a selector.
 ///
 /// # Examples
 /// See the example of [`Key`].
@@ -115,22 +115,22 @@ impl<F, T> Map<F, T> {
         self.keys.get(&token)
     }
 
-    /// The token of the object with this descriptor.
+    /// Returns the token of the object with this descriptor.
     pub fn find(&self, fd: impl AsFd) -> Option<Token> {
         self.by_fd.get(&fd.as_fd().as_raw_fd()).copied()
     }
 
-    /// Every registration, in no order.
+    /// Returns every registration, in no order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Token, &Key<F, T>)> {
         self.keys.iter().map(|(token, key)| (*token, key))
     }
 
-    /// How many are registered.
+    /// The number of registrations.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether none is registered.
+    /// Whether there are no registrations.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -143,7 +143,7 @@ impl<F, T> Map<F, T> {
         self.keys.get_mut(&token)
     }
 
-    /// The token that the next [`insert`](Self::insert) will answer.
+    /// Returns the token that the next [`insert`](Self::insert) will return.
     pub(super) fn next(&self) -> Token {
         Token(self.next)
     }

@@ -119,7 +119,7 @@ pub use backend::{Backend, EpollBackend, FirstUsable, KqueueBackend, PollBackend
 pub use interest::Interest;
 pub use map::{Key, Map, Token};
 
-/// What every selector does.
+/// The methods of every selector.
 ///
 /// A function may take any selector as `&mut dyn Selector<F, T>`, Python's `BaseSelector`. Such a function waits with
 /// [`select_until`](Self::select_until), because [`select`](Self::select) is generic:
@@ -138,7 +138,7 @@ pub use map::{Key, Map, Token};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Selector<F: AsFd, T> {
-    /// Takes `file` in, to be watched for `interest`, with `data` attached.
+    /// Registers `file`, to be watched for `interest`, with `data` attached.
     ///
     /// # Errors
     /// `file` and `data` are dropped, and nothing else has changed. Where the caller needs them back, the call is
@@ -150,7 +150,7 @@ pub trait Selector<F: AsFd, T> {
         self.register_or_give_back(file, interest, data).map_err(Error::from)
     }
 
-    /// As [`register`](Self::register), with an error that has `file` and `data` in it.
+    /// Registers like [`register`](Self::register); the error contains `file` and `data`.
     ///
     /// # Errors
     /// The [`RegisterError`] gives `file` and `data` back for the reasons of [`register`](Self::register), and nothing
@@ -162,7 +162,7 @@ pub trait Selector<F: AsFd, T> {
         data: T,
     ) -> std::result::Result<Token, RegisterError<F, T>>;
 
-    /// Takes an object out and gives it back.
+    /// Removes an object and returns it.
     ///
     /// It works as well for one whose descriptor was closed behind the selector's back.
     ///
@@ -170,7 +170,7 @@ pub trait Selector<F: AsFd, T> {
     /// [`ErrorKind::NotRegistered`] when the token's object is no longer in.
     fn unregister(&mut self, token: Token) -> Result<Key<F, T>>;
 
-    /// Changes what an object is watched for, and its data; answers the old data.
+    /// Changes the interest and the data of an object; returns the old data.
     ///
     /// When the interest stays the same no system call is made. Differs from Python: when the kernel refuses, the entry
     /// stays as it was instead of vanishing.
@@ -180,7 +180,8 @@ pub trait Selector<F: AsFd, T> {
     /// [`ErrorKind::Os`] when the kernel refuses.
     fn modify(&mut self, token: Token, interest: Interest, data: T) -> Result<T>;
 
-    /// Waits until an object is ready; lists the ready ones with what they are ready for, out of what was asked.
+    /// Waits until an object is ready; returns the ready objects with the events that they are ready for, out of their
+    /// interest.
     ///
     /// An error or a hang-up shows as ready for reading and writing both, so that the next operation meets it. An empty
     /// list means that the time ran out; what comes of objects that are no longer registered does not end the wait.
@@ -195,35 +196,35 @@ pub trait Selector<F: AsFd, T> {
         self.select_until(timeout.into())
     }
 
-    /// As [`select`](Self::select), also for a `&mut dyn Selector<F, T>`.
+    /// Waits like [`select`](Self::select), also for a `&mut dyn Selector<F, T>`.
     ///
     /// # Errors
     /// As [`select`](Self::select).
     fn select_until(&mut self, deadline: Deadline) -> Result<Vec<(Token, Interest)>>;
 
-    /// What is registered.
+    /// The registrations.
     fn map(&self) -> &Map<F, T>;
 
-    /// An object and its data, to be used and changed in place; `None` when the object is no longer registered.
+    /// Returns an object and its data, to be used and changed in place; `None` when the object is no longer registered.
     ///
     /// The selector goes on watching the descriptor that was registered. An object that was put in the place of the
     /// old one is not watched: unregister the old one and register the new one instead.
     fn parts_mut(&mut self, token: Token) -> Option<(&mut F, &mut T)>;
 
-    /// An object, to be used in place, as [`Read`](std::io::Read) and [`Write`](std::io::Write) need it. The rules are
-    /// those of [`parts_mut`](Self::parts_mut).
+    /// Returns an object, to be used in place, as [`Read`](std::io::Read) and [`Write`](std::io::Write) need it. The
+    /// rules are those of [`parts_mut`](Self::parts_mut).
     fn file_mut(&mut self, token: Token) -> Option<&mut F>;
 
-    /// The data of an object, to be changed in place.
+    /// Returns the data of an object, to be changed in place.
     fn data_mut(&mut self, token: Token) -> Option<&mut T>;
 
-    /// Frees what the kernel holds and gives every object back. Dropping the selector drops them.
+    /// Frees the kernel object and returns every object. Dropping the selector drops them.
     fn close(self) -> Vec<Key<F, T>>
     where
         Self: Sized;
 }
 
-/// A registration that did not happen: why, and what was to be registered.
+/// A failed registration: the error, and the object and data that were to be registered.
 ///
 /// The `?` operator turns it into an [`Error`] or into a [`std::io::Error`]; both drop the object and the data.
 ///
@@ -241,11 +242,11 @@ pub trait Selector<F: AsFd, T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RegisterError<F, T> {
-    /// Why.
+    /// The error.
     pub error: Error,
-    /// The object, given back.
+    /// The object, returned to the caller.
     pub file: F,
-    /// The data, given back.
+    /// The data, returned to the caller.
     pub data: T,
 }
 
@@ -289,9 +290,10 @@ pub struct Selecting<B, F, T = ()> {
     backend: B,
 }
 
-/// The first of epoll and poll that can really be made now.
+/// The selector over the first of epoll and poll that the system can make.
 pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
-/// Over epoll: the cost of waiting depends on how many are ready. Is itself a descriptor that can be waited for.
+/// The selector over epoll: the cost of waiting depends on how many objects are ready. It is itself a descriptor that
+/// can be waited for.
 ///
 /// In a forked child that descriptor is the parent's set until the first call, which makes another set with another
 /// descriptor. Register that descriptor again with whatever waits for the selector.
@@ -299,8 +301,8 @@ pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 /// # Examples
 /// See the example of [`RegisterError`].
 pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
-/// Over the [`Kqueue`](crate::select::Kqueue) of this library: plain files are welcome, and are ready unless they are
-/// at their end.
+/// The selector over the [`Kqueue`](crate::select::Kqueue) of this library: it accepts plain files, which are ready
+/// unless they are at their end.
 ///
 /// # Examples
 /// ```
@@ -313,19 +315,19 @@ pub type EpollSelector<F, T = ()> = Selecting<EpollBackend, F, T>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type KqueueSelector<F, T = ()> = Selecting<KqueueBackend, F, T>;
-/// Over ppoll: any object that can be opened, at a cost that depends on how many are registered.
+/// The selector over ppoll: any object that can be opened, at a cost that depends on how many are registered.
 ///
 /// # Examples
 /// See the example of [`Selector`].
 pub type PollSelector<F, T = ()> = Selecting<PollBackend, F, T>;
-/// Over [`select`](crate::select::select()), without its limit of 1,024.
+/// The selector over [`select`](crate::select::select()), without its limit of 1,024.
 ///
 /// # Examples
 /// See the example of [`Selector`].
 pub type SelectSelector<F, T = ()> = Selecting<SelectBackend, F, T>;
 
 impl<B: Backend, F: AsFd, T> Selecting<B, F, T> {
-    /// An empty selector.
+    /// Makes an empty selector.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `EMFILE` or `ENFILE` when it needs a descriptor and none is left.
@@ -345,7 +347,7 @@ impl<B: Backend, F: AsFd, T> Selector<F, T> for Selecting<B, F, T> {
             let fd = file.as_fd();
             let number = fd.as_raw_fd();
             if self.map.find(fd).is_some() {
-                let message = format!("selector: descriptor {number} is registered already; use modify");
+                let message = format!("selector: descriptor {number} is registered already: use modify");
                 return Err(Error::new(ErrorKind::AlreadyRegistered, message));
             }
             let token = self.map.next();
@@ -416,12 +418,12 @@ fn check(interest: Interest) -> Result<()> {
 
 #[cold]
 fn unknown() -> Error {
-    Error::new(ErrorKind::NotRegistered, "selector: the token's object is not registered (any more)")
+    Error::new(ErrorKind::NotRegistered, "selector: the token's object is not registered")
 }
 
 impl<F, T> Selecting<KqueueBackend, F, T> {
-    /// The descriptor of the queue, which is readable while something is ready. In a forked child there is none until
-    /// the first call of the selector.
+    /// Returns the descriptor of the queue, which is readable while an object is ready. In a forked child it does not
+    /// exist until the first call of the selector.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `EMFILE` and the like at the first call, with `EBADF` in a forked child.
