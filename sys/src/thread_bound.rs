@@ -19,7 +19,7 @@ pub trait UsedByAnotherThread {}
 #[derive(Debug)]
 pub enum GuardStaysInItsThread {}
 
-/// In a `PhantomData`, makes what contains it neither `Send` nor `Sync`.
+/// A field of this type makes a struct neither `Send` nor `Sync`.
 #[derive(Debug)]
 pub struct StaysInItsThread<M = GuardStaysInItsThread>(PhantomData<(*const (), M)>);
 

@@ -22,7 +22,7 @@ fn nested(depth: usize) -> Value {
     (1..depth).fold(Value::List(Vec::new()), |inner, _| Value::List(vec![inner]))
 }
 
-/// The same in Python, as an expression.
+/// The Python code of the same function.
 const NESTED: &str =
     "import functools; nested = lambda depth: functools.reduce(lambda it, _: [it], range(1, depth), [])";
 

@@ -114,7 +114,7 @@ fn a_dropped_pool_ends_its_results() {
     assert!(results.next().is_none());
 }
 
-/// Each time this process has one thread afterwards, and can fork again.
+/// After each pool this process has one thread, and can fork again.
 fn the_thread_of_the_callbacks_ends_with_its_pool() {
     let (tell, hear) = mpsc::channel();
     let called = move || {

@@ -38,7 +38,7 @@ fn arm(rule: Rule) -> Armed {
     rule.arm().unwrap()
 }
 
-/// Each foreign call of the start fails in each way.
+/// Each foreign call of the start fails in each possible way.
 fn a_refused_start_leaves_nothing() {
     let start = || Fork::start_with(Process::builder(), "return", "0");
     let swept = Sweep::new(&[Errno::INTR, Errno::NOMEM, Errno::MFILE, Errno::AGAIN, Errno::PERM]).run_with(

@@ -41,7 +41,7 @@ pub(crate) enum Holder {
     Dead,
 }
 
-/// The state of a lease at one instant. Two looks are equal if nobody has freed or taken the lease between them.
+/// The state of a lease at one instant. Two looks are equal if no thread has freed or taken the lease between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look(u64);
 

@@ -244,7 +244,7 @@ pub enum Refused {
     TooMany,
     /// The object has no room for one more participant. Most objects have room for 120 at a time.
     TableFull,
-    /// There is no memory for one more participant.
+    /// The object has no memory for one more participant.
     NoMemory,
     /// The calling thread does not hold the lock whose guard it passed to a wait: the lock was released by name.
     NotOwner(NotOwner),

@@ -70,7 +70,7 @@ fn number(word: u32) -> u32 {
 /// What the server has to do after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Nothing: the client looks.
+    /// Nothing: the client is awake and polls.
     Nobody,
     /// Wake the sleeper on `answered`.
     Sleeper,

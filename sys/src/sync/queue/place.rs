@@ -33,7 +33,7 @@ pub(super) const fn is_notified(word: u64) -> bool {
     word != NONE && word as u32 == 0
 }
 
-/// How many tickets before `now` a waiter arrived; 0 for one that arrived later.
+/// Returns how many tickets before `now` a waiter arrived; 0 if it arrived later.
 pub(super) const fn age(word: u64, now: u32) -> u32 {
     let age = now.wrapping_sub(ticket_of(word));
     if age > u32::MAX / 2 { 0 } else { age }
