@@ -367,7 +367,7 @@ fn waiter_whose_generation_came_round_finds_the_unit() {
     }
 }
 
-/// The ring goes round beside a sender that knows the words of an earlier lap.
+/// The ring wraps around beside a sender that has read the words of an earlier lap.
 fn sender_stands_still_for_laps() {
     const CAPACITY: usize = 64 << 10;
     if !deaths_are_seen() {
