@@ -1,4 +1,4 @@
-//! Values for fuzz targets from the bytes of a fuzzer, by the crate `arbitrary`: only with the feature `arbitrary`.
+//! Values for fuzz targets from the bytes of a fuzzer, by the crate `arbitrary`; only with the feature `arbitrary`.
 //!
 //! The functions prefer what lies at an edge: a deadline that has passed, a flag without a name, a pipe without a
 //! reader.
@@ -30,7 +30,7 @@ use ossature_sys::{fd, pipe};
 #[cfg(feature = "multiprocessing")]
 use crate::multiprocessing::connection::Address;
 
-/// Flags of any type of this crate or of `sys`, with any bits: those without a name too.
+/// Returns flags of any type of this crate or of `sys`, with any bits, including unnamed ones.
 ///
 /// # Errors
 /// As of `arbitrary`.
@@ -41,7 +41,7 @@ where
     Ok(F::from_bits_retain(bytes.arbitrary()?))
 }
 
-/// A deadline: now, never, within 4 milliseconds, or after a span of any size. Bound a wait by
+/// Returns a deadline: now, never, within 4 milliseconds, or after a span of any size. Bound a wait by
 /// [`or_sooner`](Deadline::or_sooner), because a wait for a random deadline may never end.
 ///
 /// # Errors
@@ -55,7 +55,7 @@ pub fn deadline(bytes: &mut Unstructured<'_>) -> Result<Deadline> {
     })
 }
 
-/// A signal that programs can use, real-time signals too.
+/// Returns a signal that programs can use, including real-time signals.
 ///
 /// # Errors
 /// As of `arbitrary`.
@@ -77,7 +77,7 @@ pub fn signal(bytes: &mut Unstructured<'_>) -> Result<Signal> {
     Ok(numbered(number).unwrap_or(Signal::USR1))
 }
 
-/// A set of up to eight signals.
+/// Returns a set of up to eight signals.
 ///
 /// # Errors
 /// As of `arbitrary`.
@@ -88,7 +88,7 @@ pub fn signals(bytes: &mut Unstructured<'_>) -> Result<SignalSet> {
     (0..bytes.int_in_range(0..=8_u8)?).map(|_| signal(bytes)).collect()
 }
 
-/// An address of a connection: a path, an abstract name of any bytes, or a port of this machine.
+/// Returns an address of a connection: a path, an abstract name of any bytes, or a port of this machine.
 ///
 /// # Errors
 /// As of `arbitrary`.
@@ -115,8 +115,8 @@ pub fn address(bytes: &mut Unstructured<'_>) -> Result<Address> {
     })
 }
 
-/// Up to `most` open descriptors, each with its other side where it has one that is open. They are ends of pipes,
-/// sockets and a file, some with a byte to read.
+/// Returns up to `most` open descriptors, each with its other end if that is open. They are ends of pipes, sockets and
+/// a file, some with a byte to read.
 ///
 /// # Errors
 /// As of `arbitrary`; `IncorrectFormat` when the process has no descriptor left.

@@ -1,4 +1,4 @@
-//! A second handle of the same object, for an owner of its own.
+//! A second handle to the same object, for a second owner.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,7 +15,7 @@ use ossature_sys::sync::lock::Lock;
 
 use crate::error::{Error, Result};
 
-/// A second handle of the same object, for an owner of its own: what `Clone` is to a value, with an error.
+/// A second handle to the same object, for a second owner: like `Clone` for a value, but fallible.
 ///
 /// A handle is a mapping or a descriptor, and the system may have no room for another. So handles are not `Clone`. Each
 /// has a method `try_clone`, and this trait is for what is generic over them, and for structs of them. A clone is the
@@ -53,7 +53,7 @@ use crate::error::{Error, Result};
             or `split()` it for two threads"
 )]
 pub trait TryClone: Sized {
-    /// A second handle of the same object.
+    /// Returns a second handle to the same object.
     ///
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` without descriptors, with `ENOMEM` without
@@ -121,7 +121,7 @@ macro_rules! try_clone {
     )+};
 }
 
-/// What has an inherent method of that name.
+/// Implements `TryClone` by the inherent method of that name.
 #[cfg(feature = "multiprocessing")]
 macro_rules! by_their_own {
     ($([$($generics:tt)*] $Type:ty;)+) => {$(
@@ -133,7 +133,7 @@ macro_rules! by_their_own {
     )+};
 }
 
-/// What is `Clone`.
+/// Implements `TryClone` by `Clone`.
 macro_rules! by_clone {
     ($($Type:ty)+) => {$(
         impl $crate::TryClone for $Type {
@@ -153,7 +153,7 @@ by_clone! {
     String OsString PathBuf Duration IpAddr SocketAddr
 }
 
-/// std's owners of a descriptor.
+/// Implements `TryClone` for std's owners of a descriptor.
 macro_rules! descriptors {
     ($($Type:ident)+) => {$(
         impl TryClone for $Type {
@@ -196,7 +196,7 @@ impl<T: TryClone> TryClone for Vec<T> {
 impl<T: TryClone, const N: usize> TryClone for [T; N] {
     fn try_clone(&self) -> Result<Self> {
         let all: Vec<T> = self.iter().map(T::try_clone).collect::<Result<_>>()?;
-        Ok(Self::try_from(all).unwrap_or_else(|_| unreachable!("as many as there were")))
+        Ok(Self::try_from(all).unwrap_or_else(|_| unreachable!("one clone for each item")))
     }
 }
 

@@ -1,5 +1,5 @@
-//! [`thread`](crate::thread) without threads: what is started runs at once, inside the call. Python's `dummy_thread`,
-//! called `_dummy_thread` from 3.0 on.
+//! [`thread`](crate::thread) without threads: a started function runs at once, inside the call. Python's
+//! `dummy_thread`, called `_dummy_thread` from 3.0 on.
 //!
 //! ```
 //! use ossature::dummy_thread as thread;
@@ -16,7 +16,7 @@
 //! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock): nobody else runs who could release it. A wait with a
 //! time limit answers at once, since nothing can happen meanwhile.
 //!
-//! Each thread of the system has a world of its own here; they do not hear of each other.
+//! Each OS thread has its own separate state here.
 //!
 //! **Not here:** `_set_sentinel`, a lock that Python's threads give to whoever joins them.
 
@@ -33,10 +33,10 @@ use crate::thread::report_panics;
 pub use crate::error::Error;
 pub use crate::thread::{Ident, exit};
 
-/// The longest timeout that Python takes here, 2^31 seconds. Any `Duration` is one for us.
+/// The longest timeout that Python accepts here, 2^31 seconds. This crate accepts any `Duration`.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 31);
 
-/// A lock that any frame may release.
+/// A lock that any caller may release.
 ///
 /// Differs from Python: acquiring a taken one is an error, instead of an answer that it was acquired.
 ///
@@ -55,7 +55,7 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 31);
 /// ```
 pub type LockType = handoff::HandoffLock<Local>;
 
-/// A lock that may be taken again by who has it, which here is everybody. Each level is a guard, so none can be
+/// A lock that its holder may take again; here every caller is the holder. Each level is a guard, so no level can be
 /// released too often.
 ///
 /// # Examples
@@ -68,16 +68,16 @@ thread_local! {
     static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `body` before it returns. A panic is reported by the process's panic hook and goes no further; [`exit`] ends
-/// `body` and is not reported.
+/// Runs `body` before it returns. The process's panic hook reports a panic, which goes no further; [`exit`] ends `body`
+/// and is not reported.
 ///
-/// Differs from Python: answers with the number as [`thread::start_new_thread`](crate::thread::start_new_thread) does.
+/// Differs from Python: returns the identifier as [`thread::start_new_thread`](crate::thread::start_new_thread) does.
 /// `body` may borrow and need not be `Send`.
 ///
 /// # Errors
-/// [`ErrorKind::Interrupted`] when [`interrupt_main`] was called during the run, which went on to its end.
+/// [`ErrorKind::Interrupted`] when [`interrupt_main`] was called during the run, which still ran to its end.
 pub fn start_new_thread(body: impl FnOnce()) -> Result<Ident> {
-    /// One run less, however it ended.
+    /// Decrements the depth at the end of the run, however it ends.
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
@@ -92,10 +92,11 @@ pub fn start_new_thread(body: impl FnOnce()) -> Result<Ident> {
     if INTERRUPTED.replace(false) { Err(interrupted()) } else { Ok(get_ident()) }
 }
 
-/// Interrupts who is waiting for the present run: [`start_new_thread`] will answer with an error once `body` has ended.
+/// Interrupts the caller that waits for the current run: [`start_new_thread`] will return an error once `body` has
+/// ended.
 ///
 /// # Errors
-/// [`ErrorKind::Interrupted`] outside of any run: there it is the caller who is interrupted.
+/// [`ErrorKind::Interrupted`] outside of any run: there the caller itself is interrupted.
 ///
 /// ```
 /// use ossature::{ErrorKind, dummy_thread};
@@ -115,7 +116,7 @@ fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "interrupted: interrupt_main() was called")
 }
 
-/// The number of every thread here: 1.
+/// The identifier of every thread here: 1.
 ///
 /// # Examples
 /// ```
@@ -130,13 +131,13 @@ pub fn get_ident() -> Ident {
     Ident::MAIN
 }
 
-/// A free lock.
+/// Returns a free lock.
 #[doc(alias = "allocate")]
 pub fn allocate_lock() -> LockType {
     LockType::local()
 }
 
-/// The size of the stack of a new thread: 0, for there is none.
+/// The stack size of a new thread: 0, because no thread has its own stack.
 ///
 /// # Examples
 /// See the example of [`get_ident`].
@@ -144,7 +145,7 @@ pub fn stack_size() -> usize {
     0
 }
 
-/// Refuses: what runs here runs on its caller's stack.
+/// Returns an error, because a started function runs on its caller's stack.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`], whatever the size.
@@ -153,6 +154,6 @@ pub fn stack_size() -> usize {
 /// See the example of [`get_ident`].
 pub fn set_stack_size(size: usize) -> Result<usize> {
     let message =
-        format!("setting thread stack size not supported ({size} bytes): nothing here has a stack of its own");
+        format!("setting thread stack size not supported ({size} bytes): a dummy thread has no stack of its own");
     Err(Error::new(ErrorKind::Unsupported, message))
 }

@@ -1,5 +1,5 @@
-//! The one error of the upper half. It has a kind, a message that names the object and the remedy, and the kernel's
-//! number if there is one.
+//! The error type of the upper crate. It has a kind, a message that names the object and the remedy, and the kernel's
+//! errno if there is one.
 //!
 //! ```
 //! use ossature::error::ErrorKind;
@@ -41,82 +41,83 @@ use ossature_sys::sync::handoff::NotLocked;
 use ossature_sys::sync::ring::RingError;
 use ossature_sys::sync::semaphore::Overflow;
 
-/// What every fallible call of this crate returns.
+/// The result of every fallible call of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, coarsely: what a program can decide on.
+/// The coarse kind of an error, on which a program can branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The kernel said no, or would have; [`Error::errno`] says how.
+    /// The kernel refused the call, or would have; [`Error::errno`] returns the reason.
     Os,
-    /// An operation of [`std::io`] failed without a number of the kernel: text that is not UTF-8, a file that ended
-    /// early. The [source](std::error::Error::source) is the [`io::Error`].
+    /// An operation of [`std::io`] failed without an errno: text that is not UTF-8, a file that ended early. The
+    /// [source](std::error::Error::source) is the [`io::Error`].
     Io,
-    /// An argument that no call could make sense of.
+    /// An argument is invalid for the call.
     InvalidInput,
-    /// An index or a range that is not there (Python's `IndexError`).
+    /// An index or a range does not exist (Python's `IndexError`).
     OutOfRange,
-    /// The file of a map is shorter than the map now, so the bytes are gone.
+    /// The file of a map is now shorter than the map, so the bytes are lost.
     #[doc(alias = "SIGBUS")]
     Truncated,
-    /// The object was never registered there, or is no longer (Python's `KeyError`).
+    /// The object was never registered there, or is not any more (Python's `KeyError`).
     NotRegistered,
     /// The object is registered there already.
     AlreadyRegistered,
-    /// The process has a second thread, or may have one, where it must have only one.
+    /// The process has a second thread, or may have one, where only one is allowed.
     MultiThreaded,
-    /// A lock or permit in shared memory is held, by a guard or by `acquire`, where none may be held.
+    /// A guard or an `acquire` holds a lock or permit in shared memory, where none may be held.
     LockHeld,
     /// The thread would wait for itself.
     WouldDeadlock,
-    /// The lock is not this thread's, so it cannot release it.
+    /// This thread does not hold the lock, so it cannot release it.
     NotOwner,
     /// The barrier is broken, or was reset during the wait (Python's `BrokenBarrierError`).
     Broken,
-    /// A holder of the shared object died in the middle of its work, and nobody has repaired the data since.
+    /// A holder of the shared object died during its work, and the data was not repaired since.
     Abandoned,
     /// The shared object was marked as unrecoverable after its holder died.
     Unrecoverable,
     /// The shared memory was made by another program, for another type or in another place.
     Incompatible,
-    /// The thread, process or timer was started before; each can be started once. Or the default was fixed before.
+    /// The thread, process or timer was already started; each can be started once. Or the default was already fixed.
     AlreadyStarted,
     /// The thread or process was not started yet, so there is nothing to wait for.
     NotStarted,
-    /// [`threading::shutdown`](crate::threading::shutdown()) has begun, and this may not begin any more.
+    /// [`threading::shutdown`](crate::threading::shutdown()) has begun, so this operation may not begin any more.
     ShuttingDown,
-    /// A queue has as many items as it may have, and the time ran out (Python's `queue.Full`).
+    /// The queue was full until the timeout (Python's `queue.Full`).
     Full,
     /// The thread or process panicked instead of returning a value.
     Panicked,
     /// The function of a process returned an error instead of a value. The message is the text of that error.
     TaskFailed,
-    /// There is no value: it was taken before, or the thread or process ended without one.
+    /// There is no value: an earlier call took it, or the thread or process ended without one.
     NoResult,
-    /// This backend or this system cannot do it, whatever the arguments.
+    /// The backend or the system does not support the operation, whatever the arguments.
     Unsupported,
-    /// The other side has closed the connection, and nothing is left to receive (Python's `EOFError`); or it is closed
-    /// here.
+    /// The other side has closed the connection, and nothing is left to receive (Python's `EOFError`); or this side
+    /// closed it.
     Closed,
-    /// The bytes do not say what was expected: truncated, of another type, or not of this format.
+    /// The bytes cannot be decoded: truncated, of another type, or not of this format.
     Decode,
     /// The other side does not know the key, or did not follow the handshake (Python's `AuthenticationError`).
     Auth,
     /// A message longer than the receiver allows (Python's "bad message length"), or than its buffer
     /// (`BufferTooShort`).
     TooLong,
-    /// The function stands in no table of tasks that was given to `freeze_support`, or that was not called.
+    /// The function is in no table of tasks that was passed to `freeze_support`, or `freeze_support` was not called.
     #[doc(alias = "Unregistered")]
     UnknownTask,
     /// The new process ended before it could begin its work, or did not report in time.
     #[doc(alias = "NotBegun")]
     StartFailed,
-    /// Only the process that made the object may do this; or only one that may have children.
+    /// Only the process that made the object may do this, or only a process that may have children.
     NotAllowed,
     /// [`dummy_thread::interrupt_main`](crate::dummy_thread::interrupt_main) was called (Python's `KeyboardInterrupt`).
     Interrupted,
-    /// The worker of a pool died while it ran the task: [`Error::pid`] and [`Error::exit_status`] say which and how.
+    /// The worker of a pool died while it ran the task: [`Error::pid`] and [`Error::exit_status`] return which worker
+    /// and how.
     #[doc(alias = "BrokenProcessPool")]
     WorkerDied,
     /// The task of a pool panicked in its worker. The [source](std::error::Error::source) is the
@@ -127,21 +128,22 @@ pub enum ErrorKind {
     /// The task was cancelled, or its pool was terminated, before it ended.
     #[doc(alias = "CancelledError")]
     Cancelled,
-    /// The pool was closed or terminated and takes no more tasks; or the queue was shut down (Python's
+    /// The pool was closed or terminated and accepts no more tasks; or the queue was shut down (Python's
     /// `queue.ShutDown`).
     ShutDown,
 }
 
-/// A failed call: its [kind](ErrorKind), and a message that says what failed on what object and what to do about it.
+/// A failed call: its [kind](ErrorKind), and a message that names the object, the cause and the remedy.
 pub struct Error(Box<Inner>); // one word wide, because the good way should not pay for it
 
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
     errno: Option<Errno>,
-    /// What it was made from, if that says more than `errno`; the message is the whole of its text then.
+    /// The error that it was made from, if that says more than `errno`; then the message is the whole of that error's
+    /// text.
     cause: Option<Cause>,
-    /// How a process ended that did not begin its task, or died in it.
+    /// How a process ended that did not begin its task, or died during it.
     exit: Option<ExitStatus>,
     /// The worker that died.
     pid: Option<Pid>,
@@ -151,7 +153,7 @@ struct Inner {
 
 type Cause = Box<dyn error::Error + Send + Sync>;
 
-/// Which limit keeps the system from opening another descriptor, and what to do about it; `None` for another error.
+/// Returns which limit prevents another descriptor, and the remedy; `None` for another error.
 ///
 /// Every [`Error`] with such a number has this text after its own, so no caller adds one.
 #[cold]
@@ -183,19 +185,19 @@ impl Error {
         Self(Box::new(Inner { kind, message, errno, cause, exit: None, pid: None, remedy }))
     }
 
-    /// The message names the object that could not be made or used. If descriptors ran out, the limit and the remedy
-    /// follow of themselves.
+    /// Creates an error whose message names the object that could not be made or used. If descriptors ran out, the
+    /// error adds the limit and the remedy.
     pub(crate) fn os(errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
         Self::made(ErrorKind::Os, message.into(), Some(errno), None)
     }
 
-    /// Of another kind than [`ErrorKind::Os`], with the kernel's number behind it.
+    /// Creates an error of another kind than [`ErrorKind::Os`], with the kernel's errno.
     pub(crate) fn with_errno(kind: ErrorKind, errno: Errno, message: impl Into<Cow<'static, str>>) -> Self {
         Self::made(kind, message.into(), Some(errno), None)
     }
 
-    /// An object of this name could not be placed in shared memory. `EOPNOTSUPP` then has one cause; the text names
-    /// that cause.
+    /// Returns a constructor for the error of an object that could not be placed in shared memory. `EOPNOTSUPP` then
+    /// has one cause; the text names that cause.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn placing(object: &'static str) -> impl Fn(Errno) -> Self {
         move |errno| {
@@ -208,14 +210,14 @@ impl Error {
                     ": each object takes a descriptor; make many at once by `many`, or one after the other in an `Arena`, \
                      which take one for all"
                 }
-                Errno::FBIG => ": larger than a file may be here; raise RLIMIT_FSIZE (`ulimit -f`)",
+                Errno::FBIG => ": it is larger than a file may be; raise RLIMIT_FSIZE (`ulimit -f`)",
                 _ => "",
             };
             Self::os(errno, format!("{object} cannot be placed in shared memory{why}"))
         }
     }
 
-    /// A second mapping or descriptor of an object of this name could not be made.
+    /// Returns a constructor for the error of an object whose second mapping or descriptor could not be made.
     pub(crate) fn cloning(object: &'static str) -> impl Fn(Errno) -> Self {
         move |errno| Self::os(errno, format!("{object} cannot be cloned"))
     }
@@ -228,33 +230,33 @@ impl Error {
         Self::made(kind, cause.to_string().into(), errno.into(), Some(Box::new(cause)))
     }
 
-    /// The same with another text, for a cause whose own does not say what it was about.
+    /// Replaces the message, for a cause whose own message does not name the object.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.0.message = message.into();
         self
     }
 
-    /// The same error, with the end of a process that ended before its task began.
+    /// Adds the exit status of a process that ended before its task began.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_exit(mut self, exit: Option<ExitStatus>) -> Self {
         self.0.exit = exit;
         self
     }
 
-    /// The same error, with the number of the worker that died.
+    /// Adds the process id of the worker that died.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn with_pid(mut self, pid: Option<Pid>) -> Self {
         self.0.pid = pid;
         self
     }
 
-    /// What went wrong, coarsely.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The kernel's number, where the kernel said no.
+    /// The kernel's errno, if the kernel refused the call.
     ///
     /// # Examples
     /// ```
@@ -294,7 +296,7 @@ impl Error {
         self.0.exit
     }
 
-    /// The number of the worker that died, for [`ErrorKind::WorkerDied`]. Another process may have the number by now.
+    /// The process id of the worker that died, for [`ErrorKind::WorkerDied`]. Another process may have this id by now.
     ///
     /// # Examples
     /// See the example of [`Pool`](crate::multiprocessing::Pool).
@@ -330,15 +332,15 @@ impl error::Error for Error {
     }
 }
 
-/// Never happens: for what is generic over conversions that may fail.
+/// Cannot happen: exists for code that is generic over conversions that may fail.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-/// [`ErrorKind::Os`] with the kernel's number, or [`ErrorKind::Io`] without a number. An [`Error`] of this crate that
-/// had become an [`io::Error`] comes back as it was.
+/// Becomes [`ErrorKind::Os`] with an errno, or [`ErrorKind::Io`] without one. An [`Error`] of this crate that had
+/// become an [`io::Error`] comes back as it was.
 ///
 /// # Examples
 /// ```
@@ -361,18 +363,18 @@ impl From<io::Error> for Error {
     }
 }
 
-/// [`ErrorKind::Os`]. The error has a message only if the number alone does not say which limit was reached.
+/// Becomes [`ErrorKind::Os`]. The error has a message only if the errno alone does not name the limit that was reached.
 impl From<Errno> for Error {
     fn from(errno: Errno) -> Self {
         let message = match errno {
-            Errno::FBIG => "larger than a file or shared memory may be here: raise RLIMIT_FSIZE (`ulimit -f`)",
+            Errno::FBIG => "the length is larger than a file or shared memory may be: raise RLIMIT_FSIZE (`ulimit -f`)",
             _ => "",
         };
         Self::os(errno, message)
     }
 }
 
-/// The refusals that the kernel has no say in have kinds of their own; the others are [`ErrorKind::Os`].
+/// Becomes a kind of its own for a refusal by this crate, and [`ErrorKind::Os`] for a refusal by the kernel.
 impl From<ForkError> for Error {
     fn from(error: ForkError) -> Self {
         match error {
@@ -384,22 +386,22 @@ impl From<ForkError> for Error {
     }
 }
 
-/// [`ErrorKind::InvalidInput`]: nothing was started.
+/// Becomes [`ErrorKind::InvalidInput`]: nothing was started.
 impl From<MissingEnd> for Error {
     fn from(error: MissingEnd) -> Self {
         Self::caused(ErrorKind::InvalidInput, None, error)
     }
 }
 
-/// [`ErrorKind::Os`]: the source says at which step.
+/// Becomes [`ErrorKind::Os`]: the source names the step that failed.
 impl From<StartError> for Error {
     fn from(error: StartError) -> Self {
         Self::caused(ErrorKind::Os, error.errno(), error)
     }
 }
 
-/// [`ErrorKind::ShutDown`] for a closed ring, [`ErrorKind::Os`] for the sockets of packets, [`ErrorKind::TooLong`] for
-/// a message or a buffer of the wrong size.
+/// Becomes [`ErrorKind::ShutDown`] for a closed ring, [`ErrorKind::Os`] for the sockets of packets,
+/// [`ErrorKind::TooLong`] for a message or a buffer of the wrong size.
 impl From<RingError> for Error {
     fn from(error: RingError) -> Self {
         match error {
@@ -413,7 +415,8 @@ impl From<RingError> for Error {
     }
 }
 
-/// [`ErrorKind::Os`] with `EAGAIN` for too many, and with `EPERM` where a sandbox hides the robust list.
+/// Becomes [`ErrorKind::Os`] with `EAGAIN` for too many participants, and with `EPERM` where a sandbox hides the robust
+/// list.
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -428,28 +431,28 @@ impl From<Refused> for Error {
     }
 }
 
-/// [`ErrorKind::InvalidInput`]: nothing was released (Python's `ValueError`).
+/// Becomes [`ErrorKind::InvalidInput`]: nothing was released (Python's `ValueError`).
 impl From<Overflow> for Error {
     fn from(error: Overflow) -> Self {
         Self::caused(ErrorKind::InvalidInput, None, error)
     }
 }
 
-/// [`ErrorKind::InvalidInput`]: nothing was released (Python's `RuntimeError`).
+/// Becomes [`ErrorKind::InvalidInput`]: nothing was released (Python's `RuntimeError`).
 impl From<NotLocked> for Error {
     fn from(error: NotLocked) -> Self {
         Self::caused(ErrorKind::InvalidInput, None, error)
     }
 }
 
-/// [`ErrorKind::NotOwner`]: nothing was released.
+/// Becomes [`ErrorKind::NotOwner`]: nothing was released.
 impl From<NotOwner> for Error {
     fn from(error: NotOwner) -> Self {
         Self::caused(ErrorKind::NotOwner, None, error)
     }
 }
 
-/// [`ErrorKind::Broken`], unless the barrier is whole and only this wait was refused.
+/// Becomes [`ErrorKind::Broken`], unless the barrier is whole and only this wait was refused.
 impl From<Broken> for Error {
     fn from(broken: Broken) -> Self {
         match broken {
@@ -460,7 +463,7 @@ impl From<Broken> for Error {
     }
 }
 
-/// [`ErrorKind::Broken`] with the error of the action as the source, or as for [`Broken`].
+/// Becomes [`ErrorKind::Broken`] with the error of the action as the source, or as for [`Broken`].
 impl<E: Into<Box<dyn error::Error + Send + Sync>>> From<WaitError<E>> for Error {
     fn from(error: WaitError<E>) -> Self {
         match error {
@@ -474,7 +477,7 @@ impl<E: Into<Box<dyn error::Error + Send + Sync>>> From<WaitError<E>> for Error 
     }
 }
 
-/// [`ErrorKind::Incompatible`], unless a system call failed.
+/// Becomes [`ErrorKind::Incompatible`], unless a system call failed.
 impl From<AttachError> for Error {
     fn from(error: AttachError) -> Self {
         match error {
@@ -484,7 +487,7 @@ impl From<AttachError> for Error {
     }
 }
 
-/// [`ErrorKind::OutOfRange`].
+/// Becomes [`ErrorKind::OutOfRange`].
 impl From<OutOfBounds> for Error {
     fn from(error: OutOfBounds) -> Self {
         Self::caused(ErrorKind::OutOfRange, None, error)
@@ -492,8 +495,8 @@ impl From<OutOfBounds> for Error {
 }
 
 impl From<Error> for io::Error {
-    /// An error that is nothing but the kernel's number stays that, with its `raw_os_error`. Any other keeps the
-    /// message and the source: the [`Error`] comes back by `downcast`.
+    /// Keeps an error that is nothing but an errno, with its `raw_os_error`. Any other error keeps the message and the
+    /// source: `downcast` returns the [`Error`].
     fn from(mut error: Error) -> Self {
         if error.0.kind == ErrorKind::Io {
             return match error.0.cause.take().map(|cause| cause.downcast::<Self>()) {

@@ -1,4 +1,4 @@
-//! Places in an array or a map as Python counts them: from the front, or from the end with a minus.
+//! Positions in an array or a map as Python counts them: from the front, or from the end with a minus.
 
 use std::fmt::Display;
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
@@ -23,7 +23,7 @@ mod sealed {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub trait Index: Copy + Display + sealed::Sealed {
-    /// The place that is meant among `len`, whether it is there or not; `None` before the first.
+    /// The position among `len` items, whether it exists or not; `None` before the first.
     fn resolve(self, len: usize) -> Option<usize>;
 }
 
@@ -46,7 +46,7 @@ pub trait Index: Copy + Display + sealed::Sealed {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 pub trait Span: sealed::Sealed {
-    /// The existing places of this range in an array of `len` items: a range that [`slice`](slice::get) accepts.
+    /// The existing positions of this range in an array of `len` items: a range that [`slice`](slice::get) accepts.
     fn resolve(self, len: usize) -> Range<usize>;
 }
 
@@ -75,7 +75,7 @@ impl Index for i32 {
 }
 
 /// The part within `len` of the range from `start` up to, not including, `end`. `None` is a bound before the first
-/// place.
+/// position.
 #[inline]
 fn clamped(start: Option<usize>, end: Option<usize>, len: usize) -> Range<usize> {
     let (start, end) = (start.unwrap_or(0).min(len), end.unwrap_or(0).min(len));
@@ -103,7 +103,7 @@ spans! {
     RangeInclusive: |span, len| span.start().resolve(len), after(*span.end(), len);
 }
 
-/// The place behind an index.
+/// The position after an index.
 #[inline]
 fn after(index: impl Index, len: usize) -> Option<usize> {
     Some(index.resolve(len)?.saturating_add(1))

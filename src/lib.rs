@@ -59,7 +59,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("ossature runs on Linux only, 5.10 or newer: use it under `cfg(target_os = \"linux\")`");
 
-/// Gives types that are `AsFd` the bare number as well, for interfaces that know no other form.
+/// Gives types that are `AsFd` the raw descriptor as well, for interfaces that accept no other form.
 #[cfg(feature = "multiprocessing")]
 macro_rules! as_raw_fd {
     ($($name:ty),+) => {

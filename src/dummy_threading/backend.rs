@@ -1,4 +1,4 @@
-//! The primitives of both worlds by one name: what generic code makes its locks of.
+//! The primitives of both modules under one name, from which generic code makes its locks.
 
 use ossature_sys::scope::{Local, Private, Scope};
 use ossature_sys::sync::barrier::Barrier;
@@ -9,13 +9,13 @@ use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rlock::RLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
-/// The primitives of [`threading`](crate::threading), for threads of the system.
+/// The primitives of [`threading`](crate::threading), for OS threads.
 pub type Native = Private;
-/// The primitives of [`dummy_threading`](crate::dummy_threading), for what runs inside `start`.
+/// The primitives of [`dummy_threading`](crate::dummy_threading), for code that runs inside `start`.
 pub type Inline = Local;
 
-/// [`Native`] or [`Inline`]: makes the primitives of that world. What their waits answer becomes a `Result` in both by
-/// [`settle`](Scope::settle).
+/// [`Native`] or [`Inline`]: makes the primitives of one of the two modules. In both, [`settle`](Scope::settle) turns
+/// the result of a wait into a `Result`.
 ///
 /// ```
 /// use ossature::dummy_threading::{Backend, Inline, Native};
@@ -42,21 +42,21 @@ pub type Inline = Local;
 /// A closure that is started in a thread has to be `Send` for one backend and not for the other. A trait cannot say
 /// that, so the import chooses how things are started.
 pub trait Backend: Scope + Sized {
-    /// A free lock around `data`.
+    /// Returns a free lock around `data`.
     fn lock<T>(data: T) -> Lock<T, Self>;
-    /// A free lock around `data` that its holder may take again.
+    /// Returns a free lock around `data` that its holder may take again.
     fn rlock<T>(data: T) -> RLock<T, Self>;
-    /// A free lock that anyone may release.
+    /// Returns a free lock that any thread may release.
     fn handoff_lock() -> HandoffLock<Self>;
-    /// A condition that nobody waits for.
+    /// Returns a condition without waiters.
     fn condition() -> Condition<Self>;
-    /// An event with its flag down.
+    /// Returns an event whose flag is clear.
     fn event() -> Event<Self>;
-    /// A semaphore with that many units.
+    /// Returns a semaphore with `value` units.
     fn semaphore(value: u32) -> Semaphore<Self>;
-    /// A semaphore with that many units, and never more.
+    /// Returns a semaphore with `value` units, and never more.
     fn bounded_semaphore(value: u32) -> Semaphore<Self>;
-    /// A barrier for `parties` parties.
+    /// Returns a barrier for `parties` parties.
     ///
     /// # Panics
     /// If `parties` is zero.

@@ -1,4 +1,4 @@
-//! Who runs: the calling thread of the system, and what it has started inside each other.
+//! The frames that run: the calling OS thread, and the threads that it has started, nested in each other.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::thread::report_panics;
 use crate::threading::{Hooks, PanicReport, TraceEvent};
 
-/// What a thread left behind.
+/// The value or the panic of a thread's work.
 pub(super) type Left<T> = std::thread::Result<T>;
 
 /// A thread that runs inside [`start`](Self::start). Clones are the same thread.
@@ -47,7 +47,7 @@ pub(super) type Left<T> = std::thread::Result<T>;
 /// ```
 pub struct Thread<T = ()> {
     pub(super) inner: Rc<Inner>,
-    /// `None` in a handle that was not made with the closure.
+    /// The result of the work; `None` in a handle that was not made with the closure.
     pub(super) left: Option<Rc<RefCell<Option<Left<T>>>>>,
 }
 
@@ -63,7 +63,7 @@ impl Thread {
     }
 }
 
-/// What a thread does when it is started.
+/// The work of a thread.
 pub(super) type Body = Box<dyn FnOnce(&Thread)>;
 
 /// The local values of one frame, by the number of their `Local`.
@@ -76,7 +76,7 @@ pub(super) enum Phase {
     Stopped,
 }
 
-/// What the handles of one thread share.
+/// The state that the handles of one thread share.
 pub(super) struct Inner {
     number: u32,
     name: RefCell<Option<Arc<str>>>,
@@ -110,7 +110,7 @@ impl Inner {
         self.name.replace(Some(name));
     }
 
-    /// Drops the local values; those that their destructors make, too, a few times over.
+    /// Drops the local values, and repeats this a few times for values that their destructors make.
     fn clear(&self) {
         const ROUNDS: u32 = 4;
         for _ in 0..ROUNDS {
@@ -125,11 +125,11 @@ impl Inner {
     }
 }
 
-/// The hooks, by the types that `hooks` gives names.
+/// The hooks, of the types that `hooks` names.
 pub(super) type OwnHooks =
     Hooks<Arc<dyn Fn(&PanicReport<'_, Thread>)>, Arc<dyn Fn(&Thread, TraceEvent)>, Arc<dyn Fn(&Thread, Duration)>>;
 
-/// What shutdown has to do.
+/// The work of a shutdown.
 #[derive(Default)]
 pub(super) struct ShutdownState {
     pub(super) began: bool,
@@ -137,10 +137,10 @@ pub(super) struct ShutdownState {
     pub(super) callbacks: Vec<Box<dyn FnOnce()>>,
 }
 
-/// Everything of this module that belongs to one thread of the system.
+/// The state of this module for one OS thread.
 pub(super) struct Frames {
     main: Rc<Inner>,
-    /// What was started and has not ended, the innermost last.
+    /// The threads that have started and not ended, the innermost last.
     nested: RefCell<Vec<Rc<Inner>>>,
     numbers: Cell<u32>,
     pub(super) hooks: RefCell<OwnHooks>,
@@ -149,12 +149,12 @@ pub(super) struct Frames {
 
 thread_local!(static FRAMES: Rc<Frames> = Rc::new(Frames::new()));
 
-/// What belongs to the calling thread of the system; past its end, something that is forgotten at once.
+/// Returns the state of the calling OS thread; after that thread's end, a temporary state.
 pub(super) fn frames() -> Rc<Frames> {
     living().unwrap_or_else(|| Rc::new(Frames::new()))
 }
 
-/// The same, or `None` past the end of the calling thread of the system.
+/// Returns the state of the calling OS thread, or `None` after that thread's end.
 pub(super) fn living() -> Option<Rc<Frames>> {
     FRAMES.try_with(Rc::clone).ok()
 }
@@ -179,26 +179,26 @@ impl Frames {
         }
     }
 
-    /// The next N of "Thread-N".
+    /// Returns the next N of "Thread-N".
     fn count(&self) -> u32 {
         self.numbers.set(self.numbers.get().wrapping_add(1));
         self.numbers.get()
     }
 
-    /// The innermost.
+    /// Returns the innermost thread.
     pub(super) fn current(&self) -> Rc<Inner> {
         self.nested.borrow().last().unwrap_or(&self.main).clone()
     }
 
-    /// All of them, the outermost first.
+    /// Returns all threads, the outermost first.
     pub(super) fn all(&self) -> Vec<Rc<Inner>> {
         let nested = self.nested.borrow();
         std::iter::once(&self.main).chain(nested.iter()).cloned().collect()
     }
 
-    /// Runs `work` in a frame of its own.
+    /// Runs `work` in its own frame.
     pub(super) fn within(&self, inner: Rc<Inner>, work: impl FnOnce()) {
-        /// The end of the frame.
+        /// Ends the frame on drop.
         struct Leave<'f>(&'f Frames, Rc<Inner>);
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
@@ -221,7 +221,7 @@ impl Drop for Frames {
     }
 }
 
-/// How many threads live: always 1, the one that runs.
+/// The number of living threads: always 1, the running one.
 ///
 /// # Examples
 /// ```
@@ -241,7 +241,7 @@ pub fn active_count() -> usize {
     1
 }
 
-/// The one thread that runs.
+/// Returns the only running thread.
 ///
 /// # Examples
 /// See the example of [`active_count`].
@@ -249,7 +249,7 @@ pub fn enumerate() -> Vec<Thread> {
     vec![current_thread()]
 }
 
-/// The thread that runs: the one that was started last and has not ended, or `MainThread`.
+/// Returns the running thread: the one that was started last and has not ended, or `MainThread`.
 ///
 /// Differs from Python, which loses the main thread once anything was started and answers with `Dummy-1` for ever.
 ///
@@ -260,7 +260,7 @@ pub fn current_thread() -> Thread {
     Thread::of(frames().current())
 }
 
-/// `MainThread`, which is every thread of the system to itself.
+/// Returns `MainThread`; every OS thread has its own.
 ///
 /// # Examples
 /// See the example of [`active_count`].

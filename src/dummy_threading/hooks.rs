@@ -1,4 +1,4 @@
-//! What is called when something that was started begins, ends or panics: hooks of the calling thread of the system.
+//! Hooks for the start, the end and a panic of started work, per OS thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,24 @@ use crate::threading::{self, TraceEvent, work_between};
 /// # Examples
 /// See the example of [`set_excepthook`].
 pub type PanicReport<'p> = threading::PanicReport<'p, Thread>;
-/// What [`set_excepthook`] takes.
+/// The hook that [`set_excepthook`] accepts.
 ///
 /// # Examples
 /// See the example of [`set_excepthook`].
 pub type ExceptHook = Arc<dyn Fn(&PanicReport<'_>)>;
-/// What [`set_trace`] takes.
+/// The hook that [`set_trace`] accepts.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
 pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent)>;
-/// What [`set_profile`] takes.
+/// The hook that [`set_profile`] accepts.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration)>;
 
-/// Says what is called when a panic ends the work of a thread or of a timer; `None` for [`default_excepthook`]. The
-/// panic goes no further, and the process's panic hook does not hear of it.
+/// Sets the hook for a panic that ends the work of a thread or of a timer; `None` for [`default_excepthook`]. The panic
+/// goes no further, and does not reach the process's panic hook.
 ///
 /// # Examples
 /// ```
@@ -55,7 +55,7 @@ pub fn set_excepthook(hook: Option<ExceptHook>) {
     change(|hooks| std::mem::replace(&mut hooks.except, hook));
 }
 
-/// What [`set_excepthook`] set.
+/// Returns the hook that [`set_excepthook`] set.
 ///
 /// # Examples
 /// See the example of [`set_excepthook`].
@@ -63,7 +63,7 @@ pub fn excepthook() -> Option<ExceptHook> {
     frames().hooks.borrow().except.clone()
 }
 
-/// Says what is called before and after the work of everything that is started later; `None` for nothing.
+/// Sets the hook that is called before and after the work of each later start; `None` for no hook.
 ///
 /// # Examples
 /// ```
@@ -92,7 +92,7 @@ pub fn set_trace(hook: Option<TraceHook>) {
     change(|hooks| std::mem::replace(&mut hooks.trace, hook));
 }
 
-/// What [`set_trace`] set.
+/// Returns the hook that [`set_trace`] set.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
@@ -101,7 +101,7 @@ pub fn trace() -> Option<TraceHook> {
     frames().hooks.borrow().trace.clone()
 }
 
-/// Says what is called after the work of everything that is started later, with the time that took; `None` for nothing.
+/// Sets the hook that is called after the work of each later start, with the time of that work; `None` for no hook.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
@@ -110,7 +110,7 @@ pub fn set_profile(hook: Option<ProfileHook>) {
     change(|hooks| std::mem::replace(&mut hooks.profile, hook));
 }
 
-/// What [`set_profile`] set.
+/// Returns the hook that [`set_profile`] set.
 ///
 /// # Examples
 /// See the example of [`set_trace`].
@@ -125,7 +125,7 @@ fn change<H>(replace: impl FnOnce(&mut OwnHooks) -> Option<H>) {
     drop(before); // no longer borrowed: what it captured may come back here
 }
 
-/// Prints the panic to standard error as Rust does; nothing for [`exit`](super::exit).
+/// Prints the panic to standard error as Rust does; prints nothing for [`exit`](super::exit).
 ///
 /// # Examples
 /// See the example of [`set_excepthook`].
@@ -136,12 +136,12 @@ pub fn default_excepthook(report: &PanicReport<'_>) {
     }
 }
 
-/// Tells the hook what escaped.
+/// Passes an escaped panic to the hook.
 pub(super) fn report(thread: &Thread, escaped: &Escaped) {
     PanicReport::new(thread, escaped).tell(excepthook().as_deref(), default_excepthook);
 }
 
-/// Runs some work between the hooks that were there at its start.
+/// Runs some work between the hooks that were set at its start.
 pub(super) fn around(thread: &Thread, work: impl FnOnce()) {
     let OwnHooks { trace, profile, .. } = frames().hooks.borrow().clone();
     work_between(thread, trace.as_deref(), profile.as_deref(), work);

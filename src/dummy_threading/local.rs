@@ -1,4 +1,4 @@
-//! Values that each thread has its own of, where threads are frames of one.
+//! Thread-local values, where threads are nested frames of one OS thread.
 
 use std::any::Any;
 use std::fmt;
@@ -11,12 +11,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::frames::living;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A value for each thread, made in the thread by its first use. A started thread does not see the value of the thread
-/// that started it, which is there again afterwards. A thread's values die at its end, those of the main thread with
-/// the thread of the system.
+/// A value for each thread, made in the thread by its first use. A started thread does not see the value of its
+/// starter, which is visible again afterwards. A thread's values are dropped at its end, those of the main thread with
+/// the OS thread.
 ///
-/// Differs from [`threading::Local`](crate::threading::Local): when it dies, values in other threads of the system stay
-/// until the end of those; so they need not be `Send`.
+/// Differs from [`threading::Local`](crate::threading::Local): when it is dropped, values in other OS threads stay
+/// until those threads end, so they need not be `Send`.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -50,15 +50,15 @@ pub struct Local<T: 'static, F = fn() -> T> {
 }
 
 impl<T: 'static, F: Fn() -> T> Local<T, F> {
-    /// A value for each thread, made by `init`.
+    /// Creates a value for each thread, made by `init`.
     pub const fn new(init: F) -> Self {
         Self { init, key: OnceLock::new(), value: PhantomData }
     }
 
-    /// Lends the current thread's value to `look`. It may ask for it again meanwhile.
+    /// Passes the current thread's value to `look`, which may call `with` again.
     ///
     /// # Panics
-    /// When the thread of the system is past its end: in a destructor of another thread-local value.
+    /// When the OS thread is past its end: in a destructor of another thread-local value.
     /// [`try_with`](Self::try_with) is for those.
     #[track_caller]
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
@@ -68,10 +68,10 @@ impl<T: 'static, F: Fn() -> T> Local<T, F> {
         }
     }
 
-    /// Lends the current thread's value to `look`.
+    /// Passes the current thread's value to `look`.
     ///
     /// # Errors
-    /// [`ErrorKind::NoResult`] when the thread of the system is past its end.
+    /// [`ErrorKind::NoResult`] when the OS thread is past its end.
     pub fn try_with<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R> {
         let over = || Error::new(ErrorKind::NoResult, "the thread has ended: it has no local values any more");
         let key = self.key.get_or_init(|| {
@@ -95,7 +95,7 @@ impl<T: 'static, F: Fn() -> T> Local<T, F> {
 }
 
 impl<T: 'static, F> Local<T, F> {
-    /// How many of the threads that have not ended have a value.
+    /// The number of threads that have a value and have not ended.
     pub fn threads(&self) -> usize {
         let (Some(key), Some(frames)) = (self.key.get(), living()) else { return 0 };
         frames.all().iter().filter(|inner| inner.values.borrow().contains_key(key)).count()
@@ -103,7 +103,7 @@ impl<T: 'static, F> Local<T, F> {
 }
 
 impl<T: 'static, F> Drop for Local<T, F> {
-    /// Drops the values in this thread of the system.
+    /// Drops the values in this OS thread.
     fn drop(&mut self) {
         let (Some(key), Some(frames)) = (self.key.take(), living()) else { return };
         let values: Vec<Rc<dyn Any>> =

@@ -1,4 +1,4 @@
-//! [`threading`](crate::threading) without threads: what is started runs at once, inside `start`. Python's
+//! [`threading`](crate::threading) without threads: started work runs at once, inside `start`. Python's
 //! `dummy_threading`.
 //!
 //! For a system without threads, for a test that must run in one order, or to find out whether the threads of a program
@@ -52,7 +52,7 @@
 //! those of `threading` answer the value. [`Backend`] has the constructors of both and makes code that is generic over
 //! them.
 //!
-//! **Apart from the rest.** Every thread of the system has a world of its own here, with its main thread, its numbers,
+//! **Apart from the rest.** Every OS thread has its own state here, with its main thread, its numbers,
 //! its hooks and its shutdown. [`threading`](crate::threading) may be used beside it, and sees none of it.
 //!
 //! **Not here:** [`threading::init`](crate::threading::init), whose values all threads share.
@@ -105,7 +105,7 @@ pub use thread::ThreadBuilder;
 #[doc(inline)]
 pub use timer::Timer;
 
-/// A lock around data: taking it twice is refused.
+/// A lock around data; a second acquire returns an error.
 ///
 /// # Examples
 /// ```
@@ -122,12 +122,12 @@ pub use timer::Timer;
 /// assert_eq!(*outer + *inner, 12);
 /// ```
 pub type Lock<T = ()> = lock::Lock<T, scope::Local>;
-/// A lock around data that may be taken again.
+/// A lock around data that its holder may take again.
 ///
 /// # Examples
 /// See the example of [`Lock`].
 pub type RLock<T = ()> = rlock::RLock<T, scope::Local>;
-/// Data that may be read several times at once: writing beside a reader is refused.
+/// Data with several readers at once; a write beside a reader returns an error.
 ///
 /// # Examples
 /// ```
@@ -140,7 +140,7 @@ pub type RLock<T = ()> = rlock::RLock<T, scope::Local>;
 /// *lock.write().unwrap() += 1;
 /// ```
 pub type RwLock<T = ()> = rwlock::RwLock<T, scope::Local>;
-/// A lock without data that any frame may release.
+/// A lock without data that any caller may release.
 ///
 /// # Examples
 /// ```
@@ -168,23 +168,23 @@ pub type RwLock<T = ()> = rwlock::RwLock<T, scope::Local>;
 /// # let _ = Duration::ZERO;
 /// ```
 pub type HandoffLock = handoff::HandoffLock<scope::Local>;
-/// Something to wait for: only with a limit, and in vain.
+/// A condition; a wait needs a limit, and always times out.
 ///
 /// # Examples
 /// See the example of [`HandoffLock`].
 pub type Condition = condition::Condition<scope::Local>;
-/// A flag: waiting for it while it is down is refused.
+/// A flag; a wait for a clear flag returns an error.
 ///
 /// # Examples
 /// See the example of [`HandoffLock`].
 pub type Event = event::Event<scope::Local>;
-/// A number of units: taking one that is not there is refused.
+/// A number of units; an acquire without a free unit returns an error.
 ///
 /// # Examples
 /// See the example of [`HandoffLock`].
 #[doc(alias = "BoundedSemaphore")]
 pub type Semaphore = semaphore::Semaphore<scope::Local>;
-/// A barrier: one of a single party is passed, any other is refused.
+/// A barrier; a single party passes, and with more parties a wait returns an error.
 ///
 /// # Examples
 /// See the example of [`HandoffLock`].

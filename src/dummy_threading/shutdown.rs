@@ -1,4 +1,4 @@
-//! The orderly end: callbacks, and nobody to wait for.
+//! The orderly shutdown: callbacks, and no threads to wait for.
 
 use super::frames::frames;
 use crate::error::{Error, ErrorKind, Result};
@@ -8,12 +8,12 @@ fn shutting_down(what: &str) -> Error {
     Error::new(ErrorKind::ShuttingDown, format!("{what}: shutdown has begun"))
 }
 
-/// Whether something may be started.
+/// Checks that new work may start.
 pub(super) fn admit() -> Result<()> {
     if frames().end.borrow().closed { Err(shutting_down("can't start new thread")) } else { Ok(()) }
 }
 
-/// Has `callback` called when [`shutdown`] begins, the last registered first.
+/// Registers `callback` for the begin of [`shutdown`]; the last registered runs first.
 ///
 /// # Errors
 /// [`ErrorKind::ShuttingDown`] once shutdown has begun.
@@ -46,8 +46,8 @@ pub fn at_shutdown(callback: impl FnOnce() + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Calls what [`at_shutdown`] registered in this thread of the system; afterwards nothing can be started in it. There
-/// is nobody to wait for. Panics of callbacks are reported by the process's panic hook.
+/// Calls the callbacks that [`at_shutdown`] registered in this OS thread; afterwards no work can start in it. There are
+/// no threads to wait for. The process's panic hook reports panics of callbacks.
 ///
 /// # Examples
 /// See the example of [`at_shutdown`].
@@ -65,17 +65,17 @@ pub fn shutdown() {
     frames.end.borrow_mut().closed = true;
 }
 
-/// Calls [`shutdown`] when it is dropped: keep one in `main`.
+/// A guard that calls [`shutdown`] on drop: keep it in `main`.
 ///
 /// # Examples
 /// See the example of [`at_shutdown`].
 #[derive(Debug)]
-#[must_use = "shutdown happens where this is dropped"]
+#[must_use = "shutdown runs where the guard is dropped"]
 pub struct ShutdownGuard(());
 
 impl ShutdownGuard {
-    /// A guard that calls [`shutdown`] when it is dropped.
-    #[expect(clippy::new_without_default, reason = "what matters is where it is kept")]
+    /// Creates a guard that calls [`shutdown`] on drop.
+    #[expect(clippy::new_without_default, reason = "shutdown runs where the guard is dropped")]
     pub fn new() -> Self {
         Self(())
     }

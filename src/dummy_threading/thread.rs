@@ -1,4 +1,4 @@
-//! The handle of something that runs inside `start`.
+//! The handle of a thread that runs inside `start`.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -15,13 +15,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::thread::{Pid, catch, get_native_id, install, result_of};
 
 impl<T: 'static> Thread<T> {
-    /// A thread that will run `work` in [`start`](Self::start). Named `Thread-N`, counted from 1 in each thread of the
-    /// system; a daemon if the current one is.
+    /// Creates a thread that will run `work` in [`start`](Self::start). Its name is `Thread-N`, counted from 1 in each
+    /// OS thread; it is a daemon if the current thread is.
     pub fn new(work: impl FnOnce() -> T + 'static) -> Self {
         ThreadBuilder::default().prepare(work)
     }
 
-    /// [`new`](Self::new) and [`start`](Self::start).
+    /// Calls [`new`](Self::new) and [`start`](Self::start).
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -31,14 +31,14 @@ impl<T: 'static> Thread<T> {
 }
 
 impl Thread {
-    /// A thread with a name or a daemon flag of its own.
+    /// Returns a builder for a thread with its own name or daemon flag.
     pub fn builder() -> ThreadBuilder {
         ThreadBuilder::default()
     }
 }
 
 impl<T> Thread<T> {
-    /// Runs the work and returns when it is over. A panic is reported by the [`excepthook`](super::set_excepthook) and
+    /// Runs the work and returns when it has ended. The [`excepthook`](super::set_excepthook) reports a panic, which
     /// goes no further.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl<T> Thread<T> {
     pub fn start(&self) -> Result<()> {
         let inner = &self.inner;
         if inner.phase.get() != Phase::Initial {
-            return Err(Error::new(ErrorKind::AlreadyStarted, "a thread can be started once: make a new one"));
+            return Err(Error::new(ErrorKind::AlreadyStarted, "the thread was already started: make a new thread"));
         }
         checked(inner.stack)?;
         shutdown::admit()?;
@@ -58,7 +58,7 @@ impl<T> Thread<T> {
         dummy_thread::start_new_thread(|| frames().within(inner.clone(), || run(&Thread::of(inner.clone())))).map(drop)
     }
 
-    /// Returns at once, for its end has come.
+    /// Returns at once, because the thread has ended.
     ///
     /// # Errors
     /// * [`ErrorKind::NotStarted`] before its start.
@@ -67,7 +67,7 @@ impl<T> Thread<T> {
         self.join_timeout(Limit::NEVER).map(drop)
     }
 
-    /// Says whether it has ended, at once.
+    /// Returns at once whether the thread has ended.
     ///
     /// # Errors
     /// As for [`join`](Self::join); one that it started itself hears `false` if there is a limit.
@@ -76,7 +76,7 @@ impl<T> Thread<T> {
         match self.inner.phase.get() {
             Phase::Stopped => Ok(true),
             Phase::Initial => {
-                let message = format!("thread {} cannot be joined before it is started", name());
+                let message = format!("thread {} cannot be joined: start it first", name());
                 Err(Error::new(ErrorKind::NotStarted, message))
             }
             Phase::Started if limit.into().is_never() || Rc::ptr_eq(&self.inner, &frames().current()) => {
@@ -87,7 +87,7 @@ impl<T> Thread<T> {
         }
     }
 
-    /// Takes what it returned.
+    /// Takes the returned value.
     ///
     /// # Errors
     /// * [`ErrorKind::Panicked`] with the words of the panic, which was reported already.
@@ -99,12 +99,12 @@ impl<T> Thread<T> {
         result_of(self.take(), || self.inner.name())
     }
 
-    /// Takes what it left, a value or the payload of a panic; `None` when it has left nothing yet or it was taken.
+    /// Takes the result, a value or the payload of a panic; `None` before the end or after an earlier call.
     pub fn take(&self) -> Option<std::thread::Result<T>> {
         self.left.as_ref()?.borrow_mut().take()
     }
 
-    /// The same thread, as a handle that has no result.
+    /// Returns a handle to the same thread, without a result.
     pub fn handle(&self) -> Thread {
         Thread::of(self.inner.clone())
     }
@@ -115,35 +115,35 @@ impl<T> Thread<T> {
         self.inner.name()
     }
 
-    /// Names it; the kernel does not hear of it.
+    /// Sets the name, which the kernel does not see.
     #[doc(alias = "setName")]
     pub fn set_name(&self, name: impl Into<Arc<str>>) {
         self.inner.set_name(name.into());
     }
 
-    /// The thread's number, which all threads here have in common; `None` before its start.
+    /// The thread's identifier, which all threads here share; `None` before its start.
     pub fn ident(&self) -> Option<Ident> {
         (self.inner.phase.get() != Phase::Initial).then(get_ident)
     }
 
-    /// The kernel's number for the thread of the system that it runs in; `None` before its start.
+    /// The kernel's thread id of the OS thread that it runs in; `None` before its start.
     pub fn native_id(&self) -> Option<Pid> {
         self.ident().map(|_| get_native_id())
     }
 
-    /// Whether it was started and has not ended: true only for itself and in what it starts.
+    /// Whether the thread was started and has not ended: true only inside its work.
     #[doc(alias = "isAlive")]
     pub fn is_alive(&self) -> bool {
         self.inner.phase.get() == Phase::Started
     }
 
-    /// Whether it is marked as one that shutdown need not wait for, which here it never has to.
+    /// Whether the thread is a daemon, for which shutdown need not wait; here shutdown never waits.
     #[doc(alias = "isDaemon")]
     pub fn daemon(&self) -> bool {
         self.inner.daemon.get()
     }
 
-    /// Marks it, before its start.
+    /// Sets the daemon flag, before the start.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`] after its start.
@@ -158,7 +158,7 @@ impl<T> Thread<T> {
     }
 }
 
-/// The thread itself.
+/// Runs the work of the thread.
 pub(super) fn run(this: &Thread) {
     hooks::around(this, || {
         let body = this.inner.body.take();
@@ -168,7 +168,7 @@ pub(super) fn run(this: &Thread) {
     });
 }
 
-/// The size, if a stack can have it.
+/// Checks the stack size.
 fn checked(stack: usize) -> Result<()> {
     if stack == 0 { Ok(()) } else { dummy_thread::set_stack_size(stack).map(drop) }
 }
@@ -182,7 +182,7 @@ impl<T, U> PartialEq<Thread<U>> for Thread<T> {
 impl<T> Eq for Thread<T> {}
 
 impl<T> fmt::Debug for Thread<T> {
-    /// As Python shows it: `Thread(Thread-1, stopped daemon 1)`.
+    /// Formats the thread as Python does: `Thread(Thread-1, stopped daemon 1)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match self.inner.phase.get() {
             Phase::Initial => "initial",
@@ -200,7 +200,7 @@ impl<T> fmt::Debug for Thread<T> {
     }
 }
 
-/// What a thread is to be: see [`Thread::builder`].
+/// The settings of a new thread: see [`Thread::builder`].
 ///
 /// # Examples
 /// ```
@@ -214,7 +214,7 @@ impl<T> fmt::Debug for Thread<T> {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "it describes a thread; spawn or prepare makes one"]
+#[must_use = "the builder starts no thread until `spawn` or `prepare`"]
 pub struct ThreadBuilder {
     name: Option<Arc<str>>,
     daemon: Option<bool>,
@@ -234,13 +234,13 @@ impl ThreadBuilder {
         self
     }
 
-    /// The size of its stack: any but 0 keeps it from starting.
+    /// The stack size; any size but 0 makes the start fail.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack = bytes;
         self
     }
 
-    /// A thread that will run `work` in [`start`](Thread::start).
+    /// Creates a thread that will run `work` in [`start`](Thread::start).
     pub fn prepare<T: 'static>(self, work: impl FnOnce() -> T + 'static) -> Thread<T> {
         let daemon = self.daemon.unwrap_or_else(|| frames().current().daemon.get());
         let inner = Inner::new(self.name, daemon, self.stack);
@@ -256,7 +256,7 @@ impl ThreadBuilder {
         Thread { inner: Rc::new(inner), left: Some(left) }
     }
 
-    /// Runs `work`, and answers with the thread that it was.
+    /// Runs `work`, and returns its thread.
     ///
     /// # Errors
     /// As for [`Thread::start`].

@@ -1,4 +1,4 @@
-//! Something to do later, for which `start` waits.
+//! A timer, whose `start` waits for the interval.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -20,7 +20,7 @@ struct Shot {
     callback: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
-/// Sleeps inside [`start`](Self::start), then calls. Clones are the same timer.
+/// A timer that sleeps inside [`start`](Self::start), then calls. Clones are the same timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,7 +51,7 @@ struct Shot {
 pub struct Timer(Rc<Shot>);
 
 impl Timer {
-    /// A timer that will call `callback` so long after its [start](Self::start).
+    /// Creates a timer that will call `callback` at `interval` after its [start](Self::start).
     pub fn new(interval: Duration, callback: impl FnOnce() + 'static) -> Self {
         Self(Rc::new(Shot {
             phase: Cell::new(Phase::Initial),
@@ -62,8 +62,8 @@ impl Timer {
         }))
     }
 
-    /// Sleeps for the interval and calls, in a thread named `Timer`; a panic goes to the
-    /// [`excepthook`](super::set_excepthook). One that was cancelled returns at once.
+    /// Sleeps for the interval and calls, in a thread named `Timer`; the [`excepthook`](super::set_excepthook) receives
+    /// a panic. A cancelled timer returns at once.
     ///
     /// # Errors
     /// As for [`Thread::start`](super::Thread::start).
@@ -90,7 +90,8 @@ impl Timer {
         started
     }
 
-    /// Cancels it if it was not started; says whether that keeps it from calling. The callback is dropped at once.
+    /// Cancels the timer if it was not started; returns whether this prevents the call. The callback is dropped at
+    /// once.
     pub fn cancel(&self) -> bool {
         let shot = &self.0;
         if shot.phase.get() != Phase::Initial || shot.finished.replace(true) {
@@ -101,12 +102,12 @@ impl Timer {
         true
     }
 
-    /// How long it waits.
+    /// The length of the wait.
     pub fn interval(&self) -> Duration {
         self.0.interval.get()
     }
 
-    /// Changes how long it waits, before its start.
+    /// Sets the length of the wait, before the start.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`] after its start.
@@ -116,12 +117,12 @@ impl Timer {
         Ok(())
     }
 
-    /// Whether what it calls is marked as a daemon.
+    /// Whether the callback's thread is a daemon.
     pub fn daemon(&self) -> bool {
         self.0.daemon.get()
     }
 
-    /// Marks what it calls, before its start.
+    /// Sets the daemon flag of the callback's thread, before the start.
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyStarted`] after its start.
@@ -134,22 +135,22 @@ impl Timer {
     fn is_initial(&self) -> Result<()> {
         match self.0.phase.get() {
             Phase::Initial => Ok(()),
-            _ => Err(Error::new(ErrorKind::AlreadyStarted, "a timer can be started once: make a new one")),
+            _ => Err(Error::new(ErrorKind::AlreadyStarted, "the timer was already started: make a new timer")),
         }
     }
 
-    /// Whether it was started and has not come to the end of its call.
+    /// Whether the timer was started and its call has not ended.
     pub fn is_alive(&self) -> bool {
         self.0.phase.get() == Phase::Started
     }
 
-    /// Whether its call has ended or it was cancelled.
+    /// Whether the call has ended or the timer was cancelled.
     #[doc(alias = "finished")]
     pub fn is_finished(&self) -> bool {
         self.0.finished.get()
     }
 
-    /// Returns at once, for its call has ended or it was cancelled.
+    /// Returns at once, because the call has ended or the timer was cancelled.
     ///
     /// # Errors
     /// [`Refused::WouldDeadlock`] when neither is so: nothing will change while the caller waits.
@@ -158,7 +159,7 @@ impl Timer {
         if self.is_finished() { Ok(()) } else { Err(Refused::WouldDeadlock) }
     }
 
-    /// Says at once whether its call has ended or it was cancelled.
+    /// Returns at once whether the call has ended or the timer was cancelled.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait), where nothing limits the wait.

@@ -1,4 +1,4 @@
-//! Copies in and out of a map, which fail where an access would end the process with SIGBUS.
+//! Copies in and out of a map, which return an error where an access would raise SIGBUS.
 //!
 //! | map | read by | written by |
 //! | --- | --- | --- |
@@ -20,10 +20,10 @@ use super::map::{Absent, Answer};
 use super::options::{invalid, metadata, refused};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often a copy is tried again, when a page was missing and the file is long enough all the same.
+/// How often a copy is repeated if a page was missing although the file is long enough.
 const TRIES: usize = 64;
 
-/// The way of a copy.
+/// The direction of a copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Out,
@@ -31,7 +31,7 @@ enum Way {
 }
 
 impl Mmap {
-    /// Copies `into.len()` bytes from `at` on, which lie within the map.
+    /// Copies `into.len()` bytes from the offset `at`, all within the map.
     pub(super) fn copy_out(&self, at: usize, into: &mut [u8]) -> Result<()> {
         self.check_range(at, into.len())?;
         if let Some(bytes) = self.map.as_slice() {
@@ -55,7 +55,7 @@ impl Mmap {
         self.through_pages(end, Way::Out, || self.map.with(|region| region.try_copy_out(at, into)))
     }
 
-    /// Copies `bytes` to `at`, where there is room for them.
+    /// Copies `bytes` to the offset `at`; all are within the map.
     pub(super) fn copy_in(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
         self.check_writable()?;
         self.check_range(at, bytes.len())?;
@@ -79,7 +79,7 @@ impl Mmap {
         })
     }
 
-    /// Makes a copy through the pages of the file and says what became of it. It ends at `end` in the map.
+    /// Makes a copy through the pages of the file, up to `end` in the map, and returns the outcome.
     fn through_pages(&self, end: usize, way: Way, mut copy: impl FnMut() -> Answer<()>) -> Result<()> {
         for _ in 0..TRIES {
             match copy() {
@@ -97,7 +97,7 @@ impl Mmap {
         Err(Error::os(Errno::FAULT, message))
     }
 
-    /// Reads the bytes of the file itself; `false` if that cannot be done here.
+    /// Reads the bytes from the file itself; `false` if that is impossible here.
     fn read_file(&self, file: &File, at: usize, into: &mut [u8]) -> Result<bool> {
         let mut done = 0;
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -132,11 +132,11 @@ impl Mmap {
         Ok(())
     }
 
-    /// Refuses when the file does not reach up to `end` in the map.
+    /// Returns an error if the file does not reach up to `end` in the map.
     pub(super) fn check_file(&self, end: usize) -> Result<()> {
         match &self.file {
             Some(file) if self.regular => {
-                let size = metadata(file).map_err(refused("the mapped file does not tell its length"))?.len();
+                let size = metadata(file).map_err(refused("the length of the mapped file is unknown"))?.len();
                 if size < self.offset + end as u64 { Err(truncated()) } else { Ok(()) }
             }
             _ => Ok(()),
@@ -155,7 +155,7 @@ impl Mmap {
         Err(Error::os(Errno::ACCESS, "the map is read-only: map with Access::Write or Access::Copy to write"))
     }
 
-    /// Why the pages are the only way to the bytes, and what helps.
+    /// The reason why only the pages give access to the bytes, and the remedy.
     #[cold]
     fn no_way(&self, way: Way) -> Error {
         let call = if way == Way::Out { "process_vm_readv" } else { "process_vm_writev" };
@@ -165,33 +165,33 @@ impl Mmap {
             Some(_) if self.map.is_shared() => "the file takes no such reads and writes at an offset:",
             Some(_) => "the map has bytes that the file does not have: map with Access::Read, or",
         };
-        let message = format!("{call} is not there or forbidden here, and {why} allow {call} in the sandbox");
+        let message = format!("{call} is missing or forbidden here: {why} allow {call} in the sandbox");
         Error::new(ErrorKind::Unsupported, message)
     }
 }
 
-/// Whether a number is what a kernel without a call, or a sandbox, answers.
+/// Whether an errno means a kernel without the call, or a sandbox.
 fn forbidden(errno: Errno) -> bool {
     [Errno::NOSYS, Errno::PERM, Errno::ACCESS].contains(&errno)
 }
 
 #[cold]
 fn truncated() -> Error {
-    let message = "the file is shorter than its map: somebody cut it, so map it again; \
-                   a Memfd sealed with Seals::SHRINK cannot be cut";
+    let message = "the file is shorter than its map: another process truncated it; map the file again, \
+                   or use a Memfd sealed with Seals::SHRINK, which cannot be truncated";
     Error::new(ErrorKind::Truncated, message)
 }
 
 #[cold]
 pub(super) fn outside(at: usize, len: usize, whole: usize) -> Error {
     if len == 0 || at > whole {
-        return Error::new(ErrorKind::OutOfRange, format!("place {at} is not within the map of {whole} bytes"));
+        return Error::new(ErrorKind::OutOfRange, format!("offset {at} is not within the map of {whole} bytes"));
     }
-    let message = format!("{len} bytes from {at} on are not within the map of {whole} bytes");
+    let message = format!("{len} bytes from offset {at} are not within the map of {whole} bytes");
     Error::new(ErrorKind::OutOfRange, message)
 }
 
 #[cold]
 pub(super) fn wrong_size(places: usize, bytes: usize) -> Error {
-    invalid(format!("{bytes} bytes for {places} places: a map keeps its length, see `resize`"))
+    invalid(format!("{bytes} bytes do not fit a range of {places} bytes: a map keeps its length, see `resize`"))
 }

@@ -1,4 +1,4 @@
-//! Searches: at once where a slice is lent, by copied windows where others may change the file.
+//! Searches: in place where the map lends a slice, by copied windows where others may change the file.
 
 use memchr::memmem::{Finder, FinderRev};
 
@@ -6,16 +6,18 @@ use super::Mmap;
 use crate::error::Result;
 use crate::index::Span;
 
-/// How many new bytes the first window has: the search may end there.
+/// The number of new bytes in the first window; the search may end there.
 const FIRST: usize = 64 << 10;
 
-/// How many new bytes a window has at most, if the needle is shorter. They stay in the caches between copy and search.
+/// The maximum number of new bytes in a window, if the needle is shorter. They stay in the caches between copy and
+/// search.
 const MOST: usize = 1 << 20;
 
-/// Addresses are compared within pages of this size, whatever that of the system is.
+/// The alignment of the copies, whatever the system's page size is.
 const PAGE: usize = 4096;
 
-/// Room for the windows of a search, of a map that is copied. A window has new bytes, and some of the window before it.
+/// The buffer for the windows of a search in a map that is copied. A window has new bytes, and some of the window
+/// before it.
 ///
 /// New bytes lie at the same place of a page as in the map. Some processors copy ten times slower to an address that is
 /// a few bytes further in its page.
@@ -23,17 +25,17 @@ struct Room {
     bytes: Vec<u8>,
     /// The start of a page.
     base: usize,
-    /// How many bytes from `base` on are for new ones; whole pages.
+    /// The number of bytes from `base` on for new bytes; whole pages.
     step: usize,
-    /// What `step` grows to.
+    /// The maximum of `step`.
     most: usize,
-    /// Where the map begins in its page.
+    /// The offset of the map within its page.
     skew: usize,
 }
 
 impl Room {
-    /// For a search in `len` bytes of a map. There is room for `before` bytes before the new ones, and for `after`
-    /// behind them.
+    /// Creates a buffer for a search in `len` bytes of a map. It has space for `before` bytes before the new ones, and
+    /// for `after` bytes after them.
     fn new(map: &Mmap, len: usize, (before, after): (usize, usize)) -> Self {
         // As long as what is kept, so that a long needle is not copied again for every few bytes.
         let least = |step: usize| step.max(before.max(after)).min(len + PAGE).next_multiple_of(PAGE);
@@ -44,22 +46,22 @@ impl Room {
         Self { bytes, base, step, most, skew: (map.offset % PAGE as u64) as usize }
     }
 
-    /// Where a byte of the map is copied to.
+    /// The address to which a byte of the map is copied.
     fn place(&self, at: usize) -> usize {
         self.base + (at + self.skew) % PAGE
     }
 
-    /// The end of the window that begins at `start`, if the search goes on so far.
+    /// The end of the window that begins at `start`, unless the search ends before.
     fn end(&self, start: usize) -> usize {
         start + self.step - (start + self.skew) % PAGE
     }
 
-    /// The start of the window that ends at `end`, if the search goes on so far.
+    /// The start of the window that ends at `end`, unless the search ends before.
     fn start(&self, end: usize) -> usize {
         (end + self.skew).saturating_sub(self.step).next_multiple_of(PAGE).saturating_sub(self.skew)
     }
 
-    /// Lets there be bytes up to `end`; they do not move, because there is room for them.
+    /// Extends the buffer to `end`; the bytes do not move, because the capacity suffices.
     fn reach(&mut self, end: usize) -> &mut [u8] {
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
@@ -74,7 +76,7 @@ impl Room {
 }
 
 impl Mmap {
-    /// Where `needle` stands first from the position on; `None` if it is not there.
+    /// The first position of `needle` from the current position on; `None` if it does not occur.
     ///
     /// As in Python the search begins at the *position*, and so does that of [`rfind`](Self::rfind). An empty needle is
     /// found at once.
@@ -101,7 +103,7 @@ impl Mmap {
         self.find_in(needle, self.position..)
     }
 
-    /// Where `needle` stands last from the position on; `None` if it is not there.
+    /// The last position of `needle` from the current position on; `None` if it does not occur.
     ///
     /// # Errors
     /// As [`find`](Self::find).
@@ -112,7 +114,7 @@ impl Mmap {
         self.rfind_in(needle, self.position..)
     }
 
-    /// Where `needle` stands first within a range; `None` if it is not there as a whole.
+    /// The first position of `needle` within a range; `None` if it does not occur there as a whole.
     ///
     /// Differs from Python: a range that ends before its start is an empty range at its start. An empty needle is found
     /// there.
@@ -155,7 +157,7 @@ impl Mmap {
         }
     }
 
-    /// Where `needle` stands last within a range; `None` if it is not there as a whole.
+    /// The last position of `needle` within a range; `None` if it does not occur there as a whole.
     ///
     /// # Errors
     /// As [`find`](Self::find).
@@ -193,8 +195,8 @@ impl Mmap {
         }
     }
 
-    /// The line at the position with its newline, or what is left without one; empty at the end. The position moves
-    /// behind it.
+    /// Returns the line at the position with its newline, or the rest without one; empty at the end. The position moves
+    /// to the end of the line.
     ///
     /// Reads what the map holds now. The lines of [`BufRead`](std::io::BufRead) are faster, and may be a little old.
     ///

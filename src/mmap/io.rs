@@ -33,7 +33,7 @@ impl Mmap {
         self.position
     }
 
-    /// The byte at the position, which moves behind it.
+    /// Returns the byte at the position, and advances the position.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) at the end (Python's `ValueError`); others as
@@ -48,7 +48,7 @@ impl Mmap {
         Ok(byte[0])
     }
 
-    /// Writes a byte at the position, which moves behind it.
+    /// Writes a byte at the position, and advances the position.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfRange`](crate::ErrorKind::OutOfRange) at the end (Python's `ValueError`); others as
@@ -67,7 +67,7 @@ impl Mmap {
     }
 }
 
-/// Reads from the position on; at the end 0 bytes.
+/// Reads from the position on; returns 0 bytes at the end.
 impl Read for Mmap {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = buffer.len().min(self.left());
@@ -87,7 +87,7 @@ impl Read for Mmap {
     }
 }
 
-/// Writes at the position, all the bytes or none: a map does not get longer by writes.
+/// Writes at the position, all the bytes or none: writes do not extend a map.
 impl Write for Mmap {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check_writable()?;
@@ -107,7 +107,7 @@ impl Write for Mmap {
     }
 }
 
-/// Moves the position within the map and to its end; not beyond, as in Python.
+/// Moves the position within the map or to its end; not beyond, as in Python.
 impl Seek for Mmap {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
@@ -126,8 +126,8 @@ impl Seek for Mmap {
     }
 }
 
-/// Lends the bytes where [`as_slice`](Mmap::as_slice) does, and otherwise those of a copy. What was lent and not
-/// consumed stays as it was until the next seek or write of this `Mmap`, even if others change the file.
+/// Lends the bytes in place if [`as_slice`](Mmap::as_slice) does, and a copy otherwise. The unconsumed part of a copy
+/// stays the same until the next seek or write of this `Mmap`, even if others change the file.
 impl BufRead for Mmap {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let (position, left) = (self.position, self.left());

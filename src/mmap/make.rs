@@ -28,16 +28,18 @@ impl MmapOptions {
     pub fn map(&self, file: impl AsFd) -> Result<Mmap> {
         let shape = self.shape()?;
         if shape.flags.contains(Flags::ANONYMOUS) {
-            return Err(invalid("Flags::ANONYMOUS is for memory without a file: use `map_anonymous`"));
+            return Err(invalid(
+                "cannot map a file with Flags::ANONYMOUS: use `map_anonymous` for memory without a file",
+            ));
         }
         let without_effect = Flags::DENYWRITE | Flags::EXECUTABLE | Flags::STACK;
         let known = Flags::SHARED | Flags::PRIVATE | Flags::POPULATE | Flags::NORESERVE | without_effect;
         if !known.contains(shape.flags) {
-            return Err(Error::new(ErrorKind::Unsupported, format!("no file is mapped with {:?}", shape.flags)));
+            return Err(Error::new(ErrorKind::Unsupported, format!("a file cannot be mapped with {:?}", shape.flags)));
         }
         let executable = shape.protection.contains(Protection::EXEC);
         if executable && (shape.writes() || !shape.shared) {
-            let message = "code is mapped shared and not for writing: use Flags::SHARED with READ | EXEC, and a second map to write";
+            let message = "a map of code must be shared and read-only: use Flags::SHARED with READ | EXEC, and a second map to write";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let (file, len, regular) = self.opened(file)?;
@@ -45,8 +47,8 @@ impl MmapOptions {
         Ok(self.made(map, Some(file), regular, shape.access))
     }
 
-    /// Maps a file that nobody can change any more, so that [`Mmap::as_slice`] lends its bytes. Such a file is a memory
-    /// file that is sealed against writing and shrinking, or a file with fs-verity.
+    /// Maps a file that no process can change any more, so that [`Mmap::as_slice`] lends its bytes. Such a file is a
+    /// memory file that is sealed against writing and shrinking, or a file with fs-verity.
     ///
     /// The kernel is asked for the proof, and the proof lasts. A file system that another program serves (FUSE) proves
     /// nothing. The options about access, flags and protection do not apply.
@@ -69,7 +71,7 @@ impl MmapOptions {
     #[doc(alias = "map_if_safe")]
     pub fn map_proven(&self, file: impl AsFd) -> Result<Mmap> {
         if self.access != Access::Default || self.flags.is_some() || self.protection.is_some() {
-            return Err(invalid("a map of what never changes is for reading: give no access, flags or protection"));
+            return Err(invalid("a map of an unchangeable file is read-only: give no access, flags or protection"));
         }
         let (file, len, regular) = self.opened(file)?;
         if !regular {
@@ -98,13 +100,10 @@ impl MmapOptions {
     pub fn map_anonymous(&self) -> Result<Mmap> {
         let shape = self.shape()?;
         if shape.protection.contains(Protection::EXEC) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "memory without a file holds no code: map a file that does",
-            ));
+            return Err(Error::new(ErrorKind::Unsupported, "memory without a file has no code: map a file that has"));
         }
         if self.offset != 0 {
-            return Err(invalid("memory without a file has no offset"));
+            return Err(invalid("memory without a file has no offset: leave `offset` out"));
         }
         let len = self.len.filter(|&len| len > 0);
         let len = len.ok_or_else(|| invalid("memory without a file needs a length of at least 1: give `len`"))?;
@@ -119,7 +118,7 @@ impl MmapOptions {
         Mmap { map, file, regular, offset, access, position: 0, written: false, window }
     }
 
-    /// What the options ask of the kernel.
+    /// The kernel's arguments for the options.
     fn shape(&self) -> Result<Shape> {
         let both = Protection::READ | Protection::WRITE;
         let explicit = self.flags.is_some() || self.protection.is_some();
@@ -140,16 +139,16 @@ impl MmapOptions {
             Access::Copy => (Access::Copy, Flags::PRIVATE, both),
         };
         if protection.is_empty() || !(both | Protection::EXEC).contains(protection) {
-            return Err(invalid("the protection is made of READ, WRITE and EXEC, and not empty"));
+            return Err(invalid("the protection must consist of READ, WRITE and EXEC, and must not be empty"));
         }
         let sharing = flags & (Flags::SHARED | Flags::PRIVATE);
         if sharing != Flags::SHARED && sharing != Flags::PRIVATE {
-            return Err(invalid("exactly one of Flags::SHARED and Flags::PRIVATE must be given"));
+            return Err(invalid("the flags must have exactly one of Flags::SHARED and Flags::PRIVATE"));
         }
         Ok(Shape { access, shared: sharing == Flags::SHARED, flags, protection: protection | Protection::READ })
     }
 
-    /// A duplicate of the descriptor, how many bytes are to be mapped, and whether the file is a regular one.
+    /// Returns a duplicate of the descriptor, the number of bytes to map, and whether the file is regular.
     fn opened(&self, file: impl AsFd) -> Result<(File, usize, bool)> {
         let file = File::from(fd::duplicate(file).map_err(refused("the descriptor of the file cannot be duplicated"))?);
         let state = metadata(&file).map_err(cannot_map)?;
@@ -160,13 +159,13 @@ impl MmapOptions {
             self.within(state.len())?
         } else {
             let len = self.len.map(|len| len as u64);
-            len.ok_or_else(|| invalid("only a regular file has an end: give `len`"))?
+            len.ok_or_else(|| invalid("the length of a file that is not regular is unknown: give `len`"))?
         };
         // No pointer spans more than isize::MAX bytes, and the map begins and ends at a page.
         let most = isize::MAX as u64 - 2 * page_size() as u64;
         let fits = len <= most && self.offset.checked_add(len).is_some_and(|end| i64::try_from(end).is_ok());
         let len = usize::try_from(len).ok().filter(|_| fits).ok_or_else(|| {
-            let message = format!("{len} bytes from {} on are more than the address space: map a part", self.offset);
+            let message = format!("{len} bytes from {} on exceed the address space: map a part", self.offset);
             Error::new(ErrorKind::OutOfRange, message)
         })?;
         Ok((file, len, state.is_file()))
@@ -175,7 +174,7 @@ impl MmapOptions {
     /// The length of the map within a regular file of `size` bytes.
     fn within(&self, size: u64) -> Result<u64> {
         if size == 0 {
-            return Err(invalid("an empty file cannot be mapped"));
+            return Err(invalid("an empty file cannot be mapped: set its length first"));
         }
         if self.offset >= size {
             return Err(invalid(format!("the offset {} is not within the file of {size} bytes", self.offset)));

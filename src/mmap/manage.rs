@@ -1,4 +1,4 @@
-//! What is done with a map as a whole, or with its pages: length, write-back, advice, a name.
+//! Operations on a map as a whole, or on its pages: length, write-back, advice, a name.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -13,7 +13,7 @@ use super::copy::outside;
 use super::options::{invalid, metadata, refused};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many bytes are moved at a time where they are copied out and in.
+/// The number of bytes that one step copies.
 const STEP: usize = 64 << 10;
 
 impl Mmap {
@@ -47,7 +47,7 @@ impl Mmap {
     /// ```
     pub fn resize(&mut self, len: usize) -> Result<()> {
         if len == 0 {
-            return Err(invalid("a map has at least one byte: drop it instead"));
+            return Err(invalid("the map cannot have 0 bytes: drop it instead"));
         }
         self.check_writable()?;
         self.window.clear();
@@ -55,21 +55,21 @@ impl Mmap {
             return self.resize_file(len);
         }
         if self.map.is_shared() && len > self.len() {
-            return Err(invalid("shared memory without a file does not grow: map a Memfd, or use Mmap::private"));
+            return Err(invalid("shared memory without a file cannot grow: map a Memfd, or use Mmap::private"));
         }
         self.map.with(|_| Ok(())).map_err(|absent| absent.error("the map"))?;
-        self.map.remap(len).map_err(refused("the map keeps its length"))
+        self.map.remap(len).map_err(refused("the map cannot be resized"))
     }
 
     fn resize_file(&mut self, len: usize) -> Result<()> {
         self.map.with(|_| Ok(())).map_err(|absent| absent.error("the map"))?;
         if !self.map.is_shared() {
-            return Err(invalid("a private map keeps its length: its file is not its own"));
+            return Err(invalid("a private map cannot be resized: its file belongs to others"));
         }
         let Some(file) = &self.file else {
-            return Err(invalid("the map keeps no descriptor of its file: map without `untracked` to resize"));
+            return Err(invalid("the map has no descriptor of its file: map without `untracked` to resize"));
         };
-        let refuse = refused("the map keeps its length");
+        let refuse = refused("the map cannot be resized");
         let (old, size) = (self.map.len(), metadata(file).map_err(&refuse)?.len());
         self.check_file(old)?;
         let end = self.offset.checked_add(len as u64).filter(|&end| i64::try_from(end).is_ok());
@@ -99,7 +99,7 @@ impl Mmap {
         })
     }
 
-    /// `msync(..., MS_SYNC)`: writes what was changed in a range to the file, and waits for the device.
+    /// `msync(..., MS_SYNC)`: writes the changes in a range to the file, and waits for the device.
     ///
     /// Does nothing for a map that is read-only or private or has no file. Differs from Python's `flush`: the start
     /// need not be a multiple of the page size. [`Write::flush`](std::io::Write::flush) is the same for the whole map.
@@ -133,7 +133,7 @@ impl Mmap {
             .map_err(|absent| absent.error("the map cannot be flushed"))
     }
 
-    /// `msync(..., MS_ASYNC)`: has what was changed in a range written to the file some time; does not wait.
+    /// `msync(..., MS_ASYNC)`: schedules the write of the changes in a range to the file; does not wait.
     ///
     /// # Errors
     /// As [`flush_range`](Self::flush_range).
@@ -154,7 +154,7 @@ impl Mmap {
         self.map.is_file() && self.map.is_shared() && self.map.writes()
     }
 
-    /// `madvise(...)`: says how the pages of a range will be used, which never changes what they hold.
+    /// `madvise(...)`: announces how the program will use the pages of a range, which never changes their content.
     ///
     /// The range is widened to whole pages and ends with the map. Python's other advice is
     /// [`discard`](Self::discard) and [`inherit`](Self::inherit).
@@ -176,10 +176,10 @@ impl Mmap {
     pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<()> {
         let Range { start, end } = self.advised(range)?;
         let advised = self.map.with(|region| region.advise(start, end - start, advice));
-        advised.map_err(|absent| absent.error("the advice for the map cannot be given"))
+        advised.map_err(|absent| absent.error("the kernel refused the advice for the map"))
     }
 
-    /// `madvise(...)`: gives up what the pages of a range hold, which must be whole pages.
+    /// `madvise(...)`: discards the content of the pages of a range, which must be whole pages.
     ///
     /// After [`Discard::Free`] and [`Discard::Poison`] the map lends no slices any more: the kernel takes the bytes
     /// away when it likes.
@@ -207,7 +207,7 @@ impl Mmap {
             self.check_writable()?;
         }
         if self.map.has_huge_pages() {
-            let message = "huge pages cannot be given up: a later access would end in SIGBUS if none were left";
+            let message = "huge pages cannot be discarded: a later access would end in SIGBUS if none were free";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let into_page = (self.offset % page_size() as u64) as usize;
@@ -224,7 +224,7 @@ impl Mmap {
         discarded.map_err(|absent| absent.error("the pages of the map cannot be discarded"))
     }
 
-    /// `madvise(...)`: says what forked children find in a range. The range is widened to whole pages.
+    /// `madvise(...)`: sets what forked children find in a range. The range is widened to whole pages.
     ///
     /// After [`Inherit::Nothing`] each call on the map fails in a child, until [`Inherit::Pages`] is said of the whole
     /// map. After that and after [`Inherit::Zeros`] the map lends no slices any more, which a child could have
@@ -246,7 +246,7 @@ impl Mmap {
     pub fn inherit(&mut self, range: impl RangeBounds<usize>, how: Inherit) -> Result<()> {
         let Range { start, end } = self.advised(range)?;
         let inherited = self.map.inherit(start, end - start, how);
-        inherited.map_err(|absent| absent.error("the advice for the map cannot be given"))
+        inherited.map_err(|absent| absent.error("the kernel refused the advice for the map"))
     }
 
     /// Copies a range to `to`, both within the map; they may overlap.
@@ -289,7 +289,7 @@ impl Mmap {
         Ok(())
     }
 
-    /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...)`: the name of memory without a file in `/proc/PID/maps`.
+    /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...)`: sets the name of memory without a file in `/proc/PID/maps`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a map of a file. Also for a name that has more than 79 bytes, one of the
@@ -312,21 +312,21 @@ impl Mmap {
         let fits = |byte: &u8| (b' '..=b'~').contains(byte) && !b"[]\\$`".contains(byte);
         if bytes.len() > 79 || !bytes.iter().all(fits) {
             return Err(invalid(format!(
-                "{name:?} is not a name for memory: at most 79 printable bytes without []\\$`"
+                "{name:?} is not a name for memory: use at most 79 printable bytes without []\\$`"
             )));
         }
         if self.map.is_file() {
-            return Err(invalid("a map of a file has the name of the file"));
+            return Err(invalid("the map cannot be named: a map of a file has the name of the file"));
         }
         self.map.with(|region| region.set_name(name)).map_err(|absent| match absent.errno() {
             Some(Errno::INVAL | Errno::BADF | Errno::NOSYS) => {
-                Error::new(ErrorKind::Unsupported, "this kernel keeps no names of memory without a file")
+                Error::new(ErrorKind::Unsupported, "this kernel does not support names of memory without a file")
             }
             _ => absent.error("memory cannot be named"),
         })
     }
 
-    /// A range that lies within the map.
+    /// Checks that a range lies within the map.
     fn strict(&self, range: impl RangeBounds<usize>) -> Result<Range<usize>> {
         let (start, end) = bounds(range, self.len());
         let len = end
@@ -335,7 +335,7 @@ impl Mmap {
         self.check_range(start, len).map(|()| start..end)
     }
 
-    /// A range for the kernel's advice: it begins within the map, and ends with the map if not before.
+    /// Checks a range for the kernel's advice: it begins within the map, and is cut at the end of the map.
     fn advised(&self, range: impl RangeBounds<usize>) -> Result<Range<usize>> {
         let (start, end) = bounds(range, self.len());
         if start >= self.len() {

@@ -1,5 +1,5 @@
-//! The mapping itself. This is the one file of this module that may say `unsafe`. memmap2 makes and owns the maps of
-//! files, and [`Region`] those without a file. This file decides of which bytes a slice is lent.
+//! The mapping itself. This is the only file of this module that may say `unsafe`. The crate memmap2 makes and owns the
+//! maps of files, and [`Region`] those without a file. This file decides which bytes the map lends as a slice.
 
 #![allow(unsafe_code, reason = "memmap2's constructors and the slices need it; each argues why")]
 
@@ -19,7 +19,7 @@ use super::options::{Access, MmapOptions, Shape, cannot_map};
 use super::window::Window;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Mapped memory with a position: of a file, or without one. Unmapped when dropped.
+/// Mapped memory with a position, of a file or without one. Dropping the value unmaps it.
 ///
 /// Differs from Python's `mmap`: it is closed by its drop, so no call meets a closed map. Whatever borrows its bytes
 /// keeps it from being dropped or resized. A read-only map has the same type; a write to it is an error, as in Python.
@@ -51,7 +51,7 @@ pub struct Mmap {
     pub(super) map: Map,
     /// The duplicate of the descriptor, if it is kept.
     pub(super) file: Option<File>,
-    /// Whether `file` is there and a regular one, so that its length tells whether the bytes are there.
+    /// Whether `file` is present and regular, so that its length shows whether the bytes exist.
     pub(super) regular: bool,
     pub(super) offset: u64,
     pub(super) access: Access,
@@ -68,7 +68,7 @@ pub(super) struct Map {
     protection: Protection,
     shared: bool,
     lends: Lends,
-    /// The process that has the pages, if its forked children do not.
+    /// The process that has the pages, if its forked children do not have them.
     home: Option<u32>,
 }
 
@@ -76,23 +76,23 @@ pub(super) struct Map {
 enum Kind {
     File(MmapRaw),
     Memory(Region),
-    /// Left behind when the pages are not this process's to unmap.
+    /// The state after the pages are lost or are not this process's to unmap.
     Nothing,
 }
 
-/// Of which maps slices are lent.
+/// The slices that the map may lend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lends {
-    /// Others may write the bytes or take the pages away: copies only.
+    /// None: others may write the bytes or truncate the file.
     Nothing,
-    /// The bytes never change: the kernel proves it, or the caller vouches for it.
+    /// For reading: the bytes never change, by the kernel's proof or the caller's promise.
     Reading,
-    /// The bytes are this process's alone, or the caller vouches for that.
+    /// For writing: the bytes belong to this process alone, or the caller promises it.
     Writing,
 }
 
 impl Map {
-    /// Maps a file whose length was compared. Whatever the file is, nothing is lent of it.
+    /// Maps a file whose length was checked. The map lends no slice of it, whatever the file is.
     pub(super) fn of_file(file: &File, offset: u64, len: usize, shape: &Shape) -> errno::Result<Self> {
         let maker = maker(offset, len, shape.flags);
         let raw = call(|| match (shape.shared, shape.writes(), shape.protection.contains(Protection::EXEC)) {
@@ -108,7 +108,7 @@ impl Map {
         Ok(Self::new(Kind::File(raw), shape.protection, shape.shared, Lends::Nothing))
     }
 
-    /// Maps a file of which the kernel proves that its bytes never change.
+    /// Maps a file whose bytes never change, as the kernel proves.
     pub(super) fn proven(file: &File, offset: u64, len: usize) -> Result<Self> {
         let maker = maker(offset, len, Flags::SHARED);
         let ask = || match maker.map_if_safe(file) {
@@ -130,7 +130,7 @@ impl Map {
         Ok(Self::new(Kind::File(map.into()), Protection::READ, true, Lends::Reading))
     }
 
-    /// Memory without a file.
+    /// Maps memory without a file.
     pub(super) fn of_memory(len: usize, shape: &Shape) -> errno::Result<Self> {
         let mut region = Region::with_flags(len, shape.flags)?;
         if !shape.writes() {
@@ -168,7 +168,7 @@ impl Map {
         self.shared
     }
 
-    /// Whether the pages belong to a file, which others may cut short.
+    /// Whether the pages belong to a file, which others may truncate.
     pub(super) fn is_file(&self) -> bool {
         matches!(self.kind, Kind::File(_))
     }
@@ -177,7 +177,7 @@ impl Map {
         matches!(&self.kind, Kind::Memory(region) if region.page() != page_size())
     }
 
-    /// Makes a call of [`Region`] on the mapping, whichever library owns it.
+    /// Calls a function of [`Region`] on the mapping, whichever library owns it.
     pub(super) fn with<T>(&self, call: impl FnOnce(&Region) -> errno::Result<T>) -> Answer<T> {
         if self.home.is_some_and(|home| home != generation()) {
             return Err(Absent::InChild);
@@ -196,7 +196,7 @@ impl Map {
         answer.map_err(Absent::Refused)
     }
 
-    /// The bytes, where nothing changes them while they are borrowed.
+    /// Lends the bytes if nothing changes them while they are borrowed.
     pub(super) fn as_slice(&self) -> Option<&[u8]> {
         if self.lends == Lends::Nothing {
             return None;
@@ -212,7 +212,7 @@ impl Map {
         }
     }
 
-    /// The bytes for writing, where nobody else reaches them.
+    /// Lends the bytes for writing if no other process can reach them.
     pub(super) fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
         if self.lends != Lends::Writing || !self.writes() {
             return None;
@@ -225,7 +225,7 @@ impl Map {
         }
     }
 
-    /// Changes the length; what it holds stays up to the shorter of both lengths.
+    /// Changes the length; the content up to the shorter length stays.
     pub(super) fn remap(&mut self, len: usize) -> errno::Result<()> {
         match &mut self.kind {
             Kind::Memory(region) => region.remap(len),
@@ -242,7 +242,7 @@ impl Map {
         }
     }
 
-    /// Loses what the pages of a range hold.
+    /// Discards the content of the pages of a range.
     pub(super) fn discard(&mut self, offset: usize, len: usize, how: Discard) -> Answer<()> {
         // Of these the kernel takes the bytes away at some later time, and not through `&mut self`.
         if matches!(how, Discard::Free | Discard::Poison) {
@@ -253,7 +253,7 @@ impl Map {
         self.with(|region| unsafe { region.discard(offset, len, how) })
     }
 
-    /// Says what forked children find in a range.
+    /// Sets what forked children find in a range.
     pub(super) fn inherit(&mut self, offset: usize, len: usize, how: Inherit) -> Answer<()> {
         let whole = offset == 0 && len == self.len();
         if matches!(how, Inherit::Nothing | Inherit::Zeros) {
@@ -282,19 +282,19 @@ impl Drop for Map {
     }
 }
 
-/// What a call on the mapping gives.
+/// The result of a call on the mapping.
 pub(super) type Answer<T> = std::result::Result<T, Absent>;
 
-/// Why a call on the mapping gave nothing.
+/// The reason why a call on the mapping failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Absent {
-    /// The pages were kept from forked children, and this is one.
+    /// Forked children do not have the pages, and this process is such a child.
     InChild,
     Refused(Errno),
 }
 
 impl Absent {
-    /// The kernel's number, if the kernel was asked.
+    /// The kernel's errno, if the kernel was called.
     pub(super) fn errno(self) -> Option<Errno> {
         match self {
             Self::InChild => None,
@@ -308,7 +308,7 @@ impl Absent {
         match self {
             Self::InChild => Error::new(
                 ErrorKind::NotAllowed,
-                "the map was kept from forked children by Inherit::Nothing, and this is one: map the file here",
+                "the map is not in this forked child, because of Inherit::Nothing: map the file here",
             ),
             Self::Refused(errno) => Error::os(errno, what),
         }
@@ -316,7 +316,7 @@ impl Absent {
 }
 
 impl MmapOptions {
-    /// Maps a file of which the *caller* says that nobody else changes it, so that slices are lent of the map: see
+    /// Maps a file which, as the *caller* promises, no other process changes, so that the map lends slices: see
     /// [`Mmap::as_slice`] and [`Mmap::as_mut_slice`].
     ///
     /// # Errors
@@ -360,18 +360,18 @@ fn maker(offset: u64, len: usize, flags: Flags) -> Maker {
     maker
 }
 
-/// Makes a call of memmap2 where a test can let it fail.
+/// Makes a call of memmap2 that a test can let fail.
 fn call<T>(map: impl Fn() -> io::Result<T>) -> errno::Result<T> {
     retry(|| faults::call("mmap", || map().map_err(|error| raw_errno(&error))))
 }
 
-/// Whether a file is one in memory that reaches up to `end`, and whose bytes and length never change.
+/// Whether a file is a memory file that reaches up to `end`, and whose bytes and length never change.
 fn is_sealed(file: &File, end: u64) -> errno::Result<bool> {
     let memory = Memfd::from_fd(fd::duplicate(file)?)?;
     Ok(memory.seals()?.contains(Seals::WRITE | Seals::SHRINK) && memory.len()? >= end)
 }
 
-/// The kernel's number. Errors of memmap2 without one are about lengths, which were compared before.
+/// The kernel's errno. Errors of memmap2 without one are about lengths, which were checked before.
 fn raw_errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::INVAL, Errno::from_raw_os_error)
 }
@@ -379,7 +379,7 @@ fn raw_errno(error: &io::Error) -> Errno {
 #[cold]
 fn unproven(why: &str) -> Error {
     let message = format!(
-        "the file may change: {why}; seal a Memfd with Seals::SHRINK | Seals::WRITE, enable fs-verity, or map it by `map`"
+        "the file may change: {why}; seal a Memfd with Seals::SHRINK | Seals::WRITE, enable fs-verity, or use `map`"
     );
     Error::new(ErrorKind::InvalidInput, message)
 }

@@ -72,7 +72,7 @@ impl Mmap {
         Self::options().access(access).map(file)
     }
 
-    /// Options for a part of a file, or for another kind of map.
+    /// Returns options for a part of a file, or for another kind of map.
     ///
     /// # Examples
     /// See the example of [`MmapOptions`].
@@ -80,7 +80,7 @@ impl Mmap {
         MmapOptions::default()
     }
 
-    /// Zeroed memory without a file, shared with the children that are forked from now on: Python's `mmap(-1, len)`.
+    /// Maps zeroed memory without a file, shared with children that are forked later: Python's `mmap(-1, len)`.
     ///
     /// # Errors
     /// As [`MmapOptions::map_anonymous`].
@@ -91,7 +91,8 @@ impl Mmap {
         Self::options().len(len).map_anonymous()
     }
 
-    /// Zeroed memory of this process; forked children have copies of it. Python's `mmap(-1, len, flags=MAP_PRIVATE)`.
+    /// Maps zeroed memory of this process; forked children have copies of it. Python's `mmap(-1, len,
+    /// flags=MAP_PRIVATE)`.
     ///
     /// # Errors
     /// As [`MmapOptions::map_anonymous`].
@@ -102,7 +103,7 @@ impl Mmap {
         Self::options().len(len).flags(Flags::PRIVATE).map_anonymous()
     }
 
-    /// How many bytes are mapped: at least 1, and not rounded to pages.
+    /// The number of mapped bytes: at least 1, and not rounded to pages.
     ///
     /// # Examples
     /// See the example of [`resize`](Self::resize).
@@ -111,7 +112,7 @@ impl Mmap {
         self.map.len()
     }
 
-    /// Where in the file the map begins.
+    /// The offset in the file at which the map begins.
     ///
     /// # Examples
     /// ```
@@ -126,7 +127,7 @@ impl Mmap {
         self.offset
     }
 
-    /// Who sees what is written: as given, or as it follows from the protection.
+    /// The access, as given or as derived from the protection.
     ///
     /// # Examples
     /// ```
@@ -140,7 +141,7 @@ impl Mmap {
         self.access
     }
 
-    /// How long the *file* is now, in bytes.
+    /// The current length of the *file*, in bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `EBADF` when there is no file, or no descriptor is kept.
@@ -151,10 +152,10 @@ impl Mmap {
     pub fn file_len(&self) -> Result<u64> {
         let message = "the map has no file, or was made by `untracked`";
         let file = self.file.as_ref().ok_or_else(|| Error::os(Errno::BADF, message))?;
-        Ok(options::metadata(file).map_err(refused("the mapped file does not tell its length"))?.len())
+        Ok(options::metadata(file).map_err(refused("the length of the mapped file is unknown"))?.len())
     }
 
-    /// The byte at an index; -1 is the last one. Python's `m[index]`.
+    /// Returns the byte at an index; -1 is the last one. Python's `m[index]`.
     ///
     /// # Errors
     /// [`ErrorKind::OutOfRange`] when there is no such byte (Python's `IndexError`). [`ErrorKind::Truncated`] when the
@@ -182,7 +183,7 @@ impl Mmap {
         self.copy_in(self.place(index)?, &[byte])
     }
 
-    /// A copy of a range. Python's `m[a:b]`: places that do not exist are left out.
+    /// Returns a copy of a range. Python's `m[a:b]`: positions that do not exist are left out.
     ///
     /// For Python's `m[a:b:step]` take every nth byte of the copy, by [`step_by`](Iterator::step_by).
     ///
@@ -216,7 +217,7 @@ impl Mmap {
         self.copy_out(at, buffer)
     }
 
-    /// Replaces a range by as many bytes. Python's `m[a:b] = bytes`.
+    /// Replaces a range by the same number of bytes. Python's `m[a:b] = bytes`.
     ///
     /// For Python's `m[a:b:step] = bytes` change every nth byte of a copy of the range, and replace the range by the
     /// copy.
@@ -246,8 +247,8 @@ impl Mmap {
         self.copy_in(range.start, bytes)
     }
 
-    /// The bytes, where nothing changes them while they are borrowed: of [private](Self::private) memory, of a
-    /// [proven](MmapOptions::map_proven) file and of a [trusted](MmapOptions::map_trusted) one.
+    /// Lends the bytes if nothing changes them while they are borrowed: those of [private](Self::private) memory, of a
+    /// [proven](MmapOptions::map_proven) file and of a [trusted](MmapOptions::map_trusted) file.
     ///
     /// # Examples
     /// ```
@@ -263,8 +264,8 @@ impl Mmap {
         self.map.as_slice()
     }
 
-    /// The bytes for writing, where nobody else reaches them: of [private](Self::private) memory, and of a
-    /// [trusted](MmapOptions::map_trusted) file.
+    /// Lends the bytes for writing if no other process can reach them: those of [private](Self::private) memory, and of
+    /// a [trusted](MmapOptions::map_trusted) file.
     ///
     /// # Examples
     /// See the example of [`as_slice`](Self::as_slice).
@@ -277,8 +278,8 @@ impl Mmap {
         self.map.as_mut_slice()
     }
 
-    /// Where the first byte lies. An access through it is not recoverable: it may end in SIGBUS, or meet what others
-    /// write.
+    /// The address of the first byte. An access through it is not recoverable: it may raise SIGBUS, or race with writes
+    /// of others.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,4 @@
-//! What is mapped, and how: the arguments of Python's constructor.
+//! The options of a map: the arguments of Python's constructor.
 
 use std::fs::{File, Metadata};
 
@@ -8,7 +8,7 @@ use ossature_sys::mmap::{Flags, Protection};
 
 use crate::error::{Error, ErrorKind};
 
-/// Who sees what is written to a map: Python's `access`, with its numbers.
+/// The destination of writes to a map: Python's `access`, with its numbers.
 ///
 /// # Examples
 /// ```
@@ -18,23 +18,24 @@ use crate::error::{Error, ErrorKind};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// As the [flags](MmapOptions::flags) and the [protection](MmapOptions::protection) say; without them as `Write`.
+    /// The access that the [flags](MmapOptions::flags) and the [protection](MmapOptions::protection) give; without them
+    /// `Write`.
     #[default]
     #[doc(alias = "ACCESS_DEFAULT")]
     Default = 0,
-    /// Nothing can be written.
+    /// The map is read-only.
     #[doc(alias = "ACCESS_READ")]
     Read = 1,
-    /// What is written reaches the file.
+    /// Writes reach the file.
     #[doc(alias = "ACCESS_WRITE")]
     Write = 2,
-    /// What is written stays in this process. The file need not be open for writing.
+    /// Writes stay in this process. The file need not be open for writing.
     #[doc(alias = "ACCESS_COPY")]
     Copy = 3,
 }
 
-/// What is mapped, and how: made by [`Mmap::options`](super::Mmap::options), ended by [`map`](Self::map) or a method
-/// like it.
+/// The options of a map: [`Mmap::options`](super::Mmap::options) creates them, and [`map`](Self::map) or a similar
+/// method uses them.
 ///
 /// Differs from Python's constructor: an offset need not be a multiple of the page size. The rest of a file is mapped
 /// when no length is given, not when the length is 0.
@@ -73,7 +74,7 @@ pub struct MmapOptions {
     pub(super) untracked: bool,
 }
 
-/// What the kernel is asked for.
+/// The kernel's arguments.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) access: Access,
@@ -89,7 +90,7 @@ impl Shape {
 }
 
 impl MmapOptions {
-    /// How many bytes are mapped; without it, those of the file from the offset on.
+    /// Sets the number of mapped bytes; the default is the rest of the file from the offset on.
     ///
     /// # Examples
     /// See the example of [`MmapOptions`].
@@ -98,7 +99,7 @@ impl MmapOptions {
         self
     }
 
-    /// Where in the file the map begins, in bytes; 0 without it.
+    /// Sets the offset in the file at which the map begins, in bytes; the default is 0.
     ///
     /// # Examples
     /// See the example of [`MmapOptions`].
@@ -107,7 +108,7 @@ impl MmapOptions {
         self
     }
 
-    /// Who sees what is written; excludes [`flags`](Self::flags) and [`protection`](Self::protection).
+    /// Sets the destination of writes; excludes [`flags`](Self::flags) and [`protection`](Self::protection).
     ///
     /// # Examples
     /// See the example of [`MmapOptions`].
@@ -116,7 +117,7 @@ impl MmapOptions {
         self
     }
 
-    /// The kind of the map, in which exactly one of [`Flags::SHARED`] and [`Flags::PRIVATE`] is; without it
+    /// Sets the kind of the map, which contains exactly one of [`Flags::SHARED`] and [`Flags::PRIVATE`]; the default is
     /// [`Flags::SHARED`].
     ///
     /// # Examples
@@ -126,7 +127,7 @@ impl MmapOptions {
         self
     }
 
-    /// What may be done with the bytes; without it they may be read and written.
+    /// Sets the allowed accesses to the bytes; the default is reading and writing.
     ///
     /// [`Protection::WRITE`] and [`Protection::EXEC`] let the bytes be read too, as most machines do.
     ///
@@ -162,20 +163,22 @@ impl MmapOptions {
     }
 }
 
-/// What the file is and how long it is.
+/// Returns the metadata of the file: its kind and its length.
 pub(super) fn metadata(file: &File) -> errno::Result<Metadata> {
     let errno = |error: std::io::Error| error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
     faults::call("fstat", || file.metadata().map_err(errno))
 }
 
-/// The error of a file that the kernel does not map.
+/// Returns the error of a file that the kernel does not map.
 #[cold]
 pub(super) fn cannot_map(errno: Errno) -> Error {
     let message = match errno {
         Errno::ACCESS => {
-            "the file is not open for that: open it for reading, and to write to it by the map for writing too"
+            "the file is not open for the access: open it for reading, and also for writing to write by the map"
         }
-        Errno::NODEV => "this is nothing that can be mapped: map a regular file, a memory file or a device with memory",
+        Errno::NODEV => {
+            "the file is of a kind that cannot be mapped: use a regular file, a memory file or a device with memory"
+        }
         Errno::PERM => "a seal, the kind of the file or a sandbox forbids the map",
         _ => "the file cannot be mapped",
     };
@@ -187,7 +190,7 @@ pub(super) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Err
     Error::new(ErrorKind::InvalidInput, message)
 }
 
-/// The error of a call that the kernel refused.
+/// Returns the error of a call that the kernel refused.
 pub(super) fn refused(message: &'static str) -> impl Fn(Errno) -> Error + Copy {
     move |errno| Error::os(errno, message)
 }

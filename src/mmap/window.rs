@@ -1,6 +1,6 @@
 //! The copy of a part of a map that `BufRead` lends.
 
-/// Some bytes as they were, and where they stand in the map.
+/// A copy of some bytes, and their position in the map.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     bytes: Vec<u8>,
@@ -8,15 +8,15 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// How many bytes are copied at a time.
+    /// The number of bytes that are copied at a time.
     pub(super) const LEN: usize = 16 << 10;
 
-    /// What was copied from `position` on; empty if nothing was.
+    /// The copied bytes from `position` on; empty if none were copied.
     pub(super) fn from(&self, position: usize) -> &[u8] {
         position.checked_sub(self.start).and_then(|skip| self.bytes.get(skip..)).unwrap_or_default()
     }
 
-    /// Makes the bytes from `start` on those that `copy` writes.
+    /// Replaces the bytes by those from `start` on, which `copy` writes.
     pub(super) fn fill<E>(
         &mut self,
         start: usize,
@@ -28,7 +28,7 @@ impl Window {
         copy(&mut self.bytes).inspect_err(|_| self.bytes.clear())
     }
 
-    /// Forgets the bytes: the map may have others.
+    /// Drops the bytes, because the map may have changed.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
     }

@@ -362,7 +362,7 @@ fn a_file_for_appending_is_written_in_place() {
 fn ranges_outside_are_errors_that_name_both_lengths() {
     for (name, mut map) in every_kind(b"0123456789") {
         let error = map.read_at(8, &mut [0; 3]).unwrap_err();
-        assert_eq!(error.to_string(), "3 bytes from 8 on are not within the map of 10 bytes", "{name}");
+        assert_eq!(error.to_string(), "3 bytes from offset 8 are not within the map of 10 bytes", "{name}");
         assert_eq!(map.get(-11).unwrap_err().to_string(), "index -11 is out of range: the map has 10 bytes");
         assert_eq!(
             [map.read_at(11, &mut []), map.read_at(usize::MAX, &mut [0]), map.copy_within(5.., 6)].map(kind),

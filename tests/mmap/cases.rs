@@ -288,7 +288,10 @@ fn slices_have_steps_as_lists_have() {
 fn an_empty_file_cannot_be_mapped() {
     for access in [Access::Read, Access::Write, Access::Copy, Access::Default] {
         let error = Mmap::new(file(b""), access).unwrap_err();
-        assert_eq!((error.kind(), error.to_string().as_str()), (InvalidInput, "an empty file cannot be mapped"));
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (InvalidInput, "an empty file cannot be mapped: set its length first")
+        );
     }
     let (some, none) = (file(b"some"), Mmap::options().map_anonymous());
     assert_eq!(

@@ -48,9 +48,9 @@ fn a_refused_change_leaves_map_and_file_as_they_were() {
     let mut map = Mmap::new(&given, Access::Write).unwrap();
     type Change = fn(&mut Mmap) -> ossature::Result<()>;
     let changes: [(&[c_long], Change, &str); 6] = [
-        (&[libc::SYS_mremap], |map| map.resize(100_000), "keeps its length"),
-        (FTRUNCATE, |map| map.resize(100_000), "keeps its length"),
-        (FTRUNCATE, |map| map.resize(4), "keeps its length"),
+        (&[libc::SYS_mremap], |map| map.resize(100_000), "cannot be resized"),
+        (FTRUNCATE, |map| map.resize(100_000), "cannot be resized"),
+        (FTRUNCATE, |map| map.resize(4), "cannot be resized"),
         (&[libc::SYS_msync], |map| map.flush_range(..), "cannot be flushed"),
         (&[libc::SYS_msync], |map| map.flush().map_err(Into::into), "cannot be flushed"),
         (&[libc::SYS_madvise], |map| map.advise(.., Advice::WillNeed), "advice"),
