@@ -140,7 +140,7 @@ variables! {
         input_meta = "input-meta", true;
         /// A slash follows the name of a completed folder.
         mark_directories = "mark-directories", true;
-        /// A star stands before a line of the history that was changed.
+        /// A star is shown before a line of the history that was changed.
         mark_modified_lines = "mark-modified-lines", false;
         /// A slash follows the name of a completed link to a folder.
         mark_symlinked_directories = "mark-symlinked-directories", false;

@@ -130,7 +130,7 @@ impl Namespace for Callable {
     }
 }
 
-/// A value in a map whose inside completion ignores.
+/// A value in a map that completion does not look into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Opaque<T>(pub T);
 

@@ -13,7 +13,7 @@ use crate::multiprocessing::state::{ChildHandle, PanicReport, Started, panic, se
 use crate::thread::{Ident, catch_and_report, get_ident, is_exit, set_panic_label};
 use crate::threading::Thread;
 
-/// A thread that stands for a process, as its starter sees it.
+/// A thread that represents a process, as its starter sees it.
 struct ThreadChild {
     /// An eventfd whose count is above zero from the thread's end on.
     ended: EventFd,

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::thread::joins_itself;
 
-/// A child of this process, or a thread that stands for a process. Clones refer to the same child. Any number of
+/// A child of this process, or a thread that represents a process. Clones refer to the same child. Any number of
 /// threads may wait for the child, each with its own deadline.
 ///
 /// As a descriptor it is Python's *sentinel*, readable once the child has ended. So it can stand in a poll, an epoll or

@@ -50,7 +50,7 @@ impl BuildId {
         self.linked.as_deref()
     }
 
-    /// Whether any process can tell a copy of its file from another build.
+    /// Whether any process can distinguish a copy of its file from another build.
     pub(crate) fn is_known_anywhere(&self) -> bool {
         self.linked.is_some()
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The default quotes around a word: only closed after the word.
+/// The quotes that completion closes if one is directly before the word, even if the program sets no quotes.
 const BASIC: &[u8] = b"\"'";
 
 /// The characters that quote words, and the characters that make a file name need quotes.

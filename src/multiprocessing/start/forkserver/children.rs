@@ -17,7 +17,7 @@ pub(super) enum Role {
     Spare(Socket),
     /// A client, which receives the exit status over this socket.
     Client(Socket),
-    /// No client; the client has gone.
+    /// No user any more: the socket or the line was closed.
     Nobody,
 }
 

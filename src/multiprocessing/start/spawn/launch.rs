@@ -1,4 +1,4 @@
-//! The start of this program anew, such that it reaches `freeze_support` again.
+//! The start of this program anew, so that it reaches `freeze_support` again.
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
