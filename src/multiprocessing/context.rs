@@ -20,13 +20,13 @@ use crate::error::{Error, ErrorKind, Result};
 /// | [`Forkserver`](Self::Forkserver) | its arguments | the same, with one thread at that line | a fork of a small process |
 /// | [`Thread`](Self::Thread) | everything, for it is not a process | nothing | a thread |
 ///
-/// In a test of libtest only `Spawn` and `Thread` work. libtest runs beside its tests in a thread of its own, also with
+/// In a test of libtest only `Spawn` and `Thread` work. libtest itself runs in another thread than its tests, also with
 /// `--test-threads=1`. `Fork` refuses that thread, and the fork server finds it at its `freeze_support`. Tests of the
 /// other two have a `main` of their own (`harness = false`).
 ///
-/// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works beside threads and in
-/// tests. Python had `fork` up to 3.13 and has `forkserver` since. Locks and whatever else is in shared memory may go
-/// to processes of every method, since they travel as descriptors.
+/// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works with other threads and
+/// in tests. Python had `fork` up to 3.13 and has `forkserver` since. Locks and whatever else is in shared memory may
+/// go to processes of every method, since they travel as descriptors.
 ///
 /// `Spawn` and `Forkserver` find the program in /proc, so /proc must be mounted when a process is started. They cannot
 /// find a program that was started through its loader (`ld-linux.so ./program`); the error of the start says so.

@@ -32,7 +32,7 @@ static LIBRARY: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::
 /// capabilities passes, and so does a set-user-ID root program. These programs do not pass, and start processes by
 /// [`Context::Fork`](crate::multiprocessing::Context::Fork):
 /// * a program that is set-group-ID, or set-user-ID of another user than root;
-/// * a program that calls `freeze_support` beside a second thread;
+/// * a program that calls `freeze_support` while a second thread runs;
 /// * a program in a sandbox without that call.
 ///
 /// # Panics

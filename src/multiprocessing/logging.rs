@@ -162,8 +162,8 @@ pub(crate) fn emit(level: Level, message: fmt::Arguments<'_>) {
 }
 
 thread_local! {
-    /// Whether the thread-local values of this thread may be gone. This value has no destructor, so a read is always
-    /// allowed.
+    /// Whether the thread-local values of this thread may have been dropped. This value has no destructor, so a read is
+    /// always allowed.
     static LATE: Cell<bool> = const { Cell::new(false) };
     static LAST: Last = const { Last };
 }
@@ -180,7 +180,7 @@ impl Drop for Last {
     }
 }
 
-/// Whether the thread-local values of a logger may be gone.
+/// Whether the thread-local values of a logger may have been dropped.
 fn is_late() -> bool {
     LATE.get() || LAST.try_with(|_| ()).is_err()
 }

@@ -1,8 +1,8 @@
 //! Registering names with the resource tracker of a Python program: Python's `multiprocessing.resource_tracker`.
 //!
-//! CPython runs a process beside the program that removes, at the program's end, the names that somebody registered and
-//! nobody unregistered. A Rust program that a Python program starts can register names there, too. The Python program
-//! lets it inherit the tracker's pipe and tells its number:
+//! CPython runs a second process that removes, at the program's end, the names that were registered and not
+//! unregistered. A Rust program that a Python program starts can register names there, too. The Python program lets it
+//! inherit the tracker's pipe and passes its number:
 //!
 //! ```python
 //! fd = resource_tracker.getfd()
@@ -112,7 +112,7 @@ impl ResourceTracker {
     /// Makes a handle to the tracker at the other end of this pipe.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) if the kernel does not tell what the descriptor is.
+    /// [`Os`](ErrorKind::Os) if the kernel does not report what the descriptor is.
     pub fn from_fd(pipe: OwnedFd) -> Result<Self> {
         Ok(Self(Stream::new(pipe)?))
     }

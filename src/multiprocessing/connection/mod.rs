@@ -35,7 +35,7 @@
 //! Give each process an end of its own, or a lock.
 //!
 //! **Long messages.** From the same program a message may have any length. From a stranger it may have 256 MiB, unless
-//! [`set_max_message`](Connection::set_max_message) says otherwise, or the call names a limit of its own.
+//! [`set_max_message`](Connection::set_max_message) sets another limit, or the call names a limit of its own.
 //!
 //! **The value of a message** is bounded too: the [depth](Connection::set_max_depth) of its nesting and, from a
 //! stranger, the [memory](Connection::set_max_decoded) that the value takes. At most 1,048,576 items of a message may
@@ -240,7 +240,7 @@ impl Connection {
     /// The descriptor stays in the mode, blocking or not, that it has.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) when the kernel cannot tell what it is.
+    /// [`Os`](ErrorKind::Os) when the kernel cannot tell what the descriptor is.
     ///
     /// # Examples
     /// ```

@@ -54,7 +54,7 @@ pub(super) struct Pending {
 struct PendingTable {
     /// The waiting peers, in order of arrival.
     waiting: BTreeMap<u64, Box<Peer>>,
-    /// The number of peers that threads have taken out of `waiting`.
+    /// The number of further peers, which threads own.
     in_hand: usize,
     next: u64,
     /// The number of threads that are accepting.
@@ -91,7 +91,7 @@ enum Next {
     PutOut(Box<Peer>, &'static str),
 }
 
-const LATE: &str = "handshake timed out: the peer did not finish it in time";
+const LATE: &str = "handshake dropped: the peer did not finish it in time";
 const MADE_ROOM: &str = "handshake dropped: too many are pending, and this peer was the slowest";
 
 /// The arguments of one call of [`Pending::serve`].

@@ -10,9 +10,9 @@ use crate::multiprocessing::transfer::Trust;
 
 /// Makes two ends of a connection, each of which sends and receives: Python's `Pipe()`.
 ///
-/// **Give one end to the child, and keep the other.** A child that is forked
-/// [with its end](crate::multiprocessing::Process::fork_with) has no copy of the other end. This process has no copy of
-/// the child's end. So each side sees when the other side is gone:
+/// **Give one end to the child, and keep the other.** A child that is forked [with its
+/// end](crate::multiprocessing::Process::fork_with) has no copy of the other end. This process has no copy of the
+/// child's end. So each side sees when the other side has closed its end:
 /// ```standalone_crate
 /// use ossature::multiprocessing::{Process, pipe};
 ///

@@ -1,6 +1,6 @@
 //! The rules of a handshake, which both builders share.
 //!
-//! The setters stand in each builder, because their docs differ: a listener demands the key, a client proves it.
+//! Each builder has its own setters, because their docs differ: a listener demands the key, a client proves it.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use super::sent::Sent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Descriptors, Packed, Trust};
 
-/// The maximum size, header included, of a message that is copied behind its header on the stack and sent by the
+/// The maximum size, header included, of a message that is copied after its header on the stack and sent by the
 /// shortest call. The kernel gathers the parts of larger messages.
 const SMALL: usize = 512;
 
@@ -201,8 +201,8 @@ macro_rules! sends {
             ///
             /// **Bytes.** A value that is a `Vec<u8>`, `[u8]`, `String` or `str` is copied whole. Inside another value
             /// a `String` is copied whole too, and so is what serialises as bytes (`serde_bytes::ByteBuf`). A `Vec<u8>`
-            /// inside another value is a list to serde, and goes byte by byte. That takes two to three times as long as
-            /// a `String`, and ten times without optimisation. [`send_bytes`](Self::send_bytes) makes no copy.
+            /// inside another value is a list to serde, and is sent byte by byte. That takes two to three times as long
+            /// as a `String`, and ten times without optimisation. [`send_bytes`](Self::send_bytes) makes no copy.
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes). [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value

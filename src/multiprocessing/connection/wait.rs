@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// empty. With no objects it sleeps for that long.
 ///
 /// # Errors
-/// [`AlreadyRegistered`](ErrorKind::AlreadyRegistered) for a descriptor that stands there twice (Python's `KeyError`),
+/// [`AlreadyRegistered`](ErrorKind::AlreadyRegistered) for a descriptor that is listed twice (Python's `KeyError`),
 /// [`Os`](ErrorKind::Os) with `EINVAL` for more than the process may have open, with `ENOMEM`.
 ///
 /// # Examples

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// One of two connected ends. Values are moved, not serialised.
 ///
-/// Differs from Python: the other end hears of a drop. In Python the close of an end does nothing.
+/// Differs from Python: the other end sees a drop. In Python the close of an end does nothing.
 ///
 /// # Examples
 /// ```

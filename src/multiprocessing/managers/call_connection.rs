@@ -34,8 +34,7 @@ use crate::multiprocessing::reduction::{Acknowledgement, recv_handles};
 /// The number of bytes that one read requests.
 const READ: usize = 1024;
 
-/// The tolerance of a wait beyond its limit. The kernel counts the timeouts of sockets in ticks, so a shorter one would
-/// not help.
+/// The tolerance of a wait beyond its limit. The kernel rounds the timeouts of sockets to ticks anyway.
 const SLACK: Duration = Duration::from_millis(1);
 
 /// A connection for calls.

@@ -567,7 +567,7 @@ fn answer_of(method: &str, reply: Reply) -> Result<Value> {
         Reply::Error(exception) => Err(exception.into()),
         Reply::Traceback(text) | Reply::Unserializable(text) => Err(Exception::remote(text).into()),
         Reply::Proxy(..) => {
-            Err(Error::new(ErrorKind::Decode, format!("the reply to {method} is a proxy, which it should not be")))
+            Err(Error::new(ErrorKind::Decode, format!("the reply to {method} is a proxy instead of a value")))
         }
     }
 }

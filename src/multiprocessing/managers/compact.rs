@@ -9,7 +9,7 @@
 //! | value | a tag, then: nothing, 8 bytes of a number, a length and bytes, or a count and values |
 //!
 //! Lengths and counts are two bytes; all numbers are little-endian. Only plain data of at most [`MOST`] bytes has this
-//! form. What it leaves out, among it exceptions and proxies, goes over the socket as a pickle.
+//! form. Values without this form, such as exceptions and proxies, go over the socket as pickles.
 //!
 //! The reader trusts nothing. Each length is checked against what is left. A value is nested at most [`DEPTH`] deep,
 //! and the memory is at most that of one [`Value`] for each byte, and [`FEW`] beside.

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// A client beyond a bound of its own gets an error; the others notice nothing. Over a Unix socket one client is one
 /// process, by the kernel's word. Over TCP one client is one host. The number of connections and sessions of a client
-/// does not matter. [`Access`](super::Access) says what clients may do with which types.
+/// does not matter. [`Access`](super::Access) sets what clients may do with which types.
 ///
 /// # Examples
 /// ```

@@ -357,7 +357,7 @@ impl Manager {
     /// it has started.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) and others for a connected server that cannot be asked.
+    /// [`Closed`](ErrorKind::Closed) and others for a connected server that does not accept the request.
     pub fn shutdown(mut self) -> Result<()> {
         match self.started.take() {
             Some(started) => {

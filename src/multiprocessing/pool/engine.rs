@@ -328,7 +328,7 @@ impl Pool {
     /// Sends the calls of a task to one worker, each as the bytes that [`Packer::write`] made. Does not wait.
     ///
     /// # Errors
-    /// `UnknownTask` for a name that stands in no table here, `InvalidInput` above 4 GiB, and those of
+    /// `UnknownTask` for a name that no table here contains, `InvalidInput` above 4 GiB, and those of
     /// [`apply_async`](Pool::apply_async).
     #[doc(hidden)]
     pub fn give_calls<'b>(&self, task: &str, wants: Wants, calls: impl IntoIterator<Item = &'b [u8]>) -> Result<Run> {

@@ -25,7 +25,7 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// copy of this process as it was at the beginning.
 ///
 /// # Errors
-/// * [`MultiThreaded`](ErrorKind::MultiThreaded) beside other threads, and the other errors of
+/// * [`MultiThreaded`](ErrorKind::MultiThreaded) while other threads run, and the other errors of
 ///   [`ProcessBuilder::fork`](crate::multiprocessing::process::ProcessBuilder::fork).
 /// * [`InvalidInput`](ErrorKind::InvalidInput) for no workers or more than 1024.
 /// * As [`AsyncResult::get`](super::AsyncResult::get) of the first item in order that has no value. Every call is made,

@@ -457,7 +457,7 @@ impl Inner {
         }
         match (&self.broken, self.mode) {
             (_, Mode::Closed | Mode::Ended) => {
-                Err(Error::new(ErrorKind::ShutDown, "the pool is closed and accepts no more tasks"))
+                Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more tasks"))
             }
             (Some(text), Mode::Open) => Err(Error::new(ErrorKind::StartFailed, text.clone())),
             (None, Mode::Open) => Ok(()),

@@ -22,8 +22,8 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// at most [`lookahead`](super::Chunked::lookahead) items more than results were taken. A failed call is an error in
 /// its place, and the iteration goes on behind it.
 ///
-/// A panic of the iterator over the items comes out of [`next`](Iterator::next), behind the results of the items
-/// before, as with [`Iterator::map`]. The pool goes on, and so does the iteration if the caller catches the panic.
+/// A panic of the iterator over the items comes out of [`next`](Iterator::next), after the results of the items before,
+/// as with [`Iterator::map`]. The pool goes on, and so does the iteration if the caller catches the panic.
 ///
 /// Differs from Python, which draws all items at once, in a thread of its own.
 ///
@@ -186,7 +186,7 @@ where
     /// pool has ended or an item cannot be serialised, that error is the last.
     ///
     /// # Panics
-    /// When the iterator over the items does, behind the results of the items before.
+    /// When the iterator over the items panics, after the results of the items before.
     pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
         self.draw();
         if self.taken == self.drawn {

@@ -231,7 +231,7 @@ impl Pool {
     /// Sends a call of `target` with `args` to a worker. Does not wait.
     ///
     /// # Errors
-    /// * [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
+    /// * [`UnknownTask`](ErrorKind::UnknownTask) when no table of tasks contains `target`.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) when `args` cannot be serialised, or hold more than 253 descriptors.
     /// * [`ShutDown`](ErrorKind::ShutDown) after [`close`](Self::close) or [`terminate`](Self::terminate).
     /// * [`StartFailed`](ErrorKind::StartFailed) when the pool cannot start workers.

@@ -23,8 +23,8 @@ impl Pool {
     /// [`pack`](crate::multiprocessing::transfer::pack) makes them from a tuple.
     ///
     /// # Errors
-    /// As [`map_async`](Pool::map_async); [`UnknownTask`](ErrorKind::UnknownTask) for a name that stands in no table
-    /// here.
+    /// As [`map_async`](Pool::map_async); [`UnknownTask`](ErrorKind::UnknownTask) for a name that no table here
+    /// contains.
     pub(in crate::multiprocessing) fn give_opaque(
         &self,
         task: &str,
@@ -52,7 +52,7 @@ impl Pool {
 /// Returns the name of a task as the table has it.
 ///
 /// # Errors
-/// `UnknownTask` for a name that stands in no table here.
+/// `UnknownTask` for a name that no table here contains.
 pub(super) fn known(task: &str) -> Result<&'static str> {
     look_up(task).map(|task| task.name()).ok_or_else(|| {
         let shown: String = task.chars().take(200).collect();

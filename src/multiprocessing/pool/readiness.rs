@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 /// A descriptor that is readable once a result is available. It may be readable earlier; then
 /// [`ready`](super::AsyncResult::ready) returns false.
 ///
-/// A program that finds the descriptor readable calls `ready`. That call takes in what the workers have told, and makes
-/// the descriptor unreadable again if the result is not there.
+/// A program that finds the descriptor readable calls `ready`. That call receives the outcomes of the workers, and
+/// makes the descriptor unreadable again if the result is not there.
 ///
 /// # Examples
 /// By poll(2), and by epoll(7):

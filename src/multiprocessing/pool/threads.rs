@@ -18,7 +18,7 @@ use crate::threading::Thread;
 /// Threads that run closures: Python's `multiprocessing.pool.ThreadPool`.
 ///
 /// Values go from thread to thread as they are. A panic of a call is the error of its result, of the kind
-/// [`Remote`](ErrorKind::Remote), and its thread goes on.
+/// [`Remote`](ErrorKind::Remote), and its thread continues.
 ///
 /// A thread cannot be ended from outside. [`terminate`](Self::terminate) cancels what has not begun.
 /// [`join`](Self::join) and the drop of the pool wait for the calls that run.
@@ -94,7 +94,7 @@ impl Shared {
     fn submit(&self, calls: impl IntoIterator<Item = Call>) -> Result<()> {
         let mut state = self.state();
         if state.closed {
-            return Err(Error::new(ErrorKind::ShutDown, "the pool is closed and accepts no more calls"));
+            return Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more calls"));
         }
         state.calls.extend(calls);
         let wakes = state.idle > 0; // std's condition variable makes a system call for nobody, too
@@ -520,8 +520,8 @@ where
     /// As [`ThreadResult::get`], for one call. When the pool takes no more calls, that error is the last.
     ///
     /// # Panics
-    /// When the iterator over the items does, behind the results of the items before. The pool goes on, and so does the
-    /// iteration if the caller catches the panic.
+    /// When the iterator over the items panics, after the results of the items before. The pool continues, and so does
+    /// the iteration if the caller catches the panic.
     pub fn next_timeout(&mut self, timeout: impl Into<Deadline>) -> Option<Result<Option<R>>> {
         self.draw();
         if self.under_way == 0 {

@@ -121,8 +121,8 @@ impl ProcessBuilder {
     }
 
     /// Sets the maximum time from the start of the process to the start of its task; `None` sets no limit. The default
-    /// is that of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A thread ignores this setting. A
-    /// fork observes it only while the child takes on an option such as [`current_dir`](Self::current_dir).
+    /// is the limit of [`set_start_timeout`](crate::multiprocessing::set_start_timeout). A thread ignores this setting.
+    /// A fork observes it only while the child takes on an option such as [`current_dir`](Self::current_dir).
     ///
     /// A process that takes longer is killed, and the start is an error. The start waits for the end of the killed
     /// process, for at most a tenth of a second beyond the limit.
@@ -148,8 +148,8 @@ impl ProcessBuilder {
     ///
     /// # Errors
     /// * [`ErrorKind::NotAllowed`] in a daemon, and in a process other than the one that the builder was made in.
-    /// * [`ErrorKind::MultiThreaded`] beside other threads, [`ErrorKind::LockHeld`] with a shared lock or permit held:
-    ///   see [`fork`](ossature_sys::process::fork()).
+    /// * [`ErrorKind::MultiThreaded`] while other threads run, [`ErrorKind::LockHeld`] with a shared lock or permit
+    ///   held: see [`fork`](ossature_sys::process::fork()).
     /// * [`ErrorKind::Os`] with `ECHILD` when `SIGCHLD` is ignored, as it stays over an exec when a parent ignored it:
     ///   the child's end would be lost. Give it its default action first.
     /// * [`ErrorKind::Os`] with the kernel's errno for an option that the child could not take on, such as
@@ -183,7 +183,7 @@ impl ProcessBuilder {
     /// The parent drops `ends` when this call returns, also with an error. Pass a reference to an end that the parent
     /// keeps, for example to a listener at a path. The parent made the path, so the parent removes it when its last
     /// owner there is dropped. A listener that is passed by value therefore loses its path at once. The child still has
-    /// the socket, but nobody can connect by the path any more.
+    /// the socket, but no client can connect with the path any more.
     ///
     /// The child has everything else as with [`fork`](Self::fork): memory, locks, shared memory, and the descriptors of
     /// files and sockets that this library does not know.

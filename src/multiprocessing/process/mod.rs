@@ -84,7 +84,7 @@ pub(crate) use crate::multiprocessing::state::unreported;
 /// Python too.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] where the system does not tell (Python's `NotImplementedError`).
+/// [`ErrorKind::Unsupported`] if the system does not report it (Python's `NotImplementedError`).
 ///
 /// # Examples
 /// ```

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// this call in a program that is the first process of a container, where orphans would stay zombies for ever. The call
 /// also serves a program that wants to keep all its descendants below itself.
 ///
-/// This call forks and returns *in the child*, where the program goes on. The calling process stays above the program
+/// This call forks and returns *in the child*, where the program continues. The calling process stays above the program
 /// as a subreaper (`PR_SET_CHILD_SUBREAPER`). The subreaper forwards every signal to the program and reaps each orphan
 /// as soon as the orphan ends. The subreaper ends when the program ends: with the program's exit code, or with 128 plus
 /// the number of the signal that ended the program.
@@ -34,8 +34,8 @@ use crate::error::{Error, Result};
 /// the subreaper does not forward them.
 ///
 /// # Errors
-/// As [`ProcessBuilder::fork`](super::ProcessBuilder::fork): [`MultiThreaded`](crate::ErrorKind::MultiThreaded) beside
-/// other threads. The program then goes on in the calling process, and nothing is changed.
+/// As [`ProcessBuilder::fork`](super::ProcessBuilder::fork): [`MultiThreaded`](crate::ErrorKind::MultiThreaded) while
+/// other threads run. Then the program continues in the calling process, and nothing is changed.
 ///
 /// # Examples
 /// ```no_run

@@ -14,8 +14,8 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::state::surroundings::{Environment, Surroundings};
 
 impl ProcessBuilder {
-    /// Sets a variable of the child's environment, as [`std::process::Command::env`]. For [`Context::Spawn`] only; with
-    /// other contexts the start fails with [`ErrorKind::Unsupported`].
+    /// Sets a variable of the child's environment, as [`std::process::Command::env`] does. For [`Context::Spawn`] only;
+    /// with other contexts the start fails with [`ErrorKind::Unsupported`].
     ///
     /// # Examples
     /// ```standalone_crate
@@ -59,22 +59,22 @@ impl ProcessBuilder {
         variables.into_iter().fold(self, |builder, (name, value)| builder.env(name, value))
     }
 
-    /// Removes a variable from the child's environment, as [`std::process::Command::env_remove`]. For
+    /// Removes a variable from the child's environment, as [`std::process::Command::env_remove`] does. For
     /// [`Context::Spawn`] only.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.surroundings.environment.changes.insert(name.as_ref().to_owned(), None);
         self
     }
 
-    /// Gives the child an empty environment, as [`std::process::Command::env_clear`]. Later calls of [`env`](Self::env)
-    /// add to it. For [`Context::Spawn`] only.
+    /// Gives the child an empty environment, as [`std::process::Command::env_clear`] does. Later calls of
+    /// [`env`](Self::env) add to it. For [`Context::Spawn`] only.
     pub fn env_clear(mut self) -> Self {
         self.surroundings.environment = Environment { cleared: true, changes: BTreeMap::new() };
         self
     }
 
-    /// Sets the child's working directory, as [`std::process::Command::current_dir`]. The child enters the directory
-    /// with the rights of this process, before [`uid`](Self::uid) and [`gid`](Self::gid) take effect.
+    /// Sets the child's working directory, as [`std::process::Command::current_dir`] does. The child enters the
+    /// directory with the rights of this process, before [`uid`](Self::uid) and [`gid`](Self::gid) take effect.
     ///
     /// A relative path begins at the working directory of this process. If that directory was removed, the start fails
     /// with `ENOENT`. With [`Context::Forkserver`] it does not: the child begins in the working directory of the
@@ -116,7 +116,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Puts the child into a process group, as `std`'s `CommandExt::process_group`; 0 makes a new group, which the
+    /// Puts the child into a process group, as `std`'s `CommandExt::process_group` does; 0 makes a new group, which the
     /// child leads. A signal from the keyboard goes only to the foreground process group.
     #[doc(alias = "setpgid")]
     pub fn process_group(mut self, group: i32) -> Self {
@@ -124,7 +124,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets the child's user, as `std`'s `CommandExt::uid`: the real, the effective and the saved one. Without
+    /// Sets the child's real, effective and saved user, as `std`'s `CommandExt::uid` does. Without
     /// [`groups`](Self::groups) the child loses all supplementary groups, if this process may change them.
     ///
     /// The main group stays that of this process, as with `CommandExt::uid`. So a child of root stays in group 0 unless
@@ -155,7 +155,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets the child's main group, as `std`'s `CommandExt::gid`.
+    /// Sets the child's main group, as `std`'s `CommandExt::gid` does.
     ///
     /// # Examples
     /// See the example of [`uid`](Self::uid).
@@ -165,7 +165,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets the child's supplementary groups, as `std`'s `CommandExt::groups`.
+    /// Sets the child's supplementary groups, as `std`'s `CommandExt::groups` does.
     ///
     /// # Examples
     /// See the example of [`uid`](Self::uid).

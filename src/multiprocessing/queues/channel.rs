@@ -26,11 +26,11 @@ use crate::multiprocessing::transfer::handle;
 /// Makes a channel between processes: a queue that ends when the last sender is dropped, like channels of
 /// `std::sync::mpsc` and crossbeam.
 ///
-/// A sender is gone when it was dropped, or when its process has ended, killed or not. A sender that is on its way to
-/// another process is not gone. With Python's queues, a get waits for ever for a producer that was killed.
+/// A sender is gone once it is dropped, or once its process has ended, killed or not. A sender inside a message to
+/// another process still counts. With Python's queues, a get waits for ever for a producer that was killed.
 ///
 /// **Fork.** A forked child has copies of all that its parent has, the senders included. It counts as a sender until it
-/// ends, even if it never sends. Start children by spawn, or make the channel behind the fork.
+/// ends, even if it never sends. Start children by spawn, or make the channel after the fork.
 ///
 /// # Errors
 /// As for [`Queue::new`].
@@ -129,7 +129,7 @@ impl<T: Serialize> Sender<T> {
     ///
     /// # Errors
     /// [`ShutDown`](PutError::ShutDown) with the item, when there is no room and no receiver is left, within 50 ms; or
-    /// [`Failed`](PutError::Failed). An item for which there is room is sent, whoever is left.
+    /// [`Failed`](PutError::Failed). An item for which there is room is sent, even if no receiver is left.
     pub fn send(&self, item: T) -> std::result::Result<(), PutError<T>> {
         self.send_timeout(item, Deadline::NEVER)
     }

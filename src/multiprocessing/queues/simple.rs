@@ -38,7 +38,7 @@ impl<T> SimpleQueue<T> {
 
     /// Gets an item if there is one.
     ///
-    /// Python's has no such call; whoever waits at the descriptor needs it.
+    /// Python's class has no such method; a program that waits for the descriptor needs it.
     ///
     /// # Errors
     /// As for [`Queue::get`].

@@ -40,7 +40,8 @@ pub enum Layout {
 
 /// The size of a number, of a format, and of an entry of the first table.
 const WORD: usize = 8;
-/// The limit on the length of a text: its format has room for seven digits and an `s`, and slots are multiples of 8.
+/// The length from which a text is too long: its format has room for seven digits and an `s`, and slots are multiples
+/// of 8.
 const MOST: usize = 9_999_992;
 
 /// The length of the longest slot that a format can describe.

@@ -15,7 +15,7 @@ use crate::multiprocessing::sharedctypes::Index;
 /// An [`Item`] may be replaced by one of another type; a text has to fit in the slot that its place was made with. The
 /// name lasts as that of a [`SharedMemory`].
 ///
-/// There is no lock: an item that somebody else replaces at the same moment may be seen half old and half new. A
+/// There is no lock: an item that another process replaces at the same moment may be seen half old and half new. A
 /// [`NamedLock`](crate::multiprocessing::sync::NamedLock) excludes others, in Python too.
 ///
 /// | CPython | here |

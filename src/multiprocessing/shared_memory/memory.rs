@@ -193,7 +193,7 @@ impl SharedMemory {
     /// Differs from Python: a name that another block has meanwhile is left alone.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) with `ENOENT` if the block has no name any more, `EACCES` or `EPERM` if it belongs to
+    /// [`Os`](ErrorKind::Os) with `ENOENT` if the block no longer has a name, `EACCES` or `EPERM` if it belongs to
     /// another user.
     ///
     /// # Examples

@@ -20,7 +20,7 @@ pub(super) struct Memo {
 }
 
 impl Memo {
-    /// The number of stored objects.
+    /// The number of entries.
     pub(super) fn len(&self) -> u32 {
         self.len
     }

@@ -126,8 +126,8 @@ macro_rules! receives_pickles {
                 self.recv_pickled_with_timeout(&self.receiving.decoder(), timeout)
             }
 
-            /// [`recv_pickled`](Self::recv_pickled) with the caller's decoder: for other limits on memory and depth, or
-            /// for the `str` of Python 2. The decoder's limits replace those of the connection.
+            /// Does what [`recv_pickled`](Self::recv_pickled) does with the caller's decoder: for other limits on
+            /// memory and depth, or for the `str` of Python 2. The decoder's limits replace those of the connection.
             ///
             /// # Errors
             /// As for [`recv_pickled`](Self::recv_pickled).
@@ -146,7 +146,8 @@ macro_rules! receives_pickles {
                 self.recv_pickled_with_timeout(decoder, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// [`recv_pickled_with`](Self::recv_pickled_with) within the deadline; `None` when the deadline has passed.
+            /// Does what [`recv_pickled_with`](Self::recv_pickled_with) does within the deadline; `None` when the
+            /// deadline has passed.
             ///
             /// The deadline bounds the arrival of the whole message. A message that has arrived is decoded to its end.
             /// Decoding takes time in proportion to the message's length.
@@ -161,7 +162,7 @@ macro_rules! receives_pickles {
                 self.recv_bytes_timeout(timeout)?.map(|message| decoder.decode(&message)).transpose()
             }
 
-            /// [`recv_pickled`](Self::recv_pickled) for a message of at most `limit` bytes, whatever
+            /// Does what [`recv_pickled`](Self::recv_pickled) does for a message of at most `limit` bytes, whatever
             /// [`max_message`](Self::max_message) says.
             ///
             /// # Errors

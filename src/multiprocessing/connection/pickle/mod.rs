@@ -71,7 +71,7 @@ pub const HIGHEST_PROTOCOL: u8 = 5;
 
 /// The maximum nesting of written containers, and the largest value of [`Decoder::max_depth`].
 ///
-/// CPython itself, as long as nobody raises its recursion limit, writes less than 500 (up to 3.11).
+/// CPython itself, with its default recursion limit, writes less than 500 (up to 3.11).
 pub const MAX_DEPTH: usize = 512;
 
 /// The default maximum nesting of read containers; see [`Decoder::max_depth`].

@@ -1,7 +1,7 @@
 //! Classes and objects that a pickle names, kept as plain records of their names and arguments, and never made.
 //!
-//! Only a decoder that was told to [keep](super::Decoder::objects) them reads them. A manager's protocol needs a few:
-//! exceptions, tokens and proxies. Nothing is imported and nothing is called; the name stays a text.
+//! Only a decoder with [`objects`](super::Decoder::objects) reads them. A manager's protocol needs a few: exceptions,
+//! tokens and proxies. Nothing is imported and nothing is called; the name stays a text.
 
 use super::global::Global;
 use super::value::{Object, Value};

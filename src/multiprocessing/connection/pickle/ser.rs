@@ -28,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`]: the `Serialize` of a type says no.
+/// [`ErrorKind::InvalidInput`]: the `Serialize` of a type returns an error.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
     let refused = |Fault(message)| Error::new(ErrorKind::InvalidInput, format!("pickle: {message}"));
     value.serialize(Serializer).map_err(refused)

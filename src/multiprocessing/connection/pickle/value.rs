@@ -169,8 +169,8 @@ impl Value {
         }
     }
 
-    /// The name of the part of the value that cannot be hashed, so that Python accepts the value neither as a key nor
-    /// in a set.
+    /// The type name of the part of the value that cannot be hashed, so that Python accepts the value neither as a key
+    /// nor in a set.
     pub(super) fn unhashable(&self) -> Option<&'static str> {
         match self {
             Self::List(_) | Self::Dict(_) | Self::Set(_) | Self::ByteArray(_) => Some(self.type_name()),

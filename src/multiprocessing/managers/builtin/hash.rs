@@ -1,7 +1,7 @@
 //! The hash of keys that clients choose: SipHash-1-3 with two secret numbers for each table.
 //!
 //! The standard library's hash is the same, but it takes bytes piece by piece, and runs more code for that. A key comes
-//! in one piece. Its length is part of the hash in any case, so it is not written beside.
+//! in one piece. Its length is part of the hash in any case, so it is not written separately.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 

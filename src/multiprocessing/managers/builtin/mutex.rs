@@ -1,6 +1,6 @@
 //! The lock inside the loop of a server: its owner, and the waiters in order of arrival.
 //!
-//! The owner is a connection, which stands for a thread of a client. When the connection ends, the next waiter owns the
+//! The owner is a connection, which represents a thread of a client. When the connection ends, the next waiter owns the
 //! lock.
 
 use std::collections::BTreeMap;

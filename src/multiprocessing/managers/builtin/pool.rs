@@ -72,7 +72,7 @@ typed! {
 typed! {
     /// A proxy of the result of one call.
     ///
-    /// Differs from the result of a [`Pool`](crate::multiprocessing::Pool): the value may be asked for again.
+    /// Differs from the result of a [`Pool`](crate::multiprocessing::Pool): the value may be requested again.
     ///
     /// # Examples
     /// See the example of [`PoolProxy`].
@@ -210,7 +210,7 @@ impl PoolProxy {
     /// Sends a call of `target` with `args` to a worker of the server. Does not wait for the value.
     ///
     /// # Errors
-    /// As for [`Proxy::call`]. [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
+    /// As for [`Proxy::call`]. [`UnknownTask`](ErrorKind::UnknownTask) when no table of tasks contains `target`.
     /// [`Remote`](ErrorKind::Remote) for a server of another program or build, and for a pool that was closed.
     /// [`Unsupported`](ErrorKind::Unsupported) when `args` hold a descriptor or shared memory.
     pub fn apply_async<F, Args>(&self, target: F, args: Args) -> Result<AsyncResultProxy<F::Output>>

@@ -1,7 +1,7 @@
 //! A built-in object, which lives in the loop of the server and never waits there.
 //!
-//! A call that cannot be answered yet is *parked*: the object notes the number of the waiter, and answers it in a later
-//! call. So a thousand blocked clients take no thread, and waiters are served in the order in which they came.
+//! A call that cannot be answered yet is *parked*: the object records the number of the waiter, and answers it in a
+//! later call. So a thousand blocked clients take no thread, and waiters are served in the order in which they came.
 
 use std::fmt::Debug;
 use std::sync::Arc;

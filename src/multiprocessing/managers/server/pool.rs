@@ -1,7 +1,7 @@
 //! A pool of processes on a server. Its workers run the calls of tasks, and helper threads answer them.
 //!
 //! Arguments and values pass as the bytes that the client has made and will read: server and client are of one build.
-//! Both sides decode them within the bounds of a stranger's message, because anybody who knows the key can send any
+//! Both sides decode them within the bounds of a stranger's message, because any client that knows the key can send any
 //! bytes.
 
 use std::num::NonZero;

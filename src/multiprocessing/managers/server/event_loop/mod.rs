@@ -560,8 +560,8 @@ impl EventLoop {
         }
     }
 
-    /// Carries out the pending changes of objects: references that kept values take and give back, and answers to
-    /// parked calls.
+    /// Carries out the pending changes of objects: references that kept values take or give back, and answers to parked
+    /// calls.
     fn apply_changes(&mut self) {
         while self.context.has_changed() {
             for ident in std::mem::take(&mut self.context.taken) {
