@@ -54,7 +54,7 @@ fn blocks_live_as_long_as_the_server() {
         manager.release(&names[1]).unwrap();
         assert!(ShareableList::open(&names[1]).is_err(), "{context:?}");
         let error = manager.release(&names[1]).unwrap_err();
-        assert!(error.to_string().contains("keeps no block"), "{error}");
+        assert!(error.to_string().contains("does not keep a block"), "{error}");
 
         let left = manager.segments().unwrap();
         assert_eq!(left.len(), 2);
