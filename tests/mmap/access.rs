@@ -219,7 +219,7 @@ fn what_cannot_be_mapped_is_an_error_that_says_why() {
     let errno = |map: ossature::Result<Mmap>| map.unwrap_err().errno();
     assert_eq!(errno(Mmap::new(&reading, Access::Write)), Some(Errno::ACCESS));
     let text = Mmap::new(&reading, Access::Write).unwrap_err().to_string();
-    assert!(text.contains("open it for reading") && text.contains("for writing too"), "{text}");
+    assert!(text.contains("open it for reading") && text.contains("also for writing"), "{text}");
     let (reader, writer) = ossature::sys::pipe::pipe(ossature::sys::pipe::Flags::empty()).unwrap();
     assert_eq!(kind(Mmap::new(&reader, Access::Read)), InvalidInput, "it has no end");
     assert_eq!(errno(Mmap::options().len(10).access(Access::Read).map(&reader)), Some(Errno::NODEV));

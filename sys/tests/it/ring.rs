@@ -356,7 +356,7 @@ fn pointer_that_turns_to_another_ring_is_refused() {
 fn errors_name_the_remedy() {
     let text = RingError::TooLong { len: 9, max: 8 }.to_string();
     assert!(text.contains("make the ring larger"), "{text}");
-    assert!(RingError::TooSmall { needed: 5 }.to_string().contains("larger buffer"));
+    assert!(RingError::TooSmall { needed: 5 }.to_string().contains("receive it into a larger one"));
     assert!(RingError::from(Refused::TooMany).to_string().starts_with("ring: "));
 }
 
