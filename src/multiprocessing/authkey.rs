@@ -39,7 +39,7 @@ use crate::multiprocessing::transfer::Trust;
 pub struct AuthKey(Arc<Zeroizing<Box<[u8]>>>);
 
 impl AuthKey {
-    /// 32 bytes that nobody can guess: what Python's main process makes at its start.
+    /// Creates a key of 32 random bytes: what Python's main process makes at its start.
     ///
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.
@@ -49,12 +49,12 @@ impl AuthKey {
         Ok(Self(Arc::new(bytes)))
     }
 
-    /// The bytes of the key, for those who must hand it on by a way of their own.
+    /// The bytes of the key, for a program that passes the key on by other means.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// How far one is believed that has proved to know it.
+    /// The trust in a peer that has proved to know the key.
     pub(crate) fn trust(&self) -> Trust {
         if self.0.is_empty() { Trust::Untrusted } else { Trust::SameProgram }
     }

@@ -1,4 +1,4 @@
-//! What of this module can be cloned for another owner.
+//! `TryClone` for the types of this module.
 
 use ossature_sys::shm::{Plain, Shareable, Shm};
 

@@ -146,10 +146,10 @@ pub fn what_no_service_manager_left_is_refused() {
         &|| and(File::open("/dev/null").unwrap().into()),
         "3",
         None,
-        "descriptor 5, which is not a socket that listens",
+        "descriptor 5, which is not a listening socket",
     );
-    refused(&|| and(UdpSocket::bind("127.0.0.1:0").unwrap().into()), "3", None, "not a socket that listens");
-    refused(&|| and(UnixStream::pair().unwrap().0.into()), "3", None, "not a socket that listens");
+    refused(&|| and(UdpSocket::bind("127.0.0.1:0").unwrap().into()), "3", None, "not a listening socket");
+    refused(&|| and(UnixStream::pair().unwrap().0.into()), "3", None, "not a listening socket");
     refused(&two, "three", None, "not a number");
     refused(&two, "-1", None, "not a number");
     refused(&two, "2", Some("one"), "1 names");

@@ -1,4 +1,4 @@
-//! Where a listener is.
+//! Addresses of listeners.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -12,7 +12,7 @@ use super::AuthKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 
-/// Where a listener is: on the internet, or on this machine by path or by name.
+/// The address of a listener: on the internet, or on this machine by path or by name.
 ///
 /// Functions that take one take what Python takes for one, too:
 ///
@@ -35,18 +35,18 @@ use crate::multiprocessing::transfer::Trust;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Address {
-    /// A host, by name or number, and a port, of IPv4; port 0 lets the system choose. An empty host is every interface
-    /// for a listener.
+    /// A host, by name or number, and a port, of IPv4; port 0 lets the system choose. For a listener, an empty host
+    /// means every interface.
     #[doc(alias = "AF_INET")]
     Inet(String, u16),
-    /// The same of IPv6, which Python's `multiprocessing` does not know.
+    /// A host and a port of IPv6, which Python's `multiprocessing` does not support.
     #[doc(alias = "AF_INET6")]
     Inet6(String, u16),
-    /// A path of 1 to 107 bytes. Whoever may write to the file may connect.
+    /// A path of 1 to 107 bytes. Any process with write permission on the file may connect.
     #[doc(alias = "AF_UNIX")]
     Unix(PathBuf),
-    /// A name of at most 107 bytes that is in no file system and vanishes with its listener. Every user of this machine
-    /// (of the network namespace) may connect: use a key.
+    /// A name of at most 107 bytes that is in no file system and disappears with its listener. Every user of this
+    /// machine (of the network namespace) may connect: use a key.
     Abstract(Vec<u8>),
 }
 
@@ -75,7 +75,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// All that there are here.
+    /// All families that this crate supports.
     #[doc(alias = "families")]
     pub const ALL: [Self; 3] = [Self::Inet, Self::Inet6, Self::Unix];
 
@@ -99,8 +99,8 @@ impl Address {
         }
     }
 
-    /// How far one is believed there that has proved to know the key: shared memory comes only over the sockets of one
-    /// machine.
+    /// The trust in a peer at this address that has proved to know the key: shared memory comes only over the sockets
+    /// of one machine.
     pub(super) fn trust_with(&self, key: &AuthKey) -> Trust {
         match self.family() {
             Family::Unix => key.trust(),
@@ -108,7 +108,7 @@ impl Address {
         }
     }
 
-    /// What a socket can be bound or connected to, names looked up: at least one.
+    /// Returns the addresses to which a socket can be bound or connected, with names looked up: at least one.
     pub(super) fn resolve(&self) -> Result<Vec<socket::Address>> {
         match self {
             Self::Inet(host, port) => look_up(self, host, *port, Ipv4Addr::UNSPECIFIED.into(), SocketAddr::is_ipv4),
@@ -124,7 +124,7 @@ impl Address {
         }
     }
 
-    /// What the system says of a socket; `None` for one without an address.
+    /// Converts the system's address of a socket; `None` for a socket without an address.
     pub(super) fn of_socket(address: &socket::Address) -> Option<Self> {
         match address {
             socket::Address::Ip(SocketAddr::V4(v4)) => Some(Self::Inet(v4.ip().to_string(), v4.port())),
@@ -139,7 +139,7 @@ impl Address {
     }
 }
 
-/// Why a path cannot be that of a socket.
+/// Returns the error of a path that cannot be the path of a socket.
 fn unfit_path(path: &[u8]) -> Error {
     match path.iter().position(|&byte| byte == 0) {
         _ if path.is_empty() => Error::new(ErrorKind::InvalidInput, EMPTY),
@@ -155,9 +155,9 @@ fn unfit(what: &str, bytes: &[u8], limit: &str) -> Error {
 
 const EMPTY: &str = "an address is empty; Address::arbitrary makes one";
 const ZERO: &str =
-    "a path has no zero byte in it (an abstract name is Address::Abstract, or a text that begins with one)";
+    "a path cannot contain a zero byte (an abstract name is Address::Abstract, or a text that begins with a zero)";
 
-/// The bytes as text, shortened if there are many.
+/// Formats the bytes as text, shortened if there are many.
 fn quoted(bytes: &[u8]) -> String {
     let beginning = bytes.get(..QUOTED).unwrap_or(bytes);
     let more = if beginning.len() < bytes.len() { "..." } else { "" };
@@ -232,7 +232,8 @@ impl From<&Self> for Address {
     }
 }
 
-/// [`ErrorKind::InvalidInput`] for Windows' named pipes, an empty text, and a path with a zero in it.
+/// Accepts the text of a path or an abstract name; [`ErrorKind::InvalidInput`] for Windows' named pipes, an empty text,
+/// and a path that contains a zero byte.
 impl TryFrom<&str> for Address {
     type Error = Error;
 
@@ -258,7 +259,7 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// An abstract name after a zero; [`ErrorKind::InvalidInput`] for any other bytes.
+/// Accepts an abstract name after a zero byte; [`ErrorKind::InvalidInput`] for any other bytes.
 impl TryFrom<&[u8]> for Address {
     type Error = Error;
 
@@ -266,7 +267,10 @@ impl TryFrom<&[u8]> for Address {
         match bytes.strip_prefix(b"\0") {
             Some(name) => Ok(Self::Abstract(name.into())),
             None => {
-                let message = format!("address {}: bytes are an abstract name only after a zero", quoted(bytes));
+                let message = format!(
+                    "address {}: the bytes do not begin with a zero, so they are not an abstract name",
+                    quoted(bytes)
+                );
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }
         }

@@ -38,13 +38,13 @@ impl TryFrom<&Address> for Value {
 }
 
 fn no_form(address: &Address) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("{address}: Python's multiprocessing has no form for this address"))
+    Error::new(ErrorKind::InvalidInput, format!("{address}: Python's multiprocessing does not support this address"))
 }
 
 impl TryFrom<&Value> for Address {
     type Error = Error;
 
-    /// What Python takes for an address: a pair of text and port, a text, or bytes that begin with a zero.
+    /// Accepts what Python accepts as an address: a pair of text and port, a text, or bytes that begin with a zero.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for anything else.

@@ -1,8 +1,8 @@
-//! Messages of a stream that one reader alone has: a read may bring more than the message.
+//! Messages of a stream with a single reader: a read may bring more than the message.
 //!
-//! A [`Connection`](super::Connection) never reads beyond its message, and so takes two reads for a short one. Whoever
-//! keeps a stream for himself, and takes no descriptors from it, reads header and message at once. What comes behind
-//! them stays here, and is at most what one read brings.
+//! A [`Connection`](super::Connection) never reads beyond its message, and so needs two reads for a short one. The only
+//! reader of a stream without descriptors reads header and message at once. The bytes after the message stay here, and
+//! are at most those of one read.
 
 use ossature_sys::errno;
 
@@ -10,24 +10,24 @@ use super::frame::{FrameLimit, Incoming};
 use super::receive::failed;
 use crate::error::Result;
 
-/// What has come of the next message, and what has come behind it.
+/// The received part of the next message, and the bytes after it.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     incoming: Incoming,
-    /// What was read and does not belong to an earlier message.
+    /// The bytes after the last complete message.
     rest: Vec<u8>,
-    /// How much of `rest` is used up.
+    /// The number of consumed bytes in `rest`.
     used: usize,
 }
 
 impl Ahead {
-    /// For messages within the limit, without descriptors.
+    /// Creates a reader for messages within the limit, without descriptors.
     pub(crate) const fn with_limit(limit: FrameLimit) -> Self {
         Self { incoming: Incoming::with_limit(limit), rest: Vec::new(), used: 0 }
     }
 
-    /// The next message. If it is not here, `read` is asked for bytes, which go to `room` unless the message is longer;
-    /// `None` as soon as `read` has none.
+    /// Returns the next message. If it is incomplete, calls `read` for bytes, into `room` unless the message is longer;
+    /// `None` as soon as `read` returns none.
     ///
     /// # Errors
     /// Those of `read`; [`Closed`](crate::ErrorKind::Closed) at the end of the stream, and those of
@@ -65,7 +65,7 @@ impl Ahead {
         }
     }
 
-    /// Puts bytes where they belong, up to the end of a message: whether there is one, and how many bytes were used.
+    /// Adds bytes up to the end of a message; returns whether the message is complete, and the number of used bytes.
     fn put(&mut self, bytes: &[u8]) -> Result<(bool, usize)> {
         let mut used = 0;
         while let Some(left) = bytes.get(used..).filter(|left| !left.is_empty()) {
@@ -80,17 +80,17 @@ impl Ahead {
         Ok((false, used))
     }
 
-    /// How many bytes are here.
+    /// The number of bytes held.
     pub(crate) fn held(&self) -> usize {
         self.incoming.held() + self.rest.len()
     }
 
-    /// Whether bytes of a later message are here.
+    /// Whether bytes of a later message are held.
     pub(crate) fn has_rest(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// Whether a part of a message is here.
+    /// Whether a part of a message is held.
     pub(crate) fn has_begun(&self) -> bool {
         self.has_rest() || self.incoming.has_begun()
     }
@@ -103,8 +103,8 @@ mod tests {
     use crate::multiprocessing::connection::frame::Outgoing;
     use ossature_sys::errno::Errno;
 
-    /// All messages of a stream whose reads bring `piece` bytes each, with room for `room`; and how many reads there
-    /// were.
+    /// Reads all messages of a stream with reads of `piece` bytes and a buffer of `room` bytes; also returns the number
+    /// of reads.
     fn read_all(stream: &[u8], piece: usize, room: usize) -> (Vec<Vec<u8>>, usize) {
         let (mut ahead, mut at, mut reads) = (Ahead::with_limit(FrameLimit::of_connection(1 << 20)), 0, 0);
         let (mut room, mut messages) = (vec![0; room], Vec::new());

@@ -1,13 +1,13 @@
-//! Addresses that nobody uses yet.
+//! Unused addresses.
 
 use super::{Address, Family};
 use crate::error::{Error, Result};
 use crate::multiprocessing::util;
 
 impl Address {
-    /// An address of that family that nobody uses: port 0 of this machine for the internet. For [`Family::Unix`] it is
-    /// a new path in the process's own [directory](util::temp_dir()), `<tmp>/pymp-XXXXXXXX/listener-XXXXXXXX`. Only
-    /// this user may enter the directory.
+    /// Returns an unused address of the family: port 0 of this machine for the internet. For [`Family::Unix`] it is a
+    /// new path in the process's own [directory](util::temp_dir()), `<tmp>/pymp-XXXXXXXX/listener-XXXXXXXX`. Only this
+    /// user may enter the directory.
     ///
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) when the directory cannot be made.

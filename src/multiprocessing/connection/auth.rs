@@ -1,4 +1,4 @@
-//! The handshake over a connection that is there already.
+//! The handshake over an existing connection.
 
 use ossature_sys::eventfd::Until;
 use ossature_sys::stream::StreamKind;
@@ -7,7 +7,7 @@ use super::payload::LIMIT;
 use super::{AuthKey, Connection, Handshake};
 use crate::error::Result;
 
-/// Makes the other side prove that it knows the key: half of a handshake, of which the other side does
+/// Makes the other side prove that it knows the key: half of a handshake, for which the other side calls
 /// [`answer_challenge`].
 ///
 /// # Errors
@@ -30,8 +30,8 @@ pub fn deliver_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
     forever(connection, Handshake::deliver(key)?)
 }
 
-/// As [`deliver_challenge`]; `false` when it was not done by the deadline, or when a [`CancelFd`](super::CancelFd)
-/// ended the wait. Then the connection is of no use.
+/// As [`deliver_challenge`]; `false` when the handshake was not done by the deadline, or when a
+/// [`CancelFd`](super::CancelFd) ended the wait. Then the connection is unusable.
 ///
 /// # Errors
 /// As for [`deliver_challenge`].
@@ -60,7 +60,7 @@ pub fn deliver_challenge_timeout<'c>(
     Handshake::deliver(key)?.run(connection, timeout)
 }
 
-/// Proves to the other side that this one knows the key: the half that belongs to [`deliver_challenge`].
+/// Proves to the other side that this side knows the key: the other half of [`deliver_challenge`].
 ///
 /// # Errors
 /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not accept it or sends no challenge.
@@ -73,8 +73,8 @@ pub fn answer_challenge(connection: &Connection, key: &AuthKey) -> Result<()> {
     forever(connection, Handshake::answer(key))
 }
 
-/// As [`answer_challenge`]; `false` when it was not done by the deadline, or when a [`CancelFd`](super::CancelFd)
-/// ended the wait. Then the connection is of no use.
+/// As [`answer_challenge`]; `false` when the handshake was not done by the deadline, or when a
+/// [`CancelFd`](super::CancelFd) ended the wait. Then the connection is unusable.
 ///
 /// # Errors
 /// As for [`answer_challenge`].
@@ -95,8 +95,8 @@ fn forever(connection: &Connection, mut handshake: Handshake) -> Result<()> {
 }
 
 impl Handshake {
-    /// Goes through with it over a connection; `false` when it was not done by the deadline, or when a
-    /// [`CancelFd`](super::CancelFd) ended the wait. Then the connection is of no use.
+    /// Runs the handshake over a connection; `false` when it was not done by the deadline, or when a
+    /// [`CancelFd`](super::CancelFd) ended the wait. Then the connection is unusable.
     ///
     /// # Errors
     /// As for [`deliver_challenge`] and [`answer_challenge`].

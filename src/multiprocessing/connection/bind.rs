@@ -1,4 +1,4 @@
-//! Listening at an address, also at a path where a dead listener left its file.
+//! Listening at an address, including a path where a dead listener left its file.
 //!
 //! A socket file names a socket only while the socket lives. Afterwards the file prevents a bind to the path. A connect
 //! of a datagram socket tells the two apart, and a listener does not notice this connect:
@@ -44,15 +44,15 @@ use crate::error::{Error, Result};
 use crate::multiprocessing::logging::info;
 use crate::multiprocessing::util::Finalize;
 
-/// How long to wait for another listener that binds to the same path. A bind takes microseconds, unless its process is
+/// The maximum wait for another listener that binds to the same path. A bind takes microseconds, unless its process is
 /// stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a bind(2) of another program may take between making the file and binding the socket.
+/// The maximum time of another program's bind(2) between creating the file and binding the socket.
 const YOUNG: Duration = Duration::from_millis(100);
 /// How often other listeners may take the path meanwhile.
 const TRIES: usize = 8;
 
-/// A socket that listens.
+/// A listening socket.
 pub(super) struct Bound {
     pub(super) socket: Socket,
     /// The address that the system reports.
@@ -102,7 +102,7 @@ fn bind(candidate: &socket::Address, backlog: u32) -> SysResult<Bound> {
     Ok(Bound { socket, address: listening?, removed_stale_file: false })
 }
 
-/// What occupies a path.
+/// The file at a path, and its owner.
 enum Occupant {
     Living,
     NotASocket,
@@ -131,13 +131,14 @@ fn listen_at_path(
         }
         let file = match occupant(candidate, path)? {
             Occupant::Nothing => continue,
-            Occupant::Living => return Err(in_use(address, "a process has this path")),
+            Occupant::Living => return Err(in_use(address, "a process uses this path; choose another path")),
             Occupant::NotASocket => {
-                return Err(in_use(address, "a file that is not a socket is there; choose another path"));
+                return Err(in_use(address, "the file at this path is not a socket; choose another path"));
             }
             Occupant::Unknown(errno) => {
-                let why =
-                    format!("cannot find out whether a process has this path ({errno}); if none has, remove the file");
+                let why = format!(
+                    "cannot find out whether a process uses this path ({errno}); if none does, remove the file"
+                );
                 return Err(in_use(address, &why));
             }
             Occupant::Dead { file, age } if age < YOUNG && waited_for != Some(file) => {
@@ -152,13 +153,13 @@ fn listen_at_path(
             continue; // somebody removed the lock file, so another listener may hold a lock too
         }
         if lock.is_none() {
-            let why = "a dead listener left its file there, and it is not removed since no lock file can be locked beside it; remove it";
+            let why = "a dead listener left its file there, and it stays because no lock file can be locked beside it; remove the file";
             return Err(in_use(address, why));
         }
         unix.remove_file().map_err(|error| {
-            in_use(address, &format!("a dead listener left its file there, which cannot be removed ({error})"))
+            in_use(address, &format!("a dead listener left its file there, and it cannot be removed ({error})"))
         })?;
-        info!("removed the socket file {address}, inode {}, of a listener that is gone", file.1);
+        info!("removed the socket file {address}, inode {}, of a dead listener", file.1);
         removed_stale_file = true;
         match bind(candidate, backlog) {
             Err(Errno::ADDRINUSE) => {} // of a program that does not lock
@@ -168,7 +169,7 @@ fn listen_at_path(
             }
         }
     }
-    Err(in_use(address, "the file at this path changed at each try; choose another path"))
+    Err(in_use(address, "the file at this path changed at each attempt; choose another path"))
 }
 
 /// The right to bind to a path, and to remove a dead file there, among the listeners of this crate.
@@ -180,7 +181,7 @@ struct PathLock {
 }
 
 impl PathLock {
-    /// `None` if the file cannot be locked, or another process holds the lock for too long.
+    /// Locks the file beside the path; `None` if it cannot be locked, or another process holds the lock for too long.
     fn of(path: &Path) -> Option<Self> {
         let mut name = OsString::from(".");
         name.push(path.file_name()?);
@@ -210,7 +211,7 @@ impl PathLock {
 }
 
 impl PathLock {
-    /// Whether the locked file is the file of that name.
+    /// Whether the locked file is still the file of that name.
     fn is_still_there(&self) -> bool {
         look(&self.name).is_some_and(|data| identity(&data) == self.file)
     }
@@ -232,7 +233,7 @@ fn occupant(candidate: &socket::Address, path: &Path) -> Result<Occupant> {
     }
     let probe = Socket::new(socket::Family::Unix, Kind::Datagram)
         .and_then(AboveStandard::above_standard)
-        .map_err(|errno| Error::os(errno, format!("cannot make a socket to look who has {}", path.display())))?;
+        .map_err(|errno| Error::os(errno, format!("cannot make a socket to check who uses {}", path.display())))?;
     Ok(match probe.connect(candidate, Deadline::NOW) {
         Err(Errno::CONNREFUSED) => match look(path) {
             // The path named the same file all the time.

@@ -1,4 +1,4 @@
-//! Connecting.
+//! Clients: connections to a listener.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{Access, Address, AuthKey, Connection, Digest, Family, Handshake};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 
-/// Connects to a [`Listener`](super::Listener), ours or CPython's, without a key.
+/// Connects to a [`Listener`](super::Listener) of this crate or of CPython, without a key.
 ///
 /// If the listener has a key, its first message is a challenge. The first receive then fails with
 /// [`ErrorKind::Auth`](crate::ErrorKind::Auth), unless [`answer_challenge`](super::answer_challenge) takes the
@@ -45,7 +45,7 @@ where
     ConnectBuilder::new().connect(address)
 }
 
-/// As [`connect()`]; `None` when the connection was not there by the deadline, or when a [`CancelFd`](super::CancelFd)
+/// As [`connect()`]; `None` when the connection was not made by the deadline, or when a [`CancelFd`](super::CancelFd)
 /// ended the wait.
 ///
 /// # Errors
@@ -69,7 +69,7 @@ where
     ConnectBuilder::new().connect_timeout(address, timeout)
 }
 
-/// How to connect: with which key, which digests, how long.
+/// The settings of a connection: its key, its digests, its time limit.
 ///
 /// # Examples
 /// ```
@@ -106,7 +106,7 @@ where
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "nothing is connected yet"]
+#[must_use = "nothing is connected until `connect`"]
 pub struct ConnectBuilder {
     rules: Rules,
 }
@@ -118,30 +118,30 @@ impl Default for ConnectBuilder {
 }
 
 impl ConnectBuilder {
-    /// No key, and ten seconds for a handshake.
+    /// Creates settings without a key, and with ten seconds for a handshake.
     pub fn new() -> Self {
         Self { rules: Rules::default() }
     }
 
-    /// Proves to know this key, and demands the same proof of the listener.
+    /// Sets the key that this side proves to know, and that the listener must prove to know too.
     pub fn authkey(mut self, key: &AuthKey) -> Self {
         self.rules.key = Some(key.clone());
         self
     }
 
-    /// The digest that the listener is asked for: [`Handshake::digest`].
+    /// Sets the digest that this side requests of the listener: [`Handshake::digest`].
     pub fn digest(mut self, digest: Digest) -> Self {
         self.rules.digest = digest;
         self
     }
 
-    /// The weakest digest that counts: [`Handshake::minimum_digest`].
+    /// Sets the weakest digest that this side accepts: [`Handshake::minimum_digest`].
     pub fn minimum_digest(mut self, minimum: Digest) -> Self {
         self.rules.minimum = minimum;
         self
     }
 
-    /// How long the handshake may take, once connected. The default is 10 seconds; `None` means no limit.
+    /// Sets how long the handshake may take, once connected. The default is 10 seconds; `None` means no limit.
     ///
     /// Differs from Python, where a client with a key waits for ever for a listener without one.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -149,8 +149,8 @@ impl ConnectBuilder {
         self
     }
 
-    /// Connects, and waits for as long as it takes to be let in; for a key to be proved
-    /// [not for ever](Self::handshake_timeout).
+    /// Connects. Waits without a limit until the listener accepts, and for the handshake up to its [time
+    /// limit](Self::handshake_timeout).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a value that is not an [address](Address).
@@ -224,7 +224,7 @@ impl ConnectBuilder {
     }
 }
 
-/// A failed handshake, with the address of the listener. An error of this system stays as it is.
+/// Adds the address of the listener to a failed handshake. An error of this system stays as it is.
 fn of_peer(error: Error, address: &Address) -> Error {
     let told = format!("{address}: {error}");
     match error.kind() {
@@ -252,8 +252,8 @@ fn reach(address: &socket::Address, family: Family, until: Until<'_>) -> SysResu
     Ok(Some(socket))
 }
 
-/// No poll reports room in the queue of a listener at a path. So a wait with a [`CancelFd`](super::CancelFd) is made of
-/// short ones.
+/// Connects to a path. No poll reports a free place in the queue of such a listener, so a wait with a
+/// [`CancelFd`](super::CancelFd) consists of short waits.
 fn connect_to_path(socket: &Socket, address: &socket::Address, until: Until<'_>) -> SysResult<bool> {
     const SHORT: Duration = Duration::from_millis(10);
     if until.cancel().is_none() {

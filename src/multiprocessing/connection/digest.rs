@@ -1,4 +1,4 @@
-//! What the answers to a challenge are made with.
+//! The digests that answer a challenge.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::AuthKey;
 
-/// How the answer to a challenge is made, weakest first.
+/// The algorithm that answers a challenge, weakest first.
 ///
 /// CPython up to 3.11 knows only MD5. From 3.12 on it asks for SHA-256 and accepts any of these.
 ///
@@ -21,9 +21,9 @@ use super::AuthKey;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Digest {
-    /// HMAC-MD5: the only one that CPython up to 3.11 knows.
+    /// HMAC-MD5: the only digest of CPython up to 3.11.
     Md5,
-    /// HMAC-SHA-256: what CPython asks for from 3.12 on.
+    /// HMAC-SHA-256: the digest that CPython requests from 3.12 on.
     #[default]
     Sha256,
     /// HMAC-SHA3-256.
@@ -35,7 +35,7 @@ pub enum Digest {
 }
 
 impl Digest {
-    /// All of them, weakest first.
+    /// All digests, weakest first.
     pub const ALL: [Self; 5] = [Self::Md5, Self::Sha256, Self::Sha3_256, Self::Sha384, Self::Sha3_384];
 
     /// The name on the wire, which is that of Python's `hashlib`.
@@ -49,12 +49,12 @@ impl Digest {
         }
     }
 
-    /// The digest of that name on the wire.
+    /// Returns the digest of that name on the wire.
     pub(super) fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|digest| digest.name().as_bytes() == name)
     }
 
-    /// What only one who knows the key can make of `message`.
+    /// Computes the tag of `message`, which needs the key.
     pub(super) fn mac(self, key: &AuthKey, message: &[u8]) -> Tag {
         match self {
             Self::Md5 => tag::<Hmac<md5::Md5>>(key, message),
@@ -72,10 +72,10 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The longest tag, SHA-384's.
+/// The length of the longest tag, SHA-384's.
 const LONGEST: usize = 48;
 
-/// The result of a digest. It cannot be compared with `==`, only in constant time.
+/// The result of a digest. It cannot be compared with `==`, but only in constant time.
 pub(super) struct Tag {
     bytes: [u8; LONGEST],
     len: usize,
@@ -86,7 +86,7 @@ impl Tag {
         &self.bytes[..self.len]
     }
 
-    /// Whether `other` is the same: takes as long for a difference in the first byte as for one in the last.
+    /// Whether `other` is the same tag: takes the same time wherever the first difference is.
     pub(super) fn matches(&self, other: &[u8]) -> bool {
         self.as_bytes().ct_eq(other).into()
     }

@@ -1,4 +1,4 @@
-//! What of this module a forked child can be given.
+//! The objects of this module that a forked child can keep.
 
 use super::{Connection, Listener, Receiver, Sender};
 use crate::multiprocessing::state::{Ends, Kept};

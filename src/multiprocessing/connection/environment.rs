@@ -12,7 +12,7 @@ const PID: &str = "LISTEN_PID";
 const COUNT: &str = "LISTEN_FDS";
 const NAMES: &str = "LISTEN_FDNAMES";
 
-/// The names of the variables in C. Newer managers add the number of a pidfd.
+/// The names of the variables, as C strings. Newer managers add the number of a pidfd.
 const VARIABLES: [&CStr; 4] = [c"LISTEN_PID", c"LISTEN_FDS", c"LISTEN_FDNAMES", c"LISTEN_PIDFDID"];
 
 /// systemd's name for a socket that the unit does not name.
@@ -96,13 +96,13 @@ fn number<N: std::str::FromStr>(variable: &str) -> Result<Option<N>> {
     number.ok_or_else(wrong).map(Some)
 }
 
-/// The names: as many as descriptors, or none.
+/// Returns the names: one per descriptor, or none.
 fn names(count: usize) -> Result<Vec<String>> {
     let Some(text) = env::var_os(NAMES) else { return Ok(Vec::new()) };
     let text = text.to_string_lossy();
     let names: Vec<String> = text.split(':').map(Into::into).collect();
     if names.len() != count {
-        let message = format!("{COUNT} announces {count} sockets, and {NAMES} has {} names: {text:?}", names.len());
+        let message = format!("{COUNT} counts {count} sockets, but {NAMES} has {} names: {text:?}", names.len());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
     Ok(names)
@@ -111,10 +111,15 @@ fn names(count: usize) -> Result<Vec<String>> {
 fn unfit(error: ListenFdsError) -> Error {
     let (fd, why) = match error {
         ListenFdsError::NotOpen(fd) => (fd, "is not open"),
-        ListenFdsError::NotListening(fd) => (fd, "is not a socket that listens"),
+        ListenFdsError::NotListening(fd) => (fd, "is not a listening socket"),
         ListenFdsError::OpenedHere(fd) => (fd, "this program opened itself, so the service manager has not passed it"),
-        ListenFdsError::Os(errno) => return Error::os(errno, "the sockets of the service manager"),
-        _ => return Error::new(ErrorKind::InvalidInput, "the sockets of the service manager do not fit"),
+        ListenFdsError::Os(errno) => return Error::os(errno, "cannot take the sockets of the service manager"),
+        _ => {
+            return Error::new(
+                ErrorKind::InvalidInput,
+                "the sockets of the service manager do not match the environment",
+            );
+        }
     };
     Error::new(ErrorKind::InvalidInput, format!("{COUNT} in the environment counts descriptor {fd}, which {why}"))
 }

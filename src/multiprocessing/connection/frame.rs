@@ -1,4 +1,4 @@
-//! Messages as CPython frames them, as two machines that do no input or output of their own.
+//! Messages in CPython's frames, as two state machines without I/O.
 //!
 //! | on the wire | means |
 //! | --- | --- |
@@ -32,17 +32,18 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::FdCounts;
 
-/// What is asked of memory at once for a message that is announced; beyond it twice what has come.
+/// The number of bytes that are allocated at once for an announced message; beyond it, twice the received bytes.
 const AT_ONCE: usize = 1 << 20;
 
-/// The same for a message from a process of this program. The kernel gives such memory as bytes are put there.
+/// The number of bytes that are allocated at once for a message from a process of this program. The kernel provides
+/// such memory as bytes are written to it.
 const AT_ONCE_OF_SAME_PROGRAM: usize = 256 << 20;
 
-/// The header that 8 bytes of length follow.
+/// The header that is followed by 8 bytes of length.
 const LONG: u32 = 0xffff_ffff;
-/// The header, less the number of descriptors, that 8 bytes of length with descriptors follow.
+/// The header, without the number of descriptors, that is followed by 8 bytes of length with descriptors.
 const WITH_FDS: u32 = 0x8000_0000;
-/// The most descriptors of a message.
+/// The maximum number of descriptors of a message.
 pub(crate) const MOST_DESCRIPTORS: usize = ossature_sys::socket::MOST_DESCRIPTORS;
 
 /// The header of a message: 4 or 12 bytes.
@@ -53,7 +54,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a message of `len` bytes.
+    /// Returns the header of a message of `len` bytes.
     pub(crate) fn of(len: usize) -> Self {
         match u32::try_from(len) {
             Ok(short) if short <= i32::MAX as u32 => {
@@ -65,7 +66,7 @@ impl Header {
         }
     }
 
-    /// The header of a message with descriptors, 1 to [`MOST_DESCRIPTORS`]. They go with the 5th byte.
+    /// Returns the header of a message with descriptors, 1 to [`MOST_DESCRIPTORS`]. They are sent with the 5th byte.
     pub(crate) fn with_descriptors(len: usize, fd_counts: FdCounts) -> Self {
         let [ends, memory, all] =
             [fd_counts.ends, fd_counts.memory, fd_counts.all].map(|count| count.min(MOST_DESCRIPTORS) as u32);
@@ -84,7 +85,7 @@ impl Header {
     }
 }
 
-/// What a header says of descriptors, if it does.
+/// The numbers of descriptors in a header, if it has them.
 fn fd_counts(header: u32) -> Option<FdCounts> {
     let [top, ends, memory, all] = header.to_be_bytes();
     let fd_counts = FdCounts { memory: memory.into(), ends: ends.into(), all: all.into() };
@@ -92,7 +93,7 @@ fn fd_counts(header: u32) -> Option<FdCounts> {
     (possible && fd_counts.is_possible()).then_some(fd_counts)
 }
 
-/// How long a message may be, and who says so.
+/// The maximum length of a message, and the origin of that limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameLimit {
     bytes: usize,
@@ -100,22 +101,22 @@ pub(crate) struct FrameLimit {
 }
 
 impl FrameLimit {
-    /// No limit but that of memory.
-    pub(crate) const NONE: Self = Self { bytes: isize::MAX as usize, whose: "that memory can have" };
+    /// No limit except that of memory.
+    pub(crate) const NONE: Self = Self { bytes: isize::MAX as usize, whose: "that memory can hold" };
 
-    /// The connection's, which can be set.
+    /// The limit of the connection, which can be set.
     pub(crate) const fn of_connection(bytes: usize) -> Self {
-        Self { bytes, whose: "here; set_max_message allows more" }.possible()
+        Self { bytes, whose: "that this connection allows; set_max_message allows more" }.possible()
     }
 
-    /// That of a call which names one.
+    /// The limit that a call names.
     pub(crate) const fn of_call(bytes: usize) -> Self {
-        Self { bytes, whose: "that this call takes" }.possible()
+        Self { bytes, whose: "that this call allows" }.possible()
     }
 
-    /// That of a protocol.
+    /// The limit of a protocol.
     pub(crate) const fn of_handshake(bytes: usize) -> Self {
-        Self { bytes, whose: "that a handshake has" }.possible()
+        Self { bytes, whose: "that a handshake allows" }.possible()
     }
 
     const fn possible(self) -> Self {
@@ -123,28 +124,28 @@ impl FrameLimit {
     }
 }
 
-/// A message as it comes in.
+/// A message that is being received.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     header: [u8; 12],
-    /// How much of the header is there.
+    /// The number of received bytes of the header.
     have: u8,
-    /// How long the header is, as far as is known.
+    /// The length of the header, as far as it is known.
     need: u8,
     fd_counts: FdCounts,
     takes_descriptors: bool,
     limit: FrameLimit,
-    /// How much memory is asked for before a byte of the message is there.
+    /// The number of bytes that are allocated before a byte of the message has arrived.
     at_once: usize,
-    /// How long the message is, once the header is whole.
+    /// The length of the message, once the header is complete.
     len: Option<usize>,
-    /// The message, and after it room for more of it.
+    /// The message, followed by space for more of it.
     body: Vec<u8>,
     filled: usize,
 }
 
 impl Incoming {
-    /// For messages of any length, descriptors included.
+    /// Creates a machine for messages of any length, including descriptors.
     pub(crate) const fn new() -> Self {
         Self {
             header: [0; 12],
@@ -160,7 +161,7 @@ impl Incoming {
         }
     }
 
-    /// For messages within the limit, without descriptors.
+    /// Creates a machine for messages within the limit, without descriptors.
     pub(crate) const fn with_limit(limit: FrameLimit) -> Self {
         let mut machine = Self::new();
         machine.limit = limit;
@@ -168,7 +169,7 @@ impl Incoming {
         machine
     }
 
-    /// Sets the limit, for the message that has begun too.
+    /// Sets the limit, also for the message that has begun.
     ///
     /// # Errors
     /// [`TooLong`](ErrorKind::TooLong) when that one is known to be longer.
@@ -177,13 +178,13 @@ impl Incoming {
         self.len.map_or(Ok(()), |len| self.check(len as u64).map(drop))
     }
 
-    /// Asks for the memory of a whole message as soon as its length is known: the other side is a process of this
-    /// program.
+    /// Sets whether the memory of a whole message is allocated as soon as its length is known: the other side is a
+    /// process of this program.
     pub(crate) fn believe(&mut self, same_program: bool) {
         self.at_once = if same_program { AT_ONCE_OF_SAME_PROGRAM } else { AT_ONCE };
     }
 
-    /// Where the next bytes go: never empty, and never longer than what belongs to this message.
+    /// The buffer for the next bytes: never empty, and never beyond the end of this message.
     pub(crate) fn space(&mut self) -> &mut [u8] {
         let Some(len) = self.len else {
             return self.header.get_mut(usize::from(self.have)..usize::from(self.need)).unwrap_or_default();
@@ -200,8 +201,8 @@ impl Incoming {
         self.body.get_mut(self.filled..).unwrap_or_default()
     }
 
-    /// Counts `n` bytes that were put at the beginning of [`space`](Self::space), and says whether the message is
-    /// whole.
+    /// Counts `n` bytes that were written at the beginning of [`space`](Self::space), and returns whether the message
+    /// is complete.
     ///
     /// # Errors
     /// [`Decode`](ErrorKind::Decode) for what is not a header, [`TooLong`](ErrorKind::TooLong) for a message beyond the
@@ -246,37 +247,37 @@ impl Incoming {
     fn check(&self, len: u64) -> Result<usize> {
         let FrameLimit { bytes, whose } = self.limit;
         usize::try_from(len).ok().filter(|&len| len <= bytes).ok_or_else(|| {
-            let message = format!("bad message length: {len} bytes, and {bytes} is the most {whose}");
+            let message = format!("bad message length: {len} bytes exceed the {bytes} bytes {whose}");
             Error::new(ErrorKind::TooLong, message)
         })
     }
 
-    /// How many descriptors ride on the very next byte.
+    /// The numbers of descriptors that arrive with the very next byte.
     pub(crate) fn descriptors_due(&self) -> Option<FdCounts> {
         (self.fd_counts.all > 0 && self.have == 4).then_some(self.fd_counts)
     }
 
-    /// How long the message is, while none of it is there yet.
+    /// The length of the message while no byte of it has arrived.
     pub(crate) fn untouched(&self) -> Option<usize> {
         self.len.filter(|_| self.filled == 0)
     }
 
-    /// How many bytes of the message are still to come, once its length is known.
+    /// The number of missing bytes of the message, once its length is known.
     pub(crate) fn missing(&self) -> Option<usize> {
         self.len.map(|len| len.saturating_sub(self.filled))
     }
 
-    /// How many bytes of the message are there.
+    /// The number of received bytes of the message.
     pub(crate) fn held(&self) -> usize {
         self.filled
     }
 
-    /// Whether a part of a message is there.
+    /// Whether a part of a message has been received.
     pub(crate) fn has_begun(&self) -> bool {
         self.have > 0
     }
 
-    /// Takes over the beginning of the message that was put elsewhere.
+    /// Takes over the beginning of the message that was received elsewhere.
     pub(crate) fn adopt(&mut self, beginning: &[u8]) {
         let len = self.len.unwrap_or_default().min(beginning.len().max(self.at_once));
         self.body = vec![0; len];
@@ -287,7 +288,7 @@ impl Incoming {
         });
     }
 
-    /// The whole message; the machine is ready for the next one.
+    /// Returns the whole message; the machine is ready for the next one.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut message = std::mem::take(&mut self.body);
         message.truncate(self.filled);
@@ -295,16 +296,16 @@ impl Incoming {
         message
     }
 
-    /// Forgets the message, to be ready for the next one.
+    /// Drops the message, to be ready for the next one.
     pub(crate) fn reset(&mut self) {
         (self.have, self.need, self.fd_counts, self.len, self.filled) = (0, 4, FdCounts::default(), None, 0);
         self.body = Vec::new();
     }
 
-    /// What an end of the stream at this place means.
+    /// Returns the error of an end of the stream at this point.
     pub(crate) fn end(&self) -> Error {
         let message = if self.has_begun() {
-            "the other side went within a message (got end of file during message)"
+            "the other side closed the connection within a message (got end of file during message)"
         } else {
             "the other side has closed the connection"
         };
@@ -312,7 +313,7 @@ impl Incoming {
     }
 }
 
-/// Messages as they go out.
+/// Messages to send.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
@@ -326,12 +327,12 @@ impl Outgoing {
         self.push_raw(message);
     }
 
-    /// Adds bytes that are framed already, or a part of a message.
+    /// Adds bytes that are already framed, or a part of a message.
     pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What is still to be written.
+    /// The bytes that are not written yet.
     pub(crate) fn rest(&self) -> &[u8] {
         self.bytes.get(self.sent..).unwrap_or_default()
     }
@@ -344,7 +345,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether all is written.
+    /// Whether everything is written.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest().is_empty()
     }

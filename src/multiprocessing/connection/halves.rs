@@ -1,4 +1,4 @@
-//! The two directions of a connection, each in a thread of its own.
+//! The two directions of a connection, each in its own thread.
 
 use std::cell::Cell;
 use std::fmt;
@@ -63,37 +63,37 @@ pub struct Sender {
     pub(super) sending: OneThread<Sending>,
 }
 
-/// Two ends that are not of one connection: given back.
+/// The error of two ends of different connections, which returns both ends.
 ///
 /// # Examples
 /// See the example of [`Connection::reunite`].
 #[derive(Debug)]
 pub struct ReuniteError {
-    /// The end that was to receive.
+    /// The receiving end.
     pub receiver: Receiver,
-    /// The end that was to send.
+    /// The sending end.
     pub sender: Sender,
 }
 
 impl fmt::Display for ReuniteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the two ends are not of one connection: reunite what one split() gave")
+        f.write_str("the two ends are not of one connection: reunite the two ends of one split()")
     }
 }
 
 impl std::error::Error for ReuniteError {}
 
 impl From<Box<ReuniteError>> for Error {
-    /// [`ErrorKind::InvalidInput`]; both ends are closed.
+    /// Becomes [`ErrorKind::InvalidInput`]; both ends are closed.
     fn from(error: Box<ReuniteError>) -> Self {
         Self::new(ErrorKind::InvalidInput, error.to_string())
     }
 }
 
-/// The two directions apart, and together again.
+/// Splits a connection into its two directions, and reunites them.
 impl Connection {
-    /// An end to receive and one to send, for two threads. [`reunite`](Self::reunite) makes one connection of both
-    /// again.
+    /// Splits the connection into a receiving and a sending end, for two threads. [`reunite`](Self::reunite) makes one
+    /// connection of both again.
     ///
     /// While one thread waits in the receiving end, the sending end gives the descriptor and can be waited for with
     /// [`wait`](super::wait()). It can also [`shut the connection down`](Sender::shutdown), which ends that wait.
@@ -117,7 +117,7 @@ impl Connection {
         (Receiver { stream: stream.clone(), trust, receiving }, Sender { stream, trust, sending })
     }
 
-    /// The way back from [`split`](Self::split). What has come of a message, or is still to go, is kept.
+    /// Reunites the two ends of a [`split`](Self::split). Partly received and partly sent messages are kept.
     ///
     /// # Examples
     /// ```
@@ -149,11 +149,11 @@ impl Connection {
     }
 }
 
-/// What both halves keep of a connection.
+/// The methods that both halves share with a connection.
 macro_rules! half {
     ($($Half:ident)*) => {$(
         impl $Half {
-            /// Ends both directions, for everybody who has this end, a forked copy included. A thread that waits in the
+            /// Ends both directions, for every holder of this end, including forked copies. A thread that waits in the
             /// other half gets [`Closed`](ErrorKind::Closed). The descriptor stays open until both halves are dropped.
             ///
             /// # Examples
@@ -175,7 +175,8 @@ macro_rules! half {
                 shutdown(&self.stream)
             }
 
-            /// Who made the other end, as the kernel knows it; `None` for pipes and TCP.
+            /// The credentials of the process that made the other end, as the kernel reports them; `None` for pipes and
+            /// TCP.
             ///
             /// # Errors
             /// [`Os`](ErrorKind::Os) with `ENOMEM`.
@@ -189,7 +190,7 @@ macro_rules! half {
 half!(Receiver Sender);
 
 impl Receiver {
-    /// [`Connection::readable`].
+    /// Whether this end receives, as [`Connection::readable`].
     pub fn readable(&self) -> bool {
         self.receiving.is_open()
     }
@@ -203,14 +204,14 @@ impl Receiver {
         &self.stream
     }
 
-    /// How far the peer is trusted.
+    /// The trust in the peer.
     pub fn trust(&self) -> Trust {
         self.trust
     }
 }
 
 impl Sender {
-    /// [`Connection::writable`].
+    /// Whether this end sends, as [`Connection::writable`].
     pub fn writable(&self) -> bool {
         self.sending.is_open()
     }
@@ -224,12 +225,12 @@ impl Sender {
         &self.stream
     }
 
-    /// How far the peer is trusted.
+    /// The trust in the peer.
     pub fn trust(&self) -> Trust {
         self.trust
     }
 
-    /// Ends this direction: the other side receives what was sent, and then an end. The other half goes on.
+    /// Ends this direction: the other side receives the sent bytes, and then an end. The other half stays open.
     ///
     /// Nobody can send any more then who has this end, a forked copy included. (A pipe of one direction ends when
     /// nobody has its writing end any more; there this only sends what was kept.)

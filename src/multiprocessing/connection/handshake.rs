@@ -23,20 +23,20 @@ const CHALLENGE: &[u8] = b"#CHALLENGE#";
 const WELCOME: &[u8] = b"#WELCOME#";
 const FAILURE: &[u8] = b"#FAILURE#";
 
-/// How long a challenge of CPython up to 3.11 is; no other is as short.
+/// The length of a challenge of CPython up to 3.11; no other is as short.
 const OLD_CHALLENGE: usize = 20;
-/// How long an answer of CPython up to 3.11 is: MD5's.
+/// The length of an answer of CPython up to 3.11: MD5's.
 const OLD_ANSWER: usize = 16;
-/// What an error says of the digests.
+/// The part of an error that lists the digests.
 const KNOWN: &str = "known are md5, sha256, sha3_256, sha384 and sha3_384";
-/// How many random bytes a challenge of ours has.
+/// The number of random bytes in a challenge of this crate.
 const NONCE: usize = 40;
 
-/// One side of the proof that both know the key, fed with whole messages and asked for whole messages.
+/// One side of the proof that both sides know the key. It consumes whole messages and produces whole messages.
 ///
-/// [`Listener`](super::Listener) and [`connect`](super::connect()) run it; alone it serves a transport of one's own.
-/// The handshake proves that somebody at the other end knew the key at that moment. Nothing that follows is encrypted
-/// or signed. A program between two others can pass a handshake on from one to the other.
+/// [`Listener`](super::Listener) and [`connect`](super::connect()) run it; alone it serves any other transport. The
+/// handshake proves that a program at the other end knew the key at that moment. The messages that follow are neither
+/// encrypted nor signed. A program between two others can relay a handshake from one to the other.
 ///
 /// # Examples
 /// ```
@@ -78,38 +78,38 @@ pub struct Handshake {
     digest: Digest,
     minimum: Digest,
     nonce: [u8; NONCE],
-    /// Instead of one made of `nonce`.
+    /// The given challenge, instead of one made of `nonce`.
     given: Option<Payload>,
     stage: Stage,
-    /// The other half, once this one is done.
+    /// The other half, which follows this one.
     then: Option<Stage>,
     delivers: bool,
     /// The digest of the answer that this side gave.
     answered_by: Digest,
-    /// The other side gets a report of what was wrong before the end.
+    /// Whether the other side still gets a report of the error before the end.
     refusal: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Stage {
-    /// To send the challenge.
+    /// Sends the challenge next.
     Challenge,
-    /// To receive the answer to this challenge.
+    /// Receives the answer to this challenge next.
     Answered(Payload),
-    /// To send the welcome.
+    /// Sends the welcome next.
     Welcome,
-    /// To receive a challenge.
+    /// Receives a challenge next.
     Challenged,
-    /// To send this answer.
+    /// Sends this answer next.
     Answer(Payload),
-    /// To receive the welcome.
+    /// Receives the welcome next.
     Welcomed,
     Done,
     Failed,
 }
 
 impl Handshake {
-    /// The listener's side: delivers, then answers.
+    /// Creates the listener's side: delivers, then answers.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `ENOSYS` or `EPERM` where a sandbox forbids `getrandom(2)`.
@@ -117,7 +117,7 @@ impl Handshake {
         Self::begin(key, Stage::Challenge, Some(Stage::Challenged))
     }
 
-    /// The client's side: answers, then delivers.
+    /// Creates the client's side: answers, then delivers.
     ///
     /// # Errors
     /// As for [`server`](Self::server).
@@ -125,7 +125,7 @@ impl Handshake {
         Self::begin(key, Stage::Challenged, Some(Stage::Challenge))
     }
 
-    /// The half that makes the other side prove itself.
+    /// Creates the half that makes the other side prove itself.
     ///
     /// # Errors
     /// As for [`server`](Self::server).
@@ -133,7 +133,7 @@ impl Handshake {
         Self::begin(key, Stage::Challenge, None)
     }
 
-    /// The half that proves itself.
+    /// Creates the half that proves itself.
     pub fn answer(key: &AuthKey) -> Self {
         Self::with(key, Stage::Challenged, None, [0; NONCE])
     }
@@ -161,15 +161,15 @@ impl Handshake {
         }
     }
 
-    /// The digest that the other side is asked for; the default is [`Digest::Sha256`]. Any other that is not below the
-    /// [minimum](Self::minimum_digest) is accepted as well, as CPython does.
+    /// Sets the digest that the other side is asked to use; the default is [`Digest::Sha256`]. Any other digest that is
+    /// not below the [minimum](Self::minimum_digest) is accepted as well, as in CPython.
     #[must_use]
     pub fn digest(mut self, digest: Digest) -> Self {
         self.digest = digest;
         self
     }
 
-    /// The weakest digest that counts as a proof, in either direction; the default is [`Digest::Md5`].
+    /// Sets the weakest digest that this side accepts as a proof, in either direction; the default is [`Digest::Md5`].
     ///
     /// Anything above that shuts out CPython up to 3.11. Python has no such setting: it accepts HMAC-MD5 from everyone.
     #[must_use]
@@ -178,7 +178,7 @@ impl Handshake {
         self
     }
 
-    /// For the replay of recorded handshakes only: the challenge, name and all, whose randomness is known. Whoever can
+    /// Sets the whole challenge, including its name, only for the replay of recorded handshakes. An attacker who can
     /// guess a challenge can replay its answer.
     #[doc(hidden)]
     #[must_use]
@@ -187,8 +187,8 @@ impl Handshake {
         self
     }
 
-    /// What is to be sent now, if it is this side's turn. Call it until there is nothing more, at the beginning and
-    /// after each [`incoming`](Self::incoming). A handshake that failed may still have to say so.
+    /// Returns the message to send now, if it is this side's turn. Call it until it returns `None`, at the beginning
+    /// and after each [`incoming`](Self::incoming). A failed handshake may still have a message to send.
     pub fn outgoing(&mut self) -> Option<Payload> {
         if std::mem::take(&mut self.refusal) {
             return Some(Payload::of(&[FAILURE]));
@@ -223,15 +223,15 @@ impl Handshake {
         (challenge, message)
     }
 
-    /// Takes one message of the other side.
+    /// Processes one message of the other side.
     ///
     /// # Errors
     /// [`ErrorKind::Auth`] when the other side does not know the key, uses too weak a digest, or does not follow the
-    /// handshake. The connection is of no use then; what [`outgoing`](Self::outgoing) still gives should be sent before
-    /// it is closed.
+    /// handshake. Then the connection is unusable; send the messages that [`outgoing`](Self::outgoing) still returns
+    /// before you close it.
     pub fn incoming(&mut self, message: &[u8]) -> Result<()> {
         if message.len() > LIMIT {
-            return self.fail("the other side sent a longer message than any message of a handshake");
+            return self.fail("the other side sent a message that is too long for a handshake");
         }
         match &self.stage {
             Stage::Challenged => self.challenged(message),
@@ -260,32 +260,32 @@ impl Handshake {
         matches!(self.stage, Stage::Done)
     }
 
-    /// Whether the message that is awaited is the last one, behind which what follows the handshake may come. Behind
-    /// every other the other side waits for an answer.
+    /// Whether the next message is the last one, after which other data may follow. After any earlier message the other
+    /// side waits for an answer.
     pub(super) fn awaits_the_last_word(&self) -> bool {
         matches!(self.stage, Stage::Welcomed) && self.then.is_none()
     }
 
-    /// Whether the other side has proved itself to this one.
+    /// Whether the other side has proved to this side that it knows the key.
     pub(super) fn has_delivered(&self) -> bool {
         self.is_done() && self.delivers
     }
 
-    /// How far a peer is trusted that has proved to know the key.
+    /// The trust in a peer that has proved to know the key.
     pub(super) fn proved_trust(&self) -> Trust {
         self.key.trust()
     }
 
     fn challenged(&mut self, message: &[u8]) -> Result<()> {
         let Some(challenge) = message.strip_prefix(CHALLENGE) else {
-            return self.fail("the other side did not begin with a challenge: does it use a key at all?");
+            return self.fail("the other side did not begin with a challenge: check whether it uses a key");
         };
         if challenge.len() < OLD_CHALLENGE {
             return self.fail("the other side's challenge is too short");
         }
         let digest = if challenge.len() == OLD_CHALLENGE { Some(Digest::Md5) } else { named(challenge).map(|it| it.0) };
         match digest {
-            None => self.fail(format!("the other side's challenge names no digest that is known here; {KNOWN}")),
+            None => self.fail(format!("the other side's challenge names no known digest; {KNOWN}")),
             Some(digest) if digest < self.minimum => {
                 let weak = self.too_weak("asks for", digest);
                 self.fail(weak)
@@ -305,7 +305,7 @@ impl Handshake {
     fn answered(&mut self, challenge: &[u8], message: &[u8]) -> Result<()> {
         let answer = if message.len() == OLD_ANSWER { Some((Digest::Md5, message)) } else { named(message) };
         match answer {
-            None => self.refuse(format!("the other side's answer names no digest that is known here; {KNOWN}")),
+            None => self.refuse(format!("the other side's answer names no known digest; {KNOWN}")),
             Some((digest, _)) if digest < self.minimum => {
                 let weak = self.too_weak("answered by", digest);
                 self.refuse(weak)
@@ -341,18 +341,18 @@ impl Handshake {
     }
 }
 
-/// Whether a message is a challenge, of CPython up to 3.11 or of any later side.
+/// Whether a message is a challenge, of CPython up to 3.11 or of any later version.
 pub(super) fn is_challenge(message: &[u8]) -> bool {
     let challenge = message.strip_prefix(CHALLENGE).filter(|_| message.len() <= LIMIT);
     challenge.is_some_and(|challenge| challenge.len() == OLD_CHALLENGE || named(challenge).is_some())
 }
 
-/// The digest that a message names at its beginning, `{sha256}`, and what follows it.
+/// Splits a message into the digest that it names at its beginning, `{sha256}`, and the rest.
 fn named(message: &[u8]) -> Option<(Digest, &[u8])> {
     let inner = message.strip_prefix(b"{")?;
     let end = inner.iter().take(1 + LONGEST_NAME).position(|&byte| byte == b'}')?;
     Some((Digest::from_name(&inner[..end])?, &inner[end + 1..]))
 }
 
-/// Of `sha3_256` and `sha3_384`.
+/// The length of the names `sha3_256` and `sha3_384`.
 const LONGEST_NAME: usize = 8;

@@ -1,4 +1,4 @@
-//! A handshake on its way over a socket.
+//! A handshake over a socket.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Errno;
@@ -14,7 +14,7 @@ use super::wait::poll_until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::state::Listed;
 
-/// A socket, the handshake that goes on over it, and the message that is on its way in or out.
+/// A socket, the handshake over it, and the message that is being received or sent.
 ///
 /// Never waits, and never reads beyond the handshake: what follows it belongs to the connection.
 pub(super) struct HandshakeIo {
@@ -25,14 +25,14 @@ pub(super) struct HandshakeIo {
     ahead: Ahead,
 }
 
-/// What was received and is not in a message yet.
+/// The received bytes that are not in a message yet.
 struct Ahead {
     bytes: [u8; ROOM],
     from: usize,
     to: usize,
 }
 
-/// Two messages, as a peer that saves turns sends them, with their headers.
+/// The length of two messages with their headers, because a peer that saves turns sends two at once.
 const ROOM: usize = 2 * (4 + LIMIT);
 
 impl Ahead {
@@ -40,7 +40,7 @@ impl Ahead {
         self.bytes.get(self.from..self.to).unwrap_or_default()
     }
 
-    /// Moves what there is and fits to `room`; says how much that was.
+    /// Moves as many bytes as fit into `room`; returns their number.
     fn drain_into(&mut self, room: &mut [u8]) -> usize {
         let poured = room.iter_mut().zip(self.rest()).map(|(to, from)| *to = *from).count();
         self.from += poured;
@@ -59,7 +59,7 @@ impl HandshakeIo {
         }
     }
 
-    /// Says what is to be said, as far as there is room.
+    /// Sends the pending bytes, as far as the socket accepts them.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.prepare();
         while !self.outgoing.is_empty() {
@@ -78,11 +78,10 @@ impl HandshakeIo {
         }
     }
 
-    /// Goes on as far as it can without waiting; to be called when the socket is ready for what is
-    /// [wanted](Self::wanted).
+    /// Advances as far as possible without waiting; call it when the socket is ready for the [wanted](Self::wanted)
+    /// events.
     ///
-    /// What there is to be said goes out at once in the end, since every message of its own wakes the other side once
-    /// more.
+    /// All pending messages are sent at once in the end, because each separate message wakes the other side once more.
     ///
     /// # Errors
     /// [`ErrorKind::Auth`] for a wrong message of the other side, which gets a reply if the protocol has one.
@@ -107,7 +106,7 @@ impl HandshakeIo {
         self.flush()
     }
 
-    /// Reads on; says whether a message is whole.
+    /// Receives bytes; returns whether a message is complete.
     fn listen(&mut self) -> Result<bool> {
         loop {
             let received = match self.ahead.drain_into(self.incoming.space()) {
@@ -122,8 +121,8 @@ impl HandshakeIo {
         }
     }
 
-    /// Receives what has arrived. While the other side has to wait for an answer, all of it belongs to the handshake.
-    /// Otherwise only as much is received as belongs to the message. Returns how much of it went into the message.
+    /// Receives the available bytes. While the other side has to wait for an answer, all bytes belong to the handshake.
+    /// Otherwise receives only bytes that belong to the message. Returns the number of bytes added to the message.
     fn receive(&mut self) -> Result<Option<usize>> {
         let last = self.handshake.awaits_the_last_word();
         let room = if last { self.incoming.space() } else { &mut self.ahead.bytes };
@@ -139,7 +138,7 @@ impl HandshakeIo {
         }
     }
 
-    /// What has to be the case for it to go on.
+    /// The events that the handshake waits for.
     pub(super) fn wanted(&self) -> PollFlags {
         if self.outgoing.is_empty() { PollFlags::IN } else { PollFlags::OUT }
     }
@@ -149,7 +148,7 @@ impl HandshakeIo {
         self.outgoing.is_empty() && self.handshake.is_done()
     }
 
-    /// Goes on until the end; `None` when the wait ended before.
+    /// Advances until the end; `None` when the wait ended before.
     pub(super) fn run(mut self, until: Until<'_>) -> Result<Option<Socket>> {
         self.flush()?;
         while !self.is_done() {
@@ -164,7 +163,7 @@ impl HandshakeIo {
     pub(super) fn into_socket(self) -> Socket {
         match self.socket.into_inner() {
             Some(socket) => socket,
-            None => unreachable!("nobody shares it"),
+            None => unreachable!("the socket has no other owner"),
         }
     }
 }
@@ -175,7 +174,7 @@ impl AsFd for HandshakeIo {
     }
 }
 
-/// What is not a message, or one too long for a handshake.
+/// Converts the error of bytes that are not a message, or of a message that is too long for a handshake.
 fn no_message(error: Error) -> Error {
     Error::caused(ErrorKind::Auth, None, error)
 }

@@ -1,4 +1,4 @@
-//! An iterator of connections that goes on after failed handshakes.
+//! An iterator over connections that continues after failed handshakes.
 
 use std::fmt;
 
@@ -24,15 +24,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert!(incoming.next_timeout(Duration::from_millis(1))?.is_none(), "nobody else comes");
 /// # Ok::<(), ossature::Error>(())
 /// ```
-#[must_use = "nobody is accepted yet"]
+#[must_use = "no peer is accepted until `next`"]
 pub struct Incoming<'l, F> {
     listener: &'l Listener,
     on_failure: F,
 }
 
 impl Listener {
-    /// Accepts one connection after another, and goes on after a failed handshake. A handshake fails if the peer does
-    /// not know the key, keeps silent or goes away. The iterator reports each failure to `on_failure`. So a port
+    /// Accepts one connection after another, and continues after a failed handshake. A handshake fails if the peer does
+    /// not know the key, stays silent or disconnects. The iterator reports each failure to `on_failure`. So a port
     /// scanner, or a health check that only connects, does not end a server.
     ///
     /// `on_failure` is called in the accepting thread, with the [`ErrorKind::Auth`](crate::ErrorKind::Auth) error of
@@ -71,7 +71,7 @@ impl Listener {
 }
 
 impl<F: FnMut(Error)> Incoming<'_, F> {
-    /// The next connection; `None` if no peer completed its handshake by the deadline.
+    /// Returns the next connection; `None` if no peer completed its handshake by the deadline.
     ///
     /// # Errors
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) as for [`Listener::accept`], never

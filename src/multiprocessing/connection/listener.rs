@@ -1,4 +1,4 @@
-//! Taking connections.
+//! Listeners: the accepting side of connections.
 
 use std::thread;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::multiprocessing::state::Listed;
 use crate::multiprocessing::transfer::Trust;
 use crate::multiprocessing::util::Finalize;
 
-/// An address at which others can connect.
+/// A listening socket, at whose address other processes can connect.
 ///
-/// With a key, everyone who connects must prove to know it, and gets the same proof, as with CPython's. The handshakes
-/// of many go on side by side inside [`accept`](Self::accept): one who says nothing, or little and slowly, keeps nobody
-/// waiting. Each has [its time](ListenerBuilder::handshake_timeout) for it and their number [has a
+/// With a key, every peer must prove to know it, and receives the same proof, as with CPython's. The handshakes of many
+/// peers run concurrently inside [`accept`](Self::accept): a silent or slow peer does not delay the others. Each
+/// handshake has a [time limit](ListenerBuilder::handshake_timeout), and their number [has a
 /// limit](ListenerBuilder::handshakes).
 ///
 /// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener. Each
@@ -103,8 +103,8 @@ use crate::multiprocessing::util::Finalize;
 /// ```
 #[doc(alias = "multiprocessing.connection.Listener")]
 pub struct Listener {
-    /// Dropped before the socket, because a path with a living socket is never mistaken for the path of a dead
-    /// listener.
+    /// The socket file. It is dropped before the socket, because a path with a living socket is never mistaken for the
+    /// path of a dead listener.
     _file: Option<Finalize>,
     socket: Listed<Socket>,
     address: Address,
@@ -126,12 +126,12 @@ impl Listener {
         Self::builder().bind(address)
     }
 
-    /// A listener with a key, or with other numbers than usual.
+    /// Returns a builder for a listener with a key, or with other limits than the defaults.
     pub fn builder() -> ListenerBuilder {
         ListenerBuilder { backlog: 4096, rules: Rules::default() }
     }
 
-    /// Waits for somebody to connect and, if there is a key, to prove that it knows it.
+    /// Waits for a peer to connect and, if there is a key, to prove that it knows the key.
     ///
     /// # Errors
     /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, by going away too; that connection is
@@ -149,9 +149,8 @@ impl Listener {
         }
     }
 
-    /// As [`accept`](Self::accept); `None` when nobody was there by the deadline, or when a
-    /// [`CancelFd`](super::CancelFd) ended the wait. Handshakes that had begun go on with the next
-    /// call.
+    /// As [`accept`](Self::accept); `None` when no peer was ready by the deadline, or when a
+    /// [`CancelFd`](super::CancelFd) ended the wait. Handshakes that had begun continue in the next call.
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
@@ -182,8 +181,8 @@ impl Listener {
         }
     }
 
-    /// The address at which this listens, as the system says it. Names are numbers there, and a port that was left to
-    /// the system is known.
+    /// The address of the listener, as the system reports it: hosts are numeric, and a port that the system chose is
+    /// known.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -204,7 +203,7 @@ impl Listener {
         self.removed_stale_file
     }
 
-    /// Closes it; the same as dropping it.
+    /// Closes the listener, as dropping it does.
     pub fn close(self) {}
 
     /// The socket's entry in the list of this process's descriptors.
@@ -213,7 +212,7 @@ impl Listener {
     }
 }
 
-/// How a [`Listener`] is to be: from [`Listener::builder`].
+/// The settings of a [`Listener`]: from [`Listener::builder`].
 ///
 /// # Examples
 /// ```
@@ -237,14 +236,14 @@ impl Listener {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "nothing listens yet"]
+#[must_use = "nothing listens until `bind` or `adopt`"]
 pub struct ListenerBuilder {
     backlog: u32,
     rules: Rules,
 }
 
 impl ListenerBuilder {
-    /// Demands of everyone who connects to know this key. Without it everyone is let in.
+    /// Sets the key that every peer must prove to know. Without it every peer is accepted.
     pub fn authkey(mut self, key: &AuthKey) -> Self {
         self.rules.key = Some(key.clone());
         self
@@ -257,33 +256,33 @@ impl ListenerBuilder {
         self
     }
 
-    /// How long one handshake may take, counted while a thread accepts. The default is 10 seconds; `None` means no
+    /// Sets how long one handshake may take, counted while a thread accepts. The default is 10 seconds; `None` means no
     /// limit.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.rules.timeout = timeout.into();
         self
     }
 
-    /// How many handshakes go on at once: at least one, and 128 by default. Each takes a descriptor and less than a
-    /// KiB. Where there are as many, the oldest makes room for a new one as soon as it has had half a second.
+    /// Sets how many handshakes may run at once: at least one, and 128 by default. Each uses a descriptor and less than
+    /// a KiB. At the limit, a new handshake replaces the oldest one as soon as that has had half a second.
     pub fn handshakes(mut self, most: usize) -> Self {
         self.rules.most = most;
         self
     }
 
-    /// The digest that peers are asked for: [`Handshake::digest`](super::Handshake::digest).
+    /// Sets the digest that peers are asked to use: [`Handshake::digest`](super::Handshake::digest).
     pub fn digest(mut self, digest: Digest) -> Self {
         self.rules.digest = digest;
         self
     }
 
-    /// The weakest digest that counts: [`Handshake::minimum_digest`](super::Handshake::minimum_digest).
+    /// Sets the weakest digest that is accepted: [`Handshake::minimum_digest`](super::Handshake::minimum_digest).
     pub fn minimum_digest(mut self, minimum: Digest) -> Self {
         self.rules.minimum = minimum;
         self
     }
 
-    /// Listens at the address. A host's name is looked up, which may take as long as the system's resolver likes.
+    /// Listens at the address. A host's name is looked up, which takes as long as the system's resolver takes.
     ///
     /// **A path.** A killed listener leaves its socket file, to which no living socket is bound. This call removes such
     /// a file; [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging)
@@ -307,10 +306,9 @@ impl ListenerBuilder {
         self.bind_to(&address.try_into()?)
     }
 
-    /// Makes a listener of a socket that listens already: one that came from another process as a
-    /// [`Handle`](crate::multiprocessing::transfer::Handle), or that a service manager opened. The address is what the
-    /// system says of it, and the [backlog](Self::backlog) stays as it is. The file of a path is never removed by this
-    /// listener.
+    /// Makes a listener of a socket that already listens: one from another process as a
+    /// [`Handle`](crate::multiprocessing::transfer::Handle), or one that a service manager opened. The system reports
+    /// the address, and the [backlog](Self::backlog) stays unchanged. This listener never removes the file of a path.
     ///
     /// The socket is made non-blocking, for every process that has it. Of several processes that wait for the same
     /// client one gets it, and the others wait on. A program that shares it without this crate has to expect `EAGAIN`.
@@ -335,21 +333,19 @@ impl ListenerBuilder {
     #[doc(alias = "from_fd")]
     #[doc(alias = "sd_listen_fds")]
     pub fn adopt(self, fd: OwnedFd) -> Result<Listener> {
-        let unfit =
-            |why| Error::new(ErrorKind::InvalidInput, format!("no listener can be made of a descriptor that {why}"));
+        let unfit = |why| Error::new(ErrorKind::InvalidInput, format!("a listener cannot use a descriptor that {why}"));
         let failed = |errno| match errno {
             Errno::NOTSOCK => unfit("is not a socket"),
-            other => Error::os(other, "cannot listen with a socket from elsewhere"),
+            other => Error::os(other, "cannot listen with a socket from another process"),
         };
         if socket::kind_of(&fd).map_err(failed)? != Some(Kind::Stream) {
             return Err(unfit("is not a stream socket"));
         }
         if !socket::is_listening(&fd).map_err(failed)? {
-            return Err(unfit("does not listen: call listen(2) on it first, or bind() to its address here"));
+            return Err(unfit("does not listen: call listen(2) on it first, or bind() to its address in this process"));
         }
         let address = socket::address_of(&fd).map_err(failed)?;
-        let address =
-            Address::of_socket(&address).ok_or_else(|| unfit("is neither a socket of the internet nor a Unix one"))?;
+        let address = Address::of_socket(&address).ok_or_else(|| unfit("is neither an internet nor a Unix socket"))?;
         set_cloexec(&fd).map_err(failed)?;
         let socket = Socket::try_from(fd).map_err(failed)?;
         Ok(self.over(socket, address, None))
@@ -387,7 +383,8 @@ impl ListenerBuilder {
 }
 
 impl AsFd for Listener {
-    /// Readable when somebody wants to connect. (With a key, who came before may still be at its handshake.)
+    /// The descriptor, readable when a peer wants to connect. (With a key, an earlier peer may still be in its
+    /// handshake.)
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

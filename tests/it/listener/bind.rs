@@ -113,7 +113,7 @@ fn no_listener_at_an_address_that_is_none() {
 #[test]
 fn an_address_that_is_none_is_told_why() {
     let texts = [
-        (Address::Unix("/tmp/a\0b".into()), "\"/tmp/a\\x00b\": a path has no zero byte", ", byte 6"),
+        (Address::Unix("/tmp/a\0b".into()), "\"/tmp/a\\x00b\": a path cannot contain a zero byte", ", byte 6"),
         (
             Address::Unix("x".repeat(108).into()),
             "108 bytes, and the path of a socket has at most 107",
@@ -152,10 +152,10 @@ fn a_file_that_is_in_the_way_stays_unless_it_is_a_dead_socket() {
     for kind in [Kind::Stream, Kind::Datagram, Kind::SeqPacket] {
         let bound = Socket::new(SocketFamily::Unix, kind).unwrap();
         bound.bind(&address).unwrap();
-        refused("a process has this path"); // though nobody listens yet
+        refused("a process uses this path"); // though nobody listens yet
         if kind != Kind::Datagram {
             bound.listen(1).unwrap();
-            refused("a process has this path");
+            refused("a process uses this path");
         }
         drop(bound);
         let listener = soon(|| bind_when_dead(&path));
@@ -217,7 +217,7 @@ fn bind_when_dead(path: &std::path::Path) -> Listener {
     loop {
         match Listener::bind(path) {
             Ok(listener) => return listener,
-            Err(error) => assert!(error.to_string().contains("a process has this path"), "{error}"),
+            Err(error) => assert!(error.to_string().contains("a process uses this path"), "{error}"),
         }
     }
 }
