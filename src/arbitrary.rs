@@ -1,7 +1,6 @@
 //! Values for fuzz targets from the bytes of a fuzzer, by the crate `arbitrary`; only with the feature `arbitrary`.
 //!
-//! The functions prefer what lies at an edge: a deadline that has passed, a flag without a name, a pipe without a
-//! reader.
+//! The functions prefer edge cases: a deadline that has passed, a flag without a name, a pipe without a reader.
 //!
 //! ```
 //! use arbitrary::Unstructured;

@@ -12,13 +12,13 @@
 //! # Ok::<(), ossature::Error>(())
 //! ```
 //!
-//! **Nothing lies and nothing hangs.** Where Python's says that a taken lock was acquired, this one says
-//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock): nobody else runs who could release it. A wait with a
-//! time limit answers at once, since nothing can happen meanwhile.
+//! **No false success, no deadlock.** Where Python's `acquire` of a taken lock succeeds, this one returns
+//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock), because no other thread runs that could release the
+//! lock. A wait with a time limit returns at once, because nothing can change during the wait.
 //!
 //! Each OS thread has its own separate state here.
 //!
-//! **Not here:** `_set_sentinel`, a lock that Python's threads give to whoever joins them.
+//! **Not here:** `_set_sentinel`, a lock that Python's threads give to the thread that joins them.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 31);
 
 /// A lock that any caller may release.
 ///
-/// Differs from Python: acquiring a taken one is an error, instead of an answer that it was acquired.
+/// Differs from Python: to acquire a taken lock is an error, where Python's `acquire` succeeds.
 ///
 /// # Examples
 /// ```

@@ -271,9 +271,9 @@ impl Error {
         self.0.errno
     }
 
-    /// How the new process ended, for [`ErrorKind::StartFailed`]: by itself, or killed because it did not answer in
-    /// time. For a process that was joined for its value and returned none, how that process ended. `None` if there was
-    /// no process, or if this process did not see the end.
+    /// The exit status of the new process, for [`ErrorKind::StartFailed`]: it ended by itself, or was killed because it
+    /// did not answer in time. Also the exit status of a joined process that ended without its value. `None` if there
+    /// was no process, or if this process did not see the end.
     ///
     /// # Examples
     /// ```standalone_crate

@@ -29,7 +29,7 @@ pub trait Index: Copy + Display + sealed::Sealed {
 
 /// A range of an array: any of Rust's ranges of an [`Index`], or `..`.
 ///
-/// A range means the existing places, as Python's slice does. A bound behind the last item is the length, and a bound
+/// A range means the existing positions, as Python's slice does. A bound after the last item is the length, and a bound
 /// before the first item is 0. A range whose end is before its start is empty. A range has no step: take the slice,
 /// then every nth item.
 ///

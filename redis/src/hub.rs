@@ -1,11 +1,11 @@
 //! The client's side of a pool: its jobs, the chunks in flight, and the threads that wait for them.
 //!
-//! Two connections. Over one, the *sender*, threads send calls that they do not wait for. At the other, the *reader*,
-//! one thread waits for answers, and sends what is new with the same request. That is the thread that waits without a
-//! limit for a result, if there is one: it *leads*, and no other thread has to wake it. Otherwise it is the receiver's
-//! thread, which also does what is due at each beat while nobody leads.
+//! A pool has two connections. Over one, the *sender*, threads send calls that they do not wait for. Over the other,
+//! the *reader*, one thread waits for answers, and sends new calls with the same request. A thread that waits for a
+//! result without a limit does this itself: it *leads*, and no other thread has to wake it. Without such a thread the
+//! receiver's thread reads; it also does the due work at each heartbeat.
 //!
-//! Whoever needs several locks takes the reader's first, then the sender's, then the state's.
+//! The order of the locks is: the reader's first, then the sender's, then the state's.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

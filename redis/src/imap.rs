@@ -14,8 +14,8 @@ use crate::result::decode;
 
 /// The results of [`imap`](crate::Pool::imap) and [`imap_unordered`](crate::Pool::imap_unordered).
 ///
-/// The iterator over the items may be endless. Items are drawn as results are taken, in the thread that takes them, at
-/// most as many as keep the workers busy. A failed call is an error in its place, and the iteration goes on behind it.
+/// The iterator over the items may be endless. Items are drawn as results are taken, in the thread that takes them, and
+/// only enough to keep the workers busy. A failed call is an error in its place, and the iteration continues after it.
 #[must_use = "results are computed as they are taken"]
 pub struct IMapIterator<I, R> {
     hub: Arc<Hub>,

@@ -24,41 +24,41 @@
 //!
 //! # What happens when something fails
 //!
-//! The tests of each line stand below, under its number. `cargo test -p ossature-redis` runs them.
+//! The tests of each line are listed below, under its number. `cargo test -p ossature-redis` runs them.
 //!
 //! | | what fails | what a call of a pool does |
 //! | --- | --- | --- |
 //! | 1 | a process of a worker is killed | it ends as [`WorkerDied`] at once, or runs again with [`retries`] |
-//! | 2 | a host is lost, or its worker | what it had begun ends as [`WorkerDied`] after ten seconds, or runs again |
-//! | 3 | the same | what it had only taken goes elsewhere, uncharged |
-//! | 4 | a call takes an hour | its worker says every second that it lives, so nobody else gets the call |
-//! | 5 | a host stands still for longer than its lease | as 2; what the host still answers is dropped |
-//! | 6 | a connection breaks, and with it an answer | the step is repeated, and counts once; a lost claim goes back |
-//! | 7 | the server restarts | calls wait and go on; after [`outage`] they end as [`Closed`] |
-//! | 8 | a replica takes over | the client gives out again what it lacks: calls may run twice, results come once |
+//! | 2 | a host is lost, or its worker | a call that had begun ends as [`WorkerDied`] after ten seconds, or runs again |
+//! | 3 | a host is lost, or its worker | chunks that it had claimed and not begun go to another worker, as no attempt |
+//! | 4 | a call takes an hour | its worker sends a heartbeat every second, so no other worker gets the call |
+//! | 5 | a host is stopped for longer than its lease | as 2; later answers of the host are dropped |
+//! | 6 | a connection breaks, and with it an answer | the step is repeated, and counts once; a lost claim is returned |
+//! | 7 | the server restarts | calls wait and continue; after [`outage`] they end as [`Closed`] |
+//! | 8 | a replica takes over | the client submits lost chunks again: calls may run twice, results arrive once |
 //! | 9 | the primary's host is lost, or cut off | as 2 and 8 |
 //! | 10 | the replica is empty, or its stream has no group | as 8, of everything |
-//! | 11 | the server has no memory left | new chunks wait, results go on |
-//! | 12 | the program that waits is killed | what is its own leaves the server after a minute; its calls end |
+//! | 11 | the server has no memory left | new chunks wait, results continue |
+//! | 12 | the program that waits is killed | its keys expire at the server after a minute; its calls end |
 //! | 13 | a call kills every host that runs it | after its `retries` it is a [dead letter], and can be [put back] |
-//! | 14 | bytes of a stranger in the stream | they go to the dead letters, and nobody stops |
-//! | 15 | workers of another build alone | [`Incompatible`], naming both builds; [`accept`] vouches for a version |
-//! | 16 | wrong password, certificate or name of it | [`Auth`] from [`Pool::connect`], with the address |
+//! | 14 | bytes of another program in the stream | they become dead letters, and no worker stops |
+//! | 15 | workers of another build alone | [`Incompatible`], naming both builds; [`accept`] allows a version |
+//! | 16 | wrong password, certificate or name in it | [`Auth`] from [`Pool::connect`], with the address |
 //! | 17 | too few rights | [`Unsupported`], naming what is missing |
-//! | 18 | no such server, or somebody else there | [`Closed`] or [`Unsupported`], with the address, within the limit |
+//! | 18 | no such server, or another program there | [`Closed`] or [`Unsupported`], with the address, within the limit |
 //! | 19 | a node of a cluster that has other keys | [`Unsupported`], naming the node that has them |
 //! | 20 | arguments with a descriptor or shared memory | [`Unsupported`], before anything is sent |
 //! | 21 | above 512 MiB | [`TooLong`] for arguments, before they are sent; [`InvalidInput`] for a value |
-//! | 22 | a worker can start no process any more | it ends and says why; what had not begun goes elsewhere, uncharged |
+//! | 22 | a worker cannot start processes any more | it ends and prints why; chunks not begun go to another worker, as no attempt |
 //!
 //! | | what fails | what a queue does |
 //! | --- | --- | --- |
-//! | 23 | a getter is killed | an item of [`get_guarded`] comes again after the lease; one of [`get`] is gone |
-//! | 24 | the connection breaks in a call | the call is repeated, and is one |
-//! | 25 | a put ends as [`Closed`] | the item may be there; [`put_once`] lets the caller repeat it |
-//! | 26 | a replica takes over | items that it had not got are lost; [`put_once`] of the same name brings one back |
+//! | 23 | a getter is killed | an item of [`get_guarded`] is delivered again after the lease; one of [`get`] is lost |
+//! | 24 | the connection breaks in a call | the call is repeated, and counts once |
+//! | 25 | a put ends as [`Closed`] | the item may be in the queue; [`put_once`] lets the caller repeat it |
+//! | 26 | a replica takes over | items that it had not received are lost; [`put_once`] of the same name restores one |
 //! | 27 | the server has no memory left | puts wait, as in a full queue |
-//! | 28 | an item of another type | [`Decode`], and the item is gone |
+//! | 28 | an item of another type | [`Decode`], and the item is lost |
 //!
 //! 1. `a_killed_process_ends_its_call_at_once_and_no_other`
 //! 2. `a_lost_host_ends_what_it_had_begun_and_no_more`, `what_a_lost_host_ran_runs_again_with_retries`
@@ -108,11 +108,11 @@
 //! [`get_guarded`]: Queue::get_guarded
 //! [`put_once`]: Queue::put_once
 //!
-//! Whoever may write to the keys of a pool can have its workers run any task of the table with any arguments.
+//! A user who may write to the keys of a pool can make its workers run any task of the table with any arguments.
 //!
 //! # Keys
 //!
-//! All begin with the pool's name in braces, so that a cluster keeps them in one slot.
+//! All keys begin with the pool's name in braces, so that a cluster stores them in one slot.
 //!
 //! | key | type | holds |
 //! | --- | --- | --- |
@@ -120,74 +120,73 @@
 //! | `{name}:labels` | set | the labels: the build of the program, or `v:VERSION` |
 //! | `{name}:c:CLIENT:at` | hash | number of each chunk that has not ended, and its record's id |
 //! | `{name}:c:CLIENT:big` | hash | bytes of chunks above 256 KiB |
-//! | `{name}:c:CLIENT:out` | stream | answers that the client has not taken: number `n`, bytes `r` |
+//! | `{name}:c:CLIENT:out` | stream | answers that the client has not received: number `n`, bytes `r` |
 //! | `{name}:c:CLIENT:out:big` | hash | answers above 256 KiB |
-//! | `{name}:alive` | sorted set | until when each worker has a lease |
-//! | `{name}:workers` | hash | what each worker says of itself |
-//! | `{name}:sweep` | string | when somebody last looked for workers without a lease |
+//! | `{name}:alive` | sorted set | the end of each worker's lease |
+//! | `{name}:workers` | hash | each worker's description of itself |
+//! | `{name}:sweep` | string | the time of the last sweep for workers without a lease |
 //! | `{name}:dead` | stream | dead letters, a thousand at most |
 //!
-//! Those of a client expire a minute after its last word. A queue has `{name}:tasks:q`, `{name}:alive`,
+//! The keys of a client expire a minute after its last request. A queue has `{name}:tasks:q`, `{name}:alive`,
 //! `{name}:workers` and `{name}:sweep` in the same way, and these:
 //!
 //! | key | type | holds |
 //! | --- | --- | --- |
-//! | `{name}:unfinished` | number | how many items were put and not said to be finished |
+//! | `{name}:unfinished` | number | the number of items that were put and not reported as finished |
 //! | `{name}:q:USER` | number | the last call of this user that changed something, for as long as it may be repeated |
-//! | `{name}:once:NAME` | string | that an item of this name was put. It expires after an hour |
+//! | `{name}:once:NAME` | string | marks that an item of this name was put; expires after an hour |
 //!
-//! A worker reads the group as two consumers: `WORKER/r` has the chunks that run, `WORKER/a` those that were taken
-//! ahead of their turn. The consumer `~` has chunks that were given back. `XINFO CONSUMERS` and `XPENDING` show all of
-//! that.
+//! A worker reads the group as two consumers: `WORKER/r` has the chunks that run, `WORKER/a` those claimed ahead of
+//! their turn. The consumer `~` has returned chunks. `XINFO CONSUMERS` and `XPENDING` show all of them.
 //!
 //! # States of a chunk
 //!
-//! A call moves with its chunk. The number in `at` says whether anybody waits for the chunk, and every step that ends
-//! one takes that number away in the same script. So each chunk has one answer.
+//! A call moves with its chunk. The number in `at` exists while a client waits for the chunk. Every step that ends a
+//! chunk removes that number in the same script, so each chunk has one answer.
 //!
 //! | state | at the server | steps to the next state |
 //! | --- | --- | --- |
 //! | cut | nothing | the client submits it: *waiting* |
 //! | waiting | record, number | a worker claims it: *taken* or *running*; the client withdraws it: *withdrawn* |
-//! | taken | pending at `WORKER/a` | the worker begins it: *running*; it gives it back, or its lease ends: *returned* |
+//! | taken | pending at `WORKER/a` | the worker begins it: *running*; the worker returns it, or its lease ends: *returned* |
 //! | returned | pending at `~` | a worker claims it: *taken* or *running* |
 //! | running | pending at `WORKER/r` | the worker finishes it: *answered*; its lease ends: *answered* with "lost" |
 //! | answered | answer in `out`, no number, no record | the client takes the answer: *ended* |
-//! | withdrawn | nothing | the worker that runs it hears at its next beats that nobody waits, and kills the call |
+//! | withdrawn | nothing | its worker learns from the next heartbeats that no client waits, and kills the call |
 //! | lost at a fail-over | some or none of the above | the client submits it again: *waiting* |
 //! | abandoned | record without a number | workers drop it when they claim it |
 //!
-//! | party that dies | what becomes of the chunk |
+//! | party that dies | outcome of the chunk |
 //! | --- | --- |
 //! | a client, before it submits | the call was never made |
 //! | a client, later | number and answer expire: *abandoned* |
-//! | a worker that has taken it | the lease ends; it goes elsewhere, uncharged |
-//! | a worker that runs it | the lease ends; the client hears that the host was lost |
+//! | a worker that has taken it | the lease ends; another worker claims it, as no attempt |
+//! | a worker that runs it | the lease ends; the client receives that the host was lost |
 //!
 //! A worker gives its local pool short chunks before their turn: for five milliseconds, at most 32 to a process. They
 //! count as running.
 //!
 //! Only a chunk without a number in `at` is added, so a submission may be repeated. After each reconnection, and after
-//! two beats of silence, the client asks which of its chunks are neither waiting nor claimed, takes in all answers, and
-//! submits the rest.
+//! two heartbeats of silence, the client queries which of its chunks are neither waiting nor claimed. It records all
+//! answers, and submits the rest.
 //!
-//! A chunk that was lost at a fail-over may still run at a worker that the new server knows nothing of. The first that
-//! finishes takes the number away; the other's answer is dropped.
+//! A chunk that was lost at a fail-over may still run at a worker that the new server does not know. The first worker
+//! that finishes removes the number; the other's answer is dropped.
 //!
-//! What a worker hears at a beat has all that it has claimed. A chunk that the worker does not know of goes back.
-//! Either the answer to its claim was lost on the way, or a replica took over that had not heard of the chunk's end.
+//! The reply to a worker's heartbeat lists all chunks that it has claimed. A chunk that the worker does not know is
+//! returned. Either the answer to its claim was lost, or a replica took over before it knew of the chunk's end.
 //!
-//! A sweep is done by every beat of a worker or client. If nobody has looked for half a lease, the server was away;
+//! Every heartbeat of a worker or client runs a sweep. If no sweep ran for half a lease, the server was unavailable;
 //! then all leases begin anew, because their holders could not renew them.
 //!
 //! # Requests
 //!
-//! | who | request | when |
+//! | sender | request | when |
 //! | --- | --- | --- |
 //! | client | `SUBMIT`, XDEL of the answers it has, XREAD that waits: one request | whenever it waits for results |
-//! | client | `SUBMIT` | calls that are given without a wait |
+//! | client | `SUBMIT` | for calls submitted without a wait |
 //! | worker with room | XREADGROUP that waits | until there is none |
-//! | busy worker | `TURN`: ends chunks, begins others, takes more | whenever chunks have ended |
+//! | busy worker | `TURN`: ends chunks, begins others, claims more | whenever chunks have ended |
 //! | each | `TICK` or `BEAT`, at ten to a lease, over other connections or between two waits | always |
 //!
 //! `SUBMIT` runs three commands for a chunk, and `TURN` five for its end and one for its claim, beside what a request

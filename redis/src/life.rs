@@ -1,13 +1,13 @@
 //! The life of a worker. Three threads, each with its own connection: one claims chunks, one answers, and one sends
 //! heartbeats.
 //!
-//! | the worker | the thread that takes | the thread that answers |
+//! | the worker | the claiming thread | the answering thread |
 //! | --- | --- | --- |
-//! | has room, and there is nothing | waits at the server, and runs what comes | ends chunks |
-//! | has no room | sleeps | ends chunks, begins what was taken ahead and takes others: one request for all |
-//! | has room again, for the second found nothing | takes what went back, then waits | ends chunks |
+//! | has room, and no chunk waits | waits at the server, and runs new chunks | ends chunks |
+//! | has no room | sleeps | ends chunks, begins those claimed ahead and claims others: one request for all |
+//! | has room again, since the second thread found none | claims returned chunks, then waits | ends chunks |
 //!
-//! So one of them takes at a time, and a chunk costs a busy worker its part of one request.
+//! So one thread claims at a time, and a chunk costs a busy worker its part of one request.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::AtomicU64;

@@ -26,8 +26,8 @@ use crate::wire::Calls;
 
 /// A pool of workers on any number of machines: see the [crate](crate).
 ///
-/// The calls are those of the [local pool](ossature::multiprocessing::Pool), whose documentation says what they do. The
-/// documentation here says what is different.
+/// The calls are those of the [local pool](ossature::multiprocessing::Pool), whose documentation describes them. The
+/// documentation here describes the differences.
 ///
 /// Any thread may use the pool; another process may not. Dropping the pool [terminates](Self::terminate) it.
 ///
@@ -174,8 +174,8 @@ impl Pool {
 
     /// Calls `target` with each item, and waits for all values, which come in the order of the items.
     ///
-    /// Items go to workers in chunks that take about 20 ms each, by what earlier calls have taken;
-    /// [`chunksize`](Self::chunksize) says otherwise. Every call is made, also after another has failed.
+    /// Workers receive items in chunks that take about 20 ms each, estimated from earlier calls;
+    /// [`chunksize`](Self::chunksize) sets another size. Every call is made, even after another has failed.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async), and as [`AsyncResult::get`] of the first item in order that has no value.
@@ -339,8 +339,8 @@ impl Pool {
         self.hub.state().healed
     }
 
-    /// The chunks of this pool that no worker could run, the oldest first, a thousand at most. They are not of this
-    /// protocol, or their host was lost as often as they may be tried.
+    /// The chunks of this pool that no worker could run, the oldest first, a thousand at most. Their bytes are not of
+    /// this protocol, or they lost a host at each permitted attempt.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when the server is away.
@@ -373,9 +373,9 @@ impl Pool {
     /// letter from the list.
     ///
     /// # Errors
-    /// [`Decode`](ErrorKind::Decode) for bytes of a stranger, [`NoResult`](ErrorKind::NoResult) when another has taken
-    /// it off the list, [`UnknownTask`](ErrorKind::UnknownTask) for a task that this program does not have, and those
-    /// of [`apply_async`](Self::apply_async).
+    /// [`Decode`](ErrorKind::Decode) for bytes of another program, [`NoResult`](ErrorKind::NoResult) when another
+    /// caller has removed the letter, [`UnknownTask`](ErrorKind::UnknownTask) for a task that this program does not
+    /// have, and those of [`apply_async`](Self::apply_async).
     ///
     /// # Examples
     /// See the example of [`dead_letters`](Self::dead_letters).
@@ -490,7 +490,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// The calls of a pool with a chunk size of their own.
+/// The calls of a pool with a fixed chunk size.
 ///
 /// # Examples
 /// ```no_run

@@ -24,11 +24,11 @@ const NAME: usize = 500;
 
 /// A queue on a server: see the [crate](crate) for its behaviour at failures.
 ///
-/// Items come out in the order in which they were put, and those of a getter that was lost come again. Threads may
-/// share a `Queue`; each call waits for the others then, so a thread that waits for long has a `Queue` of its own.
+/// Items come out in the order of their puts; the items of a lost getter are delivered again. Threads may share a
+/// `Queue`, but then each call waits for the others; give a thread that waits long its own `Queue`.
 ///
-/// Differs from [`ossature::multiprocessing::Queue`]: an item that was got by [`get`](Self::get) is gone, and one that
-/// was got by [`get_guarded`](Self::get_guarded) comes again if its getter is lost. An item holds no descriptors.
+/// Differs from [`ossature::multiprocessing::Queue`]: an item from [`get`](Self::get) is removed at once. An item from
+/// [`get_guarded`](Self::get_guarded) is delivered again if its getter is lost. An item contains no descriptors.
 ///
 /// # Examples
 /// ```no_run
@@ -160,16 +160,16 @@ impl<T: Transfer> Queue<T> {
 
     /// Puts an item, owned or borrowed. Waits while the queue is full.
     ///
-    /// Returns once the server has the item. The call repeats a put whose connection broke, and the server knows it
-    /// again. If a replica takes over at the server's end, items of the last moments may be lost, though their puts
-    /// have returned: nobody has them to put again. [`put_once`](Self::put_once) lets the caller repeat puts.
+    /// Returns once the server has the item. The call repeats a put whose connection broke, and the server recognises
+    /// the repetition. If a replica takes over after the server's end, items of the last moments may be lost, although
+    /// their puts have returned. [`put_once`](Self::put_once) lets the caller repeat puts.
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for what cannot be serialised,
     ///   [`Unsupported`](ErrorKind::Unsupported) for descriptors and shared memory, [`TooLong`](ErrorKind::TooLong)
     ///   above 512 MiB.
-    /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](QueueBuilder::outage). The
-    ///   item may be there; [`put_once`](Self::put_once) lets the caller repeat the put.
+    /// * [`Closed`](ErrorKind::Closed) when the server is unavailable for longer than [`outage`](QueueBuilder::outage).
+    ///   The item may be in the queue; [`put_once`](Self::put_once) lets the caller repeat the put.
     pub fn put(&self, item: impl Borrow<T>) -> Result<()> {
         self.put_timeout(item, Deadline::NEVER).map(drop)
     }
@@ -184,9 +184,9 @@ impl<T: Transfer> Queue<T> {
 
     /// Puts an item, unless one was put under the same name. Returns whether this call put it.
     ///
-    /// So a program may repeat a put whose end it does not know, after an error or after its own death: the name says
-    /// that both are one. After a fail-over the name is gone exactly if the item is, and the repeated put brings both
-    /// back. The server keeps a name for an hour, or for [`names_stay`](QueueBuilder::names_stay).
+    /// So a program may repeat a put whose result it does not know, after an error or after its own death, because both
+    /// have the same name. A fail-over loses the name exactly if it loses the item, and the repeated put restores both.
+    /// The server keeps a name for an hour, or for [`names_stay`](QueueBuilder::names_stay).
     ///
     /// # Errors
     /// As [`put`](Self::put); [`InvalidInput`](ErrorKind::InvalidInput) for an empty name and one of more than 500
@@ -242,10 +242,10 @@ impl<T: Transfer> Queue<T> {
 
     /// Takes the next item. Waits while the queue is empty.
     ///
-    /// The item is done with: if this process is killed now, the item is lost.
+    /// The item counts as done: if this process is killed now, the item is lost.
     ///
     /// # Errors
-    /// * [`Decode`](ErrorKind::Decode) for an item of another type. It is gone.
+    /// * [`Decode`](ErrorKind::Decode) for an item of another type, which is lost.
     /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](QueueBuilder::outage).
     pub fn get(&self) -> Result<T> {
         loop {

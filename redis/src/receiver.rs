@@ -1,9 +1,9 @@
 //! The reading thread: records ends, sends heartbeats for the client, and resubmits chunks that the server has lost.
 //!
-//! The client has the inputs of every call that it waits for. So the receiver asks the server after each reconnection,
-//! and after two beats of silence, which of its chunks are neither waiting nor claimed. It takes in all ends that are
-//! there, and gives the rest out again under the same numbers. While chunks end it asks for some at each second beat,
-//! and comes to each in turn.
+//! The client stores the inputs of every call that it waits for. So after each reconnection, and after two heartbeats
+//! of silence, the receiver queries which of its chunks are neither waiting nor claimed. It records all available ends,
+//! and submits the rest again under the same numbers. While chunks end, it queries some of them at each second
+//! heartbeat, in rotation.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};

@@ -135,7 +135,7 @@ return new
 /// Finds the chunks of a client that are neither waiting nor claimed. ARGV: label, client, numbers. Returns the
 /// numbers.
 ///
-/// A number and its record come and go together, unless somebody deletes records or the stream.
+/// A number and its record are created and deleted together, unless a user deletes records or the stream.
 const MISSING: &str = r#"#!lua flags=allow-oom
 local P, label, client = KEYS[1], ARGV[1], ARGV[2]
 local T, at = P .. ':tasks:' .. label, P .. ':c:' .. client .. ':at'

@@ -29,7 +29,7 @@ Makes the calls of the pool NAME on the server at URL, until SIGTERM or SIGINT.
 /// In a program started as `PROGRAM worker ...`, works until a signal ends it, and ends the process. In any other
 /// program, returns at once.
 ///
-/// The second line of `main`, behind [`freeze_support`](ossature::multiprocessing::freeze_support).
+/// Call it in the second line of `main`, after [`freeze_support`](ossature::multiprocessing::freeze_support).
 ///
 /// # Examples
 /// ```

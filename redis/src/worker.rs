@@ -15,7 +15,7 @@ use crate::link::Link;
 
 /// The settings of a worker before it runs, as `prog worker --url URL --pool NAME` has them.
 ///
-/// A program that has command lines of its own builds one; otherwise see [`worker_support`](crate::worker_support).
+/// For a program that has its own command line; otherwise see [`worker_support`](crate::worker_support).
 ///
 /// # Examples
 /// ```no_run

@@ -251,7 +251,7 @@ pub fn enumerate() -> Vec<Thread> {
 
 /// Returns the running thread: the one that was started last and has not ended, or `MainThread`.
 ///
-/// Differs from Python, which loses the main thread once anything was started and answers with `Dummy-1` for ever.
+/// Differs from Python, which loses the main thread after the first start and always returns `Dummy-1` from then on.
 ///
 /// # Examples
 /// See the example of [`active_count`].

@@ -1,8 +1,8 @@
 //! [`threading`](crate::threading) without threads: started work runs at once, inside `start`. Python's
 //! `dummy_threading`.
 //!
-//! For a system without threads, for a test that must run in one order, or to find out whether the threads of a program
-//! wait for each other. It has the names of `threading`, so a program chooses by what it imports:
+//! Use it on a system without threads, or for a test that must run in a fixed order. It also shows whether the threads
+//! of a program wait for each other. It has the names of `threading`, so a program chooses by its imports:
 //!
 //! ```
 //! macro_rules! sum_of_four {
@@ -33,27 +33,25 @@
 //! # Ok::<(), ossature::Error>(())
 //! ```
 //!
-//! **Nothing lies and nothing hangs.** A wait that another thread would have to end is refused with
-//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock). A wait with a time limit says at once that the time
-//! ran out:
+//! **No false success, no deadlock.** A wait that another thread would have to end returns
+//! [`WouldDeadlock`](ossature_sys::scope::Refused::WouldDeadlock). A wait with a time limit times out at once:
 //!
 //! | | Python 2.7 | here |
 //! | --- | --- | --- |
-//! | `acquire` of a taken lock | says it was acquired | refused |
+//! | `acquire` of a taken lock | succeeds | refused |
 //! | `acquire` of an empty semaphore | hangs | refused |
 //! | `Condition.wait()` | returns at once | refused |
-//! | `Event.wait()`, flag down | returns at once | refused |
+//! | `Event.wait()`, flag clear | returns at once | refused |
 //! | any of these with a timeout | sleeps, then fails | fails at once |
-//! | a barrier of more than one | hangs (3.2) | refused |
-//! | `join` of what still runs | returns at once | refused |
-//! | a read from a pipe that a later thread would fill | hangs | hangs: the kernel is not asked what it waits for |
+//! | a barrier of several parties | hangs (3.2) | refused |
+//! | `join` of a running thread | returns at once | refused |
+//! | a read from a pipe that a later thread would fill | hangs | hangs, because the kernel waits |
 //!
-//! So the primitives are those of scope [`Local`](ossature_sys::scope::Local): their waits answer a `Result`, where
-//! those of `threading` answer the value. [`Backend`] has the constructors of both and makes code that is generic over
-//! them.
+//! So the primitives are those of scope [`Local`](ossature_sys::scope::Local): their waits return a `Result`, where
+//! those of `threading` return the value. [`Backend`] has the constructors of both, for code that is generic over them.
 //!
-//! **Apart from the rest.** Every OS thread has its own state here, with its main thread, its numbers,
-//! its hooks and its shutdown. [`threading`](crate::threading) may be used beside it, and sees none of it.
+//! **Separate state.** Every OS thread has its own state here, with its main thread, its numbers, its hooks and its
+//! shutdown. A program may also use [`threading`](crate::threading), which does not see this state.
 //!
 //! **Not here:** [`threading::init`](crate::threading::init), whose values all threads share.
 

@@ -43,9 +43,9 @@ impl<T> Thread<T> {
     ///
     /// # Errors
     /// * [`ErrorKind::AlreadyStarted`] the second time, after its end too.
-    /// * [`ErrorKind::Interrupted`] when [`interrupt_main`](dummy_thread::interrupt_main) was called meanwhile. The
-    ///   work is over.
-    /// * [`ErrorKind::Unsupported`] when it was to have a stack of some size.
+    /// * [`ErrorKind::Interrupted`] when [`interrupt_main`](dummy_thread::interrupt_main) was called during the work.
+    ///   The work has ended.
+    /// * [`ErrorKind::Unsupported`] for a stack size other than 0.
     /// * [`ErrorKind::ShuttingDown`] after [`shutdown`](super::shutdown()).
     pub fn start(&self) -> Result<()> {
         let inner = &self.inner;
@@ -70,7 +70,7 @@ impl<T> Thread<T> {
     /// Returns at once whether the thread has ended.
     ///
     /// # Errors
-    /// As for [`join`](Self::join); one that it started itself hears `false` if there is a limit.
+    /// As for [`join`](Self::join); a thread that it started itself gets `false` if there is a limit.
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         let name = || self.inner.name();
         match self.inner.phase.get() {

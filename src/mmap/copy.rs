@@ -2,13 +2,13 @@
 //!
 //! | map | read by | written by |
 //! | --- | --- | --- |
-//! | bytes that only this process changes, or nobody | the slice | the slice |
+//! | bytes that no other process changes | the slice | the slice |
 //! | memory without a file | relaxed copies | relaxed copies |
 //! | a file, through the descriptor | `pread`, or `process_vm_readv` where that is forbidden | `process_vm_writev`, or `pwrite` |
 //! | a private map that was written; a file without the descriptor | `process_vm_readv` | `process_vm_writev` |
 //!
-//! After a copy by the kernel into or out of the pages of a file, its length is compared. The rest of the last page of
-//! a shorter file is there, but holds zeros that are lost.
+//! After a copy by the kernel into or out of the pages of a file, the length of the file is checked. The rest of the
+//! last page of a shorter file still exists, but reads as zeros and loses writes.
 
 use std::fs::File;
 

@@ -13,14 +13,14 @@ const FIRST: usize = 64 << 10;
 /// search.
 const MOST: usize = 1 << 20;
 
-/// The alignment of the copies, whatever the system's page size is.
+/// The page size within which addresses are compared, whatever the system's page size is.
 const PAGE: usize = 4096;
 
 /// The buffer for the windows of a search in a map that is copied. A window has new bytes, and some of the window
 /// before it.
 ///
-/// New bytes lie at the same place of a page as in the map. Some processors copy ten times slower to an address that is
-/// a few bytes further in its page.
+/// New bytes have the same offset within a page as in the map. Some processors copy ten times slower to an address
+/// whose offset is a few bytes larger.
 struct Room {
     bytes: Vec<u8>,
     /// The start of a page.

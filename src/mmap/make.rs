@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 impl MmapOptions {
     /// `mmap(NULL, len, protection, flags, fd, offset)`: maps a file. The descriptor is duplicated and can be closed.
     ///
-    /// Flush what is buffered for the file before. A regular file is never made longer.
+    /// Flush buffered writes to the file before. A regular file is never extended.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when the length is 0, when the file is empty, when the offset or the end is beyond
@@ -50,8 +50,8 @@ impl MmapOptions {
     /// Maps a file that no process can change any more, so that [`Mmap::as_slice`] lends its bytes. Such a file is a
     /// memory file that is sealed against writing and shrinking, or a file with fs-verity.
     ///
-    /// The kernel is asked for the proof, and the proof lasts. A file system that another program serves (FUSE) proves
-    /// nothing. The options about access, flags and protection do not apply.
+    /// The kernel provides the proof, and the proof is permanent. A file system that another program serves (FUSE)
+    /// proves nothing. The options about access, flags and protection do not apply.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when there is no proof; otherwise as [`map`](Self::map).

@@ -23,8 +23,8 @@ impl Mmap {
     /// memory](Self::anonymous) does not grow, because its new pages would belong to nothing. To share memory that
     /// grows, map a [`Memfd`](ossature_sys::mmap::Memfd).
     ///
-    /// Differs from Python's `resize`: what a file holds *behind* the map is kept. A file that somebody has shortened
-    /// is not made longer again. On an error the file is as long as before.
+    /// Differs from Python's `resize`: the content of the file *after* the map is kept. A file that another process has
+    /// truncated is not extended again. On an error the file has its old length.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when `len` is 0, to grow shared memory without a file, for a map that keeps no
@@ -226,9 +226,9 @@ impl Mmap {
 
     /// `madvise(...)`: sets what forked children find in a range. The range is widened to whole pages.
     ///
-    /// After [`Inherit::Nothing`] each call on the map fails in a child, until [`Inherit::Pages`] is said of the whole
-    /// map. After that and after [`Inherit::Zeros`] the map lends no slices any more, which a child could have
-    /// borrowed.
+    /// After [`Inherit::Nothing`] each call on the map fails in a child, until a call sets [`Inherit::Pages`] for the
+    /// whole map. After that and after [`Inherit::Zeros`] the map lends no slices any more, because a child could have
+    /// borrowed them.
     ///
     /// # Errors
     /// As [`advise`](Self::advise).

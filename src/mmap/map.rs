@@ -324,9 +324,9 @@ impl MmapOptions {
     ///
     /// # Safety
     /// While the `Mmap` lives:
-    /// * nobody cuts the file short, and nobody writes the mapped part of it: no other process, no other map, no
-    ///   descriptor of this process;
-    /// * if the map may be written, nobody else maps that part of the file either.
+    /// * nothing truncates the file or writes the mapped part of it: no other process, no other map, no descriptor of
+    ///   this process;
+    /// * if the map is writable, there is no other map of that part of the file.
     ///
     /// # Examples
     /// ```

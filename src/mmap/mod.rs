@@ -28,10 +28,10 @@
 //! ```
 //!
 //! # When others change the file
-//! Other processes may write a mapped file, or cut it short. In Python, and in most libraries, the next access to the
+//! Other processes may write a mapped file, or truncate it. In Python, and in most libraries, the next access to the
 //! lost pages ends the process with SIGBUS. A `&[u8]` of such bytes is undefined behaviour. Here each call copies, and
-//! the kernel makes the copy: a file that was cut short is [`ErrorKind::Truncated`], and no signal is sent. That costs
-//! a system call for each access, so take whole records, not bytes.
+//! the kernel makes the copy: a truncated file is [`ErrorKind::Truncated`], and no signal is sent. Each access costs a
+//! system call, so copy whole records, not bytes.
 //!
 //! [`Mmap::as_slice`] lends the bytes where nothing else changes them. That holds for private memory, and for a file
 //! that the kernel proves to be unchangeable ([`MmapOptions::map_proven`]). It also holds for a file for which the

@@ -11,12 +11,11 @@ use crate::multiprocessing::transfer::Trust;
 
 /// A secret of any length that both sides know and neither sends.
 ///
-/// Clones share one copy, which is wiped from memory with the last of them. It shows nothing of itself when printed,
-/// and has no serialised form, so that it cannot travel in a message by mistake.
+/// Clones share one copy, which is wiped from memory when the last clone is dropped. The key prints without its bytes,
+/// and has no serialised form, so that it cannot be sent in a message by mistake.
 ///
-/// Differs from Python, where any byte string will do and can be printed: this one is made from bytes explicitly. An
-/// empty key is a key like any other, one that everybody knows: who proves to know it is a
-/// [`Untrusted`](Trust::Untrusted) still.
+/// Differs from Python, where any byte string is a key and can be printed: this key is made from bytes explicitly. An
+/// empty key is valid, but known to everybody: a peer that proves to know it stays [`Untrusted`](Trust::Untrusted).
 ///
 /// # Examples
 /// ```

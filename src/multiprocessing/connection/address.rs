@@ -14,14 +14,14 @@ use crate::multiprocessing::transfer::Trust;
 
 /// The address of a listener: on the internet, or on this machine by path or by name.
 ///
-/// Functions that take one take what Python takes for one, too:
+/// Functions with an address parameter also accept the values that Python accepts:
 ///
-/// | of | an address of |
+/// | value | address |
 /// | --- | --- |
-/// | `("localhost", 5000)` | IPv4; IPv6 is asked for by [`Address::Inet6`] |
+/// | `("localhost", 5000)` | IPv4; for IPv6 use [`Address::Inet6`] |
 /// | `"/run/echo"` | a path |
 /// | `"\0echo"`, `b"\0echo"` | an abstract name, without the zero |
-/// | `"\\\\.\\pipe\\echo"`, any other bytes, an empty text | nothing on this system: an error |
+/// | `"\\\\.\\pipe\\echo"`, any other bytes, an empty text | an error on this system |
 ///
 /// # Examples
 /// ```

@@ -11,8 +11,9 @@ use crate::error::Result;
 /// [`answer_challenge`].
 ///
 /// # Errors
-/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when it does not know it, [`Closed`](crate::ErrorKind::Closed) when it
-/// has gone, [`TooLong`](crate::ErrorKind::TooLong) for an answer of more than 256 bytes.
+/// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not know the key,
+/// [`Closed`](crate::ErrorKind::Closed) when it closed the connection, [`TooLong`](crate::ErrorKind::TooLong) for an
+/// answer of more than 256 bytes.
 ///
 /// # Examples
 /// ```

@@ -7,8 +7,8 @@
 //! | --- | --- |
 //! | `EPROTOTYPE` | lives, and is a stream; it may not listen yet |
 //! | success, `EPERM` | lives, and takes datagrams |
-//! | `ECONNREFUSED` | is gone, or is not bound yet within a bind(2) that goes on |
-//! | anything else | cannot be known |
+//! | `ECONNREFUSED` | is closed, or not bound yet during a bind(2) |
+//! | anything else | is unknown |
 //!
 //! **If two listeners start at once, one gets the path.** Files are removed by name, so a listener must not remove a
 //! file that another has just bound. Every listener of this crate holds a lock over bind(2), listen(2) and removal.
@@ -17,10 +17,10 @@
 //! the end. So the next holder checks that the locked file is still there under its name. A listener removes its own
 //! socket file while its socket still lives, so another listener never mistakes the file for dead.
 //!
-//! **Who may remove the lock file** ends the exclusion: a second listener then makes and locks another file. The lock
-//! is compared with the file under its name once more before a removal. Between that look and the removal an outsider
-//! can still do harm. It takes write permission in the directory, which is also permission to remove the socket file
-//! itself.
+//! **A process that may remove the lock file** can end the exclusion: a second listener then makes and locks another
+//! file. Before a removal the holder compares the locked file with the file of that name once more. Between that check
+//! and the removal another program can still interfere. It needs write permission in the directory, which also permits
+//! it to remove the socket file itself.
 //!
 //! **Other programs** do not lock. Their bind(2) makes the file a moment before the file names the socket. So a file
 //! counts as dead only from an age of [`YOUNG`] on.

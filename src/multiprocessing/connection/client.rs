@@ -20,8 +20,8 @@ use crate::multiprocessing::transfer::Trust;
 /// [`ErrorKind::Auth`](crate::ErrorKind::Auth), unless [`answer_challenge`](super::answer_challenge) takes the
 /// challenge. With a key: [`ConnectBuilder`].
 ///
-/// Differs from Python: its client gets the challenge as a message. This fails at once when the connection is refused,
-/// as Python 3 does; Python 2.7 tried again for twenty seconds.
+/// Differs from Python, whose client receives the challenge as a message. A refused connection is an error at once, as
+/// in Python 3; Python 2.7 tries again for twenty seconds.
 ///
 /// # Errors
 /// As for [`ConnectBuilder::connect`].
@@ -143,7 +143,7 @@ impl ConnectBuilder {
 
     /// Sets how long the handshake may take, once connected. The default is 10 seconds; `None` means no limit.
     ///
-    /// Differs from Python, where a client with a key waits for ever for a listener without one.
+    /// Differs from Python, where a client with a key waits endlessly for a listener without a key.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.rules.timeout = timeout.into();
         self
@@ -154,11 +154,11 @@ impl ConnectBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a value that is not an [address](Address).
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when nobody listens, `ENOENT` for a path that is not
-    /// there, `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the handshake.
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys. Also when the listener does
-    /// not follow the handshake or did not finish it in time, perhaps because it has no key.
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when the listener went away within the handshake.
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `ECONNREFUSED` when no process listens, `ENOENT` for a path that
+    /// does not exist, `EACCES`, `ENETUNREACH` and others as of connect(2), and `ENOMEM` or `ENOBUFS` within the
+    /// handshake. [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the two sides have different keys. Also when the
+    /// listener does not follow the handshake or did not finish it in time, perhaps because it has no key.
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when the listener closed the connection within the handshake.
     pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Connection>
     where
         Error: From<A::Error>,
@@ -175,8 +175,8 @@ impl ConnectBuilder {
     /// sooner than the end of the [handshake's time](Self::handshake_timeout). Also `None` when a
     /// [`CancelFd`](super::CancelFd) ended the wait.
     ///
-    /// The lookup of a host's name has neither a deadline nor a `CancelFd`. No descriptor tells that a listener at a
-    /// path has room for one more peer. So while the listener has none, the call sees the `CancelFd` up to 10 ms late.
+    /// The lookup of a host's name has neither a deadline nor a `CancelFd`. No descriptor reports that the queue of a
+    /// listener at a path has a free place. So while the queue is full, the call sees the `CancelFd` up to 10 ms late.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).

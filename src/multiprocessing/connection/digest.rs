@@ -9,7 +9,7 @@ use super::AuthKey;
 
 /// The algorithm that answers a challenge, weakest first.
 ///
-/// CPython up to 3.11 knows only MD5. From 3.12 on it asks for SHA-256 and accepts any of these.
+/// CPython up to 3.11 knows only MD5. From 3.12 on it requests SHA-256 and accepts any of these.
 ///
 /// # Examples
 /// ```

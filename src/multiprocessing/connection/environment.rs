@@ -38,16 +38,17 @@ impl ListenerBuilder {
     /// if they are for another process.
     ///
     /// A service manager (systemd, s6, `systemd-socket-activate`) binds the sockets and describes them in the
-    /// environment. `LISTEN_FDS` is the number of sockets, from descriptor 3 on. `LISTEN_PID` is the process for which
-    /// they are, and `LISTEN_FDNAMES` holds their names. Each becomes a listener as with [`adopt`](Self::adopt), closed
-    /// on exec.
+    /// environment. `LISTEN_FDS` is the number of sockets, from descriptor 3 on. `LISTEN_PID` is the id of the process
+    /// that shall take them, and `LISTEN_FDNAMES` has their names. Each becomes a listener as with
+    /// [`adopt`](Self::adopt), closed on exec.
     ///
     /// This call uses the environment and the descriptors as they were when the program was loaded. So the call never
     /// takes a socket that the program itself opened; [`ListenFds`] says why this is sound. The sockets are taken once:
     /// a second call returns an empty list. The call removes the variables if this process has only one thread. Beside
     /// other threads the removal would be a data race, so the variables stay. A child that inherits the variables has
-    /// another number than `LISTEN_PID`, and takes nothing. So does a program after
-    /// [`reap_orphans`](crate::multiprocessing::process::reap_orphans), which gives it another number: call this first.
+    /// another process id than `LISTEN_PID`, and takes nothing. The same holds after
+    /// [`reap_orphans`](crate::multiprocessing::process::reap_orphans), which changes the program's process id: call
+    /// this first.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a variable that is not a number, and for more or

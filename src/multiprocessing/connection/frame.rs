@@ -4,12 +4,12 @@
 //! | --- | --- |
 //! | `0..=0x7fff_ffff` as 4 bytes, the highest first | that many bytes follow |
 //! | `0xffff_ffff`, then 8 bytes, the highest first | that many bytes follow; sent only beyond `0x7fff_ffff`, taken for any length |
-//! | `0x80_ee_mm_nn`, then 8 bytes | the same, and `nn` descriptors, 1 to 253, ride on the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections within the same program. Ours only: CPython neither sends nor knows it |
-//! | anything else | nothing: a stranger, or somebody out of step |
+//! | `0x80_ee_mm_nn`, then 8 bytes | that many bytes follow, and `nn` descriptors, 1 to 253, are sent with the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections within the same program. Only this crate uses this form: CPython neither sends nor accepts it |
+//! | anything else | an error: the peer speaks another protocol, or is out of step |
 //!
-//! A machine never asks for a byte beyond the message that it is in. So another process that has the connection too
-//! finds the next message whole. A machine asks for memory only as bytes arrive, whatever length a stranger announces.
-//! The length that a process of this program announces is [believed](Incoming::believe), up to a bound.
+//! A machine never requests a byte beyond the current message. So another process that shares the connection finds the
+//! next message whole. A machine allocates memory only as bytes arrive, whatever length an untrusted peer announces.
+//! The length that a process of this program announces is [trusted](Incoming::believe), up to a bound.
 //!
 //! **Driving them without blocking** (an event loop, or a handshake beside others): for each connection keep an
 //! [`Incoming`] made by [`with_limit`](Incoming::with_limit), and an [`Outgoing`].

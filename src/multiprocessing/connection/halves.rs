@@ -52,8 +52,8 @@ pub struct Receiver {
 
 /// The half of a [`Connection`] that sends.
 ///
-/// Dropping it does not tell the other side, which sees an end when both halves are gone; [`finish`](Self::finish)
-/// does.
+/// Dropping it does not end the stream: the other side sees an end only when both halves are dropped, or after
+/// [`finish`](Self::finish).
 ///
 /// # Examples
 /// See the example of [`Receiver`].
@@ -95,8 +95,9 @@ impl Connection {
     /// Splits the connection into a receiving and a sending end, for two threads. [`reunite`](Self::reunite) makes one
     /// connection of both again.
     ///
-    /// While one thread waits in the receiving end, the sending end gives the descriptor and can be waited for with
-    /// [`wait`](super::wait()). It can also [`shut the connection down`](Sender::shutdown), which ends that wait.
+    /// While one thread waits in the receiving end, the sending end lends the descriptor, so that a program can
+    /// [`wait`](super::wait()) for it. The sending end can also [`shut the connection down`](Sender::shutdown), which
+    /// ends that wait.
     ///
     /// # Examples
     /// ```
@@ -232,8 +233,8 @@ impl Sender {
 
     /// Ends this direction: the other side receives the sent bytes, and then an end. The other half stays open.
     ///
-    /// Nobody can send any more then who has this end, a forked copy included. (A pipe of one direction ends when
-    /// nobody has its writing end any more; there this only sends what was kept.)
+    /// Afterwards no holder of this end can send, including forked copies. A one-way pipe ends when its last writing
+    /// end is closed; there this method only sends the buffered bytes.
     ///
     /// # Errors
     /// As for [`flush`](Self::flush), which it waits for; [`Os`](ErrorKind::Os) with `ENOTCONN`.

@@ -6,9 +6,9 @@
 //! | | `{sha256}` and the HMAC of what followed `#CHALLENGE#` |
 //! | `#WELCOME#` or `#FAILURE#` | |
 //!
-//! Both sides do both: the listener delivers first, the client answers first (and sends its challenge with its answer).
-//! CPython up to 3.11 sends 20 random bytes without a name, and answers with a bare HMAC-MD5 of 16 bytes. Such a
-//! challenge and such an answer are recognised by their lengths.
+//! Each side does both: the listener delivers first, the client answers first (and sends its challenge with its
+//! answer). CPython up to 3.11 sends 20 random bytes without a name, and answers with a bare HMAC-MD5 of 16 bytes.
+//! Their lengths identify such a challenge and such an answer.
 
 use std::borrow::Cow;
 
@@ -171,7 +171,8 @@ impl Handshake {
 
     /// Sets the weakest digest that this side accepts as a proof, in either direction; the default is [`Digest::Md5`].
     ///
-    /// Anything above that shuts out CPython up to 3.11. Python has no such setting: it accepts HMAC-MD5 from everyone.
+    /// Any stronger minimum excludes CPython up to 3.11. Python has no such setting: it accepts HMAC-MD5 from every
+    /// peer.
     #[must_use]
     pub fn minimum_digest(mut self, minimum: Digest) -> Self {
         self.minimum = minimum;

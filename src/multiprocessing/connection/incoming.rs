@@ -37,9 +37,9 @@ impl Listener {
     ///
     /// `on_failure` is called in the accepting thread, with the [`ErrorKind::Auth`](crate::ErrorKind::Auth) error of
     /// [`accept`](Self::accept). The error's text names the peer's address, if the peer has one. `on_failure` should
-    /// return soon, because this thread accepts no peer meanwhile.
+    /// return soon, because this thread accepts no peer during the call.
     ///
-    /// An item is an error if the system refuses something, as [`accept`](Self::accept) says. The next item may be a
+    /// An item is an error if the system refuses a call, as in [`accept`](Self::accept). The next item may be a
     /// connection again.
     ///
     /// Differs from Python, where each such peer raises an exception in `accept`.

@@ -26,19 +26,18 @@ use crate::multiprocessing::util::Finalize;
 /// handshake has a [time limit](ListenerBuilder::handshake_timeout), and their number [has a
 /// limit](ListenerBuilder::handshakes).
 ///
-/// Differs from Python, where a silent peer blocks `accept` for ever. Several threads may accept on one listener. Each
+/// Differs from Python, where a silent peer blocks `accept` endlessly. Several threads may accept on one listener. Each
 /// thread takes the next handshake that is ready, and no thread waits for another. Several forked processes may accept,
 /// too. Each of them should allow only [one handshake](ListenerBuilder::handshakes) at a time, because a process cannot
 /// pass a peer on to another process that is idle.
 ///
-/// Dropping it closes it. The file of a [path](Address::Unix) is removed then, or at the end of the process, by the
-/// process that made it. A listener that is killed leaves its file, and the next [`bind`](ListenerBuilder::bind)
-/// removes that.
+/// Dropping the listener closes it. The process that made it then removes the file of a [path](Address::Unix), at the
+/// latest at its end. A killed listener leaves its file, and the next [`bind`](ListenerBuilder::bind) removes the file.
 ///
 /// **Several processes** can accept on one listener; each connection goes to one of them. A forked child inherits the
 /// listener. A child that was started in any other way gets the descriptor, as an argument or in a message.
 /// [`adopt`](ListenerBuilder::adopt) makes a listener of that descriptor, and also of a socket that an older version of
-/// the program handed on. [`from_environment`](Self::from_environment) takes the sockets of a service manager. The
+/// the program passed on. [`from_environment`](Self::from_environment) takes the sockets of a service manager. The
 /// listener that was bound to a path removes the path, so that listener should live longest.
 ///
 /// # Examples
@@ -134,9 +133,9 @@ impl Listener {
     /// Waits for a peer to connect and, if there is a key, to prove that it knows the key.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when somebody failed to, by going away too; that connection is
-    /// closed, and the listener can go on. [`incoming`](Self::incoming) passes such failures to a hook, and goes on by
-    /// itself.
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when a peer failed to, or disconnected; that connection is closed,
+    /// and the listener can accept others. [`incoming`](Self::incoming) passes such failures to a hook, and continues
+    /// by itself.
     ///
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor was free for a second, or
     /// until an earlier deadline. Peers that want to connect keep waiting. The same with `ENOMEM` or `ENOBUFS`; the
@@ -286,13 +285,13 @@ impl ListenerBuilder {
     ///
     /// **A path.** A killed listener leaves its socket file, to which no living socket is bound. This call removes such
     /// a file; [`removed_stale_file`](Listener::removed_stale_file) and a [log record](crate::multiprocessing::logging)
-    /// say so. If several listeners of this crate start at once, exactly one gets the path. Each locks a file beside
-    /// the path, `.NAME.bind-lock`, while it binds, and then removes that file. If a listener cannot lock the file
-    /// within a second, the listener removes no socket file. Choose a directory in which only trusted users may write.
-    /// A user who can remove the lock file, or the socket file, can take the path. This call never removes the file of
-    /// a bound socket, even before that socket listens, or a file of another kind.
+    /// report this. If several listeners of this crate start at once, exactly one gets the path. Each locks a file
+    /// beside the path, `.NAME.bind-lock`, while it binds, and then removes that file. If a listener cannot lock the
+    /// file within a second, the listener removes no socket file. Choose a directory in which only trusted users may
+    /// write. A user who can remove the lock file, or the socket file, can take the path. This call never removes the
+    /// file of a bound socket, even before that socket listens, or a file of another kind.
     ///
-    /// Differs from Python, where such a file is an error until somebody removes the file.
+    /// Differs from Python, where such a file is an error until it is removed.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a value that is not an [address](Address).
