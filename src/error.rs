@@ -167,7 +167,7 @@ fn out_of_descriptors(errno: Errno) -> Option<Cow<'static, str>> {
             None => "close some descriptors: RLIMIT_NOFILE or fs.nr_open allows no more".into(),
         }),
         Errno::NFILE => Some(
-            "the system has as many open files as fs.file-max allows, or the user has as many pipes as \
+            "the system has as many open files as fs.file-max allows, or the user as many pipe pages as \
              fs.pipe-user-pages-hard allows: close some, or raise the limit with `sysctl`"
                 .into(),
         ),
@@ -203,12 +203,12 @@ impl Error {
         move |errno| {
             let why = match errno {
                 Errno::OPNOTSUPP => {
-                    ": this system keeps no robust list, so nobody would hear of the death of a holder; \
+                    ": this system has no robust list, so the death of a holder would go unnoticed; \
                      run the program under a Linux kernel instead of an emulator, or use threads and their locks"
                 }
                 Errno::MFILE | Errno::NFILE => {
-                    ": each object takes a descriptor; make many at once by `many`, or one after the other in an `Arena`, \
-                     which take one for all"
+                    ": each object uses a descriptor; make many at once by `many`, or one after the other in an `Arena`, \
+                     which use one descriptor for all"
                 }
                 Errno::FBIG => ": it is larger than a file may be; raise RLIMIT_FSIZE (`ulimit -f`)",
                 _ => "",

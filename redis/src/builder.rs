@@ -193,7 +193,7 @@ pub(crate) fn version_label(version: &str) -> Result<String> {
 /// `Unsupported` when the linker has written no build id.
 pub(crate) fn build_label() -> Result<String> {
     let id = engine::build_id()?.ok_or_else(|| {
-        let text = "the linker has written no build id into this program, so workers cannot tell it from another: link with \
+        let text = "this program has no build id, so workers cannot tell it from another build: link with \
                     `-C link-arg=-Wl,--build-id`, or have both sides `accept` a version";
         engine::error(ErrorKind::Unsupported, text.into())
     })?;

@@ -150,7 +150,7 @@ impl Link {
         }
         if let Some(node) = streams.other_node()? {
             let text = format!(
-                "{} is a node of a cluster and has other keys: give the address of the node that has these, {node}, and those \
+                "{} is a cluster node without these keys: give the address of the node that has the keys, {node}, and those \
                  of its replicas",
                 shown(place)
             );
@@ -216,18 +216,18 @@ impl Link {
         match fault {
             Fault::Gone(why) => error(
                 ErrorKind::Closed,
-                format!("{name} at {place} cannot be reached: {why}; is the server running, and is the address right?"),
+                format!("{name} at {place} cannot be reached: {why}; check that the server runs, and the address"),
             ),
             Fault::Auth(why) => error(
                 ErrorKind::Auth,
                 format!(
-                    "{name} at {place} and this program do not trust each other: {why}; are user and password in the address, \
-                     and does the certificate have the host's name?"
+                    "cannot log in to {name} at {place}: {why}; check the user and the password in the address, \
+                     and the name of the host in the server's certificate"
                 ),
             ),
             Fault::Full(why) => error(
                 ErrorKind::Full,
-                format!("the server at {place} has no memory left for {name} (raise maxmemory): {why}"),
+                format!("the server at {place} is out of memory for {name}: {why}; raise maxmemory"),
             ),
             Fault::Refused(why) => error(
                 ErrorKind::Unsupported,

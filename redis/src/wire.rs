@@ -22,7 +22,7 @@ pub(crate) const LONGEST: usize = (512 << 20) - (1 << 16);
 /// The error for payloads that are too long.
 pub(crate) fn too_long(what: &str, length: usize) -> Error {
     let text = format!(
-        "{what} have {length} bytes, and the server takes no more than 512 MiB: put them in a file that all machines see, \
+        "{what} have {length} bytes, and the server accepts at most 512 MiB: put them in a file that all machines see, \
          and send its name"
     );
     engine::error(ErrorKind::TooLong, text)
@@ -163,7 +163,7 @@ const MOST_AT_FIRST: usize = 1 << 16;
 /// An upper bound for the length of a refusal, in bytes.
 const REFUSAL: usize = 512;
 /// The text of a refusal.
-const TOO_MUCH: &str = "the values of one chunk take more than 512 MiB, and the server takes no more: put them in files that \
+const TOO_MUCH: &str = "the values of one chunk have more than 512 MiB, and the server accepts no more: put them in files that \
                         all machines see, or give chunks fewer calls";
 
 /// A parsed answer.

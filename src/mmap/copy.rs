@@ -160,12 +160,12 @@ impl Mmap {
     fn no_way(&self, way: Way) -> Error {
         let call = if way == Way::Out { "process_vm_readv" } else { "process_vm_writev" };
         let why = match &self.file {
-            None => "no descriptor is kept: map without `untracked`, or",
-            Some(_) if !self.regular => "the file is not a regular one:",
-            Some(_) if self.map.is_shared() => "the file takes no such reads and writes at an offset:",
+            None => "the map has no descriptor: map without `untracked`, or",
+            Some(_) if !self.regular => "the file is not regular:",
+            Some(_) if self.map.is_shared() => "the file does not support reads and writes at an offset:",
             Some(_) => "the map has bytes that the file does not have: map with Access::Read, or",
         };
-        let message = format!("{call} is missing or forbidden here: {why} allow {call} in the sandbox");
+        let message = format!("{call} is missing or forbidden here, and {why} allow {call} in the sandbox");
         Error::new(ErrorKind::Unsupported, message)
     }
 }

@@ -43,7 +43,7 @@ macro_rules! behaviour_of_what_one_holds {
                 assert!(!lock.locked() && !lock.is_mine());
                 let error = lock.release().unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::NotOwner);
-                assert!(error.to_string().contains("nobody holds"), "{error}");
+                assert!(error.to_string().contains("no thread holds"), "{error}");
                 let why = std::error::Error::source(&error).and_then(|why| why.downcast_ref::<NotOwner>());
                 assert_eq!(why, Some(&NotOwner::Free));
             }

@@ -429,7 +429,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind, part: &str) {
 #[test]
 fn value_and_array_are_acquired_and_released_by_name() {
     let (value, array) = (Value::new(5).unwrap(), Array::from_slice(&[1, 2, 3]).unwrap());
-    refused(value.release(), ErrorKind::NotOwner, "nobody holds");
+    refused(value.release(), ErrorKind::NotOwner, "no thread holds");
     value.acquire().unwrap();
     array.acquire().unwrap();
     // The methods work within the hold, and `lock` is refused: its guard would lend the data twice.
@@ -454,7 +454,7 @@ fn value_and_array_are_acquired_and_released_by_name() {
     });
     value.release().unwrap();
     array.release().unwrap();
-    refused(value.release(), ErrorKind::NotOwner, "nobody holds");
+    refused(value.release(), ErrorKind::NotOwner, "no thread holds");
     let guard = value.lock().unwrap();
     refused(value.release(), ErrorKind::NotOwner, "drop the guard");
     assert_eq!(*guard, 7);

@@ -186,7 +186,7 @@ fn a_lock_without_a_robust_list_is_refused_by_name() {
         assert_eq!(error.errno(), Some(Errno::OPNOTSUPP), "{error}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("{object} cannot be placed in shared memory: ")), "{text}");
-        assert!(text.contains("this system keeps no robust list") && text.contains("under a Linux kernel"), "{text}");
+        assert!(text.contains("this system has no robust list") && text.contains("under a Linux kernel"), "{text}");
     }
     // What needs no list is there.
     Event::new().unwrap().set();

@@ -245,7 +245,7 @@ impl Handshake {
                 Ok(())
             }
             Stage::Welcomed if message == FAILURE => self.fail(format!(
-                "the other side did not accept the answer by {}: it has another key, or it does not count this digest; \
+                "the other side did not accept the answer by {}: it has another key, or it does not accept this digest; \
                      compare authkey and minimum_digest of both sides",
                 self.answered_by
             )),
@@ -326,7 +326,7 @@ impl Handshake {
     fn too_weak(&self, does: &str, digest: Digest) -> String {
         let minimum = self.minimum;
         format!(
-            "the other side {does} {digest}, and the weakest digest that counts here is {minimum}: choose a stronger digest \
+            "the other side {does} {digest}, but this side accepts no digest below {minimum}: choose a stronger digest \
              there, or lower minimum_digest here"
         )
     }

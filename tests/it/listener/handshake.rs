@@ -134,7 +134,7 @@ fn errors_name_the_digest_and_the_remedy() {
     let mut answering = Handshake::answer(&key).minimum_digest(Digest::Sha384);
     let text = answering.incoming(&[b"#CHALLENGE#{sha256}", &count(40)[..]].concat()).unwrap_err().to_string();
     assert!(
-        text.contains("asks for sha256") && text.contains("here is sha384") && text.contains("minimum_digest"),
+        text.contains("asks for sha256") && text.contains("below sha384") && text.contains("minimum_digest"),
         "{text}"
     );
 
@@ -150,7 +150,7 @@ fn errors_name_the_digest_and_the_remedy() {
             [&b"{sha384}"[..], &count(48)].concat(),
             "answer by sha384 is wrong; give both sides the same authkey",
         ),
-        (Digest::Sha256, count(16), "answered by md5, and the weakest digest that counts here is sha256"),
+        (Digest::Sha256, count(16), "answered by md5, but this side accepts no digest below sha256"),
         (Digest::Md5, b"{crc32}1234".to_vec(), "known are md5, sha256"),
     ] {
         let mut delivering = Handshake::deliver(&key).unwrap().minimum_digest(minimum);
