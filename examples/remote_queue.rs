@@ -2,8 +2,8 @@
 //! watch.
 //!
 //! `cargo run --example remote_queue -- --serve`, then in other terminals `-- --port P --put TEXT`, `-- --port P --get`
-//! and `-- --port P --watch`. A program in Python joins as the server says. With `--self-test` it checks what it
-//! prints.
+//! and `-- --port P --watch`. A Python program joins as the server's output describes. With `--self-test` it checks
+//! what it prints.
 
 #[path = "family/front.rs"]
 mod front;

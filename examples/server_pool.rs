@@ -1,7 +1,7 @@
 //! A pool of server processes: all accept on one inherited socket, and the kernel gives each client to a free process.
 //!
-//! `cargo run --example server_pool -- [PORT]` serves until it is interrupted; each connection is told who serves it,
-//! and its messages come back. With `--self-test` the parent is the clients, too.
+//! `cargo run --example server_pool -- [PORT]` serves until it is interrupted; each connection receives the name of its
+//! server process, and its messages come back. With `--self-test` the parent also runs the clients.
 
 #[path = "family/front.rs"]
 mod front;

@@ -1,7 +1,7 @@
 //! A Rust program and a Python program use one array in shared memory, and count in it under one lock.
 //!
-//! `cargo run --example share_with_python`; with `--self-test` it checks the numbers. Where no python3 is installed it
-//! says so, and plays Python's part itself.
+//! `cargo run --example share_with_python`; with `--self-test` it checks the numbers. Without python3 it prints this,
+//! and does Python's part itself.
 
 #[path = "family/front.rs"]
 mod front;

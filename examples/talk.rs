@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The client sends each line of its standard input and prints what comes back. The address may be a path as well, or
-//! `@name` for an abstract one; without one it is `/tmp/ossature-talk`. Either side may be a CPython: what goes over is
+//! `@name` for an abstract one; without one it is `/tmp/ossature-talk`. Either side may be CPython: the messages are
 //! bytes, and the key is `b"secret password"`. The server ends when a client says `stop`. With `--self-test` it talks
 //! to itself.
 

@@ -1,8 +1,8 @@
 //! Level-triggered rows: one of many descriptors becomes ready, and the contender waits for it, dispatches and reads
 //! it.
 //!
-//! Ours, libc, nix and rustix wait on one and the same epoll set in the kernel, so only what happens in user space can
-//! differ. `polling` owns its set and has descriptors of its own.
+//! This crate, libc, nix and rustix wait on the same epoll set in the kernel, so only the work in user space can
+//! differ. `polling` has its own set and its own descriptors.
 
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;

@@ -1,7 +1,7 @@
 //! The minimum that a map over processes does: a handwritten parent and two workers, with memory that all share.
 //!
-//! What a pool promises is kept: a chunk is claimed by one compare-exchange, and a word of the worker says which call
-//! runs, so that a death is charged to that call alone. Nothing watches for deaths here, and nothing is serialised.
+//! It keeps the promises of a pool: one compare-exchange claims a chunk, and a word of the worker names the running
+//! call, so that a death affects that call alone. It does not watch for deaths, and serialises nothing.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 

@@ -1,15 +1,15 @@
 //! The harness of every bench: rivals beside this crate in interleaved rounds, one `RATIO` line for each row and rival.
 //!
-//! | module | what it knows |
+//! | module | content |
 //! | --- | --- |
 //! | [`bench`] | the command line, and the process that counts instructions instead of time |
-//! | [`rounds`] | short bursts of each contender in turn, and the ratio that comes out of them |
+//! | [`rounds`] | short bursts of each contender in turn, and the ratio that results |
 //! | [`callgrind`] | instructions of one operation, by valgrind |
 //! | [`placement`] | whether the two cores are near or far |
-//! | [`report`] | how a line is written and judged |
+//! | [`report`] | the format and the verdict of a line |
 //! | [`machine`] | pinning, descriptor limits |
-//! | [`pair`] | two processes at work on one thing |
-//! | [`parties`] | several processes or threads at work on one thing, for so many operations |
+//! | [`pair`] | two processes at work on one object |
+//! | [`parties`] | several processes or threads at work on one object, for a fixed number of operations |
 //! | [`python`] | CPython as a rival |
 //! | [`rivals`] | rivals that have no crate |
 

@@ -1,7 +1,7 @@
 //! The storm's use of [`Arena`]: objects that processes create, clone, send and drop, in a small arena.
 //!
-//! An object in which another's bytes are found, a message whose object is gone, and memory in use when nobody has an
-//! object are what must not be.
+//! Violations are an object with the bytes of another, a message whose object is lost, and memory in use when no
+//! participant has an object.
 
 use core::hint::spin_loop;
 use core::time::Duration;

@@ -1,8 +1,8 @@
 //! The storm's use of [`Barrier`]: no participant passes while another is missing, and every waiter is released when
 //! one dies.
 //!
-//! All have joined, so that any death breaks the barrier and those who wait are told so without a deadline. Then the
-//! parent makes it whole again, finds that it cannot pass alone, and the next round is a full set of parties.
+//! All participants have joined, so any death breaks the barrier, and the waiters return an error without a deadline.
+//! Then the parent resets the barrier and checks that it cannot pass alone. The next round has a full set of parties.
 
 use core::array::from_fn;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};

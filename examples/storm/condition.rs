@@ -1,8 +1,8 @@
 //! The storm's use of [`Condition`]: producers and consumers at a small queue under a lock.
 //!
-//! A consumer must not sleep beside an item, nor a producer beside room: each put and each take notifies one, and a
-//! notification that was meant for one who died goes to the next. Where the queue is empty (or full) while the others
-//! rest, the parent puts (or takes) an item, with a notification for each, and that must be enough.
+//! A consumer must not sleep while there is an item, nor a producer while there is a free place. Each put and each take
+//! notifies one waiter, and a notification for a dead waiter goes to the next. If the queue is empty (or full) while
+//! the others rest, the parent puts (or takes) items, with a notification for each, and that must be enough.
 
 use core::time::Duration;
 

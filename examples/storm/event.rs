@@ -1,8 +1,8 @@
 //! The storm's use of [`Event`]: one participant sets and clears the flag, the others wait for it.
 //!
-//! The setter is killed between its store and its wake among other places. As soon as it is dead or rests, a flag
-//! that is up must free every waiter without anybody's help. When it is down the parent raises it, or raises and
-//! lowers it over those that sleep, and that must free them.
+//! The setter is killed between its store and its wake, among other places. Once it is dead or rests, a set flag must
+//! release every waiter without help. If the flag is clear, the parent sets it, or sets and clears it while others
+//! sleep, and that must release them.
 
 use core::hint::spin_loop;
 use core::time::Duration;

@@ -1,9 +1,9 @@
 //! The first form: kills participants at random instants.
 //!
-//! A round: everyone uses the primitive for a random while, at times with one of them stopped; one dies, at times
-//! two, by a kill or because it executes another program; the others are asked to rest, and must, once the stopped
-//! one goes on. Who sleeps beside a free primitive does not, and that is a hang. Then the parent looks at the
-//! primitive itself and the dead are replaced.
+//! In a round, all participants use the primitive for a random time, sometimes with one of them stopped. Then one or
+//! two die, by a kill or because they execute another program. The others are told to rest, and must do so once the
+//! stopped one continues. A participant that still sleeps although the primitive is free is a hang. Then the parent
+//! checks the primitive itself and replaces the dead.
 
 use core::hint::spin_loop;
 use std::thread;

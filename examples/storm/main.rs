@@ -6,26 +6,26 @@
 //! cargo run --release --example storm -- all --minutes 20
 //! ```
 //!
-//! The first form starts processes that use the primitive and ends them at random instants, by SIGKILL or because
-//! they execute another program, while others are stopped and go on. After every blow the survivors must come to rest
-//! and the primitive must be as good as new. The second form runs one participant an instruction at a time, through
-//! each [scene](step), and kills it after 1, 2, 3, ... instructions until none is left.
+//! The first form starts processes that use the primitive and ends them at random instants, by SIGKILL or because they
+//! execute another program, while others are stopped and continued. After every death the survivors must come to rest,
+//! and the primitive must work as before. The second form runs one participant an instruction at a time, through each
+//! [scene](step), and kills it after 1, 2, 3, ... instructions until none is left.
 //!
-//! The third form plays all chosen storms in turns, and looks between them at the [memory and the descriptors](flat) of
-//! every process: nothing may grow after the first minute.
+//! The third form runs all chosen storms in turn, and checks the [memory and the descriptors](flat) of every process
+//! between them: nothing may grow after the first minute.
 //!
 //! | word | means |
 //! | --- | --- |
 //! | `kills` | deaths, by SIGKILL or exec |
-//! | `died-inside` | those that met a holder, or one who waited or set where that is the matter: if these are rare, it fails |
-//! | `execs`, `stops` | how many of the deaths were execs; how often a participant was stopped beside |
-//! | `hangs` | waiters not served within ten seconds while nobody alive kept them waiting |
-//! | `broken` | what must not be: more holders than may be, half-written data that nobody was told about, a lost permit |
-//! | `leaked` | descriptors, mappings and children that this program had at the end and not at the beginning |
+//! | `died-inside` | deaths of a holder, or of a waiter or setter where that matters: if these are rare, the run fails |
+//! | `execs`, `stops` | the number of deaths by exec; how often another participant was stopped |
+//! | `hangs` | waiters not served within ten seconds while no living participant kept them waiting |
+//! | `broken` | violations: too many holders, half-written data in a lock that is not abandoned, a lost permit |
+//! | `leaked` | descriptors, mappings and children that this program had at the end, but not at the beginning |
 //!
-//! A primitive joins by a file that implements [`Primitive`] and a line in [`STORMS`]. What is no memory that
-//! participants take turns with, a [connection], a [process], a [queue], a [pool] or a [manager], kills in rounds of
-//! its own instead: [`Trial`].
+//! To add a primitive, write a file that implements [`Primitive`], and a line in [`STORMS`]. An object that is not
+//! memory which participants use in turn has its own rounds instead, as a [`Trial`]: a [connection], a [process], a
+//! [queue], a [pool] or a [manager].
 
 mod arena;
 mod arguments;
@@ -68,7 +68,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A primitive for a storm: one turn of using it, and the invariant that holds while it is not in use.
 ///
 /// The implementation lives in shared memory: every participant is a forked process that calls [`turn`](Self::turn).
-/// Where the parts differ, the seat tells whether its participant [leads](Seat::leads).
+/// Where the roles differ, the seat has the role of its participant: whether it [leads](Seat::leads).
 trait Primitive {
     /// Prepares a participant before its first turn.
     fn join(&self, _seat: Seat<'_>) {}

@@ -1,16 +1,17 @@
 //! The storm's use of [`Manager`]: clients and the server die, and are stopped, during calls.
 //!
-//! Clients take a lock of the server, wait at a queue of it, and make objects there that refer to each other. A round
-//! lets them go on, strikes a client or the server, and asks the others to rest. Then the server is asked what it has.
+//! Clients take a lock of the server, wait on one of its queues, and make objects there that refer to each other. A
+//! round lets them run, kills or stops a client or the server, and tells the others to rest. Then it checks the
+//! server's objects.
 //!
 //! | must hold | or else |
 //! | --- | --- |
-//! | one client holds the lock at a time, and finds the number behind it as the last one left it | `broken` |
-//! | a client that died with the lock, or in front of it, keeps nobody waiting | `hangs` |
+//! | one client holds the lock at a time, and finds its number as the last holder left it | `broken` |
+//! | a client that died as a holder or waiter of the lock blocks no other client | `hangs` |
 //! | at rest the server has the objects of the storm and no other, and each has the references of the living | `broken` |
-//! | a dead server is an error of every call soon, of those that wait too | `hangs` |
+//! | after the death of the server every call soon returns an error, including waiting calls | `hangs` |
 //! | the calls of the clients go through shared memory | `broken` |
-//! | an error of a call comes with the death of the server only | `broken` |
+//! | a call returns an error only after the death of the server | `broken` |
 //!
 //! A death counts as inside when the client, or a client of the server, waited or held the lock.
 

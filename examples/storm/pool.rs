@@ -1,15 +1,15 @@
 //! The storm's use of [`Pool`]: workers and supervisors die, and are stopped, while they run calls.
 //!
-//! A round gives out calls, strikes once, and takes every result. Each call notes in shared memory that it has begun.
-//! Every fourth call has a descriptor among its arguments, and gives it back.
+//! A round submits calls, kills or stops once, and takes every result. Each call records its start in shared memory.
+//! Every fourth call has a descriptor among its arguments, and returns it.
 //!
 //! | must hold | or else |
 //! | --- | --- |
 //! | every call ends once, with its own value or as `WorkerDied` | `broken` |
-//! | no call begins more than once, and one with a value has begun | `broken` |
-//! | a blow ends at most the calls that were running | `broken` |
-//! | once the pool has ended, no descriptor that was sent is open in this process, nor in one of the pool's | `broken` |
-//! | every result comes within ten seconds of the one before | `hangs` |
+//! | no call begins more than once, and a call with a value has begun | `broken` |
+//! | a kill ends at most the calls that were running | `broken` |
+//! | after the pool's end, no sent descriptor is open in this process or in one of the pool's | `broken` |
+//! | every result arrives within ten seconds of the one before | `hangs` |
 //!
 //! A death counts as inside when a call ended by it.
 

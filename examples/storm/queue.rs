@@ -1,18 +1,18 @@
 //! The storm's use of a [`Ring`], which queues are built on: every message is accounted for, whichever process dies.
 //!
-//! In each round two processes send and two receive, in all the ways there are: copied, in batches, written and read in
+//! In each round two processes send and two receive, in all available ways: copied, in batches, written and read in
 //! place. Some receivers wait at a descriptor of the ring. In every third round a third of the messages are packets,
-//! each with a descriptor. One of the processes is struck at a random instant, or all of them at once as one process
-//! group; another may be stopped meanwhile. Then the living send and receive what is left. A death counts as inside
-//! when it met a call.
+//! each with a descriptor. One process is killed at a random instant, or all of them at once as one process group;
+//! another may be stopped. Then the living processes send and receive what is left. A death counts as inside when it
+//! interrupted a call.
 //!
 //! | must hold | or else |
 //! | --- | --- |
 //! | a message is received at most once, whole | `broken` |
-//! | a message whose sending has returned is received, but for those that a dead receiver had taken | `broken` |
-//! | a receiver gets the messages of one sender in their order, if it is the only one | `broken` |
-//! | once all have ended, no descriptor that was sent is open anywhere | `broken` |
-//! | the living have done the rest within ten seconds | `hangs` |
+//! | a message whose send has returned is received, unless a dead receiver had taken it | `broken` |
+//! | a receiver gets the messages of a sender in order, if it is the only receiver | `broken` |
+//! | once all processes have ended, no sent descriptor is open | `broken` |
+//! | the living processes finish within ten seconds | `hangs` |
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};

@@ -1,8 +1,8 @@
 //! The storm's use of [`RwLock`]: two numbers that are equal whenever no participant writes, with many readers and one
 //! writer.
 //!
-//! A writer that is not alone, a reader that sees the numbers differ without being told, a share that is left when all
-//! rest, and an abandonment without a writer that died are what must not be.
+//! Violations are a writer that is not alone, different numbers in a lock that is not abandoned, a reader's share that
+//! is left at rest, and an abandoned lock without a dead writer.
 
 use core::array::from_fn;
 use core::cell::Cell;

@@ -1,8 +1,8 @@
 //! The storm's use of [`Semaphore`]: units without an owner, of which never more are in use than exist.
 //!
-//! What a killed holder had is gone, as with Python. Who was killed while taking or giving back may have had a unit
-//! or not: so many may be missing afterwards, no more, and never is there one too many. Where the dead took so much
-//! with them that the living cannot go on, the parent gives as much back.
+//! The units of a killed holder are lost, as in Python. A participant killed during an acquire or a release may have
+//! had a unit or not. At most that many units may be missing afterwards, and there is never one too many. If too few
+//! units are left for the living participants, the parent releases as many as are lost.
 
 use core::cell::Cell;
 use core::hint::spin_loop;

@@ -1,16 +1,16 @@
 //! The second form: runs one participant an instruction at a time and kills it after 1, 2, 3, ... instructions.
 //!
-//! | scene | the participant | beside it |
+//! | scene | the participant | its neighbours |
 //! | --- | --- | --- |
-//! | free | takes and releases a free primitive | nobody |
-//! | wait | finds it held, sleeps, is woken, takes and releases | two sleep behind it |
-//! | barge | the same, but the parent takes it again before the woken one can, and lets go later | the same |
+//! | free | takes and releases a free primitive | none |
+//! | wait | finds it held, sleeps, is woken, takes and releases | two sleep after it |
+//! | barge | as wait, but the parent takes it before the woken participant can, and releases it later | as wait |
 //! | wake | takes, and has to wake the others when it releases | two that sleep on it |
-//! | stopped | the same, and must not wait for them | two that sleep on it, stopped by a signal meanwhile |
-//! | inherit | sleeps, is woken because one was killed half-way, and has to do that one's part | two sleep behind it |
+//! | stopped | as wake, and must not wait for them | two that sleep on it, stopped by a signal |
+//! | inherit | sleeps, is woken because another was killed half-way, and completes its work | two sleep after it |
 //!
-//! Every kill meets a new primitive, so that one play of a scene takes the same instructions as the next. After each
-//! kill whoever is beside must be served, and then the parent.
+//! Every run of a scene has a new primitive, so that all runs execute the same instructions. After each kill the
+//! neighbours must be served, and then the parent.
 
 use core::time::Duration;
 use std::thread;

@@ -1,12 +1,12 @@
 //! The cost of calls over a server, beside a local pool and beside handwritten commands, in the same run: `cargo run
 //! --release -p ossature-redis --example rate`.
 //!
-//! * `local`: a local pool of as many processes makes the same calls.
+//! * `local`: a local pool of the same number of processes makes the same calls.
 //! * `hand`: a loop over the commands of the pool, its scripts included. One client has as many chunks under way, and
 //!   puts the squares in their order; two other processes take, square and answer. The loop has no types, no leases, no
 //!   processes that may die without an end of the loop, and no healing.
-//! * `bare`: a loop over bare commands: XADD, XREADGROUP, XACK, XDEL, XADD, XREAD, XDEL. Nothing tells a call that was
-//!   answered from one that was lost, and nothing limits how many are under way.
+//! * `bare`: a loop over bare commands: XADD, XREADGROUP, XACK, XDEL, XADD, XREAD, XDEL. It does not distinguish
+//!   answered calls from lost ones, and does not limit the calls in flight.
 //!
 //! `--only WORD` measures the rows whose names have the word.
 

@@ -1,19 +1,19 @@
 //! The storm's use of [`Connection`]: a peer dies within a message, and the survivor receives whole messages and then
 //! the end.
 //!
-//! Three processes. The *peer* sends, receives or echoes messages until it dies; each round has a new one. The
-//! *survivor* has the other end and lives through all rounds. The storm itself gives both their ends, to the survivor
-//! over a connection too, strikes the peer at a random instant, and waits for the survivor's verdict.
+//! There are three processes. The *peer* sends, receives or echoes messages until it dies; each round has a new one.
+//! The *survivor* has the other end and runs through all rounds. The storm itself passes both their ends, kills the
+//! peer at a random instant, and waits for the survivor's verdict. The survivor receives its end over a connection.
 //!
 //! A death counts as inside when the survivor found the end within a message, or when the peer was receiving one.
 //!
 //! | must hold | or else |
 //! | --- | --- |
 //! | each message is the next one, byte for byte, with its files | `broken` |
-//! | what a peer had sent before it died is received (not so over TCP, where a reset may overtake it) | `broken` |
-//! | then comes `Closed`, and again when asked again | `broken` |
+//! | messages sent before the peer's death are received (not over TCP, where a reset may overtake them) | `broken` |
+//! | then a read returns `Closed`, and so does the next | `broken` |
 //! | the survivor gives its verdict within ten seconds of the death | `hangs` |
-//! | it has as many descriptors then as at the beginning | `broken` |
+//! | then it has the same number of descriptors as at the beginning | `broken` |
 
 mod message;
 mod peer;

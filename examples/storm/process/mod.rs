@@ -1,20 +1,20 @@
 //! The storm's use of [`Process`]: children, fork servers and whole parents die while they start, work and end.
 //!
-//! Two generations below the storm: a *parent*, itself a [`Process`] by fork, starts children under every
-//! [`Context`](ossature::multiprocessing::Context), daemons among them, joins each from up to three threads at once and
-//! looks what came of it. The storm strikes one of its descendants, a fork server as well as any other, or the parent
-//! itself; at times it lets it end in peace, with daemons left. Being a subreaper, the storm inherits whoever is left,
-//! and nobody may be.
+//! The storm has two generations of descendants. A *parent*, itself a [`Process`] by fork, starts children under every
+//! [`Context`](ossature::multiprocessing::Context), including daemons. It joins each from up to three threads at once
+//! and checks the results. The storm kills one of its descendants, which may be a fork server, or the parent itself.
+//! Sometimes it lets the parent end by itself, with daemons left. The storm is a subreaper, so it inherits the
+//! processes that are left, and none may be left.
 //!
 //! A death counts as inside when the parent or a child of it was starting or ending.
 //!
 //! | must hold | or else |
 //! | --- | --- |
-//! | all joiners learn the code that was due, or -9 if that very child was struck | `broken` |
-//! | a start fails only if somebody died meanwhile | `broken` |
-//! | no task is begun that was not started, or more than once | `broken` |
-//! | after each turn there is no zombie, no child that is still listed, no descriptor more than before | `broken` |
-//! | daemons, half-started children and the fork server are gone with the parent | `broken` |
+//! | all joiners get the expected code, or -9 if that child was killed | `broken` |
+//! | a start fails only if a process died during it | `broken` |
+//! | no task begins without a start, or more than once | `broken` |
+//! | after each turn there is no zombie, no listed child, and no further descriptor | `broken` |
+//! | daemons, half-started children and the fork server end with the parent | `broken` |
 //! | every wait is over within ten seconds | `hangs` |
 
 mod family;
