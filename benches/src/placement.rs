@@ -1,7 +1,7 @@
 //! Whether the two cores are near or far.
 //!
-//! The host moves virtual cores: on the same machine a cache line needs 60 ns between them one day and 400 ns the next,
-//! and every two-core figure changes with it. So a two-core bench first prints that time.
+//! The host moves virtual cores: on the same machine a cache line needs 60 ns between them one day and 400 ns the next.
+//! Every two-core figure changes with it. So a two-core bench first prints that time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering::*};

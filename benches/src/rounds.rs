@@ -2,10 +2,10 @@
 //!
 //! The conditions of a machine change: its clock, its neighbours, the host's placement of its cores. So no contender is
 //! measured for long. In each round every contender runs one burst of some hundred microseconds, and the order turns
-//! from round to round. The ratio of a row is the **median of the ratios within the rounds**: both sides of each of
-//! them saw the same machine, and a burst that was interrupted spoils one round of some hundreds. Where the contenders
-//! own kernel objects, rounds are [merged](Samples::merge) over several sets of objects, because the address of an
-//! object changes figures by some percent.
+//! from round to round. The ratio of a row is the **median of the ratios within the rounds**, because both sides of a
+//! round saw the same machine. An interrupted burst affects one round of some hundreds. Where the contenders own kernel
+//! objects, rounds are [merged](Samples::merge) over several sets of objects, because the address of an object changes
+//! figures by some percent.
 
 use std::time::{Duration, Instant};
 

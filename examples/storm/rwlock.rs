@@ -1,8 +1,8 @@
 //! The storm's use of [`RwLock`]: two numbers that are equal whenever no participant writes, with many readers and one
 //! writer.
 //!
-//! Violations are a writer that is not alone, different numbers in a lock that is not abandoned, a reader's share that
-//! is left at rest, and an abandoned lock without a dead writer.
+//! A writer that is not alone is a violation, and so are different numbers in a lock that is not abandoned. So are a
+//! reader's share that is left at rest, and an abandoned lock without a dead writer.
 
 use core::array::from_fn;
 use core::cell::Cell;
