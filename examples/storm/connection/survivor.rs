@@ -44,7 +44,7 @@ fn outlive(plan: Plan, end: Connection, text: &Text, buffer: &mut [u8]) -> Verdi
             }
             Err(error) if error.kind() == ErrorKind::Closed => {
                 let sent_a_part = plan.role.receives() && !end.writable();
-                verdict.cut = sent_a_part || error.to_string().contains("the end came within a message");
+                verdict.cut = sent_a_part || error.to_string().contains("within a message");
                 verdict.complaint = ends_again(&end);
                 return verdict;
             }
