@@ -1,11 +1,16 @@
 //! The command line.
 
-pub const USAGE: &str = "usage: storm NAME|all [--kills N | --minutes N] [--seed N] [--step [--stride N] [--most N]]
+use crate::board::{FEW, MOST};
+
+pub const USAGE: &str =
+    "usage: storm NAME|all [--kills N | --minutes N] [--seed N] [--participants N] [--step [--stride N] [--most N]]
        storm --self-test
 
   --kills N    kill so many participants at random instants (2000)
   --minutes N  go on for so long, and see that memory and descriptors stay as after the first minute
   --seed N     where the random numbers begin (1)
+  --participants N
+               let N processes use a lock, rlock, condition, permit or barrier at once, 4 to 512 (4)
   --step       kill one participant of a primitive after 1, 2, 3, ... instructions instead
   --stride N   with --step: every Nth instruction only (1)
   --most N     with --step: so many instructions of each scene only, evenly (all)
@@ -23,6 +28,8 @@ pub struct Arguments {
     pub name: String,
     pub kills: u32,
     pub seed: u64,
+    /// The number of processes of a storm that can have more than a few.
+    pub participants: usize,
     pub stride: u32,
     pub most: u32,
     /// The duration of the form that watches memory.
@@ -51,6 +58,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
         name: String::new(),
         kills: 2000,
         seed: 1,
+        participants: FEW,
         stride: 1,
         most: u32::MAX,
         minutes: None,
@@ -64,6 +72,7 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
             "--minutes" => parsed.minutes = Some(number(&word, words.next())?),
             "--seed" => parsed.seed = number(&word, words.next())?,
             "--help" | "-h" => return Ok(None),
+            "--participants" => parsed.participants = number(&word, words.next())?,
             "--step" => parsed.step = true,
             "--stride" => parsed.stride = number::<u32>(&word, words.next())?.max(1),
             "--most" => parsed.most = number::<u32>(&word, words.next())?.max(1),
@@ -83,6 +92,9 @@ pub fn parse(words: impl Iterator<Item = String>) -> Result<Option<Arguments>, S
     }
     if parsed.kills == 0 {
         return Err("--kills 0 shows nothing; use at least 1".to_owned());
+    }
+    if !(FEW..=MOST).contains(&parsed.participants) {
+        return Err(format!("--participants must be {FEW} to {MOST}"));
     }
     Ok(Some(parsed))
 }

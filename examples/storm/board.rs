@@ -9,7 +9,17 @@ use ossature::sys::process::Pid;
 use ossature::sys::shareable;
 use ossature::sys::shm::{Shm, array};
 
-pub const PARTICIPANTS: usize = 4;
+/// The number of participants without `--participants`.
+pub const FEW: usize = 4;
+
+/// The maximum of `--participants`.
+pub const MOST: usize = 512;
+
+/// The number of participants that a primitive of the usual size has room for.
+pub const USUAL: usize = 120;
+
+/// The maximum number of participants whose bits fit into one word.
+const BITS: usize = 16;
 
 shareable! {
     /// The state of one participant, as the participant and the parent report it.
@@ -19,6 +29,8 @@ shareable! {
         turns: AtomicU32,
         /// The value of `go` at which the participant last came to rest.
         rested: AtomicU32,
+        /// 1 while the participant is about to be killed.
+        doomed: AtomicU32,
         pid: AtomicU32,
     }
 }
@@ -28,12 +40,14 @@ shareable! {
     pub struct Board {
         /// Odd while the board is open; a new number at each change.
         go: AtomicU32,
-        /// A bit for each participant that is inside, and above them a bit for each that is about to be killed. They
-        /// share one word, so that a read of it is consistent.
+        /// The number of participants.
+        count: AtomicU32,
+        /// Unused with more than 16 participants. A bit for each participant that is inside, and above them a bit for
+        /// each that is about to be killed. They share one word, so that a read of it is consistent.
         inside: AtomicU32,
         /// The number of violations that participants found.
         broken: AtomicU32,
-        marks: [Mark; PARTICIPANTS],
+        marks: [Mark; MOST],
     }
 }
 
@@ -43,13 +57,19 @@ const OUTSIDE: u32 = 2;
 const WAITS: u32 = 3;
 const HOLDS: u32 = 4;
 
-const DOOMED: u32 = 16;
+/// The position of the bit of a doomed participant above the bit of a participant inside.
+const DOOMED: usize = BITS;
 
 impl Board {
-    pub fn place() -> Shm<Self> {
+    pub fn place(participants: usize) -> Shm<Self> {
         let number = |n| AtomicU32::new(n);
-        let marks = array(|_| Mark::init(number(NEW), number(0), number(0), number(0), number(0)));
-        Shm::place(Self::init(number(0), number(0), number(0), marks)).expect("memory for the storm")
+        let marks = array(|_| Mark::init(number(NEW), number(0), number(0), number(0), number(0), number(0)));
+        let count = number(participants.min(MOST) as u32);
+        Shm::place(Self::init(number(0), count, number(0), number(0), marks)).expect("memory for the storm")
+    }
+
+    pub fn participants(&self) -> usize {
+        self.count.load(SeqCst) as usize
     }
 
     /// Lets the resting participants begin.
@@ -89,7 +109,7 @@ impl Board {
     }
 
     pub fn seats(&self) -> impl Iterator<Item = Seat<'_>> {
-        (0..PARTICIPANTS).map(|index| self.seat(index))
+        (0..self.participants()).map(|index| self.seat(index))
     }
 
     /// The seats of the living participants.
@@ -118,15 +138,22 @@ impl Seat<'_> {
 
     /// Reports that the participant holds the primitive, or does what others wait for. Returns the number of
     /// participants in that state that are not doomed.
+    ///
+    /// With more than 16 participants each is read at another instant. A result above 1 still proves that another
+    /// participant was inside together with this one; a higher number proves no more than that.
     pub fn holds(self) -> u32 {
         self.says(HOLDS);
-        let inside = self.board.inside.fetch_or(self.bit(), SeqCst) | self.bit();
+        let Some(bit) = self.bit() else {
+            // In this order: a participant that was not doomed later was alive when it was inside.
+            return self.board.seats().filter(|seat| seat.is_holding() && !seat.is_doomed()).count() as u32;
+        };
+        let inside = self.board.inside.fetch_or(bit, SeqCst) | bit;
         (inside & !(inside >> DOOMED) & ((1 << DOOMED) - 1)).count_ones()
     }
 
     /// Reports that the participant has released the primitive, or done what others wait for.
     pub fn leaves(self) {
-        self.board.inside.fetch_and(!self.bit(), SeqCst);
+        self.board.inside.fetch_and(!self.bit().unwrap_or(0), SeqCst);
         self.says(OUTSIDE);
     }
 
@@ -154,7 +181,7 @@ impl Seat<'_> {
 
     /// A different number below `below` in each turn.
     pub fn chance(self, below: u32) -> u32 {
-        let turn = self.turns().wrapping_mul(PARTICIPANTS as u32).wrapping_add(self.index as u32);
+        let turn = self.turns().wrapping_mul(self.board.participants() as u32).wrapping_add(self.index as u32);
         (turn.wrapping_mul(0x9e37_79b9) >> 16) % below
     }
 
@@ -179,7 +206,9 @@ impl Seat<'_> {
     pub fn is_given(self, leads: bool) {
         self.says(NEW);
         self.mark().leads.store(u32::from(leads), SeqCst);
-        self.board.inside.fetch_and(!(self.bit() | self.bit() << DOOMED), SeqCst);
+        self.mark().doomed.store(0, SeqCst);
+        let bit = self.bit().unwrap_or(0);
+        self.board.inside.fetch_and(!(bit | bit << DOOMED), SeqCst);
     }
 
     pub fn belongs_to(self, pid: Pid) {
@@ -188,11 +217,12 @@ impl Seat<'_> {
 
     /// Marks the participant as about to be killed, so that others ignore whether it is inside.
     pub fn dooms(self) {
-        self.board.inside.fetch_or(self.bit() << DOOMED, SeqCst);
+        self.mark().doomed.store(1, SeqCst);
+        self.board.inside.fetch_or(self.bit().unwrap_or(0) << DOOMED, SeqCst);
     }
 
     pub fn is_doomed(self) -> bool {
-        self.board.inside.load(SeqCst) & self.bit() << DOOMED != 0
+        self.mark().doomed.load(SeqCst) == 1
     }
 
     pub fn turns(self) -> u32 {
@@ -245,8 +275,9 @@ impl Seat<'_> {
         self.mark().state.load(SeqCst) == state
     }
 
-    fn bit(self) -> u32 {
-        1 << self.index
+    /// The bit of the participant; `None` with more participants than a word has bits for.
+    fn bit(self) -> Option<u32> {
+        (self.board.participants() <= BITS).then(|| 1 << self.index)
     }
 
     fn mark(&self) -> &Mark {

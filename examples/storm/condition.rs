@@ -12,7 +12,7 @@ use ossature::sys::shm::Shm;
 use ossature::sys::sync::condition::Condition;
 use ossature::sys::sync::lock::{Guard, Lock};
 
-use crate::board::{Board, Seat};
+use crate::board::{Board, MOST, Seat, USUAL};
 use crate::step::Scene;
 use crate::{Check, Held, Primitive};
 
@@ -27,23 +27,35 @@ shareable! {
     }
 }
 
-shareable! {
-    struct Stage {
-        ring: Lock<Ring, Shared>,
-        more: Condition<Shared>,
-        less: Condition<Shared>,
-    }
+/// `N` is the number of waiters that a condition has room for.
+struct Stage<const N: usize> {
+    ring: Shm<Lock<Ring, Shared>>,
+    more: Shm<Condition<Shared, N>>,
+    less: Shm<Condition<Shared, N>>,
 }
 
-pub struct ConditionStorm {
-    stage: Shm<Stage>,
+pub struct ConditionStorm<const N: usize> {
+    stage: Stage<N>,
     scene: Option<Scene>,
 }
 
-pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
-    let ring = Lock::shared(Ring { items: [0; 3], put: 0, taken: 0 });
-    let stage = Stage::init(ring, Condition::shared(), Condition::shared());
-    Box::new(ConditionStorm { stage: Shm::place(stage).expect("memory for the storm"), scene })
+pub fn make(scene: Option<Scene>, participants: usize) -> Box<dyn Primitive> {
+    match participants {
+        ..=USUAL => Box::new(ConditionStorm { stage: Stage::<USUAL>::place(), scene }),
+        _ => Box::new(ConditionStorm { stage: Stage::<MOST>::place(), scene }),
+    }
+}
+
+impl<const N: usize> Stage<N> {
+    fn place() -> Self {
+        let ring = Ring { items: [0; 3], put: 0, taken: 0 };
+        let condition = || Shm::place(Condition::shared_with_capacity()).expect("memory for the storm");
+        Self {
+            ring: Shm::place(Lock::shared(ring)).expect("memory for the storm"),
+            more: condition(),
+            less: condition(),
+        }
+    }
 }
 
 type Inside<'s> = Guard<'s, Ring, Shared>;
@@ -71,7 +83,7 @@ impl Ring {
     }
 }
 
-impl ConditionStorm {
+impl<const N: usize> ConditionStorm<N> {
     fn enter(&self) -> Inside<'_> {
         self.mended(self.stage.ring.lock().expect("the lock is recoverable"))
     }
@@ -88,7 +100,7 @@ impl ConditionStorm {
         ring
     }
 
-    fn wait_on<'s>(&self, condition: &Condition<Shared>, ring: Inside<'s>) -> Inside<'s> {
+    fn wait_on<'s>(&self, condition: &Condition<Shared, N>, ring: Inside<'s>) -> Inside<'s> {
         self.mended(condition.wait(ring).expect("few wait, and the lock is recoverable"))
     }
 
@@ -108,15 +120,15 @@ impl ConditionStorm {
 }
 
 /// An empty queue, whose drop puts an item for the longest waiter or, if that one dies, for the next.
-struct Empty<'s>(&'s ConditionStorm);
+struct Empty<'s, const N: usize>(&'s ConditionStorm<N>);
 
-impl Drop for Empty<'_> {
+impl<const N: usize> Drop for Empty<'_, N> {
     fn drop(&mut self) {
         self.0.put(self.0.enter());
     }
 }
 
-impl Primitive for ConditionStorm {
+impl<const N: usize> Primitive for ConditionStorm<N> {
     fn turn(&self, seat: Seat<'_>) {
         seat.waits();
         let alone = |seat: Seat<'_>| {

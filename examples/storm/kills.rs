@@ -12,21 +12,19 @@ use std::time::Instant;
 use ossature::sys::process::{self, Child, ForkError, Signal, fork, parent_id, set_parent_death_signal};
 
 use crate::blows::{self, Blow};
-use crate::board::{Board, PARTICIPANTS, Seat};
+use crate::board::{Board, FEW, Seat};
 use crate::random::Random;
 use crate::{Counts, PATIENCE, Primitive};
 
-pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Counts {
-    let board = Board::place();
+pub fn storm(primitive: &dyn Primitive, participants: usize, kills: u32, seed: u64) -> Counts {
+    let board = Board::place(participants);
     let mut random = Random::new(seed);
     let mut counts = Counts::default();
     let mut children: Vec<_> = board.seats().map(|seat| start(primitive, &board, seat)).collect();
     while counts.goes_on(kills) {
-        // The first one more often: where one leads it is that one.
-        let doomed = [0, 0, 0, 1, 2, 3][random.below(6) as usize];
-        let two = counts.kills + 1 < kills && random.below(8) == 0;
-        let victims = if two { vec![doomed, (doomed + 1) % PARTICIPANTS] } else { vec![doomed] };
-        let stopped = (random.below(4) == 0).then_some((doomed + 2) % PARTICIPANTS);
+        let mut victims = victims(participants, kills - counts.kills.min(kills), &mut random);
+        let doomed = victims[0];
+        let stopped = (random.below(4) == 0).then_some((doomed + victims.len() + 1) % participants);
 
         // One that is stopped at rest owes nobody anything: the others go on.
         let idle = stopped.filter(|&stopped| random.below(4) == 0 && primitive.can_spare(board.seat(stopped)));
@@ -46,6 +44,12 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Counts {
             send(&children[stopped], Signal::STOP);
         }
         wait_a_while(board.seat(doomed), &mut random);
+        if participants > FEW && random.below(4) != 0 {
+            // One of many seldom holds the primitive, so the participant that holds it dies.
+            let spared = |index: &usize| !victims.contains(index) && Some(*index) != stopped;
+            let holder = board.seats().find(|seat| seat.is_holding()).map(|seat| seat.index);
+            victims[0] = holder.filter(spared).unwrap_or(doomed);
+        }
         let blow = Blow::any(&mut random);
         for &victim in &victims {
             board.seat(victim).dooms();
@@ -79,6 +83,16 @@ pub fn storm(primitive: &dyn Primitive, kills: u32, seed: u64) -> Counts {
     }
     counts.broken += board.broken();
     counts
+}
+
+/// The participants that die in this round, at least one: neighbours, at most a sixteenth of all or two, and no more
+/// than the kills that are left. The first participant, which is the leader where one leads, is chosen more often.
+fn victims(participants: usize, left: u32, random: &mut Random) -> Vec<usize> {
+    let first = if random.below(2) == 0 { 0 } else { random.below(participants as u64) as usize };
+    let most = (participants / 16).max(2).min(left as usize);
+    let several = random.below(if participants > FEW { 2 } else { 8 }) == 0;
+    let count = if several && most > 1 { 2 + random.below(most as u64 - 1) as usize } else { 1 };
+    (first..first + count).map(|index| index % participants).collect()
 }
 
 fn start(primitive: &dyn Primitive, board: &Board, seat: Seat<'_>) -> Child {

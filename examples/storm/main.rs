@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example storm -- lock --kills 2000 --seed 1
+//! cargo run --release --example storm -- condition --kills 2000 --participants 500
 //! cargo run --release --example storm -- lock --step
 //! cargo run --release --example storm -- all --minutes 20
 //! ```
@@ -56,7 +57,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Mode};
-use board::{Board, Seat};
+use board::{Board, FEW, Seat};
 use flat::Most;
 use leaks::Holdings;
 use step::Scene;
@@ -182,23 +183,28 @@ impl Counts {
 /// Makes a primitive, for a scene of the second form or, without a scene, for the first form.
 type Make = fn(Option<Scene>) -> Box<dyn Primitive>;
 
+/// The same for a number of participants.
+type MakeMany = fn(Option<Scene>, usize) -> Box<dyn Primitive>;
+
 /// The storm of a name.
 #[derive(Clone, Copy)]
 enum Storm {
     Of(Make),
+    /// The primitive can have as many participants as the board.
+    OfMany(MakeMany),
     Rounds(fn() -> Box<dyn Trial>),
 }
 
 /// The storms by name.
 const STORMS: &[(&str, Storm)] = &[
-    ("lock", Storm::Of(lock::make)),
-    ("rlock", Storm::Of(rlock::make)),
+    ("lock", Storm::OfMany(|scene, _| lock::make(scene))),
+    ("rlock", Storm::OfMany(|scene, _| rlock::make(scene))),
     ("rwlock", Storm::Of(rwlock::make)),
-    ("condition", Storm::Of(condition::make)),
+    ("condition", Storm::OfMany(condition::make)),
     ("semaphore", Storm::Of(semaphore::make)),
-    ("permit", Storm::Of(permit::make)),
+    ("permit", Storm::OfMany(|scene, _| permit::make(scene))),
     ("event", Storm::Of(event::make)),
-    ("barrier", Storm::Of(barrier::make)),
+    ("barrier", Storm::OfMany(barrier::make)),
     ("arena", Storm::Of(arena::make)),
     ("connection", Storm::Rounds(connection::make)),
     ("process", Storm::Rounds(process::make)),
@@ -250,7 +256,7 @@ fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -
     let mut trials: Vec<Option<Box<dyn Trial>>> = chosen
         .iter()
         .map(|(_, storm)| match storm {
-            Storm::Of(_) => None,
+            Storm::Of(_) | Storm::OfMany(_) => None,
             Storm::Rounds(make) => Some(make()),
         })
         .collect();
@@ -261,7 +267,8 @@ fn go_on_for(time: Duration, chosen: &[&(&str, Storm)], arguments: &Arguments) -
             let seed = arguments.seed + turns;
             counts.add(match (storm, trial) {
                 (_, Some(trial)) => trial::storm(&mut **trial, TURN, seed),
-                (Storm::Of(make), None) => kills::storm(&*make(None), TURN, seed),
+                (Storm::Of(make), None) => kills::storm(&*make(None), FEW, TURN, seed),
+                (Storm::OfMany(make), None) => kills::storm(&*make(None, FEW), FEW, TURN, seed),
                 (Storm::Rounds(_), None) => Counts::default(),
             });
         }
@@ -298,14 +305,20 @@ fn run(name: &str, storm: Storm, mode: Mode, arguments: &Arguments) -> bool {
     // counting.
     match storm {
         Storm::Of(make) => drop(make(None)),
+        Storm::OfMany(make) => drop(make(None, arguments.participants)),
         Storm::Rounds(make) => drop(make()),
     }
     let before = Holdings::now();
     let began = std::time::Instant::now();
     let counts = match (mode, storm) {
-        (Mode::Kills, Storm::Of(make)) => kills::storm(&*make(None), arguments.kills, arguments.seed),
+        (Mode::Kills, Storm::Of(make)) => kills::storm(&*make(None), FEW, arguments.kills, arguments.seed),
+        (Mode::Kills, Storm::OfMany(make)) => {
+            let count = arguments.participants;
+            kills::storm(&*make(None, count), count, arguments.kills, arguments.seed)
+        }
         (Mode::Kills, Storm::Rounds(make)) => trial::storm(&mut *make(), arguments.kills, arguments.seed),
         (Mode::Step, Storm::Of(make)) => step::storm(make, arguments.stride, arguments.most),
+        (Mode::Step, Storm::OfMany(make)) => step::storm(|scene| make(scene, FEW), arguments.stride, arguments.most),
         (Mode::Step, Storm::Rounds(_)) if arguments.name == name => {
             eprintln!("storm: {name} has no steps; it is only killed at random instants");
             return false;

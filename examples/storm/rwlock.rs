@@ -16,7 +16,7 @@ use ossature::sys::shareable;
 use ossature::sys::shm::{Shm, array};
 use ossature::sys::sync::rwlock::{ReadGuard, RwLock, WriteGuard};
 
-use crate::board::{Board, PARTICIPANTS, Seat};
+use crate::board::{Board, FEW, Seat};
 use crate::step::Scene;
 use crate::{Check, Held, Primitive};
 
@@ -32,7 +32,7 @@ shareable! {
     struct Stage {
         lock: RwLock<Pair, Shared>,
         /// 1 while the participant writes or waits to write.
-        writers: [AtomicU32; PARTICIPANTS],
+        writers: [AtomicU32; FEW],
     }
 }
 

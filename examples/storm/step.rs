@@ -19,9 +19,9 @@ use std::time::Instant;
 use ossature::sys::process::{Child, Signal, fork};
 use ossature::sys::ptrace::{self, State};
 
-use crate::board::{Board, Seat};
+use crate::board::{Board, FEW, Seat};
 use crate::kills::started;
-use crate::{Counts, Make, PATIENCE, Primitive};
+use crate::{Counts, PATIENCE, Primitive};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scene {
@@ -41,7 +41,7 @@ impl Scene {
 }
 
 /// Kills after every `stride`th instruction of each scene, or less often, with at most `most` kills.
-pub fn storm(make: Make, stride: u32, most: u32) -> Counts {
+pub fn storm(make: impl Fn(Option<Scene>) -> Box<dyn Primitive>, stride: u32, most: u32) -> Counts {
     let mut counts = Counts::default();
     for &scene in make(None).scenes() {
         // Played to its end first, without a kill.
@@ -71,7 +71,7 @@ enum Ended {
 }
 
 fn play(primitive: &dyn Primitive, scene: Scene, steps: u32, counts: &mut Counts) -> Ended {
-    let board = Board::place();
+    let board = Board::place(FEW);
     let board = &*board;
     // All are forked before the parent holds anything: with a lock held fork refuses.
     let me = board.seat(0);
