@@ -21,7 +21,7 @@ pub(super) struct Shortage {
 }
 
 impl Shortage {
-    /// Waits before the next try. The system does not report when a descriptor is free again.
+    /// Returns how long to wait before the next try. The system does not report when a descriptor is free again.
     ///
     /// # Errors
     /// The refusal itself, if it has another cause, or if the deadline or a second has passed.

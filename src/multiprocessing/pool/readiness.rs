@@ -66,8 +66,7 @@ impl Readiness {
     /// # Errors
     /// `EMFILE`; `NotAllowed` in another process than the pool's.
     pub(super) fn of(hub: &Arc<Hub>, job: &Job) -> Result<Self> {
-        let failed =
-            |errno| Error::os(errno, "cannot make a descriptor for a result (close some, or raise RLIMIT_NOFILE)");
+        let failed = |errno| Error::os(errno, "cannot make a descriptor for a result");
         let done = EventFd::counter(0).and_then(AboveStandard::above_standard).map_err(failed)?;
         let epoll = Epoll::new().and_then(AboveStandard::above_standard).map_err(failed)?;
         epoll.register(hub.watch()?, Interest::IN, 0).map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use super::meter::{Meter, Setters};
-use super::tree::ProcessBuilder;
+use super::tree::TreeBuilder;
 use super::value::Value;
 use super::{DEPTH, MAX_DEPTH, OldStr};
 use crate::error::Result;
@@ -122,6 +122,6 @@ impl Decoder {
         let limit = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(MEMORY_PER_BYTE).max(MEMORY));
         let mut graph = Machine::new(bytes, self.old_str, self.objects, Meter::new(limit, self.setters)).run()?;
         let meter = std::mem::replace(&mut graph.meter, Meter::new(0, self.setters));
-        ProcessBuilder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
+        TreeBuilder::build(&graph, meter, self.max_depth.unwrap_or(DEPTH))
     }
 }

@@ -9,7 +9,7 @@ use super::value::Value;
 use crate::error::{Error, Result};
 
 /// Makes values from the nodes of a graph.
-pub(super) struct ProcessBuilder<'m, 'a> {
+pub(super) struct TreeBuilder<'m, 'a> {
     graph: &'m Graph<'a>,
     meter: Meter,
     max_depth: usize,
@@ -59,7 +59,7 @@ impl Filling {
     }
 }
 
-impl<'m, 'a> ProcessBuilder<'m, 'a> {
+impl<'m, 'a> TreeBuilder<'m, 'a> {
     /// Makes the value of the whole graph, without recursion.
     pub(super) fn build(graph: &'m Graph<'a>, meter: Meter, max_depth: usize) -> Result<Value> {
         let (open, states) = (Vec::new(), Vec::new());
