@@ -151,7 +151,7 @@ pub(super) use sealed::Guarded;
 /// let guard = total.lock_owned().unwrap();
 /// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
 /// ```
-#[must_use = "the lock is released at once if the guard is not kept"]
+#[must_use = "the lock is released at once unless the guard is kept"]
 pub struct OwnedGuard<V: Guarded> {
     value: Arc<V>,
     /// `None` only while it is dropped.

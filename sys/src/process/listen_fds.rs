@@ -95,7 +95,7 @@ pub struct ListenFds {
 pub enum ListenFdsError {
     /// This descriptor is not open.
     NotOpen(RawFd),
-    /// This descriptor is not a socket that listens.
+    /// This descriptor is not a listening socket.
     NotListening(RawFd),
     /// This program opened the descriptor: it is closed on exec, or was not open when the program was loaded.
     OpenedHere(RawFd),

@@ -14,7 +14,7 @@
 //! | one thread takes, another releases | [`HandoffLock`] |
 //! | a signal, such as that of Ctrl-C, ends waits | [`interrupt`] |
 //!
-//! The scope, a type parameter of each, is who may wait. [`Private`] means the threads of this process, [`Shared`]
+//! The scope, a type parameter of each, says who may wait. [`Private`] means the threads of this process, [`Shared`]
 //! every process that maps the memory, [`Local`] one thread. A wait ends at a [`Limit`]: a duration, a
 //! [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
 //!

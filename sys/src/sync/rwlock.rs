@@ -87,8 +87,8 @@
 //! read guards; one more waits for a guard to be dropped, and is refused in `Local`.
 //!
 //! **Beside others.** The reader-writer locks of POSIX have no robust form: a killed reader of a `pthread_rwlock_t`
-//! blocks writers forever, and a killed writer blocks all. Three kinds of tests show that this lock survives. One is
-//! a model with a death at every change of a word (`sys/tests/loom/rwlock.rs`). The others are a kill after every
+//! blocks writers forever, and a killed writer blocks everyone. Three kinds of tests show that this lock survives. One
+//! is a model with a death at every change of a word (`sys/tests/loom/rwlock.rs`). The others are a kill after every
 //! instruction, and kills at random instants (`examples/storm`, `rwlock --step` and `rwlock`).
 //!
 //! What a [`Lock`](super::lock::Lock) cannot see, this lock cannot see either.
@@ -363,7 +363,7 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
         WriteGuard { lock: self, stays: PhantomData }
     }
 
-    /// Whether a thread read or wrote a moment ago.
+    /// Whether a reader or a writer had the lock a moment ago.
     pub fn is_locked(&self) -> bool {
         self.raw.turn.is_held() || self.readers() != 0
     }

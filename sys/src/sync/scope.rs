@@ -215,7 +215,7 @@ impl Scope for Local {
     refusing!();
 }
 
-/// Why a primitive refuses a caller, however long it waits.
+/// Why a primitive refuses a caller, however long the caller would wait.
 ///
 /// # Examples
 /// ```

@@ -352,7 +352,7 @@ fn all_but_one_killed_together_free_the_one() {
 }
 
 /// Three parties go round and round, and reset a broken barrier. One after the other is killed at any instant and
-/// replaced. The others wait for the replacement, so a wait that times out was missed by a death or a wake.
+/// replaced. The others wait for the replacement, so a wait that times out has missed a death or a wake.
 fn barrier_outlives_hundreds_of_kills_at_any_instant() {
     if !deaths_are_seen() {
         return;

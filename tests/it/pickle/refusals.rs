@@ -108,8 +108,8 @@ fn a_stack_that_does_not_hold_what_is_wanted_is_an_error() {
     refused(b"e.", "APPENDS at offset 0: no mark is open");
     refused(b"1.", "POP_MARK at offset 0: no mark is open");
     refused(b"}(K\x01u.", "SETITEMS at offset 4: a key without a value");
-    refused(b")K\x01a.", "APPEND at offset 3: the item on the stack has another type than the opcode adds to");
-    refused(b"](K\x01\x90.", "ADDITEMS at offset 4: the item on the stack has another type than the opcode adds to");
+    refused(b")K\x01a.", "APPEND at offset 3: cannot add to the item on the stack, which has another type");
+    refused(b"](K\x01\x90.", "ADDITEMS at offset 4: cannot add to the item on the stack, which has another type");
     refused(b"K\x01K\x02.", "STOP at offset 4: more than one value is left on the stack");
     refused(b"(K\x01.", "STOP at offset 3: more than one value is left on the stack");
     refused(b"N.N", "STOP at offset 1: 1 bytes follow it");

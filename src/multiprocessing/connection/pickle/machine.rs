@@ -325,7 +325,7 @@ impl<'a> Machine<'a> {
             Some(Node { kind: Kind::Items(items), shape: of, .. }) if *of == shape => {
                 add(&mut self.stack, &mut self.meter, items)
             }
-            _ => return Err(self.error("the item on the stack has another type than the opcode adds to")),
+            _ => return Err(self.error("cannot add to the item on the stack, which has another type")),
         };
         self.charged(added)
     }

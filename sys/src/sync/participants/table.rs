@@ -89,9 +89,9 @@ pub(crate) const SLOTS: usize = 120;
 const WATCHED: usize = 120;
 /// The number of words that a sleeper watches at first.
 const NEAR: usize = 8;
-/// When a sleeper checks again if there were more words than it watched at first.
+/// The time after which a sleeper checks again if there were more words than it watched at first.
 const SOON: Duration = Duration::from_millis(1);
-/// How often a sleeper checks for each thousand of words, if there are more than it can watch.
+/// The time between two checks of a sleeper for each thousand words, if there are more than it can watch.
 const ROUND: Duration = Duration::from_millis(10);
 
 /// The maximum number of passes over the slots, if the slots keep changing.

@@ -101,7 +101,7 @@ impl<const MOST: usize> Oldest<MOST> {
         self.found.get(..self.count).unwrap_or(&self.found)
     }
 
-    /// Stores the found waiters from index `from` on in the list, for later notifiers. `now` is the time of the scan.
+    /// Stores the found waiters from index `from` on in the list, for later notifiers. `now` is the `now` of the scan.
     pub(super) fn leave(&self, from: usize, now: u32, list: &List<'_>) {
         let rest = self.found().get(from..).unwrap_or_default();
         if !self.is_coming && !rest.is_empty() {

@@ -64,13 +64,13 @@ unsafe impl Sync for Ticket {}
 /// A number that no slot has.
 const TURN: u32 = u32::MAX;
 
-/// A slot as a thread uses it whose list is empty but for the slot.
+/// A slot as used by a thread whose list contains nothing else.
 struct Only<'s> {
     slot: &'s Slot,
     here: RobustList<'s>,
 }
 
-/// A slot as any thread uses it.
+/// A slot as used by any thread.
 struct Among<'s> {
     slot: &'s Slot,
     /// The same node where this thread has linked it, perhaps in another mapping.

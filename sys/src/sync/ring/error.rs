@@ -64,8 +64,10 @@ impl fmt::Display for RingError {
             Self::NoMemory => {
                 f.write_str("ring: the system has no memory for the message: free some, or send the message in pieces")
             }
-            Self::Closed => f.write_str("ring: it is closed: make a new ring"),
-            Self::Lost => f.write_str("ring: the record is lost, because the other participants took this thread for dead"),
+            Self::Closed => f.write_str("ring: the ring is closed: make a new ring"),
+            Self::Lost => f.write_str(
+                "ring: the record is lost, because the other participants took this thread for dead: send or receive again",
+            ),
             Self::OtherRing => f.write_str("ring: the participant joined another ring: join this one"),
             Self::Os(errno) => write!(f, "ring: cannot change the descriptor of its readiness: {errno}"),
             Self::Refused(refused) => write!(f, "ring: {refused}"),

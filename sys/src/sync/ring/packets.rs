@@ -90,7 +90,8 @@ pub struct Packets {
 pub struct Parcel {
     /// The descriptors of the packet, closed on exec.
     pub descriptors: Descriptors<MOST_DESCRIPTORS>,
-    /// Whether the packet had descriptors that this process could not open, so that all of them were closed.
+    /// Whether descriptors of the packet were lost, for example at this process's limit of open descriptors. All of
+    /// them were closed then.
     pub descriptors_lost: bool,
 }
 

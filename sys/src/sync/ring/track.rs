@@ -253,8 +253,8 @@ impl<'r> Track<'r> {
         self.positions.tail.0.load(Acquire).max(cursor)
     }
 
-    /// Reserves the record at the frontier, if `cursor` is there and the record has room: the common case of
-    /// [`reserve`](Self::reserve).
+    /// Reserves the first record that [`reserve`](Self::reserve) would try, if that is the frontier and has room as it
+    /// is. This is the common case.
     #[inline]
     pub(crate) fn reserve_next(self, cursor: &mut u64, granules: u64, who: u32) -> Option<Claim> {
         let at = self.frontier(*cursor);
