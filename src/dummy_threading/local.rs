@@ -73,7 +73,7 @@ impl<T: 'static, F: Fn() -> T> Local<T, F> {
     /// # Errors
     /// [`ErrorKind::NoResult`] when the OS thread is past its end.
     pub fn try_with<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R> {
-        let over = || Error::new(ErrorKind::NoResult, "the thread has ended: it has no local values any more");
+        let over = || Error::new(ErrorKind::NoResult, "the thread is ending: it has no local values any more");
         let key = self.key.get_or_init(|| {
             static NEXT: AtomicU64 = AtomicU64::new(0);
             NEXT.fetch_add(1, Relaxed)

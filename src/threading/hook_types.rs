@@ -26,7 +26,7 @@ pub type TraceHook = Arc<dyn Fn(&Thread, TraceEvent) + Send + Sync>;
 /// See the example of [`set_trace`](super::set_trace).
 pub type ProfileHook = Arc<dyn Fn(&Thread, Duration) + Send + Sync>;
 
-/// The end of a thread's work at which the [`TraceHook`] is called.
+/// The moment at which the [`TraceHook`] is called: before or after a thread's work.
 ///
 /// # Examples
 /// See the example of [`set_trace`](super::set_trace).

@@ -173,7 +173,7 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
     /// # Errors
     /// [`ErrorKind::NoResult`] when the thread is past its end.
     pub fn try_with<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R> {
-        let over = || Error::new(ErrorKind::NoResult, "the thread has ended: it has no local values any more");
+        let over = || Error::new(ErrorKind::NoResult, "the thread is ending: it has no local values any more");
         let (key, slots) = self.made.get_or_init(|| (fresh(), Arc::default()));
         let find = |mine: &Mine| Some(mine.kept.borrow().get(key)?.slot().downcast_ref::<Slot<T>>()?.clone());
         let slot = match MINE.try_with(find).map_err(|_| over())? {

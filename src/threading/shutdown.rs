@@ -11,7 +11,7 @@ use super::registry::{registry, shutting_down};
 use crate::error::Result;
 use crate::thread::{get_ident, is_first};
 
-/// Registers `callback` for the begin of [`shutdown`], before it waits for threads; the callback that was registered
+/// Registers `callback` for the start of [`shutdown`], before it waits for threads; the callback that was registered
 /// last runs first. A pool stops its workers there, for example.
 ///
 /// A forked child does not have its parent's callbacks.

@@ -88,8 +88,8 @@ bitflags::bitflags! {
         /// The peer closed a stream, or its writing half.
         #[doc(alias = "EPOLLRDHUP")]
         const RDHUP = libc::EPOLLRDHUP as u32;
-        /// An event wakes at least one of the sets that watch a descriptor with this flag, not all of them. Only for
-        /// [`Epoll::register`], and only with `IN`, `OUT`, `ERR`, `HUP`, `WAKEUP` and `ET`.
+        /// An event wakes at least one of the sets that watch a descriptor with this flag, but not necessarily all.
+        /// Only for [`Epoll::register`], and only with `IN`, `OUT`, `ERR`, `HUP`, `WAKEUP` and `ET`.
         #[doc(alias = "EPOLLEXCLUSIVE")]
         const EXCLUSIVE = libc::EPOLLEXCLUSIVE as u32;
         /// Keeps the machine awake while an event is handled. Without `CAP_BLOCK_SUSPEND` the kernel clears it.

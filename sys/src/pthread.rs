@@ -118,7 +118,7 @@ impl Options {
         Self { kind, ..self }
     }
 
-    /// Makes the mutex robust: the next locker receives the death of an owner.
+    /// Makes the mutex robust: the next lock after the death of an owner reports that death.
     #[doc(alias = "PTHREAD_MUTEX_ROBUST")]
     pub fn robust(self) -> Self {
         Self { robust: true, ..self }
@@ -140,7 +140,7 @@ impl Options {
     /// * it is readable and writable, aligned for `pthread_mutex_t`, and large enough;
     /// * it is not moved, unmapped or written except by pthread calls; also not after `'a`, as long as a thread holds
     ///   the mutex or has not returned from unlocking it;
-    /// * no thread uses it as a mutex yet;
+    /// * at the time of the call, no thread uses it as a mutex;
     /// * all those processes use the same libc in the same word size.
     pub unsafe fn init_at<'a>(self, place: NonNull<Mutex>) -> Result<&'a Mutex> {
         // SAFETY: the caller's promise: in bounds, aligned, and lasting for 'a; the contents are in an UnsafeCell.

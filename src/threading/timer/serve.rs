@@ -93,7 +93,7 @@ impl Registry {
         true
     }
 
-    /// Signals a shutdown that it need not wait for timers any more.
+    /// Wakes a shutdown that waits for timers, if `calm`: there is none left to wait for.
     fn tell_calm(&self, calm: bool) {
         if calm {
             self.wheel.calm.notify_all();

@@ -89,7 +89,7 @@ pub(super) struct Timers {
     pub(super) idle: usize,
     /// Whether there is no leader, because all threads are in callbacks.
     pub(super) vacant: bool,
-    /// The instant until which there was last no leader.
+    /// The instant at which the last time without a leader ended.
     pub(super) vacant_until: Deadline,
     /// The number of timers that were called late because every thread was in a callback.
     pub(super) delayed: u64,

@@ -32,7 +32,7 @@ pub(crate) unsafe extern "C" fn ossature_fault(name: *const c_char) -> c_int {
     }
 }
 
-/// The number of the `len` bytes that the call of that name may move.
+/// The number of bytes, at most `len`, that the call of that name may move.
 ///
 /// # Safety
 /// `name` is a string that ends in a zero byte.

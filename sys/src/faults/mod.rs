@@ -73,8 +73,8 @@ pub fn call<T, E: From<Errno>>(name: &str, foreign: impl FnOnce() -> Result<T, E
     foreign()
 }
 
-/// The number of the `len` bytes that the next call of `name` may move: all, unless a rule [shortens](Fault::Shorten)
-/// it.
+/// The number of bytes that the next call of `name` may move: `len`, or fewer if a rule [shortens](Fault::Shorten) the
+/// call.
 ///
 /// In an ordinary build this is `len`. A transfer that is not empty is never made empty, because that would read as the
 /// end of a file.

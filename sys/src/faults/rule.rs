@@ -94,7 +94,7 @@ impl Rule {
         Self { times, ..self }
     }
 
-    /// The rule counts in every thread, and in forked children too (which count on their own).
+    /// The rule applies in every thread, and in forked children too (which count on their own).
     pub fn everywhere(self) -> Self {
         Self { everywhere: true, ..self }
     }
@@ -330,7 +330,7 @@ pub(crate) fn before(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The hook of transfers: the number of the `len` bytes that may move, never more than `len`.
+/// The hook of transfers: the number of bytes that may move, never more than `len`.
 #[cfg_attr(not(ossature_faults), allow(dead_code, reason = "no call looks"))]
 pub(crate) fn shortened(name: &str, len: usize) -> usize {
     let mut allowed = len;

@@ -269,7 +269,7 @@ impl<'a> Sweep<'a> {
         after.since(before).map_or(Ok(()), |left| Err(Failure::Leaked { call, left }))
     }
 
-    /// The state of the process as soon as nothing differs, or after [`PATIENCE`].
+    /// The state of the process as soon as it has no additional threads, or after [`PATIENCE`].
     fn settled(&self, before: &Traces) -> Result<Traces> {
         let patience = Deadline::after(PATIENCE);
         loop {

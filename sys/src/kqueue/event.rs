@@ -147,7 +147,7 @@ bitflags::bitflags! {
         /// Only on macOS: [`DISPATCH`](Self::DISPATCH) with [`UDATA_SPECIFIC`](Self::UDATA_SPECIFIC).
         #[doc(alias = "EV_DISPATCH2")]
         const DISPATCH2 = 0x180;
-        /// Reported: the end of the data. Some data may still be pending.
+        /// Reported: nothing more will come. Data that came before may still be pending.
         #[doc(alias("EV_EOF", "KQ_EV_EOF"))]
         const EOF = 0x8000;
         /// Reported: a change failed, or had [`RECEIPT`](Self::RECEIPT). `data` is the error's number, or 0.
@@ -172,7 +172,7 @@ bitflags::bitflags! {
     /// ```
     #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct Notes: u32 {
-        /// READ, WRITE: report once `data` has at least this number of bytes.
+        /// READ, WRITE: the `data` of the change is the minimum number of bytes for a report.
         #[doc(alias("NOTE_LOWAT", "KQ_NOTE_LOWAT"))]
         const LOWAT = n::NOTE_LOWAT;
 

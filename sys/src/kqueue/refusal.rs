@@ -38,10 +38,12 @@ pub fn refusal(change: &Kevent) -> Option<&'static str> {
         }
         _ if flags.intersects(STRANGE) => Some("FLAG1 and the other bits of SYSFLAGS belong to the system"),
         Filter::PROC if notes.intersects(FORKS) => Some(
-            "FORK, EXEC, TRACK: Linux tells a fork or an exec to a tracer or to the superuser only: ask first, by \
-             Kqueue::follow_processes. EXIT is always there; TRACKERR and CHILD are answers",
+            "FORK, EXEC, TRACK: Linux reports a fork or an exec only to a tracer or to the superuser: call \
+             Kqueue::follow_processes first. EXIT needs no such call; TRACKERR and CHILD are only reported",
         ),
-        Filter::PROC if !notes.difference(Notes::EXIT).is_empty() => Some("PROC: Linux supports only EXIT"),
+        Filter::PROC if !notes.difference(Notes::EXIT).is_empty() => {
+            Some("PROC: Linux supports only EXIT, FORK, EXEC and TRACK")
+        }
         Filter::VNODE if notes.contains(Notes::REVOKE) => Some("REVOKE: Linux does not revoke files"),
         _ => None,
     }

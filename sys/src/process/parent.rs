@@ -15,8 +15,8 @@ use crate::errno::{Errno, Result};
 /// that. See [`set_parent_death_signal`].
 ///
 /// # Errors
-/// `ESRCH` when the parent is outside of this process's pid namespace, as for the first process of a new namespace. By
-/// number, it cannot be determined whether such a parent still runs. The setting has no effect then.
+/// `ESRCH` when the parent is outside of this process's pid namespace, as for the first process of a new namespace.
+/// Such a parent has no number here by which to check that it still runs. Nothing is set then.
 ///
 /// # Examples
 /// ```standalone_crate

@@ -54,7 +54,7 @@ pub(crate) fn call_long(name: &'static str, foreign: impl FnOnce() -> core::ffi:
     })
 }
 
-/// The number of the `len` bytes that the next call of `name` may move: all, unless the fault hook shortens it.
+/// The number of bytes that the next call of `name` may move: `len`, or fewer if the fault hook shortens the call.
 ///
 /// Never makes a non-empty transfer empty, because that would read as end of file.
 #[inline(always)]

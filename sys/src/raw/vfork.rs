@@ -52,7 +52,7 @@ impl Drop for Stack {
 
 /// `clone3(args with CLONE_VM | CLONE_VFORK and a stack)`: runs `child(data)` in a new process that shares this memory,
 /// and returns its number once it has executed another program or ended. `EOPNOTSUPP` without memory for the stack, and
-/// on targets without this call.
+/// on targets other than x86_64.
 ///
 /// # Safety
 /// * All signals are blocked: a handler in the child would write into the parent's memory.

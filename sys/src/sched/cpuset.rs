@@ -33,7 +33,7 @@ const WORDS: usize = CpuSet::CAPACITY / BITS;
 pub struct CpuSet([c_ulong; WORDS]);
 
 impl CpuSet {
-    /// The upper limit of the numbers of processors.
+    /// The number of processors that a set has room for: all processor numbers are below it.
     #[doc(alias = "CPU_SETSIZE")]
     pub const CAPACITY: usize = 8192;
 

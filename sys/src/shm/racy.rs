@@ -16,7 +16,7 @@ use super::fingerprint::{Description, Fingerprint};
 use super::shareable::{Init, Plain, Shareable, Zeroed};
 use crate::errno::Result;
 
-/// A plain value that any thread may read and write at any time.
+/// A plain value that any thread of any process may read and write at any time.
 ///
 /// Differs from Python's `RawValue` only in that a value wider than a machine word may be seen torn, as it may there.
 ///

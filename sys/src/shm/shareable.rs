@@ -123,12 +123,12 @@ pub unsafe trait Init<T> {
     /// Writes the value.
     ///
     /// # Errors
-    /// What making the value met; the place may then hold anything.
+    /// The error of making the value; `place` may then hold anything.
     ///
     /// # Safety
-    /// `place` is aligned, valid for writes of a `T`, and in shared memory that no other process uses yet. That memory
-    /// stays mapped for as long as the value is in use. If there is a primitive of this crate in a `T`, all bytes of
-    /// the place are zero.
+    /// `place` is aligned, valid for writes of a `T`, and in shared memory that no other thread or process uses yet.
+    /// That memory stays mapped for as long as the value is in use. If there is a primitive of this crate in a `T`, all
+    /// bytes of the place are zero.
     unsafe fn init(self, place: *mut T) -> Result<()>;
 }
 

@@ -126,8 +126,8 @@ impl UnixAddress {
         self.name().strip_prefix(b"\0")
     }
 
-    /// `unlink(path)`: removes the file of a path. A socket that is bound to the path stays open, but accepts no new
-    /// connections.
+    /// `unlink(path)`: removes the file of a path. A socket that is bound to the path stays open, but clients can no
+    /// longer connect to it.
     ///
     /// # Errors
     /// `EINVAL` for another kind of address; `ENOENT`, `EACCES`, `EPERM`, `EISDIR`, `EROFS` and others for the path.

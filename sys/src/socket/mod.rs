@@ -383,7 +383,7 @@ impl Socket {
     }
 
     /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: the credentials of the process that made the connection (or the
-    /// pair); `None` when there is none.
+    /// pair); `None` when the socket has no peer.
     ///
     /// These are the credentials of that moment: the peer may have changed them or handed its end on since.
     ///

@@ -189,7 +189,7 @@ impl<S: Scope> Event<S> {
         }
     }
 
-    /// Clears the flag: later waits wait. Threads that waited when it was set are freed anyway.
+    /// Clears the flag: later waits block. Threads that waited when it was set are freed anyway.
     #[inline]
     pub fn clear(&self) {
         let mut seen = self.state.load(Relaxed);

@@ -158,7 +158,7 @@ impl<S: Scope> HandoffLock<S> {
         self.units.give(1).map_err(|_| NotLocked)
     }
 
-    /// Whether the lock was taken a moment ago.
+    /// Whether the lock is taken; the answer may be outdated.
     #[doc(alias = "is_locked")]
     pub fn locked(&self) -> bool {
         count(self.units.state()) == 0

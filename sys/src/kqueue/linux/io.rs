@@ -85,7 +85,7 @@ impl QueueState {
     }
 }
 
-/// Whether epoll's flags mean the end of the data.
+/// Whether epoll's flags mean that no more data (READ) or room (WRITE) will come.
 pub(super) fn is_over(slot: &Slot, found: Interest) -> bool {
     let end = if slot.filter == Filter::READ.number() { Interest::RDHUP } else { Interest::ERR };
     found.intersects(end | Interest::HUP)

@@ -7,8 +7,8 @@ use crate::errno::Result;
 use crate::kqueue::{Filter, Flags, Kevent};
 use crate::signal::{self, Signal, mask, numbered};
 
-/// The number of knotes for which each signal was blocked. It is 0 for a signal that the program blocks itself, whose
-/// mask does not change.
+/// The number of knotes for which each signal was blocked. It is 0 for a signal that the program blocks itself, which
+/// stays blocked.
 static BLOCKED: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
 
 fn count(signal: Signal) -> Option<&'static AtomicU32> {

@@ -17,7 +17,7 @@ fn row_words(extent: usize) -> usize {
     extent.div_ceil(WORD)
 }
 
-/// The upper limit of the numbers of holders.
+/// The number of entries that may have a holder: all holder numbers are below it.
 pub(super) fn most(state: &State) -> usize {
     usize::try_from(state.holders).unwrap_or(HOLDERS).min(HOLDERS)
 }

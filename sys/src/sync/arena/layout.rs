@@ -41,7 +41,7 @@ crate::shareable! {
         pub(super) extent: u64,
         /// The granule at which the search for room starts.
         pub(super) cursor: u64,
-        /// The number above the highest holder so far.
+        /// The number of entries that may have a holder: all holder numbers so far are below it.
         pub(super) holders: u64,
     }
 }

@@ -29,9 +29,9 @@
 //! handles is another ([`Carrier`]).
 //!
 //! **A forked child** has copies of its parent's handles and of its descriptor. So after a fork the kernel's lock shows
-//! only that one of the two exists, and neither may free an object of the other. The first of the two that changes
-//! anything first becomes a new holder of all its objects, and closes its copy of the old descriptor. A child that
-//! changes nothing holds its parent's objects from the time of the fork until its own end.
+//! only that one of the two exists, and neither may free an object of the other. Before one of them changes
+//! anything, it becomes a new holder of all its objects and closes its copy of the old descriptor. A child that changes
+//! nothing holds its parent's objects from the time of the fork until its own end.
 //!
 //! **When a process is killed**, at any instruction, the others carry on:
 //!
@@ -62,7 +62,7 @@
 //!
 //! **Cost.** An object is made with some ten atomic instructions and no system call, unless pages must be allocated. A
 //! message with handles opens the memory file again, and so does the first change after a fork. A sweep reads each
-//! holder and at a bit for each granule. Without `/proc` no file can be opened again, so arenas are not available.
+//! holder and a bit for each granule. Without `/proc` no file can be opened again, so arenas are not available.
 //!
 //! Source: fcntl_locking(2) for locks of open file descriptions.
 

@@ -34,10 +34,10 @@
 //! or computed. [`join`](Barrier::join) enrols until the [`Party`] is dropped; a wait enrols for its own time. (A
 //! thread that has waited without joining and returns does not count as dead.) Waiting parties watch the others, each
 //! of them those before it in a ring, and the kernel wakes one of them at the death. If no party waits, the next one
-//! that waits sees the death, and no cycle ends before that. If a party dies before it enrols, the others only run into
-//! their deadlines. If a change was stored but not announced, the party that the kernel wakes at the gate announces it.
-//! A party that dies while it leaves counts as dead; the other parties of its cycle still get their numbers. `reset`
-//! makes the barrier whole again.
+//! that waits sees the death, and no cycle ends before that. If a party dies before it enrols, only their deadlines end
+//! the waits of the others. If a change was stored but not announced, the party that the kernel wakes at the gate
+//! announces it. A party that dies while it leaves counts as dead; the other parties of its cycle still get their
+//! numbers. `reset` makes the barrier whole again.
 //!
 //! | enrolled, and neither waiting nor dead | a waiting party sees a death |
 //! | --- | --- |
