@@ -35,7 +35,7 @@ pub(crate) const LEASES: u32 = 6;
 /// # drop(pool);
 /// # Ok(()) }
 /// ```
-#[must_use = "the pool is unused until `connect`"]
+#[must_use = "the settings do nothing until `connect`"]
 #[derive(Clone, Debug)]
 pub struct PoolBuilder {
     connect: Duration,
@@ -48,9 +48,9 @@ pub struct PoolBuilder {
 }
 
 impl Pool {
-    /// Connects to the pool `name` at `url`: `redis://host/`, `rediss://user:password@host:6380/` with TLS,
-    /// `unix:///path`, or `sentinel://host:26379,host2:26379/server`. Several URLs may be separated by commas; one of
-    /// them must accept writes.
+    /// Connects to the pool `name` at `url`: `redis://host/`, `rediss://user:password@host:6380/` with TLS or
+    /// `unix:///path`. These may be several, separated by commas, one of which accepts writes. For Sentinels the URL is
+    /// `sentinel://host:26379,host2:26379/server`.
     ///
     /// Returns once the server has answered. Workers may come later.
     ///
@@ -108,7 +108,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets the time after which the process that runs a call is killed. The call ends as
+    /// Sets the time limit of a call, after which its process is killed. The call then ends as
     /// [`WorkerDied`](ErrorKind::WorkerDied).
     ///
     /// Each call is then its own chunk.
@@ -117,7 +117,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how often a call is run again after the death of its process or the loss of its host. The default is 0.
+    /// Sets the maximum number of times that a call runs again, after its process died while it ran or its host was
+    /// lost. The default is 0.
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = count;
         self

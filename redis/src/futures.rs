@@ -156,7 +156,7 @@ impl<R> Future<R> {
         Ok(matches!(self.failure()?, Some(Failure::Cancelled)))
     }
 
-    /// Returns whether the call has ended: with a value, with an error or by a cancel.
+    /// Returns whether the call has ended: with a value, with an error or cancelled.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel).
@@ -183,8 +183,8 @@ impl<R> Future<R> {
         Ok(Some(self.failure()?.map(|failure| failure.into_error(self.held.task))))
     }
 
-    /// Calls `callback` with this future once the call has ended, in the pool's thread for callbacks. A call that has
-    /// already ended causes the callback in that thread too.
+    /// Calls `callback` with this future once the call has ended, in the pool's thread for callbacks. If the call has
+    /// already ended, `callback` runs in that thread too.
     ///
     /// # Errors
     /// `EAGAIN` when the system has no room for the thread.

@@ -1,4 +1,4 @@
-//! Results one after the other, of items that are drawn as fast as results are taken.
+//! Results one after the other, of items that are drawn no faster than results are taken.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -125,7 +125,7 @@
 //! | `{name}:alive` | sorted set | the end of each worker's lease |
 //! | `{name}:workers` | hash | each worker's description of itself |
 //! | `{name}:sweep` | string | the time of the last sweep for workers without a lease |
-//! | `{name}:dead` | stream | dead letters, a thousand at most |
+//! | `{name}:dead` | stream | dead letters, about the last thousand |
 //!
 //! The keys of a client expire a minute after its last request. A queue has `{name}:tasks:q`, `{name}:alive`,
 //! `{name}:workers` and `{name}:sweep` in the same way, and these:
@@ -189,9 +189,9 @@
 //! | busy worker | `TURN`: ends chunks, begins others, claims more | whenever chunks have ended |
 //! | each | `TICK` or `BEAT`, at ten to a lease, over other connections or between two waits | always |
 //!
-//! `SUBMIT` runs three commands for a chunk, and `TURN` five for its end and one for its claim, beside what a request
-//! has once. So a single call costs thirteen commands in three requests: `SUBMIT` (4), XDEL and XREAD; XREADGROUP;
-//! `TURN` (6).
+//! `SUBMIT` runs three commands for a chunk. `TURN` runs five for the end of a chunk, one for its claim, and three for
+//! its beginning if it was claimed ahead. Each request runs some more, however many chunks it has. So a single call
+//! costs thirteen commands in three requests: `SUBMIT` (4), XDEL and XREAD; XREADGROUP; `TURN` (6).
 
 mod builder;
 mod engine;

@@ -339,8 +339,10 @@ impl Pool {
         self.hub.state().healed
     }
 
-    /// The chunks of this pool that no worker could run, the oldest first, a thousand at most. Their bytes are not of
-    /// this protocol, or they lost a host at each permitted attempt.
+    /// The chunks of this pool that no worker could run, the oldest first. Their bytes are not of this protocol, or
+    /// they lost a host at each permitted attempt.
+    ///
+    /// Returns at most a thousand. The server keeps at least the last thousand, and somewhat more at times.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when the server is away.

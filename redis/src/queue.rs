@@ -56,7 +56,7 @@ pub struct Queue<T> {
 ///
 /// # Examples
 /// See the example of [`Queue`].
-#[must_use = "the queue is unused until `connect`"]
+#[must_use = "the settings do nothing until `connect`"]
 #[derive(Clone, Debug)]
 pub struct QueueBuilder {
     maxsize: Option<usize>,

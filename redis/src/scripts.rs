@@ -193,7 +193,9 @@ return 0
 /// worker whose answer was lost repeats the request. An end counts once, and a beginning already belongs to the worker.
 /// Chunks claimed in a lost answer are returned after two heartbeats.
 ///
-/// Six commands for the end of a chunk, and three for its claim.
+/// It runs five commands for each end, three for each beginning and one for each claimed chunk. It also runs one for
+/// each client that gets an answer, one before the claims and two for each label that it reads. Chunks and answers
+/// above 256 KiB need more.
 const TURN: &str = concat!(
     "#!lua flags=allow-oom\n",
     answer!(),

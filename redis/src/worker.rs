@@ -33,7 +33,7 @@ use crate::link::Link;
 ///     Worker::new("redis://broker/", "render")?.processes(8).run()
 /// }
 /// ```
-#[must_use = "the worker is idle until `run`"]
+#[must_use = "the worker claims no calls until `run`"]
 #[derive(Clone, Debug)]
 pub struct Worker {
     url: String,
