@@ -70,7 +70,7 @@ impl<T> Thread<T> {
     /// Returns at once whether the thread has ended.
     ///
     /// # Errors
-    /// As for [`join`](Self::join); a thread that it started itself gets `false` if there is a limit.
+    /// As for [`join`](Self::join); but with a limit, a call in a thread that this thread started returns `false`.
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         let name = || self.inner.name();
         match self.inner.phase.get() {
@@ -80,7 +80,8 @@ impl<T> Thread<T> {
                 Err(Error::new(ErrorKind::NotStarted, message))
             }
             Phase::Started if limit.into().is_never() || Rc::ptr_eq(&self.inner, &frames().current()) => {
-                let message = format!("thread {} would wait for its own end: join it after its start", name());
+                let message =
+                    format!("thread {} would wait for its own end: join it after `start` has returned", name());
                 Err(Error::new(ErrorKind::WouldDeadlock, message))
             }
             Phase::Started => Ok(false),

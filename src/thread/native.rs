@@ -86,7 +86,7 @@ impl Native {
         admit: impl FnOnce(Ident) -> Result<()>,
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Ident> {
-        let again = || Error::new(ErrorKind::AlreadyStarted, "a thread can be started once: make a new one");
+        let again = || Error::new(ErrorKind::AlreadyStarted, "the thread was already started: make a new thread");
         if self.is_started() {
             return Err(again()); // without the lock, which whoever joins it holds
         }

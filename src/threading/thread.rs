@@ -112,7 +112,7 @@ impl<T> Thread<T> {
     pub fn join_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         let native = &self.inner.native;
         if !native.is_started() {
-            let message = format!("thread {} cannot be joined before it is started", self.inner.name());
+            let message = format!("thread {} cannot be joined: start it first", self.inner.name());
             return Err(Error::new(ErrorKind::NotStarted, message));
         }
         let limit = limit.into();

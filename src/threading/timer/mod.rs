@@ -113,7 +113,7 @@ impl Timer {
             INITIAL => registry().start(&self.0, Deadline::after(self.interval().max(SOONEST))),
             // Cancelled before its start, which is only once.
             OVER if state.generation.swap(generation(), AcqRel) == 0 => Ok(()),
-            _ => Err(Error::new(ErrorKind::AlreadyStarted, "a timer can be started once: make a new one")),
+            _ => Err(Error::new(ErrorKind::AlreadyStarted, "the timer was already started: make a new timer")),
         }
     }
 

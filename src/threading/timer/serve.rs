@@ -44,7 +44,7 @@ impl Registry {
         }
         state.generation.store(generation(), Relaxed);
         if state.phase.compare_exchange(INITIAL, PENDING, Relaxed, Relaxed).is_err() {
-            return Err(Error::new(ErrorKind::AlreadyStarted, "a timer can be started once: make a new one"));
+            return Err(Error::new(ErrorKind::AlreadyStarted, "the timer was already started: make a new timer"));
         }
         timers.queue.push(at, shot.clone());
         timers.awaited += usize::from(!state.daemon.load(Relaxed));
