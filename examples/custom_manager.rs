@@ -31,17 +31,17 @@ managed! {
             Self
         }
 
-        /// Returns the name of this method.
+        /// Returns a text that names this method.
         pub fn f(&self) -> String {
             "you called Foo.f()".to_owned()
         }
 
-        /// Returns the name of this method too.
+        /// Returns a text that names this method too.
         pub fn g(&self) -> String {
             "you called Foo.g()".to_owned()
         }
 
-        /// A method that only one of the two registered names exposes.
+        /// Returns such a text too; only clients of `Foo2` can call this method.
         pub fn _h(&self) -> String {
             "you called Foo._h()".to_owned()
         }

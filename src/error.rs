@@ -116,8 +116,8 @@ pub enum ErrorKind {
     NotAllowed,
     /// [`dummy_thread::interrupt_main`](crate::dummy_thread::interrupt_main) was called (Python's `KeyboardInterrupt`).
     Interrupted,
-    /// The worker of a pool died while it ran the task: [`Error::pid`] and [`Error::exit_status`] return which worker
-    /// and how.
+    /// The worker of a pool died while it ran the task: [`Error::pid`] returns its process id, and
+    /// [`Error::exit_status`] how it ended.
     #[doc(alias = "BrokenProcessPool")]
     WorkerDied,
     /// The task of a pool panicked in its worker. The [source](std::error::Error::source) is the

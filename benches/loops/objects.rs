@@ -60,7 +60,7 @@ fn eventfd() -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Dispatches an event where nothing is read: a count for each token.
+/// A count for each token, which stands for the dispatch of an event where nothing is read.
 pub struct Seen(Vec<u64>);
 
 impl Seen {

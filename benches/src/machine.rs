@@ -32,7 +32,7 @@ pub fn on_core<R>(core: usize, body: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Restricts the calling thread, and threads that it starts later, to `cores`.
+/// Restricts the calling thread, and the threads and processes that it starts later, to `cores`.
 ///
 /// # Panics
 ///

@@ -177,7 +177,7 @@ fn forbidden(errno: Errno) -> bool {
 
 #[cold]
 fn truncated() -> Error {
-    let message = "the file is shorter than its map: another process truncated it; map the file again, \
+    let message = "the file is shorter than its map, because it was truncated: map the file again, \
                    or use a Memfd sealed with Seals::SHRINK, which cannot be truncated";
     Error::new(ErrorKind::Truncated, message)
 }

@@ -46,7 +46,7 @@ impl Room {
         Self { bytes, base, step, most, skew: (map.offset % PAGE as u64) as usize }
     }
 
-    /// The address to which a byte of the map is copied.
+    /// The index in `bytes` to which a byte of the map is copied.
     fn place(&self, at: usize) -> usize {
         self.base + (at + self.skew) % PAGE
     }

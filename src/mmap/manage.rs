@@ -23,8 +23,8 @@ impl Mmap {
     /// memory](Self::anonymous) does not grow, because its new pages would belong to nothing. To share memory that
     /// grows, map a [`Memfd`](ossature_sys::mmap::Memfd).
     ///
-    /// Differs from Python's `resize`: the content of the file *after* the map is kept. A file that another process has
-    /// truncated is not extended again. On an error the file has its old length.
+    /// Differs from Python's `resize`: the content of the file *after* the map is kept. A file that was truncated below
+    /// the map is not extended again. On an error the file has its old length.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when `len` is 0, to grow shared memory without a file, for a map that keeps no

@@ -212,7 +212,7 @@ impl Map {
         }
     }
 
-    /// Lends the bytes for writing if no other process can reach them.
+    /// Lends the bytes for writing if nothing else can reach them.
     pub(super) fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
         if self.lends != Lends::Writing || !self.writes() {
             return None;
@@ -316,7 +316,7 @@ impl Absent {
 }
 
 impl MmapOptions {
-    /// Maps a file which, as the *caller* promises, no other process changes, so that the map lends slices: see
+    /// Maps a file which, as the *caller* promises, nothing else changes, so that the map lends slices: see
     /// [`Mmap::as_slice`] and [`Mmap::as_mut_slice`].
     ///
     /// # Errors

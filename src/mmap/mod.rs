@@ -264,8 +264,8 @@ impl Mmap {
         self.map.as_slice()
     }
 
-    /// Lends the bytes for writing if no other process can reach them: those of [private](Self::private) memory, and of
-    /// a [trusted](MmapOptions::map_trusted) file.
+    /// Lends the bytes for writing if nothing else can reach them: those of [private](Self::private) memory, and of a
+    /// [trusted](MmapOptions::map_trusted) file.
     ///
     /// # Examples
     /// See the example of [`as_slice`](Self::as_slice).

@@ -11,8 +11,8 @@ use crate::multiprocessing::transfer::Trust;
 
 /// A secret of any length that both sides know and neither sends.
 ///
-/// Clones share one copy, which is wiped from memory when the last clone is dropped. The key prints without its bytes,
-/// and has no serialised form, so that it cannot be sent in a message by mistake.
+/// Clones share one copy, which is wiped from memory when the last clone is dropped. Its debug output hides the
+/// bytes, and it has no serialised form, so that it cannot be sent in a message by mistake.
 ///
 /// Differs from Python, where any byte string is a key and can be printed: this key is made from bytes explicitly. An
 /// empty key is valid, but known to everybody: a peer that proves to know it stays [`Untrusted`](Trust::Untrusted).

@@ -149,7 +149,7 @@ impl ConnectBuilder {
         self
     }
 
-    /// Connects. Waits without a limit until the listener accepts, and for the handshake up to its [time
+    /// Connects. Waits without a limit for the connection, and for the handshake up to its [time
     /// limit](Self::handshake_timeout).
     ///
     /// # Errors

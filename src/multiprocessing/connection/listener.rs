@@ -133,9 +133,9 @@ impl Listener {
     /// Waits for a peer to connect and, if there is a key, to prove that it knows the key.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when a peer failed to, or disconnected; that connection is closed,
-    /// and the listener can accept others. [`incoming`](Self::incoming) passes such failures to a hook, and continues
-    /// by itself.
+    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when a peer failed to prove it, or disconnected. That connection is
+    /// closed, and the listener can accept others. [`incoming`](Self::incoming) passes such failures to a hook, and
+    /// continues by itself.
     ///
     /// [`ErrorKind::Os`](crate::ErrorKind::Os) with `EMFILE` or `ENFILE` when no descriptor was free for a second, or
     /// until an earlier deadline. Peers that want to connect keep waiting. The same with `ENOMEM` or `ENOBUFS`; the
