@@ -458,8 +458,8 @@ macro_rules! receives {
                 self.recv_bytes_into_timeout(buffer, Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }
 
-            /// Does what [`recv_bytes_into`](Self::recv_bytes_into) does within the deadline. At `None` the buffer's
-            /// content is unspecified.
+            /// Does what [`recv_bytes_into`](Self::recv_bytes_into) does within the deadline; `None` when the deadline
+            /// has passed. Then the buffer's content is unspecified.
             ///
             /// # Errors
             /// As for [`recv_bytes_into`](Self::recv_bytes_into).

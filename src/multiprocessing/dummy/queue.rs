@@ -117,7 +117,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Appends an item, and waits for room.
+    /// Waits for room, and appends an item.
     ///
     /// # Errors
     /// [`ShutDown`](PutError::ShutDown), with the item.
@@ -134,7 +134,7 @@ impl<T> Queue<T> {
         self.put_timeout(item, Deadline::NOW)
     }
 
-    /// Appends an item, and waits for room until the deadline.
+    /// Waits for room until the deadline, and appends an item.
     ///
     /// # Errors
     /// [`Full`](PutError::Full) when there was no room, and [`ShutDown`](PutError::ShutDown), with the item.

@@ -74,7 +74,7 @@ impl Proxy {
         reply.ok_or_else(no_end)
     }
 
-    /// Calls a method as [`call`](Self::call) does, and waits for at most that time; `None` when the time ran out.
+    /// Calls a method as [`call`](Self::call) does, and waits at most `limit`; `None` when the time ran out.
     ///
     /// Then the thread's connection to the server is closed. The server forgets a call that waits, and releases the
     /// locks that this thread has acquired there. A method of the program's own type runs on, and its result is
@@ -200,7 +200,7 @@ impl Proxy {
         }
     }
 
-    /// Copies the object.
+    /// Returns a copy of the object.
     ///
     /// # Errors
     /// As for [`call`](Self::call); [`Remote`](ErrorKind::Remote) for an object that cannot be sent.

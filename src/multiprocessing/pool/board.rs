@@ -303,7 +303,7 @@ impl Board {
         }
     }
 
-    /// Whether a worker sleeps that was not woken.
+    /// Whether any worker sleeps and was not woken.
     pub(super) fn has_sleepers(&self) -> bool {
         self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)
     }

@@ -26,7 +26,8 @@ impl Fallen {
         Self { supervisor, line: line.map(Arc::new), until: Deadline::after(LAST) }
     }
 
-    /// Waits for the end of the last worker, at most until the deadline. Returns whether the wait is over.
+    /// Waits for the end of the last worker, at most until the deadline. Returns true once the last worker has ended or
+    /// the time in [`LAST`] has passed.
     pub(super) fn outwait(&self, deadline: Deadline) -> bool {
         let Some(line) = &self.line else { return true };
         let ended = poll(&mut [PollFd::new(&**line, PollFlags::IN)], deadline.or_sooner(self.until));

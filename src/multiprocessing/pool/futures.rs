@@ -313,9 +313,9 @@ impl<R> Future<R> {
         Ok(Some(self.job.failure().map(|failure| failure.into_error(self.job.task))))
     }
 
-    /// Calls `callback` with this future once the call has ended, in a thread that the executor starts for its
-    /// callbacks. That thread also calls the callback if the call has already ended. A panic of a callback is printed,
-    /// and the other callbacks are called.
+    /// Registers `callback`, which is called with this future once the call has ended. A thread that the executor
+    /// starts for its callbacks calls it, also if the call has already ended. A panic of a callback is printed, and the
+    /// other callbacks are called.
     ///
     /// An executor has this thread from the first callback on, so the program cannot fork. The thread ends after the
     /// last callback of an executor that was dropped.

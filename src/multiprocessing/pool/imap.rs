@@ -60,7 +60,7 @@ pub struct IMapIterator<I, R> {
     lookahead: usize,
     /// The limit to which the look-ahead grows while the caller waits for results.
     most: usize,
-    /// The number of items that may be missing before items are drawn. One at a time would wake a worker for each.
+    /// Items are drawn once at least this many fit into the look-ahead. One at a time would wake a worker for each.
     refill: usize,
     ordered: bool,
     drawn: usize,

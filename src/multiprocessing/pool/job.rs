@@ -273,7 +273,7 @@ impl Job {
         inner.failures.values().next().cloned().or_else(|| inner.outcomes.iter().find_map(failed))
     }
 
-    /// Raises an eventfd once every call has ended.
+    /// Registers an eventfd to raise once every call has ended.
     pub(super) fn signal(&self, event: Arc<EventFd>) {
         let mut inner = self.inner();
         if inner.ended == inner.given {
@@ -283,7 +283,7 @@ impl Job {
         }
     }
 
-    /// Makes a callback due once every call has ended.
+    /// Registers a callback that becomes due once every call has ended.
     pub(super) fn call_back(&self, callback: Callback, due: &Arc<Due>) {
         let mut inner = self.inner();
         if inner.ended == inner.given {

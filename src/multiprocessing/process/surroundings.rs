@@ -219,7 +219,7 @@ impl Surroundings {
     /// Checks that a child of the given method can have these surroundings.
     pub(super) fn check(&self, method: Context) -> Result<()> {
         if method == Context::Thread && !self.are_usual() {
-            let message = format!("a thread cannot have a {} of its own: start a process", self.options().join(", "),);
+            let message = format!("a thread cannot have its own {}: start a process", self.options().join(", "));
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if method != Context::Spawn && self.environment != Environment::default() {

@@ -93,7 +93,7 @@ impl<T: Transfer> ProcessValue<T> {
     /// * [`Decode`](ErrorKind::Decode) when the value does not decode as a `T`.
     /// * Those of [`Process::join`].
     pub fn join(mut self) -> Result<T> {
-        let unknown = || Error::new(ErrorKind::NoResult, "the process ended without a status");
+        let unknown = || Error::new(ErrorKind::NoResult, "the process ended, and its exit status is unknown");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown)
     }
 

@@ -125,7 +125,7 @@ impl<T> Sender<T> {
 }
 
 impl<T: Serialize> Sender<T> {
-    /// Sends an item, and waits for room.
+    /// Waits for room, and sends an item.
     ///
     /// # Errors
     /// [`ShutDown`](PutError::ShutDown) with the item, when there is no room and no receiver is left, within 50 ms; or
@@ -251,7 +251,7 @@ impl<T> Receiver<T> {
 }
 
 impl<T: DeserializeOwned> Receiver<T> {
-    /// Receives an item, and waits for one.
+    /// Waits for an item, and receives it.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed) when there is no item and no sender is left; as for [`Queue::get`].

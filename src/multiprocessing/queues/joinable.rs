@@ -12,7 +12,7 @@ use super::readiness::Readiness;
 use super::users::{receive, task_done};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A queue with a join: Python's `multiprocessing.JoinableQueue`.
+/// A queue that can be joined: Python's `multiprocessing.JoinableQueue`.
 ///
 /// Each item that was put is unfinished until the thread that got the item calls [`task_done`](Self::task_done).
 /// [`join`](Self::join) waits until no item is unfinished. If a thread or a process ends with items that were not
@@ -59,7 +59,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct JoinableQueue<T>(Queue<T>);
 
 impl QueueBuilder {
-    /// Makes a queue with a join.
+    /// Makes a queue that can be joined.
     ///
     /// # Errors
     /// As for [`build`](Self::build).
@@ -140,7 +140,7 @@ impl<T> JoinableQueue<T> {
 }
 
 impl<T: Serialize> JoinableQueue<T> {
-    /// Puts an item into the queue, and waits for room.
+    /// Waits for room, and puts an item into the queue.
     ///
     /// # Errors
     /// As for [`Queue::put`].
@@ -167,7 +167,7 @@ impl<T: Serialize> JoinableQueue<T> {
 }
 
 impl<T: DeserializeOwned> JoinableQueue<T> {
-    /// Gets an item, and waits for one.
+    /// Waits for an item, and gets it.
     ///
     /// # Errors
     /// As for [`Queue::get`].

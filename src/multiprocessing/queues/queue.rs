@@ -252,7 +252,7 @@ impl<T> Queue<T> {
 }
 
 impl<T: Serialize> Queue<T> {
-    /// Puts an item into the queue, and waits for room. When this call returns, every process can get the item.
+    /// Waits for room, and puts an item into the queue. When this call returns, every process can get the item.
     ///
     /// # Errors
     /// [`PutError`], with the item. [`ShutDown`](PutError::ShutDown) after a shutdown. [`Failed`](PutError::Failed) for
@@ -325,7 +325,7 @@ impl<T: Serialize> Queue<T> {
 }
 
 impl<T: DeserializeOwned> Queue<T> {
-    /// Gets an item, and waits for one.
+    /// Waits for an item, and gets it.
     ///
     /// # Errors
     /// [`ShutDown`](ErrorKind::ShutDown) when the queue was shut down and is empty. [`Decode`](ErrorKind::Decode) when

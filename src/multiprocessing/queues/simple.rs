@@ -89,7 +89,7 @@ impl<T> SimpleQueue<T> {
 }
 
 impl<T: Serialize> SimpleQueue<T> {
-    /// Puts an item into the queue, and waits for room.
+    /// Waits for room, and puts an item into the queue.
     ///
     /// # Errors
     /// As for [`Queue::put`].
@@ -99,7 +99,7 @@ impl<T: Serialize> SimpleQueue<T> {
 }
 
 impl<T: DeserializeOwned> SimpleQueue<T> {
-    /// Gets an item, and waits for one.
+    /// Waits for an item, and gets it.
     ///
     /// # Errors
     /// As for [`Queue::get`].

@@ -77,7 +77,7 @@ impl<T: Element> ListProxy<T> {
         reverse() -> () = "reverse"();
         /// Removes all items.
         clear() -> () = "clear"();
-        /// Copies all items.
+        /// Returns a copy of all items.
         #[doc(alias = "copy")]
         to_vec() -> Vec<T> = "#GETVALUE"();
     }
@@ -90,7 +90,7 @@ impl<T: Element> ListProxy<T> {
         Ok(self.len()? == 0)
     }
 
-    /// The item at the given index, or `None`; negative indices count from the end.
+    /// The item at the given index; negative indices count from the end. `None` if the index has no item.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -273,7 +273,7 @@ impl<T: Element> SetProxy<T> {
         /// Whether the set has the item.
         #[doc(alias = "__contains__")]
         contains(item: &T) -> bool = "__contains__"(item);
-        /// Copies all items.
+        /// Returns a copy of all items.
         to_vec() -> Vec<T> = "#GETVALUE"();
         /// The items of this set and of the others.
         union(others: &[T]) -> Vec<T> = "union"(others);
@@ -319,7 +319,7 @@ typed! {
 }
 
 impl NamespaceProxy {
-    /// The value of a name, or `None`.
+    /// The value of a name; `None` if the namespace does not have the name.
     ///
     /// # Errors
     /// As for [`Proxy::call`].
@@ -398,11 +398,11 @@ impl<T: Element> ArrayProxy<T> {
         /// Replaces the item at the given index; an error if the index has no item.
         #[doc(alias = "__setitem__")]
         set(index: i64, item: &T) -> () = "__setitem__"(index, item);
-        /// Copies all items.
+        /// Returns a copy of all items.
         to_vec() -> Vec<T> = "#GETVALUE"();
     }
 
-    /// The item at the given index, or `None`; negative indices count from the end.
+    /// The item at the given index; negative indices count from the end. `None` if the index has no item.
     ///
     /// # Errors
     /// As for [`Proxy::call`].

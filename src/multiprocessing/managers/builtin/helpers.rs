@@ -25,7 +25,7 @@ pub(super) fn type_error(what: impl Into<String>) -> Exception {
     Exception::new("TypeError", what)
 }
 
-/// Converts a value to an integer; a bool counts as one, as in Python.
+/// Converts a value to an integer; a bool counts as an integer, as in Python.
 pub(super) fn int(value: &Value) -> Raised<i64> {
     match value {
         Value::Int(number) => Ok(*number),

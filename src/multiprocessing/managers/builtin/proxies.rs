@@ -315,9 +315,9 @@ typed! {
 
 impl<T: Element> QueueProxy<T> {
     calls! {
-        /// Puts an item, and waits for room.
+        /// Waits for room, and puts an item.
         put(item: &T) -> () = "put"(item) waits;
-        /// Takes the oldest item, and waits for one.
+        /// Waits for an item, and takes the oldest.
         get() -> T = "get"() waits;
         /// The approximate number of items.
         qsize() -> u64 = "qsize"();

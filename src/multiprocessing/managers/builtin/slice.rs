@@ -7,7 +7,7 @@ use crate::multiprocessing::managers::Exception;
 /// The index or slice between the brackets.
 pub(super) enum Index {
     One(usize),
-    /// The places in the order of the slice, the step, and whether they are adjacent and ascending.
+    /// The places in the order of the slice, its start, and whether they are adjacent and ascending.
     Many(Vec<usize>, usize, bool),
 }
 

@@ -104,7 +104,7 @@ pub(in super::super) trait Local: Send {
     /// Takes back what a client that has gone held.
     fn client_gone(&mut self, _owner: Owner, _desk: &mut CallContext) {}
 
-    /// Copies the object: `#GETVALUE`.
+    /// Returns a copy of the object: `#GETVALUE`.
     fn value(&self) -> Outcome {
         Err(Exception::new("TypeError", "cannot send the object"))
     }
