@@ -1,4 +1,4 @@
-//! The line: bytes, the point, the mark. This file knows no keys, no history and no terminal.
+//! The line: bytes, the point, the mark. This file does not handle keys, history or the terminal.
 //!
 //! Bytes, since what is typed may not be UTF-8. A *character* is what a move steps over. It is a character of UTF-8
 //! with the characters of width zero that follow it, or a single byte that belongs to no character.
@@ -23,7 +23,7 @@ pub(crate) struct Buffer {
     moved: usize,
 }
 
-/// Decodes the UTF-8 character at the start of `text`, and its length; no character for an invalid byte.
+/// Decodes the UTF-8 character at the start of `text`; returns it and its length, or no character for an invalid byte.
 pub(crate) fn decode(text: &[u8]) -> (Option<char>, usize) {
     match text.first() {
         None => (None, 0),
@@ -200,7 +200,7 @@ impl Buffer {
         if self.by_bytes { at.saturating_sub(1) } else { previous(&self.text, at) }
     }
 
-    /// Returns the character at `at`; `None` for an invalid byte.
+    /// Returns the character at `at`; `None` at the end and for an invalid byte.
     pub(crate) fn char_at(&self, at: usize) -> Option<char> {
         let rest = &self.text[at.min(self.text.len())..];
         if self.by_bytes {

@@ -87,7 +87,7 @@ pub struct History {
     entries: VecDeque<Entry>,
     /// The number of bytes of `text` that belong to removed lines.
     waste: usize,
-    /// The number of the oldest lines that the limit has removed.
+    /// The number of old lines that the limit has removed.
     dropped: usize,
     most: Option<usize>,
     most_in_file: Option<usize>,
@@ -140,7 +140,7 @@ impl History {
         }
     }
 
-    /// The number of the oldest lines that the [limit](Self::set_max_entries) has removed since the last
+    /// The number of old lines that the [limit](Self::set_max_entries) has removed since the last
     /// [`clear`](Self::clear).
     pub fn dropped(&self) -> usize {
         self.dropped

@@ -185,8 +185,8 @@ variables! {
         /// The maximum length of the common prefix of listed completions before an ellipsis replaces the prefix,
         /// `completion-prefix-display-length`; 0 for any length.
         completion_prefix_display_length: usize = 0;
-        /// The number of completions from which the editor asks before it lists them, `completion-query-items`; 0 for
-        /// never.
+        /// The minimum number of completions for which the editor asks before it lists them, `completion-query-items`;
+        /// 0 for never.
         completion_query_items: usize = 100;
         /// The set of keys that edit the line, `editing-mode`. [`Variables::set`] sets the keymap with this variable.
         editing_mode: EditingMode = EditingMode::Emacs;

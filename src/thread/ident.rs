@@ -112,8 +112,8 @@ pub(crate) fn is_first() -> bool {
     get_native_id() == process::id()
 }
 
-/// Names the calling thread for `ps`, `top` and debuggers. The name is the first 15 bytes of `name`; fewer if a
-/// character would be cut in two, or before a null.
+/// Names the calling thread for `ps`, `top` and debuggers. The kernel keeps the first 15 bytes of `name`; fewer if a
+/// character would be cut in two, or if `name` has a null before.
 ///
 /// # Errors
 /// What the sandbox says that forbids prctl(2).

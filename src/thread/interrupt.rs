@@ -60,7 +60,7 @@ pub fn interrupt_main(signal: Signal) -> Result<()> {
     }
 }
 
-/// Returns the limit that [`interrupt_main`] ends: for the main thread's waits. It stays ended until
+/// Returns a limit for the main thread's waits, which [`interrupt_main`] ends. The limit stays ended until
 /// [`take_interrupt`].
 ///
 /// # Examples

@@ -145,7 +145,9 @@ impl Object {
             let fd = posix_ipc::open(&file).map_err(failed)?;
             let status = Status::of(&fd).map_err(failed)?;
             if !status.is_file {
-                return Err(Error::new(ErrorKind::InvalidInput, format!("{name} is not a file of a {kind}")));
+                let message =
+                    format!("{name} cannot be opened as a {kind}: it is not a regular file; choose another name");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
             }
             // Any user may take a free name, and the owner of a file may cut it short. Root may do that to every file.
             if status.user != effective_user() && status.user != ROOT {
@@ -287,7 +289,7 @@ pub(crate) fn failed(errno: Errno, kind: ObjectKind, name: &str) -> Error {
         Errno::NOSPC => {
             "has no room in /dev/shm: unlink unused names, or make it larger (`mount -o remount,size=...`, `docker run --shm-size=...`)"
         }
-        Errno::NOMEM => "is larger than the memory of the machine",
+        Errno::NOMEM => "needs more memory than is available: free memory, or use less",
         Errno::FBIG => "is larger than the limit for files: raise RLIMIT_FSIZE (`ulimit -f`)",
         Errno::ACCESS | Errno::PERM => {
             "belongs to another user, or this user may not open it: run as its owner, or choose another name"

@@ -46,8 +46,8 @@ pub(crate) fn remove_unused() {
     }
 }
 
-/// Removes a name if its object is unused, was made by this library, and has the given id. Returns whether the name was
-/// removed.
+/// Removes a name if its object is unused, is private or tracked, and has the given id, if any. Returns whether the
+/// name was removed.
 pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
     let is_private = is_private(name.as_bytes());
     let is_ours = |it: &Status| {

@@ -200,7 +200,7 @@ impl<T: Plain> RawArray<T> {
         Ok(())
     }
 
-    /// Returns the items of a range, without the places that do not exist: Python's `a[2:5]`.
+    /// Returns the items of a range, without the indices out of range: Python's `a[2:5]`.
     pub fn slice(&self, span: impl Span) -> Vec<T> {
         let cells = &self[span.resolve(self.len())];
         let Some(first) = cells.first() else { return Vec::new() };

@@ -134,7 +134,7 @@ impl<'de, R: Deserialize<'de>> Deserialize<'de> for Synchronized<R> {
     }
 }
 
-/// A [`Memory`] that is serialised by reference.
+/// A [`Memory`] that borrows its [`Shm`], to be serialised.
 #[derive(Serialize)]
 struct Borrowed<'s>(#[serde(serialize_with = "memory::serialize")] &'s Shm<Lock<u8, Shared>>);
 
@@ -266,7 +266,7 @@ impl<T: Plain, L: Acquire> Synchronized<RawArray<T>, L> {
         })?
     }
 
-    /// Returns the items of a range, without the places that do not exist.
+    /// Returns the items of a range, without the indices out of range.
     ///
     /// # Errors
     /// [`Acquire::holding`].

@@ -19,7 +19,7 @@ use crate::{thread, threading};
 const PANICKED: u8 = 1;
 
 /// Makes this process the one that `config` describes, does its work and runs its cleanup. The caller must exit at once
-/// with the code that this function returns. The panic of the work is written to standard error when it happens, and
+/// with the code that this function returns. A panic of the work is written to standard error when it happens, and
 /// into `report` when it has escaped.
 ///
 /// The order is Python's. First standard input is replaced, then come the callbacks after a fork, the work, and the

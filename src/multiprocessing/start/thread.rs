@@ -44,7 +44,7 @@ impl ChildHandle for ThreadChild {
         Err(Errno::OPNOTSUPP)
     }
 
-    /// Waits until the thread, which has reported its end, has ended and has dropped its thread-local values. Their
+    /// Waits until the thread, which has reported its end, has exited and has dropped its thread-local values. Their
     /// destructors may request the thread's own handle. The thread itself does not wait.
     fn join_thread(&self) -> bool {
         let elsewhere = !self.is_this_thread();

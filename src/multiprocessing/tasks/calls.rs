@@ -18,15 +18,15 @@ use crate::thread;
 /// How the call of a task ended. The text or the value is in the outlet's buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
-    /// It returned a value.
+    /// The call returned a value.
     Value,
-    /// It failed; the text is that of the error that the task returned.
+    /// The call failed; the text is that of the error that the task returned.
     Failed,
-    /// It panicked; the buffer holds a [`PanicReport`].
+    /// The call panicked; the buffer holds a [`PanicReport`].
     Panicked,
-    /// Its arguments could not be read; the text is the reason.
+    /// The arguments could not be read; the text is the reason.
     Undecodable,
-    /// Its value could not be written; the text is the reason.
+    /// The value could not be written; the text is the reason.
     Unencodable,
 }
 

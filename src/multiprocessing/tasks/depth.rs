@@ -1,4 +1,4 @@
-//! The maximum depth of a task's arguments.
+//! The maximum nesting depth of a task's arguments.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -7,8 +7,8 @@ use crate::multiprocessing::transfer::DEPTH;
 /// The maximum depth. No other data is published with this number, so relaxed order is enough.
 static MOST: AtomicUsize = AtomicUsize::new(DEPTH);
 
-/// Sets the maximum depth of the arguments of processes that this process starts from now on. The default is 128
-/// levels.
+/// Sets the maximum nesting depth of the arguments of processes that this process starts from now on. The default is
+/// 128 levels.
 ///
 /// A new process decodes its arguments, and each level takes stack there. If the arguments are nested deeper, the start
 /// is an error that says so. [`set_max_depth`](crate::multiprocessing::connection::Connection::set_max_depth) of a

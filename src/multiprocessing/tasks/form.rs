@@ -104,19 +104,19 @@ where
 
 impl<F, Args, R> OpensCode for &Opener<F, Args, R> {
     fn open_code(&self, _: Packed) -> Result<Body> {
-        refuse("exit code")
+        refuse("an exit code")
     }
 }
 
 impl<F, Args, R> OpensValue for &Opener<F, Args, R> {
     fn open_value(&self, _: Packed) -> Result<Body> {
-        refuse("value")
+        refuse("a value")
     }
 }
 
 impl<F, Args, R> OpensResult for &Opener<F, Args, R> {
     fn open_result(&self, _: Packed) -> Result<Body> {
-        refuse("`Result`")
+        refuse("a `Result`")
     }
 }
 
@@ -129,5 +129,5 @@ fn unpack<T: DeserializeOwned>(arguments: Packed) -> Result<T> {
 /// Refuses a form that the function does not return. A start requests only a form that the compiler has found.
 #[cold]
 fn refuse(wanted: &str) -> Result<Body> {
-    Err(Error::new(ErrorKind::UnknownTask, format!("the task does not return a {wanted}")))
+    Err(Error::new(ErrorKind::UnknownTask, format!("the task does not return {wanted}")))
 }

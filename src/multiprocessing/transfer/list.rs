@@ -216,7 +216,7 @@ impl Leaving {
         if !is_used(&OUT) { Ok(None) } else { take_out().map(Some) }
     }
 
-    /// Sets whether a value is being written.
+    /// Sets whether the list is paused: no value is being written.
     #[inline]
     pub(super) fn set_paused(&self, paused: bool) {
         set_paused(&OUT, paused);
@@ -267,7 +267,7 @@ impl Arriving {
         on_top(&IN, |list| list.refusal.take()).flatten().map_or(Ok(()), Err)
     }
 
-    /// Sets whether a value is being read.
+    /// Sets whether the list is paused: no value is being read.
     #[inline]
     pub(super) fn set_paused(&self, paused: bool) {
         set_paused(&IN, paused);

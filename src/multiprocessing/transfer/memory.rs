@@ -1,5 +1,5 @@
 //! Shared memory inside a value that is sent: write `#[serde(with = "ossature::multiprocessing::transfer::memory")]` on
-//! a field that is a [`Shm`]. Only this file of the crate guarantees that memory is of the same program.
+//! a field that is a [`Shm`]. Only this file of the crate guarantees that memory stays within the same program.
 //!
 //! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made
 //! only of memory that they follow it in. The lists of a transfer see to both:

@@ -52,7 +52,7 @@ impl Machine {
         self.past.at < self.history.len() && self.line.has_changes()
     }
 
-    /// Writes the shown line to the history.
+    /// Writes the shown line to the history, if it has changed.
     pub(super) fn publish_line(&mut self) {
         let at = self.past.at;
         if at < self.history.len() && (self.line.has_changes() || self.past.was_changed) {

@@ -25,7 +25,7 @@ pub(in crate::multiprocessing::start) struct StartRequest {
     pub(in crate::multiprocessing::start) task: String,
     /// The form in which the task's return value is sent.
     pub(in crate::multiprocessing::start) form: Form,
-    /// The maximum depth of the arguments.
+    /// The maximum nesting depth of the arguments.
     pub(in crate::multiprocessing::start) depth: usize,
     /// The working directory of the parent, if it still exists; for a child that was forked from another process.
     pub(in crate::multiprocessing::start) directory: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! The bounds on the cost of decoding one message.
 
-/// The default maximum depth of a value.
+/// The default maximum nesting depth of a value.
 pub(crate) const DEPTH: usize = 128;
 
 /// The default number of items in a message that may take no bytes.
@@ -9,7 +9,7 @@ pub(crate) const IDLE: usize = 1 << 20;
 /// The bounds of one message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// The maximum depth of values.
+    /// The maximum nesting depth of values.
     pub(crate) depth: usize,
     /// The maximum memory of the value's items, texts and bytes, in bytes; `usize::MAX` means no bound.
     pub(crate) memory: usize,

@@ -153,7 +153,7 @@ fn mark(byte: u8) -> Option<usize> {
     byte.is_ascii_lowercase().then(|| usize::from(byte - b'a'))
 }
 
-/// Records that a command has run in the command mode of vi.
+/// Finishes a command of vi's command mode: stores a change for `.`, and keeps the point on a character.
 pub(super) fn ran(machine: &mut Machine, command: Command, key: u8) {
     if CHANGES.contains(&key) && !machine.vi.redoing && command != Command::ViRedo {
         machine.vi.last = Last { command, key, count: machine.argument.count() };
@@ -161,7 +161,7 @@ pub(super) fn ran(machine: &mut Machine, command: Command, key: u8) {
     stand_on_a_character(machine);
 }
 
-/// Records that the line is about to be accepted.
+/// Ends insertion, and keeps the last command for `.` only if it is a change, before the line is accepted.
 pub(super) fn accepted(machine: &mut Machine) {
     if machine.is_vi() {
         end_insertion(machine);
