@@ -1,5 +1,4 @@
-//! Workers that run endlessly, and a parent that ends all of them at Ctrl-C: one wait covers the workers and the
-//! signals.
+//! Workers that never end, and a parent that ends all of them at Ctrl-C: one wait covers the workers and the signals.
 
 #[path = "family/guided.rs"]
 mod guided;

@@ -14,7 +14,7 @@ use ossature::multiprocessing::sync::NamedLock;
 const USAGE: &str = "\
 usage: share_with_python [--without] [--self-test]
 Shares an array, a list and a lock with a Python program.
-  --without    plays Python's part itself, as it does where no python3 is installed
+  --without    does Python's part in Rust, as it does where no python3 is installed
   --self-test  checks the numbers";
 
 /// The Python program. It must not remove the block, so its resource tracker must not know of it.
@@ -95,7 +95,7 @@ fn program() -> Outcome {
         None => false,
     };
     if !done {
-        println!("Python is missing; Rust takes its place");
+        println!("Python's part runs in Rust");
         instead_of_python(told[0], told[1], told[2])?;
     }
 

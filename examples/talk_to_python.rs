@@ -90,7 +90,7 @@ fn program(arguments: &[&str]) -> Outcome {
         answer?
     } else {
         if let Some(Err(error)) = started {
-            println!("python3 does not start ({error}); Rust takes its place");
+            println!("python3 does not start ({error}); its part runs in Rust");
         }
         let client = thread::spawn(move || instead_of_python(&ConnectBuilder::new().authkey(&key).connect(&address)?));
         let answer = serve(&listener);

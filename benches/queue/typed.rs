@@ -19,7 +19,7 @@ pub type Value = [f64; 8];
 /// The maximum number of unread values in the channel.
 pub const WAITING: usize = 1024;
 
-/// An interpreter whose child puts items endlessly, and is killed with the interpreter.
+/// An interpreter whose child puts items forever, and is killed with the interpreter.
 pub const PYTHON: [&str; 4] = [
     "import os, ctypes; from multiprocessing import Queue",
     "queue = Queue(WAITING); message = b'x' * LENGTH",

@@ -26,7 +26,7 @@ pub(crate) const BEATS: u32 = 10;
 /// The approximate number of chunks in one inquiry while others end.
 const SOME: usize = 1024;
 
-/// Ends all calls when the thread panics, so that no caller waits endlessly.
+/// Ends all calls when the thread panics, so that no caller waits forever.
 struct Last<'h>(&'h Hub);
 
 impl Drop for Last<'_> {

@@ -13,7 +13,7 @@ pub(super) fn admit() -> Result<()> {
     if frames().end.borrow().closed { Err(shutting_down("can't start new thread")) } else { Ok(()) }
 }
 
-/// Registers `callback` for the begin of [`shutdown`]; the last registered runs first.
+/// Registers `callback` to run when [`shutdown`] begins; the last registered runs first.
 ///
 /// # Errors
 /// [`ErrorKind::ShuttingDown`] once shutdown has begun.
@@ -28,7 +28,7 @@ pub(super) fn admit() -> Result<()> {
 ///     let lines = lines.clone();
 ///     at_shutdown(move || lines.borrow_mut().push(line))?;
 /// }
-/// let end = ShutdownGuard::new(); // in a program this stands at the begin of main
+/// let end = ShutdownGuard::new(); // in a program: at the beginning of main
 /// drop(end);
 /// assert_eq!(*lines.borrow(), ["second", "first"]);
 /// assert!(Thread::spawn(|| ()).is_err(), "nothing can be started any more");

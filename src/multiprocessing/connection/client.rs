@@ -143,7 +143,7 @@ impl ConnectBuilder {
 
     /// Sets how long the handshake may take, once connected. The default is 10 seconds; `None` means no limit.
     ///
-    /// Differs from Python, where a client with a key waits endlessly for a listener without a key.
+    /// Differs from Python, where a client with a key waits forever for a listener without a key.
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.rules.timeout = timeout.into();
         self

@@ -39,7 +39,7 @@ impl ListenerBuilder {
     ///
     /// A service manager (systemd, s6, `systemd-socket-activate`) binds the sockets and describes them in the
     /// environment. `LISTEN_FDS` is the number of sockets, from descriptor 3 on. `LISTEN_PID` is the id of the process
-    /// that shall take them, and `LISTEN_FDNAMES` has their names. Each becomes a listener as with
+    /// that may take them, and `LISTEN_FDNAMES` has their names. Each becomes a listener as with
     /// [`adopt`](Self::adopt), closed on exec.
     ///
     /// This call uses the environment and the descriptors as they were when the program was loaded. So the call never

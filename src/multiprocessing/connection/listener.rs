@@ -26,7 +26,7 @@ use crate::multiprocessing::util::Finalize;
 /// handshake has a [time limit](ListenerBuilder::handshake_timeout), and their number [has a
 /// limit](ListenerBuilder::handshakes).
 ///
-/// Differs from Python, where a silent peer blocks `accept` endlessly. Several threads may accept on one listener. Each
+/// Differs from Python, where a silent peer blocks `accept` forever. Several threads may accept on one listener. Each
 /// thread takes the next handshake that is ready, and no thread waits for another. Several forked processes may accept,
 /// too. Each of them should allow only [one handshake](ListenerBuilder::handshakes) at a time, because a process cannot
 /// pass a peer on to another process that is idle.

@@ -35,11 +35,11 @@
 //!
 //! | Python's guidelines | here |
 //! | --- | --- |
-//! | avoid shared state | the same: what a child has of a closure is its own; what shall be shared is in [`sync`](super::sync) and [`sharedctypes`](super::sharedctypes), or travels by a [`pipe`](super::pipe()) |
-//! | join the processes that were started | a child that nobody joins is a zombie until the next start, [`active_children`] or the end; its [sentinel](Process) can stand in a poll beside everything else |
-//! | avoid terminating processes | [`terminate`](Process::terminate) is for what does not listen; what a killed process held tells its next holder |
+//! | avoid shared state | the same: a child has its own copy of a closure; to share state, use [`sync`](super::sync) and [`sharedctypes`](super::sharedctypes), or send it over a [`pipe`](super::pipe()) |
+//! | join the processes that were started | a child without a join is a zombie until the next start, [`active_children`] or the end; a poll can watch its [sentinel](Process) beside other objects |
+//! | avoid terminating processes | [`terminate`](Process::terminate) is for a process that does not respond; a lock that a killed process held reports this to its next holder |
 //! | pass resources explicitly | [`fork_with`](Process::fork_with) gives the child the named ends, and no others; other starts take [arguments](ProcessBuilder::start) |
-//! | beware of `sys.stdin` | a child's standard input is `/dev/null`; what std's `Stdin` had read ahead in the parent a forked child has too |
+//! | beware of `sys.stdin` | a child's standard input is `/dev/null`; a forked child also has the bytes that std's `Stdin` had read ahead in the parent |
 //! | guard the main module | [`freeze_support`](super::freeze_support) is the first line of `main` |
 
 // For those who change this module: its files. `state` has the rest: the handle of a started process, what belongs to

@@ -53,7 +53,7 @@ pub(super) enum Incoming {
 /// Sends a request for a child.
 ///
 /// # Errors
-/// `EPIPE` or `ECONNRESET` when the server is gone, `ETIMEDOUT` when it does not listen.
+/// `EPIPE` or `ECONNRESET` when the server has ended, `ETIMEDOUT` when it does not respond.
 pub(super) fn send_request(server: &Socket, request: &Request, deadline: Deadline) -> Result<()> {
     let kind = match request.kind {
         ChildKind::Any => FORK,
