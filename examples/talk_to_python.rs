@@ -16,7 +16,7 @@ use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Co
 const USAGE: &str = "\
 usage: talk_to_python [--without]
 Sends a job to a Python program over multiprocessing.connection, and prints its answer.
-  --without    plays Python's part itself, as it does where no python3 is installed
+  --without    does Python's part in Rust, as it does where no python3 is installed
   --self-test  runs both ways and compares";
 
 /// The Python program. It reads the key from standard input, because every user may read a command line.
