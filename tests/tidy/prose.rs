@@ -1,4 +1,5 @@
-//! The documents and comments have short sentences and short lines: `scripts/prose` finds nothing.
+//! The documents and comments have short sentences and short lines, and first lines name their subject: `scripts/prose`
+//! finds nothing.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +23,7 @@ fn sentences_and_comment_lines_are_short() {
 }
 
 #[test]
-fn a_planted_long_sentence_and_a_planted_wide_comment_are_found() {
+fn a_planted_long_sentence_wide_comment_and_nounless_beginning_are_found() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prose-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let plant = |name: &str, text: &str| {
@@ -40,9 +41,15 @@ fn a_planted_long_sentence_and_a_planted_wide_comment_are_found() {
         plant("outside.md", &format!("# {0}\n\n| {0} |\n\n```\n{0}\n```\n", words(31))),
         plant("wide.rs", &format!("    // {wide}\n")),
         plant("fits.rs", &format!("// {}\n/// https://{wide}\n/// | {wide} |\n", &wide[3..])),
+        plant("noun.rs", "//! They are read.\n//! It is fine here.\n\n/// Its length.\nconst LENGTH: u8 = 1;\n"),
+        plant(
+            "named.rs",
+            "/// Italic text, and the item.\n/// It has a length.\nconst ITEM: u8 = 1;\n// It is a comment.\n",
+        ),
         plant("code.rs", &format!("/// ```\n/// {wide}\n/// ```\nconst WIDE: &str = \"{wide}\";\n")),
     ];
     fs::remove_dir_all(&folder).unwrap();
     let (found, nothing) = (|count| (count, false), (0, true));
-    assert_eq!(findings, [found(1), found(2), nothing, nothing, found(1), nothing, nothing]);
+    let expected = [found(1), found(2), nothing, nothing, found(1), nothing, found(2), nothing, nothing];
+    assert_eq!(findings, expected);
 }

@@ -26,7 +26,7 @@ struct Host {
     ports: (u16, u16),
     /// The network namespace.
     space: Option<String>,
-    /// Its processes, all in the process group of the first.
+    /// The processes of the host, all in the process group of the first.
     processes: Vec<Owned>,
 }
 

@@ -24,7 +24,7 @@ use ossature_sys::{deadline::Deadline, eventfd::EventFd, mmap::Region, process::
 
 struct Node {
     users: AtomicU32,
-    /// Of the process that made the queue.
+    /// The process generation in which the queue was made.
     generation: AtomicU32,
     queue: UnsafeCell<Option<Kqueue>>,
 }

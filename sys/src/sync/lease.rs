@@ -119,7 +119,7 @@ impl Lease {
         }
     }
 
-    /// Of `count` leases, `size` bytes apart, the indices of those that the calling thread may hold. These are all of
+    /// Returns which of `count` leases, `size` bytes apart, the calling thread may hold, as indices. These are all of
     /// them if the thread holds a lease elsewhere, because that may be the same lease in another mapping.
     pub(crate) fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize> {
         let begin = core::ptr::from_ref(first) as usize;

@@ -32,7 +32,7 @@ const PAUSES_MAX: u32 = 400;
 const PAUSES_LONG: u32 = 4 * PAUSES_MAX;
 /// The bits that hold the number of pauses.
 const PAUSES: u32 = (1 << 11) - 1;
-/// Of the spins that only measure whether spinning pays, one in this many is long.
+/// Among the spins that only measure whether spinning pays, one in this many is long.
 const LONG_EVERY: u32 = 8;
 /// The maximum number of consecutive spins that are skipped.
 const LEFT_OUT_MAX: u32 = 127;

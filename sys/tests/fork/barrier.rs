@@ -206,7 +206,7 @@ fn party_killed_far_from_the_one_that_waits_breaks_too() {
     others.into_iter().for_each(kill);
 }
 
-/// They join while another party sleeps, each in a slot that was never used.
+/// Each party joins while another party sleeps, in a slot that was never used.
 fn party_that_joins_beyond_the_number_is_watched_too() {
     if !deaths_are_seen() {
         return;

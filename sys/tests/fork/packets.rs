@@ -108,7 +108,7 @@ fn sender_is_killed_beside(has_token: bool) {
     }
 }
 
-/// Of two packets the killed receiver takes at most the first. The second comes to another receiver, after the message
+/// The killed receiver takes at most the first of two packets. The second comes to another receiver, after the message
 /// before it.
 fn receiver_is_killed() {
     if !deaths_are_seen() {

@@ -145,7 +145,7 @@ fn killed_party_leaves_nobody_asleep() {
     }
 }
 
-/// Of two others, both pass or both see the barrier broken, and one is notified of the death by the other.
+/// Two other parties both pass, or both see the barrier broken, and one is notified of the death by the other.
 #[test]
 fn killed_party_of_three_is_seen_by_both_others() {
     // All 48 take minutes; the model of two takes each.

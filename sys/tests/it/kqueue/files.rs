@@ -123,7 +123,7 @@ fn several_knotes_watch_one_file() {
     assert_eq!(now(&queue), []);
 }
 
-/// Its number belongs to another file now, and the queue was not informed.
+/// The number of the descriptor belongs to another file now, and the queue was not informed.
 #[test]
 fn a_number_that_is_another_files_gets_no_news() {
     let folder = Folder::new("replaced");
