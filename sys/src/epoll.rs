@@ -270,7 +270,7 @@ impl Epoll {
         Ok(unsafe { core::slice::from_raw_parts(events.as_ptr().cast(), filled) })
     }
 
-    /// Closes the set and returns the result of `close`; a drop ignores it.
+    /// Closes the set and returns the result of `close`, which dropping the set ignores.
     ///
     /// # Errors
     /// `EBADF` when something else closed the descriptor before.

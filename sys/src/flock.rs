@@ -54,7 +54,8 @@ pub struct FileLock {
 
 impl FileLock {
     /// `open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600)` and `flock(fd, LOCK_EX | LOCK_NB)`:
-    /// locks a lock file, and makes the file if there is none. `None` while another process holds a lock on the file.
+    /// locks a lock file, and makes the file if there is none. `None` while another holder, in any process, has a lock
+    /// on the file.
     ///
     /// # Errors
     /// `EACCES`, `ENOENT`, `ENOTDIR`, `EISDIR`, `EROFS` for the path, `ELOOP` for a symbolic link. `EMFILE` or `ENFILE`
@@ -66,8 +67,8 @@ impl FileLock {
     }
 
     /// `open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)` and `flock(fd, LOCK_EX | LOCK_NB)`: locks an
-    /// existing file. The last part of the path must not be a symbolic link. `None` while another process holds a lock
-    /// on the file.
+    /// existing file. The last part of the path must not be a symbolic link. `None` while another holder, in any
+    /// process, has a lock on the file.
     ///
     /// # Errors
     /// As for [`try_create`](Self::try_create).
@@ -75,8 +76,8 @@ impl FileLock {
         Self::try_open(path, OFlags::RDONLY, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// [`try_exclusive`](Self::try_exclusive) with `LOCK_SH`: other processes may hold shared locks on the file too,
-    /// but not an exclusive lock. `None` while another process holds an exclusive lock.
+    /// [`try_exclusive`](Self::try_exclusive) with `LOCK_SH`: other holders, in any process, may have shared locks on
+    /// the file too, but not an exclusive lock. `None` while another holder has an exclusive lock.
     ///
     /// A forked child has a copy of the lock. The lock is released when one of the processes drops it, or when the last
     /// of them ends.

@@ -278,7 +278,7 @@ impl Stream {
     }
 
     /// `recvmsg(fd, {buffer, SCM_RIGHTS, SCM_CREDENTIALS}, MSG_CMSG_CLOEXEC)` under `SO_PASSCRED`: like
-    /// [`read_with`](Self::read_with), and returns the sender of these bytes, which may not be
+    /// [`read_with`](Self::read_with), and returns the sender of these bytes, which may differ from
     /// [the process that made the connection](Self::peer_credentials).
     ///
     /// The option is set for this call only. So for bytes that were sent before the call without

@@ -130,7 +130,7 @@ impl Rule {
     }
 }
 
-/// A rule in force; a drop removes the rule.
+/// A rule in force. Dropping this removes the rule.
 ///
 /// # Examples
 /// ```

@@ -232,7 +232,7 @@ impl Semaphore {
         raw::call_c("sem_timedwait", || unsafe { libc::sem_timedwait(sem, &at) })
     }
 
-    /// `sem_post(sem)`: increments the semaphore; any thread may do so.
+    /// `sem_post(sem)`: increments the semaphore; any thread of any process may do so.
     ///
     /// # Errors
     /// `EOVERFLOW` at [`MAX_VALUE`].

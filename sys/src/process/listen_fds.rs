@@ -61,7 +61,8 @@ fn variable<N: FromStr>(name: &CStr) -> Option<N> {
     str::from_utf8(text.to_bytes()).ok()?.parse().ok()
 }
 
-/// The listening sockets of a service manager, closed on exec. A drop closes the sockets that were not taken out.
+/// The listening sockets of a service manager, closed on exec. Dropping this closes the sockets that were not taken
+/// out.
 ///
 /// # Examples
 /// ```

@@ -6,10 +6,10 @@ use super::racy::Racy;
 use super::shareable::Plain;
 use crate::mmap::copy;
 
-/// Copies between cells that any thread may write and ordinary memory.
+/// Copies between ordinary memory and cells that any thread of any process may write.
 ///
 /// Under concurrent writes, every byte that is copied out is one that was stored there. But a copy is not a single
-/// operation: other threads may see half of it. A copy of an item that is wider than a byte may be seen half done too.
+/// operation: others may see half of it. A copy of an item that is wider than a byte may be seen half done too.
 /// For order or whole items take a [`Lock`](crate::sync::lock::Lock).
 ///
 /// ```

@@ -26,8 +26,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Nothing to clean up.** There is no name in the file system: the kernel frees the memory when the last process that
-//! maps it has ended, in any way. The memory cannot shrink, and its pages are reserved, so no access raises SIGBUS.
+//! **Nothing to clean up.** There is no name in the file system: the kernel frees the memory when no process maps it,
+//! however the processes ended. The memory cannot shrink, and its pages are reserved, so no access raises SIGBUS.
 //!
 //! **Never unmapped under the kernel.** While a thread of this process holds a lock in it, a mapping is part of that
 //! thread's robust list. Borrowing keeps the two in order, but `mem::forget` on a guard does not. So a drop of a `Shm`

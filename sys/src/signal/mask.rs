@@ -93,7 +93,7 @@ pub fn pending() -> Result<SignalSet> {
     Ok(SignalSet::from_c(&unsafe { set.assume_init() }))
 }
 
-/// A change of this thread's mask; a drop restores the previous mask.
+/// A change of this thread's mask. Dropping it restores the previous mask.
 ///
 /// Drop several of them in reverse order, as scopes do. It stays in its thread.
 ///

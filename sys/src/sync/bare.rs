@@ -109,7 +109,7 @@ macro_rules! acquire {
 macro_rules! by_name {
     () => {
         /// The hold that [`acquire`](Self::acquire) took, for a wait with a
-        /// [`Condition`](crate::sync::condition::Condition). A drop releases nothing.
+        /// [`Condition`](crate::sync::condition::Condition). Dropping it releases nothing.
         ///
         /// # Errors
         /// [`NotOwner`] if this thread does not hold the lock, as far as the lock knows its holder.
@@ -187,7 +187,7 @@ impl<S: Scope> RLock<(), S> {
 }
 
 /// The hold of a lock without data and without a guard, which a [`Condition`](super::condition::Condition) releases and
-/// takes again. A drop releases nothing.
+/// takes again. Dropping it releases nothing.
 ///
 /// # Examples
 /// ```

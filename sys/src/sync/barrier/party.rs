@@ -12,8 +12,8 @@ use crate::sync::participants::Participants;
 use crate::sync::scope::{Private, Refused, Scope};
 use crate::thread_bound::StaysInItsThread;
 
-/// A thread's enrolment at a barrier. A drop ends the enrolment, and the other parties wait for another thread. The
-/// party lends the barrier.
+/// A thread's enrolment at a barrier. Dropping it ends the enrolment, and the other parties wait for another thread.
+/// The party lends the barrier.
 ///
 /// Not `Send`: it is the thread's death that breaks the barrier. In a forked child it does nothing: the child is not
 /// enrolled.
