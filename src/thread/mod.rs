@@ -89,7 +89,7 @@ pub const fn allocate_lock() -> LockType {
 
 /// Starts a thread that nobody can join, and returns its number. The thread may not have run yet.
 ///
-/// Such a thread is not waited for: it stops wherever it is when the process ends.
+/// The process does not wait for such a thread at its end: the thread stops wherever it is then.
 ///
 /// # Errors
 /// `EAGAIN` when the system has no room for another thread, or for its [stack](set_stack_size).

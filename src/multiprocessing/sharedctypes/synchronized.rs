@@ -172,7 +172,7 @@ pub fn synchronized<R: Raw>(raw: R) -> Result<Synchronized<R>> {
 /// use ossature::multiprocessing::{RawValue, Value, sharedctypes::synchronized_with};
 ///
 /// let first = Value::new(5)?;
-/// let second = synchronized_with(RawValue::new(0.5)?, &first); // whoever holds the first holds both
+/// let second = synchronized_with(RawValue::new(0.5)?, &first); // the holder of the first holds both
 /// let held = first.lock()?;
 /// assert_eq!(second.get().unwrap_err().kind(), ossature::ErrorKind::WouldDeadlock);
 /// drop(held);

@@ -1,9 +1,8 @@
 //! Synchronization between processes: Python's `multiprocessing.Lock`, `Semaphore`, `Event` and the others.
 //!
-//! Each owns shared memory with one of the primitives of [`sys::sync`](crate::sys::sync) in it, and has Python's
-//! methods; a forked child has it too. The primitives can stand beside data, and beside each other, in memory of your
-//! own:
-//! [`sys::shm`](crate::sys::shm).
+//! Each type owns shared memory with one of the primitives of [`sys::sync`](crate::sys::sync) in it, and has Python's
+//! methods; a forked child has the object too. The primitives can be beside data, and beside each other, in memory of
+//! your own: [`sys::shm`](crate::sys::shm).
 //!
 //! ```standalone_crate
 //! use ossature::multiprocessing::Lock;

@@ -185,7 +185,7 @@ fn remove(path: &Path) -> bool {
     is_empty && remove_unfinished(path)
 }
 
-/// Removes a directory that contains at most the mark. These two calls need no descriptor.
+/// Removes a directory that contains at most the mark; returns whether it did. These two calls need no descriptor.
 fn remove_unfinished(path: &Path) -> bool {
     let _ = fs::remove_file(path.join(MARK));
     fs::remove_dir(path).is_ok()

@@ -1,8 +1,8 @@
 //! History files. Several processes may append to one file. A file is replaced as a whole, so that an error leaves the
 //! old file unchanged.
 //!
-//! Who changes a file holds a lock of flock(2) on it. A process that waited for the lock looks whether the file still
-//! has its name, because another one may have replaced the file meanwhile.
+//! A process that changes a file holds a lock of flock(2) on it. A process that waited for the lock checks whether the
+//! file still has its name, because another process may have replaced the file meanwhile.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -133,7 +133,7 @@ impl Machine {
         }
     }
 
-    /// Accepts the line and returns it to the caller, if the validator allows.
+    /// Accepts the line, if the validator allows; the caller then receives it.
     pub(super) fn accept_line(&mut self) {
         if let Some(validator) = &mut self.hooks.validator {
             match validator(&self.line.text_lossy()) {

@@ -310,7 +310,7 @@ impl Machine {
         }
     }
 
-    /// Handles the end of the input. On a line that has text, this is one `C-d`; the next one ends the line.
+    /// Handles the end of the input. On a line that has text, this is one `C-d`; then the line ends.
     pub(crate) fn end_of_input(&mut self) {
         if !self.active {
             return;

@@ -194,7 +194,7 @@ impl Machine {
     }
 
     /// Inserts a word of the previous line, or of the line `skip` lines further back; the last word if `word` is
-    /// `None`.
+    /// `None`. Returns whether there was such a word.
     fn yank_argument(&mut self, word: Option<i32>, skip: usize) -> bool {
         let back = skip + 1;
         let found = self.past.at.checked_sub(back).or_else(|| (skip > 0 && self.past.at > 0).then_some(usize::MAX));

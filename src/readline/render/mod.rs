@@ -281,8 +281,8 @@ impl Screen {
         self.keep_above = what == Clear::Line;
     }
 
-    /// Shows more text at the end of the line, as most keystrokes need. Text that is shown already is not laid out
-    /// again.
+    /// Shows more text at the end of the line, as most keystrokes need; returns `false` if that needs a new frame.
+    /// Text that is shown already is not laid out again.
     fn extend(&mut self, view: &View<'_>, out: &mut Vec<u8>) -> bool {
         let goes_on = self.plain && view.kept >= self.length && view.point == view.line.len();
         let Some(new) = view.line.get(self.length..).filter(|_| goes_on) else { return false };

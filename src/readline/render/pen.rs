@@ -174,7 +174,7 @@ impl Pen {
         }
     }
 
-    /// Writes spaces over the first columns of the row, and returns to its start.
+    /// Writes spaces over the first columns of the row, and moves back to its start.
     pub(super) fn blank(&mut self, width: usize, out: &mut Vec<u8>) {
         out.resize(out.len() + width, b' ');
         self.start_of_row(out);

@@ -164,10 +164,10 @@ pub trait Selector<F: AsFd, T> {
 
     /// Removes an object and returns it.
     ///
-    /// It works as well for one whose descriptor was closed behind the selector's back.
+    /// This also works for an object whose descriptor was closed without the selector's knowledge.
     ///
     /// # Errors
-    /// [`ErrorKind::NotRegistered`] when the token's object is no longer in.
+    /// [`ErrorKind::NotRegistered`] when the token's object is no longer registered.
     fn unregister(&mut self, token: Token) -> Result<Key<F, T>>;
 
     /// Changes the interest and the data of an object; returns the old data.

@@ -48,10 +48,10 @@ pub use settings::{set_forkserver_preload, set_forkserver_spares};
 /// Disconnects from the fork server. If this process spawned the server, waits until it has ended; returns false when
 /// the time ran out.
 ///
-/// It ends when its last user lets go, which are this process and each that it started or that was forked here, and
-/// when its children have ended. One that did not end in time is reaped by the next start or
-/// [`active_children`](crate::multiprocessing::process::active_children) after its end. The next start by this method
-/// makes a new one.
+/// The server ends when its last user has disconnected and its children have ended. Its users are this process, and
+/// each process that it started or that was forked from this process. If the server did not end in time, the next
+/// start or [`active_children`](crate::multiprocessing::process::active_children) reaps it after its end. The next
+/// start by this method makes a new server.
 ///
 /// This call also waits for a server that this process abandoned because its rights had changed.
 ///

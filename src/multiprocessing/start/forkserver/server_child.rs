@@ -18,9 +18,9 @@ use crate::multiprocessing::state::ChildHandle;
 
 /// A child process of the fork server, which sends its exit status to this process.
 ///
-/// Its end and the signals to it go by its pidfd, which needs no server. Only the server learns how the child ended,
-/// and sends that on the status socket, however late: a server may be slow or stopped. If the server is gone, the
-/// kernel is asked (Linux 6.15); an older kernel does not know.
+/// This process sees the child's end and signals the child through its pidfd, which needs no server. Only the server
+/// receives the exit status, and sends it over the status socket, however late: a server may be slow or stopped. If the
+/// server has ended, the kernel reports the status (since Linux 6.15); an older kernel does not.
 #[derive(Debug)]
 pub(super) struct ServerChild {
     pid: Pid,
