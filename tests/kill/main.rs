@@ -133,7 +133,7 @@ fn pool_survives_kills_of_workers_and_supervisors() {
 #[test]
 fn wrong_words_are_told_with_the_right_ones() {
     for (arguments, part) in [
-        (&["locc"][..], "there are: lock"),
+        (&["locc"][..], "use one of lock"),
         (&[], "which storm?"),
         (&["lock", "--kills", "many"], "needs a number, not \"many\""),
         (&["lock", "--kills"], "needs a number"),

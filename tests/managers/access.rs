@@ -293,6 +293,6 @@ fn wrong_access_list_starts_no_server() {
     assert!(text.contains("list of Account names withdrew") && text.contains("withdraw"), "{text}");
     let error = Manager::builder().types::<Missing>().bind().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("is for Acount"), "{error}");
+    assert!(error.to_string().contains("the access list of Acount has no type"), "{error}");
     assert!(Manager::builder().types::<OfHanded>().bind().is_ok());
 }

@@ -187,7 +187,7 @@ fn panic_while_decoding_is_told() {
 
 fn child_killed_before_it_begins_is_told() {
     let text = refusal::<Killed>(KILLED);
-    assert!(text.contains("signal 9 (SIGKILL): killed for want of memory") && text.contains("RLIMIT_CPU"), "{text}");
+    assert!(text.contains("signal 9 (SIGKILL): killed for lack of memory") && text.contains("RLIMIT_CPU"), "{text}");
 }
 
 fn child_that_exits_before_it_begins_is_told() {

@@ -33,7 +33,7 @@
 //! assert_eq!(arrived, Value::dict([("spam", Value::List(vec![1.into(), 2.5.into()]))]));
 //!
 //! let error = xmlrpc::encode(&Value::Int(1 << 40)).unwrap_err();
-//! assert_eq!(error.to_string(), "XML-RPC: an int of more than 32 bits cannot be sent: 1099511627776");
+//! assert_eq!(error.to_string(), "XML-RPC: cannot send an int of more than 32 bits: 1099511627776");
 //! # Ok::<(), ossature::Error>(())
 //! ```
 
