@@ -6,6 +6,13 @@
 //! | 1 | held, no thread sleeps |
 //! | 2 | held, threads may sleep: the release must wake one |
 //!
+//! **A waiter tests the word ever more rarely.** Each test takes the cache line from the holder, who has to fetch it
+//! again for the release. So between two tests there are 1, 2, 4, 8 and then 16 pauses, 100 in all, and then the waiter
+//! sleeps. A thread that wants the lock all the time gets it for several turns, without moving the line at each turn.
+//! (Two such threads on near cores need 15 ns a turn, and 26 ns with a test after each pause.) The price is that a
+//! waiter may see a release 16 pauses late, which is less than half a microsecond. The price shows where the lock is
+//! held nearly always: up to 9 % of the time if it is held for 0.3 µs, and wanted again after 0.3 µs.
+//!
 //! Orderings: a take is `Acquire`, a release is `Release`, so the critical sections follow each other. Looking at the
 //! word while spinning is `Relaxed`: it only decides whether to try, and the try orders.
 
@@ -18,8 +25,11 @@ const FREE: u32 = 0;
 const HELD: u32 = 1;
 const CONTENDED: u32 = 2;
 
-/// The number of times that a waiter tests the word before it sleeps: about the cost of a sleep and a wake on one core.
-const LOOKS: u32 = 100;
+/// The number of pauses in which a waiter tests the word before it sleeps: about the cost of a sleep and a wake on one
+/// core.
+const PAUSES: u32 = 100;
+/// The maximum number of pauses between two tests.
+const LONGEST_GAP: u32 = 16;
 
 /// A lock without data, a building block; [`sync::lock::Lock`](crate::sync::lock::Lock) is the lock with data.
 ///
@@ -123,16 +133,20 @@ impl WordLock {
         }
     }
 
-    /// Tests the word repeatedly for a short time, and stops early when other threads sleep already.
+    /// Tests the word for a short time, ever more rarely, and stops early when other threads sleep already.
     fn look(&self) -> u32 {
-        for _ in 0..LOOKS {
+        let (mut left, mut gap) = (PAUSES, 1);
+        loop {
             let seen = self.0.load(Relaxed);
-            if seen != HELD {
+            if seen != HELD || left == 0 {
                 return seen;
             }
-            spin_hint();
+            for _ in 0..gap {
+                spin_hint();
+            }
+            left -= gap;
+            gap = (2 * gap).min(LONGEST_GAP).min(left);
         }
-        self.0.load(Relaxed)
     }
 
     fn sleep(&self, limit: Limit<'_>) -> Wait {
