@@ -127,7 +127,7 @@ where
 
 impl<I, R> Drop for IMapIterator<I, R> {
     fn drop(&mut self) {
-        // Results of an imap are for whoever iterates: nobody gets the rest.
+        // Only the dropped iterator could return the remaining results.
         let _ = self.hub.cancel(self.job);
         self.hub.let_go(self.job);
     }

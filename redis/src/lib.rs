@@ -30,26 +30,26 @@
 //! | --- | --- | --- |
 //! | 1 | a process of a worker is killed | it ends as [`WorkerDied`] at once, or runs again with [`retries`] |
 //! | 2 | a host is lost, or its worker | a call that had begun ends as [`WorkerDied`] after ten seconds, or runs again |
-//! | 3 | a host is lost, or its worker | chunks that it had claimed and not begun go to another worker, as no attempt |
+//! | 3 | a host is lost, or its worker | another worker gets the chunks that it had claimed and not begun; this counts as no attempt |
 //! | 4 | a call takes an hour | its worker sends a heartbeat every second, so no other worker gets the call |
 //! | 5 | a host is stopped for longer than its lease | as 2; later answers of the host are dropped |
-//! | 6 | a connection breaks, and with it an answer | the step is repeated, and counts once; a lost claim is returned |
+//! | 6 | a connection breaks, and an answer is lost | the step is repeated, and counts once; a lost claim is returned |
 //! | 7 | the server restarts | calls wait and continue; after [`outage`] they end as [`Closed`] |
 //! | 8 | a replica takes over | the client submits lost chunks again: calls may run twice, results arrive once |
 //! | 9 | the primary's host is lost, or cut off | as 2 and 8 |
-//! | 10 | the replica is empty, or its stream has no group | as 8, of everything |
+//! | 10 | the replica is empty, or its stream has no group | as 8, for all chunks |
 //! | 11 | the server has no memory left | new chunks wait, results continue |
 //! | 12 | the program that waits is killed | its keys expire at the server after a minute; its calls end |
 //! | 13 | a call kills every host that runs it | after its `retries` it is a [dead letter], and can be [put back] |
-//! | 14 | bytes of another program in the stream | they become dead letters, and no worker stops |
-//! | 15 | workers of another build alone | [`Incompatible`], naming both builds; [`accept`] allows a version |
-//! | 16 | wrong password, certificate or name in it | [`Auth`] from [`Pool::connect`], with the address |
-//! | 17 | too few rights | [`Unsupported`], naming what is missing |
-//! | 18 | no such server, or another program there | [`Closed`] or [`Unsupported`], with the address, within the limit |
-//! | 19 | a node of a cluster that has other keys | [`Unsupported`], naming the node that has them |
-//! | 20 | arguments with a descriptor or shared memory | [`Unsupported`], before anything is sent |
-//! | 21 | above 512 MiB | [`TooLong`] for arguments, before they are sent; [`InvalidInput`] for a value |
-//! | 22 | a worker cannot start processes any more | it ends and prints why; chunks not begun go to another worker, as no attempt |
+//! | 14 | another program wrote bytes to the stream | they become dead letters, and no worker stops |
+//! | 15 | all workers are of another build | [`Incompatible`], naming both builds; [`accept`] allows a version |
+//! | 16 | the password, the certificate or the name in the certificate is wrong | [`Auth`] from [`Pool::connect`], with the address |
+//! | 17 | the user of the server lacks a right | [`Unsupported`], naming the missing right |
+//! | 18 | no server, or another program, is at the address | [`Closed`] or [`Unsupported`], with the address, within the limit |
+//! | 19 | the node of the cluster does not have the keys | [`Unsupported`], naming the node that has them |
+//! | 20 | arguments contain a descriptor or shared memory | [`Unsupported`], before anything is sent |
+//! | 21 | arguments or a value are longer than 512 MiB | [`TooLong`] for arguments, before they are sent; [`InvalidInput`] for a value |
+//! | 22 | a worker cannot start processes any more | it ends and prints the reason; another worker gets the chunks not begun; this counts as no attempt |
 //!
 //! | | what fails | what a queue does |
 //! | --- | --- | --- |
@@ -58,7 +58,7 @@
 //! | 25 | a put ends as [`Closed`] | the item may be in the queue; [`put_once`] lets the caller repeat it |
 //! | 26 | a replica takes over | items that it had not received are lost; [`put_once`] of the same name restores one |
 //! | 27 | the server has no memory left | puts wait, as in a full queue |
-//! | 28 | an item of another type | [`Decode`], and the item is lost |
+//! | 28 | an item has another type | [`Decode`], and the item is lost |
 //!
 //! 1. `a_killed_process_ends_its_call_at_once_and_no_other`
 //! 2. `a_lost_host_ends_what_it_had_begun_and_no_more`, `what_a_lost_host_ran_runs_again_with_retries`
@@ -152,7 +152,7 @@
 //! | returned | pending at `~` | a worker claims it: *taken* or *running* |
 //! | running | pending at `WORKER/r` | the worker finishes it: *answered*; its lease ends: *answered* with "lost" |
 //! | answered | answer in `out`, no number, no record | the client takes the answer: *ended* |
-//! | withdrawn | nothing | its worker learns from the next heartbeats that no client waits, and kills the call |
+//! | withdrawn | nothing | the replies to the next heartbeats show its worker that no client waits; the worker kills the call |
 //! | lost at a fail-over | some or none of the above | the client submits it again: *waiting* |
 //! | abandoned | record without a number | workers drop it when they claim it |
 //!
@@ -160,11 +160,11 @@
 //! | --- | --- |
 //! | a client, before it submits | the call was never made |
 //! | a client, later | number and answer expire: *abandoned* |
-//! | a worker that has taken it | the lease ends; another worker claims it, as no attempt |
+//! | a worker that has taken it | the lease ends; another worker claims it; this counts as no attempt |
 //! | a worker that runs it | the lease ends; the client receives that the host was lost |
 //!
-//! A worker gives its local pool short chunks before their turn: for five milliseconds, at most 32 to a process. They
-//! count as running.
+//! A worker gives its local pool short chunks ahead of their turn: work for five milliseconds, at most 32 chunks for
+//! each process. These chunks count as running.
 //!
 //! Only a chunk without a number in `at` is added, so a submission may be repeated. After each reconnection, and after
 //! two heartbeats of silence, the client queries which of its chunks are neither waiting nor claimed. It records all

@@ -121,7 +121,7 @@ impl Pool {
     /// Submits a call of `target` with `args` to a worker. Does not wait.
     ///
     /// # Errors
-    /// * [`UnknownTask`](ErrorKind::UnknownTask) when `target` stands in no table of tasks.
+    /// * [`UnknownTask`](ErrorKind::UnknownTask) when `target` is in no table of tasks.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) when `args` cannot be serialised,
     ///   [`Unsupported`](ErrorKind::Unsupported) when they hold a descriptor or shared memory,
     ///   [`TooLong`](ErrorKind::TooLong) above 512 MiB.
@@ -354,7 +354,7 @@ impl Pool {
     /// for letter in pool.dead_letters()? {
     ///     println!("{}: {:?}, {} calls: {}", letter.id, letter.task, letter.calls, letter.why);
     ///     if letter.task.is_some() {
-    ///         pool.put_back(&letter)?; // the workers run it again; nobody waits for the values
+    ///         pool.put_back(&letter)?; // the workers run it again; no caller waits for the values
     ///     }
     /// }
     /// # Ok(()) }
@@ -472,7 +472,7 @@ impl Drop for Pool {
         }
         let busy = self.hub.state().has_calls();
         if busy {
-            log::warn!("a pool is dropped with unfinished calls, which are cancelled; close and join the pool first");
+            log::warn!("dropping a pool cancels its unfinished calls: close and join the pool first");
         }
         let _ = self.terminate();
         self.hub.state().mode = Mode::Ended;

@@ -226,7 +226,7 @@ impl Reader {
 
     fn heal_these(&mut self, hub: &Hub, engine: &mut Streams, numbers: &[u64], all: bool) -> Outcome<()> {
         if all {
-            // What was withdrawn, and a replica that took over has not heard of that.
+            // The chunks that were withdrawn, where a replica took over before it received the withdrawal.
             let mut strays = engine.numbers(&hub.me)?;
             strays.retain(|stray| numbers.binary_search(stray).is_err());
             if !strays.is_empty() {

@@ -99,7 +99,7 @@ impl<'b> Calls<'b> {
         let limit = Some(number(head.get(2..10)?)).filter(|limit| *limit > 0).map(Duration::from_nanos);
         let count = number(head.get(10..14)?) as usize;
         let task = std::str::from_utf8(take(&mut rest, number(head.get(14..)?) as usize)?).ok()?;
-        // Each call takes four bytes at least, so a count that lies reserves no more than there is.
+        // Each call takes four bytes at least, so a wrong count reserves no more memory than the message justifies.
         let mut arguments = Vec::with_capacity(count.min(rest.len() / 4));
         for _ in 0..count {
             let length = number(take(&mut rest, 4)?) as usize;

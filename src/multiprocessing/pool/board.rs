@@ -1,27 +1,26 @@
 //! The board: the memory in which the parent publishes chunks of tasks, and workers claim them.
 //!
-//! The [state word](super::word) of a slot says who has its chunk. Chunk `n` is in slot `n` modulo the number of slots.
-//! Chunks are claimed in their order, by one compare-exchange, from the hint `next` on.
+//! The [state word](super::word) of a slot names the worker that has its chunk. Chunk `n` is in slot `n` modulo the
+//! number of slots. Workers claim chunks in order, by one compare-exchange, starting at the hint `next`.
 //!
-//! | word | written by | says |
+//! | word | written by | meaning |
 //! | --- | --- | --- |
-//! | `published` | the parent | every chunk below is in its slot, or its number was skipped |
-//! | `next` | workers | no chunk below is `Ready` |
-//! | `asleep` | each worker sets its own bit; whoever wakes it takes the bit, and the supervisor that of a dead worker | who sleeps, or is about to |
-//! | `looking` | each worker its own bit; the supervisor the bit of a dead worker | who looks for a chunk just now |
-//! | `listening` | the parent sets it, workers take it | the parent sleeps, and wants to hear of outcomes once all chunks below this, less one, are claimed; 0: it does not sleep |
-//! | `ends` | the supervisor | changes with each end of a worker that the parent must look at |
+//! | `published` | the parent | every chunk below this number is in its slot, or its number was skipped |
+//! | `next` | workers | no chunk below this number is `Ready` |
+//! | `asleep` | each worker sets its own bit; its waker clears the bit, and the supervisor clears that of a dead worker | the workers that sleep or are about to sleep |
+//! | `looking` | each worker writes its own bit; the supervisor clears the bit of a dead worker | the workers that are looking for a chunk |
+//! | `listening` | the parent sets it; the worker that wakes the parent clears it | `n + 1`: the parent sleeps, and must be woken for an outcome once all chunks below `n` are claimed; 0: it does not sleep |
+//! | `ends` | the supervisor | a counter of the ends of workers that the parent must handle |
 //! | `mode` | the parent, and the supervisor for `BROKEN` | see the constants |
 //!
-//! A sleeper announces itself, then looks once more, then sleeps, on a word of its entry that changes with each wake. A
-//! process with news stores it, then looks for sleepers. Both sides are sequentially consistent, so one of them sees
-//! the other. A wake that is lost with a killed worker is repaired by the supervisor, which wakes everybody at every
-//! death.
+//! A sleeper announces itself, then looks once more, then sleeps on a word of its entry that changes with each wake. A
+//! process with news stores the news, then looks for sleepers. Both sides are sequentially consistent, so one of them
+//! sees the other. If a worker is killed, a wake may be lost with it: the supervisor wakes all workers at every death.
 //!
-//! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes nobody while a worker looks for
-//! each unclaimed chunk. Before it sleeps, it wakes a worker if a chunk is still unclaimed: the worker that looked may
-//! have been stopped or killed. A woken worker may have been stopped, too. So while a chunk is unclaimed and a worker
-//! sleeps, the parent sleeps for a short time, and then wakes that worker.
+//! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes no worker while a worker looks
+//! for each unclaimed chunk. Before the parent sleeps, it wakes a worker if a chunk is still unclaimed: the worker that
+//! looked may have been stopped or killed. A woken worker may have been stopped, too. So while a chunk is unclaimed and
+//! a worker sleeps, the parent sleeps for a short time, and then wakes that worker.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -261,7 +260,7 @@ impl Board {
         let Some(asleep) = self.asleep.get(word) else { return };
         let seen = claims::announce(asleep, bit, &entry.wakes);
         if !look() {
-            // The only error is a sandbox that forbids the call; whoever sleeps looks again.
+            // The only error is that a sandbox forbids the call; the worker looks again.
             let _ = futex::wait(&entry.wakes, seen, Reach::Shared, until);
         }
         asleep.fetch_and(!bit, SeqCst);

@@ -231,8 +231,8 @@ impl Hub {
             slot.word.store(word(state, chunk.sequence), Release);
             inner.sequence += 1; // the number is used, whatever becomes of the packet
             if chunk.is_alone() {
-                // Before the packet. Whoever has run its call and finds no other chunk then raises `next` past this
-                // one, and tells the parent, which may wait for that.
+                // Before the packet: the worker that has run its call and finds no other chunk raises `next` past
+                // this chunk, and wakes the parent, which may wait for that.
                 board.published.store(inner.sequence, Release);
                 let mut sent = self.send_packet(chunk.sequence, &chunk.rare().descriptors);
                 if sent == Ok(false) && inner.free == slots.len() {

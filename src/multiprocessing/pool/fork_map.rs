@@ -49,7 +49,7 @@ pub fn fork_map<T, R: Transfer>(items: &[T], workers: usize, f: impl Fn(&T) -> R
         return Ok(Vec::new());
     }
     let setup = Setup::new("ForkPoolWorker");
-    // An index of this slice only, since nobody else gives out chunks of this pool.
+    // An index of this slice only: no other code gives out chunks of this pool.
     let call = |(index,): (usize,)| items.get(index).map(&f);
     let runner = |calls: &mut Calls<'_>| calls.run_closure(call);
     let hub = Hub::start(workers.min(items.len()), Context::Fork, setup, None, 0, Some(&runner))?;

@@ -51,7 +51,7 @@ pub struct Pool(pub(super) Arc<Hub>);
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.0.is_busy() {
-            warning!("dropping a pool cancels its unfinished calls");
+            warning!("dropping a pool cancels its unfinished calls: close and join the pool first");
         }
         self.0.end();
     }

@@ -1,7 +1,7 @@
 //! The values of a map's calls, as bytes, until they are taken.
 //!
-//! Consecutive values are one span, whatever their number. So a map needs memory for the bytes of its values and no
-//! place for each call.
+//! Consecutive values are one span, whatever their number. So a map needs memory for the bytes of its values, but no
+//! entry for each call.
 
 use std::collections::BTreeMap;
 

@@ -54,23 +54,23 @@
 //! }
 //! ```
 //!
-//! **No call hangs.** A worker that is killed ends the call that it was running, at once, as
-//! [`WorkerDied`](crate::ErrorKind::WorkerDied) with the worker's number and signal. Calls that it had taken and not
-//! begun are given to others; outcomes that it had told are kept. So each call ends exactly once. Another worker starts
-//! in its place, also while this process computes and calls nothing.
+//! **No call hangs.** If a worker is killed, the call that it was running ends at once, as
+//! [`WorkerDied`](crate::ErrorKind::WorkerDied) with the worker's number and signal. Other workers get the calls that
+//! it had taken and not begun; the outcomes that it had reported are kept. So each call ends exactly once. Another
+//! worker starts in its place, even while this process computes and makes no call of the pool.
 //!
-//! **Who starts workers.** The pool starts one process, its *supervisor*, by the method of its
+//! **The supervisor.** The pool starts one process, its *supervisor*, by the method of its
 //! [context](PoolBuilder::context). The supervisor has one thread. It forks the workers and waits for their ends.
 //! Workers end with their supervisor, and the supervisor ends with the process that made the pool. If the supervisor is
 //! killed, the calls that were running end as `WorkerDied`. The next call of the pool, or one that waits, starts
 //! another supervisor.
 //!
-//! **Descriptors.** A call and its result may have open files, locks, values, connections and queues in them, 253 at
-//! most: see [`transfer`](crate::multiprocessing::transfer). Such a call goes to a worker alone, and may begin before
-//! earlier ones.
+//! **Descriptors.** A call and its result may contain open files, locks, values, connections and queues, at most 253
+//! descriptors: see [`transfer`](crate::multiprocessing::transfer). Such a call is sent to a worker separately, and may
+//! begin before earlier calls.
 //!
-//! **No thread in this process.** A thread that waits for a result collects the results of all. If a process makes no
-//! call for long, its workers wait as soon as their outcomes fill their streams, 128 KiB each.
+//! **No thread in this process.** A thread that waits for a result collects the results of all threads. If a process
+//! makes no call for long, its workers wait as soon as their outcomes fill their streams, 128 KiB each.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -93,16 +93,16 @@
 // | `board`, `arena` | the memory in which chunks are published, claimed, and reclaimed after a death; room for arguments |
 // | `logs` | log records on their way to the parent |
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
-// | `ground` | all of that together, as it goes to another process |
-// | `worker`, `supervisor`, `looks` | the two processes' lives, and how often somebody looks before it sleeps |
-// | `chunk`, `job`, `values`, `kept`, `failure`, `refusal` | what the parent knows of calls that it gave out, of their outcomes, and why there are no more |
-// | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; what a thread waits for, and which news it gets; outcomes, deaths and publishing; cancelling and callbacks |
+// | `ground` | all of these together, as they are sent to another process |
+// | `worker`, `supervisor`, `looks` | the main loops of the two kinds of processes; the number of looks before a sleep |
+// | `chunk`, `job`, `values`, `kept`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
+// | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; what a thread waits for, and which news wakes it; outcomes, deaths and publishing; cancelling and callbacks |
 // | `ends`, `fallen`, `succession` | the parent: the end of the pool; a supervisor that has ended; the start of the next one |
 // | `handle` | a pool, and its end |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
 // | `plain` | maps without serialisation |
 // | `opaque`, `engine` | calls whose arguments and values are bytes, for the pool of a manager and for `ossature-redis` |
-// | `threads`, `gathered` | the pool of threads and the outcomes of its calls, which share nothing with the rest |
+// | `threads`, `gathered` | the pool of threads and the outcomes of its calls, without processes and shared memory |
 
 mod arena;
 mod asks;

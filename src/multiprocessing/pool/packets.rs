@@ -1,25 +1,26 @@
 //! The transfer of descriptors in arguments and results: datagrams in two pairs of sockets beside the board and the
 //! streams.
 //!
-//! A call whose arguments have descriptors is alone in its chunk, which is `Packed` on the board. Nobody can claim such
-//! a chunk but by its packet, which names it.
+//! A call whose arguments have descriptors is alone in its chunk, which is `Packed` on the board. Only the worker that
+//! received the packet of such a chunk can claim it: the packet names the chunk.
 //!
-//! | a worker killed | leaves | who mends it |
+//! | a worker is killed | it leaves | repair |
 //! | --- | --- | --- |
 //! | before it receives the packet | the packet | another worker receives it |
 //! | between the receipt and the claim | the chunk `Packed` without a packet, and `fetching` in its entry | the supervisor sets `lost`; the parent sends the packets of all `Packed` chunks again |
-//! | behind the claim | the chunk `Claimed` | as for every chunk; the parent has kept the descriptors, for another try |
+//! | after the claim | the chunk `Claimed` | as for every chunk; the parent has kept the descriptors for another attempt |
 //!
-//! A packet that was sent twice is received by a worker that cannot claim its chunk any more, and is dropped.
+//! If a packet was sent twice, the worker that receives the second one cannot claim its chunk any more, and drops the
+//! packet.
 //!
-//! The descriptors of a result go before the result's record in the stream. So when the parent reads the record, the
-//! packet is there. A worker that was killed between both leaves a packet without a record: the parent drops packets of
-//! chunks that are not published.
+//! A worker sends the descriptors of a result before it writes the result's record to the stream. So when the parent
+//! reads the record, the packet has arrived. A worker that is killed between the two steps leaves a packet without a
+//! record: the parent drops packets of chunks that are not published.
 //!
-//! | word of the board | says |
+//! | word of the board | meaning |
 //! | --- | --- |
-//! | `sent` | how many packets the parent has sent |
-//! | `emptied` | how many packets were sent when a worker last found none left |
+//! | `sent` | the number of packets that the parent has sent |
+//! | `emptied` | the value of `sent` when a worker last found no packet left |
 //! | `lost` | a packet may have been lost with a worker |
 //! | `crowded` | a worker waits for room for the descriptors of a result |
 
@@ -118,7 +119,7 @@ impl Hub {
     /// Receives the descriptors of results.
     pub(super) fn take_parcels(&self, inner: &mut Inner) {
         let mut bytes = [0; LENGTH];
-        // After an error no more parcels come now, and the outcome says so.
+        // After an error no more packets come now, and the outcome reports the error.
         while let Ok(Some((length, list, lost))) = self.ground.results().receive(&mut bytes) {
             let Some((label, descriptors)) = open(bytes.get(..length).unwrap_or_default(), list, lost) else {
                 continue;

@@ -1,8 +1,8 @@
 //! Maps of plain values, whose bytes are copied through the arena without serialisation.
 //!
-//! The room of a chunk in the arena has the arguments, then place for the values. A worker stores a value before it
-//! records that the next call begins. So after its death the values of all calls before the running one are there.
-//! Calls without a value have records in the stream, as ever; a last record says that the chunk has ended.
+//! The block of a chunk in the arena contains the arguments, then space for the values. A worker stores a value before
+//! it records that the next call begins. So after its death the values of all calls before the running one are there.
+//! Calls without a value have records in the stream, as in other chunks; a last record marks the end of the chunk.
 
 use std::sync::Arc;
 

@@ -3,13 +3,13 @@
 //!
 //! | step | with the lock |
 //! | --- | --- |
-//! | note that the supervisor has ended | yes |
-//! | wait until its last worker has ended, whom the kernel kills | no |
+//! | record that the supervisor has ended | yes |
+//! | wait until its last worker has ended (the kernel kills them) | no |
 //! | record that the owners of claimed chunks died | yes |
 //! | start another supervisor | no |
 //!
-//! So a call with a limit returns in time, whatever the other processes do. The thread that starts the supervisor does
-//! so to the end.
+//! So a call with a limit returns in time, whatever the other processes do. Only the thread that starts the supervisor
+//! completes the start, even beyond its limit.
 
 use std::os::fd::OwnedFd;
 use std::sync::MutexGuard;

@@ -1,6 +1,6 @@
 //! The state of a slot of the board, in one word of 64 bits.
 //!
-//! | state | bits 0..3 | bits 3..32 | bits 32..64 | who changes it, to what |
+//! | state | bits 0..3 | bits 3..32 | bits 32..64 | changed by, to |
 //! | --- | --- | --- | --- | --- |
 //! | `Free` | 0 | 0 | 0 | the parent, to `Ready` or `Packed` |
 //! | `Ready` | 1 | sequence | 0 | a worker, to `Claimed`; the parent, to `Free` (cancelled) |
@@ -9,13 +9,13 @@
 //! | `Done` | 4 | sequence | ticket | the parent, to `Free` |
 //! | `Dead` | 5 | sequence | ticket | the parent, to `Free` |
 //!
-//! The *sequence* is the number of the chunk, of which the lowest 29 bits are here. The *ticket* is the number of one
-//! life of a worker; the remainder by the number of entries is the worker's entry. So a worker that is killed at any
-//! instruction has claimed the chunk, and the word names the worker, or has not claimed the chunk.
+//! The *sequence* is the lowest 29 bits of the number of the chunk. The *ticket* is the number of one life of a worker;
+//! the ticket modulo the number of entries is the worker's entry. So a worker that is killed at any instruction has
+//! either claimed the chunk, and the word names the worker, or not claimed the chunk.
 //!
-//! Only the parent makes a slot `Ready` or `Packed`, and only out of `Free`. So a worker may be stopped for so long
-//! that the sequence has come round. Its claim then takes a chunk that is ready now, because the worker reads what the
-//! chunk is only afterwards.
+//! Only the parent makes a slot `Ready` or `Packed`, and only from `Free`. A worker may be stopped for so long that the
+//! sequence wraps around. Its claim then takes a chunk that is ready now. That is correct, because the worker reads the
+//! contents of the chunk only after the claim.
 
 /// The state of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,14 +1,14 @@
 //! A worker: it claims chunks and runs their calls, one after the other, until it ends.
 //!
-//! | step | what a kill there leaves |
+//! | step | state after a kill in this step |
 //! | --- | --- |
-//! | claim: one compare-exchange of the slot's word | the chunk ready, or claimed by this ticket with no call begun |
-//! | note the call that begins, then decode its arguments and call it | that call running |
-//! | write its outcome, made visible by one store | that call running, or its outcome visible |
-//! | after the last call, the word to `Done` | `Claimed`, and every outcome visible |
+//! | claim the chunk: one compare-exchange of the slot's word | the chunk is ready, or claimed by this ticket with no call begun |
+//! | record the call that begins, then decode its arguments and run it | that call is running |
+//! | write its outcome, made visible by one store | that call is running, or its outcome is visible |
+//! | after the last call, set the word to `Done` | `Claimed`, and every outcome is visible |
 //!
-//! So the parent knows of a dead worker which calls have ended, because their outcomes are visible. It knows which one
-//! was running, and that no other call has begun.
+//! So after the death of a worker the parent knows which calls have ended, because their outcomes are visible. It also
+//! knows which call was running, and that no other call has begun.
 
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use std::sync::atomic::fence;
