@@ -1,9 +1,9 @@
 //! Values that each process has separately.
 //!
 //! A forked child has a copy of its parent's memory, with locks in it that are held by threads the child does not have.
-//! So what has a lock, or belongs to one process only, stands in a [`PerProcess`]. The first use in a child makes a
-//! value for the child, from the parts of the parent's value that may be handed on. Values are never freed: there are
-//! as many as forks above this process.
+//! So each value that has a lock, or belongs to one process only, is stored in a [`PerProcess`]. The first use in a
+//! child makes a value for the child, from the parts of the parent's value that a child may have. Values are never
+//! freed: their number is that of the forks between the first process and this one.
 
 use std::ops::Deref;
 use std::sync::OnceLock;

@@ -125,7 +125,7 @@ impl MmapOptions {
         let (access, flags, protection) = match self.access {
             Access::Default => {
                 let protection = self.protection.unwrap_or(both);
-                // Python's rule: what is not for writing is read-only, whatever else it is.
+                // Python's rule: a map without PROT_WRITE is read-only, whatever the other bits.
                 let access = match (protection.contains(Protection::READ), protection.contains(Protection::WRITE)) {
                     (true, true) => Access::Default,
                     (false, true) => Access::Write,

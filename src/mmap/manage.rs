@@ -203,7 +203,7 @@ impl Mmap {
     pub fn discard(&mut self, range: impl RangeBounds<usize>, how: Discard) -> Result<()> {
         let Range { start, end } = self.advised(range)?;
         if how == Discard::Remove {
-            // Newer kernels make the hole if the file is open for writing, whatever the map is for.
+            // Newer kernels make the hole if the file is open for writing, even if the map is read-only.
             self.check_writable()?;
         }
         if self.map.has_huge_pages() {
@@ -326,7 +326,7 @@ impl Mmap {
         })
     }
 
-    /// Checks that a range lies within the map.
+    /// Checks that a range is within the map.
     fn strict(&self, range: impl RangeBounds<usize>) -> Result<Range<usize>> {
         let (start, end) = bounds(range, self.len());
         let len = end

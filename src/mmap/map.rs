@@ -204,9 +204,9 @@ impl Map {
         match &self.kind {
             // SAFETY: private memory without a file, which is written through `&mut self` only.
             Kind::Memory(region) => Some(unsafe { region.as_slice_unchecked() }),
-            // SAFETY: mapped while `raw` is borrowed, at most isize::MAX bytes, initialised by the kernel. That nobody
-            // else writes them or takes them away is proven by the kernel, or vouched for by the caller of
-            // `map_trusted`; this process writes through `&mut self` only.
+            // SAFETY: mapped while `raw` is borrowed, at most isize::MAX bytes, initialised by the kernel. No other
+            // code writes or removes the bytes: the kernel guarantees that, or the caller of `map_trusted` does. This
+            // process writes through `&mut self` only.
             Kind::File(raw) => Some(unsafe { std::slice::from_raw_parts(raw.as_ptr(), raw.len()) }),
             Kind::Nothing => None,
         }
@@ -219,7 +219,7 @@ impl Map {
         }
         match &mut self.kind {
             Kind::Memory(region) => region.as_mut_slice(),
-            // SAFETY: as in `as_slice`; nobody else reaches the bytes, as the caller of `map_trusted` vouches.
+            // SAFETY: as in `as_slice`; the caller of `map_trusted` guarantees that no other code reaches the bytes.
             Kind::File(raw) => Some(unsafe { std::slice::from_raw_parts_mut(raw.as_mut_ptr(), raw.len()) }),
             Kind::Nothing => None,
         }
@@ -248,8 +248,8 @@ impl Map {
         if matches!(how, Discard::Free | Discard::Poison) {
             self.lends = Lends::Nothing;
         }
-        // SAFETY: no value lies in these bytes but as bytes, which are copied or lent as such; nothing is borrowed from
-        // `self` now, and nothing will be if the advice takes effect later.
+        // SAFETY: the map contains only bytes, which are copied or lent as bytes. Nothing is borrowed from `self` now,
+        // and nothing will be if the advice takes effect later.
         self.with(|region| unsafe { region.discard(offset, len, how) })
     }
 

@@ -143,7 +143,7 @@ impl MmapOptions {
     ///
     /// [`file_len`](super::Mmap::file_len) and [`resize`](super::Mmap::resize) fail then. Every copy needs
     /// `process_vm_readv` or `process_vm_writev`, and is refused where a sandbox forbids these calls. A read cannot
-    /// tell the zeros in the rest of the last page of a shortened file from its bytes.
+    /// distinguish the zeros in the rest of the last page of a shortened file from the bytes of the file.
     ///
     /// # Examples
     /// ```

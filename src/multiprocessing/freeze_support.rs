@@ -9,9 +9,9 @@ static LIBRARY: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::
 
 /// In a process that was started to run a task: runs the task and does not return. In any other: registers the table.
 ///
-/// The first line of `main`, and in a test that starts processes, of the test: whatever stands above runs in every
-/// child too. Calling it again with the same table does nothing; a second table is added to the first, but children
-/// know the first only.
+/// Call it in the first line of `main` and, in a test that starts processes, of the test: any code before it runs in
+/// every child too. Calling it again with the same table does nothing. A second table is added to the first, but
+/// children know only the first.
 ///
 /// A `main` that does all its work in a thread with a bigger stack calls this in that thread or before it. Called in
 /// the thread it serves [`Context::Spawn`](crate::multiprocessing::Context::Spawn); a fork server needs it before.

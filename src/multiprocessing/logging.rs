@@ -226,7 +226,7 @@ fn print(level: Level, message: fmt::Arguments<'_>) {
         Level::Trace => "SUBDEBUG",
     };
     let mut line = Line { bytes: [0; 4096], filled: 0 };
-    // Where standard error takes nothing, there is nobody to tell.
+    // If the write to standard error fails, the error cannot be reported.
     let _ = writeln!(line, "[{level}/{}] {message}", process_state().name()).and_then(|()| line.flush());
 }
 

@@ -373,7 +373,7 @@ impl Editor {
         let step = self.machine.step();
         match step {
             Step::More => {}
-            // As GNU readline: the program says what stands behind the prompt.
+            // As in GNU readline, the program decides what follows the prompt.
             Step::Eof => self.screen.forget(),
             _ => self.screen.leave(out),
         }

@@ -1,39 +1,39 @@
 //! A line editor with GNU readline's commands, key bindings and init file. Python's `readline`.
 //!
-//! The editor is a state machine: bytes go in, what to draw comes out, and at last a line. [`Editor::feed`] lets an
-//! event loop of the caller's run it.
+//! The editor is a state machine. Its input is bytes; its output is the bytes to draw and, at the end, a line.
+//! [`Editor::feed`] lets the caller's event loop run it.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! | --- | --- |
 //! | `buffer`, `undo`, `kill` | the line, the point, the mark; the changes of a line; the kill ring |
 //! | `command` | the names of the commands |
 //! | `keys`, `keymap` | keys in the notation of init files, and what they are bound to |
 //! | `variables`, `inputrc` | the variables, and the init files that set them and bind keys |
-//! | `history` | the lines before, and the files that keep them |
-//! | `machine` | keys to commands, and the commands |
-//! | `terminal` | the line is read from a terminal, which is given back whatever happens |
+//! | `history` | the earlier lines, and the files that keep them |
+//! | `machine` | the mapping of keys to commands, and the commands |
+//! | `terminal` | reading a line from a terminal, whose modes are restored whatever happens |
 //! | `complete` | completers, candidates, names of files, lists in columns |
-//! | `width` | columns of text |
-//! | `render` | what to write so that a terminal shows prompt and line |
-//! | `modes` | the modes of a terminal that are set for a line, and reset behind it |
+//! | `width` | the width of text in columns |
+//! | `render` | the bytes that make a terminal show prompt and line |
+//! | `modes` | the modes of a terminal that are set for a line, and reset after it |
 //! | `secret` | bytes that leave no copy in memory: passwords |
-//! | `editor`, `hooks` | the face: configuration, hooks, Python's functions |
+//! | `editor`, `hooks` | the public types: configuration, hooks, Python's functions |
 //!
 //! # Bounds
-//! | what | at most |
+//! | object | bound |
 //! | --- | --- |
-//! | a line, and what was typed ahead | memory: it grows with what is typed |
+//! | a line, and the input typed ahead | the available memory |
 //! | a numeric argument | 1,000,000; a larger one is refused |
-//! | what one command inserts | 4 MiB, or 65,536 characters in overwrite mode |
+//! | the text that one command inserts | 4 MiB, or 65,536 characters in overwrite mode |
 //! | a key sequence | 256 bytes in an init file |
-//! | macros | 16 inside each other, 1000 for a typed byte |
+//! | macros | 16 nested, 1000 for a typed byte |
 //! | the kill ring | 10 texts |
-//! | an init file | 4 MiB; 16 inside each other, 256 in all |
-//! | the history, and its file | memory and disk, unless `history-size`, `set_max_entries` or `set_max_file_lines` says less |
-//! | input that waits | 64 KiB are read before they are drawn |
+//! | an init file | 4 MiB; 16 nested, 256 in all |
+//! | the history, and its file | memory and disk, unless `history-size`, `set_max_entries` or `set_max_file_lines` sets a limit |
+//! | pending input | 64 KiB are read before they are drawn |
 //!
 //! # Examples
-//! In an event loop of the caller's, which writes `screen` to the terminal:
+//! In the caller's event loop, which writes `screen` to the terminal:
 //!
 //! ```
 //! use ossature::readline::{Config, Editor, Step};

@@ -179,7 +179,7 @@ impl Terminal {
             .and_then(|mut session| session.run(&mut *modes.machine, prompt, &mut self.ahead));
         drop(modes);
         let late = queue.end();
-        // What came too late for the line stands below it.
+        // Text that came too late for the line is written below it.
         done.and_then(|step| unless_hung_up(self.write(&late)).map(|_| step))
     }
 
@@ -263,7 +263,7 @@ impl<M: Typing> Drop for Modes<'_, M> {
         let mut out = Vec::new();
         self.machine.quit(&mut out);
         if !out.is_empty() {
-            // After an error or a panic the terminal may be gone; there is nobody to tell.
+            // After an error or a panic the terminal may be closed; another error cannot be reported.
             let _ = write(self.output.as_fd(), &out);
         }
     }

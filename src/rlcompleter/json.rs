@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::namespace::{Kind, Namespace, Symbol};
 
-/// Keys that are not names, such as keys with blanks, are left out, because nobody could write them after a dot. Arrays
+/// Keys that are not names, such as keys with blanks, are left out, because they cannot be written after a dot. Arrays
 /// and plain values have no names inside.
 ///
 /// ```

@@ -8,8 +8,8 @@
 //! | `select.kqueue()`, `select.kevent()` | [`Kqueue`], [`Kevent`]; the names of the numbers are in [`sys::kqueue`](crate::sys::kqueue) |
 //! | `selectors` | [`selectors`]: one trait, several kernels' ways |
 //!
-//! A *waitable object* is whatever is `AsFd`: files, sockets, pipes, children's pidfds, an `Epoll`; a `BorrowedFd` is
-//! the face of a bare number. Timeouts are a `Duration`, an `Option<Duration>` (`None` waits for as long as it takes)
+//! A *waitable object* implements `AsFd`: files, sockets, pipes, children's pidfds, an `Epoll`. For a bare number, use
+//! a `BorrowedFd`. Timeouts are a `Duration`, an `Option<Duration>` (`None` waits for as long as it takes)
 //! or a [`Deadline`]. A signal never ends a wait early.
 //!
 //! ```
@@ -105,7 +105,7 @@ pub fn select<'a, T: AsFd>(
     timeout: impl Into<Deadline>,
 ) -> Result<Ready<'a, T>> {
     let deadline = timeout.into();
-    // Each object is asked for its descriptor once, whatever it answers the next time.
+    // Each object is asked for its descriptor once, because a second call may return another descriptor.
     let asked = [read, write, except].map(|list| list.iter().map(|object| (object, object.as_fd())).collect());
     let lists = Lists { asked };
     let mut fds = lists.questions();

@@ -16,10 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// A set of objects to wait for, with the exact answers of poll(2) in order of registration.
 ///
 /// It uses an epoll set of the kernel, made at the first registration. So the cost of a call depends on how many
-/// descriptors are ready and not on how many there are, and a call allocates nothing. Some descriptors are asked by
-/// ppoll in the same call, at the cost of poll(2). These are plain files, which epoll refuses, and those of which epoll
-/// tells less than poll(2). These are terminals and other devices, whose drivers do not announce every change, and
-/// events with `RDNORM` but not `IN`, or `WRNORM` but not `OUT`.
+/// descriptors are ready and not on how many there are, and a call allocates nothing. Some descriptors are checked by
+/// ppoll in the same call, at the cost of poll(2): plain files, which epoll refuses, and descriptors for which epoll
+/// reports less than poll(2). The latter are terminals and other devices, whose drivers do not announce every change,
+/// and events with `RDNORM` but not `IN`, or `WRNORM` but not `OUT`.
 ///
 /// An event costs three times as much from epoll as from ppoll. So a set of 128 descriptors or more takes a few events
 /// first. If there are more, and the last time most of the set was ready, ppoll answers for all descriptors.
@@ -244,7 +244,7 @@ impl<F: AsFd> Poll<F> {
     /// The set stays borrowed until the last was yielded. To unregister objects meanwhile, collect clones of the `Arc`s
     /// or references first, or use a [selector](crate::select::selectors), whose tokens name what it owns.
     ///
-    /// Differs from Python: the timeout is not in milliseconds but in whatever it says.
+    /// Differs from Python: the timeout is a duration or a deadline, not a number of milliseconds.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `ENOMEM` when the kernel lacks memory.

@@ -116,7 +116,7 @@ pub(crate) fn is_first() -> bool {
 /// character would be cut in two, or if `name` has a null before.
 ///
 /// # Errors
-/// What the sandbox says that forbids prctl(2).
+/// The error of a sandbox that forbids prctl(2).
 ///
 /// # Examples
 /// See the example of [`Ident`].

@@ -88,9 +88,9 @@ impl Native {
     ) -> Result<Ident> {
         let again = || Error::new(ErrorKind::AlreadyStarted, "the thread was already started: make a new thread");
         if self.is_started() {
-            return Err(again()); // without the lock, which whoever joins it holds
+            return Err(again()); // without the lock, which a joining thread holds
         }
-        // Held meanwhile, so that whoever joins finds what to join, or that nothing came of it.
+        // Held during the start, so that a joining thread finds the handle, or finds that the start failed.
         let mut os = self.os.lock();
         if self.is_started() {
             return Err(again());
@@ -166,12 +166,12 @@ impl Native {
         if !self.is_here() {
             return true;
         }
-        // In a forked child the one who joined it in the parent holds the lock for ever.
+        // In a forked child, a parent's thread that was joining holds the lock forever.
         if !limit.is_never() || self.adopted.load(Relaxed) {
             return self.done.wait_timeout(limit);
         }
-        // One of those who wait does so in the kernel's way, which costs the thread nothing at its end; the others wait
-        // here.
+        // One of the waiting threads joins by the kernel, which costs the joined thread nothing at its end. The others
+        // wait here.
         let mut os = self.os.lock();
         if let Some(handle) = os.take() {
             let _ = handle.join(); // what it panicked with was reported where it was caught

@@ -1,10 +1,11 @@
 //! Unwinding out of a thread: panics with their locations, which are kept until they are reported, and the quiet exit.
 //!
-//! std prints a panic when it happens, whoever catches it. A thread of [`threading`](crate::threading) reports what
-//! escaped from it, once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints as std does, but
-//! under its name, and sends its parent what escaped. So one hook stands before the one that was installed. In such a
-//! thread it keeps words, place and backtrace of a panic; in every other it passes the panic on. It also passes on what
-//! is about to abort the process, after all that it has kept, for then nobody will report it.
+//! std prints a panic when it happens, even if the panic is caught. A thread of [`threading`](crate::threading) reports
+//! an escaped panic once, at its end. A process of [`multiprocessing`](crate::multiprocessing) prints a panic as std
+//! does, but under its name, and sends an escaped panic to its parent. So this module installs a hook before the hook
+//! of the program. In such a thread the hook keeps message, location and backtrace of a panic; in every other thread it
+//! passes the panic to the next hook. If a panic is about to abort the process, the hook passes on all kept panics and
+//! then this one, because no code could report them later.
 
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -303,7 +304,7 @@ pub(crate) fn result_of<T>(left: Option<std::thread::Result<T>>, name: impl FnOn
 
 /// Ends the calling thread: unwinds its stack, so that every value is dropped, and prints nothing.
 ///
-/// Like Python's `SystemExit` this is a panic that nobody reports: `catch_unwind` stops it. In the first thread of a
+/// Like Python's `SystemExit` this is a panic without a report: `catch_unwind` stops it. In the first thread of a
 /// program it unwinds `main`, and the program ends with code 101. `std::process::exit` ends the process from any
 /// thread. Python's `sys.exit` in a thread ends that thread only, as this does.
 ///

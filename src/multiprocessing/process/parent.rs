@@ -27,7 +27,7 @@ use crate::multiprocessing::state::{Parent, process_state};
 ///     let parent: ParentProcess = parent_process().expect("a child has a parent");
 ///     assert_eq!((parent.name(), parent.pid()), ("MainProcess", Some(this)));
 ///     assert!(parent.is_alive()? && !parent.join_timeout(Duration::ZERO)?);
-///     // The sentinel stands in a poll beside other descriptors. It is readable once the parent has ended.
+///     // The sentinel can be polled beside other descriptors. It is readable once the parent has ended.
 ///     assert!(wait(&[&parent.sentinel()?], Duration::ZERO)?.is_empty());
 ///     Ok(())
 /// })?;

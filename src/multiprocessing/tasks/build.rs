@@ -28,7 +28,7 @@ struct FileId {
     modified: (i64, i64),
 }
 
-/// The path of the program that the calling process runs, whatever became of its file name.
+/// The path of the program that the calling process runs, valid even if its file was renamed or removed.
 pub(crate) const IMAGE: &str = "/proc/self/exe";
 
 impl BuildId {
@@ -72,7 +72,7 @@ impl BuildId {
 }
 
 impl FileId {
-    /// Returns the identity of the image that this process runs, which nobody can write to meanwhile. A fork server
+    /// Returns the identity of the image that this process runs, which no process can write to meanwhile. A fork server
     /// reads it for its children.
     fn own() -> io::Result<Self> {
         static OWN: OnceLock<FileId> = OnceLock::new();

@@ -59,8 +59,8 @@ pub(crate) struct Items<'c> {
 const BLOCK: usize = 4096;
 
 impl Items<'_> {
-    /// Copies arguments, beginning with those of the call at `index`: as many as are read at once, and at most `most`.
-    /// Copies none if they are missing.
+    /// Copies the arguments of one or several calls, beginning with the call at `index`: one batch, and at most `most`
+    /// calls. Copies nothing if they are missing.
     fn read<A: Plain>(self, index: u32, most: u32, block: &mut Vec<A>) {
         let (size, at) = (size_of::<A>(), index as usize * size_of::<A>());
         let count = (BLOCK / size.max(1)).max(1).min(most as usize);

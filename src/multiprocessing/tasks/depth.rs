@@ -11,8 +11,8 @@ static MOST: AtomicUsize = AtomicUsize::new(DEPTH);
 /// 128 levels.
 ///
 /// A new process decodes its arguments, and each level takes stack there. If the arguments are nested deeper, the start
-/// is an error that says so. [`set_max_depth`](crate::multiprocessing::connection::Connection::set_max_depth) of a
-/// connection, which is a separate limit, says what counts as a level. The new process passes the setting on to the
+/// fails with an error. [`set_max_depth`](crate::multiprocessing::connection::Connection::set_max_depth) of a
+/// connection, which is a separate limit, defines a level. The new process passes the setting on to the
 /// processes that it starts. A copy of this process (`Context::Fork`) and a thread decode nothing.
 ///
 /// Differs from Python, whose limit is that of recursion.

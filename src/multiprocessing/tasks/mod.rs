@@ -19,9 +19,9 @@
 //! assert_eq!(TASKS.names().count(), 1);
 //! ```
 //!
-//! A closure has no name that another process knows. Stable Rust tells a closure from a function late:
-//! * A closure that borrows is refused as borrows are checked (`cargo check`). The text asks for `move`, which does not
-//!   help.
+//! A closure has no name that another process knows. Stable Rust distinguishes a closure from a function late:
+//! * A closure that borrows is refused when borrows are checked (`cargo check`). The message suggests `move`, which
+//!   does not help.
 //! * A closure that captures by value, and a pointer to a function, are refused when code is generated (`cargo build`).
 //! * A closure that captures nothing is refused when it is started: [`UnknownTask`](crate::ErrorKind::UnknownTask).
 //!

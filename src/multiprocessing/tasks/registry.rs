@@ -108,7 +108,7 @@ pub(crate) fn first_table() -> Option<usize> {
 /// Returns the name of a function and the way to it, if it is in a table.
 ///
 /// # Errors
-/// `UnknownTask` when it stands in none, or none was given yet.
+/// `UnknownTask` when the function is in no table, or no table was registered yet.
 pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<Registered> {
     nameable::<F>();
     let (key, name) = (TypeId::of::<F>(), type_name::<F>());

@@ -112,7 +112,7 @@ impl Completer for Filenames {
         let place = Path::new(OsStr::from_bytes(if place.is_empty() { b"." } else { place }));
         let Ok(entries) = std::fs::read_dir(place) else { return Vec::new() };
         let names = entries.flatten().map(|entry| entry.file_name().into_vec());
-        // The folder itself and its parent are candidates for those only who have typed a dot.
+        // The directory itself and its parent are candidates only after a typed dot.
         let dots = [&b"."[..], b".."].into_iter().filter(|_| start.starts_with(b".")).map(<[u8]>::to_vec);
         names
             .chain(dots)

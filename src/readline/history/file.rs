@@ -50,9 +50,9 @@ impl History {
 
     /// Adds the lines of a file as the newest, and returns their number. Python's `read_history_file`.
     ///
-    /// Empty lines are left out, and a last line without a newline, of which nobody knows whether it is whole. If the
-    /// file begins with a comment like `#1700000000`, such lines are the times of those behind them. A file of libedit
-    /// is known by its first line. The file is read, not mapped: who cuts it meanwhile does no harm. Beyond the limit
+    /// Empty lines are skipped. So is a last line without a newline, which may be incomplete. If the file begins with a
+    /// comment like `#1700000000`, each such line is the time of the line after it. The first line identifies a file of
+    /// libedit. The file is read, not mapped: a program that truncates it meanwhile does no harm. Beyond the limit
     /// of [`set_max_entries`](Self::set_max_entries) the last lines are kept. Other than Python's, this keeps NUL
     /// bytes.
     ///
@@ -146,7 +146,7 @@ impl History {
         self.write(lines, form, &mut text);
         let length = to.file.metadata().map_err(failed("written", path))?.len();
         if let Err(error) = to.file.write_all(&text) {
-            // A full disk may have taken the beginning of a line; the lock is held, so nobody wrote behind it.
+            // A full disk may have taken the beginning of a line. The lock is held, so no other process has appended.
             if to.is_plain {
                 let _ = to.file.set_len(length);
             }
@@ -225,8 +225,8 @@ fn open_locked(path: &Path) -> Result<Locked> {
     loop {
         let named = fs::metadata(path).map_err(failed("opened", path))?;
         if !named.is_file() {
-            // A folder says so itself; a device is opened as it is, and no lock is needed. A pipe that nobody reads is
-            // an error, ENXIO, and nothing to wait for.
+            // The open fails for a directory, and a device needs no lock. A pipe without a reader is an error, ENXIO,
+            // and this function does not wait for a reader.
             let mut options = OpenOptions::new();
             let file =
                 options.append(true).custom_flags(without_waiting()).open(path).map_err(failed("opened", path))?;
@@ -283,14 +283,14 @@ fn ends_within_a_line(mut file: &File) -> io::Result<bool> {
 /// Replaces a file by a new file with this text. The caller holds the lock of the old file, if there is one.
 fn replace(path: &Path, text: &[u8], old: Option<&File>) -> Result<()> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    // The file behind a symbolic link is replaced, not the link. A link to nothing is followed by nobody.
+    // The target of a symbolic link is replaced, not the link. A link without a target is itself replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = format!(".history-{}-{}.tmp", std::process::id(), NUMBER.fetch_add(1, Relaxed));
     let temporary = target.with_file_name(name);
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&temporary)?;
         if let Some(old) = old.map(File::metadata).transpose()? {
-            // root saves the file of another user, who stays the owner.
+            // If root saves the file of another user, that user stays the owner.
             let own = file.metadata()?;
             if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
                 let _ = fchown(&file, Some(old.uid()), Some(old.gid()));

@@ -64,7 +64,7 @@ impl History {
     pub(super) fn write(&self, lines: usize, form: HistoryForm, out: &mut Vec<u8>) {
         for entry in self.entries.range(self.len().saturating_sub(lines)..) {
             if self.stamps && form == HistoryForm::Readline {
-                // Of a line without a time nobody knows the time, and without a time it would join the line before.
+                // A line without a time gets time 0: with no time at all it would be read as part of the line before.
                 let time = if entry.time == NO_TIME { 0 } else { entry.time.max(0) };
                 out.extend(format!("#{time}\n").into_bytes());
             }

@@ -158,7 +158,7 @@ impl Machine {
         self.line.set_point(start);
         for candidate in &found.candidates {
             let Replacement { mut text, close, .. } = self.replacement(found, candidate.text());
-            // A delimiter before the word is closed once, behind a word that stands alone.
+            // A delimiter is closed only after a word that also begins with it.
             text.extend(close.filter(|quote| text.first() == Some(quote)));
             text.push(b' ');
             self.line.insert(&text);

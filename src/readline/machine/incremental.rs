@@ -297,8 +297,8 @@ impl Machine {
                 search.column = column as i64;
                 return true;
             }
-            // Forward, GNU readline stands behind the last place where the string has room: a key that ends a failed
-            // search begins there.
+            // In a forward search, the position of GNU readline is one past the last place where the string fits. A
+            // key that ends a failed search starts there.
             let behind = (line.len() as i64 + 1 - search.string.len() as i64).max(search.column);
             search.column = if search.backward { 0 } else { behind };
             loop {

@@ -5,7 +5,7 @@ use super::words::is_blank;
 use crate::readline::command::Command;
 
 impl Machine {
-    /// Kills from one position to another; their order tells whether forward or backward. The point moves to the start.
+    /// Kills from one position to another, in the direction given by their order. The point moves to the start.
     pub(super) fn kill(&mut self, from: usize, to: usize) {
         self.keep(from, to);
         if from != to {
@@ -19,7 +19,7 @@ impl Machine {
         self.kills_now = true;
         let range = from.min(to)..from.max(to);
         if !range.is_empty() {
-            // In vi mode each kill stands by itself.
+            // In vi mode a kill is never joined to the kill before it.
             let joined = self.killed && !self.is_vi();
             self.kills.push(&self.line.text()[range], joined, to < from);
             self.killed = true;

@@ -256,7 +256,7 @@ impl Machine {
         let text = self.line.text();
         let point = self.line.point();
         let is_part = |byte: &u8| !super::words::is_blank(*byte);
-        // A tilde right before the point begins what is expanded, whatever stands before the tilde.
+        // A tilde right before the point begins the expanded word, whatever precedes the tilde.
         let start = match text[..point] {
             [.., b'~'] => point - 1,
             _ => point - text[..point].iter().rev().take_while(|byte| is_part(byte)).count(),

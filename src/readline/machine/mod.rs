@@ -201,7 +201,7 @@ pub(crate) struct Quirks {
     /// Whether a kill by a key sequence does not extend an earlier kill, because the first key of the sequence
     /// separates them.
     pub(crate) sequences_part_kills: bool,
-    /// Whether a long list asks whether to show it, but shows all of it without waiting for an answer.
+    /// Whether the editor asks before it shows a long list, but then shows all of it without waiting for an answer.
     pub(crate) asks_in_vain: bool,
 }
 

@@ -21,7 +21,7 @@ impl Machine {
                 }
                 point = self.line.next(point);
             }
-            // In the command mode of vi the point stands on a character.
+            // In the command mode of vi the point is on a character.
             if self.is_vi_command() && point >= end {
                 point = self.line.previous(end);
             }

@@ -112,7 +112,8 @@ impl Machine {
         }
         self.show_found(at);
         if vi {
-            // The editor stands on the line that was found, which the end of the line would revert to the string.
+            // The editor is at the line that was found. Without this call the end of the line would revert that line
+            // to the search string.
             self.line.forget_changes();
         }
         if column > 0 && !vi && self.settings.variables.enable_active_region {

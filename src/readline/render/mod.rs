@@ -1,10 +1,10 @@
 //! The type [`Screen`], which writes the bytes that make a terminal show the prompt and the line.
 //!
-//! The screen remembers the frame that it drew last and where the cursor stands, so a change costs few bytes. It knows
-//! nothing of descriptors: the bytes go to the end of the caller's vector. The sequences are those that every terminal
-//! since the VT102 obeys, so no terminfo is read. A `dumb` terminal gets text, carriage returns, spaces and backspaces.
+//! The screen stores the last frame and the position of the cursor, so a change costs few bytes. It does not write to a
+//! descriptor: it appends the bytes to the caller's vector. Every terminal since the VT102 obeys the sequences, so no
+//! terminfo is read. A `dumb` terminal gets text, carriage returns, spaces and backspaces.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! | --- | --- |
 //! | `frame` | rows of cells: wrapping, tabs, control characters, styles, horizontal scrolling |
 //! | `flat` | lines of ASCII in one row, for which no frame is laid out |
@@ -228,7 +228,7 @@ impl Screen {
         if self.shown {
             let last = self.now.row_count().min(self.top + self.height) - 1;
             self.pen.go(last - self.top, self.now.width(last), &self.now, out);
-            // A row that only the cursor stands in is the row below already.
+            // If the last row contains only the cursor, it is already the row below.
             if last == 0 || self.now.width(last) > 0 || self.now.width(last - 1) < self.columns {
                 out.extend_from_slice(b"\r\n");
             }
@@ -445,7 +445,7 @@ impl Screen {
         if head == old.len() && head == new.len() {
             return None;
         }
-        // A lone mark or an invisible part belongs to what stands before it.
+        // A combining mark alone, or an invisible part, belongs to the cell before it.
         while head > 0 && [old, new].iter().any(|cells| cells.get(head).is_some_and(|cell| cell.width == 0)) {
             head -= 1;
         }

@@ -208,7 +208,7 @@ fn control(count: usize, letter: u8, out: &mut Vec<u8>) {
     match count {
         0 => {}
         1 => out.extend_from_slice(&[0x1b, b'[', letter]),
-        // A vector takes whatever is written.
+        // A write to a vector never fails.
         _ => drop(write!(out, "\x1b[{count}{}", char::from(letter))),
     }
 }

@@ -249,7 +249,7 @@ fn a_finished_line_leaves_the_cursor_below() {
     let mut shown = Shown::new(10, 6);
     shown.draw(&view(b"> ", "abcdefghijkl", 0));
     shown.run(|screen, out| screen.leave(out)).is("> abcdefghijkl", (2, 0));
-    // The cursor stands below a full row already.
+    // The cursor is already below a full row.
     let mut shown = Shown::new(10, 6);
     shown.draw(&view(b"> ", "abcdefgh", 8));
     shown.run(|screen, out| screen.leave(out)).is("> abcdefgh", (1, 0));

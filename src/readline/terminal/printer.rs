@@ -114,7 +114,7 @@ impl Queue<'_> {
 impl Drop for Queue<'_> {
     fn drop(&mut self) {
         let late = self.end();
-        // After a panic the terminal may be gone; there is nobody to tell.
+        // After a panic the terminal may be closed; an error cannot be reported.
         let _ = fd::write_all(&self.0.0.output, &late, Deadline::NEVER);
     }
 }

@@ -6,9 +6,9 @@
 //! [`unregister`](Selector::unregister) gives the object back. Events come as [`Token`]s, which are never used twice.
 //! The token of an object that was taken out finds nothing, even if its number has been opened again.
 //!
-//! A forked child may use the selector that it inherits: what it changes is its own. Where an epoll set stands behind
-//! it the child makes another at its first call. Two things stay shared until then or for good: the descriptor that an
-//! [`EpollSelector`] lends, and the objects themselves.
+//! A forked child may use the selector that it inherits: its changes do not affect the parent. If the selector has an
+//! epoll set, the child makes another set at its first call. The descriptor that an [`EpollSelector`] lends is shared
+//! until then; the objects themselves are shared forever.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -296,7 +296,7 @@ pub type DefaultSelector<F, T = ()> = Selecting<FirstUsable, F, T>;
 /// can be waited for.
 ///
 /// In a forked child that descriptor is the parent's set until the first call, which makes another set with another
-/// descriptor. Register that descriptor again with whatever waits for the selector.
+/// descriptor. Register that descriptor again with every object that waits for the selector.
 ///
 /// # Examples
 /// See the example of [`RegisterError`].

@@ -44,7 +44,7 @@ pub(super) fn put(machine: &mut Machine, count: i32, behind: bool) {
     }
     let Some(text) = machine.kills.current().map(<[u8]>::to_vec) else { return machine.abort() };
     let count = machine.times(count.max(0) as usize, &text);
-    // Each copy is a change of its own, as long as that is what somebody can undo.
+    // Each copy is a change of its own, up to a number that a user can undo one by one.
     let (single, together) = (count.min(SINGLE), count.saturating_sub(SINGLE));
     machine.line.insert(&text.repeat(together));
     for _ in 0..single {
