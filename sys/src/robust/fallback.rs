@@ -1,8 +1,8 @@
 //! The raw lock between processes where libc's robust list cannot be used: a pthread robust mutex.
 //!
-//! Chosen at start-up when the kernel does not tell where the list is (some emulators), or when the list's form is not
-//! the one that our node was built for. The promise is weaker: a sleeper that was chosen by a release and is killed
-//! before it takes the lock can leave the others asleep beside a free lock.
+//! The fallback is used if the kernel does not return where the list is (some emulators), or if the list has another
+//! form than our node was built for. This is decided at start-up. The promise is weaker. If a sleeper that a release
+//! has chosen is killed before it takes the lock, the others may stay asleep beside a free lock.
 //!
 //! Source: pthread_mutex_lock(3p), pthread_mutexattr_setrobust(3).
 

@@ -1,6 +1,6 @@
 //! The state word of the lock that survives death, as a protocol without a list or a system call.
 //!
-//! Sixty-four bits, so that one compare-exchange covers the futex word, which the kernel knows, and a generation:
+//! The word has 64 bits, so that one compare-exchange covers the futex word, which the kernel knows, and a generation:
 //!
 //! | half | bits | meaning |
 //! | --- | --- | --- |
@@ -9,17 +9,17 @@
 //! | futex | `31` [`WAITERS`] | threads may sleep on the word |
 //! | generation | all | counts the takes of a word that was not plainly free |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | `0` | owner | a taker, at once |
 //! | `WAITERS`, `DIED`, both | owner, `WAITERS`, next generation | a taker |
 //! | owner | owner + `WAITERS` | a waiter, before it sleeps |
 //! | owner | `0` | the holder's release |
-//! | owner + `WAITERS` | `WAITERS` | the holder's release; then it wakes one |
+//! | owner + `WAITERS` | `WAITERS` | the holder's release, which then wakes one sleeper |
 //! | `WAITERS` | `0`, same generation | that release, if its wake found no sleeper |
-//! | owner (+ `WAITERS`) | `DIED` (+ `WAITERS`) | the kernel, which then wakes one |
-//! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends normally; then it wakes one |
-//! | `DIED` + `WAITERS`, for ever | itself | a lock that was marked as unrecoverable |
+//! | owner (+ `WAITERS`) | `DIED` (+ `WAITERS`) | the kernel, which then wakes one sleeper |
+//! | owner (+ `WAITERS`) | `DIED` | musl, in a thread that ends normally; it then wakes one sleeper |
+//! | `DIED` + `WAITERS` | the same, forever | the takers of a lock that was marked as unrecoverable |
 //!
 //! **Why a contended release leaves `WAITERS`, not 0.** The sleeper that the release chose may be killed before it
 //! takes the word. If another thread took it meanwhile, the kernel does nothing at that death. So this other thread's
@@ -39,11 +39,11 @@
 //! probability of exactly that number of takes is 2^-32 for each such stop, and no process outside the protocol can
 //! cause it.
 //!
-//! **A free word may be left to another.** A waiter that has waited for very long sets a mark beside the word. The
-//! other takers then leave a free word with `WAITERS` to that waiter for a bounded time, once in each take. The mark is
-//! a hint: a taker that has left the word takes it afterwards. A taker that a wake chooses meanwhile tries again at
-//! once, as after any sleep. So nothing above depends on the waiter for whom the word was left, and that waiter may
-//! die.
+//! **A free word may be left to another taker.** A waiter that has waited for very long sets a mark beside the word.
+//! The other takers then leave a free word with `WAITERS` to that waiter for a bounded time, once in each take. The
+//! mark is a hint: a taker that has left the word takes it afterwards. A taker that a wake chooses meanwhile tries
+//! again at once, as after any sleep. So no step above depends on the waiter for which the word was left, and that
+//! waiter may die.
 //!
 //! **`DIED` implies `WAITERS`.** The kernel keeps the `WAITERS` bit when it marks a word. musl, which marks the words
 //! of a thread that ends normally, does not. So a taker of a word with `DIED` sets `WAITERS`, and its release looks for

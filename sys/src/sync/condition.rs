@@ -24,11 +24,11 @@
 //! [`RLock`](super::rlock::RLock) is released and taken again. Waiters are in a queue in order of arrival, and each has
 //! a word of its own:
 //!
-//! | word, bits | meaning | left by |
+//! | word, bits | meaning | ends with |
 //! | --- | --- | --- |
 //! | waiting: `30` in `Shared`, 0 in `Private` | in the queue, looking | going to sleep; a notification; the end of its time |
 //! | asleep: `31` in `Shared`, 1 in `Private` | in the queue, sleeping on the word | a notification, which wakes it; the end of its time |
-//! | notified: 0 beside a ticket in `Shared`, 2 in `Private` | out of the queue, on its way to the lock | having the lock |
+//! | notified: 0 beside a ticket in `Shared`, 2 in `Private` | out of the queue, on its way to the lock | taking the lock |
 //!
 //! So a notification goes to exactly one waiter, the one that has waited longest, and the waiter returns for no other
 //! reason. A waiter whose time ran out leaves the queue by one step of its own word, so it never takes a notification
@@ -42,8 +42,8 @@
 //! anyway. [`wait_for`](Condition::wait_for) returns early if the lock is abandoned when it is taken again, before it
 //! calls `ready`.
 //!
-//! **One lock for each condition.** All that wait for a condition at the same time use the same lock. Otherwise the
-//! order of the queue is chance, and in `Shared` a death may lose a notification.
+//! **One lock for each condition.** All threads that wait for a condition at the same time must use the same lock.
+//! Otherwise the order of the queue is undefined, and in `Shared` a death may lose a notification.
 //!
 //! **Limits.** In `Shared` `N` participants may wait at a time, by default 120, each with one entry of its thread's
 //! list. `N` is part of the type and 65,536 at most. A condition for 120 takes 7 kB, and one for 8 takes 512 bytes. In
@@ -52,11 +52,11 @@
 //! **Cost.** A notification without a waiter only reads the queue, without a system call. A notification of a waiter
 //! that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The first
 //! sleeper watches the notified waiters that are not done, at most 120 at a time. If there are more, it checks all
-//! places every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter that comes or goes
-//! reads the table. Beside more than 16 waiters, a notifier that reads the table leaves a list of up to 255 next
-//! waiters. Later notifiers read the list.
+//! places every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter reads the table when it
+//! comes and when it leaves. If there are more than 16 waiters, a notifier that reads the table leaves a list of up to
+//! 255 next waiters. Later notifiers read the list.
 //!
-//! Orderings: notifying is `Release` and finding oneself notified `Acquire`; the data is ordered by its lock.
+//! Orderings: a notification is `Release`, and the waiter reads it with `Acquire`. The lock orders the data.
 
 use core::fmt;
 use core::mem::offset_of;

@@ -1,25 +1,25 @@
 //! How waiters sleep on a word, and how a wake survives the death of the threads that pass it on.
 //!
-//! Whatever is not a lock has no owner whose death the kernel could report. What has to survive is the wake. A setter
+//! A word that is not a lock has no owner whose death the kernel could report. There the wake has to survive. A setter
 //! may be killed between its store and its wake. A sleeper that a wake has chosen may be killed before it acts. So each
-//! shared object has a *gate*, a word that is always 0. Sleepers wait on `[word, gate]`; wakers and sleepers alike keep
+//! shared object has a *gate*, a word that is always 0. Sleepers wait on `[word, gate]`. Wakers and sleepers alike keep
 //! the kernel's pending entry pointing at the gate over their critical stretch. A thread that is killed there has a
-//! pending word without an owner, so the kernel wakes one sleeper at the gate. That one looks at everything anew and
-//! does the dead one's part, itself protected.
+//! pending word without an owner, so the kernel wakes one sleeper at the gate. That sleeper looks at everything again
+//! and does what the dead thread had to do, itself protected.
 //!
-//! | kernel | what it has | what we do |
+//! | kernel | call | how a waiter sleeps |
 //! | --- | --- | --- |
-//! | 5.16 and later | futex_waitv | sleep on word and gate at once |
-//! | before | neither | look every 10 ms: the change is seen, late |
+//! | 5.16 and later | futex_waitv | on the word and the gate at once |
+//! | before 5.16 | none | for 10 ms at a time: it sees the change late |
 //!
-//! Where nobody sleeps on anything but one word, and that word is the lower half of a [`SplitWord`] without any bit of
-//! an owner, it serves as its own gate. (Before Linux 6.2 the kernel did not wake at such a word unless it was 0: there
+//! If all sleepers sleep on one word only, and that word is the lower half of a [`SplitWord`] without any bit of an
+//! owner, the word is its own gate. (Before Linux 6.2 the kernel did not wake at such a word unless it was 0: there
 //! sleepers look every 50 ms.)
 //!
 //! In a thread whose list the kernel does not know, nothing can be protected. Such a thread looks every 50 ms when it
 //! sleeps. If it is killed, the sleeper that it was about to wake stays asleep until the next wake.
 //!
-//! In `Private` no thread dies alone and in `Local` nobody sleeps, so there both parts are nothing.
+//! In `Private` no thread dies alone and in `Local` no thread sleeps, so there the gate and the protection are empty.
 
 use core::time::Duration;
 

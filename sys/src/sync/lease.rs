@@ -2,29 +2,29 @@
 //!
 //! | futex half of the word | meaning |
 //! | --- | --- |
-//! | `0` | free: nobody's |
+//! | `0` | free: no holder |
 //! | thread id + `WAITERS` | held by that thread, in whose list it is linked |
-//! | `DIED`, mostly + `WAITERS` | its holder died; it stays so until somebody [reclaims](Lease::reclaim) it |
+//! | `DIED`, usually + `WAITERS` | its holder died; the word stays so until a thread [reclaims](Lease::reclaim) the lease |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | free | held, next generation | [`claim`](Lease::claim) |
 //! | held | free | its holder |
 //! | held | dead | the kernel, or musl, which wakes one sleeper on the word |
-//! | dead | free, next generation | whoever has dealt with the death |
+//! | dead | free, next generation | the thread that has handled the death |
 //!
-//! It is born with `WAITERS` set, so that those who watch need not touch it. A death wakes one watcher only: whoever is
-//! woken looks at everything, and wakes the next if there is more to do.
+//! A claim sets `WAITERS`, so a watcher need not change the word. A death wakes only one watcher. That watcher looks at
+//! everything, and wakes the next one if there is more to do.
 //!
 //! **The holder** of a lease is identified by its robust list, not only by its number: see [`RobustList::linked`]. A
 //! lease whose holder's death was not reported stays held. A later thread with the same number is not mistaken for the
 //! holder.
 //!
-//! A participant is a *thread*, because the kernel's list is a thread's: a lease of a thread that returns reads as a
-//! death. A forked child holds none of its parent's. Where the locks have the [pthread
+//! A participant is a *thread*, because the kernel's list belongs to a thread: a lease of a thread that returns counts
+//! as a death. A forked child holds no lease of its parent. Where the locks have the [pthread
 //! form](crate::robust::LockBackend::Pthread), nothing is linked and no death is seen.
 //!
-//! Orderings: claims are `Acquire`, releases are `Release`, deaths are looked for with `Acquire`.
+//! Orderings: claims are `Acquire`, releases are `Release`, looks for deaths are `Acquire`.
 
 use crate::futex::{self, Reach, Waiter};
 use crate::robust::word::{DIED, LockWord, OWNER, WAITERS, half};

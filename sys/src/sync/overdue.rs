@@ -5,24 +5,24 @@
 //! lock taken goes behind the others. So with many processes a sleeper may find the lock taken many times. A waiter
 //! that is woken [`OVERDUE_AFTER`] after it first slept, or later, is *overdue*. An overdue waiter marks the lock.
 //!
-//! | who | when | does |
+//! | thread | when | action |
 //! | --- | --- | --- |
-//! | overdue waiter | woken, and the lock is taken | spins for the longest span |
+//! | overdue waiter | woken, and finds the lock taken | spins for the longest span |
 //! | overdue waiter | about to sleep | sets the mark |
-//! | releaser | the mark is there | wakes an overdue sleeper |
-//! | releaser | the mark is there, and no overdue sleeper | takes the mark away, wakes any sleeper |
-//! | other taker | the lock is free, the mark is there, no wake has chosen it yet | sleeps for [`LEFT_FOR`], once in a take |
-//! | other taker | spins, the mark is there | sleeps |
+//! | releaser | the mark is set | wakes an overdue sleeper |
+//! | releaser | the mark is set, and there is no overdue sleeper | clears the mark, wakes any sleeper |
+//! | other taker | the lock is free, the mark is set, no wake has chosen this taker yet | sleeps for [`LEFT_FOR`], once in a take |
+//! | other taker | spins while the mark is set | sleeps |
 //!
-//! The kernel tells overdue sleepers from the others only if they sleep without a limit, from Linux 6.2 on. A wake for
-//! an overdue one may choose any other sleeper, which then takes the lock as it would without the mark.
+//! The kernel distinguishes overdue sleepers from the others only if they sleep without a limit, from Linux 6.2 on. A
+//! wake for an overdue sleeper may choose any other sleeper, which then takes the lock as it would without the mark.
 //!
-//! So all overdue waiters have the lock one after another. Each waiter does so at most once in [`OVERDUE_AFTER`], which
-//! bounds what these hand-overs cost.
+//! So all overdue waiters get the lock one after another. Each waiter does so at most once in [`OVERDUE_AFTER`], which
+//! bounds the cost of these hand-overs.
 //!
-//! **Figures** of `cargo bench --bench locks -- crowd`: processes on two cores only took and released the lock, for two
-//! seconds. The table has the longest time without a turn, and the time divided by the turns of all processes. Each
-//! figure is the median of five stretches:
+//! **Figures** of `cargo bench --bench locks -- crowd`: processes on two cores did nothing but take and release the
+//! lock, for two seconds. The table has the longest time without a turn, and the time divided by the turns of all
+//! processes. Each figure is the median of five runs:
 //!
 //! | processes | without the mark | with it | pthread's robust mutex |
 //! | --- | --- | --- | --- |
@@ -32,26 +32,26 @@
 //! In the recorded run (`benches/record/2026-11-30-locks.md`) the longest times were 88 ms beside pthread's 68 ms, and
 //! 232 ms beside pthread's 224 ms.
 //!
-//! Half of the 212 ms is the scheduler's: each of the 32 processes on a core may run for 4 ms. The longest time is 420
-//! ms if a taker that leaves the lock wakes an overdue sleeper too. It is 500 ms if [`OVERDUE_AFTER`] is 100 ms.
+//! Half of the 212 ms comes from the scheduler: each of the 32 processes on a core may run for 4 ms. The longest time
+//! is 420 ms if a taker that leaves the lock wakes an overdue sleeper too. It is 500 ms if [`OVERDUE_AFTER`] is 100 ms.
 //!
-//! **States.** The word of the lock is held or free; free means here that it still says `WAITERS`. The node of each
-//! party below is pending. So if a party is killed after it met a free word, the kernel wakes a sleeper.
+//! **States.** The word of the lock is held or free; a free word here still has `WAITERS`. The node of each party below
+//! is pending. So if a party is killed after it met a free word, the kernel wakes a sleeper.
 //!
 //! | mark | word | step | then | if the party is killed right after the step |
 //! | --- | --- | --- | --- | --- |
-//! | any | held | an overdue waiter sets the mark | mark, held | the mark stays; a later release takes it away |
+//! | any | held | an overdue waiter sets the mark | mark, held | the mark stays; a later release clears it |
 //! | yes | held | the holder frees the word | mark, free | the kernel wakes a sleeper |
-//! | yes | free | the releaser wakes an overdue sleeper | mark, free | the one that was woken looks |
-//! | yes | free | the releaser finds none, and takes the mark away | no mark, free | the kernel wakes a sleeper |
-//! | no | free | the releaser wakes a sleeper | no mark, free | the one that was woken looks |
+//! | yes | free | the releaser wakes an overdue sleeper | mark, free | the woken sleeper looks |
+//! | yes | free | the releaser finds no overdue sleeper, and clears the mark | no mark, free | the kernel wakes a sleeper |
+//! | no | free | the releaser wakes a sleeper | no mark, free | the woken sleeper looks |
 //! | yes | free | another taker sleeps until a wake or the end of the span | mark, free | the kernel wakes a sleeper |
 //! | any | free | a waiter takes the word, overdue or not | held | the word is `DIED`, and a sleeper is woken |
 //!
-//! The mark and all that it causes are hints, and last for a bounded time. A holder that changes the other flags may
-//! wipe the mark out, and so may a release that another taker overtakes. Then the overdue waiter sets it anew at its
-//! next late wake. A mark that nobody needs makes one taker sleep once in vain. So no step above depends on the party
-//! for whom the lock is left.
+//! The mark and all its effects are hints, and last for a bounded time. A holder that changes the other flags may clear
+//! the mark, and so may a release that another taker overtakes. Then the overdue waiter sets it again at its next late
+//! wake. A mark that no waiter needs makes one taker sleep once in vain. So no step above depends on the party for
+//! which the lock is left.
 
 use core::time::Duration;
 

@@ -4,12 +4,14 @@
 //! that is not free leads to the slow path, through which the node stays pending, the sleep included. If the thread is
 //! killed after a wake has chosen it, the kernel passes the wake on.
 //!
-//! **A release.** Name the node as pending, unlink it, free the word, wake one if the word says so, clear pending.
+//! **A release.** Name the node as pending, unlink it, free the word, wake one sleeper if the word had `WAITERS`, clear
+//! pending.
 //!
 //! **Abandonment** is a flag beside the word. The taker that finds the word marked by the kernel sets the flag before
-//! it lets anyone see the data. If the taker is killed before that, the word is marked again. It stays until a holder
-//! repairs. A lock that was **marked as unrecoverable** rests in the state `DIED + WAITERS`, which no fast path takes.
-//! A thread that takes it in the slow path sees the flag, puts the state back, wakes the next and returns the refusal.
+//! any code sees the data. If the taker is killed before that, the kernel marks the word again. The flag stays until a
+//! holder repairs the data. A lock that was **marked as unrecoverable** stays in the state `DIED + WAITERS`, which no
+//! fast path takes. A thread that takes it in the slow path sees the flag, restores the state, wakes the next and
+//! returns the refusal.
 //!
 //! **The holder** is the thread that has the node in its list. The number alone proves nothing: a death that the kernel
 //! did not report (see [`RobustList::room`]) leaves the number in the word, and the kernel gives the number to another
@@ -18,11 +20,11 @@
 //!
 //! **A released lock** goes to the first taker that tries, until a waiter has waited for very long: see [`overdue`].
 //!
-//! **Spinning** tries ever more rarely, because each try takes the cache line from the holder. Between tries that
-//! failed the holder works at full speed. A party that wants the lock all the time gets it in stretches of some dozen
-//! turns. It does not pay for moving the line at each turn. Whether to spin at all is learned by each lock, between
-//! processes: a useful spin allows the longest, a useless one halves what is allowed. On one core, where no spin can
-//! succeed, that is soon nothing; one slow take in thirty-two spins all the same, to notice that times have changed.
+//! **Spinning** tries less and less often, because each try takes the cache line from the holder. Between failed tries
+//! the holder works at full speed. A thread that takes the lock all the time gets it in runs of some dozen turns, and
+//! does not pay for moving the line at each turn. Each lock records, for all processes, whether spinning pays: a useful
+//! spin allows the longest span, a useless one halves the allowed span. On one core no spin can succeed, so the span
+//! soon is 0. One slow take in thirty-two spins all the same, to notice changes.
 
 use core::num::NonZeroU32;
 use core::sync::atomic::AtomicU32;

@@ -1,11 +1,11 @@
 //! Polling for a while before sleeping, and recording whether that pays.
 //!
-//! A partner on another processor that answers within some microseconds is met without a system call; on one processor
-//! no look can succeed, because the partner does not run meanwhile. Each object learns which it is: a useful look
-//! allows the longest next time, a useless one halves what is allowed. When none is allowed any more, one happens now
-//! and then all the same, to notice that times have changed. The first two of those follow each other. Between the next
-//! ones one look is left out, then three, seven and so on, up to 127. So a short disturbance costs little, and so does
-//! a processor that is shared for long.
+//! A partner on another processor that answers within some microseconds is met without a system call. On one processor
+//! no look can succeed, because the partner does not run meanwhile. Each object records which case it has: a useful
+//! look allows the longest next time, a useless one halves the allowed length. If no look is allowed any more,
+//! occasional looks still notice changes. The first two of these follow each other. Between the later ones, one look is
+//! skipped, then three, seven and so on, up to 127. So a short disturbance costs little, and so does a processor that
+//! is shared for long.
 //!
 //! **When both partners sleep** each of them takes longer to wake than a look lasts, so no look of that length would
 //! ever succeed again. One in eight of the looks that only notice changes is therefore four times as long: longer than

@@ -1,47 +1,47 @@
 //! The count of a semaphore: the state word, the operations that change it, and its sleepers.
 //!
-//! Sixty-four bits, so that one compare-exchange covers the count and everything that decides whether somebody must be
-//! woken:
+//! The word has 64 bits, so that one compare-exchange covers the count and everything that decides whether a thread
+//! must be woken:
 //!
 //! | half | bits | meaning |
 //! | --- | --- | --- |
-//! | count | `0..32` | units that anyone may take here |
-//! | futex | `0` [`SLEEPERS`] | somebody may sleep on this half |
-//! | futex | `1` [`MOVING`] | a unit is on its way between the count and a slot of the [table](super::permits) |
-//! | futex | `2..9` slotted | units that live in slots of the table, whoever has them |
-//! | futex | `9..32` generation | counts the changes of a word with sleepers; from bit 1 where there is no table |
+//! | count | `0..32` | units that any thread may take here |
+//! | futex | `0` [`SLEEPERS`] | a thread may sleep on this half |
+//! | futex | `1` [`MOVING`] | a unit is being moved between the count and a slot of the [table](super::permits) |
+//! | futex | `2..9` slotted | units in slots of the table, taken or free |
+//! | futex | `9..32` generation | counts the changes of a word with sleepers; from bit 1 if there is no table |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | count over 0 | one less | a taker |
-//! | any | count more by `n`, within the bound | a release, which then wakes `n` if the bit is there |
+//! | any | count more by `n`, within the bound | a release, which then wakes `n` if the bit is set |
 //! | count 0 | sleepers' bit | a waiter, before it sleeps |
-//! | sleepers' bit | none, same generation | whoever gave a unit back and whose wake found nobody |
-//! | count | slotted, and back | whoever moves a unit, under the table's lock |
+//! | sleepers' bit | none, same generation | a thread that gave a unit back, if its wake found no sleeper |
+//! | count | slotted, and back | the thread that moves a unit, with the table's lock held |
 //!
-//! Every change of a word with the sleepers' bit starts a generation, but for the clearing of the bit.
+//! Every change of a word with the sleepers' bit starts a new generation, except the clearing of the bit.
 //!
 //! **Why no wake is lost.** A waiter sleeps only on the very state in which it saw the count at 0, and each release
-//! issues as many wakes as it adds units. Only a release whose wake found nobody clears the bit, and only from the
-//! state that it left, in which the count is not 0. No thread can have fallen asleep on that. So the bit is there while
-//! anyone sleeps. (Where a [slot](super::permits) was freed, the count says nothing, and everybody is woken once more
-//! after the clearing.)
+//! issues as many wakes as it adds units. Only a release whose wake found no sleeper clears the bit, and only from the
+//! state that it left, in which the count is not 0. No thread can have fallen asleep on that state. So the bit is set
+//! while any thread sleeps. (If a [slot](super::permits) was freed, the count shows nothing, and all sleepers are woken
+//! once more after the clearing.)
 //!
 //! **Why the generation may wrap.** A waiter can be delayed between its read and the kernel's compare while others
 //! change the word so often that the generation has the same value again. Between processes the generation has 23 bits,
-//! which wrap in some seconds of full load. There the sleeper also gives the count to the kernel, and does not sleep
+//! which wrap in some seconds of full load. There the sleeper also passes the count to the kernel, and does not sleep
 //! unless the count is still 0. The kernel first queues the sleeper at the futex half and then compares the count. So a
 //! unit that comes before that compare prevents the sleep. The wake for a unit that comes later finds the sleeper in
 //! the queue. (Before Linux 5.16 the sleeper looks every 10 ms.) A freed slot is compared in the same way. Between
-//! threads the kernel compares one word. The generation has 31 bits there, as many as the other counters of this crate,
-//! and wraps only if a waiter is delayed for minutes.
+//! threads the kernel compares one word. The generation has 31 bits there, like the other counters of this crate, and
+//! wraps only if a waiter is delayed for minutes.
 //!
-//! **When one is killed** half-way, a release before its wakes or a waiter that a wake has chosen, the kernel wakes a
-//! sleeper at the gate. That one sets the bit again, takes a unit if there is one, and wakes as many as there are units
-//! left.
+//! **When a thread is killed** half-way (a releaser before its wakes, or a waiter that a wake has chosen), the kernel
+//! wakes a sleeper at the gate. That sleeper sets the bit again, takes a unit if there is one, and issues a wake for
+//! each unit left.
 //!
-//! Orderings: takes are `Acquire`, releases `Release`. Whatever decides about sleeping is `SeqCst`, because a slot of
-//! the table is freed beside this word: either its holder sees the bit, or the waiter sees the slot free.
+//! Orderings: takes are `Acquire`, releases `Release`. The steps that decide about sleeping are `SeqCst`, because a
+//! slot of the table is freed beside this word. Either its holder sees the bit, or the waiter sees the slot free.
 
 use core::fmt;
 

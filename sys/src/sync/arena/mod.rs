@@ -17,10 +17,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`Arena::place`] makes an object and gives a [`Handle`] of it. Handles are cloned and dropped like an `Arc`, without
-//! a system call. An object exists as long as any process or any message under way has a handle of it. Objects that
-//! only a killed process had are freed. The memory of an object is reused when an arena runs out of memory, or when it
-//! is [swept](Arena::sweep).
+//! [`Arena::place`] makes an object and returns a [`Handle`] to it. Handles are cloned and dropped like an `Arc`,
+//! without a system call. An object exists as long as any process, or any message in transit, has a handle to it.
+//! Objects that only a killed process had are freed. The memory of an object is reused when an arena runs out of
+//! memory, or when it is [swept](Arena::sweep).
 //!
 //! **Who holds an object.** A *holder* is an open file description of the memory file with a lock of the kernel on one
 //! byte, whose offset is the holder's number. The kernel releases the lock when the last descriptor is closed, for
@@ -38,19 +38,19 @@
 //! | killed | left behind | completed by |
 //! | --- | --- | --- |
 //! | while it makes an object, before the bits in `used` are set | nothing | |
-//! | between these and the bits in its row | used granules without a holder | the next sweep frees them |
-//! | before the object's kind is written | granules of a dead holder, which no handle can lead to | the next sweep |
-//! | while it has handles | granules of a dead holder | the next sweep, unless others have them too |
+//! | between these and the bits in its row | used granules without a holder | the next sweep |
+//! | before the object's kind is written | granules of a dead holder, to which no handle can refer | the next sweep |
+//! | while it has handles | granules of a dead holder | the next sweep, unless other holders have them too |
 //! | while it drops its last handle | some bits of its row | the next sweep |
 //! | while it becomes a holder | a free entry, or the entry of a dead holder | the next search for a free entry |
 //! | while it sweeps | objects without a kind and without a holder, which can be neither taken nor overwritten | the next sweep |
-//! | while it takes pages | unused pages | the next process that takes pages |
+//! | while it allocates pages | unused pages | the next process that allocates pages |
 //! | with the arena's lock held | any of the above | the next holder of the lock; all states of the memory are valid |
 //!
 //! | word | bits | meaning |
 //! | --- | --- | --- |
 //! | `used` | 1 for each granule | an object may be here; set with the arena's lock held, cleared by a sweep only |
-//! | a row | 1 for each granule | this holder needs it; set by the holder, cleared by it or, when it is dead, by a sweep |
+//! | a row | 1 for each granule | this holder uses the granule; set by the holder, cleared by it or, after its death, by a sweep |
 //! | `kinds` | 64 for each granule | 0, or the kind of the object that begins here: set when the object is complete, zero again before its bits in `used` are cleared |
 //!
 //! So a granule is free when no living holder has its bit. There is no list of free memory that a death could corrupt.
@@ -58,9 +58,9 @@
 //! meanwhile, so no sweep runs in between.
 //!
 //! **Memory.** The capacity is reserved as addresses only. Pages are allocated as they are needed, twice as many each
-//! time, up to 4 MiB at once; they are not freed before the arena ends.
+//! time, up to 4 MiB at once. They are not freed before the arena ends.
 //!
-//! **Cost.** An object is made with some ten atomic instructions and no system call, unless pages must be allocated. A
+//! **Cost.** Making an object takes some ten atomic instructions and no system call, unless pages must be allocated. A
 //! message with handles opens the memory file again, and so does the first change after a fork. A sweep reads each
 //! holder and a bit for each granule. Without `/proc` no file can be opened again, so arenas are not available.
 //!

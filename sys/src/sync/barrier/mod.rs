@@ -39,16 +39,16 @@
 //! announces it. A party that dies while it leaves counts as dead; the other parties of its cycle still get their
 //! numbers. `reset` makes the barrier whole again.
 //!
-//! | enrolled, and neither waiting nor dead | a waiting party sees a death |
+//! | parties that are enrolled, and neither wait nor are dead | a waiting party sees a death |
 //! | --- | --- |
-//! | up to 8 between two that wait | at once |
+//! | up to 8 between two waiting parties | at once |
 //! | up to 120 | at once, or a millisecond after the wait began |
-//! | more | within 10 ms for each begun thousand |
+//! | more | within 10 ms for each started thousand |
 //!
 //! **Room.** A shared barrier has room for 120 participants, or for the number in its type: `Barrier<Shared, N>` for
 //! `N` up to 65,536. Each participant takes 56 bytes, and a barrier for 8 has 480 bytes. A barrier for more than 120
-//! that is placed by itself gets its pages as participants come. A participant for which there is not enough memory is
-//! refused.
+//! that is placed by itself allocates its pages as participants come. If there is not enough memory for a participant,
+//! it is refused.
 //!
 //! **Cost.** A wait is one compare-exchange to arrive and one to leave, and sleeps unless it is the last. A cycle is
 //! one system call for each sleeper and one that wakes all of them. In `Shared` a sleeper watches one other party, or a

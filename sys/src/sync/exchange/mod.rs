@@ -8,11 +8,11 @@
 //! and bytes are copied out before they are decoded. A length is read once, together with the number of its call, and
 //! is checked against the room. So a peer that writes arbitrary bytes causes an error on this exchange and nothing
 //! else. The memory cannot shrink. The server neither reads nor writes a descriptor of the client, because the peer
-//! could make a write to an eventfd wait.
+//! could make a write to an eventfd block.
 //!
 //! **Deaths.** A side that dies, at any instruction, leaves words that the other side understands, and no lock. The
-//! exchange does not report the death: a client waits in slices, and between them checks a socket that both sides
-//! have. [`Client::was_taken`] returns whether a dead server has begun with the last request.
+//! exchange does not report the death: a client waits in slices, and between them checks a socket that both sides have.
+//! [`Client::was_taken`] returns whether a dead server has started the last request.
 //!
 //! **Sleeping longer.** After its slices a client waits for a *notification*, usually a message on that socket.
 //! [`Client::wait_for_notification`] announces that, and [`Server::answer`] returns whether to send it. A notification

@@ -2,10 +2,10 @@
 //!
 //! | word | written by | value |
 //! | --- | --- | --- |
-//! | `asked` | the client | number and length of the last request |
+//! | `asked` | the client | the number and length of the last request |
 //! | `client_sleeps` | the client | how it waits: `AWAKE`, `ON_WORD`, `FOR_NOTIFICATION` |
-//! | `answered` | the server | number of the last request that was answered, and the length of the reply |
-//! | `taken` | the server | number of the last request that was copied out |
+//! | `answered` | the server | the number of the last request that was answered, and the length of the reply |
+//! | `taken` | the server | the number of the last request that was copied out |
 //! | `server_sleeps` | the server | `AWAKE`, or `FOR_BELL` |
 //!
 //! | bits of `asked` and `answered` | meaning |
@@ -13,20 +13,20 @@
 //! | `0..13` | length in bytes; [`ELSEWHERE`] in `answered`: the reply goes another way |
 //! | `13..32` | number, which goes up by one with each call |
 //!
-//! | who | does, in this order |
+//! | side | steps, in this order |
 //! | --- | --- |
 //! | client | writes the bytes; stores `asked` (`SeqCst`); loads `server_sleeps` (`SeqCst`), and signals the wake-up unless `AWAKE` |
-//! | server, for a request | loads `asked` (`Acquire`), once; copies the bytes; stores `taken` (`Release`); carries the request out |
+//! | server, for a request | loads `asked` (`Acquire`), once; copies the bytes; stores `taken` (`Release`); executes the request |
 //! | server, for a reply | writes the bytes; stores `answered` (`SeqCst`); loads `client_sleeps` (`SeqCst`), and wakes or notifies |
 //! | client, for a reply | loads `answered` (`Acquire`), once; copies the bytes |
-//! | each before a sleep | stores its own `.._sleeps` (`SeqCst`); loads the other's word (`SeqCst`); sleeps if there is no news |
+//! | either, before a sleep | stores its own `.._sleeps` (`SeqCst`); loads the other side's word (`SeqCst`); sleeps if there is no news |
 //!
-//! *Why no wake is lost.* One stores news and then looks for a sleeper. The other announces its sleep and then looks
-//! for news. All four steps are in one order, so one of both sees what the other did.
+//! *Why no wake is lost.* One side stores news and then looks for a sleeper. The other announces its sleep and then
+//! looks for news. All four steps are in one total order, so at least one side sees what the other did.
 //!
 //! *Why a death leaves nothing half done.* Each word has one writer and each step is one store. A client that dies
-//! before it stores `asked` has not called. A server that dies before it stores `taken` has not carried the request
-//! out. A server that dies after `answered` has replied.
+//! before it stores `asked` has not called. A server that dies before it stores `taken` has not executed the request. A
+//! server that dies after it stores `answered` has replied.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 

@@ -1,7 +1,7 @@
 //! The threads that take part in a barrier, and which of them may be inside.
 //!
-//! In `Private` and `Local` nobody dies alone, so a head count does. In `Shared` it is a [table](table) of slots, which
-//! tells of its holders' deaths.
+//! In `Private` and `Local` no thread dies alone, so a count is enough. In `Shared` the participants are a
+//! [table](table) of slots, which shows the deaths of their holders.
 
 mod table;
 

@@ -1,66 +1,66 @@
 //! The slots of a barrier between processes.
 //!
-//! A slot is a [lease](crate::sync::lease), which tells of its holder's death, and two words that its holder alone
-//! writes:
+//! A slot is a [lease](crate::sync::lease), which shows its holder's death, and two words that only its holder writes:
 //!
 //! | word | value | meaning |
 //! | --- | --- | --- |
 //! | note | bit `0` | the holder may be inside: about to arrive, arrived, or about to leave |
 //! | note | bit `1` | kept: the slot outlasts the wait |
 //! | round | 0 | the holder does not sleep |
-//! | round | another | the holder watches for deaths, until the state of that round changes |
+//! | round | not 0 | the holder watches for deaths until the state of that round changes |
 //!
-//! | lease | note and round | what it is |
+//! | lease | note and round | meaning |
 //! | --- | --- | --- |
-//! | free | anything | nobody's slot |
-//! | held | the holder's, but for the claim's next steps | the holder's |
-//! | dead | the dead one's | to be [reclaimed](Participants::reclaim), once the barrier is broken |
+//! | free | any values | the slot has no holder |
+//! | held | the holder's; during a claim, those of an earlier holder | the slot has a holder |
+//! | dead | those of the dead holder | the slot is to be [reclaimed](Participants::reclaim) once the barrier is broken |
 //!
-//! Nobody clears the words of the dead. Whoever claims a slot sets its words first, so what was left there counts for
-//! no longer than that.
+//! No thread clears the words of a dead holder. A thread that claims a slot clears the slot's words first, so the old
+//! values count only until then.
 //!
-//! **Who watches whom.** The slots are a ring. A sleeper first says in its slot that it sleeps. Then it goes back slot
-//! by slot, from its own to the nearest one whose holder sleeps in the same round. It watches all of these, that last
-//! one included. It watches free ones too: the kernel's wake at a death meets whoever sleeps on the word, whatever it
-//! held when they fell asleep. So a thread that enrols wakes nobody.
+//! **Who watches whom.** The slots form a ring. A sleeper first stores in its slot that it sleeps. Then it walks back
+//! from its own slot to the nearest slot whose holder sleeps in the same round. It watches all of these slots, the last
+//! one included. It watches free slots, too: the kernel's wake at a death reaches a sleeper on the word, regardless of
+//! the word's value when that sleeper fell asleep. So a thread that enrols need not wake any sleeper.
 //!
-//! | at this instant | who learns of its death |
+//! | a participant that dies | who sees its death |
 //! | --- | --- |
-//! | holds its slot, does not sleep | the next sleeper after it in the ring |
-//! | has said that it sleeps, and looks who is before it | the same one: it is watched, too |
-//! | sleeps | the same one |
-//! | sleeps no more, because the state has changed | whoever is woken by that change, or by the gate |
-//! | nobody sleeps | who sleeps next, or the last to arrive, which looks at all slots |
+//! | while it holds its slot and does not sleep | the next sleeper after it in the ring |
+//! | after it has stored that it sleeps, while it looks at the slots before it | the same sleeper, which watches this slot, too |
+//! | while it sleeps | the same sleeper |
+//! | after its sleep, because the state has changed | any thread that this change or the gate wakes |
+//! | while no participant sleeps | the next one that sleeps, or the last to arrive, which looks at all slots |
 //!
-//! A sleeper stops at the nearest one that sleeps, because that one watches further back. This holds for as long as
-//! the round lasts: nobody ends its sleep before the state changes, but by dying. If it dies, whoever watches it
-//! hears that, breaks the barrier and so wakes everybody. Several may die at once. Each of them has a nearest living
-//! sleeper behind it in the ring. That one watches the dead one itself, or a dead sleeper in between.
+//! A sleeper stops at the nearest other sleeper, because that one watches the slots further back. This holds as long as
+//! the round lasts: before the state changes, a sleep ends only by the sleeper's death. Then the thread that watches it
+//! sees the death, breaks the barrier and so wakes all others. Several participants may die at once. Each of them has a
+//! nearest living sleeper behind it in the ring. That sleeper watches the dead participant itself, or a dead sleeper in
+//! between.
 //!
-//! A sleeper that is stopped (by a debugger or a signal) hears of a death when it goes on.
+//! A sleeper that is stopped (by a debugger or a signal) sees a death when it continues.
 //!
-//! **What it costs.** When `n` come in the order of their slots, each watches one slot. In another order the one that
-//! comes as number `k` has about `n / k` to watch. So a sleeper watches the nearest eight at first. If there are
-//! more before it, it looks again after a millisecond: mostly others sleep there by then, who watch them.
+//! **Cost.** If `n` participants arrive in the order of their slots, each watches one slot. In any other order, the
+//! `k`-th to arrive has about `n / k` slots to watch. So a sleeper watches the nearest eight at first. If there are
+//! more, it looks again after a millisecond: by then other sleepers usually watch the rest.
 //!
-//! | before the sleeper, up to the nearest other one | it watches | a death is seen |
+//! | slots before the sleeper, up to the nearest other sleeper | it watches | a death is seen |
 //! | --- | --- | --- |
 //! | up to 8 | all | at once |
 //! | up to 120 | 8, and all after a millisecond | at once, or after that millisecond |
-//! | more, `m` slots | the nearest 120, and looks at all every 10 ms for each begun thousand of `m` | within that time |
+//! | more: `m` slots | the nearest 120, and looks at all every `10 ms * ceil(m / 1000)` | within that time |
 //!
-//! The table begins with as many slots as there are parties. A slot beyond them is watched by nobody yet. So their
-//! number grows by an eighth at a time. First they get pages, then they are watched, then all who sleep look anew, then
-//! they are used. A participant that is killed in between leaves slots that have pages or are watched. The next
-//! participant goes on from there.
+//! The table starts with one slot for each party. No sleeper watches the slots behind these yet. So the number of slots
+//! grows by an eighth at a time. First the new slots get pages. Then they are watched. Then all sleepers look again.
+//! Then the slots are used. A participant that is killed in between leaves slots that have pages or are watched. The
+//! next participant continues from there.
 //!
-//! | slots | they have pages | they are watched | they may be claimed |
+//! | slots | have pages | are watched | may be claimed |
 //! | --- | --- | --- | --- |
 //! | before `used` | yes | yes | yes |
-//! | from there, before `watched` | yes | yes | no |
-//! | from there on | perhaps, and all if the table has up to 120 | no | no |
+//! | from `used`, before `watched` | yes | yes | no |
+//! | from `watched` on | perhaps; all of them in a table of up to 120 slots | no | no |
 //!
-//! Orderings: everything is `SeqCst`. The barrier's state says when a note must be seen.
+//! Orderings: everything is `SeqCst`. The barrier's state determines when a note must be visible.
 
 use core::mem::offset_of;
 use core::time::Duration;

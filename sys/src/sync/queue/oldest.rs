@@ -1,26 +1,26 @@
 //! Which waiter is first: a list of the oldest waiters, so that a notifier seldom scans all places.
 //!
 //! A notifier that has looked at all places knows the oldest waiters in their order. The notifier notifies as many as
-//! the caller asks for, and leaves the others in the *list* for later notifiers. The list has a head and entries:
+//! the caller requests, and leaves the others in the *list* for later notifiers. The list has a head and entries:
 //!
 //! | word | bits | meaning |
 //! | --- | --- | --- |
 //! | head | `0..16` | next: the waiters of the entries before this one have left the queue |
-//! | head | `16..32` | version; 0 as long as there was no list |
-//! | head | `32..64` | now: the list is of waiters with older tickets than this one |
+//! | head | `16..32` | version; 0 before the first list |
+//! | head | `32..64` | now: the list has waiters whose tickets are older than this one |
 //! | entry | `0..16` | the number of a place |
 //! | entry | `16..32` | version: the entry is in the list if the head has the same version; 0 ends any list |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | head of a version | the next version, with another now, next 0 | a notifier that has looked at all places |
 //! | entry of an older version | of this version | the same notifier, the oldest waiter first |
 //! | entry behind the last one | 0 | the same notifier |
-//! | next | a greater one | a notifier that has notified waiters of the list |
+//! | next | a greater next | a notifier that has notified waiters of the list |
 //!
-//! **The list is only a hint.** The place of an entry says whether its waiter is in the queue: its word waits, and the
-//! ticket is older than now. A place that a later waiter has taken has a later ticket. At the end of the list, a
-//! notifier looks at all places. So no waiter is lost, whatever the list says.
+//! **The list is only a hint.** The place of an entry shows whether its waiter is in the queue: its word waits, and its
+//! ticket is older than now. If a later waiter has taken the place, its ticket is later. At the end of the list, a
+//! notifier looks at all places. So no waiter is lost, whatever the list contains.
 //!
 //! **The order.** A waiter that has left the queue does not come back with its ticket. So a list that once had the
 //! oldest waiters still has the oldest ones, if a notifier skips those that have left. But a look does not find a
@@ -33,7 +33,7 @@
 //! | before an entry | an entry of an older version there: the list ends before it |
 //! | before it moves next | entries of waiters that have left, which it skips |
 //!
-//! A version has one writer. A version comes again after 65,534 others. (If a writer is killed or stopped half-way, the
+//! Each version has one writer. A version repeats after 65,534 others. (If a writer is killed or stopped half-way, the
 //! list of that later version may have its entries, and some waiters may lose their order.)
 
 use super::place::{NONE, Place, age, waits};

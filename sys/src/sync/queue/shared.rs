@@ -1,69 +1,69 @@
 //! The queue of processes: a table of places, each with a lease that shows the waiter's death.
 //!
-//! A place is a [`Lease`] and a word of 64 bits: the futex half, on which its waiter sleeps, and the waiter's ticket, a
-//! running number that is never 0. Every step is one compare-exchange of one word, so whatever a killed participant
-//! leaves is a state of this table, and the next one who looks completes it:
+//! A place is a [`Lease`] and a word of 64 bits. The word has the futex half, on which the waiter sleeps, and the
+//! waiter's ticket, a running number that is never 0. Every step is one compare-exchange of one word. So a killed
+//! participant always leaves a state of this table, and the next participant that looks completes it:
 //!
-//! | lease | futex half | ticket | meaning | what the next one does |
+//! | lease | futex half | ticket | meaning | what the next participant does |
 //! | --- | --- | --- | --- | --- |
-//! | free | 0 | none | nobody's place | |
-//! | held | 0 | none | somebody is coming or going | |
-//! | held | `WAITING`, `ASLEEP` or `NUDGED` | its own | in the queue, where its ticket says | |
+//! | free | 0 | none | the place has no holder | |
+//! | held | 0 | none | a waiter comes or goes | |
+//! | held | `WAITING`, `ASLEEP` or `NUDGED` | its own | in the queue, in the order of its ticket | |
 //! | held | 0 | its own | notified, on its way to the lock | |
-//! | dead | any but notified | | died in the queue, or before, or after | frees the place |
-//! | dead | 0 | its own | died with a notification that it had not used | notifies the next, then frees the place |
+//! | dead | any except notified | | died in the queue, or before, or after | frees the place |
+//! | dead | 0 | its own | died with a notification that it had not used | notifies the next waiter, then frees the place |
 //!
-//! Who has the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.) Those
-//! that are notified are notified in this order, so each of them is before all that are in the queue still.
+//! The waiter with the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.)
+//! Waiters are notified in this order, so each notified waiter is before all waiters that are still in the queue.
 //!
-//! **A notifier** keeps the kernel's pending entry at the word that it changes. Its half never looks as if it had an
-//! owner, so when the notifier is killed before its wake, the kernel wakes the waiter in its stead.
+//! **A notifier** keeps the kernel's pending entry at the word that it changes. The futex half of that word never looks
+//! as if it had an owner. So if the notifier is killed before its wake, the kernel wakes the waiter instead.
 //!
 //! **A notified waiter's** death must be seen by a waiter in the queue, which passes the notification on. Each sleeper
-//! watches as little as will do:
+//! watches only what this requires:
 //!
-//! | who sleeps | sleeps on |
+//! | sleeper | sleeps on |
 //! | --- | --- |
-//! | the first of the queue | its own word, the leases of those who are notified and not done, the gate |
+//! | the first of the queue | its own word, the leases of the waiters that are notified and not done, the gate |
 //! | any other | its own word, the lease of the waiter before it in the queue, the gate |
-//! | both | besides, the leases of held places without a ticket, whose holders come or go |
-//! | a waiter that had nobody before it | its own word alone: nobody's death concerns it |
+//! | both | in addition, the leases of held places without a ticket, whose holders come or go |
+//! | a waiter that had no waiter before it | only its own word: no death concerns it |
 //!
-//! So the second hears of the first's death, the third of the second's, and so on. Whoever hears of a death looks at
-//! the whole table, passes on what the dead have left, and sleeps anew. A waiter that leaves the queue alive *hands
-//! over*. If a waiter before it is still there, notified or waiting, it *nudges* the next waiter behind it. That waiter
-//! looks anew, and watches what the leaving waiter watched. A notified waiter hands over when it has the lock, before
-//! it gives up its ticket. A waiter whose time ran out hands over when it has given up its ticket, before it frees its
-//! place.
+//! So the second waiter sees the first one's death, the third sees the second one's, and so on. A sleeper that sees a
+//! death looks at the whole table, passes on what the dead have left, and sleeps again. A waiter that leaves the queue
+//! alive *hands over*. If a waiter before it is still there, notified or waiting, it *nudges* the next waiter behind
+//! it. That waiter looks again, and watches what the leaving waiter watched. A notified waiter hands over when it has
+//! the lock, before it gives up its ticket. A waiter whose time ran out hands over when it has given up its ticket,
+//! before it frees its place.
 //!
-//! | at this instant a waiter dies | who sees it |
+//! | a waiter dies | who sees its death |
 //! | --- | --- |
-//! | before it has a ticket | nobody needs to; but those that began to sleep after its claim do |
+//! | before it has a ticket | no waiter needs to; the waiters that began to sleep after its claim do |
 //! | in the queue | the waiter behind it |
 //! | notified, until it has given up its ticket | the waiter behind it, or the first of the queue |
-//! | while it passes on what a dead one has left | the same, and a sleeper at the gate |
-//! | while it hands over | the same: it has its lease still |
-//! | with nobody in the queue | the next waiter that comes and sleeps; if all places but those of the dead are held, it is notified at once, unless it is refused or killed before it is in the queue |
+//! | while it passes on what a dead waiter has left | the same, and a sleeper at the gate |
+//! | while it hands over | the same: it still has its lease |
+//! | with no waiter in the queue | the next waiter that comes and sleeps; if all places except those of the dead are held, it is notified at once, unless it is refused or killed before it is in the queue |
 //!
-//! A sleeper stays on a lease while the holders of that place change. At a death the kernel wakes one sleeper of the
-//! lease, who may not be the one that is to watch the dead. So the participant that frees the place of the dead first
-//! wakes all who sleep on the lease, and each of them looks anew.
+//! A sleeper keeps sleeping on a lease while the place changes holders. At a death the kernel wakes one sleeper of the
+//! lease, perhaps another than the waiter that has to watch the dead. So the participant that frees the place of the
+//! dead first wakes all sleepers on the lease, and each of them looks again.
 //!
-//! The changes and looks that this needs are in one order. A sleeper first announces its sleep in its own word, and
-//! then looks at the others. A waiter that leaves changes its own word, or has been notified, and then looks for the
-//! waiters behind it. So one of the two sees the other. A nudge changes the word of the sleeper. So a waiter that has
+//! These changes and looks are in one total order. A sleeper first announces its sleep in its own word, and then looks
+//! at the others. A waiter that leaves changes its own word, or has been notified, and then looks for the waiters
+//! behind it. So at least one of the two sees the other. A nudge changes the word of the sleeper. So a waiter that has
 //! looked already, and does not sleep yet, does not miss the nudge.
 //!
 //! A waiter may be stopped (by a debugger or a signal) while it leaves the queue, or while it sleeps as the first. Then
-//! it does not watch. If an earlier notified waiter dies, its notification waits until the stopped waiter goes on, or
+//! it does not watch. If an earlier notified waiter dies, its notification waits until the stopped waiter continues, or
 //! until another waiter looks at the table.
 //!
-//! **Who is first** a notifier finds by a look at the whole table, or by the list that such a look has left: see
-//! [`oldest`](super::oldest). The places of a queue come into use one after the other. A queue for more than 120 finds
-//! pages for a place before the place is used.
+//! **The first waiter.** A notifier finds it by a look at the whole table, or in the list that such a look has left:
+//! see [`oldest`](super::oldest). The places of a queue come into use one after the other. A queue for more than 120
+//! waiters allocates the pages of a place before the place is used.
 //!
-//! Orderings: entering is `Release`. A place is entered while the user's lock is held, so a notifier that has had the
-//! lock since finds it. What is said above is `SeqCst`.
+//! Orderings: entering is `Release`. A place is entered while the user's lock is held, so a notifier that has held the
+//! lock since then finds the place. The steps above are `SeqCst`.
 
 use core::mem::offset_of;
 

@@ -2,11 +2,11 @@
 //!
 //! | word, bits | meaning |
 //! | --- | --- |
-//! | `0..30` | how many have a share |
+//! | `0..30` | the number of shares |
 //! | `30` [`ASLEEP`] | the writer may sleep on the word |
 //! | `31` [`SHUT`] | no new reader gets in |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | count, not shut | one more | a reader |
 //! | count | one less | a reader that leaves; the last one wakes the writer if it may sleep |

@@ -1,55 +1,55 @@
 //! The protocol of a lock with many readers or one writer: the *turn*, and the *shares* of readers.
 //!
 //! The turn is a lock of the scope. A writer has the turn from its beginning to its end. A reader has a share, and the
-//! turn at most for an instant. Where a share lives is the scope's matter:
+//! turn at most for an instant. The scope determines where a share is stored:
 //!
 //! | scope | a share is | [`CLOSED`] is | the file |
 //! | --- | --- | --- | --- |
-//! | `Private`, `Local` | one more in a count | a bit of the count's word | `counted` |
-//! | `Shared` | a word in the reader's robust list | a bit of a state word beside | `table`, `slots` |
+//! | `Private`, `Local` | one unit of a count | a bit of the count's word | `counted` |
+//! | `Shared` | a word in the reader's robust list | a bit of a separate state word | `table`, `slots` |
 //!
-//! | state | who changes it | meaning |
+//! | state | set by | meaning |
 //! | --- | --- | --- |
-//! | open | | a reader may take a share, turn or not |
-//! | [`CLOSED`] | the holder of the turn | no new reader; a writer waits until the shares are back |
-//! | [`CLOSED`] and [`WRITING`] | the holder of the turn | every share is back; the writer may have changed the data |
+//! | open | the holder of the turn | a reader may take a share, with or without the turn |
+//! | [`CLOSED`] | the holder of the turn | no new reader gets in; a writer waits until all shares are returned |
+//! | [`CLOSED`] and [`WRITING`] | the holder of the turn | all shares are returned; the writer may have changed the data |
 //! | [`ABANDONED`], beside the others | the holder of the turn | a writer died while it was writing, and nobody has repaired the data |
 //!
 //! **A reader** takes a share if the state is open, and then looks at the state again. If it was closed meanwhile, the
-//! reader gives the share back. A reader that finds the lock closed waits for the turn. With the turn it takes a share
-//! (nobody else can close), and gives the turn back.
+//! reader returns the share. A reader that finds the lock closed waits for the turn. With the turn it takes a share (no
+//! other thread can close), and releases the turn.
 //!
-//! **A writer** takes the turn, closes, waits until each share has come back once, and writes. At its end it opens,
-//! and gives the turn back. A share that comes back is not given again while the lock is closed, so one pass over the
-//! shares is enough.
+//! **A writer** takes the turn, closes, waits until each share has been returned once, and writes. At its end it opens,
+//! and releases the turn. A returned share is not taken again while the lock is closed, so one pass over the shares is
+//! enough.
 //!
-//! **Why a reader and a writer do not miss each other.** The reader changes its share and then looks at the state.
-//! The writer changes the state and then looks at the shares. All four are `SeqCst`, so one of them sees the other.
-//! The same holds at the reader's end: it gives its share back and then looks whether a writer has closed, which it
-//! has to wake.
+//! **Why a reader and a writer do not miss each other.** The reader changes its share and then looks at the state. The
+//! writer changes the state and then looks at the shares. All four steps are `SeqCst`, so at least one of the two sees
+//! the other. The same holds at the reader's end: it returns its share and then looks whether a writer has closed and
+//! must be woken.
 //!
 //! **Each step is one change of one word.** After a death (`Shared`):
 //!
-//! | killed | is left | and then |
+//! | killed | what is left | what follows |
 //! | --- | --- | --- |
-//! | a reader with a share | a dead share | counts as free at once; the kernel wakes the writer that waits for it |
-//! | a reader that gives its share back, or backs out | the share, or a free one | as above: the kernel wakes at a free word as well |
-//! | a reader with the turn | a dead turn, an open state | whoever takes the turn next finds nothing to do |
-//! | a writer with the turn, not closed or opened again | the same | the same |
-//! | a writer that waits for shares | a dead turn, [`CLOSED`] | whoever takes the turn next opens |
-//! | a writer that writes | a dead turn, [`WRITING`] | whoever takes the turn next marks the data as [`ABANDONED`] and opens, in one store |
+//! | a reader with a share | a dead share | the share counts as free at once; the kernel wakes the writer that waits for it |
+//! | a reader that returns its share, or backs out | a dead share, or a free one | as above: the kernel wakes at a free word as well |
+//! | a reader with the turn | a dead turn, an open state | the next taker of the turn has nothing to repair |
+//! | a writer with the turn, before it closes or after it opens | the same | the same |
+//! | a writer that waits for shares | a dead turn, [`CLOSED`] | the next taker of the turn opens |
+//! | a writer that writes | a dead turn, [`WRITING`] | the next taker of the turn marks the data as [`ABANDONED`] and opens, in one store |
 //!
-//! Nobody else sleeps at a share than the writer that has the turn. So a wake at a share cannot be lost with the thread
-//! that it chose. If the writer dies, its turn is dead, and the next writer looks at all shares anew. Everybody else
-//! sleeps at the turn, which passes wakes on by itself (see [`shared`](super::shared)).
+//! Only the writer that has the turn sleeps on a share. So a wake at a share cannot be lost with the thread that it
+//! chose. If the writer dies, its turn is dead, and the next writer looks at all shares again. All other threads sleep
+//! on the turn, which passes wakes on by itself (see [`shared`](super::shared)).
 //!
-//! **Policy.** The turn decides, among writers and those readers who came while a writer had it. From the instant at
-//! which a writer has the turn no reader gets in before it, so readers never keep a writer out. A reader that waits
-//! competes for the turn as a writer does, on equal terms; it is passed over no more often than a taker of a
-//! [`Lock`](super::lock::Lock) is. There is no strict order.
+//! **Policy.** The turn decides between writers, and readers that came while a writer had it. Once a writer with the
+//! turn has closed, no reader gets in before it, so readers never keep a writer out. A reader that waits competes for
+//! the turn with writers on equal terms. It is passed over no more often than a taker of a [`Lock`](super::lock::Lock).
+//! There is no strict order.
 //!
-//! Orderings: a share is taken with `Acquire` or stronger and given back with `Release`, opening is `Release`. So
-//! what a writer wrote is seen by later readers, and what a reader read is read before a later writer writes.
+//! Orderings: taking a share is `Acquire` or stronger, returning it is `Release`, opening is `Release`. So later
+//! readers see what a writer wrote, and a reader has read before a later writer writes.
 
 mod counted;
 mod slots;

@@ -1,13 +1,13 @@
 //! The shares of readers in shared memory: a table of entries that the kernel marks when their readers die. See `table`
 //! for their words.
 //!
-//! A reader takes a share at a place that its thread's number gives, so that readers on several processors do not
-//! change the same cache line. If that one is another's it takes any; if none of those used so far is free, it uses
-//! one more. Whoever uses one more says so before it takes the share, so a writer that has closed the lock sees
-//! either.
+//! A reader takes a share at a place that depends on its thread's number, so that readers on several processors do not
+//! change the same cache line. If that share has another holder, the reader takes any other. If all shares in use are
+//! taken, it starts to use one more. It announces the new share before it takes the share, so a writer that has closed
+//! the lock sees it.
 //!
 //! A thread that has a share and wants another gets a deeper level of the one that it has, at once, also while a writer
-//! waits. So no thread that reads ever waits for a writer that waits for it.
+//! waits. So a thread that reads never waits for a writer that waits for this thread.
 //!
 //! Where the locks have the [pthread form](crate::scope::LockBackend::Pthread) no word can be linked. There a
 //! reader keeps the turn in place of a share, and readers exclude each other.

@@ -2,17 +2,17 @@
 //!
 //! | futex half of a share's word | meaning |
 //! | --- | --- |
-//! | `0` free | nobody's |
+//! | `0` free | no holder |
 //! | thread id + `WAITERS` | that thread's, in whose list it is linked |
-//! | `DIED`, mostly + `WAITERS` | its reader died: as good as free |
+//! | `DIED`, usually + `WAITERS` | its reader died: the same as free |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | free, dead | thread's | a reader |
 //! | thread's | free | the same reader, which then wakes the writer if the lock is closed |
 //! | thread's | dead | the kernel, which then wakes the writer if it sleeps there |
 //!
-//! A share is born with `WAITERS`, so the writer need not touch it to be woken.
+//! A reader takes a share with `WAITERS` set, so the writer need not change it to be woken.
 //!
 //! **What is pending.** The share's word is the kernel's pending entry:
 //!
@@ -20,13 +20,14 @@
 //! | --- | --- | --- | --- |
 //! | enters | before the word is taken | it is linked | the word is dead |
 //! | backs out | the same | the word is free, and the writer awake | the word is dead, or free and the kernel wakes the writer |
-//! | leaves | before it is unlinked | the same | the same |
+//! | leaves | before the word is unlinked | the same | the same |
 //!
-//! A writer's turn is linked all the time, so nothing is pending while it waits for shares: its death is the turn's.
+//! A writer's turn is linked all the time, so nothing is pending while it waits for shares: its death is handled by the
+//! turn.
 //!
-//! **The writer** goes through the shares that were ever used, and sleeps at each until it is free. No new reader comes
-//! meanwhile: a reader that does not know of the writer yet backs out. So the writer need not look at a share twice,
-//! nor watch two at once. The number of shares has no limit in the kernel.
+//! **The writer** goes through the shares that were ever used, and sleeps at each until it is free. No new reader gets
+//! in meanwhile: a reader that does not know of the writer yet backs out. So the writer need not look at a share twice,
+//! or watch two at once. The kernel sets no limit to the number of shares.
 
 use crate::atomic::Ordering::{Relaxed, Release, SeqCst};
 use crate::atomic::{AtomicU32, in_one_order};

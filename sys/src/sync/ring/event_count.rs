@@ -2,15 +2,15 @@
 //!
 //! | bit | meaning |
 //! | --- | --- |
-//! | `0` | somebody may sleep |
+//! | `0` | a participant may sleep |
 //! | `1..32` | how often the sleepers were notified |
 //!
-//! A sleeper sets the bit, looks once more, and sleeps while the word is as it announced. Whoever has something for the
-//! sleepers looks at the bit afterwards. One of both sees what the other did, since all of it is in one order
-//! (`SeqCst`).
+//! A sleeper sets the bit, looks once more, and sleeps while the word is the one that it announced. A participant that
+//! has work for the sleepers looks at the bit afterwards. At least one of the two sees what the other did, because all
+//! steps are in one total order (`SeqCst`).
 //!
-//! The bit is cleared when a notification has woken nobody. Somebody may have fallen asleep in between; so after the
-//! clearing everybody is woken once more, and announces again.
+//! The bit is cleared after a notification for all sleepers, or one that woke no sleeper. A participant may have fallen
+//! asleep in between. So after the bit is cleared, all sleepers are woken once more, and announce again.
 
 use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::atomic::{AtomicU32, in_one_order};

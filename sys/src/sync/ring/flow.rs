@@ -1,8 +1,8 @@
 //! The protocol of the records, with wakes and deaths. It is written once for the ring in shared memory and for the
 //! model checker. The waits are in [`waits`](super::waits).
 //!
-//! Every function here runs in a protected stretch, from the first look to the last wake. A thread that is killed in it
-//! has the kernel wake one sleeper, who [inherits](inherit).
+//! Every function here runs in a protected stretch, from the first look to the last wake. If a thread is killed in it,
+//! the kernel wakes one sleeper, which [inherits](inherit).
 
 use super::event_count::EventCount;
 use super::receipt::Receipt;

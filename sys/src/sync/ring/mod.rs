@@ -30,27 +30,28 @@
 //!
 //! **When a participant is killed**, at any instruction, the others carry on immediately:
 //!
-//! | killed | what becomes of the message |
+//! | killed | what happens to the message |
 //! | --- | --- |
 //! | in `send` | the message is sent or not |
 //! | between `reserve` and `publish` | the message is not sent |
-//! | in `recv` | another receives the message |
+//! | in `recv` | another receiver gets the message |
 //! | while it reads in place | the message is lost |
 //!
-//! **Descriptors** travel beside the messages as [`Packets`]: [`send_packet`](Participant::send_packet) and
-//! [`recv_packet`](Participant::recv_packet). What holds for messages holds for them, but for this: a receiver that is
-//! killed while it receives a packet may lose the packet. While one is stopped there, the others receive messages only.
+//! **Descriptors** are sent beside the messages as [`Packets`]: [`send_packet`](Participant::send_packet) and
+//! [`recv_packet`](Participant::recv_packet). The rules for messages apply to them, with one exception: a receiver that
+//! is killed while it receives a packet may lose the packet. While one is stopped there, the others receive messages
+//! only.
 //!
 //! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind
 //! that record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) returns the thread for which a
 //! full ring waits.
 //!
-//! **Memory.** The capacity is reserved as addresses only. Pages are taken as they are needed, twice as many each time.
-//! A ring that has no unread message begins again in the pages that it has, and in the first MiB of them if there is
-//! more. So it takes as much memory as the messages need that wait at once. A ring in which at every moment some
-//! message waits goes round in its whole capacity.
+//! **Memory.** The capacity is reserved as addresses only. Pages are allocated as they are needed, twice as many each
+//! time. A ring that has no unread message begins again in the pages that it has, and in the first MiB of them if there
+//! is more. So it needs as much memory as the messages that wait at the same time. A ring that always has an unread
+//! message cycles through its whole capacity.
 //!
-//! What is above 1 MiB is given back by a receiver that has slept for a second in an empty ring, or by
+//! Memory above 1 MiB is given back by a receiver that has slept for a second in an empty ring, or by
 //! [`trim`](Participant::trim).
 //!
 //! **Cost.** A message of up to 1 KiB sent and received takes three atomic read-modify-write instructions, a longer one
@@ -64,15 +65,15 @@
 // | --- | --- |
 // | `word` | the state of one record |
 // | `track` | the records as a protocol: reserve, publish, take, finish, recover |
-// | `take` | of these, what a consumer does |
+// | `take` | the part of this protocol for consumers |
 // | `flow` | the protocol with its wakes, and after a death |
 // | `waits` | reserving a record and taking one, with their waits |
-// | `participants` | who takes part, and who of them died |
+// | `participants` | the enrolled threads, and which of them died |
 // | `event_count` | sleeping until there is something to do |
-// | `memory` | where all of it lies in the memory file |
+// | `memory` | the layout of the memory file |
 // | `attach` | the descriptors, for other processes |
 // | `participant` | sending and receiving |
-// | `bytes` | the bytes of a message, and where they lie |
+// | `bytes` | the bytes of a message, and where they are stored |
 // | `batch` | several messages at once |
 // | `error` | why a ring could not be used |
 // | `tasks` | messages that count until they are done |
@@ -81,15 +82,15 @@
 // | `watch` | announcing messages to descriptors |
 // | `readiness` | a descriptor that is readable while there may be a message |
 // | `packets` | descriptors beside the messages |
-// | `receipt` | which packet belongs to which record, and who receives the next one |
+// | `receipt` | which packet belongs to which record, and which participant receives the next packet |
 // | `post` | sending and receiving a packet beside its record |
 //
-// What is pending in the kernel's eyes, while a participant is in the ring:
+// The kernel's pending entry while a participant is in the ring:
 //
 // | stretch | pending | if the thread is killed there |
 // | --- | --- | --- |
-// | `send` and `recv`, from the first look to the last wake | the gate | the kernel wakes one sleeper, who walks over all records, ends what the dead one was doing and wakes the others |
-// | between `reserve` and `publish`, while a message is read in place | whatever the caller's code has pending | the lease is dead; whoever is blocked by the record sleeps on that lease, and whoever walks past the record looks at the lease |
+// | `send` and `recv`, from the first look to the last wake | the gate | the kernel wakes one sleeper, which walks over all records, ends what the dead thread was doing and wakes the others |
+// | between `reserve` and `publish`, while a message is read in place | the entry of the caller's code | the lease is dead; a participant that the record blocks sleeps on that lease, and a participant that walks past the record looks at the lease |
 // | `send_packet`, while the packet is sent | nothing; the packets' lock is held | the record's lease is dead; the next sender of a packet finds the lock abandoned, and the packet has no token |
 // | asleep | the gate | as above |
 // | enrolling | the lease | the lease is free or dead |

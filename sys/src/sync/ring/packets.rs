@@ -1,12 +1,12 @@
 //! Messages with descriptors, beside the other messages of a ring: packets in a pair of sockets.
 //!
 //! A *packet* is a datagram with descriptors, in a pair of sockets that every process of the ring has. A *token* is a
-//! record of the ring that says that there is a packet, and the packet names its token. [`receipt`](super::receipt)
-//! says how both find each other, and what a death leaves.
+//! record of the ring that announces a packet, and the packet names its token. [`receipt`](super::receipt) describes
+//! how packet and token find each other, and what a death leaves.
 //!
-//! What is here: the sockets, and the waits for room in them. A socket can be full of packets whose senders died, with
-//! no token in the ring. The sender that finds it so drops them all: it holds the senders' lock, so there will be no
-//! token meanwhile, and without a token nobody receives.
+//! This module has the sockets, and the waits for room in them. A socket can be full of packets whose senders died,
+//! with no token in the ring. A sender that finds it so drops all these packets. It holds the senders' lock, so no
+//! token comes meanwhile, and without a token no participant receives.
 
 use core::cell::Cell;
 use core::ops::Deref;

@@ -2,19 +2,19 @@
 //!
 //! | lease | meaning |
 //! | --- | --- |
-//! | free | nobody's number |
+//! | free | the number has no holder |
 //! | a thread's | that thread's number |
 //! | dead | the thread died; records with this number may be left |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | free | a thread's | the thread, with the table's lock held |
 //! | a thread's | free | the thread, which has no record left |
 //! | a thread's | dead | the kernel |
-//! | dead | free | whoever enrols, with the table's lock held, after a walk over all records that begins after the death was seen |
+//! | dead | free | a thread that enrols, with the table's lock held, after a walk over all records that begins after the death was seen |
 //!
-//! So a number in a record always means the thread that has written it there. The number alone tells a record of a dead
-//! participant from all others.
+//! So a number in a record always means the thread that has written it there. The number alone distinguishes a record
+//! of a dead participant from all others.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::SeqCst;

@@ -2,46 +2,46 @@
 //!
 //! A packet has a *number*: the position of its record, which is a *token*. Senders hold a lock from the reservation of
 //! the record to its publishing, and the packet is sent in between. So packets come in the order of their numbers, and
-//! a token that is ready has had its packet sent. A receiver of packets takes the word below first, then the oldest
-//! token, then the packets up to that token's number.
+//! the packet of a ready token has been sent. A receiver of packets takes the word below first, then the oldest token,
+//! then the packets up to that token's number.
 //!
 //! | bits | meaning |
 //! | --- | --- |
-//! | `0..13` | the number of the participant that receives a packet; 0: nobody |
-//! | `13` | others went past a token meanwhile, and may sleep |
+//! | `0..13` | the number of the participant that receives a packet; 0: none |
+//! | `13` | other receivers went past a token meanwhile, and may sleep |
 //! | `14..64` | how often the word was taken |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
-//! | nobody | a participant, counted | that participant |
-//! | a participant | nobody | that participant; anyone, if the participant died |
-//! | a participant | the same, others went past | a receiver that finds the participant alive |
+//! | none | a participant, next count | that participant |
+//! | a participant | none | that participant; any participant, if it died |
+//! | a participant | the same, bit `13` set | a receiver that finds the participant alive |
 //!
-//! The count makes each taking a word of its own. So nobody frees the word of a later holder that has the number of a
-//! dead one. Whoever reclaims a number frees the word first.
+//! The count makes the word of each taking unique. So no participant frees the word of a later holder that has the
+//! number of a dead one. A participant that reclaims a number frees the word first.
 //!
 //! | first packet | what it is | what the holder of the word does |
 //! | --- | --- | --- |
-//! | of a lower number than the oldest token | of a sender that died, or was taken for dead, before it published | drops the packet |
-//! | of the token's number | the token's | receives the packet, then gives the record back |
-//! | of a higher number, or none | of a later token; the token's own is lost with a receiver that died | gives the record back |
+//! | has a lower number than the oldest token | from a sender that died, or was taken for dead, before it published | drops the packet |
+//! | has the token's number | the token's packet | receives the packet, then gives the record back |
+//! | has a higher number, or there is none | the packet of a later token; the token's own was lost with a receiver that died | gives the record back |
 //!
-//! | a receiver killed | leaves | what follows |
+//! | a receiver killed | what is left | what follows |
 //! | --- | --- | --- |
-//! | behind the taking of the word | the word | the next receiver frees the word, and receives the packet |
-//! | behind the receipt of a packet that it drops | the word | the same |
-//! | behind the receipt of its packet | the word, and a token without a packet | the packet is lost; the next holder finds a higher number or none |
-//! | behind the giving back of the record | the word | the packet is lost with the receiver |
+//! | after it took the word | the word | the next receiver frees the word, and receives the packet |
+//! | after it received a packet that it drops | the word | the same |
+//! | after it received its packet | the word, and a token without a packet | the packet is lost; the next holder finds a higher number or none |
+//! | after it gave the record back | the word | the packet is lost with the receiver |
 //!
-//! All of that is in the protected stretch of the receiver. So the kernel wakes a sleeper in its stead. Who is about to
-//! sleep meanwhile watches the holder's lease. A receiver that is *stopped* in it keeps the others from packets: they
-//! go past all tokens, and take the other messages.
+//! All of this is in the protected stretch of the receiver. So the kernel wakes a sleeper instead. A receiver that is
+//! about to sleep meanwhile watches the holder's lease. While a receiver is *stopped* in the stretch, the others cannot
+//! receive packets: they go past all tokens, and take the other messages.
 //!
-//! | a sender killed | leaves | what follows |
+//! | a sender killed | what is left | what follows |
 //! | --- | --- | --- |
-//! | behind the reservation | a record in writing, and the lock | the record is given up like any other |
-//! | behind the sending of the packet | the same, and a packet | the receiver of the next token drops the packet; so does the next sender, if there is no token |
-//! | behind the publishing | the lock | the packet is received |
+//! | after it reserved | a record in writing, and the lock | the record is given up like any other |
+//! | after it sent the packet | the same, and a packet | the receiver of the next token drops the packet; so does the next sender, if there is no token |
+//! | after it published | the lock | the packet is received |
 
 use super::word::WHO_MAX;
 use crate::atomic::Ordering::SeqCst;

@@ -1,14 +1,13 @@
 //! Messages that count as unfinished until a receiver marks them as done, and waits for the state of a ring.
 //!
-//! | unfinished is | because |
+//! | unfinished | because |
 //! | --- | --- |
-//! | a message that nobody has received | it stands in the ring |
+//! | a message that no participant has received | it is in the ring |
 //! | a task that a living thread has received | that thread's entry counts it |
 //!
-//! A receiver counts the task before it gives the record back, and whoever waits looks at the records before the
+//! A receiver counts the task before it gives the record back, and a waiting thread looks at the records before the
 //! entries. So a task is seen in one place at least. A task that came behind the look is found by a second look at the
-//! records, and by the number of receipts. The entry of a dead thread counts nothing: the tasks that it had are gone
-//! with it.
+//! records, and by the number of receipts. The entry of a dead thread counts nothing: the tasks that it had are lost.
 
 use core::ops::Deref;
 use core::sync::atomic::Ordering::SeqCst;

@@ -7,52 +7,51 @@
 //!
 //! | position | meaning | moved by |
 //! | --- | --- | --- |
-//! | `head` | all records before it are done; exact, only grows | whoever needs room, or finds nothing to read |
+//! | `head` | all records before it are done; exact, only grows | a participant that needs room, or finds nothing to read |
 //! | `tail` | the frontier is here or later; a hint | producers |
-//! | `next` | consumers went past all records before it, with `late` as it stands there; a hint | consumers |
+//! | `next` | consumers went past all records before it, and knew the `late` stored there; a hint | consumers |
 //!
 //! **Room.** A record may end at most one lap behind `head`, so no granule is written again before it was given back. A
-//! stale `head` errs on the safe side.
+//! stale `head` is safe: it shows less room.
 //!
-//! **Reserving** is one compare-exchange of the frontier's word: it says at once whose the record is and how long. So
-//! no death leaves a gap of unknown size, or a record without an owner.
+//! **Reserving** is one compare-exchange of the frontier's word, which stores the owner and the length of the record at
+//! once. So no death leaves a gap of unknown size, or a record without an owner.
 //!
-//! **Wrapping.** A record does not cross the end of the memory. What is left before the end becomes padding, a record
-//! that is done from its beginning. The memory in use ends at `mark`; a producer there begins the next lap if nothing
-//! stands in the ring, and asks for more memory otherwise. A producer that finds nothing in the ring begins the next
-//! lap behind the first
-//! [`KEEP`] granules already. So a ring that is empty now and then goes round in its first granules.
+//! **Wrapping.** A record does not cross the end of the memory. The rest before the end becomes padding, a record that
+//! is done from its beginning. The memory in use ends at `mark`. A producer there begins the next lap if the ring is
+//! empty, and requests more memory otherwise. A producer that finds the ring empty begins the next lap behind the first
+//! [`KEEP`] granules. So a ring that is often empty stays in its first granules.
 //!
-//! **Giving memory back.** Whoever does so reserves the rest of the lap behind the first [`KEEP`] granules in an empty
-//! ring. Then that participant lowers `mark`, punches the hole, lowers `mark` again, and gives the record up. Meanwhile
-//! `head` stands at that record, so the others have the room of the first granules, which all have memory. A producer
-//! looks at `head` before it looks at `mark`: once it sees more room than that, it sees the lowered `mark` too. A
-//! producer that looked at `head` long before may raise `mark` beside the punch, so `mark` is lowered twice. Whoever
-//! dies in it leaves a record of the whole rest without a message. Whoever recovers that record lowers `mark`.
-//! The words in the hole are unused again. So a producer that was stopped between its look at such a word and its
-//! compare-exchange succeeds, although the ring has moved on. `head` is past it by then, which it looks at once more.
-//! Its word stands in the middle of a later record then, where words mean nothing.
+//! **Giving memory back.** In an empty ring, a participant reserves the rest of the lap behind the first [`KEEP`]
+//! granules. Then it lowers `mark`, punches the hole, lowers `mark` again, and gives the record up. Meanwhile `head` is
+//! at that record, so the others have the room of the first granules, which all have memory. A producer reads `head`
+//! before it reads `mark`: if it sees more room than that, it sees the lowered `mark` too. A producer that read `head`
+//! long before may raise `mark` during the punch, so `mark` is lowered twice. A participant that dies meanwhile leaves
+//! a record of the whole rest without a message. The participant that recovers that record lowers `mark`. The words in
+//! the hole are unused again. So if a producer was stopped between its look at such a word and its compare-exchange,
+//! that step succeeds, although the ring has moved on. The producer then reads `head` once more, which is past the
+//! word. The word is then in the middle of a later record, where words mean nothing.
 //!
-//! **Order.** Messages of one producer are taken in the order of their publishing. A consumer that goes past a record
-//! in writing marks the record as skipped. The producer that publishes a skipped record counts `late` up, before it can
-//! publish another. A consumer that finds a message and another count than at the beginning of its walk begins at
-//! `head` again.
+//! **Order.** Messages of one producer are taken in the order in which they are published. A consumer that goes past a
+//! record in writing marks the record as skipped. The producer that publishes a skipped record increments `late`,
+//! before it can publish another. A consumer that finds a message, and another `late` than at the start of its walk,
+//! starts at `head` again.
 //!
-//! **Short messages** are copied while anybody may take them, and then taken and given back by one compare-exchange. It
-//! fails if the record is not as it was before the copy, and then the copy counts for nothing.
+//! **Short messages** are copied while any consumer may take them. One compare-exchange then takes the message and
+//! gives it back. It fails if the record has changed since before the copy, and then the copy is discarded.
 //!
-//! **Shortest messages**, of up to 8 bytes and without a number of the user's, lie beside the word, in the place of the
-//! info. So they move one cache line in place of two. The word says so through all of its states.
+//! **Shortest messages**, of up to 8 bytes and without a tag of the user, are stored beside the word, in place of the
+//! info. So they move one cache line instead of two. The word shows this in all of its states.
 //!
 //! **Most calls** end with their first look: the record at the frontier has room, or the reader's next record is a
-//! message. [`reserve_next`](Track::reserve_next) and [`next`](Track::next) are that look alone. They answer `None`
-//! where anything else is to be done, and a walk follows. What they change, the walk would change in the same way.
+//! message. [`reserve_next`](Track::reserve_next) and [`next`](Track::next) do only that look. They return `None` if
+//! more is to be done, and a walk follows. The walk would make the same changes.
 //!
-//! **Nothing is missed**: a consumer says that the ring is empty only after a walk from `head` to the frontier. So all
-//! hints may be wrong, and a participant may die before it has updated any.
+//! **Nothing is missed**: a consumer reports that the ring is empty only after a walk from `head` to the frontier. So
+//! all hints may be wrong, and a participant may die before it has updated any.
 //!
-//! Orderings: taking a word is `Acquire`, giving it on is `SeqCst`, since what follows looks for sleepers. `head` hands
-//! the granules from the last reader to the next writer: `AcqRel` and `Acquire`.
+//! Orderings: taking a word is `Acquire`. Passing it on is `SeqCst`, because the next step looks for sleepers. `head`
+//! passes the granules from the last reader to the next writer: `AcqRel` and `Acquire`.
 
 use super::word::{BACKED, KEEP, RecordState, RecordWord};
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};

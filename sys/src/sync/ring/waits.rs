@@ -1,8 +1,8 @@
 //! Reserving a record and taking a message, with their waits, over the steps of [`flow`](super::flow).
 //!
-//! | waits | until | woken by |
+//! | waiter | waits until | woken by |
 //! | --- | --- | --- |
-//! | a sender, for room | a record is done | whoever ends a record; the death of whom it waits for |
+//! | a sender, for room | a record is done | the participant that ends a record; the death of the participant that it waits for |
 //! | a receiver, for a message | a message is published | its sender |
 
 use super::flow::{Flow, Stop, finish, inherit, received, reclaim, tell, wake_receivers};

@@ -7,19 +7,19 @@
 //! | `2..64` | how often a descriptor was cleared |
 //!
 //! A message is *announced*: the descriptors are made readable before its record becomes ready. So no death leaves a
-//! message that nobody was told of. A watcher that clears its descriptor looks at all records afterwards:
+//! message that was not announced. A watcher that clears its descriptor looks at all records afterwards:
 //!
 //! | record | what the watcher does |
 //! | --- | --- |
 //! | ready | makes its descriptor readable again |
 //! | writing, skipped | changes the record to *passed*: its producer has to announce once more before it can publish |
 //! | passed | nothing, for the same reason |
-//! | copying, of the living | looks again after a short time: the consumer may put the message back, or die |
-//! | copying, of the dead | puts the message back |
+//! | copying, by a living consumer | looks again after a short time: the consumer may put the message back, or die |
+//! | copying, by a dead consumer | puts the message back |
 //! | held, done | nothing |
 //! | reserved after the look | nothing: its producer announces after the clearing |
 //!
-//! The order of the steps is what makes it right:
+//! The protocol is correct because of the order of its steps:
 //!
 //! | producer | watcher |
 //! | --- | --- |
@@ -28,9 +28,10 @@
 //! | 3. sets bit `1`, if no clearing came in between | 3. looks at all records |
 //! | 4. publishes, if the record is not passed | |
 //!
-//! A producer whose step 2 is before a watcher's step 2 has reserved its record before that watcher's step 3. So the
-//! watcher finds the record ready, or has it passed. Bit `1` is set by one who has raised after the last clearing was
-//! counted, so after the step 1 of every watcher that has come to its step 3.
+//! If a producer's step 2 is before a watcher's step 2, it has reserved its record before that watcher's step 3. So the
+//! watcher finds the record ready, or changes it to passed. Bit `1` is set by a producer that has raised the
+//! descriptors after the last clearing was counted. So this was after the step 1 of every watcher that has come to its
+//! step 3.
 //!
 //! A closing is announced in the same way: the ring is first *closing*, then the descriptors are raised, then the ring
 //! is closed. A watcher that finds the ring closing closes it.

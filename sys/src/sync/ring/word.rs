@@ -9,16 +9,16 @@
 //!
 //! | state | meaning | whose number |
 //! | --- | --- | --- |
-//! | 0 | nobody has used this granule as the first of a record, or its memory was given back since | |
+//! | 0 | no record has begun at this granule, or its memory was given back since | |
 //! | writing | reserved by a producer | the producer's |
 //! | skipped | the same, and a consumer has gone past the record | the producer's |
 //! | ready | a message | the producer's; 0 if the message was taken before |
 //! | copying | a consumer copies the message out | the consumer's |
 //! | held | a consumer reads the message in place | the consumer's |
-//! | done | nothing any more: read, abandoned, or padding | |
+//! | done | no message any more: read, given up, or padding | |
 //! | passed | skipped, and a watcher has cleared its descriptor and gone past the record | the producer's |
 //!
-//! | from | to | who |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | any state of an earlier lap | writing, done (padding) | a producer |
 //! | writing | skipped | a consumer that finds the producer alive |
@@ -32,9 +32,9 @@
 //! | copying | ready | the consumer that puts the message back; anyone, if the consumer died |
 //! | held | done | anyone, if the consumer died |
 //!
-//! Each change is one compare-exchange from the exact word that was seen. So a participant that was stopped for long
-//! changes nothing that has moved on, unless exactly 2^32 laps have passed, or memory was
-//! [given back](super::track) meanwhile.
+//! Each change is one compare-exchange from the exact word that was seen. So a participant that was stopped for a long
+//! time changes nothing that has moved on, unless exactly 2^32 laps have passed, or memory was [given
+//! back](super::track) meanwhile.
 
 use core::fmt;
 
