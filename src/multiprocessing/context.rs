@@ -25,11 +25,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// other two have a `main` of their own (`harness = false`).
 ///
 /// Differs from Python: the default is `Spawn` wherever nothing else was set, because it works with other threads and
-/// in tests. Python had `fork` up to 3.13 and has `forkserver` since. Locks and whatever else is in shared memory may
-/// go to processes of every method, since they travel as descriptors.
+/// in tests. Python had `fork` up to 3.13 and has `forkserver` since. Locks and other objects in shared memory can be
+/// sent to processes of every method, since they are sent as descriptors.
 ///
 /// `Spawn` and `Forkserver` find the program in /proc, so /proc must be mounted when a process is started. They cannot
-/// find a program that was started through its loader (`ld-linux.so ./program`); the error of the start says so.
+/// find a program that was started through its loader (`ld-linux.so ./program`); the error of the start names it.
 ///
 /// With these two the child's real and saved users and groups are the effective ones of its parent. The child has only
 /// capabilities that its parent had. So the children of a daemon that acts as another user for a while cannot change

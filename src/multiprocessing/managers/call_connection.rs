@@ -75,7 +75,7 @@ pub(super) enum Called {
 
 /// The outcome of a wait for a reply.
 enum Waited {
-    /// The reply is in the memory, or the memory says that it comes over the socket.
+    /// The reply is in the memory, or the memory indicates that it comes over the socket.
     Here,
     /// The reply came over the socket.
     Message(Vec<u8>),

@@ -1,12 +1,12 @@
 //! Objects in one process that many processes use, of this program, another program or Python: Python's
 //! `multiprocessing.managers`.
 //!
-//! A [`Manager`] starts a *server*, a process in which shared objects live, or connects to one. It makes objects there,
-//! and gives out [proxies](Proxy). A call of a proxy is carried out by the server, one after the other for each object.
-//! Types of the program's own are served by [`managed!`](crate::managed).
+//! A [`Manager`] starts a *server*, a process that contains the shared objects, or connects to one. It makes objects
+//! there, and returns [proxies](Proxy). The server runs the calls of proxies, one after the other for each object.
+//! [`managed!`](crate::managed) lets it serve types of the program's own.
 //!
 //! Shared memory ([`Value`](crate::multiprocessing::Value), [`Queue`](crate::multiprocessing::Queue)) is much faster,
-//! and for processes of one program only. A manager serves any type, other programs and other machines.
+//! but only for processes of one program. A manager serves any type, other programs and other machines.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -22,8 +22,8 @@
 //! | `SharedMemoryManager().SharedMemory(size)` | [`SharedMemoryManager::shared_memory`] |
 //! | an exception of a method | [`Exception`], as the source of an [`Error`](crate::Error) of the kind [`Remote`](crate::ErrorKind::Remote) |
 //!
-//! **CPython on either side.** Client and server speak CPython's protocol. A CPython program drives the objects of a
-//! server here by `BaseManager.register`, and [`Manager::connect`] reaches a server of CPython. Values cross as
+//! **CPython on either side.** Client and server speak CPython's protocol. A CPython program uses the objects of a
+//! server here by `BaseManager.register`, and [`Manager::connect`] connects to a server of CPython. Values are sent as
 //! [plain data](crate::multiprocessing::connection::pickle); classes and functions are read as names only, and nothing
 //! is called.
 //!
@@ -31,27 +31,27 @@
 //!
 //! | event | the object |
 //! | --- | --- |
-//! | a proxy is made, cloned, dropped | counted once for each process that has one |
-//! | a proxy is sent, and the sender drops its own before the other side has counted | stays: a reference is under way with the message |
+//! | a proxy is made, cloned, dropped | has one reference for each process that has a proxy |
+//! | a proxy is sent, and the sender drops its own before the receiver has taken a reference | stays: a reference travels with the message |
 //! | such a message is lost | stays until ten minutes after the end of the sender |
-//! | a client in Rust ends, or is killed | its references are given back, its locks are released, its waits are forgotten |
-//! | a client in Python is killed | stays until the end of the server, as with Python's |
-//! | a call is given up | what its reply brings goes back, whether it was carried out or not |
-//! | two objects hold proxies of each other | both stay |
-//! | the server ends | is gone: a waiting call gets [`Closed`](crate::ErrorKind::Closed) at once, a later one that, or the error of the connect |
-//! | another server starts at the address | old proxies get an error that says so |
-//! | a proxy of another server's object is put into an object | the other server is told nothing: the object lives as long as proxies elsewhere |
+//! | a client in Rust ends, or is killed | loses the client's references; the client's locks are released, its waits are cancelled |
+//! | a client in Python is killed | stays until the end of the server, as with a server of CPython |
+//! | a client abandons a call | loses the references in the reply, whether the server ran the call or not |
+//! | two objects hold proxies of each other | both objects stay |
+//! | the server ends | is lost: a waiting call gets [`Closed`](crate::ErrorKind::Closed) at once, a later call gets `Closed` or the error of the connect |
+//! | another server starts at the address | is lost: calls of old proxies fail with an error that names the cause |
+//! | a proxy of another server's object is put into an object | the other server does not count that proxy: its object lives only as long as other proxies |
 //!
 //! **Waiting.** A built-in object never blocks its server: a `get` or an `acquire` is parked until it can be answered.
 //! A method of the program's own type runs on a helper thread.
 //!
-//! **Shared memory.** Calls between processes of one program go through shared memory beside the socket, where the
-//! kernel says that both run the same program: [`Manager::shares_memory`]. While both sides are awake, such a call
-//! makes no system call. What is awake looks for some microseconds, and then sleeps.
+//! **Shared memory.** Calls between processes of one program use shared memory beside the socket if the kernel confirms
+//! that both run the same program: [`Manager::shares_memory`]. While both sides are awake, such a call makes no system
+//! call. An awake side looks for a message for some microseconds, and then sleeps.
 //!
-//! **Clients that mean no good.** [`Limits`] bounds what clients take, [`Access`] says who may call what. A client
-//! waits for what does not depend on others for at most the [`reply_timeout`]. It finds within two minutes that the
-//! other machine of a TCP connection has gone.
+//! **Hostile clients.** [`Limits`] bounds the resources that clients use; [`Access`] defines which client may call
+//! which methods. If a reply does not depend on other clients, a client waits for it for at most the
+//! [`reply_timeout`]. A client detects within two minutes that the other machine of a TCP connection has failed.
 
 mod access;
 mod arguments;

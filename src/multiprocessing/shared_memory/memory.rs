@@ -67,10 +67,10 @@ impl SharedMemory {
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, and `EBUSY` if another program holds an
-    /// exclusive lock on it for longer than a second. `EACCES` if it belongs to a user other than the effective one and
-    /// root, who could cut it short (CPython opens it if its mode allows that). `EMFILE` without a descriptor,
-    /// `ENOMEM`. [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one, and for an empty file, which
-    /// its maker may not have filled yet.
+    /// exclusive lock on it for longer than a second. `EACCES` if it belongs to another user than the effective user or
+    /// root: that user could truncate it (CPython opens it if its mode allows that). `EMFILE` without a descriptor,
+    /// `ENOMEM`. [`InvalidInput`](ErrorKind::InvalidInput) for an invalid name, and for an empty file, which its maker
+    /// may not have filled yet.
     pub fn open(name: &str) -> Result<Self> {
         let (object, fd, status) = Object::open(ObjectKind::Memory, name)?;
         let len = usize::try_from(status.len).map_err(|_| failed(Errno::NOMEM, ObjectKind::Memory, object.name()))?;
@@ -242,7 +242,7 @@ pub fn unlink(name: &str) -> Result<()> {
 /// assert_eq!(SharedMemory::builder().name(&name).create(8).unwrap_err().kind(), ErrorKind::Os); // EEXIST
 /// memory.unlink()?;
 ///
-/// // A name that lasts until somebody removes it:
+/// // A name that lasts until a program removes it:
 /// SharedMemory::builder().name(&name).track(false).create(8)?.close();
 /// assert!(!SharedMemory::open(&name)?.is_tracked());
 /// unlink(&name)?;

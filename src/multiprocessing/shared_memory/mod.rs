@@ -23,24 +23,24 @@
 //! # How long a name lasts
 //!
 //! A process that uses a tracked object holds a shared lock of the kernel on the object (`flock`, `LOCK_SH`). The lock
-//! lasts as long as the mapping, so the kernel releases it however the process ends. A name is removed by a process
-//! that gets the exclusive lock:
+//! lasts as long as the mapping, so the kernel releases it however the process ends. Only a process with the exclusive
+//! lock removes a name:
 //!
 //! | the object | its name lasts |
 //! | --- | --- |
 //! | made here | until its last user drops it |
-//! | made here, and its last user was killed or forgot it | until the next program with this library and of the same user makes or opens an object |
+//! | made here, and its last user was killed or leaked it | until another program of the same user makes or opens an object with this library |
 //! | made here with [`track(false)`](SharedMemoryBuilder::track) | until [`unlink`](SharedMemory::unlink) |
-//! | made here, used by CPython alone | as if nobody used it, unless the Python program takes the lock, see below |
-//! | made by CPython | until somebody calls [`unlink`](SharedMemory::unlink), or CPython removes it |
+//! | made here, used only by CPython | as for an object without users, unless the Python program takes the lock, see below |
+//! | made by CPython | until a program calls [`unlink`](SharedMemory::unlink), or CPython removes it |
 //!
-//! Memory without a name goes on for those who have it. A forked child uses what its parent had at the fork. An object
-//! that is sent to another process is in use while it is on its way.
+//! After its name is removed, processes that have the memory can continue to use it. A forked child uses the objects
+//! that its parent used at the fork. An object that is sent to another process is in use while it is in transit.
 //!
-//! A tracked object has the sticky bit in its mode (01600), by which this library knows it again. The bit means nothing
-//! to the kernel and to CPython. The steps of a life, and what a process killed after a step leaves:
+//! A tracked object has the sticky bit in its mode (01600), by which this library recognises it. The bit means nothing
+//! to the kernel or to CPython. The steps in the life of an object, and the effect of a kill after each step:
 //!
-//! | step | the name is | lock | if killed here, the next process |
+//! | step | the name is | lock | if the process is killed here, the next process |
 //! | --- | --- | --- | --- |
 //! | `open(O_CREAT \| O_EXCL)` | private: `.ossature-` and 16 digits | none | removes it |
 //! | `flock(LOCK_SH)` | private | shared | removes it |
@@ -52,16 +52,16 @@
 //! | `renameat2` | private | exclusive | removes it |
 //! | `fstat` and `lstat` show one file; `unlink` | none | exclusive | finds nothing |
 //!
-//! A name appears in one step, with all its memory and with its first contents. Who opens an object takes the shared
-//! lock and then looks whether the object still has its name. So the exclusive lock excludes every user of this
-//! library, and of several that drop an object at once the last one gets it. If another object took the name before the
-//! second `renameat2`, that object gets its name back.
+//! A name appears in one step, with all its memory and with its first contents. A process that opens an object takes
+//! the shared lock, and then checks that the object still has its name. So the exclusive lock excludes every user of
+//! this library. If several processes drop an object at once, the last one gets the exclusive lock. If another object
+//! took the name before the second `renameat2`, that object gets its name back.
 //!
 //! # With CPython
 //!
 //! A CPython before 3.13 registers a block with its resource tracker when it *attaches*. At its end the tracker removes
-//! the name, whoever else uses the block. From then on nobody else can open it; those who have it go on. The remedy is
-//! in the Python program, after it has attached:
+//! the name, even if other processes use the block. From then on no other process can open the block; processes that
+//! have it can continue. The remedy is in the Python program, after it has attached:
 //!
 //! ```python
 //! shm = SharedMemory(name=name, track=False)                      # 3.13 and newer
@@ -75,10 +75,10 @@
 //!
 //! CPython 3.8 has another layout of a `ShareableList`, which [`Layout::Python38`] writes.
 //!
-//! CPython takes no lock. So one of our objects that only CPython still uses counts as unused, and its name is removed.
-//! The Python program keeps the memory, and nobody else can open it. The remedy is either `track(false)` and `unlink`
-//! by somebody, or one line in the Python program. By that line it becomes a user like any other until its block is
-//! closed:
+//! CPython takes no lock. So an object of this library that only CPython still uses counts as unused, and its name is
+//! removed. The Python program keeps the memory, but no other process can open it. One remedy is `track(false)`, and
+//! `unlink` by one of the programs. The other is a line in the Python program, which makes that program a user like any
+//! other until it closes its block:
 //!
 //! ```python
 //! fcntl.flock(shm._fd, fcntl.LOCK_SH)
@@ -89,12 +89,12 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `shm.buf[2:4]` is a writable view | bytes that strangers may write are copied: [`read`](SharedMemory::read), [`write`](SharedMemory::write), [`slice`](SharedMemory::slice); or single [`cells`](SharedMemory::cells) |
-//! | `shm.close()`, `BufferError` while a view exists | a drop; a borrow prevents it |
-//! | a full `/dev/shm` is a SIGBUS at the first touch | an error of the call that makes the object |
-//! | who opens a block too early finds it empty or half filled | a name appears with its contents: [`create_with`](SharedMemoryBuilder::create_with) |
-//! | a killed program leaves names if its tracker is killed too | the kernel's lock tells |
-//! | a text in a `ShareableList` is measured in characters, and cut | in bytes |
-//! | nulls at the end of a text or of bytes are lost | are refused |
+//! | `shm.close()`, `BufferError` while a view exists | a drop; it does not compile while a borrow exists |
+//! | a full `/dev/shm` causes SIGBUS at the first access | the call that makes the object returns an error |
+//! | a process that opens a block too early finds it empty or half filled | a name appears with its contents: [`create_with`](SharedMemoryBuilder::create_with) |
+//! | a killed program leaves names if its tracker is killed too | the next program removes them, because their lock is free |
+//! | a text in a `ShareableList` is measured in characters, and cut | a text is measured in bytes |
+//! | nulls at the end of a text or of bytes are lost | such values are refused |
 
 mod item;
 mod layout;

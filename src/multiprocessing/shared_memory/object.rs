@@ -158,7 +158,7 @@ impl Object {
                 let object = Self { kind, name, file, id: status.id, tracked: tracked.into() };
                 return Ok((object, fd, status));
             }
-            // Its name is being removed, or was removed a moment ago; the next look tells.
+            // Its name is being removed, or was just removed: the next attempt shows which.
             if deadline.has_passed() {
                 return Err(failed(Errno::BUSY));
             }
@@ -236,7 +236,7 @@ fn begin<M>(
             done => done?,
         };
         let unfinished = Unfinished(file);
-        // Between these two steps it looks like an object of a killed process, and somebody may have removed it.
+        // Between these two steps it looks like an object of a killed process, and another process may have removed it.
         if has_lock(&fd, &unfinished.0, Status::of(&fd)?.id)? {
             return Ok((unfinished, fd, made));
         }

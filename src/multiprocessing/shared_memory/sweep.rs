@@ -67,7 +67,7 @@ pub(super) fn remove_if_unused(name: &Name, id: Option<Id>) -> Result<bool> {
     if Status::of_name(name)?.id != status.id {
         return Ok(false);
     }
-    // Nobody uses the object, and until the lock is released nobody can begin to.
+    // No process uses the object, and no process can begin to use it until the lock is released.
     match is_private {
         // No private name is ever given twice.
         true => posix_ipc::unlink(name).map(|()| true),

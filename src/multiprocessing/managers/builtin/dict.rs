@@ -225,7 +225,7 @@ impl Dict {
 
     fn carry_out(&mut self, call: Call<'_>, context: &mut CallContext) -> Raised<Answer> {
         let Call { method, mut arguments, .. } = call;
-        // Python tells an absent default from `None`.
+        // Python distinguishes an absent default from `None`.
         let given = arguments.args.len() + arguments.kwds.len();
         Ok(Answer::Value(match method {
             "__len__" => args(arguments, []).map(|[]| self.0.count().into())?,

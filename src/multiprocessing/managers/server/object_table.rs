@@ -4,11 +4,11 @@
 //! | --- | --- | --- |
 //! | a client in Rust (session) | `create`, `incref`, a proxy in a reply, `claim` | `decref`, the end of its control connection |
 //! | a client in Python | `create`, `incref`, `#PROXY` | `decref` |
-//! | a proxy under way (ticket) | `lend` | `claim`; a while after the end of the session that lent it |
+//! | a proxy in transit (ticket) | `lend` | `claim`; ten minutes after the end of the session that lent it |
 //! | a value in a built-in object | storing it | its removal |
 //!
-//! An object goes with its last reference. A client gives back only what it has taken: the references of others are not
-//! its to count. Only the clients in Python give back for each other, because nothing tells them apart over TCP.
+//! An object is dropped with its last reference. A client in Rust gives back only references that it has taken. A
+//! client in Python can give back the references of another, because the server cannot distinguish them over TCP.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

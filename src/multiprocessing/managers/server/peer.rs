@@ -3,21 +3,21 @@
 //! | role | its requests | a request that cannot be read |
 //! | --- | --- | --- |
 //! | `First` | one to the server; it is closed after the reply, unless the request was for another role | the same |
-//! | `Objects` | to objects, for a thread of a client in Python | a reply that says so |
+//! | `Objects` | to objects, for a thread of a client in Python | an error reply |
 //! | `Session` | to objects and to the server, for a thread of a client in Rust | the same |
 //! | `Control` | references that the client gives back, without replies; questions to the server, with replies | ends it, and the session with it |
 //!
-//! A connection is *busy* from a request until its reply has gone. The loop does not read from a busy one. So a
-//! client that sends much ahead, or does not read, costs one request, what the same read brought behind it, and one
-//! reply. All connections of a client together have a bound for these.
+//! A connection is *busy* from a request until its reply is sent. The loop does not read from a busy connection. So a
+//! client that sends ahead, or does not read, costs one request, the bytes that the same read returned after it, and
+//! one reply. A bound applies to these of all connections of a client together.
 //!
-//! A connection of a `Session` may have [shared memory](exchange) beside it, by which requests come, one at a time with
-//! those of the socket. A reply to such a request goes by the memory too, if it is short and plain data.
+//! A connection of a `Session` may have [shared memory](exchange) beside its socket. Requests arrive in the memory or
+//! on the socket, one at a time. A reply to a request in the memory is written there too, if it is short, plain data.
 //!
-//! A client in Rust may give a call up, and closes the connection then. A request is not carried out if its client has
-//! closed the connection since: nobody would have what the call makes. A reply that is there already may hold
-//! references. Only the client knows whether it has read that reply: if not, its last message on the connection is
-//! `unread`, and the references go back. So they do when the reply has not gone as a whole.
+//! A client in Rust may abandon a call, and closes the connection then. If the client has closed the connection, the
+//! request is not executed: no client would receive its result. A reply that was already sent may hold references. Only
+//! the client knows whether it has read that reply: if not, its last message on the connection is `unread`, and the
+//! references are given back. The same happens if the reply was not sent completely.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};

@@ -2,10 +2,10 @@
 //!
 //! | over | one client is | because |
 //! | --- | --- | --- |
-//! | a Unix socket | a process | the kernel tells the process that connected |
-//! | TCP | a host | nothing tells the processes of another machine apart |
+//! | a Unix socket | a process | the kernel reports the process that connected |
+//! | TCP | a host | the server cannot distinguish the processes of another machine |
 //!
-//! A [`Charge`] is what one thing takes (a connection, a reference, a kept value), and goes back when the thing goes.
+//! A [`Charge`] is the use by one object (a connection, a reference, a kept value), and ends with that object.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,14 +1,14 @@
 //! The loop of a server: one thread for all clients.
 //!
-//! | what is ready | what follows |
+//! | event | effect |
 //! | --- | --- |
-//! | a connection, with a request to a built-in object | carried out at once, or parked |
-//! | with a request to another object | carried out on a helper thread; the reply comes by the inbox |
-//! | its [shared memory](shared), or the wake-up of it | likewise |
-//! | with its end | its parked call is forgotten, what it held is released, with a control connection the session ends |
-//! | the inbox | new clients, replies of helpers |
-//! | a timer | a parked call whose time is over, a client without a first request, a proxy under way for too long |
-//! | the connection to the parent | the process that started the server has ended: the server ends |
+//! | a request to a built-in object on a connection | the loop runs the call at once, or parks it |
+//! | a request to another object on a connection | a helper thread runs the call; its reply arrives in the inbox |
+//! | a request in the [shared memory](shared) of a connection, or its wake-up | as for a request on the connection |
+//! | the end of a connection | its parked call is dropped, its locks are released; with a control connection its session ends |
+//! | a message in the inbox | the loop adds a new client, or sends the reply of a helper |
+//! | a timer | the end of a parked call whose limit is over, of a client without a first request, of a proxy in transit for too long |
+//! | the end of the connection to the parent | the process that started the server has ended: the server ends |
 
 mod requests;
 mod shared;
@@ -247,7 +247,7 @@ impl EventLoop {
                     self.answer(owner, made);
                 }
                 Notification::Opened(owner, memory) => {
-                    // A block whose client has gone is kept too: the client may have heard of it from another one.
+                    // A block is kept even if its client has disconnected: another client may have made the block.
                     let kept = memory.and_then(|memory| self.segments.keep(memory));
                     self.answer(owner, kept.map(|()| Value::None));
                 }

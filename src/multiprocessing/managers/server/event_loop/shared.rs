@@ -2,15 +2,15 @@
 //!
 //! | an exchange is | the loop | the client |
 //! | --- | --- | --- |
-//! | asleep | sleeps in the epoll set, where the wake-up is | signals the wake-up when it asks |
-//! | awake | looks at its word in every round | asks without a system call |
+//! | asleep | sleeps in the epoll set, which contains the wake-up | signals the wake-up when it sends a request |
+//! | awake | looks at its word in every round | sends a request without a system call |
 //!
-//! An exchange awakes when its wake-up is signalled. The loop looks at those that are awake for a bounded time, which
-//! it learns: on a busy processor a look is of no use. Then it puts them to sleep. A round serves at most [`ROUND`]
-//! requests before the loop looks at its sockets, so that no client keeps the others waiting. There are at most
-//! [`MOST_AWAKE`] awake.
+//! An exchange awakes when its wake-up is signalled. The loop looks at the awake exchanges for a bounded time, and then
+//! puts them to sleep. It adapts that time to its success: on a busy processor a look is of no use. A round serves at
+//! most [`ROUND`] requests before the loop looks at its sockets, so that no client keeps the others waiting. At most
+//! [`MOST_AWAKE`] exchanges are awake.
 //!
-//! Clients may write anything at any time: see [`exchange`]. One that does not follow the protocol is closed.
+//! Clients may write anything at any time: see [`exchange`]. A client that violates the protocol is disconnected.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::Interest;
@@ -200,7 +200,7 @@ impl EventLoop {
             _ => None,
         };
         let Some(message) = message else {
-            // The client learns of the reply by the message itself.
+            // The message itself notifies the client of the reply.
             let _ = exchange.answer_elsewhere();
             return false;
         };
