@@ -9,7 +9,7 @@
 //! subprocess.run(["program", str(fd)], pass_fds=[fd])
 //! ```
 //!
-//! This library starts no tracker: its own names are removed by what the kernel knows of their users, see
+//! This library starts no tracker: it removes its own names when the kernel's locks show that they have no users, see
 //! [`shared_memory`](super::shared_memory).
 //!
 //! ```

@@ -47,7 +47,7 @@ pub(super) fn current() -> Arc<Inner> {
         return main;
     }
     let dummy = Arc::new(Inner::new(Native::current(), Kind::Dummy, None, true));
-    // While the thread's last values are dropped nobody would take it off the list again.
+    // While the thread's last values are dropped, no later destructor would remove it from the list.
     if UNREGISTER.try_with(|_| ()).is_ok() {
         set_current(dummy.clone());
         registry().put(dummy.clone());

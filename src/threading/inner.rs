@@ -190,7 +190,7 @@ pub(super) fn take_current() -> Option<Arc<Inner>> {
 pub(super) fn inherited() -> bool {
     match INHERITED.get() {
         UNKNOWN => {
-            // A thread that was started elsewhere is a daemon, as nobody here waits for it.
+            // A thread that other code started is a daemon, because this library does not wait for it.
             let daemon = !is_first();
             set_inherited(daemon);
             daemon

@@ -31,14 +31,14 @@
 // | file | idea |
 // | --- | --- |
 // | `thread` | the handle and the life of a thread |
-// | `inner` | what the handles of one thread share; the calling thread's own |
-// | `registry` | who lives; what a forked child begins anew |
+// | `inner` | the data that the handles of one thread share; the calling thread's data |
+// | `registry` | the living threads; the data that a forked child makes anew |
 // | `current` | the calling thread's handle, made if there is none; the handles of all living threads |
-// | `hooks`, `hook_types` | what is called at a start, an end, a panic; the types of the hooks |
-// | `shutdown` | callbacks, then waiting for everybody |
-// | `timer` | one set behind all timers |
-// | `local` | values that each thread has its own of |
-// | `init`, `graph` | making something once without hanging; which thread holds which lock for that |
+// | `hooks`, `hook_types` | functions called at a start, an end, a panic; the types of the hooks |
+// | `shutdown` | callbacks, then waiting for all threads |
+// | `timer` | one set of all timers |
+// | `local` | values of which each thread has its own |
+// | `init`, `graph` | initialisation that runs once and cannot deadlock; which thread holds which lock for that |
 
 mod current;
 mod graph;

@@ -68,7 +68,7 @@ pub fn shutdown() {
         let _ = catch_unwind(AssertUnwindSafe(callback)); // the panic hook has reported it
     }
     if is_first() {
-        // Whoever joins the main thread need not wait for longer.
+        // A thread that joins the main thread need not wait any longer.
         registry.main.native.leave();
     }
     let me = Some(get_ident());

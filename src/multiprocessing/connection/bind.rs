@@ -1,14 +1,14 @@
 //! Listening at an address, including a path where a dead listener left its file.
 //!
-//! A socket file names a socket only while the socket lives. Afterwards the file prevents a bind to the path. A connect
-//! of a datagram socket tells the two apart, and a listener does not notice this connect:
+//! A socket file names a socket only while the socket is open. Afterwards the file prevents a bind to the path. A
+//! connect of a datagram socket distinguishes the two states, and a listener does not notice this connect:
 //!
 //! | connect of a datagram socket | the file's socket |
 //! | --- | --- |
-//! | `EPROTOTYPE` | lives, and is a stream; it may not listen yet |
-//! | success, `EPERM` | lives, and takes datagrams |
+//! | `EPROTOTYPE` | is open, and is a stream; it may not listen yet |
+//! | success, `EPERM` | is open, and accepts datagrams |
 //! | `ECONNREFUSED` | is closed, or not bound yet during a bind(2) |
-//! | anything else | is unknown |
+//! | any other error | is unknown |
 //!
 //! **If two listeners start at once, one gets the path.** Files are removed by name, so a listener must not remove a
 //! file that another has just bound. Every listener of this crate holds a lock over bind(2), listen(2) and removal.

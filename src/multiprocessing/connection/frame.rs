@@ -1,11 +1,11 @@
 //! Messages in CPython's frames, as two state machines without I/O.
 //!
-//! | on the wire | means |
+//! | on the wire | meaning |
 //! | --- | --- |
 //! | `0..=0x7fff_ffff` as 4 bytes, the highest first | that many bytes follow |
 //! | `0xffff_ffff`, then 8 bytes, the highest first | that many bytes follow; sent only beyond `0x7fff_ffff`, taken for any length |
 //! | `0x80_ee_mm_nn`, then 8 bytes | that many bytes follow, and `nn` descriptors, 1 to 253, are sent with the first of the 8 bytes; the first `mm` of them are shared memory, the next `ee` ends of connections within the same program. Only this crate uses this form: CPython neither sends nor accepts it |
-//! | anything else | an error: the peer speaks another protocol, or is out of step |
+//! | anything else | an error: the peer speaks another protocol, or lost the position in the stream |
 //!
 //! A machine never requests a byte beyond the current message. So another process that shares the connection finds the
 //! next message whole. A machine allocates memory only as bytes arrive, whatever length an untrusted peer announces.

@@ -83,7 +83,7 @@ use crate::multiprocessing::util::Finalize;
 /// }
 /// ```
 ///
-/// With limits, and what it knows of its clients:
+/// With limits, and with the properties of the clients:
 ///
 /// ```
 /// use std::time::Duration;

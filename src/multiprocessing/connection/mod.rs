@@ -31,8 +31,8 @@
 //! | `deliver_challenge`, `answer_challenge`, `AuthenticationString` | the same names, [`Handshake`], [`AuthKey`] |
 //! | one end in two threads at once corrupts messages | does not compile: a `Connection` is `Send`, not `Sync`; [`split`](Connection::split) it |
 //!
-//! **One reader and one writer.** Bytes of two processes that read the same end, or write to it, at a time are mixed.
-//! Give each process an end of its own, or a lock.
+//! **One reader and one writer.** If two processes read the same end at a time, or write to it, their bytes are mixed.
+//! Give each process an end of its own, or use a lock.
 //!
 //! **Long messages.** From the same program a message may have any length. From a stranger it may have 256 MiB, unless
 //! [`set_max_message`](Connection::set_max_message) sets another limit, or the call names a limit of its own.
@@ -41,7 +41,7 @@
 //! stranger, the [memory](Connection::set_max_decoded) that the value takes. At most 1,048,576 items of a message may
 //! take no bytes. A message beyond a bound is dropped, and the next message can be received.
 //!
-//! **Ending a wait from outside.** Every limit may be a [`CancelFd`], alone or with a deadline:
+//! **Cancelling a wait.** Every limit may be a [`CancelFd`], alone or with a deadline:
 //!
 //! ```
 //! use std::time::Duration;
@@ -50,7 +50,7 @@
 //! let (near, far) = pipe()?;
 //! let stop = CancelFd::new()?;
 //! std::thread::scope(|scope| {
-//!     scope.spawn(|| stop.cancel()); // another thread calls the wait off
+//!     scope.spawn(|| stop.cancel()); // another thread cancels the wait
 //!     assert_eq!(near.recv_timeout::<u8>(&stop)?, None);
 //!     far.send(&5_u8)?;
 //!     assert_eq!(near.recv_timeout(stop.within(Duration::from_secs(1)))?, Some(5_u8), "no wait to end");
@@ -60,7 +60,7 @@
 //! ```
 //!
 //! **A deadline within a message** loses nothing. The bytes that have arrived stay in the connection, and the next call
-//! goes on from there. The bytes that were not sent stay too, and [`Sent`] says so. The next call or
+//! continues there. The bytes that were not sent stay too, and the call returns [`Sent::Partial`]. The next call or
 //! [`flush`](Connection::flush) sends them; they are lost if the connection is closed before.
 
 mod address;
@@ -240,7 +240,7 @@ impl Connection {
     /// The descriptor stays in the mode, blocking or not, that it has.
     ///
     /// # Errors
-    /// [`Os`](ErrorKind::Os) when the kernel cannot tell what the descriptor is.
+    /// [`Os`](ErrorKind::Os) when the kernel does not report the kind of the descriptor.
     ///
     /// # Examples
     /// ```

@@ -131,7 +131,7 @@ impl Pending {
 impl PendingTable {
     fn enter(&mut self, listener: &Socket) -> SysResult<Arc<Set>> {
         if self.generation != generation() {
-            // Closes the child's copies of the descriptors and tells the peers nothing.
+            // Closes the child's copies of the descriptors and sends nothing to the peers.
             *self = Self { generation: generation(), ..Self::default() };
         }
         let set = match &self.set {

@@ -474,10 +474,10 @@ macro_rules! receives {
             /// The maximum length of a message for calls that name no limit; `usize::MAX` means no limit.
             ///
             /// Unless [set](Self::set_max_message) it is 256 MiB from a
-            /// [stranger](crate::multiprocessing::transfer::Trust), who could otherwise have this process ask for
-            /// memory until there is none, and no limit from the same program.
+            /// [stranger](crate::multiprocessing::transfer::Trust), and unlimited from the same program. Without a
+            /// limit a stranger could make this process allocate all memory.
             ///
-            /// Differs from Python, which has none.
+            /// Differs from Python, which has no limit.
             pub fn max_message(&self) -> usize {
                 self.receiving.most(self.trust())
             }

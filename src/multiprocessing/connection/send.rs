@@ -156,7 +156,7 @@ impl Rest {
                 (_, Some(before @ [_, ..])) => {
                     until.when_writable(stream, |deadline| stream.write([before, &[]], deadline))
                 }
-                // A stranger takes them only from who says who it is.
+                // A stranger accepts descriptors only together with the credentials of the sender.
                 _ => {
                     let descriptors = self.descriptors.borrowed();
                     until.when_writable(stream, |deadline| stream.write_with_credentials(rest, &descriptors, deadline))

@@ -12,8 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// ready objects, in their order: Python's `multiprocessing.connection.wait`.
 ///
 /// Connections, listeners, sockets, processes, the [`readiness`](crate::multiprocessing::Queue::readiness) of queues:
-/// whatever is `AsFd`. When the deadline is over, or a [`CancelFd`](super::CancelFd) ends the wait, the answer is
-/// empty. With no objects it sleeps for that long.
+/// every object that is `AsFd`. When the deadline is over, or a [`CancelFd`](super::CancelFd) ends the wait, the result
+/// is empty. Without objects the call sleeps until then.
 ///
 /// # Errors
 /// [`AlreadyRegistered`](ErrorKind::AlreadyRegistered) for a descriptor that is listed twice (Python's `KeyError`),

@@ -1,8 +1,8 @@
 //! A queue that ends when no sender is left.
 //!
-//! The senders hold the writing end of a pipe open, and the receivers the reading end. The kernel closes the end of a
-//! process that dies, whichever way, and knows of ends that are on their way to another process. So the pipe ends with
-//! the last sender, and nobody counts.
+//! The senders hold the writing end of a pipe open, and the receivers the reading end. The kernel closes the ends of a
+//! process that dies, however it dies, and counts ends that are in transit to another process. So the pipe ends with
+//! the last sender, and no process counts the senders.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -279,12 +279,12 @@ impl<T: DeserializeOwned> Receiver<T> {
     pub fn recv_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<T>> {
         let until = timeout.into();
         loop {
-            // First as whoever is about to have the next item.
+            // First a short wait in the queue, for a receiver whose next item comes soon.
             if let Some(item) = self.get(until.deadline().or_sooner(Deadline::after(NEAR)))? {
                 return Ok(Some(item));
             }
             if has_ended(self.line.as_fd()) {
-                // From now on the queue itself tells of its end. What the senders have sent comes before.
+                // From now on the queue itself reports its end, after the items that the senders have sent.
                 self.queue.shutdown();
                 return self.get(until.deadline());
             }

@@ -300,7 +300,7 @@ impl<T: Serialize> Queue<T> {
         loop {
             let Some(mut at_most) = bound.at_most.lock_timeout(with_grace(limit))? else { return Ok(false) };
             if at_most.abandoned() {
-                // Whoever died may have put an item and not counted it.
+                // The dead thread may have put an item and not counted it.
                 *at_most = most;
                 at_most.mark_consistent();
             }

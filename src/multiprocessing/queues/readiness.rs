@@ -11,13 +11,13 @@ use crate::error::{Error, Result};
 
 /// A descriptor that is readable while a queue may have an item, and once the queue is shut down and empty.
 ///
-/// It may be readable although there is no item. Whoever finds it readable gets items until there is none: a get
-/// without an item, as [`try_get`](super::Queue::try_get) answers `None`, makes it unreadable. It is never unreadable
+/// The descriptor may be readable although there is no item. When it is readable, get items until there is none: a get
+/// that finds no item ([`try_get`](super::Queue::try_get) returns `None`) makes it unreadable. It is never unreadable
 /// while there is an item, whichever process is killed. For an item that a killed process had begun to get, it becomes
 /// readable within 10 ms.
 ///
-/// It is one for all handles that this process has made of one by `try_clone`, and belongs to this process. A forked
-/// child asks for its own.
+/// All handles that this process has made of one handle by `try_clone` share the descriptor, which belongs to this
+/// process. A forked child requests its own.
 ///
 /// # Examples
 /// Several queues at once, by [`wait`](crate::multiprocessing::connection::wait):

@@ -290,7 +290,7 @@ pub(super) fn discard(handle: &Handle) -> Result<usize> {
                 Ok(Some(_)) => parcel = None,
                 Ok(None) => return Ok(count),
                 Err(RingError::Closed) => {
-                    // Whoever was killed in a put may have left a packet that no put will ever follow.
+                    // A process that was killed in a put may have left a packet that no put will ever follow.
                     handle.packets().clear().map_err(RingError::Packets)?;
                     return Ok(count);
                 }

@@ -24,7 +24,7 @@ impl fmt::Debug for Slot {
 
 impl Slot {
     fn keep<T: ?Sized>(&self, guard: Guard<'_, T, Shared>) {
-        // What stands there is of no use: its thread has ended.
+        // An earlier hold in the slot is useless: its thread has ended.
         *self.0.lock() = Some(guard.into_hold());
     }
 
@@ -164,7 +164,7 @@ impl<V: Guarded> OwnedGuard<V> {
         Self { value: Arc::clone(value), hold: Some(guard.into_hold()), stays: PhantomData }
     }
 
-    /// Whether a holder of the lock died and nobody has repaired the data since.
+    /// Whether a holder of the lock died and the data was not repaired since.
     pub fn abandoned(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| self.value.raw().is_abandoned(hold) == Ok(true))
     }

@@ -8,7 +8,7 @@
 //! use ossature::multiprocessing::{Array, RawArray, RawValue, Value};
 //!
 //! let count = Value::new(5_i32)?;
-//! count.set(count.get()? + 1)?; // two turns of the lock: somebody may come between, as in Python
+//! count.set(count.get()? + 1)?; // takes the lock twice: another thread may come between, as in Python
 //! *count.lock()? += 1; // one turn
 //! assert_eq!(count.get()?, 7);
 //!
@@ -34,11 +34,11 @@
 //! | `with v.get_lock(): v.value += 1` | `*v.lock()? += 1` |
 //! | `v.acquire()`, `v.release()` | [`Value::acquire`], [`Value::release`]; or a guard without a lifetime: [`Value::lock_owned`] |
 //! | the lock is an `RLock` | the data is lent as `&mut`, so a second [`lock`](crate::sys::sync::lock::Lock::lock) by the same thread is refused with [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) |
-//! | `v.value = 2**31` wraps silently in `'i'` | does not compile; `wrapping_add` and `as` say so where it is meant |
+//! | `v.value = 2**31` wraps silently in `'i'` | does not compile; write `wrapping_add` or `as` to wrap |
 //! | `a[-1]` | `a.get(-1)`, with [`isize` or `i32`](Index) |
 //! | `a[2:100]` ends where the array does | is refused with [`OutOfRange`](crate::ErrorKind::OutOfRange): nothing is cut off silently |
 //! | `a[::2]` | `a.lock()?.iter().step_by(2)` |
-//! | a process killed inside the lock leaves it locked for ever | the next taker learns of it, see below |
+//! | a process killed inside the lock leaves it locked forever | the next holder gets it as abandoned, see below |
 //! | `Value(..., lock=False)` | [`RawValue`] |
 //! | `Value(..., lock=other)` | [`synchronized_with`], or both values in one struct in one [`Value`] |
 //! | `synchronized(synchronized(v))` fails when it runs | does not compile |
@@ -62,12 +62,13 @@
 //! .join()?;
 //! let mut pair = value.lock()?;
 //! assert!(pair.abandoned());
-//! pair[1] = pair[0]; // whatever repairs the data
+//! pair[1] = pair[0]; // repairs the data
 //! pair.mark_consistent();
 //! # Ok(()) }
 //! ```
 //!
-//! **Cost.** A turn of the lock that nobody else wants is some ten nanoseconds; raw single items are one load or store.
+//! **Cost.** To take and release an uncontended lock takes some ten nanoseconds. Raw single items are one load or
+//! store.
 
 mod array;
 mod bytes;

@@ -29,7 +29,7 @@ impl<T: Plain> Raw for RawArray<T> {}
 
 /// A lock, or an object with a lock, which one party at a time can hold: Python requires `acquire` and `release`.
 ///
-/// A lock in shared memory can be held, whatever it guards, and so can the [`Value`] or [`Array`] that has one.
+/// A lock in shared memory implements it, whatever the lock guards. So does a [`Value`] or [`Array`] that has a lock.
 ///
 /// # Examples
 /// ```
@@ -47,7 +47,7 @@ pub trait Acquire {
     /// Runs `body` while it holds the lock.
     ///
     /// # Errors
-    /// [`Abandoned`](crate::ErrorKind::Abandoned) when a holder died and nobody has repaired what it guards,
+    /// [`Abandoned`](crate::ErrorKind::Abandoned) when a holder died and the guarded data was not repaired,
     /// [`Unrecoverable`](crate::ErrorKind::Unrecoverable), [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this
     /// thread holds it. `body` has not run then.
     fn holding<O>(&self, body: impl FnOnce() -> O) -> Result<O>;
@@ -92,10 +92,10 @@ impl<A: ?Sized + Acquire> Acquire for &A {
 /// A raw object and the lock that every access through this type takes: Python's `Synchronized` and
 /// `SynchronizedArray`.
 ///
-/// Others may have the raw object too, so the data is only copied in and out, and never lent. Where nobody needs it
-/// raw, [`Value`] and [`Array`] do better: their lock and data lie together, and their guards lend the data.
+/// Other code may have the raw object too, so the data is only copied in and out, and never lent. If no code needs the
+/// raw object, use [`Value`] and [`Array`]: their lock and data are in one memory, and their guards lend the data.
 ///
-/// With a lock of its own it can be [sent](crate::multiprocessing::transfer), object and lock.
+/// If the lock is its own, object and lock can be [sent](crate::multiprocessing::transfer) together.
 ///
 /// # Examples
 /// ```

@@ -37,7 +37,7 @@ pub(crate) fn run_task_if_child() {
         return;
     }
     let control = std::io::stdin().as_fd().try_clone_to_owned();
-    // From here on nothing of it is left under the number 0, for whoever the task may start.
+    // From here on descriptor 0 is not the control socket, so processes that the task starts do not inherit the socket.
     let detached = detach_stdin();
     let control = control.map_err(|_| Errno::BADF).and_then(Socket::try_from);
     let Ok(control) = control else { started_by_hand() };

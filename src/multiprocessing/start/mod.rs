@@ -1,10 +1,10 @@
 //! How a child starts: a file or a folder for each start method.
 //!
-//! A start method gets the child's configuration and its work. It then returns what the parent has of the child: a
-//! handle and a pipe. The parent waits for the child and signals it by the handle. The child reports a panic through
-//! the pipe. If a start method fails, nothing is left of the child.
+//! A start method receives the child's configuration and its work, and returns a handle and a pipe to the parent. The
+//! parent waits for the child and signals it by the handle. The child reports a panic through the pipe. If a start
+//! method fails, no part of the child remains.
 //!
-//! | stage | of the parent | of the child |
+//! | stage | the parent | the child |
 //! | --- | --- | --- |
 //! | `launch` | forks, or executes the program, or asks the fork server | |
 //! | `send_request` | sends configuration, task and arguments (`wire`) | `run_task_if_child`: receives them |

@@ -89,7 +89,7 @@ struct Inner {
     lent: OnceLock<Sentinel>,
 }
 
-/// The children of a process that nobody has reaped, in the order of their starts.
+/// The children of a process that are not reaped, in the order of their starts.
 pub(crate) struct Children(Lock<Vec<Process>>);
 
 impl Children {
@@ -232,7 +232,7 @@ impl Process {
     /// ```
     pub fn join_timeout<'c>(&self, timeout: impl Into<Until<'c>>) -> Result<Option<ExitStatus>> {
         /// The pause between two looks at a child that the kernel reports as ended but that cannot be reaped yet. A
-        /// tracer may hold the child, or its fork server ended and nobody has reaped it.
+        /// tracer may hold the child, or its fork server ended and no process has reaped the child.
         const PAUSE: Duration = Duration::from_millis(1);
         let until = timeout.into();
         self.check_parent("can only join a child process")?;
@@ -348,11 +348,11 @@ impl Process {
     /// run, and its own children continue. A pipe or queue in use may be left in the middle of a message. Locks of
     /// [`sync`](crate::multiprocessing::sync) are not left locked: the next holder sees that they are abandoned.
     ///
-    /// **A child that blocks `SIGTERM` does not end by it.** Children begin with `SIGTERM` unblocked, whatever this
-    /// process blocks. A child that blocks `SIGTERM` later, or by its [mask][signal_mask], has to read
+    /// **A child that blocks `SIGTERM` does not end by it.** Children start with `SIGTERM` unblocked, even if this
+    /// process blocks it. A child that blocks `SIGTERM` later, or by its [mask][signal_mask], has to read
     /// it from a descriptor.
     ///
-    /// A better way is to tell the child to end, by an event or a closed pipe.
+    /// A better way is to request the end by an event or a closed pipe.
     ///
     /// # Errors
     /// As [`signal`](Self::signal).

@@ -1,11 +1,11 @@
 //! What belongs to one process: its state, the handles of its children, and what a child gets from its parent.
 //!
-//! The modules above start processes, end them, and list connections. All of them look into the state, so the state
-//! knows none of them.
+//! The modules above start processes, end them, and list connections. All of them read the state, so the state imports
+//! none of them.
 
 // | file | idea |
 // | --- | --- |
-// | `process_state` | what belongs to one process: a forked child begins anew |
+// | `process_state` | what belongs to one process: a forked child makes a new one |
 // | `handle` | a process after its start, for its parent; the handles that a process has |
 // | `child` | what a start method leaves the parent of the child |
 // | `leaving` | children without a handle |
@@ -13,8 +13,8 @@
 // | `child_config`, `surroundings`, `unapplied` | the configuration of a child, and an option that it could not take |
 // | `ends`, `descriptors`, `listed` | the ends that a forked child keeps or closes |
 // | `finalizers`, `callbacks`, `temp_dir` | what a process does at its end and after a fork; its directory |
-// | `termination`, `panic_report`, `panic` | what the work of a process answers with, and how that may fail |
-// | `thread_name`, `log_setup` | the name of the process that a thread stands for; how a process logs |
+// | `termination`, `panic_report`, `panic` | the results of the work of a process, and its failures |
+// | `thread_name`, `log_setup` | the name of the process that a thread acts as; how a process logs |
 
 mod callbacks;
 mod child;

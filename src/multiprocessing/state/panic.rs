@@ -22,8 +22,7 @@ pub(crate) fn label(part: PanicPart<'_>) {
     }
 }
 
-/// Makes the report of a panic that escaped from a task and that nobody has printed. The waiter of the task receives
-/// it.
+/// Makes the report of a panic that escaped from a task and was not printed. The waiter of the task receives it.
 pub(crate) fn unreported(escaped: &Escaped) -> PanicReport {
     let report = PanicReport::new(text(&*escaped.payload).unwrap_or("Box<dyn Any>"), escaped.place.as_ref());
     report.cut()

@@ -67,7 +67,7 @@ impl Parent {
                 _ => {}
             }
         }
-        // It has ended: something that is always readable stands for it.
+        // The parent has ended: a descriptor that is always readable takes its place.
         let ended = EventFd::counter(1).and_then(AboveStandard::above_standard);
         Ok(ended.map_err(|errno| Error::os(errno, "cannot watch the parent process"))?.into())
     }

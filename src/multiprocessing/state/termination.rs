@@ -64,7 +64,7 @@ impl Termination for i32 {
 
 impl Termination for ExitCode {
     fn report(self) -> u8 {
-        // std does not tell the number, but compares.
+        // std does not return the number, but can compare exit codes.
         (0..=u8::MAX).find(|&code| Self::from(code) == self).unwrap_or(1)
     }
 }

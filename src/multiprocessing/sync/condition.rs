@@ -367,8 +367,8 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
     /// with `EAGAIN` when `N` threads wait already, and with `ENOMEM` without memory for one more waiter. The thread
     /// still has the lock then. [`Unrecoverable`](crate::ErrorKind::Unrecoverable) when the lock was marked so
     /// meanwhile: the thread does not have the lock any more.
-    /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and nobody has repaired what
-    /// it left.
+    /// [`Abandoned`](crate::ErrorKind::Abandoned), with the lock held, when a holder died and the data was not
+    /// repaired.
     pub fn wait(&self) -> Result<()> {
         self.wait_timeout(Limit::NEVER).map(drop)
     }
@@ -390,7 +390,7 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
     /// time before any wait.
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait); when a holder died and nobody has repaired what it left, `ready` is not asked.
+    /// As for [`wait`](Self::wait); when a holder died and its data was not repaired, `ready` is not called.
     pub fn wait_for<'c>(&self, mut ready: impl FnMut() -> bool, limit: impl Into<Limit<'c>>) -> Result<bool> {
         match self.queue().wait_for(self.lock.by_name()?, |_| ready(), limit).map_err(full::<N>())? {
             (_held, Wait::Ready) => Ok(true),

@@ -12,8 +12,8 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// A lock without an owner: Python's `multiprocessing.Lock` when one process acquires it and another releases it.
 ///
-/// Nobody knows who was to release it, so when its holder is killed it stays taken. Where the one who takes it
-/// releases it, a [`Lock`](crate::multiprocessing::Lock) does better.
+/// The lock does not record its holder, so it stays taken when its holder is killed. If the thread that takes it also
+/// releases it, use a [`Lock`](crate::multiprocessing::Lock).
 ///
 /// ```
 /// use ossature::multiprocessing::HandoffLock;

@@ -38,7 +38,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
-/// Guards, and the lock as it lies in shared memory:
+/// Guards, and the lock inside its shared memory:
 ///
 /// ```
 /// use std::time::Duration;

@@ -21,20 +21,19 @@
 //!
 //! | | belongs to | released by | when its holder is killed |
 //! | --- | --- | --- | --- |
-//! | [`Lock`], [`RLock`], [`Condition`] | the thread that took it | that thread | the next taker has it at once, and learns of the death |
-//! | [`RwLock`] | each reader, or the one writer | that thread | a reader's share comes back; after a writer the next taker learns of the death |
-//! | [`HandoffLock`] | nobody | anyone | it stays taken |
-//! | [`Semaphore`], [`BoundedSemaphore`] | nobody, unless taken as a [`Permit`] | anyone | a unit that was acquired stays taken, a permit's comes back |
+//! | [`Lock`], [`RLock`], [`Condition`] | the thread that took it | that thread | the next holder gets it at once, as abandoned |
+//! | [`RwLock`] | each reader, or the one writer | that thread | a reader's share is released; after a writer the next holder gets it as abandoned |
+//! | [`HandoffLock`] | no thread | any thread | it stays taken |
+//! | [`Semaphore`], [`BoundedSemaphore`] | no thread; a [`Permit`] to its thread | any thread | an acquired unit stays taken, the unit of a permit is released |
 //! | [`Barrier`] | its parties | | it breaks at once |
 //!
-//! With another program, also with CPython, see [`named`]: [`NamedLock`], [`NamedSemaphore`],
+//! To synchronize with another program, also with CPython, see [`named`]: [`NamedLock`], [`NamedSemaphore`],
 //! [`NamedBoundedSemaphore`].
 //!
 //! **A limit** of a wait is a `Duration`, an `Option<Duration>`, a [`Deadline`](crate::sys::deadline::Deadline) or a
-//! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock. When it is over the answer is `false` or `None`.
+//! [`Cancel`](crate::sys::futex::Cancel), by the monotonic clock. At its end the call returns `false` or `None`.
 //!
-//! **When a holder of a lock was killed**, the data that the lock guards may be half changed. The error is
-//! [`Abandoned`](crate::ErrorKind::Abandoned):
+//! **When a holder of a lock was killed**, the data that the lock guards may be half changed. The result is:
 //!
 //! | call | result | the caller has the lock |
 //! | --- | --- | --- |
@@ -42,10 +41,10 @@
 //! | a wait of [`Condition`] | `Abandoned` | yes |
 //! | `lock()` | a guard whose `abandoned()` is true | yes |
 //!
-//! So it stays until a guard calls `mark_consistent()`, after a repair of the data. After `mark_unrecoverable()` nobody
-//! gets the lock any more.
+//! Here `Abandoned` is the error [`Abandoned`](crate::ErrorKind::Abandoned). The lock stays abandoned until a guard
+//! calls `mark_consistent()`, after a repair of the data. After `mark_unrecoverable()` no thread can take the lock.
 //!
-//! So it is with an [`RwLock`] whose writer was killed, for `read`, `with_read`, `write` and `with_write`.
+//! The same holds for `read`, `with_read`, `write` and `with_write` of an [`RwLock`] whose writer was killed.
 //!
 //! **Fork** is refused in a thread that holds one of these locks: the child would not be the owner.
 

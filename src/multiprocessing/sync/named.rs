@@ -36,18 +36,18 @@
 //!
 //! CPython makes the name of such a lock only where processes are not forked: with "fork" it is gone at once.
 //!
-//! **How long a name lasts.** As that of a [block of memory](crate::multiprocessing::shared_memory): until the last
-//! process of this library that uses it is gone, however it ended. [`untrack`](NamedLock::untrack) leaves it to
-//! [`unlink`](NamedLock::unlink). A name that CPython made is never removed unasked.
+//! **How long a name lasts.** Like the name of a [block of memory](crate::multiprocessing::shared_memory), it lasts
+//! until the last process that uses it with this library has ended, however it ended. After
+//! [`untrack`](NamedLock::untrack) only [`unlink`](NamedLock::unlink) removes it, as for a name that CPython made.
 //!
-//! **What a death does.** Nobody knows who holds a semaphore, so what a killed process had taken stays taken, as in
-//! CPython. Everything else here would need a lock that CPython does not know.
+//! **If a holder is killed**, the units that it had taken stay taken, as in CPython: a semaphore does not record its
+//! holders. Any other behaviour would need a lock that CPython does not know.
 //!
 //! | Python | here |
 //! | --- | --- |
-//! | waits by the wall clock | by the monotonic clock (with musl by the wall clock) |
-//! | `RLock` by name | is not there: whose it is, each process knows for itself alone |
-//! | `release` compares with the highest value and then adds, in two steps | the same two steps, because the value is the C library's |
+//! | waits by the wall clock | waits by the monotonic clock (with musl by the wall clock) |
+//! | `RLock` by name | does not exist: its owner is not stored in the semaphore |
+//! | `release` compares with the highest value and then adds, in two steps | does the same two steps, because the value is the C library's |
 //!
 //! With musl, the semaphores are musl's: files of another name and layout, which a CPython with glibc does not see.
 

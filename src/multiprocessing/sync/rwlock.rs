@@ -14,8 +14,8 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// Data in shared memory that many threads may read at a time, or one thread may write. Python has no such lock.
 ///
 /// A share, and the right to write, belong to the thread that took them. The death of a reader gives its share back;
-/// the death of a writer leaves the data marked as abandoned. Who gets in before whom, and what a thread may take
-/// twice, stands in [`sys::sync::rwlock`](crate::sys::sync::rwlock). At most 120 threads read at a time.
+/// the death of a writer leaves the data marked as abandoned. [`sys::sync::rwlock`](crate::sys::sync::rwlock) describes
+/// the order of waiting threads, and what a thread may take twice. At most 120 threads read at a time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,7 +57,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// }
 /// ```
 ///
-/// Guards, and the lock as it lies in shared memory:
+/// Guards, and the lock inside its shared memory:
 ///
 /// ```
 /// use std::time::Duration;
@@ -179,8 +179,8 @@ impl<T: Shareable> RwLock<T> {
     /// Runs `body` on the data with read access.
     ///
     /// # Errors
-    /// As for [`read`](Self::read), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and nobody has repaired
-    /// the data since; `body` has not run then.
+    /// As for [`read`](Self::read), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and the data was not
+    /// repaired since; `body` has not run then.
     pub fn with_read<R>(&self, body: impl FnOnce(&T) -> R) -> Result<R> {
         let guard = self.read()?;
         if guard.abandoned() { Err(half_written()) } else { Ok(body(&guard)) }
@@ -189,8 +189,8 @@ impl<T: Shareable> RwLock<T> {
     /// Runs `body` on the data with write access.
     ///
     /// # Errors
-    /// As for [`write`](Self::write), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and nobody has
-    /// repaired the data since; `body` has not run then.
+    /// As for [`write`](Self::write), and [`Abandoned`](ErrorKind::Abandoned) if a writer died and the data was not
+    /// repaired since; `body` has not run then.
     pub fn with_write<R>(&self, body: impl FnOnce(&mut T) -> R) -> Result<R> {
         let mut guard = self.write()?;
         if guard.abandoned() { Err(half_written()) } else { Ok(body(&mut guard)) }

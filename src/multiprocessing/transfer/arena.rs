@@ -1,9 +1,9 @@
 //! Shared objects of different types behind one descriptor.
 //!
-//! The lower crate's [`arena`] knows who holds an object: processes, and messages under way. [`kept`](super::kept)
-//! counts how many owners this process has of an arena. So an object that comes in a message finds the mapping that the
-//! process has already. A message has a [`Carrier`](arena::Carrier) of its own for each arena, whose descriptor goes
-//! once. An object goes as the place of that descriptor and as its own place in the arena.
+//! The lower crate's [`arena`] records the holders of an object: processes, and messages in transit.
+//! [`kept`](super::kept) counts the owners of an arena in this process. So an object from a message uses the mapping
+//! that the process already has. A message has one [`Carrier`](arena::Carrier) for each arena, and sends its descriptor
+//! once. An object is sent as the index of that descriptor and as its own position in the arena.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ use crate::error::{Error, Result};
 /// Objects of one type that are made at once are made by their `many`, which is faster. An [`Array`] has memory of its
 /// own; use a value that is an array, as `arena.value([0_u8; 100])`.
 ///
-/// [`Value::new`] and the like do not use an arena behind the scenes, as CPython does. Whoever gets an object gets the
-/// descriptor of all memory that the object lies in. So objects share memory only where the program says so.
+/// [`Value::new`] and similar functions do not use a hidden arena, as CPython does. A process that receives an object
+/// receives the descriptor of the whole memory that contains it. So objects share memory only on request.
 ///
 /// | Python's heap | here |
 /// | --- | --- |
-/// | one for the whole program, which doubles its memory file | [`new`](Self::new), as many as you like; pages are taken twice as many each time |
+/// | one for the whole program, which doubles its memory file | any number, by [`new`](Self::new); each growth doubles the pages |
 /// | `BufferWrapper(size)` | the methods of an arena |
-/// | a killed process leaves its blocks allocated for ever | they are freed |
+/// | a killed process leaves its blocks allocated forever | they are freed |
 /// | a child may not free a block of its parent | a child's handles count like its parent's |
 /// | a free during an allocation is done later | the same, for a free while another process has the arena's lock after a fork |
 ///

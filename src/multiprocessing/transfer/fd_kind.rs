@@ -1,8 +1,8 @@
 //! The descriptors of a message, sorted by kind.
 //!
-//! The kind of a descriptor is sent beside the value, never in it. A value's bytes are whatever safe code makes them,
-//! and a file must not become memory by them. So each kind has a list of its own, and a place is a place in one of the
-//! lists. The header of a message says how long the lists are, and the connection writes the header.
+//! The kind of a descriptor is sent beside the value, never in it. Safe code can make any bytes of a value, and these
+//! must not turn a file into memory. So each kind has a list of its own, and an index refers to one of the lists. The
+//! header of a message contains the lengths of the lists, and the connection writes the header.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,8 +1,8 @@
 //! Shared memory inside a value that is sent: write `#[serde(with = "ossature::multiprocessing::transfer::memory")]` on
 //! a field that is a [`Shm`]. Only this file of the crate guarantees that memory stays within the same program.
 //!
-//! [`Shm`]'s descriptor may go only to processes that follow the protocol of what lies in it, and a `Shm` may be made
-//! only of memory that they follow it in. The lists of a transfer see to both:
+//! The descriptor of a [`Shm`] may be sent only to processes that follow the protocol of the value in the memory. A
+//! `Shm` may be made only from memory in which all processes follow it. The lists of a transfer guarantee both:
 //!
 //! * *In which list* a descriptor is, that of memory or another, is never read from a value's bytes, which safe code
 //!   makes as it likes. The list of memory is filled by the functions `put` below alone, which are reached with a
@@ -13,11 +13,11 @@
 //! * A descriptor of a message is shown to safe code from the list of handles only, and a `Shm`'s not even then. Type,
 //!   size, seals and layout are checked on attaching: no other type has the fingerprint of this one.
 //!
-//! What is trusted is that only this library speaks over a connection within the same program. Safe code can break that
-//! on purpose. It takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads frames, or
-//! writes frames of its own making with `SCM_RIGHTS`. Or it reopens memory by `/proc/self/fd`. That does not misuse a
-//! value. It writes the program's memory from outside, as with `/proc/self/mem`. Rust's promises end there; SECURITY.md
-//! says so.
+//! This relies on one assumption: only this library uses a connection within the same program. Safe code can break the
+//! assumption on purpose. It takes the bare descriptor of an end (`AsFd`, `Into<OwnedFd>`, or as a `Handle`) and reads
+//! frames, or writes its own frames with `SCM_RIGHTS`. Or it reopens memory by `/proc/self/fd`. That does not misuse a
+//! value. It writes the program's memory from outside, as with `/proc/self/mem`. Rust's guarantees end there: see
+//! SECURITY.md.
 #![allow(unsafe_code, reason = "see above: descriptors of memory stay within the same program")]
 
 use std::os::fd::OwnedFd;
@@ -145,7 +145,7 @@ pub(super) fn put<T: ?Sized + Shareable, E: ser::Error>(shm: &Shm<T>) -> Result<
 ///
 /// # Errors
 /// When nothing is being received, when no such memory came or it was taken already, when it came from a stranger, and
-/// for whatever [`AttachError`] says.
+/// for the causes of an [`AttachError`].
 ///
 /// # Examples
 /// See the example of [`serialize()`].

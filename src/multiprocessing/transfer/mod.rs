@@ -2,12 +2,12 @@
 //!
 //! Values between processes are serde's, and the number of a descriptor means nothing in another process. So while a
 //! value is being sent, each owner of a descriptor puts a copy of it on a list. The owner writes its place in the list.
-//! The list travels beside the bytes. The other side takes each descriptor off the list once, and closes what nobody
-//! took.
+//! The list is sent beside the bytes. The receiver takes each descriptor off the list once, and closes the descriptors
+//! that no owner took.
 //!
 //! | to send | write |
 //! | --- | --- |
-//! | a [`Lock`](crate::multiprocessing::Lock), [`Value`](crate::multiprocessing::Value), [`Connection`](crate::multiprocessing::connection::Connection), ... | the thing itself, wherever it stands in the value |
+//! | a [`Lock`](crate::multiprocessing::Lock), [`Value`](crate::multiprocessing::Value), [`Connection`](crate::multiprocessing::connection::Connection), ... | the object itself, anywhere in the value |
 //! | a `File`, `TcpStream`, `OwnedFd`, ... | [`Handle`]`(file)`, or `#[serde(with = "handle")]` on the field |
 //! | a [`Shm`](crate::sys::shm::Shm) | [`Memory`]`(shm)`, or `#[serde(with = "memory")]` on the field |
 //!
@@ -44,18 +44,17 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Who may send what.** Shared memory goes to and is taken from this program's own processes only. These are at the
-//! other end of a pipe that the program made, or of a Unix socket whose other side knows the authentication key. A
-//! stranger could change the memory under a reference. The same holds for an end of a connection between these
-//! processes, by which memory could come. Other descriptors are exchanged with processes of the same user too.
+//! **Trust.** Shared memory is sent to and accepted from this program's own processes only. These are at the other end
+//! of a pipe that the program made, or of a Unix socket whose other side knows the authentication key. A stranger could
+//! change the memory under a reference. The same holds for an end of a connection between these processes, because
+//! memory could be received over it. Other descriptors are exchanged with processes of the same user too.
 //!
-//! **How many.** At most 253 descriptors travel with one message or one item of a queue, as many as the kernel takes at
-//! once. A value with more is refused; send it in several messages. A lock, a value, a file and an end of a connection
-//! are one each, a queue is four or five. Objects that were made together by `many`, or in one [`Arena`], are one for
-//! all. An item of a queue that is long needs one for its bytes. The arguments of a process may have more.
+//! **Numbers.** One message or one item of a queue has at most 253 descriptors, as many as the kernel accepts at once.
+//! A value with more is refused; send it in several messages. A lock, a value, a file and an end of a connection are
+//! one descriptor each, a queue is four or five. All objects that were made together by `many`, or in one [`Arena`],
+//! are one descriptor. A long item of a queue needs one for its bytes. The arguments of a process may have more.
 //!
-//! **Elsewhere it is refused.** A descriptor cannot be written to a file: serialising one when nothing is being sent is
-//! an error that says so.
+//! **Files.** A descriptor cannot be written to a file: serialising one when nothing is being sent is an error.
 
 mod arena;
 mod fd_kind;

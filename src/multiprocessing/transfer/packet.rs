@@ -8,7 +8,7 @@
 //!
 //! Only this library writes such datagrams, to sockets that only processes of the same program have. So the header says
 //! which descriptor is memory, as the header of a frame does on a connection within the same program. The memory with
-//! the bytes is sealed: nobody can change or shorten it while another reads.
+//! the bytes is sealed: no process can change or shorten it while another process reads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -150,7 +150,7 @@ fn foreign() -> Error {
     Error::new(ErrorKind::Decode, "a packet with descriptors is not one of this program")
 }
 
-/// Makes a memory file with these bytes, which nobody can change any more.
+/// Makes a memory file with these bytes, which no process can change any more.
 fn sealed(bytes: &[u8]) -> std::result::Result<Memfd, Errno> {
     let memory = Memfd::new(c"ossature-value")?;
     // Beyond this limit the kernel sends SIGXFSZ, which by default ends the program.

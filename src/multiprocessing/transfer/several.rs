@@ -214,7 +214,7 @@ impl Packed {
         let borrowed = self.descriptors.borrowed();
         let copies: std::result::Result<Vec<_>, _> = borrowed.into_iter().map(duplicate).collect();
         let copies = copies.map_err(|errno| Error::os(errno, "cannot duplicate a descriptor to send it"))?;
-        // There are as many as there were.
+        // The number of copies is the number of the originals.
         let descriptors = Descriptors::arrived(copies, self.descriptors.fd_counts()).unwrap_or_default();
         Ok(Self { bytes: self.bytes.clone(), descriptors })
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// A value that another process can be started with: an argument of a task, or its result.
 ///
-/// Everything that implements serde's `Serialize` and `DeserializeOwned` implements this trait; nobody implements this
-/// trait by hand. [The module](super) says what to write for files, sockets and shared memory.
+/// Every type that implements serde's `Serialize` and `DeserializeOwned` implements this trait; no type implements it
+/// by hand. [The module](super) describes how to write files, sockets and shared memory.
 ///
 /// # Examples
 /// ```
@@ -51,7 +51,7 @@ pub trait OwnedLikeStringNotBorrowedLikeStr<'de>: Deserialize<'de> {}
 #[diagnostic::do_not_recommend]
 impl<'de, T: Deserialize<'de>> OwnedLikeStringNotBorrowedLikeStr<'de> for T {}
 
-/// A value that can be sent to another process: whatever implements serde's `Serialize`, borrowed values included.
+/// A value that can be sent to another process. Its type implements serde's `Serialize`, and may contain borrows.
 ///
 /// # Examples
 /// See the example of [`Transfer`].
@@ -66,7 +66,7 @@ pub trait Outbound: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + ?Sized> Outbound for T {}
 
-/// A value that can be received from another process: whatever implements serde's `DeserializeOwned`.
+/// A value that can be received from another process. Its type implements serde's `DeserializeOwned`.
 ///
 /// # Examples
 /// See the example of [`Transfer`].

@@ -1,8 +1,8 @@
 //! A pair of sockets over which processes of the same program send each other datagrams with descriptors, in one
 //! direction.
 //!
-//! Each process has both ends, so that a datagram is kept while nobody receives. Only this library writes and reads
-//! there: as an end of a connection within the same program, a way goes to processes of the same program only.
+//! Each process has both ends, so that a datagram is kept while no process receives. Only this library writes and reads
+//! there: like an end of a connection within the same program, a `Way` is sent only to processes of the same program.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 

@@ -56,9 +56,9 @@ const SOONEST: Duration = Duration::from_nanos(1);
 /// Calls a closure once, after an interval, unless the timer is cancelled before. Clones refer to the same timer;
 /// dropping a timer does not cancel it.
 ///
-/// Differs from Python: it is not a thread, so it has no name, is in no list, and [`wait`](Self::wait) stands for
-/// `join`. The callback has its arguments in it. A panic in it is reported by the
-/// [`excepthook`](super::set_excepthook).
+/// Differs from Python: a timer is not a thread, so it has no name, is in no list, and has [`wait`](Self::wait) instead
+/// of `join`. The callback contains its arguments. The [`excepthook`](super::set_excepthook) reports a panic of the
+/// callback.
 ///
 /// In a forked child the parent's timers do not fire; new ones do.
 ///
@@ -125,7 +125,7 @@ impl Timer {
         let cancelled = match state.phase.compare_exchange(INITIAL, OVER, AcqRel, Acquire) {
             Ok(_) => true,
             Err(PENDING) if state.generation.load(Relaxed) == generation() => registry().cancel(&self.0),
-            // The parent's timer, which nobody will come to call here.
+            // The parent's timer, which no thread of this process will call.
             Err(PENDING) => state.phase.compare_exchange(PENDING, OVER, AcqRel, Relaxed).is_ok(),
             Err(_) => false,
         };

@@ -4,12 +4,12 @@
 //! [`send_pickled`](super::Connection::send_pickled) and [`recv_pickled`](super::Connection::recv_pickled) talk with a
 //! Python process. [`encode`] writes protocol 2, which every version reads, and an [`Encoder`] writes 3 to 5 too.
 //! [`decode`] reads protocols 0 to 5 as the versions from 2.7 on write them, as long as they hold [plain data](Value).
-//! A pickle is a program that may import and call whatever it names. Here a class, a function or an object is an error,
-//! which names the opcode and its offset. Old protocols have no opcodes for some plain data, and name a class instead
-//! (`set`, `bytearray`, `_codecs.encode` for bytes, ...). These few names stand for that data; nothing is called.
+//! A pickle is a program that may import and call any class or function. Here a class, a function or an object is an
+//! error, which names the opcode and its offset. Old protocols have no opcodes for some plain data, and name a class
+//! instead (`set`, `bytearray`, `_codecs.encode` for bytes, ...). These few names mean that data; nothing is called.
 //!
 //! Whatever the bytes are, decoding takes time and memory in proportion to their number. The memory is at most 64 bytes
-//! for each byte, or 16 MiB if that is more, or the decoder's [limit](Decoder::max_memory). An object that stands in
+//! for each byte, or 16 MiB if that is more, or the decoder's [limit](Decoder::max_memory). An object that is in
 //! several places is copied within that limit. An object that contains itself is an error, and so is nesting that is
 //! [too deep](Decoder::max_depth).
 //!

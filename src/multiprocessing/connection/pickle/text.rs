@@ -37,7 +37,7 @@ pub(super) fn literal(line: &[u8]) -> Option<Vec<u8>> {
                 bytes.push(value as u8); // Python, too, lets what is above 255 go
                 rest = after;
             }
-            // Python keeps what is not an escape as it stands.
+            // Python keeps an unknown escape unchanged.
             _ => bytes.extend([b'\\', *escape]),
         }
     }

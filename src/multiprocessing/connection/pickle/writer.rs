@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Writes `value` as a pickle of protocol 2, the highest that Python 2.7 reads.
 ///
 /// Text is `unicode` there and `str` in Python 3. Bytes are `str` there and `bytes` in Python 3. Everything else is the
-/// same on both sides. Nothing is shared: each value is written where it stands.
+/// same on both sides. Nothing is shared: each value is written in full.
 ///
 /// ```
 /// use ossature::multiprocessing::connection::pickle::{Value, encode};

@@ -22,7 +22,7 @@ use crate::multiprocessing::tasks::{Entrance, IMAGE};
 
 /// The one argument of a program that was started to run a task.
 const MARK: &str = "--multiprocessing-fork";
-/// The same argument for libtest, as the name of a test that nobody can write.
+/// The same argument for libtest, as the name of a test; no function can have this name.
 const MARK_OF_TEST: &str = "multiprocessing-fork";
 /// The arguments of libtest beside the test's name: this test only, on its own thread, its output not captured.
 const ONE_TEST: [&str; 4] = ["--exact", "--include-ignored", "--nocapture", "--test-threads=1"];
@@ -76,7 +76,7 @@ pub(super) fn launch(entrance: &Entrance, surroundings: &Surroundings, control: 
         surroundings,
     };
     let child = match context::executable() {
-        // What is open cannot be replaced or removed: it is this very program, whatever its name leads to by now.
+        // An open file cannot be replaced or removed: it is this very program, even if its path has changed since.
         None => {
             let image = File::open(IMAGE).map_err(unreadable)?;
             wanted.start(Plan::of_image(&image, &arguments)?, IMAGE.as_ref())?

@@ -9,10 +9,10 @@
 //!   request, arguments, over that socket  -->
 //! ```
 //!
-//! Anybody may start such a program with any argument and any socket. So the other end of standard input proves
-//! nothing. But only a process that may trace another can take a descriptor out of it. Such a process has the same
-//! users and groups and no fewer capabilities, and the security modules allow the access. So the child first gives up
-//! the capabilities that its parent does not have. Any process may ask for that, because nobody gains a right by it.
+//! Any user may start such a program with any argument and any socket. So the other end of standard input proves
+//! nothing. But only a process that may trace another process can copy a descriptor of it. Such a process has the same
+//! users and groups and no fewer capabilities, and the security modules allow the access. So the child first drops the
+//! capabilities that its parent does not have. Any process may request that, because no process gains a right by it.
 //! Then the child makes a pair of sockets, and trusts the request that comes over them.
 //!
 //! Capabilities belong to a thread. A second thread would keep its capabilities and shares the memory, so the child

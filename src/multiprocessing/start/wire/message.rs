@@ -1,8 +1,8 @@
 //! The message from a parent to its child before the work begins.
 //!
-//! The message is two packets, the request and the arguments. A header tells how many bytes and descriptors there are
-//! of each. Then come the bytes of both, as one stream. The descriptors come along with the first bytes of the stream,
-//! as many with each system call as the kernel takes. So a short message is one call on both sides.
+//! The message is two packets, the request and the arguments. A header contains the number of bytes and descriptors of
+//! each. The bytes of both follow, as one stream. The descriptors are sent with the first bytes of the stream, in each
+//! system call as many as the kernel accepts. So a short message is one call on both sides.
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};

@@ -1,7 +1,7 @@
 //! Values that are only bytes or a text. They are copied whole.
 //!
-//! To serde a `Vec<u8>` is a list, which it takes apart byte by byte. In postcard's form each byte of a list stands for
-//! itself. So a copy of all bytes is the same message, and takes a tenth of the time.
+//! For serde a `Vec<u8>` is a list, which it visits byte by byte. Postcard writes each byte of a list unchanged. So a
+//! copy of all bytes is the same message, and takes a tenth of the time.
 
 use castaway::cast;
 
