@@ -31,7 +31,7 @@ mod ordinary {
     pub(crate) fn expect_to_write<T>(place: *const T) {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         // SAFETY: a prefetch neither faults nor changes memory, whatever the address. A processor that lacks
-        // the instruction does nothing at its place.
+        // the instruction executes a no-op.
         unsafe {
             core::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
         }
@@ -49,7 +49,7 @@ mod ordinary {
     pub(crate) fn half(state: &AtomicU64, upper: bool) -> &AtomicU32 {
         let at = usize::from(upper == cfg!(target_endian = "little"));
         let half = core::ptr::from_ref(state).cast::<u32>().cast_mut().wrapping_add(at);
-        // SAFETY: the half lies inside the state and is aligned for u32; nothing is accessed through the reference but
+        // SAFETY: the half is inside the state and is aligned for u32; nothing is accessed through the reference but
         // by the kernel's own atomic instructions.
         unsafe { AtomicU32::from_ptr(half) }
     }

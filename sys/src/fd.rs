@@ -175,8 +175,8 @@ fn open_null_as(number: c_int) -> Result<()> {
 /// The descriptor of standard input.
 ///
 /// A program without std calls [`open_standard_streams`] first. If it does not, and the process was started without the
-/// stream, this is whatever file the program opened first. Memory is safe all the same: no shared memory of this crate
-/// has such a number.
+/// stream, this is the first file that the program opened. Memory stays safe: no shared memory of this crate has such a
+/// number.
 ///
 /// # Examples
 /// ```
@@ -224,9 +224,9 @@ pub const fn stderr() -> BorrowedFd<'static> {
 }
 
 const fn standard(number: RawFd) -> BorrowedFd<'static> {
-    // SAFETY: the numbers of the standard streams are open for the life of the process: by whoever started it, by std's
-    // runtime, or by `open_standard_streams`. A program that breaks this reads and writes another file, as with any
-    // number; what this crate keeps in memory files does not have these numbers (`above_standard` in `shm`).
+    // SAFETY: the numbers of the standard streams are open for the life of the process. The parent process, std's
+    // runtime or `open_standard_streams` opened them. A program that breaks this reads and writes another file, as with
+    // any number. The memory files of this crate do not have these numbers (`above_standard` in `shm`).
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -469,7 +469,7 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
 ///
 /// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
 /// assert_eq!(fd::write_all(&writer, b"ossature", None)?, 8);
-/// // The pipe has room for 64 KiB, and nobody reads.
+/// // The pipe has room for 64 KiB, and no process reads.
 /// assert!(fd::write_all(&writer, &[0; 1 << 20], Duration::from_millis(10))? < 1 << 20);
 /// # drop(reader);
 /// # Ok::<(), ossature_sys::errno::Errno>(())

@@ -8,7 +8,7 @@
 //!
 //! let path = std::env::temp_dir().join(format!("lock-{}", std::process::id()));
 //! let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-//! let held = FileLock::try_create(&name).unwrap().expect("nobody has it");
+//! let held = FileLock::try_create(&name).unwrap().expect("not locked");
 //! assert!(FileLock::try_create(&name).unwrap().is_none(), "it is held");
 //! drop(held);
 //! std::fs::remove_file(path).unwrap();
@@ -37,7 +37,7 @@ use crate::raw;
 /// let path = std::env::temp_dir().join(format!("shared-{}", std::process::id()));
 /// fs::write(&path, b"")?;
 /// let name = CString::new(path.as_os_str().as_bytes())?;
-/// let reader = FileLock::try_shared(&name)?.expect("nobody has it");
+/// let reader = FileLock::try_shared(&name)?.expect("not locked");
 /// let second = FileLock::try_shared(&name)?.expect("readers share it");
 /// assert!(FileLock::try_exclusive(&name)?.is_none(), "it is read");
 /// drop((reader, second));
@@ -92,7 +92,7 @@ impl FileLock {
     fn try_open(path: &CStr, flags: OFlags, operation: FlockOperation) -> Result<Option<Self>> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)))?;
-        // Whoever replaces a standard stream would release the lock.
+        // Code that replaces a standard stream would release the lock.
         let fd = above_standard(fd)?;
         Ok(try_lock(fd.as_fd(), operation)?.then_some(Self { fd }))
     }
@@ -181,7 +181,7 @@ fn try_lock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<bool> {
 /// assert!(flock::try_lock_byte(&memory, 7)?);
 /// assert!(flock::try_lock_byte(&other, 8)?, "another byte");
 /// assert!(!flock::try_lock_byte(&other, 7)? && flock::is_byte_locked(&other, 7)?);
-/// assert!(!flock::is_byte_locked(&memory, 7)?, "its own lock is in nobody's way");
+/// assert!(!flock::is_byte_locked(&memory, 7)?, "its own lock does not count");
 /// drop(memory);
 /// assert!(!flock::is_byte_locked(&other, 7)?);
 /// # Ok::<(), ossature_sys::errno::Errno>(())

@@ -43,8 +43,8 @@ pub fn generation() -> u32 {
 #[cold]
 fn first() -> u32 {
     if GENERATION.load(SeqCst) == UNSET {
-        // Two threads may both register: the count then goes up by two at a fork, which still differs. Whoever comes
-        // second leaves the count alone, so that no thread sees it change outside a fork.
+        // Two threads may both register: the count then goes up by two at a fork, which still differs. The second
+        // thread leaves the count alone, so that no thread sees it change outside a fork.
         let start = if raw::atfork(Some(count), Some(bump)).is_ok() { 1 } else { ASK_THE_KERNEL };
         let _ = GENERATION.compare_exchange(UNSET, start, SeqCst, SeqCst);
     }

@@ -67,7 +67,7 @@ bitflags! {
 ///
 /// let (reader, writer) = pipe::pipe(Flags::empty())?;
 /// drop(writer);
-/// assert_eq!(fd::read(&reader, &mut [0; 1])?, 0, "the end: nobody writes any more");
+/// assert_eq!(fd::read(&reader, &mut [0; 1])?, 0, "the end: no writer is left");
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 #[doc(alias = "pipe2")]

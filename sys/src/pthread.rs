@@ -92,10 +92,10 @@ pub enum Kind {
 /// }
 ///
 /// let place: NonNull<_> = Region::anonymous(4096)?.leak();
-/// // SAFETY: a fresh mapping at the start of a page, which is never unmapped and which nobody else uses.
+/// // SAFETY: a fresh mapping at the start of a page, which is never unmapped and which no other code uses.
 /// let mutex = unsafe { Options::new().robust().init_at(place.cast()) }?;
 /// drop(mutex.lock()?);
-/// // SAFETY: nobody uses the mutex any more.
+/// // SAFETY: no code uses the mutex any more.
 /// unsafe { mutex.destroy() }?;
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
@@ -166,7 +166,7 @@ impl Options {
     pub fn leak(self) -> Result<&'static Mutex> {
         let region = Region::anonymous(size_of::<Mutex>())?;
         let place = region.as_ptr().cast();
-        // SAFETY: a fresh mapping at the start of a page, large enough; nobody else knows of it; leaked below, and if
+        // SAFETY: a fresh mapping at the start of a page, large enough; no other code knows it; leaked below, and if
         // that is not reached it was not set up. Forked children run the same program.
         let mutex = unsafe { self.init_at(place) }?;
         region.leak();
@@ -245,7 +245,7 @@ impl Mutex {
     #[doc(alias = "pthread_mutex_lock")]
     pub fn lock(&self) -> Result<Guard<'_>> {
         self.check_room()?;
-        // SAFETY: set up and in its place, as whoever made this reference promised.
+        // SAFETY: set up and in its place, as the code that made this reference promised.
         let answer = raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(self.as_ptr()) });
         self.taken(answer)
     }
@@ -277,7 +277,7 @@ impl Mutex {
     /// Whether libc has the mutex in its holder's robust list.
     fn is_listed_when_held(&self) -> bool {
         let kind = self.as_ptr().cast::<u8>().wrapping_add(KIND_AT).cast::<u32>();
-        // SAFETY: the field lies inside the mutex, aligned, and is set before the mutex is used; libc itself reads it
+        // SAFETY: the field is inside the mutex, aligned, and is set before the mutex is used; libc itself reads it
         // without a lock, and may set bits in it later, none of these.
         let kind = unsafe { AtomicU32::from_ptr(kind) }.load(Relaxed);
         kind & LISTED != 0
@@ -375,7 +375,7 @@ impl Mutex {
     /// See the example of [`Options`].
     #[doc(alias = "pthread_mutex_destroy")]
     pub unsafe fn destroy(&self) -> Result<()> {
-        // SAFETY: set up and in its place; the caller promises that nobody comes later.
+        // SAFETY: set up and in its place; the caller promises that no code uses it later.
         raw::call_errno("pthread_mutex_destroy", || unsafe { libc::pthread_mutex_destroy(self.as_ptr()) })
     }
 }

@@ -155,7 +155,7 @@ pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<St
         let seen = retry(|| raw_process::waitid(WaitFor::Pidfd(child.as_fd()), options, &mut usage))?;
         match seen {
             Some(stop) if matches!(stop.code, libc::CLD_TRAPPED | libc::CLD_STOPPED) => {
-                // The low byte is the signal; above it stands the kind of event, for tracers that asked for events.
+                // The low byte is the signal; the next byte is the kind of event, for tracers that requested events.
                 return Ok(Some(State::Stopped(stop.status & 0xff)));
             }
             Some(end) => {
@@ -181,7 +181,7 @@ fn order(child: &Child, request: c_long, data: c_long) -> Result<()> {
     let looked = retry(|| raw_process::waitid(WaitFor::Pidfd(child.as_fd()), look, &mut RawUsage::default()));
     looked.map_err(|errno| if errno == Errno::CHILD { Errno::SRCH } else { errno })?;
     let pid = c_long::from(child.pid().as_raw_nonzero().get());
-    // SAFETY: the requests of this file take a signal number, no pointer; the number was that of a child that nobody
-    // has reaped, and the kernel refuses orders to a process that this thread does not trace.
+    // SAFETY: the requests of this file take a signal number, no pointer. The number was that of a child that was not
+    // reaped, and the kernel refuses requests for a process that this thread does not trace.
     unsafe { raw_process::ptrace(request, pid, data) }
 }

@@ -144,7 +144,7 @@ impl SignalFd {
     #[doc(alias = "signalfd")]
     pub fn new(set: impl Into<SignalSet>) -> Result<Self> {
         let fd = change(-1, set.into())?;
-        // SAFETY: signalfd(-1, ..) answered a new descriptor that nobody else owns.
+        // SAFETY: signalfd(-1, ..) returned a new descriptor that no other code owns.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 

@@ -265,7 +265,7 @@ impl Stream {
     /// `recvmsg(fd, {buffer, SCM_RIGHTS}, MSG_CMSG_CLOEXEC)`: reads some bytes, with up to `N` descriptors; `None` when
     /// nothing came by the deadline.
     ///
-    /// Nothing leaks whatever the peer sends, as for [`Socket::recv_with`](crate::socket::Socket::recv_with).
+    /// No descriptor leaks, whatever the peer sends, as for [`Socket::recv_with`](crate::socket::Socket::recv_with).
     ///
     /// # Errors
     /// As for [`read`](Self::read), and `ENOTSOCK` when this is not a socket.
@@ -299,7 +299,7 @@ impl Stream {
         }
         let got = rights::receive_by(self.as_fd(), buffer, timeout.into());
         if !asked {
-            // Left set it would do no more than tell what nobody asks.
+            // If it stayed set, it would only add credentials that no code reads.
             let _ = raw::call("setsockopt", || sockopt::set_socket_passcred(&self.fd, false));
         }
         got

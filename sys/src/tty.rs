@@ -382,7 +382,7 @@ impl Pty {
     /// pseudo-terminal, closed on exec.
     ///
     /// It does not become the controlling terminal. The far side is opened through the near one, not by its name, so
-    /// it is right in whatever mount namespace.
+    /// it is right in any mount namespace.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left, `EAGAIN` when no pseudo-terminal is, `ENOENT` without

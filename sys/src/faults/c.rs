@@ -9,7 +9,7 @@ use crate::raw;
 /// # Safety
 /// `name` is a string that ends in a zero byte.
 unsafe fn text<'a>(name: *const c_char) -> &'a str {
-    // SAFETY: the caller says that this is a string.
+    // SAFETY: the caller promises that this is a string.
     let name = unsafe { CStr::from_ptr(name) };
     // A rule's name is UTF-8, so another name matches no rule but "*".
     name.to_str().unwrap_or_default()

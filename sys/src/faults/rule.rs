@@ -354,6 +354,6 @@ pub(crate) fn delay(nanos: u64) {
 
 fn kill_self() {
     let me = rustix::process::getpid();
-    // A process may always signal itself; there is nobody left to hear of an error.
+    // A process may always signal itself; an error could not be reported.
     let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
 }

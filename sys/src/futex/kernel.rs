@@ -69,7 +69,7 @@ pub(crate) fn wake_one_of(word: &AtomicU32, reach: Reach, kinds: NonZeroU32) -> 
     raw::call("futex", || sys::wake_bitset(word, flags(reach), 1, kinds)).map(|woken| woken != 0)
 }
 
-/// `futex(nobody, FUTEX_WAKE_OP, 1, 1, word, OR 0)`: the kernel writes the word without changing it. So the word has a
+/// `futex(unused, FUTEX_WAKE_OP, 1, 1, word, OR 0)`: the kernel writes the word without changing it. So the word has a
 /// page afterwards. If there is no memory for a page, the call returns an error, where an access by the program itself
 /// would raise SIGBUS.
 ///

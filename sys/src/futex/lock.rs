@@ -122,7 +122,7 @@ impl WordLock {
             }
         }
         loop {
-            // Whoever has slept takes the word as contended: others may sleep still.
+            // A thread that has slept takes the word as contended: others may still sleep.
             if seen != CONTENDED && self.0.swap(CONTENDED, Acquire) == FREE {
                 return true;
             }

@@ -4,7 +4,7 @@
 //! change made before the [`wake`] is never missed. A wait may also end for no reason, so callers must test the word
 //! again.
 //!
-//! [`Reach`] determines who may sleep on the word: the threads of this process, or of every process that maps it.
+//! [`Reach`] determines which threads may sleep on the word: those of this process, or of every process that maps it.
 //!
 //! ```
 //! use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -63,7 +63,7 @@ pub fn wait_any(waiters: &[Waiter<'_>], timeout: impl Into<Deadline>) -> Result<
 /// `TimedOut`, by the clock or by cancellation, means that no wake of the word reached this sleeper.
 pub(crate) fn sleep(word: &FutexWord, expected: u32, reach: Reach, limit: Limit<'_>) -> Wait {
     // The only errors are a word outside the address space, which a reference excludes, and a sandbox that forbids the
-    // call; whoever sleeps looks again, which is right after any wake.
+    // call. The sleeper looks again, which is right after any wake.
     let Some(watched) = limit.watched() else {
         let deadline = limit.deadline();
         // The timer of futex(2) may come late by the thread's timer slack, 50 us as a rule. That of futex_waitv has
@@ -78,7 +78,7 @@ pub(crate) fn sleep(word: &FutexWord, expected: u32, reach: Reach, limit: Limit<
     if limit.is_cancelled() {
         return Wait::TimedOut;
     }
-    // The word stands last, so that its wake is not hidden behind that of the other.
+    // The word is last, so that the other word's wake does not hide its wake.
     match wait_any_at(&[watched, Waiter::new(word, expected, reach)], limit.deadline()) {
         Ok((Wait::Woken, 0)) if limit.is_cancelled() => Wait::TimedOut,
         Ok((Wait::Woken, 0)) | Err(_) => Wait::Changed,

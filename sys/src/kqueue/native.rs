@@ -44,7 +44,7 @@ impl Kqueue {
     pub fn new() -> Result<Self> {
         // SAFETY: kqueue(2) takes nothing.
         let fd = answer(unsafe { libc::kqueue() })?;
-        // SAFETY: the answer is a new descriptor that nobody else owns.
+        // SAFETY: the result is a new descriptor that no other code owns.
         let queue = Self(unsafe { OwnedFd::from_raw_fd(fd) });
         // SAFETY: F_SETFD takes a number.
         answer(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) })?;
@@ -72,7 +72,7 @@ impl Kqueue {
                 done => break done?,
             }
         };
-        // SAFETY: the system wrote the first `filled` elements, at most as many as there are.
+        // SAFETY: the system wrote the first `filled` elements, which are within the array.
         Ok(unsafe { core::slice::from_raw_parts(events.as_ptr().cast(), filled) })
     }
 
@@ -172,6 +172,6 @@ fn answer(answer: c_int) -> Result<c_int> {
     #[cfg(target_os = "dragonfly")]
     // SAFETY: as above.
     let place = unsafe { libc::__errno_location() };
-    // SAFETY: the pointer is valid for the life of the thread and nobody else writes there.
+    // SAFETY: the pointer is valid for the life of the thread, and no other thread writes there.
     Err(Errno::from_raw_os_error(unsafe { *place }))
 }

@@ -14,7 +14,7 @@ use super::event::{Filter, Flags, Notes};
 /// use ossature_sys::kqueue::{Filter, Kevent, Notes, refusal};
 ///
 /// let fork = Kevent::new(1, Filter::PROC).with_notes(Notes::FORK);
-/// assert!(refusal(&fork).expect("nobody asked for it").contains("follow_processes"));
+/// assert!(refusal(&fork).expect("not requested").contains("follow_processes"));
 /// assert_eq!(refusal(&Kevent::user(1)), None);
 /// ```
 #[cfg(target_os = "linux")]

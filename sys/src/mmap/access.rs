@@ -122,7 +122,7 @@ impl Region {
     /// use ossature_sys::mmap::Region;
     ///
     /// let mut region = Region::private(100)?;
-    /// region.as_mut_slice().expect("nobody else reaches it")[..5].copy_from_slice(b"bones");
+    /// region.as_mut_slice().expect("no other code reaches it")[..5].copy_from_slice(b"bones");
     /// assert!(Region::anonymous(100)?.as_mut_slice().is_none(), "a forked child reaches it");
     /// # Ok::<(), ossature_sys::errno::Errno>(())
     /// ```
@@ -139,9 +139,9 @@ impl Region {
     /// # Safety
     /// While the slice lives:
     /// * the region may be read;
-    /// * nobody writes these bytes: no other process, no other mapping of the same file, no [`copy_in`](Self::copy_in)
+    /// * nothing writes these bytes: no other process, no other mapping of the same file, no [`copy_in`](Self::copy_in)
     ///   and no atomic;
-    /// * nobody cuts the file short.
+    /// * nothing shortens the file.
     ///
     /// # Examples
     /// ```
@@ -150,7 +150,7 @@ impl Region {
     /// let memory = Memfd::new(c"alone")?;
     /// memory.set_len(100)?;
     /// let mut region = Region::shared(&memory, 100)?;
-    /// // SAFETY: nobody else has the descriptor, so nobody reads, writes or shortens the file.
+    /// // SAFETY: no other code has the descriptor, so nothing reads, writes or shortens the file.
     /// let bytes = unsafe { region.as_mut_slice_unchecked() };
     /// bytes[0] = 7;
     /// // SAFETY: as above.
@@ -169,14 +169,14 @@ impl Region {
     /// # Safety
     /// While the slice lives:
     /// * the region may be read and written;
-    /// * nobody else reads or writes these bytes: no other process and no other mapping of the same file;
-    /// * nobody cuts the file short.
+    /// * nothing else reads or writes these bytes: no other process and no other mapping of the same file;
+    /// * nothing shortens the file.
     ///
     /// # Examples
     /// See the example of [`as_slice_unchecked`](Self::as_slice_unchecked).
     #[inline]
     pub unsafe fn as_mut_slice_unchecked(&mut self) -> &mut [u8] {
-        // SAFETY: as in `as_slice_unchecked`; nobody else reaches the bytes, as the caller promises.
+        // SAFETY: as in `as_slice_unchecked`; no other code reaches the bytes, as the caller promises.
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 

@@ -77,9 +77,9 @@ pub enum Advice {
 ///
 /// let mut region = Region::private(4096)?;
 /// region.copy_in(0, b"bones")?;
-/// // SAFETY: nobody relies on these bytes any more.
+/// // SAFETY: no code relies on these bytes any more.
 /// unsafe { region.discard(0, 4096, Discard::DontNeed) }?;
-/// assert_eq!(region.as_mut_slice().expect("nobody else reaches it")[..5], [0; 5]);
+/// assert_eq!(region.as_mut_slice().expect("no other code reaches it")[..5], [0; 5]);
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -161,7 +161,7 @@ impl Region {
             Advice::PopulateWrite => Raw::LinuxPopulateWrite,
         };
         let (base, len) = self.pages(offset, len)?;
-        // SAFETY: the range lies within this mapping and none of these changes what it holds or whether it is mapped.
+        // SAFETY: the range is within this mapping and no such advice changes its contents or unmaps it.
         unsafe { madvise(base, len, advice) }
     }
 
@@ -173,7 +173,7 @@ impl Region {
     /// # Safety
     /// * These pages contain no value that is still needed, and none will be put there until the advice has taken
     ///   effect.
-    /// * With [`Discard::Poison`]: nobody touches the pages again.
+    /// * With [`Discard::Poison`]: no code uses the pages again.
     ///
     /// # Examples
     /// See the example of [`Discard`].
@@ -185,7 +185,7 @@ impl Region {
             Discard::Poison => Raw::LinuxHwPoison,
         };
         let (base, len) = self.pages(offset, len)?;
-        // SAFETY: the range lies within this mapping; the caller answers for what it holds.
+        // SAFETY: the range is within this mapping; the caller is responsible for its contents.
         unsafe { madvise(base, len, advice) }
     }
 
@@ -196,7 +196,7 @@ impl Region {
     ///
     /// # Safety
     /// A child forked while [`Inherit::Nothing`] or [`Inherit::Zeros`] holds does not use or drop this region, or
-    /// anything that lies in it or borrows from it. Something else may be mapped there by then.
+    /// anything that is stored in it or borrows from it. Something else may be mapped there by then.
     ///
     /// # Examples
     /// See the example of [`Inherit`].
@@ -208,8 +208,8 @@ impl Region {
             Inherit::Contents => Raw::LinuxKeepOnFork,
         };
         let (base, len) = self.pages(offset, len)?;
-        // SAFETY: the range lies within this mapping; nothing changes in this process, and the caller answers for the
-        // child.
+        // SAFETY: the range is within this mapping; nothing changes in this process, and the caller is responsible for
+        // the child.
         unsafe { madvise(base, len, advice) }
     }
 
@@ -233,7 +233,7 @@ impl Region {
     #[doc(alias = "mlock")]
     pub fn lock(&self, offset: usize, len: usize) -> Result<()> {
         let (base, len) = self.pages(offset, len)?;
-        // SAFETY: the range lies within this mapping; mlock(2) changes only where the pages are kept.
+        // SAFETY: the range is within this mapping; mlock(2) changes only where the pages are kept.
         retry(|| raw::call("mlock", || unsafe { rustix::mm::mlock(base, len) }))
     }
 
@@ -307,7 +307,7 @@ impl Region {
     /// Calls `msync` of libc: where rustix also uses libc, as on s390x, it takes the result -1 for the error number.
     fn msync(&self, offset: usize, len: usize, flags: c_int) -> Result<()> {
         let (base, len) = self.pages(offset, len)?;
-        // SAFETY: the range lies within this mapping; msync(2) without MS_INVALIDATE changes no byte of it.
+        // SAFETY: the range is within this mapping; msync(2) without MS_INVALIDATE changes no byte of it.
         retry(|| raw::call_c("msync", || unsafe { libc::msync(base, len, flags) }).map(drop))
     }
 
@@ -361,7 +361,7 @@ impl Region {
     /// region.copy_in(0, b"kept")?;
     /// region.remap(1 << 20)?;
     /// assert_eq!(region.len(), 1 << 20);
-    /// assert_eq!(&region.as_mut_slice().expect("nobody else reaches it")[..4], b"kept");
+    /// assert_eq!(&region.as_mut_slice().expect("no other code reaches it")[..4], b"kept");
     /// # Ok::<(), ossature_sys::errno::Errno>(())
     /// ```
     #[doc(alias = "mremap")]
@@ -393,7 +393,7 @@ impl Region {
 }
 
 /// # Safety
-/// The range lies within a mapping that the caller may treat so.
+/// The range is within a mapping to which the caller may apply the advice.
 unsafe fn madvise(base: *mut c_void, len: usize, advice: Raw) -> Result<()> {
     // SAFETY: the caller's promise.
     retry(|| raw::call("madvise", || unsafe { rustix::mm::madvise(base, len, advice) }))

@@ -107,7 +107,7 @@ enum Backing {
 /// ossature_sys::fd::write(&memory, b"some text")?;
 /// let (read, written) = (Region::file_read(&memory, 5, 4)?, Region::file_write(&memory, 5, 4)?);
 /// let copy = Region::file_copy(&memory, 5, 4)?;
-/// copy.copy_in(0, b"copy")?; // seen by nobody else
+/// copy.copy_in(0, b"copy")?; // not visible in the file
 /// written.copy_in(0, b"file")?;
 /// let mut bytes = [0; 4];
 /// read.copy_out(0, &mut bytes)?;
@@ -131,7 +131,7 @@ pub struct Region {
 
 // SAFETY: a mapping belongs to the process, not to a thread: any thread may use and unmap it.
 unsafe impl Send for Region {}
-// SAFETY: through `&Region` bytes are only reached by copies that act as relaxed atomics, by atomics, or, where nobody
+// SAFETY: through `&Region` bytes are only reached by copies that act as relaxed atomics, by atomics, or, where no code
 // can write, by `&[u8]`.
 unsafe impl Sync for Region {}
 
@@ -374,9 +374,9 @@ impl Region {
 impl Drop for Region {
     fn drop(&mut self) {
         let (base, whole) = (self.base(), self.whole());
-        // SAFETY: this mapping was made (or moved) by this value, which nobody can use any more; slices and atomics
-        // lent from it borrow it, so none is left. Unless it succeeds munmap(2) changes nothing, and it is called again
-        // only then.
+        // SAFETY: this value made (or moved) this mapping, and no code can use the value any more. Slices and atomics
+        // lent from it borrow it, so none is left. munmap(2) changes nothing unless it succeeds, and it is called again
+        // only if it failed.
         let unmap = || raw::call("munmap", || unsafe { rustix::mm::munmap(base, whole) });
         // It fails only where it would split what the kernel had merged and the process has too many mappings, which
         // another thread may be mending. After the second time the memory is lost to the process, and nothing worse.

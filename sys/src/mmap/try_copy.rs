@@ -43,8 +43,8 @@ impl Region {
             let ours = libc::iovec { iov_base: rest.as_mut_ptr().cast(), iov_len: len };
             let theirs = libc::iovec { iov_base: from.as_ptr().wrapping_add(done).cast(), iov_len: len };
             done += copied(retry(|| {
-                // SAFETY: `ours` is borrowed for writing; `theirs` lies within this mapping, and the kernel, which
-                // makes the copy, answers EFAULT for what is not there.
+                // SAFETY: `ours` is borrowed for writing. `theirs` is within this mapping, and the kernel, which makes
+                // the copy, returns EFAULT for pages that are not there.
                 raw::call_long("process_vm_readv", || unsafe {
                     libc::process_vm_readv(myself(), &raw const ours, 1, &raw const theirs, 1, 0) as _
                 })
@@ -71,8 +71,9 @@ impl Region {
             let ours = libc::iovec { iov_base: rest.as_ptr().cast::<c_void>().cast_mut(), iov_len: len };
             let theirs = libc::iovec { iov_base: to.as_ptr().wrapping_add(done).cast(), iov_len: len };
             done += copied(retry(|| {
-                // SAFETY: the kernel only reads `ours`, which is borrowed; `theirs` lies within this mapping, of which
-                // safe code has no slice while it may be written; the kernel answers EFAULT for what is not there.
+                // SAFETY: the kernel only reads `ours`, which is borrowed. `theirs` is within this mapping, of which
+                // safe code has no slice while it may be written. The kernel returns EFAULT for pages that are not
+                // there.
                 raw::call_long("process_vm_writev", || unsafe {
                     libc::process_vm_writev(myself(), &raw const ours, 1, &raw const theirs, 1, 0) as _
                 })

@@ -81,7 +81,7 @@ impl Arena {
             bits::set(&self.rows[who], at, at + 1);
             Some(at)
         })?;
-        // SAFETY: that nobody else uses the granule is what the checker checks.
+        // SAFETY: the checker checks that no other thread uses the granule.
         self.data[at].with_mut(|data| unsafe { *data = who + 1 });
         step();
         self.kinds[at].store(1, Release);

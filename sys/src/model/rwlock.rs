@@ -347,7 +347,7 @@ pub struct RwLock {
     pair: Pair,
 }
 
-// SAFETY: the pair is touched by who has a share or writes, which loom itself checks.
+// SAFETY: only threads with a share and the writer use the pair, which loom itself checks.
 unsafe impl Sync for RwLock {}
 // SAFETY: as for Sync.
 unsafe impl Send for RwLock {}

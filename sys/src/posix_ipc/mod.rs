@@ -256,7 +256,7 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
 pub fn reserve(fd: impl AsFd, len: u64) -> Result<()> {
     let fd = fd.as_fd();
     match mmap::memfd::reserve(fd, len) {
-        // The first step tells, so the file is as the caller left it.
+        // The first step returns this, so the file is unchanged.
         Err(Errno::OPNOTSUPP) => write_zeroes(fd, len),
         done => done,
     }

@@ -81,7 +81,7 @@ impl Child {
             return Ok(self.end);
         }
         let Some(end) = pidfd::wait(self.pidfd.as_fd(), timeout.into())? else { return Ok(None) };
-        // Who only witnessed the end may learn the status later, when the parent has reaped: do not settle for
+        // A process that only saw the end may get the status later, when the parent has reaped: do not settle for
         // "unknown".
         if end.exit != ExitStatus::Unknown || self.is_ours() {
             self.end = Some(end.exit);

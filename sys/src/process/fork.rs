@@ -212,7 +212,7 @@ pub fn may_fork() -> Result<(), ForkError> {
 /// # Ok(()) }
 /// ```
 pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
-    // Counts this very fork too: a handler that the first question registers hears of later forks only.
+    // Counts this fork, too: a handler that the first call registers runs at later forks only.
     let _ = generation();
     descriptor_is_free()?;
     // SAFETY: the caller keeps the conditions of fork(2).
@@ -250,8 +250,8 @@ fn descriptor_is_free() -> errno::Result<()> {
 
 /// Ends and reaps a child for which there is no descriptor: an error must not leave a process behind.
 pub(super) fn abandon(pid: Pid) {
-    // The number is still its own: nobody has reaped it, says the doc of `fork`. If the kernel did, both calls fail and
-    // there is nothing to end.
+    // The number still belongs to the child: the doc of `fork` forbids other code to reap it. If the kernel did, both
+    // calls fail and there is nothing to end.
     let _ = raw::call("kill", || rustix::process::kill_process(pid, super::Signal::KILL));
     let _ = retry(|| raw_process::waitid(WaitFor::Pid(pid), libc::WEXITED, &mut RawUsage::default()));
 }
@@ -299,7 +299,7 @@ pub fn prove_single_thread() -> Result<(), ForkError> {
         if single {
             return Ok(());
         }
-        // A thread that was joined tells its joiner a moment before the kernel takes it off the list.
+        // A joined thread may stay on the kernel's list for a moment after the join returns.
         if patience.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed() {
             return Err(ForkError::MultiThreaded);
         }

@@ -106,7 +106,7 @@ pub fn real_group() -> u32 {
 #[doc(alias = "issetugid")]
 pub fn is_privileged_by_exec() -> bool {
     // SAFETY: getauxval(3) takes a number and reads what the kernel left for this program.
-    // It has 0 for what the kernel did not tell, and every kernel tells this. No fault can be put in its way.
+    // It returns 0 for an unknown entry; every kernel has this one. No fault can be injected here.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 

@@ -50,8 +50,9 @@ extern "C" fn find() {
 
 /// Reads a number from the environment.
 fn variable<N: FromStr>(name: &CStr) -> Option<N> {
-    // SAFETY: the name ends with a zero. Whoever changes the environment promises that nothing reads it meanwhile, but
-    // through the lock of its own language; before `main` nobody changes it, and for a dlopen `take` demands the same.
+    // SAFETY: the name ends with a zero. Code that changes the environment promises that nothing reads it meanwhile,
+    // except through the lock of its own language. Before `main` nothing changes it, and for a dlopen `take` demands
+    // the same.
     let text = unsafe { libc::getenv(name.as_ptr()) };
     if text.is_null() {
         return None;

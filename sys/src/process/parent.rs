@@ -32,9 +32,9 @@ use crate::errno::{Errno, Result};
 pub fn end_with_parent(parent: Pid) -> Result<()> {
     super::parent_id().ok_or(Errno::SRCH)?;
     set_parent_death_signal(Some(Signal::KILL))?;
-    // It may have died before the kernel was asked, and then somebody else is the parent.
+    // The parent may have died before the call; then another process is the parent.
     if super::parent_id() != Some(parent) {
-        // A process may always signal itself; there is nobody left to hear of an error.
+        // A process may always signal itself; an error could not be reported.
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     }
     Ok(())

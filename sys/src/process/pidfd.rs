@@ -81,7 +81,7 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
 /// use ossature_sys::{fd::{AsRawFd, write}, pipe, process::{id, pidfd_getfd, pidfd_open}};
 ///
 /// let (reader, writer) = pipe::pipe(pipe::Flags::empty())?;
-/// // SAFETY: a pipe is not memory, and nobody relies on being the only owner of this one.
+/// // SAFETY: a pipe is not memory, and no code relies on being the only owner of this pipe.
 /// let copy = unsafe { pidfd_getfd(pidfd_open(id())?, writer.as_raw_fd()) }?;
 /// write(&copy, b"copied")?;
 /// assert_eq!(pipe::unread(&reader)?, 6);
@@ -156,7 +156,7 @@ fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Waited>> 
     if !ended(pidfd, deadline)? {
         return Ok(None);
     }
-    // Whatever the kernel answers instead of a status (ESRCH and ENOTTY of those that keep none), nobody knows it.
+    // If the kernel returns an error (ESRCH, or ENOTTY from one that keeps none), the status is unknown.
     let status = pidfd_exit_status(pidfd).ok().flatten();
     Ok(Some(Waited { exit: status.map_or(ExitStatus::Unknown, ExitStatus::from_status), usage: None }))
 }

@@ -44,7 +44,7 @@ pub fn detach_stdin() -> Result<()> {
         let _ = null.into_raw_fd();
         return Ok(());
     }
-    // Number 0 is nobody's own, because a Rust program that is started without a standard input opens /dev/null there.
+    // No code owns number 0: a Rust program that is started without a standard input opens /dev/null there.
     retry(|| raw::call("dup2", || rustix::stdio::dup2_stdin(&null)))
 }
 

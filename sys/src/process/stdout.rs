@@ -27,7 +27,8 @@ use crate::raw;
 #[doc(alias = "dup2")]
 pub fn replace_stdout(fd: impl AsFd) -> Result<()> {
     const STDOUT: i32 = 1;
-    // SAFETY: number 1 is standard output, which is only ever borrowed by its number: what wrote there writes to the
-    // other file now. It can be nobody's own, because a Rust program that is started without one opens /dev/null there.
+    // SAFETY: number 1 is standard output, which is only ever borrowed by its number: code that wrote there now writes
+    // to the other file. No code can own it, because a Rust program that is started without a standard output opens
+    // /dev/null there.
     retry(|| unsafe { raw::process::dup_onto(fd.as_fd().as_raw_fd(), STDOUT) })
 }

@@ -34,7 +34,7 @@ pub(crate) fn for_each_part(visit: &mut dyn FnMut(&[u8])) -> Result<()> {
 unsafe extern "C" fn one_image(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: dl_iterate_phdr(3) passes a description that is valid during the call.
     let info = unsafe { &*info };
-    // SAFETY: `data` is the pointer that `for_each_part` passed, which nobody else uses meanwhile.
+    // SAFETY: `data` is the pointer that `for_each_part` passed, which no other code uses meanwhile.
     let walk = unsafe { &mut *data.cast::<Walk<'_>>() };
     if info.dlpi_phdr.is_null() {
         return 0;
@@ -57,7 +57,7 @@ unsafe extern "C" fn one_image(info: *mut libc::dl_phdr_info, _size: usize, data
     for note in headers.iter().filter(|header| header.p_type == libc::PT_NOTE) {
         let (start, len) = (base.wrapping_add(note.p_vaddr as usize), note.p_memsz as usize);
         if headers.iter().any(|segment| within(segment, start, len)) {
-            // SAFETY: the note lies in a segment that is loaded and readable, and nobody writes to notes.
+            // SAFETY: the note is in a segment that is loaded and readable, and no code writes to notes.
             let bytes = unsafe { slice::from_raw_parts(core::ptr::with_exposed_provenance(start), len) };
             (walk.visit)(bytes);
         }

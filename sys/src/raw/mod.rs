@@ -67,7 +67,7 @@ pub(crate) fn allowed(name: &'static str, len: usize) -> usize {
 pub(crate) fn last_errno() -> Errno {
     // SAFETY: __errno_location(3) has no preconditions and returns the calling thread's own errno.
     let place = unsafe { libc::__errno_location() };
-    // SAFETY: the pointer is valid for the life of the thread and nobody else writes there.
+    // SAFETY: the pointer is valid for the life of the thread, and no other thread writes there.
     Errno::from_raw_os_error(unsafe { *place })
 }
 

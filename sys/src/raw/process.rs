@@ -219,8 +219,8 @@ pub(crate) fn atexit(callback: extern "C" fn()) -> Result<()> {
 
 /// The environment of this process, in the form for execve(2).
 pub(crate) fn environment() -> *const *const c_char {
-    // SAFETY: environ(7) is defined by libc; whoever changes it while others may read it breaks the rule of setenv(3),
-    // an unsafe function in Rust for that reason.
+    // SAFETY: environ(7) is defined by libc. Code that changes it while other code may read it breaks the rule of
+    // setenv(3), an unsafe function in Rust for that reason.
     unsafe { environ }
 }
 
@@ -408,7 +408,7 @@ use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as
 /// `setgroups(len, groups)` of the kernel, which affects only the calling thread.
 pub(crate) fn set_groups_of_thread(groups: &[u32]) -> Result<()> {
     raw::call_long("setgroups", || {
-        // SAFETY: setgroups(2) reads as many numbers as it is told from the place.
+        // SAFETY: setgroups(2) reads the given number of ids from the pointer.
         unsafe { libc::syscall(SETGROUPS, groups.len() as c_long, groups.as_ptr()) }
     })?;
     Ok(())
@@ -435,7 +435,7 @@ pub(crate) fn set_user_of_thread(user: u32) -> Result<()> {
 /// `setgroups(len, groups)` of libc, for all threads.
 pub(crate) fn set_groups(groups: &[u32]) -> Result<()> {
     raw::call_c("setgroups", || {
-        // SAFETY: setgroups(3) reads as many numbers as it is told from the place.
+        // SAFETY: setgroups(3) reads the given number of ids from the pointer.
         unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) }
     })?;
     Ok(())

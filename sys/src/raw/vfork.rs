@@ -34,7 +34,7 @@ impl Stack {
         })?;
         let stack = Self { lowest: NonNull::new(lowest).ok_or(Errno::NOMEM)?, guard };
         raw::call("mprotect", || {
-            // SAFETY: the first page of the mapping just made, which nobody uses yet.
+            // SAFETY: the first page of the mapping just made, which no code uses yet.
             unsafe { mprotect(lowest, guard, MprotectFlags::empty()) }
         })?;
         Ok(stack)

@@ -40,7 +40,7 @@ pub enum LockBackend {
     /// may be killed after a wake has chosen it and before it takes the lock; then the other waiters sleep on.
     ///
     /// Some emulators (qemu's of user space) have no robust lists, and the C library makes the mutex all the same. No
-    /// process learns of a death there. On 32-bit machines glibc searches its list for the address of the release. A
+    /// process sees a death there. On 32-bit machines glibc searches its list for the address of the release. A
     /// thread that releases a lock through another mapping than the mapping of the take never returns.
     Pthread,
     /// No backend: the kernel has no robust lists, and the C library makes no robust mutex (glibc for riscv64 under an
@@ -93,7 +93,7 @@ pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
     return (core::ptr::from_ref(head).cast::<u8>().wrapping_sub(if GLIBC_32 { 8 } else { 16 })).cast();
     #[cfg(target_env = "musl")]
     {
-        // self, (dtv,) prev, next, sysinfo, (canary,) id: the two in brackets are elsewhere if the descriptor lies
+        // self, (dtv,) prev, next, sysinfo, (canary,) id: the two in brackets are elsewhere if the descriptor is
         // below the thread pointer.
         let words = if cfg!(any(target_arch = "x86_64", target_arch = "x86", target_arch = "s390x")) { 6 } else { 4 };
         this.wrapping_add(words * size_of::<usize>()).cast()
@@ -125,8 +125,8 @@ fn learn() -> LockBackend {
             HEAD_WITHOUT_ID.store(distance, Relaxed);
             // SAFETY: as above.
             let place = id_place(this, unsafe { &*head });
-            // SAFETY: the place lies inside the descriptor, between its beginning and its head, in every version of
-            // this libc, and is readable whatever it means.
+            // SAFETY: the place is inside the descriptor, between its beginning and its head, in every version of
+            // this libc, and is readable whatever it contains.
             if unsafe { *place } == gettid() {
                 HEAD.store(distance, Relaxed);
             }

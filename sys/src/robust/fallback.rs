@@ -146,7 +146,7 @@ pub(crate) fn take_one_robust_mutex() {
     if unsafe { init(mutex) } != Ok(()) {
         return;
     }
-    // SAFETY: initialised above; nobody else knows it.
+    // SAFETY: initialised above; no other code knows it.
     if raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(mutex) }) == Ok(()) {
         // SAFETY: locked in the line before. Unlocking what one holds does not fail.
         let _ = raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) });

@@ -104,7 +104,7 @@ impl RobustList<'_> {
     fn guess() -> Self {
         let this = thread_pointer();
         let head = this.wrapping_offset(HEAD.load(Relaxed)).cast::<Head>();
-        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not
+        // SAFETY: the address is in this thread's descriptor, which lives as long as the thread; `RobustList` is not
         // kept.
         Self { head: unsafe { &*head }, stays: PhantomData }
     }
@@ -129,7 +129,7 @@ impl RobustList<'_> {
             return None;
         }
         let head = thread_pointer().wrapping_offset(HEAD_WITHOUT_ID.load(Relaxed)).cast::<Head>();
-        // SAFETY: the address lies in this thread's descriptor, which lives as long as the thread; `RobustList` is not
+        // SAFETY: the address is in this thread's descriptor, which lives as long as the thread; `RobustList` is not
         // kept.
         let here = Self { head: unsafe { &*head }, stays: PhantomData };
         (here.head.futex_offset.load(Relaxed) == FUTEX_OFFSET || here.register()).then_some(here)
@@ -243,7 +243,7 @@ impl RobustList<'_> {
         }
         let (node, kind) = node_at(first);
         if kind == LOCK || kind == LEASE {
-            // SAFETY: the kind says that this is a node of ours, which is linked and so still mapped.
+            // SAFETY: the kind shows that this is a node of ours, which is linked and so still mapped.
             let depth = unsafe { &*node }.depth.load(Relaxed).max(1).saturating_add(1);
             if depth <= HOLDINGS_MAX {
                 return Some(depth);

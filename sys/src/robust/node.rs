@@ -60,7 +60,7 @@ impl Node {
     /// The futex half of the word, for the kernel only: this crate reads and writes only the whole word.
     pub(crate) fn futex(&self) -> &AtomicU32 {
         let half = (&raw const self.word).cast::<u32>().cast_mut().wrapping_add(FUTEX_AT / 4);
-        // SAFETY: the half lies inside the word and is aligned for u32; nothing is accessed through the reference but
+        // SAFETY: the half is inside the word and is aligned for u32; nothing is accessed through the reference but
         // by the kernel's own atomic instructions.
         unsafe { AtomicU32::from_ptr(half) }
     }
@@ -90,7 +90,7 @@ impl Node {
 pub(super) fn node_at(entry: usize) -> (*const Node, u32) {
     let node = (entry & !1).wrapping_sub(core::mem::offset_of!(Node, next));
     let node = core::ptr::with_exposed_provenance::<Node>(node);
-    // SAFETY: an entry of the list lies at this place of either a node or a libc mutex, whose first words are as long.
+    // SAFETY: an entry of the list is at this offset in a node and in a libc mutex: their first words have equal sizes.
     let kind = unsafe { &raw const (*node).kind };
     // SAFETY: as above: in both it is an aligned u32.
     (node, unsafe { &*kind }.load(Relaxed))
@@ -99,7 +99,7 @@ pub(super) fn node_at(entry: usize) -> (*const Node, u32) {
 /// # Safety
 /// `entry` is an entry of the calling thread's list.
 pub(super) unsafe fn futex_at<'l>(entry: usize) -> &'l AtomicU32 {
-    // SAFETY: the futex word lies at this distance in nodes and in libc's mutexes alike, and is only changed
+    // SAFETY: the futex word is at this offset in nodes and in libc's mutexes alike, and is only changed
     // atomically.
     unsafe { &*core::ptr::with_exposed_provenance::<AtomicU32>(entry.wrapping_add_signed(FUTEX_OFFSET)) }
 }
@@ -109,7 +109,7 @@ pub(super) unsafe fn futex_at<'l>(entry: usize) -> &'l AtomicU32 {
 #[inline(always)]
 pub(super) unsafe fn link_at<'l>(entry: usize) -> &'l AtomicUsize {
     // The lowest bit of a link marks priority-inheritance mutexes of libc.
-    // SAFETY: the caller says that a link lies there.
+    // SAFETY: the caller promises that a link is there.
     unsafe { &*core::ptr::with_exposed_provenance::<AtomicUsize>(entry & !1) }
 }
 
@@ -126,7 +126,7 @@ pub(super) unsafe fn prev_of<'l>(entry: usize) -> &'l AtomicUsize {
 fn is_thread_of_ours(id: u32) -> bool {
     let process = rustix::process::getpid().as_raw_nonzero().get();
     let answer = raw::call_long("tgkill", || {
-        // SAFETY: signal 0 is delivered to nobody: the call only looks the thread up.
+        // SAFETY: signal 0 is not delivered: the call only looks the thread up.
         unsafe { libc::syscall(libc::SYS_tgkill, process, id as libc::pid_t, 0) }
     });
     // Any other failure than "no such thread" leaves the question open. Yes is then the safe answer.

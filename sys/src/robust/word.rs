@@ -248,7 +248,7 @@ impl LockWord {
                 continue;
             }
             match waiter.sleep(held | WAITERS) {
-                // Nobody chose us, so nobody counts on us: we may leave.
+                // No wake chose this thread, so no thread depends on it: it may leave.
                 Wait::TimedOut => return Take::TimedOut,
                 Wait::Woken => spun = !waiter.woken(),
                 Wait::Changed => {}
@@ -316,7 +316,7 @@ impl LockWord {
             }
         };
         if wake_one() == 0 && leave == 0 {
-            // Losing this race means that a taker came, who now cares for the bit.
+            // If this fails, a taker came meanwhile, and now handles the bit.
             let _ = self.0.compare_exchange(left, with_half(left, 0), Relaxed, Relaxed);
         }
     }

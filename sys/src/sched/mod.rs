@@ -7,7 +7,7 @@
 //! ```
 //! use ossature_sys::sched::{self, CpuSet, Policy};
 //!
-//! // Stay where we are, and run only when nobody else wants to.
+//! // Stay where we are, and run only when no other thread wants to.
 //! let allowed = sched::affinity(None)?;
 //! sched::set_affinity(None, &CpuSet::of([sched::current_cpu()]))?;
 //! sched::set_policy(None, Policy::Batch { nice: 0 })?;
@@ -99,7 +99,8 @@ pub fn online_cpus() -> Option<usize> {
 
 /// `sched_yield()`: lets other threads of the same priority run first.
 ///
-/// Under the ordinary policies this says little about who runs next: to wait for another thread, sleep on a futex.
+/// Under the ordinary policies this hardly affects which thread runs next. To wait for another thread, sleep on a
+/// futex.
 ///
 /// # Examples
 /// ```

@@ -132,8 +132,8 @@ pub fn store<T: Plain>(region: &Region, offset: usize, value: T) -> Result<()> {
 /// # extern crate std;
 /// ```
 pub fn as_bytes<T: Plain>(items: &[T]) -> &[u8] {
-    // SAFETY: the slice is as many bytes long and is borrowed for as long; a plain value has no padding, so each byte
-    // was written.
+    // SAFETY: the bytes are those of the slice, which is borrowed for the same time. A plain value has no padding, so
+    // each byte was written.
     unsafe { core::slice::from_raw_parts(items.as_ptr().cast(), size_of_val(items)) }
 }
 
@@ -142,7 +142,7 @@ pub fn as_bytes<T: Plain>(items: &[T]) -> &[u8] {
 /// # Examples
 /// See the example of [`as_bytes`].
 pub fn as_bytes_mut<T: Plain>(items: &mut [T]) -> &mut [u8] {
-    // SAFETY: the slice is as many bytes long and is borrowed for as long, by nobody else; a plain value has no
+    // SAFETY: the bytes are those of the slice, which is borrowed exclusively for the same time. A plain value has no
     // padding, and every mixture of bytes is a valid value.
     unsafe { core::slice::from_raw_parts_mut(items.as_mut_ptr().cast(), size_of_val(items)) }
 }

@@ -50,8 +50,8 @@ impl<T: Plain> RacySlice<T> for [Racy<T>] {
         let cells = part(self, start, into.len())?;
         if copy::IS_ASSEMBLY {
             let (from, to) = (cells.as_ptr().cast(), into.as_mut_ptr().cast());
-            // SAFETY: both are as many bytes long (`part`) and apart, since `into` is ours alone; a cell has the layout
-            // of its value, of which every bit pattern is valid.
+            // SAFETY: both have the same number of bytes (`part`) and do not overlap, since `into` is borrowed
+            // exclusively. A cell has the layout of its value, of which every bit pattern is valid.
             unsafe { copy::load(from, to, size_of_val(cells)) };
         } else {
             cells.iter().zip(into).for_each(|(cell, item)| *item = cell.get());
@@ -64,8 +64,8 @@ impl<T: Plain> RacySlice<T> for [Racy<T>] {
         let cells = part(self, start, items.len())?;
         if copy::IS_ASSEMBLY {
             let (from, to) = (items.as_ptr().cast(), cells.as_ptr().cast::<u8>().cast_mut());
-            // SAFETY: both are as many bytes long (`part`); nobody writes `items`, so they are apart from the cells; a
-            // plain value has no padding; cells may be written through a shared reference.
+            // SAFETY: both have the same number of bytes (`part`). `items` is not written, so it does not overlap the
+            // cells. A plain value has no padding. Cells may be written through a shared reference.
             unsafe { copy::store(from, to, size_of_val(cells)) };
         } else {
             cells.iter().zip(items).for_each(|(cell, item)| cell.set(*item));

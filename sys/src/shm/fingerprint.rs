@@ -6,7 +6,7 @@ use sha2_const_stable::Sha256;
 
 /// A digest of a type in shared memory, with which two processes check that they use the same layout.
 ///
-/// The digest is SHA-256 over a [`Description`], so nobody can make a type with the fingerprint of another type.
+/// The digest is SHA-256 over a [`Description`], so two different types with the same fingerprint cannot be made.
 ///
 /// # Examples
 /// ```

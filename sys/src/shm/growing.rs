@@ -131,7 +131,7 @@ pub(crate) fn populate<T>(part: &[T]) -> Result<()> {
     let base = range.start.cast::<c_void>().wrapping_byte_sub(skew).cast_mut();
     let len = range.end.addr() - range.start.addr() + skew;
     let populate = || {
-        // SAFETY: the pages are mapped, because the part lies in them, and what they hold stays.
+        // SAFETY: the pages are mapped, because the part is in them, and their contents stay.
         unsafe { rustix::mm::madvise(base, len, rustix::mm::Advice::LinuxPopulateWrite) }
     };
     if part.is_empty() { Ok(()) } else { retry(|| raw::call("madvise", populate)) }

@@ -207,7 +207,7 @@ const UNKNOWN: u64 = 0;
 /// The owner never gets a signal, because a memory file is always ready.
 pub(super) fn own(memory: BorrowedFd<'_>) {
     let number = id().as_raw_nonzero().get();
-    // If a sandbox refuses the call, only a system that does not tell the pid namespace is affected.
+    // If a sandbox refuses the call, only a system that does not report the pid namespace is affected.
     let _ = retry(|| {
         raw::call_c("fcntl", || {
             // SAFETY: F_SETOWN takes a number.
@@ -234,7 +234,7 @@ fn owner(memory: BorrowedFd<'_>) -> crate::errno::Result<u64> {
 /// use ossature_sys::{mmap::Memfd, shm::{AttachError, Shm}};
 ///
 /// let memory = Memfd::new(c"other")?;
-/// // SAFETY: nobody else has the descriptor.
+/// // SAFETY: no other code has the descriptor.
 /// let error = unsafe { Shm::<u32>::from_fd(memory.into()) }.unwrap_err();
 /// assert_eq!(error, AttachError::NotSealed);
 /// # Ok::<(), ossature_sys::errno::Errno>(())

@@ -142,7 +142,7 @@ impl<T: Shareable> Shm<T> {
         let (memory, region) =
             if T::BACKED < size_of::<T>() { Growing::make_for::<T>()? } else { make(Header::of::<T>())? };
         let value = value_in::<T>(&region);
-        // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and nobody else
+        // SAFETY: the region is new, large enough and aligned for a header and a `T` (`Header::of`), and no other code
         // has it.
         unsafe { init.init(value.as_ptr()) }?;
         Ok(Self::over(value, region, memory))
@@ -199,8 +199,8 @@ impl<T: ?Sized + Shareable> Deref for Shm<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the value was initialised before anyone got the `Shm`, stays mapped as long as it, and is Shareable:
-        // whatever the other processes store there is a valid value, changed through atomics or guards only.
+        // SAFETY: the value was initialised before any code got the `Shm`, stays mapped as long as it, and is
+        // Shareable: other processes store only valid values there, through atomics or guards.
         unsafe { self.value.as_ref() }
     }
 }

@@ -315,22 +315,22 @@ impl<T> InitWith<T, fn(*mut T) -> Result<()>> {
 /// Makes one field of a struct in place. The type of the field is inferred from the function that returns it.
 ///
 /// # Safety
-/// `place` is as [`Init::init`] describes it, and the field lies `offset` bytes into it.
+/// `place` is as [`Init::init`] describes it, and the field is at offset `offset` in it.
 #[doc(hidden)]
 pub unsafe fn init_field<S, F>(place: *mut S, offset: usize, init: impl Init<F>, _field: fn(&S) -> &F) -> Result<()> {
     let part = place.cast::<u8>().wrapping_add(offset).cast::<F>();
-    // SAFETY: the field lies inside the place, by the caller's obligation.
+    // SAFETY: the field is inside the place, by the caller's obligation.
     unsafe { init.init(part) }
 }
 
 /// Visits the locks in one field of a struct. The type of the field is inferred from the function that returns it.
 ///
 /// # Safety
-/// `place` points to a value in a mapping, and the field lies `offset` bytes into it.
+/// `place` points to a value in a mapping, and the field is at offset `offset` in it.
 #[doc(hidden)]
 pub unsafe fn visit_field<S, F: Shareable>(place: *const S, offset: usize, visit: &mut Nodes, _field: fn(&S) -> &F) {
     let part = place.cast::<u8>().wrapping_add(offset).cast::<F>();
-    // SAFETY: the field lies inside the value, by the caller's obligation.
+    // SAFETY: the field is inside the value, by the caller's obligation.
     unsafe { F::nodes(part, visit) };
 }
 
@@ -340,7 +340,7 @@ impl<T, F> core::fmt::Debug for InitWith<T, F> {
     }
 }
 
-// SAFETY: whoever made it vouched for it.
+// SAFETY: the code that made the value promised it.
 unsafe impl<T, F: FnOnce(*mut T) -> Result<()>> Init<T> for InitWith<T, F> {
     unsafe fn init(self, place: *mut T) -> Result<()> {
         (self.write)(place)
@@ -380,7 +380,7 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
 /// use ossature_sys::{shareable, shm::{Racy, Shm}};
 ///
 /// shareable! {
-///     /// A point that may be read while somebody writes it.
+///     /// A point that may be read while another thread writes it.
 ///     #[derive(PartialEq, Debug)]
 ///     pub plain struct Point {
 ///         pub x: i32,
@@ -481,7 +481,7 @@ macro_rules! shareable {
                 unsafe fn nodes(place: *const Self, visit: &mut $crate::shm::Nodes) {
                     $(
                         let offset = ::core::mem::offset_of!($name, $field);
-                        // SAFETY: the field lies inside the value that the caller vouches for.
+                        // SAFETY: the field is inside the value that the caller vouches for.
                         unsafe { $crate::shm::visit_field(place, offset, visit, |whole: &$name| &whole.$field) };
                     )+
                 }
@@ -496,7 +496,7 @@ macro_rules! shareable {
                 let write = move |place: *mut $name| {
                     $(
                         let offset = ::core::mem::offset_of!($name, $field);
-                        // SAFETY: the field lies inside the place, which is as `Init::init` asks.
+                        // SAFETY: the field is inside the place, which is as `Init::init` asks.
                         unsafe { $crate::shm::init_field(place, offset, $field, |whole: &$name| &whole.$field) }?;
                     )+
                     ::core::result::Result::Ok(())

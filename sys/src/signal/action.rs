@@ -133,7 +133,7 @@ pub fn ignore(signal: Signal) -> Result<Action> {
 /// ```standalone_crate
 /// use ossature_sys::signal::{Disposition, Signal, disposition, restore_default};
 ///
-/// restore_default(Signal::PIPE)?; // a program that ends quietly when nobody reads its output
+/// restore_default(Signal::PIPE)?; // a program that ends quietly when its output has no reader
 /// assert_eq!(disposition(Signal::PIPE)?, Disposition::Default);
 /// # Ok::<(), ossature_sys::errno::Errno>(())
 /// ```
@@ -215,8 +215,8 @@ fn change(signal: Signal, action: Option<&libc::sigaction>) -> Result<Action> {
     let action = action.map_or(ptr::null(), ptr::from_ref);
     let mut before = MaybeUninit::zeroed();
     raw::call_c("sigaction", || {
-        // SAFETY: `action` is null or whole and outlives the call, `before` is valid for a write; that a handler may
-        // run is the promise of whoever called `handle` or `reinstate`.
+        // SAFETY: `action` is null or whole and outlives the call, `before` is valid for a write. The caller of
+        // `handle` or `reinstate` promises that a handler may run.
         unsafe { libc::sigaction(signal.as_raw(), action, before.as_mut_ptr()) }
     })?;
     // SAFETY: sigaction succeeded, so it wrote the former action (which was zeroed anyway).

@@ -136,8 +136,8 @@ impl Masked {
 
 impl Drop for Masked {
     fn drop(&mut self) {
-        // pthread_sigmask fails only for an unknown `how`; it does not pass the fault hook here, because a mask that
-        // nobody can put back would prove nothing.
+        // pthread_sigmask fails only for an unknown `how`. The call does not pass the fault hook here, because a test
+        // with a mask that cannot be restored would prove nothing.
         // SAFETY: the set came from pthread_sigmask itself; a null old set is allowed.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
     }

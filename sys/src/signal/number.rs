@@ -20,6 +20,6 @@ pub fn numbered(number: i32) -> Option<Signal> {
     if number < libc::SIGRTMIN() || number > libc::SIGRTMAX() {
         return None;
     }
-    // SAFETY: the number lies in the real-time range that libc leaves to programs, so it is valid and not reserved.
+    // SAFETY: the number is in the real-time range that libc leaves to programs, so it is valid and not reserved.
     Some(unsafe { Signal::from_raw_unchecked(number) })
 }

@@ -275,7 +275,7 @@ fn own(numbers: &[u8], mut keep: impl FnMut(OwnedFd)) {
     for number in numbers.chunks_exact(size_of::<c_int>()) {
         let number = number.try_into().map_or(-1, c_int::from_ne_bytes);
         if number >= 0 {
-            // SAFETY: recvmsg just opened this descriptor for us and told nobody else its number.
+            // SAFETY: recvmsg just opened this descriptor for us, and no other code knows its number.
             keep(unsafe { OwnedFd::from_raw_fd(number) });
         }
     }

@@ -119,7 +119,7 @@ impl Socket {
     /// descriptors. Under [`set_pass_credentials`](Self::set_pass_credentials) it also returns the sender. `None` when
     /// nothing came by the deadline.
     ///
-    /// Nothing leaks whatever the peer sends: when more descriptors came than there is room for, all of them are closed
+    /// No descriptor leaks, whatever the peer sends: if more descriptors come than there is room for, all are closed
     /// and [`Received::descriptors_lost`] is set.
     ///
     /// # Errors

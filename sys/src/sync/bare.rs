@@ -159,7 +159,7 @@ impl Lock<()> {
     /// [`NotOwner::Free`] if no thread holds the lock.
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {
-        // SAFETY: nobody relies on being alone: the data is `()`, which can be lent to anyone at any time.
+        // SAFETY: no code relies on exclusive access: the data is `()`, which may always be lent.
         if unsafe { self.raw.release_if_held() } { Ok(()) } else { Err(NotOwner::Free) }
     }
 }
@@ -233,7 +233,7 @@ impl<L: ?Sized> fmt::Debug for ByName<'_, L> {
 /// assert!(is_held(&lock) && !is_held(&nested));
 /// ```
 pub unsafe trait Named {
-    /// The scope of the lock: who may wait for it.
+    /// The scope of the lock: which threads may wait for it.
     type Scope: Scope;
 
     /// Checks that the calling thread holds the lock, as far as the lock knows.
@@ -320,7 +320,7 @@ unsafe impl<S: Scope> Named for RLock<(), S> {
         if !self.raw.is_mine() {
             return 0;
         }
-        // SAFETY: this thread holds the lock, and nobody relies on a hold around nothing.
+        // SAFETY: this thread holds the lock, and no code relies on a hold around nothing.
         unsafe { Self::let_go(self) }
     }
 

@@ -92,11 +92,11 @@ use crate::sync::scope::{Private, Refused, Scope};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (lock, changed) = (Lock::new(0), Condition::new());
 /// let (guard, notified) = changed.wait_timeout(lock.lock(), Duration::from_millis(1));
-/// assert!(!notified, "nobody did");
+/// assert!(!notified, "no thread did");
 /// let (guard, end) = changed.wait_for(guard, |items| **items > 0, Duration::from_millis(1));
 /// assert_eq!(end, Wait::TimedOut);
 /// drop(guard);
-/// assert_eq!((changed.notify(1), changed.notify_all()), (0, 0), "nobody waits");
+/// assert_eq!((changed.notify(1), changed.notify_all()), (0, 0), "no thread waits");
 ///
 /// let here = Condition::<Local>::local();
 /// let only = Lock::<u32, Local>::local(0);

@@ -148,7 +148,7 @@ impl<S: Scope> Event<S> {
         loop {
             let next = match seen & FLAG {
                 0 if seen & LEFT == 0 => raised(seen),
-                // Up already; but what this thread wrote before must be seen by whoever sees the flag from now on.
+                // Up already; but a thread that sees the flag from now on must also see what this thread wrote before.
                 UP if seen & LEFT == 0 => seen,
                 _ => return self.set_and_wake(),
             };
@@ -287,7 +287,7 @@ impl<S: Scope> fmt::Debug for Event<S> {
 fn raised(state: u64) -> u64 {
     let sleepers = match state & FLAG {
         0 => 0,
-        // Sleepers whom an earlier raise has left come along: the flag was lowered before they were woken.
+        // This also wakes sleepers that an earlier raise has left: the flag was lowered before their wake.
         ONE_SLEEPS if state & LEFT == 0 => LEFT,
         _ => LEFT | MANY,
     };

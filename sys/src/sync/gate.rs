@@ -130,7 +130,7 @@ impl SharedGate {
             return (Woke::TimedOut, 0);
         }
         let gate = Waiter::new(&self.0, 0, Reach::Shared);
-        // The gate stands last, so that its wake is never hidden behind another; a cancelling first, so that it hides
+        // The gate is last, so that its wake is never hidden behind another; a cancellation is first, so that it hides
         // none.
         let mut used = count;
         let mut shifted = 0;
@@ -159,7 +159,7 @@ impl SharedGate {
             }
             Ok((Wait::Woken, at)) => (Woke::Look, at - shifted),
             Ok((Wait::TimedOut, _)) if limit.deadline().has_passed() => (Woke::TimedOut, count),
-            // A refused sleep counts as a change: whoever waits looks again.
+            // A refused sleep counts as a change: the waiter looks again.
             Ok((Wait::Changed | Wait::TimedOut, _)) | Err(_) => (Woke::Look, count),
         }
     }
@@ -195,7 +195,7 @@ impl Gate for SharedGate {
     }
 
     fn wake(&self, word: &AtomicU32, count: u32) -> u32 {
-        // A wake that failed (a sandbox) woke nobody that is known of, but somebody may be there.
+        // A wake that failed (a sandbox) woke no known sleeper, but there may be one.
         futex::wake(word, count, Reach::Shared).unwrap_or(1)
     }
 
@@ -225,7 +225,7 @@ impl Gate for SharedGate {
         match ended {
             Ok((Wait::TimedOut, _)) if limit.is_over() => Woke::TimedOut,
             Ok((Wait::Woken, 0)) if limit.is_cancelled() => Woke::TimedOut,
-            // A refused sleep counts as a change: whoever waits looks again.
+            // A refused sleep counts as a change: the waiter looks again.
             Ok(_) | Err(_) => Woke::Look,
         }
     }

@@ -8,7 +8,7 @@
 //! # extern crate std;
 //! std::thread::spawn(|| TURN.release()).join().unwrap().unwrap(); // by another thread than the one that took it
 //! assert!(!TURN.locked());
-//! assert!(TURN.release().is_err(), "nobody holds it");
+//! assert!(TURN.release().is_err(), "it is free");
 //! ```
 //!
 //! It guards no data and knows no owner: [`Lock`](super::lock::Lock) does both, and is what guards data between threads

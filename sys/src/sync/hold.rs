@@ -112,8 +112,8 @@ impl<T: ?Sized> Lock<T, Shared> {
     /// [`NotOwner`] if the hold is of another lock, another mapping or another thread.
     pub fn held<'h>(&'h self, hold: &'h Hold) -> Result<&'h T, NotOwner> {
         self.check_hold(hold)?;
-        // SAFETY: this thread holds the lock, and whoever has the hold has the only right to its data. The hold is
-        // borrowed for as long, so it makes no guard and no `&mut` meanwhile.
+        // SAFETY: this thread holds the lock, and only the owner of the hold may use its data. The hold is borrowed for
+        // the same time, so it makes no guard and no `&mut` meanwhile.
         Ok(unsafe { &*self.data.get() })
     }
 

@@ -43,7 +43,7 @@ static LAST: AtomicI32 = AtomicI32::new(0);
 /// let event: &'static CancelFd = Box::leak(Box::new(CancelFd::new()?));
 /// interrupt_on(Signal::INT, &WAITS, event)?;
 /// assert_eq!(interrupting().0, SignalSet::from(Signal::INT));
-/// raise(Signal::INT)?; // somebody presses Ctrl-C
+/// raise(Signal::INT)?; // the user presses Ctrl-C
 /// assert!(WAITS.is_cancelled() && event.is_cancelled()?);
 /// assert_eq!((interrupted(), interrupted()), (Some(Signal::INT), None));
 /// # Ok::<(), ossature_sys::errno::Errno>(())
@@ -58,8 +58,8 @@ pub fn interrupt_on(signal: Signal, waits: &'static Cancel, event: &'static Canc
     WAITS.store(ptr::from_ref(waits).cast_mut(), Release);
     EVENT.store(ptr::from_ref(event).cast_mut(), Release);
     // SAFETY: the handler makes async-signal-safe calls only (a futex call, a write, sigaction, raise), takes no lock,
-    // allocates nothing and puts errno back; it is a function, which lives for ever; it is for no fault of an
-    // instruction unless somebody asks for that, and then it ends the process at the second arrival of the signal.
+    // allocates nothing and restores errno. It is a function, which lives forever. It does not handle faults of an
+    // instruction unless the program requests that. Then it ends the process at the second arrival of the signal.
     let before = unsafe { handle(signal, interrupt, Flags::RESTART, SignalSet::EMPTY) }?;
     ASKED.fetch_or(bit(signal.as_raw()), AcqRel);
     Ok(before)
@@ -99,7 +99,7 @@ fn own_number() -> i32 {
 extern "C" fn interrupt(number: c_int) {
     // SAFETY: __errno_location(3) has no preconditions and returns the calling thread's own errno.
     let errno = unsafe { libc::__errno_location() };
-    // SAFETY: the pointer is valid for the life of the thread, and nobody else uses the place.
+    // SAFETY: the pointer is valid for the life of the thread, and no other thread uses the place.
     let before = unsafe { *errno };
     arrived(number);
     // SAFETY: as above.

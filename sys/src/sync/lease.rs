@@ -185,7 +185,7 @@ impl Lease {
         Waiter::new(self.0.futex(), seen.futex(), Reach::Shared)
     }
 
-    /// Wakes all sleepers on the lease, whatever its state was when they fell asleep.
+    /// Wakes all sleepers on the lease, regardless of its state when they fell asleep.
     pub(crate) fn wake_watchers(&self) {
         // Cannot fail: the word is mapped.
         let _ = futex::wake(self.0.futex(), u32::MAX, Reach::Shared);

@@ -22,7 +22,7 @@ unsafe impl RawLock for LocalLock {
         if !self.0.replace(true) {
             return Ok(true);
         }
-        // Nobody else can run, so nobody can release it meanwhile: with a limit the answer is known at once.
+        // No other thread can run and release the lock meanwhile: with a limit the answer is known at once.
         if limit.is_never() { Err(Refused::WouldDeadlock) } else { Ok(false) }
     }
 
@@ -40,7 +40,7 @@ unsafe impl RawLock for LocalLock {
     }
 }
 
-// SAFETY: there is one thread, so whoever asks is the holder.
+// SAFETY: there is one thread, so the caller is the holder.
 unsafe impl Owned for LocalLock {
     fn is_mine(&self) -> bool {
         self.0.get()

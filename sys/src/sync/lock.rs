@@ -63,10 +63,10 @@
 //!
 //! | scope | state word, bits | meaning |
 //! | --- | --- | --- |
-//! | `Private` | all | 0 free; 1 held; 2 held, and somebody may sleep |
+//! | `Private` | all | 0 free; 1 held; 2 held, and a thread may sleep |
 //! | `Shared` | `0..30` | the kernel's id of the thread that holds it, 0 when it is free |
 //! | `Shared` | `30` | the kernel found the holder dead |
-//! | `Shared` | `31` | somebody may sleep on the word |
+//! | `Shared` | `31` | a thread may sleep on the word |
 //! | `Shared` | `32..64` | how often a word that was not plainly free was taken |
 //! | `Local` | all | held or not |
 //!
@@ -108,7 +108,7 @@ use crate::thread_bound::StaysInItsThread;
 /// assert!(list.is_locked() && list.try_lock().is_none());
 /// assert!(list.lock_timeout(Duration::from_millis(1)).is_none());
 /// drop(held);
-/// list.get_mut().push(3); // nobody else has the lock
+/// list.get_mut().push(3); // no other code has the lock
 /// assert_eq!(list.into_inner(), [1, 2, 3]);
 ///
 /// let here: Lock<u32, Local> = Lock::local(5); // for one thread
@@ -209,7 +209,7 @@ impl<T: Shareable> Lock<[T], Shared> {
     pub(crate) unsafe fn init_slice<I: Init<T>>(place: *mut Self, mut init: impl FnMut(usize) -> I) -> ErrnoResult<()> {
         // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
         let raw = unsafe { &raw mut (*place).raw };
-        // SAFETY: the field lies in the shared mapping that the caller vouches for.
+        // SAFETY: the field is in the shared mapping that the caller vouches for.
         unsafe { SharedLock::init(raw) }?;
         // SAFETY: as for `raw`.
         let data = UnsafeCell::raw_get(unsafe { &raw const (*place).data });
@@ -235,7 +235,7 @@ unsafe impl<T: Shareable, I: Init<T>> Init<Lock<T, Shared>> for SharedInit<I> {
     unsafe fn init(self, place: *mut Lock<T, Shared>) -> ErrnoResult<()> {
         // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
         let raw = unsafe { &raw mut (*place).raw };
-        // SAFETY: the field lies in the shared mapping that the caller vouches for.
+        // SAFETY: the field is in the shared mapping that the caller vouches for.
         unsafe { SharedLock::init(raw) }?;
         // SAFETY: as for `raw`.
         let data = unsafe { &raw mut (*place).data };
@@ -269,7 +269,7 @@ impl<T: ?Sized, S: Scope> Lock<T, S> {
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](crate::scope::Refused::Unrecoverable),
     /// [`WouldDeadlock`](crate::scope::Refused::WouldDeadlock) when this thread holds it already,
-    /// [`TooMany`](crate::scope::Refused::TooMany). In `Local`: `WouldDeadlock`, since nobody could release it
+    /// [`TooMany`](crate::scope::Refused::TooMany). In `Local`: `WouldDeadlock`, since no thread could release it
     /// meanwhile.
     #[doc(alias = "acquire")]
     #[inline]
@@ -460,7 +460,7 @@ impl<T: ?Sized, S: Scope> Deref for Guard<'_, T, S> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: while the guard lives the lock is held, so nobody else has a mutable reference.
+        // SAFETY: while the guard lives the lock is held, so no other code has a mutable reference.
         unsafe { &*self.lock.data.get() }
     }
 }

@@ -39,7 +39,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
         let (memory, region) = make(header)?;
         let value = locked_in::<T>(&region, len);
         // SAFETY: the region is new, large enough and aligned for a header and this lock (`header_of`), and
-        // nobody else has it.
+        // no other code has it.
         unsafe { Lock::init_slice(value.as_ptr(), init) }?;
         Ok(Self::over(value, region, memory))
     }

@@ -14,9 +14,9 @@
 //! | one thread takes, another releases | [`HandoffLock`] |
 //! | a signal, such as that of Ctrl-C, ends waits | [`interrupt`] |
 //!
-//! The scope, a type parameter of each, says who may wait. [`Private`] means the threads of this process, [`Shared`]
-//! every process that maps the memory, [`Local`] one thread. A wait ends at a [`Limit`]: a duration, a
-//! [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
+//! The scope, a type parameter of each, determines which threads may wait. [`Private`] means the threads of this
+//! process, [`Shared`] every process that maps the memory, [`Local`] one thread. A wait ends at a [`Limit`]: a
+//! duration, a [`Deadline`](crate::deadline::Deadline), a [`Cancel`], or both.
 //!
 //! ```
 //! use core::time::Duration;
@@ -40,14 +40,14 @@
 //! assert!(SEATS.permit_timeout(Duration::from_secs(1)).is_some());
 //! assert_eq!(ALONE.wait_timeout(&STOP), Ok(0));
 //! assert!(TURN.acquire_timeout(&STOP));
-//! assert_eq!(CHANGED.notify(1), 0, "nobody waits");
+//! assert_eq!(CHANGED.notify(1), 0, "no thread waits");
 //! ```
 
-// For those who change this module: its files.
+// For maintainers: the files of this module.
 //
 // | file | idea |
 // | --- | --- |
-// | `scope` | who may wait on a primitive: what each scope is made of, and why one is refused |
+// | `scope` | which threads may wait on a primitive, what each scope is made of, and why a scope is refused |
 // | `lock` | mutual exclusion around data, the guard |
 // | `rlock` | mutual exclusion that its holder may enter again |
 // | `rwlock` | many readers or one writer around data, the guards |
@@ -58,19 +58,19 @@
 // | `interrupt` | a signal that ends waits |
 // | `event` | a flag that one sets and many wait for |
 // | `barrier` | a place where a number of parties wait for each other |
-// | `participants` | who takes part in a barrier, and who of them is inside |
+// | `participants` | the parties of a barrier, and which of them are inside |
 // | `condition` | waiting, with a lock let go, until something changes |
-// | `queue` | those who wait for a condition, in order of arrival: one for each scope |
+// | `queue` | the waiters of a condition, in order of arrival: one queue for each scope |
 // | `semaphore` | a number of units that many take and give back |
 // | `ring` | messages from many processes to many |
-// | `arena` | many objects in one memory file, and who holds which |
-// | `exchange` | a request there and a reply back, between two who do not believe each other |
+// | `arena` | many objects in one memory file, and which process holds which object |
+// | `exchange` | a request and its reply, between two sides that do not trust each other |
 // | `handoff` | a lock that anyone may release |
 // | `units` | the count of a semaphore, as a protocol of its own |
 // | `permits` | where the units of permits live |
-// | `gate` | how a waiter sleeps, and how a wake survives the death of those who pass it on |
+// | `gate` | how a waiter sleeps, and how a wake survives the death of the threads that pass it on |
 // | `split_word` | a state of 64 bits, of which the lower 32 can be slept on |
-// | `lease` | a participant's entry, whose word tells everyone when the participant's thread dies |
+// | `lease` | a participant's entry, whose word shows when the participant's thread dies |
 // | `spin` | looking before sleeping, and learning whether that helps |
 // | `private` | the raw lock of threads: one futex word |
 // | `shared` | the raw lock of processes: word and list of `robust` together |

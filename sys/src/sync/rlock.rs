@@ -31,7 +31,7 @@
 //! | field | meaning |
 //! | --- | --- |
 //! | the scope's raw lock | taken at the first level, given back at the last; knows its holder |
-//! | depth | how many levels the holder has; of no meaning while nobody holds the lock |
+//! | depth | the number of levels that the holder has; without meaning while the lock is free |
 //!
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard
 //! says [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
@@ -221,7 +221,7 @@ impl<T> RLock<T, Shared> {
         let write = move |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
             let raw = unsafe { &raw mut (*place).raw };
-            // SAFETY: the field lies in the shared mapping that the caller vouches for.
+            // SAFETY: the field is in the shared mapping that the caller vouches for.
             unsafe { SharedLock::init(raw) }?;
             // SAFETY: as for `raw`.
             let depth = unsafe { &raw mut (*place).depth };
@@ -251,7 +251,7 @@ unsafe impl<T: Shareable> Shareable for RLock<T, Shared> {
         visit.note(raw.is_linked_here());
         // SAFETY: as for `raw`.
         let data = unsafe { &raw const (*place).data };
-        // SAFETY: the data lies in the mapping that the caller vouches for.
+        // SAFETY: the data is in the mapping that the caller vouches for.
         unsafe { T::nodes(data, visit) };
     }
 }
@@ -442,9 +442,9 @@ impl<T: ?Sized, S: Scope> RLockGuard<'_, T, S> {
     #[doc(alias = "give_up")]
     pub fn mark_unrecoverable(self) {
         if S::RLock::CAN_BE_UNRECOVERABLE {
-            // SAFETY: the guard proves that this thread holds the lock. Guards of other levels lend on to this thread
-            // alone, since nobody else gets in any more, and find when they are dropped that the lock is no longer
-            // theirs.
+            // SAFETY: the guard proves that this thread holds the lock. Guards of other levels give access to this
+            // thread only, since no other thread gets in any more. When they are dropped, they find that they no longer
+            // hold the lock.
             unsafe { self.lock.raw.mark_unrecoverable() };
         }
     }

@@ -141,7 +141,7 @@ use crate::thread_bound::StaysInItsThread;
 /// assert!(list.try_write().is_none() && list.write_timeout(Duration::from_millis(1)).is_none());
 /// assert_eq!((list.readers(), list.is_locked(), list.is_writing()), (1, true, false));
 /// drop(reads);
-/// list.get_mut().push(3); // nobody else has the lock
+/// list.get_mut().push(3); // no other code has the lock
 /// assert_eq!(list.into_inner(), [1, 2, 3]);
 ///
 /// let here: RwLock<u32, Local> = RwLock::local(5); // for one thread
@@ -238,7 +238,7 @@ impl<T> RwLock<T, Shared> {
         let write = move |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
             let turn = unsafe { &raw mut (*place).raw.turn };
-            // SAFETY: the field lies in the shared mapping that the caller vouches for.
+            // SAFETY: the field is in the shared mapping that the caller vouches for.
             unsafe { SharedLock::init(turn) }?;
             // SAFETY: as for `turn`.
             let readers = unsafe { &raw mut (*place).raw.readers };
@@ -440,7 +440,7 @@ impl<T: ?Sized, S: Scope> Deref for ReadGuard<'_, T, S> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: while the guard lives this thread has a share, so nobody has a mutable reference.
+        // SAFETY: while the guard lives this thread has a share, so no code has a mutable reference.
         unsafe { &*self.lock.data.get() }
     }
 }
@@ -537,7 +537,8 @@ impl<T: ?Sized, S: Scope> Deref for WriteGuard<'_, T, S> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: while the guard lives this thread is the one writer and nobody reads, so nobody else has a reference.
+        // SAFETY: while the guard lives this thread is the only writer and no thread reads, so no other reference
+        // exists.
         unsafe { &*self.lock.data.get() }
     }
 }

@@ -1,6 +1,6 @@
 //! Which threads may wait on a primitive: one source, three scopes.
 //!
-//! | scope | who may wait | where it may be | when a holder dies | `lock()` returns |
+//! | scope | which threads may wait | where it may be | when a holder dies | `lock()` returns |
 //! | --- | --- | --- | --- | --- |
 //! | [`Private`] | the threads of this process | anywhere, `static` too | the process dies with it | the guard |
 //! | [`Shared`] | every process that maps it | only in a [`Shm`](crate::shm::Shm) | the next taker gets it at once, marked as abandoned | the guard, or the cause |
@@ -69,7 +69,7 @@ impl Shared {
     /// How the locks of this scope survive a death in this process.
     ///
     /// It is [`LockBackend::Node`] on x86_64, aarch64, riscv64, s390x, i686 and armv7 with glibc or musl under a Linux
-    /// kernel. It is [`LockBackend::Pthread`] or [`LockBackend::Unsupported`] under emulators that do not tell where
+    /// kernel. It is [`LockBackend::Pthread`] or [`LockBackend::Unsupported`] under emulators that do not return where
     /// libc's list is.
     ///
     /// The backend is determined once, by asking the kernel. Processes with different backends cannot attach to each

@@ -65,7 +65,7 @@ const OVERDUE_WAITER: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 impl SharedLock {
     /// # Safety
-    /// `place` is valid for writes of a `SharedLock`, lies in shared memory and stays mapped while the lock is linked.
+    /// `place` is valid for writes of a `SharedLock`, is in shared memory and stays mapped while the lock is linked.
     pub(crate) unsafe fn init(place: *mut Self) -> ErrnoResult<()> {
         // SAFETY: all-zero bytes are a free lock: each field is an atomic number, or padding.
         unsafe { place.write_bytes(0, 1) };
@@ -378,7 +378,7 @@ impl Marked for SharedLock {
     }
 
     fn wake_one(&self) -> u32 {
-        // A wake that failed (a sandbox, no memory) woke nobody, but somebody may be there: the bit stays.
+        // A wake that failed (a sandbox, no memory) woke no sleeper, but there may be one: the bit stays.
         crate::futex::wake(self.node.futex(), 1, Reach::Shared).unwrap_or(1)
     }
 }

@@ -35,7 +35,7 @@ impl SplitWord {
         self.0.compare_exchange(from, to, order, lost)
     }
 
-    /// Sets bits, whatever the others are. `SeqCst`.
+    /// Sets bits, regardless of the other bits. `SeqCst`.
     #[inline]
     pub(crate) fn set(&self, bits: u64) {
         self.0.fetch_or(bits, Ordering::SeqCst);

@@ -4,7 +4,7 @@
 //! number when a thread first needs one, and the thread's own storage keeps it. A forked child has a copy of the
 //! number, and copies of the locks that hold it.
 //!
-//! | target | where the number lies | a look costs |
+//! | target | where the number is | a look costs |
 //! | --- | --- | --- |
 //! | x86_64, aarch64, riscv64 with glibc | a thread-local variable of this object | two to four instructions |
 //! | all others | pthread_setspecific(3) | a call |
@@ -193,14 +193,14 @@ mod place {
         }
         let mut key: libc::pthread_key_t = 0;
         let again = if word == 0 { keep::<0> } else { keep::<1> };
-        // SAFETY: the place is valid for the write; the destructor takes whatever value the key has.
+        // SAFETY: the place is valid for the write; the destructor accepts any value of the key.
         let made =
             raw::call_errno("pthread_key_create", || unsafe { libc::pthread_key_create(&raw mut key, Some(again)) });
         checked(made);
         match place.compare_exchange(0, u64::from(key) + 1, Release, Acquire) {
             Ok(_) => key,
             Err(other) => {
-                // SAFETY: made above, and nobody else knows of it.
+                // SAFETY: made above, and no other code knows it.
                 let deleted = raw::call_errno("pthread_key_delete", || unsafe { libc::pthread_key_delete(key) });
                 checked(deleted);
                 (other - 1) as libc::pthread_key_t
@@ -212,8 +212,7 @@ mod place {
     /// order, and another value may contain a guard that is dropped later.
     unsafe extern "C" fn keep<const WORD: usize>(value: *mut c_void) {
         if let Some(key) = KEYS.get(WORD).and_then(|key| key.load(Acquire).checked_sub(1)) {
-            // SAFETY: a key that was made and is never deleted. In a thread that ends there is nobody to hear of a
-            // failure.
+            // SAFETY: a key that was made and is never deleted. In a thread that ends, a failure cannot be reported.
             unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, value) };
         }
     }

@@ -244,7 +244,7 @@ impl<S: Scope> Units<S> {
             Woke::Look => None,
             Woke::PeerDied => {
                 *inherited = true;
-                // The dead one may have cleared the bit and not woken those who came to sleep just before.
+                // The dead thread may have cleared the bit without waking the threads that had just come to sleep.
                 self.state.set(SLEEPERS);
                 if !table.may_need_mending() {
                     return None;
@@ -259,7 +259,7 @@ impl<S: Scope> Units<S> {
 
     /// Wakes other waiters for the free units, because the caller is about to give up its cover.
     pub(crate) fn pass_on(&self, free_in_slots: u32) {
-        // As it is now: who has come to sleep since the caller's last look may not know of what that has found.
+        // The current state: a thread that came to sleep since the caller's last look may not have seen that unit.
         let seen = self.state();
         if has_sleepers(seen) {
             self.wake(count(seen).saturating_add(free_in_slots));

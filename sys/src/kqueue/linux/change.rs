@@ -269,7 +269,7 @@ impl QueueState {
         if signal == Signal::KILL || signal == Signal::STOP {
             return Err(Errno::INVAL);
         }
-        // Otherwise the signal would act as always, in a thread that does not block it, and nobody could count it.
+        // Otherwise a thread that does not block the signal would handle it as usual, and it would not be counted.
         if !mask()?.contains(signal) {
             return Err(Errno::OPNOTSUPP);
         }

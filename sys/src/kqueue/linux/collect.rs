@@ -138,7 +138,7 @@ impl QueueState {
                         }
                         self.report_level(at, &slot, level.data, seen, found);
                     }
-                    // Linux tells of new room only where there was none.
+                    // Linux reports new room only if there was none before.
                     Ok(_) if slot.filter == Filter::WRITE.number() => self.look_again(at),
                     Ok(_) => {}
                 }
@@ -266,7 +266,7 @@ impl QueueState {
                 is_again |= own & bit != 0;
                 own |= bit;
             }
-            // Who is met again was ready all the time: everybody has been met.
+            // A knote that comes up again was ready all the time: all knotes have come up.
             if count < most || is_again || found.is_full() {
                 return Ok(());
             }

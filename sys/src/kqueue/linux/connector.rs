@@ -64,7 +64,7 @@ impl Connector {
         // SAFETY: socket(2) takes numbers.
         let socket =
             raw::call_c("socket", || unsafe { libc::socket(libc::AF_NETLINK, KIND, libc::NETLINK_CONNECTOR) })?;
-        // SAFETY: the answer is a new descriptor that nobody else owns.
+        // SAFETY: the result is a new descriptor that no other code owns.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) }.above_standard()?;
         // Memory that is used only while the queue does not read. What may administrate the network may exceed the
         // limit.

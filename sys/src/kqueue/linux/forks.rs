@@ -92,7 +92,7 @@ impl QueueState {
                 self.find_for(at, wanted & Notes::EXEC);
             }
             News::End { process, status } => {
-                // Of a process with a pidfd, the pidfd tells once all of its threads have ended.
+                // If the process has a pidfd, the pidfd reports the end of all its threads.
                 if let Some(at) = self.process(process).filter(|&at| self.table.at(at).number < 0) {
                     self.end(at, i64::from(status));
                 }

@@ -371,7 +371,7 @@ impl Deref for Locked<'_> {
     type Target = QueueState;
 
     fn deref(&self) -> &QueueState {
-        // SAFETY: the lock was taken by `Kqueue::locked`, so nobody else reaches the state.
+        // SAFETY: the lock was taken by `Kqueue::locked`, so no other thread reaches the state.
         unsafe { &*self.0.state.get() }
     }
 }

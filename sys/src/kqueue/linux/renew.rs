@@ -122,8 +122,8 @@ impl QueueState {
         // A question that changes nothing where the answer is yes: a change of the entry would repeat its edge.
         match old.register(fd, interest, token) {
             Err(Errno::EXIST) => new.register(fd, interest, token),
-            // The kernel says this before it looks for the entry. The entry of a set that is nested too deep may be
-            // there, which a change tells. It repeats an edge, but the queue keeps its old sets then.
+            // The kernel returns this error before it searches for the entry. The entry of a set that is nested too
+            // deep may exist, which a change shows. The change repeats an edge, but the queue keeps its old sets then.
             Err(Errno::LOOP) if old.modify(fd, interest, token).is_ok() => Err(Errno::LOOP),
             // Closed, and perhaps opened anew by code that does not know of the knote. INVAL and LOOP: the number is
             // now that of one of these four sets, or of a set that looks at this queue.

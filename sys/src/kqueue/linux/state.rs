@@ -302,7 +302,7 @@ impl Drop for QueueState {
         for at in self.table.places() {
             let slot = self.table.at(at);
             if self.table.is_used(at) && slot.filter == Filter::PROC.number() && slot.number >= 0 {
-                // SAFETY: the knote owns its pidfd, and nobody looks at the table after this.
+                // SAFETY: the knote owns its pidfd, and no code reads the table after this.
                 drop(unsafe { OwnedFd::from_raw_fd(slot.number) });
             }
         }

@@ -19,7 +19,7 @@ pub(crate) const IS_ASSEMBLY: bool = cfg!(all(any(target_arch = "x86_64", target
 ///
 /// # Safety
 /// * `from` is readable for `len` bytes, which others may be writing by atomics or from outside this program;
-/// * `into` is writable for `len` bytes, which nobody else reaches, and the two do not overlap.
+/// * `into` is writable for `len` bytes, which no other code reaches, and the two do not overlap.
 #[inline]
 pub(crate) unsafe fn load(from: *const u8, into: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
@@ -29,7 +29,7 @@ pub(crate) unsafe fn load(from: *const u8, into: *mut u8, len: usize) {
 /// Copies `len` bytes into shared memory.
 ///
 /// # Safety
-/// * `from` is readable for `len` bytes, which nobody writes;
+/// * `from` is readable for `len` bytes, which nothing writes;
 /// * `into` is writable for `len` bytes, which others may be reading or writing by atomics or from outside this
 ///   program, and the two do not overlap.
 #[inline]
@@ -124,7 +124,7 @@ unsafe fn transfer(from: *const u8, into: *mut u8, len: usize) {
         let from = unsafe { AtomicU8::from_ptr(from.cast_mut()) };
         // SAFETY: writable, and a byte is always aligned.
         let into = unsafe { AtomicU8::from_ptr(into) };
-        // Relaxed: bytes, in no order; who needs order puts an atomic beside them.
+        // Relaxed: the bytes have no order. A caller that needs order uses an atomic beside them.
         into.store(from.load(Relaxed), Relaxed);
     }
 }

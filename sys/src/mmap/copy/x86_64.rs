@@ -182,9 +182,9 @@ unsafe fn blocks(from: *const u8, into: *mut u8, len: usize) {
 /// As for [`transfer`], `len` is at least 160, and the processor has AVX.
 #[inline]
 unsafe fn past_the_caches(from: *const u8, into: *mut u8, len: usize) {
-    // SAFETY: 32 bytes; then, from the first multiple of 32 behind `into`, which those 32 reach, blocks of 128 as long
-    // as one begins before the last 128 bytes, so each ends within; then those last. `sfence` brings the stores that
-    // went past the caches before whatever is stored later, as all other stores are. Prefetching reads nothing. The
+    // SAFETY: 32 bytes; then blocks of 128 from the first multiple of 32 behind `into`, which those 32 reach; then the
+    // last 128 bytes. Each block begins before these last bytes, so it ends within the range. `sfence` orders the
+    // stores that bypassed the caches before all later stores, like other stores. Prefetching reads nothing. The
     // registers as in `blocks`.
     unsafe {
         asm!(
@@ -241,7 +241,7 @@ static REGISTERS: AtomicU8 = AtomicU8::new(if cfg!(target_feature = "avx") { WID
 
 #[inline]
 fn has_wide_registers() -> bool {
-    // Relaxed: whoever asks again hears the same.
+    // Relaxed: a thread that checks again gets the same answer.
     match REGISTERS.load(Relaxed) {
         UNKNOWN => ask_for_wide_registers(),
         known => known == WIDE,
@@ -259,7 +259,7 @@ fn ask_for_wide_registers() -> bool {
     let features = unsafe { core::arch::x86_64::__cpuid(1) }.ecx;
     let wide = features & AVX_AND_XSAVE == AVX_AND_XSAVE && {
         let saved: u32;
-        // SAFETY: the bit for xsave says that the instruction is there; it only reads register 0.
+        // SAFETY: the bit for xsave says that the processor has the instruction, which only reads register 0.
         unsafe {
             asm!("xgetbv", in("ecx") 0, out("eax") saved, out("edx") _, options(nomem, nostack, preserves_flags));
         }

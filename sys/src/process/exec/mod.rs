@@ -19,7 +19,7 @@ pub use error::{Stage, StartError};
 
 /// The properties of a new program: image, arguments, environment, descriptors, and the state of its process.
 ///
-/// All of it lies in the caller's memory. So a start allocates nothing, takes no lock and runs no code of the user's
+/// All of it is in the caller's memory. So a start allocates nothing, takes no lock and runs no code of the user's
 /// between clone and exec. It works beside any number of threads. Everything that the plan does not set is inherited,
 /// like the environment. Signal handlers become default, ignored signals stay ignored.
 ///

@@ -41,7 +41,7 @@ impl Plan<'_> {
     /// ```
     pub fn start(&self) -> core::result::Result<Child, StartError> {
         let failed = |errno| StartError::at(Stage::Clone, errno);
-        // Not blocking: who reads has been woken because the writer wrote or is gone.
+        // Not blocking: the reader wakes only after the writer has written or ended.
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         let (reader, writer) =
             raw::call("pipe2", || pipe_with(flags)).and_then(AboveStandard::above_standard).map_err(failed)?;
@@ -56,7 +56,7 @@ impl Plan<'_> {
             Ok(None) => return Ok(child),
             // The child reported as its last act, so the wait for it is short.
             Ok(Some(failure)) => failure,
-            // Whether it runs cannot be learnt: better no program than one that nobody knows of.
+            // It is unknown whether the program runs: better no program than an unknown one.
             Err(errno) => {
                 let _ = child.kill();
                 failed(errno)
@@ -123,7 +123,7 @@ impl Plan<'_> {
         let child_start =
             ChildStart { plan: self, writer, rest: Rest { handlers: false, cgroup: false, parent, mask } };
         // SAFETY: `start` has blocked all signals. The steps make raw calls and functions of libc that only call the
-        // kernel, take no lock and own nothing, so nothing is freed. What they write lies in `moved` of the plan's
+        // kernel, take no lock and own nothing, so nothing is freed. They write only to `moved` of the plan's
         // descriptors, which no other thread can see (a `Cell`) and the next start writes anew, and in this thread's
         // errno. `child_start` and `pidfd` outlive the call.
         let in_this_memory = || unsafe { vfork::clone3_here(args, ChildStart::live, from_ref(&child_start).cast()) };
@@ -138,7 +138,7 @@ impl Plan<'_> {
         match started {
             Ok(0) => self.live(writer, &child_start.rest),
             Ok(pid) => {
-                // SAFETY: CLONE_PIDFD made the kernel store a new descriptor there, which nobody else knows.
+                // SAFETY: CLONE_PIDFD made the kernel store a new descriptor there, which no other code knows.
                 let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
                 let pid = Pid::from_raw(pid as i32).ok_or(Errno::CHILD)?;
                 match above_standard(pidfd) {
@@ -178,7 +178,7 @@ impl Plan<'_> {
         let error = self.become_program(rest, Some(&mut report));
         // SAFETY: the number is that of the pipe or of the copy just made of it, open until this process ends.
         let report = unsafe { crate::fd::BorrowedFd::borrow_raw(report) };
-        // The parent reads; if it is dead there is nobody to tell.
+        // The parent reads this; if it is dead, the report is lost.
         let _ = retry(|| raw::call("write", || rustix::io::write(report, &error.to_bytes())));
         // What shells answer for a program that cannot be run.
         exit(127)
@@ -222,7 +222,8 @@ fn read_report(reader: &OwnedFd, child: &Child, way: Way) -> Result<Option<Start
     let mut report = [0; 8];
     match retry(|| raw::call("read", || rustix::io::read(reader, &mut report))) {
         Ok(8) => Ok(Some(StartError::from_bytes(report))),
-        // The end of the pipe, or an empty pipe of which somebody holds a copy. Eight bytes are written at once or not.
+        // The end of the pipe, or an empty pipe of which another process has a copy. The eight bytes are written at
+        // once or not at all.
         Ok(_) | Err(Errno::AGAIN) => Ok(None),
         Err(errno) => Err(errno),
     }

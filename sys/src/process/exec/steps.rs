@@ -114,7 +114,7 @@ impl Plan<'_> {
         let Some(directory) = self.cgroup else { return Ok(()) };
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let members = retry(|| raw::call("openat", || openat(directory, c"cgroup.procs", flags, Mode::empty())))?;
-        // "0" stands for the writer.
+        // "0" means the writer.
         retry(|| raw::call("write", || rustix::io::write(&members, b"0")))?;
         Ok(())
     }

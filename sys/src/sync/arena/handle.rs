@@ -85,9 +85,9 @@ impl<T: Shareable> Deref for Handle<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the value was whole before anyone got a handle, and nobody uses its granules for another object while
-        // this process holds it. It stays mapped as long as the arena, and is Shareable: whatever the other processes
-        // store there is a valid value, changed through atomics or guards only.
+        // SAFETY: the value was complete before any code got a handle, and its granules are not used for another object
+        // while this process holds it. It stays mapped as long as the arena, and is Shareable: other processes store
+        // only valid values there, through atomics or guards.
         unsafe { self.value.as_ref() }
     }
 }
@@ -134,11 +134,11 @@ impl Arena {
         let unfinished = Unfinished(self, first, count);
         let value = self.memory().granule(first).cast::<T>();
         if T::LOCKS {
-            // SAFETY: `reserve` found granules that nobody has, enough for a `T`.
+            // SAFETY: `reserve` found granules without a holder, enough for a `T`.
             unsafe { value.as_ptr().write_bytes(0, 1) };
         }
-        // SAFETY: `reserve` found granules that nobody has, enough and aligned for a `T`; they stay mapped as long as
-        // anyone uses the value, because the handle has a reference to the arena.
+        // SAFETY: `reserve` found granules without a holder, enough and aligned for a `T`; they stay mapped as long as
+        // any code uses the value, because the handle has a reference to the arena.
         unsafe { init.init(value.as_ptr()) }?;
         core::mem::forget(unfinished);
         if let Some(kind) = self.memory().kinds().get(first) {
@@ -177,7 +177,7 @@ impl Arena {
         let count = granules_of::<T>();
         let first =
             usize::try_from(place).ok().filter(|first| first.checked_add(count).is_some_and(|end| end <= extent));
-        // Whoever finds the kind of a whole object finds the object too; a sweep would need the lock.
+        // If the kind of a whole object is there, the object is, too; a sweep would need the lock.
         let is_there =
             |first: &usize| memory.kinds().get(*first).is_some_and(|kind| kind.load(Acquire) == kind_of::<T>());
         let Some(first) = first.filter(is_there) else { return Ok(None) };

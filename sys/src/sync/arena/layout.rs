@@ -143,8 +143,8 @@ impl Memory {
     }
 
     pub(super) fn control(&self) -> &Control {
-        // SAFETY: the control lies inside the region, aligned as the header says, and was initialised before anyone
-        // else had the memory; it is atomics and a lock.
+        // SAFETY: the control is inside the region, aligned as the header says, and was initialised before any other
+        // code had the memory. It consists of atomics and a lock.
         unsafe { self.control_place().as_ref() }
     }
 

@@ -66,16 +66,16 @@
 //!
 //! Source: fcntl_locking(2) for locks of open file descriptions.
 
-// For those who change this module: its files.
+// For maintainers: the files of this module.
 //
 // | file | idea |
 // | --- | --- |
-// | `layout` | what lies where in the memory |
+// | `layout` | the layout of the memory |
 // | `bits` | ranges of bits, and finding room |
-// | `holders` | becoming a holder, finding the dead, freeing what nobody has |
+// | `holders` | becoming a holder, finding the dead, freeing objects without a holder |
 // | `own` | what this process has: which holder it is, and its counts of handles |
 // | `handle` | an object of the arena |
-// | `carrier` | handles under way in a message |
+// | `carrier` | handles in transit in a message |
 //
 // The arena's lock is taken before that of `own`, and never the other way round. Both are held for a few instructions
 // and system calls, and no code of a caller runs meanwhile.
@@ -153,7 +153,7 @@ impl Arena {
         let (region, fd) = growing.into_parts();
         let memory = region.and_then(|region| Memory::new(region, granules)).ok_or(Errno::NOMEM)?;
         let control = memory.control_place().as_ptr();
-        // SAFETY: the control lies inside the memory, so its field is in bounds.
+        // SAFETY: the control is inside the memory, so its field is in bounds.
         let lock = unsafe { &raw mut (*control).lock };
         let state = Lock::<State, Shared>::shared(State { extent: 0, cursor: 0, holders: 0 });
         // SAFETY: the place is new and has pages; the memory stays mapped while anyone uses the lock, which no thread

@@ -97,7 +97,7 @@ impl Local {
             return;
         }
         fence(Acquire);
-        // SAFETY: it was the last reference, so nobody else reads it, and what is moved out is not used again there.
+        // SAFETY: it was the last reference, so no other code reads it, and the moved parts are not used there again.
         let Self { memory, own, home, .. } = unsafe { this.read() };
         // The memory before the descriptor, and this value's own place last.
         drop(memory);

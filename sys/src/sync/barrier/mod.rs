@@ -110,7 +110,7 @@ use crate::sync::split_word::SplitWord;
 /// assert_eq!((ran, alone.parties(), alone.waiting()), (2, 1, 0));
 ///
 /// let pair = Barrier::new(2);
-/// assert_eq!(pair.wait_timeout(Duration::from_millis(1)), Err(Broken::TimedOut), "nobody else came");
+/// assert_eq!(pair.wait_timeout(Duration::from_millis(1)), Err(Broken::TimedOut), "no other party came");
 /// assert!(pair.is_broken());
 /// pair.reset();
 /// assert!(!pair.is_broken() && pair.reset_timeout(Duration::from_secs(1)));

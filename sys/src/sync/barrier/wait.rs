@@ -209,7 +209,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
             let round = half(expected & !EMPTYING);
             let woke = self.participants.sleep(&self.gate, slot, self.state.upper(), half(expected), round, limit);
             if woke == Woke::PeerDied {
-                // Whoever changed the phase died before all were awake.
+                // The thread that changed the phase died before all were awake.
                 self.gate.wake(self.state.upper(), u32::MAX);
             }
             woke

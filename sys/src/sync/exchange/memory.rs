@@ -317,7 +317,7 @@ impl Client {
     /// let mut client = Client::new(memory, wakeup)?;
     /// let mut room = [0; ROOM];
     /// room[..3].copy_from_slice(b"two");
-    /// assert_eq!(client.call(&mut room, 3, Deadline::NOW)?, None, "nobody serves here");
+    /// assert_eq!(client.call(&mut room, 3, Deadline::NOW)?, None, "no server runs");
     /// assert_eq!(server.take(&mut room)?, Some(&b"two"[..]));
     /// server.answer(b"2")?;
     /// assert_eq!(client.reply(&mut room)?, Some(&b"2"[..]));

@@ -32,7 +32,7 @@
 //! # Ok::<(), ossature_sys::errno::Errno>(())
 //! ```
 
-// For those who change this module: `words` has the words, the order of the steps, and why no wake is lost.
+// For maintainers: `words` has the words, the order of the steps, and why no wake is lost.
 
 pub(crate) mod words;
 

@@ -117,7 +117,7 @@ pub trait Enrolment: Sized {
     fn reclaim(&self, seen: Look);
     /// Returns what to sleep on until the word differs from `seen` or its holder dies.
     fn watch(&self, seen: Look) -> Waiter<'_>;
-    /// Wakes all sleepers on the word, whatever its state was when they fell asleep.
+    /// Wakes all sleepers on the word, regardless of its state when they fell asleep.
     fn wake_watchers(&self);
     /// The indices of the words that the calling thread may hold, `size` bytes apart. These are all of them if that is
     /// not known.
@@ -167,7 +167,7 @@ impl Enrolment for Lease {
             Ok(()) => Ok(()),
             Err(Errno::NOMEM | Errno::FAULT) => Err(Refused::NoMemory),
             // The kernel does not know the call, or a sandbox forbids it. Each page of the part but the first has such
-            // a word. The first page also has what lies before the part, so that page has its memory already.
+            // a word. The first page also has bytes before the part, so that page has its memory already.
             Err(_) => {
                 let mut touched = None;
                 for word in part.iter().map(word) {

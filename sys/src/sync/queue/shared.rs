@@ -193,7 +193,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 }
             }
             if (used as usize) < N {
-                // The dead are dealt with by those in the queue, who pass on what the dead have left.
+                // The waiters in the queue handle the dead, and pass on what these have left.
                 self.add_places(used)?;
             } else if is_dead && left.is_none() {
                 left = Some(self.gate.protected(|| self.complete()));
@@ -273,7 +273,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             let (lease, word) = place.look();
             if lease.holder() != Holder::Dead {
                 if is_notified(word) {
-                    // Whoever passed this on may have died before its wake.
+                    // The thread that passed this on may have died before its wake.
                     self.gate.wake(place.word.futex(), 1);
                 }
                 continue;
@@ -325,7 +325,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             }
             self.sleep_in_queue(mine, ticket, limit);
         }
-        // Out of the queue, unless somebody was faster and notified it.
+        // Out of the queue, unless a notifier was faster.
         let mut seen = mine.word.load(Acquire);
         while !is_notified(seen) {
             step();

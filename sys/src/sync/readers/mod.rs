@@ -110,7 +110,7 @@ pub trait Readers {
     /// Waits until every share has been given back. Returns false if the limit is over.
     ///
     /// # Errors
-    /// [`Refused::WouldDeadlock`] where nobody could give a share back.
+    /// [`Refused::WouldDeadlock`] if no thread could return a share.
     fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused>;
 
     /// Records that the writer may change the data from now on.
@@ -217,7 +217,7 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
     pub(crate) fn finish(&self, abandon: bool) {
         if self.turn.check().is_ok() {
             self.readers.open(abandon);
-            // SAFETY: `check` says that this thread has the turn, or the lock of its scope trusts the guard.
+            // SAFETY: `check` has shown that this thread has the turn, or the lock of its scope trusts the guard.
             unsafe { self.turn.release() };
         }
     }

@@ -175,7 +175,7 @@ impl Ticket {
 
 impl Slots {
     /// # Safety
-    /// `place` is valid for writes of all of this, lies in shared memory and stays mapped while a slot is linked.
+    /// `place` is valid for writes of all of this, is in shared memory and stays mapped while a slot is linked.
     pub(crate) unsafe fn init(place: *mut Self) {
         // SAFETY: all-zero bytes are an open table: every field is made of atomic numbers, or padding.
         unsafe { place.write_bytes(0, 1) };

@@ -13,7 +13,7 @@ use crate::mmap::copy;
 use crate::sync::gate::Gate;
 
 impl<R: Deref<Target = Ring>> Participant<R> {
-    /// Sends several messages together, as many as fit, and returns how many. Waits, within the limit, until there is
+    /// Sends the messages that fit together, and returns their number. Waits, within the limit, until there is
     /// room for the first. All become visible at once, in their order.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ pub(super) fn copy_out(ring: &Ring, claim: Claim, info: u64, bytes: &mut [u8]) -
         }
         return Ok(received);
     }
-    // SAFETY: the record lies in the ring's memory and is at least that long (`measured`); the buffer is as long.
+    // SAFETY: the record is in the ring's memory and at least that long (`measured`), and so is the buffer.
     // Others write the memory by such copies and by atomics only.
     unsafe { copy::load(ring.message_at(claim).as_ptr(), place.as_mut_ptr(), received.len) };
     Ok(received)

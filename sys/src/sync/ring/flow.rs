@@ -185,7 +185,7 @@ pub(crate) fn finish(ring: &impl Flow, claim: Claim) -> Result<(), Lost> {
 /// Closes the ring for sending.
 pub(crate) fn close(ring: &impl Flow) {
     let _ = ring.closed().compare_exchange(OPEN, CLOSING, SeqCst, SeqCst);
-    // Before the closing: whoever is killed here leaves a watcher that looks, and closes.
+    // Before the closing: if this thread is killed here, a watcher looks, and closes the ring.
     announce(ring);
     end_sending(ring);
 }
@@ -229,7 +229,7 @@ pub(crate) fn look(ring: &impl Flow) -> Result<Look, Refused> {
     })
 }
 
-/// Wakes all sleepers, whatever the event counts say.
+/// Wakes all sleepers, regardless of the event counts.
 pub(crate) fn wake_all(ring: &impl Flow) {
     for event_count in [ring.messages(), ring.room(), ring.idle()] {
         event_count.notify(ring.gate(), u32::MAX);

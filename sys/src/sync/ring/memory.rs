@@ -141,7 +141,7 @@ impl Ring {
     /// As for [`Shm::place`](crate::shm::Shm::place); `EOPNOTSUPP` also where locks have the pthread form. The capacity
     /// costs addresses (`ENOMEM` if there are not enough of them), and pages only as they are used.
     pub fn new(capacity: usize) -> ErrnoResult<Self> {
-        // Without nodes nobody would hear of a death, and a fork beside a record in place would not be refused.
+        // Without nodes no participant would see a death, and a fork beside a record in place would not be refused.
         if lock_backend() != LockBackend::Node {
             return Err(Errno::OPNOTSUPP);
         }
@@ -152,7 +152,7 @@ impl Ring {
         ring.back_entries(0)?;
         ring.back_granules(FIRST)?;
         let control = ring.memory.value::<Control>().as_ptr();
-        // SAFETY: the control lies inside the memory, so its field is in bounds.
+        // SAFETY: the control is inside the memory, so its field is in bounds.
         let lock = unsafe { &raw mut (*control).lock };
         // SAFETY: as above.
         let packets = unsafe { &raw mut (*control).packets };
@@ -254,7 +254,7 @@ impl Ring {
     /// there were. The kernel loses the report if it kills a process because memory is short, or while it writes a core
     /// dump.
     ///
-    /// For a supervisor that knows of the death otherwise. Asks the kernel for each participant.
+    /// For a supervisor that has seen the death itself. Asks the kernel for each participant.
     ///
     /// # Errors
     /// As for [`len`](Self::len).
@@ -274,7 +274,7 @@ impl Ring {
     }
 
     pub(super) fn control(&self) -> &Control {
-        // SAFETY: the control lies inside the mapping, which lives as long as `self`, was initialised before anyone got
+        // SAFETY: the control is inside the mapping, which lives as long as `self`, was initialised before any code got
         // the ring, and is changed by atomics only.
         unsafe { self.memory.value::<Control>().as_ref() }
     }
@@ -314,7 +314,7 @@ impl Ring {
 
     /// Returns a pointer to `offset` bytes behind the control.
     fn part(&self, offset: usize) -> NonNull<u8> {
-        // SAFETY: the callers' offsets are within what lies behind the control (`more`).
+        // SAFETY: the callers' offsets are within the bytes behind the control (`more`).
         unsafe { self.memory.value::<Control>().cast::<u8>().add(size_of::<Control>() + offset) }
     }
 
@@ -365,7 +365,7 @@ impl Ring {
             // Not too much at once: a signal makes the kernel begin again.
             for wanted in [least.max((backed * 2).min(backed + (1 << 16))).min(most), least] {
                 if self.back_granules(wanted as usize).is_ok() {
-                    // If somebody gave memory back meanwhile, these pages may be among it.
+                    // If a participant gave memory back meanwhile, these pages may be among it.
                     match mark.compare_exchange(seen, seen & !BACKED | wanted, AcqRel, Acquire) {
                         Ok(_) => return true,
                         Err(_) => continue 'again,
@@ -397,7 +397,7 @@ impl Ring {
         if !lock.take(limit)? {
             return Ok(None);
         }
-        // Every state that one who died with the lock can have left is as good as any other.
+        // A participant that died with the lock leaves a valid state at every point.
         lock.mark_consistent();
         let process = crate::process::id().as_raw_nonzero().get() as u32;
         let enrolled = (|| {
@@ -478,7 +478,7 @@ impl Flow for Ring {
 
     #[cold]
     fn raise(&self) {
-        // It fails only at 2^64 - 2, which nobody reaches by ones.
+        // It fails only at 2^64 - 2, which cannot be reached in steps of 1.
         let _ = self.event.as_ref().map(|event| event.try_add(1));
     }
 
@@ -508,7 +508,7 @@ impl Flow for Ring {
         // Without the gate a death between a change and its wake is found by looking now and then.
         let until = if futex::waits_on_several() { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
         match self.gate().sleep_on(&mut words, count, until) {
-            // The kernel wakes one of those who watch a lease: this one tells the others.
+            // The kernel wakes one of the threads that watch a lease: this thread wakes the others.
             (Woke::Look, 1) if count == 2 => Woke::PeerDied,
             (woke, _) => woke,
         }
@@ -543,7 +543,7 @@ impl fmt::Debug for Ring {
 /// `tgkill(process, thread, 0)`: returns whether the thread exists.
 fn thread_exists(process: u32, thread: u32) -> bool {
     let answer = raw::call_long("tgkill", || {
-        // SAFETY: signal 0 is delivered to nobody: the call only looks the thread up.
+        // SAFETY: signal 0 is not delivered: the call only looks the thread up.
         unsafe { libc::syscall(libc::SYS_tgkill, process as libc::pid_t, thread as libc::pid_t, 0) }
     });
     // Any other failure leaves the question open. Yes is then the safe answer.

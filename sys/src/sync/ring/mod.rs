@@ -59,7 +59,7 @@
 //! from core to core, a longer one at least two. While a descriptor watches the ring, the first message after a
 //! [`clear`](Readiness::clear) takes a `write(2)` more.
 
-// For those who change this module: its files.
+// For maintainers: the files of this module.
 //
 // | file | idea |
 // | --- | --- |

@@ -430,7 +430,7 @@ impl Post for Letters<'_> {
 
     fn first(&mut self) -> ErrnoResult<Option<u64>> {
         let mut number = [0; NUMBER];
-        // What is shorter, nobody has sent: it is dropped.
+        // A shorter packet was not sent by a participant: it is dropped.
         Ok(self.packets.far.peek(&mut number, Deadline::NOW)?.map(|_| u64::from_ne_bytes(number)))
     }
 

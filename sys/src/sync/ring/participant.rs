@@ -121,7 +121,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     /// use ossature_sys::sync::ring::{Participant, Ring};
     ///
     /// let user = Participant::new(Arc::new(Ring::new(1 << 16)?))?;
-    /// assert_eq!(Arc::strong_count(user.keeper()), 1, "nobody else has the ring");
+    /// assert_eq!(Arc::strong_count(user.keeper()), 1, "no other code has the ring");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keeper(&self) -> &R {
@@ -328,7 +328,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             let how = |seen| ring.track().claim(seen, RecordState::Held, *who);
             let taken = take(ring, reader, message_spin, *who, how, limit);
             if taken.is_ok() {
-                // Whoever waits for the record waits for this participant now, and watches its lease.
+                // A participant that waits for the record now waits for this one, and watches its lease.
                 ring.wake_watchers();
             }
             taken
@@ -404,7 +404,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         }
         let Some(claim) = claim.take() else { return };
         mark_exclusive(ring, *who, false);
-        // An error says that it is given up already.
+        // An error means that the record was given up already.
         let _ = ring.gate().protected(|| finish(ring, claim));
     }
 

@@ -59,7 +59,7 @@ impl<'r> ParticipantTable<'r> {
             if entry.lease.holder() != Holder::Nobody {
                 continue;
             }
-            // Before the claim, so that whoever sees the thread sees its process, and no task of an earlier one.
+            // Before the claim, so that a thread that sees the holder sees its process, and no earlier holder's task.
             entry.process.store(process, SeqCst);
             entry.in_hand.store(0, SeqCst);
             if entry.lease.claim()? {

@@ -132,7 +132,7 @@ pub(crate) fn send<E>(
             published.map(|()| true).map_err(|Lost| Unsent::Lost)
         }
         unsent => {
-            // An error says that it is given up already.
+            // An error means that the record was given up already.
             let _ = ring.gate().protected(|| finish(ring, token));
             unsent.map_err(Unsent::Post)
         }

@@ -123,7 +123,7 @@ impl Track<'_> {
         let at = reader.at;
         let seen = RecordWord(self.cell(at).word.load(SeqCst));
         let is_there = seen.lap() == self.lap(at) && seen.state() == RecordState::Ready;
-        // The order of a walk: a message, then whether any was late. `head` says that the lap is no later one.
+        // The order of a walk: a message, then whether any was late. `head` shows that the lap is not a later one.
         let is_next = is_there
             && self.positions.read.0.late.load(Acquire) == reader.late
             && !reader.went_past()
@@ -174,7 +174,7 @@ impl Track<'_> {
         (reader.past, reader.beside) = (None, 0);
         loop {
             let at = reader.at;
-            // In one order with the announcing of those who are about to sleep.
+            // In one total order with the announcements of threads that are about to sleep.
             let seen = RecordWord(self.cell(at).word.load(SeqCst));
             let claim = Claim { at, word: seen };
             match self.relation(seen, at) {

@@ -142,8 +142,8 @@ impl Ring {
                     break;
                 }
             }
-            // A task may have come, and another have been done, behind this look. Without a receipt since, entries only
-            // fall, and what is half received stands in a record still.
+            // A task may have come, and another been done, behind this look. If there was no receipt since, entries
+            // only fall, and a task that is half received is still in a record.
             if count > 0 || self.track().count(1)? == 0 && self.received().load(SeqCst) == before {
                 return Ok((count, blocked));
             }

@@ -320,7 +320,7 @@ impl<'r> Track<'r> {
                     let wraps = if fits {
                         empty && self.index(at) >= KEEP && granules <= KEEP
                     } else if granules > left {
-                        // Padding serves if the record then fits, or if nothing else stands in the ring.
+                        // Padding serves if the record then fits, or if the ring is otherwise empty.
                         empty || room >= left + granules
                     } else if empty && self.index(at) > 0 && granules <= backed {
                         // With something in the ring, the granules behind `mark` would be out of reach until it is
@@ -343,7 +343,7 @@ impl<'r> Track<'r> {
                     let word = RecordWord::of(RecordState::Writing, who, granules, self.lap(at));
                     if self.change(Claim { at, word: seen }, word).is_ok() {
                         if seen.state() == RecordState::Unused && self.head() > at {
-                            // It was used since it was seen, and memory was given back: nobody looks here any more.
+                            // It was used since it was seen, and memory was given back: no walk comes here any more.
                             at = self.catch_up(at)?;
                             continue;
                         }
@@ -518,7 +518,7 @@ impl<'r> Track<'r> {
             }
         };
         if at != first {
-            // All before it is done, whoever else has walked there.
+            // All records before it are done, even if others have walked there.
             head.fetch_max(at, AcqRel);
         }
         Ok(blocked)
@@ -583,7 +583,7 @@ impl<'r> Track<'r> {
         let mark = &self.positions.mark.0;
         let mut seen = mark.load(Acquire);
         loop {
-            // The count in front of the number makes those look again who are about to raise it.
+            // The count in front of the number makes a participant that is about to raise it look again.
             let lowered = (seen & !BACKED).wrapping_add(BACKED + 1) | KEEP;
             match mark.compare_exchange(seen, lowered, AcqRel, Acquire) {
                 Ok(_) => return seen & BACKED,

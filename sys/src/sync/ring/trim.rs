@@ -38,7 +38,7 @@ pub(crate) fn trim(ring: &impl Flow, who: u32) -> Result<bool, Refused> {
             Some(Err(())) => {}
             Some(Ok(claim)) => {
                 ring.shrink();
-                // An error says that others took this participant for dead, and the record is done.
+                // An error means that others took this participant for dead, and the record is done.
                 let _ = finish(ring, claim);
                 reclaim(ring)?;
                 return Ok(true);

@@ -225,10 +225,10 @@ fn take_slow<T>(
         if let Some(taken) = try_take(ring, reader, how)? {
             return Ok(taken);
         }
-        // Whoever dies with a message wakes a sleeper; one that is about to sleep watches the lease.
+        // A participant that dies with a message wakes a sleeper; one that is about to sleep watches the lease.
         let mut blocked = reader.blocked();
         if closed {
-            // Whoever reserved a record before the closing may still publish it.
+            // A producer that reserved a record before the closing may still publish it.
             let behind = reclaim(ring)?;
             if blocked == Blocked::Empty {
                 blocked = behind;
