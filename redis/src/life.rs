@@ -3,7 +3,7 @@
 //!
 //! | the worker | the claiming thread | the answering thread |
 //! | --- | --- | --- |
-//! | has room, and no chunk waits | waits at the server, and runs new chunks | ends chunks |
+//! | has room, and no chunk waits | waits for a reply of the server, and runs new chunks | ends chunks |
 //! | has no room | sleeps | ends chunks, begins those claimed ahead and claims others: one request for all |
 //! | has room again, since the second thread found none | claims returned chunks, then waits | ends chunks |
 //!

@@ -392,7 +392,7 @@ impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
         *lock(&self.place.over) = true;
         self.place.turn.notify_all();
-        // Guards that are alive keep their items, and the thread goes on for them.
+        // Living guards keep their items, and the thread continues for them.
         if let Some(keeper) = self.keeper.take().filter(|_| lock(&self.place.has).is_empty()) {
             let _ = keeper.join();
         }

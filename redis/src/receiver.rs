@@ -67,7 +67,7 @@ pub(crate) fn receive(hub: &Arc<Hub>) {
     let _ = leave(hub, engine);
 }
 
-/// Cancels the remaining chunks. An unavailable server forgets the client by itself.
+/// Cancels the remaining chunks. An unavailable server removes the keys of the client when they expire.
 fn leave(hub: &Hub, engine: Option<Streams>) -> Outcome<()> {
     let unwanted = std::mem::take(&mut hub.state().unwanted);
     let Some(mut engine) = engine else { return Ok(()) };

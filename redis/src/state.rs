@@ -43,7 +43,7 @@ pub(crate) struct HubState {
     pub(crate) ready: VecDeque<u64>,
     /// Chunks to send.
     pub(crate) unsent: VecDeque<u64>,
-    /// Chunks that no caller wants any more.
+    /// Chunks whose results no caller awaits any more.
     pub(crate) unwanted: Vec<u64>,
     pub(crate) hosts: Vec<Described>,
     /// Whether a thread that waits for a result leads.
@@ -129,7 +129,8 @@ impl HubState {
                 continue;
             }
             self.ready.push_back(number);
-            // Room for a few is left until there are more, so that requests carry several. One that has begun goes on.
+            // A job with room for only a few chunks waits until it has room for more, so that a request has several. A
+            // batch that has begun continues.
             let window = job.window(processes);
             let begins = batch.is_empty() && job.chunks + window / 8 > window;
             if job.chunks >= window || begins {

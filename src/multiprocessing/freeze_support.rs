@@ -26,9 +26,9 @@ static LIBRARY: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::
 /// A started process does what its parent says. The process ends if its socket does not come from its parent, or comes
 /// from another user. The error of the start gives the reason.
 ///
-/// Anybody may start a program with rights by its file (set-user-ID, set-group-ID, capabilities). So a process of such
-/// a program also asks its parent for a proof: the parent must take a socket out of the process. The kernel allows that
-/// only to a process that may trace the other (`pidfd_getfd`, by the rules of ptrace(2)). A program with file
+/// Any user may start a program with rights by its file (set-user-ID, set-group-ID, capabilities). So a process of such
+/// a program also requests a proof from its parent: the parent must copy a socket of the process. The kernel allows
+/// that only to a process that may trace the other (`pidfd_getfd`, by the rules of ptrace(2)). A program with file
 /// capabilities passes, and so does a set-user-ID root program. These programs do not pass, and start processes by
 /// [`Context::Fork`](crate::multiprocessing::Context::Fork):
 /// * a program that is set-group-ID, or set-user-ID of another user than root;

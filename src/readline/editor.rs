@@ -260,7 +260,7 @@ impl Editor {
     /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets the bytes
     /// for the terminal. Where variables say so, they have the terminal mark pastes and send the sequences of its
     /// keypad. The editor resets these modes when the line ends; [`interrupt`](Self::interrupt) ends a
-    /// line that is given up.
+    /// line that is abandoned.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {
         let variables = &self.machine.settings.variables;
         if let Some(begin) = &variables.active_region_start_color {
@@ -325,7 +325,7 @@ impl Editor {
 
     /// Sets the size of the terminal; 0 means unknown. Draws a visible line again.
     ///
-    /// More columns or rows than a terminal can tell, 65535, count as 65535.
+    /// More columns or rows than a terminal can report, 65535, count as 65535.
     pub fn resized(&mut self, columns: usize, rows: usize, out: &mut Vec<u8>) {
         let known = |size: usize, usual: usize| if size == 0 { usual } else { size.min(usize::from(u16::MAX)) };
         let (columns, rows) = (known(columns, 80), known(rows, 24));
@@ -432,7 +432,7 @@ impl Editor {
 
     /// Executes lines of an init file.
     ///
-    /// Python prints what is wrong and goes on; here the caller gets an error.
+    /// Python prints the error and continues; here the caller gets an error.
     ///
     /// ```
     /// let mut editor = ossature::readline::Editor::new();
@@ -441,7 +441,7 @@ impl Editor {
     /// ```
     ///
     /// # Errors
-    /// The first line that means nothing. The others have been carried out.
+    /// The first invalid line. The other lines have taken effect.
     pub fn parse_and_bind(&mut self, lines: impl AsRef<[u8]>) -> std::result::Result<(), InitError> {
         self.quiet = false;
         let done = self.machine.settings.parse_and_bind(lines);

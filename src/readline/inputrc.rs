@@ -140,7 +140,7 @@ impl Settings {
     /// too.
     ///
     /// # Errors
-    /// The first line that means nothing. The lines after it have been carried out.
+    /// The first invalid line. The lines after it have taken effect.
     #[doc(alias = "rl_parse_and_bind")]
     pub(crate) fn parse_and_bind(&mut self, text: impl AsRef<[u8]>) -> std::result::Result<(), InitError> {
         let mut reading = Reading::default();

@@ -13,7 +13,7 @@
 //!
 //! No signal handler is installed. The signals are blocked in the calling thread for the length of the call, and read
 //! from a descriptor. The kernel gives a signal of the process to another thread that does not block the signal. So in
-//! a program with several threads the characters of the terminal work, and the other signals act as ever.
+//! a program with several threads the characters of the terminal work, and the other signals act as before.
 
 mod printer;
 
@@ -460,7 +460,7 @@ impl<'t> Session<'t> {
         self.settings = None;
         // The signal takes its effect also where nothing can be shown any more.
         send(self).map_err(|errno| Error::os(errno, "the terminal: the signal cannot be sent"))?;
-        // The process goes on: it was continued, or its handler returned, or it ignores the signal.
+        // The process runs again: it was continued, or its handler returned, or it ignores the signal.
         if !unless_hung_up(self.take())? || !shown? {
             return Ok(Step::Eof);
         }

@@ -62,9 +62,9 @@ impl Kqueue {
     ///
     /// # Errors
     /// * [`ErrorKind::InvalidInput`]: the queue is closed, or belongs to the parent of this process.
-    /// * [`ErrorKind::Unsupported`]: Linux cannot do what a change asks for, and there is no room for its event. The
-    ///   message says why.
-    /// * [`ErrorKind::Os`]: another change failed, and there is no room for its event; or what the kernel says.
+    /// * [`ErrorKind::Unsupported`]: Linux does not support a change, and there is no room for its event. The message
+    ///   contains the reason.
+    /// * [`ErrorKind::Os`]: another change failed, and there is no room for its event; or the kernel failed.
     pub fn control(
         &self,
         changes: impl IntoIterator<Item = Kevent>,

@@ -111,7 +111,7 @@ pub fn select<'a, T: AsFd>(
     let mut fds = lists.questions();
     match select_slice(&mut fds, deadline) {
         Ok(0) => {}
-        // Something happened, but nothing that was asked: ppoll reports hang-ups to writers, select waits on.
+        // The event was not requested: ppoll reports hang-ups to writers, while select continues to wait.
         Ok(_) if fds.iter().all(|entry| !entry.revents().intersects(entry.events())) => return lists.exactly(deadline),
         Ok(_) => {}
         Err(errno) => return Err(lists.refused(errno, &fds)),

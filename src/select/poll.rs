@@ -42,7 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// that it closes afterwards breaks the promise of `BorrowedFd` and is silent. Calling `poll` takes `&mut self`: two at
 /// once, an error in Python, do not compile.
 ///
-/// A forked child goes on with a set of its own: what one of both registers does not concern the other.
+/// A forked child continues with a set of its own: registrations in one process do not affect the other.
 ///
 /// # Examples
 /// ```
@@ -133,7 +133,7 @@ struct Entry<F> {
     asked: Asked,
 }
 
-/// How the kernel is asked about an entry.
+/// The system call that checks an entry.
 #[derive(Clone, Copy)]
 enum Asked {
     BySet,
@@ -287,7 +287,7 @@ impl<F: AsFd> Poll<F> {
         }
     }
 
-    /// Takes a few events from the kernel's set; if there are more, asks in the way that was cheaper the last time.
+    /// Takes a few events from the kernel's set; if there are more, uses the call that was cheaper the last time.
     ///
     /// The first look ends the wait, so few ready descriptors cost what they cost without it. When all are ready, it
     /// costs a hundredth more than ppoll alone.
@@ -386,7 +386,7 @@ impl<F: AsFd> Poll<F> {
     }
 
     /// Puts `fd` into the kernel's set if the set accepts it and reports the same as poll(2). Otherwise adds it to the
-    /// entries that are asked one by one; returns which.
+    /// entries that ppoll checks; returns which.
     fn watch(&mut self, fd: BorrowedFd<'_>, number: usize, events: PollFlags) -> Asked {
         // Whether the set reports all that poll(2) would. The answer costs a look at the kind of each new descriptor.
         let told = wakes_name_it(events) && !is_character_device(fd).unwrap_or(true);
@@ -452,7 +452,7 @@ fn look_in_set<F>(
 }
 
 /// Whether the kernel's set reports all of `events`. It looks at a descriptor again only when a wake-up names an event
-/// that was asked for. Drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable: `OUT`).
+/// that was requested. Drivers that are readable by `IN` and `RDNORM` alike name only `IN` (writable: `OUT`).
 fn wakes_name_it(events: PollFlags) -> bool {
     let read = PollFlags::RDNORM | PollFlags::RDBAND;
     let write = PollFlags::WRNORM | PollFlags::WRBAND;

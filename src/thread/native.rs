@@ -212,7 +212,7 @@ impl Plan {
 impl Drop for Native {
     fn drop(&mut self) {
         if self.generation.load(Relaxed) != generation() || *self.adopted.get_mut() {
-            // The C library of a forked child has forgotten the thread, so nothing may be asked of it.
+            // The C library of a forked child does not know the thread any more, so no call may name it.
             std::mem::forget(self.os.get_mut().take());
         }
     }
@@ -288,7 +288,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 fn change(by: i64, floor: u64) -> u64 {
     let now = u64::from(generation()) << 32;
     let step = |before: u64| {
-        // In a forked child the others are gone.
+        // In a forked child the other threads do not exist.
         let count = if before & !0xFFFF_FFFF == now { before & 0xFFFF_FFFF } else { floor };
         Some(now | count.saturating_add_signed(by))
     };

@@ -77,7 +77,7 @@ pub fn active_count() -> usize {
 }
 
 /// The living threads, in the order of their start: the main thread, daemons, and threads started elsewhere that have
-/// asked for their [handle](current_thread). A thread counts as living from the call of `start` to the end of its work.
+/// requested their [handle](current_thread). A thread counts as living from the call of `start` to the end of its work.
 ///
 /// May be called anywhere but in a signal handler, by a destructor or hook that another of these calls runs into as
 /// well.

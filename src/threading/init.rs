@@ -1,6 +1,6 @@
 //! Initialises an object once, in the first thread that needs it, with an error where a plain lock would deadlock.
 //!
-//! Some threads would wait for ever. Examples are two threads that initialise each other's objects, and a thread that
+//! Some threads would wait forever. Examples are two threads that initialise each other's objects, and a thread that
 //! needs the value that it is making. A third is a thread that waits for a thread that waits for the object. Here the
 //! thread that closes the circle gets [`ErrorKind::WouldDeadlock`], and can undo what it holds.
 //!

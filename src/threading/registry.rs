@@ -64,7 +64,7 @@ pub(super) fn begun() -> Option<&'static Registry> {
 impl Registry {
     fn new(before: Option<&Self>) -> Self {
         let main = match current_or_inherited().filter(|_| before.is_some() && is_first()) {
-            // The thread that forked goes on here, and is the first.
+            // The thread that forked continues here, and is the first thread.
             Some(inner) => {
                 inner.become_main();
                 inner

@@ -65,8 +65,8 @@ pub fn deliver_challenge_timeout<'c>(
 ///
 /// # Errors
 /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) when the other side does not accept it or sends no challenge.
-/// [`Closed`](crate::ErrorKind::Closed) when the other side has gone. [`TooLong`](crate::ErrorKind::TooLong) for a
-/// challenge of more than 256 bytes.
+/// [`Closed`](crate::ErrorKind::Closed) when the other side has disconnected.
+/// [`TooLong`](crate::ErrorKind::TooLong) for a challenge of more than 256 bytes.
 ///
 /// # Examples
 /// See the example of [`deliver_challenge`].

@@ -85,7 +85,7 @@ impl HandshakeIo {
     ///
     /// # Errors
     /// [`ErrorKind::Auth`] for a wrong message of the other side, which gets a reply if the protocol has one.
-    /// [`ErrorKind::Closed`] when the other side has gone. [`ErrorKind::Os`] for what the system refused here.
+    /// [`ErrorKind::Closed`] when the other side has disconnected. [`ErrorKind::Os`] for an error of a system call.
     pub(super) fn advance(&mut self) -> Result<()> {
         while !self.handshake.is_done() && self.listen()? {
             let message = self.incoming.take();

@@ -3,10 +3,10 @@
 //! Every accepting thread waits at one epoll set, and takes the next handshake that is ready. So no thread waits for
 //! another, and any of them takes the peer whose handshake is done.
 //!
-//! | a handshake | is | and its entry in the set is |
+//! | a handshake | is | its entry in the set is |
 //! | --- | --- | --- |
 //! | waits for its peer | in the table | armed |
-//! | goes on | owned by one thread | disarmed, by `EPOLLONESHOT` |
+//! | runs | owned by one thread | disarmed, by `EPOLLONESHOT` |
 //! | is over | dropped, or a connection | removed |
 //!
 //! A thread holds the table's lock only to change the table, never during a wait.

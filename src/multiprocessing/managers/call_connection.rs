@@ -1,13 +1,13 @@
 //! A connection for calls, over a socket and optionally through shared memory.
 //!
-//! | way | of | a call costs |
+//! | transport | available to | cost of a call |
 //! | --- | --- | --- |
 //! | the socket | every connection | two messages, and the sleep and the wake of both sides |
 //! | shared memory | a connection over a Unix socket between two processes of one program | no system call while both sides are awake |
 //!
-//! The way is chosen when the connection is made. Short plain data has a [compact] form, which a server of this library
-//! announces. A request or reply that is long, or more than plain data, always goes over the socket as a pickle. The
-//! socket also shows that the server is alive: it hangs up when the server ends.
+//! The transport is chosen when the connection is made. Short plain data has a [compact] form, which a server of this
+//! library announces. A request or reply that is long, or more than plain data, is always sent over the socket as a
+//! pickle. The socket also shows that the server is alive: it hangs up when the server ends.
 
 use std::time::Duration;
 

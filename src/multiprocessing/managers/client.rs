@@ -1,10 +1,10 @@
 //! The connections of a process to one server.
 //!
-//! | connection | carries |
+//! | connection | use |
 //! | --- | --- |
-//! | control, one for the process | the session: when it ends, the server takes back what the process had. References that are given back go by it, without replies; questions about the objects go by it too, with replies |
-//! | one for each thread that calls | calls and replies, by turns, through [shared memory](super::call_connection) if that can be; locks belong to it |
-//! | one for each call in flight | that call and its reply; idle ones are kept for the next call |
+//! | control, one for the process | the session: when it ends, the server releases the references of the process. The process sends references that it gives back, without replies, and queries about the objects, with replies |
+//! | one for each calling thread | calls and replies, alternately, through [shared memory](super::call_connection) if possible; locks belong to it |
+//! | one for each call in flight | that call and its reply; idle connections are kept for the next call |
 //!
 //! A server in Python knows no sessions: there a reference is counted by a connection of its own, as its own clients
 //! do. A forked child begins anew, with a session of its own. A thread's connection is closed with the thread.
@@ -93,7 +93,7 @@ impl Control {
                 .and_then(|bytes| self.connection.send_bytes_timeout(&bytes, until));
             match sent {
                 Ok(sent) if !sent.has_begun() => return,
-                // Sent, or the server is gone and counts no more.
+                // Sent, or the server has ended, and its counts with it.
                 _ => drop(self.pending_decrefs.pop_front()),
             }
         }

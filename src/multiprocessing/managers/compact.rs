@@ -1,7 +1,7 @@
 //! The compact form of requests and replies between a client and a server of this library, over shared memory or a
 //! socket.
 //!
-//! | what | bytes |
+//! | element | bytes |
 //! | --- | --- |
 //! | message | [`MARK`], then a request or a reply |
 //! | request | the object's name, the method's name, the arguments (count, values), the named ones (count, pairs of text and value) |
@@ -11,8 +11,8 @@
 //! Lengths and counts are two bytes; all numbers are little-endian. Only plain data of at most [`MOST`] bytes has this
 //! form. Values without this form, such as exceptions and proxies, go over the socket as pickles.
 //!
-//! The reader trusts nothing. Each length is checked against what is left. A value is nested at most [`DEPTH`] deep,
-//! and the memory is at most that of one [`Value`] for each byte, and [`FEW`] beside.
+//! The reader trusts no byte. Each length is checked against the number of remaining bytes. A value is nested at most
+//! [`DEPTH`] deep, and the memory is at most that of one [`Value`] for each byte, and [`FEW`] beside.
 
 use ossature_sys::sync::exchange;
 

@@ -25,7 +25,7 @@ const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Sem
 ///   of [`Limits::helpers`](super::Limits::helpers);
 /// * the end of the server ends each of them.
 ///
-/// A call that is dropped is given up: the server forgets it if it waits, as with [`Proxy::call_timeout`]. A method of
+/// A call that is dropped is abandoned: the server drops it if it waits, as with [`Proxy::call_timeout`]. A method of
 /// the program's own type runs on, and its result is dropped.
 ///
 /// # Examples

@@ -1,6 +1,6 @@
 //! The arguments of a call as values, and the proxies among them.
 //!
-//! The server takes a reference of its own for a proxy that it keeps, but not before it carries the call out.
+//! The server takes a reference of its own for a proxy that it keeps, but not before it runs the call.
 //! References that the caller gives back have a connection of their own, and may overtake the call. So the caller keeps
 //! the proxies that it sends until the reply is there, also if the program has dropped its own.
 

@@ -1,13 +1,13 @@
 //! The check whether the peer of a connection runs the same program, as far as the kernel knows.
 //!
-//! | must be the same | asked |
+//! | must be the same | source |
 //! | --- | --- |
 //! | the user | the socket (`SO_PEERCRED`): the effective user of the process that connected, or that listened |
 //! | the image | `/proc/PID/exe`: the file, its length and when it was last written |
 //! | the pid namespace | `/proc/PID/ns/pid` |
 //!
 //! None of this comes from the peer. If the peer has ended, its process number may belong to another process by now. So
-//! the answer decides only which way calls take, never how far they are trusted.
+//! the result selects only the transport of calls, never how far they are trusted.
 
 use std::fs::metadata;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::tasks::BuildId;
 
 /// Whether the peer runs the same program, as the same user, in the same pid namespace. `false` when the kernel does
-/// not know, and for every connection that is not a Unix socket.
+/// not know, and forevery connection that is not a Unix socket.
 pub(super) fn is_same_program(connection: &Connection) -> bool {
     let Ok(Some(peer)) = connection.peer_credentials() else { return false };
     let Some(pid) = peer.pid.map(|pid| pid.as_raw_nonzero().get()) else { return false };

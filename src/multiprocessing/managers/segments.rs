@@ -11,8 +11,8 @@ use crate::multiprocessing::shared_memory::{Item, ShareableList, SharedMemory, r
 
 /// Makes blocks of shared memory that live as long as a server.
 ///
-/// A block is made here, and registered with the server under its name. Other processes open it by the name; the server
-/// is not asked for that. The server removes the names at its end: the memory is freed with its last user.
+/// A block is made here, and registered with the server under its name. Other processes open it by the name, without
+/// the server. The server removes the names at its end: the memory is freed with its last user.
 ///
 /// | event | names that this library gave | names that CPython gave |
 /// | --- | --- | --- |

@@ -1,8 +1,8 @@
 //! The storage for the bytes of chunks too long for their slots: room in a memory file, which only the parent
 //! allocates.
 //!
-//! The memory file is long, and has pages as far as room was ever allocated. Pages are reserved before room is
-//! allocated. So a full machine is an error of the parent, and no worker ends by `SIGBUS`.
+//! The memory file is long, and has pages up to the highest block that was ever allocated. Pages are reserved before
+//! a block is allocated. So if memory is exhausted, the parent gets an error, and no worker ends by `SIGBUS`.
 
 use std::collections::BTreeMap;
 

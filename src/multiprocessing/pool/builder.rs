@@ -127,7 +127,7 @@ impl PoolBuilder {
     /// A worker whose initializer panics, or makes an exit code other than 0, ends. After five such workers in turn the
     /// pool is broken: every call fails with [`StartFailed`](ErrorKind::StartFailed) and the reason.
     ///
-    /// Differs from Python, which replaces such workers for ever.
+    /// Differs from Python, which replaces such workers forever.
     ///
     /// # Errors
     /// As [`Process::spawn`](crate::multiprocessing::Process::spawn) for the task and its arguments.

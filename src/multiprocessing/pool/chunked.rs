@@ -199,7 +199,7 @@ struct Unfinished<'m> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.is_whole {
-            // Also a chunk that a worker gives back, because it died, is not given out again.
+            // A chunk of a dead worker is not published again either.
             self.job.cancel();
             let _ = self.hub.cancel_unless_begun(self.job); // the caller gets the error of the item
         }

@@ -287,9 +287,9 @@ impl Hub {
     /// Tells the workers and the supervisor of a closed pool how much work remains.
     fn wind_up(&self, inner: &Inner, has_published: bool) {
         let board = self.ground.board();
-        // Each of them fails where the supervisor has given the pool up.
+        // Each of them fails if the supervisor has marked the pool as broken.
         let closed = inner.queue.is_empty() && board.mode.compare_exchange(RUNNING, CLOSED, SeqCst, Relaxed).is_ok();
-        // A chunk may still be given out again while its worker dies, so the supervisor waits for this word.
+        // A chunk may still be published again while its worker dies, so the supervisor waits for this word.
         let finished = inner.is_idle() && board.mode.compare_exchange(CLOSED, FINISHED, SeqCst, Relaxed).is_ok();
         if closed || finished {
             self.ground.wake_all_workers();
@@ -306,8 +306,8 @@ impl Hub {
         for (at, slot) in self.ground.slots().iter().enumerate() {
             let SlotState::Dead(ticket) = state_of(slot.word.load(Acquire)) else { continue };
             let place = ticket as usize % self.workers();
-            self.drain(inner, place)?; // what the worker has told may have come after the first look
-            // The worker that took the place may have told a part of its own outcome, which was read just now.
+            self.drain(inner, place)?; // the worker may have written more after the first look
+            // The next worker of the entry may have written a part of its own outcome, which was just read.
             let sequence = slot.sequence.load(Relaxed);
             let of_the_dead = |partial: &&mut Partial| partial.of.is_some_and(|(of, _)| of == sequence);
             if let Some(partial) = inner.partial.get_mut(place).filter(of_the_dead) {

@@ -404,8 +404,8 @@ impl Hub {
         inner.led = true;
         drop(inner);
         let board = self.ground.board();
-        // Another thread may take in what this one waits for, before the workers know that anybody listens. The streams
-        // come first: a stream that such a thread has emptied shows that `collected` has changed.
+        // Another thread may collect the outcome that this thread waits for before the workers see that it listens. The
+        // streams are checked first: if such a thread has emptied a stream, `collected` has already changed.
         let has_news =
             || board.ends.load(SeqCst) != ends || self.has_outcomes(from()) || self.collected.load(SeqCst) != collected;
         let found = (0..self.looks.how_often()).any(|_| {

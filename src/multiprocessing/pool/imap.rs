@@ -129,7 +129,7 @@ where
             && self.drawn.saturating_add(self.chunksize) <= self.taken.saturating_add(self.lookahead)
         {
             if let Err(error) = self.hub.check() {
-                self.end(error.into()); // before an item is drawn that nobody takes
+                self.end(error.into()); // before an item is drawn that no worker takes
                 break;
             }
             let (mut chunk, mut alone) = (Chunk::new(&self.job, self.form), None);

@@ -6,15 +6,15 @@
 //! records, all but the last of the kind [`Kind::Piece`]. Nothing else comes between them, because a worker runs one
 //! call at a time.
 //!
-//! | first byte | what the record is |
+//! | first byte | contents of the record |
 //! | --- | --- |
 //! | [`LONG`] | a header, then its payload |
-//! | less | a value whose length is this number, of the call behind that of the record before; no header |
+//! | less | a value of the next call, whose length is this number; no header |
 //!
 //! The first record of a worker's life has a header.
 //!
-//! The numbers count bytes since the beginning of the pool, and the place is the number modulo the length. The worker
-//! of a new life goes on where the visible part of the one before ends.
+//! The positions count bytes since the beginning of the pool; the offset in the memory is the position modulo the
+//! length. A new worker continues at the end of the visible part of its predecessor's stream.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};

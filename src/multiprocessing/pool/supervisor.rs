@@ -4,13 +4,13 @@
 //! with nothing of the parent's. (In a test of libtest the supervisor has a second thread, and starts workers by
 //! spawn.)
 //!
-//! | what ends | what follows |
+//! | event | effect |
 //! | --- | --- |
-//! | a worker with a chunk | the chunk becomes `Dead`, with the worker's exit and the call that was running |
-//! | any worker | another one takes its entry, unless the pool is closed and nothing is left to do |
-//! | five workers in turn before they were ready, while none is | the pool is broken, and the board says why |
-//! | the parent | all workers are killed, and the supervisor ends |
-//! | the supervisor | the kernel kills the workers; the parent starts another supervisor |
+//! | a worker with a chunk ends | the chunk becomes `Dead`, with the worker's exit and the call that was running |
+//! | any worker ends | a new worker takes its entry, unless the pool is closed and no work is left |
+//! | five workers in turn end before they were ready, while no worker is ready | the pool is broken, and the board contains the reason |
+//! | the parent ends | the supervisor kills all workers, and ends |
+//! | the supervisor ends | the kernel kills the workers; the parent starts another supervisor |
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

@@ -1,4 +1,4 @@
-//! What a thread waits for, and which outcomes the workers report to the leader.
+//! The outcomes that a thread waits for, and the outcomes that the workers report to the leader.
 //!
 //! A thread that waits for one outcome is woken for each. A thread that waits alone for all outcomes of a job is not.
 //! It is woken once the last chunk of the job is claimed, or once workers are about to run out of work. Then it

@@ -1,4 +1,4 @@
-//! What a thread waits for, and how many threads wait.
+//! The outcomes that a thread waits for, and the number of waiting threads.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

@@ -98,7 +98,7 @@ impl ProcessBuilder {
     /// [`end_with_parent`](ossature_sys::process::end_with_parent) after the change. Every other daemon has a small
     /// thread that watches the parent.
     ///
-    /// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. Python lets the
+    /// Differs from Python, which waits forever for a daemon that ignores `SIGTERM` or is stopped. Python lets the
     /// daemon live on when its parent is killed. Here the daemon is killed 5 s after the `SIGTERM`, or after the time
     /// set by [`set_daemon_grace`](crate::multiprocessing::util::set_daemon_grace).
     pub fn daemon(mut self, daemon: bool) -> Self {
@@ -135,7 +135,7 @@ impl ProcessBuilder {
     /// value](Termination).
     ///
     /// The copy also has *every* pipe end, connection and listener of this process. A child that reads a pipe to its
-    /// end waits for ever, because the child itself holds the other end. [`fork_with`](Self::fork_with) gives the child
+    /// end waits forever, because the child itself holds the other end. [`fork_with`](Self::fork_with) gives the child
     /// only the named ends. The copy closes the handles of other children.
     ///
     /// The closure may borrow: the copy has its own copy of all memory, and its changes there are invisible here. The

@@ -14,8 +14,8 @@ use ossature_sys::signalfd::SignalFd;
 use crate::error::{Error, Result};
 
 /// Puts a process above this program that reaps orphans: processes whose parents ended without waiting for them. Use
-/// this call in a program that is the first process of a container, where orphans would stay zombies for ever. The call
-/// also serves a program that wants to keep all its descendants below itself.
+/// this call in a program that is the first process of a container, where orphans would stay zombies forever. The call
+/// also serves a program that keeps all its descendants below itself.
 ///
 /// This call forks and returns *in the child*, where the program continues. The calling process stays above the program
 /// as a subreaper (`PR_SET_CHILD_SUBREAPER`). The subreaper forwards every signal to the program and reaps each orphan

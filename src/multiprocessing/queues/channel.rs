@@ -26,8 +26,8 @@ use crate::multiprocessing::transfer::handle;
 /// Makes a channel between processes: a queue that ends when the last sender is dropped, like channels of
 /// `std::sync::mpsc` and crossbeam.
 ///
-/// A sender is gone once it is dropped, or once its process has ended, killed or not. A sender inside a message to
-/// another process still counts. With Python's queues, a get waits for ever for a producer that was killed.
+/// A sender ends when it is dropped, or when its process ends, killed or not. A sender inside a message to
+/// another process still counts. With Python's queues, a get waits forever for a producer that was killed.
 ///
 /// **Fork.** A forked child has copies of all that its parent has, the senders included. It counts as a sender until it
 /// ends, even if it never sends. Start children by spawn, or make the channel after the fork.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// Each item that was put is unfinished until the thread that got the item calls [`task_done`](Self::task_done).
 /// [`join`](Self::join) waits until no item is unfinished. If a thread or a process ends with items that were not
-/// finished, these items count no more. So a join does not wait for the dead. In Python the join waits for ever.
+/// finished, these items do not count. So a join does not wait for a dead process. In Python the join waits forever.
 ///
 /// # Examples
 /// ```

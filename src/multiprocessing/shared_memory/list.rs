@@ -23,7 +23,7 @@ use crate::multiprocessing::sharedctypes::Index;
 /// | `L['é' * 15]`: a slot is measured in characters, and the text is cut when it is stored | measured in bytes |
 /// | nulls at the end of a text or of bytes are lost | such an item is refused with [`InvalidInput`](ErrorKind::InvalidInput); of one that CPython stored, [`raw`](Self::raw) gives the bytes |
 /// | a name of an existing block in `ShareableList(seq, name=...)` is an error | the same: `EEXIST` |
-/// | `len()` and offsets are believed | everything in the block is checked, and an error if it cannot be |
+/// | `len()` and offsets are trusted | everything in the block is checked; an invalid value is an error |
 ///
 /// # Examples
 /// ```

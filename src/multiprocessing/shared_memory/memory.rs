@@ -188,7 +188,7 @@ impl SharedMemory {
         drop(self);
     }
 
-    /// Removes the name. The memory lives until its last user is gone, and another block may take the name at once.
+    /// Removes the name. The memory lasts until its last user drops it, and another block may take the name at once.
     ///
     /// Differs from Python: a name that another block has meanwhile is left alone.
     ///

@@ -90,7 +90,7 @@ struct Unfinished(Name);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // It is gone already if it was published.
+        // The private name does not exist any more if the object was published.
         let _ = posix_ipc::unlink(&self.0);
     }
 }
@@ -211,7 +211,7 @@ impl Object {
 impl Drop for Object {
     fn drop(&mut self) {
         if self.is_tracked() {
-            // Another process uses it, or the name is gone.
+            // An error means that another process uses the object, or that the name was removed.
             let _ = remove_if_unused(&self.file, Some(self.id));
         }
     }

@@ -51,7 +51,7 @@ pub(crate) fn run_forked(
 
 fn run_as(state: Box<OwnState>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // without a descriptor left it stays what it was
-    // A copy has its parent's default already, unless it was asked from another context by name.
+    // A copy already has its parent's default, unless the start was requested by the name of another context.
     if let Some(method) = state.named.or(state.method.filter(|method| *method != Context::Fork)) {
         force_start_method(method);
     }

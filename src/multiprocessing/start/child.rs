@@ -46,7 +46,7 @@ pub(crate) fn run_task_if_child() {
         refuse(&control, format!("its standard input cannot be replaced: {errno}"));
     }
     // The process at the other end chooses the task and its arguments, and is trusted. Rights that came with the
-    // program's file need a proof, because anybody can start the program with the mark and a socket.
+    // program's file need a proof, because any user can start the program with the mark and a socket.
     if is_privileged_by_exec() {
         match proof::demand(&control) {
             Ok(line) => {
@@ -198,7 +198,7 @@ fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
 
 /// Ends a process that cannot take its task, and reports the reason to the parent.
 fn refuse(control: &Socket, reason: String) -> ! {
-    // If the parent is gone, the send fails, and the reason is lost.
+    // If the parent has ended, the send fails, and the reason is lost.
     let _ = StartReply::Refused(reason).send(control);
     exit(EXIT_ORPHAN)
 }

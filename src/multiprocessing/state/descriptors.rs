@@ -4,7 +4,7 @@
 //! The list holds a weak reference to each owner of a descriptor: the end of a connection, or the socket of a listener.
 //! A child that was forked [with ends](crate::multiprocessing::process::ProcessBuilder::fork_with) goes through its
 //! copy of the list. The child puts a placeholder under the number of each descriptor that is not among those ends. An
-//! object in the child's copy of memory still owns that number. Its calls report that the other side is gone.
+//! object in the child's copy of memory still owns that number. Its calls report that the other side has ended.
 
 use std::sync::Weak;
 

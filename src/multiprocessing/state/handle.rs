@@ -29,11 +29,11 @@ use crate::thread::joins_itself;
 /// The handles close their descriptors once the child's end was seen. Only a descriptor that was lent (`AsFd`) stays
 /// open.
 ///
-/// Dropping all handles neither waits nor ends anything: the child goes on. It is reaped by [`active_children`], by the
-/// next start, or at this process's end, which waits for it.
+/// Dropping all handles neither waits nor ends anything: the child continues. [`active_children`] or the next start
+/// reaps it, or the end of this process, which waits for it.
 ///
 /// # Examples
-/// A child that is asked, waited for and closed:
+/// Queries of a child, a wait for it, and its close:
 ///
 /// ```standalone_crate
 /// use std::time::Duration;

@@ -15,9 +15,9 @@ use crate::thread::Place;
 /// `sys.excepthook` is not called in a child. Each panic of the work is printed once, to standard error under the name
 /// of the process, and when it happens, as Rust does. So it is there before any destructor runs, also when the work
 /// then catches it, or when one of the destructors blocks or panics as well. The panic that escaped from the work is
-/// told to the parent here.
+/// sent to the parent here.
 ///
-/// The hook of a forked child is its parent's for everything else: for panics of its other threads of
+/// The hook of a forked child is its parent's foreverything else: for panics of its other threads of
 /// [std](std::thread), and for those of its finalizers and callbacks. A line with the name of the process goes before
 /// these. After such a line the hook also sees panics that abort: those that cannot unwind, and all of them in a
 /// program that is built with `panic = "abort"`. The parent of such a process sees a signal, and the report of the

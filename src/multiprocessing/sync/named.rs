@@ -12,7 +12,7 @@
 //! let same = NamedLock::open(lock.name())?; // in another program
 //! lock.with(|| assert!(!same.try_acquire().unwrap()))?;
 //! assert!(same.acquire_timeout(Duration::from_secs(1))?);
-//! lock.release()?; // anybody may
+//! lock.release()?; // any thread may
 //! assert!(lock.release().is_err() && !lock.locked()?, "it is free");
 //!
 //! let places = NamedSemaphore::create(3)?;
@@ -34,7 +34,7 @@
 //! lock.__setstate__((0, 1, 1, name))                 # the kind (1), the highest value, "/" and the name
 //! ```
 //!
-//! CPython makes the name of such a lock only where processes are not forked: with "fork" it is gone at once.
+//! CPython makes the name of such a lock only where processes are not forked: with "fork" CPython removes it at once.
 //!
 //! **How long a name lasts.** Like the name of a [block of memory](crate::multiprocessing::shared_memory), it lasts
 //! until the last process that uses it with this library has ended, however it ended. After

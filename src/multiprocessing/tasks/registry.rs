@@ -143,7 +143,7 @@ pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
 /// Returns a task of this library, to be started like a task of the program.
 ///
 /// # Errors
-/// `UnknownTask` when no table was given yet, because a new process would not come to `freeze_support`.
+/// `UnknownTask` when no table was registered yet, because a new process would not reach `freeze_support`.
 pub(crate) fn library_task<F: Target<Args>, Args>(task: F) -> Result<Registered> {
     let tables = tables()?;
     let entrance = tables.first().map_or(Entrance::Main, |first| first.entrance.recognised());

@@ -46,8 +46,8 @@ pub(crate) fn exit_sequence() {
         info!("calling join() for process {}", child.name());
         let _ = child.join();
     }
-    // A thread that goes on may have started more daemons meanwhile: one that waits for a pool starts its supervisor
-    // anew. A wait for them would have no end.
+    // A running thread may have started more daemons meanwhile: a thread that waits for a pool restarts its supervisor.
+    // A wait for them would not end.
     end_daemons();
     debug!("running the remaining \"atexit\" finalizers");
     run_finalizers(state, None);
@@ -107,7 +107,7 @@ fn grace() -> MutexGuard<'static, Option<Duration>> {
 ///
 /// Daemons that a thread starts meanwhile have the same time once more.
 ///
-/// Differs from Python, which waits for ever for a daemon that ignores `SIGTERM` or is stopped. A forked child has the
+/// Differs from Python, which waits forever for a daemon that ignores `SIGTERM` or is stopped. A forked child has the
 /// grace of its parent, any other the usual one.
 ///
 /// # Examples

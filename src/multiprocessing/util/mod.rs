@@ -3,7 +3,7 @@
 //!
 //! A process that started others ends normally by a return from `main`, by `std::process::exit`, or with a child's
 //! work. Then the finalizers of priority 0 and above run. The daemons among its children get `SIGTERM`. After the
-//! [grace](set_daemon_grace) of 5 s those that still run get `SIGKILL`; Python waits for them for ever. The process
+//! [grace](set_daemon_grace) of 5 s those that still run get `SIGKILL`; Python waits for them forever. The process
 //! waits for all children, and at last the other finalizers run.
 
 mod after_fork;

@@ -5,15 +5,15 @@
 //! process uses any more. This code only touches a directory with that file, the mark of this library, because
 //! CPython's directories have the same names.
 //!
-//! | a directory is | named | if its maker is killed then |
+//! | state of a directory | name | if its maker is killed in this state |
 //! | --- | --- | --- |
 //! | made | `.ossature-` and letters, a name of this library only | the next program removes it, if it is empty |
-//! | marked, and locked | so still | the next program finds the mark without a lock, and removes it |
+//! | marked, and locked | the same | the next program finds the mark without a lock, and removes it |
 //! | in use | `pymp-` and letters, by rename(2) | as before |
-//! | about to be removed | `.ossature-` and letters again, by rename(2) | the next program goes on: the mark is removed last |
+//! | about to be removed | `.ossature-` and letters again, by rename(2) | the next program continues the removal: the mark is removed last |
 //!
-//! So at no moment does a directory without a mark have CPython's name. A maker whose directory was taken for a
-//! forgotten one, between two of these steps, makes another.
+//! So a directory without a mark never has CPython's name. If another program removes the directory as unused between
+//! two of these steps, its maker makes another directory.
 
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};

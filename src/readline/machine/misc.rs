@@ -193,7 +193,7 @@ impl Machine {
         if self.recording.is_some() {
             return self.abort();
         }
-        // With an argument the macro goes on from the last one, which plays.
+        // With an argument the new macro continues the last one, which is played first.
         let before = if self.argument.explicit { std::mem::take(&mut self.recorded) } else { Vec::new() };
         if !before.is_empty() && self.input.play(&before).is_err() {
             return self.abort();

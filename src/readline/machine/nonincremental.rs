@@ -12,7 +12,7 @@ impl Machine {
     pub(super) fn search_for_string(&mut self, backward: bool, sign: u8, vi: bool) {
         let (point, mark) = (self.line.point(), self.line.mark());
         if vi {
-            // A line of the history comes back when the search of vi mode finds nothing, and the new line is forgotten.
+            // The saved new line is dropped: if the search of vi mode finds nothing, the line of the history returns.
             self.past.saved = None;
         }
         self.save_line();

@@ -45,13 +45,13 @@ pub trait Backend: sealed::Sealed + Sized {
     /// Makes the kernel object, if the backend needs one.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the kernel.
     fn new() -> Result<Self>;
 
     /// Ensures, before any other call, that the kernel object belongs to this process.
     ///
     /// # Errors
-    /// What the kernel says; it is asked again the next time.
+    /// The error of the kernel; the next call tries again.
     fn own<F: AsFd, T>(&mut self, _map: &Map<F, T>) -> errno::Result<()> {
         Ok(())
     }
@@ -176,7 +176,7 @@ impl EpollBackend {
         let set = Epoll::new()?.above_standard()?;
         for (token, key) in map.iter() {
             match set.register(key.file(), question(key.interest()), token.to_bits()) {
-                // Closed behind our back: the kernel has forgotten it in the other set too.
+                // Closed by other code: the kernel has removed it from the other set too.
                 Ok(()) | Err(Errno::BADF) => {}
                 Err(errno) => return Err(errno),
             }
@@ -212,7 +212,7 @@ impl Backend for EpollBackend {
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>) {
-        // ENOENT and EBADF: closed behind our back, so the kernel has forgotten it already. There are no others.
+        // ENOENT and EBADF: closed by other code, so the kernel has already removed it. There are no other errors.
         let _ = self.set.unregister(fd);
     }
 

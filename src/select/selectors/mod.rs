@@ -81,7 +81,7 @@
 //!     let Some(Socket::Stream(stream)) = sel.file_mut(token) else { return Ok(()) };
 //!     let mut buffer = [0; 1000];
 //!     match stream.read(&mut buffer)? {
-//!         0 => drop(sel.unregister(token)?), // the client has gone
+//!         0 => drop(sel.unregister(token)?), // the client has disconnected
 //!         len => stream.write_all(&buffer[..len])?,
 //!     }
 //!     Ok(())
@@ -207,7 +207,7 @@ pub trait Selector<F: AsFd, T> {
 
     /// Returns an object and its data, to be used and changed in place; `None` when the object is no longer registered.
     ///
-    /// The selector goes on watching the descriptor that was registered. An object that was put in the place of the
+    /// The selector continues to watch the descriptor that was registered. An object that was put in the place of the
     /// old one is not watched: unregister the old one and register the new one instead.
     fn parts_mut(&mut self, token: Token) -> Option<(&mut F, &mut T)>;
 

@@ -204,7 +204,7 @@ impl Timer {
         self.0.state.finished.is_set()
     }
 
-    /// Waits until the call has ended or the timer was cancelled. Waits for ever if no thread starts the timer, or when
+    /// Waits until the call has ended or the timer was cancelled. Waits forever if no thread starts the timer, or when
     /// called from the callback itself.
     #[doc(alias = "join")]
     pub fn wait(&self) {

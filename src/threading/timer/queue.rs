@@ -1,6 +1,6 @@
 //! The pending timers, the soonest first.
 //!
-//! The queue is a heap. A cancelled timer stays in it, without its callback, until it comes to the top or until
+//! The queue is a heap. A cancelled timer stays in it, without its callback, until it reaches the top or until
 //! cancelled timers are the larger half: so cancelling touches nothing but a count.
 
 use std::cmp::Ordering as Order;

@@ -1,10 +1,10 @@
 //! The threads of all timers: one sleeps, one calls, and another starts only when a callback is slow.
 //!
-//! | role | threads | what it does |
+//! | role | threads | work |
 //! | --- | --- | --- |
 //! | leader | at most one | sleeps until the first timer is due, and takes it |
 //! | runner | at most one | calls the due timers, one after the other |
-//! | slow | any | still in a callback that the leader has given up waiting for |
+//! | slow | any | still in a callback for which the leader waits no longer |
 //! | idle | any | waits to become the leader |
 //!
 //! | from | to | when |

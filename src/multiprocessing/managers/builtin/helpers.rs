@@ -56,7 +56,7 @@ pub(in crate::multiprocessing::managers) fn limit(timeout: &Value) -> Raised<Dea
             if seconds.is_nan() {
                 return Err(Exception::new("ValueError", "Invalid value NaN (not a number)"));
             }
-            // Beyond what a duration holds it is for ever.
+            // Beyond what a duration holds it is forever.
             Ok(Duration::try_from_secs_f64(seconds.max(0.0)).map_or(Deadline::NEVER, Deadline::after))
         }
     }

@@ -1,7 +1,7 @@
 //! A built-in object, which lives in the loop of the server and never waits there.
 //!
-//! A call that cannot be answered yet is *parked*: the object records the number of the waiter, and answers it in a
-//! later call. So a thousand blocked clients take no thread, and waiters are served in the order in which they came.
+//! A call that cannot return yet is *parked*: the object records the number of the waiter, and replies to it in a later
+//! call. So a thousand blocked clients use no thread, and waiters are served in their order of arrival.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -98,10 +98,10 @@ pub(in super::super) trait Local: Send {
         Some(Ok(false.into()))
     }
 
-    /// Forgets a waiter whose client has gone.
+    /// Removes a waiter whose client has disconnected.
     fn cancel(&mut self, _waiter: WaiterId, _desk: &mut CallContext) {}
 
-    /// Takes back what a client that has gone held.
+    /// Releases what a disconnected client held.
     fn client_gone(&mut self, _owner: Owner, _desk: &mut CallContext) {}
 
     /// Returns a copy of the object: `#GETVALUE`.

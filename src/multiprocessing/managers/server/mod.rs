@@ -4,7 +4,7 @@
 //! objects and the references. The [`helpers`] run the methods of the program's own types.
 //!
 //! **One loop, one thread.** All built-in objects belong to the loop, so none of them has a lock, and the calls of
-//! all clients have one order. The client that waited first is served first. What a client that dies held is released
+//! all clients have one order. The client that waited first is served first. The locks of a dead client are released
 //! in one step. Loops on several cores would share the objects and the references, with a lock around each. Methods of
 //! the program's own types run on the threads of the helpers, on all cores.
 

@@ -79,7 +79,7 @@ pub(super) enum Received {
     Message(Vec<u8>),
     /// No message is complete yet.
     Nothing,
-    /// The client has gone, or has sent bytes that are not a message.
+    /// The client has disconnected, or has sent bytes that are not a message.
     End,
 }
 
@@ -174,7 +174,7 @@ impl Peer {
         }
     }
 
-    /// Whether the loop or the epoll set must be told of a change.
+    /// Whether the loop or the epoll set must be updated for a change.
     pub(super) fn has_news(&self) -> bool {
         self.wanted() != self.interest || self.has_more()
     }
@@ -218,7 +218,7 @@ impl Peer {
         self.outgoing.push(message);
     }
 
-    /// Writes the pending replies, as far as the socket accepts them; an error when the client has gone.
+    /// Writes the pending replies, as far as the socket accepts them; an error when the client has disconnected.
     pub(super) fn flush(&mut self) -> Result<()> {
         while !self.outgoing.is_empty() {
             match self.connection.stream().write([self.outgoing.rest(), &[]], Deadline::NOW)? {

@@ -1,8 +1,8 @@
 //! Blocks of shared memory that live as long as the server, as CPython's `SharedMemoryServer` keeps them.
 //!
-//! The server uses each block, so that a block which this library made keeps its name after its maker has gone. At the
-//! end of the server the names are removed. If the server is killed, a block has one user less, and its name goes with
-//! the last one.
+//! The server uses each block, so that a block which this library made keeps its name after its maker has ended. At the
+//! end of the server the names are removed. If the server is killed, a block has one user less, and its last user
+//! removes the name.
 
 use std::collections::BTreeMap;
 

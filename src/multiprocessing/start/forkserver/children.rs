@@ -26,9 +26,9 @@ impl ForkedChild {
         number_of(&self.process)
     }
 
-    /// Assigns a spare to a client, and sends the client the spare's process ID and line. If the client is gone, or too
-    /// many descriptors are in flight, the client finds its socket closed. The child then finds its line closed, and
-    /// ends.
+    /// Assigns a spare to a client, and sends the client the spare's process ID and line. If the client has ended,
+    /// or too many descriptors are in flight, the client finds its socket closed. The child then finds its line closed,
+    /// and ends.
     pub(super) fn give(&mut self, status: Socket) {
         let Role::Spare(line) = &self.role else { return };
         self.role = match send_forked(&status, &self.process, line) {

@@ -104,7 +104,7 @@ pub(super) enum Reply {
 /// Sends the process ID of a forked child, its pidfd, and the line to it.
 ///
 /// # Errors
-/// `EPIPE` or `ECONNRESET` when the client is gone, `ETOOMANYREFS` when too many descriptors are on their way,
+/// `EPIPE` or `ECONNRESET` when the client has ended, `ETOOMANYREFS` when too many descriptors are in transit,
 /// `ENOBUFS`.
 pub(super) fn send_forked(status: &Socket, child: &Child, line: &Socket) -> Result<()> {
     let message = tagged(FORKED, child.pid().as_raw_nonzero().get());

@@ -12,7 +12,7 @@
 //!
 //! The server has one thread, as each of its forks proves anew. It has as little memory as the program has at
 //! `freeze_support`, so its forks cost the same however large the client is. All clients share one end of an unnamed
-//! socket, and have it by inheritance: a process that has it may send requests. When the last of them is gone, the
+//! socket, and inherit it: a process that has it may send requests. When the last client has ended, the
 //! server sees the end of the socket, and ends.
 
 mod children;

@@ -99,7 +99,7 @@ impl ChildHandle for ServerChild {
         if !status.revents().contains(PollFlags::HUP) {
             return Ok(!status.revents().is_empty());
         }
-        // The server has sent everything, or is gone and the child goes on.
+        // The server has sent everything, or has ended, and the child continues.
         if self.status.peek(&mut [0; 8], Deadline::NOW) != Ok(Some(0)) {
             return Ok(true);
         }

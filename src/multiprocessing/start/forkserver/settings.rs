@@ -19,7 +19,7 @@ pub(super) fn settings() -> MutexGuard<'static, Settings> {
 
 /// Sets how many children the fork server keeps ready, so that a start need not wait for a fork; 1 by default.
 ///
-/// For the server that is started next: one that runs goes on as it is.
+/// For the server that is started next: a running server does not change.
 ///
 /// # Examples
 /// See the example of [`set_forkserver_preload`].

@@ -8,8 +8,8 @@
 //!                                           <--  at its end: the report of a panic
 //! ```
 //!
-//! One deadline limits all stages. A child that ends, refuses or stays silent is killed and reaped, and the start is an
-//! error. A program that has rights by its file asks for a [proof] first.
+//! One deadline limits all stages. A child that ends, refuses or does not reply is killed and reaped, and the start
+//! fails. A program that has rights by its file requests a [proof] first.
 
 mod early;
 mod launch;

@@ -65,7 +65,7 @@ fn asked(control: &Socket) -> Result<Option<Sets>> {
 /// Waives the proof, for a child that has no rights by the program's file.
 ///
 /// # Errors
-/// `EPIPE` when the parent is gone, `EPROTO` for something else on the socket.
+/// `EPIPE` when the parent has ended, `EPROTO` for any other message on the socket.
 pub(in crate::multiprocessing::start) fn decline(control: &Socket) -> Result<()> {
     match asked(control)? {
         Some(_) => StartReply::Ready.send(control),

@@ -47,8 +47,8 @@ impl<'a> StartMessage<'a> {
     /// Sends the whole message.
     ///
     /// # Errors
-    /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it is gone;
-    /// `ETOOMANYREFS` for more descriptors than may be on their way.
+    /// `ETIMEDOUT` when the other side did not take it by the deadline, `EPIPE` or `ECONNRESET` when it has ended;
+    /// `ETOOMANYREFS` for more descriptors than may be in transit.
     pub(in crate::multiprocessing::start) fn send(&self, socket: &Socket, deadline: Deadline) -> Result<()> {
         let (mut bytes, mut descriptors) = (&self.bytes[..], &self.descriptors[..]);
         while !bytes.is_empty() {
@@ -69,7 +69,7 @@ impl<'a> StartMessage<'a> {
 /// Receives the request and the arguments, without a time limit. Nothing follows them.
 ///
 /// # Errors
-/// `EPIPE` when the other side is gone, `EPROTO` when it sends something else, `EMFILE` when there is no room for
+/// `EPIPE` when the other side has ended, `EPROTO` when it sends another message, `EMFILE` when there is no room for
 /// its descriptors.
 pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Packed; 2]> {
     let mut descriptors = Vec::new();

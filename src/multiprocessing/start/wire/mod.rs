@@ -50,7 +50,7 @@ pub(super) fn send_request(
     patience: Patience,
 ) -> Result<StartReply> {
     match message.send(control, patience.deadline) {
-        // The child is gone, or refuses before it has read everything: the reply says which.
+        // The child has ended, or refuses before it has read everything: the reply shows which.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
         Err(Errno::TIMEDOUT) => return Err(timed_out(who, "did not receive its task and arguments", patience)),
         Err(errno) => return Err(cannot_send(who, errno)),

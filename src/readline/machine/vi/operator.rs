@@ -21,7 +21,7 @@ pub(super) fn begin(machine: &mut Machine, name: u8, count: i32, motion: Option<
 pub(super) fn motion_key(machine: &mut Machine, mut operator: Operator, key: u8) {
     match key {
         b'1'..=b'9' => {
-            // The digits go on the count before the operator, if there is one; `0` is a motion even here.
+            // The digits continue the count before the operator, if there is one; `0` is a motion even here.
             let digit = i32::from(key - b'0');
             operator.count =
                 if operator.counted { operator.count.saturating_mul(10).saturating_add(digit) } else { digit };

@@ -263,7 +263,7 @@ impl EventLoop {
         }
     }
 
-    /// Drops an object that no client will refer to, because its client has gone meanwhile. The program's own
+    /// Drops an object that no client will refer to, because its client has disconnected. The program's own
     /// destructor may take long, so a helper thread drops it.
     fn discard(&self, object: Arc<dyn Served>) {
         let _ = self.helpers.run(Box::new(move || {
@@ -432,8 +432,8 @@ impl EventLoop {
                 }
             });
             for ident in idents {
-                // One that is gone is unknown to the client, too. One that the client may not use is not counted for
-                // it.
+                // An object that was dropped meanwhile is unknown to the client, too. An object that the client may not
+                // use is not counted for it.
                 let allowed = self.may_use(owner, &ident);
                 if allowed.and_then(|()| self.table.take(&ident, &holder)).is_ok() {
                     self.has_taken(owner, Taken::Reference(ident));

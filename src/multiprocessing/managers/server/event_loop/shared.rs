@@ -77,7 +77,7 @@ impl EventLoop {
     }
 
     /// Records that a wake-up was signalled. The loop answers it after the other events of its round, so that a client
-    /// that has gone is already removed.
+    /// that has disconnected is already removed.
     pub(super) fn wakeup_signalled(&mut self, owner: Owner) {
         self.shared.rung.push(owner);
     }
