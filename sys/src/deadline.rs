@@ -93,7 +93,7 @@ impl Deadline {
         if seconds.is_nan() || seconds < 0.0 {
             return Err(Errno::INVAL);
         }
-        // Rounded to the nearest number that a float can say, so that 0.1 is not a nanosecond more than a tenth.
+        // Rounded to the nearest number that a float can represent, so that 0.1 is not a nanosecond more than a tenth.
         let nanos = seconds * NANOS_PER_SEC as f64;
         if nanos >= TOO_LARGE {
             return Err(Errno::RANGE);

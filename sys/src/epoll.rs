@@ -19,7 +19,7 @@
 //! assert_eq!((events[0].token(), events[0].flags()), (7, Interest::IN));
 //! ```
 //!
-//! What an entry stays tied to, and what follows from it:
+//! The rules of an entry's lifetime:
 //!
 //! * **The open file description, not the number.** A closed descriptor continues to produce events while a duplicate
 //!   (dup, fork, a passed descriptor) lives, and [`Epoll::unregister`] can no longer name it. Unregister before
@@ -131,7 +131,7 @@ impl Default for Interest {
 #[repr(transparent)]
 pub struct Event(kernel::Event);
 
-// SAFETY: an event is two numbers; the kernel's union also has a pointer's form of the second, which is never followed.
+// SAFETY: an event is two numbers. In the kernel's union the second may be a pointer, which is never followed.
 unsafe impl Send for Event {}
 // SAFETY: as for Send; nothing in it changes through a shared reference.
 unsafe impl Sync for Event {}
@@ -276,7 +276,7 @@ impl Epoll {
     /// `EBADF` when something else closed the descriptor before.
     pub fn close(self) -> Result<()> {
         let fd = self.fd.into_raw_fd();
-        // SAFETY: the descriptor is ours alone and is given up here.
+        // SAFETY: this value owns the descriptor, and gives it up here.
         match raw::call_c("close", || unsafe { libc::close(fd) }) {
             // Linux has released the number even then: close(2), "Dealing with error returns from close()".
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -313,7 +313,7 @@ impl Epoll {
             Some(left) => self.pwait2(events, left),
         });
         match waited {
-            // Before 5.11 there is no epoll_pwait2; some sandboxes answer EPERM, which the call itself never does.
+            // Before 5.11 there is no epoll_pwait2; some sandboxes return EPERM, which the call itself never does.
             Err(Errno::NOSYS | Errno::PERM) => self.wait_in_millis(events, deadline),
             done => done,
         }

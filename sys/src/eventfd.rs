@@ -135,7 +135,7 @@ impl EventFd {
     }
 
     fn write(&self, amount: u64) -> Result<()> {
-        // An event counter takes 8 bytes or nothing, so there is no short write to go on after.
+        // An event counter takes 8 bytes or nothing, so there is no short write to continue.
         raw::call("write", || rustix::io::write(&self.0, &amount.to_ne_bytes())).map(drop)
     }
 }

@@ -1,8 +1,8 @@
 //! Notifications from the file system: events of watched files and directories.
 //!
 //! A watch is a number within one [`Inotify`]; events carry it. Events are read into the caller's buffer and parsed
-//! there, so nothing is allocated. When the kernel's queue overflows an event with [`Events::Q_OVERFLOW`] and no
-//! watch reports that some are lost: examine everything again.
+//! there, so nothing is allocated. If the kernel's queue overflows, events are lost. Then an event with
+//! [`Events::Q_OVERFLOW`] and no watch reports this: examine everything again.
 //!
 //! ```
 //! use core::time::Duration;
@@ -329,7 +329,7 @@ impl<'b> Iterator for Iter<'b> {
 
     fn next(&mut self) -> Option<Event<'b>> {
         let parsed = self.parse();
-        // What cannot be parsed now cannot be later either.
+        // Bytes that cannot be parsed now cannot be parsed later either.
         self.rest = parsed.map_or(&[], |(_, rest)| rest);
         parsed.map(|(event, _)| event)
     }

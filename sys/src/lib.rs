@@ -27,7 +27,7 @@
 //! | memory | [`mmap`], [`pthread`], [`posix_ipc`] |
 //! | processes and the machine | [`process`], [`ptrace`], [`random`], [`sched`], [`signal`], [`tty`] |
 //! | all events in one queue | [`kqueue`] |
-//! | who waits, where it lives, on what | [`scope`], [`shm`], [`sync`] |
+//! | which threads wait, where the object is stored, on what | [`scope`], [`shm`], [`sync`] |
 //!
 //! Three rules hold everywhere:
 //!
@@ -82,7 +82,7 @@
 )))]
 compile_error!("ossature-sys runs on Linux only, 5.10 or newer: use it under `cfg(target_os = \"linux\")`");
 
-// What the BSDs and macOS have of this crate.
+// The part of this crate that the BSDs and macOS have.
 pub mod deadline;
 pub mod errno;
 pub mod kqueue;

@@ -9,7 +9,7 @@
 //!
 //! | the owner died | [`robust`](Options::robust) | otherwise |
 //! | --- | --- | --- |
-//! | the next taker | gets a guard with [`owner_died`](Guard::owner_died) set | waits for ever |
+//! | the next taker | gets a guard with [`owner_died`](Guard::owner_died) set | waits forever |
 //! | after [`make_consistent`](Guard::make_consistent) | all is as before | |
 //! | after a drop without it | every taker gets `ENOTRECOVERABLE` | |
 //!
@@ -218,7 +218,7 @@ pub struct Mutex {
 static_assertions::assert_eq_size!(Mutex, pthread_mutex_t);
 static_assertions::assert_eq_align!(Mutex, pthread_mutex_t);
 
-// SAFETY: any thread may call any pthread mutex function on it at any time; that is what it is for.
+// SAFETY: any thread may call any pthread mutex function on a mutex at any time.
 unsafe impl Sync for Mutex {}
 
 impl Mutex {
@@ -324,7 +324,7 @@ impl Mutex {
                 answer => answer,
             };
             match answer {
-                // The wall clock was put forward, or the instant was beyond what C's time can say.
+                // The wall clock was put forward, or the instant was beyond the range of C's time.
                 Err(Errno::TIMEDOUT) if !deadline.has_passed() => {}
                 Err(Errno::TIMEDOUT) => return Ok(None),
                 answer => return self.taken(answer).map(Some),
@@ -413,7 +413,7 @@ pub(crate) fn on_the_wall(deadline: Deadline) -> Timespec {
 
 impl core::fmt::Debug for Mutex {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        // What it looks like inside is libc's affair, and reading it would race.
+        // The fields belong to libc, and reading them would race.
         f.debug_struct("Mutex").finish_non_exhaustive()
     }
 }
@@ -479,7 +479,7 @@ impl Guard<'_> {
 
     /// `pthread_mutex_consistent(mutex)`: declares that the protected data is consistent again.
     ///
-    /// Without it a mutex whose owner died is unusable for ever as soon as this guard is dropped.
+    /// Without it a mutex whose owner died is unusable forever as soon as this guard is dropped.
     ///
     /// # Errors
     /// `EINVAL` when the owner before did not die, or the mutex was marked already; `EPERM` in a forked child.
@@ -520,7 +520,7 @@ impl Guard<'_> {
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        // EPERM in a forked child: the mutex is the parent's, and stays so.
+        // EPERM in a forked child: the mutex still belongs to the parent.
         let _ = self.release();
     }
 }

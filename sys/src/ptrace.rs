@@ -146,7 +146,7 @@ pub fn wait(child: &mut Child, timeout: impl Into<Deadline>) -> Result<Option<St
     if let Some(exit) = child.exit_status() {
         return Ok(Some(State::Ended(exit)));
     }
-    // A pidfd becomes readable at the end only, not at a stop: with a deadline one has to look again and again.
+    // A pidfd becomes readable at the end only, not at a stop: with a deadline this code has to poll.
     let sleep = if deadline == Deadline::NEVER { 0 } else { libc::WNOHANG };
     let mut looks = 0;
     loop {

@@ -1,7 +1,7 @@
 //! Types for values that belong to one thread, whose compiler errors name the remedy.
 //!
 //! A raw pointer or a cell would do as well, but the compiler then prints the names of their types. A bound that
-//! nothing fulfils has a message of its own.
+//! no type meets can have its own message.
 
 use core::fmt;
 use core::marker::PhantomData;

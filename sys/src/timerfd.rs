@@ -181,7 +181,7 @@ impl TimerFd {
     pub fn remaining(&self) -> Result<Option<Duration>> {
         let state = raw::call("timerfd_gettime", || rustix::time::timerfd_gettime(&self.0))?;
         let left = from_timespec(state.it_value);
-        // The kernel answers zero also for an expiration that is due and that no interrupt has counted yet.
+        // The kernel also returns zero for an expiration that is due and that no interrupt has counted yet.
         let is_set = !left.is_zero() || !from_timespec(state.it_interval).is_zero();
         Ok(is_set.then_some(left))
     }

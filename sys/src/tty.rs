@@ -240,7 +240,7 @@ impl<'fd> Restore<'fd> {
 
 impl Drop for Restore<'_> {
     fn drop(&mut self) {
-        // A terminal that has hung up has no settings to put back.
+        // A terminal that has hung up has no settings to restore.
         let _ = self.put_back();
     }
 }
@@ -315,7 +315,7 @@ pub fn set_window_size(fd: impl AsFd, size: WindowSize) -> Result<()> {
 #[doc(alias = "os.tcgetpgrp")]
 pub fn foreground(fd: impl AsFd) -> Result<Option<Pid>> {
     match foreign::call("tcgetpgrp", || rustix::termios::tcgetpgrp(fd.as_fd())) {
-        // The wrapper's word for the kernel's group 0.
+        // The wrapper's value for the kernel's group 0.
         Err(Errno::OPNOTSUPP) => Ok(None),
         done => done.map(Some),
     }

@@ -226,7 +226,7 @@ impl<'c> Until<'c> {
             }
             let [_, cancelled] = either_ready(fd, wanted, cancel, self.deadline)?;
             if cancelled || self.deadline.has_passed() {
-                // What came at the last moment is not lost.
+                // A result that came at the last moment is not lost.
                 return call(Deadline::NOW);
             }
         }

@@ -274,7 +274,7 @@ impl<'a> Sweep<'a> {
         let patience = Deadline::after(PATIENCE);
         loop {
             let after = Traces::take(self.scope)?;
-            // Only threads end by themselves.
+            // Only threads end without a call.
             if after.threads() <= before.threads() || patience.has_passed() {
                 return Ok(after);
             }

@@ -52,7 +52,7 @@ impl Traces {
         let mut target = [0; 512];
         let number = name.to_bytes().iter().fold(0, |sum, digit| sum * 10 + RawFd::from(digit.wrapping_sub(b'0')));
         let Ok(len) = retry(|| readlinkat_raw(list, name, &mut target[..])) else { return };
-        // The list itself is not of the operation.
+        // The list itself does not belong to the operation.
         if number == list.as_raw_fd() {
             return;
         }

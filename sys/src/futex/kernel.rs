@@ -112,7 +112,7 @@ pub struct Waiter<'w> {
 }
 const_assert_eq!(size_of::<Waiter<'_>>(), 24);
 
-// SAFETY: a `Waiter` is a `&AtomicU32` in the kernel's spelling, and such a reference may go to any thread.
+// SAFETY: a `Waiter` is a `&AtomicU32` in the kernel's form, and such a reference may go to any thread.
 unsafe impl Send for Waiter<'_> {}
 // SAFETY: as for Send; nothing in it can be changed through a shared reference.
 unsafe impl Sync for Waiter<'_> {}

@@ -64,7 +64,7 @@ impl Cancel {
     /// Ends every wait that watches this object, now and later.
     pub fn cancel(&self) {
         self.0.store(CANCELLED, Release);
-        // There is no error to hear of: the word is mapped.
+        // There is no error to report: the word is mapped.
         let _ = super::wake(&self.0, u32::MAX, Reach::Private);
     }
 

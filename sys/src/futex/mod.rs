@@ -66,8 +66,8 @@ pub(crate) fn sleep(word: &FutexWord, expected: u32, reach: Reach, limit: Limit<
     // call. The sleeper looks again, which is right after any wake.
     let Some(watched) = limit.watched() else {
         let deadline = limit.deadline();
-        // The timer of futex(2) may come late by the thread's timer slack, 50 us as a rule. That of futex_waitv has
-        // none.
+        // The timer of futex(2) may come late by the thread's timer slack, usually 50 us. The timer of futex_waitv has
+        // no slack.
         let ended = if deadline != Deadline::NEVER && waits_on_several() {
             wait_any(&[Waiter::new(word, expected, reach)], deadline)
         } else {

@@ -34,7 +34,7 @@
 //! | VNODE, READ on a regular file | | need `/proc`; else `EOPNOTSUPP` at registration | `without_proc_a_file_is_refused` in `sys/tests/fork` |
 //! | AIO, FS, NETDEV, EMPTY, DISPATCH2, FLAG1 | some | `EOPNOTSUPP` | `what_linux_cannot_do_is_refused_with_the_reason` |
 //! | a descriptor closed while a duplicate lives | its knotes go | they go when the number is used in a change, or when their next event finds the number closed | `a_duplicate_keeps_the_events_of_a_closed_descriptor` |
-//! | fork | the child has no descriptor of the queue | the child has the queue's descriptors until it drops the queue or executes a program; each use answers `EBADF` | `a_forked_child_cannot_use_the_queue` in `sys/tests/fork` |
+//! | fork | the child has no descriptor of the queue | the child has the queue's descriptors until it drops the queue or executes a program; each use returns `EBADF` | `a_forked_child_cannot_use_the_queue` in `sys/tests/fork` |
 //! | EOF with a socket's error | the error in the notes | 0 in the notes: reading the error would take it from the program, which must read `SO_ERROR` | `the_error_of_a_socket_is_left_to_the_program` |
 //! | READ, listener of Unix sockets, and descriptors without a count (eventfd) | the number | 1 | `a_unix_listener_tells_only_that_someone_waits` |
 //! | WRITE, unknown room | the number | 1 | `an_eventfd_tells_only_that_it_has_room` |
@@ -44,7 +44,7 @@
 //! | ADD with TRIGGER | not triggered (FreeBSD) | triggered, as on macOS | `a_user_event_may_be_triggered_as_it_is_added` |
 //! | RECEIPT without room for it | the changes after it are not made | they are | `a_receipt_without_room_stops_nothing` |
 //! | C: a queue's number after close(2) | `EBADF` | kevent(2) takes it until the next kqueue(2) finds it free | `closed` in `sys/kqueue-c/tests/hostile.c` |
-//! | C: a duplicate of a queue's number | the same queue | can be polled; kevent(2) answers `EBADF` | `duplicated` in `sys/kqueue-c/tests/hostile.c` |
+//! | C: a duplicate of a queue's number | the same queue | can be polled; kevent(2) returns `EBADF` | `duplicated` in `sys/kqueue-c/tests/hostile.c` |
 //! | C: kevent64 of macOS | there | not exported: a `struct kevent64_s` has two words more (`ext`), which no knote here keeps. Use kevent(2) | `absent` in `sys/kqueue-c/tests/hostile.c` |
 //! | a signal handler during a wait | `EINTR` | the wait continues | `a_signal_handler_does_not_end_a_wait` |
 //!

@@ -67,7 +67,7 @@ impl Kqueue {
         let filled = loop {
             let left = deadline.timespec_left();
             match self.kevent(changes, events, left.as_ref()) {
-                // The changes are made even then: kqueue(2).
+                // The changes are made even in this case: kqueue(2).
                 Err(Errno::INTR) => changes = &[],
                 done => break done?,
             }
@@ -135,7 +135,7 @@ impl Kqueue {
     fn kevent(&self, changes: &[Kevent], events: &mut [MaybeUninit<Kevent>], left: Option<&Timespec>) -> Result<usize> {
         let left = left.map(|left| libc::timespec { tv_sec: left.tv_sec as _, tv_nsec: left.tv_nsec as _ });
         let until = left.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-        // Nobody has two billion of them in memory.
+        // Two billion of them do not fit in memory.
         let (given, room) = (changes.len().min(c_int::MAX as usize), events.len().min(c_int::MAX as usize));
         let (first, place) = (changes.as_ptr().cast(), events.as_mut_ptr().cast());
         // SAFETY: the system reads `given` records and a timespec, and writes at most `room` records; `Kevent` is a

@@ -1,10 +1,10 @@
 //! Access to the bytes: checked ranges, copies, atomics, and slices where no other code can write.
 //!
-//! Safe code reaches a byte that others may write in two ways only. *Copies* go as if each byte were a relaxed atomic
-//! of its own, in assembly where that is faster. *Atomics* are of one width, four bytes at multiples of four, so two of
-//! them are the same place or do not touch. The language leaves open what overlapping atomics of different widths do. A
-//! copy beside an atomic on the same bytes may see or leave half of a word, and orders nothing. Bring one to rest
-//! before using the other.
+//! Safe code reaches a byte that others may write in two ways only. *Copies* act as if each byte were a relaxed atomic
+//! of its own, in assembly where that is faster. *Atomics* have one width, four bytes at multiples of four, so two of
+//! them are the same place or do not overlap. The language does not define overlapping atomics of different widths. A
+//! copy beside an atomic on the same bytes may read or write half of a word, and orders nothing. Finish one kind of
+//! access before using the other.
 
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;

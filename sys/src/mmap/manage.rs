@@ -377,7 +377,7 @@ impl Region {
         // end.
         let base =
             retry(|| raw::call("mremap", || unsafe { rustix::mm::mremap(base, old, whole, MremapFlags::MAYMOVE) }))?;
-        // mremap(2) never answers with address 0.
+        // mremap(2) never returns address 0.
         self.start = NonNull::new(base.cast::<u8>().wrapping_add(self.skew)).ok_or(Errno::NOMEM)?;
         self.len = len;
         Ok(())

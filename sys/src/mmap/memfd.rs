@@ -10,7 +10,7 @@ use crate::fd::{AboveStandard, AsFd, AsRawFd, BorrowedFd, OwnedFd, above_standar
 use crate::raw;
 
 bitflags! {
-    /// The operations that are impossible on a [`Memfd`] for ever, for every process.
+    /// The operations that are impossible on a [`Memfd`] forever, for every process.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Seals: u32 {
         /// No more seals.
@@ -86,7 +86,7 @@ impl Memfd {
         let sealable = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let create = |flags| retry(|| raw::call("memfd_create", || rustix::fs::memfd_create(name, flags))).map(Self);
         match create(sealable | MemfdFlags::NOEXEC_SEAL) {
-            // An older kernel refuses the flag it does not know. A name too long fails once more, with the same answer.
+            // An older kernel refuses an unknown flag. A name that is too long fails again with the same error.
             Err(Errno::INVAL) => create(sealable),
             done => done,
         }

@@ -301,7 +301,7 @@ impl Region {
             })
         })?;
         let start = base.cast::<u8>().wrapping_add(skew);
-        // Without MAP_FIXED mmap(2) never answers with address 0.
+        // Without MAP_FIXED mmap(2) never returns address 0.
         let start = NonNull::new(start).ok_or(Errno::NOMEM)?;
         Ok(Self { start, len, skew, protection, backing, page })
     }
@@ -378,8 +378,8 @@ impl Drop for Region {
         // lent from it borrow it, so none is left. munmap(2) changes nothing unless it succeeds, and it is called again
         // only if it failed.
         let unmap = || raw::call("munmap", || unsafe { rustix::mm::munmap(base, whole) });
-        // It fails only where it would split what the kernel had merged and the process has too many mappings, which
-        // another thread may be mending. After the second time the memory is lost to the process, and nothing worse.
+        // It fails only if it would split what the kernel had merged and the process has too many mappings, which
+        // another thread may be reducing. After the second failure the memory stays mapped, without further harm.
         let _ = unmap().or_else(|_| unmap());
     }
 }

@@ -9,6 +9,6 @@
 #[doc(alias = "PAGESIZE")]
 #[doc(alias = "ALLOCATIONGRANULARITY")]
 pub fn page_size() -> usize {
-    // SAFETY: sysconf(3) has no preconditions; this name is known on every Linux, so the answer is never -1.
+    // SAFETY: sysconf(3) has no preconditions; this name is known on every Linux, so the result is never -1.
     (unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) as usize
 }

@@ -1,7 +1,7 @@
 //! An arena of two granules with holders that may die at any change of a word.
 //!
 //! The arena's lock is the word of the robust lock: the kernel marks it when its holder dies. Only then does the kernel
-//! close the dead one's descriptor, so a holder counts as alive a while longer.
+//! close the dead process's descriptor, so a holder counts as alive a little longer.
 
 use core::array::from_fn;
 

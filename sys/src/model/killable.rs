@@ -2,7 +2,7 @@
 //!
 //! A participant dies between any two steps of its critical stretch at which others can notice. These are: when it has
 //! been protected, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper
-//! at the gate that was pending, as it does for a word without an owner. A participant may also stop there for ever:
+//! at the gate that was pending, as it does for a word without an owner. A participant may also stop there forever:
 //! then no sleeper is woken.
 
 use super::std;
@@ -76,7 +76,7 @@ loom::thread_local! {
     static PENDING: Cell<usize> = Cell::new(0);
     /// The function that reports this participant's death to the others, before any is woken.
     static WILL: core::cell::RefCell<Option<Box<dyn FnOnce()>>> = core::cell::RefCell::new(None);
-    /// Whether this participant stops for ever after its last step, instead of dying.
+    /// Whether this participant stops forever after its last step, instead of dying.
     static STOPS: Cell<bool> = Cell::new(false);
 }
 
@@ -102,7 +102,7 @@ pub fn mourned<R>(steps: u32, told: impl FnOnce() + 'static, body: impl FnOnce()
     answer
 }
 
-/// Runs `body` in this thread until it has made `steps` steps, and stops it there for ever. `None` if it stopped.
+/// Runs `body` in this thread until it has made `steps` steps, and stops it there forever. `None` if it stopped.
 pub fn stopped<R>(steps: u32, body: impl FnOnce() -> R) -> Option<R> {
     STOPS.with(|stops| stops.set(true));
     let answer = doomed(steps, body);

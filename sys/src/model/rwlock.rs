@@ -2,7 +2,7 @@
 //! walks.
 //!
 //! The turn is the word of the robust lock, in the steps in which the lock of processes takes and releases it. The
-//! shares are the table's own steps. The kernel walks what the dead one has linked, and then what is pending.
+//! shares are the table's own steps. The kernel walks the dead participant's list, and then the pending entry.
 
 use super::std;
 use core::cell::RefCell;

@@ -201,7 +201,7 @@ crate::fd::as_raw_fd!(Child);
 impl From<Child> for OwnedFd {
     fn from(child: Child) -> Self {
         let child = ManuallyDrop::new(child);
-        // SAFETY: the field is valid for reads, and as `child` is never dropped nor used again this is its one owner;
+        // SAFETY: the field is valid for reads, and as `child` is never dropped or used again this is its only owner;
         // the other fields have nothing to free.
         unsafe { core::ptr::read(&child.pidfd) }
     }
@@ -216,7 +216,7 @@ impl fmt::Debug for Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.end.is_none() && self.is_ours() {
-            // Nobody can be told of an error here; the child is left alone then.
+            // An error cannot be reported here; the child is left alone then.
             let _ = self.try_wait();
         }
     }

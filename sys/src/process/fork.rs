@@ -120,7 +120,7 @@ pub fn fork<F: FnOnce() -> u8>(child: F) -> Result<Child, ForkError> {
     may_fork()?;
     // SAFETY: this is the only thread, so nothing that another held can be missed in the child; it holds no lock in
     // shared memory; and the child runs one closure and exits, so it never returns into a caller that did not expect a
-    // second return. The closure's own copies and borrows are copied with the memory they lie in.
+    // second return. The closure's own copies and borrows are copied with their memory.
     match unsafe { fork_unchecked() }? {
         Some(started) => Ok(started),
         None => run(child),
@@ -178,7 +178,7 @@ pub fn may_fork() -> Result<(), ForkError> {
     if raw_process::children_are_reaped_by_the_kernel()? {
         return Err(ForkError::SigchldIgnored);
     }
-    // First, because only of a thread that is alone can it be told everywhere what it holds.
+    // First, because the locks that a thread holds are known everywhere only if it is the only thread.
     prove_single_thread()?;
     if crate::robust::holds_exclusively() || crate::pthread::holds_any() {
         return Err(ForkError::LockHeld);
@@ -194,7 +194,7 @@ pub fn may_fork() -> Result<(), ForkError> {
 ///
 /// # Safety
 /// * In a process with several threads the child may make async-signal-safe calls only. Whatever a thread held (the
-///   lock of the allocator, of standard output, ...) stays held in the child for ever.
+///   lock of the allocator, of standard output, ...) stays held in the child forever.
 /// * The child holds copies of every value on the stack. It must not release twice what the parent releases as well:
 ///   guards of locks in shared memory, files to be unlinked.
 /// * Both processes return from this call, so the caller and its callers must be prepared for that.
@@ -239,7 +239,7 @@ fn descriptor_is_free() -> errno::Result<()> {
         let opened = raw::call("open", || rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()));
         return match opened {
             Err(full @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(full),
-            // A sandbox may forbid this call, which says nothing of descriptors.
+            // A sandbox may forbid this call. That does not mean that there are no free descriptors.
             Ok(_) | Err(_) => Ok(()),
         };
     }
@@ -262,7 +262,7 @@ fn run<F: FnOnce() -> u8>(child: F) -> ! {
     struct NoReturn;
     impl Drop for NoReturn {
         fn drop(&mut self) {
-            // What a Rust program exits with after a panic.
+            // The exit status of a Rust program after a panic.
             exit(101)
         }
     }

@@ -57,7 +57,7 @@ fn variable<N: FromStr>(name: &CStr) -> Option<N> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: getenv(3) answered a text that ends with a zero, which stays until the environment is changed.
+    // SAFETY: getenv(3) returned a text that ends with a zero, which stays until the environment is changed.
     let text = unsafe { CStr::from_ptr(text) };
     str::from_utf8(text.to_bytes()).ok()?.parse().ok()
 }
@@ -159,7 +159,7 @@ fn check_all(announced: RawFd, fit: RawFd) -> core::result::Result<RawFd, Listen
     }
     for fd in FIRST..fit {
         let closed = raw::call_c("fcntl", || {
-            // SAFETY: F_SETFD takes a number and an int; for a number that is not open it answers EBADF.
+            // SAFETY: F_SETFD takes a number and an int; for a number that is not open it returns EBADF.
             unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }
         });
         closed.map_err(ListenFdsError::Os)?;
@@ -169,7 +169,7 @@ fn check_all(announced: RawFd, fit: RawFd) -> core::result::Result<RawFd, Listen
 
 fn check(fd: RawFd) -> core::result::Result<(), ListenFdsError> {
     let flags = raw::call_c("fcntl", || {
-        // SAFETY: F_GETFD takes a number; for one that is not open it answers EBADF.
+        // SAFETY: F_GETFD takes a number; for one that is not open it returns EBADF.
         unsafe { libc::fcntl(fd, libc::F_GETFD) }
     });
     match flags {

@@ -20,7 +20,8 @@ pub(crate) fn pid_namespace() -> Option<u64> {
     if known >> 32 == u64::from(generation) && known != 0 {
         return Some(known & u64::from(u32::MAX));
     }
-    // The pidfd comes first, because the kernel itself answers. After a chroot, a file of that name could be any file.
+    // The pidfd comes first, because the kernel itself gives that answer. After a chroot, a file of that name could be
+    // any file.
     let inode = by_pidfd().or_else(|_| by_proc()).ok().filter(|inode| *inode != 0)?;
     if inode <= u64::from(u32::MAX) {
         KNOWN.store(u64::from(generation) << 32 | inode, Relaxed);

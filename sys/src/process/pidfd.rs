@@ -1,4 +1,4 @@
-//! Processes as descriptors: a pidfd refers to one process for ever, even when its number is reused.
+//! Processes as descriptors: a pidfd refers to one process forever, even when its number is reused.
 
 use core::time::Duration;
 

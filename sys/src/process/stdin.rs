@@ -39,7 +39,7 @@ pub fn detach_stdin() -> Result<()> {
         Err(_) => nothing()?,
     };
     if null.as_raw_fd() == STDIN {
-        // It was closed, so this is it already.
+        // Number 0 was closed, so this descriptor has it already.
         clear_cloexec(&null)?;
         let _ = null.into_raw_fd();
         return Ok(());

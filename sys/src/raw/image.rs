@@ -23,8 +23,7 @@ struct Walk<'a> {
 pub(crate) fn for_each_part(visit: &mut dyn FnMut(&[u8])) -> Result<()> {
     let mut walk = Walk { inside: for_each_part as fn(&mut dyn FnMut(&[u8])) -> Result<()> as usize, visit };
     raw::call("dl_iterate_phdr", || {
-        // SAFETY: the callback has the signature that dl_iterate_phdr(3) asks for, and takes the data for the `Walk`
-        // that this is.
+        // SAFETY: the callback has the signature that dl_iterate_phdr(3) requires, and takes the data for this `Walk`.
         unsafe { libc::dl_iterate_phdr(Some(one_image), (&raw mut walk).cast()) };
         Ok(())
     })

@@ -113,7 +113,7 @@ pub(crate) fn getrusage(who: c_int) -> Result<RawUsage> {
 ///
 /// `None`: the kernel does not keep it (before Linux 6.15), or the process is not reaped yet.
 pub(crate) fn pidfd_exit_status(fd: BorrowedFd<'_>) -> Result<Option<u32>> {
-    /// `struct pidfd_info` in its first form (64 bytes), which later kernels accept for ever.
+    /// `struct pidfd_info` in its first form (64 bytes), which later kernels accept forever.
     #[repr(C)]
     #[derive(Default)]
     struct Info {
@@ -130,7 +130,7 @@ pub(crate) fn pidfd_exit_status(fd: BorrowedFd<'_>) -> Result<Option<u32>> {
     // SAFETY: the opcode carries the size of `Info`, which is what the kernel reads and writes at the pointer.
     let ask = unsafe { rustix::ioctl::Updater::<PIDFD_GET_INFO, Info>::new(&mut info) };
     raw::call("ioctl", || {
-        // SAFETY: as argued where the request was made; on a descriptor that is not a pidfd the kernel answers ENOTTY.
+        // SAFETY: as argued where the request was made; on a descriptor that is not a pidfd the kernel returns ENOTTY.
         unsafe { rustix::ioctl::ioctl(fd, ask) }
     })?;
     Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
@@ -140,7 +140,7 @@ pub(crate) fn pidfd_exit_status(fd: BorrowedFd<'_>) -> Result<Option<u32>> {
 pub(crate) fn pidfd_pid_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     const PIDFD_GET_PID_NAMESPACE: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0xff, 5);
     let namespace = raw::call_c("ioctl", || {
-        // SAFETY: the request takes no argument; on a descriptor that is not a pidfd the kernel answers ENOTTY.
+        // SAFETY: the request takes no argument; on a descriptor that is not a pidfd the kernel returns ENOTTY.
         unsafe { libc::ioctl(fd.as_raw_fd(), PIDFD_GET_PID_NAMESPACE as _, 0) }
     })?;
     // SAFETY: the kernel has just opened it for this call.
@@ -211,7 +211,7 @@ pub(crate) fn atexit(callback: extern "C" fn()) -> Result<()> {
         // SAFETY: atexit(3) takes a function without arguments, here one that lives as long as the program.
         match unsafe { libc::atexit(callback) } {
             0 => Ok(()),
-            // The one reason: no memory for the list.
+            // The only reason: no memory for the list.
             _ => Err(Errno::NOMEM),
         }
     })
@@ -323,7 +323,7 @@ pub(crate) unsafe fn execveat(fd: c_int, argv: *const *const c_char, envp: *cons
 }
 
 fn failure<T>(answer: Result<T>) -> Errno {
-    // A call that replaces the program answers only when it failed.
+    // A call that replaces the program returns only if it failed.
     answer.err().unwrap_or(Errno::IO)
 }
 
@@ -341,7 +341,7 @@ pub(crate) fn dup_above(fd: c_int, least: c_int) -> Result<c_int> {
 /// Nothing in this process may count on what `target` led to: it is about to exec.
 pub(crate) unsafe fn dup_onto(fd: c_int, target: c_int) -> Result<()> {
     raw::call_c("dup2", || {
-        // SAFETY: dup2(2) closes what `target` led to, which the caller vouches for.
+        // SAFETY: dup2(2) closes the file of `target`, which the caller permits.
         unsafe { libc::dup2(fd, target) }
     })?;
     Ok(())

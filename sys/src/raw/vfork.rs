@@ -29,7 +29,7 @@ impl Stack {
         let guard = rustix::param::page_size();
         let (readable, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::STACK);
         let lowest = raw::call("mmap", || {
-            // SAFETY: mmap(2) of new anonymous memory, wherever the kernel likes, touches nothing that is there.
+            // SAFETY: mmap(2) of new anonymous memory, at an address that the kernel chooses, changes no other memory.
             unsafe { mmap_anonymous(null_mut(), guard + ROOM, readable, flags) }
         })?;
         let stack = Self { lowest: NonNull::new(lowest).ok_or(Errno::NOMEM)?, guard };

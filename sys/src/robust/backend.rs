@@ -70,7 +70,7 @@ pub(crate) fn thread_pointer() -> *const u8 {
     #[cfg(target_arch = "x86_64")]
     {
         let this: *const u8;
-        // SAFETY: the System V ABI for x86-64 has the thread pointer stand at %fs:0.
+        // SAFETY: the System V ABI for x86-64 stores the thread pointer at %fs:0.
         unsafe {
             core::arch::asm!("mov {}, fs:[0]", out(reg) this, options(nostack, preserves_flags, readonly, pure));
         }
@@ -118,7 +118,7 @@ fn learn() -> LockBackend {
         find_head()
     });
     let (number, form) = match found {
-        // SAFETY: the kernel answered with the head that libc registered for this thread: it is in the descriptor.
+        // SAFETY: the kernel returned the head that libc registered for this thread: it is in the descriptor.
         Some(head) if unsafe { &*head }.futex_offset.load(Relaxed) == FUTEX_OFFSET => {
             let this = thread_pointer();
             let distance = (head as isize).wrapping_sub(this as isize);

@@ -67,13 +67,13 @@ pub(crate) unsafe fn take(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> Resu
             Err(Errno::OWNERDEAD) => {
                 // SAFETY: this thread holds it, in the state that the call is for.
                 let whole = || unsafe { libc::pthread_mutex_consistent(mutex) };
-                // It fails for a mutex that is whole already, which is as well.
+                // It fails for a mutex that is whole already, which does no harm.
                 let _ = raw::call_errno("pthread_mutex_consistent", whole);
                 Taken::AfterDeath
             }
             Err(why @ (Errno::DEADLK | Errno::NOTRECOVERABLE)) => return Err(why),
             Err(Errno::BUSY) => return Ok(Taken::No),
-            // ETIMEDOUT of one slice, or of all of it.
+            // ETIMEDOUT at the end of one slice, or of the whole wait.
             Err(_) if limit.is_over() => return Ok(Taken::No),
             Err(_) => continue,
         };
@@ -90,7 +90,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// # Safety
 /// `mutex` was made by [`init`].
 unsafe fn wait(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> Result<()> {
-    // A mutex cannot be waited for together with anything else: whether the wait was cancelled is asked now and then.
+    // A wait for a mutex cannot include another object, so the loop checks regularly whether the wait was cancelled.
     let slice = if limit.watched().is_some() { LOOK } else { SLICE };
     let deadline = limit.deadline();
     match if deadline == Deadline::NEVER && slice == LOOK { Some(LOOK) } else { deadline.remaining() } {
@@ -119,7 +119,7 @@ unsafe fn wait(mutex: *mut pthread_mutex_t, limit: Limit<'_>) -> Result<()> {
 /// # Safety
 /// `mutex` was made by [`init`].
 pub(crate) unsafe fn release(mutex: *mut pthread_mutex_t) {
-    // SAFETY: the mutex is initialised; for anyone but its owner the call fails and changes nothing.
+    // SAFETY: the mutex is initialised; for any thread but the owner the call fails and changes nothing.
     if raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) }) == Ok(()) {
         HELD.fetch_sub(1, Relaxed);
     }
@@ -148,7 +148,7 @@ pub(crate) fn take_one_robust_mutex() {
     }
     // SAFETY: initialised above; no other code knows it.
     if raw::call_errno("pthread_mutex_lock", || unsafe { libc::pthread_mutex_lock(mutex) }) == Ok(()) {
-        // SAFETY: locked in the line before. Unlocking what one holds does not fail.
+        // SAFETY: locked in the line before. The owner's unlock does not fail.
         let _ = raw::call_errno("pthread_mutex_unlock", || unsafe { libc::pthread_mutex_unlock(mutex) });
     }
     // SAFETY: initialised above, and not locked, so this does not fail.

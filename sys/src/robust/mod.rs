@@ -17,10 +17,10 @@
 //! once by `get_robust_list(2)`. The thread's id is at a known place beside it, checked once against `gettid(2)`.
 //! Whether this thread's head is registered is checked at each use, since the kernel's offset is stored in it.
 //!
-//! **The order of stores** is what makes it survive a kill between any two instructions. `set_pending(node)` comes
-//! before the word is touched. It is cleared only after the node is linked (or the word is free again and the wake has
-//! been sent). So at every instant the node of an owned word is in the list or pending. The kernel reads all of it from
-//! the dying thread itself, in program order, so compiler fences are all it takes.
+//! **The order of stores** makes the list survive a kill between any two instructions. `set_pending(node)` comes before
+//! the word is changed. The pending entry is cleared only after the node is linked (or the word is free again and the
+//! wake has been sent). So at every instant the node of an owned word is in the list or pending. The kernel reads all
+//! of it from the dying thread itself, in program order, so compiler fences are enough.
 //!
 //! **What libc does to the list.** glibc leaves a thread's end to the kernel, and reads nothing of an entry but its
 //! links, when its own mutexes are linked beside it. A forked child begins with an empty list. musl does more:
@@ -112,7 +112,7 @@ impl RobustList<'_> {
     /// The id of the calling thread, for a value from [`alone`](Self::alone).
     #[inline(always)]
     pub(crate) fn id(self) -> u32 {
-        // SAFETY: the id's place was checked when the distance was learned, and it is set before the thread runs.
+        // SAFETY: the id's place was checked when the distance was determined, and it is set before the thread runs.
         unsafe { *id_place(thread_pointer(), self.head) }
     }
 
@@ -153,7 +153,7 @@ impl RobustList<'_> {
         if self.head.futex_offset.load(Relaxed) != FUTEX_OFFSET {
             return false;
         }
-        // musl ignores the kernel's answer.
+        // musl ignores the kernel's result.
         let registered = find_head() == Some(core::ptr::from_ref(self.head));
         if !registered {
             self.head.futex_offset.store(0, Relaxed);
@@ -261,7 +261,7 @@ impl RobustList<'_> {
     pub(crate) fn link_alone(self, node: &Node) {
         node.home.store(core::ptr::from_ref(node).expose_provenance(), Relaxed);
         node.next.store(self.end(), Relaxed);
-        // `prev` is not looked at while a node is at the front, and is set when another comes before it.
+        // `prev` is not read while a node is at the front, and is set when another comes before it.
         compiler_fence(SeqCst);
         self.head.list.store(node.entry(), Relaxed);
     }

@@ -92,7 +92,7 @@ pub fn current_cpu() -> usize {
 #[doc(alias = "os.cpu_count")]
 #[doc(alias = "_SC_NPROCESSORS_ONLN")]
 pub fn online_cpus() -> Option<usize> {
-    // SAFETY: sysconf(3) takes a number and has no other precondition; one that it does not know is answered with -1.
+    // SAFETY: sysconf(3) takes a number and has no other precondition; one that it does not know gives -1.
     let answer = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     usize::try_from(answer).ok().filter(|count| *count > 0)
 }

@@ -155,6 +155,6 @@ pub fn from_bytes<T: Plain>(bytes: &[u8]) -> Option<T> {
     if bytes.len() != size_of::<T>() {
         return None;
     }
-    // SAFETY: there are as many bytes, wherever they lie, and every mixture of bytes is a valid value.
+    // SAFETY: the number of bytes is the same, at any address, and every mixture of bytes is a valid value.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }

@@ -132,7 +132,7 @@ impl Header {
 
 /// Checks every type at compile time.
 pub(crate) const fn fits_in_shared_memory<T>() {
-    // The model checker's atomics have, and no model places them.
+    // The model checker's atomics have such an alignment, but no model places them.
     assert!(cfg!(loom) || !core::mem::needs_drop::<T>(), "what lives in shared memory has no Drop");
     // A page is the most that a mapping's beginning is aligned to everywhere.
     assert!(align_of::<T>() <= 4096, "a value in shared memory cannot be aligned to more than 4096 bytes");
@@ -152,7 +152,7 @@ fn abi() -> u64 {
 
 /// Reads the header of memory that another process made, after a check that the memory cannot shrink.
 pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
-    // No other kind of file answers to the question.
+    // The call fails for every other kind of file.
     if !seals_of(memory.as_fd()).map_err(|_| AttachError::NotSealed)?.contains(SEALS) {
         return Err(AttachError::NotSealed);
     }
@@ -164,7 +164,7 @@ pub(super) fn read(memory: &OwnedFd) -> Result<Header, AttachError> {
         return Err(AttachError::NotOurs);
     }
     let mut header = MaybeUninit::<Header>::uninit();
-    // SAFETY: both are as long as a header, and apart.
+    // SAFETY: both have the size of a header, and do not overlap.
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), header.as_mut_ptr().cast(), bytes.len()) };
     // SAFETY: every byte was written, and a header is numbers only.
     let header = unsafe { header.assume_init() };

@@ -207,7 +207,7 @@ impl<T: ?Sized + Shareable> Deref for Shm<T> {
 
 impl<T: ?Sized> Drop for Shm<T> {
     fn drop(&mut self) {
-        // SAFETY: the value is mapped still, and valid.
+        // SAFETY: the value is still mapped, and valid.
         if unsafe { (self.is_linked)(self.value) } {
             // The kernel and this process's threads still know addresses in here.
             self.region.take().map(Region::leak);

@@ -202,7 +202,7 @@ macro_rules! atomics {
 numbers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
 atomics!(AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize AtomicI8 AtomicI16 AtomicI32 AtomicI64 AtomicIsize);
 
-// SAFETY: nothing at all holds no pointer. It cannot be placed by itself, but inside a lock that guards nothing in
+// SAFETY: `()` holds no pointer. It cannot be placed alone, but inside a lock that guards no data in
 // memory.
 unsafe impl Shareable for () {
     const FINGERPRINT: Fingerprint = Description::of("nothing").fingerprint();
@@ -304,7 +304,7 @@ impl<T> InitWith<T, fn(*mut T) -> Result<()>> {
     /// Zero bytes are a valid `T`.
     pub(crate) unsafe fn zeroed() -> Self {
         fn write<T>(place: *mut T) -> Result<()> {
-            // SAFETY: the place is as `Init::init` asks, and `InitWith` has no other user of this function.
+            // SAFETY: the place meets the conditions of `Init::init`, and only `InitWith` uses this function.
             unsafe { place.write_bytes(0, 1) };
             Ok(())
         }
@@ -361,7 +361,7 @@ pub fn array<T: Shareable, I: Init<T>, const N: usize>(mut init: impl FnMut(usiz
     let write = move |place: *mut [T; N]| {
         for index in 0..N {
             let element = place.cast::<T>().wrapping_add(index);
-            // SAFETY: the element is inside the array's place, which is as `Init::init` asks.
+            // SAFETY: the element is inside the array's place, which meets the conditions of `Init::init`.
             unsafe { init(index).init(element) }?;
         }
         Ok(())
@@ -496,7 +496,7 @@ macro_rules! shareable {
                 let write = move |place: *mut $name| {
                     $(
                         let offset = ::core::mem::offset_of!($name, $field);
-                        // SAFETY: the field is inside the place, which is as `Init::init` asks.
+                        // SAFETY: the field is inside the place, which meets the conditions of `Init::init`.
                         unsafe { $crate::shm::init_field(place, offset, $field, |whole: &$name| &whole.$field) }?;
                     )+
                     ::core::result::Result::Ok(())

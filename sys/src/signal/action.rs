@@ -168,7 +168,7 @@ pub fn restore_default(signal: Signal) -> Result<Action> {
 /// extern "C" fn note(_signal: i32) {
 ///     SEEN.store(true, Relaxed);
 /// }
-/// // SAFETY: the handler stores to an atomic and does nothing else, and a function lives for ever.
+/// // SAFETY: the handler stores to an atomic and does nothing else, and a function lives forever.
 /// unsafe { handle(Signal::USR1, note, Flags::RESTART, SignalSet::EMPTY) }?;
 /// raise(Signal::USR1)?;
 /// assert!(SEEN.load(Relaxed));
@@ -181,7 +181,7 @@ pub unsafe fn handle(
     flags: Flags,
     blocked: SignalSet,
 ) -> Result<Action> {
-    // A handler of one argument: the flag that promises three would only be a lie.
+    // A handler with one argument: the flag for three arguments would be wrong.
     let flags = flags - Flags::from_bits_retain(libc::SA_SIGINFO as u32);
     change(signal, Some(&action(handler as usize, flags, blocked)))
 }

@@ -88,7 +88,7 @@ impl SignalSet {
     pub(super) fn from_c(set: &libc::sigset_t) -> Self {
         let mut word = 0;
         for number in 1..=i64::BITS as i32 {
-            // SAFETY: the set is initialised; a number that libc refuses answers -1.
+            // SAFETY: the set is initialised; a number that libc refuses returns -1.
             if unsafe { libc::sigismember(set, number) } == 1 {
                 word |= bit(number);
             }

@@ -225,7 +225,7 @@ fn unix(rest: &[u8]) -> Option<Address> {
 unsafe impl SocketAddrArg for Address {
     unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
         match self {
-            // SAFETY: what this function may assume of `f`, that one may.
+            // SAFETY: this function and that one may assume the same of `f`.
             Self::Ip(address) => unsafe { address.with_sockaddr(f) },
             Self::Unix(address) => {
                 let un = SockaddrUn { family: AddressFamily::UNIX.as_raw(), path: address.bytes };

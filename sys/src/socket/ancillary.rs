@@ -298,7 +298,7 @@ pub(crate) fn peer_credentials(fd: BorrowedFd<'_>) -> Result<Option<Credentials>
         // SAFETY: `place` has room for the `len` bytes of a ucred, plain integers; both outlive the call.
         unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, place, room) }
     })?;
-    // What the kernel says where there is no peer.
+    // The kernel's value if there is no peer.
     let nobody = peer.pid == 0 && peer.uid == u32::MAX;
     Ok((!nobody).then(|| Credentials { pid: Pid::from_raw(peer.pid.max(0)), uid: peer.uid, gid: peer.gid }))
 }

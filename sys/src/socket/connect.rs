@@ -50,7 +50,7 @@ impl Socket {
     #[cold]
     fn connect_when_there_is_room(&self, address: &Address, deadline: Deadline) -> Result<bool> {
         while !deadline.has_passed() {
-            // Zero would mean "for ever".
+            // Zero would mean "forever".
             let slice = deadline.remaining().map(|left| left.clamp(Duration::from_micros(1), LONGEST));
             self.set_send_timeout(slice)?;
             let connected = set_blocking(self).and_then(|()| self.connect_once(address));

@@ -359,12 +359,12 @@ impl<S: Scope, const N: usize> Condition<S, N> {
         let levels = core::cell::Cell::new(0);
         // SAFETY: the queue calls this once, and the guard is used again only after `take_again`.
         let let_go = || levels.set(unsafe { guard.let_go() });
-        // SAFETY: called after `let_go`, with what that answered.
+        // SAFETY: called after `let_go`, with its result.
         let take_again = || unsafe { guard.take_again(levels.get()) };
         match self.queue.wait(limit, let_go, take_again)? {
             (notified, Ok(())) => Ok((guard, notified)),
             (_, Err(refused)) => {
-                // The lock is not this thread's any more, so there is nothing to release.
+                // This thread does not hold the lock any more, so there is nothing to release.
                 core::mem::forget(guard);
                 Err(refused)
             }

@@ -257,7 +257,7 @@ impl<S: Scope> Event<S> {
                     return Ok(true);
                 }
                 if slept && seen & LEFT != 0 {
-                    // A wake that was meant for one of those before met this one.
+                    // This thread got a wake that was meant for an earlier sleeper.
                     self.wake_all(seen);
                     slept = false;
                     continue;

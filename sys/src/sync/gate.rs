@@ -213,8 +213,8 @@ impl Gate for SharedGate {
         if limit.is_cancelled() {
             return Woke::TimedOut;
         }
-        // Woken and protected it is at the lower half. The upper one is looked at when the sleeper is queued there
-        // already, so a change that this look misses finds a sleeper to wake.
+        // Wakes and the protection use the lower half. The upper half is compared when the sleeper is already queued at
+        // the lower one. So a change that this compare misses finds a sleeper to wake.
         let lower = Waiter::new(state.futex(), announced as u32, Reach::Shared);
         // No thread is ever woken at this word, so the cheaper kind of word is enough.
         let upper = Waiter::new(state.upper(), (announced >> 32) as u32, Reach::Private);
@@ -231,7 +231,7 @@ impl Gate for SharedGate {
     }
 
     fn wake_at(state: &SplitWord, count: u32) {
-        // There is no error to hear of: the word is mapped.
+        // There is no error to report: the word is mapped.
         let _ = futex::wake(state.futex(), count, Reach::Shared);
     }
 }

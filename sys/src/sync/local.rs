@@ -16,7 +16,7 @@ impl LocalLock {
 }
 
 // SAFETY: `Cell` is not Sync, so only one thread ever sees the object; the flag is set from take to release, and a take
-// that finds it set never answers `Ok(true)`.
+// that finds it set never returns `Ok(true)`.
 unsafe impl RawLock for LocalLock {
     fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if !self.0.replace(true) {

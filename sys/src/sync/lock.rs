@@ -94,7 +94,7 @@ use crate::thread_bound::StaysInItsThread;
 /// Differs from Python's `threading.Lock`: the data is inside, and dropping the guard releases the lock. In scope
 /// [`Shared`] it belongs to the thread that took it.
 ///
-/// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
+/// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder continues.
 ///
 /// # Examples
 /// ```
@@ -244,7 +244,7 @@ unsafe impl<T: Shareable, I: Init<T>> Init<Lock<T, Shared>> for SharedInit<I> {
     }
 }
 
-// SAFETY: a shared lock holds no pointer that anyone but its holder follows, has no Drop, is repr(C), and any state
+// SAFETY: a shared lock holds no pointer that any thread but its holder follows, has no Drop, is repr(C), and any state
 // that a killed process leaves is one of the states of the word's table; the data is Shareable itself.
 unsafe impl<T: ?Sized + Shareable> Shareable for Lock<T, Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("Lock", T::FINGERPRINT);

@@ -142,7 +142,7 @@ unsafe impl Owned for OwnedWord {
 /// Differs from Python's `threading.RLock`: the data is inside, and a level is given back by dropping its guard. So
 /// another thread cannot give it back.
 ///
-/// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder goes on.
+/// A holder that is stopped, not dead, keeps the lock: a take without a limit waits until the holder continues.
 ///
 /// # Examples
 /// ```
@@ -237,8 +237,9 @@ impl<T> RLock<T, Shared> {
     }
 }
 
-// SAFETY: as for `Lock`: no pointer that anyone but the holder follows, no Drop, repr(C), any state of the raw lock is
-// one of its table's, any depth is overwritten by the next taker; the data is Shareable itself, and never lent mutably.
+// SAFETY: as for `Lock`: no pointer that any thread but the holder follows, no Drop, repr(C), any state of the raw lock
+// is one of its table's, any depth is overwritten by the next taker. The data is Shareable itself, and never lent
+// mutably.
 unsafe impl<T: Shareable> Shareable for RLock<T, Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("RLock", T::FINGERPRINT);
     const LOCKS: bool = true;
@@ -473,7 +474,7 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RLockGuard<'_, T, S> {
 }
 
 // SAFETY: `check` says whether this thread holds the lock; letting go releases every level of it. Guards of other
-// levels go on lending `&T` while another thread has the lock and is lent it as well: `T` is `Sync`.
+// levels continue to lend `&T` while another thread has the lock and is lent it as well: `T` is `Sync`.
 unsafe impl<T: ?Sized + Sync, S: Scope> Held for RLockGuard<'_, T, S> {
     type Scope = S;
     type Answer<A> = Result<A, Refused>;

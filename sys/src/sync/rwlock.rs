@@ -1,7 +1,7 @@
 //! A lock around data with many readers or one writer at a time.
 //!
 //! One source for three scopes, as for [`Lock`](super::lock::Lock). Any participant of an `RwLock<T, Shared>` may be
-//! killed at any instruction, and the others go on.
+//! killed at any instruction, and the others continue.
 //!
 //! ```
 //! use ossature_sys::sync::rwlock::RwLock;
@@ -126,7 +126,7 @@ use crate::thread_bound::StaysInItsThread;
 ///
 /// Python has none. In scope [`Shared`] a share and the right to write belong to the thread that took them.
 ///
-/// A participant that is stopped, not dead, keeps what it has: a call without a limit waits until it goes on.
+/// A participant that is stopped, not dead, keeps what it has: a call without a limit waits until it continues.
 ///
 /// # Examples
 /// ```
@@ -254,8 +254,8 @@ impl<T> RwLock<T, Shared> {
     }
 }
 
-// SAFETY: as for `Lock`: no pointer that anyone but a share's or the turn's holder follows, no Drop, repr(C), and any
-// state that a killed process leaves is one of the states of the tables; the data is Shareable itself.
+// SAFETY: as for `Lock`: no pointer that any thread but a share's or the turn's holder follows, no Drop, repr(C), and
+// any state that a killed process leaves is one of the states of the tables. The data is Shareable itself.
 unsafe impl<T: Shareable> Shareable for RwLock<T, Shared> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("RwLock", T::FINGERPRINT);
     const LOCKS: bool = true;
@@ -284,7 +284,7 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
     #[inline]
     pub fn read(&self) -> S::Outcome<ReadGuard<'_, T, S>> {
         S::outcome(loop {
-            // Without a limit there is no other answer.
+            // Without a limit there is no other result.
             if let Some(guard) = self.reading(Limit::NEVER).transpose() {
                 break guard;
             }

@@ -204,11 +204,11 @@ impl SharedLock {
         Err(Refused::Unrecoverable)
     }
 
-    /// Answers [`is_mine`](Owned::is_mine) when the list has several entries, or nothing is known yet.
+    /// Implements [`is_mine`](Owned::is_mine) when the list has several entries, or nothing is known yet.
     #[inline(never)]
     fn is_mine_among_others(&self) -> bool {
         match RobustList::current() {
-            // The number comes first: it is wrong for nearly every thread that asks and is not the holder.
+            // The number comes first: it is wrong for nearly every calling thread that is not the holder.
             Some((here, id)) => self.node.word.futex() & OWNER == id && here.linked(&self.node).is_some(),
             None if lock_backend() == LockBackend::Pthread && self.spin.load(Relaxed) == gettid() => {
                 // SAFETY: with this backend.
@@ -450,7 +450,7 @@ unsafe impl RawLock for SharedLock {
 
     #[cold]
     unsafe fn mark_unrecoverable(&self) {
-        // A guard that was left over when its lock was released by another name has no say.
+        // A guard that was left over when its lock was released by another name has no effect.
         if !self.is_mine() {
             return;
         }

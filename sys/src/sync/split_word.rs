@@ -30,7 +30,7 @@ impl SplitWord {
 
     #[inline(always)]
     pub(crate) fn change(&self, from: u64, to: u64, order: Ordering) -> Result<u64, u64> {
-        // Where everything is in one order, so is what is learned from losing.
+        // With `SeqCst`, the load of a failed exchange is `SeqCst` too.
         let lost = if matches!(order, Ordering::SeqCst) { order } else { Ordering::Relaxed };
         self.0.compare_exchange(from, to, order, lost)
     }

@@ -37,7 +37,7 @@ pub(crate) fn mine() -> u64 {
 #[cold]
 #[inline(never)]
 fn first() -> u64 {
-    // At a thousand million threads a second this lasts 584 years.
+    // At a billion threads a second this lasts 584 years.
     static LAST: AtomicU64 = AtomicU64::new(0);
     let number = LAST.fetch_add(1, Relaxed) + 1;
     place::store(number);

@@ -322,7 +322,7 @@ impl<S: Scope> Units<S> {
     pub(crate) fn wake_for_slot(&self) {
         let seen = self.state();
         if has_sleepers(seen) && self.wake(1) == 0 && self.state.change(seen, seen & !SLEEPERS, SeqCst).is_ok() {
-            // Somebody may have come to sleep meanwhile, when the slot was taken again.
+            // A thread may have come to sleep meanwhile, when the slot was taken again.
             self.wake(u32::MAX);
         }
     }

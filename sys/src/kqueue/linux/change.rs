@@ -104,7 +104,7 @@ impl QueueState {
             _ => Ok(()),
         };
         if let Err(errno) = made {
-            // The knote of a closed descriptor has gone already.
+            // The knote of a closed descriptor was removed already.
             if self.table.of_generation(at, before.generation).is_some() {
                 self.restore(at, &before);
             }
@@ -133,7 +133,7 @@ impl QueueState {
     fn has_news(&self, at: At) -> bool {
         let slot = self.table.at(at);
         match Filter::from_number(slot.filter) {
-            // The kernel reports an entry that was changed anew.
+            // The kernel reports a changed entry again.
             Filter::READ | Filter::WRITE => slot.kind() == Kind::Always,
             Filter::VNODE | Filter::PROC => slot.found != 0,
             _ => slot.count != 0,
@@ -165,7 +165,7 @@ impl QueueState {
         let slot = self.table.at_mut(at);
         slot.set_kind(Kind::Always);
         let (ident, filter) = (slot.ident, slot.filter);
-        // SAFETY: the call asks about a number; one that is not open is answered by EBADF.
+        // SAFETY: the call asks about a number; one that is not open gives EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(super::file::number(ident)?) };
         if filter == Filter::READ.number() && super::file::is_regular(&super::file::stat(fd)?) {
             self.watch_file(at)?;
@@ -217,12 +217,12 @@ impl QueueState {
         };
         let is_wall = notes.contains(Notes::ABSTIME);
         let is_once = is_wall || change.flags().contains(Flags::ONESHOT);
-        // A period of nothing is one unit.
+        // A period of 0 is one unit.
         let data = if change.data() == 0 && !is_once { 1 } else { change.data() };
         if data < 0 {
             return Err(Errno::INVAL);
         }
-        // 2^63 nanoseconds, 292 years, are as good as never.
+        // 2^63 nanoseconds, 292 years, count as never.
         let span = u64::try_from(i128::from(data) * unit).unwrap_or(u64::MAX).min(u64::MAX / 2);
         if is_wall {
             self.need_wall()?;
@@ -295,7 +295,7 @@ fn is_open(change: &Kevent) -> bool {
         return true;
     }
     let Ok(number) = super::file::number(change.ident()) else { return false };
-    // SAFETY: the call asks about a number; one that is not open is answered by EBADF.
+    // SAFETY: the call asks about a number; one that is not open gives EBADF.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     crate::fd::is_cloexec(fd).is_ok()
 }

@@ -60,7 +60,7 @@ impl QueueState {
         self.round = self.round.wrapping_add(1).max(1);
         self.memory_first = !self.memory_first;
         self.expire();
-        // Nobody would meet such an entry, because the kernel is not asked. A sleeper would not sleep.
+        // Such an entry would never come up, because the kernel is not called. A sleeper would not sleep.
         let renewed = if self.orphans > 0 && self.outside == 0 { self.renew() } else { Ok(()) };
         if self.memory_first {
             self.take_active(found);
@@ -130,7 +130,7 @@ impl QueueState {
                 let is_kept = slot.kind() == Kind::Watched && !io::has_low_water(&slot);
                 match self.level(&slot, seen) {
                     Err(_) => drop(self.remove(at)),
-                    // An edge for which there was no room, and whose cause has gone meanwhile: waits for the next one.
+                    // An edge for which there was no room, and whose cause ended meanwhile: waits for the next one.
                     Ok(_) if is_kept && !io::is_ready(&slot) => drop(self.enter(at, false)),
                     Ok(level) if level.is_ready => {
                         if !clears && !is_kept {
@@ -167,7 +167,7 @@ impl QueueState {
             }
             Filter::TIMER | Filter::SIGNAL if slot.count > 0 => {
                 self.table.at_mut(at).count = 0;
-                // The BSDs say that these clear themselves.
+                // The BSDs document that these clear themselves.
                 let flags = event.flags() | Flags::CLEAR;
                 let data = i64::try_from(slot.count).unwrap_or(i64::MAX);
                 self.report(at, event.with_flags(flags).with_data(data), found);
@@ -187,7 +187,7 @@ impl QueueState {
         if end != 0 {
             self.table.activate(at);
         } else if slot.is_over() {
-            // Nobody asked for the end.
+            // The end was not requested.
             flags |= Flags::EOF | Flags::ONESHOT;
             self.table.at_mut(at).flags |= Flags::ONESHOT.bits();
         }
@@ -209,7 +209,7 @@ impl QueueState {
         slot.round = self.round;
         let flags = Flags::from_bits_retain(slot.flags);
         if flags.contains(Flags::ONESHOT) {
-            // Whatever the kernel says about a descriptor that was closed meanwhile, the event was reported.
+            // The kernel's error for a descriptor that was closed meanwhile is ignored: the event was reported.
             let _ = self.remove(at);
         } else if flags.contains(Flags::DISPATCH) {
             slot.set_disabled(true);
@@ -242,7 +242,7 @@ impl QueueState {
         const BATCH: usize = 128;
         let mut room = [MaybeUninit::<Event>::uninit(); BATCH];
         let mut is_again = false;
-        // The queue's own descriptors that were met: these take no room.
+        // The queue's own descriptors that were reported: these take no room.
         let mut own = 0_u64;
         loop {
             let most = found.room().min(BATCH);
@@ -322,7 +322,7 @@ impl QueueState {
             self.table.activate(at);
             return false;
         }
-        // An edge that is left over from a full list is of the same state.
+        // An edge that is left over from a full list has the same state.
         self.table.deactivate(at);
         match self.level(&slot, flags) {
             Err(_) => drop(self.remove(at)),

@@ -66,8 +66,8 @@ impl Connector {
             raw::call_c("socket", || unsafe { libc::socket(libc::AF_NETLINK, KIND, libc::NETLINK_CONNECTOR) })?;
         // SAFETY: the result is a new descriptor that no other code owns.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) }.above_standard()?;
-        // Memory that is used only while the queue does not read. What may administrate the network may exceed the
-        // limit.
+        // Memory that is used only while the queue does not read. A process that may administrate the network may
+        // exceed the limit.
         const ROOM: usize = 8 << 20;
         for option in [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF] {
             if set_option(&socket, option, ROOM as c_int).is_ok() {
@@ -96,7 +96,7 @@ impl Connector {
             match connector.next() {
                 Ok(Some(News::Answer(0))) => return Ok(()),
                 Ok(Some(News::Answer(error))) => return Err(Errno::from_raw_os_error(error as i32)), // an error number
-                // Other processes fork meanwhile; what is lost of them is of no concern.
+                // Other processes fork meanwhile; their lost events do not matter.
                 Ok(Some(_)) | Err(Errno::NOBUFS) if !deadline.has_passed() => {}
                 Ok(None) if ready(connector.socket.as_fd(), PollFlags::IN, deadline)? => {}
                 Ok(_) | Err(Errno::NOBUFS) => return Err(Errno::OPNOTSUPP),
@@ -121,7 +121,7 @@ impl Connector {
                 place.copy_from_slice(&word.to_ne_bytes());
             }
         }
-        // The length of what follows the connector's head is a half word.
+        // The length of the data behind the connector's head has 16 bits.
         if let Some(place) = message.get_mut(CONNECTOR + 16..CONNECTOR + 18) {
             place.copy_from_slice(&(size_of::<u32>() as u16).to_ne_bytes());
         }
@@ -167,7 +167,7 @@ impl AsFd for Connector {
 impl Drop for Connector {
     fn drop(&mut self) {
         if self.generation == generation() {
-            // Older kernels count subscriptions, not sockets. One that stays costs the kernel time, and nothing else.
+            // Older kernels count subscriptions, not sockets. A remaining subscription costs only kernel time.
             let _ = self.ask(IGNORE);
         }
     }
@@ -183,7 +183,7 @@ fn set_option(socket: &OwnedFd, option: c_int, value: c_int) -> Result<()> {
 
 /// The address of this socket or of the kernel, with a mask of groups.
 fn address(groups: u32) -> libc::sockaddr_nl {
-    // SAFETY: all of it is plain numbers, for which zero is a value.
+    // SAFETY: the structure is plain numbers, for which zero is a value.
     let mut address: libc::sockaddr_nl = unsafe { core::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
     address.nl_groups = groups;

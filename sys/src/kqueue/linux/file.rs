@@ -65,14 +65,14 @@ impl QueueState {
     /// `EBADF`, `EOPNOTSUPP` without `/proc`, `ENOSPC` and `ENOMEM` without watches.
     pub(super) fn watch_file(&mut self, at: At) -> Result<()> {
         let slot = *self.table.at(at);
-        // SAFETY: the calls below ask about a number; one that is not open is answered by EBADF.
+        // SAFETY: the calls below ask about a number; one that is not open gives EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let stat = stat(fd)?;
         let path = Path::of_descriptor(slot.ident);
         let path = path.as_c_str().ok_or(Errno::INVAL)?;
         // In addition to what other knotes of the same file want.
         let watch = match self.news()?.add(path, wanted(&slot) | Events::MASK_ADD) {
-            // The descriptor is open, so it is `/proc` that is not there.
+            // The descriptor is open, so `/proc` is missing.
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Errno::OPNOTSUPP),
             watch => watch?,
         };
@@ -89,7 +89,7 @@ impl QueueState {
         self.table.unwatch(at);
         if self.table.watched(number, None).is_none() {
             if let Some(news) = &self.news {
-                // The watch may have gone with its file.
+                // The watch may have been removed with its file.
                 let _ = news.remove(Watch(number));
             }
         }
@@ -168,7 +168,7 @@ impl QueueState {
         if stat.st_size as i64 > slot.len {
             found |= Notes::EXTEND;
         }
-        // Of a directory, what happens to the files in it is not news.
+        // Opens, closes and the like of files in a directory are not reported for the directory.
         if !in_directory {
             let pairs = [
                 (Events::DELETE_SELF, Notes::DELETE),

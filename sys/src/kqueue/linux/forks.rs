@@ -68,7 +68,7 @@ impl QueueState {
                     }
                     return Ok(());
                 }
-                // What had come before is still there to be read.
+                // Earlier messages can still be read.
                 Err(Errno::NOBUFS) => self.is_news_lost = true,
                 Err(errno) => return Err(errno),
             }
@@ -133,7 +133,7 @@ impl QueueState {
         let pid = i32::try_from(child).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
         let pidfd = match pidfd_open(pid) {
             Ok(pidfd) => Some(pidfd),
-            // It has ended, and its parent has waited for it: the news of its end is on its way.
+            // It has ended, and its parent has waited for it: the event of its end will come.
             Err(Errno::SRCH | Errno::INVAL) => None,
             Err(errno) => return Err(errno),
         };

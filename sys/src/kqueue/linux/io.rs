@@ -16,14 +16,13 @@ use crate::{pipe, raw};
 /// The epoll interest of a knote's entry.
 pub(super) fn interest(slot: &Slot) -> Interest {
     if slot.is_disabled() {
-        // Epoll reports a hang-up of any entry; of this one once, which is ignored, and then it is silent.
+        // Epoll reports a hang-up of any entry; it reports this one once, which is ignored.
         return Interest::ET | Interest::ONESHOT;
     }
     let wanted = if slot.filter == Filter::READ.number() { Interest::IN | Interest::RDHUP } else { Interest::OUT };
     let flags = Flags::from_bits_retain(slot.flags);
     if flags.contains(Flags::CLEAR) || has_low_water(slot) {
-        // What is there but below the mark would be reported over and over: such a knote is looked at from the active
-        // list.
+        // Bytes below the mark would be reported over and over, so the active list checks such a knote.
         return wanted | Interest::ET;
     }
     if flags.contains(Flags::DISPATCH) { wanted | Interest::ONESHOT } else { wanted }
@@ -53,7 +52,7 @@ impl QueueState {
     pub(super) fn enter(&mut self, at: At, is_new: bool) -> Result<()> {
         let slot = *self.table.at(at);
         let (filter, token) = (Filter::from_number(slot.filter), self.token(at));
-        // SAFETY: epoll_ctl takes a number to watch, and answers EBADF for one that is not open.
+        // SAFETY: epoll_ctl takes a number to watch, and returns EBADF for one that is not open.
         let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let wanted = interest(&slot);
         let set = self.set_of(filter)?;
@@ -72,7 +71,7 @@ impl QueueState {
     /// # Errors
     /// `EBADF` when the descriptor is not open.
     pub(super) fn level(&self, slot: &Slot, found: Interest) -> Result<Level> {
-        // SAFETY: the calls below ask about a number; one that is not open is answered by EBADF.
+        // SAFETY: the calls below ask about a number; one that is not open gives EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let is_read = slot.filter == Filter::READ.number();
         if slot.kind() == Kind::Always {
@@ -94,7 +93,7 @@ pub(super) fn is_over(slot: &Slot, found: Interest) -> bool {
 /// Polls the descriptor of a knote directly.
 pub(super) fn is_ready(slot: &Slot) -> bool {
     let Ok(number) = number(slot.ident) else { return false };
-    // SAFETY: poll takes a number, and answers POLLNVAL for one that is not open.
+    // SAFETY: poll takes a number, and returns POLLNVAL for one that is not open.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     let wanted = if slot.filter == Filter::READ.number() { PollFlags::IN } else { PollFlags::OUT };
     ready(fd, wanted, Deadline::NOW).unwrap_or(true)
@@ -105,7 +104,7 @@ fn unread(fd: BorrowedFd<'_>) -> Result<i64> {
     match pipe::unread(fd) {
         Ok(bytes) => Ok(i64::try_from(bytes).unwrap_or(i64::MAX)),
         Err(Errno::BADF) => Err(Errno::BADF),
-        // An eventfd, a timer: nothing that has bytes, so no listener either, which answers EINVAL.
+        // An eventfd or a timer: a file without bytes. It is not a listener either, which returns EINVAL.
         Err(Errno::NOTTY) => Ok(1),
         Err(_) => Ok(backlog(fd).unwrap_or(1)),
     }

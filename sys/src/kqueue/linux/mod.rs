@@ -29,7 +29,7 @@
 //!
 //! **Generations.** An event of an epoll set carries the place and the generation of its knote. An event of an older
 //! generation comes from an entry that cannot be named any more, because its descriptor was closed while a duplicate
-//! lives. Then both sets are made anew, in `renew.rs`.
+//! lives. Then both sets are rebuilt, in `renew.rs`.
 //!
 //! **Fairness.** A collection takes active knotes in memory and ready entries in the kernel in turns. Each list is a
 //! queue: a knote that was reported and remains active goes to its end.
@@ -114,7 +114,7 @@ pub struct Kqueue {
 
 // SAFETY: the state is plain numbers, descriptors and a private mapping, none of them bound to a thread.
 unsafe impl Send for Kqueue {}
-// SAFETY: the state is reached by `Locked` only, of which the lock allows one at a time.
+// SAFETY: the state is reached by `Locked` only, and the lock allows one `Locked` at a time.
 unsafe impl Sync for Kqueue {}
 
 impl Kqueue {
@@ -229,7 +229,7 @@ impl Kqueue {
             let collected = state.collect(&mut found);
             if collected.is_err() || !found.is_empty() || deadline.has_passed() {
                 let rearmed = state.leave();
-                // What was taken is not lost to an error, which comes again.
+                // Events that were taken are not lost to an error, which comes again.
                 if found.is_empty() {
                     collected.and(rearmed)?;
                 }

@@ -1,8 +1,8 @@
 //! Replaces sets that have entries that cannot be named any more.
 //!
-//! A new set reports every edge-triggered entry that is ready, also where the old set has reported it. So these entries
-//! are put into the new set first, and what the new set reports then is dropped. The old set has the edges that were
-//! not reported yet, and those that come meanwhile. At the end they are armed again in the new set, in this order:
+//! A new set reports every edge-triggered entry that is ready, even if the old set has reported it. So these entries
+//! are put into the new set first, and the events that the new set then reports are dropped. The old set has the edges
+//! that were not reported yet, and new ones. At the end the entries are armed again in the new set, in this order:
 //!
 //! | step | an edge that comes after the step |
 //! | --- | --- |
@@ -53,7 +53,7 @@ impl Sets {
 }
 
 impl QueueState {
-    /// Makes both sets anew, with every entry that can still be named. No edge is lost or repeated.
+    /// Rebuilds both sets, with every entry that can still be named. No edge is lost or repeated.
     ///
     /// # Errors
     /// The kernel's error for a new set; the old sets remain.
@@ -117,15 +117,15 @@ impl QueueState {
             return Ok(());
         }
         let (Some(old), Some(new)) = (old.of(filter), new.of(filter)) else { return Ok(()) };
-        // SAFETY: epoll_ctl takes a number, and answers EBADF for one that is not open.
+        // SAFETY: epoll_ctl takes a number, and returns EBADF for one that is not open.
         let fd = unsafe { BorrowedFd::borrow_raw(super::file::number(slot.ident)?) };
-        // A question that changes nothing where the answer is yes: a change of the entry would repeat its edge.
+        // This test changes nothing if the entry exists: a change of the entry would repeat its edge.
         match old.register(fd, interest, token) {
             Err(Errno::EXIST) => new.register(fd, interest, token),
             // The kernel returns this error before it searches for the entry. The entry of a set that is nested too
             // deep may exist, which a change shows. The change repeats an edge, but the queue keeps its old sets then.
             Err(Errno::LOOP) if old.modify(fd, interest, token).is_ok() => Err(Errno::LOOP),
-            // Closed, and perhaps opened anew by code that does not know of the knote. INVAL and LOOP: the number is
+            // Closed, and perhaps opened again by code that does not know the knote. INVAL and LOOP: the number is
             // now that of one of these four sets, or of a set that looks at this queue.
             Ok(()) | Err(Errno::BADF | Errno::PERM | Errno::INVAL | Errno::LOOP) => {
                 let _ = self.remove(at);
@@ -149,7 +149,7 @@ impl QueueState {
         if let (Some(set), Ok(number)) = (set, super::file::number(slot.ident)) {
             // SAFETY: as in `carry`.
             let fd = unsafe { BorrowedFd::borrow_raw(number) };
-            // One that was closed meanwhile has nothing to report.
+            // A descriptor that was closed meanwhile has nothing to report.
             let _ = set.modify(fd, interest, token);
         }
     }
@@ -179,7 +179,7 @@ impl QueueState {
     pub(super) fn show(&mut self) -> Result<()> {
         let Some(face) = self.face.as_ref().filter(|_| self.is_hidden) else { return Ok(()) };
         match face.register(&self.set, Interest::IN, 0) {
-            // The second two: the descriptor was given away, and closed.
+            // The latter two errors: the descriptor was given away, and closed.
             Ok(()) | Err(Errno::EXIST) => {}
             Err(Errno::BADF | Errno::INVAL) if self.is_given => {}
             Err(errno) => return Err(errno),

@@ -9,9 +9,9 @@
 //! | a knote in memory becomes active | the kernel has no part in it |
 //! | a timer comes that is sooner than the alarm | the alarm was set before |
 //! | a waiter leaves, and a timer runs | others may rely on the alarm of this waiter |
-//! | the sets are made anew | a sleeper looks at the old set until it has left it |
+//! | the sets are rebuilt | a sleeper looks at the old set until it has left it |
 //!
-//! The wake-up is readable until nothing of this is the case. `sys/tests/loom/kqueue.rs` explores the rules.
+//! The wake-up is readable until none of this applies. `sys/tests/loom/kqueue.rs` explores the rules.
 
 /// The operation on the wake-up descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Wakeup {
 #[derive(Debug)]
 pub struct Sleepers {
     count: u32,
-    /// The epoch, which changes when the sets are made anew.
+    /// The epoch, which changes when the sets are rebuilt.
     epoch: u32,
     /// The number of sleepers on a set of an earlier epoch.
     left_behind: u32,
@@ -66,7 +66,7 @@ impl Sleepers {
         }
     }
 
-    /// Records that the sets were made anew.
+    /// Records that the sets were rebuilt.
     pub fn renew(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.left_behind = self.count;

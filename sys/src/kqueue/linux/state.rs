@@ -189,7 +189,7 @@ impl QueueState {
         if core::mem::replace(&mut self.is_given, true) {
             return Err(Errno::BUSY);
         }
-        // SAFETY: `face` is not dropped once it is given, so the answer is the one owner.
+        // SAFETY: `face` is not dropped after it is given, so the result is the only owner.
         Ok(unsafe { OwnedFd::from_raw_fd(number) })
     }
 
@@ -256,7 +256,7 @@ impl QueueState {
         match filter {
             Filter::READ | Filter::WRITE if slot.kind() == Kind::Watched => {
                 let set = if filter == Filter::READ { Some(&self.set) } else { self.writes.as_ref() };
-                // SAFETY: epoll_ctl takes a number to forget, and answers EBADF for one that is not open.
+                // SAFETY: epoll_ctl takes a number to forget, and returns EBADF for one that is not open.
                 let fd = unsafe { BorrowedFd::borrow_raw(slot.ident as RawFd) };
                 answer = set.map_or(Ok(()), |set| set.unregister(fd));
             }

@@ -144,7 +144,7 @@ impl FilterTable {
     fn slots_mut(&mut self) -> &mut [Slot] {
         let start = self.memory.as_ptr().cast::<Slot>().as_ptr();
         // SAFETY: the mapping is private, page-aligned and at least `slots` slots long (`new`, `grow`); every byte is
-        // zero or was written as part of a slot, and a slot is plain numbers. `&mut self` is the only way to it.
+        // zero or was written as part of a slot, and a slot is plain numbers. `&mut self` is the only access to it.
         unsafe { core::slice::from_raw_parts_mut(start, self.slots as usize) }
     }
 

@@ -1,10 +1,10 @@
 //! The copy in assembly for x86_64.
 //!
-//! Up to 128 bytes are two halves that may overlap: all is read, then all is written. Longer copies are blocks through
-//! the registers of 32 bytes, with a last block that overlaps the one before, up to about the size of the first cache.
-//! The longest are left to the string instruction, which moves whole cache lines; so are those above 128 where there
-//! are no such registers. What is larger than a core's share of any cache is written past the caches, which spares
-//! reading what it replaces.
+//! Up to 128 bytes are copied as two halves that may overlap: all bytes are read, then all are written. Longer copies
+//! are blocks through the registers of 32 bytes, with a last block that overlaps the one before, up to about the size
+//! of the first cache. The longest copies use the string instruction, which moves whole cache lines. So do those above
+//! 128 bytes if there are no such registers. Copies larger than a core's share of any cache bypass the caches, which
+//! saves reading the destination.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};

@@ -48,13 +48,13 @@ impl Plan<'_> {
         // No handler may run in the child while it is half a copy of this process.
         let mask = raw_process::set_mask(&Mask::FULL).map_err(failed)?;
         let started = self.start_child(&writer, mask);
-        // It takes back what succeeded a moment ago, so it does not fail; were it to, there is nothing else to try.
+        // This undoes a call that succeeded a moment ago, so it does not fail. If it did, there is no alternative.
         let _ = raw_process::set_mask(&mask);
         drop(writer);
         let (mut child, way) = started.map_err(failed)?;
         let failure = match read_report(&reader, &child, way) {
             Ok(None) => return Ok(child),
-            // The child reported as its last act, so the wait for it is short.
+            // The report is the child's last step, so the wait for its end is short.
             Ok(Some(failure)) => failure,
             // It is unknown whether the program runs: better no program than an unknown one.
             Err(errno) => {
@@ -124,7 +124,7 @@ impl Plan<'_> {
             ChildStart { plan: self, writer, rest: Rest { handlers: false, cgroup: false, parent, mask } };
         // SAFETY: `start` has blocked all signals. The steps make raw calls and functions of libc that only call the
         // kernel, take no lock and own nothing, so nothing is freed. They write only to `moved` of the plan's
-        // descriptors, which no other thread can see (a `Cell`) and the next start writes anew, and in this thread's
+        // descriptors, which no other thread can see (a `Cell`) and the next start writes again, and in this thread's
         // errno. `child_start` and `pidfd` outlive the call.
         let in_this_memory = || unsafe { vfork::clone3_here(args, ChildStart::live, from_ref(&child_start).cast()) };
         // A change of the user makes the memory undumpable. The child would share that memory with this process.
@@ -180,7 +180,7 @@ impl Plan<'_> {
         let report = unsafe { crate::fd::BorrowedFd::borrow_raw(report) };
         // The parent reads this; if it is dead, the report is lost.
         let _ = retry(|| raw::call("write", || rustix::io::write(report, &error.to_bytes())));
-        // What shells answer for a program that cannot be run.
+        // The exit status of shells for a program that cannot be run.
         exit(127)
     }
 }
@@ -212,7 +212,7 @@ enum Way {
 /// The error that the child reported before it ended; nothing if it runs the program.
 fn read_report(reader: &OwnedFd, child: &Child, way: Way) -> Result<Option<StartError>> {
     if way == Way::Fork {
-        // For the report, or the end of the pipe, or the end of the child, should a stranger hold a copy of the pipe.
+        // For the report, or the end of the pipe, or the end of the child, if another process has a copy of the pipe.
         let pidfd = child.as_fd();
         retry(|| {
             let mut list = [PollFd::new(reader, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];

@@ -92,7 +92,7 @@ impl Plan<'_> {
     }
 
     fn action(&self, signal: c_int) -> Result<()> {
-        // What is ignored stays so over exec, unless the plan says otherwise.
+        // Ignored signals stay ignored over exec, unless the plan resets them.
         if !self.default_signals && raw_process::is_ignored(signal)? {
             return Ok(());
         }

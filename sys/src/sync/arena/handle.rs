@@ -98,7 +98,7 @@ impl<T> Drop for Handle<T> {
         if self.arena.local().counts().get(first).is_some_and(count_down_to_one) {
             return;
         }
-        // SAFETY: the value is mapped still, and whole.
+        // SAFETY: the value is still mapped, and complete.
         if unsafe { (self.is_linked)(self.value) } {
             // The kernel and this process's threads still know addresses in here, so the mapping stays too.
             let _never_dropped = ManuallyDrop::new(self.arena.clone());

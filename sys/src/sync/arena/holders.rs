@@ -48,7 +48,7 @@ pub(super) fn become_one(memory: &Memory, state: &mut State, extent: usize, fd: 
         back_row(memory, number, extent, fd)?;
         let is_mine = try_lock_byte(fd, number as u64)?;
         entry.state.store(TAKEN, Release);
-        // Nobody has the lock of a free one.
+        // A free entry has no lock.
         if is_mine {
             return Ok(number);
         }

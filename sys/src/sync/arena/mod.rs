@@ -132,7 +132,7 @@ pub struct Arena {
     local: NonNull<Local>,
 }
 
-// SAFETY: what an arena leads to belongs to the process and not to a thread: mappings, a descriptor, atomics and locks.
+// SAFETY: the parts of an arena belong to the process and not to a thread: mappings, a descriptor, atomics and locks.
 unsafe impl Send for Arena {}
 // SAFETY: as for Send.
 unsafe impl Sync for Arena {}
@@ -156,7 +156,7 @@ impl Arena {
         // SAFETY: the control is inside the memory, so its field is in bounds.
         let lock = unsafe { &raw mut (*control).lock };
         let state = Lock::<State, Shared>::shared(State { extent: 0, cursor: 0, holders: 0 });
-        // SAFETY: the place is new and has pages; the memory stays mapped while anyone uses the lock, which no thread
+        // SAFETY: the place is new and has pages; the memory stays mapped while any code uses the lock, which no thread
         // holds beyond a method of `Arena`.
         unsafe { Init::init(state, lock) }?;
         Self::over(memory, fd, forks)
@@ -262,7 +262,7 @@ impl Arena {
         if forks() == Some(own.forks) {
             return bits::clear(local.memory.row(own.holder), first, first + count);
         }
-        // A child is this holder too. It may have the object still, so first this process becomes another holder.
+        // A child is this holder too. It may still have the object, so first this process becomes another holder.
         bits::set(local.later(), first, first + count);
         drop(own);
         if let Ok(Some(mut state)) = local.memory.control().lock.try_lock() {

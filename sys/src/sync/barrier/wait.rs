@@ -177,7 +177,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
             self.break_up(FAILED);
         }
         loop {
-            // Nobody else acts before this thread has left.
+            // No other party acts before this thread has left.
             let seen = self.state.load(SeqCst);
             if seen & PHASE != ACTING {
                 return Err(Broken::because(seen));

@@ -53,7 +53,7 @@ use crate::sync::spin::Spin;
 ///     looks += 1;
 ///     looks == 3
 /// }));
-/// assert!(!patience.until(|| false), "not for ever");
+/// assert!(!patience.until(|| false), "not forever");
 /// ```
 #[derive(Debug, Default)]
 pub struct Patience(Spin);

@@ -83,7 +83,7 @@ impl<const MOST: usize> Oldest<MOST> {
 
     fn add(&mut self, found: Found) {
         let filled = self.found.get(..self.count).unwrap_or_default();
-        // Mostly the places are in the order of their waiters.
+        // The places are usually in the order of their waiters.
         let at = filled.iter().rposition(|than| than.age >= found.age).map_or(0, |older| older + 1);
         if at >= MOST {
             return;

@@ -75,7 +75,7 @@ impl<L: Enrolment> Place<L> {
     /// Frees a place whose holder died and for which nothing is left to do. `lease` and `word` are the values that were
     /// read.
     pub(super) fn reclaim(&self, lease: Look, word: u64) {
-        // While the place is still that of the dead: the woken ones see that, and look anew.
+        // While the place still belongs to the dead: the woken sleepers see that, and look again.
         self.lease.wake_watchers();
         step();
         // The word first: a free place has no word. If this thread loses one of these two races, another has done it.

@@ -409,7 +409,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             let age = age(seen, now);
             match lease.holder() {
                 Holder::Nobody => {}
-                // It died before anyone watched it.
+                // It died before another waiter watched it.
                 Holder::Dead => is_dead = true,
                 Holder::Thread(_) if seen == NONE => watch(&place.lease, lease),
                 Holder::Thread(_) if age <= own => {}
@@ -460,7 +460,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, 
             mine.lease.release();
             return Ok((false, take_again()));
         }
-        // Until the lock is this thread's again, its death must give the notification to another.
+        // Until the lock is this thread's again, its death must pass the notification to another waiter.
         let answer = take_again();
         self.hand_over(mine, ticket);
         step();

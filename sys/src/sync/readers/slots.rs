@@ -88,7 +88,7 @@ impl Slot {
     #[cold]
     #[inline(never)]
     fn wake(&self) {
-        // There is no error to hear of: the word is mapped.
+        // There is no error to report: the word is mapped.
         let _ = futex::wake(self.node.futex(), 1, Reach::Shared);
     }
 }

@@ -36,7 +36,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         limit: impl Into<Limit<'c>>,
     ) -> Result<usize, RingError> {
         let limit = limit.into();
-        // The messages may answer with other bytes at each call, so each one is asked once.
+        // The messages may return other bytes at each call, so each one is called once.
         const AT_ONCE: usize = 32;
         let mut bytes: [&[u8]; AT_ONCE] = [&[]; AT_ONCE];
         let (most, max) = {

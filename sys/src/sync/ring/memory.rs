@@ -285,7 +285,7 @@ impl Ring {
 
     fn records(&self) -> Track<'_> {
         let first = self.part(PARTICIPANTS * size_of::<Entry>()).cast::<Cell>();
-        // SAFETY: the cells lie inside the mapping (`more`), are aligned (each part is a multiple of 64 bytes long),
+        // SAFETY: the cells are inside the mapping (`more`), are aligned (each part is a multiple of 64 bytes long),
         // valid as zero bytes, and changed by atomics only.
         let cells = unsafe { core::slice::from_raw_parts(first.as_ptr(), self.granules) };
         Track { positions: self.positions(), cells }
@@ -307,7 +307,7 @@ impl Ring {
 
     pub(super) fn table(&self) -> ParticipantTable<'_> {
         let used = (self.control().used.load(Acquire) as usize).min(PARTICIPANTS);
-        // SAFETY: the entries lie inside the mapping (`more`), are aligned, valid as zero bytes, and changed by atomics
+        // SAFETY: the entries are inside the mapping (`more`), are aligned, valid as zero bytes, and changed by atomics
         // only.
         ParticipantTable(unsafe { core::slice::from_raw_parts(self.part(0).cast::<Entry>().as_ptr(), used) })
     }
@@ -497,7 +497,7 @@ impl Flow for Ring {
         let mut count = 1;
         let table = self.table();
         if let (Blocked::By(other), [_, second, ..]) = (blocked, &mut words) {
-            // The record is given back by that one, or by its death.
+            // That participant gives the record back, or its death does.
             if let Some(entry) = table.get(other) {
                 let look = entry.lease.look();
                 let Holder::Thread(_) = look.holder() else { return Woke::Look };

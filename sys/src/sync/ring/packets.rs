@@ -320,7 +320,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         as_task: bool,
     ) -> Result<Option<Received>, RingError> {
         *parcel = None;
-        // The length that a token seems to have is none that any record has.
+        // A token shows a length that no record has.
         if !as_task {
             if let Some(received) = self.recv_soon(bytes, limit) {
                 return Ok(Some(received));
@@ -493,7 +493,7 @@ impl Ring {
             if ![Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM].contains(&errno) {
                 return Err(RingError::Packets(errno));
             }
-            // What these packets hold, a receiver takes. What is elsewhere may be there for ever.
+            // A receiver takes these packets. Data elsewhere may stay there forever.
             match given_up {
                 _ if packets.has_any() => given_up = None,
                 None => given_up = Some(Deadline::after(PATIENCE)),

@@ -255,8 +255,8 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     fn recv_slow(&mut self, bytes: &mut [u8], limit: Limit<'_>, as_task: bool) -> Result<Option<Received>, RingError> {
         loop {
             match self.recv_once(bytes, limit, as_task) {
-                // Somebody took this participant for an earlier one with its number, which died in the same record. The
-                // message can be received again.
+                // Another participant took this one for an earlier one with its number, which died in the same record.
+                // The message can be received again.
                 Err(RingError::Lost) if self.is_enrolled() => {}
                 received => return received,
             }
@@ -461,7 +461,7 @@ impl<R: Deref<Target = Ring>> Drop for Participant<R> {
         self.finish_claim();
         let Some(ring) = self.here() else { return };
         if let Some(entry) = ring.table().get(self.who) {
-            // Its tasks count no more. The number is free only after that.
+            // Its tasks do not count any more. The number is free only after that.
             ring.gate().protected(|| {
                 if entry.in_hand.swap(0, SeqCst) != 0 {
                     ring.idle().notify(ring.gate(), u32::MAX);

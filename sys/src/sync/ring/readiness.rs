@@ -146,7 +146,7 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
             },
         };
         if let Err(errno) = kept {
-            // The others look once for nothing.
+            // The others look once in vain.
             ring.raise();
             return Err(RingError::Os(errno));
         }

@@ -135,7 +135,7 @@ impl Reader {
     /// reader has to wait.
     pub(super) fn is_in_stream(&mut self) -> bool {
         let waited = core::mem::replace(&mut self.waited, self.taken);
-        // Once in a while one take counts for two: see `hear_now_and_then`.
+        // From time to time one take counts twice: see `hear_now_and_then`.
         self.taken.wrapping_sub(waited) > 2 || self.taken % TRIED_EVERY == TRIED_EVERY - 1
     }
 
@@ -387,7 +387,7 @@ impl<'r> Track<'r> {
             if at == claim.at {
                 first = word;
             } else {
-                // Nobody steps here before the first of them is published.
+                // No participant comes here before the first of them is published.
                 cell.word.store(word.0, Relaxed);
             }
             at += granules;

@@ -99,7 +99,7 @@ fn reserve_slow(
         let expected = ring.room().announce();
         let blocked = match try_reserve(ring, cursor, granules, who)? {
             Ok(claim) => return Ok(claim),
-            // Nobody has what it waits for.
+            // No participant has what the waiter waits for.
             Err(Blocked::Empty) if granules > ring.track().backed() && !ring.grow(granules) => {
                 return Err(Stop::NoMemory);
             }
@@ -215,7 +215,7 @@ fn take_slow<T>(
     let mut trimmed = false;
     loop {
         if ring.room().has_sleepers() {
-            // There is nothing to read, so all the room is theirs.
+            // There is nothing to read, so the producers have all the room.
             ring.room().notify(ring.gate(), u32::MAX);
         }
         let over = limit.is_over();
