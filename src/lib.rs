@@ -6,14 +6,14 @@
 //! | run a function in another process | [`multiprocessing::Process::spawn`], [`multiprocessing::freeze_support`] |
 //! | start another program | [`sys::process::Plan`] |
 //! | share memory | [`multiprocessing::Value`] and [`Array`](multiprocessing::Array), [`sys::shm::Shm`] for a type of your own |
-//! | lock it, between processes | [`sys::sync::Lock`] with its data, [`multiprocessing::Lock`] around nothing |
+//! | lock it, between processes | [`sys::sync::Lock`] with its data, [`multiprocessing::Lock`] without data |
 //! | give another owner the same lock, memory or file | [`TryClone`], for a struct of them [`try_clone!`] |
 //! | send messages, files and memory | [`multiprocessing::pipe`], [`multiprocessing::connection`] |
-//! | map a file, and survive when it is cut short | [`mmap::Mmap`] |
+//! | map a file, and survive when it is truncated | [`mmap::Mmap`] |
 //! | wait for several things at once | [`select::selectors`], [`select::Epoll`], [`multiprocessing::connection::wait`] |
 //! | edit a line on a terminal | [`readline::Editor`], completion of names: [`rlcompleter`] |
 //! | run threads, timers, conditions | [`threading`], [`thread`], without threads [`dummy_threading`] |
-//! | call the kernel, and no more | the modules of [`sys`], which is the crate `ossature-sys` and needs no std |
+//! | only call the kernel | the modules of [`sys`], which is the crate `ossature-sys` and needs no std |
 //!
 //! Two processes, one counter, and a lock with which either may die:
 //!

@@ -3,11 +3,11 @@
 //!
 //! | the worker | the claiming thread | the answering thread |
 //! | --- | --- | --- |
-//! | has room, and no chunk waits | waits for a reply of the server, and runs new chunks | ends chunks |
-//! | has no room | sleeps | ends chunks, begins those claimed ahead and claims others: one request for all |
-//! | has room again, since the second thread found none | claims returned chunks, then waits | ends chunks |
+//! | has room, and no chunk waits | waits at the server, and runs new chunks | ends chunks |
+//! | has no room | sleeps | ends chunks, begins chunks claimed ahead and claims others: one request for all of these |
+//! | has room again, because the answering thread found too few chunks | claims returned chunks, then waits | ends chunks |
 //!
-//! So one thread claims at a time, and a chunk costs a busy worker its part of one request.
+//! So one thread claims at a time, and each chunk costs a busy worker only a part of one request.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::AtomicU64;

@@ -1,11 +1,11 @@
 //! Copies in and out of a map, which return an error where an access would raise SIGBUS.
 //!
-//! | map | read by | written by |
+//! | map | read through | written through |
 //! | --- | --- | --- |
 //! | bytes that no other process changes | the slice | the slice |
 //! | memory without a file | relaxed copies | relaxed copies |
-//! | a file, through the descriptor | `pread`, or `process_vm_readv` where that is forbidden | `process_vm_writev`, or `pwrite` |
-//! | a private map that was written; a file without the descriptor | `process_vm_readv` | `process_vm_writev` |
+//! | a file with a descriptor | `pread`, or `process_vm_readv` where that is forbidden | `process_vm_writev`, or `pwrite` |
+//! | a private map that was written; a file without a descriptor | `process_vm_readv` | `process_vm_writev` |
 //!
 //! After a copy by the kernel into or out of the pages of a file, the length of the file is checked. The rest of the
 //! last page of a shorter file still exists, but reads as zeros and loses writes.

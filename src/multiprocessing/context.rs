@@ -13,12 +13,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// A method to start a process.
 ///
-/// | | what the child has | needs | costs |
+/// | | the child has | needs | costs |
 /// | --- | --- | --- | --- |
-/// | [`Fork`](Self::Fork) | everything its parent had | one thread, no lock held | by the size of the parent |
+/// | [`Fork`](Self::Fork) | everything that its parent had | one thread, no lock held | depends on the size of the parent |
 /// | [`Spawn`](Self::Spawn) | its arguments | [`freeze_support`](super::freeze_support) | an exec |
 /// | [`Forkserver`](Self::Forkserver) | its arguments | the same, with one thread at that line | a fork of a small process |
-/// | [`Thread`](Self::Thread) | everything, for it is not a process | nothing | a thread |
+/// | [`Thread`](Self::Thread) | everything, because it is a thread and not a process | nothing | a thread |
 ///
 /// In a test of libtest only `Spawn` and `Thread` work. libtest itself runs in another thread than its tests, also with
 /// `--test-threads=1`. `Fork` refuses that thread, and the fork server finds it at its `freeze_support`. Tests of the

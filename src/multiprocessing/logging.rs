@@ -19,10 +19,10 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `get_logger()`, `log_to_stderr(level)` | the same names |
-//! | `logger.setLevel(level)` | [`Logger::set_level`]: of what is printed; the facade has its own |
+//! | `logger.setLevel(level)` | [`Logger::set_level`]: the level of printed records; the `log` crate has its own level |
 //! | `CRITICAL` | [`Level::Error`] |
 //! | `WARNING` | [`Level::Warn`], printed as `WARNING` |
-//! | `util.SUBWARNING` (25) | [`SUB_WARNING`], which is `Level::Warn`: the facade has nothing between it and `Info` |
+//! | `util.SUBWARNING` (25) | [`SUB_WARNING`], which is `Level::Warn`: the `log` crate has no level between it and `Info` |
 //! | `util.SUBDEBUG` (5) | [`SUB_DEBUG`], which is `Level::Trace`, printed as `SUBDEBUG` as in Python 2 (`Level 5` in 3) |
 //!
 //! **At the end.** A logger may keep thread-local values. These are dropped before the program's `atexit` callbacks

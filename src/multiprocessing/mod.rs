@@ -4,13 +4,13 @@
 //! | purpose | here | Python |
 //! | --- | --- | --- |
 //! | start, wait for and end processes | [`Process`], [`process`] | `Process`, `active_children()`, ... |
-//! | have workers run tasks | [`Pool`], [`pool`] | the same names |
-//! | say what new processes may run | [`tasks!`](crate::tasks!), [`freeze_support`] | `freeze_support()` |
-//! | choose how they start | [`Context`], [`get_context`], [`set_start_method`] | the same names |
+//! | run tasks in worker processes | [`Pool`], [`pool`] | the same names |
+//! | list the functions that new processes may run | [`tasks!`](crate::tasks!), [`freeze_support`] | `freeze_support()` |
+//! | choose the start method | [`Context`], [`get_context`], [`set_start_method`] | the same names |
 //! | share a number, a struct, an array | [`Value`], [`Array`]; without a lock [`RawValue`], [`RawArray`] | `Value(code, v)`, `lock=False` |
 //! | share bytes and lists by name, with Python too | [`shared_memory`] | `shared_memory` |
 //! | lock, count, wait | [`Lock`], [`RLock`], [`Condition`], [`Semaphore`], [`Event`], [`Barrier`]: [`sync`] | the same names |
-//! | keep what another process gets, in a struct too | [`TryClone`], [`try_clone!`] | (objects are inherited or pickled) |
+//! | keep an object that another process gets, in a struct too | [`TryClone`], [`try_clone!`] | (objects are inherited or pickled) |
 //! | queue values | [`Queue`], [`JoinableQueue`], [`SimpleQueue`]: [`queues`] | the same names |
 //! | send values, open files and memory | [`pipe`], [`connection`]; what may be sent: [`transfer`] | `Pipe()`, `connection` |
 //! | listen and connect, with a key | [`connection::Listener`], [`connection::connect`] | `Listener`, `Client` |

@@ -16,11 +16,11 @@
 //! # Ok::<(), ossature::Error>(())
 //! ```
 //!
-//! | file | what it has |
+//! | file | contents |
 //! | --- | --- |
 //! | `history` | the list, its limit, the search |
-//! | `form` | lines to the bytes of a file and back: GNU readline's form, with and without times, and libedit's |
-//! | `file` | reading, appending beside other processes, rewriting |
+//! | `form` | conversion of lines to the bytes of a file and back: the form of GNU readline, with and without times, and that of libedit |
+//! | `file` | reading, appending while other processes append, rewriting |
 
 use std::collections::VecDeque;
 use std::ops::{Bound, Range, RangeBounds};

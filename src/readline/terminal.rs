@@ -1,15 +1,15 @@
 //! The type [`Terminal`], which reads a line from the terminal for a machine that edits, and then restores the
 //! terminal.
 //!
-//! | event | what happens |
+//! | event | effect |
 //! | --- | --- |
-//! | bytes | the machine takes them; what it answers is written |
+//! | bytes | the machine processes them; its output is written |
 //! | the user's interrupt character | the line is abandoned; the program's handler of SIGINT runs, if there is one |
-//! | the user's suspend or quit character | the terminal is given back, then the signal is sent as the kernel would |
-//! | SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP | the terminal is given back, then the signal takes its effect |
-//! | SIGWINCH, or another size at a keystroke | the line is drawn anew |
+//! | the user's suspend or quit character | the terminal is restored, then the signal is sent as the kernel would send it |
+//! | SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP | the terminal is restored, then the signal takes its effect |
+//! | SIGWINCH, or another size at a keystroke | the line is redrawn |
 //! | a text of a [`Printer`] | it is printed above the line |
-//! | a panic, an error, the end of the line | the terminal's settings are put back by a guard |
+//! | a panic, an error, the end of the line | a guard restores the terminal's settings |
 //!
 //! No signal handler is installed. The signals are blocked in the calling thread for the length of the call, and read
 //! from a descriptor. The kernel gives a signal of the process to another thread that does not block the signal. So in

@@ -208,7 +208,7 @@ impl Line {
             match self.undo.0.pop() {
                 None => return if open == 0 && met == Undone::Change { Undone::Nothing } else { met },
                 Some(Change::Inserted(range)) => {
-                    // The text may have been replaced behind the back of the list: a search shows another line
+                    // The text may have been replaced without a change in the list: a search shows another line
                     // meanwhile.
                     let end = range.end.min(self.len());
                     self.buffer.delete(range.start.min(end)..end);

@@ -15,9 +15,9 @@
 //! In Python the import installs the completer. Here [`install`] does. Nothing is evaluated: a completer asks the
 //! namespace for names, so no completion runs code of an object.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! | --- | --- |
-//! | `namespace` | what has names inside: maps, references, functions |
+//! | `namespace` | the types that contain names: maps, references, functions |
 //! | `json` | a `serde_json::Value` as a namespace, by the feature `serde_json` |
 
 use std::collections::HashSet;

@@ -61,8 +61,8 @@ impl Symbol {
 
 /// An object with names inside, each of which may have names inside again.
 ///
-/// An implementation answers from what it knows and swallows its errors: a name that cannot be looked into has nothing
-/// inside. A name whose value cannot be read is still a [`symbol`](Self::symbols).
+/// An implementation never returns an error. A name whose value cannot be inspected contains no names. A name whose
+/// value cannot be read is still a [`symbol`](Self::symbols).
 ///
 /// ```
 /// use ossature::rlcompleter::{Completer, Kind, Namespace, Symbol};

@@ -3,10 +3,10 @@
 //! | Python | here |
 //! | --- | --- |
 //! | `select.select(r, w, x, timeout)` | [`select`] over slices of your own objects |
-//! | `select.poll()` | [`Poll`]: owns or borrows its objects, answers in registration order |
+//! | `select.poll()` | [`Poll`]: owns or borrows its objects, returns them in registration order |
 //! | `select.epoll()` | [`Epoll`], with [`EpollExt`] for lists that it allocates |
 //! | `select.kqueue()`, `select.kevent()` | [`Kqueue`], [`Kevent`]; the names of the numbers are in [`sys::kqueue`](crate::sys::kqueue) |
-//! | `selectors` | [`selectors`]: one trait, several kernels' ways |
+//! | `selectors` | [`selectors`]: one trait over several system calls |
 //!
 //! A *waitable object* implements `AsFd`: files, sockets, pipes, children's pidfds, an `Epoll`. For a bare number, use
 //! a `BorrowedFd`. Timeouts are a `Duration`, an `Option<Duration>` (`None` waits for as long as it takes)
@@ -23,8 +23,8 @@
 //! assert!(ready.read.len() == 1 && std::ptr::eq(*ready.read[0], readers[1]));
 //! ```
 //!
-//! Every backend is there on Linux, so Python's habit of testing for names has no counterpart. [`Epoll::new`] answers
-//! whether a kernel object can really be made now.
+//! Every backend exists on Linux, so a program need not test for names, as in Python. [`Epoll::new`] returns an error
+//! if the kernel cannot make the object now.
 
 mod kqueue;
 mod poll;
@@ -91,9 +91,9 @@ impl<T> Ready<'_, T> {
 /// Waits until one of `read` can be read, one of `write` can be written, or one of `except` is in an exceptional
 /// condition.
 ///
-/// Running out of time answers three empty lists; three empty slices with a timeout just sleep. Plain files are always
-/// ready. Built on ppoll, so numbers above 1,023 and long lists are welcome, unlike in Python, and a closed descriptor
-/// is always noticed, unlike in C.
+/// After the timeout it returns three empty lists; with three empty slices and a timeout it only sleeps. Plain files
+/// are always ready. It uses ppoll. So numbers above 1,023 and long lists are allowed, unlike in Python, and a closed
+/// descriptor is always an error, unlike in C.
 ///
 /// # Errors
 /// [`ErrorKind::Os`](crate::error::ErrorKind::Os) with `EBADF` when an object's descriptor is not open, and the message

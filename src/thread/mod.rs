@@ -16,8 +16,8 @@
 //! | Python's caveat | here |
 //! | --- | --- |
 //! | `sys.exit` in a thread ends the thread | [`exit`] does; `std::process::exit` ends the process |
-//! | the main thread's end ends the process | the same: other threads are stopped where they are, without destructors |
-//! | standard files are flushed at that point | only what Rust's `stdout` holds |
+//! | the main thread's end ends the process | the same: other threads are stopped at once, without destructors |
+//! | standard files are flushed at that point | only Rust's `stdout` is flushed |
 //! | signal handlers run in the main thread | a handler runs in any thread that does not block the signal |
 //!
 //! Source: pthreads(7), gettid(2), prctl(2).

@@ -78,8 +78,8 @@ impl Native {
     /// [`enter`](Self::enter) first and [`leave`](Self::leave) last.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyStarted`], what `admit` says, or `EAGAIN` when the system has no room for another thread or
-    /// its stack. After the last two it can be started again.
+    /// [`ErrorKind::AlreadyStarted`], the error of `admit`, or `EAGAIN` when the system has no room for another thread
+    /// or its stack. After the last two the thread can be started again.
     pub(crate) fn start(
         &self,
         plan: Plan,

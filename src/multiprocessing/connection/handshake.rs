@@ -6,9 +6,9 @@
 //! | | `{sha256}` and the HMAC of what followed `#CHALLENGE#` |
 //! | `#WELCOME#` or `#FAILURE#` | |
 //!
-//! Each side does both: the listener delivers first, the client answers first (and sends its challenge with its
+//! Each side has both roles: the listener delivers first, the client answers first (and sends its challenge with its
 //! answer). CPython up to 3.11 sends 20 random bytes without a name, and answers with a bare HMAC-MD5 of 16 bytes.
-//! Their lengths identify such a challenge and such an answer.
+//! Such a challenge and such an answer are identified by their length.
 
 use std::borrow::Cow;
 

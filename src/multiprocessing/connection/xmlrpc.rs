@@ -4,7 +4,7 @@
 //! A message is the text of one `<params>` element with one value. It holds fewer types than a [pickle](super::pickle)
 //! does, and reads the same in every version of Python.
 //!
-//! | value | element | comes back as |
+//! | value | element | read as |
 //! | --- | --- | --- |
 //! | `None` | `nil` | the same |
 //! | `Bool`, `Float`, `Text` | `boolean`, `double`, `string` | the same |

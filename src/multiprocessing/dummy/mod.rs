@@ -9,7 +9,7 @@
 //! | `current_process()`, `active_children()` | [`current_process`], [`active_children`] |
 //! | `Lock`, `RLock`, `Semaphore`, `Event`, `Condition`, `Barrier` | those of [`threading`](crate::threading); `BoundedSemaphore(n)` is `Semaphore::bounded(n)` |
 //! | `Queue`, `JoinableQueue` | [`Queue`], which has `task_done`, `join` and `shutdown` |
-//! | `Pipe()` | [`pipe()`]: two ends that send values as they are |
+//! | `Pipe()` | [`pipe()`]: two ends that send values without serialisation |
 //! | `Listener`, `Client` | [`connection::Listener`], [`connection::connect`]: a rendezvous by name |
 //! | `Pool` | [`Pool`], which is the [`ThreadPool`](crate::multiprocessing::pool::ThreadPool) |
 //! | `Value(code, v)`, `Array`, `Namespace`, `dict`, `list` | a [`Lock`] around the value: `Arc<Lock<T>>` |

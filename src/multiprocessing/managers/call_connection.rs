@@ -359,7 +359,7 @@ mod tests {
         let (mut line, server, far, region) = by_hand();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                // The word that says how the client sleeps, and what it says then.
+                // The word for the client's kind of sleep, and its value during that sleep.
                 while region.atomic_u32(4).unwrap().load(SeqCst) != 2 {
                     std::thread::yield_now();
                 }

@@ -18,7 +18,7 @@ use crate::multiprocessing::shared_memory::{Item, ShareableList, SharedMemory, r
 /// | --- | --- | --- |
 /// | the maker drops the block, or is killed | stay | stay |
 /// | [`shutdown`](Self::shutdown), or the end of the process that started the server | are removed | are removed |
-/// | the server is killed | are removed with the last user, at the latest when a process of the user next makes or opens a block | are left to CPython's tracker |
+/// | the server is killed | are removed with their last user, at the latest when a process of the same user next makes or opens a block | are left to CPython's tracker |
 ///
 /// Clients and servers of CPython's `SharedMemoryManager` are understood. The manager of another address, key or limits
 /// becomes one of these by `from`, see [`Limits::segments`].

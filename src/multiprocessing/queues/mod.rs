@@ -27,8 +27,8 @@
 //!
 //! | | [`Queue`] | [`JoinableQueue`] | [`SimpleQueue`] |
 //! | --- | --- | --- | --- |
-//! | a greatest number of items | yes | yes | |
-//! | waits with a limit | yes | yes | |
+//! | a maximum number of items | yes | yes | |
+//! | waits with a time limit | yes | yes | |
 //! | can be shut down | yes | yes | |
 //! | can be joined | | yes | |
 //! | has a descriptor | yes | yes | yes |

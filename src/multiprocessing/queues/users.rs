@@ -222,7 +222,7 @@ pub(super) fn receive<T: DeserializeOwned>(handle: &Handle, limit: Limit<'_>, as
     };
     let mut received = take(limit)?.flatten();
     if received.is_none() && !handle.is_cleared()? {
-        // It came behind the last look.
+        // The item arrived after the last look.
         received = take(Limit::NOW)?.flatten();
     }
     // A `Deserialize` that gets from a queue finds no buffer there, and makes another.

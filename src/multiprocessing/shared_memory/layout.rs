@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | N | 8 |
 //! | offsets of the slots within the data and the length of the data (3.9); or sizes of the slots (3.8) | 8 (N + 1), or 8 N |
-//! | the data: a slot of 8 bytes for a number, of more for a text | as the slots say |
+//! | the data: a slot of 8 bytes for a number, of more for a text | the sum of the slots |
 //! | formats of `struct`, padded with nulls | 8 N |
 //! | codes: 0 for a number, 1 for a text, 2 for bytes, 3 for `None` | N |
 //!

@@ -20,8 +20,8 @@ use crate::multiprocessing::sharedctypes::Index;
 ///
 /// | CPython | here |
 /// | --- | --- |
-/// | `L['é' * 15]`: a slot is measured in characters, and the text is cut when it is stored | measured in bytes |
-/// | nulls at the end of a text or of bytes are lost | such an item is refused with [`InvalidInput`](ErrorKind::InvalidInput); of one that CPython stored, [`raw`](Self::raw) gives the bytes |
+/// | `L['é' * 15]`: a slot is measured in characters, and the text is cut when it is stored | a slot is measured in bytes |
+/// | nulls at the end of a text or of bytes are lost | such an item is refused with [`InvalidInput`](ErrorKind::InvalidInput); for an item that CPython stored, [`raw`](Self::raw) returns the bytes |
 /// | a name of an existing block in `ShareableList(seq, name=...)` is an error | the same: `EEXIST` |
 /// | `len()` and offsets are trusted | everything in the block is checked; an invalid value is an error |
 ///

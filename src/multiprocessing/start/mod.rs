@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `launch` | forks, or executes the program, or sends a request to the fork server | |
 //! | `send_request` | sends configuration, task and arguments (`wire`) | `run_task_if_child`: receives them |
-//! | `await_reply` | waits for the child's reply | replies that it begins, or why not |
+//! | `await_reply` | waits for the child's reply | replies that it begins, or the reason why it does not |
 //! | `run_task` | has a handle | runs the task (`child`) |
 
 mod bootstrap;

@@ -279,10 +279,10 @@ impl Process {
 
     /// Returns how the child ended; `None` while it runs. Reaps the child if it has ended.
     ///
-    /// The fork server says how its child has ended. This call waits for that for at most a tenth of a second, and
-    /// answers `None` otherwise; a later call has the answer.
+    /// The fork server reports the status of its children. This call waits for the report for at most a tenth of a
+    /// second, and then returns `None`; a later call returns the status.
     ///
-    /// In a process that did not start it, what was known when that was forked.
+    /// In a process that did not start the child, returns what was known when that process was forked.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`] after [`close`](Self::close).

@@ -7,12 +7,12 @@
 // | --- | --- |
 // | `process_state` | what belongs to one process: a forked child makes a new one |
 // | `handle` | a process after its start, for its parent; the handles that a process has |
-// | `child` | what a start method leaves the parent of the child |
+// | `child` | the objects by which a parent refers to a child |
 // | `leaving` | children without a handle |
 // | `parent` | the process that started this one |
 // | `child_config`, `surroundings`, `unapplied` | the configuration of a child, and an option that it could not take |
 // | `ends`, `descriptors`, `listed` | the ends that a forked child keeps or closes |
-// | `finalizers`, `callbacks`, `temp_dir` | what a process does at its end and after a fork; its directory |
+// | `finalizers`, `callbacks`, `temp_dir` | the actions of a process at its end and after a fork; its directory |
 // | `termination`, `panic_report`, `panic` | the results of the work of a process, and its failures |
 // | `thread_name`, `log_setup` | the name of the process that a thread acts as; how a process logs |
 

@@ -9,14 +9,14 @@ use super::process_name_of_thread;
 
 /// A value that the body of a process may return: as with [`std::process::Termination`] for `main`, and numbers too.
 ///
-/// | answer | exit code |
+/// | result | exit code |
 /// | --- | --- |
 /// | `()` | 0 |
 /// | `u8` | the number |
 /// | `i32` | its low eight bits, as the kernel keeps them: 256 becomes 0, -1 becomes 255 |
-/// | [`ExitCode`] | what it was made from |
-/// | `Ok(answer)` | that of the answer |
-/// | `Err(error)` | 1, and "Process NAME:" and the error go to standard error; the name of a [thread](crate::multiprocessing::process::ProcessBuilder::thread) is its own |
+/// | [`ExitCode`] | the number from which it was made |
+/// | `Ok(result)` | the exit code of the result |
+/// | `Err(error)` | 1, and "Process NAME:" and the error are written to standard error; the name of a [thread](crate::multiprocessing::process::ProcessBuilder::thread) is its own |
 ///
 /// # Examples
 /// ```standalone_crate

@@ -83,7 +83,7 @@ impl Named {
             let message = format!("a semaphore has at most {MAX_VALUE} units, not {}", value.max(bound));
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        // The C library's own way of making one leaves a file behind when the process is killed in the middle.
+        // The C library's own function leaves a file behind when the process is killed during the call.
         let make = |private: &Name| {
             let file = posix_ipc::create(&Semaphore::file(private)?, 0o600)?;
             Ok((file, *private))

@@ -1,14 +1,14 @@
 //! A value as one datagram with descriptors, for transports without a stream: queues, and the results of pools.
 //!
-//! | part | what it is |
+//! | part | contents |
 //! | --- | --- |
-//! | [`HEADER`] bytes | how many descriptors of each kind there are; whether the bytes are memory; how many bytes |
-//! | bytes | those of the value, unless they are memory |
-//! | descriptors | the memory with the bytes, if they are memory; then those in the value |
+//! | [`HEADER`] bytes | the number of descriptors of each kind; whether the bytes of the value are in a memory file; their number |
+//! | bytes | the bytes of the value, unless they are in a memory file |
+//! | descriptors | the memory file with the bytes, if there is one; then the descriptors in the value |
 //!
-//! Only this library writes such datagrams, to sockets that only processes of the same program have. So the header says
-//! which descriptor is memory, as the header of a frame does on a connection within the same program. The memory with
-//! the bytes is sealed: no process can change or shorten it while another process reads.
+//! Only this library writes such datagrams, to sockets that only processes of the same program have. So the header
+//! marks the descriptors of memory, as the header of a frame does on a connection within the same program. The memory
+//! with the bytes is sealed: no process can change or shorten it while another process reads.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

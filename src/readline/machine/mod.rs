@@ -1,14 +1,14 @@
 //! The editor without a terminal: its input is bytes, its output a [`View`] and finally a line.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! | --- | --- |
-//! | `input` | bytes in the order in which they are read: pushed back, of macros, typed |
-//! | `dispatch` | bytes to commands, numeric arguments, timeouts |
-//! | `mode`, `state` | what takes the next byte; what is remembered from command to command |
+//! | `input` | the bytes in the order of reading: bytes pushed back, bytes of macros, typed bytes |
+//! | `dispatch` | the mapping of bytes to commands; numeric arguments, timeouts |
+//! | `mode`, `state` | the receiver of the next byte; the data kept from command to command |
 //! | `movement`, `text`, `killing`, `past`, `nonincremental`, `incremental`, `completion`, `menu`, `misc` | the commands |
-//! | `words` | where words begin and end |
+//! | `words` | the bounds of words |
 //! | `vi` | the commands of vi mode |
-//! | `view` | what the screen shall show |
+//! | `view` | the contents of the screen |
 //!
 //! A command that reads more keys puts the machine into another [`Mode`], which takes the next byte.
 

@@ -303,7 +303,7 @@ impl Backend for KqueueBackend {
         for (token, key) in map.iter() {
             for (_, filter) in FILTERS.into_iter().filter(|(interest, _)| key.interest().contains(*interest)) {
                 match queue.change(&knote(key.file().as_fd(), filter, token)) {
-                    // Closed behind our back.
+                    // Closed by other code.
                     Ok(()) | Err(Errno::BADF) => {}
                     Err(errno) => return Err(errno),
                 }
@@ -327,7 +327,7 @@ impl Backend for KqueueBackend {
             self.queue.change(&knote(fd, filter, token))?;
         }
         for (_, filter) in FILTERS.into_iter().filter(|(wanted, _)| !interest.contains(*wanted)) {
-            // Not there, or closed behind our back.
+            // Not in the queue, or closed by other code.
             let _ = self.queue.change(&knote(fd, filter, token).with_flags(Flags::DELETE));
         }
         Ok(())

@@ -15,7 +15,7 @@
 //! | `EVENT_READ`, `EVENT_WRITE` | [`Interest::READ`], [`Interest::WRITE`] |
 //! | `SelectorKey` | [`Key`] |
 //! | `get_map()`, `get_key(obj)` | [`Selector::map`] with [`Map::get`], [`Map::find`] |
-//! | `DefaultSelector` | [`DefaultSelector`]: epoll, or poll where no epoll set can be made |
+//! | `DefaultSelector` | [`DefaultSelector`]: epoll, or poll if no epoll set can be made |
 //!
 //! ```
 //! use ossature::select::selectors::{DefaultSelector, Interest, Selector};

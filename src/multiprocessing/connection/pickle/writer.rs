@@ -1,11 +1,11 @@
 //! Writing values as pickles: of protocol 2, which every CPython since 2.3 reads, or of a newer protocol on request.
 //!
-//! | protocol | what is written otherwise | read by |
+//! | protocol | difference from the one before | read by |
 //! | --- | --- | --- |
 //! | 2 | | Python 2.3 and newer |
-//! | 3 | bytes as they are; the names of Python 3 | 3.0 |
-//! | 4 | sets without a call; texts and bytes of more than 4 GiB | 3.4 |
-//! | 5 | a `bytearray` as it is | 3.8 |
+//! | 3 | bytes have an opcode; the names of Python 3 | 3.0 and newer |
+//! | 4 | sets without a call; texts and bytes of more than 4 GiB | 3.4 and newer |
+//! | 5 | a `bytearray` has an opcode | 3.8 and newer |
 
 use super::bigint::minimal;
 use super::global::Global;

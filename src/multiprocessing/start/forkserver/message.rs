@@ -2,13 +2,13 @@
 //!
 //! | from | on | message | descriptors |
 //! | --- | --- | --- | --- |
-//! | client | the socket that all share | one byte: any child, or a fresh one | the status socket |
-//! | server | the status socket | the child's number | its pidfd, the line to it |
-//! | server | the status socket | or the reason why there is none: it cannot be made, or the sender is another user | |
-//! | server | the status socket | at its end, its exit status | |
+//! | client | the socket that all clients share | one byte: a request for any child, or for a fresh child | the status socket |
+//! | server | the status socket | the child's process ID | its pidfd, the line to it |
+//! | server | the status socket | or the reason why there is no child: it cannot be made, or the sender is another user | |
+//! | server | the status socket | at the end of the child, its exit status | |
 //!
-//! The request and the arguments of a start go over the line from the client to the child itself. So the child takes
-//! a request only from the process that has the other end of the line.
+//! The client sends the request and the arguments of a start over the line to the child itself. So the child accepts a
+//! request only from the process that has the other end of the line.
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -3,7 +3,7 @@
 //! | stage | from | file |
 //! | --- | --- | --- |
 //! | the request and the arguments | parent | `request`, in a `message` |
-//! | begun, or refused and why | child | `reply` |
+//! | begun, or refused with a reason | child | `reply` |
 //!
 //! The parent sends the request and awaits the reply under one deadline. A child that has ended, or closed its socket,
 //! has replied with nothing.

@@ -4,10 +4,10 @@
 //! items, any depth, and items that take no bytes at all. The reader counts the cost of a message while it decodes the
 //! message ([`Bounds`]). Both directions keep the text of an error of the program's own `Serialize` and `Deserialize`.
 //!
-//! | what a message could cost | what bounds it |
+//! | resource | bound |
 //! | --- | --- |
 //! | stack | [`Bounds::depth`]: each value around another is one level |
-//! | memory | [`Bounds::memory`]: items at the size of their type, before room is made for them; texts and bytes at their length |
+//! | memory | [`Bounds::memory`]: items count with the size of their type, before memory is allocated for them; texts and bytes count with their length |
 //! | time | the length of the message, and [`Bounds::idle`] items that take no bytes |
 
 mod access;

@@ -1,10 +1,10 @@
 //! The commands of vi mode.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! | --- | --- |
-//! | `motion` | where the motions lead |
+//! | `motion` | the targets of the motions |
 //! | `operator` | `d`, `c` and `y` with a motion |
-//! | `insertion` | how insertion begins and ends |
+//! | `insertion` | the start and the end of insertion |
 //! | `change` | other commands that change the line, and `.` |
 
 mod change;

@@ -126,7 +126,7 @@ impl EventLoop {
         let Shared { awake, patience, .. } = &self.shared;
         let is_asking = |awake: &Awake| self.peers.get(&awake.owner).is_some_and(Peer::is_asking);
         let mut found = awake.iter().position(is_asking);
-        // A request that is there already says nothing of whether looking is of use: on one processor its client has
+        // A request that has already arrived does not show whether looking is of use: on one processor its client has
         // run meanwhile.
         if found.is_none() {
             patience.until(|| {
