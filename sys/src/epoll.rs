@@ -211,8 +211,8 @@ impl Epoll {
     /// # Errors
     /// * `EEXIST`: `fd` is registered already; use [`modify`](Self::modify).
     /// * `EPERM`: `fd` cannot be watched because it is always ready (a plain file, a directory, `/dev/null`).
-    /// * `EINVAL`: `fd` is this set itself, or [`Interest::EXCLUSIVE`] came with a flag that it does not go with, or
-    ///   for another set.
+    /// * `EINVAL`: `fd` is this set itself, or [`Interest::EXCLUSIVE`] came with a flag with which it cannot be
+    ///   combined, or for another set.
     /// * `ELOOP`: `fd` is a set that contains this one, or sets would nest more than five deep. In the second case
     ///   Linux 5.10 returns `EINVAL` if one of the sets also holds another kind of descriptor.
     /// * `ENOSPC`: the user's limit of watches (`/proc/sys/fs/epoll/max_user_watches`); `ENOMEM`.

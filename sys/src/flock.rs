@@ -165,7 +165,7 @@ fn try_lock(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<bool> {
 /// whether the caller got the lock. The byte need not exist.
 ///
 /// The lock belongs to the open file description. It lasts until the last copy of the descriptor is closed, in this
-/// process, in those that it forked, and in messages that carry a copy. To lock a byte twice through one description
+/// process, in those that it forked, and in messages that carry a copy. Locking a byte twice through one description
 /// changes nothing.
 ///
 /// # Errors

@@ -252,8 +252,8 @@ impl Mutex {
 
     /// `pthread_mutex_trylock(mutex)`: takes the mutex if it is free.
     ///
-    /// With glibc the call is `pthread_mutex_clocklock` with a time long past: where `pthread_mutex_trylock` answers
-    /// `ENOTRECOVERABLE` there it leaves the mutex locked, and every later `pthread_mutex_lock` hangs.
+    /// With glibc the call is `pthread_mutex_clocklock` with a time long past: if `pthread_mutex_trylock` returns
+    /// `ENOTRECOVERABLE` there, it leaves the mutex locked, and every later `pthread_mutex_lock` hangs.
     ///
     /// # Errors
     /// As [`lock`](Self::lock), but a mutex that this thread holds is `None`, unless it is recursive.
@@ -421,7 +421,7 @@ impl core::fmt::Debug for Mutex {
 /// The number of guards (lower half) of the process with the generation in the upper half. A forked child starts with
 /// none, regardless of what it inherits.
 ///
-/// Relaxed everywhere: fork asks when there is no second thread.
+/// Relaxed everywhere: fork reads this when there is no second thread.
 static GUARDS: AtomicU64 = AtomicU64::new(0);
 
 /// Counts one more guard; returns its generation.
@@ -482,7 +482,7 @@ impl Guard<'_> {
     /// Without it a mutex whose owner died is unusable forever as soon as this guard is dropped.
     ///
     /// # Errors
-    /// `EINVAL` when the owner before did not die, or the mutex was marked already; `EPERM` in a forked child.
+    /// `EINVAL` when the previous owner did not die, or the mutex was marked already; `EPERM` in a forked child.
     #[doc(alias = "pthread_mutex_consistent")]
     pub fn make_consistent(&mut self) -> Result<()> {
         self.check_process()?;

@@ -124,8 +124,8 @@ impl Stream {
     /// stream or an empty buffer. `None` means that no bytes came by the deadline.
     ///
     /// # Errors
-    /// `ECONNRESET` when the peer of a socket went without reading everything, `EBADF` for a descriptor that is not
-    /// open for reading.
+    /// `ECONNRESET` when the peer closed a socket without reading everything, `EBADF` for a descriptor that is not open
+    /// for reading.
     #[inline]
     pub fn read(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
         let (fd, deadline) = (self.as_fd(), timeout.into());
@@ -150,7 +150,7 @@ impl Stream {
     /// this descriptor of it. The other methods use their own deadlines.
     ///
     /// # Errors
-    /// `ENOTSOCK` when this is not a socket, `EINVAL` for no time at all.
+    /// `ENOTSOCK` when this is not a socket, `EINVAL` for a zero duration.
     #[doc(alias = "SO_RCVTIMEO")]
     pub fn set_receive_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         raw::call("setsockopt", || sockopt::set_socket_timeout(&self.fd, sockopt::Timeout::Recv, timeout))
@@ -311,7 +311,7 @@ impl Stream {
     /// # Errors
     /// As for [`write`](Self::write). `EINVAL` for descriptors without a byte to carry them or more than 253 of them,
     /// `ENOTSOCK` when this is not a socket. `EOPNOTSUPP` when it is not a socket of this machine (there the kernel
-    /// would drop the descriptors without an error). `ETOOMANYREFS` when too many of this user are on their way.
+    /// would drop the descriptors without an error). `ETOOMANYREFS` when this user has too many in transit.
     pub fn write_with(
         &self,
         bytes: &[u8],
@@ -375,7 +375,7 @@ impl Stream {
     /// pair); `None` when they are not known.
     ///
     /// # Errors
-    /// `ENOMEM`; being no socket of this machine is not an error but `None`.
+    /// `ENOMEM`. For another object than a socket of this machine the result is `None`, not an error.
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_credentials(&self) -> Result<Option<Credentials>> {
         match self.carrier {

@@ -140,7 +140,7 @@ impl TimerFd {
     /// [`set_at`](Self::set_at), but [`expirations`](Self::expirations) fails with `ECANCELED` after the wall clock is
     /// set.
     ///
-    /// For a timer on [`Clock::Realtime`]; the kernel ignores the wish on the others.
+    /// For a timer on [`Clock::Realtime`]; the kernel ignores this flag for other clocks.
     ///
     /// # Errors
     /// `ECANCELED` when the clock was set since the last look (the

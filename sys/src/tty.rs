@@ -48,8 +48,8 @@ pub fn is_terminal(fd: impl AsFd) -> bool {
 /// `cfmakeraw` and `tcsetattr(fd, TCSADRAIN, ...)`: makes the terminal raw until the result is dropped. Every byte
 /// arrives as typed; nothing is echoed, translated or turned into a signal.
 ///
-/// Differs from Python's `tty.setraw` in that what was typed already is kept (Python's default discards it), and in the
-/// guard.
+/// Differs from Python's `tty.setraw`: input that was typed already is kept (Python's default discards it), and the
+/// call returns a guard.
 ///
 /// # Errors
 /// `ENOTTY` when it is not a terminal, `EIO` for a process in an orphaned background group.
@@ -385,7 +385,7 @@ impl Pty {
     /// it is right in any mount namespace.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAGAIN` when no pseudo-terminal is, `ENOENT` without
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAGAIN` when no pseudo-terminal is left, `ENOENT` without
     /// `/dev/ptmx`.
     pub fn open() -> Result<Self> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;

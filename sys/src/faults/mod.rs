@@ -48,8 +48,8 @@ use crate::errno::Errno;
 /// In an ordinary build this is `foreign()` and nothing else. The closure should make one system call: an injected
 /// error means that the closure does not run at all.
 ///
-/// The error is any that is made from an [`Errno`]. `std::io::Error` is one where rustix has its feature `std`, as it
-/// has with the crate `ossature`.
+/// The error can be any type that is made from an [`Errno`]. `std::io::Error` is such a type if rustix has its feature
+/// `std`, as with the crate `ossature`.
 ///
 /// # Errors
 /// Whatever `foreign` returns, and the error of a rule.

@@ -162,9 +162,9 @@ impl<'a> Sweep<'a> {
 
     /// Runs `operation` twice undisturbed, then once for each of its calls and each of the errors.
     ///
-    /// Only calls of the thread that runs the sweep are counted and fail. What `operation` returns is dropped after the
-    /// injected error is taken back, and before the process is looked at. What `operation` drops itself is a part of
-    /// it. The first run may set up what lasts for the life of the process.
+    /// Only calls of the thread that runs the sweep are counted and fail. The result of `operation` is dropped after
+    /// the injected error is taken back, and before the process is checked. Drops inside `operation` are part of it.
+    /// The first run may set up state that lasts for the life of the process.
     ///
     /// # Errors
     /// The first [`Failure`].
@@ -178,7 +178,7 @@ impl<'a> Sweep<'a> {
     /// Calls [`run`](Self::run) and passes each result to `after`, with the call that was made to fail, if any. There,
     /// check the error, or end what the operation has started.
     ///
-    /// Nothing fails while `after` runs, and the process is looked at when it has returned.
+    /// Nothing fails while `after` runs, and the process is checked when it has returned.
     ///
     /// # Errors
     /// The first [`Failure`].

@@ -217,8 +217,8 @@ impl Region {
     /// drop.
     ///
     /// # Errors
-    /// `ERANGE` when the range is not within the region. `ENOMEM` and `EAGAIN` when there is not that much memory or
-    /// `RLIMIT_MEMLOCK` is in the way, `EPERM` when that limit is 0.
+    /// `ERANGE` when the range is not within the region. `ENOMEM` and `EAGAIN` when there is not enough memory or
+    /// `RLIMIT_MEMLOCK` is reached, `EPERM` when that limit is 0.
     ///
     /// # Examples
     /// ```
@@ -351,7 +351,7 @@ impl Region {
     ///
     /// # Errors
     /// `EINVAL` when `len` is 0, or to grow a region that cannot: a shared anonymous one (the new pages would fault) or
-    /// a [sealed](Self::sealed) one. `ENOMEM` when there is not that much memory or address space.
+    /// a [sealed](Self::sealed) one. `ENOMEM` when there is not enough memory or address space.
     ///
     /// # Examples
     /// ```

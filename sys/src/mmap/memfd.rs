@@ -124,15 +124,15 @@ impl Memfd {
     /// `fallocate(fd, 0, 0, len)`: reserves the memory for the first `len` bytes now, and extends the file to `len` if
     /// it is shorter. So a lack of memory is an error here, not a SIGBUS later.
     ///
-    /// The kernel allocates pages until there are none and then kills processes, so more than the machine has, memory
-    /// and swap together, is refused here. The caller must avoid lengths below that limit that are still too much. For
-    /// 2 MiB or less the machine is not asked.
+    /// The kernel allocates pages until there are none and then kills processes, so this call refuses more than the
+    /// memory and swap of the machine together. The caller must avoid lengths below that limit that are still too much.
+    /// For 2 MiB or less this is not checked.
     ///
     /// It takes several calls of the kernel, so that a signal interrupts one of them and not all. After an error, the
     /// file may be longer and have a part of its memory.
     ///
     /// # Errors
-    /// `ENOSPC` and `ENOMEM` when there is not that much memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is
+    /// `ENOSPC` and `ENOMEM` when there is not enough memory, `EPERM` when a seal forbids it, `EINVAL` when `len` is
     /// 0.
     #[doc(alias = "fallocate")]
     pub fn reserve(&self, len: u64) -> Result<()> {

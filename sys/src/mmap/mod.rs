@@ -140,7 +140,7 @@ impl Region {
     /// alone.
     ///
     /// # Errors
-    /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
+    /// `EINVAL` when `len` is 0, `ENOMEM` when there is not enough memory or address space.
     ///
     /// # Examples
     /// See the example of [`as_mut_slice`](Self::as_mut_slice).
@@ -177,7 +177,7 @@ impl Region {
     /// that are forked later.
     ///
     /// # Errors
-    /// `EINVAL` when `len` is 0, `ENOMEM` when there is not that much memory or address space.
+    /// `EINVAL` when `len` is 0, `ENOMEM` when there is not enough memory or address space.
     #[doc(alias = "MAP_ANONYMOUS")]
     #[doc(alias = "MAP_SHARED")]
     pub fn anonymous(len: usize) -> Result<Self> {

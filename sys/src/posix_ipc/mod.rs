@@ -145,7 +145,7 @@ impl Status {
     /// `lstat(name)`: the status of the object that has the name now.
     ///
     /// # Errors
-    /// `ENOENT` when nothing has the name.
+    /// `ENOENT` when no object has the name.
     pub fn of_name(name: &Name) -> Result<Self> {
         Self::from_stat(&raw::call("lstat", || rustix::fs::lstat(name.path()))?)
     }
@@ -164,7 +164,7 @@ impl Status {
 /// `shm_open(name, O_CREAT | O_EXCL | O_RDWR, mode)`: creates empty memory with a new name, closed on exec.
 ///
 /// # Errors
-/// `EEXIST` if something has the name, `ENOENT` if there is no `/dev/shm`, `EACCES`, `EROFS`, `ENOSPC`; `EMFILE` or
+/// `EEXIST` if an object has the name, `ENOENT` if there is no `/dev/shm`, `EACCES`, `EROFS`, `ENOSPC`; `EMFILE` or
 /// `ENFILE` if no descriptor is left.
 ///
 /// # Examples
@@ -177,7 +177,7 @@ pub fn create(name: &Name, mode: u32) -> Result<OwnedFd> {
 /// `shm_open(name, O_RDWR)`: opens existing memory, closed on exec.
 ///
 /// # Errors
-/// `ENOENT` if nothing has the name, `EACCES` if it belongs to another user, `ELOOP` for a symbolic link; `EMFILE` or
+/// `ENOENT` if no object has the name, `EACCES` if it belongs to another user, `ELOOP` for a symbolic link; `EMFILE` or
 /// `ENFILE` if no descriptor is left.
 ///
 /// # Examples
@@ -196,7 +196,7 @@ fn open_as(name: &Name, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
 /// `shm_unlink(name)`: removes the name. The memory exists until no process maps it or has it open.
 ///
 /// # Errors
-/// `ENOENT` if nothing has the name, `EACCES` or `EPERM` if it belongs to another user.
+/// `ENOENT` if no object has the name, `EACCES` or `EPERM` if it belongs to another user.
 ///
 /// # Examples
 /// See the example of the [module](self).

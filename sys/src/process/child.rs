@@ -113,7 +113,7 @@ impl Child {
     /// `pidfd_send_signal(...)`: sends a signal to the child.
     ///
     /// # Errors
-    /// `ESRCH` when it was reaped, `EPERM` when it became another user's.
+    /// `ESRCH` when it was reaped, `EPERM` when it changed to another user.
     #[doc(alias = "send_signal")]
     pub fn signal(&self, signal: Signal) -> Result<()> {
         pidfd::pidfd_send_signal(&self.pidfd, signal)
@@ -122,7 +122,7 @@ impl Child {
     /// Kills the child with `SIGKILL`. A child that has already ended is not an error.
     ///
     /// # Errors
-    /// `EPERM` when it became another user's.
+    /// `EPERM` when it changed to another user.
     #[doc(alias = "SIGKILL")]
     pub fn kill(&self) -> Result<()> {
         match self.signal(Signal::KILL) {
@@ -134,7 +134,7 @@ impl Child {
     /// Requests the end of the child, with `SIGTERM`. A child that has already ended is not an error.
     ///
     /// # Errors
-    /// `EPERM` when it became another user's.
+    /// `EPERM` when it changed to another user.
     #[doc(alias = "SIGTERM")]
     pub fn terminate(&self) -> Result<()> {
         match self.signal(Signal::TERM) {

@@ -106,8 +106,8 @@ impl ForkError {
 /// * [`ForkError::SigchldIgnored`] when `SIGCHLD` is ignored or has `SA_NOCLDWAIT`.
 /// * [`ForkError::Os`]: `EAGAIN` when the user or cgroup has too many processes, `ENOMEM`, `EMFILE` when there is no
 ///   descriptor for the pidfd. No child is left then, unless it is reaped elsewhere. A handler of `SIGCHLD` that waits
-///   for any child (`waitpid(-1, ...)`) must not run during the call. If it reaped the child just now, the pidfd would
-///   be refused with `ESRCH` or, if the number was given to another child at once, lead to that one.
+///   for any child (`waitpid(-1, ...)`) must not run during the call. If it reaped the child just now, the call would
+///   fail with `ESRCH`. If another child got the number at once, the pidfd would refer to that child.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -193,8 +193,8 @@ pub fn may_fork() -> Result<(), ForkError> {
 /// reaped it, because SIGCHLD is ignored. As with [`fork`], no handler of `SIGCHLD` may reap any child meanwhile.
 ///
 /// # Safety
-/// * In a process with several threads the child may make async-signal-safe calls only. Whatever a thread held (the
-///   lock of the allocator, of standard output, ...) stays held in the child forever.
+/// * In a process with several threads the child may make async-signal-safe calls only. Every lock that a thread held
+///   (of the allocator, of standard output, ...) stays held in the child forever.
 /// * The child holds copies of every value on the stack. It must not release twice what the parent releases as well:
 ///   guards of locks in shared memory, files to be unlinked.
 /// * Both processes return from this call, so the caller and its callers must be prepared for that.
@@ -231,8 +231,8 @@ pub unsafe fn fork_unchecked() -> errno::Result<Option<Child>> {
 /// pidfd, or the system has no pidfds.
 ///
 /// The descriptors that this check opens are closed again before the fork. Otherwise the child would have to close them
-/// too. A child pays for every page of code and data that it touches for the first time. Once pidfds are known to work
-/// a path descriptor is asked for, at a third of the price.
+/// too. A child pays for every page of code and data that it touches for the first time. Once pidfds are known to work,
+/// the check opens a path descriptor instead, at a third of the cost.
 fn descriptor_is_free() -> errno::Result<()> {
     static PIDFDS_WORK: AtomicBool = AtomicBool::new(false);
     if PIDFDS_WORK.load(Relaxed) {

@@ -216,8 +216,8 @@ pub fn set_umask(mask: u32) -> u32 {
 
 /// `killpg(group, signal)`: sends a signal to every process of a group.
 ///
-/// A group is only a number. Keep a child of yours in it unreaped as long as you signal it; then the number stays its
-/// own.
+/// A group is only a number. Keep a child of yours in it unreaped as long as you signal it; then no other group gets
+/// the number.
 ///
 /// # Errors
 /// `ESRCH` when the group has no process, `EPERM` when none of them may be signalled.

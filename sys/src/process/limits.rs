@@ -44,7 +44,7 @@ pub fn set_rlimit(resource: Resource, limit: Rlimit) -> Result<()> {
 /// `prlimit(pid, resource, NULL)`: the limit of another process.
 ///
 /// # Errors
-/// `EPERM` when it is another user's, `ESRCH` when there is none.
+/// `EPERM` when it belongs to another user, `ESRCH` when there is none.
 ///
 /// # Examples
 /// ```

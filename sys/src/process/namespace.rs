@@ -10,7 +10,7 @@ use crate::raw;
 
 /// The inode of the pid namespace; `None` if the system does not report it: before Linux 6.11 without /proc.
 ///
-/// A process stays in its namespace for its whole life, so each process asks once.
+/// A process stays in its namespace for its whole life, so each process determines it once.
 pub(crate) fn pid_namespace() -> Option<u64> {
     /// The upper half is the generation of the process that looked it up. The lower half is the inode, which has 32
     /// bits.

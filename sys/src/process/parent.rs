@@ -6,9 +6,9 @@ use crate::errno::{Errno, Result};
 /// Has the kernel kill this process with `SIGKILL` as soon as the *thread* that made it has ended, in any way. Kills it
 /// at once if the parent `parent` has already ended. The process cannot block, handle or ignore that.
 ///
-/// So it is for a process that the first thread of its parent made. That thread lasts as long as the parent, unless it
-/// calls `pthread_exit`, which no Rust program does by itself. A process that was made by another thread, or must know
-/// the end of another process, polls a pidfd.
+/// So this is for a process that the first thread of its parent made. That thread lasts as long as the parent, unless
+/// it calls `pthread_exit`, which no Rust program does by itself. A process that was made by another thread, or must
+/// know the end of another process, polls a pidfd.
 ///
 /// The children of this process do not inherit it. An exec leaves it in force. An exec of a program with set-user-ID,
 /// set-group-ID or capabilities ends it, and so does every change of the effective user or group. Call this again after

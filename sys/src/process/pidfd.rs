@@ -15,8 +15,8 @@ use crate::raw::process::{RawUsage, WaitFor, pidfd_exit_status, waitid};
 /// `pidfd_open(pid, 0)`: a descriptor for a process, closed on exec, readable once it has ended. Its number is 3 or
 /// above.
 ///
-/// For a process other than a child of this one `pid` is only a number. The process may end and the number be given to
-/// another before the call. Check through another channel (its parent, its socket) after opening.
+/// For a process other than a child of this one `pid` is only a number. Before the call, the process may end and
+/// another process may get the number. Check through another channel (its parent, its socket) after opening.
 ///
 /// # Errors
 /// `ESRCH` when there is no such process, `EMFILE` when no descriptor is left, `EINVAL` when `pid` is a thread that
@@ -41,7 +41,7 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
 /// `pidfd_send_signal(pidfd, signal, NULL, 0)`: sends a signal to this exact process, never to another.
 ///
 /// # Errors
-/// `ESRCH` when it has ended and was reaped, `EPERM` when it is another user's.
+/// `ESRCH` when it has ended and was reaped, `EPERM` when it belongs to another user.
 ///
 /// # Examples
 /// ```

@@ -11,8 +11,8 @@ const STDIN: i32 = 0;
 /// `dup2(open("/dev/null"), 0)`, unless standard input is `/dev/null` already. A read from standard input then returns
 /// end of file at once, in this process and in the processes that it starts.
 ///
-/// If `/dev/null` cannot be opened, as in a new root without `/dev`, the read end of a pipe without a writer takes its
-/// place.
+/// If `/dev/null` cannot be opened, as in a new root without `/dev`, the read end of a pipe without a writer is used
+/// instead.
 ///
 /// For a child that must not read the input of its parent. A library keeps the input that it has read ahead: std's
 /// `Stdin` does, and a forked child has a copy of that input.

@@ -162,7 +162,7 @@ pub(crate) unsafe fn fork() -> Result<c_int> {
 ///
 /// # Safety
 /// * No `CLONE_VM` and no stack: the child must own a copy of this stack.
-/// * The child makes raw system calls only, until it execs or exits: libc does not know of it.
+/// * The child makes raw system calls only, until it execs or exits: libc does not know the child.
 /// * `pidfd`, where its flag is set, is the address of a C int.
 pub(crate) unsafe fn clone3(args: &CloneArgs) -> Result<c_long> {
     raw::call_long("clone3", || {

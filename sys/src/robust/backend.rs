@@ -39,9 +39,9 @@ pub enum LockBackend {
     /// A pthread robust mutex, because the form of libc's list is not known. A dead holder is reported. But a waiter
     /// may be killed after a wake has chosen it and before it takes the lock; then the other waiters sleep on.
     ///
-    /// Some emulators (qemu's of user space) have no robust lists, and the C library makes the mutex all the same. No
-    /// process sees a death there. On 32-bit machines glibc searches its list for the address of the release. A
-    /// thread that releases a lock through another mapping than the mapping of the take never returns.
+    /// Some emulators (qemu's of user space) have no robust lists, and the C library makes the mutex anyway. No process
+    /// sees a death there. On 32-bit machines glibc searches its list for the address of the release. A thread that
+    /// releases a lock through another mapping than the mapping of the take never returns.
     Pthread,
     /// No backend: the kernel has no robust lists, and the C library makes no robust mutex (glibc for riscv64 under an
     /// emulator). A type with a lock cannot be placed in shared memory: the error is `EOPNOTSUPP`.

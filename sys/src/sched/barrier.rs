@@ -13,7 +13,7 @@ pub use rustix::thread::MembarrierQuery as Barriers;
 /// `membarrier(MEMBARRIER_CMD_QUERY)`: the calls below that this kernel offers.
 ///
 /// # Errors
-/// None: a kernel or sandbox without the call offers nothing.
+/// None: without the call the result is empty.
 ///
 /// # Examples
 /// ```

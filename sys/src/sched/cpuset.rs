@@ -150,8 +150,8 @@ pub fn affinity(thread: Option<Pid>) -> Result<CpuSet> {
 /// before this returns.
 ///
 /// # Errors
-/// `EINVAL` when the set holds no processor that exists and is allowed, `EPERM` when the thread is another user's,
-/// `ESRCH` when there is none.
+/// `EINVAL` when the set holds no existing, allowed processor, `EPERM` when the thread belongs to another user, `ESRCH`
+/// when there is none.
 ///
 /// # Examples
 /// ```

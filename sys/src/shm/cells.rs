@@ -9,8 +9,8 @@ use crate::mmap::copy;
 /// Copies between ordinary memory and cells that any thread of any process may write.
 ///
 /// Under concurrent writes, every byte that is copied out is one that was stored there. But a copy is not a single
-/// operation: others may see half of it. A copy of an item that is wider than a byte may be seen half done too.
-/// For order or whole items take a [`Lock`](crate::sync::lock::Lock).
+/// operation: others may see half of it. An item that is wider than a byte may be seen half copied, too. For order or
+/// whole items take a [`Lock`](crate::sync::lock::Lock).
 ///
 /// ```
 /// use ossature_sys::shm::{Racy, RacySlice, Shm};
@@ -37,7 +37,7 @@ pub trait RacySlice<T: Plain> {
     /// Copies `items` into the cells from `start` on.
     ///
     /// # Errors
-    /// [`OutOfBounds`] when there are not as many; nothing is copied then.
+    /// [`OutOfBounds`] when there are not enough cells; nothing is copied then.
     fn copy_in(&self, start: usize, items: &[T]) -> Result<(), OutOfBounds>;
 
     /// Stores `value` in every cell.

@@ -156,7 +156,7 @@ impl<T: Shareable> Shm<T> {
     ///
     /// # Safety
     /// Every process that has the descriptor follows the protocol of `T`: it uses the memory through `Shm` only, or as
-    /// `Shm` would. Seals, size and header are checked; what the bytes mean cannot be.
+    /// `Shm` would. Seals, size and header are checked; the meaning of the bytes cannot be checked.
     pub unsafe fn from_fd(memory: OwnedFd) -> core::result::Result<Self, AttachError> {
         let (memory, region) = attach(memory, Header::of::<T>())?;
         Ok(Self::over(value_in::<T>(&region), region, memory))

@@ -1,6 +1,6 @@
 //! A cell in shared memory for use without a lock.
 //!
-//! Several at a time are read and written by [`RacySlice`](super::RacySlice).
+//! [`RacySlice`](super::RacySlice) reads and writes several at a time.
 //!
 //! Reads and writes go through atomics of one fixed width, so a race is not undefined behaviour. The width is the
 //! type's alignment, at most that of the machine word. A value of that width is read whole; a wider one may be seen

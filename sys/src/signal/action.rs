@@ -154,8 +154,8 @@ pub fn restore_default(signal: Signal) -> Result<Action> {
 /// # Safety
 /// * `handler` must be async-signal-safe (signal-safety(7)): no allocation, no lock, no panic, errno as it found it.
 /// * It must stay callable for as long as it is installed.
-/// * For SIGSEGV, SIGBUS, SIGFPE and SIGILL it must not return to an instruction that the language believes never
-///   fails.
+/// * For SIGSEGV, SIGBUS, SIGFPE and SIGILL it must not return to an instruction that the language assumes never to
+///   fail.
 ///
 /// [`wait`]: super::wait
 ///

@@ -24,7 +24,7 @@ pub fn mask() -> Result<SignalSet> {
 
 /// `pthread_sigmask(SIG_BLOCK, set, &before)`: also blocks these signals, until the returned [`Masked`] is dropped.
 ///
-/// SIGKILL and SIGSTOP cannot be blocked; the kernel passes over them.
+/// SIGKILL and SIGSTOP cannot be blocked; the kernel ignores them.
 ///
 /// **Children inherit the mask**, over an exec too. A child that starts while SIGTERM and SIGINT are blocked does not
 /// end by them, unless the child unblocks them. [`Plan::blocked_signals`](crate::process::Plan::blocked_signals) sets
@@ -41,7 +41,7 @@ pub fn block(set: impl Into<SignalSet>) -> Result<Masked> {
 
 /// `pthread_sigmask(SIG_UNBLOCK, set, &before)`: unblocks these signals, until the returned [`Masked`] is dropped.
 ///
-/// What was pending takes effect before this returns.
+/// Pending signals take effect before this returns.
 ///
 /// # Errors
 /// None that the system documents; the fault hook may give one.

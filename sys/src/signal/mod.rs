@@ -147,8 +147,7 @@ const LONGEST: Duration = Duration::from_secs(1 << 30);
 /// by the deadline.
 ///
 /// The signals must be blocked in this thread, and for signals sent to the process in every other thread too. Otherwise
-/// what the signal usually does happens instead. Signals outside of `set` that are handled meanwhile do not end the
-/// wait.
+/// the signal has its usual effect instead. Signals outside of `set` that are handled meanwhile do not end the wait.
 ///
 /// Differs from Python's `signal.sigtimedwait` in that the deadline is kept in nanoseconds.
 ///

@@ -20,7 +20,7 @@ pub fn raise(signal: Signal) -> Result<()> {
 
 /// `tgkill(getpid(), thread, signal)`: sends the signal to one thread of this process, by its kernel id.
 ///
-/// An id of a thread that has ended may have been given to a new one: keep the thread alive meanwhile.
+/// A new thread may have got the id of an ended one: keep the thread alive meanwhile.
 ///
 /// # Errors
 /// `ESRCH` when this process has no such thread, `EAGAIN` when the user's queue of real-time signals is full.

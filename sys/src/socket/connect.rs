@@ -18,11 +18,11 @@ impl Socket {
     /// the deadline.
     ///
     /// After `false` an internet socket still tries: another call continues to wait, and dropping the socket gives up.
-    /// A socket of family `Unix` waits for room in the listener's queue; while it does no other thread should use it.
-    /// For datagrams this sets where [`send`](Self::send) sends to and returns at once.
+    /// A socket of family `Unix` waits for room in the listener's queue; meanwhile no other thread should use it. For
+    /// datagrams this sets the destination of [`send`](Self::send) and returns at once.
     ///
     /// # Errors
-    /// `ECONNREFUSED` when there is no listener, `ENOENT` for a path that is not there, `EACCES`, `ENETUNREACH`,
+    /// `ECONNREFUSED` when there is no listener, `ENOENT` for a path that does not exist, `EACCES`, `ENETUNREACH`,
     /// `EHOSTUNREACH`. `ETIMEDOUT` when the network gave up before the deadline. `EISCONN` when it is connected
     /// already, `EPROTOTYPE` when the other side is of another kind.
     pub fn connect(&self, address: &Address, timeout: impl Into<Deadline>) -> Result<bool> {
@@ -70,7 +70,7 @@ impl Socket {
     /// `accept4(fd, address, ..., SOCK_CLOEXEC | SOCK_NONBLOCK)`: accepts a connection, waiting for it, and returns the
     /// peer's address too; `None` when no connection came by the deadline.
     ///
-    /// Connections that were given up before they could be taken are passed over.
+    /// Connections that the peer gave up before they could be taken are skipped.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptor is left (the connection keeps waiting), `EINVAL` when the socket does

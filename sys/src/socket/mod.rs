@@ -152,8 +152,8 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// An open socket, internally non-blocking.
 ///
-/// Made from an `OwnedFd` it is switched to non-blocking, and so is every other descriptor of the same open file
-/// description. Made into one it stays so ([`set_nonblocking`] undoes it).
+/// A conversion from an `OwnedFd` switches it to non-blocking, and so every other descriptor of the same open file
+/// description. A conversion into an `OwnedFd` leaves it non-blocking ([`set_nonblocking`] undoes that).
 ///
 /// # Examples
 /// A connection:
@@ -194,8 +194,8 @@ impl Socket {
     /// `socket(family, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)`: a socket without a name.
     ///
     /// # Errors
-    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAFNOSUPPORT` and `EPROTONOSUPPORT` for what the system lacks,
-    /// `ENOMEM`, `ENOBUFS`.
+    /// `EMFILE` or `ENFILE` when no descriptor is left, `EAFNOSUPPORT` and `EPROTONOSUPPORT` if the system lacks the
+    /// family or protocol, `ENOMEM`, `ENOBUFS`.
     #[doc(alias = "socket")]
     pub fn new(family: Family, kind: Kind) -> Result<Self> {
         let family = match family {
@@ -337,7 +337,7 @@ impl Socket {
     /// acknowledged yet.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` for a socket that is not of the internet, `EINVAL` for a connection that is over.
+    /// `EOPNOTSUPP` for a socket that is not of the internet, `EINVAL` for a connection that has ended.
     #[doc(alias = "TCP_NODELAY")]
     pub fn set_no_delay(&self) -> Result<()> {
         raw::call("setsockopt", || sockopt::set_tcp_nodelay(&self.0, true))
@@ -385,7 +385,7 @@ impl Socket {
     /// `getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ...)`: the credentials of the process that made the connection (or the
     /// pair); `None` when the socket has no peer.
     ///
-    /// These are the credentials of that moment: the peer may have changed them or handed its end on since.
+    /// These are the credentials of that moment: the peer may have changed them or passed its end on since.
     ///
     /// # Errors
     /// `ENOTSOCK` for a descriptor that is not a socket.
@@ -451,7 +451,8 @@ pub fn peer_address(socket: impl AsFd) -> Result<Address> {
 /// ends. Data that the peer does not acknowledge ends the connection after the same time.
 ///
 /// # Errors
-/// `EOPNOTSUPP` or `ENOPROTOOPT` for a socket that is not of TCP, `EINVAL` for a span of 0 or above 32,767 seconds.
+/// `EOPNOTSUPP` or `ENOPROTOOPT` for a socket that is not a TCP socket, `EINVAL` for a span of 0 or above 32,767
+/// seconds.
 ///
 /// # Examples
 /// ```

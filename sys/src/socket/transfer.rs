@@ -55,11 +55,11 @@ impl Socket {
     /// `sendmsg(fd, {bytes, SCM_RIGHTS}, MSG_NOSIGNAL)`: sends some of `bytes` (all of a message), with these
     /// descriptors beside the first of them. `None` when there was no room by the deadline; then nothing was sent.
     ///
-    /// The receiver gets descriptors of its own for the same open files; the sender's may be closed at once.
+    /// The receiver gets new descriptors of the same open files; the sender may close its own at once.
     ///
     /// # Errors
     /// As for [`send`](Self::send). `EINVAL` for descriptors without a byte to carry them or more than 253 of them.
-    /// `ETOOMANYREFS` when too many of this user are on their way.
+    /// `ETOOMANYREFS` when this user has too many in transit.
     #[doc(alias = "SCM_RIGHTS")]
     #[doc(alias = "socket.send_fds")]
     pub fn send_with(
@@ -75,10 +75,10 @@ impl Socket {
     /// when no bytes came by the deadline. A socket of messages returns one message; the part that does not fit is
     /// lost.
     ///
-    /// Descriptors that come along are closed: [`recv_with`](Self::recv_with) takes them.
+    /// Descriptors that arrive with the bytes are closed: [`recv_with`](Self::recv_with) returns them.
     ///
     /// # Errors
-    /// `ECONNRESET` when the peer went without reading everything, `ENOTCONN`, `ECONNREFUSED`.
+    /// `ECONNRESET` when the peer closed without reading everything, `ENOTCONN`, `ECONNREFUSED`.
     pub fn recv(&self, buffer: &mut [u8], timeout: impl Into<Deadline>) -> Result<Option<usize>> {
         self.recv_flags(buffer, RecvFlags::DONTWAIT, timeout.into())
     }

@@ -135,7 +135,7 @@ where
     /// later releases this thread's next hold of the lock, if there is one.
     ///
     /// # Errors
-    /// [`NotOwner`] in any other thread; the error says whether another thread holds the lock. In scope `Shared` also
+    /// [`NotOwner`] in any other thread; the error shows whether another thread holds the lock. In scope `Shared` also
     /// in a forked child of the holder.
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {
@@ -176,7 +176,7 @@ impl<S: Scope> RLock<(), S> {
     /// later releases another level, if there is one.
     ///
     /// # Errors
-    /// [`NotOwner`] in any other thread; the error says whether another thread holds the lock. In scope `Shared` also
+    /// [`NotOwner`] in any other thread; the error shows whether another thread holds the lock. In scope `Shared` also
     /// in a forked child of the holder.
     #[inline]
     pub fn release(&self) -> Result<(), NotOwner> {

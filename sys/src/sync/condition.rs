@@ -152,7 +152,7 @@ impl Condition<Shared> {
     /// An initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared condition with room for 120
     /// waiters.
     ///
-    /// [`shared_with_capacity`](Self::shared_with_capacity) takes more.
+    /// [`shared_with_capacity`](Self::shared_with_capacity) allows more.
     pub fn shared() -> impl Init<Self> {
         Self::shared_with_capacity()
     }
@@ -290,8 +290,8 @@ impl<S: Scope, const N: usize> Condition<S, N> {
     /// [`wait`](Self::wait) within the limit: the result beside the guard is false when the time ran out, or the wait
     /// was [cancelled](crate::futex::Cancel), without a notification.
     ///
-    /// The limit is for the notification: the lock is waited for as long as it takes. A limit that is over already
-    /// still releases the lock and takes it again.
+    /// The limit is for the notification; the wait for the lock has no limit. A limit that is over already still
+    /// releases the lock and takes it again.
     ///
     /// # Errors
     /// As for [`wait`](Self::wait), but in `Local` the result is false at once.

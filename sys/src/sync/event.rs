@@ -67,7 +67,7 @@ const MANY: u64 = 1 << 63;
 /// set the flag meanwhile. So a wait without a limit is an error, and a wait with a limit returns at once.
 ///
 /// A thread that is stopped in [`set`](Self::set), not dead, may have raised the flag without waking the sleepers. They
-/// sleep on until that thread continues, or until their limit.
+/// sleep until that thread continues, or until their limit.
 ///
 /// # Examples
 /// ```

@@ -11,8 +11,8 @@
 //! assert!(TURN.release().is_err(), "it is free");
 //! ```
 //!
-//! It guards no data and knows no owner: [`Lock`](super::lock::Lock) does both, and is what guards data between threads
-//! and processes. This one is for turns that one party takes and another gives back.
+//! It guards no data and knows no owner: [`Lock`](super::lock::Lock) does both, and guards data between threads and
+//! processes. This lock is for turns that one party takes and another gives back.
 //!
 //! The state is that of a [`Semaphore`](super::semaphore) of one unit that never has two.
 //!
@@ -34,7 +34,7 @@ use crate::sync::units::{Units, count};
 /// A lock without an owner.
 ///
 /// A thread that is stopped in [`release`](Self::release), not dead, may have freed the lock without waking the
-/// sleeper. The sleeper sleeps on until that thread goes on, or until its limit.
+/// sleeper. The sleeper sleeps until that thread continues, or until its limit.
 ///
 /// # Examples
 /// ```
@@ -143,7 +143,7 @@ impl<S: Scope> HandoffLock<S> {
     /// [cancelled](crate::futex::Cancel).
     ///
     /// # Errors
-    /// None: in `Local` a wait with a limit answers at once.
+    /// None: in `Local` a wait with a limit returns at once.
     #[inline]
     pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<bool> {
         S::outcome(self.take(limit.into()))

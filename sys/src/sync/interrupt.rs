@@ -23,9 +23,9 @@ static LAST: AtomicI32 = AtomicI32::new(0);
 /// `sigaction(signal, {handler}, &before)`: makes the signal end the waits that watch `waits` or `event`, from now on.
 /// Returns what the signal did before.
 ///
-/// The signal comes a second time while `waits` is still cancelled: then it has its default again, which ends most
+/// If the signal comes a second time while `waits` is still cancelled, it has its default action again, which ends most
 /// programs. So a program that does not react can be ended. In a forked copy of this process the signal has its default
-/// from its first arrival on.
+/// action from its first arrival on.
 ///
 /// A later call with another `waits` or `event` replaces both for all signals.
 ///

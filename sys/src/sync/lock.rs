@@ -1,6 +1,6 @@
 //! Mutual exclusion around data.
 //!
-//! One source for three scopes. `Lock<T>` is for threads and works in a `static`. `Lock<T, Shared>` lives in a
+//! One implementation for three scopes. `Lock<T>` is for threads and works in a `static`. `Lock<T, Shared>` lives in a
 //! [`Shm`](crate::shm::Shm) and survives the death of any process at any instruction. `Lock<T, Local>` is for code that
 //! is generic over the scope but runs in one thread.
 //!
@@ -58,8 +58,8 @@
 //! **What it cannot see.** A guard that is leaked (`mem::forget`) holds the lock until its thread ends, and that end
 //! counts as a death. Do not keep a reference to the data beyond it. A holder whose data another thread works on must
 //! outlive that work. A signal handler must not take a shared lock: it would overwrite what the interrupted take has
-//! announced. A holder that dumps core hands over when the dump is written. A holder that runs out of memory may lose
-//! its list to the kernel's reaper.
+//! announced. A holder that dumps core gives the lock up when the dump is written. A holder that runs out of memory may
+//! lose its list to the kernel's reaper.
 //!
 //! | scope | state word, bits | meaning |
 //! | --- | --- | --- |
@@ -156,8 +156,8 @@ impl<T> Lock<T, Shared> {
     /// let stray: Lock<u32, Shared> = Lock::shared(0); // an initialiser is not a lock
     /// ```
     ///
-    /// The data is lent as `&mut`, so it could be moved; a lock must not be, so there are none inside. Put the locks
-    /// beside each other.
+    /// The data is lent as `&mut`, so it could be moved. A lock must not be moved, so the data contains no locks. Put
+    /// the locks beside each other.
     ///
     /// ```compile_fail
     /// use ossature_sys::{scope::Shared, shm::Shm, sync::lock::Lock};

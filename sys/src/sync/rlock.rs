@@ -11,8 +11,8 @@
 //! assert_eq!(depth.lock().get(), 1);
 //! ```
 //!
-//! A holder may have several guards at a time, so a guard lends `&T`, never `&mut T`. What is to change is a `Cell`, an
-//! atomic, or in shared memory a [`Racy`](crate::shm::Racy).
+//! A holder may have several guards at a time, so a guard lends `&T`, never `&mut T`. Data that is to change is a
+//! `Cell`, an atomic, or in shared memory a [`Racy`](crate::shm::Racy).
 //!
 //! A wait for a [`Condition`](super::condition::Condition) releases every level, as in Python, while the thread's other
 //! guards still lend the data. So the data must be `Sync` for a wait. Use atomics instead of a `Cell`, or put the
@@ -34,12 +34,12 @@
 //! | depth | the number of levels that the holder has; without meaning while the lock is free |
 //!
 //! **When a holder is killed** (scope `Shared`) the next taker gets the lock at once, at its first level, and its guard
-//! says [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
+//! is [`abandoned`](RLockGuard::abandoned), as with [`Lock`](super::lock::Lock).
 //!
 //! **A forgotten guard** (`mem::forget`) keeps its level. In `Private` the lock stays taken after such a thread has
 //! ended: no later thread is mistaken for the holder.
 //!
-//! **Cost.** The first level is the raw lock's cost; another one is a look at the holder and a store.
+//! **Cost.** The first level is the raw lock's cost; each further level is a look at the holder and a store.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -261,8 +261,8 @@ impl<T: ?Sized, S: Scope> RLock<T, S> {
     /// Takes a level, and waits without a limit while another thread holds the lock.
     ///
     /// # Errors
-    /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels it
-    /// is as if the lock were not this thread's. The thread waits for itself in `Private`, and gets
+    /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`TooMany`](Refused::TooMany). Beyond 2^32 - 1 levels
+    /// this thread counts as another thread. The thread waits for itself in `Private`, and gets
     /// [`WouldDeadlock`](Refused::WouldDeadlock) in the others.
     #[doc(alias = "acquire")]
     #[inline]
@@ -352,7 +352,7 @@ impl<T: ?Sized + Sync, S: Scope> RLock<T, S> {
     /// Releases all levels. Returns how many there were.
     ///
     /// # Safety
-    /// The calling thread holds the lock. Nobody relies on that until [`take_again`](Self::take_again).
+    /// The calling thread holds the lock. No code relies on that until [`take_again`](Self::take_again).
     pub(super) unsafe fn let_go(&self) -> u32 {
         let levels = self.depth.swap(0, Relaxed);
         // SAFETY: this thread is the holder (the caller's obligation).

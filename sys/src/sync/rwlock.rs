@@ -1,7 +1,7 @@
 //! A lock around data with many readers or one writer at a time.
 //!
-//! One source for three scopes, as for [`Lock`](super::lock::Lock). Any participant of an `RwLock<T, Shared>` may be
-//! killed at any instruction, and the others continue.
+//! One implementation for three scopes, as for [`Lock`](super::lock::Lock). Any participant of an `RwLock<T, Shared>`
+//! may be killed at any instruction, and the others continue.
 //!
 //! ```
 //! use ossature_sys::sync::rwlock::RwLock;
@@ -87,9 +87,9 @@
 //! read guards; one more waits for a guard to be dropped, and is refused in `Local`.
 //!
 //! **Beside others.** The reader-writer locks of POSIX have no robust form: a killed reader of a `pthread_rwlock_t`
-//! blocks writers forever, and a killed writer blocks everyone. Three kinds of tests show that this lock survives. One
-//! is a model with a death at every change of a word (`sys/tests/loom/rwlock.rs`). The others are a kill after every
-//! instruction, and kills at random instants (`examples/storm`, `rwlock --step` and `rwlock`).
+//! blocks writers forever, and a killed writer blocks all others. Three kinds of tests show that this lock survives.
+//! One is a model with a death at every change of a word (`sys/tests/loom/rwlock.rs`). The others are a kill after
+//! every instruction, and kills at random instants (`examples/storm`, `rwlock --step` and `rwlock`).
 //!
 //! What a [`Lock`](super::lock::Lock) cannot see, this lock cannot see either.
 //!
@@ -124,7 +124,7 @@ use crate::thread_bound::StaysInItsThread;
 
 /// Data that many threads may read at a time, or one thread may write.
 ///
-/// Python has none. In scope [`Shared`] a share and the right to write belong to the thread that took them.
+/// Python has no such lock. In scope [`Shared`] a share and the right to write belong to the thread that took them.
 ///
 /// A participant that is stopped, not dead, keeps what it has: a call without a limit waits until it continues.
 ///
@@ -152,7 +152,7 @@ use crate::thread_bound::StaysInItsThread;
 /// # Ok(()) }
 /// ```
 ///
-/// The data is lent to many at a time, so it must be `Sync`:
+/// The data is lent to many threads at a time, so it must be `Sync`:
 ///
 /// ```compile_fail,E0277
 /// use core::cell::Cell;

@@ -72,7 +72,7 @@ impl Shared {
     /// kernel. It is [`LockBackend::Pthread`] or [`LockBackend::Unsupported`] under emulators that do not return where
     /// libc's list is.
     ///
-    /// The backend is determined once, by asking the kernel. Processes with different backends cannot attach to each
+    /// The backend is determined once, by a call of the kernel. Processes with different backends cannot attach to each
     /// other's memory.
     pub fn backend() -> LockBackend {
         crate::robust::lock_backend()
@@ -323,8 +323,8 @@ impl core::error::Error for Refused {}
 /// A lock without data. [`Lock`](crate::sync::lock::Lock) adds the data.
 ///
 /// # Safety
-/// After `take` has answered `Ok(true)`, and until `release`, every other `take` of the same object waits or answers
-/// otherwise. What the holder wrote before `release` is seen by the next taker.
+/// After `take` has returned `Ok(true)`, and until `release`, every other `take` of the same object waits or returns
+/// another result. What the holder wrote before `release` is seen by the next taker.
 ///
 /// # Examples
 /// ```
@@ -347,7 +347,7 @@ pub unsafe trait RawLock {
     /// Takes the lock, and waits within the limit. Returns `Ok(false)` if the time ran out or the wait was cancelled.
     ///
     /// # Errors
-    /// [`Refused`], when waiting has no sense.
+    /// [`Refused`], when a wait makes no sense.
     fn take(&self, limit: Limit<'_>) -> Result<bool, Refused>;
 
     /// Gives the lock back.
@@ -396,8 +396,8 @@ pub unsafe trait RawLock {
 /// A raw lock that knows its holder.
 ///
 /// # Safety
-/// `is_mine` answers `true` only in the thread that took the lock and has not released it since, and for shared memory
-/// not in a forked child of it. (What is private the child has a copy of, held by the child.)
+/// `is_mine` returns `true` only in the thread that took the lock and has not released it since, and for shared memory
+/// not in its forked child. (Of a private lock the child has a copy, which the child holds.)
 ///
 /// # Examples
 /// ```
@@ -421,7 +421,7 @@ pub unsafe trait Owned: RawLock {
     /// Like [`check`](RawLock::check), for a lock that knows its holder.
     ///
     /// # Errors
-    /// [`NotOwner`], which says whether another thread holds the lock.
+    /// [`NotOwner`], which shows whether another thread holds the lock.
     #[inline]
     fn check_holder(&self) -> Result<(), NotOwner> {
         if self.is_mine() {

@@ -1,6 +1,6 @@
 //! Polling for a while before sleeping, and recording whether that pays.
 //!
-//! A partner on another processor that answers within some microseconds is met without a system call. On one processor
+//! A partner on another processor that answers within some microseconds is seen without a system call. On one processor
 //! no look can succeed, because the partner does not run meanwhile. Each object records which case it has: a useful
 //! look allows the longest next time, a useless one halves the allowed length. If no look is allowed any more,
 //! occasional looks still notice changes. The first two of these follow each other. Between the later ones, one look is

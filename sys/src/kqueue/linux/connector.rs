@@ -134,7 +134,7 @@ impl Connector {
     /// Returns the next event, without waiting; `None` when there is none.
     ///
     /// # Errors
-    /// `ENOBUFS`: the socket was full, and news was lost.
+    /// `ENOBUFS`: the socket was full, and events were lost.
     pub(super) fn next(&self) -> Result<Option<News>> {
         let mut room = [MaybeUninit::<u8>::uninit(); LONGEST];
         let mut from = address(0);

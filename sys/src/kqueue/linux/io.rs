@@ -48,7 +48,7 @@ impl QueueState {
     /// Adds a knote's descriptor to its set, or changes its entry there.
     ///
     /// # Errors
-    /// `EBADF` when the descriptor is not open, `ENOENT` when the entry went with the file that it was made for.
+    /// `EBADF` when the descriptor is not open, `ENOENT` when the entry was removed with its file.
     pub(super) fn enter(&mut self, at: At, is_new: bool) -> Result<()> {
         let slot = *self.table.at(at);
         let (filter, token) = (Filter::from_number(slot.filter), self.token(at));

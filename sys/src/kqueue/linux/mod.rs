@@ -179,8 +179,8 @@ impl Kqueue {
     /// [`Filter::SIGNAL`](super::Filter::SIGNAL) in the calling thread. When the last knote that the signal was blocked
     /// for is deleted, the calling thread unblocks it.
     ///
-    /// Threads that run already do not block the signal: it acts in them as before, and is not counted. A knote that
-    /// goes by [`Flags::ONESHOT`] or with its queue leaves the signal blocked.
+    /// Threads that run already do not block the signal: it has its usual effect there, and is not counted. A knote
+    /// that is removed by [`Flags::ONESHOT`] or with its queue leaves the signal blocked.
     ///
     /// # Errors
     /// As [`change`](Self::change).

@@ -189,7 +189,7 @@ impl<'a> Plan<'a> {
 
     /// A plan to run an open image (a file or a memfd), by `execveat(image, "", ..., AT_EMPTY_PATH)`.
     ///
-    /// A script cannot be run so: its interpreter would find the descriptor closed.
+    /// A script cannot be run in this way: its interpreter would find the descriptor closed.
     ///
     /// # Errors
     /// As [`new`](Self::new).

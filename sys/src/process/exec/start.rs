@@ -21,8 +21,8 @@ impl Plan<'_> {
     /// the program.
     ///
     /// The calling thread sleeps until the program runs or could not be run. So a failure is an error here and never a
-    /// child that ends for no reason. On x86-64 that costs the same however large this process is; elsewhere its page
-    /// tables are copied. A kernel or sandbox without clone3 gets fork and pidfd_open.
+    /// child that ends for no reason. On x86-64 the cost does not depend on the size of this process; elsewhere its
+    /// page tables are copied. A kernel or sandbox without clone3 gets fork and pidfd_open.
     ///
     /// With SIGCHLD ignored the end of the child is seen, but its status only on Linux 6.15 and later.
     ///
@@ -69,12 +69,12 @@ impl Plan<'_> {
     /// `execve`: replaces the program of this process. Returns only with an error; then the steps of the plan before
     /// the failure have already taken effect.
     ///
-    /// The parent-death signal is that of the process's present parent. Locks in shared memory held by this thread are
-    /// reported abandoned.
+    /// The parent-death signal comes from the process's current parent. Locks in shared memory that this thread holds
+    /// become abandoned.
     ///
     /// # Safety
-    /// * No other thread may use descriptors that the plan replaces: another file than the one opened would be found
-    ///   under their numbers if exec fails.
+    /// * No other thread may use descriptors that the plan replaces: if exec fails, their numbers would refer to
+    ///   another file than the one opened.
     /// * If it fails, the caller must not use a descriptor whose number was a target of the plan.
     ///
     /// # Examples

@@ -25,7 +25,7 @@ pub(super) struct Rest {
 impl Plan<'_> {
     /// Applies the plan to this process and runs the program. Returns only with an error.
     ///
-    /// `report` is a descriptor to be kept out of the way; where it went is written there.
+    /// `report` is a descriptor that is moved if its number is a target; its new number is written back.
     pub(super) fn become_program(&self, rest: &Rest, report: Option<&mut RawFd>) -> StartError {
         match self.prepare(rest, report) {
             Ok(image) => self.run(image),

@@ -14,8 +14,8 @@ use crate::shm::{Init, Shareable, fits_in_shared_memory, is_linked, kind_of};
 
 /// A handle of an object in an [`Arena`]. Clones refer to the same object.
 ///
-/// With the last handle of a process, the process gives the object back. If a thread of the process still holds a lock
-/// in it then, by a guard that was forgotten, the object stays until the process ends.
+/// When a process drops its last handle, it gives the object back. If a thread of the process still holds a lock in it
+/// then, by a guard that was forgotten, the object stays until the process ends.
 ///
 /// # Examples
 /// ```

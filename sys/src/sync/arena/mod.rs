@@ -113,7 +113,7 @@ const MOST_AT_ONCE: usize = (4 << 20) / GRANULE;
 
 /// Memory for shared objects of different types. See the [module](self).
 ///
-/// Clones are the same arena. The memory of this process is unmapped when the last clone and the last handle are
+/// Clones refer to the same arena. The memory of this process is unmapped when the last clone and the last handle are
 /// dropped.
 ///
 /// # Examples

@@ -135,7 +135,7 @@ impl Barrier {
         /// A barrier for `parties` threads, usable in a `static`.
         ///
         /// # Panics
-        /// If `parties` is zero. In a `static` that is an error of the compiler.
+        /// If `parties` is zero. In a `static` that is a compile error.
         pub const fn new(parties: u32) -> Self {
             assert!(parties != 0, "a barrier takes at least one party, not 0");
             Self {
@@ -174,7 +174,7 @@ impl Barrier<Shared> {
     /// participants.
     ///
     /// Placing fails with `EINVAL` for no parties and for more than 120.
-    /// [`shared_with_capacity`](Self::shared_with_capacity) takes more.
+    /// [`shared_with_capacity`](Self::shared_with_capacity) allows more.
     pub fn shared(parties: u32) -> impl Init<Self> {
         Self::shared_with_capacity(parties)
     }
@@ -263,7 +263,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     /// order of arrival.
     ///
     /// # Errors
-    /// [`Broken`], and why.
+    /// [`Broken`], with the reason.
     #[inline]
     pub fn wait(&self) -> Result<u32, Broken> {
         self.pass(Limit::NEVER, None::<NoAction>)
@@ -273,7 +273,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     /// all parties. The call ends in time, regardless of the other parties.
     ///
     /// # Errors
-    /// [`Broken`], and why.
+    /// [`Broken`], with the reason.
     #[inline]
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<u32, Broken> {
         self.pass(limit.into(), None::<NoAction>)
@@ -295,8 +295,8 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     /// ```
     ///
     /// # Errors
-    /// [`Broken`], and why; also after the action was run, when the barrier was broken or reset meanwhile. With an
-    /// action that returns a `Result`, a [`WaitError`]: either that, or the error of the action.
+    /// [`Broken`], with the reason; also after the action was run, when the barrier was broken or reset meanwhile. With
+    /// an action that returns a `Result`, a [`WaitError`]: either that, or the error of the action.
     #[inline]
     pub fn wait_with<A: Action>(&self, action: impl FnOnce() -> A) -> Result<u32, A::Failure> {
         self.wait_with_timeout(Limit::NEVER, action)

@@ -15,8 +15,7 @@ use crate::thread_bound::StaysInItsThread;
 /// A thread's enrolment at a barrier. Dropping it ends the enrolment, and the other parties wait for another thread.
 /// The party lends the barrier.
 ///
-/// Not `Send`: it is the thread's death that breaks the barrier. In a forked child it does nothing: the child is not
-/// enrolled.
+/// Not `Send`: the thread's death breaks the barrier. In a forked child it does nothing: the child is not enrolled.
 ///
 /// ```compile_fail
 /// use ossature_sys::sync::barrier::Barrier;
@@ -56,8 +55,7 @@ impl<S: Scope, const N: usize> Barrier<S, N> {
     /// Enrols the calling thread until the [`Party`] is dropped. If the thread dies meanwhile, the barrier breaks at
     /// once.
     ///
-    /// The call has an effect in `Shared` only, and never waits. A thread that does not join is a party all the same
-    /// while it waits.
+    /// The call has an effect in `Shared` only, and never waits. A thread that does not join is a party while it waits.
     ///
     /// # Errors
     /// In `Shared`: [`TableFull`](Refused::TableFull) when `N` threads have joined or wait,

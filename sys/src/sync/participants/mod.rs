@@ -26,7 +26,7 @@ pub trait Participants<G: Gate> {
     /// way. Calls `widen` before it takes a slot that no sleeper watches yet.
     ///
     /// # Errors
-    /// Why the thread cannot have one.
+    /// Why the thread cannot have a slot.
     fn claim(&self, near: u32, widen: impl Fn()) -> Result<Option<usize>, Refused>;
 
     /// Reserves a slot that was just claimed until the thread [releases](Self::release_kept) it.

@@ -297,7 +297,7 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
     /// Takes a free slot and clears what a dead holder left in it. Returns `None` if the passes found no free slot.
     ///
     /// One pass over the slots may find none, although some slot was free at every instant. A slot behind the pass may
-    /// be given back just before a slot ahead of it is taken. So the answer is `None` only if two passes have seen the
+    /// be given back just before a slot ahead of it is taken. So the result is `None` only if two passes have seen the
     /// same slots, or after [`PASSES`] passes. Others have then changed slots all the time.
     fn take_free(&self, near: u32) -> Result<Option<usize>, Refused> {
         let slots = self.used();

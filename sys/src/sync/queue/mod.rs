@@ -21,7 +21,7 @@ pub trait Queue {
     /// there was a notification, and the result of `take_again`.
     ///
     /// # Errors
-    /// Why one cannot wait here; then neither was called.
+    /// Why the thread cannot wait here; then neither was called.
     fn wait<R>(
         &self,
         limit: Limit<'_>,

@@ -103,7 +103,7 @@ impl Ring {
 
     /// Returns the second descriptor of a [`pollable`](Self::pollable) ring, to hand over with the first.
     ///
-    /// It is not the one to wait for: that is a [`Readiness`](super::Readiness).
+    /// Do not wait for this descriptor: a [`Readiness`](super::Readiness) is for that.
     ///
     /// # Examples
     /// See the example of [`pollable`](Self::pollable).

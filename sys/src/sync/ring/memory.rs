@@ -208,7 +208,7 @@ impl Ring {
     /// Counts the messages that waited in the ring a moment ago.
     ///
     /// # Errors
-    /// [`Unrecoverable`](Refused::Unrecoverable) if the memory holds what no participant writes.
+    /// [`Unrecoverable`](Refused::Unrecoverable) if the memory holds values that no participant writes.
     pub fn len(&self) -> Result<usize, RingError> {
         Ok(self.track().count(usize::MAX)?)
     }

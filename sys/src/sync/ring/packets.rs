@@ -164,14 +164,14 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     /// Sends a packet within the limit. Returns false if the time ran out or the wait was cancelled.
     ///
     /// The packet takes as much room in the ring as a message of `room` bytes would, or the longest message if it would
-    /// be longer. While the sockets are full, or the user has too many descriptors on their way, this waits as for a
-    /// full ring. If this thread is killed meanwhile, the packet is sent or not. The descriptors of one that was not
-    /// sent are closed when the next packet is sent or received.
+    /// be longer. While the sockets are full, or the user has too many descriptors in transit, this waits as for a full
+    /// ring. If this thread is killed meanwhile, the packet is sent or not. The descriptors of one that was not sent
+    /// are closed when the next packet is sent or received.
     ///
     /// # Errors
     /// As for [`send`](Self::send). [`Packets`](RingError::Packets) with `EMSGSIZE` for more than
     /// [`LONGEST`](Packets::LONGEST) bytes, `EINVAL` for none or for more than 253 descriptors. `ETOOMANYREFS` if for a
-    /// second too many were on their way, none of them in these packets.
+    /// second too many were in transit, none of them in these packets.
     ///
     /// # Examples
     /// See the example of [`Packets`].

@@ -214,7 +214,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
 
     /// Receives the next message, if it is short and is there or comes soon.
     ///
-    /// All of it is inline and in registers: most receipts end here. The answer of a call travels through memory, in
+    /// All of it is inline and in registers: most receipts end here. The result of a call would go through memory, in
     /// parts of other widths than it was written in, and that takes as long as the rest.
     #[inline(always)]
     pub(super) fn recv_soon(&mut self, bytes: &mut [u8], limit: Limit<'_>) -> Option<Received> {
