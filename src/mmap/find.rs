@@ -37,7 +37,7 @@ impl Room {
     /// Creates a buffer for a search in `len` bytes of a map. It has space for `before` bytes before the new ones, and
     /// for `after` bytes after them.
     fn new(map: &Mmap, len: usize, (before, after): (usize, usize)) -> Self {
-        // As long as what is kept, so that a long needle is not copied again forevery few bytes.
+        // As long as what is kept, so that a long needle is not copied again for every few bytes.
         let least = |step: usize| step.max(before.max(after)).min(len + PAGE).next_multiple_of(PAGE);
         let (step, most) = (least(FIRST), least(MOST));
         let bytes = Vec::<u8>::with_capacity(before + PAGE + most + after);

@@ -5,7 +5,7 @@
 //! use ossature::threading::{self, Lock, ShutdownGuard, Thread};
 //!
 //! fn main() -> ossature::Result<()> {
-//!     let _end = ShutdownGuard::new(); // waits forevery thread that is not a daemon
+//!     let _end = ShutdownGuard::new(); // waits for every thread that is not a daemon
 //!     let sum = Arc::new(Lock::new(0));
 //!     let workers = (1..=4).map(|n| {
 //!         let sum = Arc::clone(&sum);

@@ -45,7 +45,7 @@ pub fn at_shutdown(callback: impl FnOnce() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits forevery thread and timer
+/// Ends the program's threads in order: calls what [`at_shutdown`] registered, then waits for every thread and timer
 /// that is not a daemon. Call it at the end of `main`, or use a [`ShutdownGuard`]. Without it, Rust ends the process
 /// when `main` returns and stops all threads at once.
 ///

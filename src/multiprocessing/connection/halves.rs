@@ -154,7 +154,7 @@ impl Connection {
 macro_rules! half {
     ($($Half:ident)*) => {$(
         impl $Half {
-            /// Ends both directions, forevery holder of this end, including forked copies. A thread that waits in the
+            /// Ends both directions, for every holder of this end, including forked copies. A thread that waits in the
             /// other half gets [`Closed`](ErrorKind::Closed). The descriptor stays open until both halves are dropped.
             ///
             /// # Examples

@@ -309,7 +309,7 @@ impl ListenerBuilder {
     /// [`Handle`](crate::multiprocessing::transfer::Handle), or one that a service manager opened. The system reports
     /// the address, and the [backlog](Self::backlog) stays unchanged. This listener never removes the file of a path.
     ///
-    /// The socket is made non-blocking, forevery process that has it. Of several processes that wait for the same
+    /// The socket is made non-blocking, for every process that has it. Of several processes that wait for the same
     /// client one gets it, and the others wait on. A program that shares it without this crate has to expect `EAGAIN`.
     /// It is closed on exec.
     ///

@@ -335,7 +335,7 @@ impl Connection {
         self.receiving.is_within_a_message() || self.sending.is_within_a_message()
     }
 
-    /// Ends both directions, forevery process that has this end, a forked copy included. Then receiving finds the end
+    /// Ends both directions, for every process that has this end, a forked copy included. Then receiving finds the end
     /// of the stream at either side, and sending is an error. The descriptor stays open until the connection is
     /// dropped.
     ///

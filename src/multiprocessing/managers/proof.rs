@@ -18,7 +18,7 @@ use crate::multiprocessing::connection::Connection;
 use crate::multiprocessing::tasks::BuildId;
 
 /// Whether the peer runs the same program, as the same user, in the same pid namespace. `false` when the kernel does
-/// not know, and forevery connection that is not a Unix socket.
+/// not know, and for every connection that is not a Unix socket.
 pub(super) fn is_same_program(connection: &Connection) -> bool {
     let Ok(Some(peer)) = connection.peer_credentials() else { return false };
     let Some(pid) = peer.pid.map(|pid| pid.as_raw_nonzero().get()) else { return false };

@@ -24,7 +24,7 @@ pub fn reply_timeout() -> Duration {
 /// Sets the maximum time for which this process waits for a server that should answer at once: 30 seconds without this
 /// call.
 ///
-/// The limit is forevery wait of a manager and of a proxy whose end does not depend on other clients:
+/// The limit is for every wait of a manager and of a proxy whose end does not depend on other clients:
 /// * connecting, and the questions of a [`Manager`](super::Manager), such as [`create`](super::Manager::create);
 /// * counting a reference, when a proxy is cloned in a child, sent or received;
 /// * methods of built-in objects that never wait, such as those of a list.

@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | before it receives the packet | the packet | another worker receives it |
 //! | between the receipt and the claim | the chunk `Packed` without a packet, and `fetching` in its entry | the supervisor sets `lost`; the parent sends the packets of all `Packed` chunks again |
-//! | after the claim | the chunk `Claimed` | as forevery chunk; the parent has kept the descriptors for another attempt |
+//! | after the claim | the chunk `Claimed` | as for every chunk; the parent has kept the descriptors for another attempt |
 //!
 //! If a packet was sent twice, the worker that receives the second one cannot claim its chunk any more, and drops the
 //! packet.

@@ -18,7 +18,7 @@ use crate::multiprocessing::transfer::memory;
 
 /// An array in shared memory behind a lock of its own: Python's `multiprocessing.Array`.
 ///
-/// It is a [`Lock`] forevery process that maps it, and has the methods of a lock. [`lock`](Lock::lock) is Python's
+/// It is a [`Lock`] for every process that maps it, and has the methods of a lock. [`lock`](Lock::lock) is Python's
 /// `get_lock()`. It gives a guard that lends the data as a slice, which is also how to iterate. [`len`](Lock::len)
 /// takes no lock. The methods here take and release the lock themselves, so two calls are two turns.
 ///

@@ -17,7 +17,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 
 /// A value in shared memory behind a lock of its own: Python's `multiprocessing.Value`.
 ///
-/// It is a [`Lock`] forevery process that maps it, and has the methods of a lock. [`lock`](Lock::lock) is Python's
+/// It is a [`Lock`] for every process that maps it, and has the methods of a lock. [`lock`](Lock::lock) is Python's
 /// `get_lock()` and gives a guard that lends the data. [`try_lock`](Lock::try_lock) and
 /// [`lock_timeout`](Lock::lock_timeout) do so if they can. The methods here take and release the lock themselves, so
 /// two calls are two turns.

@@ -17,7 +17,7 @@ use crate::thread::Place;
 /// then catches it, or when one of the destructors blocks or panics as well. The panic that escaped from the work is
 /// sent to the parent here.
 ///
-/// The hook of a forked child is its parent's foreverything else: for panics of its other threads of
+/// The hook of a forked child is its parent's for everything else: for panics of its other threads of
 /// [std](std::thread), and for those of its finalizers and callbacks. A line with the name of the process goes before
 /// these. After such a line the hook also sees panics that abort: those that cannot unwind, and all of them in a
 /// program that is built with `panic = "abort"`. The parent of such a process sees a signal, and the report of the

@@ -83,7 +83,7 @@ impl ProcessState {
         }
     }
 
-    /// Prepares the state of a child before a fork. A child pays forevery page of memory and of code that it is the
+    /// Prepares the state of a child before a fork. A child pays for every page of memory and of code that it is the
     /// first to access. An allocation in the child would cost more than all other work that the child does first.
     pub(crate) fn prepare(config: ChildConfig) -> Box<OwnState> {
         Owned::prepared(Self {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// The identity of the image that a process runs, by its file and by the linker's build ID.
 ///
-/// Reading the file costs one system call. The file is the same forevery child of this very image, also when the
+/// Reading the file costs one system call. The file is the same for every child of this very image, also when the
 /// binary was replaced or removed meanwhile. A copy of the file elsewhere is recognised by the number that the linker
 /// wrote into it, if it did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -259,7 +259,7 @@ impl ser::Serializer for &mut Writer<'_> {
     }
 }
 
-/// Implements serde's trait of each shape. The bytes are the same forevery shape: one part after the other.
+/// Implements serde's trait of each shape. The bytes are the same for every shape: one part after the other.
 macro_rules! parts {
     ($($trait:ident: $($part:ident)+;)*) => {$(
         impl ser::$trait for &mut Writer<'_> {
