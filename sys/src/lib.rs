@@ -27,7 +27,7 @@
 //! | memory | [`mmap`], [`pthread`], [`posix_ipc`] |
 //! | processes and the machine | [`process`], [`ptrace`], [`random`], [`sched`], [`signal`], [`tty`] |
 //! | all events in one queue | [`kqueue`] |
-//! | which threads wait, where the object is stored, on what | [`scope`], [`shm`], [`sync`] |
+//! | scopes, shared memory, synchronisation | [`scope`], [`shm`], [`sync`] |
 //!
 //! Three rules hold everywhere:
 //!

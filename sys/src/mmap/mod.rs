@@ -229,7 +229,7 @@ impl Region {
     /// file is refused instead of faulting later.
     ///
     /// # Errors
-    /// `EINVAL` when `len` is 0, `ERANGE` when the range ends behind the end of a regular file. `EACCES` when the
+    /// `EINVAL` when `len` is 0, `ERANGE` when the range ends after the end of a regular file. `EACCES` when the
     /// descriptor is not open for reading, `ENODEV` when such a file cannot be mapped (a pipe, a directory), `ENOMEM`.
     pub fn file_read(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
         Self::map(Some(fd.as_fd()), offset, len, Protection::READ, MapFlags::SHARED, Backing::File)

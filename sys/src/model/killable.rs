@@ -1,7 +1,7 @@
 //! A scope whose participants may die: the gate of processes, with a model of the kernel's part.
 //!
 //! A participant dies between any two steps of its critical stretch at which others can notice. These are: when it has
-//! been protected, before and behind each sleep and each wake, before its cover ends. The kernel then wakes one sleeper
+//! been protected, before and after each sleep and each wake, before its cover ends. The kernel then wakes one sleeper
 //! at the gate that was pending, as it does for a word without an owner. A participant may also stop there forever:
 //! then no sleeper is woken.
 

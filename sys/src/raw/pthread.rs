@@ -53,7 +53,7 @@ pub(crate) struct LongTimespec {
     pub(crate) tv_nsec: c_long,
 }
 
-// SAFETY: the declaration of glibc's pthread.h, with `struct timespec` as it is behind the plain name of the symbol.
+// SAFETY: the declaration of glibc's pthread.h, with the `struct timespec` of the plain symbol name.
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
     /// `pthread_mutex_clocklock`, since glibc 2.30.

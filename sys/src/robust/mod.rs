@@ -9,7 +9,7 @@
 //! | libc, word size | futex word before `next` | list | proved by |
 //! | --- | --- | --- | --- |
 //! | glibc, 64 bit | 32 | double | the head's own `futex_offset`, when first used |
-//! | glibc, 32 bit | 20 | single: taking out walks it | the same |
+//! | glibc, 32 bit | 20 | single: a removal walks it | the same |
 //! | musl | 28 or 12 | double | the same, after a robust mutex has made musl register its head |
 //! | none, or another form | | | nothing fits: the pthread form of `fallback`, if libc can make such a mutex |
 //!
@@ -29,9 +29,9 @@
 //! | --- | --- | --- |
 //! | a thread ends normally | the word becomes `DIED`, without `WAITERS` | see `word` |
 //! | then it wakes one thread | by the shared futex if bit 7 of the type before the word is set | see `word`: the bit is always set |
-//! | if | the old word had `WAITERS`, or the count behind the word is not 0 | the node's kind is there, and is never 0 |
+//! | if | the old word had `WAITERS`, or the count after the word is not 0 | the node's kind is at that place, and is never 0 |
 //! | a mutex is linked or unlinked | the links, like this crate | |
-//! | a process forks | forgets that the list is registered, but leaves its entries in it | they are dropped in the child |
+//! | a process forks | forgets that the list is registered, but leaves its entries in it | the child drops them |
 //!
 //! **A list that is not registered** (musl, before a thread's first process-shared mutex) may contain private recursive
 //! mutexes, which stay. After a fork the list may also contain the parent's mutexes, which

@@ -122,7 +122,7 @@ pub(crate) enum Take {
     TimedOut,
 }
 
-/// The operations of a taker besides changes of the word: the model checker has its own.
+/// The operations of a taker except changes of the word: the model checker has its own.
 pub(crate) trait WaitPolicy {
     /// Sleeps while the futex half is `expected`, unless there is no time.
     fn sleep(&mut self, expected: u32) -> Wait;

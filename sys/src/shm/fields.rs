@@ -68,7 +68,7 @@ pub struct PlainFields<S> {
     sum: usize,
     /// The last field and where the field ends.
     last: (&'static str, usize),
-    /// The first field with padding behind it, and the number of bytes of that padding.
+    /// The first field with padding after it, and the number of bytes of that padding.
     padded: Option<(&'static str, usize)>,
     of: PhantomData<fn(&S)>,
 }
@@ -89,7 +89,7 @@ impl<S> PlainFields<S> {
         if self.padded.is_none() && offset > end { Some((name, offset - end)) } else { self.padded }
     }
 
-    /// Fails to compile if the struct is larger than its fields. The error names a field that has padding behind it.
+    /// Fails to compile if the struct is larger than its fields. The error names a field that has padding after it.
     #[allow(clippy::panic, reason = "only the compiler runs this, and a panic is its error")]
     pub const fn check(self) {
         if self.sum == size_of::<S>() {

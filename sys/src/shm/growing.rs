@@ -15,7 +15,7 @@ use crate::mmap::{Memfd, Region, memfd, page_size};
 use crate::process::{Resource, rlimit};
 use crate::raw;
 
-/// The memory: a header, a `T`, and more bytes behind it.
+/// The memory: a header, a `T`, and more bytes after it.
 #[derive(Debug)]
 pub(crate) struct Growing {
     region: Option<Region>,
@@ -23,7 +23,7 @@ pub(crate) struct Growing {
 }
 
 impl Growing {
-    /// Makes memory for a `T` and `more` bytes behind it, all zero. Attaching processes read `len`. Only the header has
+    /// Makes memory for a `T` and `more` bytes after it, all zero. Attaching processes read `len`. Only the header has
     /// pages at first.
     pub(crate) fn make<T: Shareable>(more: usize, len: usize) -> Result<Self> {
         let header = Header::of_growing::<T>(more, len);
@@ -53,7 +53,7 @@ impl Growing {
     }
 
     /// Attaches to such memory that another process made, and returns the `len` of its maker. `more` computes the
-    /// number of bytes behind the `T`.
+    /// number of bytes after the `T`.
     pub(crate) fn attach<T: Shareable>(
         memory: OwnedFd,
         more: impl FnOnce(usize) -> Option<usize>,

@@ -65,7 +65,7 @@ impl Header {
         Self::describing::<U>(layout, len, align)
     }
 
-    /// The header of [growing](super::growing) memory for a `T` and `more` bytes behind it.
+    /// The header of [growing](super::growing) memory for a `T` and `more` bytes after it.
     pub(super) fn of_growing<T: Shareable>(more: usize, len: usize) -> Self {
         const { fits_in_shared_memory::<T>() };
         let size = size_of::<T>().checked_add(more);

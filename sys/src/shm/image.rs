@@ -2,7 +2,7 @@
 //!
 //! A [`Fingerprint`](super::Fingerprint) distinguishes layouts. Two types with the same layout and name can still mean
 //! different things. Within one image the compiler's own identity of a type distinguishes such types. Each build
-//! numbers its types anew, so the header records the image beside the identity.
+//! numbers its types again, so the header records the image beside the identity.
 
 use core::any::TypeId;
 use core::hash::{Hash, Hasher};

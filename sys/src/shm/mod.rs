@@ -255,7 +255,7 @@ pub(crate) fn make(header: Header) -> Result<(OwnedFd, Region)> {
     Ok((above_standard(memory.into())?, region))
 }
 
-/// The address of the value behind the header, for which `Header::of` made room.
+/// The address of the value after the header, for which `Header::of` made room.
 pub(crate) fn value_in<T>(region: &Region) -> NonNull<T> {
     // SAFETY: the region is longer than the value's offset (`Header::of`).
     unsafe { region.as_ptr().add(Header::value_offset(align_of::<T>())) }.cast()

@@ -3,7 +3,7 @@
 //! A [`Socket`] is closed on exec and non-blocking inside; every wait is a `ppoll(2)` that keeps the deadline. Sending
 //! to a closed peer is `EPIPE` and never a SIGPIPE.
 //!
-//! | to find out who the peer is | use |
+//! | credentials of the peer | use |
 //! | --- | --- |
 //! | of a connection, when it was made | [`Socket::peer_credentials`] |
 //! | of each message | [`Socket::set_pass_credentials`] and [`Socket::recv_with`] |

@@ -26,8 +26,8 @@
 //!
 //! | word, bits | meaning | ends with |
 //! | --- | --- | --- |
-//! | waiting: `30` in `Shared`, 0 in `Private` | in the queue, looking | going to sleep; a notification; the end of its time |
-//! | asleep: `31` in `Shared`, 1 in `Private` | in the queue, sleeping on the word | a notification, which wakes it; the end of its time |
+//! | waiting: `30` in `Shared`, 0 in `Private` | in the queue, looking | going to sleep; a notification; its limit |
+//! | asleep: `31` in `Shared`, 1 in `Private` | in the queue, sleeping on the word | a notification, which wakes it; its limit |
 //! | notified: 0 beside a ticket in `Shared`, 2 in `Private` | out of the queue, on its way to the lock | taking the lock |
 //!
 //! So a notification goes to exactly one waiter, the one that has waited longest, and the waiter returns for no other

@@ -12,12 +12,12 @@
 //!
 //! | state, bits | meaning |
 //! | --- | --- |
-//! | `30..32` | 0: down; 1: down, and one may sleep; 2: down, and several may; 3: up |
+//! | `30..32` | 0: down; 1: down, and one thread may sleep; 2: down, and several may sleep; 3: up |
 //! | `32..62` | how often the flag was raised |
 //! | `62` `LEFT` | a thread slept at the last raise, and may not have been woken yet |
-//! | `63` `MANY` | several threads did |
+//! | `63` `MANY` | several threads slept then |
 //!
-//! | from | to | by |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | down | up, one more raise; `LEFT`, `MANY` if there are sleepers, which it then wakes | `set` |
 //! | up | down | `clear` |

@@ -123,7 +123,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 impl SharedGate {
     /// [`Gate::sleep`] on several words at once. Returns the index of the word that was woken (the last, if there were
-    /// several), or the number of words if it was the gate. `words` has room behind its first `count` entries for two
+    /// several), or the number of words if it was the gate. `words` has room after its first `count` entries for two
     /// more.
     pub(crate) fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
         if limit.is_cancelled() {

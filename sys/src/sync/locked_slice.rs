@@ -82,7 +82,7 @@ impl<T: Shareable> Shm<Lock<[T], Shared>> {
     }
 }
 
-/// The lock around `len` values, behind the header. `header_of` made room for it.
+/// The lock around `len` values, after the header. `header_of` made room for it.
 fn locked_in<T: Shareable>(region: &Region, len: usize) -> NonNull<Lock<[T], Shared>> {
     // The lock of one value is as aligned as that of a slice.
     let place = value_in::<Lock<T, Shared>>(region).as_ptr();

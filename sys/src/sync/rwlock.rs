@@ -40,9 +40,9 @@
 //!
 //! | scope | no writer waits | a writer waits |
 //! | --- | --- | --- |
-//! | `Private` | reads twice | waits forever: for the writer, which waits for it |
+//! | `Private` | reads twice | waits forever: for the writer, which waits for this thread |
 //! | `Shared` | reads twice | reads twice |
-//! | `Local` | reads twice | cannot be |
+//! | `Local` | reads twice | impossible |
 //!
 //! **A reader cannot become the writer** while it reads. Two readers that wanted that would wait for each other. So
 //! drop the read guard, take a write guard, and check the data again. A thread that calls [`write`](RwLock::write)
@@ -53,7 +53,7 @@
 //!
 //! | the killed participant | what happens to the lock |
 //! | --- | --- |
-//! | reads | its share comes back at once, and a waiting writer continues; the data is unchanged |
+//! | reads | its share is returned at once, and a waiting writer continues; the data is unchanged |
 //! | writes | the next participant gets the lock at once; the data is [`abandoned`](ReadGuard::abandoned) |
 //! | waits to read or to write, chosen by a wake or not | the others continue; the data is unchanged |
 //!
@@ -97,7 +97,7 @@
 //! In `Shared` readers on different processors mostly change different cache lines. Writing is two to begin and two
 //! to end, and a look at each share that was ever used.
 //!
-//! | what is in the memory of a shared lock | |
+//! | part of a shared lock | meaning |
 //! | --- | --- |
 //! | the turn | a word in the robust list of the writer, as in a `Lock` |
 //! | the state | closed to new readers or not, written by a writer or not, abandoned or not |

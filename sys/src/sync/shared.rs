@@ -145,7 +145,7 @@ impl SharedLock {
         Ok(true)
     }
 
-    /// Frees a word that may have sleepers, and wakes one. `leave` is what the word keeps besides.
+    /// Frees a word that may have sleepers, and wakes one. `leave` is the rest of the word.
     fn free_contended(&self, leave: u32) {
         self.node.word.release_contended(leave, || overdue::wake_next(self));
     }

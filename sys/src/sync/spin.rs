@@ -15,9 +15,9 @@
 //! | bits | meaning |
 //! | --- | --- |
 //! | `0..11` | how many pauses are allowed |
-//! | `11..14` | how many looks were there only to notice changes, modulo 8 |
-//! | `16..24` | how many looks are left out until the next one |
-//! | `24..32` | how many are left out if that one is useless |
+//! | `11..14` | the number of looks that only notice changes, modulo 8 |
+//! | `16..24` | how many looks are skipped until the next one |
+//! | `24..32` | how many are skipped if that one is useless |
 //!
 //! All of it is `Relaxed` and may be lost to a race: it is a hint.
 

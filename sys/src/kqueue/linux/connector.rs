@@ -111,7 +111,7 @@ impl Connector {
         let mut message = [0_u8; LEN];
         let words = [
             (0, LEN as u32),              // far below 2^32
-            (4, libc::NLMSG_DONE as u32), // a type, and no flags behind it
+            (4, libc::NLMSG_DONE as u32), // a type, and no flags after it
             (CONNECTOR, PROCESSES),
             (CONNECTOR + 4, PROCESSES),
             (EVENT, operation),
@@ -121,7 +121,7 @@ impl Connector {
                 place.copy_from_slice(&word.to_ne_bytes());
             }
         }
-        // The length of the data behind the connector's head has 16 bits.
+        // The length of the data after the connector's head has 16 bits.
         if let Some(place) = message.get_mut(CONNECTOR + 16..CONNECTOR + 18) {
             place.copy_from_slice(&(size_of::<u32>() as u16).to_ne_bytes());
         }

@@ -208,7 +208,7 @@ struct Path {
 impl Path {
     fn of_descriptor(number: usize) -> Self {
         let mut path = Self { text: [0; 40], len: 0 };
-        // 14 bytes, at most 20 digits and the zero behind them.
+        // 14 bytes, at most 20 digits and the final zero.
         let _ = write!(path, "/proc/self/fd/{number}");
         path
     }

@@ -3,11 +3,11 @@
 //! The queue subscribes while at least one knote needs such events (`QueueState::followed` counts them). Each message
 //! is about one process, and at most one knote has its number.
 //!
-//! | news | the knote of | what is found |
+//! | event | the knote of | reported notes |
 //! | --- | --- | --- |
 //! | a fork | the parent | FORK; with TRACK also a new knote for the child |
-//! | | the child | CHILD, and the parent's number; a child that cannot be followed is TRACKERR of the parent |
-//! | another program | the process | EXEC |
+//! | | the child | CHILD, and the parent's number; if the child cannot be followed, TRACKERR for the parent |
+//! | an exec | the process | EXEC |
 //! | the end | a child that had ended before it could be watched | EXIT |
 //! | events were lost | every knote that needs them | TRACKERR |
 

@@ -7,9 +7,9 @@
 //! | step | an edge that comes after the step |
 //! | --- | --- |
 //! | the edge-triggered entries are in the new set | is in both sets, until the next step |
-//! | what the new set reports is dropped | is in both sets |
+//! | the events that the new set reports are dropped | is in both sets |
 //! | the new set has the number of the old one | is in both sets |
-//! | what the old set reports is armed in the new set | is in the new set, once |
+//! | the entries that the old set reports are armed in the new set | is in the new set, once |
 
 use core::mem::MaybeUninit;
 

@@ -6,7 +6,7 @@
 //!
 //! | change | why a sleeper does not see it |
 //! | --- | --- |
-//! | a knote in memory becomes active | the kernel has no part in it |
+//! | a knote in memory becomes active | the kernel does not know of it |
 //! | a timer comes that is sooner than the alarm | the alarm was set before |
 //! | a waiter leaves, and a timer runs | others may rely on the alarm of this waiter |
 //! | the sets are rebuilt | a sleeper looks at the old set until it has left it |

@@ -9,7 +9,7 @@
 //! | `free` | slots without a knote |
 //! | by name | every knote, by ident and filter |
 //! | by watch | knotes that inotify watches, by the number of the watch |
-//! | active | enabled knotes that may have something to report; in the order in which they came |
+//! | active | enabled knotes that may have something to report; in order of arrival |
 //! | heaps | timers that run, by the instant of their next expiration, a heap for each clock |
 
 use crate::errno::{Errno, Result};
@@ -165,7 +165,7 @@ impl FilterTable {
         &mut self.slots_mut()[at as usize - 1]
     }
 
-    /// Makes the table `slots` slots long: the new slots are free, and every knote is hashed anew.
+    /// Makes the table `slots` slots long: the new slots are free, and every knote is hashed again.
     fn take_in(&mut self, slots: u32) {
         let before = self.slots;
         self.slots = slots;

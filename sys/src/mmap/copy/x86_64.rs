@@ -182,7 +182,7 @@ unsafe fn blocks(from: *const u8, into: *mut u8, len: usize) {
 /// As for [`transfer`], `len` is at least 160, and the processor has AVX.
 #[inline]
 unsafe fn past_the_caches(from: *const u8, into: *mut u8, len: usize) {
-    // SAFETY: 32 bytes; then blocks of 128 from the first multiple of 32 behind `into`, which those 32 reach; then the
+    // SAFETY: 32 bytes; then blocks of 128 from the first multiple of 32 after `into`, which those 32 reach; then the
     // last 128 bytes. Each block begins before these last bytes, so it ends within the range. `sfence` orders the
     // stores that bypassed the caches before all later stores, like other stores. Prefetching reads nothing. The
     // registers as in `blocks`.

@@ -2,7 +2,7 @@
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | header, [`Control`] | some hundred, and 8 for each holder |
+//! | header, [`Control`] | some hundreds, and 8 for each holder |
 //! | `used` | one bit for each granule |
 //! | `kinds` | 8 for each granule |
 //! | rows | one bit for each granule, for each holder |
@@ -103,7 +103,7 @@ impl Parts {
         Some(Self { used, kinds, rows, data, end })
     }
 
-    /// The number of bytes behind the control.
+    /// The number of bytes after the control.
     pub(super) fn more(granules: usize) -> Option<usize> {
         Some(Self::of(granules)?.end - Growing::offset::<Control>() - size_of::<Control>())
     }

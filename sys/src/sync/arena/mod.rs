@@ -38,7 +38,7 @@
 //! | killed | left behind | completed by |
 //! | --- | --- | --- |
 //! | while it makes an object, before the bits in `used` are set | nothing | |
-//! | between these and the bits in its row | used granules without a holder | the next sweep |
+//! | between setting these bits and the bits in its row | used granules without a holder | the next sweep |
 //! | before the object's kind is written | granules of a dead holder, to which no handle can refer | the next sweep |
 //! | while it has handles | granules of a dead holder | the next sweep, unless other holders have them too |
 //! | while it drops its last handle | some bits of its row | the next sweep |
@@ -399,7 +399,7 @@ fn reopen(memory: BorrowedFd<'_>) -> Result<OwnedFd> {
     if FileId::of(&again)? == FileId::of(memory)? { Ok(again) } else { Err(Errno::NOENT) }
 }
 
-/// Searches for room behind the last object, and then from the beginning.
+/// Searches for room after the last object, and then from the beginning.
 fn find(memory: &Memory, state: &State, count: usize, step: usize) -> Option<usize> {
     let extent = extent(memory, state);
     let cursor = usize::try_from(state.cursor).unwrap_or(0).min(extent);

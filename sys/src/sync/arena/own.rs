@@ -67,7 +67,7 @@ impl Local {
     fn behind<T>(&self, offset: usize, count: usize) -> &[T] {
         // SAFETY: `place` made the region long enough.
         let start = unsafe { self.home.as_ptr().add(COUNTS + offset) };
-        // SAFETY: only this module calls, with the two parts of the region behind `Local`, which are aligned for their
+        // SAFETY: only this module calls, with the two parts of the region after `Local`, which are aligned for their
         // atomics; those are valid with any bytes, and live as long as `self`.
         unsafe { slice::from_raw_parts(start.cast::<T>().as_ptr(), count) }
     }

@@ -1,6 +1,6 @@
 //! The phases of a barrier and their order, in one word that changes by compare-exchange.
 //!
-//! | from | to | by |
+//! | from | to | changed by |
 //! | --- | --- | --- |
 //! | filling, one party is missing | filling, the next cycle | the last to arrive, once all of the previous cycle have left |
 //! | filling, one party is missing | acting | the same party, if it has an action |

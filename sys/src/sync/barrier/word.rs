@@ -9,7 +9,7 @@
 //! | `37` | a thread may sleep on the upper half |
 //! | `38` | a thread waits there until all of the last cycle have left |
 //! | `39` | whether the number of complete cycles is odd |
-//! | `40..64` | how often the upper half has changed but for bits 37 and 38 |
+//! | `40..64` | how often the upper half has changed, except bits 37 and 38 |
 //!
 //! The two numbers mean nothing while the barrier is broken or resetting: they may count the dead. Both are 0 when it
 //! fills again. By then no party is inside, as the participants' notes show.

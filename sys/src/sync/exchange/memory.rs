@@ -1,6 +1,6 @@
 //! The two sides of an exchange, over a sealed memory file.
 //!
-//! | bytes | what | written by |
+//! | bytes | content | written by |
 //! | --- | --- | --- |
 //! | `0..4`, `4..8` | `asked`, `client_sleeps` | the client |
 //! | `16..4096` | the request | the client |

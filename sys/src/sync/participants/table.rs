@@ -49,7 +49,7 @@
 //! | up to 120 | 8, and all after a millisecond | at once, or after that millisecond |
 //! | more: `m` slots | the nearest 120, and looks at all every `10 ms * ceil(m / 1000)` | within that time |
 //!
-//! The table starts with one slot for each party. No sleeper watches the slots behind these yet. So the number of slots
+//! The table starts with one slot for each party. No sleeper watches the slots after these yet. So the number of slots
 //! grows by an eighth at a time. First the new slots get pages. Then they are watched. Then all sleepers look again.
 //! Then the slots are used. A participant that is killed in between leaves slots that have pages or are watched. The
 //! next participant continues from there.
@@ -186,7 +186,7 @@ impl Enrolment for Lease {
 /// A gate whose sleepers can watch several words.
 pub trait WatchingGate: Gate {
     /// Sleeps on the first `count` words, and on the gate. Returns the index of the word that was woken, if any. There
-    /// is room behind the first `count` for two more.
+    /// is room after the first `count` for two more.
     fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize);
     /// Sleeps while the word holds `expected`, and on nothing else. Returns `None` if the kernel would not report this
     /// thread's death.

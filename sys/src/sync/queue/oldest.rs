@@ -15,7 +15,7 @@
 //! | --- | --- | --- |
 //! | head of a version | the next version, with another now, next 0 | a notifier that has looked at all places |
 //! | entry of an older version | of this version | the same notifier, the oldest waiter first |
-//! | entry behind the last one | 0 | the same notifier |
+//! | entry after the last one | 0 | the same notifier |
 //! | next | a greater next | a notifier that has notified waiters of the list |
 //!
 //! **The list is only a hint.** The place of an entry shows whether its waiter is in the queue: its word waits, and its

@@ -2,7 +2,7 @@
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | header, control | some hundred |
+//! | header, control | some hundreds |
 //! | participants | 64 for each |
 //! | words | 16 for each granule |
 //! | messages | 64 for each granule |
@@ -125,7 +125,7 @@ const FIRST: usize = 1 << 8;
 /// The number of participants for which pages are allocated at once.
 const ENTRIES_AT_ONCE: usize = 64;
 
-/// The number of bytes behind the control.
+/// The number of bytes after the control.
 pub(super) fn more(granules: usize) -> Option<usize> {
     let per_granule = size_of::<Cell>() + GRANULE;
     (LEAST..=MOST).contains(&granules).then_some(())?;
@@ -312,9 +312,9 @@ impl Ring {
         ParticipantTable(unsafe { core::slice::from_raw_parts(self.part(0).cast::<Entry>().as_ptr(), used) })
     }
 
-    /// Returns a pointer to `offset` bytes behind the control.
+    /// Returns a pointer to `offset` bytes after the control.
     fn part(&self, offset: usize) -> NonNull<u8> {
-        // SAFETY: the callers' offsets are within the bytes behind the control (`more`).
+        // SAFETY: the callers' offsets are within the bytes after the control (`more`).
         unsafe { self.memory.value::<Control>().cast::<u8>().add(size_of::<Control>() + offset) }
     }
 
@@ -376,7 +376,7 @@ impl Ring {
         }
     }
 
-    /// Punches holes behind the granules that are kept. The caller has reserved all of them.
+    /// Punches holes after the granules that are kept. The caller has reserved all of them.
     fn give_back(&self) {
         let (keep, backed) = (KEEP as usize, self.track().lower_mark() as usize);
         // The word of the record that reserves them stays. There is one more word than granules, except at the end.

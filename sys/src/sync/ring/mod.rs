@@ -39,12 +39,12 @@
 //!
 //! **Descriptors** are sent beside the messages as [`Packets`]: [`send_packet`](Participant::send_packet) and
 //! [`recv_packet`](Participant::recv_packet). The rules for messages apply to them, with one exception: a receiver that
-//! is killed while it receives a packet may lose the packet. While one is stopped there, the others receive messages
-//! only.
+//! is killed while it receives a packet may lose the packet. While a receiver is stopped there, the others receive
+//! messages only.
 //!
-//! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The room behind
-//! that record is used until the ring is full there. [`blocked_by`](Ring::blocked_by) returns the thread for which a
-//! full ring waits.
+//! **When a participant is stopped** between `reserve` and `publish`, the others go past its record. The others use the
+//! room after that record until the ring is full. [`blocked_by`](Ring::blocked_by) returns the thread for which a full
+//! ring waits.
 //!
 //! **Memory.** The capacity is reserved as addresses only. Pages are allocated as they are needed, twice as many each
 //! time. A ring that has no unread message begins again in the pages that it has, and in the first MiB of them if there

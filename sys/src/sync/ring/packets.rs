@@ -487,7 +487,7 @@ impl Ring {
                     }
                 }
             };
-            // A receiver gives the token's record back behind the receipt of the packet, which makes room.
+            // A receiver gives the token's record back after the receipt of the packet, which makes room.
             let sent = self.wait_until(self.room(), look, limit)?;
             let Some(errno) = refused.get() else { return Ok(sent) };
             if ![Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM].contains(&errno) {

@@ -408,7 +408,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
         let _ = ring.gate().protected(|| finish(ring, claim));
     }
 
-    /// Begins an operation. In a forked child it enrols anew; it also gives up a record whose guard was forgotten.
+    /// Begins an operation. In a forked child it enrols again; it also gives up a record whose guard was forgotten.
     /// Returns false if the time ran out.
     #[inline]
     pub(super) fn enter(&mut self, limit: Limit<'_>) -> Result<bool, RingError> {

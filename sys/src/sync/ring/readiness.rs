@@ -1,9 +1,9 @@
 //! A descriptor that shows when a ring has messages.
 //!
-//! Each watcher has an epoll set of its own, in which the ring's event is edge-triggered: the event is written and
-//! never read, so no watcher takes another's news away. Clearing takes the news out of the set; making the set readable
-//! registers the event anew. The set is the process's own, so a watcher that is killed while it clears takes its
-//! descriptor with it.
+//! Each watcher has an epoll set of its own, in which the ring's event is edge-triggered. The event is written and
+//! never read, so no watcher takes an event away from another. Clearing removes the event from the set; making the set
+//! readable registers the event again. The set belongs to the process, so a watcher that is killed while it clears
+//! loses its descriptor, too.
 
 use core::fmt;
 use core::mem::MaybeUninit;

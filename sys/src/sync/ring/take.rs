@@ -88,7 +88,7 @@ impl Track<'_> {
         }
     }
 
-    /// Moves the reader to where a walk begins: behind the place that others have published, or to `head` if a message
+    /// Moves the reader to where a walk begins: after the place that others have published, or to `head` if a message
     /// was late.
     #[inline]
     fn hear(self, reader: &mut Reader) {
@@ -131,7 +131,7 @@ impl Track<'_> {
         is_next.then_some(Claim { at, word: seen })
     }
 
-    /// Moves the reader behind the record that was [next](Self::next), after the reader has taken it.
+    /// Moves the reader past the record that was [next](Self::next), after the reader has taken it.
     #[inline]
     pub(crate) fn took(self, reader: &mut Reader, behind: u64) {
         reader.at = behind;
@@ -244,7 +244,7 @@ impl Track<'_> {
     /// `copy` may leave the message with an error; the error counts in the same way.
     #[inline]
     pub(crate) fn receive<T, E>(self, seen: Claim, copy: impl FnOnce(u64) -> Result<T, E>) -> Taking<Result<T, E>> {
-        // Each change of the word is a release, which no load of the copy comes behind.
+        // Each change of the word is a release, so no load of the copy comes after it.
         match copy(self.info(seen)) {
             Ok(copied) => match self.change(seen, seen.word.becomes(RecordState::Done, 0)) {
                 Ok(()) => Taking::Taken(Ok(copied)),

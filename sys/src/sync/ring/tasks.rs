@@ -6,7 +6,7 @@
 //! | a task that a living thread has received | that thread's entry counts it |
 //!
 //! A receiver counts the task before it gives the record back, and a waiting thread looks at the records before the
-//! entries. So a task is seen in one place at least. A task that came behind the look is found by a second look at the
+//! entries. So a task is seen in one place at least. A task that came after the look is found by a second look at the
 //! records, and by the number of receipts. The entry of a dead thread counts nothing: the tasks that it had are lost.
 
 use core::ops::Deref;
@@ -142,8 +142,8 @@ impl Ring {
                     break;
                 }
             }
-            // A task may have come, and another been done, behind this look. If there was no receipt since, entries
-            // only fall, and a task that is half received is still in a record.
+            // A task may have come, and another been done, after this look. If there was no receipt since, entries only
+            // fall, and a task that is half received is still in a record.
             if count > 0 || self.track().count(1)? == 0 && self.received().load(SeqCst) == before {
                 return Ok((count, blocked));
             }

@@ -11,7 +11,7 @@
 //! | `tail` | the frontier is here or later; a hint | producers |
 //! | `next` | consumers went past all records before it, and knew the `late` stored there; a hint | consumers |
 //!
-//! **Room.** A record may end at most one lap behind `head`, so no granule is written again before it was given back. A
+//! **Room.** A record may end at most one lap after `head`, so no granule is written again before it was given back. A
 //! stale `head` is safe: it shows less room.
 //!
 //! **Reserving** is one compare-exchange of the frontier's word, which stores the owner and the length of the record at
@@ -19,10 +19,10 @@
 //!
 //! **Wrapping.** A record does not cross the end of the memory. The rest before the end becomes padding, a record that
 //! is done from its beginning. The memory in use ends at `mark`. A producer there begins the next lap if the ring is
-//! empty, and requests more memory otherwise. A producer that finds the ring empty begins the next lap behind the first
+//! empty, and requests more memory otherwise. A producer that finds the ring empty begins the next lap after the first
 //! [`KEEP`] granules. So a ring that is often empty stays in its first granules.
 //!
-//! **Giving memory back.** In an empty ring, a participant reserves the rest of the lap behind the first [`KEEP`]
+//! **Giving memory back.** In an empty ring, a participant reserves the rest of the lap after the first [`KEEP`]
 //! granules. Then it lowers `mark`, punches the hole, lowers `mark` again, and gives the record up. Meanwhile `head` is
 //! at that record, so the others have the room of the first granules, which all have memory. A producer reads `head`
 //! before it reads `mark`: if it sees more room than that, it sees the lowered `mark` too. A producer that read `head`
@@ -212,7 +212,7 @@ impl<'r> Track<'r> {
         if self.head() > at { Relation::Later } else { Relation::Earlier }
     }
 
-    /// The position of the record behind the record at `at`.
+    /// The position of the record after the record at `at`.
     pub(super) fn step(self, at: u64, word: RecordWord) -> Result<u64, Refused> {
         let left = self.lap_len() - self.index(at);
         match word.granules() {
@@ -323,7 +323,7 @@ impl<'r> Track<'r> {
                         // Padding serves if the record then fits, or if the ring is otherwise empty.
                         empty || room >= left + granules
                     } else if empty && self.index(at) > 0 && granules <= backed {
-                        // With something in the ring, the granules behind `mark` would be out of reach until it is
+                        // With something in the ring, the granules after `mark` would be out of reach until it is
                         // read.
                         true
                     } else if room >= granules && more(end) {
@@ -578,7 +578,7 @@ impl<'r> Track<'r> {
     }
 
     /// Sets the number of granules with memory to those that are [kept](KEEP). Returns the number before. Must be
-    /// called while the granules behind them are reserved.
+    /// called while the granules after them are reserved.
     pub(super) fn lower_mark(self) -> u64 {
         let mark = &self.positions.mark.0;
         let mut seen = mark.load(Acquire);

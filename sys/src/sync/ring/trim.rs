@@ -7,7 +7,7 @@ use crate::atomic::Ordering::SeqCst;
 use crate::sync::scope::Refused;
 
 impl Track<'_> {
-    /// If `head` is right behind the first [`KEEP`] granules, reserves the granule at `head` and the rest of the lap.
+    /// If `head` is right after the first [`KEEP`] granules, reserves the granule at `head` and the rest of the lap.
     /// Otherwise it writes padding up to there. Returns `None` if another participant has reserved a record there.
     fn reserve_rest(self, who: u32) -> Option<Result<Claim, ()>> {
         let at = self.head();

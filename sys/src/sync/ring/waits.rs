@@ -235,7 +235,7 @@ fn take_slow<T>(
             }
             match behind {
                 Blocked::Empty => return Err(Stop::Closed),
-                // Another receives a packet, and wakes this one behind it.
+                // Another participant receives a packet, and wakes this one afterwards.
                 Blocked::Unread if reader.went_past() => {}
                 Blocked::Unread => continue,
                 Blocked::By(_) => {}
