@@ -212,7 +212,7 @@ macro_rules! tuples {
     )+};
 }
 
-// As many as a process takes arguments.
+// The number is the maximum number of arguments of a process.
 tuples! {
     A; A B; A B C; A B C D; A B C D E; A B C D E F; A B C D E F G; A B C D E F G H; A B C D E F G H I;
     A B C D E F G H I J; A B C D E F G H I J K; A B C D E F G H I J K L;

@@ -63,7 +63,7 @@ pub type LockType = handoff::HandoffLock<Local>;
 pub type RLock<T = ()> = rlock::RLock<T, Local>;
 
 thread_local! {
-    // Without destructors, so that a thread's last values may start something still.
+    // Without destructors, so that a thread's last values may still start functions.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
     static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
 }

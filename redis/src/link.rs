@@ -154,7 +154,7 @@ impl Link {
                  of its replicas",
                 shown(place)
             );
-            // Of several addresses, another may be that of the node, which is away for now.
+            // If there are several addresses, another one may be that of the node, which is unavailable for now.
             let alone = matches!(&self.places, Places::Servers(places) if places.len() == 1);
             return Err(if alone { Fault::Refused(text) } else { Fault::Gone(text) });
         }

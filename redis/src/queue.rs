@@ -262,7 +262,7 @@ impl<T: Transfer> Queue<T> {
     pub fn get_timeout(&self, timeout: impl Into<Deadline>) -> Result<Option<T>> {
         let until: Deadline = timeout.into();
         while let Some((id, bytes)) = self.place.take(until)? {
-            // One that another has by now is the other's.
+            // An item that another user has claimed since belongs to that user.
             if self.place.acknowledge(&id, false)? {
                 return engine::unpack(&bytes).map(Some);
             }

@@ -58,7 +58,7 @@ pub(crate) fn receive(hub: &Arc<Hub>) {
             reader.connect(hub).and_then(|()| reader.read(hub))
         };
         if read.is_err() {
-            // Not longer, so that the end of the pool is seen.
+            // A short sleep, so that the end of the pool is seen.
             let since = hub.state().away.as_ref().map(|(since, _)| since.elapsed());
             std::thread::sleep(if since.unwrap_or_default() < Duration::from_secs(2) { SOON } else { WAIT });
         }
@@ -238,7 +238,7 @@ impl Reader {
         if missing.is_empty() {
             return Ok(());
         }
-        // Those that have ended are missing too, and their ends are there.
+        // Chunks that have ended are missing at the server too, but their answers are there.
         loop {
             let ended = engine.exchange(&hub.me, &[], &self.seen, Duration::ZERO)?;
             if !self.take_in(hub, ended) {

@@ -222,7 +222,7 @@ impl Engine for Streams {
     ) -> Outcome<Vec<Finished>> {
         let out = self.out(client);
         let mut ask = Pipeline::new();
-        // What one request can carry goes with the question, once the server knows the script.
+        // Chunks that fit in one request are sent with the query, once the server has the script.
         let goes_along = self.knows && !chunks.is_empty() && pieces(chunks, |chunk| chunk.body.len()).nth(1).is_none();
         if goes_along {
             ask.cmd("EVALSHA").arg(self.scripts.submit.get_hash()).arg(1).arg(&self.prefix);
@@ -281,7 +281,7 @@ impl Engine for Streams {
 
     fn end(&mut self, client: &Client, numbers: &[u64]) -> Outcome<()> {
         let scripts = self.scripts.clone();
-        // Without numbers it looks whether anything is left.
+        // Without numbers the script checks whether anything is left.
         for numbers in numbers.chunks(AT_ONCE.0).chain(numbers.is_empty().then_some(numbers)) {
             let mut call = scripts.end.key(&self.prefix);
             call.arg(&client.label).arg(&client.id).arg(numbers);

@@ -117,7 +117,7 @@ impl Worker {
             Err(_) => {}
         }
         let failed = |fault: Fault| link.error(&fault);
-        // Before there are processes: a wrong address is the usual mistake.
+        // Connects before it starts processes: a wrong address is the usual mistake.
         let limit = self.outage.min(Duration::from_secs(60));
         let mut engine = link.open_within(limit, || false).map_err(failed)?;
         let processes = match self.processes {

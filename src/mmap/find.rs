@@ -37,7 +37,7 @@ impl Room {
     /// Creates a buffer for a search in `len` bytes of a map. It has space for `before` bytes before the new ones, and
     /// for `after` bytes after them.
     fn new(map: &Mmap, len: usize, (before, after): (usize, usize)) -> Self {
-        // As long as what is kept, so that a long needle is not copied again for every few bytes.
+        // A step is at least as long as the kept bytes, so that a long needle is not copied again for every few bytes.
         let least = |step: usize| step.max(before.max(after)).min(len + PAGE).next_multiple_of(PAGE);
         let (step, most) = (least(FIRST), least(MOST));
         let bytes = Vec::<u8>::with_capacity(before + PAGE + most + after);
@@ -135,7 +135,7 @@ impl Mmap {
             let found = finder.find(bytes.get(range.clone()).unwrap_or_default());
             return Ok(found.map(|at| range.start + at));
         }
-        // Of each window as many bytes are kept as a needle may have in it and not end.
+        // The end of each window is kept: the bytes of a needle that may continue in the next window.
         let keep = needle.len().saturating_sub(1);
         let mut room = Room::new(self, range.len(), (keep, 0));
         let (mut kept, mut next) = (0, range.start);

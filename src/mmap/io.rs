@@ -71,7 +71,7 @@ impl Mmap {
 impl Read for Mmap {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = buffer.len().min(self.left());
-        // Behind the end nothing is read, and no place is asked for.
+        // After the end nothing is read, because there is no valid position.
         if let Some(buffer) = buffer.get_mut(..len).filter(|buffer| !buffer.is_empty()) {
             self.copy_out(self.position, buffer)?;
             self.position += len;

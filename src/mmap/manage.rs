@@ -280,7 +280,7 @@ impl Mmap {
         let mut done = 0;
         while done < len {
             let step = part.len().min(len - done);
-            // What is still to be read must not be written over.
+            // Bytes that are not read yet must not be overwritten.
             let skip = if to > start { len - done - step } else { done };
             self.copy_out(start + skip, &mut part[..step])?;
             self.copy_in(to + skip, &part[..step])?;

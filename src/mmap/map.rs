@@ -244,7 +244,7 @@ impl Map {
 
     /// Discards the content of the pages of a range.
     pub(super) fn discard(&mut self, offset: usize, len: usize, how: Discard) -> Answer<()> {
-        // Of these the kernel takes the bytes away at some later time, and not through `&mut self`.
+        // The kernel removes the bytes of such pages at some later time, and not through `&mut self`.
         if matches!(how, Discard::Free | Discard::Poison) {
             self.lends = Lends::Nothing;
         }

@@ -271,7 +271,7 @@ impl Mmap {
     /// See the example of [`as_slice`](Self::as_slice).
     pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
         if self.map.as_mut_slice().is_some() {
-            // It may be written, whether it is or not.
+            // The caller may write through the slice, so the map counts as written.
             self.window.clear();
             self.written = true;
         }

@@ -422,7 +422,7 @@ impl<'t> Session<'t> {
             if !text.is_empty() {
                 let step = machine.feed(text, &mut self.out);
                 if step != Step::More {
-                    // What follows the end of the line belongs to the next one, signals too.
+                    // Bytes after the end of the line belong to the next line, including signal characters.
                     if !rest.is_empty() {
                         let _ = machine.feed(rest, &mut self.out);
                     }

@@ -287,7 +287,7 @@ impl Variables {
         *switch = on;
         match name.as_str() {
             "prefer-visible-bell" => self.bell_style = if on { BellStyle::Visible } else { BellStyle::Audible },
-            // What is pasted is shown as the region, so GNU readline sets both.
+            // Pasted text is shown as the region, so GNU readline sets both.
             "enable-bracketed-paste" => self.enable_active_region = on,
             _ => {}
         }

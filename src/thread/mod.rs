@@ -162,7 +162,7 @@ pub struct Handle(Arc<Native>);
 impl Handle {
     /// The thread's number.
     pub fn ident(&self) -> Ident {
-        // It is given at the start, before there is a handle.
+        // The number is assigned at the start, before a handle exists.
         self.0.ident().unwrap_or(Ident::MAIN)
     }
 

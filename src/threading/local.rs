@@ -204,7 +204,7 @@ impl Mine {
         let (number, slot) = (fresh(), Arc::new(RLock::new(RefCell::new(Some(value)))));
         slots.lock().insert(number, (generation(), slot.clone()));
         let mut kept = self.kept.borrow_mut();
-        // What is left of dead ones is swept away whenever their number may have doubled.
+        // The values of dropped keys are removed whenever their number may have doubled.
         let mut dead = Vec::new();
         if kept.len().is_power_of_two() {
             let orphans: Vec<u64> = kept.iter().filter(|(_, one)| one.is_orphan()).map(|(key, _)| *key).collect();
@@ -231,7 +231,7 @@ impl<T: Send + 'static, F> Drop for Local<T, F> {
     fn drop(&mut self) {
         let Some((key, slots)) = self.made.take() else { return };
         let mine = mine(key);
-        // With the list gone from here, ending threads leave without it.
+        // Once the list is taken from here, ending threads do not touch it.
         let all = std::mem::take(&mut *slots.lock());
         for (number, (process, slot)) in all {
             if process != generation() && mine != Some(number) {

@@ -75,7 +75,7 @@ impl Registry {
             }
         };
         if is_first() {
-            // So that a child of it knows which of the handles is its own.
+            // A forked child of this thread finds its own handle by this.
             set_current(main.clone());
         }
         let hooks = before.and_then(|before| Some(before.hooks.try_lock()?.clone())).unwrap_or_default();

@@ -200,7 +200,7 @@ impl Handshake {
                 self.stage = Stage::Answered(challenge);
                 return Some(message);
             }
-            // Its own challenge does not have to wait for the welcome: that saves the client a turn.
+            // The client's own challenge does not wait for the welcome: that saves a round trip.
             Stage::Welcomed if matches!(self.then, Some(Stage::Challenge)) => {
                 let (challenge, message) = self.challenge();
                 self.then = Some(Stage::Answered(challenge));

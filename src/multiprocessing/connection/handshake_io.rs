@@ -95,7 +95,7 @@ impl HandshakeIo {
                 let _ = self.flush(); // the first error is the one to tell
                 return heard;
             }
-            // It waits for that now, unless it said more before.
+            // The peer waits for these messages now, unless it has already sent more bytes.
             if !self.outgoing.is_empty() && self.ahead.rest().is_empty() {
                 break;
             }

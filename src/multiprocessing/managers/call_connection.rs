@@ -274,9 +274,9 @@ impl Socket {
     fn receive(&mut self, until: Deadline) -> Result<Option<Vec<u8>>> {
         let Self { connection, incoming, room, receive_timeout } = self;
         let stream = connection.stream();
-        // The server takes its time, so the wait comes first. Without a limit it is a part of the read.
+        // The server needs some time for the reply, so the wait comes first. Without a limit the read itself waits.
         let waits = until != Deadline::NEVER && until != Deadline::NOW;
-        // So it is with the usual limit, which the socket has too.
+        // The read waits also under the usual limit, which is set on the socket too.
         let mut in_one_call = receive_timeout.is_some_and(|timeout| waits && leaves(until, timeout));
         incoming.next(room, |space| {
             if std::mem::take(&mut in_one_call) {

@@ -147,7 +147,7 @@ impl Exception {
         };
         let Object { made_by, mut args, state } = *object;
         let class = match (made_by.module(), made_by.name()) {
-            // What a pool of CPython raises: the exception and the text of its traceback.
+            // An exception from a pool of CPython, with the text of its traceback.
             ("multiprocessing.pool", "rebuild_exc") if args.len() == 2 => {
                 let text = args.pop();
                 let mut inner = Self::from_value(args.pop().unwrap_or_default());

@@ -49,7 +49,7 @@ use crate::multiprocessing::shared_memory::{Item, ShareableList, SharedMemory, r
 #[doc(alias = "SharedMemoryServer")]
 pub struct SharedMemoryManager {
     manager: Manager,
-    // After the manager, whose server has ended then.
+    // Dropped after the manager, when its server has ended.
     _sweep: Option<Sweep>,
 }
 

@@ -65,7 +65,7 @@ impl Serializer {
     /// which the sender respects too.
     pub(super) fn decode(self, bytes: &[u8], depth: usize) -> Result<Value> {
         match self {
-            // Its bound on memory is at least what the message itself takes.
+            // The decoder's bound on memory is at least the size of the message itself.
             Self::Pickle => pickle::Decoder::new().objects().of_manager().max_depth(depth).decode(bytes),
             Self::XmlRpc => xmlrpc::decode(bytes),
         }

@@ -76,7 +76,7 @@ impl<'n> Request<'n> {
         let ident = match ident {
             Value::None => None,
             Value::Text(ident) => Some(ident.into()),
-            // What a client sends as the first request is not looked at.
+            // The ident of a client's first request is ignored, so any value is valid.
             other => Some(repr(&other).into()),
         };
         let Value::Text(method) = method else { return Err(wrong("the name of a method must be a text", &method)) };

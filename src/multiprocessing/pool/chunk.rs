@@ -255,7 +255,7 @@ impl Chunk {
         (rest.end, rest.count) = (rest.bytes.len() as u32, count); // no more than here
         rest.base = self.base + from as usize;
         if let Some(rare) = &mut self.rare {
-            // With descriptors there is one call: it is tried again.
+            // A chunk with descriptors has one call, which is tried again.
             let descriptors = std::mem::take(&mut rare.descriptors);
             let (argument, value) = (rare.argument, rare.value);
             rest.rare = Some(Box::new(Rare { descriptors, argument, value, ..Rare::NONE }));

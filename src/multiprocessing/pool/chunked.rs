@@ -122,7 +122,7 @@ impl Chunked<'_> {
             (None, (least, Some(most))) if least == most => {
                 give_out(hub, &job, items, default_chunksize(least, hub.workers()))?
             }
-            // Without a length it is known at the end, as in Python.
+            // Without a known length the items are collected first, as in Python.
             (None, _) => {
                 let items: Vec<_> = items.collect();
                 let size = default_chunksize(items.len(), hub.workers());

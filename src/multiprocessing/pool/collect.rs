@@ -29,8 +29,8 @@ const SPARED: u32 = 3;
 impl Hub {
     /// Receives all available outcomes, and publishes chunks as far as there is room.
     pub(super) fn collect(&self, inner: &mut Inner) -> Result<()> {
-        // Before the look, so that what comes later makes the descriptors readable again, or wakes the leader. The
-        // leader lowers for itself.
+        // Lowered before the look, so that later outcomes make the descriptors readable again, or wake the leader. The
+        // leader lowers the descriptor itself.
         if inner.led {
             if self.wants_each() {
                 self.ground.board().listen(EACH);
@@ -77,7 +77,7 @@ impl Hub {
     fn take_values(&self, inner: &mut Inner, (sequence, index): (u64, u32), count: u32, bytes: &[u8]) {
         let at = (sequence % self.ground.slots().len() as u64) as usize;
         let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
-        // Of a chunk that was given up it is too late.
+        // Values of a chunk that was cancelled or replaced come too late.
         let Some(chunk) =
             chunk.filter(|chunk| chunk.sequence == sequence && chunk.seen == index && count <= chunk.count() - index)
         else {
@@ -137,7 +137,7 @@ impl Hub {
             _ => Descriptors::new(),
         };
         let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
-        // Of a chunk that was given up it is too late.
+        // An outcome of a chunk that was cancelled or replaced comes too late.
         let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
             return;
         };

@@ -146,7 +146,7 @@ impl Supervisor<'_> {
     fn fill(&mut self) -> bool {
         let board = self.ground.board();
         let mut vacant = false;
-        // As many of the retired are replaced as there are chunks that wait.
+        // The number of retired workers that are replaced is the number of waiting chunks.
         let mut waiting = match self.ground.entries().iter().any(WorkerEntry::is_retired) {
             true => board.count_ready(self.ground.slots()),
             false => 0,
@@ -264,7 +264,7 @@ impl Supervisor<'_> {
         if held || !exit.success() {
             self.tell_of_end();
         }
-        // It may have been woken for a chunk that it did not claim.
+        // The dead worker may have been woken for a chunk that it did not claim.
         self.ground.wake_all_workers();
     }
 

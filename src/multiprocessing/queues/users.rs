@@ -138,7 +138,7 @@ fn bring_to_front(users: &mut Vec<(Weak<Handled>, User)>, handle: &Handle, limit
     let at = match users.iter().position(|(_, user)| is_of(user, handle)) {
         Some(at) => at,
         None => {
-            // Of queues whose last handle another thread dropped, only the participant is left.
+            // If another thread dropped the last handle of a queue, only the participant is left here.
             users.retain(|(handled, _)| handled.strong_count() > 0);
             let Some(user) = join(handle, limit)? else { return Ok(false) };
             users.push((Arc::downgrade(&handle.0), user));
@@ -190,7 +190,7 @@ pub(super) fn send(handle: &Handle, item: &Item, limit: Limit<'_>) -> Result<boo
         };
         let descriptors = packet.descriptors();
         let mut send = |limit| user.send_packet(handle.packets(), packet.bytes(), &descriptors, packet.len(), limit);
-        // Without a wait, it may be another's put that is under way.
+        // If a call without a wait fails, the reason may be another put in progress: try once more, for a moment.
         Ok(send(limit)? || limit.is_now() && send(with_grace(limit))?)
     };
     Ok(with(handle, limit, send)?.transpose().map_err(of_queue)?.unwrap_or(false))
@@ -285,7 +285,7 @@ pub(super) fn discard(handle: &Handle) -> Result<usize> {
     let discard_all = |user: &mut User| {
         let (mut count, mut buffer, mut parcel) = (0, vec![0; Packets::BUFFER], None);
         loop {
-            // With grace, since another may just receive a packet, and then the next one is left.
+            // With grace: while another process receives a packet, the next packet cannot be received.
             match receive_into(user, handle.packets(), &mut buffer, &mut parcel, with_grace(Limit::NOW), false) {
                 Ok(Some(_)) => parcel = None,
                 Ok(None) => return Ok(count),

@@ -219,7 +219,7 @@ fn room_of(item: &Item) -> Result<usize> {
         Item::Bytes(bytes) => bytes.len(),
         _ => return Ok(WORD),
     };
-    // One more than it needs, as CPython has it.
+    // One word more than the text needs, as in CPython.
     if len >= MOST { Err(too_long(len)) } else { Ok(WORD * (len / WORD + 1)) }
 }
 

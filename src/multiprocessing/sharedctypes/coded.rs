@@ -258,7 +258,7 @@ impl CodedValue {
 
     /// The value.
     pub fn get(&self) -> Scalar {
-        // There is one item; what came from another process with none reads as 0.
+        // There is one item. An object that another process made without an item reads as 0.
         self.0.get(0).unwrap_or(Scalar::Int(0))
     }
 

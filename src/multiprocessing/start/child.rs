@@ -120,7 +120,7 @@ enum Refusal {
 impl From<Errno> for Refusal {
     fn from(errno: Errno) -> Self {
         match errno {
-            // Also in the middle of a message.
+            // Also if the parent ended within a message.
             Errno::PIPE | Errno::CONNRESET | Errno::PROTO => Self::PeerGone,
             other => Self::Report(format!("it could not receive its task: {other}")),
         }
@@ -180,7 +180,7 @@ fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
     // up.
     request.capabilities.limit().map_err(|errno| failed("give up capabilities")(errno.into()))?;
     if let Some(Handle(stdout)) = &request.stdout {
-        // What libtest said so far goes where it was to go.
+        // The earlier output of libtest goes to the old standard output.
         std::io::stdout().flush().map_err(failed("flush its standard output"))?;
         replace_stdout(stdout).map_err(|errno| failed("take over the standard output of its parent")(errno.into()))?;
     }

@@ -25,9 +25,9 @@ pub(crate) fn fork(
     letting_go: Option<LettingGo>,
     body: impl FnOnce() -> u8,
 ) -> Result<Started> {
-    // Before the flush, which waits for other threads that print: with one thread there is no other.
+    // Before the flush, which waits for other threads that print. With one thread there is no other thread.
     process::may_fork()?;
-    let _ = std::io::stdout().flush(); // so that the copy does not say again what is still to be said
+    let _ = std::io::stdout().flush(); // so that the copy does not print the buffered text again
     let (reader, writer) =
         private::pipe().map_err(shortage::of("cannot fork: cannot create the pipe for the child's report"))?;
     let parent = config.child_of();

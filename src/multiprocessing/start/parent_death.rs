@@ -28,7 +28,7 @@ pub(crate) fn die_with_parent(pidfd: BorrowedFd<'_>, child_of: Option<Pid>) -> i
 /// holds the peer too.
 fn wait_for(pidfd: OwnedFd) -> io::Result<()> {
     let watch = move || {
-        // Without a deadline it comes back when the other has ended, or never.
+        // Without a deadline poll returns when the other process has ended, or never.
         if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Deadline::NEVER).is_ok() {
             let _ = raise(Signal::KILL);
             // The first process of a pid namespace is spared every signal of its own.

@@ -270,7 +270,7 @@ impl Process {
         if self.exit_status()?.is_some() {
             return Ok(false);
         }
-        // Of a fork server's child the end may be seen and how it came not be known.
+        // The end of a fork server's child may be visible before its status is known.
         match self.now()? {
             Now::Alive(child) => Ok(poll(&mut [PollFd::new(&*child, PollFlags::IN)], Deadline::NOW)? == 0),
             Now::Ended(_) | Now::Unknown => Ok(false),

@@ -136,7 +136,7 @@ pub(crate) fn registered<F: Target<Args>, Args>(_task: F, form: Form) -> Result<
 /// Returns the name of a task of this library.
 pub(crate) fn internal<F: Target<Args>, Args>(_task: F) -> &'static str {
     let key = TypeId::of::<F>();
-    // One that is missing there is refused by the child, by this name.
+    // The child refuses a task that is missing in the table, and names it so.
     library().iter().find(|task| task.key() == key).map_or(type_name::<F>(), Task::name)
 }
 

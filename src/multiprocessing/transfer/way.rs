@@ -48,7 +48,7 @@ impl Way {
         let began = std::time::Instant::now();
         let ready = poll(&mut [PollFd::new(&self.near, PollFlags::OUT)], Deadline::after(moment));
         if ready.is_ok_and(|ready| ready > 0) {
-            // What was refused though there is room waits for something else.
+            // A datagram that was refused although there is room waits for another resource.
             std::thread::sleep(moment.saturating_sub(began.elapsed()).min(moment / 10));
         }
     }

@@ -85,7 +85,7 @@ impl<T, F: Fn() -> T> ForkAwareLocal<T, F> {
             // The initialiser may use this one.
             let value = Rc::new((self.init)());
             let before = self.made.replace(Some((now, value.clone())));
-            // What the parent's copy owns is the parent's: it is left, not dropped.
+            // The copied value owns resources of the parent: it is leaked, not dropped.
             if let Some((made_in, value)) = before {
                 if made_in != now {
                     std::mem::forget(value);

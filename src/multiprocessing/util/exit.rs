@@ -66,7 +66,7 @@ fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
     // Highest first, and the newest first among equals.
     due.sort_unstable();
     for (_, number) in due.into_iter().rev() {
-        // One that ran before may have cancelled it.
+        // A finalizer that ran before may have cancelled this one.
         let entry = state.finalizers.lock().list.remove(&number);
         if let Some(entry) = entry {
             report_panics(entry.callback);

@@ -180,7 +180,7 @@ fn remove(path: &Path) -> bool {
         let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
         if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
     });
-    // One entry that stays does not keep the others.
+    // If one entry cannot be removed, the others are removed all the same.
     let is_empty = removed.fold(true, |all, removed| all & removed.is_ok());
     is_empty && remove_unfinished(path)
 }
@@ -229,7 +229,7 @@ fn remove_what_others_left(base: &Path, notes: &mut Vec<String>) {
     for path in named.filter(|path| is_private(path)).take(MOST) {
         let mark = path.join(MARK);
         if !mark.is_file() {
-            // Only an unfinished directory has no mark here. If its maker lives, it makes another.
+            // Only an unfinished directory has no mark here. If its maker lives, the maker makes another directory.
             if fs::remove_dir(&path).is_ok() {
                 notes.push(format!("removed temp directory {}, which a process left unfinished", path.display()));
             }

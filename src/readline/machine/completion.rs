@@ -35,7 +35,7 @@ impl Machine {
         let are_files = asked.yields_files();
         complete::sort(&mut candidates);
         let ignore_case = self.settings.variables.completion_ignore_case;
-        // What is typed already decides between upper and lower case.
+        // The typed text decides between upper and lower case.
         let first = candidates.iter().find(|it| it.text().starts_with(&typed)).or(candidates.first())?;
         let length = candidates.iter().map(|it| complete::common(first.text(), it.text(), ignore_case)).min()?;
         let common = first.text()[..length].to_vec();
@@ -57,7 +57,7 @@ impl Machine {
         let word = self.line.text()[start..end].to_vec();
         if word != text {
             self.line.begin_group();
-            // What stays is not touched, so that the undo list is short.
+            // The common part is not touched, so that the undo list is short.
             let kept = complete::common(&word, text, false);
             if kept < word.len() {
                 self.line.delete(start + kept, end);

@@ -218,7 +218,7 @@ impl Machine {
             _ => None,
         };
         let key = keys[keys.len() - 1];
-        // What is not a command by all of its keys, after one that is text.
+        // A sequence whose first key is text, and which is not a command as a whole.
         if keys.len() > 1 && matches!(command, None | Some(Command::SelfInsert)) && matches!(keys[0], 0x20..0x7f) {
             return Key::Begun;
         }

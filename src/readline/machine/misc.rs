@@ -198,7 +198,7 @@ impl Machine {
         if !before.is_empty() && self.input.play(&before).is_err() {
             return self.abort();
         }
-        // What the last macro plays is recorded as well, as by GNU readline.
+        // The keys that the last macro plays are recorded as well, as in GNU readline.
         self.recording = Some(before.repeat(2));
     }
 
@@ -248,7 +248,7 @@ impl Machine {
             Dump::Variables => Variables { keymap, ..settings.variables.clone() }.dump(as_init_file),
         };
         self.effects.below.extend_from_slice(&text);
-        // Where there is nothing to show, the line is drawn below as well.
+        // If there is nothing to show, the line is still drawn below.
         self.effects.leave |= text.is_empty();
     }
 
@@ -276,7 +276,7 @@ impl Machine {
             Ok(bad) => bad.iter().map(ToString::to_string).collect(),
             Err(error) => vec![error.to_string()],
         };
-        // As GNU readline: the editing mode, which the file may have changed, begins anew with its insertion.
+        // As in GNU readline: the editing mode, which the file may have changed, restarts in its insertion.
         self.map = self.first_map();
         self.settings.variables.keymap = self.keymap_name();
         self.effects.settings = true;

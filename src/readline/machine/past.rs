@@ -125,8 +125,8 @@ impl Machine {
         if at == self.past.at {
             return self.ding();
         }
-        // After a search, no line may be saved: then the line that is left is the one that the end of the history
-        // shows.
+        // After a search, possibly no line is saved: then the line that the editor leaves is the one at the end of the
+        // history.
         self.save_line();
         self.leave_line();
         self.load_line(at);

@@ -98,7 +98,7 @@ impl Machine {
 
     fn insert_closing(&mut self, count: i32, byte: u8) {
         self.insert_plain(count, byte);
-        // What is typed already is not kept waiting.
+        // If more bytes are typed already, there is no pause.
         if count == 1 && !self.input.is_ready() {
             self.blink(byte);
         }
@@ -164,7 +164,7 @@ impl Machine {
             if !self.line.is_at_end() {
                 let point = self.line.point();
                 let end = self.line.next(point);
-                // As `delete-char`: what a numeric argument deletes is killed.
+                // As in `delete-char`: with a numeric argument the deleted text is killed.
                 if self.partial_explicit { self.kill(point, end) } else { self.line.delete(point, end) }
             }
         }

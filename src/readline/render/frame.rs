@@ -326,7 +326,7 @@ impl Frame {
     fn piece(&mut self, bytes: &[u8], shape: Shape, style: Style) {
         match shape {
             Shape::Text(width) => {
-                // Of several characters together, terminals show now the sum of widths, now one picture.
+                // For several characters together, some terminals use the sum of their widths, others show one glyph.
                 let first = bytes.first().map_or(0, |b| (b.leading_ones() as usize).max(1));
                 self.doubtful |= bytes.len() > first || width == 0;
                 self.put(bytes, width, style);
@@ -340,7 +340,7 @@ impl Frame {
                 self.put(b"J", 1, style);
             }
             Shape::Newline => {
-                // As GNU readline: a full row has ended already.
+                // As in GNU readline, a full row has ended already.
                 self.wrap(1);
                 self.new_row();
             }

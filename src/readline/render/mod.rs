@@ -154,7 +154,7 @@ impl Screen {
             self.erase(out);
         }
         if !effects.below.is_empty() && view.message.is_none() {
-            // What is below belongs to the line as it is now.
+            // The text below belongs to the current line.
             self.draw(view, out);
         }
         if effects.leave || !effects.below.is_empty() {

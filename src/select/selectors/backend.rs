@@ -322,7 +322,7 @@ impl Backend for KqueueBackend {
     }
 
     fn change(&mut self, fd: BorrowedFd<'_>, interest: Interest, token: Token) -> errno::Result<()> {
-        // What is added comes first: if that is refused, the rest is as before.
+        // Additions come first: if the kernel refuses one, the other filters are unchanged.
         for (_, filter) in FILTERS.into_iter().filter(|(wanted, _)| interest.contains(*wanted)) {
             self.queue.change(&knote(fd, filter, token))?;
         }

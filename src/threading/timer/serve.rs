@@ -103,7 +103,7 @@ impl Registry {
     /// Makes a thread the leader, if there is none, after the maximum number of threads was raised.
     fn fill_vacancy(&'static self) {
         let call = self.wheel.timers.lock().call();
-        // Without a thread the timers wait on for a thread that comes back.
+        // Without a new thread the timers wait until a callback returns.
         let _ = self.answer(call);
     }
 
@@ -152,7 +152,7 @@ impl Registry {
         let mut timers = self.wheel.timers.lock();
         self.wheel.first_is_known(&mut timers);
         timers.threads -= 1;
-        // Not so if a thread that came back leads meanwhile.
+        // Unless a thread that returned from a callback leads meanwhile.
         if timers.leader == Leader::Coming {
             timers.leader = Leader::None;
         }
@@ -168,7 +168,8 @@ impl Registry {
 
     /// The main loop of a timer thread.
     fn serve(&'static self, me: &Thread) {
-        // As late as a timerfd at most, which knows no slack. Forbidden in some sandboxes, and then a little later.
+        // Wakes are then as exact as those of a timerfd, which has no slack. If a sandbox forbids the call, they are a
+        // little later.
         let _ = sched::set_timer_slack(Duration::from_nanos(1));
         let mut timers = self.wheel.timers.lock();
         self.wheel.first_is_known(&mut timers);

@@ -18,7 +18,7 @@ pub(crate) const OBJECT: &str = "\0ossature::Object";
 pub(super) fn value_of(made_by: Global, args: Vec<Value>, state: Value) -> Value {
     match (made_by.module(), made_by.name(), args.as_slice()) {
         ("builtins" | "__builtin__", "list", [Value::List(_)]) => args.into_iter().next().unwrap_or_default(),
-        // What protocols 0 and 1 call in place of the class itself.
+        // The function that protocols 0 and 1 call in place of the class itself.
         ("copyreg" | "copy_reg", "_reconstructor", [Value::Global(class), Value::Global(_), Value::None]) => {
             Object { made_by: (**class).clone(), args: Vec::new(), state }.into()
         }

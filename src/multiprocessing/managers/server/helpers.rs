@@ -86,7 +86,7 @@ impl Helpers {
         inner.threads -= 1;
         let refused = if inner.threads > 0 { None } else { inner.jobs.pop_back() }; // the others get to it
         drop(inner);
-        // Only now: a destructor of the program may take its time, and may ask for a thread.
+        // Dropped without the lock: a destructor of the program may take long, and may request a helper.
         refused.is_none()
     }
 }

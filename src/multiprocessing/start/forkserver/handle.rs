@@ -42,7 +42,7 @@ impl ServerHandle {
     /// Spawns a server, which runs the task with the given name.
     fn start(entrance: &Entrance, task: &str, rights: &Rights, patience: Patience) -> Result<Self> {
         let made = private::pair(Kind::SeqPacket).and_then(|(socket, theirs)| {
-            // Before anything is sent, because what was sent without credentials stays so.
+            // Before anything is sent, because messages sent earlier would have no credentials.
             theirs.set_pass_credentials()?;
             Ok((socket, theirs))
         });

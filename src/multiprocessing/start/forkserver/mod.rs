@@ -125,7 +125,7 @@ pub(crate) fn forkserver(
             Ok(StartReply::Nothing) if kind == ChildKind::Any => kind = ChildKind::Fresh,
             Ok(StartReply::Nothing | StartReply::Ready | StartReply::Prove(_)) => {
                 let end = child.end();
-                // Only the server could have sent how the child ended.
+                // Only the server could have reported the status of the child.
                 if matches!(end, None | Some(ExitStatus::Unknown)) {
                     handle::disconnect(server, patience.deadline)?;
                     if handle::is_gone(server, patience.deadline)? {

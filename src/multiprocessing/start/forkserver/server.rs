@@ -38,7 +38,7 @@ pub(in crate::multiprocessing) fn serve(
         // A panic of the task has been printed on standard error.
         let _ = catch_unwind(AssertUnwindSafe(|| body.map(|body| body())));
     }
-    // Here, or each child would make its own.
+    // Made here, so that the children do not each make their own.
     let _ = std::io::stdout();
     thread::install();
     let served = Server::new(requests.0, spares as usize, client).and_then(Server::run);

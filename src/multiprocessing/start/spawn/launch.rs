@@ -106,8 +106,8 @@ impl Wanted<'_> {
         let plan = plan.descriptors(&self.descriptors).close_other_descriptors();
         let mut plan = plan.limits(&self.limits).group(self.surroundings.group()).blocked_signals(self.blocked);
         plan = plan.identity(self.surroundings.identity());
-        // Without this the exec would count as an exec that gives rights, because the real user differs. A program that
-        // was privileged by its own exec must not hide that: its children must distrust their environment, too.
+        // Without this the kernel would treat the exec as privileged, because the real user differs. A program that was
+        // privileged by its own exec must not hide that: its children must distrust their environment, too.
         if has_two_users() && !is_privileged_by_exec() {
             plan = plan.effective_ids_only();
         }

@@ -138,7 +138,7 @@ pub(crate) fn overstrike_delete(machine: &mut Machine, count: i32) {
                 machine.line.undo();
                 machine.line.set_point(point);
             }
-            // As GNU readline 8.2: nothing that was there before is deleted, and the point stays.
+            // As in GNU readline 8.2: no earlier text is deleted, and the point stays.
             _ => return,
         }
     }

@@ -187,7 +187,7 @@ pub(super) fn rubout_start(text: &[u8], mut place: usize, count: i32) -> usize {
     let parts = |place: usize| text.get(place).is_some_and(|&byte| is_blank(byte) || byte.is_ascii_punctuation());
     for _ in 0..count.max(1) {
         if place > 0 && place == text.len() && is_blank(at(text, place - 1)) {
-            // To the last character before the blanks, and not behind it.
+            // To the last character before the blanks, not after it.
             place -= 1;
             while place > 0 && is_blank(at(text, place)) {
                 place = previous(text, place);

@@ -163,7 +163,7 @@ impl EventLoop {
                 }
             }
             for owner in more {
-                // One that was ready was read on.
+                // A connection that is also in `ready` has been read already.
                 if ready.iter().all(|(token, _)| *token != owner) {
                     self.ready(owner, Interest::IN);
                 }
@@ -518,7 +518,7 @@ impl EventLoop {
     fn give_back_all(&mut self, holder: &Holder, taken: Vec<Taken>) {
         for taken in taken {
             match taken {
-                // It may have been given back meanwhile.
+                // The reference may have been given back meanwhile.
                 Taken::Reference(ident) => drop(self.give_back(holder, &ident)),
                 Taken::Ticket(name) => {
                     let gone = self.table.revoke(&name);
