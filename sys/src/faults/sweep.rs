@@ -155,7 +155,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Compares the private anonymous memory as well, in mappings of at least `least` bytes. Choose a size that no
-    /// allocator asks for.
+    /// allocator requests.
     pub fn anonymous(self, least: u64) -> Self {
         Self { scope: Scope { anonymous: Some(least), ..self.scope }, ..self }
     }

@@ -19,7 +19,7 @@ use crate::errno::Result;
 /// - No `Drop`, and a fixed layout (`repr(C)`, or a primitive).
 /// - Any bytes that a cooperating process may leave, half-written by a kill included, are a valid value.
 /// - `nodes` visits every lock in the value, and `LOCKS` is true if there is one.
-/// - A value with a primitive of this crate in it is made only where all bytes are zero, as [`Init::init`] asks.
+/// - A value with a primitive of this crate in it is made only where all bytes are zero, as [`Init::init`] requires.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! One participant's entry beside a shared object: a word that shows everyone when the participant's thread dies.
+//! One participant's entry beside a shared object: a word that shows when the participant's thread dies.
 //!
 //! | futex half of the word | meaning |
 //! | --- | --- |

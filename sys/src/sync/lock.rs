@@ -215,7 +215,7 @@ impl<T: Shareable> Lock<[T], Shared> {
         let data = UnsafeCell::raw_get(unsafe { &raw const (*place).data });
         for index in 0..data.len() {
             let item = data.cast::<T>().wrapping_add(index);
-            // SAFETY: the item is inside the slice, whose place is as `Init::init` asks.
+            // SAFETY: the item is inside the slice, whose place meets the conditions of `Init::init`.
             unsafe { init(index).init(item) }?;
         }
         Ok(())

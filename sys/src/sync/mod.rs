@@ -65,7 +65,7 @@
 // | `ring` | messages from many processes to many |
 // | `arena` | many objects in one memory file, and which process holds which object |
 // | `exchange` | a request and its reply, between two sides that do not trust each other |
-// | `handoff` | a lock that anyone may release |
+// | `handoff` | a lock that any thread may release |
 // | `units` | the count of a semaphore, as a protocol of its own |
 // | `permits` | where the units of permits live |
 // | `gate` | how a waiter sleeps, and how a wake survives the death of the threads that pass it on |

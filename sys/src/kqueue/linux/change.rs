@@ -165,7 +165,7 @@ impl QueueState {
         let slot = self.table.at_mut(at);
         slot.set_kind(Kind::Always);
         let (ident, filter) = (slot.ident, slot.filter);
-        // SAFETY: the call asks about a number; one that is not open gives EBADF.
+        // SAFETY: the call only takes a number; one that is not open gives EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(super::file::number(ident)?) };
         if filter == Filter::READ.number() && super::file::is_regular(&super::file::stat(fd)?) {
             self.watch_file(at)?;
@@ -295,7 +295,7 @@ fn is_open(change: &Kevent) -> bool {
         return true;
     }
     let Ok(number) = super::file::number(change.ident()) else { return false };
-    // SAFETY: the call asks about a number; one that is not open gives EBADF.
+    // SAFETY: the call only takes a number; one that is not open gives EBADF.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     crate::fd::is_cloexec(fd).is_ok()
 }

@@ -291,7 +291,7 @@ impl QueueState {
         }
     }
 
-    /// Handles an entry that is ready. Returns true if it was met in this collection already.
+    /// Handles an entry that is ready. Returns true if it came up in this collection already.
     fn met(&mut self, token: u64, flags: Interest, found: &mut Found<'_>) -> bool {
         // The halves of a token.
         let (at, generation) = (token as u32, (token >> 32) as u32);

@@ -65,7 +65,7 @@ impl QueueState {
     /// `EBADF`, `EOPNOTSUPP` without `/proc`, `ENOSPC` and `ENOMEM` without watches.
     pub(super) fn watch_file(&mut self, at: At) -> Result<()> {
         let slot = *self.table.at(at);
-        // SAFETY: the calls below ask about a number; one that is not open gives EBADF.
+        // SAFETY: the calls below only take a number; one that is not open gives EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let stat = stat(fd)?;
         let path = Path::of_descriptor(slot.ident);

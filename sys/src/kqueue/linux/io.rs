@@ -71,7 +71,7 @@ impl QueueState {
     /// # Errors
     /// `EBADF` when the descriptor is not open.
     pub(super) fn level(&self, slot: &Slot, found: Interest) -> Result<Level> {
-        // SAFETY: the calls below ask about a number; one that is not open gives EBADF.
+        // SAFETY: the calls below only take a number; one that is not open gives EBADF.
         let fd = unsafe { BorrowedFd::borrow_raw(number(slot.ident)?) };
         let is_read = slot.filter == Filter::READ.number();
         if slot.kind() == Kind::Always {

@@ -315,7 +315,7 @@ impl Kqueue {
     /// let wanted = Kevent::exit(process::id()).with_notes(Notes::EXIT | Notes::FORK | Notes::TRACK);
     /// match queue.follow_processes() {
     ///     Ok(()) => queue.change(&wanted)?,
-    ///     Err(errno) => println!("forks are not told here: {errno}"),
+    ///     Err(errno) => println!("forks are not reported here: {errno}"),
     /// }
     /// # Ok::<(), ossature_sys::errno::Errno>(())
     /// ```

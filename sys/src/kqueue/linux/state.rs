@@ -61,7 +61,7 @@ pub(super) struct QueueState {
     pub(super) round: u32,
     /// Whether memory comes first this time, before the kernel.
     pub(super) memory_first: bool,
-    /// Whether an entry was met that cannot be named any more.
+    /// Whether an entry came up that cannot be named any more.
     pub(super) stale: bool,
     /// The maximum number of such entries since the sets were made.
     pub(super) orphans: u32,

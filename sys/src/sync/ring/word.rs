@@ -25,12 +25,12 @@
 //! | writing, skipped | passed | a [watcher](super::watch) that finds the producer alive |
 //! | passed | skipped | the producer, before it announces the message once more |
 //! | writing, skipped | ready | the producer |
-//! | writing, skipped, passed | done | the producer that gives up; anyone, if the producer died |
+//! | writing, skipped, passed | done | the producer that gives up; any participant, if the producer died |
 //! | ready | copying, held | a consumer |
 //! | ready | done | a consumer that has copied the message already |
 //! | copying, held | done | the consumer |
-//! | copying | ready | the consumer that puts the message back; anyone, if the consumer died |
-//! | held | done | anyone, if the consumer died |
+//! | copying | ready | the consumer that puts the message back; any participant, if the consumer died |
+//! | held | done | any participant, if the consumer died |
 //!
 //! Each change is one compare-exchange from the exact word that was seen. So a participant that was stopped for a long
 //! time changes nothing that has moved on, unless exactly 2^32 laps have passed, or memory was [given
