@@ -143,8 +143,7 @@ impl TimerFd {
     /// For a timer on [`Clock::Realtime`]; the kernel ignores this flag for other clocks.
     ///
     /// # Errors
-    /// `ECANCELED` when the clock was set since the last look (the
-    /// timer is set all the same).
+    /// `ECANCELED` when the clock was set since the last look (the timer is set anyway).
     ///
     /// # Examples
     /// ```

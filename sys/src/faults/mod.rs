@@ -22,7 +22,7 @@
 //!
 //! [`sweep`] does that for each call of an operation in turn, and checks what is left behind.
 //!
-//! Names are those of the C functions, whichever entry point the crate really uses; `"*"` means every call. A rule
+//! Names are those of the C functions, even if the crate uses another entry point; `"*"` means every call. A rule
 //! belongs to the thread that armed it, unless it is set to [`everywhere`](Rule::everywhere), so tests may run side by
 //! side. Counting is exact: the nth call *of that rule* is the nth that matched it since it was armed.
 //!

@@ -133,7 +133,7 @@ impl WordLock {
         }
     }
 
-    /// Tests the word for a short time, ever more rarely, and stops early when other threads sleep already.
+    /// Tests the word for a short time, less and less often, and stops early when other threads sleep already.
     fn look(&self) -> u32 {
         let (mut left, mut gap) = (PAUSES, 1);
         loop {

@@ -156,7 +156,7 @@ fn witness(pidfd: BorrowedFd<'_>, deadline: Deadline) -> Result<Option<Waited>> 
     if !ended(pidfd, deadline)? {
         return Ok(None);
     }
-    // If the kernel returns an error (ESRCH, or ENOTTY from one that keeps none), the status is unknown.
+    // If the kernel returns an error (ESRCH, or ENOTTY from a kernel that keeps none), the status is unknown.
     let status = pidfd_exit_status(pidfd).ok().flatten();
     Ok(Some(Waited { exit: status.map_or(ExitStatus::Unknown, ExitStatus::from_status), usage: None }))
 }

@@ -241,7 +241,7 @@ pub(crate) fn is_ignored(signal: c_int) -> Result<bool> {
     Ok(action(signal)?.0 == libc::SIG_IGN)
 }
 
-/// Whether SIGCHLD is ignored in either way: the kernel then reaps children by itself.
+/// Whether SIGCHLD is ignored in either way: the kernel then reaps the children itself.
 pub(crate) fn children_are_reaped_by_the_kernel() -> Result<bool> {
     let (action, flags) = action(libc::SIGCHLD)?;
     Ok(action == libc::SIG_IGN || flags & libc::SA_NOCLDWAIT != 0)

@@ -192,7 +192,7 @@ impl<const N: usize> Condition<Shared, N> {
     }
 }
 
-// SAFETY: atomics only, no Drop, repr(C); every state that a killed process leaves is one that the others complete.
+// SAFETY: atomics only, no Drop, repr(C); the others complete every state that a killed process leaves.
 unsafe impl<const N: usize> Shareable for Condition<Shared, N> {
     const FINGERPRINT: Fingerprint = Fingerprint::primitive_for("Condition", N);
     const LOCKS: bool = true;

@@ -93,9 +93,9 @@
 //!
 //! What a [`Lock`](super::lock::Lock) cannot see, this lock cannot see either.
 //!
-//! **Cost.** Reading is one atomic instruction to begin and one to end, and no system call unless a writer is there.
-//! In `Shared` readers on different processors mostly change different cache lines. Writing is two to begin and two
-//! to end, and a look at each share that was ever used.
+//! **Cost.** Reading is one atomic instruction to begin and one to end, and no system call unless a writer is there. In
+//! `Shared` readers on different processors usually change different cache lines. Writing is two to begin and two to
+//! end, and a look at each share that was ever used.
 //!
 //! | part of a shared lock | meaning |
 //! | --- | --- |

@@ -24,7 +24,7 @@
 //! the holder works at full speed. A thread that takes the lock all the time gets it in runs of some dozen turns, and
 //! does not pay for moving the line at each turn. Each lock records, for all processes, whether spinning pays: a useful
 //! spin allows the longest span, a useless one halves the allowed span. On one core no spin can succeed, so the span
-//! soon is 0. One slow take in thirty-two spins all the same, to notice changes.
+//! soon is 0. One slow take in thirty-two spins anyway, to notice changes.
 
 use core::num::NonZeroU32;
 use core::sync::atomic::AtomicU32;

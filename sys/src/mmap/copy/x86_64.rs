@@ -140,9 +140,9 @@ unsafe fn many(from: *const u8, into: *mut u8, len: usize) {
 /// As for [`transfer`], `len` is at least 128, and the processor has AVX.
 #[inline]
 unsafe fn blocks(from: *const u8, into: *mut u8, len: usize) {
-    // SAFETY: blocks of 128 bytes as long as one begins before the last 128 bytes, so each ends within; then those
-    // last. What `vzeroupper` does to the other vector registers is within what a call may do to them, which is what is
-    // declared.
+    // SAFETY: blocks of 128 bytes, each of which begins before the last 128 bytes and so ends within the range; then
+    // these last bytes. `vzeroupper` changes the other vector registers no more than a call may, and the clobbers
+    // declare a call.
     unsafe {
         asm!(
             "lea rax, [rsi + rdx - 128]",

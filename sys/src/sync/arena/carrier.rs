@@ -1,4 +1,4 @@
-//! Objects of an arena in a message that is under way.
+//! Objects of an arena in a message in transit.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ use crate::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::shm::Shareable;
 
 /// A separate holder for a message: the objects that it [carries](Self::carry) exist as long as any copy of its
-/// descriptor is open, also in a message under way.
+/// descriptor is open, also in a message in transit.
 ///
 /// The receiver attaches to the arena, unless it has the arena already, takes the objects [at](Arena::at) their places,
 /// and closes the descriptor only then.

@@ -24,7 +24,7 @@ use crate::sync::{Lock, Shared};
 /// The size of a granule in bytes: an object takes a whole number of granules.
 pub(super) const GRANULE: usize = 64;
 
-/// The maximum number of holders of an arena at a time: processes, and messages under way with objects of the arena.
+/// The maximum number of holders of an arena at a time: processes, and messages in transit with objects of the arena.
 pub const HOLDERS: usize = 1024;
 
 /// The minimum and maximum numbers of granules: 64 KiB and 4 GiB of objects.

@@ -349,7 +349,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     /// Returns memory above 1 MiB to the system if the ring has no message. Returns false if it has one, or if there is
     /// no such memory. Other participants can continue meanwhile, in that first MiB.
     ///
-    /// A receiver that sleeps for a second in an empty ring does so by itself.
+    /// A receiver that sleeps for a second in an empty ring does the same.
     ///
     /// # Errors
     /// As for [`recv`](Self::recv).

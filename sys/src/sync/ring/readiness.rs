@@ -74,7 +74,7 @@ impl<R: Deref<Target = Ring>> Readiness<R> {
         let epoll = Epoll::new()?.above_standard()?;
         let timer = TimerFd::new(Clock::Monotonic)?.above_standard()?;
         let event = target.event().ok_or(Errno::OPNOTSUPP)?;
-        // From here on messages are announced; those from before are found by the first look.
+        // From here on messages are announced; the first look finds earlier messages.
         target.watch().begin();
         epoll.register(event, Interest::IN | Interest::ET, 0)?;
         epoll.register(&timer, Interest::IN | Interest::ET, 0)?;
