@@ -55,8 +55,8 @@ impl<T> PerProcess<T> {
     }
 
     /// Makes a prepared value the value of this process, a child that was just started. `hand_on` receives the previous
-    /// last value: of the nearest ancestor that has one, or of this process, if the program began anew. `make` makes
-    /// one if there is none.
+    /// last value: of the nearest ancestor that has one, or of this process, if the program was executed again. `make`
+    /// makes a value if there is none.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn enter(
         &self,

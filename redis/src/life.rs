@@ -197,7 +197,7 @@ impl Life {
     }
 
     fn take_until_end(&self, engine: &mut Option<Streams>) -> Outcome<()> {
-        // When it last looked for chunks that went back; `None` when it is to look at once.
+        // The time of the last look for returned chunks; `None` to look at once.
         let mut looked: Option<Instant> = None;
         loop {
             let mut to_release = Vec::new();
@@ -264,7 +264,7 @@ impl Life {
         let begun = begins.into_iter().zip(may).filter(|(_, may)| *may).map(|(claim, _)| claim).collect();
         self.run_all(engine, begun)?;
         let Some((to_run, taken_ahead)) = taken.claims else {
-            // The server knows this worker no more, and its next beat is too far.
+            // The server does not know this worker any more, and the next heartbeat is too late.
             self.with(engine, |engine| engine.beat(&self.me, &self.described(), &[]))?;
             return Ok(false);
         };

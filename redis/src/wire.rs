@@ -261,7 +261,7 @@ mod tests {
         [CallEnd::Value(&[1, 2]), CallEnd::Failed(&[3])].into_iter().for_each(|end| answer.push(end));
         let answer = answer.finish();
         for length in 0..answer.len() {
-            // Cut behind an outcome it is an answer with fewer.
+            // An answer that is cut after an outcome is an answer with fewer outcomes.
             let _ = Answer::read(&answer[..length]);
         }
         let Some(Answer::Outcomes { host, ends, .. }) = Answer::read(&answer) else { panic!("an answer") };

@@ -39,8 +39,8 @@ pub type Inline = Local;
 /// assert_eq!((pool.sit(), pool.sit()), (Ok(()), Err(Refused::WouldDeadlock)));
 /// ```
 ///
-/// A closure that is started in a thread has to be `Send` for one backend and not for the other. A trait cannot say
-/// that, so the import chooses how things are started.
+/// A closure that is started in a thread has to be `Send` for one backend and not for the other. A trait cannot express
+/// that, so the import chooses the functions that start threads.
 pub trait Backend: Scope + Sized {
     /// Returns a free lock around `data`.
     fn lock<T>(data: T) -> Lock<T, Self>;

@@ -23,8 +23,8 @@ static LIBRARY: Tasks = crate::tasks![forkserver::serve, pool::supervise, pool::
 /// Differs from Python, where only frozen programs need it: every Rust program is a frozen one. There, the main module
 /// is guarded by `if __name__ == '__main__'` instead.
 ///
-/// A started process does what its parent says. The process ends if its socket does not come from its parent, or comes
-/// from another user. The error of the start gives the reason.
+/// A started process runs the task that its parent sends. The process ends if its socket does not come from its parent,
+/// or comes from another user. The error of the start gives the reason.
 ///
 /// Any user may start a program with rights by its file (set-user-ID, set-group-ID, capabilities). So a process of such
 /// a program also requests a proof from its parent: the parent must copy a socket of the process. The kernel allows

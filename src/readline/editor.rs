@@ -257,8 +257,8 @@ impl Editor {
 
     /// Begins a line. Text that was typed ahead is used at once, so the line may be complete already.
     ///
-    /// Parts of the prompt that take no column, such as colours, stand between `\x01` and `\x02`. `out` gets the bytes
-    /// for the terminal. Where variables say so, they have the terminal mark pastes and send the sequences of its
+    /// Parts of the prompt that take no column, such as colours, are between `\x01` and `\x02`. `out` gets the bytes
+    /// for the terminal. If variables are set so, these make the terminal mark pastes and send the sequences of its
     /// keypad. The editor resets these modes when the line ends; [`interrupt`](Self::interrupt) ends a
     /// line that is abandoned.
     pub fn begin(&mut self, prompt: impl AsRef<[u8]>, out: &mut Vec<u8>) -> Step {

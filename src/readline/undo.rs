@@ -196,7 +196,7 @@ impl Line {
     /// Undoes the last change or group.
     pub(crate) fn undo(&mut self) -> Undone {
         let met = self.undo_group();
-        // A piece of a character may have come back beside its other piece.
+        // The undo may have joined two pieces of one character.
         self.set_point_near(self.point());
         met
     }

@@ -78,7 +78,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///         self.guests.push(guest);
 ///     }
 ///
-///     /// Lets those go that have said something, or have gone.
+///     /// Removes the guests that have sent something, or have disconnected.
 ///     fn part(&mut self, timeout: Duration) -> ossature::Result<usize> {
 ///         let gone: Vec<_> = self.poll.poll(timeout)?.map(|(guest, _)| guest.clone()).collect();
 ///         for guest in &gone {

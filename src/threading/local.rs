@@ -192,7 +192,7 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
     /// The number of threads that have a value now.
     pub fn threads(&self) -> usize {
         let Some((key, slots)) = self.made.get() else { return 0 };
-        // In a forked child those of other threads are of no thread.
+        // In a forked child the values of other threads belong to no thread.
         let (now, mine) = (generation(), mine(*key));
         slots.lock().iter().filter(|(number, (process, _))| *process == now || mine == Some(**number)).count()
     }

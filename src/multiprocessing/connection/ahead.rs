@@ -30,8 +30,8 @@ impl Ahead {
     /// `None` as soon as `read` returns none.
     ///
     /// # Errors
-    /// Those of `read`; [`Closed`](crate::ErrorKind::Closed) at the end of the stream, and those of
-    /// [`Incoming::advance`] for what is not a message. All of them are final.
+    /// The errors of `read`; [`Closed`](crate::ErrorKind::Closed) at the end of the stream; the errors of
+    /// [`Incoming::advance`] for bytes that are not a message. All of them are final.
     pub(crate) fn next(
         &mut self,
         room: &mut [u8],

@@ -56,7 +56,7 @@ use crate::multiprocessing::util::Finalize;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 ///
-/// Workers that share one, under every way to start them:
+/// Workers that share a listener, with every start method:
 /// ```standalone_crate
 /// use std::os::fd::{AsFd, OwnedFd};
 /// use ossature::multiprocessing::connection::{ConnectBuilder, Listener, connect};

@@ -356,7 +356,7 @@ macro_rules! receives {
             /// `T`, or costs more than [`max_depth`](Self::max_depth) or [`max_decoded`](Self::max_decoded) allows.
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) and [`Incompatible`](crate::ErrorKind::Incompatible) for
             /// shared memory that cannot be taken. [`Os`](crate::ErrorKind::Os) with `EMFILE` when this process may not
-            /// open as many more descriptors as came along. The message is gone then, and the next one can be received.
+            /// open the descriptors of the message. The message is lost then, and the next one can be received.
             pub fn recv<T: Inbound>(&self) -> Result<T> {
                 self.recv_timeout(Deadline::NEVER)?.ok_or_else(|| Errno::TIMEDOUT.into())
             }

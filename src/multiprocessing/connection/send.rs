@@ -206,7 +206,7 @@ macro_rules! sends {
             ///
             /// # Errors
             /// As for [`send_bytes`](Self::send_bytes). [`InvalidInput`](crate::ErrorKind::InvalidInput) when the value
-            /// cannot be serialised, has descriptors in it that cannot go this way, or has more than 253.
+            /// cannot be serialised, or has descriptors that cannot be sent over this connection, or more than 253.
             /// [`NotAllowed`](crate::ErrorKind::NotAllowed) for shared memory to a stranger, and for an end of a
             /// connection within the program. Nothing is sent then.
             pub fn send<T: Outbound + ?Sized>(&self, value: &T) -> Result<()> {

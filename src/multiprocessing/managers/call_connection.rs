@@ -195,7 +195,7 @@ impl CallConnection {
         if !connection.send_bytes_timeout(&request.encode(self.serializer)?, until)?.is_complete() {
             return Ok(false);
         }
-        // Descriptors come behind the reply, so nothing is read ahead.
+        // Descriptors follow the reply, so nothing is read ahead.
         let Some(reply) = connection.recv_bytes_timeout(until)? else { return Ok(false) };
         match Reply::decode(&reply, self.serializer)? {
             Reply::Return(Value::Bool(true)) => {}

@@ -405,7 +405,7 @@ impl Client {
         if let Some(sent) = send_by(mine, |line| line.send(&bytes, until))? {
             return Ok(sent);
         }
-        // If no other server is there, the call has ended with the one that was.
+        // If no other server is at the address, the call ends with the error of the earlier server.
         let line = self.join_thread(until.min(reply_deadline()));
         let line = line.map_err(|error| gone.map_or(error, |gone| self.ended(gone)))?;
         let sent = line.send(&bytes, until)?;

@@ -17,16 +17,16 @@ const LOCKS: [&str; 5] = ["BoundedSemaphore", "Condition", "Lock", "RLock", "Sem
 
 /// A call in flight, made by [`Proxy::call_async`].
 ///
-/// Many calls may be in flight from one thread. Each has a connection of its own to the server, and each is carried out
-/// as the call of another client would be:
-/// * the server carries them out in any order, and those that wait do not hold up the others;
+/// Many calls may be in flight from one thread. Each has a connection of its own to the server, and is executed like a
+/// call of another client:
+/// * the server executes them in any order, and calls that wait do not delay the others;
 /// * each counts as one connection against [`Limits::connections`](super::Limits::connections) and
 ///   [`Limits::client_connections`](super::Limits::client_connections), and methods of the program's own types as one
 ///   of [`Limits::helpers`](super::Limits::helpers);
 /// * the end of the server ends each of them.
 ///
-/// A call that is dropped is abandoned: the server drops it if it waits, as with [`Proxy::call_timeout`]. A method of
-/// the program's own type runs on, and its result is dropped.
+/// If the handle is dropped, the server cancels a call that waits, as with [`Proxy::call_timeout`]. A method of the
+/// program's own type continues, and its result is dropped.
 ///
 /// # Examples
 /// ```standalone_crate

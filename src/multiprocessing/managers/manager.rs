@@ -221,11 +221,11 @@ impl Manager {
 
     /// Whether the calls of this thread to the server go through shared memory instead of the socket.
     ///
-    /// That is decided when a thread connects for its first call. It takes a Unix socket, and a server that runs the
-    /// same build of the same program as the same user in the same pid namespace, by the kernel's word. The server
-    /// gives memory to as many threads as [`Limits::exchanges`] says. A call then costs no system call while both sides
-    /// are awake. Long messages, and what is more than plain data, go over the socket in any case. Calls do the same
-    /// either way.
+    /// That is decided when a thread connects for its first call. It requires a Unix socket, and the kernel must report
+    /// that the server runs the same build of the same program as the same user in the same pid namespace. The server
+    /// gives memory to at most [`Limits::exchanges`] threads. A call then costs no system call while both sides
+    /// are awake. Long messages, and values beyond plain data, are always sent over the socket. The results of
+    /// calls are the same in both cases.
     ///
     /// # Errors
     /// As for the first [`call`](Proxy::call) of a thread.

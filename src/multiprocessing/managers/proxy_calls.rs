@@ -76,8 +76,8 @@ impl Proxy {
 
     /// Calls a method as [`call`](Self::call) does, and waits at most `limit`; `None` when the time ran out.
     ///
-    /// Then the thread's connection to the server is closed. The server forgets a call that waits, and releases the
-    /// locks that this thread has acquired there. A method of the program's own type runs on, and its result is
+    /// Then the thread's connection to the server is closed. The server cancels a call that waits, and releases the
+    /// locks that this thread has acquired there. A method of the program's own type continues, and its result is
     /// dropped.
     ///
     /// # Errors

@@ -20,10 +20,10 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 ///
 /// The iterator over the items may be endless. Items are drawn as results are taken, in the thread that takes them, and
 /// at most [`lookahead`](super::Chunked::lookahead) items more than results were taken. A failed call is an error in
-/// its place, and the iteration goes on behind it.
+/// its place, and the iteration continues after it.
 ///
-/// A panic of the iterator over the items comes out of [`next`](Iterator::next), after the results of the items before,
-/// as with [`Iterator::map`]. The pool goes on, and so does the iteration if the caller catches the panic.
+/// A panic of the iterator over the items is raised by [`next`](Iterator::next), after the results of the items before,
+/// as with [`Iterator::map`]. The pool continues, and so does the iteration if the caller catches the panic.
 ///
 /// Differs from Python, which draws all items at once, in a thread of its own.
 ///

@@ -1,10 +1,10 @@
 //! The stream of one worker's outcomes to the parent: bytes in shared memory with one writer and one reader.
 //!
 //! A *record* is a header and its payload. The worker writes a whole record, then makes the record visible by one store
-//! of how far it has written. So the end of what is visible is always the end of a record: a worker that is killed
-//! later loses none, and a half-written record never was. A payload that is longer than [`PIECE`] goes in several
-//! records, all but the last of the kind [`Kind::Piece`]. Nothing else comes between them, because a worker runs one
-//! call at a time.
+//! of its write position. So the visible part always ends with a complete record: if the worker is killed later, no
+//! visible record is lost, and an incomplete record is never visible. A payload that is longer than [`PIECE`] is sent
+//! in several records, all but the last of the kind [`Kind::Piece`]. No other record comes between them, because a
+//! worker runs one call at a time.
 //!
 //! | first byte | contents of the record |
 //! | --- | --- |

@@ -177,8 +177,8 @@ impl ProcessBuilder {
     /// The copy has no other connection, pipe end, listener or process handle that this library made. Use this call for
     /// a child that should end when its pipe ends.
     ///
-    /// The child closes every other end. If the closure captured such an end, its calls report that the other side is
-    /// gone. (The descriptor's number stays taken, so that the end never reaches another file.)
+    /// The child closes every other end. If the closure captured such an end, its calls report that the other side has
+    /// ended. (The descriptor's number stays taken, so that the end never reaches another file.)
     ///
     /// The parent drops `ends` when this call returns, also with an error. Pass a reference to an end that the parent
     /// keeps, for example to a listener at a path. The parent made the path, so the parent removes it when its last

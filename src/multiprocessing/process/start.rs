@@ -257,7 +257,7 @@ impl ProcessBuilder {
     /// Does what [`start`](Self::start) does, and a [join](ProcessValue::join) returns the value of `target`. A `u8` or
     /// `i32` is a value here, not an exit code: the process ends with exit code 0.
     ///
-    /// The value goes over a pipe of its own, with the open files and shared memory in it, as over a
+    /// The value is sent over a pipe of its own, with the open files and shared memory in it, as over a
     /// [`pipe()`](crate::multiprocessing::pipe()).
     ///
     /// # Errors

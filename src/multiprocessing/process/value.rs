@@ -17,7 +17,7 @@ use crate::multiprocessing::transfer::Transfer;
 /// Dropping the handle neither waits nor ends anything, as with [`Process`]. The value is lost then.
 ///
 /// **A value of more than some 100 KiB does not fit into the pipe.** Its process then waits until the parent joins it
-/// here. So call [`join`](Self::join) before a wait for the process in any other way.
+/// here. So call [`join`](Self::join) before any other wait for the process.
 ///
 /// Differs from Python, whose `Process` has no return value; `Pool.apply_async(f, args).get()` is the nearest.
 ///
@@ -89,7 +89,7 @@ impl<T: Transfer> ProcessValue<T> {
     /// * [`TaskFailed`](ErrorKind::TaskFailed) with the text of the error, for a function that returned `Err`, and for
     ///   a value that could not be serialised.
     /// * [`NoResult`](ErrorKind::NoResult) when the process ended without a value, killed or by `exit`;
-    ///   [`exit_status`](Error::exit_status) says how. Also when an earlier call returned the value.
+    ///   [`exit_status`](Error::exit_status) is its status. Also when an earlier call returned the value.
     /// * [`Decode`](ErrorKind::Decode) when the value does not decode as a `T`.
     /// * Those of [`Process::join`].
     pub fn join(mut self) -> Result<T> {

@@ -109,7 +109,7 @@ impl<T> JoinableQueue<T> {
 
     /// Reports that one of the items that this thread got is finished.
     ///
-    /// Differs from Python: only the thread that got the item can say so.
+    /// Differs from Python: only the thread that got the item can report this.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) when this thread has finished all that it got.

@@ -1,8 +1,8 @@
 //! Values and arrays in shared memory: Python's `multiprocessing.sharedctypes`.
 //!
 //! [`Value`] and [`Array`] have a lock around the data; [`RawValue`] and [`RawArray`] have none: any thread may read
-//! and write them at any time. What may live in them is what [`Shareable`](crate::sys::shm::Shareable) says: numbers,
-//! arrays of those, and structs made with [`shareable!`](crate::sys::shareable).
+//! and write them at any time. Their data has a [`Shareable`](crate::sys::shm::Shareable) type: numbers, arrays of
+//! numbers, and structs made with [`shareable!`](crate::sys::shareable).
 //!
 //! ```
 //! use ossature::multiprocessing::{Array, RawArray, RawValue, Value};

@@ -136,7 +136,7 @@ impl<const N: usize> Barrier<N> {
     ///
     /// # Errors
     /// [`Broken`](ErrorKind::Broken): the [source](std::error::Error::source) is a
-    /// [`Broken`](crate::sys::sync::barrier::Broken) that says why.
+    /// [`Broken`](crate::sys::sync::barrier::Broken) that contains the cause.
     pub fn wait(&self) -> Result<u32> {
         Ok(self.0.wait()?)
     }
@@ -165,8 +165,8 @@ impl<const N: usize> Barrier<N> {
     /// ```
     ///
     /// # Errors
-    /// As for [`wait`](Self::wait). An action that panics breaks the barrier, and the panic goes on. An action that
-    /// answers an error breaks the barrier, and its error is the [source](std::error::Error::source) of this one. The
+    /// As for [`wait`](Self::wait). An action that panics breaks the barrier, and the panic continues. An action that
+    /// returns an error breaks the barrier, and its error is the [source](std::error::Error::source) of this one. The
     /// other parties get [`Broken::Failed`](crate::sys::sync::barrier::Broken::Failed).
     pub fn wait_with<A: Action<Failure: Into<Error>>>(&self, action: impl FnOnce() -> A) -> Result<u32> {
         self.wait_with_timeout(Limit::NEVER, action)

@@ -25,8 +25,8 @@ pub struct Task {
 ///
 /// Each is the path of a plain function of up to twelve arguments that can [go to another
 /// process](crate::multiprocessing::transfer::Transfer). The function returns what a process may [end
-/// with](crate::multiprocessing::Termination), a value, or a `Result` of a value. The path as it is written, behind
-/// that of the module, becomes the name of the task. So two functions `square` of different modules are two tasks. It
+/// with](crate::multiprocessing::Termination), a value, or a `Result` of a value. The name of the task is the path of
+/// the module and then the path as written. So two functions `square` of different modules are two tasks. The table
 /// is a constant, made for a `static`.
 ///
 /// What cannot be a task does not compile: a closure,

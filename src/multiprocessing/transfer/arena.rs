@@ -21,10 +21,10 @@ use crate::error::{Error, Result};
 /// CPython uses internally.
 ///
 /// Each of its methods makes an object: [`value`](Self::value), [`lock`](Self::lock), [`event`](Self::event) and so on.
-/// The objects are ordinary ones, which may be sent alone. A process that gets one has the arena's memory mapped, once
-/// for all of them. An object is there as long as any process has a handle of it, or a message with one is under way.
-/// What a killed process or a lost message had alone is freed. The arena itself goes to other processes too, which then
-/// make objects in it.
+/// The objects are ordinary ones, which may be sent alone. A process that gets an object maps the arena's memory, once
+/// for all objects. An object lasts as long as any process or any message in transit has a handle of it. An object that
+/// only a killed process or a lost message had is freed. The arena itself can be sent to other processes too, which
+/// then make objects in it.
 ///
 /// Objects of one type that are made at once are made by their `many`, which is faster. An [`Array`] has memory of its
 /// own; use a value that is an array, as `arena.value([0_u8; 100])`.

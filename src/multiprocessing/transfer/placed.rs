@@ -1,15 +1,15 @@
 //! One object in shared memory: alone in its memory, in a block with others, or in an arena.
 //!
-//! An object of its own takes a descriptor, a mapping and at least one page. Many objects of one type can lie side by
-//! side in one *block*: one memory file with a slice in it. All handles of a process into one block share the mapping
+//! A single object takes a descriptor, a mapping and at least one page. Many objects of one type can be placed in one
+//! *block*: one memory file with a slice in it. All handles of a process into one block share the mapping
 //! and the descriptor, and are counted; the last one unmaps the block. The kernel keeps the memory while any process
 //! maps it, so an object lives as long as any handle into its block, wherever that handle is.
 //!
-//! An object that is alone goes to another process as [`Memory`](super::Memory) does, by the place of its descriptor
-//! in the list. One of many goes as the place with [`AMONG`] added, and its index. However many handles of one block
-//! are in a message, the descriptor goes once. A process that has the block already, by a handle that it made or
-//! received, finds its own mapping again and closes the copy that came. One in an [arena](super::arena) goes likewise,
-//! with [`IN_ARENA`] added.
+//! A single object is sent as a [`Memory`](super::Memory) is, by the index of its descriptor in the list. An object of
+//! a block is sent as that index with [`AMONG`] added, and its own index. A message with several handles of one block
+//! has the descriptor once. A process that already has the block, by a handle that it made or received, uses its own
+//! mapping and closes the received copy. An object in an [arena](super::arena) is sent likewise, with [`IN_ARENA`]
+//! added.
 
 use std::fmt;
 use std::marker::PhantomData;

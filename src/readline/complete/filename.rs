@@ -11,8 +11,8 @@ use super::{Candidate, Colours, Completer, CompletionContext};
 
 /// A completer for file names: the default of GNU readline.
 ///
-/// A folder gets a slash. Nothing follows the name of another file. Names are quoted as
-/// [`Editor::set_filename_quotes`](crate::readline::Editor::set_filename_quotes) says, which is not at all at first.
+/// A directory gets a slash. Nothing follows the name of another file. Names are quoted as set by
+/// [`Editor::set_filename_quotes`](crate::readline::Editor::set_filename_quotes); by default they are not quoted.
 ///
 /// ```
 /// use ossature::readline::{Editor, Filenames};

@@ -92,13 +92,13 @@ impl History {
 
     /// Writes all lines into a file, and replaces its content. Python's `write_history_file`.
     ///
-    /// The new file has the mode 0600 and takes the name at once when it is whole. If the name is a symbolic link, the
-    /// file behind the link is replaced. Of more lines than [`set_max_file_lines`](Self::set_max_file_lines) allows the
-    /// last are written.
+    /// The new file has the mode 0600, and takes the name in one step when it is complete. If the name is a symbolic
+    /// link, the target of the link is replaced. If there are more lines than
+    /// [`set_max_file_lines`](Self::set_max_file_lines) allows, only the last ones are written.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with what the system says about the file or its folder, `ETIMEDOUT` if
-    /// another process keeps the file locked for ten seconds. The old file is as it was then.
+    /// [`ErrorKind::Os`](crate::ErrorKind::Os) with the error of the file or its directory, `ETIMEDOUT` if another
+    /// process keeps the file locked for ten seconds. The old file is unchanged then.
     ///
     /// # Examples
     /// See the example of [`History`].

@@ -64,7 +64,7 @@ impl Screen {
             if head < shown || head < line.len() {
                 let same = |(one, other): &(&u8, &u8)| one == other;
                 let (Some(old), Some(new)) = (flat.text.get(head..), line.get(head..)) else { return false };
-                // A key inserts or deletes where `kept` ends, and all behind it is the same.
+                // A key inserts or deletes at the end of `kept`, and all text after that is unchanged.
                 let only_grows = new.len() > old.len() && new.ends_with(old);
                 let only_shrinks = old.len() > new.len() && old.ends_with(new);
                 let (head, tail) = if only_grows || only_shrinks {

@@ -114,7 +114,7 @@ impl Pen {
             return self.go(row, 0, frame, out);
         }
         if !(self.hangs && self.row + 1 == row) {
-            // The text of the row above is the longest that the cursor can stand behind.
+            // The text of the row above is as long as it can be with the cursor after it.
             self.go(row - 1, frame.width(top + row - 1).min(columns - 1), frame, out);
             out.extend_from_slice(b"\r\n");
         } else if frame.row(top + row).iter().all(|cell| cell.width == 0) {

@@ -59,7 +59,7 @@ pub trait Backend: sealed::Sealed + Sized {
     /// Begins to watch `fd` for `interest`.
     ///
     /// # Errors
-    /// What the kernel says; `fd` is not watched then.
+    /// The error of the kernel; `fd` is not watched then.
     fn add(&mut self, _fd: BorrowedFd<'_>, _interest: Interest, _token: Token) -> errno::Result<()> {
         Ok(())
     }
@@ -67,7 +67,7 @@ pub trait Backend: sealed::Sealed + Sized {
     /// Changes the interest of `fd`.
     ///
     /// # Errors
-    /// What the kernel says; `fd` is watched as before then.
+    /// The error of the kernel; `fd` is watched as before then.
     fn change(&mut self, _fd: BorrowedFd<'_>, _interest: Interest, _token: Token) -> errno::Result<()> {
         Ok(())
     }
@@ -78,7 +78,7 @@ pub trait Backend: sealed::Sealed + Sized {
     /// Waits, and returns the ready tokens.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the kernel.
     fn wait<F: AsFd, T>(&mut self, map: &Map<F, T>, deadline: Deadline) -> Result<Vec<(Token, Interest)>>;
 }
 

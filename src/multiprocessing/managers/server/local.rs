@@ -91,7 +91,7 @@ pub(in super::super) trait Local: Send {
         None
     }
 
-    /// Returns the answer to a waiter whose time ran out, and forgets the waiter. `None` for a waiter that must still
+    /// Returns the reply to a waiter whose time ran out, and removes the waiter. `None` for a waiter that must still
     /// wait for a lock.
     fn timed_out(&mut self, waiter: WaiterId, context: &mut CallContext) -> Option<Outcome> {
         self.cancel(waiter, context);

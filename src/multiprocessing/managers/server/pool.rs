@@ -1,6 +1,6 @@
-//! A pool of processes on a server. Its workers run the calls of tasks, and helper threads answer them.
+//! A pool of processes on a server. Its workers run the calls of tasks, and helper threads send the replies.
 //!
-//! Arguments and values pass as the bytes that the client has made and will read: server and client are of one build.
+//! Arguments and values are sent as the bytes that the client writes and reads: server and client are of one build.
 //! Both sides decode them within the bounds of a stranger's message, because any client that knows the key can send any
 //! bytes.
 

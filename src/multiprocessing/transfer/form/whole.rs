@@ -32,7 +32,7 @@ pub(super) fn room_for(bytes: &[u8]) -> usize {
 
 /// Turns a message that is one `Vec<u8>` or `String` into that value, in the memory of the message.
 ///
-/// The message comes back when `T` is neither, or when something is wrong with the message. The reader says what.
+/// Returns the message when `T` is neither, or when the message is invalid. The reader then reports the reason.
 #[inline]
 pub(super) fn from_message<T>(mut message: Vec<u8>, bounds: Bounds) -> Result<T, Vec<u8>> {
     let mut place: Option<T> = None;
@@ -54,7 +54,7 @@ pub(super) fn from_message<T>(mut message: Vec<u8>, bounds: Bounds) -> Result<T,
 
 /// Reads the `Vec<u8>` or `String` at the front of `bytes`, and removes it from `bytes`.
 ///
-/// `None`, and the same bytes, when `T` is neither, or when something is wrong with the bytes. The reader says what.
+/// `None`, and the same bytes, when `T` is neither, or when the bytes are invalid. The reader then reports the reason.
 #[inline]
 pub(super) fn from_front<T>(bytes: &mut &[u8], bounds: Bounds) -> Option<T> {
     let mut place: Option<T> = None;

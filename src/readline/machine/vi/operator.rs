@@ -51,7 +51,7 @@ fn whole_line(machine: &mut Machine, operator: Operator) {
 
 /// Runs an operator over a motion with its character.
 pub(super) fn run(machine: &mut Machine, operator: Operator, key: u8) {
-    // A blank behind the text lets motions go behind its last character.
+    // A blank after the text lets motions go past its last character.
     let mut text = machine.line.text().to_vec();
     text.push(b' ');
     let (point, count) = (machine.line.point(), operator.count);

@@ -396,7 +396,7 @@ impl EventLoop {
     }
 
     fn holder(&self, owner: Owner) -> Holder {
-        // A client that has just gone takes nothing: what was for it goes too.
+        // A client that has just disconnected takes no reference: its objects are dropped.
         self.peers.get(&owner).map_or(Holder::Server, Peer::holder)
     }
 
