@@ -365,7 +365,7 @@ impl Packed {
     /// Adds a call; a call that fails leaves nothing behind.
     ///
     /// # Errors
-    /// Those of `Packer::write`; `TooLong` above 512 MiB.
+    /// The errors of `Packer::write`; `TooLong` above 512 MiB.
     pub(crate) fn push<A: ossature::multiprocessing::tasks::Arguments>(&mut self, task: &str, args: &A) -> Result<()> {
         let from = self.ends.last().copied().unwrap_or_default();
         self.bytes.truncate(from);

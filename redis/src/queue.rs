@@ -335,7 +335,7 @@ impl<T: Transfer> Queue<T> {
     /// Reports that an item from the queue is finished.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) when it was called as often as items were put (Python's `ValueError`);
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when no item is unfinished (Python's `ValueError`);
     /// [`Closed`](ErrorKind::Closed).
     pub fn task_done(&self) -> Result<()> {
         let limit = Deadline::after(self.place.outage);

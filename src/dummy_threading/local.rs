@@ -58,8 +58,8 @@ impl<T: 'static, F: Fn() -> T> Local<T, F> {
     /// Passes the current thread's value to `look`, which may call `with` again.
     ///
     /// # Panics
-    /// When the OS thread is past its end: in a destructor of another thread-local value.
-    /// [`try_with`](Self::try_with) is for those.
+    /// When the OS thread has already ended: in a destructor of another thread-local value. Use
+    /// [`try_with`](Self::try_with) there.
     #[track_caller]
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         match self.try_with(look) {
@@ -71,7 +71,7 @@ impl<T: 'static, F: Fn() -> T> Local<T, F> {
     /// Passes the current thread's value to `look`.
     ///
     /// # Errors
-    /// [`ErrorKind::NoResult`] when the OS thread is past its end.
+    /// [`ErrorKind::NoResult`] when the OS thread has already ended.
     pub fn try_with<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R> {
         let over = || Error::new(ErrorKind::NoResult, "the thread is ending: it has no local values any more");
         let key = self.key.get_or_init(|| {

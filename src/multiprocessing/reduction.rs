@@ -69,7 +69,7 @@ pub fn recv_handle(connection: &Connection) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) for no or too many descriptors, within a message, and when the connection
-/// is no Unix socket; [`Closed`](ErrorKind::Closed); [`Decode`](ErrorKind::Decode) for another answer than `A`;
+/// is not a Unix socket; [`Closed`](ErrorKind::Closed); [`Decode`](ErrorKind::Decode) for another answer than `A`;
 /// [`Os`](ErrorKind::Os).
 ///
 /// # Examples

@@ -276,7 +276,7 @@ impl Variables {
     /// on for `on`, `1` and an empty value, and off for any other value.
     ///
     /// # Errors
-    /// There is no such variable, or the variable takes no such value. It keeps its value then.
+    /// The variable does not exist, or the value is invalid. The variable keeps its value then.
     #[doc(alias = "rl_variable_bind")]
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), SetError> {
         let value = value.as_ref();

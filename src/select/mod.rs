@@ -96,8 +96,8 @@ impl<T> Ready<'_, T> {
 /// descriptor is always an error, unlike in C.
 ///
 /// # Errors
-/// [`ErrorKind::Os`](crate::error::ErrorKind::Os) with `EBADF` when an object's descriptor is not open, and the message
-/// says which; with `ENOMEM` when the kernel lacks memory.
+/// [`ErrorKind::Os`](crate::error::ErrorKind::Os) with `EBADF` when an object's descriptor is not open (the message
+/// names it); with `ENOMEM` when the kernel lacks memory.
 pub fn select<'a, T: AsFd>(
     read: &'a [T],
     write: &'a [T],

@@ -158,8 +158,8 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
     /// Lends the calling thread's value to `look`, which may use the same `Local` again.
     ///
     /// # Panics
-    /// When the thread is past its end: in a destructor of another thread-local value, in a thread that was started
-    /// elsewhere. [`try_with`](Self::try_with) is for those.
+    /// When the thread has already ended: in a destructor of another thread-local value, in a thread that was started
+    /// elsewhere. Use [`try_with`](Self::try_with) there.
     #[track_caller]
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
         match self.try_with(look) {
@@ -171,7 +171,7 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
     /// Lends the calling thread's value to `look`.
     ///
     /// # Errors
-    /// [`ErrorKind::NoResult`] when the thread is past its end.
+    /// [`ErrorKind::NoResult`] when the thread has already ended.
     pub fn try_with<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R> {
         let over = || Error::new(ErrorKind::NoResult, "the thread is ending: it has no local values any more");
         let (key, slots) = self.made.get_or_init(|| (fresh(), Arc::default()));

@@ -522,7 +522,7 @@ impl PendingCall {
     /// Waits for the reply; `None` when the time ran out; the call is still in flight.
     ///
     /// # Errors
-    /// Any error is the end of the call.
+    /// Any error ends the call.
     pub(super) fn wait(&mut self, until: Deadline) -> Result<Option<Reply>> {
         self.own()?;
         let Some(mut line) = self.line.take() else { return Ok(None) };

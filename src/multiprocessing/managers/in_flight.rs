@@ -71,7 +71,7 @@ impl Proxy {
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput) for an argument that cannot be sent, and for `acquire` of a lock: a
     ///   thread has what it acquires by its own connection only.
-    /// * [`Closed`](ErrorKind::Closed) when the server has ended, or lets no further connection in.
+    /// * [`Closed`](ErrorKind::Closed) when the server has ended, or accepts no further connection.
     /// * [`Os`](ErrorKind::Os) with `ETIMEDOUT` for a server that does not take the call within the
     ///   [`reply_timeout`](super::reply_timeout).
     ///

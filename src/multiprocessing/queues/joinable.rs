@@ -112,7 +112,7 @@ impl<T> JoinableQueue<T> {
     /// Differs from Python: only the thread that got the item can report this.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) when this thread has finished all that it got.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when this thread has already finished all items that it got.
     pub fn task_done(&self) -> Result<()> {
         if task_done(self.0.handle())? {
             return Ok(());

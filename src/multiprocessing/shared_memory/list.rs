@@ -110,7 +110,7 @@ impl ShareableList {
     /// Returns one item: `L[index]`.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) if the place is not there; [`Decode`](ErrorKind::Decode) if what is there
+    /// [`OutOfRange`](ErrorKind::OutOfRange) for an index out of range; [`Decode`](ErrorKind::Decode) if the slot
     /// is not an item, or is a text that CPython has cut.
     pub fn get(&self, index: impl Index) -> Result<Item> {
         self.shape.get(self.region(), self.place(index)?)
@@ -119,7 +119,7 @@ impl ShareableList {
     /// Replaces one item: `L[index] = item`.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) if the place is not there; [`InvalidInput`](ErrorKind::InvalidInput) for a
+    /// [`OutOfRange`](ErrorKind::OutOfRange) for an index out of range; [`InvalidInput`](ErrorKind::InvalidInput) for a
     /// text or bytes that are longer than the slot, or that end with a null. Nothing is changed then.
     pub fn set(&self, index: impl Index, item: impl Into<Item>) -> Result<()> {
         self.shape.set(self.region(), self.place(index)?, &item.into())
@@ -128,7 +128,7 @@ impl ShareableList {
     /// Returns all bytes of a slot, whatever their meaning: a text with the nulls after it.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) if the place is not there.
+    /// [`OutOfRange`](ErrorKind::OutOfRange) for an index out of range.
     pub fn raw(&self, index: impl Index) -> Result<Vec<u8>> {
         self.shape.slot(self.region(), self.place(index)?)
     }

@@ -219,7 +219,7 @@ impl fmt::Debug for SharedMemory {
 ///
 /// # Errors
 /// [`Os`](ErrorKind::Os) with `ENOENT` if no block has the name, `EACCES` or `EPERM` if it belongs to another user.
-/// [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one.
+/// [`InvalidInput`](ErrorKind::InvalidInput) for an invalid name.
 ///
 /// # Examples
 /// See the example of [`SharedMemoryBuilder`].
@@ -275,7 +275,7 @@ impl SharedMemoryBuilder {
     /// [`Os`](ErrorKind::Os) with `EEXIST` if something has the name, `ENOSPC` if `/dev/shm` is full, `ENOMEM` for more
     /// than the machine has, `EFBIG` beyond `RLIMIT_FSIZE`. Also with `EMFILE` or `ENFILE` without a descriptor,
     /// `ENOENT` and `EACCES` if there is no usable `/dev/shm`. [`InvalidInput`](ErrorKind::InvalidInput) for a size of
-    /// 0 and for a name that cannot be one.
+    /// 0 and for an invalid name.
     pub fn create(self, size: usize) -> Result<SharedMemory> {
         self.create_with(size, |_| Ok(()))
     }

@@ -107,14 +107,14 @@ impl<T: Shareable + Copy + Init<T>> Array<T> {
 /// Each of these methods takes the lock once.
 ///
 /// # Errors
-/// Of all methods: [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index out of range,
+/// All methods: [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index out of range,
 /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable),
 /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) when this thread already holds the lock. Nothing is changed then.
 impl<T: Shareable + Copy> Array<T> {
     /// Returns one item: Python's `a[index]`.
     ///
     /// # Errors
-    /// Those of all.
+    /// The errors of all methods.
     #[inline]
     pub fn get(&self, index: impl Index) -> Result<T> {
         let index = place(index, self.len())?;
@@ -124,7 +124,7 @@ impl<T: Shareable + Copy> Array<T> {
     /// Replaces one item: Python's `a[index] = value`.
     ///
     /// # Errors
-    /// Those of all.
+    /// The errors of all methods.
     #[inline]
     pub fn set(&self, index: impl Index, value: T) -> Result<()> {
         let index = place(index, self.len())?;
@@ -134,7 +134,7 @@ impl<T: Shareable + Copy> Array<T> {
     /// Returns the items of a range, without the indices out of range: Python's `a[2:5]`.
     ///
     /// # Errors
-    /// Those of all.
+    /// The errors of all methods.
     pub fn slice(&self, span: impl Span) -> Result<Vec<T>> {
         let range = span.resolve(self.len());
         self.1.turn(&self.0, |items| items[range].to_vec())
@@ -143,8 +143,8 @@ impl<T: Shareable + Copy> Array<T> {
     /// Replaces the items of a range: Python's `a[2:5] = items`.
     ///
     /// # Errors
-    /// Those of all; [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items than places,
-    /// because an array keeps its size.
+    /// The errors of all methods; [`InvalidInput`](crate::ErrorKind::InvalidInput) when there are more or fewer items
+    /// than places, because an array keeps its size.
     pub fn set_slice(&self, span: impl Span, items: &[T]) -> Result<()> {
         let range = span.resolve(self.len());
         if range.len() != items.len() {
@@ -156,7 +156,7 @@ impl<T: Shareable + Copy> Array<T> {
     /// Returns all items: Python's `a[:]`.
     ///
     /// # Errors
-    /// Those of all.
+    /// The errors of all methods.
     pub fn to_vec(&self) -> Result<Vec<T>> {
         self.slice(..)
     }

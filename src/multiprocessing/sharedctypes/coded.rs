@@ -193,7 +193,7 @@ impl CodedArray {
     /// Returns one item.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) when it is not there.
+    /// [`OutOfRange`](ErrorKind::OutOfRange) for an index out of range.
     pub fn get(&self, index: impl Index) -> Result<Scalar> {
         self.cells.get(index)
     }
@@ -201,8 +201,8 @@ impl CodedArray {
     /// Replaces one item. An integer may become a float, rounded; a float does not become an integer.
     ///
     /// # Errors
-    /// [`OutOfRange`](ErrorKind::OutOfRange) when it is not there; [`InvalidInput`](ErrorKind::InvalidInput) when the
-    /// value does not fit the type.
+    /// [`OutOfRange`](ErrorKind::OutOfRange) for an index out of range; [`InvalidInput`](ErrorKind::InvalidInput) when
+    /// the value does not fit the type.
     pub fn set(&self, index: impl Index, value: impl Into<Scalar>) -> Result<()> {
         let value = value.into();
         if self.cells.set(index, value)? {

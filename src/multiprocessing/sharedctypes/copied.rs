@@ -38,7 +38,7 @@ pub trait Copied {
 /// Returns a new object, without a lock, with the current content of `object`: Python's `sharedctypes.copy`.
 ///
 /// # Errors
-/// [`Os`](crate::ErrorKind::Os) when there is no memory, as for [`RawValue::new`]; of what has a lock also
+/// [`Os`](crate::ErrorKind::Os) when there is no memory, as for [`RawValue::new`]; for an object with a lock also
 /// [`Abandoned`](crate::ErrorKind::Abandoned), [`Unrecoverable`](crate::ErrorKind::Unrecoverable) and
 /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
 ///

@@ -184,7 +184,7 @@ impl<T: Plain> RawArray<T> {
     /// Returns one item: Python's `a[index]`.
     ///
     /// # Errors
-    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when it is not there.
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index out of range.
     #[inline]
     pub fn get(&self, index: impl Index) -> Result<T> {
         Ok(self[place(index, self.len())?].get())
@@ -193,7 +193,7 @@ impl<T: Plain> RawArray<T> {
     /// Replaces one item: Python's `a[index] = value`.
     ///
     /// # Errors
-    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) when it is not there.
+    /// [`OutOfRange`](crate::ErrorKind::OutOfRange) for an index out of range.
     #[inline]
     pub fn set(&self, index: impl Index, value: T) -> Result<()> {
         self[place(index, self.len())?].set(value);

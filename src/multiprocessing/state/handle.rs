@@ -197,8 +197,8 @@ impl Process {
     /// Waits for the child's end. Any number of threads may wait, and may wait again afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::NotAllowed`] in a process that did not start it, [`ErrorKind::Closed`] after
-    /// [`close`](Self::close), [`ErrorKind::WouldDeadlock`] in the thread itself that it is.
+    /// [`ErrorKind::NotAllowed`] in a process that did not start the child, [`ErrorKind::Closed`] after
+    /// [`close`](Self::close), [`ErrorKind::WouldDeadlock`] when the child is the calling thread itself.
     pub fn join(&self) -> Result<ExitStatus> {
         let unknown = || Error::new(ErrorKind::Os, "internal error: a wait without a deadline returned no exit status");
         self.join_timeout(Deadline::NEVER)?.ok_or_else(unknown) // without a deadline there is always an end
@@ -327,8 +327,8 @@ impl Process {
     /// already is not an error.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when it
-    /// became another user's. [`ErrorKind::NotAllowed`] in a forked child that was not
+    /// [`ErrorKind::Closed`] after [`close`](Self::close), [`ErrorKind::Unsupported`] for a thread, `EPERM` when the
+    /// child belongs to another user by now. [`ErrorKind::NotAllowed`] in a forked child that was not
     /// [given](crate::multiprocessing::process::ProcessBuilder::fork_with) this handle.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         match self.now()? {

@@ -86,7 +86,7 @@ impl Event {
     /// Waits until the flag is set.
     ///
     /// # Errors
-    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
+    /// None today. The result is a `Result`, so that a later version that can fail needs no other signature.
     pub fn wait(&self) -> Result<()> {
         Ok(self.0.wait()?)
     }
@@ -94,7 +94,7 @@ impl Event {
     /// Waits until the flag is set, within the limit; false when the limit has passed.
     ///
     /// # Errors
-    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
+    /// None today. The result is a `Result`, so that a later version that can fail needs no other signature.
     pub fn wait_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         Ok(self.0.wait_timeout(limit)?)
     }

@@ -70,7 +70,7 @@ impl HandoffLock {
     /// Takes the lock; waits without a time limit.
     ///
     /// # Errors
-    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
+    /// None today. The result is a `Result`, so that a later version that can fail needs no other signature.
     pub fn acquire(&self) -> Result<()> {
         Ok(self.0.acquire()?)
     }
@@ -78,7 +78,7 @@ impl HandoffLock {
     /// Takes the lock if it is free; returns whether it was.
     ///
     /// # Errors
-    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
+    /// None today. The result is a `Result`, so that a later version that can fail needs no other signature.
     pub fn try_acquire(&self) -> Result<bool> {
         Ok(self.0.try_acquire()?)
     }
@@ -86,7 +86,7 @@ impl HandoffLock {
     /// Takes the lock, waiting within the limit; false when the limit has passed.
     ///
     /// # Errors
-    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
+    /// None today. The result is a `Result`, so that a later version that can fail needs no other signature.
     pub fn acquire_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool> {
         Ok(self.0.acquire_timeout(limit)?)
     }
@@ -102,7 +102,7 @@ impl HandoffLock {
     /// Runs `body` with the lock held; the lock is released on unwinding too.
     ///
     /// # Errors
-    /// Never fails today. A `Result`, so that a form that can fail needs no other signature.
+    /// None today. The result is a `Result`, so that a later version that can fail needs no other signature.
     pub fn with<R>(&self, body: impl FnOnce() -> R) -> Result<R> {
         Ok(self.0.with(body)?)
     }

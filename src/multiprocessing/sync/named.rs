@@ -320,7 +320,7 @@ impl NamedLock {
     ///
     /// # Errors
     /// As for [`create`](Self::create), `EEXIST` if something has the name; [`InvalidInput`](ErrorKind::InvalidInput)
-    /// for a name that cannot be one.
+    /// for an invalid name.
     ///
     /// # Examples
     /// ```
@@ -340,7 +340,7 @@ impl NamedLock {
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `ENOENT` if there is none of that name, `EINVAL` if it is not a semaphore of this C
     /// library, and `EMFILE`. `EACCES` if it belongs to a user other than the effective one and root, `EBUSY` if others
-    /// keep replacing its file. [`InvalidInput`](ErrorKind::InvalidInput) for a name that cannot be one.
+    /// keep replacing its file. [`InvalidInput`](ErrorKind::InvalidInput) for an invalid name.
     pub fn open(name: &str) -> Result<Self> {
         Named::open(name, 1).map(Self::of)
     }

@@ -38,7 +38,7 @@ impl Packet {
     /// Makes a packet of at most `longest` bytes. `what` names the carrier in errors.
     ///
     /// # Errors
-    /// `InvalidInput` for more descriptors than a packet carries; `Os` with `ENOSPC`, `ENOMEM`, `EMFILE`, or `EFBIG`
+    /// `InvalidInput` for more descriptors than a packet may have; `Os` with `ENOSPC`, `ENOMEM`, `EMFILE`, or `EFBIG`
     /// beyond `RLIMIT_FSIZE`, when there is no memory for the bytes.
     pub(crate) fn new(packed: Packed, longest: usize, what: &str) -> Result<Self> {
         let Packed { bytes, descriptors } = packed;
@@ -99,8 +99,8 @@ impl Came {
     /// Opens a datagram that came with these descriptors, or without them because they were lost.
     ///
     /// # Errors
-    /// `Decode` for what no process of this program sends; `Os` with `EMFILE` for lost descriptors, and with `ENOMEM`
-    /// when the memory cannot be mapped.
+    /// `Decode` for bytes that no process of this program sends; `Os` with `EMFILE` for lost descriptors, and with
+    /// `ENOMEM` when the memory cannot be mapped.
     pub(crate) fn open(datagram: &[u8], descriptors: impl IntoIterator<Item = OwnedFd>, lost: bool) -> Result<Self> {
         let mut list: Vec<OwnedFd> = descriptors.into_iter().collect();
         let (header, inline) = datagram.split_first_chunk::<HEADER>().ok_or_else(foreign)?;
@@ -135,7 +135,7 @@ impl Came {
     /// Decodes the value.
     ///
     /// # Errors
-    /// Those of [`unpack`](super::unpack).
+    /// The errors of [`unpack`](super::unpack).
     pub(crate) fn unpack<T: DeserializeOwned>(self, bounds: Bounds) -> Result<T> {
         let bytes = match &self.bytes {
             Bytes::Here(bytes) => bytes.as_slice(),

@@ -153,7 +153,7 @@ impl<'b> Reading<'b> {
     /// Reads the next value that [`write_measured`](Writing::write_measured) wrote.
     ///
     /// # Errors
-    /// As [`read`](Self::read). With an error or a panic, too, the value behind this one is the next.
+    /// As [`read`](Self::read). After an error or a panic, too, the next value is the one after this value.
     #[inline]
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T> {
         let Some((bytes, rest)) = split_measured(self.rest) else {

@@ -38,7 +38,7 @@ impl Way {
     /// Sends a datagram; returns false if there is no room.
     ///
     /// # Errors
-    /// `ETOOMANYREFS` when too many descriptors of this user are on their way, `ENOBUFS`, `ENOMEM`.
+    /// `ETOOMANYREFS` when too many descriptors of this user are in transit, `ENOBUFS`, `ENOMEM`.
     pub(crate) fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<bool> {
         self.near.send_with(bytes, descriptors, Deadline::NOW).map(|sent| sent.is_some())
     }

@@ -144,7 +144,7 @@ pub trait Selector<F: AsFd, T> {
     /// `file` and `data` are dropped, and nothing else has changed. Where the caller needs them back, the call is
     /// [`register_or_give_back`](Self::register_or_give_back).
     /// * [`ErrorKind::InvalidInput`]: `interest` is empty or has unknown bits.
-    /// * [`ErrorKind::AlreadyRegistered`]: an object with the same descriptor is in.
+    /// * [`ErrorKind::AlreadyRegistered`]: an object with the same descriptor is registered.
     /// * [`ErrorKind::Os`]: the kernel refuses, as epoll does plain files (`EPERM`).
     fn register(&mut self, file: F, interest: Interest, data: T) -> Result<Token> {
         self.register_or_give_back(file, interest, data).map_err(Error::from)
@@ -183,12 +183,12 @@ pub trait Selector<F: AsFd, T> {
     /// Waits until an object is ready; returns the ready objects with the events that they are ready for, out of their
     /// interest.
     ///
-    /// An error or a hang-up shows as ready for reading and writing both, so that the next operation meets it. An empty
-    /// list means that the time ran out; what comes of objects that are no longer registered does not end the wait.
+    /// After an error or a hang-up an object is ready for both reading and writing, so that the next operation returns
+    /// it. An empty list means that the time ran out; events of unregistered objects do not end the wait.
     ///
     /// # Errors
-    /// [`ErrorKind::Os`] from the system call beneath; in a forked child also `EMFILE` and the like, when there can be
-    /// no epoll set of its own.
+    /// [`ErrorKind::Os`] from the system call; in a forked child also `EMFILE` and the like, when it cannot
+    /// make an epoll set of its own.
     fn select(&mut self, timeout: impl Into<Deadline>) -> Result<Vec<(Token, Interest)>>
     where
         Self: Sized,

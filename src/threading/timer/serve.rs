@@ -110,7 +110,7 @@ impl Registry {
     /// Wakes or starts the leader that `call` requests.
     ///
     /// # Errors
-    /// A thread could not be started, and there is no other for timers.
+    /// The system could not start a thread, and there is no other thread for timers.
     fn answer(&'static self, call: Call) -> Result<()> {
         match call {
             Call::Nobody => Ok(()),

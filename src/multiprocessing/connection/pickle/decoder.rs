@@ -117,7 +117,7 @@ impl Decoder {
     /// Decodes a pickle of plain data.
     ///
     /// # Errors
-    /// Those of [`decode`].
+    /// The errors of [`decode`].
     pub fn decode(&self, bytes: &[u8]) -> Result<Value> {
         let limit = self.max_memory.unwrap_or_else(|| bytes.len().saturating_mul(MEMORY_PER_BYTE).max(MEMORY));
         let mut graph = Machine::new(bytes, self.old_str, self.objects, Meter::new(limit, self.setters)).run()?;

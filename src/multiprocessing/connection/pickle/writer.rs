@@ -87,7 +87,7 @@ impl Encoder {
     /// Writes a value as a pickle of this protocol.
     ///
     /// # Errors
-    /// Those of [`encode`], and [`ErrorKind::InvalidInput`] for a protocol below 2 or above 5.
+    /// The errors of [`encode`], and [`ErrorKind::InvalidInput`] for a protocol below 2 or above 5.
     pub fn encode(&self, value: &Value) -> Result<Vec<u8>> {
         let Self { protocol } = self.checked()?;
         let mut writer = Writer { out: vec![op::PROTO, protocol], protocol };

@@ -140,7 +140,7 @@ impl CallContext {
     /// Charges the caller for `bytes` bytes of memory.
     ///
     /// # Errors
-    /// A `MemoryError` when the caller has as much as it may have.
+    /// A `MemoryError` when the caller has reached its limit.
     pub(in super::super) fn charge(&mut self, bytes: usize) -> Result<Charge, Exception> {
         if bytes > self.room() {
             let has = format!("keeps {} bytes here and wants to keep {bytes} more", self.caller.of(Resource::Kept));

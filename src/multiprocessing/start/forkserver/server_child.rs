@@ -83,7 +83,7 @@ impl ChildHandle for ServerChild {
     /// Sends a signal to the child and to no other process.
     ///
     /// # Errors
-    /// `EPERM` when it became another user's. One that has ended already is not an error.
+    /// `EPERM` when the child belongs to another user by now. A child that has ended already is not an error.
     fn signal(&self, signal: Signal) -> Result<()> {
         match pidfd_send_signal(&self.pidfd, signal) {
             Err(Errno::SRCH) => Ok(()),

@@ -38,7 +38,7 @@ pub(super) use launch::is_launched;
 /// Starts this program anew to run a task.
 ///
 /// # Errors
-/// `StartFailed` when the child ended, refused the task or was silent until the deadline; `Os` when it could not be
+/// `StartFailed` when the child ended, refused the task or did not reply before the deadline; `Os` when it could not be
 /// made. Nothing is left of it then.
 pub(crate) fn spawn(
     mut config: ChildConfig,
