@@ -340,7 +340,7 @@ impl From<Infallible> for Error {
 }
 
 /// Becomes [`ErrorKind::Os`] with an errno, or [`ErrorKind::Io`] without one. An [`Error`] of this crate that had
-/// become an [`io::Error`] comes back as it was.
+/// become an [`io::Error`] is returned unchanged.
 ///
 /// # Examples
 /// ```

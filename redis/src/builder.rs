@@ -126,7 +126,7 @@ impl PoolBuilder {
 
     /// Accepts workers of any build that accept the same version.
     ///
-    /// The caller vouches that the tasks of this program and of theirs have the same names, arguments and values.
+    /// The caller guarantees that the tasks of this program and of theirs have the same names, arguments and values.
     /// Otherwise a worker runs only the calls of its own build: those of the same file.
     ///
     /// # Errors

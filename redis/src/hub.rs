@@ -90,7 +90,7 @@ impl Hub {
     /// Locks the state if the pool accepts calls.
     ///
     /// # Errors
-    /// `ShutDown`; `Closed` when the server is away for longer than an outage may last.
+    /// `ShutDown`; `Closed` when the server is unavailable for longer than an outage may last.
     pub(crate) fn check(&self) -> Result<MutexGuard<'_, HubState>> {
         let state = self.lock()?;
         if state.mode != Mode::Open {

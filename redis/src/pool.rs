@@ -126,7 +126,7 @@ impl Pool {
     ///   [`Unsupported`](ErrorKind::Unsupported) when they hold a descriptor or shared memory,
     ///   [`TooLong`](ErrorKind::TooLong) above 512 MiB.
     /// * [`ShutDown`](ErrorKind::ShutDown) after [`close`](Self::close) or [`terminate`](Self::terminate).
-    /// * [`Closed`](ErrorKind::Closed) when the server has been away for longer than an outage may last.
+    /// * [`Closed`](ErrorKind::Closed) when the server is unavailable for longer than an outage may last.
     /// * [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
     pub fn apply_async<F, Args>(&self, target: F, args: Args) -> Result<AsyncResult<F::Output>>
     where
@@ -345,7 +345,7 @@ impl Pool {
     /// Returns at most a thousand. The server keeps at least the last thousand, and somewhat more at times.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) when the server is away.
+    /// [`Closed`](ErrorKind::Closed) when the server is unavailable.
     ///
     /// # Examples
     /// ```no_run

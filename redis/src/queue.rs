@@ -246,7 +246,7 @@ impl<T: Transfer> Queue<T> {
     ///
     /// # Errors
     /// * [`Decode`](ErrorKind::Decode) for an item of another type, which is lost.
-    /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](QueueBuilder::outage).
+    /// * [`Closed`](ErrorKind::Closed) when the server is unavailable for longer than [`outage`](QueueBuilder::outage).
     pub fn get(&self) -> Result<T> {
         loop {
             if let Some(item) = self.get_timeout(Deadline::NEVER)? {

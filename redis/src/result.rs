@@ -171,7 +171,8 @@ impl<R: Transfer> AsyncResult<R> {
     ///   [`apply_result`](crate::Pool::apply_result) returned.
     /// * [`InvalidInput`](ErrorKind::InvalidInput) when the value cannot be serialised, or holds a descriptor.
     /// * [`Cancelled`](ErrorKind::Cancelled) after [`cancel`](Self::cancel) or the pool's end.
-    /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](crate::PoolBuilder::outage).
+    /// * [`Closed`](ErrorKind::Closed) when the server is unavailable for longer than
+    ///   [`outage`](crate::PoolBuilder::outage).
     /// * [`Incompatible`](ErrorKind::Incompatible) when there are workers of other builds of the program alone.
     /// * [`Auth`](ErrorKind::Auth) when the server does not let the program in any more.
     /// * [`NoResult`](ErrorKind::NoResult) when an earlier call returned the value.

@@ -103,7 +103,7 @@ impl Worker {
     /// The process must have one thread, and those signals at their default.
     ///
     /// # Errors
-    /// * [`Closed`](ErrorKind::Closed) when the server is away for longer than [`outage`](Self::outage);
+    /// * [`Closed`](ErrorKind::Closed) when the server is unavailable for longer than [`outage`](Self::outage);
     ///   [`Auth`](ErrorKind::Auth) and [`Unsupported`](ErrorKind::Unsupported) as for a pool.
     /// * [`StartFailed`](ErrorKind::StartFailed) when the local pool can start no process any more. Other workers make
     ///   the calls that had not begun.

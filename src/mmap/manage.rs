@@ -79,7 +79,7 @@ impl Mmap {
                 set_len(file, end).map_err(&refuse)?;
             }
             return self.map.remap(len).map_err(|errno| {
-                // Somebody else may have made it longer still.
+                // Another process may have made the file even longer.
                 if end > size && metadata(file).is_ok_and(|state| state.len() == end) {
                     // The file keeps zeros at its end if that fails too.
                     let _ = set_len(file, size);

@@ -335,7 +335,7 @@ impl MmapOptions {
     ///
     /// let memory = Memfd::new(c"alone")?;
     /// memory.set_len(100)?;
-    /// // SAFETY: nobody else has the descriptor, and nothing here uses it again before the map is dropped.
+    /// // SAFETY: no other process has the descriptor, and no code here uses it again before the map is dropped.
     /// let mut map = unsafe { Mmap::options().access(Access::Write).map_trusted(&memory) }?;
     /// map.as_mut_slice().expect("vouched for")[3] = 7;
     /// assert_eq!(map.as_slice().expect("vouched for")[..4], [0, 0, 0, 7]);

@@ -48,7 +48,7 @@ pub enum Access {
 /// let file = Memfd::new(c"options")?;
 /// file.set_len(10_000)?;
 /// let mut part = Mmap::options().offset(5000).len(100).access(Access::Copy).map(&file)?;
-/// part.set(0, 7)?; // seen by nobody else
+/// part.set(0, 7)?; // invisible to other processes
 /// let read_at_once = Mmap::options().flags(Flags::SHARED | Flags::POPULATE).protection(Protection::READ).map(&file)?;
 /// assert_eq!((part.len(), read_at_once.len()), (100, 10_000));
 /// assert_eq!((part.get(0)?, read_at_once.get(5000)?), (7, 0));

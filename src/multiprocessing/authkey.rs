@@ -15,7 +15,7 @@ use crate::multiprocessing::transfer::Trust;
 /// bytes, and it has no serialised form, so that it cannot be sent in a message by mistake.
 ///
 /// Differs from Python, where any byte string is a key and can be printed: this key is made from bytes explicitly. An
-/// empty key is valid, but known to everybody: a peer that proves to know it stays [`Untrusted`](Trust::Untrusted).
+/// empty key is valid, but every user knows it: a peer that proves to know it stays [`Untrusted`](Trust::Untrusted).
 ///
 /// # Examples
 /// ```

@@ -155,7 +155,7 @@ fn flashes(terminal: &str) -> bool {
 
 /// A line editor.
 ///
-/// An event loop feeds bytes and writes what comes back to the terminal:
+/// An event loop feeds bytes, and writes the returned bytes to the terminal:
 ///
 /// ```
 /// use ossature::readline::{Editor, Step};

@@ -176,8 +176,8 @@ impl<F: AsFd> Poll<F> {
     /// If an object with the same descriptor is in already, `file` takes its place in the order, and that object is
     /// dropped.
     ///
-    /// An object lends the same descriptor for as long as it is registered, as all of std and of this crate do. One
-    /// that lends another later is not waited for.
+    /// An object returns the same descriptor for as long as it is registered, as all types of std and of this crate do.
+    /// If an object later returns another descriptor, the call does not wait for that one.
     pub fn register(&mut self, file: F, events: PollFlags) {
         self.own_the_set();
         let number = number(file.as_fd());

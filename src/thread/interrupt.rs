@@ -106,7 +106,7 @@ pub fn take_interrupt() -> Option<Signal> {
 /// use ossature::threading::Event;
 ///
 /// thread::interrupt_on(Signal::INT)?;
-/// raise(Signal::INT)?; // somebody presses Ctrl-C
+/// raise(Signal::INT)?; // as if the user presses Ctrl-C
 /// let never = Event::new();
 /// assert!(!never.wait_timeout(thread::interrupts().within(Duration::from_secs(60))));
 /// assert_eq!(thread::take_interrupt(), Some(Signal::INT));

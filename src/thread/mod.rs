@@ -87,7 +87,7 @@ pub const fn allocate_lock() -> LockType {
     LockType::new()
 }
 
-/// Starts a thread that nobody can join, and returns its number. The thread may not have run yet.
+/// Starts a thread that cannot be joined, and returns its number. The thread may not have run yet.
 ///
 /// The process does not wait for such a thread at its end: the thread stops wherever it is then.
 ///

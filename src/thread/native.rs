@@ -28,7 +28,7 @@ pub(crate) struct Native {
     /// The generation of the process that the thread runs in: a forked child has the handle and not the thread.
     generation: AtomicU32,
     done: Event,
-    /// Whether this library did not start the thread: it ran already, or it lives on in a forked child.
+    /// Whether this library did not start the thread: it ran already, or it continues in a forked child.
     adopted: AtomicBool,
     os: Lock<Option<JoinHandle<()>>>,
 }
@@ -65,7 +65,7 @@ impl Native {
         native
     }
 
-    /// Makes this the calling thread's: the thread that called fork lives on in the child.
+    /// Makes this the calling thread's: the thread that called fork continues in the child.
     pub(crate) fn adopt(&self) {
         self.adopted.store(true, Relaxed);
         self.ident.store(get_ident().get(), Relaxed);

@@ -36,7 +36,7 @@ impl Graph {
             match holder {
                 None => return false,
                 Some(holder) if holder == me => return true,
-                // Nobody waits in a circle, for each is found before it is closed: so this ends.
+                // The loop ends: there is no circle of waits, because each circle is found before it closes.
                 Some(holder) => match self.waiting.get(&holder) {
                     None => return false,
                     Some(next) => what = *next,

@@ -74,7 +74,7 @@ pub fn pipe() -> Result<(Connection, Connection)> {
 ///
 /// let (reader, writer) = pipe_one_way()?;
 /// assert_eq!(set_capacity(&writer, 1 << 20)?, 1 << 20); // the same pipe as the reader's
-/// writer.send_bytes(&vec![7; 1 << 19])?; // and nobody reads yet
+/// writer.send_bytes(&vec![7; 1 << 19])?; // and no thread reads yet
 /// assert_eq!(reader.recv_bytes()?.len(), 1 << 19);
 /// # Ok::<(), ossature::Error>(())
 /// ```

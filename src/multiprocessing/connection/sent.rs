@@ -9,7 +9,7 @@
 /// let (near, far) = pipe()?;
 /// assert_eq!(near.send_bytes_timeout(b"short", Duration::ZERO)?, Sent::Complete);
 /// let long = vec![7; 4 << 20];
-/// assert_eq!(near.send_bytes_timeout(&long, Duration::ZERO)?, Sent::Partial); // nobody reads
+/// assert_eq!(near.send_bytes_timeout(&long, Duration::ZERO)?, Sent::Partial); // no process reads
 /// assert_eq!(near.send_bytes_timeout(b"next", Duration::ZERO)?, Sent::Nothing);
 ///
 /// let reader = std::thread::spawn(move || (far.recv_bytes(), far.recv_bytes()));

@@ -91,7 +91,7 @@ impl Arena {
             let paged = end.next_multiple_of(STEP).min(self.length);
             match memory.reserve_more(self.paged, paged) {
                 Ok(()) => self.paged = paged,
-                // Room comes back when chunks are done.
+                // Room is freed when chunks are done.
                 Err(_) if self.is_lent() => return Ok(None),
                 Err(errno) => return Err(errno),
             }

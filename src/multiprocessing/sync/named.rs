@@ -147,7 +147,7 @@ struct Held<'n>(&'n Named);
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // Somebody else has released it already.
+        // Another thread or process has released it already.
         let _ = self.0.release();
     }
 }

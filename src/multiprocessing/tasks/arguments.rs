@@ -7,7 +7,7 @@ use crate::multiprocessing::transfer::Transfer;
 
 /// The arguments of a task: a tuple of up to twelve values, each of which can be [sent to another process](Transfer).
 ///
-/// Nobody implements this trait by hand. A task with more arguments takes a struct.
+/// Programs do not implement this trait. A task with more arguments takes a struct.
 ///
 /// # Examples
 /// ```

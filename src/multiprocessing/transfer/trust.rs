@@ -14,7 +14,7 @@
 /// assert_eq!(near.trust(), Trust::SameProgram);
 /// near.send(&count)?;
 ///
-/// let (one, _other) = UnixStream::pair()?; // nobody knows whose the other end is
+/// let (one, _other) = UnixStream::pair()?; // the other end could belong to any process
 /// let stranger = Connection::from_fd(one.into(), Access::Both)?;
 /// assert_eq!(stranger.trust(), Trust::Untrusted);
 /// assert_eq!(stranger.send(&count).unwrap_err().kind(), ErrorKind::NotAllowed);

@@ -30,7 +30,7 @@ impl<T: Send + Sync, F: Fn(&T) + Send + Sync> Callback for Weakly<T, F> {
 /// use ossature::multiprocessing::util;
 ///
 /// let served = Arc::new(AtomicU32::new(3));
-/// util::register_after_fork(&served, |served| served.store(0, SeqCst)); // a child has served nobody yet
+/// util::register_after_fork(&served, |served| served.store(0, SeqCst)); // a child has served no client yet
 /// ```
 pub fn register_after_fork<T: Send + Sync + 'static>(object: &Arc<T>, callback: impl Fn(&T) + Send + Sync + 'static) {
     let callback = Arc::new(Weakly(Arc::downgrade(object), callback));

@@ -61,7 +61,7 @@ pub(super) fn accept_clients(listener: &Listener, inbox: &Inbox, stop: &CancelFd
         match listener.accept_timeout(stop) {
             Ok(Some(connection)) => inbox.push(Notification::Connected(Box::new(connection))),
             Ok(None) => {}
-            // Somebody without the key; or the system is short of something, and `accept` has waited by itself.
+            // A client without the key, or a lack of system resources, for which `accept` has already waited.
             Err(error) if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Closed) => {
                 debug!("the manager's server refused a client: {error}");
             }

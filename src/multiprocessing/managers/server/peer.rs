@@ -101,8 +101,8 @@ pub(super) struct Peer {
     pub(super) is_compact: bool,
     /// Whether the connection closes once the reply is sent.
     pub(super) last: bool,
-    /// The references that the client took with its last request. They go back if the client reports that it did not
-    /// read the reply.
+    /// The references that the client took with its last request. They are given back if the client reports that it
+    /// did not read the reply.
     pub(super) taken: Vec<Taken>,
     /// The parked call of the connection.
     pub(super) waits: Option<WaiterId>,
