@@ -172,7 +172,7 @@ mod tests {
         for (line, says) in [
             ("--pool", "needs a value"),
             ("-j x", "not a number"),
-            ("--urn u", "no option"),
+            ("--urn u", "unknown option"),
             ("--url u", "--pool is missing"),
         ] {
             let error = read(line).unwrap_err();
