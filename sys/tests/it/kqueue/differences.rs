@@ -23,7 +23,7 @@ use crate::interrupt::under_signals;
 fn every_row_of_the_table_has_its_test() {
     let docs = include_str!("../../../src/kqueue/mod.rs");
     let (here, fork) = (include_str!("differences.rs"), include_str!("../../fork/kqueue.rs"));
-    let (_, table) = docs.split_once("| what | a BSD | here | test |").unwrap();
+    let (_, table) = docs.split_once("| feature | a BSD | here | test |").unwrap();
     let rows: Vec<_> = table.lines().skip(2).map_while(|line| line.strip_prefix("//! | ")).collect();
     assert!(rows.len() > 15, "{rows:?}");
     for row in rows {
