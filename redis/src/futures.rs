@@ -105,7 +105,9 @@ impl Drop for Executor {
     }
 }
 
-/// A call, and its future value. Clones are the same future. The value is returned once.
+/// A call, and its future value. Clones are the same future.
+///
+/// The value stays as bytes until the last clone is dropped, and each [`result`](Self::result) decodes it anew.
 ///
 /// # Examples
 /// See the example of [`Executor`].
@@ -193,18 +195,18 @@ impl<R> Future<R> {
         R: 'static,
     {
         let future = self.clone();
-        self.held.hub.call_back(self.held.job, Box::new(move || callback(&future)))
+        self.held.hub.call_back(self.held.job, move || callback(&future))
     }
 }
 
 impl<R: Transfer> Future<R> {
-    /// Waits for the value.
+    /// Waits for the value. Each call returns a value of its own.
     ///
     /// # Errors
     /// As [`AsyncResult::get`].
     pub fn result(&self) -> Result<R> {
         self.wait(Deadline::NEVER)?;
-        self.held.one()
+        self.held.one_again()
     }
 
     /// Waits for the value until the deadline. Returns `None` at the deadline.
@@ -215,7 +217,7 @@ impl<R: Transfer> Future<R> {
         if !self.wait(timeout.into())? {
             return Ok(None);
         }
-        self.held.one().map(Some)
+        self.held.one_again().map(Some)
     }
 }
 

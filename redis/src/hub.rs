@@ -7,7 +7,7 @@
 //!
 //! The order of the locks is: the reader's first, then the sender's, then the state's.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ossature::multiprocessing::pool::engine::{self, Packer};
@@ -15,7 +15,7 @@ use ossature::sys::deadline::Deadline;
 use ossature::{Error, ErrorKind, Result};
 
 use crate::engine::{Client, Engine, Fault, Finished};
-use crate::job::{Callback, Failure, Job, Manner};
+use crate::job::{Callback, Failure, Job, Manner, callbacks_run_here};
 use crate::link::Link;
 use crate::reader::Reader;
 use crate::state::{HubState, Mode};
@@ -92,8 +92,13 @@ impl Hub {
     /// # Errors
     /// `ShutDown`; `Closed` when the server is unavailable for longer than an outage may last.
     pub(crate) fn check(&self) -> Result<MutexGuard<'_, HubState>> {
+        self.check_for(Mode::Open)
+    }
+
+    /// The same for a job that has begun, and so goes on in a pool that was closed meanwhile.
+    fn check_for(&self, begun: Mode) -> Result<MutexGuard<'_, HubState>> {
         let state = self.lock()?;
-        if state.mode != Mode::Open {
+        if state.mode != Mode::Open && state.mode != begun {
             return Err(engine::error(ErrorKind::ShutDown, "the pool is closed and takes no more tasks".into()));
         }
         match &state.away {
@@ -130,7 +135,7 @@ impl Hub {
     /// # Errors
     /// As [`check`](Self::check).
     pub(crate) fn give_at_wait(&self, job: u64, bytes: &[u8], ends: &[usize]) -> Result<()> {
-        let mut state = self.check()?;
+        let mut state = self.check_for(Mode::Closed)?;
         if let Some(found) = state.jobs.get_mut(&job) {
             found.give(bytes, ends);
             if !std::mem::replace(&mut found.ready, true) {
@@ -200,12 +205,13 @@ impl Hub {
     ///
     /// # Errors
     /// `EAGAIN` when the system has no room for the thread.
-    pub(crate) fn call_back(&self, job: u64, callback: Callback) -> Result<()> {
+    pub(crate) fn call_back(self: &Arc<Self>, job: u64, callback: impl FnOnce() + Send + 'static) -> Result<()> {
         let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
         if callbacks.is_none() {
             let (tell, hear) = std::sync::mpsc::channel::<Callback>();
             std::thread::Builder::new().name("PoolCallbacks".into()).spawn(move || {
                 for callback in hear {
+                    callbacks_run_here();
                     // A panic of one is printed by the hook, and the others are called.
                     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
                 }
@@ -214,6 +220,12 @@ impl Hub {
         }
         drop(callbacks);
         let mut state = self.state();
+        state.callbacks += 1;
+        let counted = Counted(self.clone());
+        let callback: Callback = Box::new(move || {
+            let _counted = counted; // until the callback has returned, also by a panic
+            callback();
+        });
         let due = match state.jobs.get_mut(&job) {
             Some(job) if !job.is_done() => {
                 job.callbacks.push(callback);
@@ -284,6 +296,19 @@ impl Hub {
         }
     }
 
+    /// Waits for callbacks, which are called in this process: until `is_ready`; false when the time ran out.
+    pub(crate) fn wait_here(&self, until: Deadline, is_ready: impl Fn(&mut HubState) -> bool) -> Result<bool> {
+        let mut state = self.lock()?;
+        while !is_ready(&mut state) {
+            state = match until.remaining() {
+                _ if until.has_passed() => return Ok(false),
+                Some(left) => self.turn.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.turn.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        Ok(true)
+    }
+
     /// Locks the reader, if no thread has it and it has a connection.
     fn free_reader(&self, state: &HubState) -> Option<MutexGuard<'_, Reader>> {
         if state.led || state.mode == Mode::Ended {
@@ -335,6 +360,18 @@ impl Hub {
                 state.jobs.remove(&number);
             }
         }
+    }
+}
+
+/// A callback that has not returned.
+struct Counted(Arc<Hub>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.callbacks = state.callbacks.saturating_sub(1);
+        drop(state);
+        self.0.turn.notify_all();
     }
 }
 

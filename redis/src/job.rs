@@ -1,6 +1,7 @@
 //! A job: the calls of one `apply`, `map` or `imap`. It stores the inputs of the calls that are in no chunk yet, and
 //! the outcomes.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl Failure {
 }
 
 /// The end of a call. The type is small, because a map has one for each item.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// The range of the value in an answer, which has less than 4 GiB.
     Value(Arc<[u8]>, Range<u32>),
@@ -67,7 +68,7 @@ impl Outcome {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Place {
     Waiting,
     Ended(Outcome),
@@ -76,6 +77,21 @@ enum Place {
 
 /// A function that the pool calls once a job is done.
 pub(crate) type Callback = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    /// Whether this thread calls callbacks.
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread calls a callback.
+pub(crate) fn is_in_callback() -> bool {
+    IN_CALLBACK.get()
+}
+
+/// Marks this thread as the thread for callbacks.
+pub(crate) fn callbacks_run_here() {
+    IN_CALLBACK.set(true);
+}
 
 /// The options of a job's calls.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +133,8 @@ pub(crate) struct Job {
     /// Whether the job is in the list of jobs with calls to send.
     pub(crate) ready: bool,
     pub(crate) callbacks: Vec<Callback>,
+    /// How many callbacks come before the result and have not ended. Until then the values stay here.
+    pub(crate) before: u32,
 }
 
 impl Job {
@@ -141,6 +159,7 @@ impl Job {
             held: 1,
             ready: false,
             callbacks: Vec::new(),
+            before: 0,
         }
     }
 
@@ -255,6 +274,12 @@ impl Job {
         self.ended == self.given
     }
 
+    /// Whether the result is there: every call has ended, and every callback that comes before the result. Inside a
+    /// callback nobody waits for callbacks, which are called one after the other.
+    pub(crate) fn has_result(&self) -> bool {
+        self.is_done() && (self.before == 0 || is_in_callback())
+    }
+
     /// Whether the call at the front has ended or, if order does not matter, any call.
     pub(crate) fn has_next(&self) -> bool {
         match &self.came {
@@ -281,10 +306,24 @@ impl Job {
         Some(outcome)
     }
 
-    /// Takes all outcomes that are left, in the order of the calls, once every call has ended.
+    /// The outcome of the only call, which stays.
+    pub(crate) fn only(&self) -> Option<Outcome> {
+        match self.outcomes.front()? {
+            Place::Ended(outcome) => Some(outcome.clone()),
+            Place::Waiting | Place::Taken => None,
+        }
+    }
+
+    /// Takes all outcomes that nobody has taken, in the order of the calls, once every call has ended. They stay if a
+    /// callback is to get them.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Outcome> + use<> {
-        let places = std::mem::take(&mut self.outcomes);
-        self.first += places.len();
+        let places = match self.before {
+            0 => std::mem::take(&mut self.outcomes),
+            _ => self.outcomes.clone(),
+        };
+        if self.before == 0 {
+            self.first += places.len();
+        }
         places.into_iter().filter_map(|place| match place {
             Place::Ended(outcome) => Some(outcome),
             Place::Waiting | Place::Taken => None,

@@ -17,7 +17,7 @@ use ossature::{ErrorKind, Result};
 use crate::engine::Engine;
 use crate::hub::{Hub, Packed};
 use crate::imap::IMapIterator;
-use crate::job::Manner;
+use crate::job::{Manner, is_in_callback};
 use crate::receiver::receive;
 use crate::result::{AsyncResult, Held, MapResult};
 use crate::state::Mode;
@@ -153,8 +153,8 @@ impl Pool {
         Args: Arguments,
     {
         let result = self.one(target, args, Wants::Value, Hub::give)?;
-        let held = result.held.twin();
-        self.hub.call_back(held.job, Box::new(move || callback(held.one())))?;
+        let before = result.held.hold_back();
+        self.hub.call_back(result.held.job, move || callback(before.held().one()))?;
         Ok(result)
     }
 
@@ -221,8 +221,8 @@ impl Pool {
         I: IntoIterator<Item = A>,
     {
         let result = self.map_async(target, items)?;
-        let held = result.held.twin();
-        self.hub.call_back(held.job, Box::new(move || callback(held.all())))?;
+        let before = result.held.hold_back();
+        self.hub.call_back(result.held.job, move || callback(before.held().all()))?;
         Ok(result)
     }
 
@@ -437,7 +437,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits until a closed pool has finished its calls.
+    /// Waits until a closed pool has finished its calls, and their callbacks have returned.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, and as [`close`](Self::close).
@@ -453,7 +453,9 @@ impl Pool {
         if self.hub.lock()?.mode == Mode::Open {
             return Err(engine::error(ErrorKind::InvalidInput, "the pool still accepts calls: close it first".into()));
         }
-        self.hub.wait(timeout.into(), |state| (!state.has_calls()).then_some(())).map(|done| done.is_some())
+        let until = timeout.into();
+        let ended = self.hub.wait(until, |state| (!state.has_calls()).then_some(()))?;
+        Ok(ended.is_some() && self.hub.wait_here(until, |state| state.callbacks == 0 || is_in_callback())?)
     }
 }
 

@@ -12,6 +12,7 @@ use ossature::{Error, ErrorKind, Result};
 
 use crate::hub::Hub;
 use crate::job::Outcome;
+use crate::state::HubState;
 
 /// The result of one call, which runs on another machine.
 ///
@@ -42,12 +43,26 @@ impl Held {
         Self { hub: self.hub.clone(), job: self.job, task: self.task }
     }
 
-    /// Takes the value of the only call, which has ended.
+    /// Waits until the result is there, or until the deadline. Says whether the result is there.
+    pub(crate) fn wait(&self, until: Deadline) -> Result<bool> {
+        let done = |state: &mut HubState| state.job(self.job).is_none_or(|job| job.is_done()).then_some(());
+        let called = |state: &mut HubState| state.job(self.job).is_none_or(|job| job.has_result());
+        Ok(self.hub.wait(until, done)?.is_some() && self.hub.wait_here(until, called)?)
+    }
+
+    /// The value of the only call, which has ended. It stays if a callback is to get it.
     pub(crate) fn one<R: Transfer>(&self) -> Result<R> {
         let outcome = self.hub.lock()?.job(self.job).and_then(|job| match job.failure() {
             Some(failure) => Some(Outcome::failed(&failure)), // a failure may be asked for again
+            None if job.before > 0 => job.only(),
             None => job.take_next(),
         });
+        decode(self.task, outcome.ok_or_else(|| taken(self.task))?)
+    }
+
+    /// The same, and it stays.
+    pub(crate) fn one_again<R: Transfer>(&self) -> Result<R> {
+        let outcome = self.hub.lock()?.job(self.job).and_then(|job| job.only());
         decode(self.task, outcome.ok_or_else(|| taken(self.task))?)
     }
 
@@ -69,6 +84,33 @@ impl Held {
             values.push(decode_by(&mut unpacker, self.task, outcome)?);
         }
         if values.len() == given { Ok(values) } else { Err(taken(self.task)) }
+    }
+
+    /// Another handle, for a callback that comes before the result: the result is there once the handle is dropped.
+    pub(crate) fn hold_back(&self) -> Before {
+        let held = self.twin();
+        if let Some(job) = self.hub.state().job(self.job) {
+            job.before += 1;
+        }
+        Before(held)
+    }
+}
+
+/// The result is there once this is dropped.
+pub(crate) struct Before(Held);
+
+impl Before {
+    pub(crate) fn held(&self) -> &Held {
+        &self.0
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        if let Some(job) = self.0.hub.state().job(self.0.job) {
+            job.before = job.before.saturating_sub(1);
+        }
+        self.0.hub.turn.notify_all();
     }
 }
 
@@ -104,10 +146,7 @@ macro_rules! waits {
             /// # Errors
             /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
             pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
-                let done = |state: &mut crate::state::HubState| {
-                    state.job(self.held.job).is_none_or(|job| job.is_done()).then_some(())
-                };
-                self.held.hub.wait(timeout.into(), done).map(|done| done.is_some())
+                self.held.wait(timeout.into())
             }
 
             /// Returns whether the result is available, a value or an error.

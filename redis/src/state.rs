@@ -46,6 +46,8 @@ pub(crate) struct HubState {
     /// Chunks whose results no caller awaits any more.
     pub(crate) unwanted: Vec<u64>,
     pub(crate) hosts: Vec<Described>,
+    /// How many callbacks there are that have not returned.
+    pub(crate) callbacks: usize,
     /// Whether a thread that waits for a result leads.
     pub(crate) led: bool,
     /// Whether the server may have lost something.
@@ -76,6 +78,7 @@ impl HubState {
             unsent: VecDeque::new(),
             unwanted: Vec::new(),
             hosts: Vec::new(),
+            callbacks: 0,
             led: false,
             heal: false,
             full: false,

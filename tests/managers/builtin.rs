@@ -138,7 +138,7 @@ fn joined_queue_waits_for_its_tasks() {
     queue.join().unwrap();
     assert_eq!(consumer.join().unwrap(), 6);
     assert_eq!(queue.task_done().unwrap_err().to_string(), "ValueError: task_done() called too many times");
-    queue.shutdown(true).unwrap();
+    queue.shutdown_now().unwrap();
     assert_eq!(Exception::inside(&queue.put(&1).unwrap_err()).unwrap().class(), "queue.ShutDown");
 }
 

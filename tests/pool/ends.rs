@@ -17,6 +17,9 @@ pub const TESTS: &[Test] = &[
     ("ends::a_deaf_task_is_killed_at_the_end", a_deaf_task_is_killed_at_the_end),
     ("ends::a_kill_overtakes_a_terminate", a_kill_overtakes_a_terminate),
     ("ends::join_is_for_pools_that_have_ended", join_is_for_pools_that_have_ended),
+    ("ends::a_closed_pool_goes_on_with_what_has_begun", a_closed_pool_goes_on_with_what_has_begun),
+    ("ends::a_join_waits_for_results_that_another_thread_takes", a_join_waits_for_results_that_another_thread_takes),
+    ("ends::a_join_leaves_out_what_its_own_thread_would_draw", a_join_leaves_out_what_its_own_thread_would_draw),
     ("ends::a_dropped_pool_ends_its_results", a_dropped_pool_ends_its_results),
     ("ends::the_thread_of_the_callbacks_ends_with_its_pool", the_thread_of_the_callbacks_ends_with_its_pool),
     ("ends::a_forked_child_may_not_use_the_pool", a_forked_child_may_not_use_the_pool),
@@ -98,6 +101,79 @@ fn join_is_for_pools_that_have_ended() {
     assert_eq!(resting.get().unwrap(), 200);
 }
 
+fn results(taken: impl Iterator<Item = ossature::Result<u64>>) -> Vec<u64> {
+    taken.map(Result::unwrap).collect()
+}
+
+/// As in Python: the whole of a map or an imap is given when it begins.
+fn a_closed_pool_goes_on_with_what_has_begun() {
+    let squares: Vec<u64> = (0..1000).map(|number| number * number).collect();
+    for unordered in [false, true] {
+        let pool = forked(2);
+        let mut taken = match unordered {
+            false => pool.imap(work::square, 0..1000).unwrap(),
+            true => pool.imap_unordered(work::square, 0..1000).unwrap(),
+        };
+        let mut all = vec![taken.next().unwrap().unwrap()];
+        pool.close().unwrap();
+        assert_eq!(pool.apply(work::square, (1,)).unwrap_err().kind(), ErrorKind::ShutDown);
+        assert_eq!(pool.imap(work::square, 0..1).map(drop).unwrap_err().kind(), ErrorKind::ShutDown);
+        all.extend(results(taken));
+        all.sort();
+        assert_eq!(all, squares);
+        pool.join().unwrap();
+    }
+    let pool = forked(2);
+    let items = (0..1000).inspect(|number| {
+        if *number == 10 {
+            pool.close().unwrap()
+        }
+    });
+    assert_eq!(pool.chunksize(1).unwrap().map(work::square, items).unwrap(), squares);
+    pool.join().unwrap();
+    work::alone();
+}
+
+fn a_join_waits_for_results_that_another_thread_takes() {
+    let pool = forked(1);
+    let (go, went) = mpsc::channel();
+    let mut taken = pool.imap(work::square, 0..1000).unwrap();
+    let first = taken.next().unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let (tell, hear) = mpsc::channel();
+        let taker = scope.spawn(move || {
+            let second = taken.next().unwrap().unwrap();
+            tell.send(()).unwrap();
+            went.recv().unwrap();
+            2 + results(taken).len() as u64 - u64::from((first, second) != (0, 1))
+        });
+        hear.recv().unwrap();
+        pool.close().unwrap();
+        assert!(!pool.join_timeout(Duration::from_millis(20)).unwrap(), "items are left");
+        go.send(()).unwrap();
+        pool.join().unwrap();
+        assert_eq!(taker.join().unwrap(), 1000);
+    });
+    drop(pool);
+    work::alone();
+}
+
+fn a_join_leaves_out_what_its_own_thread_would_draw() {
+    let pool = forked(2);
+    let (mut endless, dropped) = (pool.imap(work::square, 0..).unwrap(), pool.imap(work::square, 0..).unwrap());
+    assert_eq!(endless.next().transpose().unwrap(), Some(0));
+    pool.close().unwrap();
+    drop(dropped);
+    pool.join().unwrap();
+    let kinds: Vec<_> = endless.by_ref().map(|value| value.map_err(|error| error.kind())).collect();
+    let [values @ .., last] = &kinds[..] else { panic!("no error tells of the end") };
+    assert_eq!(*last, Err(ErrorKind::ShutDown));
+    assert!(!values.is_empty() && values.iter().zip(1..).all(|(value, n)| *value == Ok(n * n)), "{kinds:?}");
+    assert!(endless.next().is_none());
+    drop((endless, pool));
+    work::alone();
+}
+
 fn a_dropped_pool_ends_its_results() {
     let pool = forked(1);
     let place = Place::new("dropped");
@@ -131,7 +207,7 @@ fn the_thread_of_the_callbacks_ends_with_its_pool() {
     drop(pool);
     work::alone();
     fork();
-    assert_eq!(kept.get().unwrap_err().kind(), ErrorKind::NoResult, "the callback has taken it");
+    assert_eq!(kept.get().unwrap(), 9, "the callback had its own");
 
     // With calls that run and that wait.
     let pool = forked(1);

@@ -1,10 +1,12 @@
 //! The executor and its futures.
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use ossature::ErrorKind;
+use ossature::multiprocessing::pool::AsyncResult;
 use ossature::multiprocessing::pool::futures::{Executor, Future, ReturnWhen, as_completed, wait};
+use ossature::sys::poll::{PollFd, PollFlags, poll};
 
 use crate::harness::Test;
 use crate::work::{self, Place, forked};
@@ -15,6 +17,9 @@ pub const TESTS: &[Test] = &[
     ("futures::futures_come_as_they_end", futures_come_as_they_end),
     ("futures::callbacks_are_called_once_and_a_panic_stops_none", callbacks_are_called_once_and_a_panic_stops_none),
     ("futures::callbacks_of_a_pool_get_values_and_errors", callbacks_of_a_pool_get_values_and_errors),
+    ("futures::a_callback_and_its_result_both_have_the_value", a_callback_and_its_result_both_have_the_value),
+    ("futures::a_result_and_a_join_come_behind_their_callbacks", a_result_and_a_join_come_behind_their_callbacks),
+    ("futures::inside_a_callback_nobody_waits_for_callbacks", inside_a_callback_nobody_waits_for_callbacks),
     ("futures::shutdown_makes_the_calls_or_cancels_them", shutdown_makes_the_calls_or_cancels_them),
     ("futures::whoever_waits_hears_of_the_end_at_once", whoever_waits_hears_of_the_end_at_once),
 ];
@@ -44,7 +49,7 @@ fn a_future_is_cancelled_only_before_it_begins() {
     assert_eq!(other.result().unwrap(), 2);
     assert!(!other.cancel().unwrap() && other.exception().unwrap().is_none());
     assert_eq!(place.begun(1), 0);
-    assert_eq!(other.result().unwrap_err().kind(), ErrorKind::NoResult);
+    assert_eq!(other.result().unwrap(), 2, "as often as it is asked for");
 }
 
 fn wait_returns_as_soon_as_was_asked() {
@@ -115,16 +120,116 @@ fn callbacks_of_a_pool_get_values_and_errors() {
     let result =
         pool.apply_async_with(work::square, (3,), move |value| good.send(value.map(|n| vec![n])).unwrap()).unwrap();
     assert_eq!(hear.recv_timeout(LONG).unwrap().unwrap(), [9]);
-    assert!(result.successful().unwrap());
-    assert_eq!(result.get().unwrap_err().kind(), ErrorKind::NoResult, "the callback has taken it");
+    assert!(result.wait(LONG).unwrap() && result.successful().unwrap());
+    assert_eq!(result.get().unwrap(), 9);
     let failed =
         pool.apply_async_with(work::fail_at, (1, 1), move |value| bad.send(value.map(|n| vec![n.into()])).unwrap());
     assert_eq!(hear.recv_timeout(LONG).unwrap().unwrap_err().kind(), ErrorKind::Remote);
-    assert!(!failed.unwrap().successful().unwrap());
+    let failed = failed.unwrap();
+    assert!(failed.wait(LONG).unwrap() && !failed.successful().unwrap());
     let squares = pool.map_async_with(work::square, 0..4, move |values| all.send(values).unwrap()).unwrap();
     assert_eq!(hear.recv_timeout(LONG).unwrap().unwrap(), [0, 1, 4, 9]);
-    assert!(squares.ready().unwrap());
+    assert!(squares.wait(LONG).unwrap() && squares.ready().unwrap());
     drop((pool, squares));
+    work::alone();
+}
+
+/// Whichever is first: a file too, of which each has a descriptor of its own.
+fn a_callback_and_its_result_both_have_the_value() {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use ossature::multiprocessing::transfer::Handle;
+
+    let pool = forked(2);
+    let file = || Handle(File::open("/dev/null").unwrap());
+    for result_first in [false, true] {
+        let (tell, hear) = mpsc::channel();
+        let (one, all, kept) = (tell.clone(), tell.clone(), tell);
+        let number = pool.apply_async_with(work::square, (3,), move |n| one.send(vec![n.unwrap()]).unwrap()).unwrap();
+        let numbers =
+            pool.map_async_with(work::square, 0..3, move |all_of| all.send(all_of.unwrap()).unwrap()).unwrap();
+        let (files, closed) = (crate::carried::keep, Arc::new(Mutex::new(None)));
+        let own = closed.clone();
+        let opened = pool.apply_async_with(files, (0, file()), move |file| {
+            *own.lock().unwrap() = Some(file.unwrap());
+            kept.send(vec![]).unwrap();
+        });
+        let opened = opened.unwrap();
+        let mut called: Vec<Vec<u64>> = Vec::new();
+        if !result_first {
+            called.extend((0..3).map(|_| hear.recv_timeout(LONG).unwrap()));
+        }
+        assert_eq!((number.get().unwrap(), numbers.get().unwrap()), (9, vec![0, 1, 4]));
+        let Handle(opened) = opened.get().unwrap();
+        called.extend(hear.iter());
+        called.sort();
+        assert_eq!(called, [vec![], vec![0, 1, 4], vec![9]]);
+        let Handle(other) = closed.lock().unwrap().take().unwrap();
+        assert!(opened.as_raw_fd() != other.as_raw_fd());
+        assert!(opened.metadata().is_ok() && other.metadata().is_ok());
+    }
+    let executor = Executor::from(pool);
+    let future = executor.submit(work::square, (4,)).unwrap();
+    let (tell, hear) = mpsc::channel();
+    future.add_done_callback(move |future| tell.send(future.result().unwrap()).unwrap()).unwrap();
+    assert_eq!((future.result().unwrap(), hear.recv_timeout(LONG).unwrap(), future.result().unwrap()), (16, 16, 16));
+    drop((executor, future));
+    work::alone();
+}
+
+/// A callback that has not returned holds up its own result and the end of the pool, and nothing else.
+fn a_result_and_a_join_come_behind_their_callbacks() {
+    let pool = forked(1);
+    let (begun, has_begun) = mpsc::channel();
+    let gate = || {
+        let (begun, (open, opened)) = (begun.clone(), mpsc::channel());
+        let hold = move |value: u64| {
+            begun.send(value).unwrap();
+            opened.recv_timeout(LONG).unwrap();
+        };
+        (move || open.send(()).unwrap(), hold)
+    };
+    let ((go_one, hold_one), (go_all, hold_all)) = (gate(), gate());
+    let mut number = pool.apply_async_with(work::square, (3,), move |n| hold_one(n.unwrap())).unwrap();
+    let mut numbers = pool.map_async_with(work::square, 0..3, move |all| hold_all(all.unwrap().iter().sum())).unwrap();
+    let readiness = number.readiness().unwrap();
+    assert_eq!(has_begun.recv_timeout(LONG).unwrap(), 9);
+    assert!(!number.ready().unwrap() && !number.wait(Duration::ZERO).unwrap());
+    assert_eq!((number.get_timeout(Duration::ZERO).unwrap(), pool.apply(work::square, (5,)).unwrap()), (None, 25));
+    go_one();
+    while !number.ready().unwrap() {
+        poll(&mut [PollFd::new(&readiness, PollFlags::IN)], None).unwrap();
+    }
+    assert_eq!(number.get_timeout(Duration::ZERO).unwrap(), Some(9));
+    assert_eq!(has_begun.recv_timeout(LONG).unwrap(), 5);
+    pool.close().unwrap();
+    assert!(!pool.join_timeout(Duration::from_millis(20)).unwrap(), "a callback is called");
+    assert_eq!(numbers.get_timeout(Duration::ZERO).unwrap(), None);
+    go_all();
+    pool.join().unwrap();
+    assert_eq!(numbers.get_timeout(Duration::ZERO).unwrap(), Some(vec![0, 1, 4]));
+    drop((pool, readiness));
+    work::alone();
+}
+
+/// Callbacks follow each other, so a wait for the next one would never end.
+fn inside_a_callback_nobody_waits_for_callbacks() {
+    let pool = Arc::new(forked(1));
+    let (tell, hear) = mpsc::channel();
+    let (give, take) = mpsc::channel();
+    let (inside, first) = (pool.clone(), tell.clone());
+    let one = pool.apply_async_with(work::square, (3,), move |_| {
+        let other: AsyncResult<u64> = take.recv_timeout(LONG).unwrap();
+        inside.close().unwrap();
+        inside.join().unwrap();
+        first.send(other.get().unwrap()).unwrap();
+    });
+    let one = one.unwrap();
+    give.send(pool.apply_async_with(work::square, (4,), move |n| tell.send(n.unwrap()).unwrap()).unwrap()).unwrap();
+    assert_eq!([(); 2].map(|()| hear.recv_timeout(LONG).unwrap()), [16, 16]);
+    assert_eq!(one.get().unwrap(), 9);
+    drop(pool);
     work::alone();
 }
 

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
         "threads::a_closed_pool_makes_its_calls_and_a_terminated_one_cancels",
         a_closed_pool_makes_its_calls_and_a_terminated_one_cancels,
     ),
+    ("threads::a_closed_pool_goes_on_with_what_has_begun", a_closed_pool_goes_on_with_what_has_begun),
     ("threads::a_drop_that_panics_ends_no_thread", a_drop_that_panics_ends_no_thread),
     ("threads::the_values_of_a_map_are_given_once", the_values_of_a_map_are_given_once),
     ("threads::an_initializer_runs_in_each_thread", an_initializer_runs_in_each_thread),
@@ -109,6 +110,43 @@ fn a_closed_pool_makes_its_calls_and_a_terminated_one_cancels() {
     assert_eq!(kinds, [[ErrorKind::Cancelled; 4].as_slice(), &[ErrorKind::ShutDown]].concat());
     pool.join().unwrap();
     assert!(running.get().unwrap().is_ok(), "it had begun");
+}
+
+fn a_closed_pool_goes_on_with_what_has_begun() {
+    let results = |taken: &mut dyn Iterator<Item = ossature::Result<u64>>| taken.map(Result::unwrap).sum::<u64>();
+    let pool = ThreadPool::new(2).unwrap();
+    let mut ordered = pool.imap(|number: u64| number, 0..100).unwrap();
+    let mut unordered = pool.imap_unordered(|number: u64| number, 0..100).unwrap();
+    let mut cut = pool.imap(|number: u64| number, 0..).unwrap();
+    assert_eq!(ordered.next().transpose().unwrap(), Some(0));
+    pool.close();
+    assert_eq!(pool.apply(|| 1).unwrap_err().kind(), ErrorKind::ShutDown);
+    assert!(pool.imap(|number: u64| number, 0..1).is_err_and(|error| error.kind() == ErrorKind::ShutDown));
+    assert_eq!(results(&mut ordered), 4950);
+    std::thread::scope(|scope| {
+        let (tell, hear) = mpsc::channel();
+        let unordered = &mut unordered;
+        let taker = scope.spawn(move || {
+            let first = unordered.next().unwrap().unwrap();
+            tell.send(()).unwrap();
+            first + results(unordered)
+        });
+        hear.recv().unwrap();
+        pool.join().unwrap(); // and cuts what this thread would draw
+        assert_eq!(taker.join().unwrap(), 4950);
+    });
+    let kinds: Vec<_> = cut.by_ref().map(|value| value.map_err(|error| error.kind())).collect();
+    assert_eq!(kinds.last(), Some(&Err(ErrorKind::ShutDown)));
+    assert!(kinds.len() == 9 && cut.next().is_none(), "{kinds:?}");
+    let pool = Arc::new(ThreadPool::new(2).unwrap());
+    let closing = pool.clone();
+    let items = (0..100_u64).inspect(move |number| {
+        if *number == 10 {
+            closing.close()
+        }
+    });
+    assert_eq!(pool.map(|number| number, items).unwrap().iter().sum::<u64>(), 4950);
+    pool.join().unwrap();
 }
 
 /// A value that panics in its drop, also as the payload of a panic.

@@ -15,6 +15,8 @@ pub const TESTS: &[Test] = &[
     ("items_of_an_imap_are_drawn_as_results_are_taken", items_of_an_imap_are_drawn_as_results_are_taken),
     ("an_executor_gives_futures_as_a_local_one_does", an_executor_gives_futures_as_a_local_one_does),
     ("callbacks_and_progress_tell_of_each_end", callbacks_and_progress_tell_of_each_end),
+    ("results_and_the_join_come_behind_their_callbacks", results_and_the_join_come_behind_their_callbacks),
+    ("an_imap_goes_on_in_a_closed_pool", an_imap_goes_on_in_a_closed_pool),
     ("threads_that_wait_read_for_each_other", threads_that_wait_read_for_each_other),
     ("a_thread_that_waits_hears_of_the_end_of_the_pool", a_thread_that_waits_hears_of_the_end_of_the_pool),
     ("a_call_takes_thirteen_commands_in_three_requests", a_call_takes_thirteen_commands_in_three_requests),
@@ -90,7 +92,7 @@ fn an_executor_gives_futures_as_a_local_one_does() {
     value.add_done_callback(move |future| drop(tell.send(future.done()))).unwrap();
     assert!(hear.recv_timeout(LONG).unwrap().unwrap());
     assert!(value.exception().unwrap().is_none() && !value.cancel().unwrap() && !value.cancelled().unwrap());
-    assert_eq!((value.result().unwrap(), value.clone().result().unwrap_err().kind()), (9, ErrorKind::NoResult));
+    assert_eq!((value.result().unwrap(), value.clone().result().unwrap()), (9, 9), "as often as it is asked for");
     assert_eq!(failed.exception_timeout(LONG).unwrap().flatten().unwrap().kind(), ErrorKind::Remote);
     assert_eq!(failed.result_timeout(LONG).unwrap_err().kind(), ErrorKind::Remote);
     let long = executor.submit(nap, (600_000,)).unwrap();
@@ -112,7 +114,8 @@ fn callbacks_and_progress_tell_of_each_end() {
     let (all, bad) = (tell.clone(), tell.clone());
     let one = pool.apply_async_with(square, (8,), move |value| drop(tell.send(value.into_iter().collect()))).unwrap();
     assert_eq!(hear.recv_timeout(LONG), Ok(vec![64]));
-    assert!(one.successful().unwrap());
+    assert!(one.wait(LONG).unwrap() && one.successful().unwrap());
+    assert_eq!(one.get().unwrap(), 64, "both have the value");
     drop(pool.map_async_with(square, [2, 4], move |values| drop(all.send(values.unwrap_or_default()))).unwrap());
     assert_eq!(hear.recv_timeout(LONG), Ok(vec![4, 16]), "though nobody holds the result");
     let told = move |value: ossature::Result<u32>| drop(bad.send(vec![u64::from(value.is_err())]));
@@ -122,6 +125,50 @@ fn callbacks_and_progress_tell_of_each_end() {
     let naps = pool.map_async(nap, [1; 100]).unwrap().get_with_progress(|ended| seen.push(ended)).unwrap();
     assert_eq!((naps.len(), seen.first(), seen.last()), (100, Some(&0), Some(&100)));
     assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+}
+
+/// A callback that has not returned holds up its own result and the end of the pool, and nothing else.
+fn results_and_the_join_come_behind_their_callbacks() {
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 1, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    let gate = || {
+        let (begun, (open, opened)) = (begun.clone(), mpsc::channel());
+        let hold = move |value: u64| {
+            begun.send(value).unwrap();
+            opened.recv_timeout(LONG).unwrap();
+        };
+        (move || open.send(()).unwrap(), hold)
+    };
+    let ((go_one, hold_one), (go_all, hold_all)) = (gate(), gate());
+    let mut number = pool.apply_async_with(square, (3,), move |n| hold_one(n.unwrap())).unwrap();
+    let mut numbers = pool.map_async_with(square, 0..3, move |all| hold_all(all.unwrap().iter().sum())).unwrap();
+    assert_eq!(has_begun.recv_timeout(LONG).unwrap(), 9);
+    assert!(!number.ready().unwrap() && number.get_timeout(Duration::ZERO).unwrap().is_none());
+    assert_eq!(pool.apply(square, (5,)).unwrap(), 25);
+    go_one();
+    assert_eq!(number.get().unwrap(), 9);
+    assert_eq!(has_begun.recv_timeout(LONG).unwrap(), 5);
+    pool.close().unwrap();
+    assert!(!pool.join_timeout(Duration::from_millis(20)).unwrap(), "a callback is called");
+    assert_eq!(numbers.get_timeout(Duration::ZERO).unwrap(), None);
+    go_all();
+    pool.join().unwrap();
+    assert_eq!(numbers.get_timeout(Duration::ZERO).unwrap(), Some(vec![0, 1, 4]));
+}
+
+/// The whole of a map or an imap is given when it begins, as in Python.
+fn an_imap_goes_on_in_a_closed_pool() {
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 1, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    let mut squares = pool.imap(square, 0..1000).unwrap();
+    assert_eq!(squares.next().transpose().unwrap(), Some(0));
+    pool.close().unwrap();
+    assert_eq!(pool.apply(square, (1,)).unwrap_err().kind(), ErrorKind::ShutDown);
+    assert!(squares.zip(1..).all(|(value, n)| value.unwrap() == n * n));
+    pool.join().unwrap();
 }
 
 fn threads_that_wait_read_for_each_other() {

@@ -1,5 +1,6 @@
 //! Requests to the parent's side other than waiting: cancelling, whether a call runs, callbacks.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, SeqCst};
@@ -55,6 +56,7 @@ impl Hub {
     /// Cancels every call that no worker has.
     pub(super) fn cancel_waiting(&self) -> Result<()> {
         let mut inner = self.lock()?;
+        inner.drawers.cut_all();
         self.collect(&mut inner)?;
         self.withdraw(&mut inner, |job| {
             job.cancel();
@@ -102,6 +104,20 @@ impl Hub {
         Ok(self.ground.slots().iter().enumerate().any(claimed))
     }
 
+    /// The same for a callback that comes before the result: whoever waits for the result waits for the callback too.
+    pub(super) fn call_back_before(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        callback: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let before = job.hold_back();
+        let callback = move || {
+            let _before = before; // until the callback has ended, also by a panic
+            callback();
+        };
+        self.call_back(job, Box::new(callback))
+    }
+
     /// Arranges that the thread for callbacks calls a callback once the job is done.
     pub(super) fn call_back(self: &Arc<Self>, job: &Arc<Job>, callback: Callback) -> Result<()> {
         let mut inner = self.lock()?;
@@ -110,6 +126,7 @@ impl Hub {
             let hub = self.clone();
             Builder::new().name("PoolCallbacks".into()).spawn(move || hub.call())?;
             inner.called = true;
+            self.stranded.store(false, SeqCst);
         }
         job.call_back(callback, &self.due);
         self.wake_others(&inner);
@@ -129,6 +146,8 @@ impl Hub {
                 // The next callback starts another thread. What became due meanwhile is called here.
                 if let Ok(mut inner) = self.lock() {
                     inner.called = false;
+                    self.stranded.store(true, SeqCst);
+                    self.wake_others(&inner);
                 }
                 return self.run_due();
             }
@@ -140,8 +159,49 @@ impl Hub {
 
     /// Calls the callbacks of the jobs that are done.
     fn run_due(&self) {
-        while let Some(callback) = self.due.take() {
+        while let Some(callback) = self.due.begin() {
+            let outer = CALLS.replace(true);
             report_panics(callback); // a panic has been printed
+            CALLS.set(outer);
+            self.due.end();
+            if self.waiting.load(SeqCst) > 0 {
+                let _ = self.lock().map(|inner| self.wake_others(&inner)); // fails in another process alone
+            }
         }
     }
+
+    /// Whether the result of a job is there: every call has ended, and every callback that comes before the result.
+    /// Inside a callback nobody waits for callbacks, which are called one after the other.
+    pub(super) fn has_result(&self, job: &Job) -> bool {
+        job.has_result() || CALLS.get() && job.is_done()
+    }
+
+    /// Waits until the result of a job is there, or `is_enough`; false when the time ran out.
+    pub(super) fn wait_for(&self, job: &Arc<Job>, until: Deadline, is_enough: impl Fn() -> bool) -> Result<bool> {
+        self.wait_with_callbacks(until, Wanted::Job(job), || self.has_result(job) || is_enough())
+    }
+
+    /// Waits until every callback has ended; false when the time ran out.
+    pub(super) fn wait_for_callbacks(&self, until: Deadline) -> Result<bool> {
+        self.wait_with_callbacks(until, Wanted::Each, || self.due.has_ended() || CALLS.get())
+    }
+
+    /// Waits until `is_ready`, and calls the callbacks that are due if there is no thread for them any more.
+    fn wait_with_callbacks(&self, until: Deadline, wanted: Wanted<'_>, is_ready: impl Fn() -> bool) -> Result<bool> {
+        let is_stranded = || self.stranded.load(SeqCst) && self.due.has_any();
+        loop {
+            if !self.wait(until, wanted, || is_ready() || is_stranded())? {
+                return Ok(false);
+            }
+            if is_ready() {
+                return Ok(true);
+            }
+            self.run_due();
+        }
+    }
+}
+
+thread_local! {
+    /// Whether this thread calls a callback.
+    static CALLS: Cell<bool> = const { Cell::new(false) };
 }

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::admitted::Admitted;
 use super::chunk::{Chunk, default_chunksize};
 use super::handle::{Pool, name};
 use super::hub::Hub;
@@ -114,19 +115,19 @@ impl Chunked<'_> {
         I: IntoIterator<Item = Args>,
     {
         let hub = &self.pool.0;
-        hub.check()?;
+        let admitted = Admitted::new(hub)?;
         let job = Arc::new(Job::new(name(target, Form::Value)?, Keep::All));
         let items = items.into_iter();
         match (self.chunksize, items.size_hint()) {
-            (Some(size), _) => give_out(hub, &job, items, size)?,
+            (Some(size), _) => give_out(hub, &admitted, &job, items, size)?,
             (None, (least, Some(most))) if least == most => {
-                give_out(hub, &job, items, default_chunksize(least, hub.workers()))?
+                give_out(hub, &admitted, &job, items, default_chunksize(least, hub.workers()))?
             }
             // Without a known length the items are collected first, as in Python.
             (None, _) => {
                 let items: Vec<_> = items.collect();
                 let size = default_chunksize(items.len(), hub.workers());
-                give_out(hub, &job, items.into_iter(), size)?
+                give_out(hub, &admitted, &job, items.into_iter(), size)?
             }
         }
         Ok(MapResult { hub: hub.clone(), job, kind: PhantomData })
@@ -168,7 +169,7 @@ impl Chunked<'_> {
         I: IntoIterator<Item = A>,
     {
         let hub = &self.pool.0;
-        hub.check()?;
+        let admitted = Admitted::new(hub)?;
         let job = Arc::new(Job::new(name(target, Form::Value)?, Keep::Each));
         let chunksize = self.chunksize.unwrap_or(1);
         let of_each = |chunks: usize| hub.workers().saturating_mul(chunks).saturating_mul(chunksize);
@@ -177,7 +178,7 @@ impl Chunked<'_> {
             None => (of_each(FEWEST_AHEAD), of_each(MOST_AHEAD)),
         };
         let manner = Manner { form: Form::Value, chunksize, lookahead, most, ordered };
-        IMapIterator::begin(hub.clone(), job, items.into_iter(), manner)
+        IMapIterator::begin(hub.clone(), admitted, job, items.into_iter(), manner)
     }
 }
 
@@ -206,8 +207,15 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Divides calls into chunks, and publishes chunks while later items are drawn.
-fn give_out<Args: Arguments>(hub: &Hub, job: &Arc<Job>, items: impl Iterator<Item = Args>, size: usize) -> Result<()> {
+/// Cuts calls into chunks, and gives chunks out while later items are drawn.
+fn give_out<Args: Arguments>(
+    hub: &Hub,
+    admitted: &Admitted,
+    job: &Arc<Job>,
+    items: impl Iterator<Item = Args>,
+    size: usize,
+) -> Result<()> {
+    let drawer = Some(&*admitted.drawer);
     let mut unfinished = Unfinished { hub, job, is_whole: false };
     let (mut chunks, mut bytes) = (Vec::new(), 0);
     let writing = Writing::begin();
@@ -227,12 +235,12 @@ fn give_out<Args: Arguments>(hub: &Hub, job: &Arc<Job>, items: impl Iterator<Ite
             chunks.push(chunk);
         }
         if bytes >= LONG {
-            hub.submit(chunks.drain(..))?;
+            hub.submit_for(drawer, chunks.drain(..))?;
             bytes = 0;
         }
     }
     if !chunks.is_empty() {
-        hub.submit(chunks)?;
+        hub.submit_for(drawer, chunks)?;
     }
     unfinished.is_whole = true;
     Ok(())

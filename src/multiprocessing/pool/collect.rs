@@ -284,13 +284,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Tells the workers and the supervisor of a closed pool how much work remains.
-    fn wind_up(&self, inner: &Inner, has_published: bool) {
+    /// Tells the workers and the supervisor of a closed pool how much is left to do.
+    pub(super) fn wind_up(&self, inner: &Inner, has_published: bool) {
         let board = self.ground.board();
+        let has_all = inner.queue.is_empty() && inner.drawers.is_empty();
         // Each of them fails if the supervisor has marked the pool as broken.
-        let closed = inner.queue.is_empty() && board.mode.compare_exchange(RUNNING, CLOSED, SeqCst, Relaxed).is_ok();
+        let closed = has_all && board.mode.compare_exchange(RUNNING, CLOSED, SeqCst, Relaxed).is_ok();
         // A chunk may still be published again while its worker dies, so the supervisor waits for this word.
-        let finished = inner.is_idle() && board.mode.compare_exchange(CLOSED, FINISHED, SeqCst, Relaxed).is_ok();
+        let finished = inner.is_finished() && board.mode.compare_exchange(CLOSED, FINISHED, SeqCst, Relaxed).is_ok();
         if closed || finished {
             self.ground.wake_all_workers();
         }

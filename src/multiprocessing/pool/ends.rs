@@ -1,11 +1,13 @@
 //! The ways in which a pool ends: closed, terminated, interrupted, dropped; and the wait for its end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 
 use super::board::{KILLED, TERMINATED};
+use super::drawers::Drawer;
 use super::failure::Failure;
 use super::fallen::LAST;
 use super::ground::raise;
@@ -53,6 +55,7 @@ impl Hub {
 
     pub(super) fn end_in(&self, inner: &mut Inner, mode: u32, failure: &Failure) {
         inner.mode = Mode::Ended;
+        inner.drawers.cut_all();
         self.ground.board().mode.store(mode, SeqCst);
         self.ground.wake_all_workers();
         raise(self.ground.nudge());
@@ -61,30 +64,34 @@ impl Hub {
         self.wake_others(inner);
     }
 
-    /// Waits until the workers of a closed or terminated pool have ended; false when the time ran out.
+    /// Waits until the workers of a closed or terminated pool have ended, and the callbacks; false when the time ran
+    /// out.
     ///
     /// # Errors
     /// `InvalidInput` for a pool that still takes tasks.
     pub(super) fn join(&self, deadline: Deadline) -> Result<bool> {
         let joined = self.join_quietly(deadline);
         self.tell_logs();
-        joined
+        Ok(joined? && self.wait_for_callbacks(deadline)?)
     }
 
     fn join_quietly(&self, deadline: Deadline) -> Result<bool> {
-        if self.lock()?.mode == Mode::Open {
+        let mut inner = self.lock()?;
+        if inner.mode == Mode::Open {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 "cannot join the pool: it is still running; close or terminate it first",
             ));
         }
+        inner.drawers.cut_own();
+        drop(inner);
         let _waiting = Waiting::begin(&self.waiting);
         loop {
             let mut inner = self.lock()?;
             self.collect(&mut inner)?;
             self.heed(&mut inner)?;
             let succeeds = inner.fallen.is_some() || inner.rising;
-            if (inner.is_idle() || inner.broken.is_some()) && !succeeds {
+            if (inner.is_finished() || inner.broken.is_some()) && !succeeds {
                 let supervisor = inner.supervisor.clone();
                 drop(inner);
                 let Some(supervisor) = supervisor else { return Ok(true) };
@@ -98,6 +105,16 @@ impl Hub {
                 false => self.lead(inner, deadline, Wanted::All)?,
             };
             drop(inner);
+        }
+    }
+
+    /// Somebody who was admitted gives out no more.
+    pub(super) fn leave(&self, drawer: &Arc<Drawer>) {
+        let Ok(mut inner) = self.lock() else { return }; // another process's
+        inner.drawers.end(drawer);
+        if inner.mode == Mode::Closed && inner.drawers.is_empty() {
+            self.wind_up(&inner, false);
+            self.wake_others(&inner); // one of them may join
         }
     }
 

@@ -142,7 +142,7 @@ impl Executor {
         self.0.close()
     }
 
-    /// Refuses further calls, and waits until all calls have ended.
+    /// Refuses further calls, and waits until all calls and their callbacks have ended.
     ///
     /// # Errors
     /// As [`Pool::join`].
@@ -194,7 +194,7 @@ impl Drop for Executor {
 
 /// A call and its future value. Clones refer to the same call.
 ///
-/// Differs from Python, where [`result`](Self::result) may be called again: a value is given once.
+/// The value stays as bytes until the last clone is dropped, and each [`result`](Self::result) decodes it anew.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -334,10 +334,11 @@ impl<R> Future<R> {
 }
 
 impl<R: Transfer> Future<R> {
-    /// Waits for the value.
+    /// Waits for the value. Each call returns a value of its own. Files and shared memory in these values are the same
+    /// files and memory.
     ///
     /// # Errors
-    /// As [`AsyncResult::get`].
+    /// As [`AsyncResult::get`]. `EMFILE` when no descriptor is left for a value with descriptors.
     pub fn result(&self) -> Result<R> {
         self.result_timeout(Deadline::NEVER)?.ok_or_else(|| self.job.taken())
     }
@@ -350,7 +351,7 @@ impl<R: Transfer> Future<R> {
         if !self.hub.wait(timeout.into(), Wanted::Job(&self.job), || self.job.is_done())? {
             return Ok(None);
         }
-        let outcome = self.job.take_value()?;
+        let outcome = self.job.outcome()?;
         self.job.decode(outcome).map(Some)
     }
 }

@@ -23,6 +23,7 @@ use ossature_sys::process::generation;
 use super::arena::Arena;
 use super::board::{EACH, INTERRUPTED};
 use super::chunk::Chunk;
+use super::drawers::{Drawer, Drawers};
 use super::failure::Failure;
 use super::fallen::Fallen;
 use super::ground::{Ground, Setup, lower, raise};
@@ -57,6 +58,8 @@ pub(super) struct Hub {
     pub(super) collected: AtomicU32,
     /// Callbacks of jobs that have ended.
     pub(super) due: Arc<Due>,
+    /// Whether the thread for callbacks has ended on an error. Whoever waits for a callback calls it then.
+    pub(super) stranded: AtomicBool,
     /// Whether the pool has ended, for the thread of the callbacks.
     pub(super) over: AtomicBool,
     /// The number of results that are watched as descriptors, and the watched descriptors: the news and the supervisor.
@@ -95,6 +98,8 @@ pub(super) struct Inner {
     pub(super) chunks: Vec<Option<Chunk>>,
     pub(super) free: usize,
     pub(super) queue: VecDeque<Chunk>,
+    /// The maps that go on to give out calls when the pool is closed.
+    pub(super) drawers: Drawers,
     /// Whether the publishing thread will wait; then it wakes a worker before it sleeps.
     pub(super) waits: bool,
     pub(super) sequence: u64,
@@ -166,6 +171,7 @@ impl Hub {
             chunks: (0..slots).map(|_| None).collect(),
             free: slots,
             queue: VecDeque::new(),
+            drawers: Drawers::default(),
             waits: false,
             sequence: 0,
             arena: Arena::new(ground.arena.len()),
@@ -193,6 +199,7 @@ impl Hub {
             turn: Condvar::new(),
             collected: AtomicU32::new(0),
             due: Arc::default(),
+            stranded: AtomicBool::new(false),
             over: AtomicBool::new(false),
             armed: AtomicUsize::new(0),
             watch: OnceLock::new(),
@@ -248,40 +255,6 @@ impl Hub {
     /// `ShutDown` after `close` or `terminate`, `StartFailed` when workers cannot be started, `NotAllowed` elsewhere.
     pub(super) fn check(&self) -> Result<()> {
         self.lock()?.check()
-    }
-
-    /// Publishes chunks.
-    ///
-    /// # Errors
-    /// As [`check`](Self::check).
-    pub(super) fn submit(&self, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
-        let mut inner = self.lock()?;
-        self.heed(&mut inner)?;
-        inner.check()?;
-        inner.queue.extend(chunks);
-        self.collect(&mut inner)
-    }
-
-    /// Publishes one chunk. If the caller will [wait](Self::wait) for its outcome, workers that already look for chunks
-    /// may find it, and no other worker is woken.
-    pub(super) fn submit_one(&self, chunk: Chunk, waits: bool) -> Result<()> {
-        self.give_out(chunk, waits, Self::collect)
-    }
-
-    /// Publishes a chunk of an iterator's items. It receives no outcomes: a thread that waits for a result does so.
-    pub(super) fn submit_next(&self, chunk: Chunk) -> Result<()> {
-        self.give_out(chunk, true, Self::publish)
-    }
-
-    fn give_out(&self, chunk: Chunk, waits: bool, publish: fn(&Self, &mut Inner) -> Result<()>) -> Result<()> {
-        let mut inner = self.lock()?;
-        self.heed(&mut inner)?;
-        inner.check()?;
-        inner.queue.push_back(chunk);
-        inner.waits = waits;
-        let published = publish(self, &mut inner);
-        inner.waits = false;
-        published
     }
 
     /// Whether an available result may be taken without looking for news: nothing ends the pool, and the pool belongs
@@ -452,15 +425,23 @@ impl Hub {
 
 impl Inner {
     pub(super) fn check(&self) -> Result<()> {
+        self.check_for(None)
+    }
+
+    /// The same, for somebody who was admitted before the pool was closed.
+    pub(super) fn check_for(&self, drawer: Option<&Drawer>) -> Result<()> {
         if self.interrupted {
             return Err(interrupted());
         }
-        match (&self.broken, self.mode) {
-            (_, Mode::Closed | Mode::Ended) => {
-                Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more tasks"))
-            }
-            (Some(text), Mode::Open) => Err(Error::new(ErrorKind::StartFailed, text.clone())),
-            (None, Mode::Open) => Ok(()),
+        let is_open = match self.mode {
+            Mode::Open => true,
+            Mode::Closed => drawer.is_some_and(|drawer| !drawer.is_cut()),
+            Mode::Ended => false,
+        };
+        match &self.broken {
+            _ if !is_open => Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more tasks")),
+            Some(text) => Err(Error::new(ErrorKind::StartFailed, text.clone())),
+            None => Ok(()),
         }
     }
 
@@ -477,6 +458,11 @@ impl Inner {
 
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.free == self.chunks.len()
+    }
+
+    /// Whether a closed pool has nothing to do any more.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_idle() && self.drawers.is_empty()
     }
 
     pub(super) fn supervisor_has_ended(&self) -> bool {

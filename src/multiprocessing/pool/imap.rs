@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
 
+use super::admitted::Admitted;
 use super::chunk::Chunk;
 use super::hub::Hub;
 use super::job::Job;
@@ -21,6 +22,9 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// The iterator over the items may be endless. Items are drawn as results are taken, in the thread that takes them, and
 /// at most [`lookahead`](super::Chunked::lookahead) items more than results were taken. A failed call is an error in
 /// its place, and the iteration continues after it.
+///
+/// The iteration goes on when the pool is closed, and [`join`](super::Pool::join) waits for it in another thread. The
+/// join of the thread that takes the results ends the drawing.
 ///
 /// A panic of the iterator over the items is raised by [`next`](Iterator::next), after the results of the items before,
 /// as with [`Iterator::map`]. The pool continues, and so does the iteration if the caller catches the panic.
@@ -55,6 +59,8 @@ pub struct IMapIterator<I, R> {
     pub(super) job: Arc<Job>,
     /// The iterator over the items; `None` when it is exhausted.
     items: Option<I>,
+    /// While there are items: the right to give them out.
+    admitted: Option<Admitted>,
     form: Form,
     chunksize: usize,
     lookahead: usize,
@@ -85,13 +91,14 @@ where
     I::Item: Transfer,
     R: Transfer,
 {
-    pub(super) fn begin(hub: Arc<Hub>, job: Arc<Job>, items: I, manner: Manner) -> Result<Self> {
+    pub(super) fn begin(hub: Arc<Hub>, admitted: Admitted, job: Arc<Job>, items: I, manner: Manner) -> Result<Self> {
         let Manner { form, chunksize, lookahead, most, ordered } = manner;
         let (drawn, taken, items) = (0, 0, Some(items));
         let mut results = Self {
             hub,
             job,
             items,
+            admitted: Some(admitted),
             form,
             chunksize,
             lookahead: 0,
@@ -121,14 +128,18 @@ where
 
     /// Draws items up to the look-ahead and publishes them, unless something prevents that.
     fn draw(&mut self) {
+        if let Some(admitted) = &self.admitted {
+            admitted.drawer.draws_here();
+        }
         if self.drawn.saturating_add(self.refill) > self.taken.saturating_add(self.lookahead) {
             return;
         }
+        let Some(admitted) = self.admitted.take() else { return };
         while self.items.is_some()
             && self.refusal.is_none()
             && self.drawn.saturating_add(self.chunksize) <= self.taken.saturating_add(self.lookahead)
         {
-            if let Err(error) = self.hub.check() {
+            if let Err(error) = self.hub.check_for(&admitted.drawer) {
                 self.end(error.into()); // before an item is drawn that no worker takes
                 break;
             }
@@ -136,7 +147,7 @@ where
             let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut chunk, &mut alone)));
             chunk.drop_unfinished(); // the call that failed; those before it are given out
             if let Err(error) =
-                [chunk].into_iter().chain(alone.map(|alone| *alone)).try_for_each(|chunk| self.give(chunk))
+                [chunk].into_iter().chain(alone.map(|alone| *alone)).try_for_each(|chunk| self.give(&admitted, chunk))
             {
                 self.end(error.into());
                 break;
@@ -147,6 +158,7 @@ where
                 Err(payload) => self.refusal = Some(Refusal::panicked(payload)),
             }
         }
+        self.admitted = Some(admitted).filter(|_| self.items.is_some());
     }
 
     /// Draws the items of a chunk. An item that must be alone ends the chunk.
@@ -162,11 +174,11 @@ where
         Ok(())
     }
 
-    fn give(&mut self, mut chunk: Chunk) -> Result<()> {
+    fn give(&mut self, admitted: &Admitted, mut chunk: Chunk) -> Result<()> {
         let count = chunk.count() as usize;
         if count > 0 {
             chunk.base = self.job.give(count);
-            self.hub.submit_next(chunk)?;
+            self.hub.submit_next(&admitted.drawer, chunk)?;
             self.drawn += count;
         }
         Ok(())
@@ -202,7 +214,7 @@ where
             Ok(false) => return Some(Ok(None)),
             Err(error) => {
                 // Another process's pool: no result comes here.
-                (self.items, self.taken) = (None, self.drawn);
+                (self.items, self.admitted, self.taken) = (None, None, self.drawn);
                 return Some(Err(error));
             }
         }

@@ -16,10 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust, split_measured};
 
 /// The outcome of a call. It is small, because an `imap` has one for each item.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    /// The call's value.
-    Value(Box<Packed>),
+    /// The call's value. A clone is the same value, with the same descriptors.
+    Value(Arc<Packed>),
     Failed(Failure),
 }
 
@@ -43,21 +43,50 @@ pub(super) enum Keep {
 /// A function to call once a job has ended.
 pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
-/// The callbacks of one pool's jobs that have ended.
+/// Callbacks of jobs that are done, of one pool, and how many are being called.
 #[derive(Default)]
-pub(super) struct Due(Mutex<VecDeque<Callback>>);
+pub(super) struct Due(Mutex<(VecDeque<Callback>, usize)>);
 
 impl Due {
-    fn list(&self) -> MutexGuard<'_, VecDeque<Callback>> {
+    fn state(&self) -> MutexGuard<'_, (VecDeque<Callback>, usize)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
     }
 
-    pub(super) fn has_any(&self) -> bool {
-        !self.list().is_empty()
+    fn add(&self, callback: Callback) {
+        self.state().0.push_back(callback);
     }
 
-    pub(super) fn take(&self) -> Option<Callback> {
-        self.list().pop_front()
+    pub(super) fn has_any(&self) -> bool {
+        !self.state().0.is_empty()
+    }
+
+    /// Whether every callback has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        let state = self.state();
+        state.0.is_empty() && state.1 == 0
+    }
+
+    /// The next callback, for a caller that calls it and then says that it [has ended](Self::end).
+    pub(super) fn begin(&self) -> Option<Callback> {
+        let mut state = self.state();
+        let callback = state.0.pop_front()?;
+        state.1 += 1;
+        Some(callback)
+    }
+
+    pub(super) fn end(&self) {
+        self.state().1 -= 1;
+    }
+}
+
+/// A callback that comes before the result: the result is there once this is dropped.
+pub(super) struct Before(Arc<Job>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        let mut inner = self.0.inner();
+        inner.before -= 1;
+        inner.signal();
     }
 }
 
@@ -90,7 +119,9 @@ struct Inner {
     /// The values of a plain job.
     plain: Option<Values>,
     callbacks: Vec<(Callback, Arc<Due>)>,
-    /// Eventfds that are raised when the job has ended.
+    /// How many callbacks come before the result and have not ended. Until then the values stay here.
+    before: usize,
+    /// Raised when the result is there.
     signals: Vec<Arc<EventFd>>,
 }
 
@@ -113,6 +144,7 @@ impl Job {
             failed: 0,
             plain,
             callbacks: Vec::new(),
+            before: 0,
             signals: Vec::new(),
         };
         Self { task, each, cancelled: AtomicBool::new(false), state: Mutex::new(inner) }
@@ -150,7 +182,7 @@ impl Job {
             Some(value)
         });
         for (at, value) in values.enumerate() {
-            inner.put(first + at, Outcome::Value(boxed(value, Descriptors::new())));
+            inner.put(first + at, Outcome::Value(shared(value, Descriptors::new())));
         }
     }
 
@@ -176,7 +208,7 @@ impl Job {
                 kept.value(index, payload, descriptors);
                 inner.count(1);
             }
-            None => inner.put(index, Outcome::Value(boxed(payload, descriptors))),
+            None => inner.put(index, Outcome::Value(shared(payload, descriptors))),
         }
     }
 
@@ -215,6 +247,11 @@ impl Job {
         inner.ended == inner.given
     }
 
+    /// The same, and every callback that comes before the result has ended.
+    pub(super) fn has_result(&self) -> bool {
+        self.inner().has_result()
+    }
+
     /// The number of ended calls.
     pub(super) fn ended(&self) -> usize {
         self.inner().ended
@@ -250,15 +287,25 @@ impl Job {
         Some(outcome)
     }
 
-    /// Takes the value of the only call; a failure stays.
+    /// Takes the value of the only call. A failure stays, and so does a value that a callback is to get.
     pub(super) fn take_value(&self) -> Result<Outcome> {
         let mut inner = self.inner();
+        let stays = inner.before > 0;
         match inner.outcomes.front_mut() {
             Some(Place::Ended(Outcome::Failed(failure))) => Ok(Outcome::Failed(failure.clone())),
+            Some(Place::Ended(outcome)) if stays => Ok(outcome.clone()),
             Some(place @ Place::Ended(_)) => match std::mem::replace(place, Place::Taken) {
                 Place::Ended(outcome) => Ok(outcome),
                 Place::Waiting | Place::Taken => Err(self.taken()),
             },
+            _ => Err(self.taken()),
+        }
+    }
+
+    /// The end of the only call, which stays.
+    pub(super) fn outcome(&self) -> Result<Outcome> {
+        match self.inner().outcomes.front() {
+            Some(Place::Ended(outcome)) => Ok(outcome.clone()),
             _ => Err(self.taken()),
         }
     }
@@ -273,21 +320,24 @@ impl Job {
         inner.failures.values().next().cloned().or_else(|| inner.outcomes.iter().find_map(failed))
     }
 
-    /// Registers an eventfd to raise once every call has ended.
+    /// Has an event raised once the result is there.
     pub(super) fn signal(&self, event: Arc<EventFd>) {
         let mut inner = self.inner();
-        if inner.ended == inner.given {
-            let _ = event.try_add(1); // 1 fits above 0
-        } else {
-            inner.signals.push(event);
-        }
+        inner.signals.push(event);
+        inner.signal();
+    }
+
+    /// Has the result be there only once this is dropped, for a callback that comes before.
+    pub(super) fn hold_back(self: &Arc<Self>) -> Before {
+        self.inner().before += 1;
+        Before(self.clone())
     }
 
     /// Registers a callback that becomes due once every call has ended.
     pub(super) fn call_back(&self, callback: Callback, due: &Arc<Due>) {
         let mut inner = self.inner();
         if inner.ended == inner.given {
-            due.list().push_back(callback);
+            due.add(callback);
         } else {
             inner.callbacks.push((callback, due.clone()));
         }
@@ -297,7 +347,7 @@ impl Job {
     /// all values.
     pub(super) fn has_many(&self) -> bool {
         let inner = self.inner();
-        inner.callbacks.is_empty() && inner.kept.as_ref().is_some_and(|kept| kept.length() >= MANY)
+        inner.before == 0 && inner.kept.as_ref().is_some_and(|kept| kept.length() >= MANY)
     }
 
     /// Takes and decodes the available values; false if all values were taken before.
@@ -306,8 +356,8 @@ impl Job {
         kept.map(|kept| kept.read(pieces)).is_some()
     }
 
-    /// Takes the values of all calls in their order, or returns the failure of the first call without a value. `pieces`
-    /// contains the values that were decoded before.
+    /// Takes the values of all calls in their order, or gives the failure of the first call without a value. `pieces`
+    /// has the values that were read before. Values that a callback is to get stay.
     pub(super) fn take_all<R: DeserializeOwned>(&self, mut pieces: Pieces<R>) -> Result<Vec<R>> {
         if !self.has_only_values() {
             if let Some(failure) = self.failure() {
@@ -316,7 +366,8 @@ impl Job {
         }
         let (kept, given) = {
             let mut inner = self.inner();
-            (inner.kept.take(), inner.given)
+            let kept = if inner.before == 0 { inner.kept.take() } else { copy(inner.kept.as_ref(), self.task)? };
+            (kept, inner.given)
         };
         kept.ok_or_else(|| self.taken())?.read(&mut pieces);
         pieces.whole(given)?.ok_or_else(|| self.taken())
@@ -342,7 +393,11 @@ impl Job {
     /// Decodes one outcome.
     pub(super) fn decode<R: DeserializeOwned>(&self, outcome: Outcome) -> Result<R> {
         match outcome {
-            Outcome::Value(packed) => transfer::unpack(*packed, Trust::SameProgram, Bounds::SAME_PROGRAM),
+            Outcome::Value(packed) => {
+                let own = Arc::try_unwrap(packed).or_else(|shared| shared.try_clone());
+                let own = own.map_err(|error| no_copy(error, self.task))?;
+                transfer::unpack(own, Trust::SameProgram, Bounds::SAME_PROGRAM)
+            }
             Outcome::Failed(failure) => Err(failure.into_error(self.task)),
         }
     }
@@ -353,8 +408,21 @@ impl Job {
     }
 }
 
-fn boxed(bytes: &[u8], descriptors: Descriptors) -> Box<Packed> {
-    Box::new(Packed { bytes: bytes.to_vec(), descriptors })
+fn shared(bytes: &[u8], descriptors: Descriptors) -> Arc<Packed> {
+    Arc::new(Packed { bytes: bytes.to_vec(), descriptors })
+}
+
+/// The same values once more.
+fn copy(kept: Option<&Kept>, task: &str) -> Result<Option<Kept>> {
+    kept.map(Kept::try_clone).transpose().map_err(|error| no_copy(error, task))
+}
+
+/// The value is wanted twice, and its descriptors cannot be copied.
+#[cold]
+fn no_copy(error: Error, task: &str) -> Error {
+    let text =
+        format!("no descriptor is left for a second copy of the result of {task} (close some, or raise RLIMIT_NOFILE)");
+    error.with_message(text)
 }
 
 impl Inner {
@@ -373,8 +441,20 @@ impl Inner {
         self.ended += count;
         if self.ended == self.given {
             for (callback, due) in self.callbacks.drain(..) {
-                due.list().push_back(callback);
+                due.add(callback);
             }
+            self.signal();
+        }
+    }
+
+    /// Whether every call has ended, and every callback that comes before the result.
+    fn has_result(&self) -> bool {
+        self.ended == self.given && self.before == 0
+    }
+
+    /// Raises the events if the result is there.
+    fn signal(&mut self) {
+        if self.has_result() {
             for signal in self.signals.drain(..) {
                 let _ = signal.try_add(1); // 1 fits above 0
             }
@@ -403,14 +483,13 @@ mod tests {
     fn values_for_a_callback_stay_until_all_are_there() {
         let [read, kept] = [false, true].map(|calls_back| {
             let job = Job::new("a::task", Keep::All);
+            let job = Arc::new(job);
             job.give(2);
-            if calls_back {
-                job.call_back(Box::new(|| ()), &Arc::default());
-            }
+            let before = calls_back.then(|| job.hold_back());
             job.values(0, 1, &[1; MANY]);
-            job
+            (job, before)
         });
-        assert!(read.has_many());
-        assert!(!kept.has_many());
+        assert!(read.0.has_many());
+        assert!(!kept.0.has_many());
     }
 }

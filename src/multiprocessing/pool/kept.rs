@@ -70,6 +70,7 @@ impl<R> Pieces<R> {
 }
 
 /// The values of consecutive calls.
+#[derive(Clone)]
 struct Span {
     /// The index of the first call, and the number of calls.
     first: usize,
@@ -147,6 +148,16 @@ impl Kept {
         for (index, packed) in packed {
             show(*index, Some(&packed.bytes[..]).filter(|_| bytes_of(packed)));
         }
+    }
+
+    /// The same values once more, with copies of the descriptors.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is left.
+    pub(super) fn try_clone(&self) -> Result<Self> {
+        let copies = self.packed.iter().map(|(index, packed)| Ok((*index, packed.try_clone()?)));
+        let packed = copies.collect::<Result<_>>()?;
+        Ok(Self { blocks: self.blocks.clone(), spans: self.spans.clone(), packed, bytes: self.bytes })
     }
 
     /// The total length of the values without descriptors.

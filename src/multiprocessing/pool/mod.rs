@@ -98,12 +98,14 @@
 // | `chunk`, `job`, `values`, `kept`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
 // | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; what a thread waits for, and which news wakes it; outcomes, deaths and publishing; cancelling and callbacks |
 // | `ends`, `fallen`, `succession` | the parent: the end of the pool; a supervisor that has ended; the start of the next one |
+// | `drawers`, `admitted` | maps with items to draw, which go on in a closed pool; calls on their way in |
 // | `handle` | a pool, and its end |
 // | `builder`, `chunked`, `result`, `imap`, `futures`, `fork_map`, `readiness`, `stats` | the public faces beside `Pool` |
 // | `plain` | maps without serialisation |
 // | `opaque`, `engine` | calls whose arguments and values are bytes, for the pool of a manager and for `ossature-redis` |
-// | `threads`, `gathered` | the pool of threads and the outcomes of its calls, without processes and shared memory |
+// | `threads`, `thread_calls`, `gathered` | the pool of threads, its calls and their outcomes, without processes and shared memory |
 
+mod admitted;
 mod arena;
 mod asks;
 mod board;
@@ -112,6 +114,7 @@ mod chunk;
 mod chunked;
 mod claims;
 mod collect;
+mod drawers;
 mod ends;
 pub mod engine;
 mod failure;
@@ -137,6 +140,7 @@ mod stats;
 mod stream;
 mod succession;
 mod supervisor;
+mod thread_calls;
 mod threads;
 mod values;
 mod waits;
@@ -246,15 +250,19 @@ impl Pool {
     }
 
     /// Does what [`apply_async`](Self::apply_async) does, and passes the value or the error to `callback`, in a thread
-    /// that the pool starts for its callbacks. The returned result serves only for waiting: the callback takes the
-    /// value.
+    /// that the pool starts for its callbacks. The returned result has the value too, decoded once more. Files and
+    /// shared memory in the two values are the same files and memory.
+    ///
+    /// As in Python the result is there once the callback has returned, and [`join`](Self::join) waits for all
+    /// callbacks. Callbacks are called one after the other. So inside a callback no wait includes callbacks.
     ///
     /// A panic of a callback is printed, and the other callbacks are called. A pool has its thread from the first
     /// callback on, so the program cannot fork. The thread ends after the last callback of a pool that was dropped or
     /// terminated.
     ///
     /// # Errors
-    /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread.
+    /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread. The callback gets
+    /// `EMFILE` when no descriptor is left for its copy of a value with descriptors.
     ///
     /// # Examples
     /// ```standalone_crate
@@ -274,7 +282,7 @@ impl Pool {
     ///     let all = tell.clone();
     ///     let one = pool.apply_async_with(half, (8,), move |half| drop(tell.send(half.into_iter().collect())))?;
     ///     assert_eq!(hear.recv(), Ok(vec![4]));
-    ///     assert!(one.successful()?);
+    ///     assert_eq!(one.get()?, 4);
     ///     let _ = pool.map_async_with(half, [2, 4], move |halves| drop(all.send(halves.unwrap_or_default())))?;
     ///     assert_eq!(hear.recv(), Ok(vec![1, 2]));
     ///     Ok(())
@@ -296,7 +304,7 @@ impl Pool {
         let result = self.apply_async(target, args)?;
         let job = result.job.clone();
         let take = move || callback(job.take_value().and_then(|outcome| job.decode(outcome)));
-        self.0.call_back(&result.job, Box::new(take))?;
+        self.0.call_back_before(&result.job, take)?;
         Ok(result)
     }
 
@@ -322,7 +330,7 @@ impl Pool {
     {
         let result = self.map_async(target, items)?;
         let job = result.job.clone();
-        self.0.call_back(&result.job, Box::new(move || callback(job.take_all(Pieces::new()))))?;
+        self.0.call_back_before(&result.job, move || callback(job.take_all(Pieces::new())))?;
         Ok(result)
     }
 
@@ -363,7 +371,7 @@ impl Pool {
     /// there is no [`chunksize`](Self::chunksize) and no exact `size_hint`, all items are drawn first.
     ///
     /// The chunks that no worker has are cancelled when an item cannot be serialised, the iterator panics, or the pool
-    /// is closed meanwhile. A worker still makes the calls of the chunk that it has. All values are lost then.
+    /// is terminated meanwhile. A worker still makes the calls of the chunk that it has. All values are lost then.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -487,6 +495,8 @@ impl Pool {
     /// Closes the pool, which then refuses further calls. The workers make the calls that the pool has, and then end. A
     /// second call does nothing.
     ///
+    /// As in Python, a map or [`imap`](Self::imap) that began before goes on to its last item.
+    ///
     /// The supervisor stays until this process has taken in the last outcome: by [`join`](Self::join), by a wait for a
     /// result, or by the drop of the pool.
     ///
@@ -507,7 +517,12 @@ impl Pool {
         self.0.terminate()
     }
 
-    /// Waits until a closed or terminated pool has made its calls and its workers have ended.
+    /// Waits until a closed or terminated pool has made its calls, and its workers and callbacks have ended.
+    ///
+    /// Results of an [`imap`](Self::imap) that another thread takes are waited for too. What this thread would draw,
+    /// nobody draws meanwhile: the items that it has not drawn are left out, and
+    /// [`ShutDown`](ErrorKind::ShutDown) comes behind the results of the others. So take the results before the join.
+    /// (In Python a thread of the pool draws the items.)
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,

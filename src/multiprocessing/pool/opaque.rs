@@ -88,7 +88,9 @@ impl Opaque {
             return Ok(None);
         }
         match self.job.take_next(ordered) {
-            Some(Outcome::Value(packed)) if packed.descriptors.is_none() => Ok(Some(packed.bytes)),
+            Some(Outcome::Value(packed)) if packed.descriptors.is_none() => {
+                Ok(Some(Arc::try_unwrap(packed).map_or_else(|shared| shared.bytes.clone(), |packed| packed.bytes)))
+            }
             Some(Outcome::Value(_)) => {
                 let text = format!(
                     "cannot return the result of {}: it contains a descriptor or shared memory, which a server does not pass on",

@@ -98,7 +98,7 @@ macro_rules! waits {
             /// # Errors
             /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
             pub fn wait(&self, timeout: impl Into<Deadline>) -> Result<bool> {
-                self.hub.wait(timeout.into(), Wanted::Job(&self.job), || self.job.is_done())
+                self.hub.wait_for(&self.job, timeout.into(), || false)
             }
 
             /// Whether the result is available, a value or an error.
@@ -106,10 +106,10 @@ macro_rules! waits {
             /// # Errors
             /// As [`wait`](Self::wait).
             pub fn ready(&self) -> Result<bool> {
-                if !self.job.is_done() {
+                if !self.hub.has_result(&self.job) {
                     self.hub.look()?;
                 }
-                Ok(self.job.is_done())
+                Ok(self.hub.has_result(&self.job))
             }
 
             /// Makes a descriptor that is readable once the result is available, for a poll together with other
@@ -207,8 +207,8 @@ impl<R: Transfer> MapResult<R> {
         let (job, mut pieces) = (&self.job, Pieces::new());
         // Values are read while workers make others.
         loop {
-            self.hub.wait(Deadline::NEVER, Wanted::Job(job), || job.is_done() || job.has_many())?;
-            if job.is_done() || !job.take_some(&mut pieces) {
+            self.hub.wait_for(job, Deadline::NEVER, || job.has_many())?;
+            if self.hub.has_result(job) || !job.take_some(&mut pieces) {
                 return job.take_all(pieces);
             }
         }

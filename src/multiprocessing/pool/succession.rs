@@ -134,7 +134,7 @@ impl Hub {
         self.ground.entries().iter().for_each(WorkerEntry::vacate);
         let collected = self.collect_dead(&mut inner); // as above
         self.wake_others(&inner);
-        if inner.mode == Mode::Ended || inner.broken.is_some() || inner.mode == Mode::Closed && inner.is_idle() {
+        if inner.mode == Mode::Ended || inner.broken.is_some() || inner.mode == Mode::Closed && inner.is_finished() {
             return Ok(inner); // it has ended as it was to
         }
         let text = exit.map_or_else(|| "unknown".to_owned(), |exit| exit.to_string());

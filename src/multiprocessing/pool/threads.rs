@@ -1,15 +1,15 @@
 //! A pool of threads: the methods of a pool of processes, for closures and without serialisation.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
 
 use super::chunk::default_chunksize;
 use super::gathered::{Gathered, taken};
 use super::refusal::Refusal;
+use super::thread_calls::{Admitted, Call, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::process::{unreported, usable_cpus};
 use crate::thread;
@@ -47,63 +47,6 @@ use crate::threading::Thread;
 pub struct ThreadPool {
     shared: Arc<Shared>,
     threads: Vec<Thread>,
-}
-
-type Call = Box<dyn FnOnce(bool) + Send>;
-
-/// The state that the threads share.
-struct Shared {
-    state: Mutex<PoolState>,
-    ready: Condvar,
-}
-
-#[derive(Default)]
-struct PoolState {
-    /// The waiting calls. A call runs if its argument is true; otherwise it is cancelled.
-    calls: VecDeque<Call>,
-    /// The number of threads that wait for a call.
-    idle: usize,
-    closed: bool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner) // no change leaves it half made
-    }
-
-    /// Runs a thread of the pool, until the pool is closed and no call is left.
-    fn work(&self) {
-        loop {
-            let mut state = self.state();
-            let call = loop {
-                if let Some(call) = state.calls.pop_front() {
-                    break call;
-                }
-                if state.closed {
-                    return;
-                }
-                state.idle += 1;
-                state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle -= 1;
-            };
-            drop(state);
-            thread::report_panics(|| call(true)); // the drop of a value that nobody waits for may panic
-        }
-    }
-
-    fn submit(&self, calls: impl IntoIterator<Item = Call>) -> Result<()> {
-        let mut state = self.state();
-        if state.closed {
-            return Err(Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more calls"));
-        }
-        state.calls.extend(calls);
-        let wakes = state.idle > 0; // std's condition variable makes a system call for nobody, too
-        drop(state);
-        if wakes {
-            self.ready.notify_all();
-        }
-        Ok(())
-    }
 }
 
 impl ThreadPool {
@@ -152,7 +95,7 @@ impl ThreadPool {
         if workers == 0 {
             return Err(Error::new(ErrorKind::InvalidInput, "number of threads must be at least 1"));
         }
-        let shared = Arc::new(Shared { state: Mutex::default(), ready: Condvar::new() });
+        let shared = Arc::new(Shared::new());
         let initializer = Arc::new(initializer);
         // Dropped with an error, it ends those that were started.
         let mut pool = Self { shared, threads: Vec::new() };
@@ -218,6 +161,7 @@ impl ThreadPool {
         R: Send + 'static,
         I: IntoIterator<Item = A>,
     {
+        let admitted = Admitted::new(&self.shared)?;
         let items: Vec<A> = items.into_iter().collect();
         let size = default_chunksize(items.len(), self.workers());
         let (gathered, f) = (Arc::new(Gathered::new()), Arc::new(f));
@@ -227,7 +171,7 @@ impl ThreadPool {
             let chunk: Vec<A> = items.by_ref().take(size).collect();
             calls.push(chunk_of(&gathered, &f, chunk));
         }
-        self.shared.submit(calls)?;
+        self.shared.submit_for(Some(&admitted), calls)?;
         Ok(ThreadMapResult { gathered })
     }
 
@@ -268,9 +212,9 @@ impl ThreadPool {
         I: IntoIterator<Item = A>,
     {
         let mut results = ThreadIMap {
-            shared: self.shared.clone(),
             gathered: Arc::new(Gathered::new()),
             f: Arc::new(f),
+            admitted: Some(Admitted::new(&self.shared)?),
             items: Some(items.into_iter()),
             ahead: 4 * self.workers(),
             under_way: 0,
@@ -284,7 +228,8 @@ impl ThreadPool {
         }
     }
 
-    /// Closes the pool, which then refuses further calls. The threads make the calls that the pool has, and then end.
+    /// Closes the pool, which then refuses further calls. The threads make the calls that the pool has, and then end. A
+    /// map or [`imap`](Self::imap) that began before goes on to its last item.
     pub fn close(&self) {
         self.shared.state().closed = true;
         self.shared.ready.notify_all();
@@ -306,6 +251,7 @@ impl ThreadPool {
     pub fn terminate(&self) {
         let mut state = self.shared.state();
         state.closed = true;
+        state.drawers.cut_all();
         let calls = std::mem::take(&mut state.calls);
         drop(state);
         self.shared.ready.notify_all();
@@ -314,18 +260,23 @@ impl ThreadPool {
         }
     }
 
-    /// Waits until the threads of a closed or terminated pool have ended.
+    /// Waits until the threads of a closed or terminated pool have ended. Items of an [`imap`](Self::imap) that this
+    /// thread would draw are left out, as by [`Pool::join`](super::Pool::join).
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,
     /// [`WouldDeadlock`](ErrorKind::WouldDeadlock) in a thread of the pool.
     pub fn join(&self) -> Result<()> {
-        if !self.shared.state().closed {
+        let mut state = self.shared.state();
+        if !state.closed {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 "cannot join the pool: it is still running; close or terminate it first",
             ));
         }
+        state.drawers.cut_own();
+        drop(state);
+        self.shared.ready.notify_all();
         self.threads.iter().try_for_each(Thread::join)
     }
 }
@@ -473,10 +424,11 @@ impl<R> ThreadMapResult<R> {
 /// See the example of [`ThreadPool`].
 #[must_use = "results are computed as they are taken"]
 pub struct ThreadIMap<I, F, R> {
-    shared: Arc<Shared>,
     gathered: Arc<Gathered<R>>,
     f: Arc<F>,
     items: Option<I>,
+    /// While there are items: the right to give them out.
+    admitted: Option<Admitted>,
     ahead: usize,
     under_way: usize,
     ordered: bool,
@@ -492,6 +444,8 @@ where
     F: Fn(A) -> R + Send + Sync + 'static,
 {
     fn draw(&mut self) {
+        let Some(admitted) = self.admitted.take() else { return };
+        admitted.drawer.draws_here();
         while self.under_way < self.ahead && self.refusal.is_none() {
             let item = match catch_unwind(AssertUnwindSafe(|| self.items.as_mut().and_then(Iterator::next))) {
                 Ok(Some(item)) => item,
@@ -504,13 +458,15 @@ where
                     break;
                 }
             };
-            if let Err(error) = self.shared.submit([chunk_of(&self.gathered, &self.f, vec![item])]) {
+            let call = chunk_of(&self.gathered, &self.f, vec![item]);
+            if let Err(error) = admitted.shared.submit_for(Some(&admitted), [call]) {
                 self.refusal = Some(error.into());
                 self.items = None; // last, for the drop of an iterator may panic
                 break;
             }
             self.under_way += 1;
         }
+        self.admitted = Some(admitted).filter(|_| self.items.is_some());
     }
 
     /// Waits for the next result until the deadline. Returns `Some(Ok(None))` when the time ran out, and `None` after

@@ -53,8 +53,7 @@ struct In {
 }
 
 /// The marks that are read for each value, beside the list on top. Each mark is a separate cell. A processor that reads
-/// all marks at once, just after one of them was written, waits for that store. The wait took half of the time of a
-/// short value.
+/// all marks at once, just after one of them was written, waits for that store.
 #[derive(Clone)]
 struct Marks {
     /// Whether a value is being sent or received.

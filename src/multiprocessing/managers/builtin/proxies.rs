@@ -306,8 +306,9 @@ typed! {
     /// assert_eq!(jobs.get_timeout(Duration::from_millis(1))?, None);
     /// jobs.task_done()?;
     /// jobs.join()?;
-    /// jobs.shutdown(false)?;
+    /// jobs.shutdown()?;
     /// assert!(jobs.get().is_err() && jobs.empty()?);
+    /// jobs.shutdown_now()?;
     /// # Ok(()) }
     /// ```
     QueueProxy<T>
@@ -331,7 +332,9 @@ impl<T: Element> QueueProxy<T> {
         join() -> () = "join"() waits;
         /// Refuses new items. Every later `get` on an empty queue raises `queue.ShutDown`. CPython's queues have this
         /// method since 3.13.
-        shutdown(immediate: bool) -> () = "shutdown"(immediate);
+        shutdown() -> () = "shutdown"(false);
+        /// The same, and takes out the items that are there: Python's `shutdown(immediate=True)`.
+        shutdown_now() -> () = "shutdown"(true);
     }
 
     /// Puts an item within the limit; `false` if there was no room.

@@ -1,0 +1,84 @@
+//! Calls on their way into the pool, and who may give some after the pool was closed.
+
+use std::sync::Arc;
+
+use super::chunk::Chunk;
+use super::drawers::Drawer;
+use super::hub::{Hub, Inner};
+use crate::error::Result;
+
+/// The right to give out calls until this is dropped, also when the pool is closed meanwhile.
+pub(super) struct Admitted {
+    hub: Arc<Hub>,
+    pub(super) drawer: Arc<Drawer>,
+}
+
+impl Admitted {
+    /// # Errors
+    /// As [`Hub::check`].
+    pub(super) fn new(hub: &Arc<Hub>) -> Result<Self> {
+        let mut inner = hub.lock()?;
+        inner.check()?;
+        let drawer = inner.drawers.begin();
+        drop(inner);
+        Ok(Self { hub: hub.clone(), drawer })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.hub.leave(&self.drawer);
+    }
+}
+
+impl Hub {
+    /// The same for somebody who was admitted before.
+    pub(super) fn check_for(&self, drawer: &Drawer) -> Result<()> {
+        self.lock()?.check_for(Some(drawer))
+    }
+
+    /// Publishes chunks.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub(super) fn submit(&self, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
+        self.submit_for(None, chunks)
+    }
+
+    /// The same for somebody who was admitted before.
+    pub(super) fn submit_for(&self, drawer: Option<&Drawer>, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
+        inner.check_for(drawer)?;
+        inner.queue.extend(chunks);
+        self.collect(&mut inner)
+    }
+
+    /// Publishes one chunk. If the caller will [wait](Self::wait) for its outcome, workers that already look for chunks
+    /// may find it, and no other worker is woken.
+    pub(super) fn submit_one(&self, chunk: Chunk, waits: bool) -> Result<()> {
+        self.give_out(None, chunk, waits, Self::collect)
+    }
+
+    /// Publishes a chunk of an iterator's items. It receives no outcomes: a thread that waits for a result does so.
+    pub(super) fn submit_next(&self, drawer: &Drawer, chunk: Chunk) -> Result<()> {
+        self.give_out(Some(drawer), chunk, true, Self::publish)
+    }
+
+    fn give_out(
+        &self,
+        drawer: Option<&Drawer>,
+        chunk: Chunk,
+        waits: bool,
+        publish: fn(&Self, &mut Inner) -> Result<()>,
+    ) -> Result<()> {
+        let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
+        inner.check_for(drawer)?;
+        inner.queue.push_back(chunk);
+        inner.waits = waits;
+        let published = publish(self, &mut inner);
+        inner.waits = false;
+        published
+    }
+}
