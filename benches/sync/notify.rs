@@ -2,7 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, Builder, Scope};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use ossature_benches::bench::Bench;
 use ossature_benches::machine;
 use ossature_benches::pair::monotonic;
 use ossature_benches::report::Bar;
+use ossature_benches::rivals::{LookingFutex, futex_wait, futex_wake};
 use ossature_benches::rounds::Samples;
 use ossature_sys::scope::Shared;
 use ossature_sys::shm::Shm;
@@ -142,6 +143,48 @@ impl Bell for Pthread {
     }
 }
 
+/// The least code that does the job: sleepers on one word, each of which takes a bare lock when it is woken. Nothing
+/// survives a death.
+#[derive(Default)]
+struct Bare {
+    number: AtomicU32,
+    lock: LookingFutex,
+}
+
+impl Bell for Bare {
+    fn wait(&self, seen: u64, enters: &dyn Fn()) -> u64 {
+        self.lock.with(|_| enters());
+        while u64::from(self.number.load(SeqCst)) == seen {
+            futex_wait(&self.number, seen as u32);
+        }
+        self.lock.with(|_| u64::from(self.number.load(SeqCst)))
+    }
+
+    fn add(&self) {
+        self.lock.with(|_| self.number.fetch_add(1, SeqCst));
+    }
+
+    fn notify_one(&self) {
+        futex_wake(&self.number, 1);
+    }
+
+    fn notify_all(&self) {
+        futex_wake(&self.number, i32::MAX);
+    }
+}
+
+/// The processor time of this process without that of the calling thread, in nanoseconds.
+fn time_of_others() -> u64 {
+    let of = |clock| {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: clock_gettime(2) fills the struct it is given.
+        unsafe { libc::clock_gettime(clock, &raw mut now) };
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    };
+    let mine = of(libc::CLOCK_THREAD_CPUTIME_ID);
+    of(libc::CLOCK_PROCESS_CPUTIME_ID) - mine
+}
+
 /// Threads that repeatedly wait on a bell.
 struct Crowd<'b> {
     bell: &'b dyn Bell,
@@ -187,10 +230,11 @@ impl<'b> Crowd<'b> {
         thread::sleep(Duration::from_millis(2));
     }
 
-    /// Nanoseconds from the notification of all until the last one has run.
-    fn all(&self) -> f64 {
+    /// The nanoseconds from the notification of all until the last one has run, and the processor time of all waiters
+    /// until they wait again.
+    fn all(&self) -> [f64; 2] {
         let left = self.left.load(SeqCst) + self.count;
-        let begin = monotonic();
+        let (begin, before) = (monotonic(), time_of_others());
         self.bell.add();
         self.bell.notify_all();
         while self.left.load(SeqCst) != left {
@@ -198,7 +242,7 @@ impl<'b> Crowd<'b> {
         }
         let spent = self.at.load(SeqCst).saturating_sub(begin) as f64;
         self.settle();
-        spent
+        [spent, time_of_others().saturating_sub(before) as f64]
     }
 
     /// Nanoseconds of the notification of one.
@@ -230,14 +274,16 @@ impl<'b> Crowd<'b> {
 const ALL: [(u64, &str, f64, usize); 3] =
     [(10, "notify-all-10", 1.3, 60), (100, "notify-all-100", 1.5, 30), (500, "notify-all-500", 2.0, 15)];
 
-/// Runs the rows.
+/// Runs the rows. A row that ends in `-floor` has [`Bare`] in place of ours, beside the same bar. A row that ends in
+/// `-processor` compares the processor time of the waiters.
 pub fn rows(bench: &Bench, cores: [usize; 2]) {
     for (count, row, bar, rounds) in ALL.into_iter().filter(|(_, row, ..)| bench.wants(row)) {
-        let (few, many) = (Ours::<120>::new(), Ours::<512>::new());
+        let (few, many, bare) = (Ours::<120>::new(), Ours::<512>::new(), Bare::default());
         let ours: &dyn Bell = if count > 120 { &many } else { &few };
-        let crowds = [("ours", Crowd::new(ours, count)), ("pthread-cond", Crowd::new(Pthread::shared(), count))];
-        let samples = thread::scope(|scope| {
-            let mut samples = Samples::of_names(crowds.iter().map(|(name, _)| *name));
+        let bells: [(_, &dyn Bell); 3] = [("ours", ours), ("bare", &bare), ("pthread-cond", Pthread::shared())];
+        let crowds = bells.map(|(name, bell)| (name, Crowd::new(bell, count)));
+        let [passed, used] = thread::scope(|scope| {
+            let mut samples = [(); 2].map(|()| Samples::of_names(crowds.iter().map(|(name, _)| *name)));
             for (_, crowd) in &crowds {
                 crowd.start(scope, &cores);
                 crowd.all();
@@ -245,13 +291,17 @@ pub fn rows(bench: &Bench, cores: [usize; 2]) {
             for round in 0..bench.scaled(rounds) {
                 for turn in 0..crowds.len() {
                     let (name, crowd) = &crowds[(turn + round) % crowds.len()];
-                    samples.push(name, crowd.all() / count as f64);
+                    for (samples, figure) in samples.iter_mut().zip(crowd.all()) {
+                        samples.push(name, figure / count as f64);
+                    }
                 }
             }
             crowds.iter().for_each(|(_, crowd)| crowd.end());
             samples
         });
-        bench.compare(row, &samples, "ours", "pthread-cond", Bar::AtMost(bar));
+        bench.compare(row, &passed, "ours", "pthread-cond", Bar::AtMost(bar));
+        bench.compare(&format!("{row}-floor"), &passed, "bare", "pthread-cond", Bar::AtMost(bar));
+        bench.compare(&format!("{row}-processor"), &used, "ours", "pthread-cond", Bar::AtMost(2.0));
     }
     if bench.wants("notify-one-beside-500") {
         one_beside_many(bench, cores);
