@@ -432,12 +432,18 @@ impl Pool {
     /// # Errors
     /// As [`close`](Self::close).
     pub fn terminate(&self) -> Result<()> {
-        self.close()?;
+        let mut state = self.hub.lock()?;
+        if state.mode != Mode::Ended {
+            state.mode = Mode::Terminated;
+        }
+        drop(state);
         self.hub.fail(&engine::error(ErrorKind::Cancelled, "the pool was terminated before the call ended".into()));
         Ok(())
     }
 
-    /// Waits until a closed pool has finished its calls, and their callbacks have returned.
+    /// Waits until a closed pool has finished its calls, and their callbacks have returned. It does not wait for items
+    /// that an [`imap`](Self::imap) has not drawn: their calls may follow. A local pool waits for such an iterator if
+    /// another thread uses it.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, and as [`close`](Self::close).

@@ -29,6 +29,8 @@ pub(crate) struct Out {
 pub(crate) enum Mode {
     Open,
     Closed,
+    /// As closed, and what has begun gives no more calls either.
+    Terminated,
     Ended,
 }
 

@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("callbacks_and_progress_tell_of_each_end", callbacks_and_progress_tell_of_each_end),
     ("results_and_the_join_come_behind_their_callbacks", results_and_the_join_come_behind_their_callbacks),
     ("an_imap_goes_on_in_a_closed_pool", an_imap_goes_on_in_a_closed_pool),
+    ("an_imap_ends_in_a_terminated_pool", an_imap_ends_in_a_terminated_pool),
     ("threads_that_wait_read_for_each_other", threads_that_wait_read_for_each_other),
     ("a_thread_that_waits_hears_of_the_end_of_the_pool", a_thread_that_waits_hears_of_the_end_of_the_pool),
     ("a_call_takes_thirteen_commands_in_three_requests", a_call_takes_thirteen_commands_in_three_requests),
@@ -168,6 +169,20 @@ fn an_imap_goes_on_in_a_closed_pool() {
     pool.close().unwrap();
     assert_eq!(pool.apply(square, (1,)).unwrap_err().kind(), ErrorKind::ShutDown);
     assert!(squares.zip(1..).all(|(value, n)| value.unwrap() == n * n));
+    pool.join().unwrap();
+}
+
+fn an_imap_ends_in_a_terminated_pool() {
+    let server = Server::start();
+    let _worker = worker(&server.url(), "p", 1, &[]);
+    let pool = pool().connect(&server.url(), "p").unwrap();
+    let mut squares = pool.imap(square, 0..).unwrap();
+    assert_eq!(squares.next().transpose().unwrap(), Some(0));
+    pool.terminate().unwrap();
+    pool.close().unwrap(); // it stays terminated
+    let kinds: Vec<_> = squares.by_ref().take(1_000_000).filter_map(|value| Some(value.err()?.kind())).collect();
+    assert_eq!(kinds.last(), Some(&ErrorKind::ShutDown));
+    assert!(squares.next().is_none());
     pool.join().unwrap();
 }
 
