@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = &[
     ("ends::a_closed_pool_goes_on_with_what_has_begun", a_closed_pool_goes_on_with_what_has_begun),
     ("ends::a_join_waits_for_results_that_another_thread_takes", a_join_waits_for_results_that_another_thread_takes),
     ("ends::a_join_leaves_out_what_its_own_thread_would_draw", a_join_leaves_out_what_its_own_thread_would_draw),
+    ("ends::an_executor_ends_though_another_thread_holds_items", an_executor_ends_though_another_thread_holds_items),
+    ("ends::a_join_inside_a_callback_leaves_out_all_items", a_join_inside_a_callback_leaves_out_all_items),
     ("ends::a_dropped_pool_ends_its_results", a_dropped_pool_ends_its_results),
     ("ends::the_thread_of_the_callbacks_ends_with_its_pool", the_thread_of_the_callbacks_ends_with_its_pool),
     ("ends::a_forked_child_may_not_use_the_pool", a_forked_child_may_not_use_the_pool),
@@ -155,6 +157,46 @@ fn a_join_waits_for_results_that_another_thread_takes() {
         assert_eq!(taker.join().unwrap(), 1000);
     });
     drop(pool);
+    work::alone();
+}
+
+/// Takes the other results in another thread once the pool has ended.
+fn left_out(go: impl FnOnce(), mut endless: impl Iterator<Item = ossature::Result<u64>> + Send) {
+    std::thread::scope(|scope| {
+        let ((tell, hear), (goes_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+        let taker = scope.spawn(move || {
+            assert_eq!(endless.next().transpose().unwrap(), Some(0));
+            tell.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            endless.last().map(|value| value.map_err(|error| error.kind()))
+        });
+        hear.recv().unwrap();
+        go();
+        goes_on.send(()).unwrap();
+        assert_eq!(taker.join().unwrap(), Some(Err(ErrorKind::ShutDown)));
+    });
+}
+
+fn an_executor_ends_though_another_thread_holds_items() {
+    let executor = Executor::from(forked(1));
+    let endless = executor.map(work::square, 0..).unwrap();
+    left_out(move || drop(executor), endless);
+    work::alone();
+}
+
+/// The thread that would draw may wait for the callback.
+fn a_join_inside_a_callback_leaves_out_all_items() {
+    let pool = Arc::new(forked(1));
+    let endless = pool.imap(work::square, 0..).unwrap();
+    let inside = pool.clone();
+    let call = move || {
+        let ends = move |_| {
+            inside.close().unwrap();
+            inside.join().unwrap();
+        };
+        assert_eq!(pool.apply_async_with(work::square, (3,), ends).unwrap().get().unwrap(), 9);
+    };
+    left_out(call, endless);
     work::alone();
 }
 

@@ -221,6 +221,9 @@ fn inside_a_callback_nobody_waits_for_callbacks() {
     let (inside, first) = (pool.clone(), tell.clone());
     let one = pool.apply_async_with(work::square, (3,), move |_| {
         let other: AsyncResult<u64> = take.recv_timeout(LONG).unwrap();
+        assert!(other.wait(LONG).unwrap());
+        let readiness = other.readiness().unwrap();
+        assert_eq!(poll(&mut [PollFd::new(&readiness, PollFlags::IN)], LONG).unwrap(), 1);
         inside.close().unwrap();
         inside.join().unwrap();
         first.send(other.get().unwrap()).unwrap();

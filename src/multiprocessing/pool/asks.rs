@@ -157,7 +157,7 @@ impl Hub {
         }
     }
 
-    /// Calls the callbacks of the jobs that are done.
+    /// Calls the callbacks of the jobs that are done, unless a thread calls one: that thread calls the others too.
     fn run_due(&self) {
         while let Some(callback) = self.due.begin() {
             let outer = CALLS.replace(true);
@@ -204,4 +204,9 @@ impl Hub {
 thread_local! {
     /// Whether this thread calls a callback.
     static CALLS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread calls a callback.
+pub(super) fn is_in_callback() -> bool {
+    CALLS.get()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 
+use super::asks::is_in_callback;
 use super::board::{KILLED, TERMINATED};
 use super::drawers::Drawer;
 use super::failure::Failure;
@@ -83,7 +84,11 @@ impl Hub {
                 "cannot join the pool: it is still running; close or terminate it first",
             ));
         }
-        inner.drawers.cut_own();
+        match is_in_callback() {
+            true => inner.drawers.cut_all(), // who draws may wait for this callback
+            false => inner.drawers.cut_own(),
+        }
+        self.wake_others(&inner); // one of them may join
         drop(inner);
         let _waiting = Waiting::begin(&self.waiting);
         loop {
@@ -106,6 +111,14 @@ impl Hub {
             };
             drop(inner);
         }
+    }
+
+    /// Lets nobody give out calls who was admitted.
+    pub(super) fn cut_all(&self) -> Result<()> {
+        let mut inner = self.lock()?;
+        inner.drawers.cut_all();
+        self.wake_others(&inner); // one of them may join
+        Ok(())
     }
 
     /// Somebody who was admitted gives out no more.

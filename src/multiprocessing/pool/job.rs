@@ -56,8 +56,10 @@ impl Due {
         self.state().0.push_back(callback);
     }
 
+    /// Whether there is a callback to call, and no thread calls one.
     pub(super) fn has_any(&self) -> bool {
-        !self.state().0.is_empty()
+        let state = self.state();
+        !state.0.is_empty() && state.1 == 0
     }
 
     /// Whether every callback has ended.
@@ -66,9 +68,13 @@ impl Due {
         state.0.is_empty() && state.1 == 0
     }
 
-    /// The next callback, for a caller that calls it and then says that it [has ended](Self::end).
+    /// The next callback, for a caller that calls it, says that it [has ended](Self::end) and asks for the next. `None`
+    /// while another is being called.
     pub(super) fn begin(&self) -> Option<Callback> {
         let mut state = self.state();
+        if state.1 > 0 {
+            return None;
+        }
         let callback = state.0.pop_front()?;
         state.1 += 1;
         Some(callback)
@@ -121,7 +127,7 @@ struct Inner {
     callbacks: Vec<(Callback, Arc<Due>)>,
     /// How many callbacks come before the result and have not ended. Until then the values stay here.
     before: usize,
-    /// Raised when the result is there.
+    /// Raised when every call has ended, and when the result is there.
     signals: Vec<Arc<EventFd>>,
 }
 
@@ -320,7 +326,7 @@ impl Job {
         inner.failures.values().next().cloned().or_else(|| inner.outcomes.iter().find_map(failed))
     }
 
-    /// Has an event raised once the result is there.
+    /// Has an event raised once every call has ended, and again once the result is there.
     pub(super) fn signal(&self, event: Arc<EventFd>) {
         let mut inner = self.inner();
         inner.signals.push(event);
@@ -452,12 +458,16 @@ impl Inner {
         self.ended == self.given && self.before == 0
     }
 
-    /// Raises the events if the result is there.
+    /// Raises the events if every call has ended, since inside a callback the result is there then. Raises them once
+    /// more when the result is there for all, for a program that heeds changes alone.
     fn signal(&mut self) {
-        if self.has_result() {
-            for signal in self.signals.drain(..) {
-                let _ = signal.try_add(1); // 1 fits above 0
+        if self.ended == self.given {
+            for signal in &self.signals {
+                let _ = signal.try_add(1); // a few fit above 0
             }
+        }
+        if self.has_result() {
+            self.signals.clear();
         }
     }
 }
@@ -491,5 +501,17 @@ mod tests {
         });
         assert!(read.0.has_many());
         assert!(!kept.0.has_many());
+    }
+
+    #[test]
+    fn callbacks_are_called_one_after_the_other() {
+        let due = Due::default();
+        (0..2).for_each(|_| due.add(Box::new(|| ())));
+        assert!(due.has_any() && due.begin().is_some());
+        assert!(!due.has_any() && due.begin().is_none() && !due.has_ended());
+        due.end();
+        assert!(due.has_any() && due.begin().is_some());
+        due.end();
+        assert!(!due.has_any() && due.has_ended());
     }
 }

@@ -250,8 +250,10 @@ impl Pool {
     }
 
     /// Does what [`apply_async`](Self::apply_async) does, and passes the value or the error to `callback`, in a thread
-    /// that the pool starts for its callbacks. The returned result has the value too, decoded once more. Files and
-    /// shared memory in the two values are the same files and memory.
+    /// that the pool starts for its callbacks. The returned result has the value too, decoded once more, also if nobody
+    /// takes it. Files and shared memory in the two values are the same files and memory. Their descriptors stay open
+    /// until the result is taken or dropped. A proxy of a manager in the value is claimed by the callback's value. If
+    /// that value is dropped first, the result is an error.
     ///
     /// As in Python the result is there once the callback has returned, and [`join`](Self::join) waits for all
     /// callbacks. Callbacks are called one after the other. So inside a callback no wait includes callbacks.
@@ -517,12 +519,15 @@ impl Pool {
         self.0.terminate()
     }
 
-    /// Waits until a closed or terminated pool has made its calls, and its workers and callbacks have ended.
+    /// Waits until a closed or terminated pool has made its calls, and its workers and callbacks have ended. It waits
+    /// until the iterators of [`imap`](Self::imap) that other threads use are exhausted or dropped, for ever if they
+    /// never are: [`join_timeout`](Self::join_timeout) has a limit.
     ///
-    /// Results of an [`imap`](Self::imap) that another thread takes are waited for too. What this thread would draw,
-    /// nobody draws meanwhile: the items that it has not drawn are left out, and
+    /// What this thread would draw, nobody draws meanwhile: the items that it has not drawn are left out, and
     /// [`ShutDown`](ErrorKind::ShutDown) comes behind the results of the others. So take the results before the join.
-    /// (In Python a thread of the pool draws the items.)
+    /// (In Python a thread of the pool draws the items.) An iterator counts as that of the thread that used it last;
+    /// until a thread uses it, it counts as that of the thread that began it. A join inside a callback leaves out what
+    /// any thread has not drawn.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,

@@ -61,8 +61,8 @@ impl Shared {
 
     /// The same for somebody who was admitted before the pool was closed.
     pub(super) fn submit_for(&self, admitted: Option<&Admitted>, calls: impl IntoIterator<Item = Call>) -> Result<()> {
-        let goes_on = admitted.is_some_and(|admitted| !admitted.drawer.is_cut());
         let mut state = self.state();
+        let goes_on = admitted.is_some_and(|admitted| !admitted.drawer.is_cut()); // cut under this lock alone
         if state.closed && !goes_on {
             return Err(shut_down());
         }

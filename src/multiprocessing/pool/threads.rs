@@ -260,8 +260,9 @@ impl ThreadPool {
         }
     }
 
-    /// Waits until the threads of a closed or terminated pool have ended. Items of an [`imap`](Self::imap) that this
-    /// thread would draw are left out, as by [`Pool::join`](super::Pool::join).
+    /// Waits until the threads of a closed or terminated pool have ended. It waits until the iterators of
+    /// [`imap`](Self::imap) that other threads use are exhausted or dropped, for ever if they never are. Items that
+    /// this thread would draw are left out, as by [`Pool::join`](super::Pool::join).
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,
