@@ -17,7 +17,7 @@ pub fn run<E: Display>(usage: &str, program: impl FnOnce() -> Result<(), E>) -> 
     }
     let known = |option: &str| usage.split(|c: char| c.is_whitespace() || "[]|".contains(c)).any(|word| word == option);
     if let Some(option) = options.iter().find(|option| !known(option)) {
-        eprintln!("{name}: there is no option {option}\n{usage}");
+        eprintln!("{name}: unknown option {option}\n{usage}");
         return ExitCode::from(2);
     }
     match program() {

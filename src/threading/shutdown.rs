@@ -97,7 +97,7 @@ pub(crate) fn shutdown_if_begun() {
     }
 }
 
-/// Calls [`shutdown`] when it is dropped: keep one in `main`.
+/// A guard that calls [`shutdown`] on drop: keep it in `main`.
 ///
 /// ```
 /// use ossature::threading::{ShutdownGuard, Thread};
@@ -109,11 +109,11 @@ pub(crate) fn shutdown_if_begun() {
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "shutdown happens where this is dropped"]
+#[must_use = "shutdown runs where the guard is dropped"]
 pub struct ShutdownGuard(());
 
 impl ShutdownGuard {
-    /// A guard that calls [`shutdown`] when it is dropped.
+    /// Creates a guard that calls [`shutdown`] on drop.
     #[expect(clippy::new_without_default, reason = "what matters is where it is kept")]
     pub fn new() -> Self {
         Self(())

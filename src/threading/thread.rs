@@ -288,7 +288,7 @@ impl<T> fmt::Debug for Thread<T> {
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "it describes a thread; spawn or prepare makes one"]
+#[must_use = "the builder starts no thread until `spawn` or `prepare`"]
 pub struct ThreadBuilder {
     name: Option<Arc<str>>,
     daemon: Option<bool>,

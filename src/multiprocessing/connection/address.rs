@@ -20,7 +20,7 @@ use crate::multiprocessing::transfer::Trust;
 /// | --- | --- |
 /// | `("localhost", 5000)` | IPv4; for IPv6 use [`Address::Inet6`] |
 /// | `"/run/echo"` | a path |
-/// | `"\0echo"`, `b"\0echo"` | an abstract name, without the zero |
+/// | `"\0echo"`, `b"\0echo"` | an abstract name, without the zero byte |
 /// | `"\\\\.\\pipe\\echo"`, any other bytes, an empty text | an error on this system |
 ///
 /// # Examples
@@ -155,7 +155,7 @@ fn unfit(what: &str, bytes: &[u8], limit: &str) -> Error {
 
 const EMPTY: &str = "an address is empty; Address::arbitrary makes one";
 const ZERO: &str =
-    "a path cannot contain a zero byte (an abstract name is Address::Abstract, or a text that begins with a zero)";
+    "a path cannot contain a zero byte (an abstract name is Address::Abstract, or a text that begins with a zero byte)";
 
 /// Formats the bytes as text, shortened if there are many.
 fn quoted(bytes: &[u8]) -> String {
@@ -268,7 +268,7 @@ impl TryFrom<&[u8]> for Address {
             Some(name) => Ok(Self::Abstract(name.into())),
             None => {
                 let message = format!(
-                    "address {}: the bytes do not begin with a zero, so they are not an abstract name",
+                    "address {}: the bytes do not begin with a zero byte, so they are not an abstract name",
                     quoted(bytes)
                 );
                 Err(Error::new(ErrorKind::InvalidInput, message))

@@ -7,11 +7,12 @@
 //! | 2 | held, threads may sleep: the release must wake one |
 //!
 //! **A waiter tests the word less and less often.** Each test takes the cache line from the holder, which has to fetch
-//! it again for the release. So between two tests there are 1, 2, 4, 8 and then 16 pauses, 100 in all, and then the
-//! waiter sleeps. A thread that wants the lock all the time gets it for several turns, without moving the line at each
-//! turn. (Two such threads on near cores need 15 ns a turn, and 26 ns with a test after each pause.) The price is that
-//! a waiter may see a release 16 pauses late, which is less than half a microsecond. The price is visible if the lock
-//! is held nearly always. It is up to 9 % of the time if the lock is held for 0.3 µs, and wanted again after 0.3 µs.
+//! it again for the release. So between two tests there are 1, 2, 4, 8 and then 16 pauses. Before the last test there
+//! are 5, which makes 100 in all, and then the waiter sleeps. A thread that wants the lock all the time gets it for
+//! several turns, without moving the line at each turn. (Two such threads on near cores need 15 ns a turn, and 26 ns
+//! with a test after each pause.) The price is that a waiter may see a release 16 pauses late, which is less than half
+//! a microsecond. The price is visible if the lock is held nearly always. It is up to 9 % of the time if the lock is
+//! held for 0.3 µs, and wanted again after 0.3 µs.
 //!
 //! Orderings: a take is `Acquire`, a release is `Release`, so the critical sections follow each other. Looking at the
 //! word while spinning is `Relaxed`: it only decides whether to try, and the try orders.
