@@ -143,8 +143,8 @@ impl Bell for Pthread {
     }
 }
 
-/// The least code that does the job: sleepers on one word, each of which takes a bare lock when it is woken. Nothing
-/// survives a death.
+/// The minimum of code for the same purpose: sleepers on one word, each of which takes a bare lock once it is woken.
+/// This code survives no death.
 #[derive(Default)]
 struct Bare {
     number: AtomicU32,

@@ -105,7 +105,7 @@ impl Drop for Executor {
     }
 }
 
-/// A call, and its future value. Clones are the same future.
+/// A call, and its future value. Clones refer to the same future.
 ///
 /// The value stays as bytes until the last clone is dropped, and each [`result`](Self::result) decodes it anew.
 ///

@@ -95,7 +95,7 @@ impl Hub {
         self.check_for(Mode::Open)
     }
 
-    /// The same for a job that has begun, and so goes on in a pool that was closed meanwhile.
+    /// Like [`check`](Self::check), but accepts the mode `begun` too, for a job that began before the pool was closed.
     fn check_for(&self, begun: Mode) -> Result<MutexGuard<'_, HubState>> {
         let state = self.lock()?;
         if state.mode != Mode::Open && state.mode != begun {
@@ -296,7 +296,7 @@ impl Hub {
         }
     }
 
-    /// Waits for callbacks, which are called in this process: until `is_ready`; false when the time ran out.
+    /// Waits until `is_ready`, for callbacks, which this process calls. Returns false if the time ran out.
     pub(crate) fn wait_here(&self, until: Deadline, is_ready: impl Fn(&mut HubState) -> bool) -> Result<bool> {
         let mut state = self.lock()?;
         while !is_ready(&mut state) {

@@ -133,7 +133,7 @@ pub(crate) struct Job {
     /// Whether the job is in the list of jobs with calls to send.
     pub(crate) ready: bool,
     pub(crate) callbacks: Vec<Callback>,
-    /// How many callbacks come before the result and have not ended. Until then the values stay here.
+    /// The number of callbacks that come before the result and have not ended. Until it is 0, the values stay here.
     pub(crate) before: u32,
 }
 
@@ -274,8 +274,8 @@ impl Job {
         self.ended == self.given
     }
 
-    /// Whether the result is there: every call has ended, and every callback that comes before the result. Inside a
-    /// callback nobody waits for callbacks, which are called one after the other.
+    /// Whether the result is available: every call has ended, and every callback that comes before the result. Inside
+    /// a callback no wait includes callbacks, because they are called one after the other.
     pub(crate) fn has_result(&self) -> bool {
         self.is_done() && (self.before == 0 || is_in_callback())
     }
@@ -306,7 +306,7 @@ impl Job {
         Some(outcome)
     }
 
-    /// The outcome of the only call, which stays.
+    /// Returns a copy of the outcome of the only call.
     pub(crate) fn only(&self) -> Option<Outcome> {
         match self.outcomes.front()? {
             Place::Ended(outcome) => Some(outcome.clone()),
@@ -314,8 +314,8 @@ impl Job {
         }
     }
 
-    /// Takes all outcomes that nobody has taken, in the order of the calls, once every call has ended. They stay if a
-    /// callback is to get them.
+    /// Takes all outcomes that were not taken yet, in the order of the calls, once every call has ended. Copies them if
+    /// a callback still needs them.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Outcome> + use<> {
         let places = match self.before {
             0 => std::mem::take(&mut self.outcomes),

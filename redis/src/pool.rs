@@ -441,9 +441,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits until a closed pool has finished its calls, and their callbacks have returned. It does not wait for items
-    /// that an [`imap`](Self::imap) has not drawn: their calls may follow. A local pool waits for such an iterator if
-    /// another thread uses it.
+    /// Waits until a closed pool has finished its calls, and their callbacks have returned. The call does not wait for
+    /// items that an [`imap`](Self::imap) has not drawn: their calls may follow. (A local pool waits for such an
+    /// iterator if another thread uses it.)
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls, and as [`close`](Self::close).

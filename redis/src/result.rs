@@ -43,14 +43,14 @@ impl Held {
         Self { hub: self.hub.clone(), job: self.job, task: self.task }
     }
 
-    /// Waits until the result is there, or until the deadline. Says whether the result is there.
+    /// Waits until the result is available, or until the deadline. Returns whether the result is available.
     pub(crate) fn wait(&self, until: Deadline) -> Result<bool> {
         let done = |state: &mut HubState| state.job(self.job).is_none_or(|job| job.is_done()).then_some(());
         let called = |state: &mut HubState| state.job(self.job).is_none_or(|job| job.has_result());
         Ok(self.hub.wait(until, done)?.is_some() && self.hub.wait_here(until, called)?)
     }
 
-    /// The value of the only call, which has ended. It stays if a callback is to get it.
+    /// Takes the value of the only call, which has ended. Copies the value if a callback still needs it.
     pub(crate) fn one<R: Transfer>(&self) -> Result<R> {
         let outcome = self.hub.lock()?.job(self.job).and_then(|job| match job.failure() {
             Some(failure) => Some(Outcome::failed(&failure)), // a failure may be asked for again
@@ -60,7 +60,7 @@ impl Held {
         decode(self.task, outcome.ok_or_else(|| taken(self.task))?)
     }
 
-    /// The same, and it stays.
+    /// Returns a copy of the value of the only call, which has ended.
     pub(crate) fn one_again<R: Transfer>(&self) -> Result<R> {
         let outcome = self.hub.lock()?.job(self.job).and_then(|job| job.only());
         decode(self.task, outcome.ok_or_else(|| taken(self.task))?)
@@ -86,7 +86,8 @@ impl Held {
         if values.len() == given { Ok(values) } else { Err(taken(self.task)) }
     }
 
-    /// Another handle, for a callback that comes before the result: the result is there once the handle is dropped.
+    /// Makes another handle, for a callback that comes before the result. The result is not available before the handle
+    /// is dropped.
     pub(crate) fn hold_back(&self) -> Before {
         let held = self.twin();
         if let Some(job) = self.hub.state().job(self.job) {
@@ -96,7 +97,7 @@ impl Held {
     }
 }
 
-/// The result is there once this is dropped.
+/// The right of a callback to come before the result: the result is not available before this is dropped.
 pub(crate) struct Before(Held);
 
 impl Before {

@@ -29,7 +29,7 @@ pub(crate) struct Out {
 pub(crate) enum Mode {
     Open,
     Closed,
-    /// As closed, and what has begun gives no more calls either.
+    /// Closed, and maps that began before give no more calls either.
     Terminated,
     Ended,
 }
@@ -48,7 +48,7 @@ pub(crate) struct HubState {
     /// Chunks whose results no caller awaits any more.
     pub(crate) unwanted: Vec<u64>,
     pub(crate) hosts: Vec<Described>,
-    /// How many callbacks there are that have not returned.
+    /// The number of callbacks that have not returned.
     pub(crate) callbacks: usize,
     /// Whether a thread that waits for a result leads.
     pub(crate) led: bool,

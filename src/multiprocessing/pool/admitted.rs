@@ -1,4 +1,4 @@
-//! Calls on their way into the pool, and who may give some after the pool was closed.
+//! The publication of calls, and the right to publish more of them after the pool was closed.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::drawers::Drawer;
 use super::hub::{Hub, Inner};
 use crate::error::Result;
 
-/// The right to give out calls until this is dropped, also when the pool is closed meanwhile.
+/// The right to publish calls until this is dropped, even if the pool is closed meanwhile.
 pub(super) struct Admitted {
     hub: Arc<Hub>,
     pub(super) drawer: Arc<Drawer>,
@@ -32,7 +32,7 @@ impl Drop for Admitted {
 }
 
 impl Hub {
-    /// The same for somebody who was admitted before.
+    /// Like [`check`](Self::check), for a drawer that was admitted before the pool was closed.
     pub(super) fn check_for(&self, drawer: &Drawer) -> Result<()> {
         self.lock()?.check_for(Some(drawer))
     }
@@ -45,7 +45,7 @@ impl Hub {
         self.submit_for(None, chunks)
     }
 
-    /// The same for somebody who was admitted before.
+    /// Like [`submit`](Self::submit), for a drawer that was admitted before the pool was closed.
     pub(super) fn submit_for(&self, drawer: Option<&Drawer>, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;
@@ -60,7 +60,7 @@ impl Hub {
         self.give_out(None, chunk, waits, Self::collect)
     }
 
-    /// Publishes a chunk of an iterator's items. It receives no outcomes: a thread that waits for a result does so.
+    /// Publishes a chunk of an iterator's items, without receiving outcomes: threads that wait for a result do that.
     pub(super) fn submit_next(&self, drawer: &Drawer, chunk: Chunk) -> Result<()> {
         self.give_out(Some(drawer), chunk, true, Self::publish)
     }

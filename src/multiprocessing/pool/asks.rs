@@ -157,7 +157,8 @@ impl Hub {
         }
     }
 
-    /// Calls the callbacks of the jobs that are done, unless a thread calls one: that thread calls the others too.
+    /// Calls the callbacks of the jobs that are done. Does nothing while a thread calls a callback, because that thread
+    /// then calls the others.
     fn run_due(&self) {
         while let Some(callback) = self.due.begin() {
             let outer = CALLS.replace(true);
@@ -170,23 +171,23 @@ impl Hub {
         }
     }
 
-    /// Whether the result of a job is there: every call has ended, and every callback that comes before the result.
-    /// Inside a callback nobody waits for callbacks, which are called one after the other.
+    /// Whether the result of a job is available: every call has ended, and every callback that comes before the result.
+    /// Inside a callback no wait includes callbacks, because they are called one after the other.
     pub(super) fn has_result(&self, job: &Job) -> bool {
         job.has_result() || CALLS.get() && job.is_done()
     }
 
-    /// Waits until the result of a job is there, or `is_enough`; false when the time ran out.
+    /// Waits until the result of a job is available, or `is_enough`. Returns false if the time ran out.
     pub(super) fn wait_for(&self, job: &Arc<Job>, until: Deadline, is_enough: impl Fn() -> bool) -> Result<bool> {
         self.wait_with_callbacks(until, Wanted::Job(job), || self.has_result(job) || is_enough())
     }
 
-    /// Waits until every callback has ended; false when the time ran out.
+    /// Waits until every callback has ended. Returns false if the time ran out.
     pub(super) fn wait_for_callbacks(&self, until: Deadline) -> Result<bool> {
         self.wait_with_callbacks(until, Wanted::Each, || self.due.has_ended() || CALLS.get())
     }
 
-    /// Waits until `is_ready`, and calls the callbacks that are due if there is no thread for them any more.
+    /// Waits until `is_ready`, and calls the due callbacks if the thread for callbacks has ended.
     fn wait_with_callbacks(&self, until: Deadline, wanted: Wanted<'_>, is_ready: impl Fn() -> bool) -> Result<bool> {
         let is_stranded = || self.stranded.load(SeqCst) && self.due.has_any();
         loop {

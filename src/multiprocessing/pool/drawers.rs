@@ -1,35 +1,35 @@
-//! Maps and results of an `imap` that have items to draw. They began before the pool was closed, so they go on
-//! afterwards, and the workers stay until each has ended.
+//! Drawers: maps and `imap` iterators that still have items to draw. They began before the pool was closed, so they
+//! continue after the close, and the workers stay until each drawer has ended.
 //!
-//! An `imap` draws in the thread that takes its results. A [`join`](super::Pool::join) of that thread would wait for
-//! ever, so it cuts what that thread draws: no item follows.
+//! An `imap` draws its items in the thread that takes its results. A [`join`](super::Pool::join) in that thread would
+//! wait forever, so it cuts the drawers of its own thread: they draw no further item.
 
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-/// Somebody with items to draw.
+/// A map or an `imap` iterator with items to draw.
 #[derive(Debug)]
 pub(super) struct Drawer {
-    /// The thread that was the last to draw, or to take a result of those drawn.
+    /// The thread that last drew an item, or took a result of a drawn item.
     thread: AtomicUsize,
     cut: AtomicBool,
 }
 
 impl Drawer {
-    /// Notes that this thread draws, or takes a result.
+    /// Records that the calling thread draws an item, or takes a result.
     pub(super) fn draws_here(&self) {
         self.thread.store(this_thread(), Relaxed);
     }
 
-    /// Whether no item follows.
+    /// Whether the drawer must draw no further item.
     pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Relaxed)
     }
 }
 
-/// A number of this thread, which no other living thread has.
+/// Returns a number of the calling thread that no other living thread has.
 fn this_thread() -> usize {
     thread_local! {
         static HERE: u8 = const { 0 };
@@ -42,14 +42,14 @@ fn this_thread() -> usize {
 pub(super) struct Drawers(Vec<Arc<Drawer>>);
 
 impl Drawers {
-    /// Adds one, which draws in this thread.
+    /// Adds a drawer that draws in the calling thread.
     pub(super) fn begin(&mut self) -> Arc<Drawer> {
         let drawer = Arc::new(Drawer { thread: AtomicUsize::new(this_thread()), cut: AtomicBool::new(false) });
         self.0.push(drawer.clone());
         drawer
     }
 
-    /// Takes one off, if it is there.
+    /// Removes a drawer, if it is in the list.
     pub(super) fn end(&mut self, drawer: &Arc<Drawer>) {
         self.0.retain(|other| !Arc::ptr_eq(other, drawer));
     }
@@ -58,13 +58,13 @@ impl Drawers {
         self.0.is_empty()
     }
 
-    /// Cuts those that draw in this thread.
+    /// Cuts the drawers that draw in the calling thread.
     pub(super) fn cut_own(&mut self) {
         let here = this_thread();
         self.cut(|drawer| drawer.thread.load(Relaxed) == here);
     }
 
-    /// Cuts all.
+    /// Cuts all drawers.
     pub(super) fn cut_all(&mut self) {
         self.cut(|_| true);
     }

@@ -85,7 +85,7 @@ impl Hub {
             ));
         }
         match is_in_callback() {
-            true => inner.drawers.cut_all(), // who draws may wait for this callback
+            true => inner.drawers.cut_all(), // a thread that draws may wait for this callback
             false => inner.drawers.cut_own(),
         }
         self.wake_others(&inner); // one of them may join
@@ -113,7 +113,7 @@ impl Hub {
         }
     }
 
-    /// Lets nobody give out calls who was admitted.
+    /// Takes the right to publish calls from all drawers.
     pub(super) fn cut_all(&self) -> Result<()> {
         let mut inner = self.lock()?;
         inner.drawers.cut_all();
@@ -121,7 +121,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Somebody who was admitted gives out no more.
+    /// Removes a drawer that publishes no more calls.
     pub(super) fn leave(&self, drawer: &Arc<Drawer>) {
         let Ok(mut inner) = self.lock() else { return }; // another process's
         inner.drawers.end(drawer);

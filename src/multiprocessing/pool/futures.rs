@@ -42,9 +42,9 @@ use crate::multiprocessing::transfer::Transfer;
 
 /// A pool as an executor: it takes calls and returns futures.
 ///
-/// Dropping it waits until every call has ended, as Python's `with` does. Items that an iterator of
-/// [`map`](Self::map) has not drawn by then are left out, and [`ShutDown`](ErrorKind::ShutDown) comes behind the
-/// results of the others.
+/// Dropping an executor waits until every call has ended, as Python's `with` does. Items that an iterator of
+/// [`map`](Self::map) has not drawn by then are left out: after the results of the drawn items, the iterator returns
+/// [`ShutDown`](ErrorKind::ShutDown).
 ///
 /// A closed executor does not open again; a new one takes a process start, and a fork for each worker.
 ///
@@ -144,8 +144,8 @@ impl Executor {
         self.0.close()
     }
 
-    /// Refuses further calls, and waits until all calls and their callbacks have ended. As [`Pool::join`], it waits
-    /// until the iterators of [`map`](Self::map) that other threads use are exhausted or dropped.
+    /// Refuses further calls, and waits until all calls and their callbacks have ended. Like [`Pool::join`], it also
+    /// waits until the iterators of [`map`](Self::map) that other threads use are exhausted or dropped.
     ///
     /// # Errors
     /// As [`Pool::join`].
@@ -192,7 +192,7 @@ impl Drop for Executor {
     fn drop(&mut self) {
         // In a forked child it is another process's, and a pool that cannot be waited for is ended by its own drop.
         let _ = self.close();
-        let _ = self.0.0.cut_all(); // nobody may draw them any more
+        let _ = self.0.0.cut_all(); // no thread may draw from them any more
         let _ = self.0.join();
     }
 }
@@ -342,8 +342,8 @@ impl<R: Transfer> Future<R> {
     /// Waits for the value. Each call returns a value of its own. Files and shared memory in these values are the same
     /// files and memory. Their descriptors stay open in this process until the last clone of the future is dropped.
     ///
-    /// A proxy of a manager in the value is claimed by the first value. If that value is dropped before the next call,
-    /// the next call fails.
+    /// If the value contains a proxy of a manager, the first call claims the proxy. If that value is dropped before the
+    /// next call, the next call fails.
     ///
     /// # Errors
     /// As [`AsyncResult::get`]. `EMFILE` when no descriptor is left for a value with descriptors.

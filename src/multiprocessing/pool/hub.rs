@@ -98,7 +98,7 @@ pub(super) struct Inner {
     pub(super) chunks: Vec<Option<Chunk>>,
     pub(super) free: usize,
     pub(super) queue: VecDeque<Chunk>,
-    /// The maps that go on to give out calls when the pool is closed.
+    /// The maps that continue to publish calls after the pool is closed.
     pub(super) drawers: Drawers,
     /// Whether the publishing thread will wait; then it wakes a worker before it sleeps.
     pub(super) waits: bool,
@@ -428,7 +428,7 @@ impl Inner {
         self.check_for(None)
     }
 
-    /// The same, for somebody who was admitted before the pool was closed.
+    /// Like [`check`](Self::check), for a drawer that was admitted before the pool was closed.
     pub(super) fn check_for(&self, drawer: Option<&Drawer>) -> Result<()> {
         if self.interrupted {
             return Err(interrupted());
@@ -460,7 +460,7 @@ impl Inner {
         self.queue.is_empty() && self.free == self.chunks.len()
     }
 
-    /// Whether a closed pool has nothing to do any more.
+    /// Whether a closed pool has no work left.
     pub(super) fn is_finished(&self) -> bool {
         self.is_idle() && self.drawers.is_empty()
     }

@@ -23,8 +23,8 @@ use crate::multiprocessing::transfer::{Transfer, Writing};
 /// at most [`lookahead`](super::Chunked::lookahead) items more than results were taken. A failed call is an error in
 /// its place, and the iteration continues after it.
 ///
-/// The iteration goes on when the pool is closed, and [`join`](super::Pool::join) waits for it in another thread. The
-/// join of the thread that takes the results ends the drawing.
+/// The iteration continues after the pool is closed, and a [`join`](super::Pool::join) in another thread waits for it.
+/// A join in the thread that takes the results ends the drawing.
 ///
 /// A panic of the iterator over the items is raised by [`next`](Iterator::next), after the results of the items before,
 /// as with [`Iterator::map`]. The pool continues, and so does the iteration if the caller catches the panic.
@@ -59,7 +59,7 @@ pub struct IMapIterator<I, R> {
     pub(super) job: Arc<Job>,
     /// The iterator over the items; `None` when it is exhausted.
     items: Option<I>,
-    /// While there are items: the right to give them out.
+    /// The right to publish items, while there are items.
     admitted: Option<Admitted>,
     form: Form,
     chunksize: usize,

@@ -43,7 +43,7 @@ pub(super) enum Keep {
 /// A function to call once a job has ended.
 pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
-/// Callbacks of jobs that are done, of one pool, and how many are being called.
+/// The callbacks of a pool's jobs that are done, and the number of callbacks that are being called.
 #[derive(Default)]
 pub(super) struct Due(Mutex<(VecDeque<Callback>, usize)>);
 
@@ -56,7 +56,7 @@ impl Due {
         self.state().0.push_back(callback);
     }
 
-    /// Whether there is a callback to call, and no thread calls one.
+    /// Whether a callback is due, and no thread calls one.
     pub(super) fn has_any(&self) -> bool {
         let state = self.state();
         !state.0.is_empty() && state.1 == 0
@@ -68,8 +68,8 @@ impl Due {
         state.0.is_empty() && state.1 == 0
     }
 
-    /// The next callback, for a caller that calls it, says that it [has ended](Self::end) and asks for the next. `None`
-    /// while another is being called.
+    /// Returns the next callback. The caller calls it, reports its [end](Self::end) and then requests the next one.
+    /// Returns `None` while another callback is being called.
     pub(super) fn begin(&self) -> Option<Callback> {
         let mut state = self.state();
         if state.1 > 0 {
@@ -85,7 +85,7 @@ impl Due {
     }
 }
 
-/// A callback that comes before the result: the result is there once this is dropped.
+/// The right of a callback to come before the result: the result is not available before this is dropped.
 pub(super) struct Before(Arc<Job>);
 
 impl Drop for Before {
@@ -125,9 +125,9 @@ struct Inner {
     /// The values of a plain job.
     plain: Option<Values>,
     callbacks: Vec<(Callback, Arc<Due>)>,
-    /// How many callbacks come before the result and have not ended. Until then the values stay here.
+    /// The number of callbacks that come before the result and have not ended. Until it is 0, the values stay here.
     before: usize,
-    /// Raised when every call has ended, and when the result is there.
+    /// The events to raise when every call has ended, and again when the result is available.
     signals: Vec<Arc<EventFd>>,
 }
 
@@ -253,7 +253,7 @@ impl Job {
         inner.ended == inner.given
     }
 
-    /// The same, and every callback that comes before the result has ended.
+    /// Whether every call, and every callback that comes before the result, has ended.
     pub(super) fn has_result(&self) -> bool {
         self.inner().has_result()
     }
@@ -293,7 +293,7 @@ impl Job {
         Some(outcome)
     }
 
-    /// Takes the value of the only call. A failure stays, and so does a value that a callback is to get.
+    /// Takes the value of the only call. Copies a failure, and a value that a callback still needs.
     pub(super) fn take_value(&self) -> Result<Outcome> {
         let mut inner = self.inner();
         let stays = inner.before > 0;
@@ -308,7 +308,7 @@ impl Job {
         }
     }
 
-    /// The end of the only call, which stays.
+    /// Returns a copy of the end of the only call.
     pub(super) fn outcome(&self) -> Result<Outcome> {
         match self.inner().outcomes.front() {
             Some(Place::Ended(outcome)) => Ok(outcome.clone()),
@@ -326,14 +326,14 @@ impl Job {
         inner.failures.values().next().cloned().or_else(|| inner.outcomes.iter().find_map(failed))
     }
 
-    /// Has an event raised once every call has ended, and again once the result is there.
+    /// Registers an event, which is raised once every call has ended, and again once the result is available.
     pub(super) fn signal(&self, event: Arc<EventFd>) {
         let mut inner = self.inner();
         inner.signals.push(event);
         inner.signal();
     }
 
-    /// Has the result be there only once this is dropped, for a callback that comes before.
+    /// Delays the result until the returned value is dropped, for a callback that comes before the result.
     pub(super) fn hold_back(self: &Arc<Self>) -> Before {
         self.inner().before += 1;
         Before(self.clone())
@@ -418,12 +418,12 @@ fn shared(bytes: &[u8], descriptors: Descriptors) -> Arc<Packed> {
     Arc::new(Packed { bytes: bytes.to_vec(), descriptors })
 }
 
-/// The same values once more.
+/// Copies the values.
 fn copy(kept: Option<&Kept>, task: &str) -> Result<Option<Kept>> {
     kept.map(Kept::try_clone).transpose().map_err(|error| no_copy(error, task))
 }
 
-/// The value is wanted twice, and its descriptors cannot be copied.
+/// Returns the error of a value that is needed twice, and whose descriptors cannot be copied.
 #[cold]
 fn no_copy(error: Error, task: &str) -> Error {
     let text =
@@ -458,8 +458,8 @@ impl Inner {
         self.ended == self.given && self.before == 0
     }
 
-    /// Raises the events if every call has ended, since inside a callback the result is there then. Raises them once
-    /// more when the result is there for all, for a program that heeds changes alone.
+    /// Raises the events if every call has ended, because inside a callback the result is available then. Raises them
+    /// once more when the result is available to all threads, for edge-triggered polls.
     fn signal(&mut self) {
         if self.ended == self.given {
             for signal in &self.signals {

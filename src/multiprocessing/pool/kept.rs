@@ -150,7 +150,7 @@ impl Kept {
         }
     }
 
-    /// The same values once more, with copies of the descriptors.
+    /// Copies the values and their descriptors.
     ///
     /// # Errors
     /// `EMFILE` when no descriptor is left.

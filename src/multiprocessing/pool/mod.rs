@@ -250,13 +250,13 @@ impl Pool {
     }
 
     /// Does what [`apply_async`](Self::apply_async) does, and passes the value or the error to `callback`, in a thread
-    /// that the pool starts for its callbacks. The returned result has the value too, decoded once more, also if nobody
-    /// takes it. Files and shared memory in the two values are the same files and memory. Their descriptors stay open
-    /// until the result is taken or dropped. A proxy of a manager in the value is claimed by the callback's value. If
-    /// that value is dropped first, the result is an error.
+    /// that the pool starts for its callbacks. The returned result keeps a copy of the value, which is decoded again.
+    /// Files and shared memory in the two values are the same files and memory. Their descriptors stay open until the
+    /// result is taken or dropped. If the value contains a proxy of a manager, the callback claims the proxy. If the
+    /// callback then drops the value before the result is taken, the result is an error.
     ///
-    /// As in Python the result is there once the callback has returned, and [`join`](Self::join) waits for all
-    /// callbacks. Callbacks are called one after the other. So inside a callback no wait includes callbacks.
+    /// As in Python, the result is available once the callback has returned, and [`join`](Self::join) waits for all
+    /// callbacks. Callbacks are called one after the other, so inside a callback no wait includes callbacks.
     ///
     /// A panic of a callback is printed, and the other callbacks are called. A pool has its thread from the first
     /// callback on, so the program cannot fork. The thread ends after the last callback of a pool that was dropped or
@@ -519,15 +519,15 @@ impl Pool {
         self.0.terminate()
     }
 
-    /// Waits until a closed or terminated pool has made its calls, and its workers and callbacks have ended. It waits
-    /// until the iterators of [`imap`](Self::imap) that other threads use are exhausted or dropped, for ever if they
-    /// never are: [`join_timeout`](Self::join_timeout) has a limit.
+    /// Waits until a closed or terminated pool has made its calls, and its workers and callbacks have ended. The call
+    /// also waits until the iterators of [`imap`](Self::imap) that other threads use are exhausted or dropped, forever
+    /// if they never are: [`join_timeout`](Self::join_timeout) has a limit.
     ///
-    /// What this thread would draw, nobody draws meanwhile: the items that it has not drawn are left out, and
-    /// [`ShutDown`](ErrorKind::ShutDown) comes behind the results of the others. So take the results before the join.
-    /// (In Python a thread of the pool draws the items.) An iterator counts as that of the thread that used it last;
-    /// until a thread uses it, it counts as that of the thread that began it. A join inside a callback leaves out what
-    /// any thread has not drawn.
+    /// An iterator draws its items in the thread that uses it, and the calling thread draws none while it joins. So the
+    /// items that its own iterators have not drawn are left out: after the results of the drawn items, such an iterator
+    /// returns [`ShutDown`](ErrorKind::ShutDown). Take the results before the join. (In Python a thread of the pool
+    /// draws the items.) An iterator belongs to the thread that used it last, and at first to the thread that made it.
+    /// A join inside a callback does the same to the iterators of all threads.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,

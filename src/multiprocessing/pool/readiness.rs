@@ -18,9 +18,10 @@ use crate::error::{Error, Result};
 /// A program that finds the descriptor readable calls `ready`. That call receives the outcomes of the workers, and
 /// makes the descriptor unreadable again if the result is not there.
 ///
-/// While a callback that comes before the result is called, the descriptor stays readable and `ready` returns false,
-/// since inside a callback the result is there. For that time, call [`wait`](super::AsyncResult::wait) instead of a
-/// poll. The event comes once more after the callback, for an edge-triggered poll.
+/// While a callback that comes before the result is being called, the descriptor stays readable and `ready` returns
+/// false, because inside that callback the result is available. During this time, call
+/// [`wait`](super::AsyncResult::wait) in place of a poll. After the callback the event is raised again, for
+/// edge-triggered polls.
 ///
 /// # Examples
 /// By poll(2), and by epoll(7):

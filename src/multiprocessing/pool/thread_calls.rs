@@ -1,4 +1,4 @@
-//! The calls of a pool of threads: who gives them, and the life of a thread that makes them.
+//! The calls of a pool of threads: the right to give calls, and the loop of a thread that makes them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ pub(super) struct PoolState {
     /// The number of threads that wait for a call.
     idle: usize,
     pub(super) closed: bool,
-    /// The maps that go on to give calls when the pool is closed.
+    /// The maps that continue to give calls after the pool is closed.
     pub(super) drawers: Drawers,
 }
 
@@ -59,7 +59,7 @@ impl Shared {
         self.submit_for(None, calls)
     }
 
-    /// The same for somebody who was admitted before the pool was closed.
+    /// Like [`submit`](Self::submit), for a drawer that was admitted before the pool was closed.
     pub(super) fn submit_for(&self, admitted: Option<&Admitted>, calls: impl IntoIterator<Item = Call>) -> Result<()> {
         let mut state = self.state();
         let goes_on = admitted.is_some_and(|admitted| !admitted.drawer.is_cut()); // cut under this lock alone
@@ -81,7 +81,7 @@ fn shut_down() -> Error {
     Error::new(ErrorKind::ShutDown, "the pool is closed and takes no more calls")
 }
 
-/// The right to give calls until this is dropped, also when the pool is closed meanwhile.
+/// The right to give calls until this is dropped, even if the pool is closed meanwhile.
 pub(super) struct Admitted {
     pub(super) shared: Arc<Shared>,
     pub(super) drawer: Arc<Drawer>,

@@ -260,9 +260,9 @@ impl ThreadPool {
         }
     }
 
-    /// Waits until the threads of a closed or terminated pool have ended. It waits until the iterators of
-    /// [`imap`](Self::imap) that other threads use are exhausted or dropped, for ever if they never are. Items that
-    /// this thread would draw are left out, as by [`Pool::join`](super::Pool::join).
+    /// Waits until the threads of a closed or terminated pool have ended. The call also waits until the iterators of
+    /// [`imap`](Self::imap) that other threads use are exhausted or dropped, forever if they never are. Items of the
+    /// calling thread's own iterators are left out, as by [`Pool::join`](super::Pool::join).
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,
@@ -428,7 +428,7 @@ pub struct ThreadIMap<I, F, R> {
     gathered: Arc<Gathered<R>>,
     f: Arc<F>,
     items: Option<I>,
-    /// While there are items: the right to give them out.
+    /// The right to give items, while there are items.
     admitted: Option<Admitted>,
     ahead: usize,
     under_way: usize,

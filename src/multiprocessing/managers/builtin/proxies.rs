@@ -333,7 +333,7 @@ impl<T: Element> QueueProxy<T> {
         /// Refuses new items. Every later `get` on an empty queue raises `queue.ShutDown`. CPython's queues have this
         /// method since 3.13.
         shutdown() -> () = "shutdown"(false);
-        /// The same, and takes out the items that are there: Python's `shutdown(immediate=True)`.
+        /// Shuts the queue down and removes its items: Python's `shutdown(immediate=True)`.
         shutdown_now() -> () = "shutdown"(true);
     }
 
