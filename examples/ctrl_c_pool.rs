@@ -19,6 +19,9 @@ usage: ctrl_c_pool
 Counts the primes below ever greater numbers with three workers, until Ctrl-C.
   --self-test  interrupts the program, and checks that it ends within a second and leaves no worker";
 
+/// The number of workers.
+const WORKERS: usize = 3;
+
 /// The number of numbers in one task.
 const STEP: u64 = 20_000;
 
@@ -35,17 +38,20 @@ fn program(arguments: &[&str]) -> Outcome {
         return unknown(arguments);
     }
     thread::interrupt_on(Signal::INT)?; // before the pool, whose processes then leave Ctrl-C to this one
-    let pool = Pool::new(3)?;
-    let (mut count, mut below) = (0, 0);
+    let pool = Pool::new(WORKERS)?;
+    let (mut count, mut below, mut are_listed) = (0, 0, false);
     for found in pool.imap(primes, (0..).step_by(STEP as usize))? {
         match found {
             Ok(found) => (count, below) = (count + found, below + STEP),
             Err(error) if error.kind() == ErrorKind::Interrupted => break, // the workers end
             Err(error) => return Err(error.into()),
         }
-        if below == 3 * STEP {
-            let workers = pool.stats()?.into_iter().filter_map(|worker| worker.pid);
-            workers.for_each(|pid| println!("a worker is process {}", pid.as_raw_nonzero()));
+        if below >= 3 * STEP && !are_listed {
+            // A worker that has not started yet has no number: then the next turn lists all of them.
+            let workers: Vec<_> = pool.stats()?.into_iter().filter_map(|worker| worker.pid).collect();
+            are_listed = workers.len() == WORKERS;
+            let listed = workers.iter().filter(|_| are_listed);
+            listed.for_each(|pid| println!("a worker is process {}", pid.as_raw_nonzero()));
         }
         println!("{count} primes below {below}");
     }
@@ -56,7 +62,7 @@ fn program(arguments: &[&str]) -> Outcome {
 
 fn self_test() -> Outcome {
     let mut running = Running::start(&[])?;
-    running.until("primes below", 5)?;
+    running.until("a worker is process", WORKERS)?;
     let begun = Instant::now();
     running.signal_group(Signal::INT)?;
     let text = running.finish()?;
@@ -65,7 +71,7 @@ fn self_test() -> Outcome {
     let last = text.lines().last().unwrap_or_default();
     expect(last.starts_with("stopped: ") && text.contains("\n6057 primes below 60000\n"), "the count", &text)?;
     let mut workers = text.lines().filter_map(|line| line.strip_prefix("a worker is process "));
-    expect(workers.clone().count() == 3, "three workers", &text)?;
+    expect(workers.clone().count() == WORKERS, "three workers", &text)?;
     expect(workers.all(|pid| !Path::new("/proc").join(pid).exists()), "no worker is left", &text)?;
     println!("ok");
     Ok(())
