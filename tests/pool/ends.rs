@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("ends::a_closed_pool_goes_on_with_what_has_begun", a_closed_pool_goes_on_with_what_has_begun),
     ("ends::a_join_waits_for_results_that_another_thread_takes", a_join_waits_for_results_that_another_thread_takes),
     ("ends::a_join_leaves_out_what_its_own_thread_would_draw", a_join_leaves_out_what_its_own_thread_would_draw),
+    ("ends::a_join_leaves_out_what_an_ended_thread_would_draw", a_join_leaves_out_what_an_ended_thread_would_draw),
     ("ends::an_executor_ends_though_another_thread_holds_items", an_executor_ends_though_another_thread_holds_items),
     ("ends::a_join_inside_a_callback_leaves_out_all_items", a_join_inside_a_callback_leaves_out_all_items),
     ("ends::a_dropped_pool_ends_its_results", a_dropped_pool_ends_its_results),
@@ -213,6 +214,23 @@ fn a_join_leaves_out_what_its_own_thread_would_draw() {
     assert!(!values.is_empty() && values.iter().zip(1..).all(|(value, n)| *value == Ok(n * n)), "{kinds:?}");
     assert!(endless.next().is_none());
     drop((endless, pool));
+    work::alone();
+}
+
+fn a_join_leaves_out_what_an_ended_thread_would_draw() {
+    let pool = forked(1);
+    let mut taken = pool.imap(work::square, 0..).unwrap();
+    let (tell, hear) = mpsc::channel();
+    // It may still be about to end when the join begins.
+    std::thread::spawn(move || {
+        assert_eq!(taken.next().transpose().unwrap(), Some(0));
+        tell.send(taken).unwrap();
+    });
+    let mut taken = hear.recv().unwrap();
+    pool.close().unwrap();
+    pool.join().unwrap();
+    assert_eq!(taken.by_ref().last().unwrap().unwrap_err().kind(), ErrorKind::ShutDown);
+    drop((taken, pool));
     work::alone();
 }
 

@@ -2,25 +2,37 @@
 //! continue after the close, and the workers stay until each drawer has ended.
 //!
 //! An `imap` draws its items in the thread that takes its results. A [`join`](super::Pool::join) in that thread would
-//! wait forever, so it cuts the drawers of its own thread: they draw no further item.
+//! wait forever, so it cuts the drawers of its own thread, and of threads that have ended: they draw no further item.
 
-use std::ptr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// The time between two checks of a join whether a thread that draws has ended, which wakes no other thread.
+pub(super) const CHECK: Duration = Duration::from_millis(50);
 
 /// A map or an `imap` iterator with items to draw.
 #[derive(Debug)]
 pub(super) struct Drawer {
     /// The thread that last drew an item, or took a result of a drawn item.
-    thread: AtomicUsize,
+    thread: Mutex<Weak<()>>,
     cut: AtomicBool,
 }
 
 impl Drawer {
     /// Records that the calling thread draws an item, or takes a result.
     pub(super) fn draws_here(&self) {
-        self.thread.store(this_thread(), Relaxed);
+        let (here, mut thread) = (this_thread(), self.thread.lock().unwrap_or_else(PoisonError::into_inner));
+        if !thread.ptr_eq(&here) {
+            *thread = here;
+        }
+    }
+
+    /// Whether the drawer draws in the calling thread, or in a thread that has ended.
+    fn is_own(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.strong_count() == 0 || thread.ptr_eq(&this_thread())
     }
 
     /// Whether the drawer must draw no further item.
@@ -29,12 +41,12 @@ impl Drawer {
     }
 }
 
-/// Returns a number of the calling thread that no other living thread has.
-fn this_thread() -> usize {
+/// Returns a mark of the calling thread, which loses its owner when the thread ends.
+fn this_thread() -> Weak<()> {
     thread_local! {
-        static HERE: u8 = const { 0 };
+        static HERE: Arc<()> = Arc::new(());
     }
-    HERE.with(|here| ptr::from_ref(here).addr())
+    HERE.try_with(Arc::downgrade).unwrap_or_default()
 }
 
 /// The drawers of a pool.
@@ -44,7 +56,7 @@ pub(super) struct Drawers(Vec<Arc<Drawer>>);
 impl Drawers {
     /// Adds a drawer that draws in the calling thread.
     pub(super) fn begin(&mut self) -> Arc<Drawer> {
-        let drawer = Arc::new(Drawer { thread: AtomicUsize::new(this_thread()), cut: AtomicBool::new(false) });
+        let drawer = Arc::new(Drawer { thread: Mutex::new(this_thread()), cut: AtomicBool::new(false) });
         self.0.push(drawer.clone());
         drawer
     }
@@ -58,10 +70,9 @@ impl Drawers {
         self.0.is_empty()
     }
 
-    /// Cuts the drawers that draw in the calling thread.
+    /// Cuts the drawers that draw in the calling thread, or in a thread that has ended.
     pub(super) fn cut_own(&mut self) {
-        let here = this_thread();
-        self.cut(|drawer| drawer.thread.load(Relaxed) == here);
+        self.cut(Drawer::is_own);
     }
 
     /// Cuts all drawers.
@@ -85,14 +96,27 @@ mod tests {
     #[test]
     fn a_join_cuts_what_its_own_thread_draws() {
         let mut drawers = Drawers::default();
-        let [here, moved, elsewhere] = [(); 3].map(|()| drawers.begin());
-        std::thread::scope(|scope| {
-            scope.spawn(|| elsewhere.draws_here());
-            scope.spawn(|| moved.draws_here());
-        });
+        let [here, moved, elsewhere, ended] = [(); 4].map(|()| drawers.begin());
+        std::thread::spawn({
+            let (moved, ended) = (moved.clone(), ended.clone());
+            move || [moved, ended].iter().for_each(|drawer| drawer.draws_here())
+        })
+        .join()
+        .unwrap();
         moved.draws_here();
-        drawers.cut_own();
-        assert_eq!([&here, &moved, &elsewhere].map(|drawer| drawer.is_cut()), [true, true, false]);
+        let (draws, over) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                elsewhere.draws_here();
+                draws.wait();
+                over.wait();
+            });
+            draws.wait();
+            drawers.cut_own();
+            let are_cut = [&here, &moved, &elsewhere, &ended].map(|drawer| drawer.is_cut());
+            over.wait();
+            assert_eq!(are_cut, [true, true, false, true]);
+        });
         assert!(!drawers.is_empty());
         drawers.end(&here);
         drawers.end(&elsewhere);

@@ -8,7 +8,7 @@ use ossature_sys::deadline::Deadline;
 
 use super::asks::is_in_callback;
 use super::board::{KILLED, TERMINATED};
-use super::drawers::Drawer;
+use super::drawers::{CHECK, Drawer};
 use super::failure::Failure;
 use super::fallen::LAST;
 use super::ground::raise;
@@ -93,6 +93,7 @@ impl Hub {
         let _waiting = Waiting::begin(&self.waiting);
         loop {
             let mut inner = self.lock()?;
+            inner.drawers.cut_own(); // a thread that drew may have ended meanwhile
             self.collect(&mut inner)?;
             self.heed(&mut inner)?;
             let succeeds = inner.fallen.is_some() || inner.rising;
@@ -105,9 +106,13 @@ impl Hub {
             if deadline.has_passed() {
                 return Ok(false);
             }
+            let until = match inner.drawers.is_empty() {
+                true => deadline,
+                false => deadline.min(Deadline::after(CHECK)),
+            };
             inner = match inner.led {
-                true => self.follow(inner, deadline),
-                false => self.lead(inner, deadline, Wanted::All)?,
+                true => self.follow(inner, until),
+                false => self.lead(inner, until, Wanted::All)?,
             };
             drop(inner);
         }

@@ -527,7 +527,8 @@ impl Pool {
     /// items that its own iterators have not drawn are left out: after the results of the drawn items, such an iterator
     /// returns [`ShutDown`](ErrorKind::ShutDown). Take the results before the join. (In Python a thread of the pool
     /// draws the items.) An iterator belongs to the thread that used it last, and at first to the thread that made it.
-    /// A join inside a callback does the same to the iterators of all threads.
+    /// Undrawn items of an iterator whose thread has ended are left out too. Inside a callback, those of all iterators
+    /// are left out.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a pool that still takes calls,

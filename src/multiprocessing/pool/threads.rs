@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ossature_sys::deadline::Deadline;
 
 use super::chunk::default_chunksize;
+use super::drawers::CHECK;
 use super::gathered::{Gathered, taken};
 use super::refusal::Refusal;
 use super::thread_calls::{Admitted, Call, Shared};
@@ -275,9 +276,15 @@ impl ThreadPool {
                 "cannot join the pool: it is still running; close or terminate it first",
             ));
         }
-        state.drawers.cut_own();
-        drop(state);
-        self.shared.ready.notify_all();
+        loop {
+            state.drawers.cut_own();
+            let has_drawers = !state.drawers.is_empty();
+            drop(state);
+            self.shared.ready.notify_all();
+            let Some(thread) = self.threads.first().filter(|_| has_drawers) else { break };
+            thread.join_timeout(CHECK)?; // a thread that draws may end meanwhile
+            state = self.shared.state();
+        }
         self.threads.iter().try_for_each(Thread::join)
     }
 }
