@@ -42,11 +42,12 @@ use crate::multiprocessing::transfer::Transfer;
 
 /// A pool as an executor: it takes calls and returns futures.
 ///
-/// Dropping an executor waits until every call has ended, as Python's `with` does. Items that an iterator of
-/// [`map`](Self::map) has not drawn by then are left out: after the results of the drawn items, the iterator returns
-/// [`ShutDown`](ErrorKind::ShutDown).
+/// Dropping an executor waits until every published call has ended. Items that an iterator of [`map`](Self::map) has
+/// not drawn by then, in this or another thread, are left out: after the results of the drawn items, the iterator
+/// returns [`ShutDown`](ErrorKind::ShutDown). Python's `with` waits for all items, as [`shutdown`](Self::shutdown) does
+/// for iterators of other threads.
 ///
-/// A closed executor does not open again; a new one takes a process start, and a fork for each worker.
+/// A closed executor does not open again. A new executor costs a process start, and a fork for each worker.
 ///
 /// # Examples
 /// ```standalone_crate
@@ -342,8 +343,8 @@ impl<R: Transfer> Future<R> {
     /// Waits for the value. Each call returns a value of its own. Files and shared memory in these values are the same
     /// files and memory. Their descriptors stay open in this process until the last clone of the future is dropped.
     ///
-    /// If the value contains a proxy of a manager, the first call claims the proxy. If that value is dropped before the
-    /// next call, the next call fails.
+    /// If the value contains a proxy of a manager, the first returned value keeps the object. If that value is dropped
+    /// before the next call, the next call fails.
     ///
     /// # Errors
     /// As [`AsyncResult::get`]. `EMFILE` when no descriptor is left for a value with descriptors.

@@ -69,8 +69,8 @@
 //! descriptors: see [`transfer`](crate::multiprocessing::transfer). Such a call is sent to a worker separately, and may
 //! begin before earlier calls.
 //!
-//! **No thread in this process.** A thread that waits for a result collects the results of all threads. If a process
-//! makes no call for long, its workers wait as soon as their outcomes fill their streams, 128 KiB each.
+//! **No thread in this process**, except for callbacks. A thread that waits for a result collects the results of all
+//! threads. If a process makes no call for long, a worker waits once its uncollected results take 128 KiB.
 //!
 //! | Python | here |
 //! | --- | --- |
@@ -252,15 +252,15 @@ impl Pool {
     /// Does what [`apply_async`](Self::apply_async) does, and passes the value or the error to `callback`, in a thread
     /// that the pool starts for its callbacks. The returned result keeps a copy of the value, which is decoded again.
     /// Files and shared memory in the two values are the same files and memory. Their descriptors stay open until the
-    /// result is taken or dropped. If the value contains a proxy of a manager, the callback claims the proxy. If the
-    /// callback then drops the value before the result is taken, the result is an error.
+    /// result is taken or dropped. If the value contains a proxy of a manager, the callback's copy keeps the object. If
+    /// the callback drops that copy before the result is taken, the result is an error.
     ///
     /// As in Python, the result is available once the callback has returned, and [`join`](Self::join) waits for all
     /// callbacks. Callbacks are called one after the other, so inside a callback no wait includes callbacks.
     ///
-    /// A panic of a callback is printed, and the other callbacks are called. A pool has its thread from the first
-    /// callback on, so the program cannot fork. The thread ends after the last callback of a pool that was dropped or
-    /// terminated.
+    /// A panic of a callback is printed, and the other callbacks are called. The pool starts the thread at the first
+    /// call with a callback, and from then on the program cannot fork. The thread ends after the last callback of a
+    /// dropped or terminated pool. The drop of a pool does not wait for callbacks.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async); `EAGAIN` when the system has no room for the thread. The callback gets
@@ -373,7 +373,8 @@ impl Pool {
     /// there is no [`chunksize`](Self::chunksize) and no exact `size_hint`, all items are drawn first.
     ///
     /// The chunks that no worker has are cancelled when an item cannot be serialised, the iterator panics, or the pool
-    /// is terminated meanwhile. A worker still makes the calls of the chunk that it has. All values are lost then.
+    /// is terminated meanwhile. A worker still makes the calls of the chunk that it has. All values of this map are
+    /// lost then.
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -391,7 +392,7 @@ impl Pool {
     /// through shared memory, without serialisation. For short calls this is several times faster.
     ///
     /// The items of a chunk and their values have 16 MiB at most, whatever the chunk size. When a worker dies, only the
-    /// running call is charged, as with `map`.
+    /// running call fails, as with `map`.
     ///
     /// # Errors
     /// As [`map`](Self::map).
@@ -454,7 +455,7 @@ impl Pool {
     /// Calls `target` with each item, one item to a chunk. The iterator yields the values in the order of the items.
     ///
     /// # Errors
-    /// As [`apply_async`](Self::apply_async), for the items that are drawn at once.
+    /// As [`apply_async`](Self::apply_async), for the items that this call draws.
     pub fn imap<F, A, I>(&self, target: F, items: I) -> Result<IMapIterator<I::IntoIter, F::Output>>
     where
         F: Target<(A,)>,
@@ -499,8 +500,8 @@ impl Pool {
     ///
     /// As in Python, a map or [`imap`](Self::imap) that began before goes on to its last item.
     ///
-    /// The supervisor stays until this process has taken in the last outcome: by [`join`](Self::join), by a wait for a
-    /// result, or by the drop of the pool.
+    /// The supervisor process ends once this process has received the result of the last call: in
+    /// [`join`](Self::join), in a wait for a result, or at the drop of the pool.
     ///
     /// # Errors
     /// [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
@@ -508,7 +509,8 @@ impl Pool {
         self.0.close()
     }
 
-    /// Ends all workers, whatever they do: by `SIGTERM`, and five seconds later by `SIGKILL`. Unfinished calls are
+    /// Ends all workers, whatever they do: by `SIGTERM`, and five seconds later by `SIGKILL`. The supervisor process
+    /// sends both, so the workers stay while that process is stopped. Unfinished calls are
     /// [`Cancelled`](ErrorKind::Cancelled) at once.
     ///
     /// Differs from Python, where a wait for the result of such a call never ends.
