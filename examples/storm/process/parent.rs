@@ -45,7 +45,7 @@ pub fn work(Memory(board): Memory<Board>, length: Duration, code: u8) -> u8 {
     code
 }
 
-/// Takes turn after turn, until the parent is told to end or is killed.
+/// Takes turn after turn, until the board orders the end or this process is killed.
 pub fn run(board: &Shm<Board>, seed: u64) -> u8 {
     // The storm may be killed too; what it has made goes with it.
     let storm = parent_id();
