@@ -174,7 +174,7 @@ impl Hub {
     /// Whether the result of a job is available: every call has ended, and every callback that comes before the result.
     /// Inside a callback no wait includes callbacks, because they are called one after the other.
     pub(super) fn has_result(&self, job: &Job) -> bool {
-        job.has_result() || CALLS.get() && job.is_done()
+        job.has_result() || is_in_callback() && job.is_done()
     }
 
     /// Waits until the result of a job is available, or `is_enough`. Returns false if the time ran out.
@@ -184,7 +184,7 @@ impl Hub {
 
     /// Waits until every callback has ended. Returns false if the time ran out.
     pub(super) fn wait_for_callbacks(&self, until: Deadline) -> Result<bool> {
-        self.wait_with_callbacks(until, Wanted::Each, || self.due.has_ended() || CALLS.get())
+        self.wait_with_callbacks(until, Wanted::Each, || self.due.has_ended() || is_in_callback())
     }
 
     /// Waits until `is_ready`, and calls the due callbacks if the thread for callbacks has ended.

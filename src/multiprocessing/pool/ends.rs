@@ -84,16 +84,14 @@ impl Hub {
                 "cannot join the pool: it is still running; close or terminate it first",
             ));
         }
-        match is_in_callback() {
-            true => inner.drawers.cut_all(), // a thread that draws may wait for this callback
-            false => inner.drawers.cut_own(),
+        if is_in_callback() {
+            inner.drawers.cut_all(); // a thread that draws may wait for this callback
         }
-        self.wake_others(&inner); // one of them may join
         drop(inner);
         let _waiting = Waiting::begin(&self.waiting);
         loop {
             let mut inner = self.lock()?;
-            inner.drawers.cut_own(); // a thread that drew may have ended meanwhile
+            inner.drawers.cut_own(); // each time, because a thread that drew may have ended meanwhile
             self.collect(&mut inner)?;
             self.heed(&mut inner)?;
             let succeeds = inner.fallen.is_some() || inner.rising;
