@@ -194,7 +194,7 @@ impl RobustList<'_> {
 
     #[inline(never)]
     fn linked_behind(self, node: &Node) -> Option<&Node> {
-        let elsewhere = node.home.load(Relaxed).wrapping_add(core::mem::offset_of!(Node, next));
+        let elsewhere = node.linked_at().wrapping_add(core::mem::offset_of!(Node, next));
         let mut listed = false;
         for entry in self.entries() {
             if entry == node.entry() {
@@ -259,7 +259,7 @@ impl RobustList<'_> {
     /// `depth` is left as it was: any number is a bound of one entry.
     #[inline(always)]
     pub(crate) fn link_alone(self, node: &Node) {
-        node.home.store(core::ptr::from_ref(node).expose_provenance(), Relaxed);
+        node.home.store(node.mark(), Relaxed);
         node.next.store(self.end(), Relaxed);
         // `prev` is not read while a node is at the front, and is set when another comes before it.
         compiler_fence(SeqCst);
@@ -277,7 +277,7 @@ impl RobustList<'_> {
     pub(crate) fn link(self, node: &Node, depth: u32) {
         let first = self.head.list.load(Relaxed);
         node.depth.store(depth, Relaxed);
-        node.home.store(core::ptr::from_ref(node).expose_provenance(), Relaxed);
+        node.home.store(node.mark(), Relaxed);
         node.next.store(first, Relaxed);
         #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
         {

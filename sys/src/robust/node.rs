@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicU32, AtomicUsize, fence};
 
-use super::word::{FUTEX_AT, LockWord};
+use super::word::{FUTEX_AT, LockWord, OWNER, half};
 use crate::raw;
 
 /// One entry of a thread's list: the futex word has the same distance from `next` as in this libc's mutexes.
@@ -25,7 +25,7 @@ pub(crate) struct Node {
     #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
     pub(super) prev: AtomicUsize,
     pub(super) next: AtomicUsize,
-    /// The address of the node in the process whose thread linked it last.
+    /// The [mark](Self::mark) of the thread that linked the node last, and of the address that the node had for it.
     pub(super) home: AtomicUsize,
     /// The depth: 32-bit musl has no room for it before the links.
     #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
@@ -78,11 +78,46 @@ impl Node {
         is_seen(depth) && same
     }
 
-    /// Whether a thread of this process has the node in its list, through this mapping of it.
-    pub(crate) fn is_linked_here(&self) -> bool {
-        let owner = self.word.futex() & super::word::OWNER;
-        owner != 0 && self.home.load(Relaxed) == core::ptr::from_ref(self) as usize && is_thread_of_ours(owner)
+    /// The number in `home` if the owner of the word has linked the node here. Two threads never have the same number
+    /// for one address.
+    #[inline(always)]
+    pub(super) fn mark(&self) -> usize {
+        core::ptr::from_ref(self).expose_provenance() ^ spread(self.word.futex() & OWNER)
     }
+
+    /// The address of the node where the owner of the word has linked it, if `home` is the owner's mark. Any number
+    /// otherwise.
+    #[inline(always)]
+    pub(super) fn linked_at(&self) -> usize {
+        self.home.load(Relaxed) ^ spread(self.word.futex() & OWNER)
+    }
+
+    /// Whether a thread of this process has the node in its list, through this mapping of it. Called when nobody uses
+    /// the mapping any more.
+    ///
+    /// **Never wrong as a no.** A thread can only link the node here while it uses this mapping, so it has linked the
+    /// node before this call. The call sees both stores: the number in the word, and the mark. Until the thread unlinks
+    /// the node or dies, neither changes: other threads store them only after they have taken a free word. So after a
+    /// no there is no entry here, or the thread has removed the entry through another mapping. In that case the word's
+    /// new state comes after all that the thread did here (acquire).
+    ///
+    /// **Seldom wrong as a yes.** A thread takes the word first, and stores its mark afterwards. In between `home` is
+    /// the mark of an earlier holder, which is not that of this holder. Only a thread that has itself linked the node
+    /// last through this mapping, and now takes the word through another mapping, is in doubt for these few
+    /// instructions. A number may also be that of a thread whose death was not reported. The mapping is then kept in
+    /// vain.
+    pub(crate) fn is_linked_here(&self) -> bool {
+        let owner = half(self.word.acquired()) & OWNER;
+        let here = core::ptr::from_ref(self).addr() ^ spread(owner);
+        owner != 0 && self.home.load(Relaxed) == here && is_thread_of_ours(owner)
+    }
+}
+
+/// Spreads the number of a thread over the bits of an address. Different numbers have different results. That the marks
+/// of two threads at two addresses are equal is a rare chance.
+#[inline(always)]
+const fn spread(owner: u32) -> usize {
+    (owner as usize).wrapping_mul(0x9e37_79b9)
 }
 
 /// The node of an entry of the calling thread's list, and its kind, which shows whether the entry is a node of this

@@ -71,6 +71,11 @@ fn give_number<T: ?Sized>(object: &T, from: u32, to: u32) -> usize {
     words.iter().filter(is_owner).map(|word| word.store(word.load(SeqCst) & !OWNER | to, SeqCst)).count()
 }
 
+/// The part of a thread's number in the mark of the place where the thread has linked a node.
+fn spread(number: u32) -> usize {
+    (number as usize).wrapping_mul(0x9e37_79b9)
+}
+
 fn there_are_no_nodes() -> bool {
     let none = Shared::backend() == LockBackend::Pthread;
     if none {
@@ -101,15 +106,12 @@ fn number_in_a_lock_is_not_believed() {
     let guard = other.lock().unwrap();
     is_anothers(&lock);
     // And where it says that it was linked where this thread has another node.
-    let home = std::ptr::from_ref(&*lock) as usize;
+    let home = std::ptr::from_ref(&*lock) as usize ^ spread(dead);
     let words = std::ptr::from_ref(&*lock).cast::<AtomicUsize>();
-    for at in 1..size_of_val(&*lock) / size_of::<usize>() {
-        // SAFETY: inside the lock, which is made of atomic numbers.
-        let word = unsafe { &*words.wrapping_add(at) };
-        if word.load(SeqCst) == home {
-            word.store(std::ptr::from_ref(&*other) as usize, SeqCst);
-        }
-    }
+    // SAFETY: the lock is made of atomic numbers.
+    let words = unsafe { std::slice::from_raw_parts(words, size_of_val(&*lock) / size_of::<usize>()) };
+    let word = words.iter().find(|word| word.load(SeqCst) == home).unwrap();
+    word.store(std::ptr::from_ref(&*other) as usize ^ spread(me()), SeqCst);
     is_anothers(&lock);
     drop(guard);
     is_anothers(&lock);

@@ -1,6 +1,7 @@
 //! Shared memory: values written through one mapping are read through another, and foreign memory is refused.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 
@@ -313,6 +314,33 @@ fn mapped(file: u64, address: usize) -> bool {
         let inode = rest.split_whitespace().nth(4).unwrap();
         range.contains(&address) && inode == file.to_string()
     })
+}
+
+/// A thread that has taken the word and not yet linked it, through another mapping, has no entry in this one. The state
+/// is made by hand, because it lasts for a few instructions.
+#[test]
+fn mapping_goes_while_a_thread_takes_the_lock_through_another() {
+    needs!(own_nodes);
+    let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
+    let other = lock.try_clone().unwrap();
+    let (file, address) = (file(&lock), core::ptr::from_ref(&*lock) as usize);
+    let words = core::ptr::from_ref(&*other).cast::<AtomicU32>();
+    // SAFETY: the lock is made of atomic numbers, of which these are halves or wholes.
+    let words = unsafe { core::slice::from_raw_parts(words, size_of_val(&*other) / 4) };
+    let me = || rustix::thread::gettid().as_raw_nonzero().get() as u32;
+    let find = || {
+        let _held = lock.lock().unwrap();
+        let owner = words.iter().position(|word| word.load(SeqCst) == me()).unwrap();
+        assert!(words.iter().skip(owner + 1).all(|word| word.load(SeqCst) != me()));
+        owner
+    };
+    let owner = thread::scope(|scope| scope.spawn(find).join().unwrap());
+    words[owner].store(me(), SeqCst);
+    drop(lock);
+    assert!(!mapped(file, address));
+    words[owner].store(0, SeqCst);
+    assert!(mapped(file, core::ptr::from_ref(&*other) as usize));
+    drop(other.lock().unwrap());
 }
 
 /// A guard is leaked, and its memory unmapped. When libc then takes another robust mutex, it would write to the next
