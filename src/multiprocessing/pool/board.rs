@@ -9,7 +9,8 @@
 //! | `next` | workers | no chunk below this number is `Ready` |
 //! | `asleep` | each worker sets its own bit; its waker clears the bit, and the supervisor clears that of a dead worker | the workers that sleep or are about to sleep |
 //! | `looking` | each worker writes its own bit; the supervisor clears the bit of a dead worker | the workers that are looking for a chunk |
-//! | `listening` | the parent sets it; the worker that wakes the parent clears it | `n + 1`: the parent sleeps, and must be woken for an outcome once all chunks below `n` are claimed; 0: it does not sleep |
+//! | `listening` | the parent sets it; the worker that wakes the parent clears it, or the parent if it does not sleep | `n + 1`: the parent sleeps, and must be woken for an outcome once all chunks below `n` are claimed; 0: it does not sleep |
+//! | `cpu` | the parent | the processor on which the parent last waited, a hint: see [`looks`](super::looks) |
 //! | `ends` | the supervisor | a counter of the ends of workers that the parent must handle |
 //! | `mode` | the parent, and the supervisor for `BROKEN` | see the constants |
 //!
@@ -18,9 +19,10 @@
 //! sees the other. If a worker is killed, a wake may be lost with it: the supervisor wakes all workers at every death.
 //!
 //! `looking` is a hint. A parent that will wait for the chunk that it publishes wakes no worker while a worker looks
-//! for each unclaimed chunk. Before the parent sleeps, it wakes a worker if a chunk is still unclaimed: the worker that
-//! looked may have been stopped or killed. A woken worker may have been stopped, too. So while a chunk is unclaimed and
-//! a worker sleeps, the parent sleeps for a short time, and then wakes that worker.
+//! for each unclaimed chunk. Before the leader sleeps, it wakes a worker if a chunk that was published without a wake
+//! is still unclaimed: the worker that looked may have been stopped or killed. A woken worker may have been stopped,
+//! too. So another waiting thread always wakes a worker if a chunk is unclaimed. A leader that begins to sleep while a
+//! chunk is unclaimed and a worker sleeps does so for a short time, and then wakes that worker.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -90,6 +92,8 @@ shareable! {
         asleep: [AtomicU64; WORKERS_MAX / 64],
         looking: [AtomicU64; WORKERS_MAX / 64],
         pub(super) mode: AtomicU32,
+        /// The processor on which the parent ran when it last waited.
+        pub(super) cpu: AtomicU32,
         pub(super) ends: AtomicU32,
         pub(super) lost: AtomicU32,
         pub(super) crowded: AtomicU32,
@@ -157,10 +161,15 @@ shareable! {
         /// Whether the worker waits for room in its stream, and the word on which it sleeps.
         pub(super) starved: AtomicU32,
         pub(super) room: AtomicU32,
+        /// The processor on which the worker last looked for a chunk; `NO_CPU` while it sleeps.
+        pub(super) cpu: AtomicU32,
         /// A counter of the worker's wakes; the worker sleeps on it.
         wakes: AtomicU32,
     }
 }
+
+/// A number that no processor has.
+pub(super) const NO_CPU: u32 = u32::MAX;
 
 /// Makes an empty board.
 pub(super) fn board() -> Result<Shm<Board>> {
@@ -173,6 +182,7 @@ pub(super) fn board() -> Result<Shm<Board>> {
         array(|_| AtomicU64::new(0)),
         array(|_| AtomicU64::new(0)),
         AtomicU32::new(RUNNING),
+        AtomicU32::new(NO_CPU),
         AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
@@ -215,6 +225,7 @@ pub(super) fn entries(count: usize) -> Result<Shm<[WorkerEntry]>> {
             e,
             f,
             g,
+            AtomicU32::new(NO_CPU),
             h,
         )
     })
@@ -280,7 +291,9 @@ impl Board {
     /// the hints.
     pub(super) fn has_enough_lookers(&self, published: u64) -> bool {
         let unclaimed = published.saturating_sub(self.next.word.load(Relaxed));
-        let lookers: u32 = self.looking.iter().map(|bits| bits.load(Relaxed).count_ones()).sum();
+        let words = self.looking.iter().map(|bits| bits.load(Relaxed));
+        // To count bits takes more time than to see that there is none.
+        let lookers: u32 = words.filter(|bits| *bits != 0).map(u64::count_ones).sum();
         u64::from(lookers) >= unclaimed
     }
 
@@ -317,6 +330,12 @@ impl Board {
     /// claimed. The parent looks for news afterwards.
     pub(super) fn listen(&self, from: u64) {
         claims::listen(&self.listening, from);
+    }
+
+    /// Ends what [`listen`](Self::listen) began. If this returns false, a worker may be about to wake the parent, or
+    /// may have done so.
+    pub(super) fn stop_listening(&self) -> bool {
+        self.is_heard_in_any_case()
     }
 
     /// Whether every chunk below `from` is claimed, according to the hint.
@@ -436,6 +455,7 @@ impl WorkerEntry {
     pub(super) fn vacate(&self) {
         self.expires.store(0, SeqCst); // no call runs there, until another worker has the entry
         self.rest();
+        self.cpu.store(NO_CPU, Relaxed);
         self.pid.store(0, SeqCst);
     }
 

@@ -95,7 +95,7 @@ pub(super) fn listen(listening: &AtomicU64, from: u64) {
 /// Whether the parent listens, and `is_meant` accepts the number from which it listens. Only one caller receives
 /// `true`.
 pub(super) fn takes_listening(listening: &AtomicU64, is_meant: impl FnOnce(u64) -> bool) -> bool {
-    fence(SeqCst); // the news before the look
+    fence(SeqCst); // the news before the look; `Worker::chunk` also relies on this fence
     let from = listening.load(SeqCst).checked_sub(1);
     from.is_some_and(is_meant) && listening.swap(0, SeqCst) != 0
 }

@@ -2,11 +2,13 @@
 //! supervisor.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::fd::{self, AboveStandard, AsFd};
 use ossature_sys::mmap::{Memfd, Region};
+use ossature_sys::sched;
 use ossature_sys::signal::{self, Signal, SignalSet};
 use ossature_sys::sync::interrupt;
 use serde::{Deserialize, Serialize};
@@ -201,6 +203,13 @@ impl Ground {
         for entry in self.entries() {
             entry.wake();
         }
+    }
+
+    /// Whether a worker ran on this processor when it last looked for a chunk. Tells the workers where the parent runs.
+    pub(super) fn parent_shares_processor(&self) -> bool {
+        let here = sched::current_cpu() as u32;
+        self.board().cpu.store(here, Relaxed);
+        self.entries().iter().any(|entry| entry.cpu.load(Relaxed) == here)
     }
 
     pub(super) fn news(&self) -> &OwnedFd {

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::epoll::{Epoll, Interest};
@@ -71,9 +72,12 @@ pub(super) struct Hub {
     logs: Option<Logs>,
     /// The number of waiting threads.
     pub(super) waiting: AtomicUsize,
-    /// The number of looks for news before the leader sleeps.
+    /// The looks for news before the leader sleeps.
     looks: Looks,
 }
+
+/// The remaining time from which a limit is near.
+const NEAR: Duration = Duration::from_millis(20);
 
 /// Whether the pool accepts tasks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,13 +99,15 @@ pub(super) struct Inner {
     pub(super) fallen: Option<Fallen>,
     pub(super) rising: bool,
     /// The published chunks, by slot.
-    pub(super) chunks: Vec<Option<Chunk>>,
+    pub(super) chunks: Vec<Option<Box<Chunk>>>,
     pub(super) free: usize,
-    pub(super) queue: VecDeque<Chunk>,
+    pub(super) queue: VecDeque<Box<Chunk>>,
     /// The maps that continue to publish calls after the pool is closed.
     pub(super) drawers: Drawers,
-    /// Whether the publishing thread will wait; then it wakes a worker before it sleeps.
+    /// Whether the publishing thread will wait. Then workers that look may find the chunk, and no worker is woken.
     pub(super) waits: bool,
+    /// Whether a chunk was published without a wake. The next leader that finds no news wakes a worker for it.
+    pub(super) unwoken: bool,
     pub(super) sequence: u64,
     pub(super) arena: Arena,
     /// The received part of a long outcome, for each entry.
@@ -173,6 +179,7 @@ impl Hub {
             queue: VecDeque::new(),
             drawers: Drawers::default(),
             waits: false,
+            unwoken: false,
             sequence: 0,
             arena: Arena::new(ground.arena.len()),
             partial: (0..workers).map(|_| Partial::default()).collect(),
@@ -326,6 +333,7 @@ impl Hub {
             }
             inner = match inner.led {
                 true => {
+                    // The leader may sleep already, and a worker that was woken may have been stopped.
                     self.ground.wake_for_unclaimed();
                     self.follow(inner, deadline)
                 }
@@ -374,6 +382,7 @@ impl Hub {
         let (ends, collected) = (inner.ends, self.collected.load(SeqCst));
         let alone = self.first_of(&inner, wanted);
         let from = || if self.wants_each() { EACH } else { alone };
+        let unwoken = std::mem::take(&mut inner.unwoken);
         inner.led = true;
         drop(inner);
         let board = self.ground.board();
@@ -381,15 +390,17 @@ impl Hub {
         // streams are checked first: if such a thread has emptied a stream, `collected` has already changed.
         let has_news =
             || board.ends.load(SeqCst) != ends || self.has_outcomes(from()) || self.collected.load(SeqCst) != collected;
-        let found = (0..self.looks.how_often()).any(|_| {
-            std::hint::spin_loop();
-            has_news()
-        });
-        self.looks.was_worth_it(found);
+        // A yield may take long, so a wait with a limit does without if the limit is near.
+        let may_yield = deadline.remaining().is_none_or(|left| left > NEAR);
+        let is_shared = self.ground.parent_shares_processor();
+        let found = self.looks.find(is_shared, may_yield, || has_news().then_some(())).is_some();
         let mut ended = false;
         let mut slept = Ok(0);
+        let mut may_be_raised = !found;
         if !found {
-            self.ground.wake_for_unclaimed(); // see `submit_one`
+            if unwoken {
+                self.ground.wake_for_unclaimed(); // the worker that looked for the chunk may have been stopped
+            }
             board.listen(from());
             if self.wants_each() {
                 board.listen(EACH); // a thread that came meanwhile has done so, too, and it may have been first
@@ -401,12 +412,17 @@ impl Hub {
                 fds.extend(supervisor.as_ref().map(|process| PollFd::new(process, PollFlags::IN)));
                 slept = self.sleep_on(&mut fds, deadline);
                 ended = supervisor.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
+            } else if self.armed.load(SeqCst) == 0 {
+                may_be_raised = !board.stop_listening();
             }
         }
         let mut inner = self.lock()?;
         inner.led = false;
-        if !found {
-            lower(self.ground.news()); // without a sleep, whatever has raised it ends the next sleep at once
+        inner.unwoken |= unwoken && found;
+        // Otherwise nobody has raised it since this thread began to listen. What was raised before ends the next sleep
+        // at once, and only that sleep.
+        if may_be_raised {
+            lower(self.ground.news());
         }
         self.wake_followers(&inner);
         slept.map_err(|errno| Error::os(errno, "cannot wait for a pool"))?;
@@ -447,7 +463,7 @@ impl Inner {
 
     /// The job and the number of the chunk in a slot.
     pub(super) fn at(&self, at: usize) -> Option<(Arc<Job>, u64)> {
-        let chunk = self.chunks.get(at).and_then(Option::as_ref)?;
+        let chunk = self.chunks.get(at).and_then(Option::as_deref)?;
         Some((chunk.job.clone(), chunk.sequence))
     }
 
@@ -500,8 +516,6 @@ fn interrupted() -> Error {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
-
     use super::super::board::TERMINATED;
     use super::super::job::Keep;
     use super::*;

@@ -39,7 +39,7 @@ impl Hub {
         if let Wanted::Each = wanted {
             return EACH;
         }
-        if inner.queue.back().is_some_and(is_wanted) {
+        if inner.queue.back().is_some_and(|chunk| is_wanted(chunk)) {
             // Others can be published, and the workers have enough to do until then.
             return inner.sequence.saturating_sub(self.ground.slots().len() as u64 / 2);
         }
@@ -56,10 +56,13 @@ impl Hub {
             let is_patient = board.has_unclaimed() && board.has_sleepers();
             let until = if is_patient { deadline.or_sooner(Deadline::after(patience)) } else { deadline };
             let ready = poll(fds, until)?;
-            if ready > 0 || !is_patient || deadline.has_passed() {
+            if ready > 0 || !is_patient {
                 return Ok(ready);
             }
-            self.ground.wake_for_unclaimed();
+            self.ground.wake_for_unclaimed(); // after a deadline too: the caller may wait again and again for a short time
+            if deadline.has_passed() {
+                return Ok(ready);
+            }
             patience = patience.saturating_mul(2);
         }
     }
@@ -84,7 +87,7 @@ mod tests {
     use crate::multiprocessing::tasks::Form;
     use crate::multiprocessing::transfer::Writing;
 
-    fn chunk_of(job: &Arc<Job>) -> Chunk {
+    fn chunk_of(job: &Arc<Job>) -> Box<Chunk> {
         let mut chunk = Chunk::new(job, Form::Value);
         chunk.push(&Writing::begin(), &7).unwrap();
         chunk.base = job.give(1);
@@ -103,10 +106,9 @@ mod tests {
         assert_eq!(first_of(Wanted::Job(&one)), slots / 2, "some wait for room: half of it is enough");
     }
 
-    /// The worker that is woken first is stopped before it claims the chunk, and does nothing more. The parent's sleep
-    /// wakes the other worker.
-    #[test]
-    fn a_worker_stopped_behind_its_wake_keeps_no_chunk_from_a_sleeper() {
+    /// The worker that is woken first is stopped before it claims the chunk, and does nothing more. `wait` is called
+    /// until the other worker is woken, too; it gets an event that is then readable, and a deadline for the test.
+    fn wakes_the_other(wait: impl Fn(&Hub, &EventFd, Deadline)) {
         let hub = hub_of(2);
         let (board, entries) = (hub.ground.board(), hub.ground.entries());
         let (woken, done) = (AtomicUsize::new(0), EventFd::counter(0).unwrap());
@@ -125,9 +127,36 @@ mod tests {
             }
             hub.submit([chunk_of(&Arc::new(Job::new("a::task", Keep::All)))]).unwrap();
             let late = Deadline::after(Duration::from_secs(30));
-            let ready = hub.sleep_on(&mut [PollFd::new(&done, PollFlags::IN)], late);
+            let is_woken = || poll(&mut [PollFd::new(&done, PollFlags::IN)], Deadline::NOW) == Ok(1);
+            while !is_woken() && !late.has_passed() {
+                wait(&hub, &done, late);
+            }
+            let was_woken = is_woken();
             hub.ground.wake_all_workers(); // the scope waits for a worker that still sleeps
-            assert_eq!(ready, Ok(1), "the second one was woken");
+            assert!(was_woken);
+        });
+    }
+
+    #[test]
+    fn a_worker_stopped_behind_its_wake_keeps_no_chunk_from_a_sleeper() {
+        wakes_the_other(|hub, done, late| {
+            hub.sleep_on(&mut [PollFd::new(done, PollFlags::IN)], late).unwrap();
+        });
+    }
+
+    #[test]
+    fn short_waits_wake_another_worker_than_a_stopped_one() {
+        wakes_the_other(|hub, done, _| {
+            let soon = Deadline::after(Duration::from_micros(500));
+            hub.sleep_on(&mut [PollFd::new(done, PollFlags::IN)], soon).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_thread_that_waits_behind_a_sleeping_leader_wakes_another_worker_than_a_stopped_one() {
+        wakes_the_other(|hub, _, _| {
+            hub.lock().unwrap().led = true; // as while another thread sleeps for all
+            assert!(!hub.wait(Deadline::after(Duration::from_millis(10)), Wanted::Each, || false).unwrap());
         });
     }
 

@@ -10,6 +10,7 @@
 //! So after the death of a worker the parent knows which calls have ended, because their outcomes are visible. It also
 //! knows which call was running, and that no other call has begun.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use ossature_sys::shm::RacySlice;
 use ossature_sys::signal;
 use ossature_sys::socket::MOST_DESCRIPTORS;
 
-use super::board::{CLOSED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, Slot, WorkerEntry};
+use super::board::{CLOSED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, NO_CPU, RUNNING, Slot, WorkerEntry};
 use super::chunk::{HEAD, plain_head};
 use super::ground::{Ground, Setup};
 use super::logs;
@@ -43,6 +44,9 @@ const KEPT: usize = 1 << 20;
 /// The exit code of a worker whose initializer failed.
 const NOT_READY: u8 = 1;
 
+/// The place of a claimed chunk, and the descriptors in its arguments, which few chunks have.
+type Claimed = (usize, Option<Box<Descriptors>>);
+
 /// The state of a worker.
 struct Worker<'g> {
     ground: &'g Ground,
@@ -59,8 +63,8 @@ struct Worker<'g> {
     /// The buffer for values.
     out: Vec<u8>,
     /// Whether the next claim looks at the board before the packets.
-    board_first: bool,
-    /// The number of looks for a chunk before the worker sleeps.
+    board_first: Cell<bool>,
+    /// The looks for a chunk before the worker sleeps.
     looks: Looks,
 }
 
@@ -105,7 +109,7 @@ pub(super) fn live(
         task: None,
         bytes: Vec::new(),
         out: Vec::new(),
-        board_first: true,
+        board_first: Cell::new(true),
         looks: Looks::default(),
     };
     worker.run();
@@ -163,7 +167,7 @@ impl Worker<'_> {
     }
 
     /// Claims the next chunk, and returns its slot and descriptors; `None` when no chunk is left and none will come.
-    fn next(&mut self) -> Option<(usize, Descriptors)> {
+    fn next(&self) -> Option<Claimed> {
         let board = self.ground.board();
         if !self.goes_on() {
             return None;
@@ -185,28 +189,17 @@ impl Worker<'_> {
     }
 
     /// Waits for a chunk, asleep for most of the time, and claims it.
-    fn look(&mut self) -> Option<(usize, Descriptors)> {
+    fn look(&self) -> Option<Claimed> {
         let board = self.ground.board();
         let mut until = None;
         loop {
-            for _ in 0..self.looks.how_often() {
-                if !self.goes_on() {
-                    return None;
-                }
-                let found = self.claim();
-                if found.is_some() {
-                    self.looks.was_worth_it(true);
-                    return found;
-                }
-                if board.mode.load(SeqCst) != RUNNING {
-                    return None;
-                }
-                std::hint::spin_loop();
+            if let Some(end) = self.looks.find(self.shares_processor(), true, || self.look_once()) {
+                return end;
             }
-            self.looks.was_worth_it(false);
             let may_be_work = || board.mode.load(SeqCst) != RUNNING || board.has_unclaimed();
             let until = *until.get_or_insert_with(|| self.setup.idle.map_or(Deadline::NEVER, Deadline::after));
             board.set_looking(self.place, false);
+            self.entry.cpu.store(NO_CPU, Relaxed);
             board.sleep(self.entry, self.place, until, may_be_work);
             board.set_looking(self.place, true);
             if until.has_passed() && self.entry.retire(may_be_work) {
@@ -215,22 +208,42 @@ impl Worker<'_> {
         }
     }
 
+    /// Whether the parent ran on this worker's processor when it last waited.
+    fn shares_processor(&self) -> bool {
+        let here = sched::current_cpu() as u32;
+        self.entry.cpu.store(here, Relaxed);
+        self.ground.board().cpu.load(Relaxed) == here
+    }
+
+    /// Claims a chunk. Returns `None` if there is none yet, and `Some(None)` if there will be none.
+    fn look_once(&self) -> Option<Option<Claimed>> {
+        if !self.goes_on() {
+            return Some(None);
+        }
+        let found = self.claim();
+        let ends = found.is_none() && self.ground.board().mode.load(SeqCst) != RUNNING;
+        (found.is_some() || ends).then_some(found)
+    }
+
     /// Claims a chunk of the board or of a packet, if there is one. The two kinds take turns, so that neither waits for
     /// ever.
-    fn claim(&mut self) -> Option<(usize, Descriptors)> {
+    fn claim(&self) -> Option<Claimed> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
-        let of_the_board = || board.claim(slots, self.ticket).map(|place| (place, Descriptors::new()));
-        let of_a_packet = || self.ground.claim_packet(self.entry, self.ticket);
-        let found = match self.board_first {
+        let of_the_board = || board.claim(slots, self.ticket).map(|place| (place, None));
+        let of_a_packet = || {
+            let (place, descriptors) = self.ground.claim_packet(self.entry, self.ticket)?;
+            Some((place, Some(Box::new(descriptors))))
+        };
+        let found = match self.board_first.get() {
             true => of_the_board().or_else(of_a_packet),
             false => of_a_packet().or_else(of_the_board),
         };
-        self.board_first ^= found.is_some();
+        self.board_first.set(self.board_first.get() ^ found.is_some());
         found
     }
 
     /// Runs the calls of a claimed chunk.
-    fn chunk(&mut self, slot: &Slot, descriptors: Descriptors) {
+    fn chunk(&mut self, slot: &Slot, descriptors: Option<Box<Descriptors>>) {
         let sequence = slot.sequence.load(Relaxed);
         let (length, count, flags) = (slot.length.load(Relaxed), slot.count.load(Relaxed), slot.flags.load(Relaxed));
         let offset = slot.offset.load(Relaxed);
@@ -254,6 +267,7 @@ impl Worker<'_> {
             let (end, length) = (start + length as usize, (length as usize).saturating_sub(head));
             (Items { region: &self.ground.arena, start: start + head, length }, end)
         });
+        let descriptors = descriptors.map_or_else(Descriptors::new, |descriptors| *descriptors);
         self.calls(&bytes, descriptors, sequence, count, form, plain);
         if plain.is_some() {
             let header = Header { sequence, index: count, kind: Kind::Filled, length: 0 };
@@ -263,8 +277,11 @@ impl Worker<'_> {
         let claimed = word(SlotState::Claimed(self.ticket), sequence);
         // Fails when the parent has seen all outcomes and freed the slot.
         let _ = slot.word.compare_exchange(claimed, word(SlotState::Done(self.ticket), sequence), SeqCst, Relaxed);
-        self.ground.tell_parent();
-        self.rest_while(|entry| entry.doomed.load(SeqCst) == sequence.wrapping_add(1));
+        self.ground.tell_parent(); // with a fence between the word above and the look at the doom
+        let is_doomed = |entry: &WorkerEntry| entry.doomed.load(SeqCst) == sequence.wrapping_add(1);
+        if is_doomed(self.entry) {
+            self.rest_while(is_doomed);
+        }
     }
 
     fn calls(
@@ -325,7 +342,7 @@ impl Worker<'_> {
 
     /// Waits to be killed, if the supervisor is about to kill this worker for the call or chunk that just ended.
     fn rest_while(&self, is_meant: impl Fn(&WorkerEntry) -> bool) {
-        fence(SeqCst); // against the supervisor, which stores the word and then looks at what is running
+        fence(SeqCst); // against the process that stores the word and then looks at what is running
         while is_meant(self.entry) {
             std::thread::sleep(Duration::from_millis(1)); // the supervisor kills this worker, or takes it back
         }
