@@ -41,12 +41,16 @@ impl Hub {
     ///
     /// # Errors
     /// As [`check`](Self::check).
-    pub(super) fn submit(&self, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
+    pub(super) fn submit(&self, chunks: impl IntoIterator<Item = Box<Chunk>>) -> Result<()> {
         self.submit_for(None, chunks)
     }
 
     /// Like [`submit`](Self::submit), for a drawer that was admitted before the pool was closed.
-    pub(super) fn submit_for(&self, drawer: Option<&Drawer>, chunks: impl IntoIterator<Item = Chunk>) -> Result<()> {
+    pub(super) fn submit_for(
+        &self,
+        drawer: Option<&Drawer>,
+        chunks: impl IntoIterator<Item = Box<Chunk>>,
+    ) -> Result<()> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;
         inner.check_for(drawer)?;
@@ -56,19 +60,19 @@ impl Hub {
 
     /// Publishes one chunk. If the caller will [wait](Self::wait) for its outcome, workers that already look for chunks
     /// may find it, and no other worker is woken.
-    pub(super) fn submit_one(&self, chunk: Chunk, waits: bool) -> Result<()> {
+    pub(super) fn submit_one(&self, chunk: Box<Chunk>, waits: bool) -> Result<()> {
         self.give_out(None, chunk, waits, Self::collect)
     }
 
     /// Publishes a chunk of an iterator's items, without receiving outcomes: threads that wait for a result do that.
-    pub(super) fn submit_next(&self, drawer: &Drawer, chunk: Chunk) -> Result<()> {
+    pub(super) fn submit_next(&self, drawer: &Drawer, chunk: Box<Chunk>) -> Result<()> {
         self.give_out(Some(drawer), chunk, true, Self::publish)
     }
 
     fn give_out(
         &self,
         drawer: Option<&Drawer>,
-        chunk: Chunk,
+        chunk: Box<Chunk>,
         waits: bool,
         publish: fn(&Self, &mut Inner) -> Result<()>,
     ) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::{Descriptors, Writing, put_measured, split_measured};
 
-/// A series of calls that one worker runs one after the other.
+/// A series of calls that one worker runs one after the other. It is moved several times, and so is in a `Box`.
 pub(super) struct Chunk {
     pub(super) job: Arc<Job>,
     /// The index of the first call in the job.
@@ -32,8 +32,7 @@ pub(super) struct Chunk {
     rare: Option<Box<Rare>>,
 }
 
-/// The fields that a short chunk of one call does not need. A map may have a million such chunks, and each chunk is
-/// moved several times.
+/// The fields that a short chunk of one call does not need. A map may have a million such chunks.
 pub(super) struct Rare {
     /// The descriptors in the arguments of the call, which is then the only call.
     pub(super) descriptors: Descriptors,
@@ -76,7 +75,7 @@ pub(super) fn plain_head(name: usize) -> usize {
 
 impl Chunk {
     /// Makes a chunk without calls.
-    pub(super) fn new(job: &Arc<Job>, form: Form) -> Self {
+    pub(super) fn new(job: &Arc<Job>, form: Form) -> Box<Self> {
         let name = job.task.as_bytes();
         let name = name.get(..name.len().min(NAME)).unwrap_or_default();
         let mut bytes = Vec::with_capacity(2 + name.len() + 64);
@@ -85,7 +84,8 @@ impl Chunk {
         if form == Form::Plain {
             bytes.resize(plain_head(name.len()), 0);
         }
-        Self { job: job.clone(), base: 0, bytes, count: 0, end: 0, seen: 0, form, sequence: 0, rare: None }
+        let job = job.clone();
+        Box::new(Self { job, base: 0, bytes, count: 0, end: 0, seen: 0, form, sequence: 0, rare: None })
     }
 
     pub(super) fn rare(&self) -> &Rare {
@@ -140,7 +140,7 @@ impl Chunk {
             alone.bytes.extend(self.bytes.drain(from..));
             alone.close_call()?;
             alone.rare_mut().descriptors = descriptors;
-            return Ok(Some(Box::new(alone)));
+            return Ok(Some(alone));
         }
         if count > 0 {
             self.rare_mut().descriptors = descriptors;
@@ -237,7 +237,7 @@ impl Chunk {
     }
 
     /// Makes a chunk of the calls from `from` on, to publish them again.
-    pub(super) fn rest(&mut self, from: u32) -> Option<Self> {
+    pub(super) fn rest(&mut self, from: u32) -> Option<Box<Self>> {
         let count = self.count.checked_sub(from).filter(|count| *count > 0)?;
         let mut rest = Self::new(&self.job, self.form);
         let head = rest.bytes.len();

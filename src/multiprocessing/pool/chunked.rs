@@ -217,7 +217,7 @@ fn give_out<Args: Arguments>(
 ) -> Result<()> {
     let drawer = Some(&*admitted.drawer);
     let mut unfinished = Unfinished { hub, job, is_whole: false };
-    let (mut chunks, mut bytes) = (Vec::new(), 0);
+    let (mut chunks, mut bytes, mut base, mut given) = (Vec::new(), 0, 0, 0);
     let writing = Writing::begin();
     let mut items = items.peekable();
     while items.peek().is_some() {
@@ -229,18 +229,22 @@ fn give_out<Args: Arguments>(
                 break;
             }
         }
-        for mut chunk in [chunk].into_iter().chain(alone.map(|alone| *alone)) {
-            chunk.base = job.give(chunk.count() as usize);
+        let mut add = |mut chunk: Box<Chunk>| {
+            chunk.base = base;
+            base += chunk.count() as usize;
             bytes += chunk.length();
             chunks.push(chunk);
+        };
+        add(chunk);
+        if let Some(alone) = alone {
+            add(alone);
         }
-        if bytes >= LONG {
+        if bytes >= LONG || items.peek().is_none() {
+            job.give(base - given); // before any of them can end
+            given = base;
             hub.submit_for(drawer, chunks.drain(..))?;
             bytes = 0;
         }
-    }
-    if !chunks.is_empty() {
-        hub.submit_for(drawer, chunks)?;
     }
     unfinished.is_whole = true;
     Ok(())

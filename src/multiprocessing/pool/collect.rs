@@ -30,7 +30,7 @@ impl Hub {
     /// Receives all available outcomes, and publishes chunks as far as there is room.
     pub(super) fn collect(&self, inner: &mut Inner) -> Result<()> {
         // Lowered before the look, so that later outcomes make the descriptors readable again, or wake the leader. The
-        // leader lowers the descriptor itself.
+        // leader lowers the descriptor itself after a sleep.
         if inner.led {
             if self.wants_each() {
                 self.ground.board().listen(EACH);
@@ -76,7 +76,7 @@ impl Hub {
     /// Receives the values of consecutive calls.
     fn take_values(&self, inner: &mut Inner, (sequence, index): (u64, u32), count: u32, bytes: &[u8]) {
         let at = (sequence % self.ground.slots().len() as u64) as usize;
-        let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
+        let chunk = inner.chunks.get_mut(at).and_then(Option::as_deref_mut);
         // Values of a chunk that was cancelled or replaced come too late.
         let Some(chunk) =
             chunk.filter(|chunk| chunk.sequence == sequence && chunk.seen == index && count <= chunk.count() - index)
@@ -107,7 +107,7 @@ impl Hub {
         }
         let (begun, bytes) = (partial.of.take(), std::mem::take(&mut partial.bytes));
         if header.kind == Kind::LastWords {
-            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
+            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_deref_mut) {
                 if chunk.sequence == header.sequence {
                     chunk.rare_mut().last_words = Some(String::from_utf8_lossy(payload).into_owned());
                 }
@@ -122,7 +122,7 @@ impl Hub {
             None
         };
         let payload = whole.as_deref().unwrap_or(payload);
-        let mut chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
+        let mut chunk = inner.chunks.get_mut(at).and_then(Option::as_deref_mut);
         if let Some(chunk) = chunk.as_mut().filter(|chunk| chunk.form == Form::Plain) {
             if chunk.sequence == header.sequence {
                 self.fill(chunk, header.index);
@@ -136,7 +136,7 @@ impl Hub {
             Kind::Carried => self.parcel(inner, (header.sequence, header.index)),
             _ => Descriptors::new(),
         };
-        let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
+        let chunk = inner.chunks.get_mut(at).and_then(Option::as_deref_mut);
         // An outcome of a chunk that was cancelled or replaced comes too late.
         let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
             return;
@@ -154,7 +154,7 @@ impl Hub {
     }
 
     /// Frees a slot, and returns its chunk.
-    pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Chunk> {
+    pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Box<Chunk>> {
         let mut chunk = inner.chunks.get_mut(at)?.take()?;
         if let Some(slot) = self.ground.slots().get(at) {
             slot.word.store(word(SlotState::Free, 0), Release);
@@ -268,8 +268,10 @@ impl Hub {
         if published % BURST != 0 {
             board.published.store(inner.sequence, Release);
         }
-        // A fence follows the last store.
-        if !(inner.waits && board.has_enough_lookers(inner.sequence)) {
+        // With a wake, a fence follows the last store.
+        if inner.waits && board.has_enough_lookers(inner.sequence) {
+            inner.unwoken |= published > 0;
+        } else {
             self.ground.wake_workers(published);
         }
         if published > 0 && self.setup.idle.is_some() && self.ground.entries().iter().any(WorkerEntry::is_retired) {
@@ -315,7 +317,7 @@ impl Hub {
                 *partial = Partial { next: partial.next, ..Partial::default() };
             }
             let (exit, pid, begun) = (slot.exit.load(Relaxed), slot.pid.load(Relaxed), slot.at.load(Relaxed));
-            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
+            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_deref_mut) {
                 if let (Form::Plain, Some(before)) = (chunk.form, begun.checked_sub(1)) {
                     self.fill(chunk, before);
                 }
@@ -325,7 +327,7 @@ impl Hub {
                 }
             }
             if let Some(chunk) = self.free(inner, at) {
-                self.charge(inner, chunk, exit, pid, begun);
+                self.charge(inner, *chunk, exit, pid, begun);
             }
         }
         if board.mode.load(SeqCst) == BROKEN && inner.broken.is_none() {

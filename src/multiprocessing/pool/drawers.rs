@@ -4,8 +4,8 @@
 //! An `imap` draws its items in the thread that takes its results. A [`join`](super::Pool::join) in that thread would
 //! wait forever, so it cuts the drawers of its own thread, and of threads that have ended: they draw no further item.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -17,15 +17,19 @@ pub(super) const CHECK: Duration = Duration::from_millis(50);
 pub(super) struct Drawer {
     /// The thread that last drew an item, or took a result of a drawn item.
     thread: Mutex<Weak<()>>,
+    /// The address of that thread's mark. While the mark is in `thread`, no other mark has this address.
+    address: AtomicUsize,
     cut: AtomicBool,
 }
 
 impl Drawer {
     /// Records that the calling thread draws an item, or takes a result.
     pub(super) fn draws_here(&self) {
-        let (here, mut thread) = (this_thread(), self.thread.lock().unwrap_or_else(PoisonError::into_inner));
-        if !thread.ptr_eq(&here) {
-            *thread = here;
+        let address = address_of_this_thread();
+        if address == 0 || self.address.load(Relaxed) != address {
+            let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+            *thread = this_thread();
+            self.address.store(address, Relaxed);
         }
     }
 
@@ -41,12 +45,19 @@ impl Drawer {
     }
 }
 
-/// Returns a mark of the calling thread, which loses its owner when the thread ends.
+thread_local! {
+    /// The mark of this thread. It is dropped when the thread ends.
+    static HERE: Arc<()> = Arc::new(());
+}
+
+/// Returns a reference to the mark of the calling thread.
 fn this_thread() -> Weak<()> {
-    thread_local! {
-        static HERE: Arc<()> = Arc::new(());
-    }
     HERE.try_with(Arc::downgrade).unwrap_or_default()
+}
+
+/// Returns the address of the mark of the calling thread; 0 in a thread that ends and has no mark any more.
+fn address_of_this_thread() -> usize {
+    HERE.try_with(|mark| Arc::as_ptr(mark).addr()).unwrap_or(0)
 }
 
 /// The drawers of a pool.
@@ -56,7 +67,11 @@ pub(super) struct Drawers(Vec<Arc<Drawer>>);
 impl Drawers {
     /// Adds a drawer that draws in the calling thread.
     pub(super) fn begin(&mut self) -> Arc<Drawer> {
-        let drawer = Arc::new(Drawer { thread: Mutex::new(this_thread()), cut: AtomicBool::new(false) });
+        let drawer = Arc::new(Drawer {
+            thread: Mutex::new(this_thread()),
+            address: AtomicUsize::new(address_of_this_thread()),
+            cut: AtomicBool::new(false),
+        });
         self.0.push(drawer.clone());
         drawer
     }

@@ -146,9 +146,8 @@ where
             let (mut chunk, mut alone) = (Chunk::new(&self.job, self.form), None);
             let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut chunk, &mut alone)));
             chunk.drop_unfinished(); // the call that failed; those before it are given out
-            if let Err(error) =
-                [chunk].into_iter().chain(alone.map(|alone| *alone)).try_for_each(|chunk| self.give(&admitted, chunk))
-            {
+            let given = self.give(&admitted, chunk);
+            if let Err(error) = given.and_then(|()| alone.map_or(Ok(()), |alone| self.give(&admitted, alone))) {
                 self.end(error.into());
                 break;
             }
@@ -174,7 +173,7 @@ where
         Ok(())
     }
 
-    fn give(&mut self, admitted: &Admitted, mut chunk: Chunk) -> Result<()> {
+    fn give(&mut self, admitted: &Admitted, mut chunk: Box<Chunk>) -> Result<()> {
         let count = chunk.count() as usize;
         if count > 0 {
             chunk.base = self.job.give(count);
@@ -205,22 +204,21 @@ where
             return self.refusal.take().map(|refusal| Err(refusal.come()));
         }
         let (job, ordered) = (&self.job, self.ordered);
-        let waited = match job.has_next(ordered) && self.hub.is_undisturbed() {
-            true => Ok(true),
-            false => self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered)),
-        };
-        match waited {
-            Ok(true) => {}
-            Ok(false) => return Some(Ok(None)),
-            Err(error) => {
-                // Another process's pool: no result comes here.
-                (self.items, self.admitted, self.taken) = (None, None, self.drawn);
-                return Some(Err(error));
+        let mut next = if self.hub.is_undisturbed() { job.take_next(ordered) } else { None };
+        if next.is_none() {
+            match self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered)) {
+                Ok(true) => next = job.take_next(ordered),
+                Ok(false) => return Some(Ok(None)),
+                Err(error) => {
+                    // Another process's pool: no result comes here.
+                    (self.items, self.admitted, self.taken) = (None, None, self.drawn);
+                    return Some(Err(error));
+                }
             }
         }
-        let outcome = self.job.take_next(self.ordered)?;
+        let (outcome, has_more) = next?;
         self.taken += 1;
-        if self.lookahead < self.most && !self.job.has_next(self.ordered) {
+        if self.lookahead < self.most && !has_more {
             self.set_lookahead(self.lookahead.saturating_mul(2).min(self.most)); // the workers could do with more
         }
         Some(self.job.decode(outcome).map(Some))

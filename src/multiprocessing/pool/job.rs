@@ -20,7 +20,33 @@ use crate::multiprocessing::transfer::{self, Bounds, Descriptors, Packed, Trust,
 pub(super) enum Outcome {
     /// The call's value. A clone is the same value, with the same descriptors.
     Value(Arc<Packed>),
+    /// The call's value, which is short and has no descriptors. So it needs no memory of its own.
+    Short(Short),
     Failed(Failure),
+}
+
+/// The bytes of a short value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Short {
+    length: u8,
+    bytes: [u8; Short::MOST],
+}
+
+const _: () = assert!(size_of::<Outcome>() <= size_of::<Failure>() + size_of::<usize>());
+
+impl Short {
+    /// The maximum length. An outcome is as large as its largest failure anyway.
+    const MOST: usize = 30;
+
+    fn new(value: &[u8]) -> Option<Self> {
+        let mut bytes = [0; Self::MOST];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        Some(Self { length: value.len() as u8, bytes })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or(&self.bytes)
+    }
 }
 
 /// The place of a call's outcome.
@@ -188,7 +214,7 @@ impl Job {
             Some(value)
         });
         for (at, value) in values.enumerate() {
-            inner.put(first + at, Outcome::Value(shared(value, Descriptors::new())));
+            inner.put(first + at, value_of(value, Descriptors::new()));
         }
     }
 
@@ -214,7 +240,7 @@ impl Job {
                 kept.value(index, payload, descriptors);
                 inner.count(1);
             }
-            None => inner.put(index, Outcome::Value(shared(payload, descriptors))),
+            None => inner.put(index, value_of(payload, descriptors)),
         }
     }
 
@@ -270,12 +296,12 @@ impl Job {
 
     /// Whether the next call in order has ended, or any call.
     pub(super) fn has_next(&self, ordered: bool) -> bool {
-        let inner = self.inner();
-        if ordered { matches!(inner.outcomes.front(), Some(Place::Ended(_))) } else { !inner.came.is_empty() }
+        self.inner().has_next(ordered)
     }
 
-    /// Takes the outcome of the next call in order, or the outcome that arrived first.
-    pub(super) fn take_next(&self, ordered: bool) -> Option<Outcome> {
+    /// Takes the outcome of the next call in order, or the outcome that arrived first. The second value says whether
+    /// another such outcome is there.
+    pub(super) fn take_next(&self, ordered: bool) -> Option<(Outcome, bool)> {
         let mut inner = self.inner();
         let index = if ordered {
             inner.came.clear(); // nobody asks for that order
@@ -290,7 +316,8 @@ impl Job {
             inner.outcomes.pop_front();
             inner.first += 1;
         }
-        Some(outcome)
+        let has_more = inner.has_next(ordered);
+        Some((outcome, has_more))
     }
 
     /// Takes the value of the only call. Copies a failure, and a value that a callback still needs.
@@ -399,6 +426,7 @@ impl Job {
     /// Decodes one outcome.
     pub(super) fn decode<R: DeserializeOwned>(&self, outcome: Outcome) -> Result<R> {
         match outcome {
+            Outcome::Short(value) => transfer::unpack_alone(value.bytes(), Trust::SameProgram, Bounds::SAME_PROGRAM),
             Outcome::Value(packed) => {
                 let own = Arc::try_unwrap(packed).or_else(|shared| shared.try_clone());
                 let own = own.map_err(|error| no_copy(error, self.task))?;
@@ -414,8 +442,11 @@ impl Job {
     }
 }
 
-fn shared(bytes: &[u8], descriptors: Descriptors) -> Arc<Packed> {
-    Arc::new(Packed { bytes: bytes.to_vec(), descriptors })
+fn value_of(bytes: &[u8], descriptors: Descriptors) -> Outcome {
+    match Short::new(bytes).filter(|_| descriptors.is_none()) {
+        Some(short) => Outcome::Short(short),
+        None => Outcome::Value(Arc::new(Packed { bytes: bytes.to_vec(), descriptors })),
+    }
 }
 
 /// Copies the values.
@@ -432,6 +463,11 @@ fn no_copy(error: Error, task: &str) -> Error {
 }
 
 impl Inner {
+    /// Whether the next call in order has ended, or any call.
+    fn has_next(&self, ordered: bool) -> bool {
+        if ordered { matches!(self.outcomes.front(), Some(Place::Ended(_))) } else { !self.came.is_empty() }
+    }
+
     /// Keeps the outcome of a call until it is taken.
     fn put(&mut self, index: usize, outcome: Outcome) {
         let place = index.checked_sub(self.first).and_then(|at| self.outcomes.get_mut(at));
@@ -482,7 +518,7 @@ mod tests {
         for index in 0..100 {
             assert_eq!(job.give(1), index);
             job.values(index, 1, &[1, 7]);
-            assert!(matches!(job.take_next(true), Some(Outcome::Value(_))));
+            assert!(matches!(job.take_next(true), Some((Outcome::Short(_), _))));
         }
         let inner = job.inner();
         assert_eq!((inner.came.len(), inner.outcomes.len()), (0, 0));
