@@ -198,7 +198,8 @@ impl<F: AsFd> Poll<F> {
         self.put(number, Entry { file, events, sequence, asked });
     }
 
-    /// Changes the events of a registered `fd`.
+    /// Changes the events of a registered `fd`. The cost does not depend on how many are registered, whether `fd` is in
+    /// the kernel's set or not.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `ENOENT` when `fd` is not registered.
@@ -212,7 +213,8 @@ impl<F: AsFd> Poll<F> {
         Ok(())
     }
 
-    /// Removes `fd`, and returns the registered object and its events.
+    /// Removes `fd`, and returns the registered object and its events. The cost does not depend on how many are
+    /// registered, also for a plain file: each entry knows its place in the list of those that ppoll checks.
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`] when `fd` is not in.

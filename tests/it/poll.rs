@@ -89,6 +89,24 @@ fn plain_files_are_always_ready_beside_others() {
     assert_eq!(now(&mut poll), [(near.as_raw_fd(), PollFlags::IN)]);
 }
 
+/// A file that is removed changes the places of others in the list of those that are not in the kernel's set.
+#[test]
+fn plain_files_are_removed_and_changed_in_any_order() {
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    let files: Vec<File> = (0..30).map(|_| file.try_clone().unwrap()).collect();
+    let mut poll = Poll::new();
+    files.iter().for_each(|file| poll.register(file.as_fd(), PollFlags::IN));
+    let mut rest: Vec<_> = files.iter().map(|file| (file, PollFlags::IN)).collect();
+    for step in 0..files.len() {
+        let changed = step * 5 % rest.len();
+        rest[changed].1 ^= PollFlags::IN | PollFlags::OUT;
+        poll.modify(rest[changed].0, rest[changed].1).unwrap();
+        let (file, flags) = rest.remove(step * 7 % rest.len());
+        assert_eq!(poll.unregister(file).unwrap().1, flags);
+        assert_eq!(now(&mut poll), rest.iter().map(|(file, flags)| (file.as_raw_fd(), *flags)).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn a_file_that_is_never_ready_does_not_end_the_wait_of_others() {
     let file = File::open(std::env::current_exe().unwrap()).unwrap();
