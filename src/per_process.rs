@@ -10,19 +10,22 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use ossature_sys::process::generation;
+use ossature_sys::set_once::SetOnce;
 
 /// A value for each process, in a chain from the first process of the program to this one. The last value is the
 /// current one.
-pub(crate) struct PerProcess<T> {
+pub(crate) struct PerProcess<T: 'static> {
     first: OnceLock<Box<Owned<T>>>,
 }
 
 /// The value of one process.
-pub(crate) struct Owned<T> {
+pub(crate) struct Owned<T: 'static> {
     /// The generation of the process. Written before the value is in the chain, and not again.
     generation: AtomicU32,
     value: T,
     next: PerProcess<T>,
+    /// The next value, if it was prepared. Then `next` is empty.
+    entered: SetOnce<Self>,
 }
 
 impl<T> PerProcess<T> {
@@ -34,9 +37,9 @@ impl<T> PerProcess<T> {
     /// has one.
     pub(crate) fn get_or_init(&self, make: impl Fn(Option<&T>) -> T) -> &Owned<T> {
         let new = |before| Box::new(Owned::new(generation(), make(before)));
-        let mut owned = self.first.get_or_init(|| new(None));
+        let mut owned: &Owned<T> = self.first.get_or_init(|| new(None));
         loop {
-            owned = match owned.next.first.get() {
+            owned = match owned.next() {
                 Some(next) => next,
                 None if owned.is_current() => return owned,
                 None => owned.next.first.get_or_init(|| new(Some(&owned.value))),
@@ -47,8 +50,8 @@ impl<T> PerProcess<T> {
     /// The value of this process, if there is one.
     #[cfg(feature = "multiprocessing")]
     pub(crate) fn get(&self) -> Option<&Owned<T>> {
-        let mut last = self.first.get()?;
-        while let Some(next) = last.next.first.get() {
+        let mut last: &Owned<T> = self.first.get()?;
+        while let Some(next) = last.next() {
             last = next;
         }
         last.is_current().then_some(last)
@@ -64,19 +67,23 @@ impl<T> PerProcess<T> {
         make: impl FnOnce() -> T,
         hand_on: impl FnOnce(&T, &T),
     ) -> &Owned<T> {
-        let mut last = self.first.get_or_init(|| Box::new(Owned::new(generation(), make())));
-        while let Some(next) = last.next.first.get() {
+        let mut last: &Owned<T> = self.first.get_or_init(|| Box::new(Owned::new(generation(), make())));
+        while let Some(next) = last.next() {
             last = next;
         }
         hand_on(&last.value, &prepared.value);
         prepared.generation.store(generation(), Relaxed);
-        last.next.first.get_or_init(|| prepared)
+        last.entered.set(Box::leak(prepared))
     }
 }
 
 impl<T> Owned<T> {
     fn new(generation: u32, value: T) -> Self {
-        Self { generation: AtomicU32::new(generation), value, next: PerProcess::new() }
+        Self { generation: AtomicU32::new(generation), value, next: PerProcess::new(), entered: SetOnce::new() }
+    }
+
+    fn next(&self) -> Option<&Self> {
+        self.entered.get().or_else(|| self.next.first.get().map(|next| &**next))
     }
 
     /// Prepares the value of a future child, which [enters](PerProcess::enter) it.

@@ -101,6 +101,9 @@ mod generation;
 mod raw;
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
+pub mod set_once;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
 pub mod thread_bound;
 
 #[cfg(target_os = "linux")]

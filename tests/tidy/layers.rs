@@ -6,7 +6,7 @@ use super::{Complaints, code_of};
 
 /// The modules of `sys`, level by level: a file imports from the levels before its own.
 const SYS: &[&[&str]] = &[
-    &["raw", "faults", "errno", "deadline", "atomic", "thread_bound"],
+    &["raw", "faults", "errno", "deadline", "atomic", "set_once", "thread_bound"],
     &["fd", "generation"],
     &["futex"],
     // The list that outlives a thread.

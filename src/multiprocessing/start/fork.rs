@@ -37,6 +37,8 @@ pub(crate) fn fork(
     }
     thread::install_anew(); // here, where it costs no copy of a page
     let surroundings = std::mem::take(&mut config.surroundings);
+    // Seen here, because the child would pay for the first use of the code.
+    let applies = !surroundings.are_in_effect();
     let (mut surroundings_report, tell) = match surroundings.are_usual() {
         true => (None, None),
         false => private::pipe()
@@ -46,9 +48,11 @@ pub(crate) fn fork(
     let (mut reader, state) = (Some(reader), ProcessState::prepare(config));
     let child = process::fork(|| {
         drop((reader.take(), surroundings_report.take()));
-        if let Err(unapplied) = surroundings.apply() {
-            let _ = tell.map(|tell| write(&tell, &unapplied.to_bytes())); // a parent that is gone wants no answer
-            return UNAPPLIED;
+        if applies {
+            if let Err(unapplied) = surroundings.apply() {
+                let _ = tell.map(|tell| write(&tell, &unapplied.to_bytes())); // a parent that is gone wants no answer
+                return UNAPPLIED;
+            }
         }
         drop(tell);
         bootstrap::run_forked(state, parent, letting_go, writer, body)

@@ -97,6 +97,10 @@ impl Children {
         Self(Lock::new(Vec::new()))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     pub(super) fn living(&self) -> Vec<Process> {
         self.0.lock().clone()
     }

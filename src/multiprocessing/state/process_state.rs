@@ -99,6 +99,7 @@ impl ProcessState {
     }
 
     /// Makes the prepared state the state of this process, and closes the descriptors that only its parent uses.
+    #[inline]
     pub(crate) fn enter(prepared: Box<OwnState>, letting_go: Option<&LettingGo>) -> &'static OwnState {
         STATE.enter(prepared, Self::first, |last, own| {
             last.clear_out(letting_go);
@@ -149,6 +150,7 @@ impl ProcessState {
     /// Closes, in a forked child, the descriptors that only its parent uses. These belong to the parent's other
     /// children (but for kept handles), to the parent's fork server, and to the pipe through which the parent reports a
     /// panic.
+    #[inline]
     fn clear_out(&self, letting_go: Option<&LettingGo>) {
         let report = self.report.try_lock().and_then(|mut report| report.take());
         drop(report);

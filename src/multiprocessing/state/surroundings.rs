@@ -70,6 +70,12 @@ impl Surroundings {
         *self == Self::default()
     }
 
+    /// Whether [`apply`](Self::apply) would change nothing in a copy of this process, made by the calling thread.
+    pub(crate) fn are_in_effect(&self) -> bool {
+        let unblocked = |mask: SignalSet| !ENDING.into_iter().any(|signal| mask.contains(signal));
+        self.are_usual() && signal::mask().is_ok_and(unblocked)
+    }
+
     /// Whether the child has other rights than its parent.
     pub(crate) fn change_rights(&self) -> bool {
         !self.identity().is_empty()

@@ -33,6 +33,7 @@ extern "C" fn last_call() {
 
 /// Runs the exit sequence once: finalizers of priority 0 and above, the end of the daemons, the wait for the other
 /// children. Then come the end of the daemons started meanwhile, and the other finalizers.
+#[inline]
 pub(crate) fn exit_sequence() {
     let state = process_state();
     if state.exiting.swap(true, SeqCst) {
@@ -41,25 +42,42 @@ pub(crate) fn exit_sequence() {
     info!("process shutting down");
     debug!("running all \"atexit\" finalizers with priority >= 0");
     run_finalizers(state, Some(0));
+    // Most children have no children, and would pay for the first use of this code.
+    if !state.children.is_empty() {
+        end_children();
+    }
+    // A running thread may have started more daemons meanwhile: a thread that waits for a pool restarts its supervisor.
+    // A wait for them would not end.
+    if !state.children.is_empty() {
+        end_daemons();
+    }
+    debug!("running the remaining \"atexit\" finalizers");
+    run_finalizers(state, None);
+}
+
+/// Ends the daemons, and waits for the other children.
+#[inline(never)]
+fn end_children() {
     end_daemons();
     for child in active_children().into_iter().filter(|child| !child.daemon()) {
         info!("calling join() for process {}", child.name());
         let _ = child.join();
     }
-    // A running thread may have started more daemons meanwhile: a thread that waits for a pool restarts its supervisor.
-    // A wait for them would not end.
-    end_daemons();
-    debug!("running the remaining \"atexit\" finalizers");
-    run_finalizers(state, None);
 }
 
 /// Runs the finalizers with an exit priority of at least `least`; with `None` all of them.
+#[inline]
 fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
+    let has_none = state.finalizers.lock().list.is_empty();
+    if !has_none {
+        run_all(state, least); // most children have none, and would pay for the first use of this code
+    }
+}
+
+#[inline(never)]
+fn run_all(state: &'static OwnState, least: Option<i32>) {
     let mut due: Vec<(i32, u64)> = {
         let finalizers = state.finalizers.lock();
-        if finalizers.list.is_empty() {
-            return; // as in most children, which would pay for the first look into the list's code
-        }
         let with_priority = finalizers.list.iter().filter_map(|(number, entry)| Some((entry.priority?, *number)));
         with_priority.filter(|(priority, _)| least.is_none_or(|least| *priority >= least)).collect()
     };
@@ -75,6 +93,7 @@ fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
 }
 
 /// Sends `SIGTERM` to the daemons, and `SIGKILL` to those that have not ended within the grace time.
+#[inline(never)]
 fn end_daemons() {
     let mut daemons = active_children();
     daemons.retain(|child| child.daemon() && child.pid().is_some());

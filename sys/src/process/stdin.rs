@@ -1,9 +1,11 @@
 //! A standard input without data.
 
-use rustix::fs::{Mode, OFlags};
+use core::ffi::CStr;
+
+use rustix::fs::{FileType, Mode, OFlags, major, minor};
 
 use crate::errno::{Errno, Result, retry};
-use crate::fd::{AsRawFd, IntoRawFd, OwnedFd, clear_cloexec};
+use crate::fd::{AsRawFd, IntoRawFd, OwnedFd, clear_cloexec, stdin};
 use crate::raw;
 
 const STDIN: i32 = 0;
@@ -33,7 +35,11 @@ pub fn detach_stdin() -> Result<()> {
         return Ok(()); // as in the children of children; opening costs fifty times the question
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let null = match retry(|| raw::call("open", || rustix::fs::open(c"/dev/null", flags, Mode::empty()))) {
+    // On the stack: a constant is in a page that a forked child would be the first to read.
+    let path = core::hint::black_box(*b"/dev/null\0");
+    // SAFETY: the bytes end with zero, and no other byte is zero.
+    let path = unsafe { CStr::from_bytes_with_nul_unchecked(&path) };
+    let null = match retry(|| raw::call("open", || rustix::fs::open(path, flags, Mode::empty()))) {
         Ok(null) => null,
         Err(full @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => return Err(full),
         Err(_) => nothing()?,
@@ -55,5 +61,8 @@ fn nothing() -> Result<OwnedFd> {
 
 /// Whether standard input is /dev/null already: the character device 1, 3 (see null(4)).
 fn is_null() -> bool {
-    raw::process::device(STDIN).is_ok_and(|device| device == (1, 3))
+    // glibc's call passes an empty path, in a page that a forked child would be the first to read. rustix's does not.
+    raw::call("fstat", || rustix::fs::fstat(stdin())).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode).is_char_device() && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
+    })
 }

@@ -347,21 +347,6 @@ pub(crate) unsafe fn dup_onto(fd: c_int, target: c_int) -> Result<()> {
     Ok(())
 }
 
-/// `fstat(fd, stat)` on a bare number: the numbers of its character device.
-pub(crate) fn device(fd: c_int) -> Result<(u32, u32)> {
-    let mut stat = MaybeUninit::<libc::stat>::zeroed();
-    raw::call_c("fstat", || {
-        // SAFETY: fstat(2) writes one stat to a place of its type; a number that is not open is EBADF.
-        unsafe { libc::fstat(fd, stat.as_mut_ptr()) }
-    })?;
-    // SAFETY: the call succeeded, so libc filled the structure (and it was zeroed before, a value of its type).
-    let stat = unsafe { stat.assume_init() };
-    if stat.st_mode & libc::S_IFMT != libc::S_IFCHR {
-        return Err(Errno::NODEV);
-    }
-    Ok((libc::major(stat.st_rdev as _) as u32, libc::minor(stat.st_rdev as _) as u32))
-}
-
 /// `fcntl(fd, F_SETFD, flags)` on a bare number.
 pub(crate) fn set_descriptor_flags(fd: c_int, flags: c_int) -> Result<()> {
     raw::call_c("fcntl", || {

@@ -35,6 +35,7 @@ mod rwlock;
 mod sched;
 mod select;
 mod semaphore;
+mod set_once;
 mod shm;
 mod signal;
 mod signalfd;

@@ -57,6 +57,13 @@ impl ServerHandle {
         Ok(Self::new(socket, Some(process), rights.clone()))
     }
 
+    /// Closes the pidfd of the server. Not in the caller's code, because most children have no server.
+    #[cold]
+    #[inline(never)]
+    fn let_go_in_child(&mut self) {
+        drop(self.process.take());
+    }
+
     /// Closes the socket; returns the server if it is a child of this process.
     fn into_own_child(self) -> Option<Child> {
         self.process.filter(|_| self.generation == generation())
@@ -190,9 +197,13 @@ pub(in crate::multiprocessing::start) fn use_parents_server(
 
 /// Closes, in a forked child, the pidfd of the server if the server is a child of the parent. The socket of the server
 /// stays open.
+#[inline]
 pub(in crate::multiprocessing::start) fn let_go_in_child() {
-    let server = STATE.try_lock().and_then(|mut state| state.handle.as_mut()?.process.take());
-    drop(server);
+    if let Some(mut state) = STATE.try_lock() {
+        if let Some(handle) = &mut state.handle {
+            handle.let_go_in_child();
+        }
+    }
 }
 
 impl ServerState {
