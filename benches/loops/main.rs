@@ -39,6 +39,7 @@ fn main() {
         }
         many::one_ready(bench);
         many::all_ready(bench);
+        many::plain_files(bench);
         many::beside_cpython(bench);
         fork::empty_child(bench);
     });

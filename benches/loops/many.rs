@@ -1,7 +1,8 @@
-//! `select::Poll` with a thousand descriptors, one or all of them ready, beside poll(2) and epoll. `select::select`
-//! beside CPython's.
+//! `select::Poll` with a thousand descriptors, one or all of them ready, beside poll(2) and epoll; with ten thousand
+//! plain files. `select::select` beside CPython's.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use ossature::select::{Poll, PollFlags, select};
@@ -122,6 +123,34 @@ pub fn all_ready(bench: &Bench) {
         turn.run(40, rounds);
     });
     bench.compare(&turns, &samples, "ours", "better-of-both", Bar::AtMost(1.2));
+}
+
+/// Runs the row of plain files, which are not in the kernel's set: one is removed and registered again.
+pub fn plain_files(bench: &Bench) {
+    const FEW: usize = 10;
+    const MANY: usize = 10_000;
+    let row = format!("poll-files-of-{MANY}");
+    if !bench.wants(&row) {
+        return;
+    }
+    let file = File::open("/proc/self/exe").expect("the bench is a plain file");
+    let samples = bench.table(4, |turn| {
+        let many: &Vec<_> = &(0..MANY).map(|_| file.try_clone().expect("a duplicate")).collect();
+        let mut rounds = Rounds::new();
+        for (name, count) in [("of-many", MANY), ("of-few", FEW)] {
+            let mut poll = Poll::new();
+            many.iter().take(count).for_each(|file| poll.register(file, PollFlags::IN));
+            let mut last = 0;
+            rounds.add(name, move || {
+                last = (last + MANY / 2 - 1) % count; // neither in their order nor against it
+                let (file, flags) = poll.unregister(&many[last]).expect("it is registered");
+                poll.register(file, flags);
+                poll.modify(file, flags).expect("it is registered");
+            });
+        }
+        turn.run(200, rounds);
+    });
+    bench.compare(&row, &samples, "of-many", "of-few", Bar::AtMost(1.5));
 }
 
 /// Descriptors that are all duplicates of one eventfd, except the last: one write makes all but the last ready, and one
