@@ -23,15 +23,25 @@ const MOST: usize = 3;
 #[derive(Debug)]
 pub struct Place(pub(super) LockWord);
 
-impl Enrolment for Place {
-    fn claim(&self) -> Result<bool, Refused> {
+impl Place {
+    fn take(&self, step: impl FnOnce(&LockWord) -> bool) -> bool {
         set_pending(&self.0);
-        let taken = self.0.swap_half(0, me() | WAITERS);
+        let taken = step(&self.0);
         if taken {
             link(&self.0);
         }
         clear_pending();
-        Ok(taken)
+        taken
+    }
+}
+
+impl Enrolment for Place {
+    fn claim(&self) -> Result<bool, Refused> {
+        Ok(self.take(|word| word.swap_half(0, me() | WAITERS)))
+    }
+
+    fn inherit(&self, seen: Look) -> Result<bool, Refused> {
+        Ok(self.take(|word| seen.inherit(word, me())))
     }
 
     fn release(&self) {

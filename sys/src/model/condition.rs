@@ -1,7 +1,7 @@
 //! The queue of a condition between participants that may die at any change of a word.
 
 use super::barrier::Place;
-use super::killable::{KillableGate, mourned, step};
+use super::killable::{KillableGate, die, mourned, step};
 use super::rwlock::{become_participant, walk};
 use crate::futex::Limit;
 use crate::robust::word::LockWord;
@@ -40,6 +40,13 @@ impl<const N: usize> Waiters<N> {
             locked();
         };
         mourned(steps, walk, || self.0.wait(Limit::NEVER, entered, take_again).unwrap().0)
+    }
+
+    /// [`wait`](Self::wait) of a participant that is killed once it is notified, before it has its lock.
+    pub fn dies_notified(&self, id: u32, entered: impl FnOnce()) {
+        become_participant(id);
+        let survived = mourned(u32::MAX, walk, || self.0.wait(Limit::NEVER, entered, die).map(drop));
+        assert_eq!(survived, None);
     }
 
     /// Notifies `count` waiters.

@@ -128,6 +128,12 @@ pub(crate) fn step() {
     }
 }
 
+/// Kills this participant here.
+pub(super) fn die() {
+    LEFT.with(|left| left.set(Some(0)));
+    step();
+}
+
 /// Runs `critical` with that word as the pending one.
 pub(super) fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
     PENDING.with(|pending| pending.set(word));

@@ -167,12 +167,17 @@ impl LockWord {
 
     /// Clears the futex half if the state is still `seen`, generation included.
     pub(crate) fn reset_from(&self, seen: u64) -> bool {
-        self.0.compare_exchange(seen, with_half(next_generation(seen), 0), SeqCst, Relaxed).is_ok()
+        self.take_from(seen, 0)
     }
 
     /// Marks the owner as dead, like the kernel, if the state is still `seen`.
     pub(crate) fn kill_from(&self, seen: u64) -> bool {
         self.0.compare_exchange(seen, with_half(seen, DIED | WAITERS), SeqCst, Relaxed).is_ok()
+    }
+
+    /// Sets the futex half if the state is still `seen`, generation included, and starts a generation.
+    pub(crate) fn take_from(&self, seen: u64, to: u32) -> bool {
+        self.0.compare_exchange(seen, with_half(next_generation(seen), to), SeqCst, Relaxed).is_ok()
     }
 
     /// The current futex half, in the order of all `SeqCst` operations.

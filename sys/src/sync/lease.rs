@@ -12,6 +12,7 @@
 //! | held | free | its holder |
 //! | held | dead | the kernel, or musl, which wakes one sleeper on the word |
 //! | dead | free, next generation | the thread that has handled the death |
+//! | dead | held, next generation | [`inherit`](Lease::inherit), by a thread that takes over what the dead one had |
 //!
 //! A claim sets `WAITERS`, so a watcher need not change the word. A death wakes only one watcher. That watcher looks at
 //! everything, and wakes the next one if there is more to do.
@@ -64,6 +65,11 @@ impl Look {
         (before.rotate_left(23) ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
+    /// Takes the word for `owner` if it has not changed since this look and its holder died.
+    pub(crate) fn inherit(self, word: &LockWord, owner: u32) -> bool {
+        self.holder() == Holder::Dead && word.take_from(self.0, owner | WAITERS)
+    }
+
     /// Frees the word if it has not changed since this look and its holder died.
     pub(crate) fn reclaim(self, word: &LockWord) -> bool {
         self.holder() == Holder::Dead && word.reset_from(self.0)
@@ -91,10 +97,25 @@ impl Lease {
     /// # Errors
     /// [`Unlisted`](Refused::Unlisted) and [`TooMany`](Refused::TooMany), before anything is taken.
     pub(crate) fn claim(&self) -> Result<bool, Refused> {
-        let Some((here, id)) = RobustList::current() else { return self.claim_unlinked() };
+        self.take(|word, id| word.swap_half(0, id | WAITERS))
+    }
+
+    /// Takes the lease of a holder that was seen dead for the calling thread, in one step. Returns false if the lease
+    /// has changed since.
+    ///
+    /// # Errors
+    /// As for [`claim`](Self::claim).
+    pub(crate) fn inherit(&self, seen: Look) -> Result<bool, Refused> {
+        self.take(|word, id| seen.inherit(word, id))
+    }
+
+    /// Takes the lease by `step`, which gets the id of the calling thread and returns whether it took the word.
+    #[inline(always)]
+    fn take(&self, step: impl FnOnce(&LockWord, u32) -> bool) -> Result<bool, Refused> {
+        let Some((here, id)) = RobustList::current() else { return self.take_unlinked(step) };
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
         here.set_pending(&self.0);
-        let taken = self.0.word.swap_half(0, id | WAITERS);
+        let taken = step(&self.0.word, id);
         if taken {
             self.0.kind.store(LEASE, core::sync::atomic::Ordering::Relaxed);
             here.link(&self.0, depth);
@@ -104,11 +125,11 @@ impl Lease {
     }
 
     #[cold]
-    fn claim_unlinked(&self) -> Result<bool, Refused> {
+    fn take_unlinked(&self, step: impl FnOnce(&LockWord, u32) -> bool) -> Result<bool, Refused> {
         if lock_backend() == LockBackend::Node {
             return Err(Refused::Unlisted);
         }
-        Ok(self.0.word.swap_half(0, gettid() | WAITERS))
+        Ok(step(&self.0.word, gettid()))
     }
 
     /// Whether the calling thread holds the lease.

@@ -244,6 +244,46 @@ fn notification_of_a_killed_waiter_passes_one_whose_time_is_over() {
     }
 }
 
+/// A full queue has a notification in the place of a dead waiter. Wherever the thread that takes the place over dies,
+/// the next one gets the notification.
+#[test]
+fn notification_in_a_full_queue_survives_the_thread_that_takes_it_over() {
+    for steps in 0..STEPS {
+        explore(move || {
+            let queue = model::Waiters::<1>::new();
+            queue.dies_notified(1, || assert_eq!(queue.notify(1), 1));
+            let mut locked = false;
+            let survived = queue.doomed(steps, 2, || (), || locked = true);
+            assert!(survived == Some(true) || survived.is_none() && steps < STEPS - 1);
+            assert!(locked || queue.wait(3, Limit::NEVER, || ()));
+        });
+    }
+}
+
+/// Each of two dead waiters leaves a notification, and each of two later waiters gets one.
+#[test]
+fn two_notifications_in_a_full_queue_go_to_two() {
+    explore(|| {
+        let here = Crowd::<2>::new();
+        let second = |here: &Crowd<2>| here.queue.dies_notified(2, || assert_eq!(here.queue.notify(2), 2));
+        here.queue.dies_notified(1, || here.spawn(second));
+        here.clone().ends();
+        assert!(here.queue.wait(3, Limit::NEVER, || ()));
+        assert!(here.queue.wait(4, Limit::NEVER, || ()));
+    });
+}
+
+/// The waiter that sees the death has a notification already. The notification of the dead stays for the next one.
+#[test]
+fn notification_without_a_waiter_stays_for_the_next() {
+    explore(|| {
+        let here = Crowd::<4>::new();
+        here.queue.dies_notified(1, || here.waits(2, |here| assert_eq!(here.queue.notify(2), 2)));
+        here.clone().ends();
+        assert!(here.queue.wait(3, Limit::NEVER, || ()));
+    });
+}
+
 /// The waiters that a killed notifier has chosen are woken, and the next notifier wakes the others.
 #[test]
 fn killed_notifier_leaves_nobody_asleep() {

@@ -107,6 +107,12 @@ pub trait Enrolment: Sized {
     /// # Errors
     /// Why the thread cannot have it.
     fn claim(&self) -> Result<bool, Refused>;
+    /// Takes the word of a holder that was seen dead for the calling thread, in one step. Returns false if the word has
+    /// changed since.
+    ///
+    /// # Errors
+    /// Why the thread cannot have it.
+    fn inherit(&self, seen: Look) -> Result<bool, Refused>;
     /// Gives the word back.
     fn release(&self);
     /// Whether the calling thread holds the word.
@@ -132,6 +138,10 @@ pub trait Enrolment: Sized {
 impl Enrolment for Lease {
     fn claim(&self) -> Result<bool, Refused> {
         Self::claim(self)
+    }
+
+    fn inherit(&self, seen: Look) -> Result<bool, Refused> {
+        Self::inherit(self, seen)
     }
 
     fn release(&self) {

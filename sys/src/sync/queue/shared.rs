@@ -11,7 +11,7 @@
 //! | held | `WAITING`, `ASLEEP` or `NUDGED` | its own | in the queue, in the order of its ticket | |
 //! | held | 0 | its own | notified, on its way to the lock | |
 //! | dead | any except notified | | died in the queue, or before, or after | frees the place |
-//! | dead | 0 | its own | died with a notification that it had not used | notifies the next waiter, then frees the place |
+//! | dead | 0 | its own | died with a notification that it had not used | notifies the first waiter, then frees the place; without a waiter, leaves it |
 //!
 //! The waiter with the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.)
 //! Waiters are notified in this order, so each notified waiter is before all waiters that are still in the queue.
@@ -43,7 +43,14 @@
 //! | notified, until it has given up its ticket | the waiter behind it, or the first of the queue |
 //! | while it passes on what a dead waiter has left | the same, and a sleeper at the gate |
 //! | while it hands over | the same: it still has its lease |
-//! | with no waiter in the queue | the next waiter that comes and sleeps; if all places except those of the dead are held, it is notified at once, unless it is refused or killed before it is in the queue |
+//! | with no waiter in the queue | the next waiter that comes and sleeps; if all other places are held, the next thread that comes takes the place over |
+//!
+//! **A notification without a waiter** stays in the place of the dead. The waiter that gets it enters the queue first,
+//! and then looks at the leases. If there is no other place, a thread takes this place over by one step. The lease
+//! changes from dead to held, with the notification and its ticket still in the word. From that step on the thread is a
+//! notified waiter, the oldest of all. If it is killed, the notification is in the place of a dead waiter again. If it
+//! is refused, nothing has changed. Another participant may have passed the notification on at the same time, and then
+//! clears the word. So two waiters may have the notification.
 //!
 //! A sleeper keeps sleeping on a lease while the place changes holders. At a death the kernel wakes one sleeper of the
 //! lease, perhaps another than the waiter that has to watch the dead. So the participant that frees the place of the
@@ -168,6 +175,13 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
     }
 }
 
+/// The place of a dead waiter whose notification waits for the next waiter.
+struct Left<'q, L> {
+    place: &'q Place<L>,
+    lease: Look,
+    ticket: u32,
+}
+
 /// The waiters that a sleeper found before it.
 struct Before {
     /// The number of words to sleep on, including its own.
@@ -178,16 +192,15 @@ struct Before {
 }
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
-    /// Claims a place, which is not in the queue yet. The second value is true if only places of dead holders were
-    /// free. One of these has then left a notification for the next waiter.
-    fn claim(&self) -> Result<(&Place<L>, bool), Refused> {
-        let mut left = None;
+    /// Claims a place, which is not in the queue yet. If only the place of a dead holder was free, and this holder has
+    /// left a notification, the caller has taken the notification over. The second value is its ticket then.
+    fn claim(&self) -> Result<(&Place<L>, Option<u32>), Refused> {
         loop {
             let used = self.used.load(Acquire);
             let mut is_dead = false;
             for place in self.in_use() {
                 match place.lease.look().holder() {
-                    Holder::Nobody if place.lease.claim()? => return Ok((place, left == Some(true))),
+                    Holder::Nobody if place.lease.claim()? => return Ok((place, None)),
                     Holder::Dead => is_dead = true,
                     Holder::Nobody | Holder::Thread(_) => {}
                 }
@@ -195,8 +208,15 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             if (used as usize) < N {
                 // The waiters in the queue handle the dead, and pass on what these have left.
                 self.add_places(used)?;
-            } else if is_dead && left.is_none() {
-                left = Some(self.gate.protected(|| self.complete()));
+            } else if is_dead {
+                // Another participant has changed the table whenever this has to be repeated.
+                if let Some(left) = self.gate.protected(|| self.complete()) {
+                    left.place.lease.wake_watchers();
+                    step();
+                    if left.place.lease.inherit(left.lease)? {
+                        return Ok((left.place, Some(left.ticket)));
+                    }
+                }
             } else {
                 return Err(Refused::TableFull);
             }
@@ -236,8 +256,9 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         false
     }
 
-    /// Notifies the oldest of the waiters that came before `now`; false if there is no such waiter.
-    fn tell_first(&self, now: u32) -> bool {
+    /// Notifies the oldest waiter; false if there is none.
+    fn tell_first(&self) -> bool {
+        let now = self.now();
         loop {
             let places = self.in_use();
             let oldest = Oldest::<1>::of(places, now);
@@ -264,11 +285,11 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         });
     }
 
-    /// Passes on the notifications of dead waiters. Returns whether a notification was left without a waiter. Must be
-    /// called in a stretch that the gate protects, because the call must wake each waiter that it notifies.
-    fn complete(&self) -> bool {
-        let now = self.now();
-        let mut is_left = false;
+    /// Passes on the notifications of dead waiters. Must be called in a stretch that the gate protects, because the
+    /// call must wake each waiter that it notifies. Returns a place with a notification for which there was no waiter.
+    /// Such a place stays as it is. So a later waiter sees it, or takes it over.
+    fn complete(&self) -> Option<Left<'_, L>> {
+        let mut left = None;
         for place in self.in_use() {
             let (lease, word) = place.look();
             if lease.holder() != Holder::Dead {
@@ -278,13 +299,14 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 }
                 continue;
             }
-            if is_notified(word) && !self.tell_first(now) {
-                is_left = true;
+            if is_notified(word) && !self.tell_first() {
+                left = Some(Left { place, lease, ticket: ticket_of(word) });
+                continue;
             }
             step();
             place.reclaim(lease, word);
         }
-        is_left
+        left
     }
 
     /// Makes sure that the waiters before this one are watched. Called by a waiter that leaves the queue, while it has
@@ -450,12 +472,14 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, 
         let_go: impl FnOnce(),
         take_again: impl FnOnce() -> R,
     ) -> Result<(bool, R), Refused> {
-        let (mine, inherits) = self.claim()?;
-        let ticket = self.ticket();
-        step();
-        mine.word.store(word(ticket, if inherits { 0 } else { WAITING }), Release);
+        let (mine, left) = self.claim()?;
+        let ticket = left.unwrap_or_else(|| self.ticket());
+        if left.is_none() {
+            step();
+            mine.word.store(word(ticket, WAITING), Release);
+        }
         let_go();
-        if !self.sleep(mine, ticket, limit) {
+        if left.is_none() && !self.sleep(mine, ticket, limit) {
             self.hand_over(mine, ticket);
             mine.lease.release();
             return Ok((false, take_again()));
