@@ -130,6 +130,13 @@ impl<'w> Waiter<'w> {
         Self { inner, word: core::marker::PhantomData }
     }
 
+    /// Returns an entry that compares the same word, and at which no thread is ever woken.
+    pub(crate) fn compared(&self) -> Self {
+        let mut compared = *self;
+        compared.inner.flags |= WaitFlags::PRIVATE; // wakes of a word in shared memory are for the other kind
+        compared
+    }
+
     fn word(&self) -> &'w AtomicU32 {
         // SAFETY: the pointer was taken from a `&'w AtomicU32` in `new`.
         unsafe { AtomicU32::from_ptr(self.inner.uaddr.ptr.cast()) }

@@ -73,6 +73,7 @@
 //! lock since then finds the place. The steps above are `SeqCst`.
 
 use core::mem::offset_of;
+use core::sync::atomic::fence;
 
 use super::Queue;
 use super::oldest::{List, Oldest};
@@ -81,7 +82,7 @@ use crate::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 use crate::atomic::{AtomicU32, AtomicU64, in_one_order, step};
 use crate::deadline::Deadline;
 use crate::futex::{Limit, Reach, Waiter};
-use crate::sync::gate::{SharedGate, Woke};
+use crate::sync::gate::{COMPARED, SharedGate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::participants::{Enrolment, SLOTS, WatchingGate};
 use crate::sync::scope::Refused;
@@ -313,6 +314,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     /// its lease.
     fn hand_over(&self, mine: &Place<L>, ticket: u32) {
         in_one_order();
+        // A load of a lease or of the tickets is not `SeqCst`.
+        fence(SeqCst);
         let now = self.now();
         let own = age(word(ticket, 0), now);
         let (mut is_dead, mut is_before, mut next) = (false, false, None::<Waiting<'_, L>>);
@@ -321,7 +324,11 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             let age = age(seen, now);
             match lease.holder() {
                 Holder::Nobody => {}
-                Holder::Dead => is_dead |= is_notified(seen),
+                Holder::Dead => {
+                    is_dead |= is_notified(seen);
+                    // A notifier may be about to notify the dead waiter, of which only this thread knew.
+                    is_before |= waits(seen) && age > own;
+                }
                 Holder::Thread(_) if seen == NONE => {}
                 Holder::Thread(_) if age > own => is_before = true,
                 Holder::Thread(_) => {
@@ -371,8 +378,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 continue;
             }
             in_one_order();
-            let woke = self.sleep_once::<{ FEW + 3 }>(mine, ticket, limit);
-            let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 3 }>(mine, ticket, limit));
+            let woke = self.sleep_once::<{ FEW + 3 + COMPARED }>(mine, ticket, limit);
+            let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 3 + COMPARED }>(mine, ticket, limit));
             if matches!(woke, Some(Woke::TimedOut | Woke::Never)) {
                 return;
             }
@@ -382,7 +389,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     /// Sleeps on its own word and on the leases of the waiters before it. Returns `None` if these are too many.
     fn sleep_once<const WORDS: usize>(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> Option<Woke> {
         let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); WORDS];
-        let before = self.before(mine, ticket, words.get_mut(..WORDS - 2).unwrap_or_default());
+        let before = self.before(mine, ticket, words.get_mut(..WORDS - 2 - COMPARED).unwrap_or_default());
         if before.is_more && WORDS < WATCHED {
             return None;
         }
@@ -405,7 +412,13 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 }
             };
             if woke == Woke::PeerDied {
-                let _ = self.complete();
+                // This waiter itself is in the queue. If its ticket does not count as old, the time of 2^31 tickets has
+                // passed, or the memory was overwritten. It then takes the notification, and does not look for ever.
+                if let Some(left) = self.complete() {
+                    if self.tell(mine, ticket) {
+                        left.place.reclaim(left.lease, word(left.ticket, 0));
+                    }
+                }
             }
             woke
         }))
