@@ -3,11 +3,12 @@
 use super::std;
 use std::vec::Vec;
 
-use super::kernel::{address, sleep_any, wait_while, wake};
+use super::kernel::{CLOCK, address, sleep_any, wait_while, wake};
 use super::killable::{KillableGate, covered_by, killable_scope, mourned, step};
 use super::rwlock::{become_participant, clear_pending, has_linked, link, me, set_pending, unlink, walk};
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
+use crate::deadline::Deadline;
 use crate::futex::{Limit, Reach, Wait, Waiter};
 use crate::robust::word::{LockWord, WAITERS};
 use crate::sync::barrier::{self, Broken};
@@ -88,8 +89,10 @@ impl WatchingGate for KillableGate {
         }
         let watched = &words[..count];
         let cancelling = limit.watched().map(|cancel| cancel.address());
-        let first = usize::from(cancelling.is_some());
-        let keys = cancelling.into_iter().chain(watched.iter().map(Waiter::address)).chain([address(self)]);
+        let clock = (limit.deadline() != Deadline::NEVER).then_some(CLOCK);
+        let first = usize::from(cancelling.is_some()) + usize::from(clock.is_some());
+        let ends = cancelling.into_iter().chain(clock);
+        let keys = ends.chain(watched.iter().map(Waiter::address)).chain([address(self)]);
         let keys: Vec<usize> = keys.collect();
         let woken = sleep_any(&keys, || watched.iter().all(Waiter::holds) && !limit.is_cancelled());
         step();
@@ -97,6 +100,7 @@ impl WatchingGate for KillableGate {
             Some(at) if at == first + count => (Woke::PeerDied, count),
             Some(at) if at >= first => (Woke::Look, at - first),
             Some(_) if limit.is_cancelled() => (Woke::TimedOut, count),
+            Some(at) if clock.is_some() && at + 1 == first => (Woke::TimedOut, count),
             Some(_) | None => (Woke::Look, count),
         }
     }

@@ -103,7 +103,7 @@ pub(crate) fn wake_one_of(word: &FutexWord, reach: Reach, kinds: NonZeroU32) -> 
 ///
 /// # Errors
 /// None.
-pub fn touch(_word: &AtomicU32) -> Result<()> {
+pub fn touch(_word: &FutexWord) -> Result<()> {
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::vec::Vec;
 
 use super::kernel::{address, sleep_any, wait_at, wake_at, wake_on};
+use super::rwlock::forget_pending;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait};
@@ -22,9 +23,15 @@ use crate::sync::permits::NoTable;
 use crate::sync::split_word::SplitWord;
 use crate::sync::units::Units;
 
-/// A scope whose participants may die. Only the counter differs: `$participants` may name their number, `N`.
+/// A scope whose participants may die. Only the counter differs, and the store of the units of permits:
+/// `$participants` and `$permits` may name their number, `N`.
 macro_rules! killable_scope {
     ($(#[$doc:meta])* $name:ident, $participants:ty) => {
+        $crate::model::killable::killable_scope! {
+            $(#[$doc])* $name, $participants, $crate::sync::permits::NoTable
+        }
+    };
+    ($(#[$doc:meta])* $name:ident, $participants:ty, $permits:ty) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
@@ -37,7 +44,7 @@ macro_rules! killable_scope {
             type Gate = $crate::model::killable::KillableGate;
             type Queue<const N: usize> = $crate::sync::queue::PrivateQueue;
             type Participants<const N: usize> = $participants;
-            type Permits = $crate::sync::permits::NoTable;
+            type Permits<const N: usize> = $permits;
             type Readers = $crate::sync::readers::Counted<$crate::model::killable::KillableGate>;
             type Outcome<G> = Result<G, $crate::sync::scope::Refused>;
 
@@ -128,20 +135,28 @@ pub(crate) fn step() {
     }
 }
 
-/// Kills this participant here.
-pub(super) fn die() {
-    LEFT.with(|left| left.set(Some(0)));
-    step();
-}
-
 /// Runs `critical` with that word as the pending one.
 pub(super) fn covered_by<R>(word: usize, critical: impl FnOnce() -> R) -> R {
+    // A thread has one pending entry, this word or one of its list.
+    forget_pending();
     PENDING.with(|pending| pending.set(word));
     step();
     let answer = critical();
     step();
-    PENDING.with(|pending| pending.set(0));
+    uncover();
+    forget_pending();
     answer
+}
+
+/// Ends the cover of the word that is pending, because another entry is pending from now on.
+pub(super) fn uncover() {
+    PENDING.with(|pending| pending.set(0));
+}
+
+/// Kills the participant, which is [doomed](doomed), at this step.
+pub fn die() {
+    LEFT.with(|left| left.set(Some(0)));
+    step();
 }
 
 impl KillableGate {

@@ -13,6 +13,7 @@ pub(crate) mod futex;
 mod kernel;
 mod killable;
 pub mod overdue;
+pub mod permits;
 #[doc(hidden)]
 #[path = "../kqueue/linux/sleepers.rs"]
 pub mod queue_sleepers;
@@ -27,9 +28,9 @@ use crate::robust::word::{LockWord, Take, WAITERS, WaitPolicy};
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::scope::Refused;
 
-pub use self::kernel::{sleepers, urgent, wait, wake};
+pub use self::kernel::{pass_time, sleepers, urgent, wait, wake};
 pub(crate) use self::killable::step;
-pub use self::killable::{Killable, KillableUnits, doomed, mourned, stopped};
+pub use self::killable::{Killable, KillableUnits, die, doomed, mourned, stopped};
 
 /// The lock between threads.
 #[derive(Debug)]

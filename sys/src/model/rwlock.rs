@@ -58,6 +58,11 @@ pub(super) fn set_pending(word: &LockWord) {
 
 pub(super) fn clear_pending() {
     step();
+    forget_pending();
+}
+
+/// Removes the pending entry, because the thread has none or another one from now on.
+pub(super) fn forget_pending() {
     with_list(|list| list.pending = None);
 }
 
@@ -89,9 +94,15 @@ pub(super) fn walk() {
 
 /// The turn, which one participant has at a time.
 #[derive(Debug)]
-struct Turn {
+pub struct Turn {
     word: LockWord,
     abandoned: AtomicU32,
+}
+
+impl Turn {
+    pub(super) fn new() -> Self {
+        Self { word: LockWord::new(), abandoned: AtomicU32::new(0) }
+    }
 }
 
 struct Waits<'t>(&'t LockWord, Limit<'t>);
@@ -356,7 +367,7 @@ impl RwLock {
     /// A free lock.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
-        let turn = Turn { word: LockWord::new(), abandoned: AtomicU32::new(0) };
+        let turn = Turn::new();
         let readers = Shares { state: AtomicU32::new(0), words: [LockWord::new(), LockWord::new()] };
         Self { lock: Turns { turn, readers }, pair: Pair::new() }
     }

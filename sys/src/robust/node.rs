@@ -65,6 +65,14 @@ impl Node {
         unsafe { AtomicU32::from_ptr(half) }
     }
 
+    /// An aligned number in the last eight bytes, for the kernel only.
+    pub(crate) fn end(&self) -> &AtomicU32 {
+        let end = core::ptr::from_ref(self).cast::<u32>().cast_mut().wrapping_add(size_of::<Self>() / 4 - 2);
+        // SAFETY: the number is inside the node and is aligned for u32, because the node's size is a multiple of 8;
+        // nothing is accessed through the reference but by the kernel's own atomic instructions.
+        unsafe { AtomicU32::from_ptr(end) }
+    }
+
     /// Whether this node, which is in the calling thread's list, is the same memory as `other`, which has the thread's
     /// number. A value that is written through one is read through the other.
     pub(super) fn is_same_memory(&self, other: &Self) -> bool {

@@ -32,7 +32,7 @@ use crate::sync::gate::{LocalGate, SharedGate};
 use crate::sync::lease::Lease;
 use crate::sync::participants::SlotTable;
 use crate::sync::participants::{Counter, Participants};
-use crate::sync::permits::{NoTable, Permits};
+use crate::sync::permits::{NoTable, Permits, Slot};
 use crate::sync::queue::{LocalQueue, SharedQueue};
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::readers::{Counted, Readers};
@@ -123,9 +123,9 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// How a waiter of this scope sleeps, and what covers its waker's death half-way.
     #[doc(hidden)]
     type Gate: Gate + Send + Sync;
-    /// Where the units of a semaphore's permits are stored.
+    /// Where the units of a semaphore's permits are stored: at most `N`, where permits have slots.
     #[doc(hidden)]
-    type Permits: Permits<Self> + Send + Sync;
+    type Permits<const N: usize>: Permits<Self, N> + Send + Sync;
     /// Where the shares of a lock's readers are stored.
     #[doc(hidden)]
     type Readers: Readers + Send + Sync;
@@ -173,7 +173,7 @@ impl Scope for Private {
     type Lock = WordLock;
     type RLock = OwnedWord;
     type Gate = PrivateGate;
-    type Permits = NoTable;
+    type Permits<const N: usize> = NoTable;
     type Readers = Counted<PrivateGate>;
     type Queue<const N: usize> = PrivateQueue;
     type Participants<const N: usize> = Counter;
@@ -197,7 +197,7 @@ impl Scope for Shared {
     type Lock = SharedLock;
     type RLock = SharedLock;
     type Gate = SharedGate;
-    type Permits = Slots;
+    type Permits<const N: usize> = Slots<SharedLock, Slot, N>;
     type Readers = readers::Slots;
     type Queue<const N: usize> = SharedQueue<Lease, SharedGate, N>;
     type Participants<const N: usize> = SlotTable<Lease, N>;
@@ -208,7 +208,7 @@ impl Scope for Local {
     type Lock = LocalLock;
     type RLock = LocalLock;
     type Gate = LocalGate;
-    type Permits = NoTable;
+    type Permits<const N: usize> = NoTable;
     type Readers = Counted<LocalGate>;
     type Queue<const N: usize> = LocalQueue;
     type Participants<const N: usize> = Counter;
@@ -242,7 +242,8 @@ pub enum Refused {
     Unlisted,
     /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
-    /// The object has no room for one more participant. Most objects have room for 120 at a time.
+    /// The object has no room for one more participant. Most objects have room for 120 at a time. The parameter `N` of
+    /// a barrier, a condition and a semaphore is their room.
     TableFull,
     /// The object has no memory for one more participant.
     NoMemory,
@@ -264,7 +265,8 @@ impl fmt::Display for Refused {
                 "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
             }
             Self::TableFull => {
-                "the shared object has no room for one more participant: wait until another participant is done"
+                "the shared object has no room for one more participant: wait until another participant is done, or \
+                 give a barrier, a condition or a semaphore more room by the parameter `N` of its type"
             }
             Self::NoMemory => "the shared object has no memory for one more participant: free some first",
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",

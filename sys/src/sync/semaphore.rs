@@ -23,8 +23,8 @@
 //! | `0..32` | units that any thread may take |
 //! | `32` | a thread may be sleeping |
 //! | `33` | a unit is being moved between the count and a slot (`Shared`) |
-//! | `34..41` | units in slots (`Shared`) |
-//! | `41..64` | how often a word with sleepers has changed; from bit 33 where there are no slots |
+//! | from `34` | units in slots (`Shared`): 7 bits for 120 permits, 17 bits for 65,536 |
+//! | the rest | how often a word with sleepers has changed; from bit 33 where there are no slots |
 //!
 //! | from | to | who |
 //! | --- | --- | --- |
@@ -40,16 +40,32 @@
 //!
 //! | the killed thread | what happens to the unit |
 //! | --- | --- |
-//! | has a [`Permit`] | the unit is free again at once, and a waiter is woken |
+//! | has a [`Permit`] | the unit is free again at once, and a waiter sees that: see the next table |
 //! | has acquired the unit | the unit is lost, as with Python, because it has no owner |
 //! | is releasing units | all are released, and a sleeper is woken for each; or none is released |
 //! | is waiting, chosen by a wake or not | another waiter is woken in its place |
 //!
 //! The kernel gives a dead holder's permit back. In scope `Shared` its unit is in a slot of the semaphore. The word
-//! of the slot is linked into the holder's robust list as a lock is. There can be 120 permits of one semaphore at a
+//! of the slot is linked into the holder's robust list as a lock is. There can be `N` permits of one semaphore at a
 //! time, and any number of units without an owner. A unit moves to a slot when a permit is wanted and no slot has a
 //! free one. Until a bare unit is wanted and the count is 0, the unit stays there. Where the locks have the [pthread
 //! form](crate::scope::LockBackend::Pthread) a permit's unit is like any other, and is lost with its holder.
+//!
+//! | slots in use, at most `N` | a death is seen by a waiter that sleeps |
+//! | --- | --- |
+//! | up to 120 | at once |
+//! | `m`, over 120, of which a sleeper watches that slot | at once |
+//! | `m`, over 120, one sleeper, which does not watch that slot | within `10 ms * ceil(m / 1000)` |
+//! | the same, beside other sleepers | within `80 ms * ceil(m / 1000)` |
+//!
+//! A sleeper watches 120 slots, and looks at all after the time in the table. Sleepers that come one after the other
+//! watch different slots. A call that does not sleep, and one that comes after the death, sees the unit at once. A
+//! permit that its living holder gives back wakes a waiter at once, however many slots there are. As many slots are in
+//! use as there were permits at a time, and about one in 128 more where permits come and go.
+//!
+//! **Limits.** In `Shared` `N` permits may exist at a time, by default 120, each with one entry of its thread's list.
+//! `N` is part of the type and 65,536 at most. A semaphore for 120 takes 6 kB, and one for 8 takes 480 bytes. In
+//! `Private` there is no limit.
 //!
 //! **When a participant is stopped** (by a debugger, `SIGSTOP` or a frozen control group), it may be moving a unit
 //! between the count and a slot. A call with a limit still ends in time. A call with [`Limit::NOW`] waits some
@@ -58,27 +74,30 @@
 //! for them, and [`Permit::forget`]. Giving back never waits.
 //!
 //! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and
-//! no system call unless a thread sleeps. Moving a unit costs a lock and some more. A shared semaphore has six
-//! kilobytes.
+//! no system call unless a thread sleeps. Moving a unit costs a lock and some more, and a look at 128 slots at most. A
+//! waiter that sleeps, or whose limit is over, has looked at all slots. So has a call of [`value`](Semaphore::value).
 //!
 //! Orderings: releases are `Release` and takes are `Acquire`, so what was written before a release is seen after the
 //! take that gets its unit.
 
 use core::fmt;
+use core::mem::offset_of;
 
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate, SharedGate};
-use crate::sync::permits::{NoTable, Permits, Slots};
+use crate::sync::permits::{NoTable, Permits, SLOTS, Slot, Slots};
 use crate::sync::scope::{Local, Private, Refused, Scope, Shared};
+use crate::sync::shared::SharedLock;
 pub use crate::sync::units::Overflow;
 use crate::sync::units::{Units, count};
 
 /// A counter of units that threads take and give back.
 ///
 /// Differs from Python's `threading.Semaphore` and `BoundedSemaphore`: one type for both, which differ in what
-/// [`release`](Self::release) refuses, and a unit can be held as a [`Permit`]. The value is at most `u32::MAX`.
+/// [`release`](Self::release) refuses, and a unit can be held as a [`Permit`]. The value is at most `u32::MAX`. In
+/// scope `Shared` there are at most `N` permits at a time, by default 120.
 ///
 /// In scope `Shared` a participant that is stopped, not dead, may delay three calls without a limit:
 /// [`acquire`](Self::acquire), [`permit`](Self::permit) and [`Permit::forget`]. A participant that is stopped in
@@ -112,9 +131,9 @@ use crate::sync::units::{Units, count};
 #[doc(alias = "sem_t")]
 #[doc(alias = "BoundedSemaphore")]
 #[repr(C)]
-pub struct Semaphore<S: Scope = Private> {
-    units: Units<S>,
-    permits: S::Permits,
+pub struct Semaphore<S: Scope = Private, const N: usize = 120> {
+    units: Units<S, N>,
+    permits: S::Permits<N>,
 }
 
 impl Semaphore {
@@ -151,44 +170,81 @@ impl Semaphore<Local> {
 
 impl Semaphore<Shared> {
     /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a shared semaphore with `value`
-    /// units.
+    /// units, and room for 120 permits.
+    ///
+    /// [`shared_with_capacity`](Self::shared_with_capacity) allows more.
     pub fn shared(value: u32) -> impl Init<Self> {
-        Self::placed(value, u32::MAX)
+        Self::shared_with_capacity(value, u32::MAX)
     }
 
     /// Like [`shared`](Self::shared), but never with more than `value` units.
     pub fn shared_bounded(value: u32) -> impl Init<Self> {
-        Self::placed(value, value)
+        Self::shared_with_capacity(value, value)
     }
 
     /// Like [`shared`](Self::shared), but never with more than `most` units. It begins with `most` if `value` is
     /// greater.
     pub fn shared_up_to(value: u32, most: u32) -> impl Init<Self> {
-        Self::placed(value.min(most), most)
+        Self::shared_with_capacity(value, most)
     }
+}
 
-    fn placed(value: u32, bound: u32) -> impl Init<Self> {
+impl<const N: usize> Semaphore<Shared, N> {
+    /// Returns an initialiser of a shared semaphore with `value` units, never more than `most`, and room for `N`
+    /// permits at a time. It begins with `most` units if `value` is greater. `N` is 65,536 at most.
+    ///
+    /// Each permit takes 48 bytes on 64-bit targets. A semaphore for more than 120 that is placed by itself begins with
+    /// one page, and gets more when more permits are taken. In a struct or an arena, a semaphore has all its pages from
+    /// the beginning.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{scope::Shared, shareable, shm::Shm, sync::{Lock, Semaphore}};
+    ///
+    /// let many = Shm::place(Semaphore::<Shared, 1000>::shared_with_capacity(300, u32::MAX))?;
+    /// let permits: Vec<_> = (0..300).map(|_| many.permit().unwrap()).collect();
+    /// assert_eq!((permits.len(), many.value()), (300, 0));
+    ///
+    /// shareable! {
+    ///     struct Items { count: Lock<u32, Shared>, room: Semaphore<Shared, 6> }
+    /// }
+    /// let items = Shm::place(Items::init(Lock::shared(0), Semaphore::shared_with_capacity(6, 6)))?;
+    /// assert!(items.room.release(1).is_err(), "there were never more than 6");
+    /// assert!(size_of::<Items>() <= 512);
+    /// # drop(permits);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use ossature_sys::{scope::Shared, sync::Semaphore};
+    ///
+    /// let _ = Semaphore::<Shared, 65_537>::shared_with_capacity(1, 1);
+    /// ```
+    pub fn shared_with_capacity(value: u32, most: u32) -> impl Init<Self> {
+        const { assert!(N != 0 && N <= 1 << 16, "a shared semaphore has room for 1 to 65,536 permits") };
         let write = move |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole semaphore (the caller's obligation), so its field is in
             // bounds.
             let units = unsafe { &raw mut (*place).units };
             // SAFETY: as above.
-            unsafe { units.write(Units::new(value, bound, SharedGate::default())) };
+            unsafe { units.write(Units::new(value.min(most), most, SharedGate::default())) };
             // SAFETY: as for `units`.
             let permits = unsafe { &raw mut (*place).permits };
-            // SAFETY: the field lies in the shared mapping that the caller vouches for.
+            // SAFETY: the field lies in the shared mapping that the caller vouches for, and its bytes are zero.
             unsafe { Slots::init(permits) }
         };
-        // SAFETY: both fields are made.
+        // SAFETY: both fields are made. The slots are zero bytes, as `Init` promises, and none is in use.
         unsafe { InitWith::new(write) }
     }
 }
 
 // SAFETY: no pointer that anyone but a slot's holder follows, no Drop, repr(C); every state that a killed process
 // leaves is one of the tables'.
-unsafe impl Shareable for Semaphore<Shared> {
-    const FINGERPRINT: Fingerprint = Fingerprint::primitive("Semaphore");
+unsafe impl<const N: usize> Shareable for Semaphore<Shared, N> {
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive_for("Semaphore", N);
     const LOCKS: bool = true;
+    const BACKED: usize =
+        if N > SLOTS { offset_of!(Self, permits) + Slots::<SharedLock, Slot, N>::HEAD } else { usize::MAX };
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         // SAFETY: `place` points to a semaphore in a mapping (the caller's obligation).
@@ -198,7 +254,7 @@ unsafe impl Shareable for Semaphore<Shared> {
     }
 }
 
-impl<S: Scope> Semaphore<S> {
+impl<S: Scope, const N: usize> Semaphore<S, N> {
     /// Takes a unit, and waits without a limit.
     ///
     /// # Errors
@@ -245,7 +301,7 @@ impl<S: Scope> Semaphore<S> {
     #[doc(alias = "get_value")]
     #[doc(alias = "sem_getvalue")]
     pub fn value(&self) -> u32 {
-        count(self.units.state()).saturating_add(self.permits.free())
+        count(self.units.state()).saturating_add(Permits::<S, N>::free(&self.permits))
     }
 
     /// Whether no unit was free a moment ago.
@@ -257,10 +313,11 @@ impl<S: Scope> Semaphore<S> {
     /// Takes a unit, and waits without a limit. Dropping the permit gives the unit back.
     ///
     /// # Errors
-    /// As for [`acquire`](Self::acquire), and in `Shared`: [`TableFull`](Refused::TableFull),
-    /// [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted).
+    /// As for [`acquire`](Self::acquire), and in `Shared`: [`TableFull`](Refused::TableFull) when there are `N` permits
+    /// already and a unit for one more, [`NoMemory`](Refused::NoMemory), [`TooMany`](Refused::TooMany),
+    /// [`Unlisted`](Refused::Unlisted).
     #[inline]
-    pub fn permit(&self) -> S::Outcome<Permit<'_, S>> {
+    pub fn permit(&self) -> S::Outcome<Permit<'_, S, N>> {
         S::outcome(loop {
             // Without a limit there is no other answer.
             if let Some(permit) = self.take_permit(Limit::NEVER).transpose() {
@@ -274,7 +331,7 @@ impl<S: Scope> Semaphore<S> {
     /// # Errors
     /// As for [`permit`](Self::permit), but never [`WouldDeadlock`](Refused::WouldDeadlock).
     #[inline]
-    pub fn try_permit(&self) -> S::Outcome<Option<Permit<'_, S>>> {
+    pub fn try_permit(&self) -> S::Outcome<Option<Permit<'_, S, N>>> {
         self.permit_timeout(Limit::NOW)
     }
 
@@ -284,18 +341,18 @@ impl<S: Scope> Semaphore<S> {
     /// # Errors
     /// As for [`try_permit`](Self::try_permit).
     #[inline]
-    pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Permit<'_, S>>> {
+    pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<Permit<'_, S, N>>> {
         S::outcome(self.take_permit(limit.into()))
     }
 
     #[inline]
-    fn take_permit(&self, limit: Limit<'_>) -> Result<Option<Permit<'_, S>>, Refused> {
+    fn take_permit(&self, limit: Limit<'_>) -> Result<Option<Permit<'_, S, N>>, Refused> {
         let ticket = self.permits.take(&self.units, limit)?;
         Ok(ticket.map(|ticket| Permit { semaphore: self, ticket }))
     }
 }
 
-impl<S: Scope> fmt::Debug for Semaphore<S> {
+impl<S: Scope, const N: usize> fmt::Debug for Semaphore<S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Semaphore").field("value", &self.value()).finish_non_exhaustive()
     }
@@ -325,12 +382,12 @@ impl<S: Scope> fmt::Debug for Semaphore<S> {
 /// seats.release(2).unwrap();
 /// ```
 #[must_use = "the unit is given back at once unless the permit is kept"]
-pub struct Permit<'s, S: Scope = Private> {
-    semaphore: &'s Semaphore<S>,
-    ticket: <S::Permits as Permits<S>>::Ticket,
+pub struct Permit<'s, S: Scope = Private, const N: usize = 120> {
+    semaphore: &'s Semaphore<S, N>,
+    ticket: <S::Permits<N> as Permits<S, N>>::Ticket,
 }
 
-impl<S: Scope> Permit<'_, S> {
+impl<S: Scope, const N: usize> Permit<'_, S, N> {
     /// Keeps the unit without an owner, as [`acquire`](Semaphore::acquire) does: only a [`release`](Semaphore::release)
     /// gives it back.
     ///
@@ -354,14 +411,14 @@ impl<S: Scope> Permit<'_, S> {
     }
 }
 
-impl<S: Scope> Drop for Permit<'_, S> {
+impl<S: Scope, const N: usize> Drop for Permit<'_, S, N> {
     #[inline]
     fn drop(&mut self) {
         self.semaphore.permits.give(&self.semaphore.units, &self.ticket);
     }
 }
 
-impl<S: Scope> fmt::Debug for Permit<'_, S> {
+impl<S: Scope, const N: usize> fmt::Debug for Permit<'_, S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").finish_non_exhaustive()
     }

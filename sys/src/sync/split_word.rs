@@ -35,12 +35,6 @@ impl SplitWord {
         self.0.compare_exchange(from, to, order, lost)
     }
 
-    /// Sets bits, regardless of the other bits. `SeqCst`.
-    #[inline]
-    pub(crate) fn set(&self, bits: u64) {
-        self.0.fetch_or(bits, Ordering::SeqCst);
-    }
-
     /// The lower half, for the kernel only: all other code reads and writes the whole.
     pub(crate) fn futex(&self) -> &AtomicU32 {
         half(&self.0, false)

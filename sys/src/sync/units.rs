@@ -8,8 +8,14 @@
 //! | count | `0..32` | units that any thread may take here |
 //! | futex | `0` [`SLEEPERS`] | a thread may sleep on this half |
 //! | futex | `1` [`MOVING`] | a unit is being moved between the count and a slot of the [table](super::permits) |
-//! | futex | `2..9` slotted | units in slots of the table, taken or free |
-//! | futex | `9..32` generation | counts the changes of a word with sleepers; from bit 1 if there is no table |
+//! | futex | from `2` slotted | units in slots of the table, taken or free: as many bits as the number of slots needs |
+//! | futex | the rest: generation | counts the changes of a word with sleepers; from bit 1 if there is no table |
+//!
+//! | slots | slotted | bits of the generation |
+//! | --- | --- | --- |
+//! | 120 | `2..9` | 23 |
+//! | 1,000 | `2..12` | 20 |
+//! | 65,536 | `2..19` | 13 |
 //!
 //! | from | to | changed by |
 //! | --- | --- | --- |
@@ -19,7 +25,8 @@
 //! | sleepers' bit | none, same generation | a thread that gave a unit back, if its wake found no sleeper |
 //! | count | slotted, and back | the thread that moves a unit, with the table's lock held |
 //!
-//! Every change of a word with the sleepers' bit starts a new generation, except the clearing of the bit.
+//! Every change of a word with the sleepers' bit starts a new generation, except the clearing of the bit. Setting the
+//! bit starts one, too. So no step restores a state on which an earlier waiter may be about to sleep.
 //!
 //! **Why no wake is lost.** A waiter sleeps only on the very state in which it saw the count at 0, and each release
 //! issues as many wakes as it adds units. Only a release whose wake found no sleeper clears the bit, and only from the
@@ -28,13 +35,20 @@
 //! once more after the clearing.)
 //!
 //! **Why the generation may wrap.** A waiter can be delayed between its read and the kernel's compare while others
-//! change the word so often that the generation has the same value again. Between processes the generation has 23 bits,
-//! which wrap in some seconds of full load. There the sleeper also passes the count to the kernel, and does not sleep
-//! unless the count is still 0. The kernel first queues the sleeper at the futex half and then compares the count. So a
-//! unit that comes before that compare prevents the sleep. The wake for a unit that comes later finds the sleeper in
-//! the queue. (Before Linux 5.16 the sleeper looks every 10 ms.) A freed slot is compared in the same way. Between
-//! threads the kernel compares one word. The generation has 31 bits there, like the other counters of this crate, and
-//! wraps only if a waiter is delayed for minutes.
+//! change the word so often that the generation has the same value again. Between processes the generation has 13 to
+//! 23 bits, which wrap in milliseconds to seconds of full load. There the sleeper also passes the count to the kernel,
+//! and does not sleep unless the count is still 0. The kernel first queues the sleeper at the futex half and then
+//! compares the count. So a unit that comes before that compare prevents the sleep. The wake for a unit that comes
+//! later finds the sleeper in the queue. (Before Linux 5.16 the sleeper looks every 10 ms.) A freed slot that the
+//! sleeper watches is compared in the same way, and so is the number of slots. A sleeper that does not watch all slots
+//! looks at them again soon. A release can be delayed, too, between its wake and the clearing of the bit. Beside more
+//! than 120 slots it therefore wakes all sleepers after the clearing. Between threads the kernel compares one word. The
+//! generation has 31 bits there, like the other counters of this crate, and wraps only if a waiter is delayed for
+//! minutes.
+//!
+//! **Why a limit holds.** A waiter reads the clock before each look at the units. If the limit was over before a look
+//! that finds none, the waiter gives up, regardless of why its last sleep ended. A waiter whose limit is over also
+//! gives up after [`LAST_TRIES`] looks at units that others take first.
 //!
 //! **When a thread is killed** half-way (a releaser before its wakes, or a waiter that a wake has chosen), the kernel
 //! wakes a sleeper at the gate. That sleeper sets the bit again, takes a unit if there is one, and issues a wake for
@@ -50,7 +64,7 @@ use crate::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::atomic::const_unless_loom;
 use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
-use crate::sync::permits::Permits;
+use crate::sync::permits::{Permits, Rounds, SLOTS};
 use crate::sync::scope::{Refused, Scope};
 use crate::sync::spin::Spin;
 use crate::sync::split_word::SplitWord;
@@ -59,12 +73,8 @@ const SLEEPERS: u64 = 1 << 32;
 pub(crate) const MOVING: u64 = 1 << 33;
 /// One unit in the table.
 pub(crate) const SLOTTED: u64 = 1 << 34;
-const SLOTTED_BITS: u32 = 7;
-/// The number of bits between the sleepers' bit and the generation.
-const ABOVE: u32 = 9;
-static_assertions::const_assert_eq!(SLEEPERS << ABOVE, SLOTTED << SLOTTED_BITS);
-/// The same number if there are no slots.
-const ABOVE_NO_TABLE: u32 = 1;
+/// How often a waiter whose limit is over tries to take a unit that it has seen.
+const LAST_TRIES: u32 = 100;
 
 /// The number of units in the count of a state.
 #[inline(always)]
@@ -99,14 +109,42 @@ impl fmt::Display for Overflow {
 
 impl core::error::Error for Overflow {}
 
-/// The count with its bound, and the gate where its waiters sleep.
+/// The count with its bound, and the gate where its waiters sleep. `N` units may be in slots.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Units<S: Scope> {
+pub struct Units<S: Scope, const N: usize = 120> {
     state: SplitWord,
     bound: AtomicU32,
     spin: Spin,
     gate: S::Gate,
+}
+
+/// A wait for a unit.
+#[derive(Debug)]
+pub struct Waiting<'c> {
+    pub(crate) limit: Limit<'c>,
+    /// The number of looks that are left when the limit is over.
+    left: u32,
+    /// Whether the waiter does the work of a thread that died.
+    inherits: bool,
+    /// What the table keeps between two sleeps.
+    pub(crate) rounds: Rounds,
+}
+
+impl<'c> Waiting<'c> {
+    pub(crate) fn within(limit: Limit<'c>) -> Self {
+        Self { limit, left: LAST_TRIES, inherits: false, rounds: Rounds::default() }
+    }
+
+    /// Begins a look at the units. Returns whether the waiter gives up if it finds none, because the limit is over.
+    /// Returns `None` if that was so at too many looks already.
+    pub(crate) fn is_last(&mut self) -> Option<bool> {
+        if !self.limit.is_over() {
+            return Some(false);
+        }
+        self.left = self.left.checked_sub(1)?;
+        Some(true)
+    }
 }
 
 /// What a waiter does next, after it has given up its cover.
@@ -118,7 +156,13 @@ pub(crate) enum Step<R> {
     Again,
 }
 
-impl<S: Scope> Units<S> {
+impl<S: Scope, const N: usize> Units<S, N> {
+    const IS_TABLED: bool = <S::Permits<N> as Permits<S, N>>::TABLED;
+    /// The number of bits that hold any number of slots.
+    const SLOTTED_BITS: u32 = usize::BITS - N.leading_zeros();
+    /// The number of bits between the sleepers' bit and the generation.
+    const ABOVE: u32 = if Self::IS_TABLED { SLOTTED.trailing_zeros() - 32 + Self::SLOTTED_BITS } else { 1 };
+
     const_unless_loom! {
         #[inline]
         pub(crate) const fn new(value: u32, bound: u32, gate: S::Gate) -> Self {
@@ -128,14 +172,14 @@ impl<S: Scope> Units<S> {
 
     /// The number of units in slots, from the state.
     #[inline(always)]
-    const fn slotted(state: u64) -> u64 {
-        if S::Permits::TABLED { (state / SLOTTED) % (1 << SLOTTED_BITS) } else { 0 }
+    pub(crate) const fn slotted(state: u64) -> u64 {
+        if Self::IS_TABLED { (state / SLOTTED) % (1 << Self::SLOTTED_BITS) } else { 0 }
     }
 
     /// Returns the state in its next generation, if there are sleepers. The carry out of the word is dropped.
     #[inline(always)]
     const fn bump_generation(state: u64) -> u64 {
-        state.wrapping_add((state & SLEEPERS) << if S::Permits::TABLED { ABOVE } else { ABOVE_NO_TABLE })
+        state.wrapping_add((state & SLEEPERS) << Self::ABOVE)
     }
 
     /// Reads the state. `SeqCst`.
@@ -174,16 +218,16 @@ impl<S: Scope> Units<S> {
 
     /// Takes a unit, and waits within the limit.
     #[inline(always)]
-    pub(crate) fn take_within<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
+    pub(crate) fn take_within<T: Permits<S, N>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
         if self.take() { Ok(true) } else { self.take_slow(table, limit) }
     }
 
     #[cold]
-    fn take_slow<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
+    fn take_slow<T: Permits<S, N>>(&self, table: &T, limit: Limit<'_>) -> Result<bool, Refused> {
         self.spin_for(table, limit);
-        let mut inherited = false;
+        let mut waiting = Waiting::within(limit);
         loop {
-            match self.gate.protected(|| self.wait(table, limit, &mut inherited)) {
+            match self.gate.protected(|| self.wait(table, &mut waiting)) {
                 Step::Done(answer) => return answer,
                 Step::Table if !table.move_to_count(self, limit)? => return Ok(false),
                 Step::Table | Step::Again => {}
@@ -192,64 +236,70 @@ impl<S: Scope> Units<S> {
     }
 
     /// Spins while there is no unit to take, if that pays.
-    pub(crate) fn spin_for<T: Permits<S>>(&self, table: &T, limit: Limit<'_>) {
+    pub(crate) fn spin_for<T: Permits<S, N>>(&self, table: &T, limit: Limit<'_>) {
         if S::Gate::CAN_SPIN && !limit.is_now() {
-            self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.free_in_slots() != 0);
+            self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.seems_free());
         }
     }
 
     /// The protected part of a wait.
-    fn wait<T: Permits<S>>(&self, table: &T, limit: Limit<'_>, inherited: &mut bool) -> Step<bool> {
+    fn wait<T: Permits<S, N>>(&self, table: &T, waiting: &mut Waiting<'_>) -> Step<bool> {
         loop {
+            let Some(is_last) = waiting.is_last() else {
+                // A wake that chose this waiter may be for a unit that is there now.
+                self.pass_on(|| table.free_in_slots());
+                return Step::Done(Ok(false));
+            };
             let seen = self.state();
-            let free_in_slots = table.free_in_slots();
             if count(seen) != 0 {
-                let left = Self::bump_generation(seen - 1) | if *inherited { SLEEPERS } else { 0 };
+                let left = Self::bump_generation((seen - 1) | if waiting.inherits { SLEEPERS } else { 0 });
                 if self.state.change(seen, left, Acquire).is_err() {
                     continue;
                 }
-                if *inherited {
-                    self.wake(count(left).saturating_add(free_in_slots));
+                if waiting.inherits {
+                    self.wake(count(left).saturating_add(table.free_in_slots()));
                 }
                 return Step::Done(Ok(true));
             }
-            if free_in_slots != 0 {
-                self.pass_on(free_in_slots);
+            if table.has_free(is_last) {
+                self.pass_on(|| table.free_in_slots());
                 return Step::Table;
             }
-            if let Some(step) = self.sleep(table, seen, limit, inherited) {
+            if is_last {
+                return Step::Done(Ok(false));
+            }
+            if let Some(step) = self.sleep(table, seen, waiting) {
                 return step;
             }
         }
     }
 
     /// Sleeps on a state in which there was no unit to take. Returns `None` if the caller must check again. Must be
-    /// called in a protected stretch.
-    pub(crate) fn sleep<T: Permits<S>, R: Default>(
+    /// called in a protected stretch, within the limit.
+    pub(crate) fn sleep<T: Permits<S, N>, R: Default>(
         &self,
         table: &T,
         seen: u64,
-        limit: Limit<'_>,
-        inherited: &mut bool,
+        waiting: &mut Waiting<'_>,
     ) -> Option<Step<R>> {
-        if limit.is_now() {
-            return Some(Step::Done(Ok(R::default())));
-        }
         let announced = if seen & SLEEPERS != 0 { seen } else { Self::bump_generation(seen | SLEEPERS) };
         if announced != seen && self.state.change(seen, announced, SeqCst).is_err() {
             return None;
         }
-        let woke = table.sleep(self, half(announced), limit);
+        let Some(woke) = table.sleep(self, half(announced), waiting) else {
+            self.pass_on(|| table.free_in_slots());
+            return Some(Step::Table);
+        };
         match woke {
             Woke::Look => None,
             Woke::PeerDied => {
-                *inherited = true;
+                waiting.inherits = true;
                 // The dead thread may have cleared the bit without waking the threads that had just come to sleep.
-                self.state.set(SLEEPERS);
+                self.change(|state| Some(state | SLEEPERS));
                 if !table.may_need_mending() {
                     return None;
                 }
-                self.pass_on(table.free_in_slots());
+                self.pass_on(|| table.free_in_slots());
                 Some(Step::Table)
             }
             Woke::TimedOut => Some(Step::Done(Ok(R::default()))),
@@ -258,11 +308,11 @@ impl<S: Scope> Units<S> {
     }
 
     /// Wakes other waiters for the free units, because the caller is about to give up its cover.
-    pub(crate) fn pass_on(&self, free_in_slots: u32) {
+    pub(crate) fn pass_on(&self, free_in_slots: impl FnOnce() -> u32) {
         // The current state: a thread that came to sleep since the caller's last look may not have seen that unit.
         let seen = self.state();
         if has_sleepers(seen) {
-            self.wake(count(seen).saturating_add(free_in_slots));
+            self.wake(count(seen).saturating_add(free_in_slots()));
         }
     }
 
@@ -312,7 +362,11 @@ impl<S: Scope> Units<S> {
             };
             if units != 0 && left & SLEEPERS != 0 && self.wake(units) == 0 {
                 // Losing this race leaves the bit, which costs a later release a system call.
-                let _ = self.state.change(left, left & !SLEEPERS, Relaxed);
+                let is_cleared = self.state.change(left, left & !SLEEPERS, SeqCst).is_ok();
+                if is_cleared && Self::IS_TABLED && N > SLOTS {
+                    // The state may be that of a later generation with the same number, with sleepers.
+                    self.wake(u32::MAX);
+                }
             }
             Ok(())
         })

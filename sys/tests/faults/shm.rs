@@ -15,6 +15,7 @@ use ossature_sys::sync::arena::Arena;
 use ossature_sys::sync::barrier::{Barrier, Broken};
 use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::support::soon;
 use crate::sweep::{alone, sweep};
@@ -136,6 +137,40 @@ fn one_more_waiter_than_there_is_memory_for_is_refused_and_comes_later() {
     assert!(before < resident(), "the list has pages now");
     drop(old);
     assert_eq!(wait(), Ok(false));
+}
+
+#[test]
+fn one_more_permit_than_there_is_memory_for_is_refused_and_comes_later() {
+    let _alone = alone();
+    if Shared::backend() != LockBackend::Node {
+        return;
+    }
+    let semaphore = Shm::place(Semaphore::<Shared, 65_536>::shared_with_capacity(1_000, u32::MAX)).unwrap();
+    let mut permits = Vec::new();
+    for errno in [Errno::NOMEM, Errno::FAULT] {
+        let full = Rule::on("madvise", Fault::Fail(errno)).arm().unwrap();
+        // As many as the first page has room for.
+        let refused = loop {
+            match semaphore.permit() {
+                Ok(permit) => permits.push(permit),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(refused == Refused::NoMemory && full.hits() > 0);
+        assert_eq!(semaphore.value() as usize, 1_000 - permits.len());
+        drop(permits.pop());
+        permits.push(semaphore.permit().unwrap()); // a slot that has memory
+        assert!(semaphore.try_acquire().unwrap());
+        semaphore.release(1).unwrap();
+    }
+    // Kernels before Linux 5.14 do not know the call. The kernel is made to write there.
+    let old = Rule::on("madvise", Fault::Fail(Errno::INVAL)).arm().unwrap();
+    let before = permits.len();
+    permits.extend((before..500).map(|_| semaphore.permit().unwrap()));
+    assert!(old.hits() > 0);
+    let full = Rule::on("futex", Fault::Fail(Errno::FAULT)).arm().unwrap();
+    assert!((0..200).any(|_| semaphore.permit().map(core::mem::forget) == Err(Refused::NoMemory)));
+    assert!(full.hits() > 0);
 }
 
 /// Kernels before Linux 5.14 do not have the call.

@@ -13,6 +13,7 @@ mod kqueue;
 mod lock;
 mod overdue;
 mod packets;
+mod permits;
 mod pool;
 mod ring;
 mod rwlock;
