@@ -27,8 +27,8 @@ by_their_own! {
     [] RLock;
     [T: Shareable] RwLock<T>;
     [] HandoffLock;
-    [] Semaphore;
-    [] BoundedSemaphore;
+    [const N: usize] Semaphore<N>;
+    [const N: usize] BoundedSemaphore<N>;
     [] Event;
     [const N: usize] Barrier<N>;
     [L: ConditionLock<N>, const N: usize] Condition<L, N>;

@@ -10,6 +10,7 @@ mod dummy_threading;
 mod error;
 mod kqueue;
 mod listener;
+mod multiprocessing_permits;
 mod multiprocessing_sync;
 mod pickle;
 mod poll;

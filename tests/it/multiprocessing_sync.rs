@@ -504,6 +504,7 @@ fn object_that_is_full_names_itself_and_its_room() {
     let error = semaphore.permit().unwrap_err();
     assert_eq!(error.errno(), Some(Errno::AGAIN));
     assert!(error.to_string().contains("semaphore of processes has no room for more than 120 permits"), "{error}");
+    assert!(error.to_string().contains("`Semaphore::<65536>::with_capacity(value)`"), "{error}");
 
     let changed = Condition::<_, 1>::with_capacity().unwrap();
     let waiting = RawValue::new(0_u32).unwrap();

@@ -19,9 +19,11 @@ pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
 ///
 /// # Examples
 /// See the example of [`Semaphore`].
-pub type Permit<'s> = semaphore::Permit<'s, Shared>;
+pub type Permit<'s, const N: usize = 120> = semaphore::Permit<'s, Shared, N>;
 
 /// A number of units that many processes take and give back: Python's `multiprocessing.Semaphore`.
+///
+/// At most `N` permits may exist at a time, by default 120, and any number of units without an owner.
 ///
 /// A process that is stopped, not dead, may delay three calls without a limit: [`acquire`](Self::acquire),
 /// [`permit`](Self::permit) and [`Permit::forget`](semaphore::Permit::forget). A call with a limit ends in time, and a
@@ -60,7 +62,7 @@ pub type Permit<'s> = semaphore::Permit<'s, Shared>;
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Semaphore(Placed<semaphore::Semaphore<Shared>>);
+pub struct Semaphore<const N: usize = 120>(Placed<semaphore::Semaphore<Shared, N>>);
 
 impl Semaphore {
     /// Makes a semaphore with `value` units in shared memory.
@@ -92,6 +94,31 @@ impl Semaphore {
         checked(value)?;
         let init = |_| semaphore::Semaphore::shared_up_to(value, SEM_VALUE_MAX);
         Ok(Placed::many(count, init, "a block of semaphores")?.map(Self).collect())
+    }
+}
+
+impl<const N: usize> Semaphore<N> {
+    /// Makes a semaphore with `value` units in shared memory, with room for `N` permits at a time. `N` is 65,536 at
+    /// most.
+    ///
+    /// A semaphore with `N` above 120 begins with little memory. It takes more when more permits are taken at a time.
+    ///
+    /// # Errors
+    /// As for [`new`](Semaphore::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::Semaphore;
+    ///
+    /// let seats = Semaphore::<1000>::with_capacity(300)?;
+    /// let permits: Vec<_> = (0..300).map(|_| seats.permit()).collect::<Result<_, _>>()?;
+    /// assert!(permits.len() == 300 && seats.try_permit()?.is_none());
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_capacity(value: u32) -> Result<Self> {
+        checked(value)?;
+        let init = semaphore::Semaphore::shared_with_capacity(value, SEM_VALUE_MAX);
+        Placed::new(init, "a semaphore").map(Self)
     }
 
     /// Takes a unit; waits without a time limit.
@@ -151,25 +178,26 @@ impl Semaphore {
     /// Takes a unit that is given back when the returned permit is dropped.
     ///
     /// # Errors
-    /// As for [`acquire`](Self::acquire), and `EAGAIN` when there are 120 permits already.
-    pub fn permit(&self) -> Result<Permit<'_>> {
-        self.0.permit().map_err(full())
+    /// As for [`acquire`](Self::acquire), and `EAGAIN` when there are `N` permits already and a unit for one more.
+    /// [`Os`](ErrorKind::Os) with `ENOMEM` without memory for one more permit.
+    pub fn permit(&self) -> Result<Permit<'_, N>> {
+        self.0.permit().map_err(full::<N>())
     }
 
     /// Takes a unit like [`permit`](Self::permit) if one is free; otherwise returns `None`.
     ///
     /// # Errors
     /// As for [`permit`](Self::permit).
-    pub fn try_permit(&self) -> Result<Option<Permit<'_>>> {
-        self.0.try_permit().map_err(full())
+    pub fn try_permit(&self) -> Result<Option<Permit<'_, N>>> {
+        self.0.try_permit().map_err(full::<N>())
     }
 
     /// Takes a unit like [`permit`](Self::permit), waiting within the limit; `None` when the limit has passed.
     ///
     /// # Errors
     /// As for [`permit`](Self::permit).
-    pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Permit<'_>>> {
-        self.0.permit_timeout(limit).map_err(full())
+    pub fn permit_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<Permit<'_, N>>> {
+        self.0.permit_timeout(limit).map_err(full::<N>())
     }
 
     /// Runs `body` with a unit, which is given back on unwinding too: Python's `with`.
@@ -182,8 +210,10 @@ impl Semaphore {
     }
 }
 
-fn full() -> impl Fn(Refused) -> Error {
-    unless_full("this semaphore of processes", 120, "permits", ", or take units without an owner by `acquire`")
+fn full<const N: usize>() -> impl Fn(Refused) -> Error {
+    let or = ", make a semaphore with more room, up to 65,536, as `Semaphore::<65536>::with_capacity(value)`, or take \
+              units without an owner by `acquire`";
+    unless_full("this semaphore of processes", N, "permits", or)
 }
 
 impl Arena {
@@ -227,7 +257,7 @@ impl Arena {
     }
 }
 
-owner!(Semaphore, semaphore::Semaphore<Shared>);
+owner!(Semaphore, semaphore::Semaphore<Shared, N>, N);
 
 /// A semaphore that never has more units than at its creation: Python's `multiprocessing.BoundedSemaphore`. It has the
 /// methods of [`Semaphore`].
@@ -247,7 +277,7 @@ owner!(Semaphore, semaphore::Semaphore<Shared>);
 /// # Ok::<(), ossature::Error>(())
 /// ```
 #[derive(Debug, Serialize, Deserialize)]
-pub struct BoundedSemaphore(Semaphore);
+pub struct BoundedSemaphore<const N: usize = 120>(Semaphore<N>);
 
 impl BoundedSemaphore {
     /// Makes a semaphore with `value` units, and never more, in shared memory.
@@ -278,6 +308,28 @@ impl BoundedSemaphore {
         let init = |_| semaphore::Semaphore::shared_bounded(value);
         Ok(Placed::many(count, init, "a block of semaphores")?.map(Semaphore).map(Self).collect())
     }
+}
+
+impl<const N: usize> BoundedSemaphore<N> {
+    /// Makes a semaphore with `value` units, and never more, in shared memory, with room for `N` permits at a time. `N`
+    /// is 65,536 at most.
+    ///
+    /// # Errors
+    /// As for [`Semaphore::with_capacity`].
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::BoundedSemaphore;
+    ///
+    /// let seats = BoundedSemaphore::<1000>::with_capacity(300)?;
+    /// assert!(seats.release().is_err(), "it is full");
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_capacity(value: u32) -> Result<Self> {
+        checked(value)?;
+        let init = semaphore::Semaphore::shared_with_capacity(value, value);
+        Placed::new(init, "a semaphore").map(Semaphore).map(Self)
+    }
 
     /// Maps the same memory again, for another owner.
     ///
@@ -299,10 +351,10 @@ impl BoundedSemaphore {
     }
 }
 
-impl Deref for BoundedSemaphore {
-    type Target = Semaphore;
+impl<const N: usize> Deref for BoundedSemaphore<N> {
+    type Target = Semaphore<N>;
 
-    fn deref(&self) -> &Semaphore {
+    fn deref(&self) -> &Semaphore<N> {
         &self.0
     }
 }
