@@ -202,7 +202,7 @@ const STORMS: &[(&str, Storm)] = &[
     ("rwlock", Storm::Of(rwlock::make)),
     ("condition", Storm::OfMany(condition::make)),
     ("semaphore", Storm::Of(semaphore::make)),
-    ("permit", Storm::OfMany(|scene, _| permit::make(scene))),
+    ("permit", Storm::OfMany(permit::make)),
     ("event", Storm::Of(event::make)),
     ("barrier", Storm::OfMany(barrier::make)),
     ("arena", Storm::Of(arena::make)),
