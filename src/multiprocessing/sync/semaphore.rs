@@ -211,8 +211,12 @@ impl<const N: usize> Semaphore<N> {
 }
 
 fn full<const N: usize>() -> impl Fn(Refused) -> Error {
-    let or = ", make a semaphore with more room, up to 65,536, as `Semaphore::<65536>::with_capacity(value)`, or take \
-              units without an owner by `acquire`";
+    let or = if N < 65_536 {
+        ", make a semaphore with more room, up to 65,536, as `Semaphore::<65536>::with_capacity(value)`, or take units \
+         without an owner by `acquire`"
+    } else {
+        ", or take units without an owner by `acquire`"
+    };
     unless_full("this semaphore of processes", N, "permits", or)
 }
 

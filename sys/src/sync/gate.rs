@@ -5,8 +5,8 @@
 //! shared object has a *gate*, a word that is always 0. Sleepers wait on `[word, gate]`. Wakers and sleepers alike keep
 //! the kernel's pending entry pointing at the gate over their critical stretch. A thread that is killed there has a
 //! pending word without an owner, so the kernel wakes one sleeper at the gate. That sleeper looks at everything again
-//! and does what the dead thread had to do, itself protected. A sleeper that is queued at the gate compares the word
-//! once more: see [`SharedGate::sleep_on`].
+//! and does what the dead thread had to do, itself protected. A sleeper compares the word once more when it is queued
+//! at the gate: see [`SharedGate::sleep_on`].
 //!
 //! | kernel | call | how a waiter sleeps |
 //! | --- | --- | --- |
@@ -27,7 +27,7 @@ use core::time::Duration;
 use crate::atomic::AtomicU32;
 use crate::atomic::Ordering::Relaxed;
 use crate::deadline::Deadline;
-use crate::futex::{self, Reach, WAIT_ANY_MAX, Waiter};
+use crate::futex::{self, Reach, Waiter};
 use crate::futex::{Limit, Wait};
 use crate::robust::{RobustList, wakes_are_passed_on};
 use crate::sync::split_word::SplitWord;
@@ -120,49 +120,39 @@ impl Gate for PrivateGate {
 #[repr(transparent)]
 pub struct SharedGate(AtomicU32);
 
-/// The maximum number of words that a sleeper compares again once it is queued at the gate.
-pub(crate) const COMPARED: usize = 9;
-
 /// How long a sleeper sleeps at a time when no list entry covers it.
 const SLICE: Duration = Duration::from_millis(50);
 
 impl SharedGate {
     /// [`Gate::sleep`] on several words at once. Returns the index of the word that was woken (the last, if there were
-    /// several), or the number of words if it was the gate. `words` has room after its first `count` entries for two
-    /// more. If there is more room, the first words are compared again, at most [`COMPARED`].
+    /// several), or the number of words if it was the gate. `words` has room after its first `count` entries for three
+    /// more. Only words whose wake means a death come after the first.
     ///
-    /// **Why again.** The kernel compares a word and queues the sleeper at it, and then does the same with the next
-    /// word. A thread may change an earlier word and be killed before its wake, while the sleeper is not queued at the
-    /// gate yet. The kernel's wake for the dead thread then finds nobody there. The sleeper sees that change by the
-    /// second comparison, at which it is queued at the gate.
+    /// **The order.** The kernel compares a word and queues the sleeper at it, and then does the same with the next
+    /// word. A thread may change a word and be killed before its wake, while the sleeper is not queued at the gate yet.
+    /// The kernel's wake for the dead thread then finds nobody there. So the gate comes second, and at the end the
+    /// first word is compared again. Each change that this sleeper must see comes before a comparison, or its maker's
+    /// death finds the sleeper at the gate. The kernel names the last word that was woken. So the wake of the gate is
+    /// never hidden behind that of the first word, and a cancellation, at the front, hides none.
     pub(crate) fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
         if limit.is_cancelled() {
             return (Woke::TimedOut, 0);
         }
+        let Some(first) = words.first().copied() else { return (Woke::Look, 0) };
         // The word is 0, but a process may have overwritten it: then a sleeper must not look all the time either.
         let gate = Waiter::new(&self.0, self.0.load(Relaxed), Reach::Shared);
-        // The gate is last, so that its wake is never hidden behind another; a cancellation is first, so that it hides
-        // none.
-        let mut used = count;
-        let mut shifted = 0;
-        if let Some(watched) = limit.watched() {
-            words.copy_within(..count, 1);
-            if let Some(first) = words.first_mut() {
-                *first = watched;
+        let cancel = limit.watched();
+        let shifted = usize::from(cancel.is_some());
+        let gate_at = shifted + 1;
+        words.copy_within(1..count, gate_at + 1);
+        for (at, word) in [cancel, Some(first), Some(gate)].into_iter().flatten().enumerate() {
+            if let Some(place) = words.get_mut(at) {
+                *place = word;
             }
-            shifted = 1;
-            used += 1;
         }
-        let gate_at = used;
-        if let Some(last) = words.get_mut(gate_at) {
-            *last = gate;
-            used += 1;
-        }
-        for at in shifted..shifted + count.min(COMPARED) {
-            let Some(again) = words.get(at).map(Waiter::compared) else { break };
-            let Some(room) = words.get_mut(used).filter(|_| used < WAIT_ANY_MAX) else { break };
-            *room = again;
-            used += 1;
+        let used = gate_at + count + 1;
+        if let Some(last) = words.get_mut(used - 1) {
+            *last = first.compared();
         }
         let Some(words) = words.get(..used) else { return (Woke::Look, 0) };
         let until = if RobustList::here().is_some() {
@@ -175,7 +165,8 @@ impl SharedGate {
             Ok((Wait::Woken, at)) if at < shifted => {
                 (if limit.is_cancelled() { Woke::TimedOut } else { Woke::Look }, count)
             }
-            Ok((Wait::Woken, at)) => (Woke::Look, at - shifted),
+            Ok((Wait::Woken, at)) if at > gate_at => (Woke::Look, at - gate_at),
+            Ok((Wait::Woken, _)) => (Woke::Look, 0),
             Ok((Wait::TimedOut, _)) if limit.deadline().has_passed() => (Woke::TimedOut, count),
             // A refused sleep counts as a change: the waiter looks again.
             Ok((Wait::Changed | Wait::TimedOut, _)) | Err(_) => (Woke::Look, count),
@@ -209,7 +200,7 @@ impl Gate for SharedGate {
         let waiter = Waiter::new(word, expected, Reach::Shared);
         // No thread is ever woken at this word, so the cheaper kind of word is enough.
         let none = Waiter::new(none, 0, Reach::Private);
-        self.sleep_on(&mut [waiter, none, waiter, waiter, waiter, waiter], 2, limit).0
+        self.sleep_on(&mut [waiter, none, waiter, waiter, waiter], 2, limit).0
     }
 
     fn wake(&self, word: &AtomicU32, count: u32) -> u32 {

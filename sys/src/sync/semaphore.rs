@@ -40,10 +40,10 @@
 //!
 //! | the killed thread | what happens to the unit |
 //! | --- | --- |
-//! | has a [`Permit`] | the unit is free again at once, and a waiter sees that: see the next table |
+//! | has a [`Permit`] | the unit is free again at once; the next table says when a waiter sees that |
 //! | has acquired the unit | the unit is lost, as with Python, because it has no owner |
 //! | is releasing units | all are released, and a sleeper is woken for each; or none is released |
-//! | is waiting, chosen by a wake or not | another waiter is woken in its place |
+//! | is waiting, chosen by a wake or not | another waiter is woken in its place, at the latest after the time in the next table |
 //!
 //! The kernel gives a dead holder's permit back. In scope `Shared` its unit is in a slot of the semaphore. The word
 //! of the slot is linked into the holder's robust list as a lock is. There can be `N` permits of one semaphore at a
@@ -56,7 +56,7 @@
 //! | up to 120 | at once |
 //! | `m`, over 120, of which a sleeper watches that slot | at once |
 //! | `m`, over 120, one sleeper, which does not watch that slot | within `10 ms * ceil(m / 1000)` |
-//! | the same, beside other sleepers | within `80 ms * ceil(m / 1000)` |
+//! | the same, beside other sleepers or soon after the last other one has left | within `80 ms * ceil(m / 1000)` |
 //!
 //! A sleeper watches 120 slots, and looks at all after the time in the table. Sleepers that come one after the other
 //! watch different slots. A call that does not sleep, and one that comes after the death, sees the unit at once. A

@@ -311,8 +311,13 @@ impl<S: Scope, const N: usize> Units<S, N> {
     pub(crate) fn pass_on(&self, free_in_slots: impl FnOnce() -> u32) {
         // The current state: a thread that came to sleep since the caller's last look may not have seen that unit.
         let seen = self.state();
-        if has_sleepers(seen) {
-            self.wake(count(seen).saturating_add(free_in_slots()));
+        if !has_sleepers(seen) {
+            return;
+        }
+        let units = count(seen);
+        // If it wakes fewer, nobody is left to wake. To count the free units of a large table takes long.
+        if self.wake(units) >= units {
+            self.wake(free_in_slots());
         }
     }
 
@@ -375,10 +380,15 @@ impl<S: Scope, const N: usize> Units<S, N> {
     /// Wakes one sleeper because a slot was freed. Must be called in a protected stretch.
     pub(crate) fn wake_for_slot(&self) {
         let seen = self.state();
-        if has_sleepers(seen) && self.wake(1) == 0 && self.state.change(seen, seen & !SLEEPERS, SeqCst).is_ok() {
-            // A thread may have come to sleep meanwhile, when the slot was taken again.
-            self.wake(u32::MAX);
+        if !has_sleepers(seen) || self.wake(1) != 0 {
+            return;
         }
+        match self.state.change(seen, seen & !SLEEPERS, SeqCst) {
+            // A thread may have come to sleep meanwhile, when the slot was taken again.
+            Ok(_) => self.wake(u32::MAX),
+            // A thread that compared the state before this change is queued by now. Any other compares it again.
+            Err(_) => self.wake(1),
+        };
     }
 
     /// Replaces the state by the result of `change`, in the next generation. Returns `None` if `change` does. `SeqCst`.

@@ -161,7 +161,7 @@ fn sleeper_learns_of_a_further_slot_from_the_taker_that_uses_it() {
 }
 
 #[test]
-fn sleeper_learns_of_a_further_slot_from_the_mender() {
+fn sleeper_learns_of_a_further_slot_beside_a_mender() {
     at_every_step(0, |steps| last_sleeper_learns_of_a_further_slot(4, steps));
 }
 

@@ -76,7 +76,7 @@ use crate::robust::RobustList;
 use crate::shm::Nodes;
 use crate::shm::growing::populate;
 use crate::sync::gate::SharedGate;
-use crate::sync::gate::{COMPARED, Gate, Woke};
+use crate::sync::gate::{Gate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::participants::Participants;
 use crate::sync::scope::Refused;
@@ -196,7 +196,7 @@ impl Enrolment for Lease {
 /// A gate whose sleepers can watch several words.
 pub trait WatchingGate: Gate {
     /// Sleeps on the first `count` words, and on the gate. Returns the index of the word that was woken, if any. There
-    /// is room after the first `count` for two more.
+    /// is room after the first `count` for three more.
     fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize);
     /// Sleeps while the word holds `expected`, and on nothing else. Returns `None` if the kernel would not report this
     /// thread's death.
@@ -400,7 +400,7 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
     /// again.
     fn sleep_once<const WORDS: usize>(&self, by: &Sleeper<'_, impl WatchingGate>) -> Option<Woke> {
         let mut words = [Waiter::new(by.state, by.expected, Reach::Shared); WORDS];
-        let before = self.watch_before(by.slot, by.round, words.get_mut(1..WORDS - 2 - COMPARED).unwrap_or_default());
+        let before = self.watch_before(by.slot, by.round, words.get_mut(1..WORDS - 3).unwrap_or_default());
         if before.is_dead {
             return Some(Woke::PeerDied);
         }
@@ -520,9 +520,9 @@ impl<G: WatchingGate, L: Enrolment, const N: usize> Participants<G> for SlotTabl
         mine.round.store(round, SeqCst);
         step();
         let by = Sleeper { gate, slot, state, expected, round, limit };
-        let woke = self.sleep_once::<{ NEAR + 3 + COMPARED }>(&by).unwrap_or_else(|| {
+        let woke = self.sleep_once::<{ NEAR + 4 }>(&by).unwrap_or_else(|| {
             loop {
-                if let Some(woke) = self.sleep_once::<{ WATCHED + 3 + COMPARED }>(&by) {
+                if let Some(woke) = self.sleep_once::<{ WATCHED + 4 }>(&by) {
                     break woke;
                 }
             }

@@ -186,7 +186,7 @@ impl<K: RawLock, L: Listed, const N: usize> Slots<K, L, N> {
                 return Step::Done(Ok(None));
             };
             let seen = units.state();
-            match self.look(is_last) {
+            match self.look(is_last && count(seen) == 0) {
                 Seen::Free(at) => {
                     let Some(slot) = self.slots.get(at) else { return Step::Again };
                     // While it is pending the kernel cares for a free slot, but before Linux 6.2 not for a dead one's.

@@ -151,12 +151,12 @@ impl<K, L: Listed, const N: usize> Slots<K, L, N> {
         if used == 0 {
             // In a table of few slots the generation tells of the first one.
             let count = if N > SLOTS || cfg!(loom) { 3 } else { 2 };
-            return Some(units.gate().sleep_on(&mut [state, none, no_more, state, state], count, limit).0);
+            return Some(units.gate().sleep_on(&mut [state, none, no_more, state, state, state], count, limit).0);
         }
         let slots = self.in_use();
         let is_part = slots.len() > WATCHED;
         let sleep = if is_part { self.sleeps.fetch_add(1, Relaxed) } else { 0 };
-        let mut words = [state; WATCHED + 5];
+        let mut words = [state; WATCHED + 6];
         let mut watched = 0;
         for (at, slot) in self.around(sleep.wrapping_mul(WATCHED as u32)) {
             let half = slot.half();

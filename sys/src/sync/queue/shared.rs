@@ -82,7 +82,7 @@ use crate::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 use crate::atomic::{AtomicU32, AtomicU64, in_one_order, step};
 use crate::deadline::Deadline;
 use crate::futex::{Limit, Reach, Waiter};
-use crate::sync::gate::{COMPARED, SharedGate, Woke};
+use crate::sync::gate::{SharedGate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::participants::{Enrolment, SLOTS, WatchingGate};
 use crate::sync::scope::Refused;
@@ -378,8 +378,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 continue;
             }
             in_one_order();
-            let woke = self.sleep_once::<{ FEW + 3 + COMPARED }>(mine, ticket, limit);
-            let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 3 + COMPARED }>(mine, ticket, limit));
+            let woke = self.sleep_once::<{ FEW + 4 }>(mine, ticket, limit);
+            let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 4 }>(mine, ticket, limit));
             if matches!(woke, Some(Woke::TimedOut | Woke::Never)) {
                 return;
             }
@@ -389,7 +389,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     /// Sleeps on its own word and on the leases of the waiters before it. Returns `None` if these are too many.
     fn sleep_once<const WORDS: usize>(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> Option<Woke> {
         let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); WORDS];
-        let before = self.before(mine, ticket, words.get_mut(..WORDS - 2 - COMPARED).unwrap_or_default());
+        let before = self.before(mine, ticket, words.get_mut(..WORDS - 3).unwrap_or_default());
         if before.is_more && WORDS < WATCHED {
             return None;
         }

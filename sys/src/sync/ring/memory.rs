@@ -493,7 +493,7 @@ impl Flow for Ring {
     }
 
     fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
-        let mut words = [Waiter::new(event_count.word(), expected, Reach::Shared); 6];
+        let mut words = [Waiter::new(event_count.word(), expected, Reach::Shared); 5];
         let mut count = 1;
         let table = self.table();
         if let (Blocked::By(other), [_, second, ..]) = (blocked, &mut words) {
