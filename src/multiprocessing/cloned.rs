@@ -25,7 +25,7 @@ by_their_own! {
     [] CodedArray;
     [] Lock;
     [] RLock;
-    [T: Shareable] RwLock<T>;
+    [T: Shareable, const N: usize] RwLock<T, N>;
     [] HandoffLock;
     [const N: usize] Semaphore<N>;
     [const N: usize] BoundedSemaphore<N>;

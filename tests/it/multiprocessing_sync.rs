@@ -7,11 +7,11 @@ use std::time::Duration;
 use ossature::multiprocessing::sharedctypes::synchronized_with;
 use ossature::multiprocessing::sync::SEM_VALUE_MAX;
 use ossature::multiprocessing::{
-    Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, Semaphore,
+    Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, RwLock, Semaphore,
 };
 use ossature::sys::errno::Errno;
 use ossature::sys::futex::Cancel;
-use ossature::sys::scope::{NotOwner, Refused};
+use ossature::sys::scope::{LockBackend, NotOwner, Refused, Shared};
 use ossature::sys::sync::barrier::Broken;
 use ossature::sys::sync::semaphore::Overflow;
 use ossature::{ErrorKind, Result};
@@ -498,6 +498,19 @@ fn object_that_is_full_names_itself_and_its_room() {
     let error = barrier.join().unwrap_err();
     assert_eq!(error.errno(), Some(Errno::AGAIN));
     assert!(error.to_string().contains("barrier of processes has no room for more than 2 participants"), "{error}");
+
+    // Elsewhere readers exclude each other.
+    if Shared::backend() == LockBackend::Node {
+        let lock = RwLock::<_, 2>::with_capacity(5_u64).unwrap();
+        let _one = lock.read().unwrap();
+        let error = elsewhere(|| {
+            let _two = lock.read().unwrap();
+            elsewhere(|| lock.read().map(drop).unwrap_err())
+        });
+        assert_eq!(error.errno(), Some(Errno::AGAIN));
+        assert!(error.to_string().contains("rwlock of processes has no room for more than 2 readers"), "{error}");
+        assert!(error.to_string().contains("`with_capacity`"), "{error}");
+    }
 
     let semaphore = Semaphore::new(121).unwrap();
     let _permits: Vec<_> = (0..120).map(|_| semaphore.permit().unwrap()).collect();

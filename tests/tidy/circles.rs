@@ -15,7 +15,7 @@ const CRATES: &[&str] = &["sys/src/", "src/", "redis/src/"];
 /// The allowed circles: the common start of their files' paths, the number of files, and the reason.
 const STAY: &[(&str, usize, &str)] = &[(
     "sys/src/sync/",
-    23,
+    24,
     "a scope names how each primitive waits in it, and each of these back ends is written over the scope's locks",
 )];
 

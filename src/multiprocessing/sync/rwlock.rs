@@ -3,11 +3,12 @@
 use std::fmt;
 
 use ossature_sys::futex::Limit;
-use ossature_sys::scope::Shared;
+use ossature_sys::scope::{Refused, Shared};
 use ossature_sys::shm::{Init, Shareable, Shm};
 use ossature_sys::sync::rwlock;
 use serde::{Deserialize, Serialize};
 
+use super::methods::unless_full;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::{Arena, Placed};
 
@@ -15,7 +16,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 ///
 /// A share, and the right to write, belong to the thread that took them. The death of a reader gives its share back;
 /// the death of a writer leaves the data marked as abandoned. [`sys::sync::rwlock`](crate::sys::sync::rwlock) describes
-/// the order of waiting threads, and what a thread may take twice. At most 120 threads read at a time.
+/// the order of waiting threads, and what a thread may take twice. At most `N` threads read at a time, by default 120.
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,7 +77,7 @@ use crate::multiprocessing::transfer::{Arena, Placed};
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "T: Shareable")]
-pub struct RwLock<T>(Placed<rwlock::RwLock<T, Shared>>);
+pub struct RwLock<T, const N: usize = 120>(Placed<rwlock::RwLock<T, Shared, N>>);
 
 /// Read access to an [`RwLock`]; dropping the guard ends it.
 ///
@@ -118,16 +119,38 @@ impl<T: Shareable> RwLock<T> {
         let init = |index| rwlock::RwLock::<T, Shared>::shared(init(index));
         Ok(Placed::many(count, init, "a block of rwlocks")?.map(Self).collect())
     }
+}
+
+impl<T: Shareable, const N: usize> RwLock<T, N> {
+    /// Makes a free lock around data in shared memory, with room for `N` readers at a time. `N` is 65,536 at most.
+    ///
+    /// A lock with `N` above 120 begins with memory for its data and a few readers. It takes more memory when more
+    /// readers come.
+    ///
+    /// # Errors
+    /// As for [`new`](RwLock::new).
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature::multiprocessing::RwLock;
+    ///
+    /// let limits = RwLock::<_, 10_000>::with_capacity([10_u64, 20])?;
+    /// assert_eq!(limits.read()?[1], 20);
+    /// # Ok::<(), ossature::Error>(())
+    /// ```
+    pub fn with_capacity(init: impl Init<T>) -> Result<Self> {
+        Placed::new(rwlock::RwLock::<T, Shared, N>::shared_with_capacity(init), "an rwlock").map(Self)
+    }
 
     /// Takes the lock for reading; waits while a writer has the lock or waits for it, without a time limit.
     ///
     /// # Errors
     /// [`Unrecoverable`](ErrorKind::Unrecoverable), [`WouldDeadlock`](ErrorKind::WouldDeadlock) when this thread
-    /// writes; [`Os`](ErrorKind::Os) with `EAGAIN` when 120 threads read, or when this thread holds 1,900 shared
-    /// locks.
+    /// writes; [`Os`](ErrorKind::Os) with `EAGAIN` when `N` threads read, or when this thread holds 1,900 shared
+    /// locks, and with `ENOMEM` without memory for one more reader.
     #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_, T>> {
-        Ok(self.0.read()?)
+        self.0.read().map_err(full::<N>())
     }
 
     /// Takes the lock like [`read`](Self::read), without waiting; `None` if a writer has the lock or waits for it.
@@ -136,7 +159,7 @@ impl<T: Shareable> RwLock<T> {
     /// As for [`read`](Self::read), but never `WouldDeadlock`.
     #[inline]
     pub fn try_read(&self) -> Result<Option<ReadGuard<'_, T>>> {
-        Ok(self.0.try_read()?)
+        self.0.try_read().map_err(full::<N>())
     }
 
     /// Takes the lock like [`read`](Self::read), within the limit; `None` when the limit has passed.
@@ -145,7 +168,7 @@ impl<T: Shareable> RwLock<T> {
     /// As for [`read`](Self::read), but `WouldDeadlock` only for a limit that never ends.
     #[inline]
     pub fn read_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<ReadGuard<'_, T>>> {
-        Ok(self.0.read_timeout(limit)?)
+        self.0.read_timeout(limit).map_err(full::<N>())
     }
 
     /// Takes the lock for writing; waits while another writer or a reader has it, without a time limit.
@@ -212,9 +235,14 @@ impl<T: Shareable> RwLock<T> {
     }
 
     /// The lock in shared memory, for methods that only the lower crate's type has.
-    pub fn as_raw(&self) -> &rwlock::RwLock<T, Shared> {
+    pub fn as_raw(&self) -> &rwlock::RwLock<T, Shared, N> {
         &self.0
     }
+}
+
+fn full<const N: usize>() -> impl Fn(Refused) -> Error {
+    let or = ", or make an rwlock with more room, up to 65,536, by `with_capacity`";
+    unless_full("this rwlock of processes", N, "readers", or)
 }
 
 #[cold]
@@ -245,15 +273,15 @@ impl Arena {
     }
 }
 
-impl<T: Shareable + fmt::Debug> fmt::Debug for RwLock<T> {
+impl<T: Shareable + fmt::Debug, const N: usize> fmt::Debug for RwLock<T, N> {
     /// Prints the data if it can be read without waiting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
     }
 }
 
-impl<T: Shareable> From<Shm<rwlock::RwLock<T, Shared>>> for RwLock<T> {
-    fn from(shm: Shm<rwlock::RwLock<T, Shared>>) -> Self {
+impl<T: Shareable, const N: usize> From<Shm<rwlock::RwLock<T, Shared, N>>> for RwLock<T, N> {
+    fn from(shm: Shm<rwlock::RwLock<T, Shared, N>>) -> Self {
         Self(shm.into())
     }
 }

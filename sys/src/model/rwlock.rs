@@ -17,9 +17,11 @@ use crate::atomic::Ordering::{Relaxed, SeqCst};
 use crate::futex::{Limit, Wait};
 use crate::robust::word::{LockWord, OWNER, Take, WaitPolicy};
 use crate::sync::gate::PrivateGate;
-use crate::sync::readers::table::{self, Entry, Share};
+use crate::sync::readers::extent::{Extent, InTable};
+use crate::sync::readers::table::{self, Share};
 use crate::sync::readers::{ABANDONED, CLOSED, Counted, Readers, Turns};
 use crate::sync::scope::{RawLock, Refused};
+use crate::sync::spin::Spin;
 
 /// The kernel's state of a participant.
 #[derive(Default)]
@@ -194,12 +196,16 @@ unsafe impl RawLock for Turn {
     }
 }
 
-/// Two shares.
+/// The state, and the extent of the shares: one of [`SHARES`] is in use at first.
 #[derive(Debug)]
 struct Shares {
     state: AtomicU32,
-    words: [LockWord; 2],
+    extent: Extent,
+    spin: Spin,
 }
+
+/// Two pairs: the first shares of both, and one second share.
+const SHARES: usize = 3;
 
 impl Share for LockWord {
     fn word(&self) -> &LockWord {
@@ -233,47 +239,44 @@ impl Share for LockWord {
     }
 }
 
+impl InTable for LockWord {
+    fn word(&self) -> &LockWord {
+        self
+    }
+
+    fn prepare(_: &[Self], _: usize, _: usize) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
 impl Shares {
-    fn take(&self, has_turn: bool) -> Option<usize> {
-        for (at, word) in self.words.iter().enumerate() {
-            if !table::is_free(word.futex_ordered()) {
-                continue;
-            }
-            match table::enter(word, &self.state, me(), has_turn) {
-                Entry::Entered => return Some(at),
-                Entry::Closed => return None,
-                Entry::Taken => {}
-            }
-        }
-        unreachable!("the models have no more readers than shares")
+    fn take<'s>(&self, words: &'s [LockWord], has_turn: bool) -> Result<Option<&'s LockWord>, Refused> {
+        self.extent.take(words, me(), |word| table::enter(word, &self.state, me(), has_turn))
     }
 }
 
 impl Readers for Shares {
-    type Ticket = usize;
+    type Slot = LockWord;
 
-    fn enter(&self) -> Result<Option<usize>, Refused> {
-        Ok(if self.is_closed() { None } else { self.take(false) })
+    fn enter<'s>(&self, words: &'s [LockWord]) -> Result<Option<&'s LockWord>, Refused> {
+        if self.is_closed() { Ok(None) } else { self.take(words, false) }
     }
 
-    fn enter_with_turn(&self, _limit: Limit<'_>) -> Result<Option<usize>, Refused> {
-        Ok(self.take(true))
+    fn enter_with_turn<'s>(&self, words: &'s [LockWord], _: Limit<'_>) -> Result<Option<&'s LockWord>, Refused> {
+        self.take(words, true)
     }
 
-    fn is_turn(_ticket: &usize) -> bool {
-        false
+    fn leave(&self, word: &LockWord) -> bool {
+        table::leave(word, &self.state);
+        true
     }
 
-    fn leave(&self, ticket: &usize) {
-        table::leave(&self.words[*ticket], &self.state);
-    }
-
-    fn has_own(&self, _limit: Limit<'_>) -> Result<bool, Refused> {
+    fn has_own(&self, _: &[LockWord], _: Limit<'_>) -> Result<bool, Refused> {
         Ok(false)
     }
 
-    fn count(&self) -> u32 {
-        self.words.iter().filter(|word| !table::is_free(word.futex_ordered())).count() as u32
+    fn count(&self, words: &[LockWord]) -> u32 {
+        self.extent.count(words)
     }
 
     fn is_closed(&self) -> bool {
@@ -286,14 +289,14 @@ impl Readers for Shares {
         step();
     }
 
-    fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+    fn drain(&self, words: &[LockWord], limit: Limit<'_>) -> Result<bool, Refused> {
         let sleep = |word: &LockWord, expected| {
             step();
             let ended = sleep_on(word, expected);
             step();
             ended
         };
-        Ok(self.words.iter().all(|word| table::wait_until_free(word, limit, |expected| sleep(word, expected))))
+        Ok(self.extent.drain(words, &self.spin, limit, sleep))
     }
 
     fn begin(&self) {
@@ -355,6 +358,7 @@ impl Pair {
 #[derive(Debug)]
 pub struct RwLock {
     lock: Turns<Turn, Shares>,
+    words: [LockWord; SHARES],
     pair: Pair,
 }
 
@@ -368,26 +372,32 @@ impl RwLock {
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         let turn = Turn::new();
-        let readers = Shares { state: AtomicU32::new(0), words: [LockWord::new(), LockWord::new()] };
-        Self { lock: Turns { turn, readers }, pair: Pair::new() }
+        let readers = Shares { state: AtomicU32::new(0), extent: Extent::of(1), spin: Spin::new() };
+        Self { lock: Turns { readers, turn }, words: core::array::from_fn(|_| LockWord::new()), pair: Pair::new() }
     }
 
     /// Reads the first number as the participant `id`; `None` if the limit is over.
     pub fn read(&self, id: u32, limit: Limit<'_>) -> Option<u32> {
+        self.read_beside(id, limit, || {})
+    }
+
+    /// Reads like [`read`](Self::read), and runs `body` while the participant has its share.
+    pub fn read_beside(&self, id: u32, limit: Limit<'_>, body: impl FnOnce()) -> Option<u32> {
         become_participant(id);
-        let ticket = self.lock.read(limit).unwrap()?;
+        let word = self.lock.read(&self.words, limit).unwrap()?;
         step();
         let [first, second] = self.pair.get();
         assert!(first == second || self.lock.readers.abandoned(), "half-written, and nobody was told");
+        body();
         step();
-        self.lock.leave(&ticket);
+        self.lock.leave(word);
         Some(first)
     }
 
     /// Adds 1 as the participant `id`, and repairs the data after a death; false if the limit is over.
     pub fn write(&self, id: u32, limit: Limit<'_>) -> bool {
         become_participant(id);
-        if !self.lock.write(limit).unwrap() {
+        if !self.lock.write(&self.words, limit).unwrap() {
             return false;
         }
         let [first, second] = self.pair.get();
@@ -410,7 +420,7 @@ impl RwLock {
 
     /// Whether no participant has the turn or a share, as at the end of a model.
     pub fn is_free(&self) -> bool {
-        !self.lock.turn.is_held() && self.lock.readers.count() == 0
+        !self.lock.turn.is_held() && self.lock.readers.count(&self.words) == 0
     }
 
     /// Whether the state shows an open lock.
@@ -435,22 +445,22 @@ impl Private {
     /// A free lock.
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
-        let lock = Turns { turn: crate::futex::WordLock::new(), readers: Counted::new(PrivateGate) };
+        let lock = Turns { readers: Counted::new(PrivateGate), turn: crate::futex::WordLock::new() };
         Self { lock, pair: Pair::new() }
     }
 
     /// Reads the first number; `None` if the limit is over.
     pub fn read(&self, limit: Limit<'_>) -> Option<u32> {
-        let ticket = self.lock.read(limit).unwrap()?;
+        let share = self.lock.read(&[], limit).unwrap()?;
         let [first, second] = self.pair.get();
         assert_eq!(first, second, "a reader beside a writer");
-        self.lock.leave(&ticket);
+        self.lock.leave(share);
         Some(first)
     }
 
     /// Adds 1; false if the limit is over.
     pub fn write(&self, limit: Limit<'_>) -> bool {
-        if !self.lock.write(limit).unwrap() {
+        if !self.lock.write(&[], limit).unwrap() {
             return false;
         }
         self.pair.add_one();

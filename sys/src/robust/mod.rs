@@ -322,6 +322,15 @@ impl RobustList<'_> {
         self.entries().map(node_at).filter(|&(_, kind)| kind == LEASE).map(|(node, _)| node as usize)
     }
 
+    /// The [numbers](Node::number) of the nodes that this thread holds, except leases. A node that is not a reader's
+    /// share has the number 0.
+    pub(crate) fn numbers(self) -> impl Iterator<Item = u32> {
+        self.entries().map(node_at).filter(|&(_, kind)| kind == LOCK).map(|(node, _)| {
+            // SAFETY: the kind shows that this is a node of ours, which is linked and so still mapped.
+            unsafe { &*node }.number.load(Relaxed)
+        })
+    }
+
     /// The entries of this thread's list, up to the number that the kernel walks.
     fn entries(self) -> impl Iterator<Item = usize> {
         let end = self.end();

@@ -17,10 +17,12 @@ pub(crate) struct Node {
     /// The maximum number of entries that the list had, including this one. [`RobustList::room`] uses this bound.
     #[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
     pub(super) depth: AtomicU32,
+    /// How many times the thread has taken a reader's share beyond the first.
+    #[cfg(not(all(target_env = "musl", target_pointer_width = "32")))]
+    pub(crate) deeper: AtomicU32,
+    /// The number of a reader's share in its table.
     #[cfg(target_pointer_width = "64")]
-    spare: [u32; 2],
-    #[cfg(all(not(target_env = "musl"), target_pointer_width = "32"))]
-    spare: u32,
+    pub(crate) number: AtomicU32,
     /// The previous entry, which 32-bit glibc's lists do not have.
     #[cfg(not(all(not(target_env = "musl"), target_pointer_width = "32")))]
     pub(super) prev: AtomicUsize,
@@ -30,6 +32,12 @@ pub(crate) struct Node {
     /// The depth: 32-bit musl has no room for it before the links.
     #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
     pub(super) depth: AtomicU32,
+    /// As in the other forms.
+    #[cfg(all(target_env = "musl", target_pointer_width = "32"))]
+    pub(crate) deeper: AtomicU32,
+    /// As in the other forms.
+    #[cfg(target_pointer_width = "32")]
+    pub(crate) number: AtomicU32,
 }
 
 /// The distance of the futex word from `next`, as in the head: negative.

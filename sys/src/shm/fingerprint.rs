@@ -30,6 +30,11 @@ impl Fingerprint {
         Description::of("primitive").text(name).number(participants as u64).fingerprint()
     }
 
+    /// The fingerprint of a primitive of this crate that protects a value and has room for this number of participants.
+    pub(crate) const fn primitive_around_for(name: &str, value: Self, participants: usize) -> Self {
+        Description::of("primitive").text(name).part(value).number(participants as u64).fingerprint()
+    }
+
     /// The fingerprint of a primitive of this crate that protects a value.
     pub(crate) const fn primitive_around(name: &str, value: Self) -> Self {
         Description::of("primitive").text(name).part(value).fingerprint()

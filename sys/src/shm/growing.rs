@@ -44,10 +44,14 @@ impl Growing {
         Ok(memory)
     }
 
-    /// Makes memory for only a `T`, with pages for the first `T::BACKED` bytes of the `T`.
+    /// Makes memory for only a `T`, with pages for the first `T::BACKED` bytes of the `T`, and for the bytes from
+    /// `T::BACKED_FROM` on.
     pub(super) fn make_for<T: Shareable>() -> Result<(OwnedFd, Region)> {
         let memory = Self::make::<T>(0, 1)?;
         memory.back(Self::offset::<T>(), T::BACKED.min(size_of::<T>()))?;
+        if let Some(last @ 1..) = size_of::<T>().checked_sub(T::BACKED_FROM) {
+            memory.back(Self::offset::<T>() + T::BACKED_FROM, last)?;
+        }
         let Self { region, memory } = memory;
         Ok((memory, region.ok_or(Errno::NOMEM)?))
     }

@@ -58,6 +58,10 @@ pub unsafe trait Shareable: Send + Sync + 'static {
     #[doc(hidden)]
     const BACKED: usize = usize::MAX;
 
+    /// The offset of the last bytes that have pages then as well.
+    #[doc(hidden)]
+    const BACKED_FROM: usize = usize::MAX;
+
     /// Passes every lock in the value to `visit`.
     ///
     /// # Safety

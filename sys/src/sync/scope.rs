@@ -126,7 +126,7 @@ pub trait Scope: sealed::Sealed + Sized + 'static {
     /// Where the units of a semaphore's permits are stored: at most `N`, where permits have slots.
     #[doc(hidden)]
     type Permits<const N: usize>: Permits<Self, N> + Send + Sync;
-    /// Where the shares of a lock's readers are stored.
+    /// The shares of a lock's readers, except the slots of the shares.
     #[doc(hidden)]
     type Readers: Readers + Send + Sync;
     /// The waiters of a condition of this scope: at most `N`, where waiters have places.
@@ -198,7 +198,7 @@ impl Scope for Shared {
     type RLock = SharedLock;
     type Gate = SharedGate;
     type Permits<const N: usize> = Slots<SharedLock, Slot, N>;
-    type Readers = readers::Slots;
+    type Readers = readers::Table;
     type Queue<const N: usize> = SharedQueue<Lease, SharedGate, N>;
     type Participants<const N: usize> = SlotTable<Lease, N>;
     refusing!();
@@ -242,8 +242,8 @@ pub enum Refused {
     Unlisted,
     /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
     TooMany,
-    /// The object has no room for one more participant. Most objects have room for 120 at a time. The parameter `N` of
-    /// a barrier, a condition and a semaphore is their room.
+    /// The object has no room for one more participant. Most objects have room for 120 at a time, or for the `N` of
+    /// their type.
     TableFull,
     /// The object has no memory for one more participant.
     NoMemory,
@@ -265,8 +265,8 @@ impl fmt::Display for Refused {
                 "the kernel does not know this thread's robust list: allow set_robust_list in the sandbox"
             }
             Self::TableFull => {
-                "the shared object has no room for one more participant: wait until another participant is done, or \
-                 give a barrier, a condition or a semaphore more room by the parameter `N` of its type"
+                "the shared object has no room for one more participant: wait until another participant is done, or give \
+                 the object more room by the parameter `N` of its type, if that has one"
             }
             Self::NoMemory => "the shared object has no memory for one more participant: free some first",
             Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",

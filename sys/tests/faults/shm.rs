@@ -15,6 +15,7 @@ use ossature_sys::sync::arena::Arena;
 use ossature_sys::sync::barrier::{Barrier, Broken};
 use ossature_sys::sync::condition::Condition;
 use ossature_sys::sync::lock::Lock;
+use ossature_sys::sync::rwlock::RwLock;
 use ossature_sys::sync::semaphore::Semaphore;
 
 use crate::support::soon;
@@ -171,6 +172,59 @@ fn one_more_permit_than_there_is_memory_for_is_refused_and_comes_later() {
     let full = Rule::on("futex", Fault::Fail(Errno::FAULT)).arm().unwrap();
     assert!((0..200).any(|_| semaphore.permit().map(core::mem::forget) == Err(Refused::NoMemory)));
     assert!(full.hits() > 0);
+}
+
+#[test]
+fn one_more_reader_than_there_is_memory_for_is_refused_and_comes_later() {
+    let _alone = alone();
+    if Shared::backend() != LockBackend::Node {
+        return;
+    }
+    let place = || Shm::place(RwLock::<u64, Shared, 65_536>::shared_with_capacity(5));
+    let retried = ["memfd_create", "fallocate", "fcntl", "mmap", "munmap", "madvise"];
+    sweep("large rwlock", &retried, || place().map(drop));
+    let old = Rule::on("madvise", Fault::Fail(Errno::INVAL)).arm().unwrap();
+    let lock = place().unwrap();
+    drop(old);
+    let resident = || {
+        // SAFETY: the descriptor stays here.
+        let memory = duplicate(unsafe { lock.descriptor() }).unwrap();
+        File::from(memory).metadata().unwrap().blocks() * 512
+    };
+    let before = resident();
+    // The fault is this thread's, so this thread is always the one that needs a new share.
+    let others = |count: usize, body: &mut dyn FnMut()| {
+        let end = std::sync::RwLock::new(());
+        let held = end.write().unwrap();
+        thread::scope(|scope| {
+            for _ in 0..count {
+                scope.spawn(|| {
+                    let guard = lock.read().unwrap();
+                    drop(end.read());
+                    drop(guard);
+                });
+            }
+            while (lock.readers() as usize) < count {
+                thread::yield_now();
+            }
+            body();
+            drop(held);
+        });
+    };
+    soon(|| {
+        others(1, &mut || {
+            for errno in [Errno::NOMEM, Errno::FAULT] {
+                let _full = Rule::on("madvise", Fault::Fail(errno)).arm().unwrap();
+                assert_eq!(lock.read().map(drop), Err(Refused::NoMemory));
+                assert_eq!(lock.readers(), 1);
+            }
+            let old = Rule::on("madvise", Fault::Fail(Errno::INVAL)).arm().unwrap();
+            drop(lock.read().unwrap());
+            assert!(old.hits() > 0, "the kernel is made to write there");
+        });
+        others(200, &mut || assert!(before < resident()));
+    });
+    assert_eq!(*lock.write().unwrap(), 5);
 }
 
 /// Kernels before Linux 5.14 do not have the call.

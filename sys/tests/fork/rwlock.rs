@@ -5,8 +5,9 @@ use std::time::Duration;
 use ossature_sys::eventfd::EventFd;
 use ossature_sys::process::{Child, ExitStatus, ForkError, exit, fork, fork_unchecked};
 use ossature_sys::ptrace::{self, State};
-use ossature_sys::scope::{LockBackend, Shared};
+use ossature_sys::scope::{LockBackend, Refused, Shared};
 use ossature_sys::shm::Shm;
+use ossature_sys::sync::event::Event;
 use ossature_sys::sync::lock::Lock;
 use ossature_sys::sync::rwlock::RwLock;
 
@@ -22,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("writer_killed_at_any_instruction_of_its_end_wakes_those_who_wait", ending_writer_is_killed),
     ("writer_killed_at_any_instruction_of_its_wait_changes_nothing", waiting_writer_is_killed),
     ("killed_chosen_writer_leaves_the_share_to_another", killed_chosen_writer_leaves_the_share_to_another),
+    ("more_than_120_processes_read_and_the_killed_ones_leave", more_than_120_processes_read_and_the_killed_ones_leave),
     ("fork_refuses_while_a_share_is_held", fork_refuses_while_a_share_is_held),
     ("guards_of_a_copy_change_nothing", guards_of_a_copy_change_nothing),
 ];
@@ -296,6 +298,38 @@ fn waiting_writer_is_killed() {
             return;
         }
     }
+}
+
+fn more_than_120_processes_read_and_the_killed_ones_leave() {
+    const MANY: usize = 200;
+    if no_shares() {
+        return;
+    }
+    let lock = Shm::place(RwLock::<u64, Shared, MANY>::shared_with_capacity(0)).unwrap();
+    let end = Shm::place(Event::shared()).unwrap();
+    let mut readers: Vec<Child> = (0..MANY)
+        .map(|_| {
+            let reads = || {
+                let guard = lock.read().unwrap();
+                end.wait().unwrap();
+                i32::from(*guard != 0) as u8
+            };
+            fork(reads).unwrap()
+        })
+        .collect();
+    until("all read", || lock.readers() as usize == MANY);
+    assert_eq!(lock.read().map(drop), Err(Refused::TableFull));
+    let mut writer = sleeper(|| *lock.write().unwrap() = 1);
+    let living = readers.split_off(MANY / 4);
+    readers.into_iter().for_each(kill);
+    assert_eq!(lock.readers() as usize, living.len(), "a killed reader has no share any more");
+    assert!(lock.is_writing());
+    end.set();
+    for mut reader in living {
+        ends_well(&mut reader);
+    }
+    ends_well(&mut writer);
+    assert_eq!((lock.readers(), *lock.read().unwrap()), (0, 1));
 }
 
 /// Two writers wait, one for a share and one for the turn. The reader leaves, which chooses the first writer, and that

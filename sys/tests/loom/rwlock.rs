@@ -9,6 +9,8 @@ use crate::{explore, explore_to};
 
 /// More steps than a reader makes that waits for the turn, so that the last of them does not die.
 const READ_STEPS: u32 = 44;
+/// More steps than such a reader makes that also adds shares.
+const ADD_STEPS: u32 = READ_STEPS + 4;
 /// More steps than a writer makes that waits for the turn and for a share.
 const WRITE_STEPS: u32 = 38;
 
@@ -128,6 +130,26 @@ fn killed_reader_keeps_no_writer_and_no_reader_out() {
         let survived = doomed.join().unwrap();
         assert!(survived || steps < READ_STEPS - 1, "the last one has no step left to die at");
         assert_eq!(lock.read(1, Limit::NOW), Some(1 + u32::from(with_third)));
+        assert!(lock.is_free() && lock.is_open());
+    });
+}
+
+/// The reader finds the only share in use taken, unless the other reader has left by then.
+#[test]
+fn killed_reader_that_adds_shares_keeps_nobody_out() {
+    killed_at_each_of(ADD_STEPS, |steps, with_third| {
+        let lock = Arc::new(RwLock::new());
+        let mut others = None;
+        lock.read_beside(1, Limit::NEVER, || {
+            let doomed = doomed(&lock, steps, |lock| lock.read(2, Limit::NEVER));
+            others = Some((doomed, with_third.then(|| reader(&lock, 3))));
+        });
+        let (doomed, third) = others.unwrap();
+        assert!(lock.write(1, Limit::NEVER));
+        assert!(third.into_iter().all(|third| third.join().unwrap().is_some()));
+        let survived = doomed.join().unwrap();
+        assert!(survived || steps < ADD_STEPS - 1, "the last one has no step left to die at");
+        assert_eq!(lock.read(1, Limit::NOW), Some(1));
         assert!(lock.is_free() && lock.is_open());
     });
 }

@@ -66,14 +66,14 @@ impl<G> Counted<G> {
 }
 
 impl<G: Gate> Readers for Counted<G> {
-    type Ticket = ();
+    type Slot = ();
 
     #[inline(always)]
-    fn enter(&self) -> Result<Option<()>, Refused> {
-        Ok(self.try_enter().then_some(()))
+    fn enter<'s>(&self, _: &'s [()]) -> Result<Option<&'s ()>, Refused> {
+        Ok(self.try_enter().then_some(&()))
     }
 
-    fn enter_with_turn(&self, limit: Limit<'_>) -> Result<Option<()>, Refused> {
+    fn enter_with_turn<'s>(&self, _: &'s [()], limit: Limit<'_>) -> Result<Option<&'s ()>, Refused> {
         while !self.try_enter() {
             if !G::CAN_SPIN && limit.is_never() {
                 return Err(Refused::WouldDeadlock);
@@ -83,28 +83,24 @@ impl<G: Gate> Readers for Counted<G> {
             }
             let _ = self.gate.sleep(&self.word, MOST, limit.or_sooner(Deadline::after(LOOK)));
         }
-        Ok(Some(()))
+        Ok(Some(&()))
     }
 
     #[inline(always)]
-    fn is_turn((): &()) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn leave(&self, (): &()) {
+    fn leave(&self, (): &()) -> bool {
         if self.word.fetch_sub(1, Release) == (SHUT | ASLEEP | 1) {
             self.wake_the_writer();
         }
+        true
     }
 
     #[inline(always)]
-    fn has_own(&self, _limit: Limit<'_>) -> Result<bool, Refused> {
+    fn has_own(&self, _: &[()], _limit: Limit<'_>) -> Result<bool, Refused> {
         Ok(false)
     }
 
     #[inline]
-    fn count(&self) -> u32 {
+    fn count(&self, _: &[()]) -> u32 {
         self.word.load(Relaxed) & MOST
     }
 
@@ -119,7 +115,7 @@ impl<G: Gate> Readers for Counted<G> {
     }
 
     #[inline]
-    fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused> {
+    fn drain(&self, _: &[()], limit: Limit<'_>) -> Result<bool, Refused> {
         // What the last reader did comes before its step of this word, and this look after.
         if self.word.load(Acquire) & MOST == 0 { Ok(true) } else { self.drain_slow(limit) }
     }

@@ -6,7 +6,7 @@
 //! | scope | a share is | [`CLOSED`] is | the file |
 //! | --- | --- | --- | --- |
 //! | `Private`, `Local` | one unit of a count | a bit of the count's word | `counted` |
-//! | `Shared` | a word in the reader's robust list | a bit of a separate state word | `table`, `slots` |
+//! | `Shared` | a word in the reader's robust list | a bit of a separate state word | `table`, `extent`, `slots` |
 //!
 //! | state | set by | meaning |
 //! | --- | --- | --- |
@@ -52,6 +52,7 @@
 //! readers see what a writer wrote, and a reader has read before a later writer writes.
 
 mod counted;
+pub(crate) mod extent;
 mod slots;
 pub(crate) mod table;
 
@@ -59,7 +60,7 @@ use crate::futex::Limit;
 use crate::sync::scope::{RawLock, Refused};
 
 pub(crate) use counted::Counted;
-pub(crate) use slots::Slots;
+pub(crate) use slots::Table;
 
 /// No new reader is admitted: a writer has the turn.
 pub(crate) const CLOSED: u32 = 1;
@@ -68,38 +69,43 @@ pub(crate) const WRITING: u32 = 2;
 /// A writer died while it was writing, and nobody has repaired the data since.
 pub(crate) const ABANDONED: u32 = 4;
 
-/// The shares of one lock's readers, and whether the lock is open to them.
+/// The shares of one lock's readers, and whether the lock is open to them. The slots of the shares are an array of the
+/// lock, whose length is part of the lock's type.
 pub trait Readers {
-    /// The data that a reader keeps.
-    type Ticket;
+    /// The place of one share, which a reader keeps.
+    type Slot: Send + Sync + core::fmt::Debug;
 
     /// Takes a share. Returns `None` if the lock is closed, or if a share can only be taken with the turn.
     ///
     /// # Errors
     /// Why a share cannot be taken.
-    fn enter(&self) -> Result<Option<Self::Ticket>, Refused>;
+    fn enter<'s>(&self, slots: &'s [Self::Slot]) -> Result<Option<&'s Self::Slot>, Refused>;
 
     /// Takes a share for the holder of the turn, for which the lock is open. Returns `None` if the limit is over.
     ///
     /// # Errors
     /// As for [`enter`](Self::enter).
-    fn enter_with_turn(&self, limit: Limit<'_>) -> Result<Option<Self::Ticket>, Refused>;
+    fn enter_with_turn<'s>(&self, slots: &'s [Self::Slot], limit: Limit<'_>)
+    -> Result<Option<&'s Self::Slot>, Refused>;
 
-    /// Whether the reader has the turn in place of a share.
-    fn is_turn(ticket: &Self::Ticket) -> bool;
+    /// Whether readers have the turn in place of a share.
+    fn keeps_turn() -> bool {
+        false
+    }
 
-    /// Gives the share back. In a forked child of its reader this does nothing.
-    fn leave(&self, ticket: &Self::Ticket);
+    /// Gives the share back. In a forked child of its reader this does nothing. Returns false if the reader has the
+    /// turn in its place, which the caller then releases.
+    fn leave(&self, slot: &Self::Slot) -> bool;
 
     /// Whether the calling thread is known to have a share, which stops it from becoming the writer. If so, waits until
     /// the limit is over.
     ///
     /// # Errors
     /// [`Refused::WouldDeadlock`] if so and the limit never ends.
-    fn has_own(&self, limit: Limit<'_>) -> Result<bool, Refused>;
+    fn has_own(&self, slots: &[Self::Slot], limit: Limit<'_>) -> Result<bool, Refused>;
 
     /// The number of shares.
-    fn count(&self) -> u32;
+    fn count(&self, slots: &[Self::Slot]) -> u32;
 
     /// Whether a writer has closed the lock.
     fn is_closed(&self) -> bool;
@@ -111,7 +117,7 @@ pub trait Readers {
     ///
     /// # Errors
     /// [`Refused::WouldDeadlock`] if no thread could return a share.
-    fn drain(&self, limit: Limit<'_>) -> Result<bool, Refused>;
+    fn drain(&self, slots: &[Self::Slot], limit: Limit<'_>) -> Result<bool, Refused>;
 
     /// Records that the writer may change the data from now on.
     fn begin(&self) {}
@@ -131,32 +137,34 @@ pub trait Readers {
     fn mark_consistent(&self) {}
 }
 
-/// The turn and the shares together: a reader-writer lock without data.
+/// The turn, and the state of the shares: a reader-writer lock without its slots and data.
+///
+/// The turn is between the state and the slots, so that a reader's slot is never in the cache line of the state.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Turns<L, R> {
-    pub(crate) turn: L,
     pub(crate) readers: R,
+    pub(crate) turn: L,
 }
 
 impl<L: RawLock, R: Readers> Turns<L, R> {
     /// Takes a share, and waits within the limit. Returns `None` if the limit is over.
     #[inline]
-    pub(crate) fn read(&self, limit: Limit<'_>) -> Result<Option<R::Ticket>, Refused> {
-        match self.readers.enter() {
-            Ok(None) => self.read_slow(limit),
+    pub(crate) fn read<'s>(&self, slots: &'s [R::Slot], limit: Limit<'_>) -> Result<Option<&'s R::Slot>, Refused> {
+        match self.readers.enter(slots) {
+            Ok(None) => self.read_slow(slots, limit),
             answer => answer,
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn read_slow(&self, limit: Limit<'_>) -> Result<Option<R::Ticket>, Refused> {
+    fn read_slow<'s>(&self, slots: &'s [R::Slot], limit: Limit<'_>) -> Result<Option<&'s R::Slot>, Refused> {
         if !self.take_turn(limit)? {
             return Ok(None);
         }
-        let entered = self.readers.enter_with_turn(limit);
-        if !matches!(&entered, Ok(Some(ticket)) if R::is_turn(ticket)) {
+        let entered = self.readers.enter_with_turn(slots, limit);
+        if !matches!(entered, Ok(Some(_)) if R::keeps_turn()) {
             // SAFETY: taken above.
             unsafe { self.turn.release() };
         }
@@ -165,22 +173,24 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
 
     /// Gives a share back.
     #[inline]
-    pub(crate) fn leave(&self, ticket: &R::Ticket) {
-        if R::is_turn(ticket) {
-            // SAFETY: the reader has had the turn since it took its ticket; in a forked child this does nothing.
-            return unsafe { self.turn.release() };
+    pub(crate) fn leave(&self, slot: &R::Slot) {
+        if !self.readers.leave(slot) {
+            // SAFETY: the reader has had the turn since it began to read; in a forked child this does nothing.
+            unsafe { self.turn.release() };
         }
-        self.readers.leave(ticket);
     }
 
     /// Becomes the writer, and waits within the limit. Returns false if the limit is over.
     #[inline]
-    pub(crate) fn write(&self, limit: Limit<'_>) -> Result<bool, Refused> {
-        if self.readers.has_own(limit)? || limit.is_now() && self.readers.count() != 0 || !self.take_turn(limit)? {
+    pub(crate) fn write(&self, slots: &[R::Slot], limit: Limit<'_>) -> Result<bool, Refused> {
+        if self.readers.has_own(slots, limit)?
+            || limit.is_now() && self.readers.count(slots) != 0
+            || !self.take_turn(limit)?
+        {
             return Ok(false);
         }
         self.readers.close();
-        let drained = self.readers.drain(limit);
+        let drained = self.readers.drain(slots, limit);
         if drained == Ok(true) {
             self.readers.begin();
         } else {

@@ -81,10 +81,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Limits.** In `Shared` 120 threads can read at a time; one more gets [`TableFull`](Refused::TableFull). The table
-//! makes a shared lock 8 kB large. Where the locks have the [pthread form](crate::scope::LockBackend::Pthread), readers
-//! exclude each other, and a thread that reads cannot read twice. In `Private` and `Local` there can be 1,073,741,823
-//! read guards; one more waits for a guard to be dropped, and is refused in `Local`.
+//! **Limits.** In `Shared` `N` threads can read at a time, by default 120; one more gets
+//! [`TableFull`](Refused::TableFull). `N` is part of the type and 65,536 at most. A lock for 120 readers takes 6 kB,
+//! and one for 8 takes 512 bytes with its data. Where the locks have the [pthread
+//! form](crate::scope::LockBackend::Pthread), readers exclude each other, and a thread that reads cannot read twice. In
+//! `Private` and `Local` there can be 1,073,741,823 read guards; one more waits for a guard to be dropped, and is
+//! refused in `Local`.
 //!
 //! **Beside others.** The reader-writer locks of POSIX have no robust form: a killed reader of a `pthread_rwlock_t`
 //! blocks writers forever, and a killed writer blocks all others. Three kinds of tests show that this lock survives.
@@ -95,32 +97,40 @@
 //!
 //! **Cost.** Reading is one atomic instruction to begin and one to end, and no system call unless a writer is there. In
 //! `Shared` readers on different processors usually change different cache lines. Writing is two to begin and two to
-//! end, and a look at each share that was ever used.
+//! end, and a look at each share that was ever used. Their number is below three times the maximum number of
+//! simultaneous readers, and `N` at most. A reader looks at few shares unless nearly `N` threads read. A writer sleeps
+//! until one reader after the other has left.
 //!
 //! | part of a shared lock | meaning |
 //! | --- | --- |
 //! | the turn | a word in the robust list of the writer, as in a `Lock` |
 //! | the state | closed to new readers or not, written by a writer or not, abandoned or not |
-//! | the shares | a word for each reader, in that reader's robust list |
+//! | the shares | a word for each of up to `N` readers, in that reader's robust list |
 //! | the data | |
 //!
 //! It contains no pointers to the outside, except for the links of the lists, which only the list's own thread follows.
 //! The source of the private module `readers` describes the protocol, step by step, and the state after each death.
 
+mod guards;
+
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::{Deref, DerefMut};
+use core::mem::offset_of;
 
 use crate::atomic::const_unless_loom;
+use crate::errno::Errno;
 use crate::futex::{Limit, WordLock};
 use crate::shm::{Fingerprint, Init, InitWith, Nodes, Shareable};
 use crate::sync::gate::{LocalGate, PrivateGate};
 use crate::sync::local::LocalLock;
-use crate::sync::readers::{Counted, Readers, Slots, Turns};
+use crate::sync::participants::SLOTS;
+use crate::sync::readers::{Counted, Readers, Turns};
 use crate::sync::scope::{Local, Private, RawLock, Refused, Scope, Shared};
 use crate::sync::shared::SharedLock;
-use crate::thread_bound::StaysInItsThread;
+
+use guards::{Raw, Slot};
+pub use guards::{ReadGuard, WriteGuard};
 
 /// Data that many threads may read at a time, or one thread may write.
 ///
@@ -162,21 +172,22 @@ use crate::thread_bound::StaysInItsThread;
 #[doc(alias = "pthread_rwlock_t")]
 #[doc(alias = "shared_mutex")]
 #[repr(C)]
-pub struct RwLock<T: ?Sized, S: Scope = Private> {
-    raw: Turns<S::Lock, S::Readers>,
+pub struct RwLock<T: ?Sized, S: Scope = Private, const N: usize = 120> {
+    raw: Raw<S>,
+    slots: [Slot<S>; N],
     data: UnsafeCell<T>,
 }
 
 // SAFETY: many threads may have `&T` at a time, and one at a time `&mut T`; the raw lock says itself whether it may be
 // shared, and the shares may.
-unsafe impl<T: ?Sized + Send + Sync, S: Scope> Sync for RwLock<T, S> where S::Lock: Sync {}
+unsafe impl<T: ?Sized + Send + Sync, S: Scope, const N: usize> Sync for RwLock<T, S, N> where S::Lock: Sync {}
 
 impl<T> RwLock<T> {
     const_unless_loom! {
         /// A free lock for threads, usable in a `static`.
         pub const fn new(data: T) -> Self {
-            let raw = Turns { turn: WordLock::new(), readers: Counted::new(PrivateGate) };
-            Self { raw, data: UnsafeCell::new(data) }
+            let raw = Turns { readers: Counted::new(PrivateGate), turn: WordLock::new() };
+            Self { raw, slots: [(); 120], data: UnsafeCell::new(data) }
         }
     }
 
@@ -209,17 +220,19 @@ impl<T> RwLock<T, Local> {
     const_unless_loom! {
         /// A free lock for a single thread.
         pub const fn local(data: T) -> Self {
-            let raw = Turns { turn: LocalLock::new(), readers: Counted::new(LocalGate) };
-            Self { raw, data: UnsafeCell::new(data) }
+            let raw = Turns { readers: Counted::new(LocalGate), turn: LocalLock::new() };
+            Self { raw, slots: [(); 120], data: UnsafeCell::new(data) }
         }
     }
 }
 
 impl<T> RwLock<T, Shared> {
-    /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a free shared lock.
+    /// Returns an initialiser with which [`Shm::place`](crate::shm::Shm::place) makes a free shared lock with room for
+    /// 120 readers.
     ///
-    /// As with [`Lock::shared`](super::lock::Lock::shared), a shared lock on the stack or on the heap cannot exist, and
-    /// there are no locks inside the data.
+    /// [`shared_with_capacity`](Self::shared_with_capacity) allows more. As with
+    /// [`Lock::shared`](super::lock::Lock::shared), a shared lock on the stack or on the heap cannot exist, and there
+    /// are no locks inside the data.
     ///
     /// ```compile_fail
     /// use ossature_sys::{shm::Shm, sync::{Lock, RwLock, Shared}};
@@ -229,11 +242,48 @@ impl<T> RwLock<T, Shared> {
     where
         T: Shareable, // here and not above, so that the compiler says what may live in shared memory
     {
+        Self::shared_with_capacity(data)
+    }
+}
+
+impl<T, const N: usize> RwLock<T, Shared, N> {
+    /// Returns an initialiser of a shared lock with room for `N` readers. `N` is 65,536 at most.
+    ///
+    /// Each reader takes 48 bytes. A lock for more than 120 that is placed by itself begins with memory for its data
+    /// and a few readers, and gets more when more readers come. In a struct or an arena, a lock has all its memory from
+    /// the beginning.
+    ///
+    /// # Examples
+    /// ```
+    /// use ossature_sys::{scope::Shared, shareable, shm::Shm, sync::RwLock};
+    ///
+    /// let many = Shm::place(RwLock::<u64, Shared, 1000>::shared_with_capacity(7))?;
+    /// assert_eq!(*many.read().unwrap(), 7);
+    ///
+    /// shareable! {
+    ///     struct Limits { limits: RwLock<[u32; 4], Shared, 8> }
+    /// }
+    /// let limits = Shm::place(Limits::init(RwLock::shared_with_capacity([1, 2, 3, 4])))?;
+    /// assert_eq!(limits.limits.read().unwrap()[3], 4);
+    /// assert!(size_of::<Limits>() <= 512);
+    /// # Ok::<(), ossature_sys::errno::Errno>(())
+    /// ```
+    ///
+    /// ```compile_fail
+    /// use ossature_sys::{scope::Shared, sync::RwLock};
+    ///
+    /// let _ = RwLock::<u64, Shared, 65_537>::shared_with_capacity(0);
+    /// ```
+    pub fn shared_with_capacity<I: Init<T>>(data: I) -> impl Init<Self>
+    where
+        T: Shareable,
+    {
         const {
             assert!(
                 !T::LOCKS,
                 "a shared lock cannot contain another lock, which must not move: place the locks beside each other"
-            )
+            );
+            assert!(N != 0 && N <= 1 << 16, "a shared reader-writer lock has room for 1 to 65,536 readers");
         };
         let write = move |place: *mut Self| {
             // SAFETY: `place` is valid for writes of a whole lock (the caller's obligation), so its field is in bounds.
@@ -241,9 +291,14 @@ impl<T> RwLock<T, Shared> {
             // SAFETY: the field is in the shared mapping that the caller vouches for.
             unsafe { SharedLock::init(turn) }?;
             // SAFETY: as for `turn`.
-            let readers = unsafe { &raw mut (*place).raw.readers };
-            // SAFETY: as above.
-            unsafe { Slots::init(readers) };
+            let readers = unsafe { &raw const (*place).raw.readers };
+            // SAFETY: the bytes of the place are zero (`Init`), and zero bytes are a table that no thread uses.
+            let readers = unsafe { &*readers };
+            // SAFETY: as for `turn`.
+            let slots = unsafe { &raw const (*place).slots };
+            // SAFETY: as for `readers`: zero bytes are free slots, because a slot consists of atomic numbers.
+            let slots = unsafe { &*slots };
+            readers.begin_with(slots).map_err(|_| Errno::NOMEM)?;
             // SAFETY: as for `turn`.
             let inner = unsafe { &raw mut (*place).data };
             // SAFETY: `UnsafeCell<T>` has the layout of `T`, and the place is valid for writes of it.
@@ -256,16 +311,24 @@ impl<T> RwLock<T, Shared> {
 
 // SAFETY: as for `Lock`: no pointer that any thread but a share's or the turn's holder follows, no Drop, repr(C), and
 // any state that a killed process leaves is one of the states of the tables. The data is Shareable itself.
-unsafe impl<T: Shareable> Shareable for RwLock<T, Shared> {
-    const FINGERPRINT: Fingerprint = Fingerprint::primitive_around("RwLock", T::FINGERPRINT);
+unsafe impl<T: Shareable, const N: usize> Shareable for RwLock<T, Shared, N> {
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive_around_for("RwLock", T::FINGERPRINT, N);
     const LOCKS: bool = true;
+    const BACKED: usize = if N > SLOTS { offset_of!(Self, slots) } else { usize::MAX };
+    // From the last slot on.
+    const BACKED_FROM: usize =
+        if N > SLOTS { offset_of!(Self, slots) + (N - 1) * size_of::<Slot<Shared>>() } else { usize::MAX };
 
     unsafe fn nodes(place: *const Self, visit: &mut Nodes) {
         // SAFETY: `place` points to a lock in a mapping (the caller's obligation).
         let raw = unsafe { &raw const (*place).raw };
         // SAFETY: the field of a valid lock is a valid raw lock, and its atomics may be read beside writers.
         let raw = unsafe { &*raw };
-        visit.note(raw.turn.is_linked_here() || raw.readers.is_linked_here());
+        // SAFETY: as for `raw`.
+        let slots = unsafe { &raw const (*place).slots };
+        // SAFETY: as for the raw lock.
+        let slots = unsafe { &*slots };
+        visit.note(raw.turn.is_linked_here() || raw.readers.is_linked_here(slots));
         // SAFETY: as for `raw`.
         let data = unsafe { &raw const (*place).data };
         // SAFETY: `UnsafeCell<T>` has the layout of `T`; nested nodes are atomics too.
@@ -273,13 +336,14 @@ unsafe impl<T: Shareable> Shareable for RwLock<T, Shared> {
     }
 }
 
-impl<T: ?Sized, S: Scope> RwLock<T, S> {
+impl<T: ?Sized, S: Scope, const N: usize> RwLock<T, S, N> {
     /// Takes the lock for reading, and waits without a limit while there is a writer.
     ///
     /// # Errors
     /// In `Shared`: [`Unrecoverable`](Refused::Unrecoverable), [`WouldDeadlock`](Refused::WouldDeadlock) when this
-    /// thread writes, [`TableFull`](Refused::TableFull), [`TooMany`](Refused::TooMany),
-    /// [`Unlisted`](Refused::Unlisted). In `Local`: `WouldDeadlock` when this thread writes.
+    /// thread writes, [`TableFull`](Refused::TableFull) when `N` threads read already,
+    /// [`NoMemory`](Refused::NoMemory), [`TooMany`](Refused::TooMany), [`Unlisted`](Refused::Unlisted). In `Local`:
+    /// `WouldDeadlock` when this thread writes.
     #[doc(alias = "pthread_rwlock_rdlock")]
     #[inline]
     pub fn read(&self) -> S::Outcome<ReadGuard<'_, T, S>> {
@@ -316,8 +380,8 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
 
     #[inline]
     fn reading(&self, limit: Limit<'_>) -> Result<Option<ReadGuard<'_, T, S>>, Refused> {
-        let ticket = self.raw.read(limit)?;
-        Ok(ticket.map(|ticket| ReadGuard { lock: self, ticket, stays: PhantomData }))
+        let slot = self.raw.read(&self.slots, limit)?;
+        Ok(slot.map(|slot| ReadGuard { raw: &self.raw, slot, data: &self.data, stays: PhantomData }))
     }
 
     /// Takes the lock for writing, and waits without a limit while there are readers or another writer.
@@ -329,7 +393,7 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
     #[doc(alias = "pthread_rwlock_wrlock")]
     #[inline]
     pub fn write(&self) -> S::Outcome<WriteGuard<'_, T, S>> {
-        S::outcome(match self.raw.write(Limit::NEVER) {
+        S::outcome(match self.raw.write(&self.slots, Limit::NEVER) {
             Ok(_) => Ok(self.writer()),
             Err(refused) => Err(refused),
         })
@@ -355,12 +419,12 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
     #[doc(alias = "pthread_rwlock_timedwrlock")]
     #[inline]
     pub fn write_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> S::Outcome<Option<WriteGuard<'_, T, S>>> {
-        S::outcome(self.raw.write(limit.into()).map(|taken| taken.then(|| self.writer())))
+        S::outcome(self.raw.write(&self.slots, limit.into()).map(|taken| taken.then(|| self.writer())))
     }
 
     #[inline]
     fn writer(&self) -> WriteGuard<'_, T, S> {
-        WriteGuard { lock: self, stays: PhantomData }
+        WriteGuard { raw: &self.raw, data: &self.data, stays: PhantomData }
     }
 
     /// Whether a reader or a writer had the lock a moment ago.
@@ -375,11 +439,11 @@ impl<T: ?Sized, S: Scope> RwLock<T, S> {
 
     /// The number of readers a moment ago. In `Shared` a thread that reads twice counts once.
     pub fn readers(&self) -> u32 {
-        self.raw.readers.count()
+        self.raw.readers.count(&self.slots)
     }
 }
 
-impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RwLock<T, S> {
+impl<T: ?Sized + fmt::Debug, S: Scope, const N: usize> fmt::Debug for RwLock<T, S, N> {
     /// Shows the data if it can be read without waiting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("RwLock");
@@ -389,177 +453,5 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for RwLock<T, S> {
             Err(refused) => shown.field("data", &format_args!("<{refused:?}>")),
         }
         .finish()
-    }
-}
-
-/// Read access to the data of an [`RwLock`]; dropping the guard gives the share back.
-///
-/// Not `Send`: the share belongs to the thread that took it.
-///
-/// ```compile_fail
-/// use ossature_sys::sync::rwlock::RwLock;
-/// static LOCK: RwLock<u32> = RwLock::new(0);
-/// let guard = LOCK.read();
-/// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
-/// ```
-///
-/// # Examples
-/// ```
-/// use ossature_sys::sync::{ReadGuard, RwLock};
-///
-/// static LOCK: RwLock<u32> = RwLock::new(5);
-/// let guard: ReadGuard<'_, u32> = LOCK.read();
-/// assert!(*guard == 5 && !guard.abandoned());
-/// ```
-#[must_use = "the share is given back at once unless the guard is kept"]
-pub struct ReadGuard<'l, T: ?Sized, S: Scope = Private> {
-    lock: &'l RwLock<T, S>,
-    ticket: <S::Readers as Readers>::Ticket,
-    /// Raw pointers are not Send, so neither is the guard.
-    stays: PhantomData<StaysInItsThread>,
-}
-
-// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
-unsafe impl<T: ?Sized + Sync, S: Scope> Sync for ReadGuard<'_, T, S> where S::Lock: Sync {}
-
-impl<T: ?Sized, S: Scope> ReadGuard<'_, T, S> {
-    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` outside
-    /// `Shared`.
-    ///
-    /// # Examples
-    /// See the example of [`WriteGuard`].
-    #[doc(alias = "poison")]
-    #[inline]
-    pub fn abandoned(&self) -> bool {
-        self.lock.raw.readers.abandoned()
-    }
-}
-
-impl<T: ?Sized, S: Scope> Deref for ReadGuard<'_, T, S> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: while the guard lives this thread has a share, so no code has a mutable reference.
-        unsafe { &*self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized, S: Scope> Drop for ReadGuard<'_, T, S> {
-    #[inline]
-    fn drop(&mut self) {
-        self.lock.raw.leave(&self.ticket);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for ReadGuard<'_, T, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReadGuard").field(&&**self).finish()
-    }
-}
-
-/// Write access to the data of an [`RwLock`]; dropping the guard releases the lock.
-///
-/// Not `Send`: the lock belongs to the thread that took it.
-///
-/// ```compile_fail
-/// use ossature_sys::sync::rwlock::RwLock;
-/// static LOCK: RwLock<u32> = RwLock::new(0);
-/// let guard = LOCK.write();
-/// std::thread::spawn(move || drop(guard)); // a guard does not cross threads
-/// ```
-///
-/// # Examples
-/// ```
-/// use ossature_sys::{scope::Refused, shm::Shm, sync::{RwLock, Shared, WriteGuard}};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let counts = Shm::place(RwLock::shared([1_u64, 1]))?;
-/// let mut guard: WriteGuard<'_, [u64; 2], Shared> = counts.write()?;
-/// guard[0] = 2;
-/// guard.abandon(); // this writer cannot finish what it began
-/// assert!(counts.read()?.abandoned());
-/// let mut guard = counts.write()?;
-/// assert!(guard.abandoned());
-/// guard[1] = 2;
-/// guard.mark_consistent();
-/// drop(guard);
-/// assert!(!counts.read()?.abandoned());
-/// counts.write()?.mark_unrecoverable();
-/// assert_eq!(counts.read().unwrap_err(), Refused::Unrecoverable);
-/// # Ok(()) }
-/// ```
-#[must_use = "the lock is released at once unless the guard is kept"]
-pub struct WriteGuard<'l, T: ?Sized, S: Scope = Private> {
-    lock: &'l RwLock<T, S>,
-    /// Raw pointers are not Send, so neither is the guard.
-    stays: PhantomData<StaysInItsThread>,
-}
-
-// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
-unsafe impl<T: ?Sized + Sync, S: Scope> Sync for WriteGuard<'_, T, S> where S::Lock: Sync {}
-
-impl<T: ?Sized, S: Scope> WriteGuard<'_, T, S> {
-    /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` outside
-    /// `Shared`.
-    #[doc(alias = "poison")]
-    #[inline]
-    pub fn abandoned(&self) -> bool {
-        self.lock.raw.readers.abandoned()
-    }
-
-    /// Marks the data as consistent again after a writer died. It repairs nothing itself.
-    #[doc(alias = "clear_poison")]
-    #[doc(alias = "repair")]
-    pub fn mark_consistent(&mut self) {
-        self.lock.raw.mark_consistent();
-    }
-
-    /// Releases the lock with its data marked as abandoned, as if this writer had died. A writer calls this when it
-    /// cannot finish a change. In the other scopes, where a thread never dies alone, this is a plain release.
-    pub fn abandon(self) {
-        self.lock.raw.finish(true);
-        core::mem::forget(self);
-    }
-
-    /// Releases the lock and marks the data as unrecoverable: in `Shared` every later call to read or to write fails
-    /// with [`Unrecoverable`](Refused::Unrecoverable). In the other scopes, where a thread never dies alone, this is a
-    /// plain release.
-    #[doc(alias = "give_up")]
-    pub fn mark_unrecoverable(self) {
-        self.lock.raw.finish_for_good();
-        core::mem::forget(self);
-    }
-}
-
-impl<T: ?Sized, S: Scope> Deref for WriteGuard<'_, T, S> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: while the guard lives this thread is the only writer and no thread reads, so no other reference
-        // exists.
-        unsafe { &*self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized, S: Scope> DerefMut for WriteGuard<'_, T, S> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`, and the guard itself is borrowed mutably.
-        unsafe { &mut *self.lock.data.get() }
-    }
-}
-
-impl<T: ?Sized, S: Scope> Drop for WriteGuard<'_, T, S> {
-    #[inline]
-    fn drop(&mut self) {
-        self.lock.raw.finish(false);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for WriteGuard<'_, T, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WriteGuard").field(&&**self).finish()
     }
 }
