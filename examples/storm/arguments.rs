@@ -10,7 +10,7 @@ pub const USAGE: &str =
   --minutes N  go on for so long, and see that memory and descriptors stay as after the first minute
   --seed N     where the random numbers begin (1)
   --participants N
-               let N processes use a lock, rlock, condition, permit or barrier at once, 4 to 512 (4)
+               let N processes use a lock, rlock, rwlock, condition, permit or barrier at once, 4 to 512 (4)
   --step       kill one participant of a primitive after 1, 2, 3, ... instructions instead
   --stride N   with --step: every Nth instruction only (1)
   --most N     with --step: so many instructions of each scene only, evenly (all)

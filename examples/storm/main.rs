@@ -199,7 +199,7 @@ enum Storm {
 const STORMS: &[(&str, Storm)] = &[
     ("lock", Storm::OfMany(|scene, _| lock::make(scene))),
     ("rlock", Storm::OfMany(|scene, _| rlock::make(scene))),
-    ("rwlock", Storm::Of(rwlock::make)),
+    ("rwlock", Storm::OfMany(rwlock::make)),
     ("condition", Storm::OfMany(condition::make)),
     ("semaphore", Storm::Of(semaphore::make)),
     ("permit", Storm::OfMany(permit::make)),

@@ -16,7 +16,7 @@ use ossature::sys::shareable;
 use ossature::sys::shm::{Shm, array};
 use ossature::sys::sync::rwlock::{ReadGuard, RwLock, WriteGuard};
 
-use crate::board::{Board, FEW, Seat};
+use crate::board::{Board, MOST, Seat, USUAL};
 use crate::step::Scene;
 use crate::{Check, Held, Primitive};
 
@@ -29,34 +29,28 @@ shareable! {
 }
 
 shareable! {
-    struct Stage {
-        lock: RwLock<Pair, Shared>,
+    struct Writers {
         /// 1 while the participant writes or waits to write.
-        writers: [AtomicU32; FEW],
+        writers: [AtomicU32; MOST],
     }
 }
 
-pub struct RwLockStorm {
-    stage: Shm<Stage>,
+/// `N` is the number of readers that the lock has room for.
+pub struct RwLockStorm<const N: usize> {
+    /// By itself, so that the lock of many begins with the memory of a few.
+    lock: Shm<RwLock<Pair, Shared, N>>,
+    writers: Shm<Writers>,
     /// Whether a turn reads and writes, so that one run of a scene covers the instructions of both.
     both: bool,
     /// Whether a participant that wrote, or waited to write, has died since the last check.
     writer_died: Cell<bool>,
 }
 
-pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
-    let pair = RwLock::shared(Pair { first: 0, second: 0 });
-    let stage = Shm::place(Stage::init(pair, array(|_| AtomicU32::new(0)))).expect("memory for the storm");
-    if scene.is_some() {
-        // Teaches a writer that looking before sleeping does not pay, which takes two looks: the third is left out. It
-        // would be most of the instructions.
-        let reads = stage.lock.read().expect("the lock is recoverable");
-        thread::scope(|scope| {
-            scope.spawn(|| (0..2).for_each(|_| drop(stage.lock.write_timeout(Duration::from_millis(1)))));
-        });
-        drop(reads);
+pub fn make(scene: Option<Scene>, participants: usize) -> Box<dyn Primitive> {
+    match participants {
+        ..=USUAL => Box::new(RwLockStorm::<USUAL>::place(scene)),
+        _ => Box::new(RwLockStorm::<MOST>::place(scene)),
     }
-    Box::new(RwLockStorm { stage, both: scene.is_some(), writer_died: Cell::new(false) })
 }
 
 /// Whether the data is as a participant must find it after an acquire.
@@ -66,13 +60,30 @@ fn is_whole(pair: &Pair, abandoned: bool) -> bool {
 
 const HALF: &str = "the data is half-written, the lock not abandoned";
 
-impl RwLockStorm {
+impl<const N: usize> RwLockStorm<N> {
+    fn place(scene: Option<Scene>) -> Self {
+        let pair = RwLock::shared_with_capacity(Pair { first: 0, second: 0 });
+        let lock: Shm<RwLock<Pair, Shared, N>> = Shm::place(pair).expect("memory for the storm");
+        let writers = Writers::init(array(|_| AtomicU32::new(0)));
+        let writers = Shm::place(writers).expect("memory for the storm");
+        if scene.is_some() {
+            // Teaches a writer that looking before sleeping does not pay, which takes two looks: the third is left out.
+            // It would be most of the instructions.
+            let reads = lock.read().expect("the lock is recoverable");
+            thread::scope(|scope| {
+                scope.spawn(|| (0..2).for_each(|_| drop(lock.write_timeout(Duration::from_millis(1)))));
+            });
+            drop(reads);
+        }
+        Self { lock, writers, both: scene.is_some(), writer_died: Cell::new(false) }
+    }
+
     fn reading(&self) -> ReadGuard<'_, Pair, Shared> {
-        self.stage.lock.read().expect("the lock is recoverable")
+        self.lock.read().expect("the lock is recoverable")
     }
 
     fn writing(&self) -> WriteGuard<'_, Pair, Shared> {
-        self.stage.lock.write().expect("the lock is recoverable")
+        self.lock.write().expect("the lock is recoverable")
     }
 
     fn read(&self, seat: Seat<'_>) {
@@ -96,7 +107,7 @@ impl RwLockStorm {
     }
 
     fn write(&self, seat: Seat<'_>) {
-        let writes = &self.stage.writers[seat.index];
+        let writes = &self.writers.writers[seat.index];
         writes.store(1, SeqCst);
         seat.waits();
         let mut guard = self.writing();
@@ -126,7 +137,7 @@ fn repair(guard: &mut WriteGuard<'_, Pair, Shared>) {
     }
 }
 
-impl Primitive for RwLockStorm {
+impl<const N: usize> Primitive for RwLockStorm<N> {
     fn turn(&self, seat: Seat<'_>) {
         if !self.both {
             return if seat.chance(3) == 0 { self.write(seat) } else { self.read(seat) };
@@ -140,14 +151,20 @@ impl Primitive for RwLockStorm {
         }
     }
 
+    fn is_inside(&self, dead: Seat<'_>) -> bool {
+        // Of many participants only a few hold the lock. A writer that waits has the turn, or was chosen for it, or is
+        // one of those that must get it.
+        dead.is_holding() || N > USUAL && self.writers.writers[dead.index].load(SeqCst) != 0
+    }
+
     fn bury(&self, dead: Seat<'_>) {
-        if self.stage.writers[dead.index].swap(0, SeqCst) != 0 {
+        if self.writers.writers[dead.index].swap(0, SeqCst) != 0 {
             self.writer_died.set(true);
         }
     }
 
     fn check(&self, _: &Board, patience: Duration) -> Check {
-        let lock = &self.stage.lock;
+        let lock = &self.lock;
         let writer_died = self.writer_died.replace(false);
         let Some(mut guard) = lock.write_timeout(patience).expect("the lock is recoverable") else {
             return Check::Hangs("a writer does not get the lock");
