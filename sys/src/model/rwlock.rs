@@ -250,8 +250,9 @@ impl InTable for LockWord {
 }
 
 impl Shares {
-    fn take<'s>(&self, words: &'s [LockWord], has_turn: bool) -> Result<Option<&'s LockWord>, Refused> {
-        self.extent.take(words, me(), |word| table::enter(word, &self.state, me(), has_turn))
+    fn take<'s>(&self, words: &'s [LockWord], turn: Option<Limit<'_>>) -> Result<Option<&'s LockWord>, Refused> {
+        let enter = |word: &'s LockWord| table::enter(word, &self.state, me(), turn.is_some());
+        self.extent.take(words, me(), turn.unwrap_or(Limit::NOW), enter)
     }
 }
 
@@ -259,11 +260,11 @@ impl Readers for Shares {
     type Slot = LockWord;
 
     fn enter<'s>(&self, words: &'s [LockWord]) -> Result<Option<&'s LockWord>, Refused> {
-        if self.is_closed() { Ok(None) } else { self.take(words, false) }
+        if self.is_closed() { Ok(None) } else { self.take(words, None) }
     }
 
-    fn enter_with_turn<'s>(&self, words: &'s [LockWord], _: Limit<'_>) -> Result<Option<&'s LockWord>, Refused> {
-        self.take(words, true)
+    fn enter_with_turn<'s>(&self, words: &'s [LockWord], limit: Limit<'_>) -> Result<Option<&'s LockWord>, Refused> {
+        self.take(words, Some(limit))
     }
 
     fn leave(&self, word: &LockWord) -> bool {

@@ -182,6 +182,9 @@ impl RobustList<'_> {
     /// The node as this thread linked it, if it did: through this mapping, or through another mapping of the same
     /// memory.
     ///
+    /// The node in another mapping is found only while the word has this thread's number. So the caller asks before it
+    /// changes the word.
+    ///
     /// This identifies the owner of a word; the number in the word does not. The kernel gives the number of a dead
     /// thread to another thread, and if the death was not reported, the word still has that number.
     #[inline]
@@ -233,6 +236,20 @@ impl RobustList<'_> {
     pub(crate) fn clear_pending(self) {
         compiler_fence(SeqCst);
         self.head.pending.store(0, Relaxed);
+    }
+
+    /// A maximum number of entries of the list, known without a walk.
+    pub(crate) fn bound(self) -> u32 {
+        let first = self.head.list.load(Relaxed);
+        if first == self.end() {
+            return 0;
+        }
+        let (node, kind) = node_at(first);
+        if kind == LOCK || kind == LEASE {
+            // SAFETY: the kind shows that this is a node of ours, which is linked and so still mapped.
+            return unsafe { &*node }.depth.load(Relaxed).max(1);
+        }
+        KERNEL_LIMIT as u32
     }
 
     /// The maximum number of entries of the list with one more; `None` when the kernel might not walk that many.

@@ -40,7 +40,7 @@ pub(crate) struct Header {
 const MAGIC: u64 = u64::from_ne_bytes(*b"ossature");
 
 /// The version of the layouts in shared memory, incremented when a word, a node or the header changes.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 impl Header {
     /// The header of memory for one value.

@@ -128,7 +128,8 @@ pub trait Enrolment: Sized {
     /// The indices of the words that the calling thread may hold, `size` bytes apart. These are all of them if that is
     /// not known.
     fn may_be_mine(first: &Self, size: usize, count: usize) -> impl Iterator<Item = usize>;
-    /// Allocates pages for a part of a table; each item has its word at its end.
+    /// Allocates pages for a part of a table; `word` returns a word of an item. Each page that does not have its
+    /// memory yet must contain such a word.
     ///
     /// # Errors
     /// [`NoMemory`](Refused::NoMemory).
@@ -176,8 +177,8 @@ impl Enrolment for Lease {
         match populate(part) {
             Ok(()) => Ok(()),
             Err(Errno::NOMEM | Errno::FAULT) => Err(Refused::NoMemory),
-            // The kernel does not know the call, or a sandbox forbids it. Each page of the part but the first has such
-            // a word. The first page also has bytes before the part, so that page has its memory already.
+            // The kernel does not know the call, or a sandbox forbids it. Each page without memory has such a
+            // word (see the trait). The first page usually has bytes before the part, and so its memory already.
             Err(_) => {
                 let mut touched = None;
                 for word in part.iter().map(word) {

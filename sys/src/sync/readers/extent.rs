@@ -8,8 +8,9 @@
 //! | some | the first of each such pair | two readers on different processors then change different cache lines |
 //! | all | all | the table has room for as many readers as it has shares |
 //!
-//! **The search** begins at a pair that depends on the thread's number. It goes through the shares in use until it
-//! finds a free one. If there is none, the reader adds pairs:
+//! **The search** begins at a pair that depends on the thread's number. If its first share is taken, the reader tries
+//! the first shares of pairs that are far from each other. The reason is that readers that stay long may be beside each
+//! other. Then it goes through all shares in use, from its own pair on. If none is free, it adds pairs:
 //!
 //! | step | killed before it | killed after it |
 //! | --- | --- | --- |
@@ -20,16 +21,18 @@
 //! So a writer that has closed the lock sees each share that was taken before: the number was raised first, and all
 //! these steps are in one order.
 //!
-//! **Cost.** After a long search the reader adds pairs as well, if more than three in four shares are taken. So a
-//! search in a table that still has unused pairs ends after a few shares on average. The number of pairs in use stays
-//! below about one and a half times the maximum number of simultaneous readers. These are linear in the shares in use:
-//! the wait of a writer, the count of the readers, and a search in a table whose pairs are all in use.
+//! **Cost.** After a long search the reader adds pairs as well, if about three in four shares are taken. It counts
+//! a sample of about [`SAMPLE`] of them. So a search ends after a few shares on average, unless nearly all shares of
+//! the table are taken. The number of pairs in use stays below about one and a half times the maximum number of
+//! simultaneous readers. These are linear in the shares in use: the wait of a writer, the count of the readers, and a
+//! search in a table whose shares are nearly all taken.
 //!
 //! **A full table.** One pass over the shares may find none, although some share was free at every instant. So the
-//! search ends only if two passes have seen the same words, or after [`PASSES`] passes. If two passes see the same
-//! words, all shares were taken at the instant between them: each new holder of a word starts a generation.
+//! table counts as full only if two passes have seen the same words, or after [`passes`] passes. If two passes see the
+//! same words, all shares were taken at the instant between them: each new holder of a word starts a generation. A
+//! search whose limit is over ends after two passes.
 
-use crate::atomic::Ordering::{Acquire, SeqCst};
+use crate::atomic::Ordering::SeqCst;
 use crate::atomic::{AtomicU32, step};
 use crate::futex::{Limit, Wait};
 use crate::robust::word::LockWord;
@@ -39,11 +42,18 @@ use crate::sync::readers::table::{self, Entry};
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// The maximum number of passes over the shares, if the shares keep changing.
-const PASSES: u32 = 1000;
-
 /// A search is long if it has passed so many shares.
 const LONG: usize = 16;
+
+/// The number of shares, or up to twice as many, that a reader counts before it adds pairs to more.
+const SAMPLE: u32 = 128;
+
+/// The maximum number of passes over so many shares, if the shares keep changing. All passes together take a few
+/// milliseconds, because the reader may have the turn.
+const fn passes(shares: usize) -> usize {
+    let passes = 120_000 / if shares == 0 { 1 } else { shares };
+    if passes < 8 { 8 } else { passes }
+}
 
 /// A share in a table. The model checker has its own implementation.
 pub(crate) trait InTable: Sized {
@@ -74,7 +84,13 @@ enum Pass<'s, P> {
 #[inline(always)]
 fn place(id: u32, pairs: u32) -> u32 {
     // The upper bits of the product are well mixed, also for numbers that follow each other.
-    ((u64::from(id.wrapping_mul(0x9e37_79b9)) * u64::from(pairs)) >> 32) as u32
+    part_of(pairs, id.wrapping_mul(0x9e37_79b9))
+}
+
+/// A part of the pairs, in units of `1 / 2^32`.
+#[inline(always)]
+fn part_of(pairs: u32, part: u32) -> u32 {
+    ((u64::from(part) * u64::from(pairs)) >> 32) as u32
 }
 
 /// The shares at `from`, `from + step` and so on.
@@ -102,16 +118,35 @@ impl Extent {
     /// The share that a thread tries first.
     #[inline(always)]
     pub(crate) fn first<'s, P>(&self, shares: &'s [P], id: u32) -> Option<&'s P> {
-        shares.get((place(id, self.0.load(Acquire)) as usize).wrapping_mul(2))
+        shares.get((place(id, self.0.load(SeqCst)) as usize).wrapping_mul(2))
+    }
+
+    /// The shares in use: a part of the table, and the distance from one to the next.
+    #[inline(always)]
+    fn part<'s, P>(&self, shares: &'s [P]) -> (usize, &'s [P]) {
+        let all = all_pairs(shares);
+        let pairs = self.pairs(all);
+        if pairs == all { (1, shares) } else { (2, first_of(shares, pairs)) }
     }
 
     /// The shares in use.
     #[inline(always)]
     pub(crate) fn in_use<'s, P>(&self, shares: &'s [P]) -> impl Iterator<Item = &'s P> {
-        let all = all_pairs(shares);
-        let pairs = self.pairs(all);
-        let (step, part) = if pairs == all { (1, shares.len()) } else { (2, 2 * pairs as usize) };
-        every(step, shares.get(..part).unwrap_or(shares), 0)
+        let (step, part) = self.part(shares);
+        every(step, part, 0)
+    }
+
+    /// The shares in use, unless they are more than `most`.
+    #[inline(always)]
+    pub(crate) fn if_few<'s, P>(&self, shares: &'s [P], most: usize) -> Option<impl Iterator<Item = &'s P>> {
+        let (step, part) = self.part(shares);
+        (part.len() <= most.saturating_mul(step)).then(|| every(step, part, 0))
+    }
+
+    /// Whether a share has a holder.
+    #[inline]
+    pub(crate) fn has_reader<P: InTable>(&self, shares: &[P]) -> bool {
+        self.in_use(shares).any(is_held)
     }
 
     /// The number of shares that have a holder.
@@ -131,29 +166,57 @@ impl Extent {
         Ok(())
     }
 
-    /// Takes a free share by `enter`. Returns `None` if that found the lock closed.
+    /// Takes a free share by `enter`. Returns `None` if that found the lock closed, or if the limit is over while the
+    /// shares keep changing.
     pub(crate) fn take<'s, P: InTable>(
         &self,
         shares: &'s [P],
         id: u32,
+        limit: Limit<'_>,
+        enter: impl Fn(&'s P) -> Entry,
+    ) -> Result<Option<&'s P>, Refused> {
+        if let Some(share) = self.first(shares, id) {
+            match attempt(share, &enter).0 {
+                Entry::Entered => return Ok(Some(share)),
+                Entry::Closed => return Ok(None),
+                Entry::Taken => {}
+            }
+        }
+        self.search(shares, id, limit, enter)
+    }
+
+    /// Takes a share like [`take`](Self::take), once the first one was taken.
+    #[inline(never)]
+    fn search<'s, P: InTable>(
+        &self,
+        shares: &'s [P],
+        id: u32,
+        limit: Limit<'_>,
         enter: impl Fn(&'s P) -> Entry,
     ) -> Result<Option<&'s P>, Refused> {
         let all = all_pairs(shares);
-        let (mut last, mut passes) = (None, 0);
+        let (mut last, mut done, mut lacks_memory) = (None, 0, false);
         loop {
             let pairs = self.pairs(all);
             match pass(shares, pairs, id, &enter) {
                 Pass::Over(share, passed) => {
                     if passed > LONG && pairs < all {
-                        self.relieve(shares, pairs);
+                        self.relieve(shares, pairs, id);
                     }
                     return Ok(share);
                 }
-                Pass::Full(_) if pairs < all => self.add(shares, pairs)?,
+                // The pass may have missed a free share. So a lack of memory is an error only after another one.
+                Pass::Full(_) if pairs < all => match self.add(shares, pairs) {
+                    Err(refused) if lacks_memory => return Err(refused),
+                    added => lacks_memory = added.is_err(),
+                },
                 Pass::Full(seen) => {
-                    passes += 1;
-                    if last == Some(seen) || passes == PASSES {
+                    done += 1;
+                    if last == Some(seen) || done == passes(shares.len()) {
                         return Err(Refused::TableFull);
+                    }
+                    if done > 1 && limit.is_over() {
+                        return Ok(None);
                     }
                     last = Some(seen);
                 }
@@ -161,10 +224,15 @@ impl Extent {
         }
     }
 
-    /// Adds pairs if most shares in use are taken.
+    /// Adds pairs if most shares in use are taken. Counts shares at equal distances, because the taken ones may be
+    /// beside each other.
     #[cold]
-    fn relieve<P: InTable>(&self, shares: &[P], pairs: u32) {
-        if u64::from(self.count(shares)) * 4 > u64::from(pairs) * 3 {
+    fn relieve<P: InTable>(&self, shares: &[P], pairs: u32, id: u32) {
+        let distance = (pairs / SAMPLE).max(1);
+        let sample = every(2 * distance as usize, first_of(shares, pairs), 2 * place(id, distance) as usize);
+        let count = |(all, held), share| (all + 1, held + u32::from(is_held(share)));
+        let (all, held) = sample.fold((0_u32, 0_u32), count);
+        if held * 4 > all * 3 {
             // Without memory the searches stay long.
             let _ = self.add(shares, pairs);
         }
@@ -199,21 +267,52 @@ fn is_held<P: InTable>(share: &P) -> bool {
     !table::is_free(share.word().futex_ordered())
 }
 
+/// Takes the share by `enter` if it looks free. The second value is this look.
+#[inline(always)]
+fn attempt<'s, P: InTable>(share: &'s P, enter: &impl Fn(&'s P) -> Entry) -> (Entry, Look) {
+    let look = Look::at(share.word());
+    (if table::is_free(look.futex()) { enter(share) } else { Entry::Taken }, look)
+}
+
+/// The shares of the first `pairs` pairs.
+#[inline(always)]
+fn first_of<P>(shares: &[P], pairs: u32) -> &[P] {
+    shares.get(..2 * pairs as usize).unwrap_or(shares)
+}
+
+/// Every share of those `used`, or every second one, from the thread's own pair on: all to the end, and then those
+/// before that pair.
+fn from_own<P>(step: usize, used: &[P], id: u32, pairs: u32) -> impl Iterator<Item = &P> {
+    let from = 2 * place(id, pairs) as usize;
+    every(step, used, from).chain(every(step, used.get(..from).unwrap_or_default(), 0))
+}
+
+/// The first shares of some pairs: of [`LONG`] pairs if there are many, of each pair but the thread's own otherwise.
+fn far_from_each_other<P>(used: &[P], id: u32, pairs: u32) -> impl Iterator<Item = &P> {
+    let own = place(id, pairs);
+    (1..pairs.min(LONG as u32 + 1)).filter_map(move |number| {
+        let pair = if pairs as usize <= LONG {
+            (own + number) % pairs
+        } else {
+            // The multiples of the square root of two, without their whole part, are far from each other.
+            part_of(pairs, id.wrapping_mul(0x9e37_79b9).wrapping_add(number.wrapping_mul(0xb504_f333)))
+        };
+        used.get(2 * pair as usize)
+    })
+}
+
 /// Tries the shares in use, from the thread's own place on.
 fn pass<'s, P: InTable>(shares: &'s [P], pairs: u32, id: u32, enter: impl Fn(&'s P) -> Entry) -> Pass<'s, P> {
-    let used = shares.get(..2 * pairs as usize).unwrap_or(shares);
-    let from = 2 * place(id, pairs) as usize;
-    let before = used.get(..from).unwrap_or_default();
-    let second = if pairs == all_pairs(shares) { shares } else { &[] };
+    let is_all = pairs == all_pairs(shares);
+    let used = first_of(shares, pairs);
+    let step = if is_all { 1 } else { 2 };
     let (mut passed, mut seen) = (0, 0);
-    for share in every(2, used, from).chain(every(2, before, 0)).chain(every(2, second, 1)) {
-        let look = Look::at(share.word());
-        if table::is_free(look.futex()) {
-            match enter(share) {
-                Entry::Entered => return Pass::Over(Some(share), passed),
-                Entry::Closed => return Pass::Over(None, 0),
-                Entry::Taken => {}
-            }
+    for share in far_from_each_other(used, id, pairs).chain(from_own(step, used, id, pairs)) {
+        let (entry, look) = attempt(share, &enter);
+        match entry {
+            Entry::Entered => return Pass::Over(Some(share), passed),
+            Entry::Closed => return Pass::Over(None, 0),
+            Entry::Taken => {}
         }
         passed += 1;
         seen = look.number(seen);

@@ -75,7 +75,8 @@ pub trait Readers {
     /// The place of one share, which a reader keeps.
     type Slot: Send + Sync + core::fmt::Debug;
 
-    /// Takes a share. Returns `None` if the lock is closed, or if a share can only be taken with the turn.
+    /// Takes a share. Returns `None` if the lock is closed, or if a share can only be taken with the turn. The same
+    /// holds for a search that is long because others take shares all the time.
     ///
     /// # Errors
     /// Why a share cannot be taken.
@@ -106,6 +107,12 @@ pub trait Readers {
 
     /// The number of shares.
     fn count(&self, slots: &[Self::Slot]) -> u32;
+
+    /// Whether a thread has a share.
+    #[inline]
+    fn has_reader(&self, slots: &[Self::Slot]) -> bool {
+        self.count(slots) != 0
+    }
 
     /// Whether a writer has closed the lock.
     fn is_closed(&self) -> bool;
@@ -184,7 +191,7 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
     #[inline]
     pub(crate) fn write(&self, slots: &[R::Slot], limit: Limit<'_>) -> Result<bool, Refused> {
         if self.readers.has_own(slots, limit)?
-            || limit.is_now() && self.readers.count(slots) != 0
+            || limit.is_now() && self.readers.has_reader(slots)
             || !self.take_turn(limit)?
         {
             return Ok(false);

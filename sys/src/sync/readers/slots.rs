@@ -2,11 +2,12 @@
 //! for their words, and `extent` for the shares in use.
 //!
 //! A reader takes a share at a place that depends on its thread's number, so that readers on several processors do not
-//! change the same cache line. If that share has another holder, the reader searches another.
+//! change the same cache line. If that share has another holder, the reader searches for another.
 //!
 //! A thread that has a share and wants another gets a deeper level of the one that it has, at once, also while a writer
 //! waits. So a thread that reads never waits for a writer that waits for this thread. The thread finds its share by its
-//! own list: the entry of a share has the number of the share. So the cost does not depend on the table.
+//! own list, because the entry of a share has the number of the share. A thread whose list is longer than a few
+//! entries, and may be longer than the shares in use, goes through these instead.
 //!
 //! Where the locks have the [pthread form](crate::scope::LockBackend::Pthread) no word can be linked. There a
 //! reader keeps the turn in place of a share, and readers exclude each other.
@@ -25,8 +26,8 @@ use crate::sync::scope::Refused;
 use crate::sync::shared::outlast;
 use crate::sync::spin::Spin;
 
-/// One share. The shares at even places never have a common cache line, because three quarters of a line are between
-/// two of them, and each begins at a quarter.
+/// One share. On 64 bits the shares at even places never have a common cache line: three quarters of a line are between
+/// two of them, and each begins at a quarter. On 32 bits a slot may be smaller.
 #[repr(C, align(16))]
 #[derive(Debug)]
 pub struct Slot {
@@ -41,6 +42,9 @@ pub struct Table {
     extent: Extent,
     spin: Spin,
 }
+
+/// The maximum length of a list that is followed, however few the shares in use are.
+const SHORT: usize = 8;
 
 /// A slot as used by a thread whose list contains nothing else.
 struct Only<'s> {
@@ -170,14 +174,16 @@ impl Table {
     }
 
     /// Takes a share the slow way: the list has other entries, the first place is taken, or the thread already reads.
+    /// `turn` is the limit of the holder of the turn. Without the turn the search ends early.
     #[cold]
     #[inline(never)]
-    fn enter_slow<'s>(&self, slots: &'s [Slot], has_turn: bool) -> Result<Option<&'s Slot>, Refused> {
+    fn enter_slow<'s>(&self, slots: &'s [Slot], turn: Option<Limit<'_>>) -> Result<Option<&'s Slot>, Refused> {
+        let has_turn = turn.is_some();
         if lock_backend() == LockBackend::Pthread {
             return Ok(slots.first().filter(|_| has_turn));
         }
         let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };
-        if let Some(slot) = own(slots, here, id) {
+        if let Some(slot) = self.own(slots, here, id) {
             if let Some(deeper) = slot.node.deeper.load(Relaxed).checked_add(1) {
                 slot.node.deeper.store(deeper, Relaxed);
                 return Ok(Some(slot));
@@ -189,7 +195,17 @@ impl Table {
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
         let enter =
             |slot: &'s Slot| table::enter(&Among { slot, node: &slot.node, here, depth }, &self.state, id, has_turn);
-        self.extent.take(slots, id, enter)
+        self.extent.take(slots, id, turn.unwrap_or(Limit::NOW), enter)
+    }
+
+    /// The calling thread's slot.
+    fn own<'s>(&self, slots: &'s [Slot], here: RobustList<'s>, id: u32) -> Option<&'s Slot> {
+        let mine = |slot: &&Slot| slot.node.word.futex() & OWNER == id && here.linked(&slot.node).is_some();
+        let bound = here.bound() as usize;
+        match if bound > SHORT { self.extent.if_few(slots, bound) } else { None } {
+            Some(mut few) => few.find(mine),
+            None => here.numbers().find_map(|number| slots.get(number as usize).filter(mine)),
+        }
     }
 
     /// Gives a share back the slow way. Returns false if the reader has the turn in its place.
@@ -207,12 +223,6 @@ impl Table {
     }
 }
 
-/// The calling thread's slot.
-fn own<'s>(slots: &'s [Slot], here: RobustList<'s>, id: u32) -> Option<&'s Slot> {
-    let mine = |slot: &&Slot| slot.node.word.futex() & OWNER == id && here.linked(&slot.node).is_some();
-    here.numbers().find_map(|number| slots.get(number as usize).filter(mine))
-}
-
 impl Readers for Table {
     type Slot = Slot;
 
@@ -226,11 +236,11 @@ impl Readers for Table {
                 }
             }
         }
-        self.enter_slow(slots, false)
+        self.enter_slow(slots, None)
     }
 
-    fn enter_with_turn<'s>(&self, slots: &'s [Slot], _limit: Limit<'_>) -> Result<Option<&'s Slot>, Refused> {
-        self.enter_slow(slots, true)
+    fn enter_with_turn<'s>(&self, slots: &'s [Slot], limit: Limit<'_>) -> Result<Option<&'s Slot>, Refused> {
+        self.enter_slow(slots, Some(limit))
     }
 
     fn keeps_turn() -> bool {
@@ -251,7 +261,7 @@ impl Readers for Table {
             return Ok(false);
         }
         let Some((here, id)) = RobustList::current() else { return Ok(false) };
-        if own(slots, here, id).is_none() {
+        if self.own(slots, here, id).is_none() {
             return Ok(false);
         }
         if limit.is_never() {
@@ -263,6 +273,10 @@ impl Readers for Table {
 
     fn count(&self, slots: &[Slot]) -> u32 {
         self.extent.count(slots)
+    }
+
+    fn has_reader(&self, slots: &[Slot]) -> bool {
+        self.extent.has_reader(slots)
     }
 
     #[inline(always)]

@@ -25,7 +25,7 @@
 //! A writer's turn is linked all the time, so nothing is pending while it waits for shares: its death is handled by the
 //! turn.
 //!
-//! **The writer** goes through the shares that were ever used, and sleeps at each until it is free. No new reader gets
+//! **The writer** goes through the shares in use, and sleeps at each until it is free. No new reader gets
 //! in meanwhile: a reader that does not know of the writer yet backs out. So the writer need not look at a share twice,
 //! or watch two at once. The kernel sets no limit to the number of shares.
 

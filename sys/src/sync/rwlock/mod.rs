@@ -83,7 +83,7 @@
 //!
 //! **Limits.** In `Shared` `N` threads can read at a time, by default 120; one more gets
 //! [`TableFull`](Refused::TableFull). `N` is part of the type and 65,536 at most. A lock for 120 readers takes 6 kB,
-//! and one for 8 takes 512 bytes with its data. Where the locks have the [pthread
+//! and one for 8 takes 512 bytes with up to 48 bytes of data. Where the locks have the [pthread
 //! form](crate::scope::LockBackend::Pthread), readers exclude each other, and a thread that reads cannot read twice. In
 //! `Private` and `Local` there can be 1,073,741,823 read guards; one more waits for a guard to be dropped, and is
 //! refused in `Local`.
@@ -97,9 +97,9 @@
 //!
 //! **Cost.** Reading is one atomic instruction to begin and one to end, and no system call unless a writer is there. In
 //! `Shared` readers on different processors usually change different cache lines. Writing is two to begin and two to
-//! end, and a look at each share that was ever used. Their number is below three times the maximum number of
-//! simultaneous readers, and `N` at most. A reader looks at few shares unless nearly `N` threads read. A writer sleeps
-//! until one reader after the other has left.
+//! end, and a look at each share in use. Their number is at most about three times the maximum number of simultaneous
+//! readers, and at most `N`. A reader looks at few shares unless nearly `N` threads read. A writer sleeps until one
+//! reader after the other has left.
 //!
 //! | part of a shared lock | meaning |
 //! | --- | --- |
@@ -356,7 +356,7 @@ impl<T: ?Sized, S: Scope, const N: usize> RwLock<T, S, N> {
     }
 
     /// Takes the lock for reading if there is no writer. Returns `None` if there is one, also if it still waits for
-    /// readers.
+    /// readers. In `Shared` also if two passes over the table find no free share because readers come and go.
     ///
     /// # Errors
     /// As for [`read`](Self::read), but never [`WouldDeadlock`](Refused::WouldDeadlock).
