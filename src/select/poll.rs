@@ -199,7 +199,8 @@ impl<F: AsFd> Poll<F> {
     }
 
     /// Changes the events of a registered `fd`. The cost does not depend on how many are registered, whether `fd` is in
-    /// the kernel's set or not.
+    /// the kernel's set or not. There are two exceptions: the kernel's own search in its set, and the first call after
+    /// a fork.
     ///
     /// # Errors
     /// [`ErrorKind::Os`] with `ENOENT` when `fd` is not registered.
@@ -214,7 +215,8 @@ impl<F: AsFd> Poll<F> {
     }
 
     /// Removes `fd`, and returns the registered object and its events. The cost does not depend on how many are
-    /// registered, also for a plain file: each entry knows its place in the list of those that ppoll checks.
+    /// registered, also for a plain file: each entry knows its place in the list of those that ppoll checks. The
+    /// exceptions are those of [`modify`](Self::modify).
     ///
     /// # Errors
     /// [`ErrorKind::NotRegistered`] when `fd` is not in.
