@@ -142,7 +142,7 @@ pub fn plain_files(bench: &Bench) {
             many.iter().take(count).for_each(|file| poll.register(file, PollFlags::IN));
             let mut last = 0;
             rounds.add(name, move || {
-                last = (last + MANY / 2 - 1) % count; // neither in their order nor against it
+                last = (last + 4_003) % count; // neither in their order nor against it, with few and with many
                 let (file, flags) = poll.unregister(&many[last]).expect("it is registered");
                 poll.register(file, flags);
                 poll.modify(file, flags).expect("it is registered");
