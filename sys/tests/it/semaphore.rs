@@ -33,7 +33,7 @@ fn shared_semaphore_has_120_permits_at_a_time() {
     if Shared::backend() == LockBackend::Node {
         assert_eq!(semaphore.permit().map(|_| ()), Err(Refused::TableFull));
         assert_eq!(semaphore.try_permit().map(|_| ()), Err(Refused::TableFull));
-        assert!(Refused::TableFull.to_string().contains("a semaphore more room by the parameter `N`"));
+        assert!(Refused::TableFull.to_string().contains("more room by the parameter `N`"));
     }
     assert_eq!(semaphore.value(), 80);
     for _ in 0..80 {
