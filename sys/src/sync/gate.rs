@@ -131,7 +131,7 @@ impl SharedGate {
     /// **The order.** The kernel compares a word and queues the sleeper at it, and then does the same with the next
     /// word. A thread may change a word and be killed before its wake, while the sleeper is not queued at the gate yet.
     /// The kernel's wake for the dead thread then finds nobody there. So the gate comes second, and at the end the
-    /// first word is compared again. Each change that this sleeper must see comes before a comparison, or its maker's
+    /// first word is compared again. Each change of a word of the list comes before a comparison, or its maker's
     /// death finds the sleeper at the gate. The kernel names the last word that was woken. So the wake of the gate is
     /// never hidden behind that of the first word, and a cancellation, at the front, hides none.
     pub(crate) fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {

@@ -84,8 +84,8 @@ use crate::sync::scope::Refused;
 /// The default number of slots in a table. A larger table allocates pages for the further slots when they are needed.
 pub(crate) const SLOTS: usize = 120;
 
-/// The number of words that a sleeper watches, beside the state, the gate and a `Cancel`. The kernel's maximum is 128
-/// in all.
+/// The number of words that a sleeper watches, beside the state (twice), the gate and a `Cancel`. The kernel's maximum
+/// is 128 in all.
 const WATCHED: usize = 120;
 /// The number of words that a sleeper watches at first.
 const NEAR: usize = 8;

@@ -37,8 +37,8 @@ use crate::sync::participants::WatchingGate;
 use crate::sync::scope::Scope;
 use crate::sync::units::{Units, Waiting};
 
-/// The number of slots that a sleeper watches. `futex_waitv` takes 128 words; the state, the count, the number of
-/// slots, the gate and a `Cancel` are five of them.
+/// The number of slots that a sleeper watches. `futex_waitv` takes 128 words; the state twice, the count, the number
+/// of slots, the gate and a `Cancel` are six of them.
 pub(super) const WATCHED: usize = if cfg!(loom) { 1 } else { 120 };
 /// The number of slots at which a taker looks before it takes a unit of the count.
 const NEAR: usize = if cfg!(loom) { 1 } else { 128 };

@@ -88,8 +88,8 @@ use crate::sync::participants::{Enrolment, SLOTS, WatchingGate};
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// The maximum number of leases that a sleeper watches. `futex_waitv` takes 128 words; the gate, a place's own word and
-/// a `Cancel` are three of them.
+/// The maximum number of leases that a sleeper watches. `futex_waitv` takes 128 words; the gate, a place's own word
+/// twice and a `Cancel` are four of them.
 const WATCHED: usize = 120;
 /// The number of leases for which the first attempt has room.
 const FEW: usize = 8;
@@ -374,13 +374,16 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 return;
             }
             step();
-            if seen as u32 != ASLEEP && mine.word.change(seen, word(ticket, ASLEEP), SeqCst).is_err() {
+            // The whole word: damaged memory may hold another ticket, with which nobody would notify this waiter.
+            if seen != word(ticket, ASLEEP) && mine.word.change(seen, word(ticket, ASLEEP), SeqCst).is_err() {
                 continue;
             }
             in_one_order();
             let woke = self.sleep_once::<{ FEW + 4 }>(mine, ticket, limit);
             let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 4 }>(mine, ticket, limit));
-            if matches!(woke, Some(Woke::TimedOut | Woke::Never)) {
+            // A waiter that sees a death does not sleep, so it looks at the limit here.
+            let is_over = woke == Some(Woke::PeerDied) && limit.is_over();
+            if is_over || matches!(woke, Some(Woke::TimedOut | Woke::Never)) {
                 return;
             }
         }

@@ -294,7 +294,7 @@ fn far_from_each_other<P>(used: &[P], id: u32, pairs: u32) -> impl Iterator<Item
         let pair = if pairs as usize <= LONG {
             (own + number) % pairs
         } else {
-            // The multiples of the square root of two, without their whole part, are far from each other.
+            // The multiples of the square root of one half, without their whole part, are far from each other.
             part_of(pairs, id.wrapping_mul(0x9e37_79b9).wrapping_add(number.wrapping_mul(0xb504_f333)))
         };
         used.get(2 * pair as usize)
