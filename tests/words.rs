@@ -203,7 +203,9 @@ fn a_file_without_permission_is_an_error() {
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything, so root runs a copy of the program as nobody.
     let program = place.0.join("words");
-    fs::copy(words().get_program(), &program).unwrap();
+    // Another process copies the file. A child that another test starts meanwhile would inherit a descriptor of this
+    // process, and a file that is open for writing cannot be run.
+    assert!(Command::new("cp").arg(words().get_program()).arg(&program).status().unwrap().success());
     fs::set_permissions(&place.0, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(program);
     if fs::read(&secret).is_ok() {
