@@ -158,7 +158,7 @@ fn room_for_readers_is_part_of_the_type() {
         is_full_with_all::<3>();
         is_full_with_all::<8>();
         is_full_with_all::<121>();
-        is_full_with_all::<1_000>();
+        is_full_with_all::<250>();
     });
     let small = Shm::place(RwLock::<u64, Shared, 8>::shared_with_capacity(0)).unwrap();
     // SAFETY: the descriptor stays in this test, which uses the memory through `Shm`.
