@@ -37,9 +37,9 @@ fn checked(result: libc::c_int) -> libc::c_int {
     result
 }
 
-/// A child that ends at once, by the bare calls, with what a process of this crate has: a proof that there is no other
-/// thread, buffers that are written once, a handle that is no number, a pipe for the report of a panic, and no input of
-/// its parent. No library that has these does less.
+/// A child that ends at once, by the bare calls, with what a process of this crate has. The caller proves that it is
+/// the only thread, and buffers are written once. The handle is a pidfd, and a pipe is there for the report of a panic.
+/// The child does not share its parent's input. A library with these promises cannot do less.
 fn by_hand() {
     // SAFETY: a sigaction is plain data, and all zeroes are one.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -59,7 +59,8 @@ impl Hub {
             if ready > 0 || !is_patient {
                 return Ok(ready);
             }
-            self.ground.wake_for_unclaimed(); // after a deadline too: the caller may wait again and again for a short time
+            // After a deadline too: the caller may wait for a short time again and again.
+            self.ground.wake_for_unclaimed();
             if deadline.has_passed() {
                 return Ok(ready);
             }

@@ -42,14 +42,14 @@ use crate::sync::readers::table::{self, Entry};
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// A search is long if it has passed so many shares.
+/// A search is long if it has passed this number of shares.
 const LONG: usize = 16;
 
 /// The number of shares, or up to twice as many, that a reader counts before it adds pairs to more.
 const SAMPLE: u32 = 128;
 
-/// The maximum number of passes over so many shares, if the shares keep changing. All passes together take a few
-/// milliseconds, because the reader may have the turn.
+/// The maximum number of passes over this number of shares, if the shares keep changing. The reader may have the turn.
+/// So up to 15,000 shares all passes together take a few milliseconds, and four times as long at 65,536.
 const fn passes(shares: usize) -> usize {
     let passes = 120_000 / if shares == 0 { 1 } else { shares };
     if passes < 8 { 8 } else { passes }
