@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use ossature::multiprocessing::connection::{Address, AuthKey, ConnectBuilder, Family, Listener};
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
-use ossature_benches::report::{Bar, Line, Unit};
+use ossature_benches::python::Pythons;
+use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
 use crate::Partner;
 
 /// The key, a listener in another interpreter, and the listener's address.
-const PYTHON: [&str; 5] = [
+const PYTHON: [&str; 4] = [
     "import os; from multiprocessing.connection import Client, Listener",
     "key = b'k' * 32; listener = Listener(FAMILY, backlog=128, authkey=key); address = listener.address",
     "exec('def serve():\\n while True: listener.accept().close()')",
     "child = os.fork() or serve()",
-    "import atexit, signal; atexit.register(os.kill, child, signal.SIGKILL)",
 ];
 
 /// The length of one burst.
@@ -86,22 +85,15 @@ fn authenticate(bench: &Bench, row: &str, address: &Address, family: &str) {
     let connect = || drop(client.clone().connect(listener.address()).expect("the same key"));
     let bar = Bar::AtMost(0.55);
     let setup = PYTHON.map(|line| line.replace("FAMILY", family));
-    let Some(mut python) = Python::start(&setup.each_ref().map(String::as_str)) else {
-        let mut rounds = Rounds::new();
-        rounds.add("ours", connect);
-        let ours = rounds.run(bench.scaled(300), SPAN).median("ours");
-        let (row, rival) = (row.to_owned(), "cpython".to_owned());
-        bench.print(Line { row, unit: Unit::Nanoseconds, ours, rival, theirs: None, ratio: None, bar });
-        return;
-    };
+    let python = Pythons::start(&setup.each_ref().map(String::as_str));
     let is_tcp = matches!(listener.address(), Address::Inet(..));
     let (_bare, bare) = by_hand(if is_tcp { Family::Inet } else { Family::Unix });
     let mut rounds = Rounds::new();
     rounds.add("ours", connect);
     rounds.add("bare", || bare().expect("the bare server answers"));
-    rounds.add_burst("cpython", |repeats| python.time("Client(address, authkey=key).close()", repeats));
+    python.add(&mut rounds, "Client(address, authkey=key).close()");
     let samples = rounds.run(bench.scaled(300), SPAN);
-    bench.compare(row, &samples, "ours", "cpython", bar);
-    bench.compare(&format!("{row}-floor"), &samples, "bare", "cpython", bar);
+    python.compare(bench, row, &samples, "ours", bar);
+    python.compare(bench, &format!("{row}-floor"), &samples, "bare", bar);
     bench.compare(row, &samples, "ours", "bare", Bar::AtMost(1.15));
 }

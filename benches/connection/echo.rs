@@ -1,12 +1,11 @@
 //! The round trip of 64 bytes, with header and payload read separately as the protocol requires.
 
-use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use ossature::multiprocessing::connection::{Connection, pipe};
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
+use ossature_benches::python::Pythons;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
@@ -50,7 +49,7 @@ pub(crate) fn small(bench: &Bench) {
     if !bench.wants(row) {
         return;
     }
-    let python = Python::start(&PYTHON).map(RefCell::new);
+    let python = Pythons::start(&PYTHON);
     let samples = bench.table(10, |turn| {
         let (raw, _raw) = raw();
         let (into, _into) = ours(|far| {
@@ -74,15 +73,10 @@ pub(crate) fn small(bench: &Bench) {
             (&raw).write_all(&frame).expect("an echo");
             read_frame(&raw, &mut frame).expect("an echo");
         });
-        if let Some(python) = &python {
-            let statement = "near.send_bytes(message); near.recv_bytes()";
-            rounds.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
-        }
+        python.add(&mut rounds, "near.send_bytes(message); near.recv_bytes()");
         turn.run(40, rounds);
     });
     bench.compare(&format!("{row}-into"), &samples, "into", "raw", Bar::AtMost(1.05));
     bench.compare(&format!("{row}-bytes"), &samples, "bytes", "raw", Bar::AtMost(1.05));
-    if python.is_some() {
-        bench.compare(&format!("{row}-bytes"), &samples, "bytes", "cpython", Bar::AtMost(0.85));
-    }
+    python.compare(bench, &format!("{row}-bytes"), &samples, "bytes", Bar::AtMost(0.85));
 }

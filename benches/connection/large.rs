@@ -1,10 +1,8 @@
 //! A message of 1 MiB; the receiver answers with an empty message.
 
-use std::cell::RefCell;
-
 use ossature::multiprocessing::connection::pipe;
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
+use ossature_benches::python::Pythons;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
@@ -23,7 +21,10 @@ const PYTHON: [&str; 5] = [
 /// Runs the row of 1 MiB.
 pub(crate) fn one_way(bench: &Bench) {
     let row = "send-bytes-1-MiB";
-    let Some(python) = Python::start(&PYTHON).map(RefCell::new).filter(|_| bench.wants(row)) else { return };
+    if !bench.wants(row) {
+        return;
+    }
+    let python = Pythons::start(&PYTHON);
     let samples = bench.table(6, |turn| {
         let (near, far) = pipe().expect("a pipe");
         let _partner = Partner::start(|| while far.recv_bytes().and_then(|_| far.send_bytes(b"")).is_ok() {});
@@ -33,9 +34,8 @@ pub(crate) fn one_way(bench: &Bench) {
             near.send_bytes(&message).expect("a reader");
             near.recv_bytes().expect("a reader");
         });
-        let statement = "near.send_bytes(message); near.recv_bytes()";
-        rounds.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
+        python.add(&mut rounds, "near.send_bytes(message); near.recv_bytes()");
         turn.run(40, rounds);
     });
-    bench.compare(row, &samples, "ours", "cpython", Bar::AtMost(0.5));
+    python.compare(bench, row, &samples, "ours", Bar::AtMost(0.5));
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use ossature::multiprocessing::connection::pickle::Value;
 use ossature::multiprocessing::connection::{Connection, pipe, pipe_one_way};
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
+use ossature_benches::python::Pythons;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 use ossature_sys::pipe::set_capacity;
@@ -68,7 +68,10 @@ pub(crate) fn rows(bench: &Bench) {
 
 fn typed(bench: &Bench) {
     let row = "send-vec-1-MiB";
-    let Some(python) = Python::start(&PYTHON).map(RefCell::new).filter(|_| bench.wants(row)) else { return };
+    if !bench.wants(row) {
+        return;
+    }
+    let python = Pythons::start(&PYTHON);
     let samples = bench.table(6, |turn| {
         let (ours, _ours) = answering(|far| far.recv::<Vec<u8>>().map(drop));
         let kept = RefCell::new(vec![0; MIB]);
@@ -80,11 +83,10 @@ fn typed(bench: &Bench) {
             ours.recv_bytes().expect("a reader");
         });
         rounds.add("raw", || turn_raw(&raw, &message));
-        let statement = "near.send(message); near.recv_bytes()";
-        rounds.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
+        python.add(&mut rounds, "near.send(message); near.recv_bytes()");
         turn.run(40, rounds);
     });
-    bench.compare(row, &samples, "ours", "cpython", Bar::AtMost(0.5));
+    python.compare(bench, row, &samples, "ours", Bar::AtMost(0.5));
     bench.compare(row, &samples, "ours", "raw", Bar::AtMost(1.7));
 }
 
@@ -93,7 +95,8 @@ fn pickled(bench: &Bench) {
     if !bench.wants(newer) && !bench.wants(oldest) {
         return;
     }
-    let Some(python) = Python::start(&PYTHON).map(RefCell::new) else { return };
+    let python = Pythons::start(&PYTHON);
+    let in_protocol_2 = ["cpython-2", "distribution-2"];
     let samples = bench.table(6, |turn| {
         let (near, _partner) = answering(|far| far.recv_pickled().map(drop));
         let message = Value::Bytes(vec![b'x'; MIB]);
@@ -105,17 +108,12 @@ fn pickled(bench: &Bench) {
         };
         rounds.add("ours", || send(3));
         rounds.add("ours-2", || send(2));
-        let statements = [
-            ("cpython", "near.send(message); near.recv_bytes()"),
-            ("cpython-2", "near.send_bytes(dumps(message, 2)); near.recv_bytes()"),
-        ];
-        for (name, statement) in statements {
-            rounds.add_burst(name, |repeats| python.borrow_mut().time(statement, repeats));
-        }
+        python.add(&mut rounds, "near.send(message); near.recv_bytes()");
+        python.add_as(in_protocol_2, &mut rounds, "near.send_bytes(dumps(message, 2)); near.recv_bytes()");
         turn.run(40, rounds);
     });
-    bench.compare(newer, &samples, "ours", "cpython", Bar::AtMost(0.5));
-    bench.compare(oldest, &samples, "ours-2", "cpython-2", Bar::AtMost(1.0));
+    python.compare(bench, newer, &samples, "ours", Bar::AtMost(0.5));
+    python.compare_as(in_protocol_2, bench, oldest, &samples, "ours-2", Bar::AtMost(1.0));
 }
 
 /// Bytes in a new allocation, beside a read into fresh memory of a length that is known beforehand.

@@ -1,13 +1,12 @@
 //! `select::Poll` with a thousand descriptors, one or all of them ready, beside poll(2) and epoll; with ten thousand
 //! plain files. `select::select` beside CPython's.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use ossature::select::{Poll, PollFlags, select};
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
+use ossature_benches::python::{Pythons, name_builds};
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 use ossature_sys::deadline::Deadline;
@@ -199,10 +198,8 @@ pub fn beside_cpython(bench: &Bench) {
     if !bench.wants(&given) && !bench.wants(&kept) {
         return;
     }
-    let Some(python) = Python::start(&PYTHON).map(RefCell::new) else {
-        eprintln!("loops/{given}: python3 is not installed");
-        return;
-    };
+    name_builds();
+    let python = Pythons::start(&PYTHON);
     let samples = bench.table(4, |turn| {
         let events = &Turns::new();
         events.raise(1);
@@ -215,9 +212,9 @@ pub fn beside_cpython(bench: &Bench) {
         let mut poll = Poll::new();
         list.iter().for_each(|fd| poll.register(*fd, PollFlags::IN));
         rounds.add("kept", move || assert_eq!(poll.poll(Deadline::NEVER).expect("ours waits").count(), 1));
-        rounds.add_burst("cpython", |repeats| python.borrow_mut().time("select.select(fds, [], [])", repeats));
+        python.add(&mut rounds, "select.select(fds, [], [])");
         turn.run(100, rounds);
     });
-    bench.compare(&given, &samples, "select", "cpython", Bar::AtMost(1.0));
-    bench.compare(&kept, &samples, "kept", "cpython", Bar::AtMost(0.03));
+    python.compare(bench, &given, &samples, "select", Bar::AtMost(1.0));
+    python.compare(bench, &kept, &samples, "kept", Bar::AtMost(0.03));
 }

@@ -1,12 +1,10 @@
 //! One call: the value behind a key of a dict.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use ossature_benches::bench::Bench;
 use ossature_benches::machine;
 use ossature_benches::placement::Placement;
-use ossature_benches::python::Python;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
@@ -24,25 +22,18 @@ fn beside_both(bench: &Bench, row: &str, [here, there]: [usize; 2], bars: [f64; 
         return;
     }
     let ours = Ours::start(there, 256, false);
-    let python = cpython(here, there, false).map(RefCell::new);
+    let python = cpython(here, there, false);
     let redis = Redis::start(there);
     let mut rounds = Rounds::new();
     rounds.add("memory", || ours.get());
-    add_python(&mut rounds, python.as_ref());
+    python.add(&mut rounds, "d.get('k')");
     if let Some(redis) = &redis {
         rounds.add("redis", || redis.get());
     }
     let samples = machine::on_core(here, || rounds.run(bench.scaled(60), SPAN));
-    for (name, bar, is_there) in [("cpython", bars[0], python.is_some()), ("redis", bars[1], redis.is_some())] {
-        if is_there {
-            bench.compare(row, &samples, "memory", name, Bar::AtMost(bar));
-        }
-    }
-}
-
-fn add_python<'a>(rounds: &mut Rounds<'a>, python: Option<&'a RefCell<Python>>) {
-    if let Some(python) = python {
-        rounds.add_burst("cpython", |repeats| python.borrow_mut().time("d.get('k')", repeats));
+    python.compare(bench, row, &samples, "memory", Bar::AtMost(bars[0]));
+    if redis.is_some() {
+        bench.compare(row, &samples, "memory", "redis", Bar::AtMost(bars[1]));
     }
 }
 
@@ -79,10 +70,10 @@ pub fn over_tcp(bench: &Bench, core: usize) {
         return;
     }
     let ours = Ours::start(core, 256, true);
-    let Some(python) = cpython(core, core, true).map(RefCell::new) else { return };
+    let python = cpython(core, core, true);
     let mut rounds = Rounds::new();
     rounds.add("tcp", || ours.get());
-    add_python(&mut rounds, Some(&python));
+    python.add(&mut rounds, "d.get('k')");
     let samples = machine::on_core(core, || rounds.run(bench.scaled(60), SPAN));
-    bench.compare(row, &samples, "tcp", "cpython", Bar::AtMost(0.7));
+    python.compare(bench, row, &samples, "tcp", Bar::AtMost(0.7));
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use ossature::multiprocessing::managers::{DictProxy, Limits};
 use ossature::multiprocessing::{Context, Manager};
-use ossature_benches::python::Python;
+use ossature_benches::python::Pythons;
 
 /// Keeps all threads of a process on one core.
 pub fn pin_process(process: u32, core: usize) {
@@ -49,11 +49,11 @@ impl Ours {
     }
 }
 
-/// A client of CPython on one core, with a server of CPython on another.
-pub fn cpython(client: usize, server: usize, tcp: bool) -> Option<Python> {
+/// A client of each build of CPython on one core, with a server of that build on another.
+pub fn cpython(client: usize, server: usize, tcp: bool) -> Pythons {
     let address = if tcp { "('127.0.0.1', 0)" } else { "None" };
     let [here, there] = [client, server].map(|core| format!("{{{core}}}"));
-    Python::start(&[
+    Pythons::start(&[
         "import os; from multiprocessing.managers import SyncManager",
         &format!("m = SyncManager(address={address}, authkey=b'k'); m.start()"),
         &format!("os.sched_setaffinity(m._process.pid, {there}); os.sched_setaffinity(0, {here})"),

@@ -1,6 +1,5 @@
 //! Maps: searches beside memchr's and CPython's, a scan beside a scan of resident memory, and the cost of a map.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use ossature::mmap::{Access, Mmap};
 use ossature_benches::bench::{self, Bench};
 use ossature_benches::machine;
-use ossature_benches::python::Python;
-use ossature_benches::report::{Bar, Line, Unit};
+use ossature_benches::python::{Pythons, name_builds};
+use ossature_benches::report::Bar;
 use ossature_benches::rounds::{Rounds, Samples};
 
 /// The length of the file, which the page cache holds.
@@ -19,12 +18,13 @@ const NEEDLE: &[u8; 8] = b"\0needle\0";
 
 fn main() {
     bench::main("mmap", &[], |bench| {
+        name_builds();
         machine::on_core(machine::cores()[0], || {
             let file = Sample::new();
-            let python = file.python().map(RefCell::new);
-            searches(bench, &file, python.as_ref());
+            let python = file.python();
+            searches(bench, &file, &python);
             scan(bench, &file);
-            lives(bench, python.as_ref());
+            lives(bench, &python);
         });
     });
 }
@@ -56,7 +56,7 @@ impl Sample {
         unsafe { Mmap::options().access(Access::Read).map_trusted(self.open()) }.expect("maps")
     }
 
-    fn python(&self) -> Option<Python> {
+    fn python(&self) -> Pythons {
         let open = format!("f = open({:?}, 'rb')", self.0);
         let setup = [
             "from mmap import mmap, ACCESS_READ",
@@ -67,7 +67,7 @@ impl Sample {
             "exec('def life():\\n m = mmap(-1, 4096)\\n m[0] = 1\\n m.close()')",
             "m.find(n)",
         ];
-        Python::start(&setup)
+        Pythons::start(&setup)
     }
 }
 
@@ -78,13 +78,11 @@ impl Drop for Sample {
     }
 }
 
-type Rival<'p> = Option<&'p RefCell<Python>>;
-
 fn found(map: &Mmap) {
     assert_eq!(black_box(map).find(NEEDLE).expect("nobody cuts it"), Some(LEN - NEEDLE.len()));
 }
 
-fn searches(bench: &Bench, file: &Sample, python: Rival<'_>) {
+fn searches(bench: &Bench, file: &Sample, python: &Pythons) {
     let trusted = file.trusted();
     if bench.wants("find-slice") {
         let finder = memchr::memmem::Finder::new(NEEDLE);
@@ -131,7 +129,7 @@ fn sum(bytes: &[u8]) -> u64 {
 }
 
 /// Measures an anonymous page: mapped, written and unmapped.
-fn lives(bench: &Bench, python: Rival<'_>) {
+fn lives(bench: &Bench, python: &Pythons) {
     beside(bench, python, "life-private", "life()", 600, 0.6, || {
         black_box(Mmap::private(4096).expect("memory")).set(0, 1).expect("it is there");
     });
@@ -140,22 +138,15 @@ fn lives(bench: &Bench, python: Rival<'_>) {
     });
 }
 
-fn beside(bench: &Bench, python: Rival<'_>, name: &str, statement: &str, rounds: usize, bar: f64, ours: impl FnMut()) {
+fn beside(bench: &Bench, python: &Pythons, name: &str, statement: &str, rounds: usize, bar: f64, ours: impl FnMut()) {
     if !bench.wants(name) {
         return;
     }
     let samples: Samples = {
         let mut contenders = Rounds::new();
         contenders.add("ours", ours);
-        if let Some(python) = python {
-            contenders.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
-        }
+        python.add(&mut contenders, statement);
         contenders.run(bench.scaled(rounds), Duration::from_micros(300))
     };
-    if python.is_some() {
-        return bench.compare(name, &samples, "ours", "cpython", Bar::AtMost(bar));
-    }
-    let (ours, rival) = (samples.median("ours"), "cpython".to_owned());
-    let (row, unit) = (name.to_owned(), Unit::Nanoseconds);
-    bench.print(Line { row, unit, ours, rival, theirs: None, ratio: None, bar: Bar::AtMost(bar) });
+    python.compare(bench, name, &samples, "ours", Bar::AtMost(bar));
 }

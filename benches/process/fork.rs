@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ossature::multiprocessing::Process;
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
+use ossature_benches::python::Pythons;
 use ossature_benches::report::{Bar, Line, Unit};
 use ossature_benches::rounds::Rounds;
 
@@ -152,23 +152,20 @@ pub fn beside_cpython(bench: &Bench) {
         return;
     }
     let setup = ["import multiprocessing", "multiprocessing.set_start_method('fork')", "def child(): pass"];
-    let python = Python::start(&[
+    let python = Pythons::start(&[
         setup[0],
         setup[1],
         setup[2],
         "exec('def run():\\n p = multiprocessing.Process(target=child)\\n p.start()\\n p.join()')",
     ]);
-    let Some(mut python) = python else {
-        eprintln!("process/fork-cpython: python3 is not installed");
-        return;
-    };
     let mut rounds = Rounds::new();
     rounds.add("ours", ours);
     rounds.add("by-hand", by_hand);
     rounds.add("fork(2)", raw);
-    rounds.add_burst("cpython", move |repeats| python.time("run()", repeats));
+    python.add(&mut rounds, "run()");
     let samples = rounds.run(bench.scaled(200), Duration::from_millis(3));
-    bench.compare("fork-cpython", &samples, "ours", "cpython", Bar::AtMost(0.10));
+    python.compare(bench, "fork-cpython", &samples, "ours", Bar::AtMost(0.10));
+    python.compare(bench, "fork-cpython-floor", &samples, "fork(2)", Bar::AtMost(0.10));
     bench.compare("fork-small", &samples, "ours", "fork(2)", Bar::AtMost(1.20));
     bench.compare("fork-small", &samples, "ours", "by-hand", Bar::AtMost(1.20));
 }

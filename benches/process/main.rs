@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 
 use ossature::multiprocessing::{Tasks, freeze_support, tasks};
 use ossature_benches::bench;
-use ossature_benches::machine;
+use ossature_benches::{machine, python};
 use ossature_sys::pipe::{Flags, pipe};
 
 static TASKS: Tasks = tasks![spawn::nothing];
@@ -25,6 +25,7 @@ fn main() {
         // Parent and child on one core, or the figures say how the machine hands a child to the other.
         let core = machine::cores().first().copied();
         machine::pin(core.as_slice());
+        python::name_builds();
         fork::beside_the_raw_calls(bench);
         fork::page_faults(bench);
         fork::beside_cpython(bench);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ossature::multiprocessing::{Context, Process};
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
+use ossature_benches::python::{Python, Pythons};
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::Rounds;
 
@@ -67,13 +67,10 @@ pub fn beside_cpython(bench: &Bench) {
     if !bench.wants("spawn-cpython") {
         return;
     }
-    let Some(mut python) = python("python3", "spawn") else {
-        eprintln!("process/spawn-cpython: python3 is not installed");
-        return;
-    };
+    let python = Pythons::start_by(|program| python(program, "spawn"));
     let mut rounds = Rounds::new();
     rounds.add("ours", ours);
-    rounds.add_burst("cpython", move |repeats| python.time("run()", repeats));
+    python.add(&mut rounds, "run()");
     let samples = rounds.run(bench.scaled(60), Duration::from_millis(10));
-    bench.compare("spawn-cpython", &samples, "ours", "cpython", Bar::AtMost(0.06));
+    python.compare(bench, "spawn-cpython", &samples, "ours", Bar::AtMost(0.06));
 }

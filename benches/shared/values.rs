@@ -1,12 +1,11 @@
 //! Single values, beside CPython's `multiprocessing.sharedctypes` in a running interpreter.
 
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::Instant;
 
 use ossature::multiprocessing::{Arena, RawValue, Value};
 use ossature_benches::bench::Bench;
-use ossature_benches::python::Python;
+use ossature_benches::python::Pythons;
 use ossature_benches::report::{Bar, Line, Unit};
 use ossature_benches::rounds::{Rounds, median};
 
@@ -18,8 +17,7 @@ const SETUP: &[&str] = &[
 
 /// Runs the rows.
 pub fn rows(bench: &Bench) {
-    let python = Python::start(SETUP).map(RefCell::new);
-    let python = python.as_ref();
+    let python = &Pythons::start(SETUP);
     row(bench, python, "raw-value-get", "r.value", 0.03, || {
         let raw = RawValue::new(5_i32).expect("shared memory");
         move || {
@@ -107,21 +105,14 @@ fn limited(bench: &Bench, row: &str, limit: f64, make: impl Fn() -> Vec<Value<i3
     bench.print(Line { row, unit: Unit::Nanoseconds, ours, rival, theirs, ratio: None, bar: Bar::AtMost(1.0) });
 }
 
-fn row<F: FnMut()>(
-    bench: &Bench,
-    python: Option<&RefCell<Python>>,
-    name: &str,
-    statement: &str,
-    bar: f64,
-    ours: impl Fn() -> F,
-) {
+fn row<F: FnMut()>(bench: &Bench, python: &Pythons, name: &str, statement: &str, bar: f64, ours: impl Fn() -> F) {
     row_of(bench, python, 100, name, statement, bar, ours);
 }
 
 /// Measures the row over `rounds` rounds.
 fn row_of<F: FnMut()>(
     bench: &Bench,
-    python: Option<&RefCell<Python>>,
+    python: &Pythons,
     count: usize,
     name: &str,
     statement: &str,
@@ -134,22 +125,8 @@ fn row_of<F: FnMut()>(
     let samples = bench.table(4, |turn| {
         let mut rounds = Rounds::new();
         rounds.add("ours", ours());
-        if let Some(python) = python {
-            rounds.add_burst("cpython", |repeats| python.borrow_mut().time(statement, repeats));
-        }
+        python.add(&mut rounds, statement);
         turn.run(count, rounds);
     });
-    if python.is_some() {
-        return bench.compare(name, &samples, "ours", "cpython", Bar::AtMost(bar));
-    }
-    let (ours, rival) = (samples.median("ours"), "cpython".to_owned());
-    bench.print(Line {
-        row: name.to_owned(),
-        unit: Unit::Nanoseconds,
-        ours,
-        rival,
-        theirs: None,
-        ratio: None,
-        bar: Bar::AtMost(bar),
-    });
+    python.compare(bench, name, &samples, "ours", Bar::AtMost(bar));
 }
