@@ -1,26 +1,29 @@
 //! Messages between two processes over a Unix socket: beside the bare calls, and beside CPython's Connection. All on
-//! one core.
+//! one core, except the last row.
 
 mod authenticate;
 mod echo;
 mod large;
 mod long;
 mod pickle;
+mod stream;
 mod typed;
 
-use ossature_benches::{bench, machine};
+use ossature_benches::{bench, machine, python};
 use ossature_sys::process::{Child, fork};
 
 fn main() {
     bench::main("connection", &[], |bench| {
         let cores = machine::cores();
         machine::pin(&cores[cores.len() - 1..]);
+        python::name_builds();
         echo::small(bench);
         large::one_way(bench);
         long::rows(bench);
         pickle::numbers_row(bench);
         typed::small(bench);
         authenticate::rows(bench);
+        stream::rows(bench, &cores);
     });
 }
 

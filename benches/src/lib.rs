@@ -2,7 +2,7 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | [`bench`] | the command line, and the process that counts instructions instead of time |
+//! | [`bench`](mod@bench) | the command line, and the process that counts instructions instead of time |
 //! | [`rounds`] | short bursts of each contender in turn, and the ratio that results |
 //! | [`callgrind`] | instructions of one operation, by valgrind |
 //! | [`placement`] | whether the two cores are near or far |

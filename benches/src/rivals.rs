@@ -309,15 +309,22 @@ impl FutexMailbox {
     }
 }
 
-/// A word, watched together with two words that nothing wakes: the cost to a sleeper that must also learn of a death.
-#[derive(Debug, Default)]
+/// A word, watched together with `N` words that nothing wakes, at most 8: the cost to a sleeper that must also learn of
+/// a death.
+#[derive(Debug)]
 #[repr(align(128))]
-pub struct WatchingMailbox {
+pub struct WatchingMailbox<const N: usize> {
     full: AtomicU32,
-    others: [AtomicU32; 2],
+    others: [AtomicU32; N],
 }
 
-impl WatchingMailbox {
+impl<const N: usize> Default for WatchingMailbox<N> {
+    fn default() -> Self {
+        Self { full: AtomicU32::new(0), others: [const { AtomicU32::new(0) }; N] }
+    }
+}
+
+impl<const N: usize> WatchingMailbox<N> {
     /// Puts the token in.
     pub fn post(&self) {
         self.full.store(1, Release);
@@ -326,10 +333,11 @@ impl WatchingMailbox {
 
     /// Waits for the token and takes it out.
     pub fn take(&self) {
-        let [one, two] = &self.others;
-        let waiters = [&self.full, one, two].map(|word| Waiter::new(word, 0, Reach::Shared));
+        // Of these only the first `N` and one are watched.
+        let word = |at: usize| if at == 0 { &self.full } else { &self.others[(at - 1) % N] };
+        let waiters: [_; 9] = std::array::from_fn(|at| Waiter::new(word(at), 0, Reach::Shared));
         while self.full.swap(0, Acquire) == 0 {
-            let _ = wait_any(&waiters, None); // whatever ended the wait, the loop looks at the word again
+            let _ = wait_any(&waiters[..=N], None); // whatever ended the wait, the loop looks at the word again
         }
     }
 }

@@ -127,6 +127,8 @@ pub fn two_cores(bench: &Bench, cores: [usize; 2], placement: Placement) {
     bench.compare("event-hand-over", &samples, "event", "futex-spin", Bar::AtMost(1.2));
     let bar = Bar::AtMost(if placement.is_near() { 4.0 } else { 2.0 });
     bench.compare("condition-hand-over", &samples, "condition", "event", bar);
+    let bar = Bar::AtMost(if placement.is_near() { 4.8 } else { 2.4 }); // the bars of both rows above
+    bench.compare("condition-hand-over", &samples, "condition", "futex-spin", bar);
     let (_, condition) = jobs[1];
     let ours = share_asleep(bench, &mut pair, condition);
     let (row, unit, rival) = ("condition-hand-over-asleep".to_owned(), Unit::Share, "limit".to_owned());
@@ -160,8 +162,12 @@ pub fn one_core(bench: &Bench, core: usize) {
         return;
     }
     let ways = Ways::new();
+    let two = [(); 2].map(|()| machine::shared(WatchingMailbox::<1>::default()));
+    let nine = [(); 2].map(|()| machine::shared(WatchingMailbox::<8>::default()));
     let mut pair = Pair::on([core, core]);
-    let jobs = ways.jobs(&mut pair);
+    let mut jobs = ways.jobs(&mut pair).to_vec();
+    jobs.push(("two-words", pair.exchange(|to| two[to].post(), |at| two[at].take())));
+    jobs.push(("nine-words", pair.exchange(|to| nine[to].post(), |at| nine[at].take())));
     let samples = rounds(bench, &mut pair, &jobs, 40, Duration::from_millis(20));
     let bar = Bar::AtMost(0.55);
     bench.compare("event-one-core", &samples, "event", "pthread-cond", bar);
@@ -170,6 +176,9 @@ pub fn one_core(bench: &Bench, core: usize) {
     // in.
     bench.compare("event-one-core", &samples, "event", "futex", Bar::AtMost(1.2));
     bench.compare("condition-one-core", &samples, "condition", "pthread-cond-late", Bar::AtMost(1.2));
+    // The cost of one sleep in futex_waitv(2): most sleepers watch one more word, and a few watch eight more.
+    bench.compare("waitv-2-one-core-floor", &samples, "two-words", "futex", Bar::AtMost(1.3));
+    bench.compare("waitv-9-one-core-floor", &samples, "nine-words", "futex", Bar::AtMost(2.0));
 }
 
 /// Measures a unit of a semaphore, passed back and forth on one core: between processes, then between threads. Each
@@ -180,7 +189,7 @@ pub fn units_on_one_core(bench: &Bench, core: usize) {
     }
     let ours = [(); 2].map(|()| Shm::place(Semaphore::<Shared>::shared(0)).expect("shared memory"));
     let posix = [(); 2].map(|()| PosixSemaphore::shared(0));
-    let floor = [(); 2].map(|()| machine::shared(WatchingMailbox::default()));
+    let floor = [(); 2].map(|()| machine::shared(WatchingMailbox::<2>::default()));
     let mut pair = Pair::on([core, core]);
     let jobs = [
         (

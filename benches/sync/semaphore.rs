@@ -68,7 +68,7 @@ pub fn rows(bench: &Bench) {
     });
     bench.compare("semaphore-private-pair", &samples, "private", "sem_t", Bar::AtMost(1.0));
     bench.compare("semaphore-pair", &samples, "bare", "sem_t", Bar::AtMost(1.0));
-    bench.compare("semaphore-permit-pair", &samples, "permit", "sem_t", Bar::AtMost(1.4));
+    bench.compare("semaphore-permit-pair", &samples, "permit", "sem_t", Bar::AtMost(1.0));
 }
 
 /// The number of processes, the name and the bar of their row, and the takes of each process in a round.

@@ -1,4 +1,4 @@
-//! Threads and timers: start and join beside std's, timers beside timerfds.
+//! Threads and timers: start and join beside std's and pthread's, timers beside timerfds.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -34,8 +34,27 @@ fn start_and_join(bench: &Bench) {
         Thread::spawn(|| ()).and_then(|thread| thread.join()).expect("the thread starts");
     });
     rounds.add("std", || std::thread::spawn(|| ()).join().expect("the thread starts"));
+    rounds.add("pthread", by_hand);
     let samples = rounds.run(bench.scaled(600), Duration::from_millis(1));
     bench.compare("start-join", &samples, "ossature", "std", Bar::AtMost(1.05));
+    // Most of the difference is std's: the handle, the name, the stack of signals, the output that a test captures.
+    bench.compare("start-join", &samples, "ossature", "pthread", Bar::AtMost(1.5));
+    bench.compare("start-join-floor", &samples, "std", "pthread", Bar::AtMost(1.5));
+}
+
+/// A thread that does nothing, by the bare calls.
+fn by_hand() {
+    extern "C" fn nothing(_: *mut libc::c_void) -> *mut libc::c_void {
+        std::ptr::null_mut()
+    }
+    let mut thread = std::mem::MaybeUninit::uninit();
+    let null = std::ptr::null_mut();
+    // SAFETY: pthread_create(3) writes the thread's number, and the function may be called with any pointer.
+    assert_eq!(unsafe { libc::pthread_create(thread.as_mut_ptr(), std::ptr::null(), nothing, null) }, 0);
+    // SAFETY: pthread_create(3) has written the number.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: the thread is joinable, and is joined once.
+    assert_eq!(unsafe { libc::pthread_join(thread, std::ptr::null_mut()) }, 0);
 }
 
 /// Measures a timer that is made, started and cancelled, while a thousand others are pending.
