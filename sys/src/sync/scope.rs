@@ -240,7 +240,8 @@ pub enum Refused {
     /// The kernel does not know the robust list of this thread (a sandbox forbids it), so it could not report the
     /// thread's death.
     Unlisted,
-    /// This thread holds 1,900 shared locks and leases, about as many as the kernel would clean up after its death.
+    /// This thread holds 1,900 shared locks, permits and leases, about as many as the kernel would clean up after its
+    /// death.
     TooMany,
     /// The object has no room for one more participant. Most objects have room for 120 at a time, or for the `N` of
     /// their type.
@@ -269,13 +270,13 @@ impl fmt::Display for Refused {
                  the object more room by the parameter `N` of its type, if that has one"
             }
             Self::NoMemory => "the shared object has no memory for one more participant: free some first",
-            Self::TooMany => "this thread holds 1,900 shared locks and leases already: release some first",
+            Self::TooMany => "this thread holds 1,900 shared locks, permits and leases already: release some first",
             Self::NotOwner(why) => return why.fmt(f),
         })
     }
 }
 
-/// A thread tried to release a lock that it does not hold, or to wait with such a lock. Nothing was done.
+/// A thread tried to release a lock that it does not hold, or to wait or notify with such a lock. Nothing was done.
 ///
 /// # Examples
 /// ```
@@ -300,9 +301,12 @@ pub enum NotOwner {
 impl fmt::Display for NotOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Free => "no thread holds the lock, so this thread cannot release it or wait with it: take it first",
+            Self::Free => {
+                "no thread holds the lock, so this thread can neither release it nor wait or notify with it: \
+                 take it first"
+            }
             Self::HeldByAnother => {
-                "another thread holds the lock, so this one cannot release it or wait with it: \
+                "another thread holds the lock, so this one can neither release it nor wait or notify with it: \
                  a lock that another may release is a HandoffLock"
             }
             Self::HeldByGuard => {
