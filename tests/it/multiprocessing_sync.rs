@@ -509,7 +509,10 @@ fn object_that_is_full_names_itself_and_its_room() {
         });
         assert_eq!(error.errno(), Some(Errno::AGAIN));
         assert!(error.to_string().contains("rwlock of processes has no room for more than 2 readers"), "{error}");
-        assert!(error.to_string().contains("`with_capacity`"), "{error}");
+        assert!(error.to_string().contains("`RwLock::<_, 65536>::with_capacity(data)`"), "{error}");
+        let own = lock.write().unwrap_err();
+        assert_eq!(own.source().unwrap().downcast_ref(), Some(&Refused::WouldDeadlock));
+        assert!(own.to_string().contains("already reads or writes with this rwlock"), "{own}");
     }
 
     let semaphore = Semaphore::new(121).unwrap();
@@ -521,8 +524,8 @@ fn object_that_is_full_names_itself_and_its_room() {
 
     let changed = Condition::<_, 1>::with_capacity().unwrap();
     let waiting = RawValue::new(0_u32).unwrap();
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
+    let error = thread::scope(|scope| {
+        scope.spawn(|| {
             changed.acquire().unwrap();
             waiting.set(1);
             changed.wait().unwrap();
@@ -537,14 +540,14 @@ fn object_that_is_full_names_itself_and_its_room() {
                 break waited.unwrap_err();
             }
         };
-        assert_eq!(error.errno(), Some(Errno::AGAIN));
-        assert!(error.to_string().contains("condition of processes has no room for more than 1 waiters"), "{error}");
-        assert!(error.to_string().contains("`with_capacity`"), "{error}");
         changed.acquire().unwrap();
         assert_eq!(changed.notify_all().unwrap(), 1);
         changed.release().unwrap();
-        waiter.join().unwrap();
+        error
     });
+    assert_eq!(error.errno(), Some(Errno::AGAIN));
+    assert!(error.to_string().contains("condition of processes has no room for more than 1 waiters"), "{error}");
+    assert!(error.to_string().contains("`Condition::<_, 65536>::with_capacity()`"), "{error}");
 }
 
 #[test]

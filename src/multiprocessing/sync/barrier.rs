@@ -247,8 +247,8 @@ impl Arena {
 owner!(Barrier, barrier::Barrier<Shared, N>, N);
 
 fn full<const N: usize>() -> impl Fn(Refused) -> Error {
-    let or = ", or make a barrier with more room, up to 65,536, by `with_capacity`";
-    unless_full("this barrier of processes", N, "participants", or)
+    let larger = ", or make a barrier with more room, up to 65,536, as `Barrier::<65536>::with_capacity(parties)`";
+    unless_full("this barrier of processes", N, "participants", larger, "")
 }
 
 /// Names the number of parties in the error, if that number is the cause.

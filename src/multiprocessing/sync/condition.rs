@@ -422,8 +422,9 @@ impl<L: ConditionLock<N>, const N: usize> Condition<L, N> {
 }
 
 fn full<const N: usize>() -> impl Fn(Refused) -> Error {
-    let or = ", or make a condition with more room, up to 65,536, by `with_capacity` or `with_lock_and_capacity`";
-    unless_full("this condition of processes", N, "waiters", or)
+    let larger = ", or make a condition with more room, up to 65,536, as `Condition::<_, 65536>::with_capacity()`, or \
+                  over a lock by `with_lock_and_capacity`";
+    unless_full("this condition of processes", N, "waiters", larger, "")
 }
 
 /// Gives the methods of the lock that the condition was made [over](Condition::with_lock).

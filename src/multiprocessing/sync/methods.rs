@@ -136,22 +136,41 @@ macro_rules! held_by_one {
 }
 
 /// Converts the error of a call that found no room in `object` for one more of `whom`. The text then names the object
-/// and its room. `or` names another remedy beside the wait.
+/// and its room. `larger` says how to make an object with more room, unless there is none with more. `or` names another
+/// remedy.
 pub(super) fn unless_full(
     object: &'static str,
     room: usize,
     whom: &'static str,
+    larger: &'static str,
     or: &'static str,
 ) -> impl Fn(Refused) -> Error {
+    let larger = if room < MOST { larger } else { "" };
     move |refused| {
         let error = Error::from(refused);
         if refused != Refused::TableFull {
             return error;
         }
         error.with_message(format!(
-            "{object} has no room for more than {room} {whom}: wait until one of them has finished{or}"
+            "{object} has no room for more than {room} {whom}: wait until one of them has finished{larger}{or}"
         ))
     }
 }
 
+/// The maximum capacity of a shared object.
+const MOST: usize = 65_536;
+
 pub(super) use {held_by_one, owner};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_object_of_the_maximum_capacity_has_no_larger_one_as_its_remedy() {
+        let full =
+            |room| unless_full("this lock", room, "readers", ", or make one with more room", "")(Refused::TableFull);
+        let remedies = [MOST - 1, MOST].map(|room| full(room).to_string().contains("make one with more room"));
+        assert_eq!(remedies, [true, false]);
+    }
+}

@@ -150,7 +150,7 @@ impl<T: Shareable, const N: usize> RwLock<T, N> {
     /// locks, and with `ENOMEM` without memory for one more reader.
     #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_, T>> {
-        self.0.read().map_err(full::<N>())
+        self.0.read().map_err(refused::<N>())
     }
 
     /// Takes the lock like [`read`](Self::read), without waiting; `None` if a writer has the lock or waits for it.
@@ -159,7 +159,7 @@ impl<T: Shareable, const N: usize> RwLock<T, N> {
     /// As for [`read`](Self::read), but never `WouldDeadlock`.
     #[inline]
     pub fn try_read(&self) -> Result<Option<ReadGuard<'_, T>>> {
-        self.0.try_read().map_err(full::<N>())
+        self.0.try_read().map_err(refused::<N>())
     }
 
     /// Takes the lock like [`read`](Self::read), within the limit; `None` when the limit has passed.
@@ -168,7 +168,7 @@ impl<T: Shareable, const N: usize> RwLock<T, N> {
     /// As for [`read`](Self::read), but `WouldDeadlock` only for a limit that never ends.
     #[inline]
     pub fn read_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<ReadGuard<'_, T>>> {
-        self.0.read_timeout(limit).map_err(full::<N>())
+        self.0.read_timeout(limit).map_err(refused::<N>())
     }
 
     /// Takes the lock for writing; waits while another writer or a reader has it, without a time limit.
@@ -178,7 +178,7 @@ impl<T: Shareable, const N: usize> RwLock<T, N> {
     /// reads or writes; [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks.
     #[inline]
     pub fn write(&self) -> Result<WriteGuard<'_, T>> {
-        Ok(self.0.write()?)
+        self.0.write().map_err(refused::<N>())
     }
 
     /// Takes the lock like [`write`](Self::write), without waiting; `None` if a thread reads or writes.
@@ -196,7 +196,7 @@ impl<T: Shareable, const N: usize> RwLock<T, N> {
     /// As for [`write`](Self::write), but `WouldDeadlock` only for a limit that never ends.
     #[inline]
     pub fn write_timeout<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<Option<WriteGuard<'_, T>>> {
-        Ok(self.0.write_timeout(limit)?)
+        self.0.write_timeout(limit).map_err(refused::<N>())
     }
 
     /// Runs `body` on the data with read access.
@@ -240,9 +240,18 @@ impl<T: Shareable, const N: usize> RwLock<T, N> {
     }
 }
 
-fn full<const N: usize>() -> impl Fn(Refused) -> Error {
-    let or = ", or make an rwlock with more room, up to 65,536, by `with_capacity`";
-    unless_full("this rwlock of processes", N, "readers", or)
+fn refused<const N: usize>() -> impl Fn(Refused) -> Error {
+    let larger = ", or make an rwlock with more room, up to 65,536, as `RwLock::<_, 65536>::with_capacity(data)`";
+    let unless_full = unless_full("this rwlock of processes", N, "readers", larger, "");
+    move |refused| if refused == Refused::WouldDeadlock { held_already(refused) } else { unless_full(refused) }
+}
+
+#[cold]
+fn held_already(refused: Refused) -> Error {
+    Error::from(refused).with_message(
+        "this thread already reads or writes with this rwlock, so the wait would never end: use the guard that the \
+         thread has, or drop that guard first",
+    )
 }
 
 #[cold]

@@ -125,7 +125,7 @@ impl<const N: usize> Semaphore<N> {
     ///
     /// # Errors
     /// [`Os`](ErrorKind::Os) with `EAGAIN` when this thread holds 1,900 shared locks and permits, with `EPERM` where a
-    /// sandbox hides its robust list; both only beside permits.
+    /// sandbox hides its robust list. Both are possible only after permits of the semaphore were taken.
     pub fn acquire(&self) -> Result<()> {
         Ok(self.0.acquire()?)
     }
@@ -178,7 +178,7 @@ impl<const N: usize> Semaphore<N> {
     /// Takes a unit that is given back when the returned permit is dropped.
     ///
     /// # Errors
-    /// As for [`acquire`](Self::acquire), and `EAGAIN` when there are `N` permits already and a unit for one more.
+    /// As for [`acquire`](Self::acquire), and `EAGAIN` when `N` permits exist already and another unit is free.
     /// [`Os`](ErrorKind::Os) with `ENOMEM` without memory for one more permit.
     pub fn permit(&self) -> Result<Permit<'_, N>> {
         self.0.permit().map_err(full::<N>())
@@ -211,13 +211,8 @@ impl<const N: usize> Semaphore<N> {
 }
 
 fn full<const N: usize>() -> impl Fn(Refused) -> Error {
-    let or = if N < 65_536 {
-        ", make a semaphore with more room, up to 65,536, as `Semaphore::<65536>::with_capacity(value)`, or take units \
-         without an owner by `acquire`"
-    } else {
-        ", or take units without an owner by `acquire`"
-    };
-    unless_full("this semaphore of processes", N, "permits", or)
+    let larger = ", make a semaphore with more room, up to 65,536, as `Semaphore::<65536>::with_capacity(value)`";
+    unless_full("this semaphore of processes", N, "permits", larger, ", or take units without an owner by `acquire`")
 }
 
 impl Arena {
