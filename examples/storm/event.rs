@@ -23,7 +23,7 @@ pub struct EventStorm {
 pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
     let event = Shm::place(Event::shared()).expect("memory for the storm");
     if scene.is_some() {
-        // Teaches it that looking before sleeping does not pay: that would be most of the instructions.
+        // After this a waiter sleeps without looks before. Looks would be most of the instructions.
         let _ = event.wait_timeout(Duration::from_nanos(1));
         event.set();
         event.clear();

@@ -37,7 +37,7 @@ pub fn make(scene: Option<Scene>, participants: usize) -> Box<dyn Primitive> {
     }
     let storm = PermitStorm::<USUAL>::place(0, 1);
     if scene.is_some() {
-        // Teaches it that looking before sleeping does not pay: that would be most of the instructions.
+        // After this a waiter sleeps without looks before. Looks would be most of the instructions.
         storm.semaphore.acquire().expect("it is free");
         let _ = storm.semaphore.acquire_timeout(Duration::from_nanos(1));
         storm.semaphore.release(1).expect("it was taken");

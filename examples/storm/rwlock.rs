@@ -67,8 +67,7 @@ impl<const N: usize> RwLockStorm<N> {
         let writers = Writers::init(array(|_| AtomicU32::new(0)));
         let writers = Shm::place(writers).expect("memory for the storm");
         if scene.is_some() {
-            // Teaches a writer that looking before sleeping does not pay, which takes two looks: the third is left out.
-            // It would be most of the instructions.
+            // After two looks in vain a writer leaves out the third. That look would be most of the instructions.
             let reads = lock.read().expect("the lock is recoverable");
             thread::scope(|scope| {
                 scope.spawn(|| (0..2).for_each(|_| drop(lock.write_timeout(Duration::from_millis(1)))));

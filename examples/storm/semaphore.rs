@@ -46,7 +46,7 @@ pub fn make(scene: Option<Scene>) -> Box<dyn Primitive> {
     let storm = SemaphoreStorm { stage, units, scene, lost, doubtful, given };
     if scene.is_some() {
         storm.take();
-        // Teaches it that looking before sleeping does not pay: that would be most of the instructions.
+        // After this a waiter sleeps without looks before. Looks would be most of the instructions.
         let _ = storm.stage.semaphore.acquire_timeout(Duration::from_nanos(1));
         if scene != Some(Scene::Inherit) {
             storm.give();

@@ -1,5 +1,5 @@
 //! A reference that is set once. The code is a few instructions in the caller. std's `OnceLock` calls other functions
-//! to set a value, and a forked child pays for each page of code that it is the first to use.
+//! to set a value. A forked child has a page fault for each page of code that it is the first to use.
 
 use core::marker::PhantomData;
 use core::ptr::{from_ref, null_mut};

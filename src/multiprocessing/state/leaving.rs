@@ -10,8 +10,8 @@ use ossature_sys::process::Child;
 /// A list of abandoned processes.
 pub(crate) struct Leaving {
     list: Mutex<Vec<Child>>,
-    /// Whether there was ever a process in the list. Without one, a look writes nothing: after a fork, both processes
-    /// pay for the first write to a page.
+    /// Whether there was ever a process in the list. Without one, a look writes nothing: after a fork, the first write
+    /// to a page is a page fault in either process.
     used: AtomicBool,
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn exit_sequence() {
     info!("process shutting down");
     debug!("running all \"atexit\" finalizers with priority >= 0");
     run_finalizers(state, Some(0));
-    // Most children have no children, and would pay for the first use of this code.
+    // Most children have no children, and the first use of this code would cost page faults.
     if !state.children.is_empty() {
         end_children();
     }
@@ -70,7 +70,7 @@ fn end_children() {
 fn run_finalizers(state: &'static OwnState, least: Option<i32>) {
     let has_none = state.finalizers.lock().list.is_empty();
     if !has_none {
-        run_all(state, least); // most children have none, and would pay for the first use of this code
+        run_all(state, least); // most children have none, and the first use of this code costs page faults
     }
 }
 

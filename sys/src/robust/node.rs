@@ -123,8 +123,8 @@ impl Node {
     /// **Seldom wrong as a yes.** A thread takes the word first, and stores its mark afterwards. In between `home` is
     /// the mark of an earlier holder, which is not that of this holder. Only a thread that has itself linked the node
     /// last through this mapping, and now takes the word through another mapping, is in doubt for these few
-    /// instructions. A number may also be that of a thread whose death was not reported. The mapping is then kept in
-    /// vain.
+    /// instructions. A number may also be that of a thread whose death was not reported. The mapping is then kept
+    /// without need.
     pub(crate) fn is_linked_here(&self) -> bool {
         let owner = half(self.word.acquired()) & OWNER;
         let here = core::ptr::from_ref(self).addr() ^ spread(owner);
@@ -132,8 +132,8 @@ impl Node {
     }
 }
 
-/// Spreads the number of a thread over the bits of an address. Different numbers have different results. That the marks
-/// of two threads at two addresses are equal is a rare chance.
+/// Spreads the number of a thread over the bits of an address. Different numbers have different results. The marks of
+/// two threads at two addresses are rarely equal.
 #[inline(always)]
 const fn spread(owner: u32) -> usize {
     (owner as usize).wrapping_mul(0x9e37_79b9)
