@@ -17,10 +17,11 @@ use crate::futex::Limit;
 use crate::sync::gate::{Gate, Woke};
 use crate::sync::ring::event_count::EventCount;
 use crate::sync::ring::flow::{CLOSED, Flow, Look, Stop, close, finish, inherit, look, publish, received};
+use crate::sync::ring::grounds::Grounds;
 use crate::sync::ring::post::{self, Post};
 use crate::sync::ring::receipt::Receipt;
-use crate::sync::ring::track::{Blocked, Cell, Claim, Positions, Reader, Track};
-use crate::sync::ring::waits::{receive_next, reserve, reserve_next, take};
+use crate::sync::ring::track::{Cell, Claim, Positions, Reader, Track};
+use crate::sync::ring::waits::{receive_next, reserve, reserve_next, take, unless_below, wait_until};
 use crate::sync::ring::watch::Watch;
 use crate::sync::ring::word::{RecordState, RecordWord};
 use crate::sync::spin::Spin;
@@ -115,6 +116,12 @@ impl Ring {
         self.closed.load(SeqCst) == CLOSED
     }
 
+    /// Waits until fewer than `most` messages are unread.
+    pub fn wait_until_below(&self, most: usize) -> bool {
+        let look = || unless_below(self, most);
+        self.gate.protected(|| wait_until(self, &self.room, look, Limit::NEVER)) == Ok(true)
+    }
+
     /// Adds a watcher with a descriptor, which is readable at first.
     pub fn be_watched(&self) {
         self.watch.begin();
@@ -191,10 +198,17 @@ impl Flow for Ring {
         &self.closed
     }
 
-    fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
+    fn sleep<'r>(
+        &'r self,
+        event_count: &'r EventCount,
+        expected: u32,
+        grounds: &Grounds<'r>,
+        limit: Limit<'r>,
+    ) -> Woke {
         let word = event_count.word();
-        let lives = || !matches!(blocked, Blocked::By(other) if self.is_dead(other));
-        self.gate.sleep_while(address(word), || word.load(SeqCst) == expected && lives(), limit)
+        let lives = || !grounds.owners().any(|other| self.is_dead(other));
+        let holds = || word.load(SeqCst) == expected && lives() && grounds.words().all(|seen| seen.holds());
+        self.gate.sleep_while(address(word), holds, limit)
     }
 }
 

@@ -3,13 +3,16 @@
 use loom::sync::Arc;
 use loom::thread;
 use ossature_sys::futex::Limit;
-use ossature_sys::model::mourned;
 use ossature_sys::model::ring::Ring;
+use ossature_sys::model::{mourned, stopped};
 
 use crate::explore_to;
 
 /// More steps than any operation has.
 const STEPS: u32 = 12;
+
+/// The steps of a receiver until it has claimed its message.
+const CLAIMED: u32 = 2;
 
 /// Explores the model in a new ring and in a used one, where most calls succeed with their first check.
 fn explore_both(switches: usize, model: impl Fn(Arc<Ring>) + Sync + Send + Copy + 'static) {
@@ -100,15 +103,115 @@ fn sender_that_dies_leaves_nobody_asleep() {
                 thread::spawn(move || ring.join(1).recv(Limit::NEVER).unwrap())
             };
             let sent = mourned(steps, ring.death_of(2), || ring.join(2).send(7, 1, Limit::NEVER));
-            if sent.is_none() {
+            // Another message would wake the receiver.
+            if sent.is_none() && ring.is_empty() {
                 assert!(ring.join(3).send(8, 1, Limit::NEVER));
             }
             let got = receiver.join().unwrap();
             let left = ring.join(3).recv(Limit::NOW);
             match (sent, got, left) {
-                (Some(true), 7, None) | (None, 8, None | Some(7)) | (None, 7, Some(8)) => {}
+                (Some(true), 7, None) | (None, 8, None | Some(7)) | (None, 7, None | Some(8)) => {}
                 other => panic!("{other:?}"),
             }
+        });
+    }
+}
+
+/// The sender is about to sleep when the receiver that has made room dies.
+#[test]
+fn receiver_that_dies_leaves_its_room_to_a_sender() {
+    for steps in 0..STEPS {
+        for claims in [false, true] {
+            explore_both(2, move |ring| {
+                assert!(ring.join(3).send(1, 3, Limit::NOW));
+                let sender = {
+                    let ring = ring.clone();
+                    thread::spawn(move || ring.join(1).send(2, 3, Limit::NEVER))
+                };
+                let got = mourned(steps, ring.death_of(2), || {
+                    let mut receiver = ring.join(2);
+                    if claims { receiver.recv_claimed(Limit::NOW) } else { receiver.recv(Limit::NOW) }
+                });
+                // Another receiver would wake the sender.
+                if got.is_none() && !ring.is_empty() {
+                    assert!(ring.join(3).recv(Limit::NOW).is_some());
+                }
+                assert!(sender.join().unwrap());
+            });
+        }
+    }
+}
+
+/// A thread that waits for fewer messages is about to sleep when the receiver of one dies.
+#[test]
+fn receiver_that_dies_leaves_nobody_who_waits_for_fewer_messages() {
+    for steps in 0..STEPS {
+        explore_both(2, move |ring| {
+            assert!(ring.join(3).send(1, 1, Limit::NOW) && ring.join(3).send(2, 1, Limit::NOW));
+            let waiter = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.wait_until_below(2))
+            };
+            let got = mourned(steps, ring.death_of(2), || ring.join(2).recv(Limit::NOW));
+            if got.is_none() && ring.len() == 2 {
+                assert!(ring.join(3).recv(Limit::NOW).is_some());
+            }
+            assert!(waiter.join().unwrap());
+        });
+    }
+}
+
+/// A receiver and a sender sleep, or are about to, when the thread dies that closes the ring.
+#[test]
+fn closer_that_dies_leaves_nobody_asleep() {
+    for steps in 0..STEPS + 8 {
+        for is_full in [false, true] {
+            explore_both(2, move |ring| {
+                assert!(!is_full || ring.join(3).send(1, 3, Limit::NOW));
+                let other = {
+                    let ring = ring.clone();
+                    thread::spawn(move || {
+                        let mut other = ring.join(1);
+                        if is_full {
+                            assert!(!other.send(2, 3, Limit::NEVER))
+                        } else {
+                            assert_eq!(other.recv(Limit::NEVER), None)
+                        }
+                    })
+                };
+                let closed = mourned(steps, ring.death_of(2), || ring.close());
+                if closed.is_none() && !ring.is_closed() {
+                    ring.close();
+                }
+                other.join().unwrap();
+            });
+        }
+    }
+}
+
+/// One of two receivers that copy a message dies. Then the other must not be the only one that a third watches.
+#[test]
+fn receiver_that_sleeps_watches_each_receiver_that_copies() {
+    for steps in 0..STEPS {
+        explore_to(2, move || {
+            let ring = Arc::new(Ring::new(4));
+            assert!(ring.join(3).send(7, 1, Limit::NOW) && ring.join(3).send(8, 1, Limit::NOW));
+            let doomed = {
+                let (ring, told) = (ring.clone(), ring.death_of(2));
+                thread::spawn(move || mourned(steps, told, || ring.join(2).recv_claimed(Limit::NOW)))
+            };
+            // Has claimed a message, and never gives it back.
+            let _ = stopped(CLAIMED, || ring.join(3).recv_claimed(Limit::NOW));
+            let waiter = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).recv(Limit::NEVER).unwrap())
+            };
+            let got = doomed.join().unwrap();
+            // The message of the one that stopped counts as well.
+            if got != Some(None) && ring.len() < 2 {
+                assert!(ring.join(3).send(9, 1, Limit::NOW));
+            }
+            assert!(matches!(waiter.join().unwrap(), 7..=9));
         });
     }
 }

@@ -4,7 +4,7 @@ use core::ops::Deref;
 
 use super::bytes::{granules_for, info};
 use super::error::{RingError, in_time};
-use super::flow::{Flow, announce, wake_receivers};
+use super::flow::{Flow, announce, wake_receivers, warn_receivers};
 use super::memory::{GRANULE, Ring};
 use super::participant::{Participant, same};
 use super::waits::reserve;
@@ -104,7 +104,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 at += granules_for(message.len()) as usize;
             }
             let parts = messages.iter().map(|message| (granules_for(message.len()), info(message.len(), 0)));
-            if !ring.track().publish_all(claim, parts, || announce(ring)) {
+            if !ring.track().publish_all(claim, parts, || announce(ring), || warn_receivers(ring)) {
                 return Err(RingError::Lost);
             }
             wake_receivers(ring, messages.len() as u32);

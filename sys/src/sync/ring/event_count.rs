@@ -13,7 +13,7 @@
 //! asleep in between. So after the bit is cleared, all sleepers are woken once more, and announce again.
 
 use crate::atomic::Ordering::{Relaxed, SeqCst};
-use crate::atomic::{AtomicU32, in_one_order};
+use crate::atomic::{AtomicU32, in_one_order, step};
 use crate::sync::gate::Gate;
 
 const SLEEPERS: u32 = 1;
@@ -44,9 +44,16 @@ impl EventCount {
         &self.0
     }
 
+    /// Changes the word, so that no participant that has announced itself falls asleep. Wakes nobody.
+    #[cold]
+    pub(crate) fn touch(&self) {
+        self.0.fetch_add(NOTIFIED, SeqCst);
+    }
+
     /// Wakes up to `count` sleepers. Must be called in a protected stretch.
     #[cold]
     pub(crate) fn notify(&self, gate: &impl Gate, count: u32) {
+        step();
         let notified = self.0.fetch_add(NOTIFIED, SeqCst).wrapping_add(NOTIFIED);
         let woken = gate.wake(&self.0, count);
         if (woken == 0 || count == u32::MAX)

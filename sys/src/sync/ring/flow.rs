@@ -5,6 +5,7 @@
 //! the kernel wakes one sleeper, which [inherits](inherit).
 
 use super::event_count::EventCount;
+use super::grounds::Grounds;
 use super::receipt::Receipt;
 use super::track::{Blocked, Claim, Recovered, Track};
 use super::watch::{Seen, Watch};
@@ -47,16 +48,22 @@ pub(crate) trait Flow {
     fn receipt(&self) -> &Receipt;
     /// [`OPEN`], [`CLOSING`] or [`CLOSED`].
     fn closed(&self) -> &AtomicU32;
+    /// The value of [`closed`](Self::closed).
+    #[inline]
+    fn closing(&self) -> u32 {
+        in_one_order();
+        let closing = self.closed().load(SeqCst);
+        in_one_order();
+        closing
+    }
     /// Whether sending has ended.
     #[inline]
     fn is_closed(&self) -> bool {
-        in_one_order();
-        let closed = self.closed().load(SeqCst) == CLOSED;
-        in_one_order();
-        closed
+        self.closing() == CLOSED
     }
-    /// Sleeps while the event count holds `expected` and the participant that blocks the ring is alive.
-    fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke;
+    /// Sleeps while the event count holds `expected` and the grounds still hold.
+    fn sleep<'r>(&'r self, event_count: &'r EventCount, expected: u32, grounds: &Grounds<'r>, limit: Limit<'r>)
+    -> Woke;
 }
 
 /// Messages may be sent.
@@ -128,6 +135,14 @@ pub(crate) fn announce(ring: &impl Flow) {
     ring.watch().announce(|| ring.raise());
 }
 
+/// Lets no receiver fall asleep that has passed a record, before the record is published: see
+/// [`grounds`](super::grounds).
+pub(super) fn warn_receivers(ring: &impl Flow) {
+    if ring.messages().has_sleepers() {
+        ring.messages().touch();
+    }
+}
+
 /// Completes what a participant that died half-way left undone: its records, and any wake that it owed.
 #[cold]
 pub(crate) fn inherit(ring: &impl Flow) -> Result<(), Refused> {
@@ -140,14 +155,14 @@ pub(crate) fn inherit(ring: &impl Flow) -> Result<(), Refused> {
 /// Publishes a record, and wakes a receiver.
 #[inline]
 pub(crate) fn publish(ring: &impl Flow, claim: Claim, info: u64) -> Result<(), Lost> {
-    let published = ring.track().publish(claim, info, || announce(ring));
+    let published = ring.track().publish(claim, info, || announce(ring), || warn_receivers(ring));
     published_one(ring, published)
 }
 
 /// Publishes a record with a message [beside](super::word::RecordWord::beside) its word, and wakes a receiver.
 #[inline]
 pub(crate) fn publish_beside(ring: &impl Flow, claim: Claim, len: usize, message: u64) -> Result<(), Lost> {
-    let published = ring.track().publish_beside(claim, len, message, || announce(ring));
+    let published = ring.track().publish_beside(claim, len, message, || announce(ring), || warn_receivers(ring));
     published_one(ring, published)
 }
 

@@ -16,6 +16,8 @@ use core::time::Duration;
 use super::error::RingError;
 use super::event_count::EventCount;
 use super::flow::{Flow, close, inherit, reclaim};
+use super::grounds::{Grounds, WORDS};
+use super::owners::OWNERS;
 use super::participants::{Entry, PARTICIPANTS, ParticipantTable};
 use super::receipt::Receipt;
 use super::track::{Blocked, Cell, Claim, Line, Positions, Track};
@@ -242,9 +244,9 @@ impl Ring {
     /// ```
     pub fn blocked_by(&self) -> Result<Option<(Pid, Pid)>, RingError> {
         let blocked = self.control().gate.protected(|| reclaim(self));
-        let Blocked::By(who) = blocked? else { return Ok(None) };
+        let Blocked::By(Claim { word, .. }) = blocked? else { return Ok(None) };
         let table = self.table();
-        let Some(entry) = table.get(who) else { return Ok(None) };
+        let Some(entry) = table.get(word.who()) else { return Ok(None) };
         let Holder::Thread(thread) = entry.lease.holder() else { return Ok(None) };
         let process = Pid::from_raw(entry.process.load(Relaxed) as i32);
         Ok(process.zip(Pid::from_raw(thread as i32)))
@@ -492,24 +494,38 @@ impl Flow for Ring {
         &self.control().closed
     }
 
-    fn sleep(&self, event_count: &EventCount, expected: u32, blocked: Blocked, limit: Limit<'_>) -> Woke {
-        let mut words = [Waiter::new(event_count.word(), expected, Reach::Shared); 5];
+    fn sleep<'r>(
+        &'r self,
+        event_count: &'r EventCount,
+        expected: u32,
+        grounds: &Grounds<'r>,
+        limit: Limit<'r>,
+    ) -> Woke {
+        // The gate, a cancellation and the event count again.
+        const MORE: usize = 3;
+        let mut words = [Waiter::new(event_count.word(), expected, Reach::Shared); 1 + OWNERS + WORDS + MORE];
         let mut count = 1;
         let table = self.table();
-        if let (Blocked::By(other), [_, second, ..]) = (blocked, &mut words) {
-            // That participant gives the record back, or its death does.
-            if let Some(entry) = table.get(other) {
-                let look = entry.lease.look();
-                let Holder::Thread(_) = look.holder() else { return Woke::Look };
-                *second = entry.lease.watch(look);
-                count = 2;
+        for who in grounds.owners() {
+            let (Some(entry), Some(place)) = (table.get(who), words.get_mut(count)) else { continue };
+            let look = entry.lease.look();
+            let Holder::Thread(_) = look.holder() else { return Woke::Look };
+            *place = entry.lease.watch(look);
+            count += 1;
+        }
+        let leases = count;
+        for word in grounds.words() {
+            if let Some(place) = words.get_mut(count) {
+                *place = word;
+                count += 1;
             }
         }
         // Without the gate a death between a change and its wake is found by looking now and then.
-        let until = if futex::waits_on_several() { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
+        let sees_all = futex::waits_on_several() && !grounds.is_more();
+        let until = if sees_all { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
         match self.gate().sleep_on(&mut words, count, until) {
             // The kernel wakes one of the threads that watch a lease: this thread wakes the others.
-            (Woke::Look, 1) if count == 2 => Woke::PeerDied,
+            (Woke::Look, at) if (1..leases).contains(&at) => Woke::PeerDied,
             (woke, _) => woke,
         }
     }
@@ -517,7 +533,7 @@ impl Flow for Ring {
 
 /// How long a receiver sleeps in an empty ring before it gives memory back.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long a sleeper sleeps at a time where the kernel cannot wait on several words.
+/// How long a sleeper sleeps at a time where it cannot wait on all words.
 const SLICE: Duration = Duration::from_millis(10);
 
 impl Drop for Ring {

@@ -68,6 +68,8 @@
 // | `take` | the part of this protocol for consumers |
 // | `flow` | the protocol with its wakes, and after a death |
 // | `waits` | reserving a record and taking one, with their waits |
+// | `grounds` | what a participant has seen before it sleeps, and compares when it is queued |
+// | `owners` | the participants whose deaths a sleeper watches |
 // | `participants` | the enrolled threads, and which of them died |
 // | `event_count` | sleeping until there is something to do |
 // | `memory` | the layout of the memory file |
@@ -92,6 +94,7 @@
 // | `send` and `recv`, from the first look to the last wake | the gate | the kernel wakes one sleeper, which walks over all records, ends what the dead thread was doing and wakes the others |
 // | between `reserve` and `publish`, while a message is read in place | the entry of the caller's code | the lease is dead; a participant that the record blocks sleeps on that lease, and a participant that walks past the record looks at the lease |
 // | `send_packet`, while the packet is sent | nothing; the packets' lock is held | the record's lease is dead; the next sender of a packet finds the lock abandoned, and the packet has no token |
+// | between its last look and its sleep | the gate | as above; and if another is killed there before its wake, the `grounds` end the sleep |
 // | asleep | the gate | as above |
 // | enrolling | the lease | the lease is free or dead |
 
@@ -102,7 +105,9 @@ mod claim;
 mod error;
 pub(crate) mod event_count;
 pub(crate) mod flow;
+pub(crate) mod grounds;
 mod memory;
+mod owners;
 mod packets;
 mod participant;
 mod participants;

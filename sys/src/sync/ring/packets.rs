@@ -14,13 +14,13 @@ use core::time::Duration;
 
 use super::bytes::{Received, copy_out, granules_in};
 use super::error::{RingError, in_time};
-use super::flow::{Flow, Stop, put_back, received};
+use super::flow::{CLOSED, Flow, Stop, put_back, received};
+use super::grounds::Grounds;
 use super::memory::Ring;
 use super::participant::{AT_ONCE, Participant, done_with, same};
 use super::post::{self, Missing, Post, Unsent};
 use super::take::Taking;
-use super::tasks::Look;
-use super::track::{Blocked, Claim};
+use super::track::Claim;
 use super::waits::take;
 use super::word::RecordState;
 use crate::deadline::Deadline;
@@ -251,15 +251,13 @@ impl<R: Deref<Target = Ring>> Participant<R> {
     pub fn wait_for_packets<'c>(&mut self, packets: &Packets, limit: impl Into<Limit<'c>>) -> Result<bool, RingError> {
         let limit = limit.into();
         let ring = same(&self.ring, self.base)?;
-        let look = |has_room: bool| {
-            if Flow::is_closed(ring) {
-                return Err(Stop::Closed);
-            }
-            Ok(if has_room { Look::Yes } else { Look::NotYet(Blocked::Unread) })
+        let look = |has_room: &dyn Fn() -> bool| {
+            let grounds = ring.no_room()?;
+            Ok((!has_room()).then_some(grounds))
         };
         let moment = limit.or_sooner(Deadline::after(SLICE / 10));
-        ring.wait_until(ring.room(), || look(false), moment)?;
-        ring.wait_until(ring.room(), || look(packets.has_room()), limit)
+        ring.wait_until(ring.room(), || look(&|| false), moment)?;
+        ring.wait_until(ring.room(), || look(&|| packets.has_room()), limit)
     }
 
     /// Receives the next message or packet within the limit. Returns `None` if the time ran out or the wait was
@@ -457,6 +455,18 @@ impl Ring {
         }
     }
 
+    /// The grounds on which a sender sleeps that finds no room in the sockets afterwards.
+    fn no_room(&self) -> Result<Grounds<'_>, Stop> {
+        let mut grounds = Grounds::new();
+        let closing = self.closing();
+        if closing == CLOSED {
+            return Err(Stop::Closed);
+        }
+        grounds.word(self.closed(), closing);
+        self.receipt().watch(&mut grounds);
+        Ok(grounds)
+    }
+
     /// Sends a packet within the limit. Returns false if the time ran out, or the wait was cancelled. The caller holds
     /// the senders' lock.
     fn send_in_time(
@@ -470,20 +480,18 @@ impl Ring {
         loop {
             let refused = Cell::new(None);
             let look = || {
-                if Flow::is_closed(self) {
-                    return Err(Stop::Closed);
-                }
+                let grounds = self.no_room()?;
                 let mut sent = packets.send(datagram, descriptors);
                 if sent != Ok(true) {
                     self.drop_untold(packets);
                     sent = packets.send(datagram, descriptors);
                 }
                 match sent {
-                    Ok(true) => Ok(Look::Yes),
-                    Ok(false) => Ok(Look::NotYet(Blocked::Unread)),
+                    Ok(true) => Ok(None),
+                    Ok(false) => Ok(Some(grounds)),
                     Err(errno) => {
                         refused.set(Some(errno));
-                        Ok(Look::Yes)
+                        Ok(None)
                     }
                 }
             };
@@ -501,7 +509,7 @@ impl Ring {
                 Some(_) => {}
             }
             let moment = limit.or_sooner(Deadline::after(SLICE));
-            let nothing = || Ok(Look::NotYet(Blocked::Unread));
+            let nothing = || Ok(Some(Grounds::new()));
             if !limit.is_over() {
                 self.wait_until(self.room(), nothing, moment)?;
             }

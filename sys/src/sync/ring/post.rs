@@ -2,8 +2,10 @@
 
 use super::flow::{Flow, Lost, Stop, finish, publish, reclaim};
 use super::take::Taking;
-use super::track::{Claim, Track};
+use super::track::{Claim, Relation, Track};
 use super::waits::reserve;
+use super::word::{RecordState, RecordWord};
+use crate::atomic::Ordering::SeqCst;
 use crate::futex::Limit;
 use crate::sync::gate::Gate;
 use crate::sync::scope::Refused;
@@ -97,7 +99,17 @@ fn receive_oldest<F: Flow, P: Post>(
 
 /// The oldest token whose packet was not received.
 pub(crate) fn oldest(track: Track<'_>) -> Result<Option<Claim>, Refused> {
-    track.first(|seen| is_token(track, seen))
+    let mut at = track.head();
+    loop {
+        let word = RecordWord(track.cell(at).word.load(SeqCst));
+        let claim = Claim { at, word };
+        match track.relation(word, at) {
+            Relation::Earlier => return Ok(None),
+            Relation::Later => at = track.catch_up(at)?,
+            Relation::Same if word.state() == RecordState::Ready && is_token(track, claim) => return Ok(Some(claim)),
+            Relation::Same => at = track.step(at, word)?,
+        }
+    }
 }
 
 /// Why a packet was not sent.

@@ -43,10 +43,11 @@
 //! | after it sent the packet | the same, and a packet | the receiver of the next token drops the packet; so does the next sender, if there is no token |
 //! | after it published | the lock | the packet is received |
 
+use super::grounds::Grounds;
 use super::word::WHO_MAX;
 use crate::atomic::Ordering::SeqCst;
 use crate::atomic::in_one_order;
-use crate::atomic::{AtomicU64, step};
+use crate::atomic::{AtomicU64, half, step};
 
 /// Another receiver went past a token.
 const PASSED: u64 = 1 << 13;
@@ -96,6 +97,15 @@ impl Receipt {
         let seen = self.0.load(SeqCst);
         if who(seen) != 0 && dead(who(seen)) {
             let _ = self.change(seen, seen & !(COUNTED - 1)); // else somebody else did
+        }
+    }
+
+    /// Adds to the grounds that no packet is received meanwhile: the word changes, or its holder dies.
+    pub(super) fn watch<'r>(&'r self, grounds: &mut Grounds<'r>) {
+        let seen = self.0.load(SeqCst);
+        grounds.word(half(&self.0, false), seen as u32);
+        if who(seen) != 0 {
+            grounds.owner(who(seen));
         }
     }
 

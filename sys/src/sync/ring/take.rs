@@ -171,14 +171,18 @@ impl Track<'_> {
         dead: &impl Fn(u32) -> bool,
         recovered: &mut Recovered,
     ) -> Result<Found<T>, Refused> {
-        (reader.past, reader.beside) = (None, 0);
+        reader.past = None;
+        reader.beside.clear();
         loop {
             let at = reader.at;
             // In one total order with the announcements of threads that are about to sleep.
             let seen = RecordWord(self.cell(at).word.load(SeqCst));
             let claim = Claim { at, word: seen };
             match self.relation(seen, at) {
-                Relation::Earlier => return Ok(Found::Nothing),
+                Relation::Earlier => {
+                    reader.end = claim;
+                    return Ok(Found::Nothing);
+                }
                 Relation::Later => {
                     reader.at = self.catch_up(at)?;
                     continue;
@@ -199,7 +203,7 @@ impl Track<'_> {
                         Taking::Left(message) => return Ok(Found::Message(message)),
                         Taking::Past(who) => {
                             reader.past = reader.past.or(Some(at));
-                            reader.beside = who;
+                            reader.beside.add(who);
                         }
                         Taking::Changed => continue,
                     }
@@ -214,12 +218,17 @@ impl Track<'_> {
                     self.recover(claim, recovered);
                     continue;
                 }
+                RecordState::Writing | RecordState::Skipped if reader.rests => {
+                    if self.change(claim, seen.becomes(RecordState::Passed, seen.who())).is_err() {
+                        continue;
+                    }
+                }
                 RecordState::Writing => {
                     if self.change(claim, seen.becomes(RecordState::Skipped, seen.who())).is_err() {
                         continue;
                     }
                 }
-                RecordState::Copying => reader.beside = seen.who(),
+                RecordState::Copying => reader.beside.add(seen.who()),
                 RecordState::Skipped | RecordState::Passed | RecordState::Held | RecordState::Done => {}
                 RecordState::Unused => return Err(Refused::Unrecoverable),
             }

@@ -15,12 +15,13 @@ use core::sync::atomic::Ordering::SeqCst;
 use super::bytes::Received;
 use super::error::RingError;
 use super::event_count::EventCount;
-use super::flow::{Flow, Stop, inherit};
+use super::flow::{Flow, Stop};
+use super::grounds::Grounds;
 use super::memory::Ring;
 use super::participant::{Participant, same};
-use super::track::Blocked;
+use super::waits::{unless_below, wait_until};
 use crate::futex::Limit;
-use crate::sync::gate::{Gate, Woke};
+use crate::sync::gate::Gate;
 use crate::sync::lease::Holder;
 use crate::sync::scope::Refused;
 
@@ -60,8 +61,8 @@ impl Ring {
     /// See the example of [`unfinished`](Self::unfinished).
     pub fn wait_until_done<'c>(&self, limit: impl Into<Limit<'c>>) -> Result<bool, RingError> {
         let look = || {
-            let (unfinished, blocked) = self.look_at_tasks(1)?;
-            Ok(if unfinished == 0 { Look::Yes } else { Look::NotYet(blocked) })
+            let (unfinished, grounds) = self.look_at_tasks(1)?;
+            Ok((unfinished != 0).then_some(grounds))
         };
         self.wait_until(self.idle(), look, limit.into())
     }
@@ -86,36 +87,16 @@ impl Ring {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_until_below<'c>(&self, most: usize, limit: impl Into<Limit<'c>>) -> Result<bool, RingError> {
-        let look = || {
-            if Flow::is_closed(self) {
-                return Err(Stop::Closed);
-            }
-            Ok(if self.track().count(most)? < most { Look::Yes } else { Look::NotYet(Blocked::Unread) })
-        };
-        self.wait_until(self.room(), look, limit.into())
+        self.wait_until(self.room(), || unless_below(self, most), limit.into())
     }
 
-    pub(super) fn wait_until(
-        &self,
-        event_count: &EventCount,
-        look: impl Fn() -> Result<Look, Stop>,
-        limit: Limit<'_>,
+    pub(super) fn wait_until<'r>(
+        &'r self,
+        event_count: &'r EventCount,
+        look: impl Fn() -> Result<Option<Grounds<'r>>, Stop>,
+        limit: Limit<'r>,
     ) -> Result<bool, RingError> {
-        let waited = self.gate().protected(|| {
-            loop {
-                if let Look::Yes = look()? {
-                    return Ok(true);
-                }
-                if limit.is_over() {
-                    return Ok(false);
-                }
-                let expected = event_count.announce();
-                let Look::NotYet(blocked) = look()? else { return Ok(true) };
-                if self.sleep(event_count, expected, blocked, limit) == Woke::PeerDied {
-                    inherit(self)?;
-                }
-            }
-        });
+        let waited = self.gate().protected(|| wait_until(self, event_count, look, limit));
         match waited {
             Ok(answer) => Ok(answer),
             Err(Stop::Over) => Ok(false),
@@ -125,18 +106,16 @@ impl Ring {
         }
     }
 
-    /// The number of unfinished tasks, up to `most`, and the participant that blocks the wait. The wait also ends when
-    /// that participant dies.
-    fn look_at_tasks(&self, most: usize) -> Result<(usize, Blocked), Refused> {
+    /// The number of unfinished tasks, up to `most`, and the grounds on which there are any.
+    fn look_at_tasks(&self, most: usize) -> Result<(usize, Grounds<'_>), Refused> {
         loop {
             let before = self.received().load(SeqCst);
-            let mut count = self.track().count(most)?;
-            let mut blocked = Blocked::Unread;
+            let (mut count, mut grounds) = self.track().count_on(most)?;
             for (at, entry) in self.table().0.iter().enumerate() {
                 let in_hand = entry.in_hand.load(SeqCst);
                 if in_hand != 0 && matches!(entry.lease.holder(), Holder::Thread(_)) {
                     count += in_hand as usize;
-                    blocked = Blocked::By(at as u32 + 1);
+                    grounds.owner(at as u32 + 1);
                 }
                 if count >= most {
                     break;
@@ -145,16 +124,10 @@ impl Ring {
             // A task may have come, and another been done, after this look. If there was no receipt since, entries only
             // fall, and a task that is half received is still in a record.
             if count > 0 || self.track().count(1)? == 0 && self.received().load(SeqCst) == before {
-                return Ok((count, blocked));
+                return Ok((count, grounds));
             }
         }
     }
-}
-
-/// The state of the awaited condition. If it is not met yet, this includes the participant that blocks the wait.
-pub(super) enum Look {
-    Yes,
-    NotYet(Blocked),
 }
 
 impl<R: Deref<Target = Ring>> Participant<R> {

@@ -53,6 +53,7 @@
 //! Orderings: taking a word is `Acquire`. Passing it on is `SeqCst`, because the next step looks for sleepers. `head`
 //! passes the granules from the last reader to the next writer: `AcqRel` and `Acquire`.
 
+use super::owners::Owners;
 use super::word::{BACKED, KEEP, RecordState, RecordWord};
 use crate::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::atomic::{AtomicU64, expect_to_write, step};
@@ -101,7 +102,7 @@ pub(crate) struct Track<'r> {
 }
 
 /// A record that a participant has reserved or taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) at: u64,
     pub(crate) word: RecordWord,
@@ -119,8 +120,12 @@ pub(crate) struct Reader {
     pub(super) past: Option<u64>,
     /// Whether the reader has just polled for the next message for as long as that pays.
     pub(super) looked: bool,
-    /// The participant that the last walk saw with a message that comes back if the participant dies; 0 for none.
-    pub(super) beside: u32,
+    /// The participants that the last walk saw with a message that comes back if the participant dies.
+    pub(super) beside: Owners,
+    /// The word with which the last walk ended that found nothing.
+    pub(super) end: Claim,
+    /// Whether the reader sleeps if it finds nothing. It then [passes](super::word) the records in writing.
+    pub(super) rests: bool,
 }
 
 impl Reader {
@@ -138,11 +143,6 @@ impl Reader {
         // From time to time one take counts twice: see `hear_now_and_then`.
         self.taken.wrapping_sub(waited) > 2 || self.taken % TRIED_EVERY == TRIED_EVERY - 1
     }
-
-    /// What blocks a consumer that has found no message.
-    pub(super) fn blocked(&self) -> Blocked {
-        if self.beside == 0 { Blocked::Empty } else { Blocked::By(self.beside) }
-    }
 }
 
 /// Once in this many takes a reader tests whether messages come in a stream, but never before its first take.
@@ -153,10 +153,10 @@ const TRIED_EVERY: u32 = 256;
 pub(crate) enum Blocked {
     /// All records are done.
     Empty,
-    /// The next record is a message that no participant has taken.
-    Unread,
-    /// The next record belongs to the living participant with this number.
-    By(u32),
+    /// The next record, as it was seen, is a message that no participant has taken.
+    Unread(Claim),
+    /// The next record, as it was seen, belongs to a living participant.
+    By(Claim),
 }
 
 /// What a walk has recovered from dead participants.
@@ -356,18 +356,26 @@ impl<'r> Track<'r> {
     }
 
     /// Publishes a record that this producer has reserved, as a message. Returns false if others took the producer for
-    /// dead. `announce` notifies the [watchers](super::watch).
+    /// dead. `announce` notifies the [watchers](super::watch). `warn` keeps the receivers awake that
+    /// have passed the record.
     #[inline]
-    pub(crate) fn publish(self, claim: Claim, info: u64, announce: impl Fn()) -> bool {
+    pub(crate) fn publish(self, claim: Claim, info: u64, announce: impl Fn(), warn: impl Fn()) -> bool {
         self.cell(claim.at).info.store(info, Relaxed);
-        self.publish_as(claim, claim.word, announce)
+        self.publish_as(claim, claim.word, announce, warn)
     }
 
     /// Like [`publish`](Self::publish), for a message of `len` bytes that is stored beside the word.
     #[inline]
-    pub(crate) fn publish_beside(self, claim: Claim, len: usize, message: u64, announce: impl Fn()) -> bool {
+    pub(crate) fn publish_beside(
+        self,
+        claim: Claim,
+        len: usize,
+        message: u64,
+        announce: impl Fn(),
+        warn: impl Fn(),
+    ) -> bool {
         self.cell(claim.at).info.store(message, Relaxed);
-        self.publish_as(claim, claim.word.with_beside(len), announce)
+        self.publish_as(claim, claim.word.with_beside(len), announce, warn)
     }
 
     /// Splits a reserved record into messages with the given granules and infos, and publishes all of them at once.
@@ -377,6 +385,7 @@ impl<'r> Track<'r> {
         claim: Claim,
         messages: impl Iterator<Item = (u64, u64)>,
         announce: impl Fn(),
+        warn: impl Fn(),
     ) -> bool {
         let mut at = claim.at;
         let mut first = claim.word;
@@ -392,22 +401,29 @@ impl<'r> Track<'r> {
             }
             at += granules;
         }
-        self.publish_as(claim, first, announce)
+        self.publish_as(claim, first, announce, warn)
     }
 
     #[inline]
-    fn publish_as(self, claim: Claim, published: RecordWord, announce: impl Fn()) -> bool {
+    fn publish_as(self, claim: Claim, published: RecordWord, announce: impl Fn(), warn: impl Fn()) -> bool {
         let ready = published.becomes(RecordState::Ready, claim.word.who());
         announce();
         match self.change(claim, ready) {
             Ok(()) => true,
-            Err(now) => self.publish_late(claim, now, ready, announce),
+            Err(now) => self.publish_late(claim, now, ready, announce, warn),
         }
     }
 
     /// Publishes a record that others have gone past.
     #[cold]
-    fn publish_late(self, claim: Claim, mut now: RecordWord, ready: RecordWord, announce: impl Fn()) -> bool {
+    fn publish_late(
+        self,
+        claim: Claim,
+        mut now: RecordWord,
+        ready: RecordWord,
+        announce: impl Fn(),
+        warn: impl Fn(),
+    ) -> bool {
         let who = claim.word.who();
         let (skipped, passed) =
             (claim.word.becomes(RecordState::Skipped, who), claim.word.becomes(RecordState::Passed, who));
@@ -415,6 +431,7 @@ impl<'r> Track<'r> {
             let to = if now == passed { skipped } else { ready };
             if now == skipped {
                 announce();
+                warn();
             } else if now != passed {
                 break false;
             }
@@ -424,6 +441,7 @@ impl<'r> Track<'r> {
                 Err(other) => now = other,
             }
         };
+        step();
         self.positions.read.0.late.fetch_add(1, Release);
         published
     }
@@ -448,6 +466,7 @@ impl<'r> Track<'r> {
     /// Puts a message back that this consumer has taken.
     pub(crate) fn put_back(self, claim: Claim) -> bool {
         let back = self.change(claim, claim.word.becomes(RecordState::Ready, 0)).is_ok();
+        step();
         self.positions.read.0.late.fetch_add(1, Release);
         back
     }
@@ -457,23 +476,6 @@ impl<'r> Track<'r> {
     #[inline]
     pub(crate) fn info(self, claim: Claim) -> u64 {
         self.cell(claim.at).info.load(Relaxed)
-    }
-
-    /// Finds the first message, from `head` on, for which `is_wanted` returns true.
-    pub(crate) fn first(self, is_wanted: impl Fn(Claim) -> bool) -> Result<Option<Claim>, Refused> {
-        let mut at = self.positions.head.0.load(Acquire);
-        loop {
-            let word = RecordWord(self.cell(at).word.load(SeqCst));
-            let claim = Claim { at, word };
-            match self.relation(word, at) {
-                Relation::Earlier => return Ok(None),
-                Relation::Later => at = self.catch_up(at)?,
-                Relation::Same if word.state() == RecordState::Ready && is_wanted(claim) => {
-                    return Ok(Some(claim));
-                }
-                Relation::Same => at = self.step(at, word)?,
-            }
-        }
     }
 
     /// Makes a reader that has seen no record yet.
@@ -511,10 +513,10 @@ impl<'r> Track<'r> {
             }
             match seen.state() {
                 RecordState::Done => at = self.step(at, seen)?,
-                RecordState::Ready => break Blocked::Unread,
+                RecordState::Ready => break Blocked::Unread(Claim { at, word: seen }),
                 RecordState::Unused => return Err(Refused::Unrecoverable),
                 _ if dead(seen.who()) => self.recover(Claim { at, word: seen }, recovered),
-                _ => break Blocked::By(seen.who()),
+                _ => break Blocked::By(Claim { at, word: seen }),
             }
         };
         if at != first {
@@ -546,7 +548,7 @@ impl<'r> Track<'r> {
     /// Completes or undoes what the dead owner of a record was doing.
     #[cold]
     pub(super) fn recover(self, claim: Claim, recovered: &mut Recovered) {
-        if claim.word.state() == RecordState::Writing && claim.word.granules() == 0 {
+        if claim.word.granules() == 0 {
             self.lower_mark(); // it gave memory back
         }
         if claim.word.state() == RecordState::Copying {
@@ -554,27 +556,6 @@ impl<'r> Track<'r> {
         } else {
             recovered.room |= self.finish(claim);
         }
-    }
-
-    /// Counts the messages that no consumer has received, up to `most`, as of a moment ago.
-    pub(crate) fn count(self, most: usize) -> Result<usize, Refused> {
-        let mut at = self.positions.head.0.load(Acquire);
-        let mut count = 0;
-        while count < most {
-            let seen = RecordWord(self.cell(at).word.load(SeqCst));
-            match self.relation(seen, at) {
-                Relation::Earlier => break,
-                Relation::Later => {
-                    at = self.catch_up(at)?;
-                    count = 0;
-                }
-                Relation::Same => {
-                    count += usize::from(matches!(seen.state(), RecordState::Ready | RecordState::Copying));
-                    at = self.step(at, seen)?;
-                }
-            }
-        }
-        Ok(count)
     }
 
     /// Sets the number of granules with memory to those that are [kept](KEEP). Returns the number before. Must be

@@ -37,6 +37,9 @@ pub(crate) fn trim(ring: &impl Flow, who: u32) -> Result<bool, Refused> {
             None => return Ok(false),
             Some(Err(())) => {}
             Some(Ok(claim)) => {
+                // The words in the hole become as they were before their first use. A receiver that looked there long
+                // ago would not see that they have been used since: see `grounds`.
+                ring.messages().touch();
                 ring.shrink();
                 // An error means that others took this participant for dead, and the record is done.
                 let _ = finish(ring, claim);

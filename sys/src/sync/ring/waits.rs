@@ -4,12 +4,18 @@
 //! | --- | --- | --- |
 //! | a sender, for room | a record is done | the participant that ends a record; the death of the participant that it waits for |
 //! | a receiver, for a message | a message is published | its sender |
+//!
+//! If the participant that would wake a waiter is killed before the wake, the kernel wakes a sleeper at the gate. A
+//! waiter that is not queued there yet sees the change by its [grounds](super::grounds).
 
-use super::flow::{Flow, Stop, finish, inherit, received, reclaim, tell, wake_receivers};
+use super::event_count::EventCount;
+use super::flow::{CLOSED, Flow, Stop, finish, inherit, received, reclaim, tell, wake_receivers};
+use super::grounds::Grounds;
 use super::take::Taking;
 use super::track::{Blocked, Claim, Reader, Recovered};
 use super::trim::trim;
 use super::word::RecordState;
+use crate::deadline::Deadline;
 use crate::futex::Limit;
 use crate::sync::gate::Woke;
 use crate::sync::scope::Refused;
@@ -97,6 +103,10 @@ fn reserve_slow(
             continue;
         }
         let expected = ring.room().announce();
+        let closing = ring.closing();
+        if closing == CLOSED {
+            return Err(Stop::Closed);
+        }
         let blocked = match try_reserve(ring, cursor, granules, who)? {
             Ok(claim) => return Ok(claim),
             // No participant has what the waiter waits for.
@@ -106,10 +116,10 @@ fn reserve_slow(
             Err(Blocked::Empty) => continue,
             Err(blocked) => blocked,
         };
-        if ring.is_closed() {
-            return Err(Stop::Closed);
-        }
-        if ring.sleep(ring.room(), expected, blocked, limit) == Woke::PeerDied {
+        let mut grounds = Grounds::new();
+        grounds.word(ring.closed(), closing);
+        grounds.blocked(ring.track(), blocked);
+        if ring.sleep(ring.room(), expected, &grounds, limit) == Woke::PeerDied {
             inherit(ring)?;
         }
     }
@@ -212,7 +222,8 @@ fn take_slow<T>(
     looked: bool,
 ) -> Result<T, Stop> {
     let mut spun = looked;
-    let mut trimmed = false;
+    let mut slept = false;
+    let mut trims_at = None;
     loop {
         if ring.room().has_sleepers() {
             // There is nothing to read, so the producers have all the room.
@@ -221,23 +232,22 @@ fn take_slow<T>(
         let over = limit.is_over();
         let found = !core::mem::replace(&mut spun, true) && !over && spin.until(|| ring.track().has_come(reader));
         let expected = (!found && !over).then(|| ring.messages().announce());
-        let closed = ring.is_closed();
-        if let Some(taken) = try_take(ring, reader, how)? {
+        let closing = ring.closing();
+        reader.rests = expected.is_some();
+        let taken = try_take(ring, reader, how);
+        reader.rests = false;
+        if let Some(taken) = taken? {
             return Ok(taken);
         }
-        // A participant that dies with a message wakes a sleeper; one that is about to sleep watches the lease.
-        let mut blocked = reader.blocked();
-        if closed {
-            // A producer that reserved a record before the closing may still publish it.
-            let behind = reclaim(ring)?;
-            if blocked == Blocked::Empty {
-                blocked = behind;
-            }
+        // A producer that reserved a record before the closing may still publish it.
+        let mut behind = Blocked::Empty;
+        if closing == CLOSED {
+            behind = reclaim(ring)?;
             match behind {
                 Blocked::Empty => return Err(Stop::Closed),
                 // Another participant receives a packet, and wakes this one afterwards.
-                Blocked::Unread if reader.went_past() => {}
-                Blocked::Unread => continue,
+                Blocked::Unread(_) if reader.went_past() => {}
+                Blocked::Unread(_) => continue,
                 Blocked::By(_) => {}
             }
         }
@@ -245,11 +255,17 @@ fn take_slow<T>(
             return Err(Stop::Over);
         }
         if let Some(expected) = expected {
-            let trims_at = ring.trims_at().filter(|_| !core::mem::replace(&mut trimmed, true));
+            let mut grounds = reader.grounds(ring.track());
+            grounds.word(ring.closed(), closing);
+            grounds.blocked(ring.track(), behind);
+            if !core::mem::replace(&mut slept, true) {
+                trims_at = ring.trims_at();
+            }
             let until = trims_at.map_or(limit, |at| limit.or_sooner(at));
-            match ring.sleep(ring.messages(), expected, blocked, until) {
+            match ring.sleep(ring.messages(), expected, &grounds, until) {
                 Woke::PeerDied => inherit(ring)?,
-                Woke::TimedOut if trims_at.is_some() && !limit.is_over() => {
+                Woke::TimedOut if trims_at.is_some_and(Deadline::has_passed) && !limit.is_over() => {
+                    trims_at = None;
                     trim(ring, who)?;
                 }
                 Woke::Look | Woke::TimedOut | Woke::Never => {}
@@ -259,4 +275,42 @@ fn take_slow<T>(
             return Ok(taken);
         }
     }
+}
+
+/// Waits until a condition is met, within the limit. Returns false if the time ran out or the wait was cancelled.
+/// `look` returns the grounds on which the condition is not met, or `None` if it is. Must be called in a protected
+/// stretch.
+pub(crate) fn wait_until<'r>(
+    ring: &'r impl Flow,
+    event_count: &'r EventCount,
+    look: impl Fn() -> Result<Option<Grounds<'r>>, Stop>,
+    limit: Limit<'r>,
+) -> Result<bool, Stop> {
+    loop {
+        if look()?.is_none() {
+            return Ok(true);
+        }
+        if limit.is_over() {
+            return Ok(false);
+        }
+        let expected = event_count.announce();
+        let Some(grounds) = look()? else { return Ok(true) };
+        if ring.sleep(event_count, expected, &grounds, limit) == Woke::PeerDied {
+            inherit(ring)?;
+        }
+    }
+}
+
+/// Looks whether fewer than `most` messages are unread, for a participant that [waits](wait_until) for that.
+pub(crate) fn unless_below(ring: &impl Flow, most: usize) -> Result<Option<Grounds<'_>>, Stop> {
+    let closing = ring.closing();
+    if closing == CLOSED {
+        return Err(Stop::Closed);
+    }
+    let (count, mut grounds) = ring.track().count_on(most)?;
+    if count < most {
+        return Ok(None);
+    }
+    grounds.word(ring.closed(), closing);
+    Ok(Some(grounds))
 }

@@ -16,14 +16,14 @@
 //! | copying | a consumer copies the message out | the consumer's |
 //! | held | a consumer reads the message in place | the consumer's |
 //! | done | no message any more: read, given up, or padding | |
-//! | passed | skipped, and a watcher has cleared its descriptor and gone past the record | the producer's |
+//! | passed | skipped, and a watcher that has cleared its descriptor has gone past the record, or a consumer that is about to sleep | the producer's |
 //!
 //! | from | to | changed by |
 //! | --- | --- | --- |
 //! | any state of an earlier lap | writing, done (padding) | a producer |
 //! | writing | skipped | a consumer that finds the producer alive |
-//! | writing, skipped | passed | a [watcher](super::watch) that finds the producer alive |
-//! | passed | skipped | the producer, before it announces the message once more |
+//! | writing, skipped | passed | a [watcher](super::watch) that finds the producer alive, or a consumer that sleeps unless it finds a message |
+//! | passed | skipped | the producer, before it announces the message once more and [warns](super::grounds) the consumers |
 //! | writing, skipped | ready | the producer |
 //! | writing, skipped, passed | done | the producer that gives up; any participant, if the producer died |
 //! | ready | copying, held | a consumer |
@@ -52,7 +52,7 @@ pub(crate) enum RecordState {
 }
 
 /// The word.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RecordWord(pub(crate) u64);
 
 /// The bits of the word that hold the length.
