@@ -118,7 +118,7 @@ impl Node {
     /// that uses this mapping. A lease whose holder is known to be dead, although the kernel did not report it, loses
     /// the number. So if the answer is no, no entry is here, or the thread has removed the entry through another
     /// mapping. In that case the word's new state comes after all that the thread did here (acquire). The pending entry
-    /// of the thread may still be this node until its call through the other mapping ends.
+    /// of the thread is the node in the other mapping by then.
     ///
     /// **Seldom wrong as a yes.** A thread takes the word first, and stores its mark afterwards. In between `home` is
     /// the mark of an earlier holder, which is not that of this holder. Only a thread that has itself linked the node

@@ -162,6 +162,8 @@ impl Lease {
         let Some(linked) = here.linked(&self.0) else { return };
         here.set_pending(linked);
         here.unlink(linked);
+        // Once the word is free, another thread may unmap the mapping through which this thread has taken it.
+        here.set_pending(&self.0);
         self.0.word.swap_half(id | WAITERS, 0);
         here.clear_pending();
     }

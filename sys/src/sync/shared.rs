@@ -168,6 +168,8 @@ impl SharedLock {
         let Some(linked) = here.linked(&self.node) else { return };
         here.set_pending(linked);
         here.unlink(linked);
+        // Once the word is free, another thread may unmap the mapping through which this thread has taken it.
+        here.set_pending(&self.node);
         if leave != 0 || !self.node.word.release_free() {
             self.free_contended(leave);
         }

@@ -6,14 +6,15 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::eventfd::EventFd;
 use ossature_sys::faults::sweep::Sweep;
-use ossature_sys::faults::{Armed, Fault, Rule};
+use ossature_sys::faults::{self, Armed, Fault, Rule};
 use ossature_sys::fd::{duplicate, open_standard_streams};
 use ossature_sys::process::{
     self, Argument, Child, ExitStatus, ForkError, Group, Plan, Resource, Rlimit, Signal, Stage, fork,
 };
 use ossature_sys::ptrace;
-use ossature_sys::scope::Shared;
+use ossature_sys::scope::{LockBackend, Shared};
 use ossature_sys::shm::{AttachError, Shm};
 use ossature_sys::sync::lock::Lock;
 
@@ -38,6 +39,7 @@ pub const TESTS: &[Test] = &[
     ("failure_in_the_child_names_its_step", failure_in_the_child_names_its_step),
     ("killed_before_exec_is_told_as_such", killed_before_exec_is_told_as_such),
     ("generation_works_without_a_handler", generation_works_without_a_handler),
+    ("wake_of_a_release_through_another_mapping_survives", wake_of_a_release_through_another_mapping_survives),
     ("deaths_are_told_where_the_list_is_hidden", deaths_are_told_where_the_list_is_hidden),
     ("locks_are_refused_where_no_list_is_kept", locks_are_refused_where_no_list_is_kept),
     ("forgotten_wakes_are_made_up_for_on_old_kernels", forgotten_wakes_are_made_up_for_on_old_kernels),
@@ -307,6 +309,49 @@ fn forgotten_wake_delays_only_a_moment() {
     assert!(lost.hits() > 0);
     drop(lost);
     assert_eq!((sleepers.is_served(0), sleepers.is_served(1)), (1, 1));
+}
+
+/// A thread has taken a lock through one mapping and releases it through another. Before its wake the first mapping
+/// goes away, and the process is killed.
+fn wake_of_a_release_through_another_mapping_survives() {
+    if Shared::backend() != LockBackend::Node {
+        return println!("SKIPPED: no node is pending here");
+    }
+    let lock = Shm::place(Lock::<(), Shared>::shared(())).unwrap();
+    let [is_held, go_on] = [0; 2].map(|_| EventFd::counter(0).unwrap());
+    let mut releases = fork(|| {
+        let [first, second, third] = [0; 3].map(|_| lock.try_clone().unwrap());
+        first.acquire().unwrap();
+        is_held.add(1, PATIENCE).unwrap();
+        go_on.take(PATIENCE).unwrap();
+        let _end = std::thread::spawn(move || {
+            while third.is_locked() {
+                std::thread::yield_now();
+            }
+            drop(first);
+            let _kill = arm(Rule::on("the end", Fault::Kill));
+            let _ = faults::call("the end", || Ok::<(), Errno>(()));
+        });
+        let _before_the_wake = arm(Rule::on("futex", Fault::Delay(PATIENCE)));
+        second.release().unwrap();
+        0
+    })
+    .unwrap();
+    assert_eq!(is_held.take(PATIENCE), Ok(Some(1)));
+    let mut waits = fork(|| {
+        lock.acquire().unwrap();
+        0
+    })
+    .unwrap();
+    handover::until("the child sleeps", || handover::asleep(&waits));
+    go_on.add(1, PATIENCE).unwrap();
+    assert_eq!(releases.wait_timeout(PATIENCE).unwrap().and_then(|end| end.signal()), Some(9));
+    let end = waits.wait_timeout(PATIENCE).unwrap();
+    if end.is_none() {
+        waits.kill().unwrap();
+        waits.wait().unwrap();
+    }
+    assert_eq!(end, Some(ExitStatus::Code(0)), "the wake is lost");
 }
 
 fn deaths_are_told_where_the_list_is_hidden() {
