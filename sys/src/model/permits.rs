@@ -81,8 +81,8 @@ impl Listed for Slot {
         link(&self.0);
     }
 
-    fn is_listed(&self, (): ()) -> bool {
-        has_linked(&self.0)
+    fn linked(&self, (): ()) -> Option<impl FnOnce()> {
+        has_linked(&self.0).then_some(|| unlink(&self.0))
     }
 
     fn leave(&self, (): ()) -> bool {
@@ -92,10 +92,6 @@ impl Listed for Slot {
             unlink(&self.0);
         }
         is_listed
-    }
-
-    fn unlink(&self, (): ()) {
-        unlink(&self.0);
     }
 }
 

@@ -229,7 +229,8 @@ impl<S: Scope, const N: usize> Units<S, N> {
         loop {
             match self.gate.protected(|| self.wait(table, &mut waiting)) {
                 Step::Done(answer) => return answer,
-                Step::Table if !table.move_to_count(self, limit)? => return Ok(false),
+                // A unit may have come to the count while this thread waited for the table's lock.
+                Step::Table if !table.move_to_count(self, limit)? => return Ok(self.take()),
                 Step::Table | Step::Again => {}
             }
         }
@@ -302,6 +303,8 @@ impl<S: Scope, const N: usize> Units<S, N> {
                 self.pass_on(|| table.free_in_slots());
                 Some(Step::Table)
             }
+            // A unit may be there whose giver was stopped before its wake. The limit is over, so this look is the last.
+            Woke::TimedOut if Self::IS_TABLED || count(self.state()) != 0 => None,
             Woke::TimedOut => Some(Step::Done(Ok(R::default()))),
             Woke::Never => Some(Step::Done(Err(Refused::WouldDeadlock))),
         }

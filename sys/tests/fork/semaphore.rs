@@ -1,8 +1,10 @@
 //! The semaphore between processes, after a death.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::mpsc::channel;
 
 use ossature_sys::eventfd::EventFd;
+use ossature_sys::futex::{Cancel, Limit};
 use ossature_sys::process::{Child, ExitStatus, ForkError, fork};
 use ossature_sys::ptrace::{self, State};
 use ossature_sys::scope::{LockBackend, Shared};
@@ -24,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ("kill_at_any_instant_keeps_a_permits_unit", kill_at_any_instant_keeps_a_permits_unit),
     ("kill_at_any_instant_of_a_forget_keeps_account", kill_at_any_instant_of_a_forget_keeps_account),
     ("kill_at_any_instant_of_a_bare_take_from_a_slot_keeps_account", kill_at_any_instant_of_a_bare_take),
+    ("unit_that_comes_while_a_mover_is_stopped_is_taken", unit_that_comes_while_a_mover_is_stopped_is_taken),
     ("fork_refuses_while_a_permit_is_held", fork_refuses_while_a_permit_is_held),
     ("handoff_lock_is_released_by_another_process", handoff_lock_is_released_by_another_process),
 ];
@@ -304,6 +307,55 @@ fn kill_at_any_instant_of_a_bare_take() {
         semaphore.release(1).unwrap();
     };
     at_any_instant(7, in_a_slot, turn, has_one_unit_or_lost_it);
+}
+
+/// A child is stopped while it moves a unit, with the table's lock. A waiter waits for that lock. A unit comes that
+/// needs no lock, and then the waiter's time is over.
+fn unit_that_comes_while_a_mover_is_stopped_is_taken() {
+    if !permits_have_owners() {
+        return;
+    }
+    for is_bare in [false, true] {
+        let semaphore = place(2);
+        let mut child = fork(|| {
+            ptrace::stop_for_tracer().unwrap();
+            drop(semaphore.permit().unwrap());
+            0
+        })
+        .unwrap();
+        assert!(matches!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(_)))));
+        let mut held = semaphore.permit().ok();
+        while semaphore.value() == 1 {
+            ptrace::single_step(&child).unwrap();
+            assert!(matches!(ptrace::wait(&mut child, PATIENCE), Ok(Some(State::Stopped(_)))));
+        }
+        // The unit has left the count and is not in its slot yet.
+        let (cancel, semaphore_of_all) = (Cancel::new(), &*semaphore);
+        let (tell, told) = channel();
+        let is_taken = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                tell.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+                let limit = Limit::from(&cancel);
+                if is_bare {
+                    semaphore_of_all.acquire_timeout(limit).unwrap()
+                } else {
+                    semaphore_of_all.permit_timeout(limit).unwrap().is_some()
+                }
+            });
+            let stat = std::path::Path::new("/proc").join(told.recv().unwrap()).join("stat");
+            until("the waiter sleeps", || std::fs::read_to_string(&stat).unwrap().contains(") S "));
+            if is_bare {
+                semaphore.release(1).unwrap();
+            } else {
+                held = None;
+            }
+            cancel.cancel();
+            waiter.join().unwrap()
+        });
+        assert!(is_taken, "bare: {is_bare}");
+        drop(held);
+        kill(child);
+    }
 }
 
 fn fork_refuses_while_a_permit_is_held() {

@@ -118,6 +118,12 @@ fn killed_user_of_a_further_slot_leaves_the_unit_to_a_sleeper_that_did_not_watch
     });
 }
 
+fn until(so: &AtomicBool) {
+    while !so.load(SeqCst) {
+        thread::yield_now();
+    }
+}
+
 fn until_sleep(count: usize) {
     while sleepers() < count {
         thread::yield_now();
@@ -189,6 +195,57 @@ fn killed_taker_and_killed_mender_leave_the_unit_to_a_sleeper() {
         let died = Permits::doomed(steps, || permits.use_one(4, Limit::NEVER)).is_none();
         pass_time();
         dies_with_it.join().unwrap();
+        patient.join().unwrap();
+        assert_eq!(permits.value(), 1);
+        died
+    });
+}
+
+/// Four sleepers watch the only slot, which is held. A participant has brought a second slot into use, and dies before
+/// it says so. The first sleeper completes its work, and gets the unit. Two others give up, which the dead participant
+/// and the first sleeper have woken. Then the first sleeper dies with the unit. The last sleeper must know of the slot
+/// from it.
+#[test]
+fn sleeper_learns_of_a_further_slot_from_the_mender() {
+    at_every_step(0, |steps| {
+        let (permits, cancel) = (Arc::new(Permits::new(1)), Arc::new(Cancel::new()));
+        let [has_it, may_die] = [(); 2].map(|()| std::sync::Arc::new(AtomicBool::new(false)));
+        assert!(permits.keep(1, Limit::NEVER));
+        let mender = {
+            let (permits, has_it, may_die) = (permits.clone(), has_it.clone(), may_die.clone());
+            thread::spawn(move || {
+                let take_and_die = || {
+                    assert!(permits.keep(2, Limit::NEVER));
+                    has_it.store(true, SeqCst);
+                    until(&may_die);
+                    die();
+                };
+                assert!(Permits::doomed(u32::MAX, take_and_die).is_none());
+                pass_time();
+            })
+        };
+        until_sleep(1);
+        let hasty = [3, 4].map(|id| {
+            let (permits, cancel) = (permits.clone(), cancel.clone());
+            let hasty = thread::spawn(move || permits.use_one(id, Limit::from(&*cancel)));
+            until_sleep(id as usize - 1);
+            hasty
+        });
+        let patient = user(&permits, 5);
+        until_sleep(4);
+        permits.release(1);
+        let died = Permits::doomed(steps, || permits.keep(9, Limit::NEVER)).is_none();
+        if !died {
+            permits.release(1);
+        }
+        until(&has_it);
+        cancel.cancel();
+        for hasty in hasty {
+            hasty.join().unwrap();
+        }
+        may_die.store(true, SeqCst);
+        mender.join().unwrap();
+        pass_time();
         patient.join().unwrap();
         assert_eq!(permits.value(), 1);
         died

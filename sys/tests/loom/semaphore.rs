@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
 use ossature_sys::futex::{Cancel, Limit};
-use ossature_sys::model::{KillableUnits, doomed};
+use ossature_sys::model::{KillableUnits, doomed, stopped};
 
 use crate::explore;
 
@@ -113,6 +113,24 @@ fn what_a_killed_release_gave_is_had_by_those_who_sleep() {
             }
             taker.join().unwrap();
             assert!(units.value() >= 1);
+        });
+    }
+}
+
+/// The releaser is stopped before its wake, and then the taker's time is over.
+#[test]
+fn unit_of_a_stopped_releaser_is_taken_in_the_last_look() {
+    for steps in 0..STEPS {
+        explore(move || {
+            let (units, cancel) = (Arc::new(KillableUnits::new(0)), Arc::new(Cancel::new()));
+            let taker = {
+                let (units, cancel) = (units.clone(), cancel.clone());
+                thread::spawn(move || units.take(Limit::from(&*cancel)))
+            };
+            let _ = stopped(steps, || units.give(1));
+            let value = units.value();
+            cancel.cancel();
+            assert!(taker.join().unwrap() || value == 0);
         });
     }
 }

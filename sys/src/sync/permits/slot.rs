@@ -89,12 +89,12 @@ pub trait Listed: Sized {
     fn set_pending(&self, thread: Self::Thread);
     /// Links the pending word, which the thread owns.
     fn link(&self, thread: Self::Thread, depth: u32);
-    /// Whether the thread has linked the word, through any mapping of it.
-    fn is_listed(&self, thread: Self::Thread) -> bool;
+    /// Returns what unlinks the word if the thread has linked it, through any mapping of it. Another entry is pending
+    /// at that time. Through another mapping the word is found only while the thread owns it, so the caller asks before
+    /// it changes the word.
+    fn linked(&self, thread: Self::Thread) -> Option<impl FnOnce()>;
     /// Makes the word pending and unlinks it. Returns false, and does nothing, if the thread has not linked it.
     fn leave(&self, thread: Self::Thread) -> bool;
-    /// Unlinks the word, if the thread has linked it. Another entry is pending.
-    fn unlink(&self, thread: Self::Thread);
 }
 
 /// A slot in shared memory. Zero bytes are a slot that was never used.
@@ -206,8 +206,8 @@ impl Listed for Slot {
     }
 
     #[inline]
-    fn is_listed(&self, thread: Here) -> bool {
-        thread.0.linked(&self.0).is_some()
+    fn linked(&self, thread: Here) -> Option<impl FnOnce()> {
+        thread.0.linked(&self.0).map(|node| move || thread.0.unlink(node))
     }
 
     #[inline]
@@ -215,13 +215,8 @@ impl Listed for Slot {
         let Some(node) = thread.0.linked(&self.0) else { return false };
         thread.0.set_pending(node);
         thread.0.unlink(node);
+        // Once the word is free, another thread may unmap the mapping through which this thread has taken it.
+        thread.0.set_pending(&self.0);
         true
-    }
-
-    #[inline]
-    fn unlink(&self, thread: Here) {
-        if let Some(node) = thread.0.linked(&self.0) {
-            thread.0.unlink(node);
-        }
     }
 }

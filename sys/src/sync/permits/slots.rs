@@ -160,7 +160,13 @@ impl<K: RawLock, L: Listed, const N: usize> Slots<K, L, N> {
         loop {
             match units.gate().protected(|| self.wait(units, here, id, depth, &mut waiting)) {
                 Step::Done(answer) => return answer,
-                Step::Table if !self.bring_in(units, limit)? => return Ok(None),
+                // A unit may have come to a slot while this thread waited for the table's lock.
+                Step::Table if !self.bring_in(units, limit)? => {
+                    return Ok(units.gate().protected(|| match self.look(true) {
+                        Seen::Free(at) => self.take_from(units, here, id, depth, at),
+                        Seen::Moving | Seen::Nothing => None,
+                    }));
+                }
                 Step::Table | Step::Again => {}
             }
         }
@@ -188,16 +194,8 @@ impl<K: RawLock, L: Listed, const N: usize> Slots<K, L, N> {
             let seen = units.state();
             match self.look(is_last && count(seen) == 0) {
                 Seen::Free(at) => {
-                    let Some(slot) = self.slots.get(at) else { return Step::Again };
-                    // While it is pending the kernel cares for a free slot, but before Linux 6.2 not for a dead one's.
-                    let cared_for = u32::from(slot.half() == FREE);
-                    units.pass_on(|| free().saturating_sub(cared_for));
-                    slot.set_pending(here);
-                    if change_free(slot, id | WAITERS) {
-                        slot.link(here, depth);
-                        return Step::Done(Ok(Some(Ticket::of(at as u32))));
-                    }
-                    return Step::Again;
+                    let taken = self.take_from(units, here, id, depth, at);
+                    return taken.map_or(Step::Again, |ticket| Step::Done(Ok(Some(ticket))));
                 }
                 Seen::Nothing if count(seen) == 0 => {}
                 Seen::Nothing | Seen::Moving => {
@@ -212,6 +210,23 @@ impl<K: RawLock, L: Listed, const N: usize> Slots<K, L, N> {
                 return step;
             }
         }
+    }
+
+    /// Takes the unit in a slot that was seen free, if it still is. Must be called in a protected stretch.
+    fn take_from<S>(&self, units: &Units<S, N>, here: L::Thread, id: u32, depth: u32, at: usize) -> Option<Ticket>
+    where
+        S: Scope<Gate: WatchingGate>,
+    {
+        let slot = self.slots.get(at)?;
+        // While it is pending the kernel cares for a free slot, but before Linux 6.2 not for a dead one's.
+        let cared_for = u32::from(slot.half() == FREE);
+        units.pass_on(|| Permits::<S, N>::free_in_slots(self).saturating_sub(cared_for));
+        slot.set_pending(here);
+        if !change_free(slot, id | WAITERS) {
+            return None;
+        }
+        slot.link(here, depth);
+        Some(Ticket::of(at as u32))
     }
 
     /// Runs `change` in a protected stretch with the table's lock held, after repairing the table if a holder died.
@@ -422,14 +437,12 @@ where
     fn disown(&self, units: &Units<S, N>, ticket: &Ticket, limit: Limit<'_>) -> bool {
         let Some(slot) = self.slots.get(ticket.at as usize) else { return true };
         let Some((here, id)) = L::thread() else { return true };
-        if !slot.is_listed(here) {
-            return true;
-        }
+        let Some(unlink) = slot.linked(here) else { return true };
         let moved = self.locked(units, limit, || {
             // What is linked and not this thread's by its word is nothing to the kernel.
             slot.change(id | WAITERS, LEAVING);
             step();
-            slot.unlink(here);
+            unlink();
             units.change(|state| Some(state.wrapping_sub(SLOTTED) | MOVING));
             step();
             slot.change(LEAVING, EMPTY);
