@@ -126,6 +126,8 @@ impl Share for Among<'_> {
 
     fn unlink(&self) {
         self.here.unlink(self.node);
+        // Once the word is free, another thread may unmap the mapping through which this thread has taken it.
+        self.here.set_pending(&self.slot.node);
     }
 
     fn wake(&self) {
