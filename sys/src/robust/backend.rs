@@ -101,10 +101,18 @@ pub(super) fn id_place(this: *const u8, head: &Head) -> *const u32 {
 }
 
 /// The backend of this process, determined at the first call.
+#[inline]
 pub(crate) fn lock_backend() -> LockBackend {
     // Acquire: a thread that sees the form also sees the distance, which was stored before.
     match FORM.load(Acquire) {
         NODE => LockBackend::Node,
+        form => other_backend(form),
+    }
+}
+
+#[cold]
+fn other_backend(form: u8) -> LockBackend {
+    match form {
         PTHREAD => LockBackend::Pthread,
         UNSUPPORTED => LockBackend::Unsupported,
         _ => learn(),

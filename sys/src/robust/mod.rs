@@ -252,6 +252,11 @@ impl RobustList<'_> {
         KERNEL_LIMIT as u32
     }
 
+    /// Whether the list has more than this number of entries.
+    pub(crate) fn has_more_than(self, entries: usize) -> bool {
+        self.entries().nth(entries).is_some()
+    }
+
     /// The maximum number of entries of the list with one more; `None` when the kernel might not walk that many.
     pub(crate) fn room(self) -> Option<u32> {
         let first = self.head.list.load(Relaxed);
@@ -271,12 +276,12 @@ impl RobustList<'_> {
         (depth <= HOLDINGS_MAX).then_some(depth)
     }
 
-    /// Links a node whose word this thread owns into an empty list. The node must be pending.
+    /// Links a node whose word this thread owns into an empty list. The node must be pending. `id` is the thread's.
     ///
     /// `depth` is left as it was: any number is a bound of one entry.
     #[inline(always)]
-    pub(crate) fn link_alone(self, node: &Node) {
-        node.home.store(node.mark(), Relaxed);
+    pub(crate) fn link_alone(self, node: &Node, id: u32) {
+        node.home.store(node.mark_of(id), Relaxed);
         node.next.store(self.end(), Relaxed);
         // `prev` is not read while a node is at the front, and is set when another comes before it.
         compiler_fence(SeqCst);

@@ -98,7 +98,13 @@ impl Node {
     /// for one address.
     #[inline(always)]
     pub(super) fn mark(&self) -> usize {
-        core::ptr::from_ref(self).expose_provenance() ^ spread(self.word.futex() & OWNER)
+        self.mark_of(self.word.futex() & OWNER)
+    }
+
+    /// The [mark](Self::mark) of the owner with this number.
+    #[inline(always)]
+    pub(super) fn mark_of(&self, owner: u32) -> usize {
+        core::ptr::from_ref(self).expose_provenance() ^ spread(owner)
     }
 
     /// The address of the node where the owner of the word has linked it, if `home` is the owner's mark. Any number

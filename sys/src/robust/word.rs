@@ -194,8 +194,7 @@ impl LockWord {
     /// Frees a word that the caller holds, regardless of its bits; later loads are not moved before it.
     #[inline(always)]
     pub(crate) fn free(&self) {
-        let seen = self.0.load(Relaxed);
-        self.0.swap(with_half(seen, 0), SeqCst);
+        self.0.fetch_and(!FUTEX, SeqCst);
     }
 
     /// Changes the futex half from `from` to `to`, and starts a generation; false when it has another value. For

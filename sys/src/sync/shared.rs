@@ -391,9 +391,10 @@ unsafe impl RawLock for SharedLock {
     #[inline]
     fn take(&self, limit: Limit<'_>) -> Result<bool, Refused> {
         if let Some(here) = RobustList::if_empty() {
+            let id = here.id();
             here.set_pending(&self.node);
-            if self.node.word.take_free(here.id()) {
-                here.link_alone(&self.node);
+            if self.node.word.take_free(id) {
+                here.link_alone(&self.node, id);
                 here.clear_pending();
                 return Ok(true);
             }

@@ -178,10 +178,11 @@ impl Listed for Slot {
     #[inline(always)]
     fn take_alone(&self) -> bool {
         let Some(here) = RobustList::if_empty() else { return false };
+        let id = here.id();
         here.set_pending(&self.0);
-        let is_taken = self.0.word.take_free(here.id() | WAITERS);
+        let is_taken = self.0.word.take_free(id | WAITERS);
         if is_taken {
-            here.link_alone(&self.0);
+            here.link_alone(&self.0, id);
         }
         here.clear_pending();
         is_taken

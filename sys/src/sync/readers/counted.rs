@@ -69,8 +69,8 @@ impl<G: Gate> Readers for Counted<G> {
     type Slot = ();
 
     #[inline(always)]
-    fn enter<'s>(&self, _: &'s [()]) -> Result<Option<&'s ()>, Refused> {
-        Ok(self.try_enter().then_some(&()))
+    fn enter<'s>(&self, _: &'s [()]) -> Option<&'s ()> {
+        self.try_enter().then_some(&())
     }
 
     fn enter_with_turn<'s>(&self, _: &'s [()], limit: Limit<'_>) -> Result<Option<&'s ()>, Refused> {

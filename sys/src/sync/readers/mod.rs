@@ -75,17 +75,22 @@ pub trait Readers {
     /// The place of one share, which a reader keeps.
     type Slot: Send + Sync + core::fmt::Debug;
 
-    /// Takes a share. Returns `None` if the lock is closed, or if a share can only be taken with the turn. The same
-    /// holds for a search that is long because others take shares all the time.
+    /// Takes a share in the usual case: the lock is open, and the first attempt finds a share.
+    fn enter<'s>(&self, slots: &'s [Self::Slot]) -> Option<&'s Self::Slot>;
+
+    /// Takes a share after [`enter`](Self::enter) took none. Returns `None` if the lock is closed, or if a share can
+    /// only be taken with the turn. The same holds for a search that is long because others take shares all the time.
     ///
     /// # Errors
     /// Why a share cannot be taken.
-    fn enter<'s>(&self, slots: &'s [Self::Slot]) -> Result<Option<&'s Self::Slot>, Refused>;
+    fn enter_slow<'s>(&self, _slots: &'s [Self::Slot]) -> Result<Option<&'s Self::Slot>, Refused> {
+        Ok(None)
+    }
 
     /// Takes a share for the holder of the turn, for which the lock is open. Returns `None` if the limit is over.
     ///
     /// # Errors
-    /// As for [`enter`](Self::enter).
+    /// As for [`enter_slow`](Self::enter_slow).
     fn enter_with_turn<'s>(&self, slots: &'s [Self::Slot], limit: Limit<'_>)
     -> Result<Option<&'s Self::Slot>, Refused>;
 
@@ -94,9 +99,14 @@ pub trait Readers {
         false
     }
 
-    /// Gives the share back. In a forked child of its reader this does nothing. Returns false if the reader has the
-    /// turn in its place, which the caller then releases.
+    /// Gives the share back in the usual case. Returns false, and does nothing, in any other.
     fn leave(&self, slot: &Self::Slot) -> bool;
+
+    /// Gives the share back after [`leave`](Self::leave) did not. In a forked child of its reader this does nothing.
+    /// Returns false if the reader has the turn in its place, which the caller then releases.
+    fn leave_slow(&self, _slot: &Self::Slot) -> bool {
+        true
+    }
 
     /// Whether the calling thread is known to have a share, which stops it from becoming the writer. If so, waits until
     /// the limit is over.
@@ -159,16 +169,18 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
     #[inline]
     pub(crate) fn read<'s>(&self, slots: &'s [R::Slot], limit: Limit<'_>) -> Result<Option<&'s R::Slot>, Refused> {
         match self.readers.enter(slots) {
-            Ok(None) => self.read_slow(slots, limit),
-            answer => answer,
+            None => self.read_slow(slots, limit),
+            share => Ok(share),
         }
     }
 
+    /// [`read`](Self::read) after [`enter`](Readers::enter) took no share.
     #[cold]
     #[inline(never)]
-    fn read_slow<'s>(&self, slots: &'s [R::Slot], limit: Limit<'_>) -> Result<Option<&'s R::Slot>, Refused> {
-        if !self.take_turn(limit)? {
-            return Ok(None);
+    pub(crate) fn read_slow<'s>(&self, slots: &'s [R::Slot], limit: Limit<'_>) -> Result<Option<&'s R::Slot>, Refused> {
+        let share = self.readers.enter_slow(slots)?;
+        if share.is_some() || !self.take_turn(limit)? {
+            return Ok(share);
         }
         let entered = self.readers.enter_with_turn(slots, limit);
         if !matches!(entered, Ok(Some(_)) if R::keeps_turn()) {
@@ -182,6 +194,14 @@ impl<L: RawLock, R: Readers> Turns<L, R> {
     #[inline]
     pub(crate) fn leave(&self, slot: &R::Slot) {
         if !self.readers.leave(slot) {
+            self.leave_slow(slot);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_slow(&self, slot: &R::Slot) {
+        if !self.readers.leave_slow(slot) {
             // SAFETY: the reader has had the turn since it began to read; in a forked child this does nothing.
             unsafe { self.turn.release() };
         }

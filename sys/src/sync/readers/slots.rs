@@ -16,7 +16,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
 use super::extent::{Extent, InTable};
-use super::table::{self, Entry, Share};
+use super::table::{self, Share};
 use super::{ABANDONED, CLOSED, Readers};
 use crate::atomic::AtomicU32;
 use crate::futex::{self, Limit, Reach};
@@ -47,12 +47,15 @@ pub struct Table {
 const SHORT: usize = 8;
 
 /// A slot as used by a thread whose list contains nothing else.
+#[derive(Clone, Copy)]
 struct Only<'s> {
     slot: &'s Slot,
     here: RobustList<'s>,
+    id: u32,
 }
 
 /// A slot as used by any thread.
+#[derive(Clone, Copy)]
 struct Among<'s> {
     slot: &'s Slot,
     /// The same node where this thread has linked it, perhaps in another mapping.
@@ -88,7 +91,7 @@ impl Share for Only<'_> {
 
     #[inline(always)]
     fn link(&self) {
-        self.here.link_alone(&self.slot.node);
+        self.here.link_alone(&self.slot.node, self.id);
     }
 
     #[inline(always)]
@@ -179,12 +182,12 @@ impl Table {
     /// `turn` is the limit of the holder of the turn. Without the turn the search ends early.
     #[cold]
     #[inline(never)]
-    fn enter_slow<'s>(&self, slots: &'s [Slot], turn: Option<Limit<'_>>) -> Result<Option<&'s Slot>, Refused> {
+    fn take<'s>(&self, slots: &'s [Slot], turn: Option<Limit<'_>>) -> Result<Option<&'s Slot>, Refused> {
         let has_turn = turn.is_some();
-        if lock_backend() == LockBackend::Pthread {
-            return Ok(slots.first().filter(|_| has_turn));
-        }
-        let Some((here, id)) = RobustList::current() else { return Err(Refused::Unlisted) };
+        let Some((here, id)) = RobustList::current() else {
+            let keeps_turn = lock_backend() == LockBackend::Pthread;
+            return if keeps_turn { Ok(slots.first().filter(|_| has_turn)) } else { Err(Refused::Unlisted) };
+        };
         if let Some(slot) = self.own(slots, here, id) {
             if let Some(deeper) = slot.node.deeper.load(Relaxed).checked_add(1) {
                 slot.node.deeper.store(deeper, Relaxed);
@@ -196,32 +199,18 @@ impl Table {
         }
         let Some(depth) = here.room() else { return Err(Refused::TooMany) };
         let enter =
-            |slot: &'s Slot| table::enter(&Among { slot, node: &slot.node, here, depth }, &self.state, id, has_turn);
+            |slot: &'s Slot| table::enter(Among { slot, node: &slot.node, here, depth }, &self.state, id, has_turn);
         self.extent.take(slots, id, turn.unwrap_or(Limit::NOW), enter)
     }
 
     /// The calling thread's slot.
     fn own<'s>(&self, slots: &'s [Slot], here: RobustList<'s>, id: u32) -> Option<&'s Slot> {
         let mine = |slot: &&Slot| slot.node.word.futex() & OWNER == id && here.linked(&slot.node).is_some();
-        let bound = here.bound() as usize;
-        match if bound > SHORT { self.extent.if_few(slots, bound) } else { None } {
+        // The bound of a short list may be a high number, left from a longer one.
+        match if here.has_more_than(SHORT) { self.extent.if_few(slots, here.bound() as usize) } else { None } {
             Some(mut few) => few.find(mine),
             None => here.numbers().find_map(|number| slots.get(number as usize).filter(mine)),
         }
-    }
-
-    /// Gives a share back the slow way. Returns false if the reader has the turn in its place.
-    #[cold]
-    #[inline(never)]
-    fn leave_slow(&self, slot: &Slot) -> bool {
-        // A thread without a list has no share, nor does a forked child of the reader.
-        let Some((here, _)) = RobustList::current() else { return lock_backend() != LockBackend::Pthread };
-        let Some(node) = here.linked(&slot.node) else { return true };
-        match slot.node.deeper.load(Relaxed) {
-            0 => table::leave(&Among { slot, node, here, depth: 0 }, &self.state),
-            deeper => slot.node.deeper.store(deeper - 1, Relaxed),
-        }
-        true
     }
 }
 
@@ -229,20 +218,22 @@ impl Readers for Table {
     type Slot = Slot;
 
     #[inline]
-    fn enter<'s>(&self, slots: &'s [Slot]) -> Result<Option<&'s Slot>, Refused> {
-        if let (false, Some(here)) = (self.is_closed(), RobustList::if_empty()) {
-            let id = here.id();
-            if let Some(slot) = self.extent.first(slots, id) {
-                if table::enter(&Only { slot, here }, &self.state, id, false) == Entry::Entered {
-                    return Ok(Some(slot));
-                }
-            }
+    fn enter<'s>(&self, slots: &'s [Slot]) -> Option<&'s Slot> {
+        if self.is_closed() {
+            return None;
         }
-        self.enter_slow(slots, None)
+        let here = RobustList::if_empty()?;
+        let id = here.id();
+        let slot = self.extent.first(slots, id)?;
+        table::enter_free(Only { slot, here, id }, &self.state, id).then_some(slot)
+    }
+
+    fn enter_slow<'s>(&self, slots: &'s [Slot]) -> Result<Option<&'s Slot>, Refused> {
+        self.take(slots, None)
     }
 
     fn enter_with_turn<'s>(&self, slots: &'s [Slot], limit: Limit<'_>) -> Result<Option<&'s Slot>, Refused> {
-        self.enter_slow(slots, Some(limit))
+        self.take(slots, Some(limit))
     }
 
     fn keeps_turn() -> bool {
@@ -251,9 +242,21 @@ impl Readers for Table {
 
     #[inline]
     fn leave(&self, slot: &Slot) -> bool {
-        match RobustList::if_only(&slot.node) {
-            Some(here) if slot.node.deeper.load(Relaxed) == 0 => table::leave(&Only { slot, here }, &self.state),
-            _ => return self.leave_slow(slot),
+        let Some(here) = RobustList::if_only(&slot.node) else { return false };
+        if slot.node.deeper.load(Relaxed) != 0 {
+            return false;
+        }
+        table::leave(Only { slot, here, id: 0 }, &self.state);
+        true
+    }
+
+    fn leave_slow(&self, slot: &Slot) -> bool {
+        // A thread without a list has no share, nor does a forked child of the reader.
+        let Some((here, _)) = RobustList::current() else { return lock_backend() != LockBackend::Pthread };
+        let Some(node) = here.linked(&slot.node) else { return true };
+        match slot.node.deeper.load(Relaxed) {
+            0 => table::leave(Among { slot, node, here, depth: 0 }, &self.state),
+            deeper => slot.node.deeper.store(deeper - 1, Relaxed),
         }
         true
     }

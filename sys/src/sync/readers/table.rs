@@ -40,7 +40,7 @@ const FREE: u32 = 0;
 const DEAD: [u32; 2] = [DIED | WAITERS, DIED];
 
 /// One share, as seen by the thread that wants to change it. The model checker has its own implementation.
-pub(crate) trait Share {
+pub(crate) trait Share: Copy {
     /// The share's word.
     fn word(&self) -> &LockWord;
     /// Makes the share the pending entry of the thread's list for the steps that follow.
@@ -86,55 +86,73 @@ fn is_closed(state: &AtomicU32) -> bool {
 /// Takes the share for the thread with this id, and gives it back if the lock is closed. The holder of the turn need
 /// not check.
 #[inline(always)]
-pub(crate) fn enter(share: &impl Share, state: &AtomicU32, id: u32, has_turn: bool) -> Entry {
+pub(crate) fn enter(share: impl Share, state: &AtomicU32, id: u32, has_turn: bool) -> Entry {
     share.set_pending();
-    let entry = if !take(share, id | WAITERS) {
-        Entry::Taken
-    } else if !has_turn && is_closed(state) {
-        back_out(share, state);
-        Entry::Closed
-    } else {
-        share.link();
-        Entry::Entered
-    };
-    share.clear_pending();
-    entry
-}
-
-#[inline(always)]
-fn take(share: &impl Share, mine: u32) -> bool {
-    if !share.word().swap_half(FREE, mine) {
-        if !DEAD.iter().any(|&dead| share.word().swap_half(dead, mine)) {
-            return false;
+    if !share.word().swap_half(FREE, id | WAITERS) {
+        if !DEAD.iter().any(|&dead| share.word().swap_half(dead, id | WAITERS)) {
+            share.clear_pending();
+            return Entry::Taken;
         }
         share.was_dead();
     }
+    if keep(share, state, has_turn) { Entry::Entered } else { Entry::Closed }
+}
+
+/// [`enter`] for a share that is free, without the turn. Returns whether the thread has the share.
+#[inline(always)]
+pub(crate) fn enter_free(share: impl Share, state: &AtomicU32, id: u32) -> bool {
+    share.set_pending();
+    if !share.word().swap_half(FREE, id | WAITERS) {
+        share.clear_pending();
+        return false;
+    }
+    keep(share, state, false)
+}
+
+/// Keeps a share that was just taken, unless the lock is closed.
+#[inline(always)]
+fn keep(share: impl Share, state: &AtomicU32, has_turn: bool) -> bool {
     share.changed();
+    if !has_turn && is_closed(state) {
+        return back_out(share, state);
+    }
+    share.link();
+    share.clear_pending();
     true
 }
 
+/// Gives the share back, and returns false. The callers have nothing left to do, so they save no registers.
 #[cold]
 #[inline(never)]
-fn back_out(share: &impl Share, state: &AtomicU32) {
+fn back_out(share: impl Share, state: &AtomicU32) -> bool {
     give(share, state);
+    false
 }
 
 /// Gives the share back.
 #[inline(always)]
-pub(crate) fn leave(share: &impl Share, state: &AtomicU32) {
+pub(crate) fn leave(share: impl Share, state: &AtomicU32) {
     share.set_pending();
     share.unlink();
     give(share, state);
-    share.clear_pending();
 }
 
+/// Frees the share, which is pending, and ends that.
 #[inline(always)]
-fn give(share: &impl Share, state: &AtomicU32) {
+fn give(share: impl Share, state: &AtomicU32) {
     share.word().free();
     share.changed();
     if is_closed(state) {
-        share.wake();
+        return give_to_writer(share);
     }
+    share.clear_pending();
+}
+
+#[cold]
+#[inline(never)]
+fn give_to_writer(share: impl Share) {
+    share.wake();
+    share.clear_pending();
 }
 
 /// Sleeps on the share until it has no owner. Returns false if the limit is over. The lock is closed.

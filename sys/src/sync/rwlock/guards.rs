@@ -15,6 +15,31 @@ pub(super) type Raw<S> = Turns<<S as Scope>::Lock, <S as Scope>::Readers>;
 /// The place of one reader's share.
 pub(super) type Slot<S> = <<S as Scope>::Readers as Readers>::Slot;
 
+/// What both guards have: the data, which this thread may read as long as the value lives.
+pub(super) struct Held<'l, T: ?Sized, S: Scope> {
+    pub(super) raw: &'l Raw<S>,
+    pub(super) data: &'l UnsafeCell<T>,
+    /// Raw pointers are not Send, so neither are the guards.
+    pub(super) stays: PhantomData<StaysInItsThread>,
+}
+
+// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
+unsafe impl<T: ?Sized + Sync, S: Scope> Sync for Held<'_, T, S> where S::Lock: Sync {}
+
+impl<T: ?Sized, S: Scope> Held<'_, T, S> {
+    #[inline]
+    fn abandoned(&self) -> bool {
+        self.raw.readers.abandoned()
+    }
+
+    #[inline]
+    fn data(&self) -> &T {
+        // SAFETY: this thread has a share, so no code has a mutable reference. Or the thread is the only writer, whose
+        // guard is not borrowed mutably, because this value is borrowed from it.
+        unsafe { &*self.data.get() }
+    }
+}
+
 /// Read access to the data of an [`RwLock`](super::RwLock); dropping the guard gives the share back.
 ///
 /// Not `Send`: the share belongs to the thread that took it.
@@ -36,15 +61,9 @@ pub(super) type Slot<S> = <<S as Scope>::Readers as Readers>::Slot;
 /// ```
 #[must_use = "the share is given back at once unless the guard is kept"]
 pub struct ReadGuard<'l, T: ?Sized, S: Scope = Private> {
-    pub(super) raw: &'l Raw<S>,
+    pub(super) held: Held<'l, T, S>,
     pub(super) slot: &'l Slot<S>,
-    pub(super) data: &'l UnsafeCell<T>,
-    /// Raw pointers are not Send, so neither is the guard.
-    pub(super) stays: PhantomData<StaysInItsThread>,
 }
-
-// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
-unsafe impl<T: ?Sized + Sync, S: Scope> Sync for ReadGuard<'_, T, S> where S::Lock: Sync {}
 
 impl<T: ?Sized, S: Scope> ReadGuard<'_, T, S> {
     /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` outside
@@ -55,7 +74,7 @@ impl<T: ?Sized, S: Scope> ReadGuard<'_, T, S> {
     #[doc(alias = "poison")]
     #[inline]
     pub fn abandoned(&self) -> bool {
-        self.raw.readers.abandoned()
+        self.held.abandoned()
     }
 }
 
@@ -64,15 +83,14 @@ impl<T: ?Sized, S: Scope> Deref for ReadGuard<'_, T, S> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: while the guard lives this thread has a share, so no code has a mutable reference.
-        unsafe { &*self.data.get() }
+        self.held.data()
     }
 }
 
 impl<T: ?Sized, S: Scope> Drop for ReadGuard<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        self.raw.leave(self.slot);
+        self.held.raw.leave(self.slot);
     }
 }
 
@@ -115,14 +133,8 @@ impl<T: ?Sized + fmt::Debug, S: Scope> fmt::Debug for ReadGuard<'_, T, S> {
 /// ```
 #[must_use = "the lock is released at once unless the guard is kept"]
 pub struct WriteGuard<'l, T: ?Sized, S: Scope = Private> {
-    pub(super) raw: &'l Raw<S>,
-    pub(super) data: &'l UnsafeCell<T>,
-    /// Raw pointers are not Send, so neither is the guard.
-    pub(super) stays: PhantomData<StaysInItsThread>,
+    pub(super) held: Held<'l, T, S>,
 }
-
-// SAFETY: a shared guard lends `&T`, and lets others ask the lock, which may itself be bound to its thread.
-unsafe impl<T: ?Sized + Sync, S: Scope> Sync for WriteGuard<'_, T, S> where S::Lock: Sync {}
 
 impl<T: ?Sized, S: Scope> WriteGuard<'_, T, S> {
     /// Whether a writer died while it was writing and nobody has repaired the data since. Always `false` outside
@@ -130,20 +142,20 @@ impl<T: ?Sized, S: Scope> WriteGuard<'_, T, S> {
     #[doc(alias = "poison")]
     #[inline]
     pub fn abandoned(&self) -> bool {
-        self.raw.readers.abandoned()
+        self.held.abandoned()
     }
 
     /// Marks the data as consistent again after a writer died. It repairs nothing itself.
     #[doc(alias = "clear_poison")]
     #[doc(alias = "repair")]
     pub fn mark_consistent(&mut self) {
-        self.raw.mark_consistent();
+        self.held.raw.mark_consistent();
     }
 
     /// Releases the lock with its data marked as abandoned, as if this writer had died. A writer calls this when it
     /// cannot finish a change. In the other scopes, where a thread never dies alone, this is a plain release.
     pub fn abandon(self) {
-        self.raw.finish(true);
+        self.held.raw.finish(true);
         core::mem::forget(self);
     }
 
@@ -152,7 +164,7 @@ impl<T: ?Sized, S: Scope> WriteGuard<'_, T, S> {
     /// alone, this is a plain release.
     #[doc(alias = "give_up")]
     pub fn mark_unrecoverable(self) {
-        self.raw.finish_for_good();
+        self.held.raw.finish_for_good();
         core::mem::forget(self);
     }
 }
@@ -162,24 +174,22 @@ impl<T: ?Sized, S: Scope> Deref for WriteGuard<'_, T, S> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: while the guard lives this thread is the only writer and no thread reads, so no other reference
-        // exists.
-        unsafe { &*self.data.get() }
+        self.held.data()
     }
 }
 
 impl<T: ?Sized, S: Scope> DerefMut for WriteGuard<'_, T, S> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`, and the guard itself is borrowed mutably.
-        unsafe { &mut *self.data.get() }
+        // SAFETY: this thread is the only writer and no thread reads, and the guard itself is borrowed mutably.
+        unsafe { &mut *self.held.data.get() }
     }
 }
 
 impl<T: ?Sized, S: Scope> Drop for WriteGuard<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        self.raw.finish(false);
+        self.held.raw.finish(false);
     }
 }
 

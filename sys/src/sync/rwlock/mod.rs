@@ -129,7 +129,7 @@ use crate::sync::readers::{Counted, Readers, Turns};
 use crate::sync::scope::{Local, Private, RawLock, Refused, Scope, Shared};
 use crate::sync::shared::SharedLock;
 
-use guards::{Raw, Slot};
+use guards::{Held, Raw, Slot};
 pub use guards::{ReadGuard, WriteGuard};
 
 /// Data that many threads may read at a time, or one thread may write.
@@ -347,12 +347,21 @@ impl<T: ?Sized, S: Scope, const N: usize> RwLock<T, S, N> {
     #[doc(alias = "pthread_rwlock_rdlock")]
     #[inline]
     pub fn read(&self) -> S::Outcome<ReadGuard<'_, T, S>> {
-        S::outcome(loop {
-            // Without a limit there is no other result.
-            if let Some(guard) = self.reading(Limit::NEVER).transpose() {
-                break guard;
-            }
+        S::outcome(match self.raw.readers.enter(&self.slots) {
+            Some(slot) => Ok(self.reader(slot)),
+            None => self.read_slow(),
         })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slow(&self) -> Result<ReadGuard<'_, T, S>, Refused> {
+        loop {
+            // Without a limit there is no other result.
+            if let Some(slot) = self.raw.read_slow(&self.slots, Limit::NEVER)? {
+                return Ok(self.reader(slot));
+            }
+        }
     }
 
     /// Takes the lock for reading if there is no writer. Returns `None` if there is one, also if it still waits for
@@ -380,8 +389,12 @@ impl<T: ?Sized, S: Scope, const N: usize> RwLock<T, S, N> {
 
     #[inline]
     fn reading(&self, limit: Limit<'_>) -> Result<Option<ReadGuard<'_, T, S>>, Refused> {
-        let slot = self.raw.read(&self.slots, limit)?;
-        Ok(slot.map(|slot| ReadGuard { raw: &self.raw, slot, data: &self.data, stays: PhantomData }))
+        Ok(self.raw.read(&self.slots, limit)?.map(|slot| self.reader(slot)))
+    }
+
+    #[inline]
+    fn reader<'l>(&'l self, slot: &'l Slot<S>) -> ReadGuard<'l, T, S> {
+        ReadGuard { held: self.held(), slot }
     }
 
     /// Takes the lock for writing, and waits without a limit while there are readers or another writer.
@@ -424,7 +437,13 @@ impl<T: ?Sized, S: Scope, const N: usize> RwLock<T, S, N> {
 
     #[inline]
     fn writer(&self) -> WriteGuard<'_, T, S> {
-        WriteGuard { raw: &self.raw, data: &self.data, stays: PhantomData }
+        WriteGuard { held: self.held() }
+    }
+
+    /// The part of a guard, for a thread that has a share or is the writer.
+    #[inline]
+    fn held(&self) -> Held<'_, T, S> {
+        Held { raw: &self.raw, data: &self.data, stays: PhantomData }
     }
 
     /// Whether a reader or a writer had the lock a moment ago.
