@@ -58,10 +58,11 @@
 //! | `m`, over 120, one sleeper, which does not watch that slot | within `10 ms * ceil(m / 1000)` |
 //! | the same, beside other sleepers or soon after the last other one has left | within `80 ms * ceil(m / 1000)` |
 //!
-//! A sleeper watches 120 slots, and looks at all after the time in the table. Sleepers that come one after the other
-//! watch different slots. A call that does not sleep, and one that comes after the death, sees the unit at once. A
-//! permit that its living holder gives back wakes a waiter at once, however many slots there are. As many slots are in
-//! use as there were permits at a time, and about one in 128 more where permits come and go.
+//! A sleeper watches up to 120 slots, and looks at all after the time in the table. Sleepers that come one after the
+//! other watch different slots. Where many sleep, each of them watches fewer, so that together they watch each slot
+//! about twice. A call that does not sleep, and one that comes after the death, sees the unit at once. A permit that
+//! its living holder gives back wakes a waiter at once, however many slots there are. As many slots are in use as there
+//! were permits at a time, and about one in 128 more where permits come and go.
 //!
 //! **Limits.** In `Shared` `N` permits may exist at a time, by default 120, each with one entry of its thread's list.
 //! `N` is part of the type and 65,536 at most. A semaphore for 120 takes 6 kB, and one for 8 takes 480 bytes. In
@@ -69,9 +70,10 @@
 //!
 //! **When a participant is stopped** (by a debugger, `SIGSTOP` or a frozen control group), it may be moving a unit
 //! between the count and a slot. A call with a limit still ends in time. A call with [`Limit::NOW`] waits some
-//! microseconds for the move, and then reports that there is no unit. These calls wait until the stopped participant
-//! goes on: [`acquire`](Semaphore::acquire) and [`permit`](Semaphore::permit) without a limit if a unit must be moved
-//! for them, and [`Permit::forget`]. Giving back never waits.
+//! microseconds for the move, and longer beside many slots: some milliseconds at 65,536. Then it reports that there is
+//! no unit. These calls wait until the stopped participant goes on: [`acquire`](Semaphore::acquire) and
+//! [`permit`](Semaphore::permit) without a limit if a unit must be moved for them, and [`Permit::forget`]. Giving back
+//! never waits.
 //!
 //! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and
 //! no system call unless a thread sleeps. Moving a unit costs a lock and some more, and a look at 128 slots at most. A

@@ -75,17 +75,17 @@ pub struct Slots<K, L, const N: usize> {
     pub(super) hint: AtomicU32,
     /// Where the next look at some of the slots begins.
     pub(super) turn: AtomicU32,
-    /// The number of sleeps that began with more slots than a sleeper watches.
-    pub(super) sleeps: AtomicU32,
+    /// Where the next sleeper begins to watch, if there are more slots than a sleeper watches. Not reduced to a slot.
+    pub(super) watched: AtomicU32,
     slots: [L; N],
 }
 
 /// A number that no slot has.
 const NOWHERE: u32 = u32::MAX;
 
-/// How many times a caller that may not sleep checks whether another thread's move has ended. This takes some
-/// microseconds, enough for a running mover.
-const LOOKS: u32 = 200;
+/// How many times a caller that may not sleep checks whether another thread's move has ended. It does so once more for
+/// each slot in use, because a mover may look at all of them. That is long enough for a running mover.
+const LOOKS: usize = 200;
 
 /// The number of a permit's slot; [`NOWHERE`] if its unit is from the count. The slot is linked into this thread's
 /// list.
@@ -133,8 +133,8 @@ impl<const N: usize> Slots<SharedLock, Slot, N> {
 impl<K, L, const N: usize> Slots<K, L, N> {
     #[cfg(loom)]
     pub(crate) fn of(lock: K, slot: impl Fn() -> L) -> Self {
-        let [used, hint, turn, sleeps] = [0, NOWHERE, 0, 0].map(AtomicU32::new);
-        Self { lock, used, hint, turn, sleeps, slots: core::array::from_fn(|_| slot()) }
+        let [used, hint, turn, watched] = [0, NOWHERE, 0, 0].map(AtomicU32::new);
+        Self { lock, used, hint, turn, watched, slots: core::array::from_fn(|_| slot()) }
     }
 
     pub(super) fn in_use(&self) -> &[L] {
@@ -237,7 +237,7 @@ impl<K: RawLock, L: Listed, const N: usize> Slots<K, L, N> {
         limit: Limit<'_>,
         change: impl FnOnce() -> R,
     ) -> Result<Option<R>, Refused> {
-        let mut looks = LOOKS;
+        let mut looks = LOOKS + if limit.is_now() { self.in_use().len() } else { 0 };
         while !self.lock.take(limit)? {
             if !limit.is_now() || looks == 0 {
                 return Ok(None);

@@ -6,7 +6,7 @@
 //! | slots in use | a taker looks at | a sleeper looks, before it sleeps, at | and watches |
 //! | --- | --- | --- | --- |
 //! | up to 120 | all | all | all |
-//! | `m`, over 120 | 128; all if its limit is over, or if the table is full | all | 120 for a [round](Rounds), and then it looks again |
+//! | `m`, over 120 | 128; all if its limit is over, or if the table is full | all | up to 120 for a [round](Rounds), and then it looks again |
 //!
 //! A taker that finds no free unit in 128 slots takes one of the count. Without units there, it announces its sleep
 //! first, and then looks at all slots. So a waiter never sleeps beside a unit that was free before its look.
@@ -21,15 +21,17 @@
 //! and wakes all sleepers. The kernel also compares the number of slots as the sleeper falls asleep. From then on each
 //! sleeper looks at all slots, and at their number, after each round.
 //!
-//! **Many sleepers** watch different slots: each begins to watch where the one before it stopped. So `s` sleepers that
-//! came one after the other watch `120 * s` slots together, or all. Each round costs about 70 microseconds of processor
-//! time, most of it in the kernel, so a thousand sleepers take nearly one processor, and a hundred a tenth.
+//! **Many sleepers** watch different slots: each begins to watch where the one before it stopped. If there are so many
+//! that they watch each slot more than twice, each of them watches fewer in its next round. A round costs about half a
+//! microsecond of processor time for each watched slot, most of it in the kernel, and about 15 microseconds for the
+//! rest. Beside 900 slots a thousand sleepers take a quarter of a processor, and a hundred take three percent.
 
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::time::Duration;
 
 use super::slot::{Listed, is_free, is_on_its_way};
 use super::slots::{SLOTS, Slots};
+use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
 use crate::futex::{Reach, Waiter};
 use crate::sync::gate::Woke;
@@ -47,27 +49,46 @@ const ROUND: Duration = Duration::from_millis(10);
 /// The greatest number of such times between two looks of one of many sleepers.
 const ROUNDS_MAX: u32 = 8;
 
-/// How long a waiter sleeps that does not watch all slots: `10 ms * ceil(m / 1000)` beside `m` slots, if no other
-/// waiter sleeps. As long as others go to sleep meanwhile, each round is twice as long as the one before, up to eight
-/// times that long. So each of many sleepers looks more seldom.
-#[derive(Clone, Copy, Debug, Default)]
+/// How long a waiter sleeps that does not watch all slots, and how many it watches.
+///
+/// A round lasts `10 ms * ceil(m / 1000)` beside `m` slots, if no other waiter sleeps. As long as others go to sleep
+/// meanwhile, each round is twice as long as the one before, up to eight times that long. A waiter watches half as many
+/// slots as in the round before if all sleepers together have begun to watch each slot about twice since, and twice as
+/// many otherwise. So each of many sleepers looks more seldom, and at little cost.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds {
-    /// The number of this waiter's last sleep.
-    last: u32,
+    /// The place where this waiter's last watch ended, not reduced to a slot.
+    end: u32,
     /// The length of the last round; 0 before the first.
     times: u32,
+    /// The number of slots that the waiter watches.
+    watched: u32,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { end: 0, times: 0, watched: WATCHED as u32 }
+    }
 }
 
 impl Rounds {
-    /// Begins the sleep of this number beside that many slots. Returns when the waiter looks again.
-    fn next(&mut self, sleep: u32, slots: usize) -> Deadline {
+    /// Begins a round beside that many slots. `place` is where the watch of the last sleeper ended, and where the next
+    /// one begins. Returns where this watch begins, the number of slots, and when the waiter looks again.
+    fn next(&mut self, place: &AtomicU32, slots: usize) -> (u32, usize, Deadline) {
+        // What others watch in between only moves this watch.
+        let others = place.load(Relaxed).wrapping_sub(self.end);
+        if self.times != 0 {
+            let are_enough = u64::from(others) + u64::from(self.watched) > 2 * slots as u64;
+            self.watched = if are_enough { (self.watched / 2).max(1) } else { (2 * self.watched).min(WATCHED as u32) };
+        }
         self.times = match self.times {
             0 => 1,
-            times if sleep.wrapping_sub(self.last) > 1 => (2 * times).min(ROUNDS_MAX),
+            times if others != 0 => (2 * times).min(ROUNDS_MAX),
             times => (times / 2).max(1),
         };
-        self.last = sleep;
-        Deadline::after(ROUND * self.times * slots.div_ceil(1000) as u32)
+        let from = place.fetch_add(self.watched, Relaxed);
+        self.end = from.wrapping_add(self.watched);
+        (from, self.watched as usize, Deadline::after(ROUND * self.times * slots.div_ceil(1000) as u32))
     }
 }
 
@@ -155,17 +176,18 @@ impl<K, L: Listed, const N: usize> Slots<K, L, N> {
         }
         let slots = self.in_use();
         let is_part = slots.len() > WATCHED;
-        let sleep = if is_part { self.sleeps.fetch_add(1, Relaxed) } else { 0 };
+        let (from, most, again) =
+            if is_part { waiting.rounds.next(&self.watched, slots.len()) } else { (0, WATCHED, Deadline::NEVER) };
         let mut words = [state; WATCHED + 6];
         let mut watched = 0;
-        for (at, slot) in self.around(sleep.wrapping_mul(WATCHED as u32)) {
+        for (at, slot) in self.around(from) {
             let half = slot.half();
             if is_free(half) || is_on_its_way(half) {
                 // The next look of this waiter begins here.
                 self.hint.store(at as u32, Relaxed);
                 return is_free(half).then_some(Woke::Look);
             }
-            if let Some(word) = words.get_mut(1..=WATCHED).and_then(|words| words.get_mut(watched)) {
+            if let Some(word) = words.get_mut(1..=most).and_then(|words| words.get_mut(watched)) {
                 *word = slot.watch(half);
                 watched += 1;
             }
@@ -173,7 +195,6 @@ impl<K, L: Listed, const N: usize> Slots<K, L, N> {
         for (word, last) in words.iter_mut().skip(1 + watched).zip([none, no_more]) {
             *word = last;
         }
-        let again = if is_part { waiting.rounds.next(sleep, slots.len()) } else { Deadline::NEVER };
         Some(match units.gate().sleep_on(&mut words, 3 + watched, limit.or_sooner(again)) {
             // A holder's death wakes one who watches its slot.
             (Woke::Look, at) if (1..=watched).contains(&at) => Woke::PeerDied,
