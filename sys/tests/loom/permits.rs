@@ -35,6 +35,17 @@ fn user(permits: &Arc<Permits>, id: u32) -> JoinHandle<()> {
     thread::spawn(move || assert!(permits.use_one(id, Limit::NEVER)))
 }
 
+/// Starts a participant that uses a permit, and is killed after `steps` steps. Runs `then` at its end. Returns whether
+/// it died.
+fn doomed_user(permits: &Arc<Permits>, steps: u32, then: fn()) -> JoinHandle<bool> {
+    let permits = permits.clone();
+    thread::spawn(move || {
+        let died = Permits::doomed(steps, || permits.use_one(2, Limit::NEVER)).is_none();
+        then();
+        died
+    })
+}
+
 #[test]
 fn one_unit_serves_everybody() {
     explore(|| {
@@ -83,10 +94,7 @@ fn cancelled_taker_leaves_the_unit_to_another() {
 fn killed_user_of_the_only_unit_leaves_it_to_the_sleeper() {
     at_every_step(2, |steps| {
         let permits = Arc::new(Permits::new(1));
-        let doomed_one = {
-            let permits = permits.clone();
-            thread::spawn(move || Permits::doomed(steps, || permits.use_one(2, Limit::NEVER)).is_none())
-        };
+        let doomed_one = doomed_user(&permits, steps, || {});
         assert!(permits.use_one(1, Limit::NEVER));
         let died = doomed_one.join().unwrap();
         assert_eq!(permits.value(), 1, "no unit is lost, and none is there twice");
@@ -101,14 +109,7 @@ fn killed_user_of_a_further_slot_leaves_the_unit_to_a_sleeper_that_did_not_watch
     at_every_step(1, |steps| {
         let permits = Arc::new(Permits::new(1));
         assert!(permits.keep(1, Limit::NEVER));
-        let doomed_one = {
-            let permits = permits.clone();
-            thread::spawn(move || {
-                let died = Permits::doomed(steps, || permits.use_one(2, Limit::NEVER)).is_none();
-                pass_time();
-                died
-            })
-        };
+        let doomed_one = doomed_user(&permits, steps, pass_time);
         let patient = user(&permits, 3);
         permits.release(1);
         let died = doomed_one.join().unwrap();
@@ -258,14 +259,7 @@ fn killed_holder_among_more_than_a_sleeper_watches_is_seen_in_time() {
     at_every_step(2, |steps| {
         let permits = Arc::new(Permits::new(2));
         assert!(permits.keep(1, Limit::NEVER));
-        let doomed_one = {
-            let permits = permits.clone();
-            thread::spawn(move || {
-                let died = Permits::doomed(steps, || permits.use_one(2, Limit::NEVER)).is_none();
-                pass_time();
-                died
-            })
-        };
+        let doomed_one = doomed_user(&permits, steps, pass_time);
         assert!(permits.use_one(3, Limit::NEVER));
         let died = doomed_one.join().unwrap();
         assert_eq!(permits.value(), 1);

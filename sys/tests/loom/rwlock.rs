@@ -1,4 +1,8 @@
 //! The reader-writer lock: no reader runs beside a writer, and every thread gets the lock, whichever dies at any step.
+//!
+//! The number of executions grows fast with the threads, because each of them may also read old values of the shares.
+//! So each scene has two threads and several switches away from a running thread, and again three threads and few
+//! switches. Without a switch, threads still take turns in any order where one sleeps or ends.
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -24,38 +28,48 @@ fn writer(lock: &Arc<RwLock>, id: u32) -> JoinHandle<bool> {
     thread::spawn(move || lock.write(id, Limit::NEVER))
 }
 
-#[test]
-fn threads_read_beside_each_other_and_write_alone() {
-    explore(|| {
-        let lock = Arc::new(Private::new());
-        let readers = [(); 2].map(|()| {
+/// Writes beside this number of readers.
+fn threads_read_and_write(readers: usize) {
+    let lock = Arc::new(Private::new());
+    let readers: Vec<_> = (0..readers)
+        .map(|_| {
             let lock = lock.clone();
             thread::spawn(move || assert!(lock.read(Limit::NEVER).unwrap() <= 1))
-        });
-        assert!(lock.write(Limit::NEVER));
-        for reader in readers {
-            reader.join().unwrap();
-        }
-        assert_eq!(lock.read(Limit::NOW), Some(1));
-    });
+        })
+        .collect();
+    assert!(lock.write(Limit::NEVER));
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert_eq!(lock.read(Limit::NOW), Some(1));
+}
+
+#[test]
+fn threads_read_beside_each_other_and_write_alone() {
+    explore_to(5, || threads_read_and_write(1));
+    explore_to(1, || threads_read_and_write(2));
+}
+
+/// Writes beside another writer, and beside a reader if `reads` is set.
+fn threads_write(reads: bool) {
+    let lock = Arc::new(Private::new());
+    let others = {
+        let (one, two) = (lock.clone(), lock.clone());
+        let writes = thread::spawn(move || assert!(one.write(Limit::NEVER)));
+        let reads = reads.then(|| thread::spawn(move || assert!(two.read(Limit::NEVER).unwrap() <= 2)));
+        [Some(writes), reads]
+    };
+    assert!(lock.write(Limit::NEVER));
+    for other in others.into_iter().flatten() {
+        other.join().unwrap();
+    }
+    assert_eq!(lock.read(Limit::NOW), Some(2));
 }
 
 #[test]
 fn two_writing_threads_and_a_reader_are_all_served() {
-    explore(|| {
-        let lock = Arc::new(Private::new());
-        let others = {
-            let (one, two) = (lock.clone(), lock.clone());
-            let writes = thread::spawn(move || assert!(one.write(Limit::NEVER)));
-            let reads = thread::spawn(move || assert!(two.read(Limit::NEVER).unwrap() <= 2));
-            [writes, reads]
-        };
-        assert!(lock.write(Limit::NEVER));
-        for other in others {
-            other.join().unwrap();
-        }
-        assert_eq!(lock.read(Limit::NOW), Some(2));
-    });
+    explore_to(5, || threads_write(false));
+    explore_to(1, || threads_write(true));
 }
 
 /// A writer that is cancelled while it waits for a reader admits the other readers again.
@@ -78,18 +92,23 @@ fn cancelled_writer_lets_readers_in_again() {
     });
 }
 
+/// Writes beside readers with these numbers.
+fn participants_read_and_write(readers: &[u32]) {
+    let lock = Arc::new(RwLock::new());
+    let readers: Vec<_> = readers.iter().map(|id| reader(&lock, *id)).collect();
+    assert!(lock.write(1, Limit::NEVER));
+    for reader in readers {
+        assert!(reader.join().unwrap().unwrap() <= 1);
+    }
+    assert_eq!(lock.read(1, Limit::NOW), Some(1));
+    assert!(lock.is_free() && lock.is_open());
+}
+
 #[test]
 fn participants_read_beside_each_other_and_write_alone() {
-    explore(|| {
-        let lock = Arc::new(RwLock::new());
-        let readers = [2, 3].map(|id| reader(&lock, id));
-        assert!(lock.write(1, Limit::NEVER));
-        for reader in readers {
-            assert!(reader.join().unwrap().unwrap() <= 1);
-        }
-        assert_eq!(lock.read(1, Limit::NOW), Some(1));
-        assert!(lock.is_free() && lock.is_open());
-    });
+    explore_to(4, || participants_read_and_write(&[2]));
+    // One switch makes some millions of executions of this scene.
+    explore_to(0, || participants_read_and_write(&[2, 3]));
 }
 
 #[test]
@@ -109,12 +128,12 @@ fn doomed<R>(lock: &Arc<RwLock>, steps: u32, body: impl FnOnce(&RwLock) -> R + '
     thread::spawn(move || RwLock::doomed(steps, || body(&lock)).is_some())
 }
 
-/// Explores two models for each step: the killed participant and one other, with more switches; and three participants.
+/// Explores two models for each step: with one other participant and three switches, and with two others and one.
 fn killed_at_each_of(steps: u32, model: impl Fn(u32, bool) + Clone + Sync + Send + 'static) {
     for step in 0..steps {
         for with_third in [false, true] {
             let model = model.clone();
-            explore_to(if with_third { 1 } else { 2 }, move || model(step, with_third));
+            explore_to(if with_third { 1 } else { 3 }, move || model(step, with_third));
         }
     }
 }
@@ -134,21 +153,24 @@ fn killed_reader_keeps_no_writer_and_no_reader_out() {
     });
 }
 
-/// The reader finds the only share in use taken, unless the other reader has left by then.
+/// The reader finds the only share in use taken, unless the other reader has left by then. Another participant is a
+/// writer, or a reader that needs a further share too.
 #[test]
 fn killed_reader_that_adds_shares_keeps_nobody_out() {
     killed_at_each_of(ADD_STEPS, |steps, with_third| {
         let lock = Arc::new(RwLock::new());
         let mut others = None;
+        // A writer beside both, which drains their shares, would make a thousand times as many executions.
         lock.read_beside(1, Limit::NEVER, || {
             let doomed = doomed(&lock, steps, |lock| lock.read(2, Limit::NEVER));
             others = Some((doomed, with_third.then(|| reader(&lock, 3))));
         });
         let (doomed, third) = others.unwrap();
-        assert!(lock.write(1, Limit::NEVER));
+        assert!(with_third || lock.write(1, Limit::NEVER));
         assert!(third.into_iter().all(|third| third.join().unwrap().is_some()));
         let survived = doomed.join().unwrap();
         assert!(survived || steps < ADD_STEPS - 1, "the last one has no step left to die at");
+        assert!(!with_third || lock.write(1, Limit::NOW));
         assert_eq!(lock.read(1, Limit::NOW), Some(1));
         assert!(lock.is_free() && lock.is_open());
     });
