@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("deaths::a_killed_workers_call_ends_as_that", a_killed_workers_call_ends_as_that),
     ("deaths::an_exit_in_a_task_is_a_death", an_exit_in_a_task_is_a_death),
     ("deaths::only_the_running_call_of_a_chunk_is_charged", only_the_running_call_of_a_chunk_is_charged),
+    ("deaths::only_the_running_call_of_a_map_is_charged", only_the_running_call_of_a_map_is_charged),
     ("deaths::a_call_is_tried_again_as_often_as_was_said", a_call_is_tried_again_as_often_as_was_said),
     ("deaths::a_long_value_of_the_next_worker_is_whole", a_long_value_of_the_next_worker_is_whole),
     ("deaths::a_worker_is_replaced_while_the_parent_computes", a_worker_is_replaced_while_the_parent_computes),
@@ -110,6 +111,33 @@ fn only_the_running_call_of_a_chunk_is_charged() {
     }
     assert!(results.next().is_none());
     assert!((0..10).all(|number| place.begun(number) == 1), "each call began once");
+}
+
+/// The chunks of a map are cut from one list. Call 5 is alone in its chunk, or between two others.
+fn only_the_running_call_of_a_map_is_charged() {
+    for (chunksize, first, retries) in [(1, 0, 0), (3, 1, 0), (1, 0, 1), (3, 1, 1)] {
+        let place = Place::new("map");
+        let pool = Pool::builder().workers(1).context(Context::Fork).retries(retries).build().unwrap();
+        let worker = pool.apply(work::pid, ()).unwrap();
+        // Every seventh call has a longer path than a slot takes.
+        let path = |number| place.path().join("./".repeat(if number % 7 == 0 { 150 } else { 0 }));
+        let items = (first..40).map(|number| (path(number), number));
+        let results = pool.chunksize(chunksize).unwrap().map_async(work::step, items).unwrap();
+        place.wait("5");
+        kill(worker);
+        if retries == 0 {
+            let error = results.get().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WorkerDied);
+            assert_eq!(error.pid().map(|pid| pid.as_raw_nonzero().get() as u32), Some(worker));
+        } else {
+            // A look at the result publishes the call again.
+            work::soon(|| !results.ready().unwrap() && place.begun(5) == 2);
+            place.put("never"); // so that the second try ends
+            assert_eq!(results.get().unwrap(), (first..40).collect::<Vec<_>>());
+        }
+        let times = |number| 1 + if number == 5 { retries as usize } else { 0 };
+        assert!((first..40).all(|number| place.begun(number) == times(number)), "chunks of {chunksize}");
+    }
 }
 
 fn a_call_is_tried_again_as_often_as_was_said() {

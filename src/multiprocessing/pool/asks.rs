@@ -69,10 +69,10 @@ impl Hub {
 
     /// Takes back the unclaimed chunks of some jobs; their calls end as cancelled. Returns whether there were any.
     fn withdraw(&self, inner: &mut Inner, of: impl Fn(&Arc<Job>) -> bool) -> bool {
-        let (mut kept, mut withdrawn) = (VecDeque::new(), Vec::new());
+        let (mut kept, mut queued, mut withdrawn) = (VecDeque::new(), Vec::new(), Vec::new());
         for chunk in std::mem::take(&mut inner.queue) {
             match of(&chunk.job) {
-                true => withdrawn.push(chunk),
+                true => queued.push(chunk),
                 false => kept.push_back(chunk),
             }
         }
@@ -88,10 +88,10 @@ impl Hub {
                 withdrawn.extend(self.free(inner, at));
             }
         }
-        for chunk in &withdrawn {
+        for chunk in queued.iter().map(Box::as_ref).chain(&withdrawn) {
             chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(Failure::Cancelled)));
         }
-        !withdrawn.is_empty()
+        !(queued.is_empty() && withdrawn.is_empty())
     }
 
     /// Whether a worker has a call of the job.

@@ -116,12 +116,12 @@ shareable! {
         pub(super) count: AtomicU32,
         /// The flags of the answer: see [`FLAG_RESULT`] and [`FLAG_PLAIN`].
         pub(super) flags: AtomicU32,
+        pub(super) bytes: [Racy<u8>; INLINE],
         /// Set with `Dead`: the worker's exit and process number, and one more than the index of its running call, or
         /// 0.
         pub(super) exit: AtomicU32,
         pub(super) pid: AtomicU32,
         pub(super) at: AtomicU32,
-        pub(super) bytes: [Racy<u8>; INLINE],
     }
 }
 
@@ -196,7 +196,7 @@ pub(super) fn slots(count: usize) -> Result<Shm<[Slot]>> {
     let (long, word) = (|| AtomicU64::new(0), || AtomicU32::new(0));
     Shm::place_slice(count, |_| {
         let bytes = array::<Racy<u8>, _, INLINE>(|_| Zeroed);
-        Slot::init(long(), long(), long(), word(), word(), word(), word(), word(), word(), bytes)
+        Slot::init(long(), long(), long(), word(), word(), word(), bytes, word(), word(), word())
     })
 }
 

@@ -13,17 +13,23 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::{Descriptors, Writing, put_measured, split_measured};
 
-/// A series of calls that one worker runs one after the other. It is moved several times, and so is in a `Box`.
+/// A series of calls that one worker runs one after the other.
+///
+/// A *series* of chunks is stored in the same way, as long as none of them is published: one list of calls, of which
+/// each chunk has the same number. A map with a million chunks then needs no memory for each of them.
 pub(super) struct Chunk {
     pub(super) job: Arc<Job>,
     /// The index of the first call in the job.
     pub(super) base: usize,
     /// The name of the task, then the arguments of each call, with their length before them. Empty while the chunk is
-    /// published with room in the arena, which then contains them.
+    /// published, because the arena or the slot then contains them.
     pub(super) bytes: Vec<u8>,
     /// The number of calls, and the end of the arguments of the last call.
     count: u32,
     end: u32,
+    /// For a series: the number of calls of each chunk, and the offset of the first call that is left. 0 for a chunk.
+    size: u32,
+    from: u32,
     /// The number of outcomes that have come.
     pub(super) seen: u32,
     pub(super) form: Form,
@@ -85,7 +91,8 @@ impl Chunk {
             bytes.resize(plain_head(name.len()), 0);
         }
         let job = job.clone();
-        Box::new(Self { job, base: 0, bytes, count: 0, end: 0, seen: 0, form, sequence: 0, rare: None })
+        let (base, sequence, rare) = (0, 0, None);
+        Box::new(Self { job, base, bytes, count: 0, end: 0, size: 0, from: 0, seen: 0, form, sequence, rare })
     }
 
     pub(super) fn rare(&self) -> &Rare {
@@ -236,6 +243,51 @@ impl Chunk {
         self.at()..self.base + self.count as usize
     }
 
+    /// Makes this a series of chunks that have `size` calls each, unless one chunk has all calls.
+    pub(super) fn cut(&mut self, size: usize) {
+        if (self.count as usize) > size {
+            self.size = size as u32; // less than the count
+            self.from = self.head() as u32; // at most `HEAD`
+        }
+    }
+
+    pub(super) fn is_series(&self) -> bool {
+        self.size > 0
+    }
+
+    /// The length of the name of the task, with the length before it.
+    fn head(&self) -> usize {
+        2 + self.job.task.len().min(NAME)
+    }
+
+    /// The number of bytes that the chunks of a series take, for chunks of `size` calls.
+    pub(super) fn weight(&self, size: usize) -> usize {
+        self.bytes.len() + (self.count as usize / size.max(1)).saturating_sub(1) * self.head()
+    }
+
+    /// Takes the first chunk off a series, and writes its bytes into `bytes`; `None` for a chunk.
+    pub(super) fn split(&mut self, mut bytes: Vec<u8>) -> Option<Self> {
+        let count = self.size.min(self.count);
+        let (head, calls) = (self.bytes.get(..self.head())?, self.bytes.get(self.from as usize..self.end as usize)?);
+        let mut rest = calls;
+        for _ in 0..count {
+            (_, rest) = split_measured(rest)?;
+        }
+        if count == 0 {
+            return None;
+        }
+        let length = calls.len() - rest.len();
+        bytes.clear();
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(calls.get(..length)?);
+        let (job, end) = (self.job.clone(), bytes.len() as u32); // no longer than the series
+        let (base, form) = (self.base, self.form);
+        self.base += count as usize;
+        self.count -= count;
+        self.from += length as u32; // likewise
+        Some(Self { job, base, bytes, count, end, size: 0, from: 0, seen: 0, form, sequence: 0, rare: None })
+    }
+
     /// Makes a chunk of the calls from `from` on, to publish them again.
     pub(super) fn rest(&mut self, from: u32) -> Option<Box<Self>> {
         let count = self.count.checked_sub(from).filter(|count| *count > 0)?;
@@ -298,6 +350,30 @@ mod tests {
         assert_eq!(split_name(&last.bytes).1, b"\x06\x05three");
         assert!(last.rest(1).is_none());
         assert_eq!(chunk.rest(0).unwrap().bytes, chunk.bytes);
+    }
+
+    #[test]
+    fn a_series_is_taken_apart_into_chunks_of_its_size() {
+        let job = Arc::new(Job::new("a::task", Keep::All));
+        let writing = Writing::begin();
+        let mut series = Chunk::new(&job, Form::Value);
+        for text in ["zero", "", "two", "three", "four"] {
+            series.push(&writing, &text).unwrap();
+        }
+        series.base = 10;
+        assert_eq!(series.weight(2), series.length() + 2 + "a::task".len(), "a name before each");
+        series.cut(5);
+        assert!(!series.is_series(), "one chunk has them all");
+        series.cut(2);
+        let parts: [&[u8]; 3] = [b"\x05\x04zero\x01\x00", b"\x04\x03two\x06\x05three", b"\x05\x04four"];
+        for (at, calls) in parts.into_iter().enumerate() {
+            assert!(series.is_series() && series.left() == (10 + 2 * at..15));
+            let chunk = series.split(vec![7; 20]).unwrap();
+            assert_eq!(split_name(&chunk.bytes), (&b"a::task"[..], calls));
+            assert_eq!((chunk.left(), chunk.length()), (10 + 2 * at..(12 + 2 * at).min(15), chunk.bytes.len()));
+            assert!(!chunk.is_series());
+        }
+        assert!(series.count() == 0 && series.split(Vec::new()).is_none());
     }
 
     #[test]

@@ -223,8 +223,14 @@ fn give_out<Args: Arguments>(
     while items.peek().is_some() {
         let mut chunk = Chunk::new(job, Form::Value);
         let mut alone = None;
-        for item in items.by_ref().take(size) {
-            alone = chunk.push(&writing, &item)?;
+        // Whole chunks, until they are long enough together.
+        while chunk.weight(size) < LONG && items.peek().is_some() {
+            for item in items.by_ref().take(size) {
+                alone = chunk.push(&writing, &item)?;
+                if alone.is_some() || chunk.is_alone() {
+                    break;
+                }
+            }
             if alone.is_some() || chunk.is_alone() {
                 break;
             }
@@ -232,7 +238,8 @@ fn give_out<Args: Arguments>(
         let mut add = |mut chunk: Box<Chunk>| {
             chunk.base = base;
             base += chunk.count() as usize;
-            bytes += chunk.length();
+            bytes += chunk.weight(size);
+            chunk.cut(size);
             chunks.push(chunk);
         };
         add(chunk);

@@ -15,6 +15,7 @@ use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
 use super::job::Outcome;
 use super::stream::{Header, Kind, Record};
+use super::together::Together;
 use super::word::{SlotState, state as state_of, word};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
@@ -60,10 +61,15 @@ impl Hub {
         self.collected.fetch_add(1, SeqCst); // before the stream is empty: see `lead`
         let mut scratch = std::mem::take(&mut inner.scratch);
         let mut next = inner.partial.get(place).and_then(|partial| partial.next);
+        let mut together = Together::default();
         let read = stream.read(&mut scratch, &mut next, |record| match record {
-            Record::One(header, payload) => self.take(inner, place, header, payload),
-            Record::Values(sequence, index, count, bytes) => self.take_values(inner, (sequence, index), count, bytes),
+            Record::One(header, payload) => self.take(inner, place, header, payload, &mut together),
+            Record::Values(sequence, index, count, bytes) => {
+                together.store();
+                self.take_values(inner, (sequence, index), count, bytes);
+            }
         });
+        together.store();
         inner.scratch = scratch;
         if let Some(partial) = inner.partial.get_mut(place) {
             partial.next = next;
@@ -76,7 +82,7 @@ impl Hub {
     /// Receives the values of consecutive calls.
     fn take_values(&self, inner: &mut Inner, (sequence, index): (u64, u32), count: u32, bytes: &[u8]) {
         let at = (sequence % self.ground.slots().len() as u64) as usize;
-        let chunk = inner.chunks.get_mut(at).and_then(Option::as_deref_mut);
+        let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
         // Values of a chunk that was cancelled or replaced come too late.
         let Some(chunk) =
             chunk.filter(|chunk| chunk.sequence == sequence && chunk.seen == index && count <= chunk.count() - index)
@@ -92,9 +98,26 @@ impl Hub {
     }
 
     /// Receives one record.
-    fn take(&self, inner: &mut Inner, place: usize, header: Header, payload: &[u8]) {
-        let slots = self.ground.slots();
-        let at = (header.sequence % slots.len() as u64) as usize;
+    fn take<'s>(
+        &self,
+        inner: &mut Inner,
+        place: usize,
+        header: Header,
+        payload: &'s [u8],
+        together: &mut Together<'s>,
+    ) {
+        let at = (header.sequence % self.ground.slots().len() as u64) as usize;
+        let whole = inner.partial.get(place).is_some_and(|partial| partial.of.is_none());
+        if let (Kind::Value, true) = (header.kind, whole) {
+            let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
+            let is_meant = |chunk: &&mut Chunk| chunk.sequence == header.sequence && chunk.seen == header.index;
+            // An outcome of a chunk that was cancelled or replaced comes too late.
+            if let Some(chunk) = chunk.filter(is_meant) {
+                together.add(&chunk.job, chunk.at(), payload);
+                self.has_seen(inner, at);
+            }
+            return;
+        }
         let Some(partial) = inner.partial.get_mut(place) else { return };
         let of = Some((header.sequence, header.index));
         if partial.of.is_some() && partial.of != of {
@@ -107,7 +130,7 @@ impl Hub {
         }
         let (begun, bytes) = (partial.of.take(), std::mem::take(&mut partial.bytes));
         if header.kind == Kind::LastWords {
-            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_deref_mut) {
+            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
                 if chunk.sequence == header.sequence {
                     chunk.rare_mut().last_words = Some(String::from_utf8_lossy(payload).into_owned());
                 }
@@ -122,7 +145,7 @@ impl Hub {
             None
         };
         let payload = whole.as_deref().unwrap_or(payload);
-        let mut chunk = inner.chunks.get_mut(at).and_then(Option::as_deref_mut);
+        let mut chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
         if let Some(chunk) = chunk.as_mut().filter(|chunk| chunk.form == Form::Plain) {
             if chunk.sequence == header.sequence {
                 self.fill(chunk, header.index);
@@ -136,16 +159,23 @@ impl Hub {
             Kind::Carried => self.parcel(inner, (header.sequence, header.index)),
             _ => Descriptors::new(),
         };
-        let chunk = inner.chunks.get_mut(at).and_then(Option::as_deref_mut);
+        let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
         // An outcome of a chunk that was cancelled or replaced comes too late.
         let Some(chunk) = chunk.filter(|chunk| chunk.sequence == header.sequence && chunk.seen == header.index) else {
             return;
         };
+        together.store();
         match header.kind {
             Kind::Filled => return,
             Kind::Value | Kind::Carried => chunk.job.value(chunk.at(), payload, descriptors),
             kind => chunk.job.end(chunk.at(), Outcome::Failed(Failure::of(kind, payload))),
         }
+        self.has_seen(inner, at);
+    }
+
+    /// Counts an outcome of the chunk in a slot, and frees the slot after the last outcome.
+    fn has_seen(&self, inner: &mut Inner, at: usize) {
+        let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) else { return };
         chunk.seen += 1;
         chunk.has_gone_on();
         if chunk.is_done() {
@@ -154,7 +184,7 @@ impl Hub {
     }
 
     /// Frees a slot, and returns its chunk.
-    pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Box<Chunk>> {
+    pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Chunk> {
         let mut chunk = inner.chunks.get_mut(at)?.take()?;
         if let Some(slot) = self.ground.slots().get(at) {
             slot.word.store(word(SlotState::Free, 0), Release);
@@ -174,7 +204,7 @@ impl Hub {
         let (board, slots) = (self.ground.board(), self.ground.slots());
         let (mut published, mut failed) = (0, false);
         while inner.free > 0 {
-            let Some(mut chunk) = inner.queue.pop_front() else { break };
+            let Some((mut chunk, is_cut)) = inner.next_chunk() else { break };
             if chunk.job.is_cancelled() {
                 chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(Failure::Cancelled)));
                 failed = true;
@@ -184,7 +214,7 @@ impl Hub {
                 match inner.arena.give(&self.arena, length) {
                     Ok(Some(room)) => chunk.rare_mut().room = Some(room),
                     Ok(None) if length as u64 <= inner.arena.longest() && inner.free < slots.len() => {
-                        inner.queue.push_front(chunk); // until another is done
+                        inner.queue.push_front(Box::new(chunk)); // until another is done
                         break;
                     }
                     Ok(None) => {
@@ -245,7 +275,7 @@ impl Hub {
                         inner.arena.take_back(room);
                     }
                     if sent == Ok(false) && inner.free < slots.len() {
-                        inner.queue.push_front(chunk); // until another is done
+                        inner.queue.push_front(Box::new(chunk)); // until another is done
                         break;
                     }
                     let errno = sent.err().unwrap_or(Errno::TOOMANYREFS);
@@ -255,8 +285,10 @@ impl Hub {
                     continue;
                 }
             }
-            if room.is_some() {
-                chunk.bytes = Vec::new(); // they are in the arena, for another try too
+            // They are in the arena or the slot, for another try too.
+            let bytes = std::mem::take(&mut chunk.bytes);
+            if is_cut && room.is_none() {
+                inner.cut = bytes; // not a long one, which may have any length
             }
             inner.chunks[at] = Some(chunk);
             inner.free -= 1;
@@ -317,17 +349,20 @@ impl Hub {
                 *partial = Partial { next: partial.next, ..Partial::default() };
             }
             let (exit, pid, begun) = (slot.exit.load(Relaxed), slot.pid.load(Relaxed), slot.at.load(Relaxed));
-            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_deref_mut) {
+            if let Some(chunk) = inner.chunks.get_mut(at).and_then(Option::as_mut) {
                 if let (Form::Plain, Some(before)) = (chunk.form, begun.checked_sub(1)) {
                     self.fill(chunk, before);
                 }
-                if let Some(room) = chunk.rare().room {
+                if chunk.bytes.is_empty() {
                     chunk.bytes = vec![0; chunk.length()];
-                    let _ = self.ground.arena.copy_out(room.offset as usize, &mut chunk.bytes); // the room is as long
+                    let _ = match chunk.rare().room {
+                        Some(room) => self.ground.arena.copy_out(room.offset as usize, &mut chunk.bytes).map_err(drop),
+                        None => slot.bytes.copy_out(0, &mut chunk.bytes).map_err(drop),
+                    }; // both are as long
                 }
             }
             if let Some(chunk) = self.free(inner, at) {
-                self.charge(inner, *chunk, exit, pid, begun);
+                self.charge(inner, chunk, exit, pid, begun);
             }
         }
         if board.mode.load(SeqCst) == BROKEN && inner.broken.is_none() {
@@ -362,6 +397,23 @@ impl Hub {
                 (rare.tries, rare.spared) = (tries, spared);
             }
             inner.queue.push_front(rest);
+        }
+    }
+}
+
+impl Inner {
+    /// Takes the next waiting chunk; whether it was taken off a series, so that its slot may keep its bytes.
+    fn next_chunk(&mut self) -> Option<(Chunk, bool)> {
+        let front = self.queue.front_mut()?;
+        let split = if front.is_series() { front.split(std::mem::take(&mut self.cut)) } else { None };
+        match split {
+            None => self.queue.pop_front().map(|chunk| (*chunk, false)),
+            Some(chunk) => {
+                if front.count() == 0 {
+                    self.queue.pop_front();
+                }
+                Some((chunk, true))
+            }
         }
     }
 }

@@ -99,9 +99,12 @@ pub(super) struct Inner {
     pub(super) fallen: Option<Fallen>,
     pub(super) rising: bool,
     /// The published chunks, by slot.
-    pub(super) chunks: Vec<Option<Box<Chunk>>>,
+    pub(super) chunks: Vec<Option<Chunk>>,
     pub(super) free: usize,
+    /// The chunks and the series of chunks that wait.
     pub(super) queue: VecDeque<Box<Chunk>>,
+    /// A buffer for the bytes of a chunk that is taken off a series.
+    pub(super) cut: Vec<u8>,
     /// The maps that continue to publish calls after the pool is closed.
     pub(super) drawers: Drawers,
     /// Whether the publishing thread will wait. Then workers that look may find the chunk, and no worker is woken.
@@ -177,6 +180,7 @@ impl Hub {
             chunks: (0..slots).map(|_| None).collect(),
             free: slots,
             queue: VecDeque::new(),
+            cut: Vec::new(),
             drawers: Drawers::default(),
             waits: false,
             unwoken: false,
@@ -463,7 +467,7 @@ impl Inner {
 
     /// The job and the number of the chunk in a slot.
     pub(super) fn at(&self, at: usize) -> Option<(Arc<Job>, u64)> {
-        let chunk = self.chunks.get(at).and_then(Option::as_deref)?;
+        let chunk = self.chunks.get(at).and_then(Option::as_ref)?;
         Some((chunk.job.clone(), chunk.sequence))
     }
 
@@ -492,7 +496,7 @@ impl Inner {
     pub(super) fn fail_all(&mut self, failure: &Failure, hub: &Hub) {
         let waiting = std::mem::take(&mut self.queue);
         let published: Vec<_> = (0..self.chunks.len()).filter_map(|at| hub.free(self, at)).collect();
-        for chunk in waiting.into_iter().chain(published) {
+        for chunk in waiting.iter().map(Box::as_ref).chain(&published) {
             chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
         }
     }

@@ -232,6 +232,18 @@ impl Job {
         self.inner().plain.take().ok_or_else(|| self.taken())
     }
 
+    /// Stores values without descriptors, each with the index of its call.
+    pub(super) fn several(&self, values: &[(usize, &[u8])]) {
+        let mut inner = self.inner();
+        match &mut inner.kept {
+            Some(kept) => {
+                values.iter().for_each(|(index, value)| kept.value(*index, value, Descriptors::new()));
+                inner.count(values.len());
+            }
+            None => values.iter().for_each(|(index, value)| inner.put(*index, value_of(value, Descriptors::new()))),
+        }
+    }
+
     /// Stores the value of a call, with its descriptors.
     pub(super) fn value(&self, index: usize, payload: &[u8], descriptors: Descriptors) {
         let mut inner = self.inner();

@@ -95,7 +95,7 @@
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of these together, as they are sent to another process |
 // | `worker`, `supervisor`, `looks` | the main loops of the two kinds of processes; the looks before a sleep |
-// | `chunk`, `job`, `values`, `kept`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
+// | `chunk`, `job`, `values`, `kept`, `together`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
 // | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; what a thread waits for, and which news wakes it; outcomes, deaths and publishing; cancelling and callbacks |
 // | `ends`, `fallen`, `succession` | the parent: the end of the pool; a supervisor that has ended; the start of the next one |
 // | `drawers`, `admitted` | maps with items to draw, which go on in a closed pool; calls on their way in |
@@ -142,6 +142,7 @@ mod succession;
 mod supervisor;
 mod thread_calls;
 mod threads;
+mod together;
 mod values;
 mod waits;
 mod wanted;

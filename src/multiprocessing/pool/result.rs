@@ -181,8 +181,8 @@ impl<R: Transfer> AsyncResult<R> {
     /// * [`NoResult`](ErrorKind::NoResult) when an earlier call returned the value.
     /// * [`NotAllowed`](ErrorKind::NotAllowed) in another process than the pool's.
     pub fn get(mut self) -> Result<R> {
-        let missing = self.job.taken();
-        self.get_timeout(Deadline::NEVER)?.ok_or(missing)
+        let value = self.get_timeout(Deadline::NEVER)?;
+        value.ok_or_else(|| self.job.taken())
     }
 
     /// Waits for the value until the deadline. Returns `None` when the time ran out.

@@ -268,7 +268,12 @@ impl<'m> Stream<'m> {
     ///
     /// # Errors
     /// `EPROTO` for bytes that no worker of this program writes.
-    pub(super) fn read(&self, scratch: &mut Vec<u8>, next: &mut Next, mut take: impl FnMut(Record<'_>)) -> Result<()> {
+    pub(super) fn read<'s>(
+        &self,
+        scratch: &'s mut Vec<u8>,
+        next: &mut Next,
+        mut take: impl FnMut(Record<'s>),
+    ) -> Result<()> {
         // Only the parent writes `read`.
         let (read, written) = (self.entry.read.load(Relaxed), self.entry.written.load(Acquire));
         let length = written.wrapping_sub(read);

@@ -43,8 +43,13 @@ impl Hub {
             // Others can be published, and the workers have enough to do until then.
             return inner.sequence.saturating_sub(self.ground.slots().len() as u64 / 2);
         }
-        let published = inner.chunks.iter().flatten().filter(|chunk| is_wanted(chunk) && !chunk.is_alone());
-        published.map(|chunk| chunk.sequence + 1).max().unwrap_or(EACH)
+        // From the newest chunk back, up to the oldest.
+        let places = inner.chunks.len() as u64;
+        let slots = (0..places).filter_map(|back| inner.sequence.checked_sub(1 + back));
+        let chunks = slots.filter_map(|sequence| inner.chunks.get((sequence % places) as usize)?.as_ref());
+        let published = chunks.take(inner.chunks.len() - inner.free);
+        let last = published.filter(|chunk| is_wanted(chunk) && !chunk.is_alone()).max_by_key(|chunk| chunk.sequence);
+        last.map_or(EACH, |chunk| chunk.sequence + 1)
     }
 
     /// Sleeps until a descriptor is readable. A worker that looked for a chunk, or was woken for it, may have been
