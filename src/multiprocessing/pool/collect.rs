@@ -391,13 +391,18 @@ impl Hub {
             let words = chunk.rare().last_words.clone().map(String::into_boxed_str);
             chunk.job.end(chunk.at(), Outcome::Failed(Failure::Died { exit, pid, late, words }));
         }
-        if let Some(mut rest) = chunk.rest(chunk.seen + u32::from(guilty)) {
-            if !guilty {
-                let rare = rest.rare_mut();
-                (rare.tries, rare.spared) = (tries, spared);
-            }
-            inner.queue.push_front(rest);
+        let Some(mut rest) = chunk.rest(chunk.seen + u32::from(guilty)) else {
+            // Either none is left, or the worker has written over the arguments.
+            let failure = Failure::Spoilt(ErrorKind::Decode, "a worker has written over its arguments".into());
+            let left = chunk.left().skip(usize::from(guilty));
+            left.for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));
+            return;
+        };
+        if !guilty {
+            let rare = rest.rare_mut();
+            (rare.tries, rare.spared) = (tries, spared);
         }
+        inner.queue.push_front(rest);
     }
 }
 
@@ -414,6 +419,41 @@ impl Inner {
                 }
                 Some((chunk, true))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::board::INLINE;
+    use super::super::hub::tests::hub;
+    use super::super::job::{Job, Keep};
+    use super::*;
+    use crate::multiprocessing::transfer::Writing;
+
+    #[test]
+    fn every_call_ends_whose_arguments_a_dead_worker_has_written_over() {
+        for begun in [1, 2] {
+            let (hub, job) = (hub(), Arc::new(Job::new("a::task", Keep::All)));
+            let mut chunk = Chunk::new(&job, Form::Value);
+            for number in 0..4 {
+                chunk.push(&Writing::begin(), &number).unwrap();
+            }
+            job.give(4);
+            hub.submit([chunk]).unwrap();
+            let slot = &hub.ground.slots()[0];
+            slot.bytes.copy_in(0, &[u8::MAX; INLINE]).unwrap();
+            slot.at.store(begun, Relaxed);
+            let mut inner = hub.lock().unwrap();
+            if let Some(chunk) = &mut inner.chunks[0] {
+                (0..begun as usize - 1).for_each(|index| job.value(index, &[0], Descriptors::new()));
+                chunk.seen = begun - 1;
+            }
+            slot.word.store(word(SlotState::Dead(0), 0), Release);
+            hub.collect_dead(&mut inner).unwrap();
+            assert!(job.is_done() && inner.is_finished(), "{begun}");
         }
     }
 }
