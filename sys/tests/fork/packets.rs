@@ -9,10 +9,13 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{AsFd, duplicate};
 use ossature_sys::futex::Limit;
+use ossature_sys::process::ExitStatus;
+use ossature_sys::ptrace;
 use ossature_sys::socket::Socket;
 use ossature_sys::sync::ring::{Packets, Participant, Ring, RingError};
 
 use crate::barrier::deaths_are_seen;
+use crate::handover::{asleep, until};
 use crate::harness::{self, Test};
 use crate::still::{end, go_on, standing_behind};
 
@@ -22,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("receivers_go_on_beside_a_sender_that_stands_still", receivers_go_on_beside_a_sender),
     ("receivers_go_on_beside_a_receiver_that_stands_still", receivers_go_on_beside_a_receiver),
     ("packets_wait_for_room_in_the_sockets", packets_wait_for_room),
+    ("sender_sleeps_beside_a_packet_of_a_dead_receiver", sender_sleeps_beside_a_dead_receiver),
     ("packets_without_tokens_make_room", packets_without_tokens_make_room),
 ];
 
@@ -278,6 +282,45 @@ fn packets_wait_for_room() {
     assert_eq!(next_or_closed(&mut user, &packets), Err(RingError::Closed), "a token without a packet is nothing");
     drop(one);
     assert!(is_closed(&kept));
+}
+
+/// The only receiver is killed while it receives a packet, and nobody sleeps. Then the sockets become full. No thread
+/// joins the ring after the death, because a thread that joins completes what the dead one left.
+fn sender_sleeps_beside_a_dead_receiver() {
+    if !deaths_are_seen() {
+        return;
+    }
+    for steps in (0..).step_by(harness::stride(139)) {
+        let (ring, packets) = made();
+        let mut user = ring.join().unwrap();
+        let (one, _kept) = UnixStream::pair().unwrap();
+        send(&mut user, &packets, 1, &one);
+        let begin = || (ring.join().unwrap(), [0; Packets::BUFFER]);
+        let turn = |(mut user, mut bytes)| {
+            next_into(&mut user, &packets, &mut bytes, LATE.into());
+        };
+        let Some(mut doomed) = standing_behind(begin, turn) else { return };
+        let begin = || ring.join().unwrap();
+        let Some(mut sender) = standing_behind(begin, |mut user| send(&mut user, &packets, 3, &one)) else { return };
+        let stands = go_on(&mut doomed, steps);
+        let is_receiving = stands && next(&mut user, &packets, Limit::NOW).is_none() && ring.len().unwrap() > 0;
+        if stands {
+            end(doomed);
+        }
+        if is_receiving {
+            while user.send_packet(&packets, &[2], &[one.as_fd()], 0, Limit::NOW).unwrap() {}
+            ptrace::resume(&sender).unwrap();
+            until("the sender sleeps", || asleep(&sender));
+            while next(&mut user, &packets, Limit::NOW) != Some(3) {}
+            assert_eq!(sender.wait_timeout(LATE).unwrap(), Some(ExitStatus::Code(0)));
+            return;
+        }
+        end(sender);
+        if !stands {
+            assert!(!harness::tries_all_places(), "no stop met the receiver between its steps");
+            return;
+        }
+    }
 }
 
 fn next_or_closed(user: &mut Participant<&Ring>, packets: &Packets) -> Result<Option<u8>, RingError> {

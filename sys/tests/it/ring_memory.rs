@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ossature_sys::fd::duplicate;
 use ossature_sys::futex::Limit;
-use ossature_sys::sync::ring::{Participant, Ring};
+use ossature_sys::scope::Refused;
+use ossature_sys::sync::ring::{Participant, Ring, RingError};
 
 use crate::support::soon;
 
@@ -142,4 +143,26 @@ fn giving_back_disturbs_nobody() {
             over.store(true, SeqCst);
         });
     });
+}
+
+/// A longer message is taken before its length is known.
+#[test]
+fn message_with_a_damaged_length_does_not_stay_with_its_receiver() {
+    use std::os::unix::fs::FileExt;
+    needs!(own_nodes);
+    const LEN: usize = 2000;
+    let ring = Ring::new(64 << 10).unwrap();
+    let mut user = ring.join().unwrap();
+    assert!(user.send_tagged(&[1; LEN], 0x1234_5678, Limit::NOW).unwrap());
+    // SAFETY: the descriptor stays here.
+    let memory = std::fs::File::from(duplicate(unsafe { ring.descriptor() }).unwrap());
+    let mut bytes = vec![0; memory.metadata().unwrap().len() as usize];
+    memory.read_exact_at(&mut bytes, 0).unwrap();
+    let info = ((LEN as u64) << 32 | 0x1234_5678).to_ne_bytes();
+    let at = bytes.chunks(8).position(|word| word == info).expect("the record has its length") * 8;
+    memory.write_all_at(&u64::MAX.to_ne_bytes(), at as u64).unwrap();
+    let damaged = Err(RingError::Refused(Refused::Unrecoverable));
+    assert_eq!(user.recv_timeout(&mut [0; LEN], Limit::NOW), damaged);
+    assert!(ring.blocked_by().unwrap().is_none(), "no participant has the message");
+    assert_eq!(user.recv_timeout(&mut [0; LEN], Limit::NOW), damaged);
 }

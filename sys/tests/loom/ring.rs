@@ -14,6 +14,9 @@ const STEPS: u32 = 12;
 /// The steps of a receiver until it has claimed its message.
 const CLAIMED: u32 = 2;
 
+/// The steps of a sender until it has reserved its record.
+const RESERVED: u32 = 2;
+
 /// Explores the model in a new ring and in a used one, where most calls succeed with their first check.
 fn explore_both(switches: usize, model: impl Fn(Arc<Ring>) + Sync + Send + Copy + 'static) {
     for make in [Ring::new, Ring::used] {
@@ -139,6 +142,30 @@ fn receiver_that_dies_leaves_its_room_to_a_sender() {
                 assert!(sender.join().unwrap());
             });
         }
+    }
+}
+
+/// A sender has seen no room when a receiver makes some and dies. Another sender, which needs more, moves `head` to the
+/// record of a producer that has stopped.
+#[test]
+fn sender_sees_the_room_before_a_record_of_a_stopped_producer() {
+    for steps in 0..STEPS {
+        explore_to(2, move || {
+            let ring = Arc::new(Ring::new(4));
+            assert!(ring.join(3).send(1, 2, Limit::NOW));
+            let _ = stopped(RESERVED, || ring.join(3).send(2, 2, Limit::NOW));
+            let sender = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.join(1).send(4, 2, Limit::NEVER))
+            };
+            let _ = mourned(steps, ring.death_of(2), || ring.join(2).recv(Limit::NOW));
+            assert!(!ring.join(3).send(5, 3, Limit::NOW));
+            // A receiver that finds nothing would wake the sender.
+            if !ring.is_empty() {
+                assert!(matches!(ring.join(3).recv(Limit::NOW), Some(1 | 4)));
+            }
+            assert!(sender.join().unwrap());
+        });
     }
 }
 

@@ -509,7 +509,12 @@ impl Flow for Ring {
         for who in grounds.owners() {
             let (Some(entry), Some(place)) = (table.get(who), words.get_mut(count)) else { continue };
             let look = entry.lease.look();
-            let Holder::Thread(_) = look.holder() else { return Woke::Look };
+            match look.holder() {
+                Holder::Thread(_) => {}
+                // Its death may have woken nobody: what it left undone is left to this thread.
+                Holder::Dead => return Woke::PeerDied,
+                Holder::Nobody => return Woke::Look,
+            }
             *place = entry.lease.watch(look);
             count += 1;
         }

@@ -294,11 +294,12 @@ impl<R: Deref<Target = Ring>> Participant<R> {
                 Some(Got::Whole(Err(error))) => return Err(error),
             };
             let whole = match copy_out(ring, claim, track.info(claim), bytes) {
-                Err(error @ RingError::TooSmall { .. }) => {
+                Ok(whole) => whole,
+                // The buffer is too small, or the length is damaged. In both cases the message stays.
+                Err(error) => {
                     put_back(ring, claim);
                     return Err(error);
                 }
-                whole => whole?,
             };
             done_with(ring, claim, *who, as_task)?;
             Ok(Some(whole))

@@ -114,7 +114,7 @@ impl Ring {
             for (at, entry) in self.table().0.iter().enumerate() {
                 let in_hand = entry.in_hand.load(SeqCst);
                 if in_hand != 0 && matches!(entry.lease.holder(), Holder::Thread(_)) {
-                    count += in_hand as usize;
+                    count = count.saturating_add(in_hand as usize);
                     grounds.owner(at as u32 + 1);
                 }
                 if count >= most {

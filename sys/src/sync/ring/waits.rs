@@ -33,10 +33,11 @@ fn make_room(ring: &impl Flow, least: u64) -> bool {
 fn try_reserve(ring: &impl Flow, cursor: &mut u64, granules: u64, who: u32) -> Result<Result<Claim, Blocked>, Stop> {
     let track = ring.track();
     loop {
+        // Before the reservation: another participant may move `head` after it, and wakes nobody for that.
+        let before = track.head();
         if let Some(claim) = track.reserve(cursor, granules, who, |least| make_room(ring, least))? {
             return unless_closed(ring, claim).map(Ok);
         }
-        let before = track.head();
         let blocked = reclaim(ring)?;
         if track.head() == before {
             return Ok(Err(blocked));
