@@ -199,6 +199,9 @@ impl Extent {
     ) -> Result<Option<&'s P>, Refused> {
         let all = all_pairs(shares);
         let (mut last, mut done, mut lacks_memory) = (None, 0, false);
+        // The pairs in use never become fewer, so fewer are a damaged number. Then the search adds none. It would have
+        // no end if another participant stored a small number again and again.
+        let mut least = 0;
         loop {
             let pairs = self.pairs(all);
             match pass(shares, pairs, id, &enter) {
@@ -209,9 +212,10 @@ impl Extent {
                     return Ok(share);
                 }
                 // The pass may have missed a free share. So a lack of memory is an error only after another one.
-                Pass::Full(_) if pairs < all => match self.add(shares, pairs) {
+                Pass::Full(_) if pairs < all && pairs >= least => match self.add(shares, pairs) {
                     Err(refused) if lacks_memory => return Err(refused),
-                    added => lacks_memory = added.is_err(),
+                    Err(_) => lacks_memory = true,
+                    Ok(()) => (lacks_memory, least) = (false, pairs + 1),
                 },
                 Pass::Full(seen) => {
                     done += 1;
@@ -387,6 +391,28 @@ mod tests {
         }
     }
 
+    /// A share beside a participant that damages the number of the pairs in use at each look. Every second addition
+    /// lacks memory, so that the search looks at that number after a look and not only after an addition.
+    struct Resets<'e> {
+        word: LockWord,
+        extent: &'e Extent,
+        looks: &'e AtomicUsize,
+        additions: AtomicUsize,
+    }
+
+    impl InTable for Resets<'_> {
+        fn word(&self) -> &LockWord {
+            assert!(self.looks.fetch_add(1, Relaxed) < 1_000_000, "the search has no end");
+            self.extent.0.store(1, Relaxed);
+            &self.word
+        }
+
+        fn prepare(shares: &[Self], _: usize, _: usize) -> Result<(), Refused> {
+            let is_backed = shares.first().is_some_and(|share| share.additions.fetch_add(1, Relaxed) % 2 == 1);
+            if is_backed { Ok(()) } else { Err(Refused::NoMemory) }
+        }
+    }
+
     fn looks(shares: &[Seen]) -> usize {
         shares.iter().map(|share| share.looks.swap(0, Relaxed)).sum()
     }
@@ -454,6 +480,20 @@ mod tests {
             assert_eq!(take(&extent, &shares, 7, Limit::NEVER).map(|share| share.is_some()), Err(Refused::TableFull));
             let done = looks(&shares) / size;
             assert_eq!(done, passes);
+        }
+    }
+
+    #[test]
+    fn search_ends_while_another_participant_takes_the_pairs_away() {
+        let (extent, looks) = (Extent(AtomicU32::new(1)), AtomicUsize::new(0));
+        let share = |_| {
+            let word = Seen::new(true, false).word;
+            Resets { word, extent: &extent, looks: &looks, additions: AtomicUsize::new(0) }
+        };
+        let shares: Vec<_> = (0..120).map(share).collect();
+        for limit in [Limit::NEVER, Limit::NOW] {
+            let taken = extent.take(&shares, 7, limit, |_| Entry::Taken);
+            assert_eq!(taken.map(|share| share.is_some()), Err(Refused::TableFull));
         }
     }
 }
