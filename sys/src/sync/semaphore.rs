@@ -75,6 +75,10 @@
 //! [`permit`](Semaphore::permit) without a limit if a unit must be moved for them, and [`Permit::forget`]. Giving back
 //! never waits.
 //!
+//! A waiter that is stopped may be the one that a wake chooses, or that the kernel tells of a death. The unit is free
+//! then, and any other call takes it. Waiters that already sleep see it when their limit is over, or when the next wake
+//! chooses one of them. Those beside more than 120 slots see it after the time in the table above.
+//!
 //! **Cost.** Taking what is there and giving back are one atomic instruction each in every scope, permits included, and
 //! no system call unless a thread sleeps. Moving a unit costs a lock and some more, and a look at 128 slots at most. A
 //! waiter that sleeps, or whose limit is over, has looked at all slots. So has a call of [`value`](Semaphore::value).

@@ -1,7 +1,7 @@
 //! The reader-writer lock: no reader runs beside a writer, and every thread gets the lock, whichever dies at any step.
 //!
 //! The number of executions grows fast with the threads, because each of them may also read old values of the shares.
-//! So each scene has two threads and several switches away from a running thread, and again three threads and few
+//! So most scenes have two threads and several switches away from a running thread, and again three threads and few
 //! switches. Without a switch, threads still take turns in any order where one sleeps or ends.
 
 use loom::sync::Arc;

@@ -204,3 +204,45 @@ impl<K, L: Listed, const N: usize> Slots<K, L, N> {
         })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use std::collections::BTreeSet;
+    use std::vec;
+
+    use super::*;
+
+    /// A sleeper begins its next round at once, because between two rounds it looks at all slots.
+    #[test]
+    fn sleepers_together_watch_each_slot_but_not_much_more_than_twice() {
+        for (sleepers, slots) in [(2, 200), (10, 900), (40, 900), (100, 900), (1_000, 900), (1_000, 200), (60, 5_000)] {
+            let place = AtomicU32::new(0);
+            let mut rounds = vec![Rounds::default(); sleepers];
+            let mut watches = vec![(0, 0); sleepers];
+            // The sleepers come one after the other. The shortest round has as many steps as there are sleepers.
+            let mut ends: BTreeSet<_> = (0..sleepers).map(|sleeper| (sleeper, sleeper)).collect();
+            let end = 100 * sleepers * ROUNDS_MAX as usize;
+            while let Some((now, sleeper)) = ends.pop_first().filter(|&(now, _)| now < end) {
+                let Some((rounds, watch)) = rounds.get_mut(sleeper).zip(watches.get_mut(sleeper)) else { return };
+                let (from, watched, _) = rounds.next(&place, slots);
+                *watch = (from as usize, watched);
+                ends.insert((now + sleepers * rounds.times as usize, sleeper));
+                // They have settled by then. To add up all watches takes long.
+                if now > end / 2 && sleeper % 100 == 0 {
+                    let mut seen = vec![0_u32; slots];
+                    for at in watches.iter().flat_map(|&(from, watched)| from..from + watched) {
+                        if let Some(seen) = seen.get_mut(at % slots) {
+                            *seen += 1;
+                        }
+                    }
+                    assert!(seen.iter().all(|&seen| seen != 0), "{sleepers} sleepers leave out one of {slots} slots");
+                    let most = (3 * slots).max(sleepers);
+                    let all: u32 = seen.iter().sum();
+                    assert!(all as usize <= most, "{sleepers} sleepers watch {slots} slots {all} times");
+                }
+            }
+        }
+    }
+}
