@@ -10,6 +10,7 @@ use ossature_benches::python::BUILDS;
 use ossature_benches::report::Bar;
 use ossature_benches::rounds::{Rounds, Samples};
 
+use crate::promises::Promises;
 use crate::spawn::{nothing, python};
 
 fn ours() {
@@ -96,13 +97,15 @@ pub fn by_hand(bench: &Bench) {
         if !bench.wants(row) {
             continue;
         }
-        let server = ByHand::start();
+        let (server, promises) = (ByHand::start(), Promises::start());
         set_forkserver_spares(spares);
         let mut rounds = Rounds::new();
         rounds.add("ours", ours);
         rounds.add("by-hand", || server.child());
+        rounds.add("promises", || promises.child());
         let samples = rounds.run(bench.scaled(100), Duration::from_millis(5));
         bench.compare(row, &samples, "ours", "by-hand", Bar::AtMost(1.4));
+        bench.compare(row, &samples, "ours", "promises", Bar::AtMost(1.4));
         stop();
     }
 }

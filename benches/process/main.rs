@@ -2,6 +2,7 @@
 
 mod fork;
 mod forkserver;
+mod promises;
 mod spawn;
 
 use std::os::fd::AsRawFd;
