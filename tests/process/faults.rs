@@ -126,7 +126,7 @@ fn a_wait_for_a_child_makes_one_call_to_wait() {
 }
 
 fn an_interrupted_wait_goes_on() {
-    let child = Process::fork(|| std::thread::sleep(std::time::Duration::from_millis(20))).unwrap();
+    let child = Process::fork(|| std::thread::sleep(Duration::from_millis(20))).unwrap();
     let polls = arm(fail("poll", Errno::INTR).times(3));
     let ppolls = arm(fail("ppoll", Errno::INTR).times(3));
     let waits = arm(fail("waitid", Errno::INTR).times(3));
