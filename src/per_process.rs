@@ -61,6 +61,7 @@ impl<T> PerProcess<T> {
     /// last value: of the nearest ancestor that has one, or of this process, if the program was executed again. `make`
     /// makes a value if there is none.
     #[cfg(feature = "multiprocessing")]
+    #[inline(always)] // as its only caller
     pub(crate) fn enter(
         &self,
         prepared: Box<Owned<T>>,

@@ -144,10 +144,17 @@ fn caught<R>(reports: bool, body: impl FnOnce() -> R) -> Result<R, Escaped> {
     STATE.set(HookState { keeps: true, reports, floor: before.kept, ..before });
     let result = catch_unwind(AssertUnwindSafe(body));
     let after = STATE.replace(before);
-    let mut seen = Vec::new();
-    if after.kept > before.kept {
-        seen = KEPT.with_borrow_mut(|kept| kept.split_off(kept.len().min(before.kept as usize)));
+    // Nearly always. A child that was just forked would pay for the code behind it.
+    if after.kept <= before.kept {
+        return result.map_err(|payload| Escaped { payload, place: None });
     }
+    with_place(result, before.kept)
+}
+
+/// Takes the panics that were kept beyond the first `floor`, and finds among them the place of the one that escaped.
+#[cold]
+fn with_place<R>(result: std::thread::Result<R>, floor: u32) -> Result<R, Escaped> {
+    let seen = KEPT.with_borrow_mut(|kept| kept.split_off(kept.len().min(floor as usize)));
     result.map_err(|payload| {
         let escaped = seen.into_iter().rev().find(|kept| kept.is(&*payload));
         Escaped { payload, place: escaped.map(|kept| kept.place) }

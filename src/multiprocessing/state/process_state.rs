@@ -99,7 +99,7 @@ impl ProcessState {
     }
 
     /// Makes the prepared state the state of this process, and closes the descriptors that only its parent uses.
-    #[inline]
+    #[inline(always)] // the child would pay for another page of code
     pub(crate) fn enter(prepared: Box<OwnState>, letting_go: Option<&LettingGo>) -> &'static OwnState {
         STATE.enter(prepared, Self::first, |last, own| {
             last.clear_out(letting_go);

@@ -164,8 +164,8 @@ fn push<L>(stack: &'static LocalKey<Stack<L>>, list: Option<L>, trust: Trust) {
         if covers {
             stack.cover(stack.marks.clone());
         }
-        if list.is_some() {
-            *stack.top.borrow_mut() = list;
+        if let Some(list) = list {
+            *stack.top.borrow_mut() = Some(list);
         }
         stack.marks.set(&Marks {
             open: Cell::new(true),

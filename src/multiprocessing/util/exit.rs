@@ -33,7 +33,7 @@ extern "C" fn last_call() {
 
 /// Runs the exit sequence once: finalizers of priority 0 and above, the end of the daemons, the wait for the other
 /// children. Then come the end of the daemons started meanwhile, and the other finalizers.
-#[inline]
+#[inline(always)] // a forked child would pay for another page of code
 pub(crate) fn exit_sequence() {
     let state = process_state();
     if state.exiting.swap(true, SeqCst) {

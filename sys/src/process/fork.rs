@@ -257,6 +257,7 @@ pub(super) fn abandon(pid: Pid) {
 }
 
 /// Runs the closure in the child, and ends the child.
+#[inline(always)] // in the page of code that the child has already
 fn run<F: FnOnce() -> u8>(child: F) -> ! {
     /// Ends the process if the closure unwinds: the frames below belong to the parent.
     struct NoReturn;
