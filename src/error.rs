@@ -206,14 +206,26 @@ impl Error {
                     ": this system has no robust list, so the death of a holder would go unnoticed; \
                      run the program under a Linux kernel instead of an emulator, or use threads and their locks"
                 }
-                Errno::MFILE | Errno::NFILE => {
-                    ": each object uses a descriptor; make many at once by `many`, or one after the other in an `Arena`, \
-                     which use one descriptor for all"
-                }
                 Errno::FBIG => ": it is larger than a file may be; raise RLIMIT_FSIZE (`ulimit -f`)",
                 _ => "",
             };
             Self::os(errno, format!("{object} cannot be placed in shared memory{why}"))
+        }
+    }
+
+    /// Returns a constructor like [`placing`](Self::placing), for an object of a type that has `many` and a call of the
+    /// arena.
+    #[cfg(feature = "multiprocessing")]
+    pub(crate) fn placing_alone(object: &'static str) -> impl Fn(Errno) -> Self {
+        move |errno| match errno {
+            Errno::MFILE | Errno::NFILE => {
+                let message = format!(
+                    "{object} cannot be placed in shared memory: each object uses a descriptor; make many at once by \
+                     `many`, or one after the other in an `Arena`, which use one descriptor for all"
+                );
+                Self::os(errno, message)
+            }
+            _ => Self::placing(object)(errno),
         }
     }
 

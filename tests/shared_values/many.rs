@@ -7,7 +7,7 @@ use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{Connection, pipe};
 use ossature::multiprocessing::transfer::Memory;
 use ossature::multiprocessing::{
-    Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, RwLock, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, HandoffLock, Lock, RLock, RawValue, RwLock, Semaphore, Value,
 };
 use ossature::sys::errno::Errno;
 use ossature::sys::process::{Resource, Rlimit, fork, rlimit, set_rlimit};
@@ -197,6 +197,8 @@ fn without_descriptors_the_error_names_many() {
         };
         assert_eq!((error.kind(), error.errno()), (ErrorKind::Os, Some(Errno::MFILE)));
         assert!(error.to_string().contains("make many at once by `many`"), "{error}");
+        let error = Array::from_slice(&[1_u32]).unwrap_err();
+        assert!(!error.to_string().contains("`many`"), "an array has no such call: {error}");
         alone.pop();
         let values = Value::many(1000, |_| 1_u32).unwrap();
         assert_eq!(values[999].get().unwrap(), 1);

@@ -47,7 +47,7 @@ enum Home<T> {
 impl<T: Shareable> Placed<T> {
     /// Makes an object alone in its memory. `object` names it in the error.
     pub(crate) fn new(init: impl Init<T>, object: &'static str) -> Result<Self> {
-        Shm::place(init).map(Self::from).map_err(Error::placing(object))
+        Shm::place(init).map(Self::from).map_err(Error::placing_alone(object))
     }
 
     /// Makes `count` objects in one memory; the object at `index` is `init(index)`.
