@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::callgrind::{self, Counted};
+use crate::machine;
 use crate::placement::Placement;
 use crate::report::{Bar, Line, Unit};
 use crate::rounds::{Rounds, Samples};
@@ -28,6 +29,7 @@ pub fn main(area: &'static str, counted: &[Counted], rows: impl FnOnce(&Bench)) 
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let quick = asked.iter().any(|word| word == "--quick");
     let words = asked.into_iter().filter(|word| !word.starts_with("--")).collect();
+    println!("PROCESSOR {}", machine::processor());
     rows(&Bench { area, words, quick });
 }
 

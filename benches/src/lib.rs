@@ -7,7 +7,7 @@
 //! | [`callgrind`] | instructions of one operation, by valgrind |
 //! | [`placement`] | whether the two cores are near or far |
 //! | [`report`] | the format and the verdict of a line |
-//! | [`machine`] | pinning, descriptor limits |
+//! | [`machine`] | pinning, descriptor limits, the name of the processor |
 //! | [`pair`] | two processes at work on one object |
 //! | [`parties`] | several processes or threads at work on one object, for a fixed number of operations |
 //! | [`python`] | CPython as a rival |

@@ -1,4 +1,4 @@
-//! Pinning and descriptor limits.
+//! Pinning, descriptor limits, and the name of the processor.
 
 /// The cores on which this process may run, in order.
 pub fn cores() -> Vec<usize> {
@@ -9,6 +9,18 @@ pub fn cores() -> Vec<usize> {
     assert_eq!(answer, 0, "sched_getaffinity");
     // SAFETY: CPU_ISSET reads one bit below CPU_SETSIZE of an initialised set.
     (0..libc::CPU_SETSIZE as usize).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
+}
+
+/// The name and model of the processor, by which a figure can be compared with others. A virtual machine may be started
+/// again on another processor.
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let of = |wanted: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        let found = fields.find(|(name, _)| name.trim() == wanted);
+        found.map_or("unknown", |(_, value)| value.trim())
+    };
+    format!("{}, family {}, model {}", of("model name"), of("cpu family"), of("model"))
 }
 
 /// Two cores for two parties, or `None` on a machine with one.
