@@ -1,8 +1,9 @@
 //! The storm's use of [`Condition`]: producers and consumers at a small queue under a lock.
 //!
 //! A consumer must not sleep while there is an item, nor a producer while there is a free place. Each put and each take
-//! notifies one waiter, and a notification for a dead waiter goes to the next. If the queue is empty (or full) while
-//! the others rest, the parent puts (or takes) items, with a notification for each, and that must be enough.
+//! notifies one waiter, and every second put notifies all. A notification for a dead waiter goes to the next. If the
+//! queue is empty (or full) while the others rest, the parent puts (or takes) items, with a notification for each, and
+//! that must be enough.
 
 use core::time::Duration;
 
@@ -149,7 +150,11 @@ impl<const N: usize> Primitive for ConditionStorm<N> {
             // In a scene it has two to wake.
             let items = if self.scene.is_some() { 2 } else { 1 };
             (0..items).for_each(|_| ring.put());
-            self.stage.more.notify(items);
+            if self.scene.is_some() || ring.put % 2 == 0 {
+                self.stage.more.notify_all();
+            } else {
+                self.stage.more.notify(items);
+            }
             seat.leaves();
         } else {
             let mut ring = self.enter();

@@ -3,7 +3,7 @@
 use super::std;
 use std::vec::Vec;
 
-use super::kernel::{CLOCK, address, sleep_any, wait_while, wake};
+use super::kernel::{CLOCK, address, sleep_each, wait_while, wake};
 use super::killable::{KillableGate, covered_by, killable_scope, mourned, step};
 use super::rwlock::{become_participant, clear_pending, has_linked, link, me, set_pending, unlink, walk};
 use crate::atomic::AtomicU32;
@@ -12,7 +12,7 @@ use crate::deadline::Deadline;
 use crate::futex::{Limit, Reach, Wait, Waiter};
 use crate::robust::word::{LockWord, WAITERS};
 use crate::sync::barrier::{self, Broken};
-use crate::sync::gate::Woke;
+use crate::sync::gate::{Order, Woke};
 use crate::sync::lease::Look;
 use crate::sync::participants::{Enrolment, SlotTable, WatchingGate};
 use crate::sync::scope::Refused;
@@ -82,26 +82,27 @@ impl Enrolment for Place {
 }
 
 impl WatchingGate for KillableGate {
-    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
+    fn sleep_on<'w>(
+        &'w self,
+        words: &mut [Waiter<'w>],
+        count: usize,
+        bell: Option<&'w AtomicU32>,
+        limit: Limit<'w>,
+    ) -> (Woke, usize) {
         step();
         if limit.is_cancelled() {
             return (Woke::TimedOut, count);
         }
-        let watched = &words[..count];
-        let cancelling = limit.watched().map(|cancel| cancel.address());
+        let always = |word: &'w AtomicU32| Waiter::new(word, word.load(SeqCst), Reach::Shared);
+        let before = [limit.watched(), bell.map(always)];
+        let order = Order::of(words, count, before, Waiter::new(self, 0, Reach::Shared)).unwrap();
         let clock = (limit.deadline() != Deadline::NEVER).then_some(CLOCK);
-        let first = usize::from(cancelling.is_some()) + usize::from(clock.is_some());
-        let ends = cancelling.into_iter().chain(clock);
-        let keys = ends.chain(watched.iter().map(Waiter::address)).chain([address(self)]);
-        let keys: Vec<usize> = keys.collect();
-        let woken = sleep_any(&keys, || watched.iter().all(Waiter::holds) && !limit.is_cancelled());
+        let woken = sleep_each(&words[..order.used], clock);
         step();
-        match woken {
-            Some(at) if at == first + count => (Woke::PeerDied, count),
-            Some(at) if at >= first => (Woke::Look, at - first),
-            Some(_) if limit.is_cancelled() => (Woke::TimedOut, count),
-            Some(at) if clock.is_some() && at + 1 == first => (Woke::TimedOut, count),
-            Some(_) | None => (Woke::Look, count),
+        match woken.map(|at| at.checked_sub(usize::from(clock.is_some()))) {
+            Some(Some(at)) => order.woke(at, count, limit),
+            Some(None) => (Woke::TimedOut, count),
+            None => (Woke::Look, count),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::barrier::Place;
 use super::killable::{KillableGate, die, mourned, step};
 use super::rwlock::{become_participant, walk};
+use crate::atomic::Ordering::SeqCst;
 use crate::futex::Limit;
 use crate::robust::word::LockWord;
 use crate::sync::queue::{Queue, SharedQueue, WITH_LIST};
@@ -22,6 +23,13 @@ impl<const N: usize> Waiters<N> {
     #[allow(clippy::new_without_default, reason = "a model has no defaults")]
     pub fn new() -> Self {
         Self(SharedQueue::of(KillableGate::default(), || Place(LockWord::new())))
+    }
+
+    /// A queue whose bell a process has overwritten.
+    pub fn with_another_bell() -> Self {
+        let queue = Self::new();
+        queue.0.bell.store(7, SeqCst);
+        queue
     }
 
     /// Waits to be notified, as the participant `id`. Calls `entered` when it is in the queue, and returns whether it
@@ -52,6 +60,11 @@ impl<const N: usize> Waiters<N> {
     /// Notifies `count` waiters.
     pub fn notify(&self, count: u32) -> u32 {
         self.0.notify(count)
+    }
+
+    /// Notifies all waiters.
+    pub fn notify_all(&self) -> u32 {
+        self.notify(u32::MAX)
     }
 
     /// [`notify`](Self::notify) of a notifier that dies after `steps` steps; `None` if it died.

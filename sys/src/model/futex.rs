@@ -6,7 +6,7 @@ use core::num::NonZeroU32;
 use core::sync::atomic::Ordering::SeqCst;
 use std::vec::Vec;
 
-use super::kernel::{sleep_any, sleep_as, wake_of, wake_on};
+use super::kernel::{NOWHERE, sleep_any, sleep_as, wake_of, wake_on};
 use super::std;
 use crate::atomic::AtomicU32;
 use crate::deadline::Deadline;
@@ -44,6 +44,7 @@ pub(crate) type FutexWord = dyn Sleepable;
 pub struct Waiter<'w> {
     word: &'w FutexWord,
     expected: u32,
+    is_compared: bool,
 }
 
 impl Sleepable for crate::robust::word::LockWord {
@@ -55,12 +56,12 @@ impl Sleepable for crate::robust::word::LockWord {
 impl<'w> Waiter<'w> {
     /// An entry to sleep while `word` holds `expected`.
     pub fn new(word: &'w FutexWord, expected: u32, _reach: Reach) -> Self {
-        Self { word, expected }
+        Self { word, expected, is_compared: false }
     }
 
-    /// Returns the same entry. The models of sleepers with a gate have gates of their own.
+    /// Returns an entry that compares the same word, and at which no thread is ever woken.
     pub(crate) fn compared(&self) -> Self {
-        *self
+        Self { is_compared: true, ..*self }
     }
 
     pub(super) fn holds(&self) -> bool {
@@ -68,6 +69,9 @@ impl<'w> Waiter<'w> {
     }
 
     pub(crate) fn address(&self) -> usize {
+        if self.is_compared {
+            return NOWHERE;
+        }
         core::ptr::from_ref(self.word).cast::<()>() as usize
     }
 }

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use loom::sync::{Condvar, Mutex};
 
-use super::futex::Sleepable;
+use super::futex::{Sleepable, Waiter};
 use crate::atomic::Ordering::SeqCst;
 use crate::futex::{Limit, Wait};
 use crate::sync::split_word::SplitWord;
@@ -18,6 +18,17 @@ loom::lazy_static! {
 loom::thread_local! {
     /// Whether wakes choose this thread before all others.
     static URGENT: Cell<bool> = Cell::new(false);
+    /// Whether this thread falls asleep word by word.
+    static IS_SLOW: Cell<bool> = Cell::new(false);
+}
+
+/// Runs `body` so that a sleep on several words compares and queues them one by one, as in the kernel. Otherwise this
+/// is one step, and there are fewer interleavings.
+pub fn word_by_word<R>(body: impl FnOnce() -> R) -> R {
+    IS_SLOW.with(|slow| slow.set(true));
+    let answer = body();
+    IS_SLOW.with(|slow| slow.set(false));
+    answer
 }
 
 /// Runs `body` with a real-time priority: a wake chooses this thread before the sleepers that came earlier.
@@ -37,6 +48,20 @@ struct Futex {
 struct Queue {
     sleepers: Vec<Sleeper>,
     next: usize,
+}
+
+impl Queue {
+    /// Removes this sleeper if it was woken, or in any case. Returns the index of the last word that was woken.
+    #[allow(clippy::option_option, reason = "whether it is removed, and whether it was woken")]
+    fn ended(&mut self, id: usize, in_any_case: bool) -> Option<Option<usize>> {
+        let at = self.sleepers.iter().position(|sleeper| sleeper.id == id).unwrap();
+        let woken = self.sleepers[at].words.iter().rposition(|(_, woken)| *woken);
+        if woken.is_none() && !in_any_case {
+            return None;
+        }
+        self.sleepers.remove(at);
+        Some(woken)
+    }
 }
 
 /// A sleeper, on one word or several. The sleeper remains until its thread has run again. So a wake of another of its
@@ -66,10 +91,39 @@ pub(super) fn sleep_as(kinds: u32, words: &[usize], holds: impl FnOnce() -> bool
     let place = if URGENT.with(Cell::get) { 0 } else { queue.sleepers.len() };
     queue.sleepers.insert(place, Sleeper { id, words: words.iter().map(|word| (*word, false)).collect(), kinds });
     loop {
-        let at = queue.sleepers.iter().position(|sleeper| sleeper.id == id).unwrap();
-        if let Some(woken) = queue.sleepers[at].words.iter().rposition(|(_, woken)| *woken) {
-            queue.sleepers.remove(at);
-            return Some(woken);
+        if let Some(woken) = queue.ended(id, false) {
+            return woken;
+        }
+        queue = KERNEL.changed.wait(queue).unwrap();
+    }
+}
+
+/// [`sleep_any`] on words that have expected values.
+pub(super) fn sleep_each(words: &[Waiter<'_>], clock: Option<usize>) -> Option<usize> {
+    let keys = || clock.into_iter().chain(words.iter().map(Waiter::address));
+    if !IS_SLOW.with(Cell::get) {
+        return sleep_any(&keys().collect::<Vec<_>>(), || words.iter().all(Waiter::holds));
+    }
+    let mut queue = KERNEL.queue.lock().unwrap();
+    let id = queue.next;
+    queue.next += 1;
+    queue.sleepers.push(Sleeper {
+        id,
+        words: clock.into_iter().map(|clock| (clock, false)).collect(),
+        kinds: u32::MAX,
+    });
+    for word in words {
+        drop(queue);
+        queue = KERNEL.queue.lock().unwrap();
+        if !word.holds() {
+            return queue.ended(id, true).flatten();
+        }
+        let sleeper = queue.sleepers.iter_mut().find(|sleeper| sleeper.id == id).unwrap();
+        sleeper.words.push((word.address(), false));
+    }
+    loop {
+        if let Some(woken) = queue.ended(id, false) {
+            return woken;
         }
         queue = KERNEL.changed.wait(queue).unwrap();
     }
@@ -95,6 +149,8 @@ pub(super) fn wake_of(kinds: u32, word: usize, count: u32) -> u32 {
 
 /// The key of the sleepers that a deadline wakes. No word has this address.
 pub(super) const CLOCK: usize = 1;
+/// The key of an entry that is only compared. No word has this address.
+pub(super) const NOWHERE: usize = 2;
 
 /// Lets the time pass: the deadline of each thread that sleeps now comes.
 pub fn pass_time() {

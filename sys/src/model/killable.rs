@@ -11,6 +11,7 @@ use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::vec::Vec;
 
+use super::futex::Sleepable;
 use super::kernel::{address, sleep_any, wait_at, wake_at, wake_on};
 use super::rwlock::forget_pending;
 use crate::atomic::AtomicU32;
@@ -157,6 +158,12 @@ pub(super) fn uncover() {
 pub fn die() {
     LEFT.with(|left| left.set(Some(0)));
     step();
+}
+
+impl Sleepable for KillableGate {
+    fn value(&self) -> u32 {
+        self.0
+    }
 }
 
 impl KillableGate {

@@ -28,7 +28,7 @@ use crate::robust::word::{LockWord, Take, WAITERS, WaitPolicy};
 use crate::sync::queue::{PrivateQueue, Queue};
 use crate::sync::scope::Refused;
 
-pub use self::kernel::{pass_time, sleepers, urgent, wait, wake};
+pub use self::kernel::{pass_time, sleepers, urgent, wait, wake, word_by_word};
 pub(crate) use self::killable::step;
 pub use self::killable::{Killable, KillableUnits, die, doomed, mourned, stopped};
 

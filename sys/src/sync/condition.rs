@@ -27,12 +27,13 @@
 //! | word, bits | meaning | ends with |
 //! | --- | --- | --- |
 //! | waiting: `30` in `Shared`, 0 in `Private` | in the queue, looking | going to sleep; a notification; its limit |
-//! | asleep: `31` in `Shared`, 1 in `Private` | in the queue, sleeping on the word | a notification, which wakes it; its limit |
+//! | asleep: `31` in `Shared`, perhaps with `29` or `28` too, 1 in `Private` | in the queue, sleeping on the word | a notification, which wakes it; its limit |
 //! | notified: 0 beside a ticket in `Shared`, 2 in `Private` | out of the queue, on its way to the lock | taking the lock |
 //!
 //! So a notification goes to exactly one waiter, the one that has waited longest, and the waiter returns for no other
 //! reason. A waiter whose time ran out leaves the queue by one step of its own word, so it never takes a notification
-//! with it. (In `Shared`, both bits are set when another participant has woken the sleeper to check the queue again.)
+//! with it. (In `Shared`, `30` and `31` are both set when another participant has woken the sleeper to check the queue
+//! again.)
 //!
 //! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified
 //! and had not got the lock yet, the notification goes to the next in the queue, or to the next that comes. The
@@ -50,11 +51,12 @@
 //! `Private` there is no limit: a waiter's word is on its stack.
 //!
 //! **Cost.** A notification without a waiter only reads the queue, without a system call. A notification of a waiter
-//! that is still looking makes no system call either. In `Shared` a sleeper watches the waiter before it. The first
-//! sleeper watches the notified waiters that are not done, at most 120 at a time. If there are more, it checks all
-//! places every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter reads the table when it
-//! comes and when it leaves. If there are more than 16 waiters, a notifier that reads the table leaves a list of up to
-//! 255 next waiters. Later notifiers read the list.
+//! that is still looking makes no system call either. `notify_all` makes one system call for all sleepers, and one more
+//! for a sleeper that had no waiter before it. In `Shared` a sleeper watches the waiter before it. The first sleeper
+//! watches the notified waiters that are not done, at most 120 at a time. If there are more, it checks all places every
+//! 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter reads the table when it comes and
+//! when it leaves. If there are more than 16 waiters, a notifier that reads the table leaves a list of up to 255 next
+//! waiters. Later notifiers read the list.
 //!
 //! Orderings: a notification is `Release`, and the waiter reads it with `Acquire`. The lock orders the data.
 

@@ -6,7 +6,7 @@
 //! the kernel's pending entry pointing at the gate over their critical stretch. A thread that is killed there has a
 //! pending word without an owner, so the kernel wakes one sleeper at the gate. That sleeper looks at everything again
 //! and does what the dead thread had to do, itself protected. A sleeper compares the word once more when it is queued
-//! at the gate: see [`SharedGate::sleep_on`].
+//! at the gate: see [`Order`].
 //!
 //! | kernel | call | how a waiter sleeps |
 //! | --- | --- | --- |
@@ -125,51 +125,83 @@ const SLICE: Duration = Duration::from_millis(50);
 
 impl SharedGate {
     /// [`Gate::sleep`] on several words at once. Returns the index of the word that was woken (the last, if there were
-    /// several), or the number of words if it was the gate. `words` has room after its first `count` entries for three
-    /// more. Only words whose wake means a death come after the first.
-    ///
-    /// **The order.** The kernel compares a word and queues the sleeper at it, and then does the same with the next
-    /// word. A thread may change a word and be killed before its wake, while the sleeper is not queued at the gate yet.
-    /// The kernel's wake for the dead thread then finds nobody there. So the gate comes second, and at the end the
-    /// first word is compared again. Each change of a word of the list comes before a comparison, or its maker's
-    /// death finds the sleeper at the gate. The kernel names the last word that was woken. So the wake of the gate is
-    /// never hidden behind that of the first word, and a cancellation, at the front, hides none.
-    pub(crate) fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
+    /// several), or the number of words if it was the gate. Only words whose wake means a death come after the first.
+    /// A wake of `bell` is like one of the first word, but reports no index. `words` has room after its first `count`
+    /// entries for four more, or three without a bell.
+    pub(crate) fn sleep_on<'w>(
+        &'w self,
+        words: &mut [Waiter<'w>],
+        count: usize,
+        bell: Option<&'w AtomicU32>,
+        limit: Limit<'w>,
+    ) -> (Woke, usize) {
         if limit.is_cancelled() {
             return (Woke::TimedOut, 0);
         }
-        let Some(first) = words.first().copied() else { return (Woke::Look, 0) };
         // The word is 0, but a process may have overwritten it: then a sleeper must not look all the time either.
-        let gate = Waiter::new(&self.0, self.0.load(Relaxed), Reach::Shared);
-        let cancel = limit.watched();
-        let shifted = usize::from(cancel.is_some());
-        let gate_at = shifted + 1;
-        words.copy_within(1..count, gate_at + 1);
-        for (at, word) in [cancel, Some(first), Some(gate)].into_iter().flatten().enumerate() {
-            if let Some(place) = words.get_mut(at) {
-                *place = word;
-            }
-        }
-        let used = gate_at + count + 1;
-        if let Some(last) = words.get_mut(used - 1) {
-            *last = first.compared();
-        }
-        let Some(words) = words.get(..used) else { return (Woke::Look, 0) };
+        let always = |word: &'w AtomicU32| Waiter::new(word, word.load(Relaxed), Reach::Shared);
+        let Some(order) = Order::of(words, count, [limit.watched(), bell.map(always)], always(&self.0)) else {
+            return (Woke::Look, 0);
+        };
+        let Some(words) = words.get(..order.used) else { return (Woke::Look, 0) };
         let until = if RobustList::here().is_some() {
             limit.deadline()
         } else {
             limit.deadline().or_sooner(Deadline::after(SLICE))
         };
         match futex::wait_any_at(words, until) {
-            Ok((Wait::Woken, at)) if at == gate_at => (Woke::PeerDied, count),
-            Ok((Wait::Woken, at)) if at < shifted => {
-                (if limit.is_cancelled() { Woke::TimedOut } else { Woke::Look }, count)
-            }
-            Ok((Wait::Woken, at)) if at > gate_at => (Woke::Look, at - gate_at),
-            Ok((Wait::Woken, _)) => (Woke::Look, 0),
+            Ok((Wait::Woken, at)) => order.woke(at, count, limit),
             Ok((Wait::TimedOut, _)) if limit.deadline().has_passed() => (Woke::TimedOut, count),
             // A refused sleep counts as a change: the waiter looks again.
             Ok((Wait::Changed | Wait::TimedOut, _)) | Err(_) => (Woke::Look, count),
+        }
+    }
+}
+
+/// The order of the words of [`SharedGate::sleep_on`]: a cancellation and a bell, the first word, the gate, the other
+/// words, the first word again.
+///
+/// The kernel compares a word and queues the sleeper at it, and then does the same with the next word. A thread may
+/// change a word and be killed before its wake, while the sleeper is not queued at the gate yet. The kernel's wake for
+/// the dead thread then finds nobody there. So the gate comes early, and at the end the first word is compared again.
+/// Each change of a word of the list comes before a comparison, or its maker's death finds the sleeper at the gate. The
+/// kernel names the last word that was woken. So the wake of the gate is never hidden behind that of the first word or
+/// of the bell, and a cancellation, at the front, hides none.
+pub(crate) struct Order {
+    gate_at: usize,
+    pub(crate) used: usize,
+}
+
+impl Order {
+    /// Puts the words in order.
+    pub(crate) fn of<'w>(
+        words: &mut [Waiter<'w>],
+        count: usize,
+        before: [Option<Waiter<'w>>; 2],
+        gate: Waiter<'w>,
+    ) -> Option<Self> {
+        let first = words.first().copied()?;
+        let gate_at = 1 + before.iter().flatten().count();
+        let used = gate_at + count + 1;
+        if used > words.len() {
+            return None;
+        }
+        words.copy_within(1..count, gate_at + 1);
+        for (place, word) in words.iter_mut().zip(before.into_iter().flatten().chain([first, gate])) {
+            *place = word;
+        }
+        *words.get_mut(used - 1)? = first.compared();
+        Some(Self { gate_at, used })
+    }
+
+    /// Why a sleep ended in which the word at this index was woken.
+    pub(crate) fn woke(&self, at: usize, count: usize, limit: Limit<'_>) -> (Woke, usize) {
+        match at {
+            at if at == self.gate_at => (Woke::PeerDied, count),
+            at if at > self.gate_at => (Woke::Look, at - self.gate_at),
+            at if at + 1 == self.gate_at => (Woke::Look, 0),
+            _ if limit.is_cancelled() => (Woke::TimedOut, count),
+            _ => (Woke::Look, count),
         }
     }
 }
@@ -193,14 +225,14 @@ impl Gate for SharedGate {
 
     fn sleep(&self, word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Woke {
         let waiter = Waiter::new(word, expected, Reach::Shared);
-        self.sleep_on(&mut [waiter; 4], 1, limit).0
+        self.sleep_on(&mut [waiter; 4], 1, None, limit).0
     }
 
     fn sleep_without(&self, word: &AtomicU32, expected: u32, none: &AtomicU32, limit: Limit<'_>) -> Woke {
         let waiter = Waiter::new(word, expected, Reach::Shared);
         // No thread is ever woken at this word, so the cheaper kind of word is enough.
         let none = Waiter::new(none, 0, Reach::Private);
-        self.sleep_on(&mut [waiter, none, waiter, waiter, waiter], 2, limit).0
+        self.sleep_on(&mut [waiter, none, waiter, waiter, waiter], 2, None, limit).0
     }
 
     fn wake(&self, word: &AtomicU32, count: u32) -> u32 {

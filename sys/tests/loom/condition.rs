@@ -6,7 +6,7 @@ use loom::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use loom::thread;
 use ossature_sys::futex::{Cancel, Limit};
 use ossature_sys::model::condition as model;
-use ossature_sys::model::{Private, Waiters};
+use ossature_sys::model::{Private, Waiters, word_by_word};
 
 use crate::{explore, explore_to};
 
@@ -299,6 +299,89 @@ fn killed_notifier_leaves_nobody_asleep() {
             here.ends();
         });
     }
+}
+
+/// The same for a notifier of all: of two waiters, of which the second sleeps at the bell.
+#[test]
+fn killed_notifier_of_all_leaves_nobody_asleep() {
+    for steps in 0..20 {
+        explore(move || {
+            let here = Crowd::<4>::new();
+            let notifies = move |here: &Crowd| {
+                let survived = here.queue.doomed_notify(steps, u32::MAX);
+                assert!(survived == Some(2) || survived.is_none() && steps < 19);
+                here.queue.notify(2);
+            };
+            here.waits(1, move |here| here.waits(2, move |here| here.spawn(notifies)));
+            here.ends();
+        });
+    }
+}
+
+/// A sleeper that the notifier's death wakes is about to sleep. The kernel compares its words one by one.
+#[test]
+fn killed_notifier_of_all_leaves_nobody_on_the_way_to_sleep() {
+    for steps in 0..20 {
+        explore_to(1, move || {
+            let here = Crowd::<4>::new();
+            let notifies = move |here: &Crowd| {
+                here.queue.doomed_notify(steps, u32::MAX);
+                here.queue.notify(2);
+            };
+            let second = move |here: &Crowd| {
+                let entered = || here.spawn(notifies);
+                word_by_word(|| assert!(here.queue.wait(2, Limit::NEVER, entered)));
+            };
+            here.waits(1, move |here| here.spawn(second));
+            here.ends();
+        });
+    }
+}
+
+/// Three waiters, two of which sleep at the bell. The one that the notifier's death wakes wakes the other.
+#[test]
+fn killed_notifier_of_all_leaves_none_of_three_asleep() {
+    for steps in 0..24 {
+        explore_to(1, move || {
+            let here = Crowd::<4>::new();
+            let notifies = move |here: &Crowd| {
+                let survived = here.queue.doomed_notify(steps, u32::MAX);
+                assert!(survived == Some(3) || survived.is_none() && steps < 23);
+                here.queue.notify(3);
+            };
+            let third = move |here: &Crowd| here.waits(3, move |here| here.spawn(notifies));
+            here.waits(1, move |here| here.waits(2, third));
+            here.ends();
+        });
+    }
+}
+
+/// Two waiters are notified, and then the third begins to wait. It watches both, so it gets the notification of the
+/// first, although the second does not nudge it.
+#[test]
+fn sleeper_behind_two_notified_waiters_sees_the_death_of_the_first() {
+    explore(|| {
+        let here = Crowd::<4>::new();
+        let third = |here: &Crowd| {
+            // Without the second one, if this one has got the notification of the first already.
+            if here.queue.notify_all() == 2 {
+                assert!(here.queue.wait(3, Limit::NEVER, || ()));
+            }
+        };
+        here.queue.dies_notified(1, || here.waits(2, move |here| here.spawn(third)));
+        here.ends();
+    });
+}
+
+/// A waiter sleeps although a process has overwritten the bell, and does not look all the time.
+#[test]
+fn overwritten_bell_keeps_nobody_awake() {
+    explore(|| {
+        let here =
+            Crowd::<4> { queue: Arc::new(model::Waiters::with_another_bell()), threads: std::sync::Arc::default() };
+        here.waits(1, |here| here.waits(2, |here| here.spawn(|here| assert_eq!(here.queue.notify_all(), 2))));
+        here.ends();
+    });
 }
 
 /// Two waiters of a queue whose notifiers leave a list. `notifies` runs when both are in the queue. Its second argument

@@ -196,9 +196,15 @@ impl Enrolment for Lease {
 
 /// A gate whose sleepers can watch several words.
 pub trait WatchingGate: Gate {
-    /// Sleeps on the first `count` words, and on the gate. Returns the index of the word that was woken, if any. There
-    /// is room after the first `count` for three more.
-    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize);
+    /// Sleeps on the first `count` words, and on the gate and the bell. Returns the index of the word that was woken,
+    /// if any. There is room after the first `count` for four more, or for three if there is no bell.
+    fn sleep_on<'w>(
+        &'w self,
+        words: &mut [Waiter<'w>],
+        count: usize,
+        bell: Option<&'w AtomicU32>,
+        limit: Limit<'w>,
+    ) -> (Woke, usize);
     /// Sleeps while the word holds `expected`, and on nothing else. Returns `None` if the kernel would not report this
     /// thread's death.
     fn sleep_alone(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Option<Woke>;
@@ -208,8 +214,14 @@ pub trait WatchingGate: Gate {
 }
 
 impl WatchingGate for SharedGate {
-    fn sleep_on<'w>(&'w self, words: &mut [Waiter<'w>], count: usize, limit: Limit<'w>) -> (Woke, usize) {
-        Self::sleep_on(self, words, count, limit)
+    fn sleep_on<'w>(
+        &'w self,
+        words: &mut [Waiter<'w>],
+        count: usize,
+        bell: Option<&'w AtomicU32>,
+        limit: Limit<'w>,
+    ) -> (Woke, usize) {
+        Self::sleep_on(self, words, count, bell, limit)
     }
 
     fn sleep_alone(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Option<Woke> {
@@ -405,7 +417,7 @@ impl<L: Enrolment, const N: usize> SlotTable<L, N> {
         if before.is_dead {
             return Some(Woke::PeerDied);
         }
-        match by.gate.sleep_on(&mut words, 1 + before.watched, by.limit.or_sooner(before.look_again())) {
+        match by.gate.sleep_on(&mut words, 1 + before.watched, None, by.limit.or_sooner(before.look_again())) {
             (Woke::TimedOut, _) if !by.limit.is_over() => None,
             // A lease that was watched: its holder died.
             (Woke::Look, at) if (1..=before.watched).contains(&at) => Some(Woke::PeerDied),

@@ -172,7 +172,7 @@ impl<K, L: Listed, const N: usize> Slots<K, L, N> {
         if used == 0 {
             // In a table of few slots the generation tells of the first one.
             let count = if N > SLOTS || cfg!(loom) { 3 } else { 2 };
-            return Some(units.gate().sleep_on(&mut [state, none, no_more, state, state, state], count, limit).0);
+            return Some(units.gate().sleep_on(&mut [state, none, no_more, state, state, state], count, None, limit).0);
         }
         let slots = self.in_use();
         let is_part = slots.len() > WATCHED;
@@ -195,7 +195,7 @@ impl<K, L: Listed, const N: usize> Slots<K, L, N> {
         for (word, last) in words.iter_mut().skip(1 + watched).zip([none, no_more]) {
             *word = last;
         }
-        Some(match units.gate().sleep_on(&mut words, 3 + watched, limit.or_sooner(again)) {
+        Some(match units.gate().sleep_on(&mut words, 3 + watched, None, limit.or_sooner(again)) {
             // A holder's death wakes one who watches its slot.
             (Woke::Look, at) if (1..=watched).contains(&at) => Woke::PeerDied,
             // A sleeper that did not watch all slots looks at them once more at the end.

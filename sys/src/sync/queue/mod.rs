@@ -1,6 +1,7 @@
 //! The waiters of a [`Condition`](super::condition::Condition), in order of arrival: one type of queue for each scope.
 
 mod local;
+mod notify;
 mod oldest;
 mod place;
 mod private;

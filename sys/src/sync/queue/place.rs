@@ -12,6 +12,11 @@ pub(super) const WAITING: u32 = 1 << 30;
 pub(super) const ASLEEP: u32 = 1 << 31;
 /// In the futex half: in the queue, woken to check again.
 pub(super) const NUDGED: u32 = WAITING | ASLEEP;
+/// In the futex half, with [`ASLEEP`] only: a ring of the bell wakes the sleeper too. No thread id has this bit.
+pub(super) const BELL: u32 = 1 << 29;
+/// In the futex half, with [`BELL`] only: the sleeper watches all waiters that may be before it. No thread id has this
+/// bit.
+pub(super) const COVERS: u32 = 1 << 28;
 /// The word of a place without a waiter.
 pub(super) const NONE: u64 = 0;
 

@@ -8,7 +8,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | free | 0 | none | the place has no holder | |
 //! | held | 0 | none | a waiter comes or goes | |
-//! | held | `WAITING`, `ASLEEP` or `NUDGED` | its own | in the queue, in the order of its ticket | |
+//! | held | `WAITING`, `ASLEEP` (alone, with `BELL`, or with `BELL` and `COVERS`) or `NUDGED` | its own | in the queue, in the order of its ticket | |
 //! | held | 0 | its own | notified, on its way to the lock | |
 //! | dead | any except notified | | died in the queue, or before, or after | frees the place |
 //! | dead | 0 | its own | died with a notification that it had not used | notifies the first waiter, then frees the place; without a waiter, leaves it |
@@ -16,16 +16,17 @@
 //! The waiter with the oldest ticket is first. (The order of two waiters is lost if one sleeps through 2^31 arrivals.)
 //! Waiters are notified in this order, so each notified waiter is before all waiters that are still in the queue.
 //!
-//! **A notifier** keeps the kernel's pending entry at the word that it changes. The futex half of that word never looks
-//! as if it had an owner. So if the notifier is killed before its wake, the kernel wakes the waiter instead.
+//! **A notifier** keeps the kernel's pending entry at the word that it changes. After the change the futex half of that
+//! word does not look as if it had an owner. So if the notifier is killed before its wake, the kernel wakes the waiter
+//! instead. A notifier of all waiters wakes them by one system call: see [`notify`](super::notify).
 //!
 //! **A notified waiter's** death must be seen by a waiter in the queue, which passes the notification on. Each sleeper
 //! watches only what this requires:
 //!
 //! | sleeper | sleeps on |
 //! | --- | --- |
-//! | the first of the queue | its own word, the leases of the waiters that are notified and not done, the gate |
-//! | any other | its own word, the lease of the waiter before it in the queue, the gate |
+//! | the first of the queue | its own word, the leases of the waiters that are notified and not done, the gate, the bell |
+//! | any other | its own word, the lease of the waiter before it in the queue, the gate, the bell |
 //! | both | in addition, the leases of held places without a ticket, whose holders come or go |
 //! | a waiter that had no waiter before it | only its own word: no death concerns it |
 //!
@@ -35,6 +36,12 @@
 //! it. That waiter looks again, and watches what the leaving waiter watched. A notified waiter hands over when it has
 //! the lock, before it gives up its ticket. A waiter whose time ran out hands over when it has given up its ticket,
 //! before it frees its place.
+//!
+//! **The first of the queue is not nudged.** It *covers*: it watches all waiters that may be before it, and has marked
+//! its word with `COVERS` after it has looked at them. Whoever is before a leaving waiter is before this sleeper too,
+//! and had its place when the sleeper looked. So the sleeper watches it. If the sleeper is woken, it takes the mark
+//! away, and then looks again. (If more than 120 waiters are notified and not done, it watches 120 of them, and looks
+//! again after 10 ms.) Without this rule, each of many notified waiters would wake the first one that waits again.
 //!
 //! | a waiter dies | who sees its death |
 //! | --- | --- |
@@ -59,7 +66,7 @@
 //! These changes and looks are in one total order. A sleeper first announces its sleep in its own word, and then looks
 //! at the others. A waiter that leaves changes its own word, or has been notified, and then looks for the waiters
 //! behind it. So at least one of the two sees the other. A nudge changes the word of the sleeper. So a waiter that has
-//! looked already, and does not sleep yet, does not miss the nudge.
+//! looked already, and does not sleep yet, does not miss the nudge: it cannot set `BELL` or `COVERS` any more.
 //!
 //! A waiter may be stopped (by a debugger or a signal) while it leaves the queue, or while it sleeps as the first. Then
 //! it does not watch. If an earlier notified waiter dies, its notification waits until the stopped waiter continues, or
@@ -76,29 +83,27 @@ use core::mem::offset_of;
 use core::sync::atomic::fence;
 
 use super::Queue;
-use super::oldest::{List, Oldest};
-use super::place::{ASLEEP, NONE, NUDGED, Place, WAITING, age, is_notified, ticket_of, waits, word};
+use super::oldest::List;
+use super::place::{ASLEEP, BELL, COVERS, NONE, NUDGED, Place, WAITING, age, is_notified, ticket_of, waits, word};
 use crate::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 use crate::atomic::{AtomicU32, AtomicU64, in_one_order, step};
 use crate::deadline::Deadline;
-use crate::futex::{Limit, Reach, Waiter};
+use crate::futex::{Limit, Reach, Waiter, waits_on_several};
 use crate::sync::gate::{SharedGate, Woke};
 use crate::sync::lease::{Holder, Lease, Look};
 use crate::sync::participants::{Enrolment, SLOTS, WatchingGate};
 use crate::sync::scope::Refused;
 use crate::sync::spin::Spin;
 
-/// The maximum number of leases that a sleeper watches. `futex_waitv` takes 128 words; the gate, a place's own word
-/// twice and a `Cancel` are four of them.
+/// The maximum number of leases that a sleeper watches. `futex_waitv` takes 128 words; the gate, the bell, a place's
+/// own word twice and a `Cancel` are five of them.
 const WATCHED: usize = 120;
 /// The number of leases for which the first attempt has room.
 const FEW: usize = 8;
 /// The number of places of a queue in the model of the list.
 pub(crate) const WITH_LIST: usize = 3;
-/// The number of waiters that one scan of the table finds, if there is no list.
-const MANY: usize = 32;
 /// The number of waiters that one scan of the table finds, if there is a list.
-const LISTED: usize = if cfg!(loom) { 2 } else { 256 };
+pub(super) const LISTED: usize = if cfg!(loom) { 2 } else { 256 };
 
 /// A waiter that a scan found in the queue.
 struct Waiting<'q, L> {
@@ -113,12 +118,14 @@ struct Waiting<'q, L> {
 pub struct SharedQueue<L, G, const N: usize> {
     /// The head of the [`List`].
     head: AtomicU64,
-    gate: G,
+    pub(super) gate: G,
     spin: Spin,
     /// The last ticket that was given out.
     tickets: AtomicU32,
     /// The first place that was never used. Places from here on may have no pages.
-    used: AtomicU32,
+    pub(super) used: AtomicU32,
+    /// Always 0: a word at which sleepers are woken together. See [`notify`](super::notify).
+    pub(crate) bell: AtomicU32,
     places: [Place<L>; N],
     /// The entries of the [`List`]. Only the first [`LISTED`] are used, because one scan finds no more. These have
     /// pages before there is a list.
@@ -141,11 +148,12 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
         let place = |_| Place::new(lease());
         let number = || AtomicU32::new(0);
         let (places, entries) = (core::array::from_fn(place), core::array::from_fn(|_| number()));
-        Self { head: AtomicU64::new(0), gate, spin: Spin::new(), tickets: number(), used: number(), places, entries }
+        let (tickets, used, bell) = (number(), number(), number());
+        Self { head: AtomicU64::new(0), gate, spin: Spin::new(), tickets, used, bell, places, entries }
     }
 
     /// A notifier scans all places, and makes no list, while at most this many are in use. One model has lists.
-    const UNLISTED: usize = if !cfg!(loom) {
+    pub(super) const UNLISTED: usize = if !cfg!(loom) {
         16
     } else if N == WITH_LIST {
         0
@@ -153,11 +161,11 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
         N
     };
 
-    fn list(&self) -> List<'_> {
+    pub(super) fn list(&self) -> List<'_> {
         List { head: &self.head, entries: self.entries.get(..LISTED).unwrap_or(&self.entries) }
     }
 
-    fn in_use(&self) -> &[Place<L>] {
+    pub(super) fn in_use(&self) -> &[Place<L>] {
         // Acquire: a place's ticket was given after this number was raised.
         self.places.get(..self.used.load(Acquire) as usize).unwrap_or(&self.places)
     }
@@ -171,7 +179,7 @@ impl<L, G, const N: usize> SharedQueue<L, G, N> {
     }
 
     /// The ticket that the next waiter will get.
-    fn now(&self) -> u32 {
+    pub(super) fn now(&self) -> u32 {
         self.tickets.load(Acquire).wrapping_add(1)
     }
 }
@@ -190,6 +198,8 @@ struct Before {
     /// Whether there was not enough room for all of them.
     is_more: bool,
     is_dead: bool,
+    /// Whether no other waiter before it is in the queue.
+    is_first: bool,
 }
 
 impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
@@ -239,48 +249,17 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         Ok(())
     }
 
-    /// Notifies a waiter, if it is still in the queue.
-    fn tell(&self, place: &Place<L>, ticket: u32) -> bool {
-        let mut seen = place.word.load(Acquire);
-        while waits(seen) && ticket_of(seen) == ticket {
-            step();
-            match place.word.change(seen, word(ticket, 0), SeqCst) {
-                Ok(_) => {
-                    if seen as u32 & ASLEEP != 0 {
-                        self.gate.wake(place.word.futex(), 1);
-                    }
-                    return true;
-                }
-                Err(now) => seen = now,
-            }
-        }
-        false
-    }
-
-    /// Notifies the oldest waiter; false if there is none.
-    fn tell_first(&self) -> bool {
-        let now = self.now();
-        loop {
-            let places = self.in_use();
-            let oldest = Oldest::<1>::of(places, now);
-            let Some((first, place)) = oldest.found().first().and_then(|f| Some((f, places.get(f.at as usize)?)))
-            else {
-                return false;
-            };
-            if self.tell(place, now.wrapping_sub(first.age)) {
-                return true;
-            }
-        }
-    }
-
     /// Wakes a sleeper to check again.
     fn nudge(&self, sleeper: &Waiting<'_, L>) {
-        let (place, asleep) = (sleeper.place, word(ticket_of(sleeper.seen), ASLEEP));
+        let (place, nudged) = (sleeper.place, word(ticket_of(sleeper.seen), NUDGED));
         G::protected_word(place.word.futex(), || {
-            let nudged = word(ticket_of(asleep), NUDGED);
-            step();
-            let before = place.word.change(asleep, nudged, SeqCst).unwrap_or_else(|now| now);
-            if before == asleep || before == nudged {
+            let mut seen = sleeper.seen;
+            // The sleeper may be on its way to the bell.
+            while [ASLEEP, ASLEEP | BELL].iter().any(|asleep| seen == word(ticket_of(nudged), *asleep)) {
+                step();
+                seen = place.word.change(seen, nudged, SeqCst).map_or_else(|now| now, |_| nudged);
+            }
+            if seen == nudged {
                 self.gate.wake(place.word.futex(), 1);
             }
         });
@@ -341,7 +320,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         if is_dead {
             let _ = self.gate.protected(|| self.complete());
         }
-        if let Some(next) = next.filter(|next| is_before && next.seen as u32 & ASLEEP != 0) {
+        let has_to_look = |next: &Waiting<'_, L>| next.seen as u32 & ASLEEP != 0 && next.seen as u32 & COVERS == 0;
+        if let Some(next) = next.filter(|next| is_before && has_to_look(next)) {
             self.nudge(&next);
         }
     }
@@ -379,8 +359,8 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 continue;
             }
             in_one_order();
-            let woke = self.sleep_once::<{ FEW + 4 }>(mine, ticket, limit);
-            let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 4 }>(mine, ticket, limit));
+            let woke = self.sleep_once::<{ FEW + 5 }>(mine, ticket, limit);
+            let woke = woke.or_else(|| self.sleep_once::<{ WATCHED + 5 }>(mine, ticket, limit));
             // A waiter that sees a death does not sleep, so it looks at the limit here.
             let is_over = woke == Some(Woke::PeerDied) && limit.is_over();
             if is_over || matches!(woke, Some(Woke::TimedOut | Woke::Never)) {
@@ -391,8 +371,10 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
 
     /// Sleeps on its own word and on the leases of the waiters before it. Returns `None` if these are too many.
     fn sleep_once<const WORDS: usize>(&self, mine: &Place<L>, ticket: u32, limit: Limit<'_>) -> Option<Woke> {
+        // A kernel that has no sleep on several words does not see the bell at once.
+        let has_bell = waits_on_several();
         let mut words = [Waiter::new(mine.word.futex(), ASLEEP, Reach::Shared); WORDS];
-        let before = self.before(mine, ticket, words.get_mut(..WORDS - 3).unwrap_or_default());
+        let before = self.before(mine, ticket, words.get_mut(..WORDS - 4).unwrap_or_default());
         if before.is_more && WORDS < WATCHED {
             return None;
         }
@@ -404,10 +386,21 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
         // If not even that many words are enough, the sleeper looks again soon.
         let until = if before.is_more { limit.or_sooner(Deadline::after(AGAIN)) } else { limit };
         Some(self.gate.protected(|| {
+            let asleep = if !has_bell { ASLEEP } else { ASLEEP | BELL | if before.is_first { COVERS } else { 0 } };
+            if let Some(own) = words.first_mut() {
+                *own = Waiter::new(mine.word.futex(), asleep, Reach::Shared);
+            }
+            let is_at_bell = || {
+                step();
+                mine.word.change(word(ticket, ASLEEP), word(ticket, asleep), SeqCst).is_ok()
+            };
             let woke = if before.is_dead {
                 Woke::PeerDied
+            } else if has_bell && !is_at_bell() {
+                Woke::Look
             } else {
-                match self.gate.sleep_on(&mut words, before.count, until) {
+                let bell = has_bell.then_some(&self.bell);
+                match self.gate.sleep_on(&mut words, before.count, bell, until) {
                     // A lease that was watched: its holder died.
                     (Woke::Look, at) if (1..before.count).contains(&at) => Woke::PeerDied,
                     (Woke::TimedOut, _) if !limit.is_over() => Woke::Look,
@@ -432,7 +425,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
     fn before<'q>(&'q self, mine: &Place<L>, ticket: u32, words: &mut [Waiter<'q>]) -> Before {
         let now = self.now();
         let own = age(word(ticket, 0), now);
-        let mut before = Before { count: 1, is_more: false, is_dead: false };
+        let mut before = Before { count: 1, is_more: false, is_dead: false, is_first: false };
         let mut watch = |lease: &'q L, seen: Look| match words.get_mut(before.count) {
             Some(word) => {
                 *word = lease.watch(seen);
@@ -474,6 +467,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
             None => {}
         }
         before.is_dead = is_dead;
+        before.is_first = nearest.is_none();
         before
     }
 }
@@ -510,73 +504,6 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> Queue for SharedQueue<L, G, 
     }
 
     fn notify(&self, count: u32) -> u32 {
-        let used = self.used.load(Acquire) as usize;
-        if used == 0 {
-            return 0;
-        }
-        let now = self.now();
-        if used > Self::UNLISTED {
-            let told = self.notify_listed(now, count);
-            told + self.notify_oldest::<LISTED>(now, count - told)
-        } else if count == 1 {
-            self.notify_oldest::<1>(now, 1)
-        } else {
-            self.notify_oldest::<MANY>(now, count)
-        }
-    }
-}
-
-impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
-    /// Notifies a waiter of this place and ticket, if it is in the queue.
-    fn notify_at(&self, place: &Place<L>, ticket: u32) -> bool {
-        G::protected_word(place.word.futex(), || self.tell(place, ticket))
-    }
-
-    /// Notifies waiters of the list that came before `now`, in their order.
-    fn notify_listed(&self, now: u32, count: u32) -> u32 {
-        let mut told = 0;
-        self.list().each(|at, listed| {
-            if told == count {
-                return false;
-            }
-            let Some(place) = self.in_use().get(at) else { return true };
-            let (lease, seen) = place.look();
-            match age(seen, listed) {
-                // The waiter left the queue; perhaps another waiter has the place.
-                _ if !waits(seen) => {}
-                0 => {}
-                _ if age(seen, now) == 0 => return false,
-                _ if lease.holder() == Holder::Dead => place.reclaim(lease, seen),
-                _ => told += u32::from(self.notify_at(place, ticket_of(seen))),
-            }
-            true
-        });
-        told
-    }
-
-    /// Notifies the oldest waiters that came before `now`, in their order, and leaves a list of the others found.
-    fn notify_oldest<const MOST: usize>(&self, now: u32, count: u32) -> u32 {
-        let mut told = 0;
-        while told < count {
-            let places = self.in_use();
-            let oldest = Oldest::<MOST>::of(places, now);
-            if oldest.found().is_empty() {
-                break;
-            }
-            let mut done = 0;
-            for waiter in oldest.found() {
-                if told == count {
-                    break;
-                }
-                if let Some(place) = places.get(waiter.at as usize) {
-                    told += u32::from(self.notify_at(place, now.wrapping_sub(waiter.age)));
-                }
-                done += 1;
-            }
-            if MOST == LISTED {
-                oldest.leave(done, now, &self.list());
-            }
-        }
-        told
+        self.notify_first(count)
     }
 }

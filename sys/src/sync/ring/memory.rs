@@ -528,7 +528,7 @@ impl Flow for Ring {
         // Without the gate a death between a change and its wake is found by looking now and then.
         let sees_all = futex::waits_on_several() && !grounds.is_more();
         let until = if sees_all { limit } else { limit.or_sooner(Deadline::after(SLICE)) };
-        match self.gate().sleep_on(&mut words, count, until) {
+        match self.gate().sleep_on(&mut words, count, None, until) {
             // The kernel wakes one of the threads that watch a lease: this thread wakes the others.
             (Woke::Look, at) if (1..leases).contains(&at) => Woke::PeerDied,
             (woke, _) => woke,
