@@ -51,12 +51,13 @@
 //! `Private` there is no limit: a waiter's word is on its stack.
 //!
 //! **Cost.** A notification without a waiter only reads the queue, without a system call. A notification of a waiter
-//! that is still looking makes no system call either. `notify_all` makes one system call for all sleepers, and one more
-//! for a sleeper that had no waiter before it. In `Shared` a sleeper watches the waiter before it. The first sleeper
-//! watches the notified waiters that are not done, at most 120 at a time. If there are more, it checks all places every
-//! 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter reads the table when it comes and
-//! when it leaves. If there are more than 16 waiters, a notifier that reads the table leaves a list of up to 255 next
-//! waiters. Later notifiers read the list.
+//! that is still looking makes no system call either. In `Private`, `notify_all` makes one system call for each
+//! sleeper. In `Shared` it makes one for all sleepers, and one more for a waiter that had no waiter before it or is
+//! just going to sleep. (Before Linux 5.16 it makes one for each sleeper there too.) In `Shared` a sleeper watches the
+//! waiter before it. The first sleeper watches the notified waiters that are not done, at most 120 at a time. If there
+//! are more, it checks all places every 10 ms. So the cost of a sleep hardly grows with the number of waiters. A waiter
+//! reads the table when it comes and when it leaves. If there are more than 16 waiters, a notifier that reads the table
+//! leaves a list of up to 255 next waiters. Later notifiers read the list.
 //!
 //! Orderings: a notification is `Release`, and the waiter reads it with `Acquire`. The lock orders the data.
 
@@ -83,6 +84,8 @@ use crate::sync::scope::{Private, Refused, Scope};
 /// * A holder of the lock delays every return from a wait, because no limit applies to taking the lock again.
 /// * A notifier delays the waiters that it has chosen but not woken, until their limit.
 /// * In scope [`Shared`] a notified waiter may delay the notification of an earlier waiter that has died.
+/// * In scope [`Shared`] the death of a notifier wakes one waiter, which wakes the others that the notifier has chosen.
+///   That waiter may delay the others, until their limit.
 /// * In scope [`Private`] a debugger may stop a thread in the queue's own lock. Waits and notifications take that lock
 ///   without a limit.
 ///

@@ -1,8 +1,8 @@
 //! A state of 64 bits; threads can sleep on either half.
 //!
 //! One compare-exchange covers what the kernel compares and what distinguishes two uses of the same value. The lower
-//! half may itself be the kernel's pending entry, if it never has any of the bits of an owner (the lower 30). When a
-//! thread dies then, the kernel wakes one sleeper there.
+//! half may itself be the kernel's pending entry, if it has none of the bits of an owner (the lower 30) while a wake is
+//! owed. When a thread dies then, the kernel wakes one sleeper there.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, const_unless_loom, half};
 

@@ -208,8 +208,8 @@ pub trait WatchingGate: Gate {
     /// Sleeps while the word holds `expected`, and on nothing else. Returns `None` if the kernel would not report this
     /// thread's death.
     fn sleep_alone(word: &AtomicU32, expected: u32, limit: Limit<'_>) -> Option<Woke>;
-    /// Runs a critical stretch with that word pending; the word must never look as if it had an owner. If the thread is
-    /// killed in the stretch, one sleeper on the word is woken.
+    /// Runs a critical stretch with that word pending. If the thread is killed in the stretch, one sleeper on the word
+    /// is woken, unless the word looks then as if it had an owner. So it must not while a wake is owed.
     fn protected_word<R>(word: &AtomicU32, critical: impl FnOnce() -> R) -> R;
 }
 

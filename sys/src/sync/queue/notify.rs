@@ -23,7 +23,8 @@
 //! | after it has notified a waiter that is not at the bell, before it has woken this one | the kernel wakes this waiter |
 //!
 //! Each sleeper at the bell is at the gate too. So as long as a notified waiter sleeps at the bell, the kernel finds a
-//! sleeper at the gate. That one has the gate pending itself until it has woken the others.
+//! sleeper at the gate. That one has the gate pending itself until it has woken the others. (If it is stopped before
+//! that, by a debugger or a signal, the others sleep until it continues or their limit is over.)
 
 use super::oldest::Oldest;
 use super::place::{ASLEEP, BELL, Place, WAITING, age, ticket_of, waits, word};
