@@ -109,7 +109,7 @@ impl RobustList<'_> {
         Self { head: unsafe { &*head }, stays: PhantomData }
     }
 
-    /// The id of the calling thread, for a value from [`alone`](Self::alone).
+    /// The id of the calling thread, for a value from [`if_empty`](Self::if_empty) or [`if_only`](Self::if_only).
     #[inline(always)]
     pub(crate) fn id(self) -> u32 {
         // SAFETY: the id's place was checked when the distance was determined, and it is set before the thread runs.
