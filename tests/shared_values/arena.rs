@@ -269,7 +269,7 @@ fn an_arena_without_room_or_descriptors_says_so() {
         arena.raw_value(1).unwrap();
         set_rlimit(Resource::Nofile, Rlimit { current: Some(0), ..rlimit(Resource::Nofile).unwrap() }).unwrap();
         assert!(arena.raw_value(1).is_ok(), "no descriptor is needed");
-        let error = Array::<u8>::new(1).unwrap_err();
+        let error = Value::new(1_u8).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::MFILE));
         assert!(error.to_string().contains("or one after the other in an `Arena`"), "{error}");
         0
