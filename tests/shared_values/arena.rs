@@ -4,7 +4,7 @@ use std::fs;
 
 use ossature::ErrorKind;
 use ossature::multiprocessing::connection::{Connection, pipe};
-use ossature::multiprocessing::{Arena, Array, Barrier, Event, Lock, Queue, RawValue, Value};
+use ossature::multiprocessing::{Arena, Barrier, Event, Lock, Queue, RawValue, Value};
 use ossature::sys::errno::Errno;
 use ossature::sys::process::{Resource, Rlimit, fork, rlimit, set_rlimit};
 use ossature::sys::signal::{Signal, raise};
