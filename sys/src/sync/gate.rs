@@ -125,9 +125,11 @@ const SLICE: Duration = Duration::from_millis(50);
 
 impl SharedGate {
     /// [`Gate::sleep`] on several words at once. Returns the index of the word that was woken (the last, if there were
-    /// several), or the number of words if it was the gate. The wake of
-    /// a word after the first means a death, or nobody wakes the word. A wake of `bell` is like one of the first word,
-    /// but reports no index. `words` has room after its first `count` entries for four more, or three without a bell.
+    /// several), or the number of words if it was the gate.
+    ///
+    /// Each word after the first is one whose wake means a death, or one that nobody wakes. A wake of `bell` is like a
+    /// wake of the first word, but reports no index. `words` has room after its first `count` entries for four more, or
+    /// three without a bell.
     pub(crate) fn sleep_on<'w>(
         &'w self,
         words: &mut [Waiter<'w>],
