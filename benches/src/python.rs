@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use ossature_sys::process::{Pid, pidfd_open, pidfd_wait};
 
 use crate::bench::Bench;
 use crate::report::{Bar, Line, Unit};
@@ -130,12 +132,9 @@ fn end_with_the_bench() -> std::io::Result<()> {
 impl Drop for Python {
     fn drop(&mut self) {
         drop(self.tell.take()); // at the end of its input it ends itself and its children
-        let until = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < until {
-            match self.child.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
-                _ => return,
-            }
+        let pidfd = Pid::from_raw(self.child.id().cast_signed()).and_then(|pid| pidfd_open(pid).ok());
+        if let Some(Ok(Some(_))) = pidfd.map(|pidfd| pidfd_wait(pidfd, Duration::from_secs(5))) {
+            return;
         }
         // SAFETY: kill(2) takes numbers. The interpreter leads the group and is not reaped, so the number is its own.
         unsafe { libc::kill(-self.child.id().cast_signed(), libc::SIGKILL) };
