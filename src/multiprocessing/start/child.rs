@@ -89,7 +89,7 @@ pub(super) fn run_task(control: Socket) -> ! {
         Err(Refusal::PeerGone) => exit(EXIT_ORPHAN),
         Err(Refusal::Report(reason)) => refuse(&control, reason),
         Err(Refusal::Unapplied(unapplied)) => {
-            let _ = StartReply::Unapplied(unapplied).send(&control); // a parent that is gone wants no answer
+            let _ = StartReply::Unapplied(unapplied).send(&control); // a parent that has ended needs no answer
             exit(EXIT_ORPHAN)
         }
     };

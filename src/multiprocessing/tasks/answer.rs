@@ -27,7 +27,7 @@ pub(crate) fn answer_result<T: Transfer, E: Debug>(parent: &Connection, result: 
         Ok(value) => answer_value(parent, &value),
         Err(error) => {
             let failed = Answer::<()>::Err(format!("{error:?}"));
-            let _ = parent.send(&failed); // a parent that is gone wants no answer
+            let _ = parent.send(&failed); // a parent that has ended needs no answer
             Err::<(), _>(error).report()
         }
     }

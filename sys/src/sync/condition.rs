@@ -36,8 +36,8 @@
 //! again.)
 //!
 //! **When a waiter is killed** (scope `Shared`) before it was notified, notifications pass it over. If it was notified
-//! and had not got the lock yet, the notification goes to the next in the queue, or to the next that comes. The
-//! notification may be given twice if two participants pass it on at once, or if the participant that passes it on is
+//! and had not got the lock yet, the next waiter in the queue gets the notification, or else the next waiter that
+//! comes. The notification may be given twice if two participants pass it on at once, or if the participant that passes it on is
 //! killed too. That is the only case of a wake without a notification. A waiter that is stopped on its way to the lock
 //! may delay the notification of an earlier waiter that has died. **When a notifier is killed** half-way, the waiters
 //! that it had chosen are woken anyway. [`wait_for`](Condition::wait_for) returns early if the lock is abandoned when

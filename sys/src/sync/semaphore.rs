@@ -319,8 +319,8 @@ impl<S: Scope, const N: usize> Semaphore<S, N> {
     /// Takes a unit, and waits without a limit. Dropping the permit gives the unit back.
     ///
     /// # Errors
-    /// As for [`acquire`](Self::acquire), and in `Shared`: [`TableFull`](Refused::TableFull) when there are `N` permits
-    /// already and a unit for one more, [`NoMemory`](Refused::NoMemory), [`TooMany`](Refused::TooMany),
+    /// As for [`acquire`](Self::acquire), and in `Shared`: [`TableFull`](Refused::TableFull) when `N` permits exist
+    /// already and another unit is free, [`NoMemory`](Refused::NoMemory), [`TooMany`](Refused::TooMany),
     /// [`Unlisted`](Refused::Unlisted).
     #[inline]
     pub fn permit(&self) -> S::Outcome<Permit<'_, S, N>> {

@@ -41,7 +41,7 @@
 //! | the work for a mover that died, [`value`](crate::sync::semaphore::Semaphore::value) | all slots |
 //!
 //! **Damaged memory.** Each number that is read from the table is only an index within bounds, or compared. A slot with
-//! another value counts as held. A mark without a mover is taken away by the next thread that gets the lock. So no loop
+//! another value counts as held. The next thread that gets the lock removes a mark that has no mover. So no loop
 //! depends on such a number, and a call with a limit ends.
 
 use core::marker::PhantomData;

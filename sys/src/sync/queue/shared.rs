@@ -354,7 +354,7 @@ impl<L: Enrolment, G: WatchingGate, const N: usize> SharedQueue<L, G, N> {
                 return;
             }
             step();
-            // The whole word: damaged memory may hold another ticket, with which nobody would notify this waiter.
+            // The whole word: damaged memory may hold another ticket, and no thread notifies this waiter by that one.
             if seen != word(ticket, ASLEEP) && mine.word.change(seen, word(ticket, ASLEEP), SeqCst).is_err() {
                 continue;
             }

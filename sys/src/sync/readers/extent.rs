@@ -45,11 +45,13 @@ use crate::sync::spin::Spin;
 /// A search is long if it has passed this number of shares.
 const LONG: usize = 16;
 
-/// The number of shares, or up to twice as many, that a reader counts before it adds pairs to more.
+/// The least number of shares that a reader counts, in a table with more shares in use, before the reader adds pairs. It
+/// counts fewer than twice as many.
 const SAMPLE: u32 = 128;
 
-/// The maximum number of passes over this number of shares, if the shares keep changing. The reader may have the turn.
-/// So up to 4,000 shares all passes together take a few milliseconds, and sixteen times as long at 65,536.
+/// The maximum number of passes over this number of shares, if the shares keep changing. All passes together must be
+/// short, because the reader may have the turn, and the others then wait. They take a few milliseconds up to 4,000
+/// shares, and sixteen times as long at 65,536.
 ///
 /// Where readers come and go beside only a few free shares, eight passes together missed them three times in ten
 /// thousand. So one pass misses them with a probability of about 0.4, and 32 passes with one of about 1e-13.
