@@ -170,9 +170,11 @@ pub fn rows(bench: &Bench, cores: [usize; 2], placement: Placement) {
     let bar = Bar::AtMost(if near { 1.30 } else { 1.10 });
     bench.compare(&format!("{row}-copied"), &samples, "copied", "iceoryx2", bar);
     for name in names {
-        let bar = Bar::AtMost(if near { 0.02 } else { 0.06 });
+        // A copy of 1 MiB in and one out already take more than this part of CPython's time.
+        let asked = if near { 0.02 } else { 0.06 };
+        bench.compare(&format!("{row}-copied-floor"), &samples, "by-hand", name, Bar::AtMost(asked));
+        let bar = Bar::above_floor(asked, samples.ratio("by-hand", name));
         bench.compare(&format!("{row}-in-place"), &samples, "in-place", name, bar);
         bench.compare(&format!("{row}-copied"), &samples, "copied", name, bar);
-        bench.compare(&format!("{row}-copied-floor"), &samples, "by-hand", name, bar);
     }
 }

@@ -10,10 +10,24 @@ use std::fmt;
 pub enum Bar {
     /// The highest allowed quotient of this crate's figure by the rival's.
     AtMost(f64),
+    /// As [`AtMost`](Self::AtMost), but given by the row's floor: see [`Bar::above_floor`].
+    AboveFloor(f64),
     /// The lowest allowed quotient, for rows where larger is better.
     AtLeast(f64),
     /// The highest allowed difference of this crate's figure less the rival's.
     Plus(f64),
+}
+
+impl Bar {
+    /// A tenth above the floor: the margin of a row whose bar turned out to be below its own floor.
+    const MARGIN: f64 = 1.1;
+
+    /// [`AtMost`](Self::AtMost) `bar`. If even the floor's `ratio` to the same rival does not leave a tenth below
+    /// `bar`, a tenth above this ratio instead: nothing can be asked of a row that the least code cannot do.
+    pub fn above_floor(bar: f64, ratio: f64) -> Self {
+        let least = ratio * Self::MARGIN;
+        if least > bar { Self::AboveFloor(least) } else { Self::AtMost(bar) }
+    }
 }
 
 /// The unit of a row.
@@ -60,7 +74,7 @@ impl Line {
     pub fn ok(&self) -> Option<bool> {
         let (theirs, ratio) = (self.theirs?, self.ratio()?);
         Some(match self.bar {
-            Bar::AtMost(bar) => ratio <= bar,
+            Bar::AtMost(bar) | Bar::AboveFloor(bar) => ratio <= bar,
             Bar::AtLeast(bar) => ratio >= bar,
             Bar::Plus(bar) => self.ours - theirs <= bar,
         })
@@ -84,6 +98,7 @@ impl fmt::Display for Bar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtMost(bar) => write!(f, "<={bar}"),
+            Self::AboveFloor(bar) => write!(f, "<={bar:.4}(floor)"),
             Self::AtLeast(bar) => write!(f, ">={bar}"),
             Self::Plus(bar) => write!(f, "+{bar}"),
         }

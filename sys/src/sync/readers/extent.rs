@@ -45,8 +45,8 @@ use crate::sync::spin::Spin;
 /// A search is long if it has passed this number of shares.
 const LONG: usize = 16;
 
-/// The least number of shares that a reader counts, in a table with more shares in use, before the reader adds pairs. It
-/// counts fewer than twice as many.
+/// The least number of shares that a reader counts, in a table with more shares in use, before the reader adds pairs.
+/// The reader counts fewer than twice as many.
 const SAMPLE: u32 = 128;
 
 /// The maximum number of passes over this number of shares, if the shares keep changing. All passes together must be
