@@ -40,8 +40,8 @@
 //! comes. The notification may be given twice if two participants pass it on at once, or if the participant that passes
 //! it on is killed too. That is the only case of a wake without a notification. A waiter that is stopped on its way to
 //! the lock may delay the notification of an earlier waiter that has died. **When a notifier is killed** half-way, the
-//! waiters that it had chosen are woken anyway. [`wait_for`](Condition::wait_for) returns early if the lock is abandoned
-//! when it is taken again, before it calls `ready`.
+//! waiters that it had chosen are woken anyway. [`wait_for`](Condition::wait_for) returns early if the lock is
+//! abandoned when it is taken again, before it calls `ready`.
 //!
 //! **One lock for each condition.** All threads that wait for a condition at the same time must use the same lock.
 //! Otherwise the order of the queue is undefined, and in `Shared` a death may lose a notification.
