@@ -70,7 +70,8 @@ impl<const N: usize> RwLockStorm<N> {
             // After two looks in vain a writer leaves out the third. That look would be most of the instructions.
             let reads = lock.read().expect("the lock is recoverable");
             thread::scope(|scope| {
-                scope.spawn(|| (0..2).for_each(|_| drop(lock.write_timeout(Duration::from_millis(1)))));
+                let writer = scope.spawn(|| (0..2).for_each(|_| drop(lock.write_timeout(Duration::from_millis(1)))));
+                writer.join().expect("the writer does not panic"); // a scope alone returns before the thread has left
             });
             drop(reads);
         }

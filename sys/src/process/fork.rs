@@ -98,8 +98,8 @@ impl ForkError {
 /// Differs from Python, which forks beside other threads and warns: here that is an error.
 ///
 /// # Errors
-/// * [`ForkError::MultiThreaded`] when the process has a second thread. One that was just joined may still be leaving;
-///   it is waited for, up to 10 ms.
+/// * [`ForkError::MultiThreaded`] when the process has a second thread. A thread that was just joined, or whose
+///   scope has ended, may still be leaving, on a busy machine for long. The call waits for it up to 100 ms.
 /// * [`ForkError::Unproven`] when that cannot be determined.
 /// * [`ForkError::LockHeld`] while this thread holds something exclusive in shared memory, or any thread has or has
 ///   leaked a [guard of a pthread mutex](crate::pthread::Guard).
@@ -287,7 +287,7 @@ fn run<F: FnOnce() -> u8>(child: F) -> ! {
 /// ```
 #[doc(alias = "unshare")]
 pub fn prove_single_thread() -> Result<(), ForkError> {
-    const PATIENCE: Duration = Duration::from_millis(10);
+    const PATIENCE: Duration = Duration::from_millis(100);
     const PAUSE: Duration = Duration::from_micros(50);
     let mut patience = None;
     loop {
@@ -300,7 +300,8 @@ pub fn prove_single_thread() -> Result<(), ForkError> {
         if single {
             return Ok(());
         }
-        // A joined thread may stay on the kernel's list for a moment after the join returns.
+        // A joined thread may stay on the kernel's list for a moment after the join returns. A scope does not even wait
+        // for the destructors of a thread's own data.
         if patience.get_or_insert_with(|| Deadline::after(PATIENCE)).has_passed() {
             return Err(ForkError::MultiThreaded);
         }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use ossature_sys::errno::Errno;
 use ossature_sys::process::{self, ExitStatus, ForkError, Resource, Rlimit, fork, fork_unchecked, generation};
@@ -25,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ("descriptors_move_into_the_child", descriptors_move_into_the_child),
     ("other_threads_refuse_the_fork", other_threads_refuse_the_fork),
     ("fork_right_after_a_join_succeeds", fork_right_after_a_join_succeeds),
+    ("fork_waits_for_a_thread_that_is_leaving", fork_waits_for_a_thread_that_is_leaving),
     ("held_lock_refuses_the_fork", held_lock_refuses_the_fork),
     ("held_pthread_mutex_refuses_the_fork", held_pthread_mutex_refuses_the_fork),
     ("pthread_guard_does_nothing_in_the_child", pthread_guard_does_nothing_in_the_child),
@@ -143,7 +145,22 @@ fn other_threads_refuse_the_fork() {
     assert_eq!(fork(|| 3).unwrap().wait(), Ok(ExitStatus::Code(3)));
 }
 
-/// A joined thread that gets no processor for 10 ms on its last instructions causes an error. The next attempt is after
+/// A scope returns before the destructors of its threads' own data have run. On a busy machine these take long.
+fn fork_waits_for_a_thread_that_is_leaving() {
+    struct Slow;
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            thread::sleep(Duration::from_millis(30));
+        }
+    }
+    thread_local!(static OWN: Slow = const { Slow });
+    thread::scope(|scope| {
+        scope.spawn(|| OWN.with(|_| ()));
+    });
+    assert_eq!(fork(|| 3).unwrap().wait(), Ok(ExitStatus::Code(3)));
+}
+
+/// A joined thread that gets no processor for 100 ms on its last instructions causes an error. The next attempt is after
 /// the kernel has removed it from the list.
 fn fork_right_after_a_join_succeeds() {
     let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
