@@ -160,8 +160,8 @@ fn fork_waits_for_a_thread_that_is_leaving() {
     assert_eq!(fork(|| 3).unwrap().wait(), Ok(ExitStatus::Code(3)));
 }
 
-/// A joined thread that gets no processor for 100 ms on its last instructions causes an error. The next attempt is after
-/// the kernel has removed it from the list.
+/// A joined thread that gets no processor for 100 ms on its last instructions causes an error. The next attempt is
+/// after the kernel has removed it from the list.
 fn fork_right_after_a_join_succeeds() {
     let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     let mut refused = 0;
