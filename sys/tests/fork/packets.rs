@@ -4,12 +4,12 @@
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::fd::{AsFd, duplicate};
 use ossature_sys::futex::Limit;
-use ossature_sys::process::ExitStatus;
+use ossature_sys::process::{ExitStatus, fork};
 use ossature_sys::ptrace;
 use ossature_sys::socket::Socket;
 use ossature_sys::sync::ring::{Packets, Participant, Ring, RingError};
@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     ("packets_wait_for_room_in_the_sockets", packets_wait_for_room),
     ("sender_sleeps_beside_a_packet_of_a_dead_receiver", sender_sleeps_beside_a_dead_receiver),
     ("packets_without_tokens_make_room", packets_without_tokens_make_room),
+    ("packets_that_are_dropped_wake_those_that_wait_for_room", dropped_packets_wake),
 ];
 
 const LATE: Duration = Duration::from_secs(10);
@@ -250,6 +251,24 @@ fn packets_without_tokens_make_room() {
     assert_eq!(packets.clear().unwrap(), 0);
 }
 
+/// No participant receives here, so only the sender that drops the packets of dead senders can report the room.
+fn dropped_packets_wake() {
+    let (ring, packets) = made();
+    let near = Socket::try_from(duplicate(packets.ends()[0]).unwrap()).unwrap();
+    while near.send_with(&[0; 9], &[], Deadline::NOW).unwrap().is_some() {}
+    let mut waiter = fork(|| {
+        let mut user = ring.join().unwrap();
+        u8::from(!user.wait_for_packets(&packets, LATE).unwrap())
+    })
+    .unwrap();
+    // The wait begins with a moment of a millisecond.
+    let began = Instant::now();
+    until("the waiter sleeps", || began.elapsed() > Duration::from_millis(30) && asleep(&waiter));
+    let mut user = ring.join().unwrap();
+    assert!(user.send_packet(&packets, &[2], &[], 0, Limit::NOW).unwrap());
+    assert_eq!(waiter.wait_timeout(LATE / 2).unwrap(), Some(ExitStatus::Code(0)));
+}
+
 fn packets_wait_for_room() {
     let (ring, packets) = made();
     let mut user = ring.join().unwrap();
@@ -259,7 +278,7 @@ fn packets_wait_for_room() {
         count += 1;
     }
     assert!(count > 50, "{count}");
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     assert!(!user.send_packet(&packets, &[1], &[one.as_fd()], 0, Duration::from_millis(20)).unwrap());
     assert!(began.elapsed() >= Duration::from_millis(20));
     assert_eq!(ring.len().unwrap(), count, "what was not sent has no record");

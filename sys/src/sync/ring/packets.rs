@@ -201,7 +201,7 @@ impl<R: Deref<Target = Ring>> Participant<R> {
             return Ok(false);
         }
         if lock.abandoned() {
-            ring.drop_untold(packets);
+            ring.gate().protected(|| ring.drop_untold(packets));
             lock.mark_consistent();
         }
         let sent = post::send(
@@ -449,10 +449,13 @@ impl Post for Letters<'_> {
 }
 
 impl Ring {
-    /// Drops all packets if there is no token for one. The caller holds the senders' lock.
+    /// Drops all packets if there is no token for one, and wakes those that wait for room in the sockets. The caller
+    /// holds the senders' lock. Must be called in a protected stretch.
     fn drop_untold(&self, packets: &Packets) {
-        if post::oldest(self.track()) == Ok(None) {
-            let _ = packets.clear(); // what stays is dropped another time
+        // What stays after an error is dropped another time.
+        let is_none = post::oldest(self.track()) != Ok(None) || packets.clear() == Ok(0);
+        if !is_none && self.room().has_sleepers() {
+            self.room().notify(self.gate(), u32::MAX);
         }
     }
 
