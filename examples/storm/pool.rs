@@ -1,12 +1,14 @@
 //! The storm's use of [`Pool`]: workers and supervisors die, and are stopped, while they run calls.
 //!
 //! A round submits calls, kills or stops once, and takes every result. Each call records its start in shared memory.
-//! Every fourth call has a descriptor among its arguments, and returns it.
+//! A round is an `imap` or a `map`. Every fourth call of an `imap` has a descriptor among its arguments, and returns
+//! it. A `map` has more chunks than the pool has room for, so that its list is cut while workers die.
 //!
 //! | must hold | or else |
 //! | --- | --- |
 //! | every call ends once, with its own value or as `WorkerDied` | `broken` |
 //! | no call begins more than once, and a call with a value has begun | `broken` |
+//! | in a `map` every call begins once, but those that a kill has met before their first line | `broken` |
 //! | a kill ends at most the calls that were running | `broken` |
 //! | after the pool's end, no sent descriptor is open in this process or in one of the pool's | `broken` |
 //! | every result arrives within ten seconds of the one before | `hangs` |
@@ -31,8 +33,10 @@ use crate::random::Random;
 use crate::trial::Trial;
 use crate::{Counts, PATIENCE};
 
-/// The number of calls in a round.
+/// The number of calls of an `imap`.
 const CALLS: u32 = 64;
+/// The number of calls of a `map`, more than a pool of this size has slots for chunks.
+const MANY: u32 = 3000;
 /// How long a stopped worker stays stopped after the last result that arrives without it.
 const MOMENT: Duration = Duration::from_millis(20);
 /// The number of workers.
@@ -58,7 +62,7 @@ type Answer = (u32, Vec<u8>, Option<Handle<UnixStream>>);
 pub fn call((number, micros, length, sent): Item) -> Answer {
     let Some(notes) = NOTES.get() else { return (u32::MAX, Vec::new(), None) };
     notes[number as usize].fetch_add(1, SeqCst);
-    let running = &notes[(CALLS + number) as usize];
+    let running = &notes[(MANY + number) as usize];
     running.store(std::process::id(), SeqCst);
     let until = Instant::now() + Duration::from_micros(micros.into());
     while Instant::now() < until {
@@ -85,7 +89,7 @@ fn pair() -> (UnixStream, UnixStream) {
 }
 
 pub fn make() -> Box<dyn Trial> {
-    let notes = Shm::place_slice(2 * CALLS as usize, |_| AtomicU32::new(0)).expect("memory for the storm");
+    let notes = Shm::place_slice(2 * MANY as usize, |_| AtomicU32::new(0)).expect("memory for the storm");
     Box::new(PoolStorm { notes, pool: None, witness: pair() })
 }
 
@@ -112,58 +116,103 @@ impl Trial for PoolStorm {
             let builder = Pool::builder().workers(WORKERS).context(Context::Fork);
             builder.initializer(set_up, (notes,)).and_then(|builder| builder.build()).expect("a pool starts")
         });
-        let micros = random.below(300) as u32;
-        // Now and then longer than what a worker tells in one piece.
-        let length = if random.below(8) == 0 { 40_000 + random.below(100_000) as u32 } else { 0 };
-        let chunksize = 1 + random.below(7) as usize;
-        let view = pool.chunksize(chunksize).expect("more than none").lookahead(2 * CALLS as usize);
-        let sent = |number| {
-            let copy = || Handle(self.witness.0.try_clone().expect("descriptors for the storm"));
-            (number % 4 == 0).then(copy)
-        };
-        let items = (0..CALLS).map(|number| (number, micros, length, sent(number)));
-        let mut results = view.imap(call, items).expect("the pool accepts calls");
-        crate::kills::pause(random);
-        let mut stopped = strike(notes, random, counts);
-        let mut died = 0;
-        for number in 0..CALLS {
-            // The others go on beside a stopped worker; its own calls come only once it goes on.
-            let mut result = results.next_timeout(if stopped.is_some() { MOMENT } else { PATIENCE });
-            if let (Some(Ok(None)), Some(pid)) = (&result, stopped) {
-                signal(pid, Signal::CONT);
-                stopped = None;
-                result = results.next_timeout(PATIENCE);
-            }
-            match result {
-                Some(Ok(Some((value, with, sent))))
-                    if value == number && with == bytes(number, length) && sent.is_some() == (number % 4 == 0) =>
-                {
-                    if notes[number as usize].load(SeqCst) != 1 {
-                        counts.broke("a call returned a value but did not begin exactly once");
-                    }
+        match random.below(2) {
+            0 => map(pool, notes, random, counts),
+            _ => imap(pool, notes, &self.witness.0, random, counts),
+        }
+    }
+}
+
+/// Plays a round with an `imap`.
+fn imap(pool: &Pool, notes: &Notes, witness: &UnixStream, random: &mut Random, counts: &mut Counts) {
+    let micros = random.below(300) as u32;
+    // Now and then longer than what a worker tells in one piece.
+    let length = if random.below(8) == 0 { 40_000 + random.below(100_000) as u32 } else { 0 };
+    let chunksize = 1 + random.below(7) as usize;
+    let view = pool.chunksize(chunksize).expect("more than none").lookahead(2 * CALLS as usize);
+    let sent = |number| {
+        let copy = || Handle(witness.try_clone().expect("descriptors for the storm"));
+        (number % 4 == 0).then(copy)
+    };
+    let items = (0..CALLS).map(|number| (number, micros, length, sent(number)));
+    let mut results = view.imap(call, items).expect("the pool accepts calls");
+    crate::kills::pause(random);
+    let mut stopped = strike(notes, random, counts);
+    let mut died = 0;
+    for number in 0..CALLS {
+        // The others go on beside a stopped worker; its own calls come only once it goes on.
+        let mut result = results.next_timeout(if stopped.is_some() { MOMENT } else { PATIENCE });
+        if let (Some(Ok(None)), Some(pid)) = (&result, stopped) {
+            signal(pid, Signal::CONT);
+            stopped = None;
+            result = results.next_timeout(PATIENCE);
+        }
+        match result {
+            Some(Ok(Some((value, with, sent))))
+                if value == number && with == bytes(number, length) && sent.is_some() == (number % 4 == 0) =>
+            {
+                if notes[number as usize].load(SeqCst) != 1 {
+                    counts.broke("a call returned a value but did not begin exactly once");
                 }
-                Some(Err(error)) if error.kind() == ErrorKind::WorkerDied => died += 1,
-                Some(Ok(None)) => return counts.hang("a result is missing"),
-                Some(Ok(Some((value, with, sent)))) => {
-                    let (with, sent) = (with.len(), sent.is_some());
-                    counts.broke(&format!(
-                        "call {number} ended with {value}, {with} bytes, not {length}, and a file: {sent}"
-                    ));
-                }
-                other => counts.broke(&format!("call {number} ended with {other:?}")),
             }
-            if notes[number as usize].load(SeqCst) > 1 {
-                counts.broke("a call began more than once");
+            Some(Err(error)) if error.kind() == ErrorKind::WorkerDied => died += 1,
+            Some(Ok(None)) => return counts.hang("a result is missing"),
+            Some(Ok(Some((value, with, sent)))) => {
+                let (with, sent) = (with.len(), sent.is_some());
+                counts.broke(&format!(
+                    "call {number} ended with {value}, {with} bytes, not {length}, and a file: {sent}"
+                ));
+            }
+            other => counts.broke(&format!("call {number} ended with {other:?}")),
+        }
+        if notes[number as usize].load(SeqCst) > 1 {
+            counts.broke("a call began more than once");
+        }
+    }
+    stopped.iter().for_each(|pid| signal(*pid, Signal::CONT));
+    if results.next().is_some() {
+        counts.broke("there are more results than calls");
+    }
+    if died > WORKERS {
+        counts.broke("a fault ended more calls than were running");
+    }
+    counts.died_inside += u32::from(died > 0);
+}
+
+/// Plays a round with a `map`.
+fn map(pool: &Pool, notes: &Notes, random: &mut Random, counts: &mut Counts) {
+    let micros = random.below(20) as u32;
+    let chunksize = 1 + random.below(7) as usize;
+    let view = pool.chunksize(chunksize).expect("more than none");
+    let items = (0..MANY).map(|number| (number, micros, number % 5, None));
+    let mut results = view.map_async(call, items).expect("the pool accepts calls");
+    crate::kills::pause(random);
+    let stopped = strike(notes, random, counts);
+    let mut got = results.get_timeout(if stopped.is_some() { MOMENT } else { PATIENCE });
+    stopped.iter().for_each(|pid| signal(*pid, Signal::CONT));
+    if let (Ok(None), Some(_)) = (&got, stopped) {
+        got = results.get_timeout(PATIENCE);
+    }
+    let begun = |times: u32| notes[..MANY as usize].iter().filter(|note| note.load(SeqCst) == times).count();
+    let missed = begun(0);
+    if missed + begun(1) < MANY as usize {
+        counts.broke("a call of a map began more than once");
+    }
+    match got {
+        Ok(Some(answers)) => {
+            let expected = (0..MANY).map(|number| (number, bytes(number, number % 5)));
+            if !answers.into_iter().map(|(number, with, _)| (number, with)).eq(expected) || missed > 0 {
+                counts.broke("a map returned other values than those of its calls");
             }
         }
-        stopped.iter().for_each(|pid| signal(*pid, Signal::CONT));
-        if results.next().is_some() {
-            counts.broke("there are more results than calls");
+        Ok(None) => counts.hang("the result of a map is missing"),
+        Err(error) if error.kind() == ErrorKind::WorkerDied => {
+            counts.died_inside += 1;
+            if missed > WORKERS {
+                counts.broke("a fault ended more calls of a map than were running");
+            }
         }
-        if died > WORKERS {
-            counts.broke("a fault ended more calls than were running");
-        }
-        counts.died_inside += u32::from(died > 0);
+        Err(error) => counts.broke(&format!("a map ended with {error}")),
     }
 }
 
@@ -195,7 +244,7 @@ fn strike(notes: &Notes, random: &mut Random, counts: &mut Counts) -> Option<u32
         return None;
     }
     let running: Vec<u32> =
-        notes[CALLS as usize..].iter().map(|note| note.load(SeqCst)).filter(|pid| *pid != 0).collect();
+        notes[MANY as usize..].iter().map(|note| note.load(SeqCst)).filter(|pid| *pid != 0).collect();
     let victim = *running.get(random.below(running.len().max(1) as u64) as usize)?;
     if random.below(64) == 0 {
         signal(victim, Signal::STOP);
