@@ -326,7 +326,7 @@ fn a_forked_child_may_not_use_the_pool() {
     });
     assert_eq!(child.unwrap().join().unwrap().code(), Some(0));
     assert_eq!(result.get().unwrap(), 9);
-    assert!(pool.apply(work::nest, ()).unwrap().contains("daemonic processes are not allowed to have children"));
+    assert!(pool.apply(work::nest, ()).unwrap().contains("children: make the pool in the parent"));
 }
 
 fn nothing_outlives_a_killed_parent() {

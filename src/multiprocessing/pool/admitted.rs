@@ -1,10 +1,11 @@
 //! The publication of calls, and the right to publish more of them after the pool was closed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Release;
 
 use super::chunk::Chunk;
 use super::drawers::Drawer;
-use super::hub::{Hub, Inner};
+use super::hub::Hub;
 use crate::error::Result;
 
 /// The right to publish calls until this is dropped, even if the pool is closed meanwhile.
@@ -61,27 +62,31 @@ impl Hub {
     /// Publishes one chunk. If the caller will [wait](Self::wait) for its outcome, workers that already look for chunks
     /// may find it, and no other worker is woken.
     pub(super) fn submit_one(&self, chunk: Box<Chunk>, waits: bool) -> Result<()> {
-        self.give_out(None, chunk, waits, Self::collect)
+        let mut inner = self.lock()?;
+        self.heed(&mut inner)?;
+        inner.check_for(None)?;
+        inner.queue.push_back(chunk);
+        inner.waits = waits;
+        let published = self.collect(&mut inner);
+        inner.waits = false;
+        published
     }
 
     /// Publishes a chunk of an iterator's items, without receiving outcomes: threads that wait for a result do that.
-    pub(super) fn submit_next(&self, drawer: &Drawer, chunk: Box<Chunk>) -> Result<()> {
-        self.give_out(Some(drawer), chunk, true, Self::publish)
-    }
-
-    fn give_out(
-        &self,
-        drawer: Option<&Drawer>,
-        chunk: Box<Chunk>,
-        waits: bool,
-        publish: fn(&Self, &mut Inner) -> Result<()>,
-    ) -> Result<()> {
+    /// Returns the chunk without its calls if it is short.
+    pub(super) fn submit_next(&self, drawer: &Drawer, mut chunk: Box<Chunk>) -> Result<Option<Box<Chunk>>> {
         let mut inner = self.lock()?;
         self.heed(&mut inner)?;
-        inner.check_for(drawer)?;
-        inner.queue.push_back(chunk);
-        inner.waits = waits;
-        let published = publish(self, &mut inner);
+        inner.check_for(Some(drawer))?;
+        inner.waits = true;
+        let published = if self.publish_at_once(&mut inner, &mut chunk) {
+            self.ground.board().published.word.store(inner.sequence, Release);
+            self.has_published(&mut inner, 1);
+            Ok(Some(chunk))
+        } else {
+            inner.queue.push_back(chunk);
+            self.publish(&mut inner).map(|()| None)
+        };
         inner.waits = false;
         published
     }

@@ -77,6 +77,7 @@ impl Hub {
             }
         }
         inner.queue = kept;
+        inner.handles.clear();
         for (at, slot) in self.ground.slots().iter().enumerate() {
             let Some((job, sequence)) = inner.at(at) else { continue };
             let waits = state_of(slot.word.load(Acquire));

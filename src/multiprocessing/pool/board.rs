@@ -5,8 +5,8 @@
 //!
 //! | word | written by | meaning |
 //! | --- | --- | --- |
-//! | `published` | the parent | every chunk below this number is in its slot, or its number was skipped |
-//! | `next` | workers | no chunk below this number is `Ready` |
+//! | `published` | the parent | every chunk below this number is in its slot, or its number was skipped; a worker may claim a chunk before the parent writes this word |
+//! | `next` | workers | no chunk below this number is `Ready`; a worker may lower the number a little, and the next worker that finds no chunk raises it |
 //! | `asleep` | each worker sets its own bit; its waker clears the bit, and the supervisor clears that of a dead worker | the workers that sleep or are about to sleep |
 //! | `looking` | each worker writes its own bit; the supervisor clears the bit of a dead worker | the workers that are looking for a chunk |
 //! | `listening` | the parent sets it; the worker that wakes the parent clears it, or the parent if it does not sleep | `n + 1`: the parent sleeps, and must be woken for an outcome once all chunks below `n` are claimed; 0: it does not sleep |
@@ -31,7 +31,6 @@ use std::time::Duration;
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::Result;
 use ossature_sys::futex::{self, Reach};
-use ossature_sys::process::ExitStatus;
 use ossature_sys::shareable;
 use ossature_sys::shm::{Racy, RacySlice, Shm, Zeroed, array};
 
@@ -72,11 +71,18 @@ pub(super) const FINISHED: u32 = 5;
 pub(super) const INTERRUPTED: u32 = 6;
 
 shareable! {
-    /// A word that workers change all the time, alone in its cache line, so that readers of its neighbours do not wait
-    /// for it.
+    /// A word that changes all the time, alone in its cache line, so that readers of its neighbours do not wait for it.
     #[repr(align(64))]
-    struct Alone {
-        word: AtomicU64,
+    pub(super) struct Alone {
+        pub(super) word: AtomicU64,
+    }
+}
+
+shareable! {
+    /// A bit for each worker, in cache lines of their own.
+    #[repr(align(64))]
+    struct Bits {
+        words: [AtomicU64; WORKERS_MAX / 64],
     }
 }
 
@@ -84,19 +90,20 @@ shareable! {
     /// The words that all processes of a pool share.
     pub(super) struct Board {
         next: Alone,
-        pub(super) published: AtomicU64,
+        pub(super) published: Alone,
+        // The workers read these words for each chunk, and they change rarely.
         listening: AtomicU64,
         /// The number of packets that were sent: see [`packets`](super::packets), also for `lost` and `crowded`.
         pub(super) sent: AtomicU64,
         pub(super) emptied: AtomicU64,
-        asleep: [AtomicU64; WORKERS_MAX / 64],
-        looking: [AtomicU64; WORKERS_MAX / 64],
         pub(super) mode: AtomicU32,
         /// The processor on which the parent ran when it last waited.
         pub(super) cpu: AtomicU32,
         pub(super) ends: AtomicU32,
         pub(super) lost: AtomicU32,
         pub(super) crowded: AtomicU32,
+        asleep: Bits,
+        looking: Bits,
         text_len: AtomicU32,
         text: [Racy<u8>; TEXT],
     }
@@ -116,6 +123,7 @@ shareable! {
         pub(super) count: AtomicU32,
         /// The flags of the answer: see [`FLAG_RESULT`] and [`FLAG_PLAIN`].
         pub(super) flags: AtomicU32,
+        /// The first bytes share the cache line of the words above. A short chunk is in that line alone.
         pub(super) bytes: [Racy<u8>; INLINE],
         /// Set with `Dead`: the worker's exit and process number, and one more than the index of its running call, or
         /// 0.
@@ -175,17 +183,17 @@ pub(super) const NO_CPU: u32 = u32::MAX;
 pub(super) fn board() -> Result<Shm<Board>> {
     Shm::place(Board::init(
         Alone::init(AtomicU64::new(0)),
+        Alone::init(AtomicU64::new(0)),
         AtomicU64::new(0),
         AtomicU64::new(0),
         AtomicU64::new(0),
-        AtomicU64::new(0),
-        array(|_| AtomicU64::new(0)),
-        array(|_| AtomicU64::new(0)),
         AtomicU32::new(RUNNING),
         AtomicU32::new(NO_CPU),
         AtomicU32::new(0),
         AtomicU32::new(0),
         AtomicU32::new(0),
+        Bits::init(array(|_| AtomicU64::new(0))),
+        Bits::init(array(|_| AtomicU64::new(0))),
         AtomicU32::new(0),
         array::<Racy<u8>, _, TEXT>(|_| Zeroed),
     ))
@@ -232,15 +240,15 @@ pub(super) fn entries(count: usize) -> Result<Shm<[WorkerEntry]>> {
 }
 
 impl Board {
-    /// Claims the next ready chunk, and returns the place of its slot.
-    pub(super) fn claim(&self, slots: &[Slot], ticket: u32) -> Option<usize> {
+    /// Claims the next ready chunk, and returns the place of its slot. `is_probable`: see [`claims::claim`].
+    pub(super) fn claim(&self, slots: &[Slot], ticket: u32, is_probable: bool) -> Option<usize> {
         let slot = |place| slots.get(place).map(|slot: &Slot| &slot.word);
-        claims::claim(&self.published, &self.next.word, slots.len(), slot, ticket)
+        claims::claim(&self.published.word, &self.next.word, slots.len(), slot, ticket, is_probable)
     }
 
     /// Whether there may be an unclaimed chunk, according to the hints.
     pub(super) fn has_unclaimed(&self) -> bool {
-        self.next.word.load(SeqCst) < self.published.load(SeqCst) || self.has_packets()
+        self.next.word.load(SeqCst) < self.published.word.load(SeqCst) || self.has_packets()
     }
 
     /// Whether there may be a packet.
@@ -268,7 +276,7 @@ impl Board {
     /// checks for work once more.
     pub(super) fn sleep(&self, entry: &WorkerEntry, place: usize, until: Deadline, look: impl FnOnce() -> bool) {
         let (word, bit) = bit_of(place);
-        let Some(asleep) = self.asleep.get(word) else { return };
+        let Some(asleep) = self.asleep.words.get(word) else { return };
         let seen = claims::announce(asleep, bit, &entry.wakes);
         if !look() {
             // The only error is that a sandbox forbids the call; the worker looks again.
@@ -280,7 +288,7 @@ impl Board {
     /// Records whether the worker of the entry at `place` looks for a chunk.
     pub(super) fn set_looking(&self, place: usize, looks: bool) {
         let (word, bit) = bit_of(place);
-        match self.looking.get(word) {
+        match self.looking.words.get(word) {
             Some(looking) if looks => looking.fetch_or(bit, Relaxed),
             Some(looking) => looking.fetch_and(!bit, Relaxed),
             None => 0,
@@ -291,7 +299,7 @@ impl Board {
     /// the hints.
     pub(super) fn has_enough_lookers(&self, published: u64) -> bool {
         let unclaimed = published.saturating_sub(self.next.word.load(Relaxed));
-        let words = self.looking.iter().map(|bits| bits.load(Relaxed));
+        let words = self.looking.words.iter().map(|bits| bits.load(Relaxed));
         // To count bits takes more time than to see that there is none.
         let lookers: u32 = words.filter(|bits| *bits != 0).map(u64::count_ones).sum();
         u64::from(lookers) >= unclaimed
@@ -300,7 +308,7 @@ impl Board {
     /// Records that the dead worker of this entry neither sleeps nor looks.
     pub(super) fn forget_sleeper(&self, place: usize) {
         let (word, bit) = bit_of(place);
-        if let Some(asleep) = self.asleep.get(word) {
+        if let Some(asleep) = self.asleep.words.get(word) {
             asleep.fetch_and(!bit, SeqCst);
         }
         self.set_looking(place, false);
@@ -309,21 +317,28 @@ impl Board {
     /// Wakes up to `count` idle workers, after chunks for them were published.
     pub(super) fn wake_workers(&self, entries: &[WorkerEntry], count: u32) {
         if count > 0 {
-            claims::wake_sleepers(&self.asleep, count, |word, bit| {
+            let asleep = self.asleep.words.iter().take(entries.len().div_ceil(64));
+            claims::wake_sleepers(asleep, count, |word, bit| {
                 entries.get(word * 64 + bit as usize).is_some_and(WorkerEntry::wake)
             });
         }
     }
 
+    /// Whether any of the first `workers` workers sleeps and was not woken, after work for it was stored.
+    pub(super) fn has_sleepers_for_work(&self, workers: usize) -> bool {
+        fence(SeqCst); // against that of `claims::announce`
+        self.asleep.words.iter().take(workers.div_ceil(64)).any(|bits| bits.load(SeqCst) != 0)
+    }
+
     /// Whether any worker sleeps and was not woken.
     pub(super) fn has_sleepers(&self) -> bool {
-        self.asleep.iter().any(|bits| bits.load(SeqCst) != 0)
+        self.asleep.words.iter().any(|bits| bits.load(SeqCst) != 0)
     }
 
     /// The number of workers that sleep or are about to sleep, and were not woken.
     #[cfg(test)]
     pub(super) fn sleepers(&self) -> u32 {
-        self.asleep.iter().map(|bits| bits.load(SeqCst).count_ones()).sum()
+        self.asleep.words.iter().map(|bits| bits.load(SeqCst).count_ones()).sum()
     }
 
     /// Records that the parent is about to sleep and must be woken for outcomes once every chunk below `from` is
@@ -496,29 +511,11 @@ impl Slot {
     }
 }
 
-/// A flag in an encoded exit: the worker was killed because its call took too long.
-pub(super) const TIMED_OUT: u32 = 1 << 24;
-
-/// Encodes an exit status as a number.
-pub(super) fn exit_to_number(exit: ExitStatus) -> u32 {
-    match exit {
-        ExitStatus::Code(code) => 1 << 16 | u32::from(code),
-        ExitStatus::Signal { signal, core_dumped } => 2 << 16 | u32::from(core_dumped) << 15 | signal as u32 & 0x7fff,
-        ExitStatus::Unknown => 0,
-    }
-}
-
-/// Decodes an exit status from a number.
-pub(super) fn exit_of_number(number: u32) -> ExitStatus {
-    match number >> 16 & 0xff {
-        1 => ExitStatus::Code(number as u8),
-        2 => ExitStatus::Signal { signal: (number & 0x7fff) as i32, core_dumped: number & 1 << 15 != 0 },
-        _ => ExitStatus::Unknown,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ossature_sys::process::ExitStatus;
+
+    use super::super::exits::{exit_of_number, exit_to_number};
     use super::super::word::word;
     use super::*;
 
@@ -526,7 +523,7 @@ mod tests {
         let slot = &slots[sequence as usize % slots.len()];
         slot.sequence.store(sequence, Relaxed);
         slot.word.store(word(SlotState::Ready, sequence), Release);
-        board.published.store(sequence + 1, SeqCst);
+        board.published.word.store(sequence + 1, SeqCst);
     }
 
     #[test]
@@ -535,12 +532,12 @@ mod tests {
         for sequence in [0, 1, 3] {
             publish(&board, &slots, sequence); // 2 is skipped
         }
-        let claimed: Vec<_> = (0..5).map(|ticket| board.claim(&slots, ticket)).collect();
+        let claimed: Vec<_> = (0..5).map(|ticket| board.claim(&slots, ticket, ticket % 2 == 0)).collect();
         assert_eq!(claimed, [Some(0), Some(1), Some(3), None, None]);
         assert_eq!(state(slots[3].word.load(SeqCst)), SlotState::Claimed(2));
         slots[0].word.store(0, SeqCst);
         publish(&board, &slots, 4);
-        assert_eq!(board.claim(&slots, 9), Some(0), "the slot of an earlier lap");
+        assert_eq!(board.claim(&slots, 9, true), Some(0), "the slot of an earlier lap");
     }
 
     #[test]
@@ -549,7 +546,7 @@ mod tests {
         (0..3).for_each(|sequence| publish(&board, &slots, sequence));
         board.listen(2);
         for heard in [false, true, false] {
-            assert!(board.claim(&slots, 0).is_some());
+            assert!(board.claim(&slots, 0, false).is_some());
             assert_eq!(board.is_heard(), heard, "once, when two are claimed");
         }
         board.listen(EACH);
@@ -575,7 +572,7 @@ mod tests {
     fn a_chunk_is_buried_with_its_own_worker_and_call() {
         let (board, slots, entries) = (board().unwrap(), slots(4).unwrap(), entries(1).unwrap());
         publish(&board, &slots, 0);
-        assert_eq!(board.claim(&slots, 5), Some(0));
+        assert_eq!(board.claim(&slots, 5, false), Some(0));
         let killed = ExitStatus::Signal { signal: 9, core_dumped: false };
         assert!(!slots[0].record_death(&entries[0], 4, exit_to_number(killed)), "another life has it");
         entries[0].begin(0, 7);
@@ -583,7 +580,7 @@ mod tests {
         assert_eq!((state(slots[0].word.load(SeqCst)), slots[0].at.load(SeqCst)), (SlotState::Dead(5), 8));
         assert_eq!(exit_of_number(slots[0].exit.load(SeqCst)), killed);
         publish(&board, &slots, 1);
-        assert_eq!(board.claim(&slots, 6), Some(1));
+        assert_eq!(board.claim(&slots, 6, true), Some(1));
         assert!(slots[1].record_death(&entries[0], 6, exit_to_number(ExitStatus::Code(3))));
         assert_eq!(slots[1].at.load(SeqCst), 0, "what was noted was another chunk's");
         assert_eq!(exit_of_number(slots[1].exit.load(SeqCst)), ExitStatus::Code(3));

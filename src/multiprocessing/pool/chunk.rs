@@ -251,6 +251,24 @@ impl Chunk {
         }
     }
 
+    /// Makes a chunk a series of one chunk, unless it has descriptors or was published before.
+    pub(super) fn begin_series(&mut self) -> bool {
+        let is_usual = self.rare.is_none();
+        if is_usual {
+            self.size = self.count;
+            self.from = self.head() as u32; // at most `HEAD`
+        }
+        is_usual
+    }
+
+    /// Ends what [`begin_series`](Self::begin_series) began. If the chunk was taken off, others can be added to it.
+    pub(super) fn end_series(&mut self) {
+        self.size = 0;
+        if self.count == 0 {
+            self.bytes.truncate(self.head());
+        }
+    }
+
     pub(super) fn is_series(&self) -> bool {
         self.size > 0
     }
@@ -265,27 +283,40 @@ impl Chunk {
         self.bytes.len() + (self.count as usize / size.max(1)).saturating_sub(1) * self.head()
     }
 
-    /// Takes the first chunk off a series, and writes its bytes into `bytes`; `None` for a chunk.
-    pub(super) fn split(&mut self, mut bytes: Vec<u8>) -> Option<Self> {
+    /// The first chunk of a series: the name of the task, the calls, and their number. `None` for a chunk.
+    #[inline]
+    pub(super) fn first(&self) -> Option<(&[u8], &[u8], u32)> {
         let count = self.size.min(self.count);
         let (head, calls) = (self.bytes.get(..self.head())?, self.bytes.get(self.from as usize..self.end as usize)?);
         let mut rest = calls;
         for _ in 0..count {
             (_, rest) = split_measured(rest)?;
         }
-        if count == 0 {
-            return None;
-        }
-        let length = calls.len() - rest.len();
-        bytes.clear();
-        bytes.extend_from_slice(head);
-        bytes.extend_from_slice(calls.get(..length)?);
-        let (job, end) = (self.job.clone(), bytes.len() as u32); // no longer than the series
-        let (base, form) = (self.base, self.form);
+        let calls = calls.get(..calls.len() - rest.len())?;
+        (count > 0).then_some((head, calls, count))
+    }
+
+    /// Takes the [first](Self::first) chunk, which has `count` calls of `length` bytes, off a series, and gives it a
+    /// number. The caller has its bytes.
+    #[inline]
+    pub(super) fn take_off(&mut self, job: Arc<Job>, count: u32, length: usize, sequence: u64) -> Self {
+        let (base, form, end) = (self.base, self.form, (self.head() + length) as u32); // no longer than the series
         self.base += count as usize;
         self.count -= count;
         self.from += length as u32; // likewise
-        Some(Self { job, base, bytes, count, end, size: 0, from: 0, seen: 0, form, sequence: 0, rare: None })
+        let bytes = Vec::new();
+        Self { job, base, bytes, count, end, size: 0, from: 0, seen: 0, form, sequence, rare: None }
+    }
+
+    /// Takes the first chunk off a series, and writes its bytes into `bytes`; `None` for a chunk.
+    pub(super) fn split(&mut self, mut bytes: Vec<u8>) -> Option<Self> {
+        let (head, calls, count) = self.first()?;
+        bytes.clear();
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(calls);
+        let length = calls.len();
+        let chunk = self.take_off(self.job.clone(), count, length, 0);
+        Some(Self { bytes, ..chunk })
     }
 
     /// Makes a chunk of the calls from `from` on, to publish them again.

@@ -2,32 +2,44 @@
 //! and the parent fall asleep and are woken. It contains only the operations on the words of the board, and the model
 //! checker runs these lines.
 
-use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use super::atomic::{AtomicU32, AtomicU64, fence};
-use super::word::{SlotState, state, word};
+use super::word::{SlotState, place_of, state, word};
 
-/// Claims the next ready chunk, and returns the place of its slot. `slot` returns the word of a place.
+/// Claims the next ready chunk, and returns the place of its slot. `slot` returns the word of a place. If the next
+/// chunk is probably ready, the first step is to claim it: to look before costs another transfer of its cache line.
 pub(super) fn claim<'w>(
     published: &AtomicU64,
     next: &AtomicU64,
     slots: usize,
     slot: impl Fn(usize) -> Option<&'w AtomicU64>,
     ticket: u32,
+    is_probable: bool,
 ) -> Option<usize> {
-    let published = published.load(Acquire);
     let from = next.load(Acquire);
-    let mut at = from;
-    while at < published {
-        let place = (at % slots as u64) as usize;
+    let claim_at = |at: u64, is_probable: bool| {
+        let place = place_of(at, slots);
         let slot = slot(place)?;
         let ready = word(SlotState::Ready, at);
-        if slot.load(Acquire) == ready {
-            let claimed = word(SlotState::Claimed(ticket), at);
-            // Acquire, to see the chunk; and in one order with the doom of the one before.
-            if slot.compare_exchange(ready, claimed, SeqCst, Relaxed).is_ok() {
-                next.fetch_max(at + 1, AcqRel);
-                return Some(place);
-            }
+        if !is_probable && slot.load(Acquire) != ready {
+            return None;
+        }
+        let claimed = word(SlotState::Claimed(ticket), at);
+        // Acquire, to see the chunk; and in one order with the doom of the one before.
+        slot.compare_exchange(ready, claimed, SeqCst, Relaxed).ok()?;
+        raise(next, from, at + 1);
+        Some(place)
+    };
+    // The parent writes `published` often, and the slot itself tells that its chunk is ready. So this reads the word
+    // only if the first chunk is not ready.
+    if let Some(place) = claim_at(from, is_probable) {
+        return Some(place);
+    }
+    let published = published.load(Acquire);
+    let mut at = from;
+    while at < published {
+        if let Some(place) = claim_at(at, false) {
+            return Some(place);
         }
         at += 1; // it is claimed, or its number was skipped, and never becomes ready again
     }
@@ -35,6 +47,19 @@ pub(super) fn claim<'w>(
         next.fetch_max(at, AcqRel);
     }
     None
+}
+
+/// Raises the hint from the value that this worker has seen.
+///
+/// Usually no other worker has raised the hint meanwhile, and a store is three times as fast as an exchange. If another
+/// worker raises the hint between the look and the store, the store lowers it again, to a value that is true as well.
+/// The hint is then raised by the next worker that finds no chunk, before that worker wakes the parent.
+fn raise(next: &AtomicU64, from: u64, to: u64) {
+    if next.load(Relaxed) == from {
+        next.store(to, Release);
+    } else {
+        next.fetch_max(to, AcqRel);
+    }
 }
 
 /// Marks the chunk of a dead worker as `Dead`, if that worker has it. `tell` stores the facts that the parent needs,

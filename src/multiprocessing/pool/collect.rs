@@ -6,17 +6,16 @@ use ossature_sys::errno::Errno;
 use ossature_sys::process::Pid;
 use ossature_sys::shm::RacySlice;
 
-use super::board::{
-    BROKEN, CLOSED, EACH, FINISHED, FLAG_PLAIN, FLAG_RESULT, IN_SLOT, RUNNING, TIMED_OUT, WorkerEntry, exit_of_number,
-};
+use super::board::{BROKEN, CLOSED, EACH, FINISHED, IN_SLOT, RUNNING, WorkerEntry};
 use super::chunk::Chunk;
+use super::exits::{TIMED_OUT, exit_of_number};
 use super::failure::Failure;
 use super::ground::{lower, raise};
 use super::hub::{Hub, Inner, Mode, Partial};
 use super::job::Outcome;
 use super::stream::{Header, Kind, Record};
 use super::together::Together;
-use super::word::{SlotState, state as state_of, word};
+use super::word::{SlotState, place_of, state as state_of, word};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::tasks::Form;
 use crate::multiprocessing::transfer::Descriptors;
@@ -81,7 +80,7 @@ impl Hub {
 
     /// Receives the values of consecutive calls.
     fn take_values(&self, inner: &mut Inner, (sequence, index): (u64, u32), count: u32, bytes: &[u8]) {
-        let at = (sequence % self.ground.slots().len() as u64) as usize;
+        let at = place_of(sequence, self.ground.slots().len());
         let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
         // Values of a chunk that was cancelled or replaced come too late.
         let Some(chunk) =
@@ -93,7 +92,7 @@ impl Hub {
         chunk.seen += count;
         chunk.has_gone_on();
         if chunk.is_done() {
-            self.free(inner, at);
+            self.finish(inner, at);
         }
     }
 
@@ -106,7 +105,7 @@ impl Hub {
         payload: &'s [u8],
         together: &mut Together<'s>,
     ) {
-        let at = (header.sequence % self.ground.slots().len() as u64) as usize;
+        let at = place_of(header.sequence, self.ground.slots().len());
         let whole = inner.partial.get(place).is_some_and(|partial| partial.of.is_none());
         if let (Kind::Value, true) = (header.kind, whole) {
             let chunk = inner.chunks.get_mut(at).and_then(Option::as_mut);
@@ -179,24 +178,8 @@ impl Hub {
         chunk.seen += 1;
         chunk.has_gone_on();
         if chunk.is_done() {
-            self.free(inner, at);
+            self.finish(inner, at);
         }
-    }
-
-    /// Frees a slot, and returns its chunk.
-    pub(super) fn free(&self, inner: &mut Inner, at: usize) -> Option<Chunk> {
-        let mut chunk = inner.chunks.get_mut(at)?.take()?;
-        if let Some(slot) = self.ground.slots().get(at) {
-            slot.word.store(word(SlotState::Free, 0), Release);
-        }
-        if let Some(room) = chunk.take_room() {
-            inner.arena.take_back(room);
-        }
-        if !inner.parcels.is_empty() {
-            inner.parcels.retain(|(sequence, _), _| *sequence != chunk.sequence);
-        }
-        inner.free += 1;
-        Some(chunk)
     }
 
     /// Publishes waiting chunks, and wakes workers for them.
@@ -204,6 +187,13 @@ impl Hub {
         let (board, slots) = (self.ground.board(), self.ground.slots());
         let (mut published, mut failed) = (0, false);
         while inner.free > 0 {
+            if self.publish_first(inner) {
+                published += 1;
+                if published % BURST == 0 {
+                    board.published.word.store(inner.sequence, Release);
+                }
+                continue;
+            }
             let Some((mut chunk, is_cut)) = inner.next_chunk() else { break };
             if chunk.job.is_cancelled() {
                 chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(Failure::Cancelled)));
@@ -232,12 +222,7 @@ impl Hub {
                     }
                 }
             }
-            // A number whose slot is still in use is skipped.
-            let mut at = (inner.sequence % slots.len() as u64) as usize;
-            while inner.chunks.get(at).is_some_and(Option::is_some) {
-                inner.sequence += 1;
-                at = (inner.sequence % slots.len() as u64) as usize;
-            }
+            let at = inner.vacant(slots.len());
             let Some(slot) = slots.get(at) else { break };
             chunk.sequence = inner.sequence;
             // Both copies fit: `INLINE`, and the length of the room.
@@ -247,23 +232,14 @@ impl Hub {
                 Some(_) if chunk.bytes.is_empty() => Ok(()), // they are there
                 Some(room) => self.ground.arena.copy_in(room.offset as usize, &chunk.bytes).map_err(drop),
             };
-            slot.sequence.store(chunk.sequence, Relaxed);
-            slot.offset.store(room.map_or(IN_SLOT, |room| room.offset), Relaxed);
-            slot.length.store(chunk.length() as u32, Relaxed);
-            slot.count.store(chunk.count(), Relaxed);
-            let flags = match chunk.form {
-                Form::Result => FLAG_RESULT,
-                Form::Plain => FLAG_PLAIN,
-                _ => 0,
-            };
-            slot.flags.store(flags, Relaxed);
+            slot.describe(&chunk, room.map_or(IN_SLOT, |room| room.offset));
             let state = if chunk.is_alone() { SlotState::Packed } else { SlotState::Ready };
             slot.word.store(word(state, chunk.sequence), Release);
             inner.sequence += 1; // the number is used, whatever becomes of the packet
             if chunk.is_alone() {
                 // Before the packet: the worker that has run its call and finds no other chunk raises `next` past
                 // this chunk, and wakes the parent, which may wait for that.
-                board.published.store(inner.sequence, Release);
+                board.published.word.store(inner.sequence, Release);
                 let mut sent = self.send_packet(chunk.sequence, &chunk.rare().descriptors);
                 if sent == Ok(false) && inner.free == slots.len() {
                     self.ground.calls().clear(); // what is there is of chunks that were cancelled
@@ -294,28 +270,35 @@ impl Hub {
             inner.free -= 1;
             published += 1;
             if published % BURST == 0 {
-                board.published.store(inner.sequence, Release);
+                board.published.word.store(inner.sequence, Release);
             }
         }
         if published % BURST != 0 {
-            board.published.store(inner.sequence, Release);
+            board.published.word.store(inner.sequence, Release);
         }
-        // With a wake, a fence follows the last store.
-        if inner.waits && board.has_enough_lookers(inner.sequence) {
-            inner.unwoken |= published > 0;
-        } else {
-            self.ground.wake_workers(published);
+        self.has_published(inner, published);
+        if failed {
+            self.wake_others(inner); // no worker tells of these
+        }
+        Ok(())
+    }
+
+    /// Wakes workers for chunks that were published.
+    pub(super) fn has_published(&self, inner: &mut Inner, published: u32) {
+        let board = self.ground.board();
+        if published > 0 && board.has_sleepers_for_work(self.workers()) {
+            if inner.waits && board.has_enough_lookers(inner.sequence) {
+                inner.unwoken = true;
+            } else {
+                self.ground.wake_workers(published);
+            }
         }
         if published > 0 && self.setup.idle.is_some() && self.ground.entries().iter().any(WorkerEntry::is_retired) {
             raise(self.ground.nudge()); // the supervisor starts workers again
         }
-        if failed {
-            self.wake_others(inner); // no worker tells of these
-        }
         if inner.mode == Mode::Closed {
             self.wind_up(inner, published > 0);
         }
-        Ok(())
     }
 
     /// Tells the workers and the supervisor of a closed pool how much is left to do.

@@ -128,6 +128,7 @@ impl Hub {
     pub(super) fn leave(&self, drawer: &Arc<Drawer>) {
         let Ok(mut inner) = self.lock() else { return }; // another process's
         inner.drawers.end(drawer);
+        inner.handles.clear(); // of an iterator that publishes nothing more
         if inner.mode == Mode::Closed && inner.drawers.is_empty() {
             self.wind_up(&inner, false);
             self.wake_others(&inner); // one of them may join

@@ -56,7 +56,8 @@ impl Failure {
                 } else {
                     ""
                 };
-                let mut text = format!("the worker{number} died with {exit} while it ran {task}{why}");
+                let ended = if matches!(exit, ExitStatus::Code(_)) { "ended" } else { "died" };
+                let mut text = format!("the worker{number} {ended} with {exit} while it ran {task}{why}");
                 if let Some(words) = words {
                     text.push_str(": ");
                     text.push_str(&words);
@@ -72,5 +73,18 @@ impl Failure {
             }
             Self::Broken(text) => Error::new(ErrorKind::StartFailed, text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_by_itself_has_not_died() {
+        let text = |exit| Failure::Died { exit, pid: None, late: false, words: None }.into_error("a::task").to_string();
+        assert_eq!(text(ExitStatus::Code(7)), "the worker ended with exit code 7 while it ran a::task");
+        let killed = ExitStatus::Signal { signal: 9, core_dumped: false };
+        assert_eq!(text(killed), "the worker died with signal 9 (SIGKILL) while it ran a::task");
     }
 }

@@ -28,6 +28,7 @@ use super::drawers::{Drawer, Drawers};
 use super::failure::Failure;
 use super::fallen::Fallen;
 use super::ground::{Ground, Setup, lower, raise};
+use super::handles::Handles;
 use super::job::{Due, Job, Outcome};
 use super::logs::{LogRecord, Logs};
 use super::looks::Looks;
@@ -105,6 +106,8 @@ pub(super) struct Inner {
     pub(super) queue: VecDeque<Box<Chunk>>,
     /// A buffer for the bytes of a chunk that is taken off a series.
     pub(super) cut: Vec<u8>,
+    /// The job of the series at the front of the queue, once for each of its chunks that have ended.
+    pub(super) handles: Handles,
     /// The maps that continue to publish calls after the pool is closed.
     pub(super) drawers: Drawers,
     /// Whether the publishing thread will wait. Then workers that look may find the chunk, and no worker is woken.
@@ -181,6 +184,7 @@ impl Hub {
             free: slots,
             queue: VecDeque::new(),
             cut: Vec::new(),
+            handles: Handles::default(),
             drawers: Drawers::default(),
             waits: false,
             unwoken: false,
@@ -394,7 +398,7 @@ impl Hub {
         // streams are checked first: if such a thread has emptied a stream, `collected` has already changed.
         let has_news =
             || board.ends.load(SeqCst) != ends || self.has_outcomes(from()) || self.collected.load(SeqCst) != collected;
-        // A yield may take long, so a wait with a limit does without if the limit is near.
+        // A yield may take long, so a wait does not yield if its limit is near.
         let may_yield = deadline.remaining().is_none_or(|left| left > NEAR);
         let is_shared = self.ground.parent_shares_processor();
         let found = self.looks.find(is_shared, may_yield, || has_news().then_some(())).is_some();
@@ -495,6 +499,7 @@ impl Inner {
     /// Ends every unfinished call with a failure.
     pub(super) fn fail_all(&mut self, failure: &Failure, hub: &Hub) {
         let waiting = std::mem::take(&mut self.queue);
+        self.handles.clear();
         let published: Vec<_> = (0..self.chunks.len()).filter_map(|at| hub.free(self, at)).collect();
         for chunk in waiting.iter().map(Box::as_ref).chain(&published) {
             chunk.left().for_each(|index| chunk.job.end(index, Outcome::Failed(failure.clone())));

@@ -1,5 +1,6 @@
 //! An iterator over results, which draws its items no faster than the caller takes results.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +11,7 @@ use ossature_sys::deadline::Deadline;
 use super::admitted::Admitted;
 use super::chunk::Chunk;
 use super::hub::Hub;
-use super::job::Job;
+use super::job::{Job, Outcome};
 use super::refusal::Refusal;
 use super::wanted::Wanted;
 use crate::error::Result;
@@ -71,10 +72,17 @@ pub struct IMapIterator<I, R> {
     ordered: bool,
     drawn: usize,
     taken: usize,
+    /// A chunk without calls, for the next calls.
+    spare: Option<Box<Chunk>>,
+    /// The next outcomes, which were taken from the job together.
+    ready: VecDeque<Outcome>,
     /// The reason why no more items are drawn; it follows the results of the items before.
     refusal: Option<Refusal>,
     kind: PhantomData<fn() -> R>,
 }
+
+/// The maximum number of outcomes that are taken from the job under one lock.
+const TOGETHER: usize = 16;
 
 /// The settings of an iterator over results.
 #[derive(Clone, Copy)]
@@ -107,6 +115,8 @@ where
             ordered,
             drawn,
             taken,
+            spare: None,
+            ready: VecDeque::new(),
             refusal: None,
             kind: PhantomData,
         };
@@ -135,15 +145,16 @@ where
             return;
         }
         let Some(admitted) = self.admitted.take() else { return };
+        // Before an item is drawn that no worker takes. To give an item out checks the same for the next one.
+        if let Err(error) = self.hub.check_for(&admitted.drawer) {
+            self.end(error.into());
+        }
         while self.items.is_some()
             && self.refusal.is_none()
             && self.drawn.saturating_add(self.chunksize) <= self.taken.saturating_add(self.lookahead)
         {
-            if let Err(error) = self.hub.check_for(&admitted.drawer) {
-                self.end(error.into()); // before an item is drawn that no worker takes
-                break;
-            }
-            let (mut chunk, mut alone) = (Chunk::new(&self.job, self.form), None);
+            let mut chunk = self.spare.take().unwrap_or_else(|| Chunk::new(&self.job, self.form));
+            let mut alone = None;
             let filled = catch_unwind(AssertUnwindSafe(|| self.fill(&mut chunk, &mut alone)));
             chunk.drop_unfinished(); // the call that failed; those before it are given out
             let given = self.give(&admitted, chunk);
@@ -177,7 +188,7 @@ where
         let count = chunk.count() as usize;
         if count > 0 {
             chunk.base = self.job.give(count);
-            self.hub.submit_next(&admitted.drawer, chunk)?;
+            self.spare = self.hub.submit_next(&admitted.drawer, chunk)?;
             self.drawn += count;
         }
         Ok(())
@@ -204,10 +215,14 @@ where
             return self.refusal.take().map(|refusal| Err(refusal.come()));
         }
         let (job, ordered) = (&self.job, self.ordered);
-        let mut next = if self.hub.is_undisturbed() { job.take_next(ordered) } else { None };
-        if next.is_none() {
-            match self.hub.wait(timeout.into(), Wanted::Each, || job.has_next(ordered)) {
-                Ok(true) => next = job.take_next(ordered),
+        let is_undisturbed = self.hub.is_undisturbed();
+        if self.ready.is_empty() && is_undisturbed {
+            job.take_several(ordered, TOGETHER, &mut self.ready);
+        }
+        if self.ready.is_empty() || !is_undisturbed {
+            match self.hub.wait(timeout.into(), Wanted::Each, || !self.ready.is_empty() || job.has_next(ordered)) {
+                Ok(true) if self.ready.is_empty() => job.take_several(ordered, TOGETHER, &mut self.ready),
+                Ok(true) => {}
                 Ok(false) => return Some(Ok(None)),
                 Err(error) => {
                     // Another process's pool: no result comes here.
@@ -216,9 +231,9 @@ where
                 }
             }
         }
-        let (outcome, has_more) = next?;
+        let outcome = self.ready.pop_front()?;
         self.taken += 1;
-        if self.lookahead < self.most && !has_more {
+        if self.lookahead < self.most && self.ready.is_empty() && !job.has_next(ordered) {
             self.set_lookahead(self.lookahead.saturating_mul(2).min(self.most)); // the workers could do with more
         }
         Some(self.job.decode(outcome).map(Some))

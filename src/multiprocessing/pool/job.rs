@@ -311,25 +311,15 @@ impl Job {
         self.inner().has_next(ordered)
     }
 
-    /// Takes the outcome of the next call in order, or the outcome that arrived first. The second value says whether
-    /// another such outcome is there.
-    pub(super) fn take_next(&self, ordered: bool) -> Option<(Outcome, bool)> {
+    /// Takes the outcome of the next call in order, or the outcome that arrived first.
+    pub(super) fn take_next(&self, ordered: bool) -> Option<Outcome> {
+        self.inner().take_next(ordered)
+    }
+
+    /// Takes at most `most` outcomes in this way.
+    pub(super) fn take_several(&self, ordered: bool, most: usize, into: &mut VecDeque<Outcome>) {
         let mut inner = self.inner();
-        let index = if ordered {
-            inner.came.clear(); // nobody asks for that order
-            inner.first
-        } else {
-            inner.came.pop_front()?
-        };
-        let at = index.checked_sub(inner.first)?;
-        let place = inner.outcomes.get_mut(at).filter(|place| matches!(place, Place::Ended(_)))?;
-        let Place::Ended(outcome) = std::mem::replace(place, Place::Taken) else { return None };
-        while matches!(inner.outcomes.front(), Some(Place::Taken)) {
-            inner.outcomes.pop_front();
-            inner.first += 1;
-        }
-        let has_more = inner.has_next(ordered);
-        Some((outcome, has_more))
+        into.extend(std::iter::from_fn(|| inner.take_next(ordered)).take(most));
     }
 
     /// Takes the value of the only call. Copies a failure, and a value that a callback still needs.
@@ -480,6 +470,23 @@ impl Inner {
         if ordered { matches!(self.outcomes.front(), Some(Place::Ended(_))) } else { !self.came.is_empty() }
     }
 
+    fn take_next(&mut self, ordered: bool) -> Option<Outcome> {
+        let index = if ordered {
+            self.came.clear(); // nobody asks for that order
+            self.first
+        } else {
+            self.came.pop_front()?
+        };
+        let at = index.checked_sub(self.first)?;
+        let place = self.outcomes.get_mut(at).filter(|place| matches!(place, Place::Ended(_)))?;
+        let Place::Ended(outcome) = std::mem::replace(place, Place::Taken) else { return None };
+        while matches!(self.outcomes.front(), Some(Place::Taken)) {
+            self.outcomes.pop_front();
+            self.first += 1;
+        }
+        Some(outcome)
+    }
+
     /// Keeps the outcome of a call until it is taken.
     fn put(&mut self, index: usize, outcome: Outcome) {
         let place = index.checked_sub(self.first).and_then(|at| self.outcomes.get_mut(at));
@@ -530,7 +537,7 @@ mod tests {
         for index in 0..100 {
             assert_eq!(job.give(1), index);
             job.values(index, 1, &[1, 7]);
-            assert!(matches!(job.take_next(true), Some((Outcome::Short(_), _))));
+            assert!(matches!(job.take_next(true), Some(Outcome::Short(_))));
         }
         let inner = job.inner();
         assert_eq!((inner.came.len(), inner.outcomes.len()), (0, 0));

@@ -20,10 +20,11 @@ const MOST_SKIPPED: u32 = 16;
 /// The looks of one process. Looks that find something restore their maximum number. Looks that find nothing halve the
 /// number: if the other side sleeps, looks only delay.
 ///
-/// If the other side ran on this processor last, looks keep it from running. So the process looks once, and then
-/// yields. If that finds something, both sides have stayed awake, and no side has woken the other by a system call. But
-/// yields may take long beside other threads, or find nothing. The next sleep then comes without a yield. After
-/// further yields in vain the next two sleeps do, then the next four, and so on up to [`MOST_SKIPPED`].
+/// If the other side ran on this processor last, looks keep it from running, so the process looks once only. Before it
+/// sleeps, the process yields in either case. If that finds something, both sides have stayed awake, and no side has
+/// woken the other by a system call. But yields may take long beside other threads, or find nothing. The next sleep
+/// then comes without a yield. After further yields in vain the next two sleeps do, then the next four, and so on up
+/// to [`MOST_SKIPPED`].
 pub(super) struct Looks {
     count: AtomicU32,
     /// How many of the next sleeps come without a yield.

@@ -90,13 +90,13 @@
 // | file | idea |
 // | --- | --- |
 // | `word`, `claims` | the state of a chunk in one word; the steps on the words of the board |
-// | `board`, `arena` | the memory in which chunks are published, claimed, and reclaimed after a death; room for arguments |
+// | `board`, `exits`, `arena` | the memory in which chunks are published, claimed, and reclaimed after a death; room for arguments |
 // | `logs` | log records on their way to the parent |
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of these together, as they are sent to another process |
 // | `worker`, `supervisor`, `looks` | the main loops of the two kinds of processes; the looks before a sleep |
-// | `chunk`, `job`, `values`, `kept`, `together`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
-// | `hub`, `wanted`, `waits`, `collect`, `asks` | the parent: waiting and ending; what a thread waits for, and which news wakes it; outcomes, deaths and publishing; cancelling and callbacks |
+// | `chunk`, `job`, `handles`, `values`, `kept`, `together`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
+// | `hub`, `wanted`, `waits`, `collect`, `series`, `asks` | the parent: waiting and ending; what a thread waits for, and which news wakes it; outcomes, deaths and publishing; the chunks of a series; cancelling and callbacks |
 // | `ends`, `fallen`, `succession` | the parent: the end of the pool; a supervisor that has ended; the start of the next one |
 // | `drawers`, `admitted` | maps with items to draw, which go on in a closed pool; calls on their way in |
 // | `handle` | a pool, and its end |
@@ -117,6 +117,7 @@ mod collect;
 mod drawers;
 mod ends;
 pub mod engine;
+mod exits;
 mod failure;
 mod fallen;
 mod fork_map;
@@ -124,6 +125,7 @@ pub mod futures;
 mod gathered;
 mod ground;
 mod handle;
+mod handles;
 mod hub;
 mod imap;
 mod job;
@@ -136,6 +138,7 @@ mod plain;
 mod readiness;
 mod refusal;
 mod result;
+mod series;
 mod stats;
 mod stream;
 mod succession;

@@ -87,7 +87,7 @@ impl Opaque {
         if !self.hub.wait(until, Wanted::Each, || self.job.has_next(ordered))? {
             return Ok(None);
         }
-        match self.job.take_next(ordered).map(|(outcome, _)| outcome) {
+        match self.job.take_next(ordered) {
             Some(Outcome::Short(value)) => Ok(Some(value.bytes().to_vec())),
             Some(Outcome::Value(packed)) if packed.descriptors.is_none() => {
                 Ok(Some(Arc::try_unwrap(packed).map_or_else(|shared| shared.bytes.clone(), |packed| packed.bytes)))

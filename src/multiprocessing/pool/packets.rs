@@ -34,7 +34,7 @@ use ossature_sys::errno::Errno;
 use super::board::WorkerEntry;
 use super::ground::{Ground, raise};
 use super::hub::{Hub, Inner, Label};
-use super::word::{SlotState, word};
+use super::word::{SlotState, place_of, word};
 use crate::multiprocessing::transfer::{Descriptors, FdCounts};
 
 /// The length of a packet in bytes.
@@ -157,7 +157,7 @@ impl Ground {
                 Ok(Some((length, list, lost))) => {
                     let opened = open(bytes.get(..length).unwrap_or_default(), list, lost);
                     Some(opened.and_then(|((sequence, _), descriptors)| {
-                        let place = (sequence % slots.len() as u64) as usize;
+                        let place = place_of(sequence, slots.len());
                         let (packed, claimed) =
                             (word(SlotState::Packed, sequence), word(SlotState::Claimed(ticket), sequence));
                         let claim = slots.get(place)?.word.compare_exchange(packed, claimed, SeqCst, SeqCst);

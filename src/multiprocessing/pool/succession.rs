@@ -22,7 +22,8 @@ use ossature_sys::pipe;
 use ossature_sys::process::{ExitStatus, Signal};
 use ossature_sys::signal;
 
-use super::board::{WorkerEntry, exit_to_number};
+use super::board::WorkerEntry;
+use super::exits::exit_to_number;
 use super::failure::Failure;
 use super::fallen::Fallen;
 use super::ground::raise;
@@ -34,12 +35,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
 use crate::multiprocessing::logging::warning;
 use crate::multiprocessing::process::Process;
+use crate::multiprocessing::state::process_state;
 use crate::multiprocessing::tasks::library_task;
 use crate::multiprocessing::transfer::{Handle, pack};
 
 impl Hub {
     /// Starts a supervisor. Returns the process, and the read end of the pipe that all processes of the pool hold open.
     pub(super) fn start_supervisor(&self, runner: Option<Runner<'_>>) -> Result<(Process, OwnedFd)> {
+        if process_state().daemon && self.context != Context::Thread {
+            let text = "daemonic processes are not allowed to have children: make the pool in the parent, and divide the \
+                        work there";
+            return Err(Error::new(ErrorKind::NotAllowed, text));
+        }
         let failed = |errno| Error::os(errno, "cannot make a pool: no pipe to its supervisor");
         let (line, theirs) =
             pipe::pipe(pipe::Flags::NONBLOCK).and_then(AboveStandard::above_standard).map_err(failed)?;

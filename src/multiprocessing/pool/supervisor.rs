@@ -21,12 +21,11 @@ use ossature_sys::deadline::Deadline;
 use ossature_sys::poll::{PollFd, PollFlags, poll};
 use ossature_sys::process::ExitStatus;
 
-use super::board::{
-    BROKEN, CLOSED, FINISHED, INTERRUPTED, KILLED, RUNNING, TERMINATED, TIMED_OUT, WorkerEntry, exit_to_number,
-};
+use super::board::{BROKEN, CLOSED, FINISHED, INTERRUPTED, KILLED, RUNNING, TERMINATED, WorkerEntry};
+use super::exits::{TIMED_OUT, exit_to_number};
 use super::ground::{Ground, Parts, Setup, lower, raise};
 use super::stream::{Header, Kind};
-use super::word::{SlotState, state, word};
+use super::word::{SlotState, place_of, state, word};
 use super::worker::{self, Runner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::context::Context;
@@ -302,7 +301,7 @@ impl Supervisor<'_> {
             let doomed = entry.doomed.load(SeqCst);
             let (Some(sequence), Some(worker)) = (doomed.checked_sub(1), post) else { continue };
             fence(SeqCst); // against the worker, which ends the chunk and then looks at the doom
-            let slot = slots.get((sequence % slots.len() as u64) as usize);
+            let slot = slots.get(place_of(sequence, slots.len()));
             let claimed = word(SlotState::Claimed(entry.ticket.load(Relaxed)), sequence);
             if slot.is_some_and(|slot| slot.word.load(SeqCst) == claimed) {
                 let _ = worker.kill(); // its end is seen like any other

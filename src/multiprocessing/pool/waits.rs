@@ -16,6 +16,7 @@ use super::board::EACH;
 use super::chunk::Chunk;
 use super::hub::{Hub, Inner};
 use super::wanted::Wanted;
+use super::word::place_of;
 
 /// The leader's first sleep while a chunk is unclaimed and a worker sleeps.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -46,7 +47,7 @@ impl Hub {
         // From the newest chunk back, up to the oldest.
         let places = inner.chunks.len() as u64;
         let slots = (0..places).filter_map(|back| inner.sequence.checked_sub(1 + back));
-        let chunks = slots.filter_map(|sequence| inner.chunks.get((sequence % places) as usize)?.as_ref());
+        let chunks = slots.filter_map(|sequence| inner.chunks.get(place_of(sequence, inner.chunks.len()))?.as_ref());
         let published = chunks.take(inner.chunks.len() - inner.free);
         let last = published.filter(|chunk| is_wanted(chunk) && !chunk.is_alone()).max_by_key(|chunk| chunk.sequence);
         last.map_or(EACH, |chunk| chunk.sequence + 1)
@@ -64,7 +65,7 @@ impl Hub {
             if ready > 0 || !is_patient {
                 return Ok(ready);
             }
-            // After a deadline too: the caller may wait for a short time again and again.
+            // The wake comes also after a deadline, because a caller may wait for a short time again and again.
             self.ground.wake_for_unclaimed();
             if deadline.has_passed() {
                 return Ok(ready);

@@ -36,6 +36,11 @@ pub(super) enum SlotState {
 
 const SEQUENCE: u64 = (1 << 29) - 1;
 
+/// The place of the slot of a chunk among `slots` slots, whose number is a power of two.
+pub(super) fn place_of(sequence: u64, slots: usize) -> usize {
+    sequence as usize & slots.wrapping_sub(1) // a division takes as long as the rest of a claim
+}
+
 /// Encodes a state as a word.
 pub(super) fn word(state: SlotState, sequence: u64) -> u64 {
     let (number, high) = match state {

@@ -172,7 +172,7 @@ impl Worker<'_> {
         if !self.goes_on() {
             return None;
         }
-        let mut found = self.claim();
+        let mut found = self.claim(true);
         if found.is_none() {
             self.entry.rest();
             self.ground.tell_parent_of_rest();
@@ -220,16 +220,16 @@ impl Worker<'_> {
         if !self.goes_on() {
             return Some(None);
         }
-        let found = self.claim();
+        let found = self.claim(false);
         let ends = found.is_none() && self.ground.board().mode.load(SeqCst) != RUNNING;
         (found.is_some() || ends).then_some(found)
     }
 
     /// Claims a chunk of the board or of a packet, if there is one. The two kinds take turns, so that neither waits for
-    /// ever.
-    fn claim(&self) -> Option<Claimed> {
+    /// ever. `is_probable`: see [`Board::claim`](super::board::Board::claim).
+    fn claim(&self, is_probable: bool) -> Option<Claimed> {
         let (board, slots) = (self.ground.board(), self.ground.slots());
-        let of_the_board = || board.claim(slots, self.ticket).map(|place| (place, None));
+        let of_the_board = || board.claim(slots, self.ticket, is_probable).map(|place| (place, None));
         let of_a_packet = || {
             let (place, descriptors) = self.ground.claim_packet(self.entry, self.ticket)?;
             Some((place, Some(Box::new(descriptors))))
@@ -295,7 +295,7 @@ impl Worker<'_> {
     ) {
         let (items, values) = plain.unzip();
         let (name, arguments) = split_name(bytes);
-        if self.runner.is_none() && self.task.is_none_or(|task| task.name().as_bytes() != name) {
+        if self.runner.is_none() && self.task.is_none_or(|task| !is_same(task.name().as_bytes(), name)) {
             self.task = std::str::from_utf8(name).ok().and_then(look_up);
         }
         let (runner, task) = (self.runner, self.task);
@@ -347,6 +347,15 @@ impl Worker<'_> {
             std::thread::sleep(Duration::from_millis(1)); // the supervisor kills this worker, or takes it back
         }
     }
+}
+
+/// Whether two names are the same. `name` was just copied, by moves of 16 bytes. A load that is wider than the store
+/// before it waits for the cache, as those of `memcmp` do.
+fn is_same(known: &[u8], name: &[u8]) -> bool {
+    let (words, rest) = (known.chunks_exact(8), name.chunks_exact(8));
+    known.len() == name.len()
+        && words.remainder() == rest.remainder()
+        && words.zip(rest).all(|(known, name)| known.first_chunk::<8>() == name.first_chunk::<8>())
 }
 
 /// Splits the name of the task off the arguments.

@@ -154,7 +154,7 @@ impl Board {
                 return Some(Some(place));
             }
             life.step()?;
-            if let Some(place) = claims::claim(&self.published, &self.next, SLOTS, self.slot(), ticket) {
+            if let Some(place) = claims::claim(&self.published, &self.next, SLOTS, self.slot(), ticket, !told) {
                 return Some(Some(place));
             }
             if !std::mem::replace(&mut told, true) {
