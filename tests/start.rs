@@ -16,6 +16,8 @@ mod faults;
 mod forkserver;
 #[path = "start/listener.rs"]
 mod listener;
+#[path = "start/orders.rs"]
+mod orders;
 #[path = "start/privileged.rs"]
 mod privileged;
 #[path = "start/refused.rs"]
@@ -28,6 +30,8 @@ mod spawn;
 mod streams;
 #[path = "start/stuck.rs"]
 mod stuck;
+#[path = "start/unnamed.rs"]
+mod unnamed;
 #[path = "start/values.rs"]
 mod values;
 
@@ -58,6 +62,8 @@ static TASKS: Tasks = tasks![
     forkserver::ask_the_deaf,
     forkserver::preload_a_thread,
     listener::let_one_in,
+    orders::weigh,
+    orders::tell_of_the_begin,
     refused::dive,
     privileged::capabilities,
     privileged::without_dev,
@@ -92,6 +98,13 @@ static TASKS: Tasks = tasks![
     spawn::panic_with,
     spawn::tell_name,
     spawn::unchanged,
+    unnamed::preload_an_end_at_the_first_name,
+    unnamed::start_and_kill,
+    unnamed::preload_a_late_name,
+    unnamed::preload_a_failing_name,
+    unnamed::tell_of_the_end,
+    unnamed::be_named_too_late,
+    unnamed::fail_to_be_named,
     values::text,
     values::half,
     values::read,
@@ -132,6 +145,7 @@ fn main() {
         executable::TESTS,
         privileged::TESTS,
         forkserver::TESTS,
+        orders::TESTS,
         rights::TESTS,
         streams::TESTS,
         stuck::TESTS,
@@ -141,6 +155,9 @@ fn main() {
         tests.extend_from_slice(module);
     }
     #[cfg(ossature_faults)]
-    tests.extend_from_slice(faults::TESTS);
+    {
+        tests.extend_from_slice(faults::TESTS);
+        tests.extend_from_slice(unnamed::TESTS);
+    }
     harness::run(&tests)
 }

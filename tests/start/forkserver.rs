@@ -160,7 +160,7 @@ pub fn tell_server(Handle(mut tell): Handle<File>) {
 }
 
 /// The process number of the server, from one of its children.
-fn server() -> Pid {
+pub fn server() -> Pid {
     let (mut told, tell) = pipe();
     let process = start!(tell_server, (Handle(tell),));
     let mut text = String::new();

@@ -189,7 +189,7 @@ fn spawned_child_cannot_go_back_to_the_real_user() {
 }
 
 /// The socket that this process shares with its fork server.
-fn way_to_the_server() -> Socket {
+pub fn way_to_the_server() -> Socket {
     let mut found = Vec::new();
     for number in descriptors().keys() {
         // SAFETY: the number was read off the list of what is open, and nothing is closed meanwhile.
@@ -206,8 +206,9 @@ fn way_to_the_server() -> Socket {
 /// and the text of the reply.
 fn ask(server: &Socket) -> (u8, i32, String) {
     let (status, theirs) = Socket::pair(Kind::SeqPacket).unwrap();
-    server.send_with(b"F", &[theirs.as_fd()], PATIENCE).unwrap().unwrap();
-    drop(theirs);
+    let (_line, end) = Socket::pair(Kind::Stream).unwrap();
+    server.send_with(b"F", &[theirs.as_fd(), end.as_fd()], PATIENCE).unwrap().unwrap();
+    drop((theirs, end));
     let mut answer = [0; 512];
     let got = status.recv_with::<2>(&mut answer, PATIENCE).unwrap().unwrap();
     let number = answer[1..5].try_into().map_or(0, i32::from_le_bytes);

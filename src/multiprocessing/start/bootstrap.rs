@@ -49,6 +49,11 @@ pub(crate) fn run_forked(
     })
 }
 
+/// Runs [`run`] in a child of the fork server, whose state and settings the server has prepared.
+pub(crate) fn run_prepared(state: Box<OwnState>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
+    run_as(state, None, report, body)
+}
+
 fn run_as(state: Box<OwnState>, letting_go: Option<LettingGo>, report: OwnedFd, body: impl FnOnce() -> u8) -> u8 {
     let _ = detach_stdin(); // without a descriptor left it stays what it was
     // A copy already has its parent's default, unless the start was requested by the name of another context.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ossature_sys::errno::Errno;
@@ -10,7 +11,7 @@ use ossature_sys::process::{detach_stdin, effective_user, exit, is_privileged_by
 use ossature_sys::socket::Socket;
 
 use super::bootstrap;
-use super::forkserver;
+use super::forkserver::ParentsServer;
 use super::parent_death::die_with_parent;
 use super::spawn::is_launched;
 use super::spawn::proof::{self, Unproven};
@@ -19,8 +20,8 @@ use crate::multiprocessing::context::Context;
 use crate::multiprocessing::state::ChildConfig;
 use crate::multiprocessing::state::process_state;
 use crate::multiprocessing::state::unapplied::Unapplied;
-use crate::multiprocessing::tasks::{self, Body};
-use crate::multiprocessing::transfer::{self, Bounds, Handle, Trust};
+use crate::multiprocessing::tasks::{self, Body, Form, Task};
+use crate::multiprocessing::transfer::{self, Bounds, Handle, Packed, Trust};
 use crate::thread;
 
 /// The exit code of a process that another program started in this way, or whose parent has ended.
@@ -78,25 +79,12 @@ pub(crate) fn run_task_if_child() {
 
 /// Receives the request at the other end of `control`, runs its task, and ends.
 pub(super) fn run_task(control: Socket) -> ! {
-    // A panic of a `Deserialize` is the program's own, and is reported like any other reason.
-    let received = catch_unwind(AssertUnwindSafe(|| receive(&control)));
-    let received = received.unwrap_or_else(|payload| {
-        let text = thread::text(&*payload).unwrap_or("with no text");
-        Err(Refusal::Report(format!("decoding the arguments panicked: {text}")))
-    });
-    let work = match received {
-        Ok(work) => work,
-        Err(Refusal::PeerGone) => exit(EXIT_ORPHAN),
-        Err(Refusal::Report(reason)) => refuse(&control, reason),
-        Err(Refusal::Unapplied(unapplied)) => {
-            let _ = StartReply::Unapplied(unapplied).send(&control); // a parent that has ended needs no answer
-            exit(EXIT_ORPHAN)
-        }
-    };
-    if StartReply::Begun.send(&control).is_err() {
-        exit(EXIT_ORPHAN);
-    }
-    let (config, body) = work;
+    run_request(control, |control| Request::open(message::receive(control)?))
+}
+
+/// Runs the task of the request that `receive` returns, and ends.
+pub(super) fn run_request(control: Socket, receive: impl FnOnce(&Socket) -> Result<Request, Refusal>) -> ! {
+    let (config, body) = begun(&control, || receive(&control)?.enter());
     let code = match config {
         Some(config) => bootstrap::run(config, control.into(), body),
         None => {
@@ -107,8 +95,31 @@ pub(super) fn run_task(control: Socket) -> ! {
     exit(code)
 }
 
+/// Prepares the work of this process by `prepare`, and replies that it begins. If it cannot, replies why and ends.
+pub(super) fn begun<W>(control: &Socket, prepare: impl FnOnce() -> Result<W, Refusal>) -> W {
+    // A panic of a `Deserialize` is the program's own, and is reported like any other reason.
+    let prepared = catch_unwind(AssertUnwindSafe(prepare));
+    let prepared = prepared.unwrap_or_else(|payload| {
+        let text = thread::text(&*payload).unwrap_or("with no text");
+        Err(Refusal::Report(format!("decoding the arguments panicked: {text}")))
+    });
+    let work = match prepared {
+        Ok(work) => work,
+        Err(Refusal::PeerGone) => exit(EXIT_ORPHAN),
+        Err(Refusal::Report(reason)) => refuse(control, reason),
+        Err(Refusal::Unapplied(unapplied)) => {
+            let _ = StartReply::Unapplied(unapplied).send(control); // a parent that has ended needs no answer
+            exit(EXIT_ORPHAN)
+        }
+    };
+    if StartReply::Begun.send(control).is_err() {
+        exit(EXIT_ORPHAN);
+    }
+    work
+}
+
 /// The reason why the child does not run a task.
-enum Refusal {
+pub(super) enum Refusal {
     /// The parent has ended.
     PeerGone,
     /// The reason, for the parent.
@@ -127,44 +138,76 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// Receives the request and prepares the process as the request says.
-fn receive(control: &Socket) -> Result<(Option<ChildConfig>, Body), Refusal> {
-    let refused = |reason: String| Err(Refusal::Report(reason));
-    let [request, arguments] = message::receive(control)?;
-    let request: StartRequest = match transfer::unpack(request, Trust::SameProgram, Bounds::SAME_PROGRAM) {
-        Ok(request) => request,
-        Err(error) => return refused(format!("{OTHER_BUILD} ({error})")),
-    };
-    if !request.build.is_own() {
-        let advice = if request.build.is_known_anywhere() { "" } else { NO_BUILD_ID };
-        return refused(format!("{OTHER_BUILD}{advice}"));
+/// A request that this process understands: it is of this build, and asks for a task of this program.
+pub(super) struct Request {
+    pub(super) start: StartRequest,
+    pub(super) call: Call,
+}
+
+/// The task of a request, and its arguments.
+pub(super) struct Call {
+    task: Task,
+    form: Form,
+    arguments: Packed,
+}
+
+impl Call {
+    /// Decodes the arguments. Runs code of the program.
+    pub(super) fn open(self) -> Result<Body, Refusal> {
+        let name = self.task.name();
+        self.task
+            .open(self.arguments, self.form)
+            .map_err(|error| Refusal::Report(format!("the arguments of {name} cannot be decoded: {error}")))
     }
-    let Some(task) = tasks::look_up(&request.task) else {
-        return refused(format!(
-            "it does not know the task {}: pass every task to the first freeze_support call of the program",
-            request.task
-        ));
-    };
-    apply_environment(&request)?;
-    if let Some((Handle(server), rights)) = request.server {
-        forkserver::use_parents_server(server, rights)
-            .map_err(|errno| Refusal::Report(format!("it could not take over the fork server's socket: {errno}")))?;
+}
+
+impl Request {
+    /// Decodes the request, without its arguments. Runs no code of the program.
+    pub(super) fn open([request, arguments]: [Packed; 2]) -> Result<Self, Refusal> {
+        let refused = |reason: String| Err(Refusal::Report(reason));
+        let start: StartRequest = match transfer::unpack(request, Trust::SameProgram, Bounds::SAME_PROGRAM) {
+            Ok(start) => start,
+            Err(error) => return refused(format!("{OTHER_BUILD} ({error})")),
+        };
+        if !start.build.is_own() {
+            let advice = if start.build.is_known_anywhere() { "" } else { NO_BUILD_ID };
+            return refused(format!("{OTHER_BUILD}{advice}"));
+        }
+        let Some(task) = tasks::look_up(&start.task) else {
+            return refused(format!(
+                "it does not know the task {}: pass every task to the first freeze_support call of the program",
+                start.task
+            ));
+        };
+        let call = Call { task, form: start.form, arguments };
+        Ok(Self { start, call })
     }
-    tasks::set_max_argument_depth(request.depth);
-    if let Some(config) = &request.config {
-        // A proxy among the arguments connects to its manager while it is decoded.
-        process_state().set_authkey(config.authkey.clone());
+
+    /// Prepares the process as the request says.
+    fn enter(self) -> Result<(Option<ChildConfig>, Body), Refusal> {
+        let Self { start, call } = self;
+        apply_environment(&start)?;
+        if let Some((Handle(server), rights)) = start.server {
+            ParentsServer::new(server, rights).map_err(no_server)?.enter();
+        }
+        tasks::set_max_argument_depth(start.depth);
+        if let Some(config) = &start.config {
+            // A proxy among the arguments connects to its manager while it is decoded.
+            process_state().set_authkey(config.authkey.clone());
+        }
+        let body = call.open()?;
+        if let (Some(config @ ChildConfig { bound: true, .. }), Some(Handle(parent))) = (&start.config, &start.parent) {
+            let ends = die_with_parent(parent.as_fd(), config.child_of());
+            ends.map_err(|error| Refusal::Report(format!("it cannot be bound to end with its parent: {error}")))?;
+        }
+        let config = start.config.map(|config| ChildConfig { sentinel: start.parent.map(|Handle(fd)| fd), ..config });
+        Ok((config, body))
     }
-    let body = match task.open(arguments, request.form) {
-        Ok(body) => body,
-        Err(error) => return refused(format!("the arguments of {} cannot be decoded: {error}", request.task)),
-    };
-    if let (Some(config @ ChildConfig { bound: true, .. }), Some(Handle(parent))) = (&request.config, &request.parent) {
-        let ends = die_with_parent(parent.as_fd(), config.child_of());
-        ends.map_err(|error| Refusal::Report(format!("it cannot be bound to end with its parent: {error}")))?;
-    }
-    let config = request.config.map(|config| ChildConfig { sentinel: request.parent.map(|Handle(fd)| fd), ..config });
-    Ok((config, body))
+}
+
+/// The reason of a child that cannot use the server of its parent.
+pub(super) fn no_server(errno: Errno) -> Refusal {
+    Refusal::Report(format!("it could not take over the fork server's socket: {errno}"))
 }
 
 const OTHER_BUILD: &str = "it is another build of the program: give set_executable a copy of this program's own file";
@@ -185,15 +228,20 @@ fn apply_environment(request: &StartRequest) -> Result<(), Refusal> {
         replace_stdout(stdout).map_err(|errno| failed("take over the standard output of its parent")(errno.into()))?;
     }
     if let Some(directory) = &request.directory {
-        std::env::set_current_dir(directory).map_err(|error| {
-            Refusal::Report(format!("it cannot change to its parent's directory `{}`: {error}", directory.display()))
-        })?;
+        enter_directory(directory)?;
     }
     // A program that was started anew has had its surroundings from the beginning.
     if let Some(config) = request.config.as_ref().filter(|config| config.method == Context::Forkserver) {
         config.surroundings.apply().map_err(Refusal::Unapplied)?;
     }
     Ok(())
+}
+
+/// Changes to the directory of the parent.
+pub(super) fn enter_directory(directory: &Path) -> Result<(), Refusal> {
+    std::env::set_current_dir(directory).map_err(|error| {
+        Refusal::Report(format!("it cannot change to its parent's directory `{}`: {error}", directory.display()))
+    })
 }
 
 /// Ends a process that cannot take its task, and reports the reason to the parent.

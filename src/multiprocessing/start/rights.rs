@@ -56,6 +56,12 @@ impl Sets {
         Self(bits)
     }
 
+    /// Whether these sets have every capability of the calling process, so that [`limit`](Self::limit) changes nothing.
+    pub(super) fn are_all_of_this_process(self) -> bool {
+        let within = |Self(now): Self| now.iter().zip(self.0).all(|(now, of)| now & !of == 0);
+        Capabilities::of_thread().is_ok_and(|now| within(now.into()))
+    }
+
     /// Removes from the calling process every capability that is not in these sets.
     pub(super) fn limit(self) -> Result<()> {
         let Self([effective, permitted, inheritable]) = self;

@@ -1,9 +1,10 @@
 //! The children of the fork server, by their numbers.
 
+use ossature_sys::errno::Errno;
 use ossature_sys::process::Child;
 use ossature_sys::socket::Socket;
 
-use super::message::send_forked;
+use super::message::{Work, send_forked, send_refused, send_work};
 
 /// A child of the fork server.
 pub(super) struct ForkedChild {
@@ -13,11 +14,12 @@ pub(super) struct ForkedChild {
 
 /// The user of a child.
 pub(super) enum Role {
-    /// A child in reserve, with no client yet. The socket is the line to it; the child ends when the line is closed.
+    /// A child in reserve, with no client yet. It receives its work over this socket, and ends when the socket is
+    /// closed.
     Spare(Socket),
     /// A client, which receives the exit status over this socket.
     Client(Socket),
-    /// No user any more: the socket or the line was closed.
+    /// No user any more: the socket was closed.
     Nobody,
 }
 
@@ -26,16 +28,37 @@ impl ForkedChild {
         number_of(&self.process)
     }
 
-    /// Assigns a spare to a client, and sends the client the spare's process ID and line. If the client has ended,
-    /// or too many descriptors are in flight, the client finds its socket closed. The child then finds its line closed,
+    /// Assigns a spare to a client, and sends the spare its work. If either fails, the spare finds its socket closed,
     /// and ends.
-    pub(super) fn give(&mut self, status: Socket) {
-        let Role::Spare(line) = &self.role else { return };
-        self.role = match send_forked(&status, &self.process, line) {
+    pub(super) fn give(&mut self, status: Socket, work: &Work) {
+        let Role::Spare(orders) = &self.role else { return };
+        // The client first: whatever begins has been named to it.
+        self.role = match send_forked(&status, &self.process) {
+            // A client that has the name finds its line closed.
+            Ok(()) if send_work(orders, work).is_err() => Role::Nobody,
             Ok(()) => Role::Client(status),
-            Err(_) => Role::Nobody,
+            Err(errno) => {
+                say_unnamed(&status, errno);
+                Role::Nobody
+            }
         };
     }
+
+    /// Sends the client of a new child the child's process ID. A child that cannot be named is killed, because it may
+    /// have begun, and its client may have given up.
+    pub(super) fn name(&mut self) {
+        let Role::Client(status) = &self.role else { return };
+        if let Err(errno) = send_forked(status, &self.process) {
+            let _ = self.process.kill(); // never fails: the child has not been reaped
+            say_unnamed(status, errno);
+            self.role = Role::Nobody;
+        }
+    }
+}
+
+/// Sends a client that still listens the reason why it has no child.
+fn say_unnamed(status: &Socket, errno: Errno) {
+    let _ = send_refused(status, errno, "it cannot send the number of the new process"); // a client that is gone needs none
 }
 
 pub(super) fn number_of(child: &Child) -> u64 {

@@ -11,12 +11,12 @@ use ossature_sys::process::{Child, ExitStatus, generation};
 use ossature_sys::socket::{Kind, Socket};
 use ossature_sys::sync::lock::{Guard, Lock};
 
-use super::message::{self, Request};
+use super::message::{ChildKind, send_order};
 use super::settings::settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::start::rights::Rights;
 use crate::multiprocessing::start::spawn;
-use crate::multiprocessing::start::wire::StartRequest;
+use crate::multiprocessing::start::wire::{StartMessage, StartRequest};
 use crate::multiprocessing::start::{Patience, private, shortage};
 use crate::multiprocessing::state::leaving::SERVERS;
 use crate::multiprocessing::state::surroundings::Surroundings;
@@ -122,13 +122,19 @@ pub(super) fn server_fd(
     Ok((*made, server_fd))
 }
 
-/// Sends a request to the server with this number; returns false when the server has stopped listening, or was replaced
+/// Sends an order to the server with this number; returns false when the server has stopped listening, or was replaced
 /// meanwhile.
-pub(super) fn send_request(server: u32, request: &Request, deadline: Deadline) -> Result<bool> {
+pub(super) fn order(
+    server: u32,
+    kind: ChildKind,
+    sockets: [&Socket; 2],
+    message: &StartMessage<'_>,
+    deadline: Deadline,
+) -> Result<bool> {
     let mut state = state(deadline)?;
     let made = state.made;
     let Some(handle) = state.handle.as_ref().filter(|_| made == server) else { return Ok(false) };
-    match message::send_request(&handle.socket, request, deadline) {
+    match send_order(&handle.socket, kind, sockets, message, deadline) {
         Ok(()) => Ok(true),
         Err(Errno::PIPE | Errno::CONNRESET) => {
             state.reap(deadline);
@@ -185,14 +191,23 @@ pub(super) fn stop(deadline: Deadline) -> Result<bool> {
     Ok(SERVERS.wait(deadline)?)
 }
 
-/// Makes this child use its parent's server.
-pub(in crate::multiprocessing::start) fn use_parents_server(
-    server_fd: OwnedFd,
-    rights: Rights,
-) -> ossature_sys::errno::Result<()> {
-    let socket = Socket::try_from(server_fd)?.above_standard()?;
-    STATE.lock().handle = Some(ServerHandle::new(socket, None, rights));
-    Ok(())
+/// A server of the parent, for this child or for a child to come.
+pub(in crate::multiprocessing::start) struct ParentsServer(ServerHandle);
+
+impl ParentsServer {
+    pub(in crate::multiprocessing::start) fn new(
+        server_fd: OwnedFd,
+        rights: Rights,
+    ) -> ossature_sys::errno::Result<Self> {
+        let socket = Socket::try_from(server_fd)?.above_standard()?;
+        Ok(Self(ServerHandle::new(socket, None, rights)))
+    }
+
+    /// Makes this child use the server.
+    #[inline]
+    pub(in crate::multiprocessing::start) fn enter(self) {
+        STATE.lock().handle = Some(self.0);
+    }
 }
 
 /// Closes, in a forked child, the pidfd of the server if the server is a child of the parent. The socket of the server

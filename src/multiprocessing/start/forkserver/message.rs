@@ -1,14 +1,14 @@
-//! The messages between the fork server and its clients.
+//! The messages between the fork server, its clients and its children.
 //!
 //! | from | on | message | descriptors |
 //! | --- | --- | --- | --- |
-//! | client | the socket that all clients share | one byte: a request for any child, or for a fresh child | the status socket |
-//! | server | the status socket | the child's process ID | its pidfd, the line to it |
+//! | client | the socket that all clients share | the order: any child or a fresh child, and the start message, if it is short | the status socket, the child's end of the line, those of the start message |
+//! | server | the status socket | the child's process ID | its pidfd |
 //! | server | the status socket | or the reason why there is no child: it cannot be made, or the sender is another user | |
 //! | server | the status socket | at the end of the child, its exit status | |
+//! | server | the socket of a spare | the order | the child's end of the line, those of the start message |
 //!
-//! The client sends the request and the arguments of a start over the line to the child itself. So the child accepts a
-//! request only from the process that has the other end of the line.
+//! A client sends a long start message over the line, to the child itself. The replies of the child come over the line.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,6 +17,8 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::AboveStandard;
 use ossature_sys::process::{Child, ExitStatus, Pid};
 use ossature_sys::socket::Socket;
+
+use crate::multiprocessing::start::wire::StartMessage;
 
 const FORK: u8 = b'F';
 const FORK_FRESH: u8 = b'f';
@@ -33,54 +35,144 @@ pub(super) enum ChildKind {
     Fresh,
 }
 
-/// A request for a child.
-pub(super) struct Request {
+/// A client's order of a child.
+pub(super) struct Order {
     pub(super) kind: ChildKind,
     pub(super) status: Socket,
+    pub(super) work: Work,
+}
+
+/// What a child does: the child's end of the line to its client, and the start message.
+pub(super) struct Work {
+    pub(super) line: Socket,
+    pub(super) message: Incoming,
+}
+
+/// The start message of an order.
+pub(super) enum Incoming {
+    /// The bytes and the descriptors.
+    Here(Vec<u8>, Vec<OwnedFd>),
+    /// The message follows over the line.
+    OverTheLine,
 }
 
 /// A message received from the shared socket.
-pub(super) enum Incoming {
-    Request(Request),
-    /// A request of another user, with the status socket to send the refusal over.
+pub(super) enum Received {
+    Order(Order),
+    /// An order of another user, with the status socket to send the refusal over.
     OtherUser(Socket, Option<u32>),
-    /// A message that is not a request.
+    /// A message that is not an order.
     Invalid,
-    /// No process can send a request any more.
+    /// No process can send an order any more.
     Closed,
 }
 
-/// Sends a request for a child.
+/// The longest order with its start message.
+const LONGEST: usize = 4096;
+/// The maximum number of descriptors of an order, with the status socket and the line.
+const MOST: usize = 32;
+
+/// The memory into which orders are received.
+pub(super) type Room = Box<[u8; LONGEST]>;
+
+pub(super) fn room() -> Room {
+    Box::new([0; LONGEST])
+}
+
+/// Whether a start message fits into an order. A longer one is sent over the line.
+pub(super) fn is_short(message: &StartMessage<'_>) -> bool {
+    message.bytes().len() < LONGEST && message.descriptors().len() <= MOST - 2
+}
+
+/// Sends an order: a request for a child, with the status socket and the line of the child.
 ///
 /// # Errors
 /// `EPIPE` or `ECONNRESET` when the server has ended, `ETIMEDOUT` when it does not respond.
-pub(super) fn send_request(server: &Socket, request: &Request, deadline: Deadline) -> Result<()> {
-    let kind = match request.kind {
+pub(super) fn send_order(
+    server: &Socket,
+    kind: ChildKind,
+    [status, line]: [&Socket; 2],
+    message: &StartMessage<'_>,
+    deadline: Deadline,
+) -> Result<()> {
+    let mut bytes = vec![match kind {
         ChildKind::Any => FORK,
         ChildKind::Fresh => FORK_FRESH,
-    };
-    server.send_with(&[kind], &[request.status.as_fd()], deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
+    }];
+    let mut descriptors = vec![status.as_fd(), line.as_fd()];
+    if is_short(message) {
+        bytes.extend_from_slice(message.bytes());
+        descriptors.extend_from_slice(message.descriptors());
+    }
+    server.send_with(&bytes, &descriptors, deadline)?.ok_or(Errno::TIMEDOUT).map(drop)
 }
 
-/// Receives a request of one of these users from the shared socket, which passes credentials. Does not wait.
-pub(super) fn recv_request(requests: &Socket, users: [u32; 2]) -> Result<Incoming> {
-    let mut byte = [0];
-    let Some(got) = requests.recv_with::<1>(&mut byte, Deadline::NOW)? else { return Ok(Incoming::Invalid) };
+/// Receives an order of one of these users from the shared socket, which passes credentials. Does not wait.
+pub(super) fn recv_order(requests: &Socket, users: [u32; 2], room: &mut Room) -> Result<Received> {
+    let Some(got) = requests.recv_with::<MOST>(&mut room[..], Deadline::NOW)? else { return Ok(Received::Invalid) };
     if got.len == 0 {
-        return Ok(Incoming::Closed);
+        // A message without bytes has a sender, the end of the socket has none.
+        return Ok(if got.credentials.is_some() { Received::Invalid } else { Received::Closed });
     }
+    let is_whole = !got.truncated && !got.descriptors_lost;
     let user = got.credentials.map(|who| who.uid);
-    let status =
-        got.descriptors.into_iter().next().map(|fd| Socket::try_from(fd).and_then(AboveStandard::above_standard));
-    let (kind, status) = match (byte, status) {
-        ([FORK], Some(Ok(status))) => (ChildKind::Any, status),
-        ([FORK_FRESH], Some(Ok(status))) => (ChildKind::Fresh, status),
-        _ => return Ok(Incoming::Invalid),
+    let mut descriptors = got.descriptors.into_iter();
+    let status = descriptors.next().map(|fd| Socket::try_from(fd).and_then(AboveStandard::above_standard));
+    let (Some(Ok(status)), Some((kind, message)), true) =
+        (status, room.get(..got.len).and_then(<[u8]>::split_first), is_whole)
+    else {
+        return Ok(Received::Invalid);
     };
-    Ok(match user.is_some_and(|user| users.contains(&user)) {
-        true => Incoming::Request(Request { kind, status }),
-        false => Incoming::OtherUser(status, user),
-    })
+    let kind = match *kind {
+        FORK => ChildKind::Any,
+        FORK_FRESH => ChildKind::Fresh,
+        _ => return Ok(Received::Invalid),
+    };
+    if !user.is_some_and(|user| users.contains(&user)) {
+        return Ok(Received::OtherUser(status, user));
+    }
+    let Some(work) = work(message, descriptors) else { return Ok(Received::Invalid) };
+    Ok(Received::Order(Order { kind, status, work }))
+}
+
+/// Reads the part of an order that is for the child.
+fn work(message: &[u8], mut descriptors: impl Iterator<Item = OwnedFd>) -> Option<Work> {
+    let line = Socket::try_from(descriptors.next()?).and_then(AboveStandard::above_standard).ok()?;
+    let message = match message {
+        [] => Incoming::OverTheLine,
+        bytes => {
+            let descriptors = descriptors.map(AboveStandard::above_standard).collect::<Result<_>>().ok()?;
+            Incoming::Here(bytes.to_vec(), descriptors)
+        }
+    };
+    Some(Work { line, message })
+}
+
+/// Sends a spare its work. Does not wait.
+///
+/// # Errors
+/// `EPIPE` or `ECONNRESET` when the spare has ended, `ETOOMANYREFS` when too many descriptors are in transit.
+pub(super) fn send_work(spare: &Socket, Work { line, message }: &Work) -> Result<()> {
+    let mut bytes = vec![FORK];
+    let mut descriptors = vec![line.as_fd()];
+    if let Incoming::Here(message, more) = message {
+        bytes.extend_from_slice(message);
+        descriptors.extend(more.iter().map(AsFd::as_fd));
+    }
+    spare.send_with(&bytes, &descriptors, Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
+}
+
+/// Receives, as a spare, its work; waits until it comes.
+///
+/// # Errors
+/// `EPIPE` when the server has ended or needs no spare, `EMFILE` when there is no room for the descriptors.
+pub(super) fn recv_work(server: &Socket, room: &mut Room) -> Result<Work> {
+    let got = server.recv_with::<MOST>(&mut room[..], Deadline::NEVER)?.ok_or(Errno::TIMEDOUT)?;
+    if got.descriptors_lost {
+        return Err(Errno::MFILE);
+    }
+    let message = room.get(1..got.len).ok_or(Errno::PIPE)?;
+    work(message, got.descriptors.into_iter()).ok_or(Errno::PROTO)
 }
 
 /// A child, as sent to its client.
@@ -88,7 +180,6 @@ pub(super) fn recv_request(requests: &Socket, users: [u32; 2]) -> Result<Incomin
 pub(super) struct Forked {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
-    pub(super) line: Socket,
 }
 
 /// A message of the server about one child.
@@ -101,14 +192,14 @@ pub(super) enum Reply {
     Closed,
 }
 
-/// Sends the process ID of a forked child, its pidfd, and the line to it.
+/// Sends the process ID of a child and its pidfd.
 ///
 /// # Errors
 /// `EPIPE` or `ECONNRESET` when the client has ended, `ETOOMANYREFS` when too many descriptors are in transit,
 /// `ENOBUFS`.
-pub(super) fn send_forked(status: &Socket, child: &Child, line: &Socket) -> Result<()> {
+pub(super) fn send_forked(status: &Socket, child: &Child) -> Result<()> {
     let message = tagged(FORKED, child.pid().as_raw_nonzero().get());
-    status.send_with(&message, &[child.as_fd(), line.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
+    status.send_with(&message, &[child.as_fd()], Deadline::NOW)?.ok_or(Errno::AGAIN).map(drop)
 }
 
 /// Sends the reason why there is no child.
@@ -138,25 +229,23 @@ fn tagged(tag: u8, number: i32) -> [u8; 5] {
 /// Receives the next message of the server; `None` when the time ran out.
 pub(super) fn recv_reply(status: &Socket, deadline: Deadline) -> Result<Option<Reply>> {
     let mut room = [0; 1024];
-    let got = match status.recv_with::<2>(&mut room, deadline) {
+    let got = match status.recv_with::<1>(&mut room, deadline) {
         Ok(Some(got)) => got,
         Ok(None) => return Ok(None),
         Err(Errno::CONNRESET) => return Ok(Some(Reply::Closed)),
         Err(errno) => return Err(errno),
     };
-    let mut descriptors = got.descriptors.into_iter();
-    let descriptors = descriptors.next().zip(descriptors.next());
+    let pidfd = got.descriptors.into_iter().next();
     let Some(([tag, a, b, c, d], rest)) = room.get(..got.len).and_then(|message| message.split_first_chunk()) else {
         return Ok(Some(Reply::Closed));
     };
     let number = i32::from_le_bytes([*a, *b, *c, *d]);
-    Ok(Some(match (*tag, descriptors) {
-        (FORKED, Some((pidfd, line))) => {
+    Ok(Some(match (*tag, pidfd) {
+        (FORKED, Some(pidfd)) => {
             let pid = Pid::from_raw(number).ok_or(Errno::PROTO)?;
-            let line = Socket::try_from(line)?.above_standard()?;
-            Reply::Forked(Forked { pid, pidfd: pidfd.above_standard()?, line })
+            Reply::Forked(Forked { pid, pidfd: pidfd.above_standard()? })
         }
-        // No room here for them.
+        // No room here for it.
         (FORKED, None) => return Err(Errno::MFILE),
         (REFUSED, _) => Reply::Refused(Errno::from_raw_os_error(number), String::from_utf8_lossy(rest).into_owned()),
         (ENDED, _) => Reply::Ended(match rest {

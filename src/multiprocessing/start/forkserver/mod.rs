@@ -3,21 +3,26 @@
 //! ```text
 //! client                          server                        child
 //!   spawn, once                -->
-//!   fork, with a socket       -->  fork, unless there is a spare  -->
-//!                              <--  its number, pidfd and line
-//!   request, arguments                                       -->
+//!   order: request, arguments -->  fork, unless there is a spare  -->
 //!                                                            <--  begun, or refused and why
-//!                              <--  its exit status
+//!                             <--   its number and pidfd
+//!                             <--   its exit status
 //! ```
+//!
+//! The order has two sockets: one for the messages of the server about the child, and the line between the client and
+//! the child. The client sleeps until the child has replied, and then receives what the server has sent meanwhile. Long
+//! arguments go over the line, after the child's number. `order` says who answers for the child at each instant.
 //!
 //! The server has one thread, as each of its forks proves anew. It has as little memory as the program has at
 //! `freeze_support`, so its forks cost the same however large the client is. All clients share one end of an unnamed
 //! socket, and inherit it: a process that has it may send requests. When the last client has ended, the
 //! server sees the end of the socket, and ends.
 
+mod begin;
 mod children;
 mod handle;
 mod message;
+mod order;
 mod server;
 mod server_child;
 mod settings;
@@ -25,24 +30,21 @@ mod settings;
 use std::sync::Arc;
 
 use ossature_sys::deadline::Deadline;
-use ossature_sys::errno::Errno;
 use ossature_sys::process::ExitStatus;
-use ossature_sys::socket::{Kind, Socket};
 
-use self::message::{ChildKind, Forked, Reply, Request, recv_reply};
-use super::pending::PendingChild;
+use self::message::{ChildKind, is_short};
+use self::order::{NewChild, order_child};
 use super::rights::Rights;
 use super::spawn;
 use super::wire::{self, StartMessage, StartReply, StartRequest, Who};
-use super::{Patience, own_pidfd, private, shortage};
+use super::{Patience, own_pidfd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::state::{ChildConfig, Started};
 use crate::multiprocessing::tasks::{Entrance, Registered, internal};
 use crate::multiprocessing::transfer::{Handle, Packed, pack};
 
-pub(super) use handle::{let_go_in_child, use_parents_server};
+pub(super) use handle::{ParentsServer, let_go_in_child};
 pub(in crate::multiprocessing) use server::serve;
-use server_child::ServerChild;
 pub use settings::{set_forkserver_preload, set_forkserver_spares};
 
 /// Disconnects from the fork server. If this process spawned the server, waits until it has ended; returns false when
@@ -102,15 +104,20 @@ pub(crate) fn forkserver(
         start.server = (!changes_rights).then(|| (Handle(server_fd), rights.clone()));
         let packed = pack(&start)?;
         let message = StartMessage::of([&packed, arguments]);
-        let Some((child, line)) = request_child(server, kind, patience)? else {
-            // No task was begun: only a process that has the line to a child can send it a request.
+        let Some(NewChild { child, line, begun }) = order_child(server, kind, &message, patience)? else {
+            // No task was begun.
             retries += 1;
             if retries > MAX_RETRIES {
                 return Err(handle::lost(patience.deadline));
             }
             continue;
         };
-        match wire::send_request(&line, &message, &child, Who::Child, patience) {
+        let reply = match is_short(&message) {
+            _ if begun => Ok(StartReply::Begun),
+            true => wire::await_reply(&line, &child, Who::Child, patience),
+            false => wire::send_request(&line, &message, &child, Who::Child, patience),
+        };
+        match reply {
             Ok(StartReply::Begun) => {
                 let handle = Arc::new(child.into_started());
                 return Ok(Started { handle, report: Some(line.into()) });
@@ -141,41 +148,3 @@ pub(crate) fn forkserver(
 
 /// The number of further attempts if the server has ended. The first server may have been killed long ago.
 const MAX_RETRIES: u32 = 2;
-
-/// Requests a child; returns `None` when the server died before it sent a child.
-fn request_child(
-    server: u32,
-    kind: ChildKind,
-    patience: Patience,
-) -> Result<Option<(PendingChild<ServerChild>, Socket)>> {
-    let deadline = patience.deadline;
-    let (status, theirs) = private::pair(Kind::SeqPacket)
-        .map_err(shortage::of("cannot send a request to the fork server: cannot create a socket"))?;
-    let request = Request { kind, status: theirs };
-    if !handle::send_request(server, &request, deadline)? {
-        return Ok(None);
-    }
-    drop(request);
-    match recv_reply(&status, deadline) {
-        Ok(Some(Reply::Forked(Forked { pid, pidfd, line }))) => {
-            Ok(Some((PendingChild::new(ServerChild::new(pid, pidfd, status), patience), line)))
-        }
-        Ok(Some(Reply::Refused(errno, reason))) if errno == Errno::BUSY => {
-            Err(Error::new(ErrorKind::MultiThreaded, format!("the fork server: {reason}")))
-        }
-        Ok(Some(Reply::Refused(errno, reason))) => Err(shortage::error(&format!("the fork server: {reason}"), errno)),
-        Ok(Some(Reply::Ended(_) | Reply::Closed)) => {
-            handle::disconnect(server, deadline)?;
-            Ok(None)
-        }
-        Ok(None) => {
-            let within = patience.within();
-            let message = format!(
-                "the fork server did not make the new process within {within:?}: it is stopped, or busy with a task of \
-                 set_forkserver_preload, or the start timeout is too short (set_start_timeout, ProcessBuilder::start_timeout)"
-            );
-            Err(Error::new(ErrorKind::StartFailed, message))
-        }
-        Err(errno) => Err(shortage::error("cannot receive from the fork server", errno)),
-    }
-}

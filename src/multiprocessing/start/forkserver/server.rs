@@ -12,13 +12,16 @@ use ossature_sys::process::{Child, ForkError, Signal, fork, real_user};
 use ossature_sys::signal::{self, Disposition};
 use ossature_sys::socket::{Kind, Socket};
 
+use super::begin::Begin;
 use super::children::{Children, ForkedChild, Role, number_of};
-use super::message::{ChildKind, Incoming, Request, recv_request, send_ended, send_refused};
-use crate::multiprocessing::start::child::run_task;
+use super::message::{ChildKind, Order, Received, Room, recv_order, recv_work, room, send_ended, send_refused};
 use crate::multiprocessing::start::private;
 use crate::multiprocessing::tasks::{Form, look_up};
 use crate::multiprocessing::transfer::{Handle, pack};
 use crate::thread;
+
+/// The exit code of a spare that nobody needs.
+const EXIT_ORPHAN: u8 = 2;
 
 /// The token of the socket that all clients share; the token of a child is its number.
 const REQUESTS: u64 = 0;
@@ -40,10 +43,13 @@ pub(in crate::multiprocessing) fn serve(
     }
     // Made here, so that the children do not each make their own.
     let _ = std::io::stdout();
-    thread::install();
+    thread::install_anew();
     let served = Server::new(requests.0, spares as usize, client).and_then(Server::run);
     u8::from(served.is_err())
 }
+
+/// The number of a new child; or why there is none, and the role that it would have had.
+type Forked = std::result::Result<u64, (ForkError, Role)>;
 
 /// The state of the server.
 struct Server {
@@ -54,8 +60,11 @@ struct Server {
     spares: Vec<u64>,
     /// The wanted number of spares.
     wanted: usize,
-    /// The status socket of the client for which a child is being forked.
-    client: Option<Socket>,
+    /// The sockets of clients that have been told everything. A client that hears of an end may send its next order at
+    /// once. A close while that order is under way would make the kernel search all sockets in transit for cycles.
+    told: Vec<Socket>,
+    /// The memory for an order.
+    room: Room,
     /// Whether any process can send a request.
     serving: bool,
     /// Whether the keyboard interrupts the children, as it did the server before the server opted out.
@@ -75,18 +84,22 @@ impl Server {
         }
         let epoll = Epoll::new()?.above_standard()?;
         epoll.register(&requests, Interest::IN, REQUESTS)?;
-        let (children, spares) = (Children::default(), Vec::new());
+        let (children, spares, told) = (Children::default(), Vec::new(), Vec::new());
         let users = [client, real_user()];
-        Ok(Self { requests, epoll, children, spares, wanted, client: None, serving: true, interrupted, users })
+        Ok(Self { requests, epoll, children, spares, wanted, told, room: room(), serving: true, interrupted, users })
     }
 
     /// Serves until no process can send a request any more, and the end of every child has been reported.
     fn run(mut self) -> Result<()> {
         let mut room = [MaybeUninit::uninit(); 32];
         while self.serving || !self.children.is_empty() {
-            // Spares are made when no request waits.
-            let patience = if self.spares.len() < self.wanted { Deadline::NOW } else { Deadline::NEVER };
+            // Spares are made, and sockets closed, when no request waits.
+            let is_ready = self.told.is_empty() && self.spares.len() >= self.wanted;
+            let patience = if is_ready { Deadline::NEVER } else { Deadline::NOW };
             let ready = self.epoll.poll(&mut room, patience)?;
+            if ready.is_empty() {
+                self.told.clear();
+            }
             if ready.is_empty() && self.spares.len() < self.wanted {
                 self = self.make_spare()?;
             }
@@ -95,11 +108,14 @@ impl Server {
                     self.reap(token);
                     continue;
                 }
-                match recv_request(&self.requests, self.users) {
-                    Ok(Incoming::Request(request)) => self = self.handle(request)?,
-                    Ok(Incoming::OtherUser(status, user)) => self.refuse_user(&status, user),
-                    Ok(Incoming::Invalid) => {}
-                    Ok(Incoming::Closed) | Err(Errno::CONNRESET | Errno::PIPE) => self.close()?,
+                match recv_order(&self.requests, self.users, &mut self.room) {
+                    Ok(Received::Order(order)) => {
+                        self.told.clear(); // the order has arrived
+                        self = self.handle(order)?;
+                    }
+                    Ok(Received::OtherUser(status, user)) => self.refuse_user(&status, user),
+                    Ok(Received::Invalid) => {}
+                    Ok(Received::Closed) | Err(Errno::CONNRESET | Errno::PIPE) => self.close()?,
                     // The message is lost, so its sender finds its socket closed.
                     Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {}
                     Err(errno) => return Err(errno),
@@ -136,19 +152,18 @@ impl Server {
     }
 
     /// Gives a child to a client.
-    fn handle(mut self, Request { kind, status }: Request) -> Result<Self> {
+    fn handle(mut self, Order { kind, status, work }: Order) -> Result<Self> {
         if let Some(spare) = self.take_spare(kind) {
-            spare.give(status);
+            spare.give(status, &work);
             return Ok(self);
         }
-        self.client = Some(status);
-        let (mut server, forked) = self.fork_child()?;
-        let child = forked.map(|number| server.children.get_mut(number));
-        match (child, server.client.take()) {
-            (Ok(Some(child)), Some(status)) => child.give(status),
-            (Err(ForkError::Os(errno)), Some(status)) => drop(send_refused(&status, errno, "it cannot fork")),
-            (Err(error), Some(status)) => drop(send_refused(&status, error.errno(), &error.to_string())),
-            _ => {}
+        let begin = Begin::new(work);
+        let (mut server, forked) = self.fork_child(Role::Client(status), |_| begin.run())?;
+        match forked {
+            Ok(number) => server.children.get_mut(number).into_iter().for_each(ForkedChild::name),
+            Err((ForkError::Os(errno), Role::Client(status))) => drop(send_refused(&status, errno, "it cannot fork")),
+            Err((error, Role::Client(status))) => drop(send_refused(&status, error.errno(), &error.to_string())),
+            Err(_) => {}
         }
         Ok(server)
     }
@@ -165,7 +180,19 @@ impl Server {
     /// Forks a child that waits for work. If the fork fails, no more spares are tried: the next client receives the
     /// reason.
     fn make_spare(self) -> Result<Self> {
-        let (mut server, forked) = self.fork_child()?;
+        let (mut server, forked) = match private::pair(Kind::SeqPacket) {
+            Ok((orders, theirs)) => self.fork_child(Role::Spare(orders), |mut room| {
+                match recv_work(&theirs, &mut room) {
+                    Ok(work) => {
+                        drop(theirs);
+                        Begin::new(work).run()
+                    }
+                    // The server has ended, or no client has been named this child.
+                    Err(_) => EXIT_ORPHAN,
+                }
+            })?,
+            Err(errno) => (self, Err((errno.into(), Role::Nobody))),
+        };
         match forked {
             Ok(number) => server.spares.push(number),
             Err(_) => server.wanted = server.spares.len(),
@@ -173,41 +200,43 @@ impl Server {
         Ok(server)
     }
 
-    /// Forks a child. The child runs the task of the process at the other end of its line, and keeps nothing of the
-    /// server. Returns the server and the number of the child.
-    fn fork_child(self) -> Result<(Self, std::result::Result<u64, ForkError>)> {
-        let (line, theirs) = match private::pair(Kind::Stream) {
-            Ok(pair) => pair,
-            Err(errno) => return Ok((self, Err(errno.into()))),
-        };
+    /// Forks a child that does `work`, and keeps nothing of the server but the memory for an order. Returns the server,
+    /// and the number of the child.
+    fn fork_child(self, role: Role, work: impl FnOnce(Room) -> u8) -> Result<(Self, Forked)> {
         let interrupted = self.interrupted;
-        let (mut home, mut theirs) = (Some((self, line)), Some(theirs));
+        let mut home = Some((self, role));
         let forked = fork(|| {
-            if let Some((server, line)) = home.take() {
-                drop(line);
-                server.leave();
-            }
+            let Some((server, role)) = home.take() else { return 1 };
+            drop(role);
+            let room = server.leave();
             if interrupted {
                 let _ = signal::restore_default(Signal::INT); // no signal that could not be
             }
-            theirs.take().map_or(1, |theirs| run_task(theirs))
+            work(room)
         });
         // Only the child's copy was taken.
-        let (mut server, line) = home.ok_or(Errno::CHILD)?;
-        let forked = forked.and_then(|child| Ok(server.watch(child)?)).map(|child| {
-            let number = number_of(&child);
-            server.children.insert(ForkedChild { process: child, role: Role::Spare(line) });
-            number
-        });
+        let (mut server, role) = home.ok_or(Errno::CHILD)?;
+        let forked = match forked.and_then(|child| Ok(server.watch(child)?)) {
+            Ok(process) => {
+                let child = ForkedChild { process, role };
+                let number = child.number();
+                server.children.insert(child);
+                Ok(number)
+            }
+            Err(error) => Err((error, role)),
+        };
         Ok((server, forked))
     }
 
     /// Closes, in a forked child, everything that belongs to the server.
-    fn leave(self) {
-        let Self { requests, epoll, children, spares, client, .. } = self;
-        drop((requests, epoll, client));
+    #[inline(always)] // in the page of code that the child has already
+    fn leave(self) -> Room {
+        let Self { requests, epoll, children, spares, told, room, .. } = self;
+        drop((requests, epoll));
+        std::mem::forget(told); // empty in a fork
         children.leave();
         std::mem::forget(spares); // numbers only
+        room
     }
 
     /// Adds a child to the children whose end the server waits for.
@@ -215,7 +244,7 @@ impl Server {
         match self.epoll.register(&child, Interest::IN, number_of(&child)) {
             Ok(()) => Ok(child),
             Err(errno) => {
-                // The server would not see its end. The child has not begun, because no client has its line.
+                // The server would not see its end. The client hears that there is no child.
                 child.kill()?;
                 child.wait()?;
                 Err(errno)
@@ -231,7 +260,12 @@ impl Server {
         let _ = self.epoll.unregister(&*process);
         match role {
             Role::Spare(_) => self.spares.retain(|spare| *spare != number),
-            Role::Client(status) => drop(send_ended(status, exit)), // a client that is gone needs no reply
+            Role::Client(status) => {
+                let _ = send_ended(status, exit); // a client that is gone needs no reply
+                if let Role::Client(status) = std::mem::replace(role, Role::Nobody) {
+                    self.told.push(status);
+                }
+            }
             Role::Nobody => {}
         }
         self.children.remove(number);

@@ -44,6 +44,14 @@ impl<'a> StartMessage<'a> {
         Self { bytes, descriptors }
     }
 
+    pub(in crate::multiprocessing::start) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(in crate::multiprocessing::start) fn descriptors(&self) -> &[BorrowedFd<'a>] {
+        &self.descriptors
+    }
+
     /// Sends the whole message.
     ///
     /// # Errors
@@ -79,9 +87,7 @@ pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Pac
         len += some(socket, room.get_mut(len..).unwrap_or_default(), &mut descriptors)?;
     }
     let (header, rest) = room.get(..len).and_then(|got| got.split_at_checked(HEADER)).ok_or(Errno::PROTO)?;
-    let (request, arguments) =
-        header.strip_prefix(&MAGIC).and_then(|packets| packets.split_at_checked(PACKET)).ok_or(Errno::PROTO)?;
-    let [(request, request_len), (arguments, arguments_len)] = [measures(request)?, measures(arguments)?];
+    let [(request, request_len), (arguments, arguments_len)] = lengths(header)?;
     let whole = request_len.checked_add(arguments_len).ok_or(Errno::NOMEM)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(whole).map_err(|_| Errno::NOMEM)?;
@@ -91,7 +97,33 @@ pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Pac
     while len < whole {
         len += some(socket, bytes.get_mut(len..).unwrap_or_default(), &mut descriptors)?;
     }
-    if len > whole || request.all > descriptors.len() {
+    if len > whole {
+        return Err(Errno::PROTO);
+    }
+    split([(request, request_len), (arguments, arguments_len)], bytes, descriptors)
+}
+
+/// Reads a whole message that came in another one, with these descriptors.
+///
+/// # Errors
+/// `EPROTO` when it is no such message.
+pub(in crate::multiprocessing::start) fn open(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<[Packed; 2]> {
+    let (header, rest) = bytes.split_at_checked(HEADER).ok_or(Errno::PROTO)?;
+    let lengths = lengths(header)?;
+    let [(_, request), (_, arguments)] = lengths;
+    if request.checked_add(arguments) != Some(rest.len()) {
+        return Err(Errno::PROTO);
+    }
+    split(lengths, rest.to_vec(), descriptors)
+}
+
+/// Divides the content of a message into its packets.
+fn split(
+    [(request, request_len), (arguments, _)]: [(FdCounts, usize); 2],
+    mut bytes: Vec<u8>,
+    mut descriptors: Vec<OwnedFd>,
+) -> Result<[Packed; 2]> {
+    if request.all > descriptors.len() {
         return Err(Errno::PROTO);
     }
     let (of_arguments, further) = (descriptors.split_off(request.all), bytes.split_off(request_len));
@@ -100,6 +132,13 @@ pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Pac
         Ok(Packed { bytes, descriptors })
     };
     Ok([packed(bytes, descriptors, request)?, packed(further, of_arguments, arguments)?])
+}
+
+/// Reads the header of a message: the counts and the length of each packet.
+fn lengths(header: &[u8]) -> Result<[(FdCounts, usize); 2]> {
+    let packets = header.strip_prefix(&MAGIC).and_then(|packets| packets.split_at_checked(PACKET));
+    let (request, arguments) = packets.ok_or(Errno::PROTO)?;
+    Ok([measures(request)?, measures(arguments)?])
 }
 
 /// Reads the counts and the length of a packet from its header.

@@ -2,6 +2,7 @@
 
 use ossature_sys::deadline::Deadline;
 use ossature_sys::errno::{Errno, Result};
+use ossature_sys::process::Pid;
 use ossature_sys::socket::Socket;
 
 use super::message::send_all;
@@ -39,7 +40,8 @@ impl StartReply {
                 number = descriptor.to_le_bytes();
                 (PROVE, &number[..])
             }
-            Self::Begun => (BEGUN, &[][..]),
+            // Without an allocation, because a child that was just forked would pay for it.
+            Self::Begun => return send_all(socket, &[BEGUN]),
             Self::Refused(reason) => (REFUSED, reason.as_bytes()),
             Self::Unapplied(unapplied) => {
                 report = unapplied.to_bytes();
@@ -50,6 +52,18 @@ impl StartReply {
         let mut bytes = vec![tag];
         bytes.extend_from_slice(rest);
         send_all(socket, &bytes)
+    }
+
+    /// Receives the first byte of the reply, and the process ID of its sender, as the kernel names it on a socket that
+    /// passes credentials. Returns whether the child has begun; `None` when the child has not begun and will not, or
+    /// when the time ran out.
+    pub(in crate::multiprocessing::start) fn receive_sender(
+        socket: &Socket,
+        deadline: Deadline,
+    ) -> Option<Option<Pid>> {
+        let mut tag = [0];
+        let got = socket.recv_with::<0>(&mut tag, deadline).ok()??;
+        (got.len == 1 && tag == [BEGUN]).then(|| got.credentials.and_then(|sender| sender.pid))
     }
 
     /// Receives the reply; `None` when the time ran out. Never takes a byte of the report.
