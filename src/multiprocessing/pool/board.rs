@@ -121,7 +121,8 @@ shareable! {
         pub(super) length: AtomicU32,
         /// The number of calls.
         pub(super) count: AtomicU32,
-        /// The flags of the answer: see [`FLAG_RESULT`] and [`FLAG_PLAIN`].
+        /// The flags of the answer: see [`FLAG_RESULT`] and [`FLAG_PLAIN`]. Above them, the number of the task's
+        /// [name](super::names), or 0.
         pub(super) flags: AtomicU32,
         /// The first bytes share the cache line of the words above. A short chunk is in that line alone.
         pub(super) bytes: [Racy<u8>; INLINE],

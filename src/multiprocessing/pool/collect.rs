@@ -232,7 +232,7 @@ impl Hub {
                 Some(_) if chunk.bytes.is_empty() => Ok(()), // they are there
                 Some(room) => self.ground.arena.copy_in(room.offset as usize, &chunk.bytes).map_err(drop),
             };
-            slot.describe(&chunk, room.map_or(IN_SLOT, |room| room.offset));
+            slot.describe(&chunk, room.map_or(IN_SLOT, |room| room.offset), &mut inner.names);
             let state = if chunk.is_alone() { SlotState::Packed } else { SlotState::Ready };
             slot.word.store(word(state, chunk.sequence), Release);
             inner.sequence += 1; // the number is used, whatever becomes of the packet

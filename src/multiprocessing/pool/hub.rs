@@ -32,6 +32,7 @@ use super::handles::Handles;
 use super::job::{Due, Job, Outcome};
 use super::logs::{LogRecord, Logs};
 use super::looks::Looks;
+use super::names::Names;
 use super::stream::Next;
 use super::wanted::Waiting;
 use super::wanted::Wanted;
@@ -108,6 +109,7 @@ pub(super) struct Inner {
     pub(super) cut: Vec<u8>,
     /// The job of the series at the front of the queue, once for each of its chunks that have ended.
     pub(super) handles: Handles,
+    pub(super) names: Names,
     /// The maps that continue to publish calls after the pool is closed.
     pub(super) drawers: Drawers,
     /// Whether the publishing thread will wait. Then workers that look may find the chunk, and no worker is woken.
@@ -185,6 +187,7 @@ impl Hub {
             queue: VecDeque::new(),
             cut: Vec::new(),
             handles: Handles::default(),
+            names: Names::default(),
             drawers: Drawers::default(),
             waits: false,
             unwoken: false,

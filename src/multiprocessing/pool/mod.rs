@@ -95,7 +95,7 @@
 // | `stream`, `packets` | outcomes on their way to the parent; descriptors of arguments and results |
 // | `ground` | all of these together, as they are sent to another process |
 // | `worker`, `supervisor`, `looks` | the main loops of the two kinds of processes; the looks before a sleep |
-// | `chunk`, `job`, `handles`, `values`, `kept`, `together`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
+// | `chunk`, `job`, `handles`, `names`, `values`, `kept`, `together`, `failure`, `refusal` | the parent's data about published calls, their outcomes, and the reason why no more calls are accepted |
 // | `hub`, `wanted`, `waits`, `collect`, `series`, `asks` | the parent: waiting and ending; what a thread waits for, and which news wakes it; outcomes, deaths and publishing; the chunks of a series; cancelling and callbacks |
 // | `ends`, `fallen`, `succession` | the parent: the end of the pool; a supervisor that has ended; the start of the next one |
 // | `drawers`, `admitted` | maps with items to draw, which go on in a closed pool; calls on their way in |
@@ -132,6 +132,7 @@ mod job;
 mod kept;
 mod logs;
 mod looks;
+mod names;
 mod opaque;
 mod packets;
 mod plain;

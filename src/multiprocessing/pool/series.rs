@@ -11,12 +11,13 @@ use super::board::{FLAG_PLAIN, FLAG_RESULT, IN_SLOT, INLINE, Slot};
 use super::chunk::Chunk;
 use super::handles::Handles;
 use super::hub::{Hub, Inner};
+use super::names::{NUMBER_SHIFT, Names};
 use super::word::{SlotState, place_of, word};
 use crate::multiprocessing::tasks::Form;
 
 impl Slot {
     /// Stores what a worker must know about a chunk, except its bytes. The state of the slot follows.
-    pub(super) fn describe(&self, chunk: &Chunk, offset: u64) {
+    pub(super) fn describe(&self, chunk: &Chunk, offset: u64, names: &mut Names) {
         self.sequence.store(chunk.sequence, Relaxed);
         self.offset.store(offset, Relaxed);
         self.length.store(chunk.length() as u32, Relaxed);
@@ -26,7 +27,7 @@ impl Slot {
             Form::Plain => FLAG_PLAIN,
             _ => 0,
         };
-        self.flags.store(flags, Relaxed);
+        self.flags.store(flags | names.number_of(chunk.job.task) << NUMBER_SHIFT, Relaxed);
     }
 }
 
@@ -36,7 +37,7 @@ impl Hub {
     pub(super) fn publish_first(&self, inner: &mut Inner) -> bool {
         let at = inner.vacant(self.ground.slots().len());
         let Some(series) = inner.queue.front_mut().filter(|front| front.is_series()) else { return false };
-        let placed = self.place_first(series, &mut inner.handles, inner.sequence);
+        let placed = self.place_first(series, (&mut inner.handles, &mut inner.names), inner.sequence);
         let is_last = series.count() == 0;
         if is_last {
             inner.queue.pop_front();
@@ -55,21 +56,26 @@ impl Hub {
             return false;
         }
         let at = inner.vacant(self.ground.slots().len());
-        let placed = self.place_first(chunk, &mut inner.handles, inner.sequence);
+        let placed = self.place_first(chunk, (&mut inner.handles, &mut inner.names), inner.sequence);
         chunk.end_series();
         inner.put(at, placed)
     }
 
     /// Copies the first chunk of a series into the slot of this number, and takes it off the series.
     #[inline]
-    fn place_first(&self, series: &mut Chunk, handles: &mut Handles, sequence: u64) -> Option<Chunk> {
+    fn place_first(
+        &self,
+        series: &mut Chunk,
+        (handles, names): (&mut Handles, &mut Names),
+        sequence: u64,
+    ) -> Option<Chunk> {
         let (head, calls, count) = series.first().filter(|(head, calls, _)| head.len() + calls.len() <= INLINE)?;
         let slots = self.ground.slots();
         let slot = slots.get(place_of(sequence, slots.len())).filter(|_| !series.job.is_cancelled())?;
         slot.bytes.copy_in(0, head).and_then(|()| slot.bytes.copy_in(head.len(), calls)).ok()?;
         let length = calls.len();
         let chunk = series.take_off(handles.take(&series.job), count, length, sequence);
-        slot.describe(&chunk, IN_SLOT);
+        slot.describe(&chunk, IN_SLOT, names);
         slot.word.store(word(SlotState::Ready, sequence), Release);
         Some(chunk)
     }

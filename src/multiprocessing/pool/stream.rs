@@ -9,7 +9,10 @@
 //! | first byte | contents of the record |
 //! | --- | --- |
 //! | [`LONG`] | a header, then its payload |
+//! | [`SHORT`] | a short header, then the value of the first call of a chunk |
 //! | less | a value of the next call, whose length is this number; no header |
+//!
+//! A short header has the difference between the numbers of this chunk and of the chunk before, and the length.
 //!
 //! The first record of a worker's life has a header.
 //!
@@ -33,6 +36,11 @@ pub(super) const LENGTH: usize = 128 << 10;
 pub(super) const PIECE: usize = 32 << 10;
 /// The length of a header, including the first byte.
 const HEADER: usize = 21;
+
+/// The first byte of a short header.
+const SHORT: u8 = LONG - 1;
+/// The length of a short header, including the first byte.
+const SHORT_HEADER: usize = 6;
 
 /// The kind of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,11 +176,19 @@ impl<'m> Stream<'m> {
     /// Writes a value that has its length before it, without a header if possible.
     #[inline]
     pub(super) fn write_value(&self, (sequence, index): (u64, u32), measured: &[u8], tell: impl Fn()) {
-        match measured.split_first() {
-            Some((length, value)) if *length != LONG && self.next.get() == Some((sequence, index)) => {
+        match (measured.split_first(), self.next.get()) {
+            (Some((length, value)), Some(next)) if *length < SHORT && next == (sequence, index) => {
                 self.next.set(Some((sequence, index.wrapping_add(1))));
                 // Apart, for the length was written apart: to read both at once waits for both stores.
                 self.write_bytes(&[*length], value, &tell);
+            }
+            (Some((length, value)), Some((before, _))) if *length < SHORT && index == 0 => {
+                let Ok(difference) = i32::try_from(sequence.wrapping_sub(before) as i64) else {
+                    return self.write_first(Header { sequence, index, kind: Kind::Value, length: 0 }, measured, &tell);
+                };
+                self.next.set(Some((sequence, 1)));
+                let [a, b, c, d] = difference.to_le_bytes();
+                self.write_bytes(&[SHORT, a, b, c, d, *length], value, &tell);
             }
             _ => self.write_first(Header { sequence, index, kind: Kind::Value, length: 0 }, measured, &tell),
         }
@@ -287,6 +303,16 @@ impl<'m> Stream<'m> {
         self.get(read, scratch)?;
         let mut rest = &scratch[..];
         while let Some(first) = rest.first() {
+            if *first == SHORT {
+                let (head, after) = rest.split_first_chunk::<SHORT_HEADER>().ok_or(Errno::PROTO)?;
+                let ([_, a, b, c, d, length], (before, _)) = (*head, next.ok_or(Errno::PROTO)?);
+                let sequence = before.wrapping_add_signed(i32::from_le_bytes([a, b, c, d]).into());
+                let (payload, after) = after.split_at_checked(length.into()).ok_or(Errno::PROTO)?;
+                rest = after;
+                *next = Some((sequence, 1));
+                take(Record::One(Header { sequence, index: 0, kind: Kind::Value, length: length.into() }, payload));
+                continue;
+            }
             if *first != LONG {
                 let (sequence, index) = next.ok_or(Errno::PROTO)?;
                 let (count, length) = measure(rest).ok_or(Errno::PROTO)?;
@@ -330,7 +356,7 @@ impl<'m> Stream<'m> {
 /// Counts the values without a header at the front, and their bytes; `None` if a value is cut off.
 fn measure(bytes: &[u8]) -> Option<(u32, usize)> {
     let (mut at, mut count) = (0, 0);
-    while let Some(length) = bytes.get(at).filter(|first| **first != LONG) {
+    while let Some(length) = bytes.get(at).filter(|first| **first < SHORT) {
         at += 1 + usize::from(*length);
         count += 1;
     }
@@ -449,12 +475,36 @@ mod tests {
     }
 
     #[test]
+    fn the_first_value_of_a_chunk_has_a_short_header_behind_another_chunk() {
+        let (memory, entries) = (Region::anonymous(LENGTH).unwrap(), entries(1).unwrap());
+        let stream = Stream::new(&memory, &entries[0], 0);
+        let sequences = [7, 8, 6, 1 << 40, (1 << 40) - 5];
+        let mut written = 0;
+        let mut lengths = Vec::new();
+        for sequence in sequences {
+            stream.write_value((sequence, 0), b"\x03one", || {});
+            stream.write_value((sequence, 1), b"\x03two", || {});
+            let now = entries[0].written.load(SeqCst);
+            lengths.push(now - std::mem::replace(&mut written, now));
+        }
+        assert_eq!(lengths, [24 + 4, 9 + 4, 9 + 4, 24 + 4, 9 + 4], "too far away for a short header");
+        stream.write_value((9, 0), &[&[SHORT][..], &[1; SHORT as usize]].concat(), || {});
+        let told: Vec<_> = records(&stream, &mut None)
+            .into_iter()
+            .map(|(header, count, bytes)| (header.sequence, header.index, count, bytes.len()))
+            .collect();
+        let expected: Vec<_> = sequences.iter().flat_map(|at| [(*at, 0, 1, 3), (*at, 1, 1, 4)]).collect();
+        assert_eq!((&told[..10], told[10]), (&expected[..], (9, 0, 1, SHORT.into())));
+    }
+
+    #[test]
     fn bytes_that_are_no_record_are_an_error() {
         let (memory, entries) = (Region::anonymous(LENGTH).unwrap(), entries(1).unwrap());
         let stream = Stream::new(&memory, &entries[0], 0);
         entries[0].written.store(100, SeqCst);
-        // No kind; a value before any header; a value that is cut off.
-        for (bytes, mut next) in [([0xff; 100], None), ([1; 100], None), ([98; 100], Some((0, 0)))] {
+        // No kind; a value or a short header before any header; a value that is cut off, behind a short header too.
+        let wrong = [(LONG, None), (1, None), (SHORT, None), (98, Some((0, 0))), (SHORT, Some((0, 0)))];
+        for (bytes, mut next) in wrong.map(|(byte, next)| ([byte; 100], next)) {
             stream.put(0, &bytes).unwrap();
             let read = stream.read(&mut Vec::new(), &mut next, |record| panic!("{record:?}"));
             assert_eq!(read, Err(Errno::PROTO));

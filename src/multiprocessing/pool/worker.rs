@@ -28,6 +28,7 @@ use super::chunk::{HEAD, plain_head};
 use super::ground::{Ground, Setup};
 use super::logs;
 use super::looks::Looks;
+use super::names::NUMBER_SHIFT;
 use super::stream::{Header, Kind, Stream};
 use super::word::{SlotState, word};
 use crate::multiprocessing::logging::{LevelFilter, debug};
@@ -59,6 +60,8 @@ struct Worker<'g> {
     runner: Option<Runner<'g>>,
     /// The task that was called last.
     task: Option<Task>,
+    /// The number of that task's name, or 0.
+    number: u32,
     bytes: Vec<u8>,
     /// The buffer for values.
     out: Vec<u8>,
@@ -107,6 +110,7 @@ pub(super) fn live(
         writing: Writing::begin(),
         runner,
         task: None,
+        number: 0,
         bytes: Vec::new(),
         out: Vec::new(),
         board_first: Cell::new(true),
@@ -247,7 +251,8 @@ impl Worker<'_> {
         let sequence = slot.sequence.load(Relaxed);
         let (length, count, flags) = (slot.length.load(Relaxed), slot.count.load(Relaxed), slot.flags.load(Relaxed));
         let offset = slot.offset.load(Relaxed);
-        let form = match flags {
+        let number = flags >> NUMBER_SHIFT;
+        let form = match flags & !(u32::MAX << NUMBER_SHIFT) {
             FLAG_RESULT => Form::Result,
             FLAG_PLAIN => Form::Plain,
             _ => Form::Value,
@@ -262,6 +267,10 @@ impl Worker<'_> {
             offset => self.ground.arena.copy_out(offset as usize, &mut bytes).map_err(drop),
         };
         self.entry.begin_chunk();
+        if self.runner.is_none() && (number == 0 || number != self.number) {
+            self.find_task(split_name(&bytes).0);
+            self.number = number;
+        }
         let plain = (form == Form::Plain).then(|| {
             let (start, head) = (offset as usize, plain_head(split_name(&bytes).0.len()));
             let (end, length) = (start + length as usize, (length as usize).saturating_sub(head));
@@ -284,6 +293,13 @@ impl Worker<'_> {
         }
     }
 
+    /// Looks up the task with this name, unless it was called last.
+    fn find_task(&mut self, name: &[u8]) {
+        if self.task.is_none_or(|task| task.name().as_bytes() != name) {
+            self.task = std::str::from_utf8(name).ok().and_then(look_up);
+        }
+    }
+
     fn calls(
         &mut self,
         bytes: &[u8],
@@ -295,9 +311,6 @@ impl Worker<'_> {
     ) {
         let (items, values) = plain.unzip();
         let (name, arguments) = split_name(bytes);
-        if self.runner.is_none() && self.task.is_none_or(|task| !is_same(task.name().as_bytes(), name)) {
-            self.task = std::str::from_utf8(name).ok().and_then(look_up);
-        }
         let (runner, task) = (self.runner, self.task);
         let out = std::mem::take(&mut self.out);
         let mut outlet = Telling { worker: self, sequence, values };
@@ -347,15 +360,6 @@ impl Worker<'_> {
             std::thread::sleep(Duration::from_millis(1)); // the supervisor kills this worker, or takes it back
         }
     }
-}
-
-/// Whether two names are the same. `name` was just copied, by moves of 16 bytes. A load that is wider than the store
-/// before it waits for the cache, as those of `memcmp` do.
-fn is_same(known: &[u8], name: &[u8]) -> bool {
-    let (words, rest) = (known.chunks_exact(8), name.chunks_exact(8));
-    known.len() == name.len()
-        && words.remainder() == rest.remainder()
-        && words.zip(rest).all(|(known, name)| known.first_chunk::<8>() == name.first_chunk::<8>())
 }
 
 /// Splits the name of the task off the arguments.
