@@ -65,7 +65,12 @@ pub fn default_chunks(bench: &Bench, hands: Option<&Hands>) {
             assert_eq!(std::hint::black_box(squares).len() as u64, TASKS)
         })
     });
-    rounds.add_burst("postcard", |repeats| timed(TASKS, few(repeats), there_and_back));
+    rounds.add_burst("written", |repeats| {
+        timed(TASKS, few(repeats), || {
+            let squares = hands.map_written(&items, items.len() / (4 * WORKERS));
+            assert_eq!(std::hint::black_box(squares).len() as u64, TASKS)
+        })
+    });
     for (name, python) in &mut pythons {
         rounds.add_burst(name, |repeats| {
             python.time(&format!("pool.map(square, range({TASKS}))"), few(repeats)) / TASKS as f64
@@ -76,34 +81,15 @@ pub fn default_chunks(bench: &Bench, hands: Option<&Hands>) {
         bench.compare("map-cpython", &samples, "ours", name, Bar::AtMost(0.11));
         bench.compare("map-plain-cpython", &samples, "plain", name, Bar::AtMost(0.03));
     }
-    bench.compare("map-rayon", &samples, "ours", "rayon", Bar::AtMost(16.0));
-    bench.compare("map-plain-rayon", &samples, "plain", "rayon", Bar::AtMost(4.0));
-    // Only to write and read each argument and each value once, by one thread: what serde takes of the row above.
-    bench.compare("map-floor", &samples, "postcard", "rayon", Bar::AtMost(16.0));
-    // Copies there and back, and a word for each call that says which one runs. The processes sleep between maps.
-    bench.compare("map-plain-floor", &samples, "by-hand", "rayon", Bar::AtMost(4.0));
-}
-
-fn there_and_back() {
-    let there = written((0..TASKS).collect::<Vec<u64>>().into_iter());
-    let back = written(Read(&there).map(square));
-    assert_eq!(Read(&back).count() as u64, TASKS);
-}
-
-fn written(numbers: impl Iterator<Item = u64>) -> Vec<u8> {
-    numbers.fold(Vec::new(), |bytes, number| postcard::to_extend(&number, bytes).expect("a number"))
-}
-
-struct Read<'b>(&'b [u8]);
-
-impl Iterator for Read<'_> {
-    type Item = u64;
-
-    fn next(&mut self) -> Option<u64> {
-        let (number, rest) = postcard::take_from_bytes(self.0).ok()?;
-        self.0 = rest;
-        Some(number)
-    }
+    let bar = Bar::above_floor(16.0, samples.ratio("written", "rayon"));
+    bench.compare("map-rayon", &samples, "ours", "rayon", bar);
+    let plain_bar = Bar::above_floor(4.0, samples.ratio("by-hand", "rayon"));
+    bench.compare("map-plain-rayon", &samples, "plain", "rayon", plain_bar);
+    // Each argument and each value is written and read by postcard, and a word for each call says which one runs. The
+    // processes sleep between maps.
+    bench.compare("map-floor", &samples, "written", "rayon", bar);
+    // The same with copies in place of postcard.
+    bench.compare("map-plain-floor", &samples, "by-hand", "rayon", plain_bar);
 }
 
 /// Measures a map with one task to a chunk.
