@@ -20,8 +20,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multiprocessing::transfer::Trust;
 
 const CHALLENGE: &[u8] = b"#CHALLENGE#";
-const WELCOME: &[u8] = b"#WELCOME#";
-const FAILURE: &[u8] = b"#FAILURE#";
+pub(super) const WELCOME: &[u8] = b"#WELCOME#";
+pub(super) const FAILURE: &[u8] = b"#FAILURE#";
 
 /// The length of a challenge of CPython up to 3.11; no other is as short.
 const OLD_CHALLENGE: usize = 20;

@@ -8,7 +8,7 @@ use ossature_sys::poll::{PollFd, PollFlags};
 use ossature_sys::socket::Socket;
 
 use super::frame::{FrameLimit, Incoming, Outgoing};
-use super::handshake::Handshake;
+use super::handshake::{FAILURE, Handshake, WELCOME};
 use super::payload::LIMIT;
 use super::wait::poll_until;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,6 +34,10 @@ struct Ahead {
 
 /// The length of two messages with their headers, because a peer that saves turns sends two at once.
 const ROOM: usize = 2 * (4 + LIMIT);
+
+/// The length of the last message with its header: each of the two is as long.
+const LAST_WORD: usize = 4 + WELCOME.len();
+const _: () = assert!(WELCOME.len() == FAILURE.len());
 
 impl Ahead {
     fn rest(&self) -> &[u8] {
@@ -122,13 +126,20 @@ impl HandshakeIo {
     }
 
     /// Receives the available bytes. While the other side has to wait for an answer, all bytes belong to the handshake.
-    /// Otherwise receives only bytes that belong to the message. Returns the number of bytes added to the message.
+    /// The last message has a known length, and the bytes after it belong to the connection. Returns the number of
+    /// bytes added to the message.
     fn receive(&mut self) -> Result<Option<usize>> {
         let last = self.handshake.awaits_the_last_word();
-        let room = if last { self.incoming.space() } else { &mut self.ahead.bytes };
+        // A message of another length fails the handshake, so it may be received wrongly. Its rest is received exactly.
+        let is_rest = last && self.incoming.has_begun();
+        let room = match last {
+            true if is_rest => self.incoming.space(),
+            true => self.ahead.bytes.get_mut(..LAST_WORD).unwrap_or_default(),
+            false => &mut self.ahead.bytes,
+        };
         match self.socket.recv(room, Deadline::NOW) {
             Ok(Some(0)) => Err(Error::new(ErrorKind::Closed, format!("the other side {WENT}"))),
-            Ok(Some(received)) if last => Ok(Some(received)),
+            Ok(Some(received)) if is_rest => Ok(Some(received)),
             Ok(Some(received)) => {
                 (self.ahead.from, self.ahead.to) = (0, received);
                 Ok(Some(self.ahead.drain_into(self.incoming.space())))

@@ -5,11 +5,16 @@
 //!
 //! | a handshake | is | its entry in the set is |
 //! | --- | --- | --- |
+//! | is the newest of its thread | owned by this thread | missing |
 //! | waits for its peer | in the table | armed |
 //! | runs | owned by one thread | disarmed, by `EPOLLONESHOT` |
 //! | is over | dropped, or a connection | removed |
 //!
 //! A thread holds the table's lock only to change the table, never during a wait.
+//!
+//! **The newest.** Most peers answer at once, while nothing else happens. So the thread that accepted a peer waits for
+//! this peer and for the set together, which takes one call where an entry in the set takes two more. If the set is
+//! ready, or after [`GRACE`], the thread puts the peer into the table.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -22,7 +27,7 @@ use ossature_sys::epoll::{Epoll, Event, Interest};
 use ossature_sys::errno::Result as SysResult;
 use ossature_sys::eventfd::{EventFd, Until};
 use ossature_sys::fd::AboveStandard;
-use ossature_sys::poll::PollFlags;
+use ossature_sys::poll::{PollFd, PollFlags};
 use ossature_sys::process::generation;
 use ossature_sys::socket::{self, Socket};
 use ossature_sys::sync::lock::Lock;
@@ -30,6 +35,7 @@ use ossature_sys::sync::lock::Lock;
 use super::handshake_io::HandshakeIo;
 use super::rules::Rules;
 use super::shortage::{Shortage, cannot_accept};
+use super::wait::poll_until;
 use super::{Address, AuthKey, Handshake};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -52,7 +58,7 @@ pub(super) struct Pending {
 
 #[derive(Default)]
 struct PendingTable {
-    /// The waiting peers, in order of arrival.
+    /// The waiting peers by their numbers, in order of arrival.
     waiting: BTreeMap<u64, Box<Peer>>,
     /// The number of further peers, which threads own.
     in_hand: usize,
@@ -77,6 +83,7 @@ struct Set {
 }
 
 struct Peer {
+    number: u64,
     io: HandshakeIo,
     came: Instant,
     address: Option<Address>,
@@ -228,6 +235,14 @@ impl Peer {
         ready | Interest::ONESHOT
     }
 
+    /// Returns the socket of a handshake that is over, or why it failed.
+    fn outcome(self, outcome: Result<()>) -> Result<Accepted> {
+        match outcome {
+            Ok(()) => Ok((self.io.into_socket(), self.address)),
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
     /// Returns the error of a peer that was not accepted, including a peer that closed its connection. An error of this
     /// system keeps its kind.
     fn lost(&self, error: Error) -> Error {
@@ -245,6 +260,18 @@ impl Peer {
 
 impl Call<'_> {
     fn run(&self, until: Until<'_>) -> Result<Option<Accepted>> {
+        let mut newest = None;
+        let ended = self.run_beside(&mut newest, until);
+        if let Some(peer) = newest {
+            // The handshakes that are not over continue in another call.
+            let admitted = self.admit(peer);
+            return if matches!(ended, Ok(None)) { admitted.map(|()| None) } else { ended };
+        }
+        ended
+    }
+
+    /// Continues all handshakes, of which `newest` is not in the table.
+    fn run_beside(&self, newest: &mut Option<Box<Peer>>, until: Until<'_>) -> Result<Option<Accepted>> {
         let mut room = [MaybeUninit::<Event>::uninit(); 1];
         let mut shortage = Shortage::default();
         // After the deadline this thread still looks once at each peer, and at one new peer.
@@ -258,30 +285,72 @@ impl Call<'_> {
             let first = soonest.map_or(until, |soonest| {
                 until.or_sooner(Deadline::after(soonest.saturating_duration_since(Instant::now())))
             });
-            let epoll = &self.set.epoll;
-            let look = |deadline| epoll.poll(&mut room, deadline).map(|events| events.first().map(Event::token));
-            let token = first.when_readable(epoll, look)?;
-            let ended = match token {
-                None | Some(WAKE) => None,
-                Some(LISTENER) => self.newcomer(&mut shortage, until.deadline())?,
-                Some(number) => self.go_on(number)?,
+            let (nothing, ended) = match newest.take() {
+                Some(peer) => (false, self.attend(peer, newest, first)?),
+                None => {
+                    let epoll = &self.set.epoll;
+                    let look =
+                        |deadline| epoll.poll(&mut room, deadline).map(|events| events.first().map(Event::token));
+                    let token = first.when_readable(epoll, look)?;
+                    let ended = match token {
+                        None | Some(WAKE) => None,
+                        Some(LISTENER) => self.newcomer(newest, &mut shortage, until.deadline())?,
+                        Some(number) => self.go_on(number)?,
+                    };
+                    (token.is_none(), ended)
+                }
             };
             if ended.is_some() {
                 return Ok(ended);
             }
             if until.is_over()? {
-                let rest = rest.get_or_insert_with(|| 1 + self.pending.table.lock().waiting.len());
+                let others = || self.pending.table.lock().waiting.len() + usize::from(newest.is_some());
+                let rest = rest.get_or_insert_with(|| 1 + others());
                 *rest -= 1;
-                if token.is_none() || *rest == 0 {
+                if nothing || *rest == 0 {
                     return shortage.into_error().map_or(Ok(None), Err);
                 }
             }
         }
     }
 
+    /// Waits for the newest peer and for the set at the same time. If only the peer is ready, its handshake continues,
+    /// and it stays the newest. Otherwise it goes into the table.
+    fn attend(
+        &self,
+        mut peer: Box<Peer>,
+        newest: &mut Option<Box<Peer>>,
+        until: Until<'_>,
+    ) -> Result<Option<Accepted>> {
+        let left = self.rules.timeout.unwrap_or(GRACE).min(GRACE).saturating_sub(peer.came.elapsed());
+        if left.is_zero() {
+            return self.admit(peer).map(|()| None);
+        }
+        let until = until.or_sooner(Deadline::after(left));
+        let mut fds = [PollFd::new(&peer.io, peer.io.wanted()), PollFd::new(&self.set.epoll, PollFlags::IN)];
+        let polled = poll_until(&mut fds, until);
+        let [this, others] = fds.map(|fd| !fd.revents().is_empty());
+        if polled.is_err() || others || !this {
+            self.admit(peer)?;
+            return polled.map(|_| None).map_err(cannot_accept);
+        }
+        let advanced = peer.io.advance();
+        if advanced.is_err() || peer.io.is_done() {
+            self.pending.table.lock().in_hand -= 1;
+            return peer.outcome(advanced).map(Some);
+        }
+        *newest = Some(peer);
+        Ok(None)
+    }
+
     /// Accepts a new peer, or removes the oldest to make room for one.
-    fn newcomer(&self, shortage: &mut Shortage, deadline: Deadline) -> Result<Option<Accepted>> {
-        {
+    fn newcomer(
+        &self,
+        newest: &mut Option<Box<Peer>>,
+        shortage: &mut Shortage,
+        deadline: Deadline,
+    ) -> Result<Option<Accepted>> {
+        let number = {
             let mut table = self.pending.table.lock();
             if table.is_full(self.rules) {
                 if table.opens().is_none_or(|opens| opens > Instant::now()) {
@@ -292,12 +361,14 @@ impl Call<'_> {
                 return self.put_out(peer, why).map(Some);
             }
             table.in_hand += 1;
-        }
+            table.next += 1;
+            table.next
+        };
         let accepted = accept(self.listener, Deadline::NOW);
         let newcomer = match accepted {
             Ok(Some((socket, address))) => {
                 *shortage = Shortage::default();
-                self.welcome(socket, &address).map(Some)
+                self.welcome(number, socket, &address).map(Some)
             }
             Ok(None) => Ok(None),
             Err(errno) => match shortage.pause(errno, deadline) {
@@ -308,30 +379,31 @@ impl Call<'_> {
                 }
             },
         };
-        self.admit(newcomer)
+        *newest = newcomer.inspect_err(|_| self.pending.table.lock().in_hand -= 1)?;
+        if newest.is_none() {
+            self.pending.table.lock().in_hand -= 1;
+        }
+        Ok(None)
     }
 
-    fn welcome(&self, socket: Socket, address: &socket::Address) -> Result<Box<Peer>> {
+    fn welcome(&self, number: u64, socket: Socket, address: &socket::Address) -> Result<Box<Peer>> {
         if let socket::Address::Ip(_) = address {
             let _ = socket.set_no_delay(); // EINVAL: it is gone already, as it will turn out
         }
         let io = HandshakeIo::new(socket, self.rules.apply(Handshake::server(self.key)?));
-        let mut peer = Box::new(Peer { io, came: Instant::now(), address: Address::of_socket(address) });
+        let mut peer = Box::new(Peer { number, io, came: Instant::now(), address: Address::of_socket(address) });
         let flushed = peer.io.flush();
         flushed.map_err(|error| peer.lost(error))?;
         Ok(peer)
     }
 
     /// Puts a new peer into the table, which has already counted the peer.
-    fn admit(&self, newcomer: Result<Option<Box<Peer>>>) -> Result<Option<Accepted>> {
+    fn admit(&self, peer: Box<Peer>) -> Result<()> {
         let mut table = self.pending.table.lock();
         table.in_hand -= 1;
-        let Some(peer) = newcomer? else { return Ok(None) };
-        let number = table.next;
-        self.set.epoll.register(&peer.io, peer.wanted(), number).map_err(cannot_accept)?;
-        table.next += 1;
-        table.waiting.insert(number, peer);
-        Ok(None)
+        self.set.epoll.register(&peer.io, peer.wanted(), peer.number).map_err(cannot_accept)?;
+        table.waiting.insert(peer.number, peer);
+        Ok(())
     }
 
     /// Continues the handshake of a peer that is ready, as far as possible without waiting.
@@ -364,13 +436,9 @@ impl Call<'_> {
         // Removed before the close: if another process has a copy of the descriptor, the entry would stay.
         let removed = self.set.epoll.unregister(&peer.io);
         self.pending.table.lock().in_hand -= 1;
-        match outcome {
-            Ok(()) => {
-                removed?;
-                Ok((peer.io.into_socket(), peer.address))
-            }
-            Err(error) => Err(peer.lost(error)),
-        }
+        let ended = peer.outcome(outcome)?;
+        removed?;
+        Ok(ended)
     }
 }
 
