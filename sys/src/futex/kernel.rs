@@ -50,6 +50,12 @@ pub fn wake(word: &AtomicU32, count: u32, reach: Reach) -> Result<u32> {
     raw::call("futex", || sys::wake(word, flags(reach), count)).map(|woken| woken as u32)
 }
 
+/// `sched_yield()`: lets the other threads of this processor run before a waiter tests its word again.
+pub(crate) fn give_way() {
+    // The call cannot fail, so it does not pass the fault hook.
+    rustix::thread::sched_yield();
+}
+
 /// `futex(word, FUTEX_WAIT_BITSET, expected, timeout, kinds)`: [`wait`] as a sleeper of these kinds, one bit per kind.
 /// An ordinary [`wake`] reaches sleepers of all kinds.
 pub(crate) fn wait_as(

@@ -36,7 +36,7 @@ use crate::errno::Result;
 #[cfg(loom)]
 use crate::model::futex as kernel;
 
-pub(crate) use kernel::{FutexWord, touch, wait_any_at, wait_as, waits_on_several, wake_one_of};
+pub(crate) use kernel::{FutexWord, give_way, touch, wait_any_at, wait_as, waits_on_several, wake_one_of};
 pub use kernel::{Waiter, wait, wake};
 pub use limit::{Cancel, Limit};
 pub use lock::WordLock;

@@ -9,6 +9,7 @@ use std::vec::Vec;
 use super::kernel::{NOWHERE, sleep_any, sleep_as, wake_of, wake_on};
 use super::std;
 use crate::atomic::AtomicU32;
+pub(crate) use crate::atomic::spin_hint as give_way;
 use crate::deadline::Deadline;
 use crate::errno::{Errno, Result};
 use crate::futex::{Reach, WAIT_ANY_MAX, Wait};
