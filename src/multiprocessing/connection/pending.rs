@@ -314,8 +314,8 @@ impl Call<'_> {
         }
     }
 
-    /// Waits for the newest peer and for the set at the same time. If only the peer is ready, its handshake continues,
-    /// and it stays the newest. Otherwise it goes into the table.
+    /// Waits for the newest peer and for the set at the same time. If the peer is ready, its handshake continues. If the
+    /// set is ready too, or nothing, the peer goes into the table afterwards.
     fn attend(
         &self,
         mut peer: Box<Peer>,
@@ -330,17 +330,19 @@ impl Call<'_> {
         let mut fds = [PollFd::new(&peer.io, peer.io.wanted()), PollFd::new(&self.set.epoll, PollFlags::IN)];
         let polled = poll_until(&mut fds, until);
         let [this, others] = fds.map(|fd| !fd.revents().is_empty());
-        if polled.is_err() || others || !this {
-            self.admit(peer)?;
-            return polled.map(|_| None).map_err(cannot_accept);
+        if polled.is_ok() && this {
+            let advanced = peer.io.advance();
+            if advanced.is_err() || peer.io.is_done() {
+                self.pending.table.lock().in_hand -= 1;
+                return peer.outcome(advanced).map(Some);
+            }
+            if !others {
+                *newest = Some(peer);
+                return Ok(None);
+            }
         }
-        let advanced = peer.io.advance();
-        if advanced.is_err() || peer.io.is_done() {
-            self.pending.table.lock().in_hand -= 1;
-            return peer.outcome(advanced).map(Some);
-        }
-        *newest = Some(peer);
-        Ok(None)
+        self.admit(peer)?;
+        polled.map(|_| None).map_err(cannot_accept)
     }
 
     /// Accepts a new peer, or removes the oldest to make room for one.
