@@ -22,7 +22,7 @@ pub(super) struct HandshakeIo {
     handshake: Handshake,
     incoming: Incoming,
     outgoing: Outgoing,
-    ahead: Ahead,
+    ahead: Box<Ahead>,
 }
 
 /// The received bytes that are not in a message yet.
@@ -59,7 +59,7 @@ impl HandshakeIo {
             handshake,
             incoming: Incoming::with_limit(FrameLimit::of_handshake(LIMIT)),
             outgoing: Outgoing::default(),
-            ahead: Ahead { bytes: [0; ROOM], from: 0, to: 0 },
+            ahead: Box::new(Ahead { bytes: [0; ROOM], from: 0, to: 0 }),
         }
     }
 
