@@ -5,6 +5,7 @@ mod barrier;
 mod handover;
 mod notify;
 mod private;
+mod robust_unit;
 mod semaphore;
 
 use ossature_benches::{bench, machine};
