@@ -314,8 +314,8 @@ impl Call<'_> {
         }
     }
 
-    /// Waits for the newest peer and for the set at the same time. If the peer is ready, its handshake continues. If the
-    /// set is ready too, or nothing, the peer goes into the table afterwards.
+    /// Waits for the newest peer and for the set at the same time. If the peer is ready, its handshake continues. If
+    /// the set is ready too, or nothing, the peer goes into the table afterwards.
     fn attend(
         &self,
         mut peer: Box<Peer>,
