@@ -49,7 +49,14 @@ impl Spin {
 
     /// Polls until `found` returns true, or until further polling is unlikely to pay.
     #[inline]
-    pub(crate) fn until(&self, mut found: impl FnMut() -> bool) -> bool {
+    pub(crate) fn until(&self, found: impl FnMut() -> bool) -> bool {
+        self.until_apart(1, found)
+    }
+
+    /// Like [`until`](Self::until), with that many pauses between two looks. A look takes the cache line from the
+    /// processor of the thread that will change it.
+    #[inline]
+    pub(crate) fn until_apart(&self, apart: u32, mut found: impl FnMut() -> bool) -> bool {
         if cfg!(loom) {
             return false; // every interleaving is explored as it is
         }
@@ -65,7 +72,8 @@ impl Spin {
             0 => PAUSES_MAX,
             allowed => allowed,
         };
-        for paused in 0..most {
+        let mut paused = 0;
+        while paused < most {
             if found() {
                 let useful = if paused < PAUSES_MAX { PAUSES_MAX } else { PAUSES_LONG };
                 if learned != useful {
@@ -73,7 +81,10 @@ impl Spin {
                 }
                 return true;
             }
-            spin_hint();
+            for _ in 0..apart {
+                spin_hint();
+            }
+            paused += apart;
         }
         self.0.store(
             match allowed {

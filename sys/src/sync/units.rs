@@ -237,9 +237,14 @@ impl<S: Scope, const N: usize> Units<S, N> {
     }
 
     /// Spins while there is no unit to take, if that pays.
-    pub(crate) fn spin_for<T: Permits<S, N>>(&self, table: &T, limit: Limit<'_>) {
+    fn spin_for<T: Permits<S, N>>(&self, table: &T, limit: Limit<'_>) {
+        self.spin_apart_for(table, 1, limit);
+    }
+
+    /// Like [`spin_for`](Self::spin_for), with that many pauses between two looks.
+    pub(crate) fn spin_apart_for<T: Permits<S, N>>(&self, table: &T, apart: u32, limit: Limit<'_>) {
         if S::Gate::CAN_SPIN && !limit.is_now() {
-            self.spin.until(|| count(self.state.load(Relaxed)) != 0 || table.seems_free());
+            self.spin.until_apart(apart, || count(self.state.load(Relaxed)) != 0 || table.seems_free());
         }
     }
 

@@ -87,6 +87,11 @@ const NOWHERE: u32 = u32::MAX;
 /// each slot in use, because a mover may look at all of them. That is long enough for a running mover.
 const LOOKS: usize = 200;
 
+/// The number of pauses between two looks of a thread that polls for a permit. Meanwhile the holders take and give back
+/// many, without a transfer of the slot from core to core. With a look after each pause, two processes took twice as
+/// long for each permit.
+const APART: u32 = 32;
+
 /// The number of a permit's slot; [`NOWHERE`] if its unit is from the count. The slot is linked into this thread's
 /// list.
 #[derive(Debug)]
@@ -155,7 +160,7 @@ impl<K: RawLock, L: Listed, const N: usize> Slots<K, L, N> {
         }
         let Some((here, id)) = L::thread() else { return Err(Refused::Unlisted) };
         let Some(depth) = L::room(here) else { return Err(Refused::TooMany) };
-        units.spin_for(self, limit);
+        units.spin_apart_for(self, APART, limit);
         let mut waiting = Waiting::within(limit);
         loop {
             match units.gate().protected(|| self.wait(units, here, id, depth, &mut waiting)) {
@@ -379,7 +384,10 @@ impl<K: RawLock, L: Listed, const N: usize> Slots<K, L, N> {
     fn free_slot<S: Scope>(&self, units: &Units<S, N>, here: L::Thread, slot: &L, at: u32) {
         slot.free();
         step();
-        self.hint.store(at, Relaxed);
+        // A store would take the cache line from the threads that only read it.
+        if self.hint.load(Relaxed) != at {
+            self.hint.store(at, Relaxed);
+        }
         if has_sleepers(units.state()) {
             return Self::wake_one(units);
         }
