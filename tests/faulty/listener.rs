@@ -216,6 +216,8 @@ fn a_listener_outlives_what_the_system_refuses_it() {
     let _alone = crate::alone();
     soon(|| {
         let listener = keyed().bind(fresh()).unwrap();
+        let Address::Unix(path) = listener.address() else { panic!("not a path") };
+        let mut silent = Vec::new();
         for (call, errno, kind) in [
             ("accept4", Errno::MFILE, ErrorKind::Os),
             ("accept4", Errno::NOMEM, ErrorKind::Os),
@@ -225,8 +227,12 @@ fn a_listener_outlives_what_the_system_refuses_it() {
             ("recv", Errno::NOMEM, ErrorKind::Os),
             ("send", Errno::NOBUFS, ErrorKind::Os),
             ("epoll_wait", Errno::NOMEM, ErrorKind::Os),
+            ("ppoll", Errno::NOMEM, ErrorKind::Os),
             ("epoll_ctl", Errno::NOSPC, ErrorKind::Os),
         ] {
+            if call == "epoll_ctl" {
+                silent.push(UnixStream::connect(path).unwrap()); // beside another peer, each needs its entry in the set
+            }
             let honest = client(listener.address());
             let rule = Rule::on(call, Fault::Fail(errno)).arm().unwrap();
             let error = listener.accept().unwrap_err();
