@@ -99,6 +99,8 @@ static TASKS: Tasks = tasks![
     spawn::tell_name,
     spawn::unchanged,
     unnamed::preload_an_end_at_the_first_name,
+    unnamed::start_with_a_long_request,
+    unnamed::take,
     unnamed::start_and_kill,
     unnamed::preload_a_late_name,
     unnamed::preload_a_failing_name,

@@ -31,6 +31,7 @@ use crate::{
 pub const TESTS: &[Test] = &[
     ("child_whose_name_is_lost_is_killed", child_whose_name_is_lost_is_killed),
     ("child_that_is_not_named_is_known", child_that_is_not_named_is_known),
+    ("child_that_is_not_named_and_has_no_request_is_given_up", child_without_a_request_is_given_up),
     ("child_that_is_named_too_late_is_killed", child_that_is_named_too_late_is_killed),
     ("child_whose_name_cannot_be_sent_is_killed", child_whose_name_cannot_be_sent_is_killed),
 ];
@@ -80,6 +81,28 @@ pub fn start_and_kill() -> u8 {
 #[cfg(ossature_faults)]
 fn child_that_is_not_named_is_known() {
     alone(start_and_kill);
+}
+
+/// Every server ends before it has named the child, whose request is too long for the order.
+#[cfg(ossature_faults)]
+pub fn start_with_a_long_request() -> u8 {
+    set_forkserver_spares(0);
+    set_forkserver_preload(preload_an_end_at_the_first_name).unwrap();
+    let builder = Process::builder().context(Context::Forkserver).start_timeout(None);
+    let started = builder.start(take, (vec![0_u8; 5000],));
+    u8::from(started.is_ok()) + 2 * u8::from(!stop_forkserver(PATIENCE).unwrap())
+}
+
+#[cfg(not(ossature_faults))]
+pub fn start_with_a_long_request() -> u8 {
+    0
+}
+
+pub fn take(_: Vec<u8>) {}
+
+#[cfg(ossature_faults)]
+fn child_without_a_request_is_given_up() {
+    alone(start_with_a_long_request);
 }
 
 /// Makes the server name its second child late.

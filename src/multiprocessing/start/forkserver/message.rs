@@ -17,6 +17,7 @@ use ossature_sys::errno::{Errno, Result};
 use ossature_sys::fd::AboveStandard;
 use ossature_sys::process::{Child, ExitStatus, Pid};
 use ossature_sys::socket::Socket;
+use zeroize::Zeroize;
 
 use crate::multiprocessing::start::wire::StartMessage;
 
@@ -131,8 +132,10 @@ pub(super) fn recv_order(requests: &Socket, users: [u32; 2], room: &mut Room) ->
     if !user.is_some_and(|user| users.contains(&user)) {
         return Ok(Received::OtherUser(status, user));
     }
-    let Some(work) = work(message, descriptors) else { return Ok(Received::Invalid) };
-    Ok(Received::Order(Order { kind, status, work }))
+    let work = work(message, descriptors);
+    // The children after this one get a copy of this memory.
+    room.get_mut(..got.len).unwrap_or_default().zeroize();
+    Ok(work.map_or(Received::Invalid, |work| Received::Order(Order { kind, status, work })))
 }
 
 /// Reads the part of an order that is for the child.

@@ -9,7 +9,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | the order is not sent | the client | there is nothing | the send fails, and the client orders from another server | |
 //! | the order waits in the shared socket, or the server holds it | the server | the server takes the order, and continues as below | the kernel closes the sockets of the order: the client sees that, and orders from another server | |
-//! | forked, not named | the server | the server cannot name the child, and kills it; a client that gives up also kills a child that has begun, by the sender of the reply; any other child cannot begin, and ends | the client waits for the reply, and opens the child by its sender; without a reply it orders from another server, and shuts the line | the client reads the number, and finds the line closed |
+//! | forked, not named | the server | the server cannot name the child, and kills it; a client that gives up also kills a child that has begun, by the sender of the reply; any other child cannot begin, and ends | the client waits for the reply, unless it has not sent the request yet, and opens the child by its sender; without a reply it orders from another server, and shuts the line | the client reads the number, and finds the line closed |
 //! | named, number not received | the client | a client that gives up reads the number, and kills the child; if the client ends, a child that has begun continues, and any other ends | the number is in the socket still | the same |
 //! | number received, not begun | the client | `PendingChild` kills the child; if the client ends, as above | the client has the pidfd | the client sees the end of the pidfd |
 //! | begun and known | the client | the start has succeeded | the kernel has the exit status, since Linux 6.15 | the server sends the exit status |
@@ -98,8 +98,9 @@ fn await_child(
         }
         Ok(Some(Reply::Refused(errno, reason))) => Err(shortage::error(&format!("the fork server: {reason}"), errno)),
         Ok(Some(Reply::Ended(_) | Reply::Closed)) => {
-            // Before the server is replaced, because its child may have begun.
-            let sender = StartReply::receive_sender(line, deadline);
+            // Before the server is replaced, because its child may have begun. The request of a longer message is not
+            // sent yet, so no child has begun.
+            let sender = is_short.then(|| StartReply::receive_sender(line, deadline)).flatten();
             let child = sender.map(|sender| sender.and_then(|pid| open_sender(line, pid)));
             let disconnected = handle::disconnect(server, deadline);
             match child {
