@@ -6,7 +6,7 @@
 //! | word | written by | meaning |
 //! | --- | --- | --- |
 //! | `published` | the parent | every chunk below this number is in its slot, or its number was skipped; a worker may claim a chunk before the parent writes this word |
-//! | `next` | workers | no chunk below this number is `Ready`; a worker may lower the number a little, and the next worker that finds no chunk raises it |
+//! | `next` | workers | no chunk below this number is `Ready`; the number only grows |
 //! | `asleep` | each worker sets its own bit; its waker clears the bit, and the supervisor clears that of a dead worker | the workers that sleep or are about to sleep |
 //! | `looking` | each worker writes its own bit; the supervisor clears the bit of a dead worker | the workers that are looking for a chunk |
 //! | `listening` | the parent sets it; the worker that wakes the parent clears it, or the parent if it does not sleep | `n + 1`: the parent sleeps, and must be woken for an outcome once all chunks below `n` are claimed; 0: it does not sleep |

@@ -2,7 +2,7 @@
 //! and the parent fall asleep and are woken. It contains only the operations on the words of the board, and the model
 //! checker runs these lines.
 
-use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use super::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use super::atomic::{AtomicU32, AtomicU64, fence};
 use super::word::{SlotState, place_of, state, word};
 
@@ -27,7 +27,9 @@ pub(super) fn claim<'w>(
         let claimed = word(SlotState::Claimed(ticket), at);
         // Acquire, to see the chunk; and in one order with the doom of the one before.
         slot.compare_exchange(ready, claimed, SeqCst, Relaxed).ok()?;
-        raise(next, from, at + 1);
+        // Never lower than it was: a worker that ends in silence must have found its own chunk below the hint before it
+        // woke the parent. So this is no store, though no other worker may have raised the hint since `from`.
+        next.fetch_max(at + 1, AcqRel);
         Some(place)
     };
     // The parent writes `published` often, and the slot itself tells that its chunk is ready. So this reads the word
@@ -47,19 +49,6 @@ pub(super) fn claim<'w>(
         next.fetch_max(at, AcqRel);
     }
     None
-}
-
-/// Raises the hint from the value that this worker has seen.
-///
-/// Usually no other worker has raised the hint meanwhile, and a store is three times as fast as an exchange. If another
-/// worker raises the hint between the look and the store, the store lowers it again, to a value that is true as well.
-/// The hint is then raised by the next worker that finds no chunk, before that worker wakes the parent.
-fn raise(next: &AtomicU64, from: u64, to: u64) {
-    if next.load(Relaxed) == from {
-        next.store(to, Release);
-    } else {
-        next.fetch_max(to, AcqRel);
-    }
 }
 
 /// Marks the chunk of a dead worker as `Dead`, if that worker has it. `tell` stores the facts that the parent needs,

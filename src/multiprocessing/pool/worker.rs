@@ -269,7 +269,8 @@ impl Worker<'_> {
         self.entry.begin_chunk();
         if self.runner.is_none() && (number == 0 || number != self.number) {
             self.find_task(split_name(&bytes).0);
-            self.number = number;
+            // An unknown name is looked up again, because its bytes may have been damaged.
+            self.number = self.task.map_or(0, |_| number);
         }
         let plain = (form == Form::Plain).then(|| {
             let (start, head) = (offset as usize, plain_head(split_name(&bytes).0.len()));

@@ -385,6 +385,23 @@ fn a_chunk_is_run_by_one_of_two_workers() {
     });
 }
 
+/// A worker that ends after its chunk tells the parent only if it finds its own chunk below the hint. So the hint never
+/// stays below a claimed chunk, in whatever order the workers claim.
+#[test]
+fn last_claim_is_below_the_hint() {
+    explore(|| {
+        let board = Arc::new(Board::default());
+        let mut parent = Parent::new(&board, true);
+        (0..2).for_each(|call| parent.publish(call));
+        let workers = [0, 1].map(|ticket| {
+            let board = board.clone();
+            thread::spawn(move || claims::claim(&board.published, &board.next, SLOTS, board.slot(), ticket, true))
+        });
+        assert!(workers.map(|worker| worker.join().unwrap()).iter().all(Option::is_some), "each has a chunk");
+        assert!(board.is_claimed(2), "the hint is {}", board.next.load(SeqCst));
+    });
+}
+
 /// One worker dies anywhere. The other, which sleeps or is about to, completes the calls.
 fn one_of_two_dies(calls: u32, each: bool, waits: bool) {
     for steps in 0..STEPS {
