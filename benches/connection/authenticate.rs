@@ -116,12 +116,7 @@ fn by_hand(family: Family, care: Care) -> (Partner, Box<dyn Fn() -> io::Result<(
         let at = bare.local_addr().expect("an address");
         let serve = move || {
             let socket = bare.as_raw_fd();
-            loop {
-                if care == Care::Promises {
-                    wait_for_a_peer(socket);
-                }
-                let _ = bare.accept().and_then(|(stream, _)| turns_by_tcp(stream, Some(socket), care));
-            }
+            serve(socket, care, || turns_by_tcp(bare.accept()?.0, Some(socket), care))
         };
         return (Partner::start(serve), Box::new(move || turns_by_tcp(TcpStream::connect(at)?, None, care)));
     }
@@ -134,14 +129,19 @@ fn by_hand(family: Family, care: Care) -> (Partner, Box<dyn Fn() -> io::Result<(
     let bare = UnixListener::bind_addr(&at).expect("a listener");
     let serve = move || {
         let socket = bare.as_raw_fd();
-        loop {
-            if care == Care::Promises {
-                wait_for_a_peer(socket);
-            }
-            let _ = bare.accept().and_then(|(stream, _)| turns(stream, Some(socket), care));
-        }
+        serve(socket, care, || turns(bare.accept()?.0, Some(socket), care))
     };
     (Partner::start(serve), Box::new(move || turns(UnixStream::connect_addr(&at)?, None, care)))
+}
+
+/// Serves one client after another. An error is for the client to tell.
+fn serve(listener: RawFd, care: Care, one: impl Fn() -> io::Result<()>) -> ! {
+    loop {
+        if care == Care::Promises {
+            wait_for_a_peer(listener);
+        }
+        drop(one());
+    }
 }
 
 fn wait_for_a_peer(listener: RawFd) {
