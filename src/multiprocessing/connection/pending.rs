@@ -262,12 +262,12 @@ impl Call<'_> {
     fn run(&self, until: Until<'_>) -> Result<Option<Accepted>> {
         let mut newest = None;
         let ended = self.run_beside(&mut newest, until);
-        if let Some(peer) = newest {
-            // The handshakes that are not over continue in another call.
-            let admitted = self.admit(peer);
-            return if matches!(ended, Ok(None)) { admitted.map(|()| None) } else { ended };
+        // A handshake that is not over continues in another call.
+        let admitted = newest.map_or(Ok(()), |peer| self.admit(peer));
+        match ended {
+            Ok(None) => admitted.map(|()| None),
+            ended => ended,
         }
-        ended
     }
 
     /// Continues all handshakes, of which `newest` is not in the table.
@@ -314,8 +314,8 @@ impl Call<'_> {
         }
     }
 
-    /// Waits for the newest peer and for the set at the same time. If the peer is ready, its handshake continues. If
-    /// the set is ready too, or nothing, the peer goes into the table afterwards.
+    /// Waits for the newest peer and for the set at the same time. If the peer is ready, its handshake continues. The
+    /// peer goes into the table afterwards if the set is ready too, or if the wait ended before the peer was ready.
     fn attend(
         &self,
         mut peer: Box<Peer>,
@@ -381,10 +381,10 @@ impl Call<'_> {
                 }
             },
         };
-        *newest = newcomer.inspect_err(|_| self.pending.table.lock().in_hand -= 1)?;
-        if newest.is_none() {
+        if !matches!(newcomer, Ok(Some(_))) {
             self.pending.table.lock().in_hand -= 1;
         }
+        *newest = newcomer?;
         Ok(None)
     }
 

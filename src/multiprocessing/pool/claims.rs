@@ -28,7 +28,7 @@ pub(super) fn claim<'w>(
         // Acquire, to see the chunk; and in one order with the doom of the one before.
         slot.compare_exchange(ready, claimed, SeqCst, Relaxed).ok()?;
         // Never lower than it was: a worker that ends in silence must have found its own chunk below the hint before it
-        // woke the parent. So this is no store, though no other worker may have raised the hint since `from`.
+        // woke the parent. A store could lower the hint that another worker has raised since `from` was read.
         next.fetch_max(at + 1, AcqRel);
         Some(place)
     };

@@ -106,7 +106,7 @@ pub(in crate::multiprocessing::start) fn receive(socket: &Socket) -> Result<[Pac
 /// Reads a whole message that came in another one, with these descriptors.
 ///
 /// # Errors
-/// `EPROTO` when it is no such message.
+/// `EPROTO` when the bytes are not such a message.
 pub(in crate::multiprocessing::start) fn open(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<[Packed; 2]> {
     let (header, rest) = bytes.split_at_checked(HEADER).ok_or(Errno::PROTO)?;
     let lengths = lengths(header)?;

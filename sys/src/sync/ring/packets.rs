@@ -449,8 +449,8 @@ impl Post for Letters<'_> {
 }
 
 impl Ring {
-    /// Drops all packets if there is no token for one, and wakes those that wait for room in the sockets. The caller
-    /// holds the senders' lock. Must be called in a protected stretch.
+    /// Drops all packets if there is no token for one, and wakes the senders that wait for room in the sockets. The
+    /// caller holds the senders' lock. Must be called in a protected stretch.
     fn drop_untold(&self, packets: &Packets) {
         // What stays after an error is dropped another time.
         let is_none = post::oldest(self.track()) != Ok(None) || packets.clear() == Ok(0);
